@@ -1,0 +1,192 @@
+//! Interval starts in, [`Image`] out: the build half of the index. Called by the policy compiler, and by tests.
+
+use super::{LOW_LIST, LOW_START_BITS, Tables};
+use crate::wire::{ClassRow, MAX_CLASSES, MAX_RULES_PER_CLASS, RuleRow, V6Low, V6Node, V6Values};
+
+/// A compiled policy, position-independent: the very bytes that go into the kernel's maps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    /// 65,536 buckets; see [`Tables::v4_bucket`].
+    pub v4_buckets: Vec<u64>,
+    /// See [`Tables::v4_entry`].
+    pub v4_entries: Vec<u64>,
+    /// The tree.
+    pub v6_nodes: Vec<V6Node>,
+    /// Its values.
+    pub v6_values: Vec<V6Values>,
+    /// Lists of low halves.
+    pub v6_low: Vec<V6Low>,
+    /// Classes.
+    pub classes: Vec<ClassRow>,
+    /// Rule rows.
+    pub rules: Vec<RuleRow>,
+    /// What [`Tables::boot_ns`] gives on the host.
+    pub host_boot_ns: u64,
+}
+
+/// Why a list of intervals can't be made an image.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BuildError {
+    /// Starts must ascend strictly from 0, so that every address is in exactly one interval.
+    #[error("interval starts must begin at 0 and ascend strictly (element {0})")]
+    NotAPartition(usize),
+    /// A class number has no row.
+    #[error("class {0} has no row in the class table")]
+    NoSuchClass(u32),
+    /// The class table is too long.
+    #[error("{0} classes, at most {MAX_CLASSES} fit: merge rules that cover the same networks")]
+    TooManyClasses(usize),
+    /// A class has too many rule rows, or they are not in the rule table.
+    #[error("class {0} has {1} rule rows, at most {MAX_RULES_PER_CLASS} fit: merge port ranges or rules")]
+    TooManyRules(usize, u32),
+    /// Too much structure below /64.
+    #[error("too many IPv6 networks longer than /64")]
+    TooManyLow,
+}
+
+impl Image {
+    /// Builds the index over two partitions of the address spaces: `(start, class)`, ascending, from 0.
+    ///
+    /// # Errors
+    /// [`BuildError`] when the input is not a partition or does not fit.
+    pub fn build(
+        v4: &[(u32, u32)],
+        v6: &[(u128, u32)],
+        classes: Vec<ClassRow>,
+        rules: Vec<RuleRow>,
+    ) -> Result<Self, BuildError> {
+        partition(v4.iter().map(|(s, c)| (u128::from(*s), *c)), classes.len())?;
+        partition(v6.iter().copied(), classes.len())?;
+        if classes.len() > MAX_CLASSES as usize {
+            return Err(BuildError::TooManyClasses(classes.len()));
+        }
+        for (i, class) in classes.iter().enumerate() {
+            let end = class.rules_start.checked_add(class.rules_len);
+            if class.rules_len > MAX_RULES_PER_CLASS || end.is_none_or(|end| end as usize > rules.len()) {
+                return Err(BuildError::TooManyRules(i, class.rules_len));
+            }
+        }
+        let (v4_buckets, v4_entries) = index_v4(v4);
+        let (v6_nodes, v6_values, v6_low) = index_v6(v6)?;
+        Ok(Self { v4_buckets, v4_entries, v6_nodes, v6_values, v6_low, classes, rules, host_boot_ns: 0 })
+    }
+}
+
+fn partition(intervals: impl Iterator<Item = (u128, u32)>, classes: usize) -> Result<(), BuildError> {
+    let mut previous = None;
+    for (i, (start, class)) in intervals.enumerate() {
+        match previous {
+            None if start != 0 => return Err(BuildError::NotAPartition(i)),
+            Some(previous) if start <= previous => return Err(BuildError::NotAPartition(i)),
+            _ => previous = Some(start),
+        }
+        if class as usize >= classes {
+            return Err(BuildError::NoSuchClass(class));
+        }
+    }
+    if previous.is_none() { Err(BuildError::NotAPartition(0)) } else { Ok(()) }
+}
+
+fn index_v4(v4: &[(u32, u32)]) -> (Vec<u64>, Vec<u64>) {
+    let entries = v4.iter().map(|(start, class)| u64::from(*start) << 32 | u64::from(*class)).collect();
+    let last_at_or_before = |address: u32| v4.partition_point(|(start, _)| *start <= address) as u64 - 1;
+    let buckets = (0..=0xffff_u32)
+        .map(|bucket| last_at_or_before(bucket << 16) << 32 | last_at_or_before(bucket << 16 | 0xffff))
+        .collect();
+    (buckets, entries)
+}
+
+type V6Index = (Vec<V6Node>, Vec<V6Values>, Vec<V6Low>);
+
+fn index_v6(v6: &[(u128, u32)]) -> Result<V6Index, BuildError> {
+    // One key per high half at which something starts; a half with more than one interval gets a list.
+    let mut keys: Vec<(u64, u32)> = Vec::with_capacity(v6.len());
+    let mut low = Vec::new();
+    let mut i = 0;
+    while i < v6.len() {
+        let high = (v6[i].0 >> 64) as u64;
+        let end = i + v6[i..].partition_point(|(start, _)| (*start >> 64) as u64 == high);
+        let here = &v6[i..end];
+        if here.len() == 1 && here[0].0 as u64 == 0 {
+            keys.push((high, here[0].1));
+        } else {
+            let first = low.len();
+            if here[0].0 as u64 != 0 {
+                low.push(V6Low { start: 0, class: v6[i - 1].1, _reserved: 0 });
+            }
+            low.extend(here.iter().map(|(start, class)| V6Low { start: *start as u64, class: *class, _reserved: 0 }));
+            let length = low.len() - first;
+            if length >= 1 << (31 - LOW_START_BITS) || low.len() > 1 << LOW_START_BITS {
+                return Err(BuildError::TooManyLow);
+            }
+            keys.push((high, LOW_LIST | (length as u32) << LOW_START_BITS | first as u32));
+            // Past this half the last interval goes on, unless another starts right there.
+            let next_starts_there = v6
+                .get(end)
+                .is_some_and(|(start, _)| high.checked_add(1).is_some_and(|n| *start == u128::from(n) << 64));
+            if let (Some(next), false) = (high.checked_add(1), next_starts_there) {
+                // A later interval in the same next half makes a list of its own that begins with this class.
+                let list_follows = v6.get(end).is_some_and(|(start, _)| (*start >> 64) as u64 == next);
+                if !list_follows {
+                    keys.push((next, here[here.len() - 1].1));
+                }
+            }
+        }
+        i = end;
+    }
+    let (nodes, values) = tree(&keys);
+    Ok((nodes, values, low))
+}
+
+/// Lays the sorted keys out as a static B-tree without pointers: node `k` has children `9k + 1 ..= 9k + 9`.
+fn tree(keys: &[(u64, u32)]) -> (Vec<V6Node>, Vec<V6Values>) {
+    fn fill(node: usize, next: &mut usize, keys: &[(u64, u32)], nodes: &mut [V6Node], values: &mut [V6Values]) {
+        if node >= nodes.len() {
+            return;
+        }
+        for slot in 0..8 {
+            fill(node * 9 + 1 + slot, next, keys, nodes, values);
+            let last = keys[keys.len() - 1].1;
+            let (key, value) = keys.get(*next).copied().unwrap_or((u64::MAX, last));
+            nodes[node].keys[slot] = key;
+            values[node].values[slot] = value;
+            *next += 1;
+        }
+        fill(node * 9 + 9, next, keys, nodes, values);
+    }
+    let count = keys.len().div_ceil(8);
+    let mut nodes = vec![V6Node { keys: [0; 8] }; count];
+    let mut values = vec![V6Values::default(); count];
+    fill(0, &mut 0, keys, &mut nodes, &mut values);
+    (nodes, values)
+}
+
+impl Tables for Image {
+    fn v4_bucket(&self, high16: u32) -> Option<u64> {
+        self.v4_buckets.get(high16 as usize).copied()
+    }
+    fn v4_entry(&self, index: u32) -> Option<u64> {
+        self.v4_entries.get(index as usize).copied()
+    }
+    fn v6_nodes(&self) -> u32 {
+        self.v6_nodes.len() as u32
+    }
+    fn v6_node(&self, index: u32) -> Option<&V6Node> {
+        self.v6_nodes.get(index as usize)
+    }
+    fn v6_values(&self, index: u32) -> Option<&V6Values> {
+        self.v6_values.get(index as usize)
+    }
+    fn v6_low(&self, index: u32) -> Option<&V6Low> {
+        self.v6_low.get(index as usize)
+    }
+    fn class(&self, number: u32) -> Option<&ClassRow> {
+        self.classes.get(number as usize)
+    }
+    fn rule(&self, index: u32) -> Option<&RuleRow> {
+        self.rules.get(index as usize)
+    }
+    fn boot_ns(&self) -> u64 {
+        self.host_boot_ns
+    }
+}

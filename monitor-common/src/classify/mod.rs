@@ -1,0 +1,167 @@
+//! Address in, class out: the lookup half of the interval index. [`Tables`] is what it reads from, maps in the
+//! kernel and vectors (`Image`) on the host; [`build`] makes it.
+
+#[cfg(feature = "user")]
+pub mod build;
+
+use crate::wire::{Address, ClassRow, Embedded, MAX_RULES_PER_CLASS, RuleRow, V6Low, V6Node, V6Values};
+
+/// Steps that a binary search over 65,536 entries can take, and one to end.
+const V4_STEPS: u32 = 17;
+/// Levels of the B-tree: nine children a node, so 9^7 > 4 million keys.
+const V6_LEVELS: u32 = 7;
+/// Steps of a search in a list of low halves (at most 4,095 long).
+const V6_LOW_STEPS: u32 = 12;
+
+/// The set bit that tells a list of low halves from a class number in [`V6Values`].
+pub(crate) const LOW_LIST: u32 = 1 << 31;
+/// Bits for the first row of a list of low halves.
+pub(crate) const LOW_START_BITS: u32 = 19;
+
+/// Read access to one compiled image. Every method gives `None` past the end; indices are the image's own, the
+/// implementer adds where the image starts.
+pub trait Tables {
+    /// First and last IPv4 interval (in bits 63..32 and 31..0) that an address with these first 16 bits can be in.
+    fn v4_bucket(&self, high16: u32) -> Option<u64>;
+    /// Interval start (bits 63..32) and class number (bits 31..0).
+    fn v4_entry(&self, index: u32) -> Option<u64>;
+    /// How many nodes the tree has.
+    fn v6_nodes(&self) -> u32;
+    /// A node's keys.
+    fn v6_node(&self, index: u32) -> Option<&V6Node>;
+    /// A node's values.
+    fn v6_values(&self, index: u32) -> Option<&V6Values>;
+    /// A row of the low-half lists.
+    fn v6_low(&self, index: u32) -> Option<&V6Low>;
+    /// A class.
+    fn class(&self, number: u32) -> Option<&ClassRow>;
+    /// A rule row.
+    fn rule(&self, index: u32) -> Option<&RuleRow>;
+    /// CLOCK_BOOTTIME in nanoseconds; asked for only when a rule with a time is in question.
+    fn boot_ns(&self) -> u64;
+}
+
+/// What the policy makes of a destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Classified {
+    /// The class.
+    pub class: u16,
+    /// The rule that lets it through; 0 for none.
+    pub rule: u16,
+    /// The class is denied where no rule lets it through.
+    pub deny: bool,
+    /// A new flow to it makes an alert.
+    pub alert: bool,
+}
+
+/// The class number of an IPv4 address; `None` if the image is not whole.
+#[inline(always)]
+pub fn class_v4(tables: &impl Tables, address: u32) -> Option<u32> {
+    let bucket = tables.v4_bucket(address >> 16)?;
+    let (mut low, mut high) = ((bucket >> 32) as u32, bucket as u32);
+    for _ in 0..V4_STEPS {
+        if low >= high {
+            break;
+        }
+        let middle = low + (high - low).div_ceil(2);
+        if (tables.v4_entry(middle)? >> 32) as u32 <= address {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    Some(tables.v4_entry(low)? as u32)
+}
+
+/// The class number of an IPv6 address; `None` if the image is not whole.
+#[inline(always)]
+pub fn class_v6(tables: &impl Tables, address: Address) -> Option<u32> {
+    let nodes = tables.v6_nodes();
+    let (mut node, mut best_node, mut best_slot) = (0_u32, 0_u32, 0_u32);
+    for _ in 0..V6_LEVELS {
+        if node >= nodes {
+            break;
+        }
+        let keys = &tables.v6_node(node)?.keys;
+        let mut below = 0_u32;
+        for key in keys {
+            below += u32::from(*key <= address.high);
+        }
+        if below > 0 {
+            best_node = node;
+            best_slot = below - 1;
+        }
+        node = node * 9 + 1 + below;
+    }
+    let value = tables.v6_values(best_node)?.values[(best_slot & 7) as usize];
+    if value & LOW_LIST == 0 {
+        return Some(value);
+    }
+    let mut low = value & ((1 << LOW_START_BITS) - 1);
+    let mut high = low + ((value & !LOW_LIST) >> LOW_START_BITS) - 1;
+    for _ in 0..V6_LOW_STEPS {
+        if low >= high {
+            break;
+        }
+        let middle = low + (high - low).div_ceil(2);
+        if tables.v6_low(middle)?.start <= address.low {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    Some(tables.v6_low(low)?.class)
+}
+
+/// The rule of this class that covers a destination port; 0 for none. Rows are tried in order.
+#[inline(always)]
+fn matching_rule(tables: &impl Tables, class: &ClassRow, protocol: u8, port: u16, ports_known: bool) -> Option<u16> {
+    for i in 0..MAX_RULES_PER_CLASS {
+        if i >= class.rules_len {
+            break;
+        }
+        let row = tables.rule(class.rules_start + i)?;
+        let covers = row.protocol == 0
+            || (row.protocol == protocol && ports_known && row.port_low <= port && port <= row.port_high);
+        if covers {
+            if row.always() {
+                return Some(row.rule);
+            }
+            let now = tables.boot_ns();
+            if row.not_before_ns <= now && now < row.expires_ns {
+                return Some(row.rule);
+            }
+        }
+    }
+    Some(0)
+}
+
+/// The destination's whole standing. `ports_known` is false for a fragment after the first, which no rule with
+/// ports then covers. `None` only if the image is not whole, which its build excludes.
+#[inline(always)]
+pub fn classify(
+    tables: &impl Tables,
+    ip_version: u8,
+    destination: Address,
+    protocol: u8,
+    port: u16,
+    ports_known: bool,
+) -> Option<Classified> {
+    let mut number =
+        if ip_version == 4 { class_v4(tables, destination.low as u32)? } else { class_v6(tables, destination)? };
+    let mut class = tables.class(number)?;
+    let mut rule = 0;
+    if class.rules_len != 0 {
+        rule = matching_rule(tables, class, protocol, port, ports_known)?;
+    }
+    if class.embedded != 0 {
+        // A rule on the IPv6 prefix itself holds; where the packet ends up is told by the address inside.
+        let inner = Embedded::from_wire(class.embedded).extract(destination).unwrap_or(0);
+        number = class_v4(tables, inner)?;
+        class = tables.class(number)?;
+        if rule == 0 && class.rules_len != 0 {
+            rule = matching_rule(tables, class, protocol, port, ports_known)?;
+        }
+    }
+    Some(Classified { class: number as u16, rule, deny: class.deny != 0, alert: class.alert != 0 && rule == 0 })
+}

@@ -1,0 +1,14 @@
+//! The pure core: what a packet is, where it goes, what is to happen to it.
+//!
+//! No input or output and no allocation without the `user` feature, so that the very same code runs in the
+//! kernel (`monitor-ebpf`) and in userspace (`monitor`, the tests). [`wire`] holds every struct that crosses
+//! the kernel border, [`parse`] turns bytes into a [`parse::Packet`] or a [`parse::Reason`], [`classify`]
+//! looks an address up in the compiled policy, [`verdict`] decides.
+
+#![cfg_attr(not(feature = "user"), no_std)]
+#![forbid(unsafe_op_in_unsafe_fn)]
+
+pub mod classify;
+pub mod parse;
+pub mod verdict;
+pub mod wire;

@@ -1,0 +1,54 @@
+//! Class, rule and mode in, verdict out.
+
+use crate::classify::Classified;
+
+/// What happens to a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
+#[repr(u8)]
+pub enum Verdict {
+    /// The policy allows it.
+    Allowed = 0,
+    /// The policy denies it, but the mode is observe: it passed.
+    Observed = 1,
+    /// The policy denies it: dropped.
+    Denied = 2,
+}
+
+impl Verdict {
+    /// All verdicts, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Allowed, Self::Observed, Self::Denied];
+
+    /// The verdict with this number; an unknown number is [`Verdict::Denied`], which never hides anything.
+    #[must_use]
+    pub const fn from_wire(number: u8) -> Self {
+        match number {
+            0 => Self::Allowed,
+            1 => Self::Observed,
+            _ => Self::Denied,
+        }
+    }
+
+    /// The name used in metrics, flows and alerts.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Observed => "observed",
+            Self::Denied => "denied",
+        }
+    }
+}
+
+/// The verdict on a packet whose destination was looked up.
+#[must_use]
+#[inline(always)]
+pub const fn decide(to: &Classified, enforce: bool) -> Verdict {
+    if to.rule != 0 || !to.deny {
+        Verdict::Allowed
+    } else if enforce {
+        Verdict::Denied
+    } else {
+        Verdict::Observed
+    }
+}

@@ -1,0 +1,104 @@
+//! Every struct that crosses the kernel border.
+//!
+//! Plain integers with named padding only: no enum, bool or reference. Decoding into richer types is
+//! userspace's. A change of any layout here is a change of [`ABI_VERSION`].
+
+mod control;
+mod event;
+mod flow;
+mod policy;
+
+pub use control::Control;
+pub use event::{Clock, Event};
+pub use flow::{Address, Counters, FLAG_FRAGMENT, FlowKey, FlowValue, Tally};
+pub use policy::{ClassRow, Embedded, Kind, PolicyMeta, RuleRow, V6Low, V6Node, V6Values};
+
+/// Version of every layout in this module; part of the name of whatever outlives one process.
+pub const ABI_VERSION: u32 = 1;
+
+/// Interfaces that one monitor can tell apart; slot 0 is kept for "an interface nobody registered".
+pub const MAX_INTERFACES: u32 = 64;
+
+/// Entries of the open-addressed interface table; see [`InterfaceEntry`].
+pub const INTERFACE_TABLE: u32 = 1024;
+
+/// Probes after which an interface is taken as not registered.
+pub const INTERFACE_PROBES: u32 = 4;
+
+/// Classes in one policy: country, kind and rules in every combination that occurs.
+pub const MAX_CLASSES: u32 = 4096;
+
+/// Rule rows (one rule has a row per port range) that the kernel looks at for one class.
+pub const MAX_RULES_PER_CLASS: u32 = 32;
+
+/// One registered interface, at `(ifindex + probe) % INTERFACE_TABLE`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct InterfaceEntry {
+    /// Kernel interface index; 0 marks a free entry.
+    pub ifindex: u32,
+    /// Dense number below [`MAX_INTERFACES`] that counters are kept under; never 0.
+    pub slot: u16,
+    /// A [`Link`] as its number.
+    pub link: u16,
+}
+
+/// What comes before the network header on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Link {
+    /// Ethernet header (ARPHRD_ETHER, ARPHRD_LOOPBACK).
+    Ethernet = 0,
+    /// Nothing: the frame starts with IP (tun, WireGuard, IPIP, SIT…).
+    Ip = 1,
+    /// A link layer that the parser does not know; everything is unparsed.
+    Other = 2,
+}
+
+impl Link {
+    /// The link layer with this number; an unknown number is [`Link::Other`].
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_wire(number: u16) -> Self {
+        match number {
+            0 => Self::Ethernet,
+            1 => Self::Ip,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(feature = "user")]
+mod user {
+    use super::*;
+    // SAFETY: all are `bytemuck::Pod`: no padding, every bit pattern valid, which is what aya::Pod asks.
+    unsafe impl aya::Pod for InterfaceEntry {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for FlowKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for FlowValue {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Counters {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Tally {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Clock {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for PolicyMeta {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Control {}
+}
+
+const _: () = {
+    assert!(size_of::<InterfaceEntry>() == 8);
+    assert!(size_of::<FlowKey>() == 48);
+    assert!(size_of::<FlowValue>() == 48);
+    assert!(size_of::<Tally>() == 64);
+    assert!(size_of::<Event>() == 64);
+    assert!(size_of::<ClassRow>() == 16);
+    assert!(size_of::<RuleRow>() == 24);
+    assert!(size_of::<V6Node>() == 64);
+    assert!(size_of::<V6Values>() == 32);
+    assert!(size_of::<V6Low>() == 16);
+    assert!(size_of::<PolicyMeta>() == 24);
+};

@@ -1,0 +1,193 @@
+//! The compiled policy as the kernel reads it.
+
+/// What an address is to the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
+#[repr(u8)]
+pub enum Kind {
+    /// No source places it.
+    Unknown = 0,
+    /// Every source places it inside the region.
+    Inside = 1,
+    /// Every source places it outside.
+    Outside = 2,
+    /// Sources place it on different sides of the border.
+    Ambiguous = 3,
+    /// Routable in private networks only, and no site of ours says where it is.
+    Private = 4,
+    /// Never leaves the link or the host: loopback, link-local, link-scope multicast, broadcast.
+    Local = 5,
+}
+
+impl Kind {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 6] =
+        [Self::Unknown, Self::Inside, Self::Outside, Self::Ambiguous, Self::Private, Self::Local];
+
+    /// The kind with this number; an unknown number is [`Kind::Unknown`].
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_wire(number: u8) -> Self {
+        match number {
+            1 => Self::Inside,
+            2 => Self::Outside,
+            3 => Self::Ambiguous,
+            4 => Self::Private,
+            5 => Self::Local,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The name used in metrics, flows and alerts.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Inside => "inside",
+            Self::Outside => "outside",
+            Self::Ambiguous => "ambiguous",
+            Self::Private => "private",
+            Self::Local => "local",
+        }
+    }
+}
+
+/// Where an IPv6 prefix carries the IPv4 address that the packet ends up at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Embedded {
+    /// It carries none.
+    None = 0,
+    /// The last 32 bits: v4-mapped and v4-compatible (RFC 4291 2.5.5), NAT64 64:ff9b::/96 (RFC 6052).
+    Low32 = 1,
+    /// Bits 16 to 47: 6to4, 2002::/16 (RFC 3056).
+    SixToFour = 2,
+    /// The last 32 bits inverted: Teredo client, 2001::/32 (RFC 4380).
+    Teredo = 3,
+}
+
+impl Embedded {
+    /// The form with this number; an unknown number carries none.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_wire(number: u8) -> Self {
+        match number {
+            1 => Self::Low32,
+            2 => Self::SixToFour,
+            3 => Self::Teredo,
+            _ => Self::None,
+        }
+    }
+
+    /// The IPv4 address (host order) that `address` carries in this form.
+    #[must_use]
+    #[inline(always)]
+    pub const fn extract(self, address: super::Address) -> Option<u32> {
+        match self {
+            Self::None => None,
+            Self::Low32 => Some(address.low as u32),
+            Self::SixToFour => Some((address.high >> 16) as u32),
+            Self::Teredo => Some(!(address.low as u32)),
+        }
+    }
+}
+
+/// A row of the class table: all that an address stands for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct ClassRow {
+    /// First row in the rule table that may let traffic to this class through.
+    pub rules_start: u32,
+    /// How many rows, at most [`super::MAX_RULES_PER_CLASS`].
+    pub rules_len: u32,
+    /// ISO 3166-1 alpha-2; `ZZ` when unknown, `--` where a country makes no sense.
+    pub country: [u8; 2],
+    /// A [`Kind`] as its number.
+    pub kind: u8,
+    /// 1: denied unless a rule says otherwise. 0: allowed.
+    pub deny: u8,
+    /// 1: a new flow makes an alert unless a rule covers it.
+    pub alert: u8,
+    /// An [`Embedded`] as its number. Not None: the row holds only the rules of the IPv6 prefix; what else the
+    /// destination is follows from the class of the IPv4 address inside.
+    pub embedded: u8,
+    /// Always 0.
+    pub _reserved: [u8; 2],
+}
+
+/// A row of the rule table: one port range of one allow rule.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct RuleRow {
+    /// CLOCK_BOOTTIME nanoseconds from which the rule holds; 0: from ever.
+    pub not_before_ns: u64,
+    /// CLOCK_BOOTTIME nanoseconds from which it no longer holds; `u64::MAX`: never.
+    pub expires_ns: u64,
+    /// First destination port.
+    pub port_low: u16,
+    /// Last destination port.
+    pub port_high: u16,
+    /// The rule's number, from 1.
+    pub rule: u16,
+    /// IANA protocol number; 0: any protocol and any port (ports are then not looked at).
+    pub protocol: u8,
+    /// Always 0.
+    pub _reserved: u8,
+}
+
+impl RuleRow {
+    /// Whether the row holds at all times, so that no clock needs to be read.
+    #[must_use]
+    #[inline(always)]
+    pub const fn always(&self) -> bool {
+        self.not_before_ns == 0 && self.expires_ns == u64::MAX
+    }
+}
+
+/// Eight keys of the static B-tree over the high halves of IPv6 interval starts, ascending; unused keys are
+/// `u64::MAX` with the value of the last used one.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct V6Node {
+    /// The keys.
+    pub keys: [u64; 8],
+}
+
+/// The value for each key of the node with the same number: bit 31 clear: a class number; set: the lower bits
+/// are 12 bits of length and 19 of first row in the list of low halves.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct V6Values {
+    /// The values.
+    pub values: [u32; 8],
+}
+
+/// An interval start below /64: the low half and its class.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct V6Low {
+    /// Low 64 bits of the start.
+    pub start: u64,
+    /// Class number.
+    pub class: u32,
+    /// Always 0.
+    pub _reserved: u32,
+}
+
+/// Where an image's tables start in the flat maps that hold both images, and how large its tree is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct PolicyMeta {
+    /// First IPv4 interval.
+    pub v4_base: u32,
+    /// First B-tree node.
+    pub v6_base: u32,
+    /// Number of B-tree nodes.
+    pub v6_nodes: u32,
+    /// First row of the low-half lists.
+    pub v6_low_base: u32,
+    /// First rule row.
+    pub rules_base: u32,
+    /// Always 0.
+    pub _reserved: u32,
+}

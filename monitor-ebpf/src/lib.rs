@@ -1,0 +1,2 @@
+#![no_std]
+//! Empty: gives `monitor` a build-dependency that cargo watches.

@@ -1,0 +1,15 @@
+//! `egress-monitor flows`.
+
+use crate::failure::Failure;
+
+/// Flow counters of the running monitor.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the command.
+///
+/// # Errors
+/// What could not be done.
+pub fn run(_args: Args) -> Result<(), Failure> {
+    Err(Failure::Unavailable("not built yet".into()))
+}

@@ -1,0 +1,137 @@
+//! Configuration: TOML in, checked types out, every complaint with file, line, value and mend. Called by `run`,
+//! `check` and `explain`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use ipnetwork::IpNetwork;
+
+use crate::geo::Country;
+
+/// What to do with denied packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Count them and let them pass.
+    Observe,
+    /// Count and drop them.
+    Enforce,
+}
+
+/// What the policy says of a kind of destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Let through.
+    Allow,
+    /// Deny: dropped in enforce mode, alerted in both.
+    Deny,
+}
+
+/// The whole checked configuration; the defaults are those of `run` without a file.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from; `None` for the defaults.
+    pub file: Option<PathBuf>,
+    /// `[monitor] mode`.
+    pub mode: Mode,
+    /// `[monitor] interfaces`: names, globs, or `auto`.
+    pub interfaces: Vec<String>,
+    /// `[monitor] epoch`, 100 ms to 5 min.
+    pub epoch: Duration,
+    /// `[monitor] flows`: places in the flow table.
+    pub flows: u32,
+    /// `[zone]`.
+    pub zone: Zone,
+    /// `[geo]`.
+    pub geo: Geo,
+    /// `[[site]]`.
+    pub sites: Vec<Site>,
+    /// `[[allow]]` of this file and of `[policy] allowlists`.
+    pub rules: Vec<Rule>,
+    /// `[http] listen`; `None` turns it off.
+    pub listen: Option<SocketAddr>,
+    /// `[paths]`.
+    pub paths: Paths,
+}
+
+/// `[zone]`: what counts as inside, and what is done with the rest.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// `name`.
+    pub name: String,
+    /// `inside` as written, for people.
+    pub inside_text: String,
+    /// `inside` worked out: sorted country codes.
+    pub inside: Vec<Country>,
+    /// Whether `private` is part of `inside`.
+    pub inside_private: bool,
+    /// `on_outside`.
+    pub on_outside: Action,
+    /// `on_ambiguous`.
+    pub on_ambiguous: Action,
+    /// `on_unknown`.
+    pub on_unknown: Action,
+    /// `on_private`.
+    pub on_private: Action,
+    /// `on_undecodable`.
+    pub on_undecodable: Action,
+}
+
+/// `[geo]`.
+#[derive(Clone, Debug)]
+pub struct Geo {
+    /// `sources`: `embedded` or files.
+    pub sources: Vec<String>,
+}
+
+/// `[[site]]`: where networks of ours are.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// `name`.
+    pub name: String,
+    /// `country`.
+    pub country: Country,
+    /// `networks`, each with the `file:line` where it stands.
+    pub networks: Vec<(IpNetwork, String)>,
+}
+
+/// `[[allow]]`, or an allowlist file.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// `id`.
+    pub id: String,
+    /// `file:line`.
+    pub origin: String,
+    /// `to`, each with its `file:line`.
+    pub to: Vec<(IpNetwork, String)>,
+    /// `ports`; empty: every protocol and port.
+    pub ports: Vec<PortRange>,
+    /// `reason`.
+    pub reason: String,
+    /// `not_before`, seconds since 1970.
+    pub not_before: Option<i64>,
+    /// `expires`.
+    pub expires: Option<i64>,
+}
+
+/// `tcp/443`, `udp/4500-4510`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// IANA protocol number.
+    pub protocol: u8,
+    /// First port.
+    pub low: u16,
+    /// Last port.
+    pub high: u16,
+}
+
+/// `[paths]`.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// `config_dir`.
+    pub config_dir: PathBuf,
+    /// `state`.
+    pub state: PathBuf,
+    /// `runtime`: the control socket is `control.sock` in it.
+    pub runtime: PathBuf,
+    /// `bpffs`.
+    pub bpffs: PathBuf,
+}
