@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use monitor_common::{
     parse::Reason,
+    verdict::Verdict,
     wire::{Counters, FlowKey, FlowValue, Tally},
 };
 
@@ -17,8 +18,8 @@ pub struct InterfaceCounts {
     pub ifindex: u32,
     /// Everything that passed the hook.
     pub hook: Counters,
-    /// Packets whose flow found no place in the table, by class number.
-    pub overflow: BTreeMap<u16, Tally>,
+    /// Packets whose flow found no place in the table, by class number and verdict.
+    pub overflow: BTreeMap<(u16, Verdict), Counters>,
     /// Packets without a flow, by reason.
     pub unparsed: BTreeMap<Reason, Tally>,
 }
@@ -66,7 +67,10 @@ impl Snapshot {
             .iter()
             .map(|interface| {
                 let mut counted = Counters::default();
-                for tally in interface.overflow.values().chain(interface.unparsed.values()) {
+                for counters in interface.overflow.values() {
+                    counted.add(counters);
+                }
+                for tally in interface.unparsed.values() {
                     counted.add(&tally.passed);
                     counted.add(&tally.dropped);
                 }
