@@ -1,6 +1,8 @@
 //! Address knowledge from outside: datasets in, sorted country ranges out. Called by the policy compiler and
 //! by `egress-monitor geo`.
 
+pub mod special;
+
 use std::fmt;
 
 /// ISO 3166-1 alpha-2 country code, upper case.
