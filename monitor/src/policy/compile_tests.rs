@@ -421,7 +421,9 @@ fn scan(config: &Config, data: &[Dataset], table: &[Special], address: IpAddr, p
             if let (IpAddr::V6(v6), true) = (address, range.embedded != Embedded::None) {
                 let inner = range.embedded.extract(v6.into()).expect("it embeds");
                 let (text, rule) = scan(config, data, table, Ipv4Addr::from_bits(inner).into(), port);
-                return (text, rule_for(address).unwrap_or(rule));
+                if text != "-- local" {
+                    return (text, rule_for(address).unwrap_or(rule));
+                }
             }
             format!("-- {}", range.kind.name())
         }
