@@ -220,3 +220,10 @@ pub struct Paths {
     /// `bpffs`.
     pub bpffs: PathBuf,
 }
+
+impl std::fmt::Display for PortRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", crate::policy::target::protocol_name(self.protocol), self.low)?;
+        if self.low == self.high { Ok(()) } else { write!(f, "-{}", self.high) }
+    }
+}

@@ -2,18 +2,22 @@
 //! explain it to a person. [`compile::compile`] makes it, [`explain::explain`] tells its story for one address;
 //! `run`, `check` and `explain` call them.
 
+mod at;
 pub mod compile;
 mod digest;
 pub mod explain;
 mod layers;
 pub mod region;
 mod rows;
+pub mod target;
 
 use monitor_common::{classify::build::Image, wire::Kind};
 
 use crate::geo::Country;
 
 pub use compile::{PolicyError, compile};
+pub use explain::{Explanation, Knowledge, explain};
+pub use target::Target;
 
 /// What a class number stands for, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
