@@ -267,7 +267,12 @@ impl<'a> Judge<'a> {
     }
 
     /// The class row, still without rules.
-    pub(super) fn row(&self, countries: &[Option<[u8; 2]>], special: Option<&Special>, site: Option<&Site>) -> ClassRow {
+    pub(super) fn row(
+        &self,
+        countries: &[Option<[u8; 2]>],
+        special: Option<&Special>,
+        site: Option<&Site>,
+    ) -> ClassRow {
         let (kind, country, embedded) = match (special, site) {
             (Some(special), _) if special.kind == Kind::Local => (Kind::Local, Country::NONE, Embedded::None),
             (_, Some(site)) => {

@@ -178,11 +178,7 @@ pub fn explain(target: &Target, knowledge: &Knowledge<'_>) -> Result<Explanation
         let (country, kind) = (info.country.to_string(), info.kind);
         (describe(&country, kind, usize::from(found.rule).checked_sub(1)), found, country, kind)
     });
-    let story = describe(
-        &Country(deciding.row.country).to_string(),
-        Kind::from_wire(deciding.row.kind),
-        rule,
-    );
+    let story = describe(&Country(deciding.row.country).to_string(), Kind::from_wire(deciding.row.kind), rule);
     let (found, country, kind) = match told {
         Some((told, found, country, kind)) if told == story => (found, country, kind),
         other => {
@@ -348,10 +344,9 @@ impl Knowledge<'_> {
             (_, None, Some(special)) if embedded.is_some_and(|inner| inner.address != deciding.address) => {
                 format!("{} is {}", special.name, kind.name())
             }
-            (_, None, Some(special)) => format!(
-                "{} ({}): no dataset can place it and no site does",
-                special.name, special.standard
-            ),
+            (_, None, Some(special)) => {
+                format!("{} ({}): no dataset can place it and no site does", special.name, special.standard)
+            }
             (Kind::Unknown, None, None) => "no source knows it".into(),
             (_, None, None) => {
                 let says: Vec<_> = deciding
