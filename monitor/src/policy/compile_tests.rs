@@ -12,11 +12,7 @@ fn country(code: &str) -> Country {
     Country(*code.as_bytes().first_chunk().expect("two letters"))
 }
 
-fn v4(text: &str) -> u32 {
-    text.parse::<Ipv4Addr>().expect("an IPv4 address").to_bits()
-}
-
-/// `first-last=CC` or `network=CC`, both families.
+/// Networks of both families with their countries, in order.
 fn dataset(name: &str, ranges: &[(&str, &str)]) -> Dataset {
     let mut dataset = Dataset { name: name.into(), digest: [7; 32], ..Dataset::default() };
     for (network, code) in ranges {

@@ -264,7 +264,7 @@ fn story_and_image_agree_on_random_addresses_of_both_families() {
         [0x0064_ff9b_u128 << 96, 0x2002 << 112, 0x2001 << 112, 0xff02 << 112, 0x2a00_1450 << 96, 0, 0xffff << 32];
     for round in 0..3000 {
         let address: IpAddr = if round % 2 == 0 {
-            Ipv4Addr::from_bits(random.u32(..) >> random.u32(0..3) * 4 | random.u32(0..3) << 25).into()
+            Ipv4Addr::from_bits((random.u32(..) >> (random.u32(0..3) * 4)) | (random.u32(0..3) << 25)).into()
         } else {
             let low = random.u128(..) >> random.u32(16..128);
             std::net::Ipv6Addr::from_bits(tops[random.usize(0..tops.len())] | low).into()
