@@ -69,6 +69,12 @@ impl Home {
         self.path().join("config/config.toml")
     }
 
+    /// The control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.path().join("run/control.sock")
+    }
+
     /// The folder around everything, for more files.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -187,13 +193,13 @@ impl Daemon {
         &self.home
     }
 
-    /// Runs another `egress-monitor` command on its configuration: `daemon.ask(&["flows", "--json"])`.
+    /// Runs another `egress-monitor` command on its socket: `daemon.ask(&["flows", "--json"])`.
     ///
     /// # Errors
     /// The command cannot be started; its own failure is in the output.
     pub fn ask(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(binary()?);
-        command.args(arguments).arg("--config").arg(self.home.config()).stdin(Stdio::null());
+        command.args(arguments).arg("--socket").arg(self.home.socket()).stdin(Stdio::null());
         command.output().context("starting egress-monitor")
     }
 
@@ -265,7 +271,8 @@ impl Daemon {
     /// # Errors
     /// It does not end within [`PATIENCE`].
     pub fn wait(&mut self) -> Result<Ended> {
-        if !ends_within(&self.child, PATIENCE)? {
+        let ended = self.child.try_wait().context("looking after egress-monitor")?.is_some();
+        if !ended && !ends_within(&self.child, PATIENCE)? {
             bail!("egress-monitor does not end:\n{}", self.log.all().join("\n"));
         }
         let status = self.child.wait().context("waiting for egress-monitor")?;

@@ -120,7 +120,9 @@ fn bring_up(namespace: &Namespace, interface: &str, on: Networks, number: u8) ->
     let (v4, v6) = on.host(number);
     // Made after the namespace's defaults were set, so it has them.
     offload::set(namespace, interface, on.offloads)?;
-    namespace.ip(&["link", "set", interface, "up"])?;
+    // Without ARP the kernel resolves nothing and, as it needs no solicited-node group, reports no membership of
+    // one: a wire without traffic is silent.
+    namespace.ip(&["link", "set", interface, "arp", "off", "up"])?;
     add_address(namespace, interface, v4, v6)?;
     Ok(End { interface: interface.to_owned(), v4, v6, mac: mac(namespace, interface)? })
 }
