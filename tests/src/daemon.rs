@@ -3,7 +3,10 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -142,7 +145,8 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Starts it without waiting for anything.
+    /// Starts it without waiting for anything. It gets a Ctrl-C when the calling thread ends, so that a killed
+    /// test leaves no daemon behind.
     ///
     /// # Errors
     /// It is not built.
@@ -150,6 +154,13 @@ impl Daemon {
         let mut command = namespace.command(binary()?)?;
         command.arg("run").arg("--config").arg(home.config()).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
+        unsafe {
+            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGINT) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            });
+        }
         let mut child = command.spawn().context("starting egress-monitor")?;
         let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
             bail!("egress-monitor was started without its output streams");

@@ -135,6 +135,26 @@ impl Namespace {
         self.run(|| std::fs::write(&file, value)).with_context(|| format!("writing {value} to {}", file.display()))
     }
 
+    /// TCP segments that this namespace's TCP has sent since it was made, over both families, with those that
+    /// repeat: counted by TCP itself before the packet meets any hook.
+    ///
+    /// # Errors
+    /// `/proc/net/snmp` has another form.
+    pub fn tcp_segments_sent(&self) -> Result<u64> {
+        let text = self.run(|| std::fs::read_to_string("/proc/thread-self/net/snmp")).context("/proc/net/snmp")?;
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+        let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
+            bail!("/proc/net/snmp has no Tcp lines")
+        };
+        let find = |wanted: &str| {
+            let mut columns = names.split_whitespace().zip(values.split_whitespace());
+            let value = columns.find(|(name, _)| *name == wanted).and_then(|(_, value)| value.parse::<u64>().ok());
+            value.with_context(|| format!("/proc/net/snmp has no Tcp {wanted}"))
+        };
+        // The first number is without those that only repeat.
+        Ok(find("OutSegs")? + find("RetransSegs")?)
+    }
+
     /// What the kernel has counted on an interface.
     ///
     /// # Errors

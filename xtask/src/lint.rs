@@ -27,7 +27,9 @@ pub fn run() -> Result<()> {
     check("formatting", process::stage("formatting", &mut process::cargo(&["fmt", "--all", "--check"])));
     check("clippy", host_clippy());
     check("clippy of the kernel part", kernel_clippy(toolchain));
-    check("cargo-deny", deny());
+    check("cargo-deny", install_deny());
+    check("bans, licences, sources", bans());
+    check("advisories", advisories());
     if failed.is_empty() {
         return Ok(());
     }
@@ -59,21 +61,26 @@ fn kernel_clippy(toolchain: Toolchain) -> Result<()> {
     process::stage("clippy of the kernel part", &mut clippy)
 }
 
-fn deny() -> Result<()> {
-    if look("cargo-deny", &["--version"]).is_none() {
-        let mut install = process::cargo(&["install", "cargo-deny", "--version", CARGO_DENY, "--locked"]);
-        process::step("building cargo-deny (some minutes)", &mut install)?;
-    }
-    process::stage(
-        "dependencies: bans, licences, sources",
-        &mut command("cargo-deny", &["check", "bans", "licenses", "sources"]),
-    )?;
-    // The advisory database is fetched from the network; not being able to is not a finding, and not a pass.
-    if let Err(error) = process::step("fetching the advisory database", &mut command("cargo-deny", &["fetch", "db"])) {
-        let text = error.to_string();
-        let reason = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned();
-        eprintln!("xtask: dependencies: advisories were NOT checked, the database cannot be fetched: {reason}");
+fn install_deny() -> Result<()> {
+    if look("cargo-deny", &["--version"]).is_some() {
         return Ok(());
     }
-    process::stage("dependencies: advisories", &mut command("cargo-deny", &["check", "--disable-fetch", "advisories"]))
+    let mut install = process::cargo(&["install", "cargo-deny", "--version", CARGO_DENY, "--locked"]);
+    process::step("building cargo-deny (some minutes)", &mut install)
+}
+
+fn bans() -> Result<()> {
+    process::stage("bans, licences, sources", &mut command("cargo-deny", &["check", "bans", "licenses", "sources"]))
+}
+
+/// The advisory database is fetched from the network; not being able to is not a finding, and not a pass.
+fn advisories() -> Result<()> {
+    let mut fetch = command("cargo-deny", &["fetch", "db"]);
+    if let Err(error) = process::step("fetching the advisory database", &mut fetch) {
+        let text = error.to_string();
+        let reason = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+        eprintln!("xtask: advisories were NOT checked: the database cannot be fetched: {reason}");
+        return Ok(());
+    }
+    process::stage("advisories", &mut command("cargo-deny", &["check", "--disable-fetch", "advisories"]))
 }
