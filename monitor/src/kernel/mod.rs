@@ -21,6 +21,7 @@ pub use interfaces::{Interface, resolve};
 pub use load::{Kernel, Options};
 pub use log::KernelLog;
 pub use probe::require;
+pub use sys::boot_ns;
 
 /// The object that monitor/build.rs compiled.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/egress-monitor-ebpf"));
