@@ -341,5 +341,8 @@ fn summarise(v4: &[(u32, u32)], v6: &[(u128, u32)], classes: &[ClassRow]) -> Sum
 }
 
 #[cfg(test)]
+#[path = "compile_oracle.rs"]
+mod oracle;
+#[cfg(test)]
 #[path = "compile_tests.rs"]
 mod tests;

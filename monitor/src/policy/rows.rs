@@ -86,27 +86,40 @@ impl<'a> RuleTable<'a> {
     }
 }
 
+/// Places in the class table's cache; a power of two.
+const CACHE: usize = 1024;
+
 /// The class table as it grows. Equal rows have one number.
-#[derive(Default)]
 pub(super) struct ClassTable {
     numbers: HashMap<ClassRow, u32>,
-    last: Option<(ClassRow, u32)>,
+    /// What was asked for before, by a cheap hash: the sweep asks a million times for some hundred rows.
+    cache: Vec<Option<(ClassRow, u32)>>,
     pub(super) rows: Vec<ClassRow>,
+}
+
+impl Default for ClassTable {
+    fn default() -> Self {
+        Self { numbers: HashMap::new(), cache: vec![None; CACHE], rows: Vec::new() }
+    }
 }
 
 impl ClassTable {
     /// The number of this row.
     pub(super) fn number(&mut self, row: ClassRow) -> u32 {
-        if let Some((last, number)) = self.last
-            && last == row
+        let [low, high]: [u64; 2] = bytemuck::cast(row);
+        // Fibonacci hashing: the product's upper bits depend on every bit of the row.
+        let mixed = (low.rotate_left(32) ^ high).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let place = &mut self.cache[(mixed >> (u64::BITS - CACHE.ilog2())) as usize];
+        if let Some((cached, number)) = place
+            && *cached == row
         {
-            return number;
+            return *number;
         }
         let number = *self.numbers.entry(row).or_insert_with(|| {
             self.rows.push(row);
             self.rows.len() as u32 - 1
         });
-        self.last = Some((row, number));
+        *place = Some((row, number));
         number
     }
 }
