@@ -6,6 +6,7 @@ pub mod client;
 pub mod flows;
 pub mod server;
 pub mod status;
+pub mod text;
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use monitor_common::{
     wire::{Address, ClassRow, Counters, FlowKey, FlowValue, Kind, Tally},
 };
 
-use super::{Attachment, Drained, InterfaceCounts, Snapshot, Source};
+use super::{Attachment, Drained, InterfaceCounts, Snapshot, Source, facts::InForce};
 use crate::{
     geo::Country,
     policy::{ClassInfo, Policy, RuleInfo},
@@ -207,9 +207,14 @@ impl Source for Fake {
         })
     }
 
-    fn stage(&mut self, policy: &Arc<Policy>, enforce: bool) -> anyhow::Result<()> {
-        self.script().staged.push((policy.digest.clone(), enforce));
+    fn stage(&mut self, next: &InForce) -> anyhow::Result<()> {
+        anyhow::ensure!(next.policy.digest != "too large", "it does not fit");
+        self.script().staged.push((next.policy.digest.clone(), next.enforce));
         Ok(())
+    }
+
+    fn unstage(&mut self) {
+        self.script().staged.clear();
     }
 
     fn attachments(&self) -> Vec<Attachment> {

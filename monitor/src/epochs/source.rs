@@ -1,12 +1,11 @@
 //! The seam to the kernel: what the epoch task asks of it and what it gets. `kernel` implements [`Source`];
 //! tests use a fake, so that everything above this line is tested without a kernel.
 
-use std::sync::Arc;
+use std::{future::Future, pin::Pin};
 
 use monitor_common::wire::{Event, FlowKey, FlowValue};
 
-use super::InterfaceCounts;
-use crate::policy::Policy;
+use super::{InterfaceCounts, facts::InForce};
 
 /// The kernel half of the epoch protocol. Its methods may block (tens of milliseconds); the epoch task calls
 /// them where that is allowed, one at a time.
@@ -18,12 +17,15 @@ pub trait Source: Send {
     /// Nothing is drained then, and what was counted comes with a later call.
     fn flip(&mut self) -> anyhow::Result<Drained>;
 
-    /// Loads a policy into the unused slot. It takes effect, whole, with the next successful
-    /// [`flip`](Self::flip). Staging again before that replaces what was staged.
+    /// Takes a policy that is to hold, whole, from the next successful [`flip`](Self::flip) on. Staging again
+    /// before that replaces what was staged.
     ///
     /// # Errors
-    /// The running policy stays, and so does one staged before.
-    fn stage(&mut self, policy: &Arc<Policy>, enforce: bool) -> anyhow::Result<()>;
+    /// It can't hold (it does not fit). The running policy stays.
+    fn stage(&mut self, next: &InForce) -> anyhow::Result<()>;
+
+    /// Forgets what was staged: called when a flip with it failed, so that counting goes on with what is in force.
+    fn unstage(&mut self);
 
     /// What is attached now.
     fn attachments(&self) -> Vec<Attachment>;
@@ -79,10 +81,15 @@ pub type Events = tokio::sync::mpsc::Receiver<(Event, i128)>;
 /// Places in the channel of [`Events`]: what the reader can put aside while an epoch is being drained.
 pub const EVENT_QUEUE: usize = 65_536;
 
-/// What opening the kernel part yields.
+/// Something that runs as long as the daemon does, such as the ring-buffer reader.
+pub type Task = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+
+/// What opening the kernel part yields: loaded and attached.
 pub struct Opened {
     /// The epoch protocol.
     pub source: Box<dyn Source>,
-    /// Events.
+    /// Events, sent by one of `tasks`.
     pub events: Events,
+    /// To be run by name until the daemon stops; dropped then. One that ends by itself stops the daemon.
+    pub tasks: Vec<(&'static str, Task)>,
 }

@@ -227,7 +227,7 @@ impl Engine {
 
     /// Stages a policy. Its answer waits for the flip that puts it in force.
     fn stage(&mut self, next: InForce, answer: Answer, waiting: &mut Vec<Answer>) {
-        match tokio::task::block_in_place(|| self.source.stage(&next.policy, next.enforce)) {
+        match tokio::task::block_in_place(|| self.source.stage(&next)) {
             Ok(()) => {
                 self.staged = Some(next);
                 waiting.push(answer);
@@ -284,6 +284,12 @@ impl Engine {
                 facts.flip_failures += 1;
                 self.tell(&mut facts, Condition::EpochFailed, Some(&why));
                 facts.flip_error = Some(why.clone());
+                drop(facts);
+                if self.staged.take().is_some() {
+                    // The policy itself may be why; counting must go on.
+                    self.source.unstage();
+                    self.reload_refused(format!("the switch failed: {why}"));
+                }
                 Err(why)
             }
         })
