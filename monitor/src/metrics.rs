@@ -55,8 +55,11 @@ fn traffic(page: &Page, facts: &Facts) -> prometheus::Result<()> {
         bytes.with_label_values(&values).inc_by(sums.bytes);
         wire_bytes.with_label_values(&values).inc_by(sums.wire_bytes);
     }
-    let overflow =
-        page.counter("overflow_packets_total", "Of packets_total: not told apart by flow, the table was full", &labels)?;
+    let overflow = page.counter(
+        "overflow_packets_total",
+        "Of packets_total: not told apart by flow, the table was full",
+        &labels,
+    )?;
     for (group, sums) in &totals.overflow {
         let country = group.country.to_string();
         let values = [interfaces.get(group.interface), country.as_str(), group.kind.name(), group.verdict.name()];
@@ -113,7 +116,11 @@ fn health(page: &Page, facts: &Facts) -> prometheus::Result<()> {
     };
     one("flow_table_entries", "Flows in the epoch closed last", i64::try_from(last.flows).unwrap_or(i64::MAX))?;
     one("flow_table_capacity", "Places in the kernel's flow table", last.capacity.into())?;
-    one("flow_store_entries", "Flows kept since the start", i64::try_from(facts.traffic.flows.len()).unwrap_or(i64::MAX))?;
+    one(
+        "flow_store_entries",
+        "Flows kept since the start",
+        i64::try_from(facts.traffic.flows.len()).unwrap_or(i64::MAX),
+    )?;
     one("epoch", "Number of the epoch closed last", last.epoch.into())?;
     one(
         "epoch_closed_timestamp_seconds",
@@ -145,7 +152,8 @@ fn policy(page: &Page, facts: &Facts, now: i128) -> prometheus::Result<()> {
     let info = page.gauge("policy_info", "The policy in force", &["digest", "zone", "mode"])?;
     let mode = if in_force.enforce { "enforce" } else { "observe" };
     info.with_label_values(&[in_force.policy.digest.as_str(), in_force.policy.zone.as_str(), mode]).set(1);
-    let age = page.gauge("geo_dataset_age_seconds", "Age of each geo dataset that says when it was built", &["dataset"])?;
+    let age =
+        page.gauge("geo_dataset_age_seconds", "Age of each geo dataset that says when it was built", &["dataset"])?;
     for dataset in &in_force.datasets {
         if let Some(seconds) = dataset.age_seconds(now) {
             age.with_label_values(&[dataset.name.as_str()]).set(seconds);

@@ -34,7 +34,9 @@ pub fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Failure>
     })?;
     serde_json::from_slice(&reply).map_err(|error| {
         let shown = socket.display();
-        Failure::Unavailable(format!("the daemon on {shown} answers in another form ({error}): is it the same version?"))
+        Failure::Unavailable(format!(
+            "the daemon on {shown} answers in another form ({error}): is it the same version?"
+        ))
     })
 }
 

@@ -158,11 +158,8 @@ pub struct Flows {
 pub fn flows(facts: &Facts, query: &FlowsQuery) -> Flows {
     let traffic = &facts.traffic;
     let wanted = |verdict: Verdict| query.verdict.is_none_or(|only| only == verdict);
-    let mut reply = Flows {
-        since: rfc3339(facts.started),
-        until: facts.last.map(|last| rfc3339(last.ended)),
-        ..Flows::default()
-    };
+    let mut reply =
+        Flows { since: rfc3339(facts.started), until: facts.last.map(|last| rfc3339(last.ended)), ..Flows::default() };
     for (_, evicted) in traffic.flows.evicted().iter().filter(|(group, _)| wanted(group.verdict)) {
         reply.evicted.flows += evicted.flows;
         reply.evicted.sums.add(&evicted.counters);
@@ -192,18 +189,16 @@ pub fn flows(facts: &Facts, query: &FlowsQuery) -> Flows {
         Some(by) => {
             let mut groups: HashMap<(Key, Verdict), (u64, FlowSums)> = HashMap::new();
             for (id, sums) in chosen {
-                let (count, sum) = groups.entry((Key::of(by, id), id.verdict)).or_insert((
-                    0,
-                    FlowSums { counters: Counters::default(), ..*sums },
-                ));
+                let (count, sum) = groups
+                    .entry((Key::of(by, id), id.verdict))
+                    .or_insert((0, FlowSums { counters: Counters::default(), ..*sums }));
                 *count += 1;
                 sum.counters.add(&sums.counters);
                 sum.first = sum.first.min(sums.first);
                 sum.last = sum.last.max(sums.last);
             }
             let all: Vec<_> = groups.into_iter().collect();
-            let (rows, rest) =
-                split(all, top, |(key, (_, sums))| (std::cmp::Reverse(sums.counters.wire_bytes), *key));
+            let (rows, rest) = split(all, top, |(key, (_, sums))| (std::cmp::Reverse(sums.counters.wire_bytes), *key));
             reply.groups = rows
                 .into_iter()
                 .map(|((key, verdict), (flows, sums))| GroupRow {

@@ -43,7 +43,6 @@ struct Api {
 }
 
 /// The router. With `epochs` it takes `fresh=1`; without, that is refused.
-#[must_use]
 pub fn router(facts: SharedFacts, epochs: Option<Handle>, host: &str) -> Router {
     let api = Api { facts, epochs, host: host.into(), renderers: Arc::new(Semaphore::new(RENDERERS)) };
     Router::new()
@@ -53,7 +52,9 @@ pub fn router(facts: SharedFacts, epochs: Option<Handle>, host: &str) -> Router 
         .route("/api/v1/status", get(status_page))
         .route("/api/v1/flows", get(flows_page))
         .route("/api/v1/alerts", get(alerts_page))
-        .fallback(|| async { problem(StatusCode::NOT_FOUND, "no such page; see /metrics, /api/v1/status, /api/v1/flows") })
+        .fallback(|| async {
+            problem(StatusCode::NOT_FOUND, "no such page; see /metrics, /api/v1/status, /api/v1/flows")
+        })
         .with_state(api)
 }
 

@@ -56,7 +56,9 @@ pub fn bind_tcp(address: SocketAddr) -> Result<StdTcpListener, Failure> {
     listener.map_err(|error| {
         let mend = match error.kind() {
             ErrorKind::AddrInUse => "another program listens there (see `ss -ltnp`); set [http] listen to a free port",
-            ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE; set [http] listen to a higher port",
+            ErrorKind::PermissionDenied => {
+                "ports below 1024 need CAP_NET_BIND_SERVICE; set [http] listen to a higher port"
+            }
             _ => "set [http] listen to an address of this host, or to \"\" to turn HTTP off",
         };
         Failure::Unavailable(format!("can't listen on {address}: {error}: {mend}"))
@@ -132,7 +134,9 @@ fn remove_stale(path: &Path) -> Result<(), Failure> {
     };
     let shown = path.display();
     if !found.file_type().is_socket() {
-        return Err(Failure::Unavailable(format!("{shown} is in the way and not a socket: remove it, or set [paths] runtime")));
+        return Err(Failure::Unavailable(format!(
+            "{shown} is in the way and not a socket: remove it, or set [paths] runtime"
+        )));
     }
     match StdUnixStream::connect(path) {
         Ok(_) => Err(Failure::Unavailable(format!(

@@ -127,7 +127,8 @@ pub fn totals(status: &Status) -> String {
 #[must_use]
 pub fn status(status: &Status) -> String {
     let mut text = String::new();
-    let mode = if status.mode == "enforce" { "enforce: denied packets are dropped" } else { "observe: nothing is dropped" };
+    let mode =
+        if status.mode == "enforce" { "enforce: denied packets are dropped" } else { "observe: nothing is dropped" };
     let mut line = |name: &str, value: &str| {
         // Writing to a String can't fail.
         let _ = writeln!(text, "{name:<12}{}", plain(value));
@@ -175,7 +176,11 @@ pub fn status(status: &Status) -> String {
             let hook = interface.hook.clone().unwrap_or_else(|| "not attached".into());
             let since = interface.since.clone().unwrap_or_else(|| "-".into());
             let residual = count(interface.residual.packets);
-            [interface.interface.clone(), hook, since].into_iter().chain(sums(&interface.total)).chain([residual]).collect()
+            [interface.interface.clone(), hook, since]
+                .into_iter()
+                .chain(sums(&interface.total))
+                .chain([residual])
+                .collect()
         })
         .collect();
     let heading = ["interface", "hook", "since", "packets", "segments", "bytes", "on the wire", "residual"];
@@ -251,8 +256,19 @@ pub fn flows(reply: &Flows, by: Option<&str>) -> String {
             })
             .collect();
         let heading = [
-            "interface", "proto", "source", "destination", "country", "class", "rule", "verdict", "packets", "segments",
-            "bytes", "on the wire", "last seen",
+            "interface",
+            "proto",
+            "source",
+            "destination",
+            "country",
+            "class",
+            "rule",
+            "verdict",
+            "packets",
+            "segments",
+            "bytes",
+            "on the wire",
+            "last seen",
         ];
         let mut right = [false; 13];
         right[8..12].fill(true);
@@ -316,6 +332,6 @@ mod tests {
     fn columns_line_up_and_hostile_text_stays_in_its_cell() {
         let rows = [vec!["eth0".to_owned(), "5".to_owned()], vec!["a\u{1b}[2J".to_owned(), "1,000".to_owned()]];
         let text = table(&["name", "packets"], &[false, true], &rows);
-        assert_eq!(text, "  name    packets\n  eth0          5\n  a\u{fffd}[2J     1,000\n");
+        assert_eq!(text, "  name   packets\n  eth0         5\n  a\u{fffd}[2J    1,000\n");
     }
 }

@@ -107,7 +107,8 @@ impl Facts {
         }
         let Some(last) = self.last else { return Some("the first epoch is not closed yet".into()) };
         let late = now - last.ended;
-        let limit = i128::try_from(self.epoch_length.as_nanos()).unwrap_or(i128::MAX).saturating_mul(3).max(5_000_000_000);
+        let limit =
+            i128::try_from(self.epoch_length.as_nanos()).unwrap_or(i128::MAX).saturating_mul(3).max(5_000_000_000);
         (late > limit).then(|| format!("the last epoch was closed {} s ago", late / 1_000_000_000))
     }
 }
@@ -124,13 +125,11 @@ impl SharedFacts {
     }
 
     /// To read. A writer that panicked has stopped the daemon (its task ended), so what is left is only shown.
-    #[must_use]
     pub fn read(&self) -> RwLockReadGuard<'_, Facts> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// To write.
-    #[must_use]
     pub fn write(&self) -> RwLockWriteGuard<'_, Facts> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }

@@ -46,7 +46,13 @@ pub fn policy() -> Policy {
         .iter()
         .map(|class| {
             let deny = u8::from(!matches!(class.kind, Kind::Inside | Kind::Private));
-            ClassRow { country: class.country.0, kind: class.kind as u8, deny, alert: deny, ..bytemuck::Zeroable::zeroed() }
+            ClassRow {
+                country: class.country.0,
+                kind: class.kind as u8,
+                deny,
+                alert: deny,
+                ..bytemuck::Zeroable::zeroed()
+            }
         })
         .collect();
     Policy {

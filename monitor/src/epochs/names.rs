@@ -189,6 +189,9 @@ mod tests {
         let (a, b) = (names.intern("a"), names.intern("b"));
         assert_eq!(names.intern("c"), Names::OTHER);
         assert_eq!((names.intern("a"), names.intern("b")), (a, b));
-        assert_eq!((names.get(a), names.get(b), names.get(Names::OTHER), names.get(Names::NONE)), ("a", "b", "(other)", ""));
+        assert_eq!(
+            (names.get(a), names.get(b), names.get(Names::OTHER), names.get(Names::NONE)),
+            ("a", "b", "(other)", "")
+        );
     }
 }

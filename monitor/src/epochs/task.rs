@@ -323,7 +323,6 @@ impl Engine {
             self.put_in_force(&mut facts, next, snapshot);
         }
         self.tell_stale_data(&mut facts, snapshot.ended);
-        facts.conditions = self.conditions.open().collect();
     }
 
     fn put_in_force(&mut self, facts: &mut Facts, mut next: InForce, closed: &Snapshot) {
@@ -393,6 +392,7 @@ impl Engine {
         if let Some(alert) = self.conditions.tell(self.alerter.host(), condition, detail, now()) {
             deliver(&self.sinks, &mut facts.alerts, &mut facts.latest_alerts, alert);
         }
+        facts.conditions = self.conditions.open().collect();
     }
 }
 

@@ -201,7 +201,8 @@ mod tests {
         renumbered.classes.swap(usize::from(fake::OUTSIDE), usize::from(fake::INSIDE));
         renumbered.image.classes.swap(usize::from(fake::OUTSIDE), usize::from(fake::INSIDE));
         second.policy = std::sync::Arc::new(renumbered);
-        fake::add_flow(&mut second, 7, fake::INSIDE, 443, 4);
+        let renumbered = fake::key(7, fake::OUTSIDE, 443);
+        fake::add(&mut second, monitor_common::wire::FlowKey { class: fake::INSIDE, ..renumbered }, 4);
         traffic.merge(&second);
         // The class numbers differ, the flow is the same.
         let flows: Vec<_> = traffic.flows.iter().collect();

@@ -8,8 +8,8 @@ use tracing::Level;
 
 use super::{KernelLog, daemon::Started};
 use crate::{
-    api::{status::status, text},
     alerts::Host,
+    api::{status::status, text},
     epochs::{Facts, now, rfc3339},
 };
 
@@ -69,7 +69,8 @@ fn started_text(started: &Started) -> String {
     let digest: String = in_force.policy.digest.chars().take(16).collect();
     lines.push(("policy", format!("{digest}…, {} rules", in_force.policy.rules.len())));
     for dataset in &in_force.datasets {
-        let age = dataset.age_seconds(now()).map_or_else(|| "of unknown age".into(), |s| format!("{} days old", s / 86_400));
+        let age =
+            dataset.age_seconds(now()).map_or_else(|| "of unknown age".into(), |s| format!("{} days old", s / 86_400));
         lines.push(("geo data", format!("{} {}, {age}", dataset.name, dataset.version)));
     }
     lines.push(("metrics", started.listen.map_or_else(|| "off".into(), |address| format!("http://{address}/metrics"))));
