@@ -1,6 +1,6 @@
 use std::{os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
-use monitor_common::parse::Reason;
+use monitor_common::{parse::Reason, verdict::Verdict};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -111,7 +111,7 @@ async fn fresh_flows_are_exact_and_every_grouping_adds_up_to_the_hook() {
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 30);
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 444, 20);
     fake::add_flow(&mut snapshot, 7, fake::INSIDE, 443, 10);
-    fake::add_overflow(&mut snapshot, fake::UNKNOWN, 4, 1);
+    fake::add_overflow(&mut snapshot, fake::UNKNOWN, Verdict::Observed, 5);
     fake::add_unparsed(&mut snapshot, Reason::NotIp, 2, 1);
     bench.fake.script().next.push_back(snapshot);
 
@@ -152,7 +152,7 @@ async fn status_tells_what_is_attached_counted_and_lost() {
     let bench = bench().await;
     let mut snapshot = fake::snapshot(0);
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 30);
-    fake::add_overflow(&mut snapshot, fake::UNKNOWN, 4, 0);
+    fake::add_overflow(&mut snapshot, fake::UNKNOWN, Verdict::Observed, 4);
     snapshot.events_lost = 2;
     bench.fake.script().next.push_back(snapshot);
     let status: Status = bench.ask("/api/v1/status?fresh=1").await.expect("an answer");

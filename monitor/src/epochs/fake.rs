@@ -123,13 +123,10 @@ pub fn add(snapshot: &mut Snapshot, key: FlowKey, packets: u64) {
 }
 
 /// Adds overflow on `eth0`.
-pub fn add_overflow(snapshot: &mut Snapshot, class: u16, passed: u64, dropped: u64) {
+pub fn add_overflow(snapshot: &mut Snapshot, class: u16, verdict: Verdict, packets: u64) {
     let interface = &mut snapshot.interfaces[0];
-    let tally = interface.overflow.entry(class).or_default();
-    for (sum, packets) in [(&mut tally.passed, passed), (&mut tally.dropped, dropped)] {
-        sum.add(&sums(packets));
-        interface.hook.add(&sums(packets));
-    }
+    interface.overflow.entry((class, verdict)).or_default().add(&sums(packets));
+    interface.hook.add(&sums(packets));
 }
 
 /// Adds unparsed packets on `eth0`.
@@ -161,7 +158,7 @@ pub fn random_snapshot(random: &mut fastrand::Rng, epoch: u32, flows: usize) -> 
         }
     }
     for _ in 0..3 {
-        add_overflow(&mut snapshot, random.u16(0..5), random.u64(0..9), random.u64(0..9));
+        add_overflow(&mut snapshot, random.u16(0..5), Verdict::ALL[random.usize(0..3)], random.u64(0..9));
         add_unparsed(&mut snapshot, Reason::ALL[random.usize(0..12)], random.u64(0..9), random.u64(0..9));
     }
     snapshot

@@ -9,6 +9,7 @@ use std::{
 
 use monitor_common::{
     parse::Reason,
+    verdict::Verdict,
     wire::{Counters, FlowKey, FlowValue, Tally},
 };
 
@@ -37,8 +38,8 @@ pub struct InterfaceCounts {
     pub ifindex: u32,
     /// Everything that passed the hook.
     pub hook: Counters,
-    /// Packets whose flow found no place in the table, by class number.
-    pub overflow: BTreeMap<u16, Tally>,
+    /// Packets whose flow found no place in the table, by class number and verdict.
+    pub overflow: BTreeMap<(u16, Verdict), Counters>,
     /// Packets without a flow, by reason.
     pub unparsed: BTreeMap<Reason, Tally>,
 }
@@ -106,7 +107,10 @@ impl Snapshot {
         let mut rest: Vec<(u32, Counters)> =
             self.interfaces.iter().map(|interface| (interface.ifindex, interface.hook)).collect();
         for (at, interface) in self.interfaces.iter().enumerate() {
-            for tally in interface.overflow.values().chain(interface.unparsed.values()) {
+            for counters in interface.overflow.values() {
+                subtract(&mut rest[at].1, counters);
+            }
+            for tally in interface.unparsed.values() {
                 subtract(&mut rest[at].1, &tally.passed);
                 subtract(&mut rest[at].1, &tally.dropped);
             }
@@ -170,7 +174,7 @@ mod tests {
                 InterfaceCounts {
                     ifindex: 2,
                     hook,
-                    overflow: [(0, Tally { passed: sums(4), dropped: Counters::default() })].into(),
+                    overflow: [((0, Verdict::Observed), sums(4))].into(),
                     unparsed: [(Reason::NotIp, Tally { passed: Counters::default(), dropped: sums(5) })].into(),
                     ..InterfaceCounts::default()
                 },

@@ -358,8 +358,8 @@ impl Engine {
             format!("{lost} events in epoch {}; their alerts were rebuilt from the flow table", snapshot.epoch)
         });
         self.tell(facts, Condition::EventsLost, detail.as_deref());
-        let tallies = snapshot.interfaces.iter().flat_map(|interface| interface.overflow.values());
-        let overflow: u64 = tallies.map(|tally| tally.passed.packets + tally.dropped.packets).sum();
+        let sums = snapshot.interfaces.iter().flat_map(|interface| interface.overflow.values());
+        let overflow: u64 = sums.map(|counters| counters.packets).sum();
         let detail = (overflow > 0).then(|| {
             format!(
                 "{overflow} packets in epoch {} are counted by country but not by flow; alerts for new flows among \

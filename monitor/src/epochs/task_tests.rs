@@ -210,7 +210,7 @@ async fn a_switch_that_fails_leaves_the_old_policy_and_counting_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn breach_overflow_and_stale_data_are_told() {
     let mut snapshot = fake::snapshot(0);
-    fake::add_overflow(&mut snapshot, fake::OUTSIDE, 5, 0);
+    fake::add_overflow(&mut snapshot, fake::OUTSIDE, monitor_common::verdict::Verdict::Observed, 5);
     snapshot.interfaces[0].hook.packets += 1;
     let bench = bench([snapshot]);
     let mut stale = in_force(&"b".repeat(64));

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use monitor_common::{
     parse::Reason,
-    verdict::Verdict,
     wire::{Counters, Tally},
 };
 
@@ -15,7 +14,6 @@ use super::{
     flows::{FlowStore, FlowSums},
     names::{Group, Identities, Name, place},
 };
-use crate::policy::Policy;
 
 /// Sums since the start.
 #[derive(Clone, Debug, Default)]
@@ -75,11 +73,11 @@ impl Traffic {
         for interface in &snapshot.interfaces {
             let name = names[&interface.ifindex];
             self.totals.hook.entry(name).or_default().add(&interface.hook);
-            for (class, tally) in &interface.overflow {
-                for (group, counters) in overflow_groups(name, *class, tally, &snapshot.policy, snapshot.enforce) {
-                    self.totals.groups.entry(group).or_default().add(&counters);
-                    self.totals.overflow.entry(group).or_default().add(&counters);
-                }
+            for ((class, verdict), counters) in &interface.overflow {
+                let (country, kind) = place(&snapshot.policy, *class);
+                let group = Group { interface: name, country, kind, verdict: *verdict };
+                self.totals.groups.entry(group).or_default().add(counters);
+                self.totals.overflow.entry(group).or_default().add(counters);
             }
             for (reason, tally) in &interface.unparsed {
                 let sum = self.totals.unparsed.entry((name, *reason)).or_default();
@@ -113,25 +111,6 @@ impl Traffic {
     }
 }
 
-/// What overflowed, under the verdicts it had. The kernel keeps only the class and whether the packet was
-/// dropped: a packet of a denied class that passed in observe mode counts as observed, although a rule may have
-/// covered it. That errs on the side that hides nothing.
-fn overflow_groups(
-    interface: Name,
-    class: u16,
-    tally: &Tally,
-    policy: &Policy,
-    enforce: bool,
-) -> impl Iterator<Item = (Group, Counters)> {
-    let (country, kind) = place(policy, class);
-    let deny = policy.image.classes.get(usize::from(class)).is_none_or(|row| row.deny != 0);
-    let passed = if deny && !enforce { Verdict::Observed } else { Verdict::Allowed };
-    [(passed, tally.passed), (Verdict::Denied, tally.dropped)]
-        .into_iter()
-        .filter(|(_, counters)| !counters.is_zero())
-        .map(move |(verdict, counters)| (Group { interface, country, kind, verdict }, counters))
-}
-
 /// Nanoseconds in 64 bits: good until 2262.
 fn clamp(nanoseconds: i128) -> i64 {
     i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX })
@@ -139,6 +118,8 @@ fn clamp(nanoseconds: i128) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use monitor_common::verdict::Verdict;
+
     use super::*;
     use crate::epochs::fake;
 
@@ -228,16 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn overflow_is_counted_under_the_class_and_the_verdict_that_hides_nothing() {
+    fn overflow_is_counted_under_its_class_and_verdict() {
         let mut traffic = Traffic::new(100);
-        for enforce in [false, true] {
+        for _ in 0..2 {
             let mut snapshot = fake::snapshot(1);
-            snapshot.enforce = enforce;
-            fake::add_overflow(&mut snapshot, fake::OUTSIDE, 5, 0);
-            fake::add_overflow(&mut snapshot, fake::INSIDE, 2, 0);
-            if enforce {
-                fake::add_overflow(&mut snapshot, fake::OUTSIDE, 0, 9);
-            }
+            fake::add_overflow(&mut snapshot, fake::OUTSIDE, Verdict::Observed, 5);
+            fake::add_overflow(&mut snapshot, fake::OUTSIDE, Verdict::Denied, 9);
+            fake::add_overflow(&mut snapshot, fake::INSIDE, Verdict::Allowed, 2);
             traffic.merge(&snapshot);
         }
         let packets: Vec<_> = traffic
@@ -246,15 +224,8 @@ mod tests {
             .iter()
             .map(|(group, counters)| (group.country.to_string(), group.verdict.name(), counters.packets))
             .collect();
-        assert_eq!(
-            packets,
-            [
-                ("IE".to_owned(), "allowed", 4),
-                ("SG".to_owned(), "allowed", 5),
-                ("SG".to_owned(), "observed", 5),
-                ("SG".to_owned(), "denied", 9),
-            ]
-        );
+        let expected = [("IE", "allowed", 4), ("SG", "observed", 10), ("SG", "denied", 18)];
+        assert_eq!(packets, expected.map(|(country, verdict, packets)| (country.to_owned(), verdict, packets)));
         assert_adds_up(&traffic);
     }
 }
