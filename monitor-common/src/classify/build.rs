@@ -1,6 +1,6 @@
 //! Interval starts in, [`Image`] out: the build half of the index. Called by the policy compiler, and by tests.
 
-use super::{LOW_LIST, LOW_START_BITS, Tables};
+use super::{LOW_LIST, LOW_START_BITS, Tables, V6_NODES};
 use crate::wire::{ClassRow, MAX_CLASSES, MAX_RULES_PER_CLASS, RuleRow, V6Low, V6Node, V6Values};
 
 /// A compiled policy, position-independent: the very bytes that go into the kernel's maps.
@@ -40,8 +40,11 @@ pub enum BuildError {
     #[error("class {0} has {1} rule rows, at most {MAX_RULES_PER_CLASS} fit: merge port ranges or rules")]
     TooManyRules(usize, u32),
     /// Too much structure below /64.
-    #[error("too many IPv6 networks longer than /64")]
+    #[error("too many IPv6 networks longer than /64: merge some or widen them to /64")]
     TooManyLow,
+    /// The tree would be deeper than look-ups go.
+    #[error("too many IPv6 networks: {0} interval starts, at most {max} fit", max = V6_NODES * 8)]
+    TooManyV6(usize),
 }
 
 impl Image {
@@ -89,9 +92,19 @@ fn partition(intervals: impl Iterator<Item = (u128, u32)>, classes: usize) -> Re
 
 fn index_v4(v4: &[(u32, u32)]) -> (Vec<u64>, Vec<u64>) {
     let entries = v4.iter().map(|(start, class)| u64::from(*start) << 32 | u64::from(*class)).collect();
-    let last_at_or_before = |address: u32| v4.partition_point(|(start, _)| *start <= address) as u64 - 1;
+    // Only ever forward: the buckets ascend as the starts do.
+    let mut last = 0;
+    let mut last_at_or_before = |address: u32| {
+        while v4.get(last + 1).is_some_and(|(start, _)| *start <= address) {
+            last += 1;
+        }
+        last as u64
+    };
     let buckets = (0..=0xffff_u32)
-        .map(|bucket| last_at_or_before(bucket << 16) << 32 | last_at_or_before(bucket << 16 | 0xffff))
+        .map(|bucket| {
+            let first = last_at_or_before(bucket << 16);
+            first << 32 | last_at_or_before(bucket << 16 | 0xffff)
+        })
         .collect();
     (buckets, entries)
 }
@@ -120,19 +133,19 @@ fn index_v6(v6: &[(u128, u32)]) -> Result<V6Index, BuildError> {
                 return Err(BuildError::TooManyLow);
             }
             keys.push((high, LOW_LIST | (length as u32) << LOW_START_BITS | first as u32));
-            // Past this half the last interval goes on, unless another starts right there.
-            let next_starts_there = v6
-                .get(end)
-                .is_some_and(|(start, _)| high.checked_add(1).is_some_and(|n| *start == u128::from(n) << 64));
-            if let (Some(next), false) = (high.checked_add(1), next_starts_there) {
-                // A later interval in the same next half makes a list of its own that begins with this class.
-                let list_follows = v6.get(end).is_some_and(|(start, _)| (*start >> 64) as u64 == next);
-                if !list_follows {
-                    keys.push((next, here[here.len() - 1].1));
-                }
+            // Past this half the last interval goes on. If another starts in the very next half, that half gets a
+            // key of its own, and a list that begins with this interval's class where the start is not its first.
+            let next_has_key = |next| v6.get(end).is_some_and(|(start, _)| (*start >> 64) as u64 == next);
+            if let Some(next) = high.checked_add(1)
+                && !next_has_key(next)
+            {
+                keys.push((next, here[here.len() - 1].1));
             }
         }
         i = end;
+    }
+    if keys.len() > V6_NODES * 8 {
+        return Err(BuildError::TooManyV6(keys.len()));
     }
     let (nodes, values) = tree(&keys);
     Ok((nodes, values, low))

@@ -3,13 +3,18 @@
 
 #[cfg(feature = "user")]
 pub mod build;
+#[cfg(all(test, feature = "user"))]
+mod tests;
 
-use crate::wire::{Address, ClassRow, Embedded, MAX_RULES_PER_CLASS, RuleRow, V6Low, V6Node, V6Values};
+use crate::wire::{Address, ClassRow, Embedded, Kind, MAX_RULES_PER_CLASS, RuleRow, V6Low, V6Node, V6Values};
 
 /// Steps that a binary search over 65,536 entries can take, and one to end.
 const V4_STEPS: u32 = 17;
-/// Levels of the B-tree: nine children a node, so 9^7 > 4 million keys.
+/// Levels of the B-tree: nine children a node.
 const V6_LEVELS: u32 = 7;
+/// Nodes that fit in [`V6_LEVELS`]: room for 4.7 million keys.
+#[cfg(feature = "user")]
+pub(crate) const V6_NODES: usize = (9_usize.pow(V6_LEVELS) - 1) / 8;
 /// Steps of a search in a list of low halves (at most 4,095 long).
 const V6_LOW_STEPS: u32 = 12;
 
@@ -157,10 +162,16 @@ pub fn classify(
     if class.embedded != 0 {
         // A rule on the IPv6 prefix itself holds; where the packet ends up is told by the address inside.
         let inner = Embedded::from_wire(class.embedded).extract(destination).unwrap_or(0);
-        number = class_v4(tables, inner)?;
-        class = tables.class(number)?;
-        if rule == 0 && class.rules_len != 0 {
-            rule = matching_rule(tables, class, protocol, port, ports_known)?;
+        let inner_number = class_v4(tables, inner)?;
+        let inner_class = tables.class(inner_number)?;
+        // Loopback or link-local inside a prefix that is routed would be let through unseen, and the packet does
+        // leave the link: it keeps the standing of the prefix.
+        if inner_class.kind != Kind::Local as u8 {
+            number = inner_number;
+            class = inner_class;
+            if rule == 0 && class.rules_len != 0 {
+                rule = matching_rule(tables, class, protocol, port, ports_known)?;
+            }
         }
     }
     Some(Classified { class: number as u16, rule, deny: class.deny != 0, alert: class.alert != 0 && rule == 0 })

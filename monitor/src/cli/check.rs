@@ -1,15 +1,259 @@
-//! `egress-monitor check`.
+//! `egress-monitor check`: reads everything `run` would read, and says what is wrong with it or what it comes to.
 
-use crate::failure::Failure;
+use std::path::PathBuf;
 
-/// Reads everything that run would read and says what is wrong.
+use monitor_common::wire::Kind;
+use serde_json::{Value, json};
+
+use super::inputs::{self, Inputs, grouped, table, time};
+use crate::{
+    config::{self, Action, Mode},
+    failure::Failure,
+    geo::STALE_AFTER_DAYS,
+    policy::Extent,
+};
+
+/// Says what is wrong with the configuration, or what it comes to.
+///
+/// Reads everything that `run` would read: the configuration, allowlists, geo data. Each problem is one line on
+/// standard error with file, line, value and mend, and the exit code is 64.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(
+    after_help = "Examples:\n  egress-monitor check\n  egress-monitor check --config new.toml && systemctl reload egress-monitor"
+)]
+pub struct Args {
+    /// Configuration file [default: /etc/egress-monitor/config.toml if it exists, else the built-in defaults]
+    #[arg(long, value_name = "F")]
+    config: Option<PathBuf>,
+    /// JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
 
 /// Runs the command.
 ///
 /// # Errors
-/// What could not be done.
-pub fn run(_args: Args) -> Result<(), Failure> {
-    Err(Failure::Unavailable("not built yet".into()))
+/// What is wrong with the configuration.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let checked = match config::load(args.config.as_deref()) {
+        Ok(config) => inputs::compile(config),
+        Err(error) => {
+            if args.json {
+                let problems: Vec<Value> = error
+                    .problems
+                    .iter()
+                    .map(|problem| {
+                        json!({ "file": problem.file, "line": problem.line, "column": problem.column,
+                                "message": problem.message })
+                    })
+                    .collect();
+                inputs::print(&format!("{:#}\n", json!({ "ok": false, "problems": problems })))?;
+            }
+            return Err(error.into_failure());
+        }
+    };
+    match checked {
+        Ok(inputs) if args.json => inputs::print(&format!("{:#}\n", as_json(&inputs))),
+        Ok(inputs) => inputs::print(&as_text(&inputs)),
+        Err(failure) => {
+            if args.json {
+                let problem = json!({ "file": null, "line": null, "column": null, "message": failure.to_string() });
+                inputs::print(&format!("{:#}\n", json!({ "ok": false, "problems": [problem] })))?;
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn denies(inputs: &Inputs, kind: Kind) -> bool {
+    let zone = &inputs.config.zone;
+    let action = match kind {
+        Kind::Inside | Kind::Local => Action::Allow,
+        Kind::Outside => zone.on_outside,
+        Kind::Ambiguous => zone.on_ambiguous,
+        Kind::Unknown => zone.on_unknown,
+        Kind::Private => zone.on_private,
+    };
+    action == Action::Deny
+}
+
+/// Most telling first.
+const ORDER: [Kind; 6] = [Kind::Inside, Kind::Outside, Kind::Ambiguous, Kind::Unknown, Kind::Private, Kind::Local];
+
+/// Age in days of each source, where it is known.
+fn ages(inputs: &Inputs) -> impl Iterator<Item = Option<i64>> {
+    inputs.datasets.iter().map(|dataset| dataset.age_days(inputs.clock.seconds()))
+}
+
+fn warnings(inputs: &Inputs) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (dataset, age) in inputs.datasets.iter().zip(ages(inputs)) {
+        if let Some(age) = age.filter(|age| *age > STALE_AFTER_DAYS) {
+            warnings.push(format!(
+                "geo source '{}' is {age} days old: renew sources older than {STALE_AFTER_DAYS} days",
+                dataset.name
+            ));
+        }
+    }
+    const SOON_DAYS: i64 = 30;
+    for rule in &inputs.config.rules {
+        let left = rule.expires.map(|end| (end - inputs.clock.seconds()).div_euclid(86_400));
+        if let Some(left) = left.filter(|left| *left < SOON_DAYS) {
+            warnings
+                .push(format!("rule '{}' ({}) expires in {left} days: renew it or remove it", rule.id, rule.origin));
+        }
+    }
+    warnings
+}
+
+fn as_json(inputs: &Inputs) -> Value {
+    let (config, policy) = (&inputs.config, &inputs.policy);
+    let extent = |extent: &Extent| {
+        json!({ "ipv4_ranges": extent.v4_ranges, "ipv4_addresses": extent.v4_addresses,
+                "ipv6_ranges": extent.v6_ranges, "ipv6_addresses": extent.v6_addresses.to_string() })
+    };
+    let mut classes = serde_json::Map::new();
+    for kind in ORDER {
+        let mut class = extent(policy.summary.of(kind));
+        class["denied"] = denies(inputs, kind).into();
+        classes.insert(kind.name().into(), class);
+    }
+    let rules: Vec<Value> = config
+        .rules
+        .iter()
+        .map(|rule| {
+            json!({ "id": rule.id, "origin": rule.origin, "networks": rule.to.len(),
+                    "ports": rule.ports.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    "reason": rule.reason, "legal_basis": rule.legal_basis, "owner": rule.owner,
+                    "ticket": rule.ticket, "not_before": rule.not_before.map(time),
+                    "expires": rule.expires.map(time) })
+        })
+        .collect();
+    let sources: Vec<Value> = policy
+        .datasets
+        .iter()
+        .zip(ages(inputs))
+        .map(|(source, age)| {
+            json!({ "name": source.name, "version": source.version, "built": source.built.map(time), "age_days": age,
+                    "digest": source.digest, "ipv4_ranges": source.v4_ranges, "ipv6_ranges": source.v6_ranges,
+                    "attribution": source.attribution })
+        })
+        .collect();
+    json!({
+        "ok": true,
+        "config": config.file,
+        "mode": if config.mode == Mode::Enforce { "enforce" } else { "observe" },
+        "zone": config.zone.name,
+        "inside": config.zone.inside_text,
+        "countries": config.zone.inside.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "private_inside": config.zone.inside_private,
+        "policy": policy.digest,
+        "classes": classes,
+        "embedded_ipv4": extent(&policy.summary.embedded),
+        "class_rows": policy.classes.len(),
+        "sites": config.sites.len(),
+        "rules": rules,
+        "next_expiry": policy.next_expiry.map(time),
+        "sources": sources,
+        "warnings": warnings(inputs),
+    })
+}
+
+/// IPv6 space for people: networks of /48, the size that a site gets.
+fn networks_48(addresses: u128) -> String {
+    match addresses >> 80 {
+        0 if addresses > 0 => "< 1".into(),
+        networks => grouped(networks),
+    }
+}
+
+fn as_text(inputs: &Inputs) -> String {
+    let (config, policy) = (&inputs.config, &inputs.policy);
+    let file = config.file.as_ref().map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
+    let countries: Vec<_> = config.zone.inside.iter().map(ToString::to_string).collect();
+    let private = if config.zone.inside_private { ", and private networks" } else { "" };
+    let cells = |cells: &[&str]| cells.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut text = table(
+        &[
+            cells(&["configuration", &format!("{file}: good")]),
+            cells(&["mode", if config.mode == Mode::Enforce { "enforce" } else { "observe" }]),
+            cells(&["zone", &config.zone.name]),
+            cells(&["inside", &config.zone.inside_text]),
+            cells(&["", &format!("= {} country codes: {}{private}", countries.len(), countries.join(" "))]),
+            cells(&["policy", &policy.digest]),
+        ],
+        &[],
+    );
+
+    let mut rows =
+        vec![cells(&["class", "IPv4 ranges", "IPv4 addresses", "IPv6 ranges", "IPv6 in /48s", "enforce"])];
+    let row = |name: &str, extent: &Extent, verdict: &str| {
+        vec![
+            name.to_owned(),
+            grouped(extent.v4_ranges.into()),
+            grouped(extent.v4_addresses.into()),
+            grouped(extent.v6_ranges.into()),
+            networks_48(extent.v6_addresses),
+            verdict.to_owned(),
+        ]
+    };
+    for kind in ORDER {
+        let verdict = if denies(inputs, kind) { "deny" } else { "allow" };
+        rows.push(row(kind.name(), policy.summary.of(kind), verdict));
+    }
+    rows.push(row("embeds IPv4", &policy.summary.embedded, "as the IPv4 address inside"));
+    text += "\n";
+    text += &table(&rows, &[1, 2, 3, 4]);
+
+    if !config.sites.is_empty() {
+        let mut rows = vec![cells(&["site", "country", "networks"])];
+        for site in &config.sites {
+            let networks: Vec<_> = site.networks.iter().map(|(network, _)| network.to_string()).collect();
+            rows.push(vec![site.name.clone(), site.country.to_string(), networks.join(" ")]);
+        }
+        text += "\n";
+        text += &table(&rows, &[]);
+    }
+
+    text += "\n";
+    if config.rules.is_empty() {
+        text += "no allow rules\n";
+    } else {
+        let mut rows = vec![cells(&["allow rule", "networks", "ports", "expires", "where"])];
+        for rule in &config.rules {
+            let ports: Vec<_> = rule.ports.iter().map(ToString::to_string).collect();
+            rows.push(vec![
+                rule.id.clone(),
+                grouped(rule.to.len() as u128),
+                if ports.is_empty() { "all".into() } else { ports.join(" ") },
+                rule.expires.map_or_else(|| "never".into(), time),
+                rule.origin.clone(),
+            ]);
+        }
+        text += &table(&rows, &[1]);
+    }
+
+    let mut rows = vec![cells(&["geo source", "version", "built", "age", "IPv4 ranges", "IPv6 ranges"])];
+    for (source, age) in policy.datasets.iter().zip(ages(inputs)) {
+        rows.push(vec![
+            source.name.clone(),
+            source.version.clone(),
+            source.built.map_or_else(|| "unknown".into(), time),
+            age.map_or_else(|| "unknown".into(), |days| format!("{days} days")),
+            grouped(source.v4_ranges as u128),
+            grouped(source.v6_ranges as u128),
+        ]);
+    }
+    text += "\n";
+    text += &table(&rows, &[3, 4, 5]);
+    for source in policy.datasets.iter().filter(|source| !source.attribution.is_empty()) {
+        text += &format!("{}: {}\n", source.name, source.attribution);
+    }
+    for warning in warnings(inputs) {
+        text += &format!("\nwarning: {warning}");
+    }
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
 }

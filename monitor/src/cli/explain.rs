@@ -1,15 +1,103 @@
-//! `egress-monitor explain`.
+//! `egress-monitor explain`: what the policy makes of an address, and why.
 
-use crate::failure::Failure;
+use std::path::PathBuf;
 
-/// Says what the policy makes of addresses.
+use super::inputs::{self, Inputs, table};
+use crate::{
+    failure::Failure,
+    geo::special,
+    policy::{Explanation, Knowledge, Target, explain, explain::Standing},
+};
+
+/// Says what the policy makes of a destination, and why.
+///
+/// Country and what each source says, special range, site, rules and where they stand, and the verdict in observe and
+/// in enforce. Rules with ports are judged when a port is given; a port without a protocol is TCP's.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(
+    after_help = "Examples:\n  egress-monitor explain 8.8.8.8 2a00:1450:4001::1\n  egress-monitor explain 192.0.2.7:443 [2001:db8::1]:53/udp --json"
+)]
+pub struct Args {
+    /// ADDR, ADDR:PORT or [V6]:PORT, each with /PROTOCOL behind it
+    #[arg(required = true, value_name = "DESTINATION")]
+    destinations: Vec<String>,
+    /// Configuration file [default: /etc/egress-monitor/config.toml if it exists, else the built-in defaults]
+    #[arg(long, value_name = "F")]
+    config: Option<PathBuf>,
+    /// JSON instead of text: a list with an object for each destination.
+    #[arg(long)]
+    json: bool,
+}
 
 /// Runs the command.
 ///
 /// # Errors
-/// What could not be done.
-pub fn run(_args: Args) -> Result<(), Failure> {
-    Err(Failure::Unavailable("not built yet".into()))
+/// A destination or the configuration is no good.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let targets = args.destinations.iter().map(|text| text.parse::<Target>());
+    let targets = targets.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::Usage(error.to_string()))?;
+    let inputs = inputs::read(args.config.as_deref())?;
+    let stories = stories(&targets, &inputs)?;
+    if args.json {
+        let text = serde_json::to_string_pretty(&stories).map_err(|error| Failure::Internal(error.to_string()))?;
+        inputs::print(&(text + "\n"))
+    } else {
+        let texts: Vec<_> = stories.iter().map(as_text).collect();
+        inputs::print(&texts.join("\n"))
+    }
+}
+
+fn stories(targets: &[Target], inputs: &Inputs) -> Result<Vec<Explanation>, Failure> {
+    let knowledge = Knowledge {
+        config: &inputs.config,
+        datasets: &inputs.datasets,
+        special: special::table(),
+        policy: &inputs.policy,
+        clock: inputs.clock,
+    };
+    targets
+        .iter()
+        .map(|target| explain(target, &knowledge).map_err(|error| Failure::Internal(error.to_string())))
+        .collect()
+}
+
+fn as_text(story: &Explanation) -> String {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut line = |name: &str, value: String| rows.push(vec![format!("  {name}"), value]);
+    line("country", story.country.clone());
+    line("class", format!("{} (by {})", story.class, story.basis));
+    line("reason", story.reason.clone());
+    standing(&story.standing, &mut line);
+    if let Some(inner) = &story.embedded {
+        line("carries", inner.address.to_string());
+        standing(inner, &mut line);
+    }
+    for rule in &story.rules {
+        let applies = if rule.applies { "applies" } else { "does not apply" };
+        line("rule", format!("'{}' {applies}: {}; covers {}", rule.id, rule.why, rule.network));
+    }
+    line("observe", format!("{}{}", story.observe, if story.alert { ", with an alert" } else { "" }));
+    line("enforce", story.enforce.to_owned());
+    line("policy", story.policy.clone());
+    let port = story.port.map_or_else(String::new, |port| format!(" port {port}"));
+    let protocol = story.protocol.as_ref().map_or_else(String::new, |protocol| format!(" {protocol}"));
+    format!("{}{protocol}{port}\n{}", story.standing.address, table(&rows, &[]))
+}
+
+fn standing(standing: &Standing, line: &mut impl FnMut(&str, String)) {
+    for says in &standing.sources {
+        let what = match (&says.country, &says.range) {
+            (Some(country), Some(range)) => format!("{country} for {range}"),
+            // Where a registry says what the range is for, silence is what is expected.
+            _ if standing.special.is_some() => continue,
+            _ => "nothing".into(),
+        };
+        line("source", format!("{}: {what}", says.source));
+    }
+    if let Some(special) = &standing.special {
+        line("special", format!("{}: {} ({})", special.network, special.name, special.standard));
+    }
+    if let Some(site) = &standing.site {
+        line("site", format!("'{}' in {}: {} ({})", site.name, site.country, site.network, site.origin));
+    }
 }

@@ -4,6 +4,7 @@ pub mod check;
 pub mod explain;
 pub mod flows;
 pub mod geo;
+mod inputs;
 pub mod run;
 pub mod status;
 

@@ -1,11 +1,25 @@
 //! Configuration: TOML in, checked types out, every complaint with file, line, value and mend. Called by `run`,
 //! `check` and `explain`.
+//!
+//! [`document`] reads one TOML file into tables whose every value still knows its line, [`sections`] turns those into
+//! the types below, [`values`] does so for single values, [`allowlist`] for the files of `[policy] allowlists`,
+//! [`error`] is what they all report to.
+
+mod allowlist;
+mod document;
+pub mod error;
+mod load;
+mod sections;
+mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnetwork::IpNetwork;
 
-use crate::geo::Country;
+use crate::{geo::Country, policy::region};
+
+pub use error::{ConfigError, Problem};
+pub use load::{DEFAULT_FILE, load, load_at};
 
 /// What to do with denied packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +28,17 @@ pub enum Mode {
     Observe,
     /// Count and drop them.
     Enforce,
+}
+
+/// How to attach to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// TCX where the kernel has it, else clsact.
+    Auto,
+    /// TCX or nothing.
+    Tcx,
+    /// clsact.
+    Clsact,
 }
 
 /// What the policy says of a kind of destination.
@@ -38,6 +63,8 @@ pub struct Config {
     pub epoch: Duration,
     /// `[monitor] flows`: places in the flow table.
     pub flows: u32,
+    /// `[monitor] hook`.
+    pub hook: Hook,
     /// `[zone]`.
     pub zone: Zone,
     /// `[geo]`.
@@ -104,12 +131,70 @@ pub struct Rule {
     pub to: Vec<(IpNetwork, String)>,
     /// `ports`; empty: every protocol and port.
     pub ports: Vec<PortRange>,
-    /// `reason`.
+    /// `reason`; for an allowlist file, which file it is.
     pub reason: String,
+    /// `legal_basis`; may be empty, as `owner` and `ticket`.
+    pub legal_basis: String,
+    /// `owner`.
+    pub owner: String,
+    /// `ticket`.
+    pub ticket: String,
     /// `not_before`, seconds since 1970.
     pub not_before: Option<i64>,
     /// `expires`.
     pub expires: Option<i64>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            file: None,
+            mode: Mode::Observe,
+            interfaces: vec!["auto".into()],
+            epoch: Duration::from_secs(10),
+            flows: 262_144,
+            hook: Hook::Auto,
+            zone: Zone::default(),
+            geo: Geo::default(),
+            sites: Vec::new(),
+            rules: Vec::new(),
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 9477))),
+            paths: Paths::default(),
+        }
+    }
+}
+
+impl Default for Zone {
+    fn default() -> Self {
+        Self {
+            name: "eea".into(),
+            inside_text: "EEA".into(),
+            inside: region::eea(),
+            inside_private: false,
+            on_outside: Action::Deny,
+            on_ambiguous: Action::Deny,
+            on_unknown: Action::Deny,
+            on_private: Action::Allow,
+            on_undecodable: Action::Deny,
+        }
+    }
+}
+
+impl Default for Geo {
+    fn default() -> Self {
+        Self { sources: vec!["embedded".into()] }
+    }
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            config_dir: "/etc/egress-monitor".into(),
+            state: "/var/lib/egress-monitor".into(),
+            runtime: "/run/egress-monitor".into(),
+            bpffs: "/sys/fs/bpf/egress-monitor".into(),
+        }
+    }
 }
 
 /// `tcp/443`, `udp/4500-4510`.
@@ -134,4 +219,11 @@ pub struct Paths {
     pub runtime: PathBuf,
     /// `bpffs`.
     pub bpffs: PathBuf,
+}
+
+impl std::fmt::Display for PortRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", crate::policy::target::protocol_name(self.protocol), self.low)?;
+        if self.low == self.high { Ok(()) } else { write!(f, "-{}", self.high) }
+    }
 }

@@ -1,30 +1,28 @@
 //! Address knowledge from outside: datasets in, sorted country ranges out. Called by the policy compiler and
 //! by `egress-monitor geo`.
 
-use std::fmt;
+pub mod compact;
+mod country;
+pub mod csv;
+pub mod embedded;
+pub mod file;
+pub mod mmdb;
+mod ranges;
+pub mod special;
+#[cfg(test)]
+mod testing;
 
-/// ISO 3166-1 alpha-2 country code, upper case.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Country(pub [u8; 2]);
+use std::path::{Path, PathBuf};
 
-impl Country {
-    /// What a source says when it does not know.
-    pub const UNKNOWN: Self = Self(*b"ZZ");
-    /// Where a country makes no sense (private, link-local…).
-    pub const NONE: Self = Self(*b"--");
-}
+pub use country::{Country, CountryError, all as all_countries};
+pub use ranges::{Collector, Settled, Space, TooMany};
 
-impl fmt::Display for Country {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&self.0).unwrap_or("??"))
-    }
-}
+/// Most ranges of one family in a dataset: ten times what the finest country datasets have.
+pub const MAX_RANGES: usize = 4 << 20;
 
-impl fmt::Debug for Country {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+/// A dataset older than this should be renewed: the border between EEA and the rest moves 0.1 % (IPv4) to 0.4 %
+/// (IPv6) a quarter.
+pub const STALE_AFTER_DAYS: i64 = 90;
 
 /// Addresses `first..=last` in one country.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +35,8 @@ pub struct Range<A> {
     pub country: Country,
 }
 
-/// One source's opinion on the whole address space: ranges sorted by `first`, disjoint, known countries only.
+/// One source's opinion on the whole address space: ranges sorted by `first`, disjoint, known countries only,
+/// neighbours of one country joined.
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
     /// Short name: `dbip-country`, or the file's path.
@@ -48,10 +47,283 @@ pub struct Dataset {
     pub built: Option<i64>,
     /// Licence and attribution, to be shown with results; empty for the operator's own files.
     pub attribution: String,
-    /// SHA-256 over the ranges in canonical form.
+    /// SHA-256 over the ranges in canonical form (the body of [`compact`]): the same for the same opinion,
+    /// whatever the file format it came in.
     pub digest: [u8; 32],
     /// IPv4 ranges.
     pub v4: Vec<Range<u32>>,
     /// IPv6 ranges.
     pub v6: Vec<Range<u128>>,
+}
+
+impl Dataset {
+    /// The range that holds an IPv4 address; `None` where the source does not know.
+    #[must_use]
+    pub fn lookup_v4(&self, address: u32) -> Option<&Range<u32>> {
+        ranges::find(&self.v4, address)
+    }
+
+    /// The range that holds an IPv6 address, taken as it is: a mapped IPv4 address is not unwrapped here.
+    #[must_use]
+    pub fn lookup_v6(&self, address: u128) -> Option<&Range<u128>> {
+        ranges::find(&self.v6, address)
+    }
+
+    /// The digest in hexadecimal.
+    #[must_use]
+    pub fn digest_hex(&self) -> String {
+        self.digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whole days from the build to `now` (seconds since the epoch); `None` when the source does not say when it
+    /// was built. Negative when it was built in the future.
+    #[must_use]
+    pub fn age_days(&self, now: i64) -> Option<i64> {
+        self.built.map(|built| now.saturating_sub(built).div_euclid(86_400))
+    }
+
+    /// Every country that has at least one range, sorted.
+    #[must_use]
+    pub fn countries(&self) -> Vec<Country> {
+        let mut seen = std::collections::BTreeSet::new();
+        seen.extend(self.v4.iter().map(|range| range.country));
+        seen.extend(self.v6.iter().map(|range| range.country));
+        seen.into_iter().collect()
+    }
+}
+
+/// Why a dataset can't be used. One line with the file, where it has lines the line, the value and the mend.
+#[derive(Debug, thiserror::Error)]
+pub enum GeoError {
+    /// The file can't be read.
+    #[error("{}: {source}: check the path and the permissions, or use \"embedded\" for the built-in datasets", .file.display())]
+    Read {
+        /// Which.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A line is wrong.
+    #[error("{}:{line}: {what}", .file.display())]
+    Line {
+        /// Which file.
+        file: PathBuf,
+        /// Line number, from 1.
+        line: usize,
+        /// What is wrong and how to mend it.
+        what: String,
+    },
+    /// The whole file is wrong.
+    #[error("{}: {what}", .file.display())]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// What is wrong and how to mend it.
+        what: String,
+    },
+}
+
+impl GeoError {
+    fn file(file: &Path, what: impl Into<String>) -> Self {
+        Self::File { file: file.into(), what: what.into() }
+    }
+
+    fn line(file: &Path, line: usize, what: impl Into<String>) -> Self {
+        Self::Line { file: file.into(), line, what: what.into() }
+    }
+}
+
+/// What a dataset was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The product's own form.
+    Compact,
+    /// MaxMind DB.
+    Mmdb,
+    /// Text ranges.
+    Csv,
+}
+
+impl Format {
+    /// For people and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Compact => "compact",
+            Self::Mmdb => "mmdb",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+/// A dataset and how it came here.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The data.
+    pub dataset: Dataset,
+    /// The file; `None` for an embedded dataset.
+    pub file: Option<PathBuf>,
+    /// The file's format.
+    pub format: Format,
+    /// What it was made from (package, version, SHA-256 of the archive), where that is recorded.
+    pub provenance: String,
+    /// Ranges that a text file gives two countries, and that are unknown therefore.
+    pub contradictions: usize,
+}
+
+/// The datasets of one entry of `[geo] sources`: `embedded` gives the two that are built in, anything else is
+/// the path of a compact, MMDB or CSV file.
+///
+/// # Errors
+/// The file can't be read or is no good.
+pub fn load(source: &str) -> Result<Vec<Dataset>, GeoError> {
+    Ok(open(source)?.into_iter().map(|opened| opened.dataset).collect())
+}
+
+/// As [`load`], with where each came from.
+///
+/// # Errors
+/// The file can't be read or is no good.
+pub fn open(source: &str) -> Result<Vec<Opened>, GeoError> {
+    if source == "embedded" { embedded::open() } else { Ok(vec![open_file(Path::new(source))?]) }
+}
+
+/// Reads a file, told apart by its content first and its name second.
+///
+/// # Errors
+/// The file can't be read or is no good.
+pub fn open_file(file: &Path) -> Result<Opened, GeoError> {
+    let bytes = file::read_bounded(file)?;
+    let opened = |dataset, format, provenance| Opened {
+        dataset,
+        file: Some(file.into()),
+        format,
+        provenance,
+        contradictions: 0,
+    };
+    let name = file.to_string_lossy().to_ascii_lowercase();
+    if compact::is_compact(&bytes) || name.ends_with(".egm") || name.ends_with(".egm.zst") {
+        let (dataset, provenance) = compact::decode(&bytes).map_err(|error| GeoError::file(file, error.to_string()))?;
+        Ok(opened(dataset, Format::Compact, provenance))
+    } else if name.ends_with(".mmdb") || mmdb::is_mmdb(&bytes) {
+        Ok(opened(mmdb::read(file, bytes)?, Format::Mmdb, String::new()))
+    } else if name.ends_with(".csv") || name.ends_with(".txt") {
+        let Settled { dataset, contradictions } = csv::read(file, &bytes)?;
+        Ok(Opened { contradictions, ..opened(dataset, Format::Csv, String::new()) })
+    } else {
+        Err(GeoError::file(
+            file,
+            "neither MMDB nor a compact dataset, and not named .csv: give a .mmdb, .csv, .egm or .egm.zst file",
+        ))
+    }
+}
+
+/// One dataset of several files that do not overlap (the two families, usually). Name, version, date,
+/// attribution and provenance are the first's; the date is the oldest.
+///
+/// # Errors
+/// Two files place the same address, or there is no file.
+pub fn merge(opened: Vec<Opened>) -> Result<(Dataset, String), GeoError> {
+    let mut opened = opened.into_iter();
+    let Some(first) = opened.next() else {
+        return Err(GeoError::file(Path::new(""), "no file to import: name at least one"));
+    };
+    if opened.len() == 0 {
+        return Ok((first.dataset, first.provenance));
+    }
+    let path = |file: Option<PathBuf>| file.map_or_else(|| "(embedded)".into(), |file| file.display().to_string());
+    let mut sum = first.dataset;
+    let mut files = vec![(path(first.file), std::mem::take(&mut sum.v4), std::mem::take(&mut sum.v6))];
+    for next in opened {
+        let name = path(next.file);
+        let Dataset { built, v4, v6, .. } = next.dataset;
+        for (before, before_v4, before_v6) in &files {
+            let again = ranges::overlap(before_v4, &v4)
+                .map(|address| std::net::IpAddr::from(std::net::Ipv4Addr::from(address)))
+                .or_else(|| ranges::overlap(before_v6, &v6).map(|at| std::net::Ipv6Addr::from(at).into()));
+            if let Some(address) = again {
+                return Err(GeoError::file(
+                    Path::new(&name),
+                    format!(
+                        "places {address} again, which {before} does too: give files that do not overlap, or import them one by one"
+                    ),
+                ));
+            }
+        }
+        sum.built = sum.built.zip(built).map(|(a, b)| a.min(b));
+        files.push((name, v4, v6));
+    }
+    let mut collector = Collector::default();
+    for (name, v4, v6) in files {
+        let fits = v4.into_iter().all(|range| collector.push_v4(range))
+            && v6.into_iter().all(|range| collector.push_v6(range));
+        if !fits {
+            let what = format!("more than {MAX_RANGES} ranges together with the files before it: import it by itself");
+            return Err(GeoError::file(Path::new(&name), what));
+        }
+    }
+    let joined = collector
+        .finish()
+        .map_err(|TooMany| GeoError::file(Path::new(&sum.name), "too many ranges: import it by itself"))?;
+    let Dataset { digest, v4, v6, .. } = joined.dataset;
+    sum = Dataset { digest, v4, v6, ..sum };
+    Ok((sum, first.provenance))
+}
+
+/// A hostile value cut to what fits in a message; the caller quotes it with `{:?}`, which escapes it.
+fn shown(value: &str) -> String {
+    const LONGEST: usize = 60;
+    if value.chars().count() <= LONGEST {
+        value.into()
+    } else {
+        value.chars().take(LONGEST).chain("…".chars()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_a_directory_and_an_unknown_kind_each_say_what_to_give() {
+        let error = load("/nonexistent/x.mmdb").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "/nonexistent/x.mmdb: No such file or directory (os error 2): check the path and the permissions, or use \
+             \"embedded\" for the built-in datasets"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let text = |path: &Path| load(path.to_str().unwrap()).unwrap_err().to_string();
+        assert_eq!(
+            text(dir.path()),
+            format!(
+                "{}: not a regular file: give the path of a .mmdb, .csv, .egm or .egm.zst file",
+                dir.path().display()
+            )
+        );
+        let odd = dir.path().join("geo.bin");
+        std::fs::write(&odd, "hello").unwrap();
+        assert_eq!(
+            text(&odd),
+            format!(
+                "{}: neither MMDB nor a compact dataset, and not named .csv: give a .mmdb, .csv, .egm or .egm.zst file",
+                odd.display()
+            )
+        );
+    }
+
+    #[test]
+    fn one_opinion_has_one_digest_in_every_format() {
+        let dir = tempfile::tempdir().unwrap();
+        let csv = dir.path().join("a.csv");
+        std::fs::write(&csv, "198.51.100.0,198.51.100.255,DE\n2001:db8::/32,SG\n").unwrap();
+        let first = load(csv.to_str().unwrap()).unwrap().remove(0);
+        let egm = dir.path().join("a.egm");
+        std::fs::write(&egm, compact::encode(&first, "made by a test").unwrap()).unwrap();
+        let opened = open(egm.to_str().unwrap()).unwrap().remove(0);
+        assert_eq!(opened.provenance, "made by a test");
+        assert_eq!(opened.format, Format::Compact);
+        assert_eq!(opened.dataset.digest, first.digest);
+        assert_eq!((opened.dataset.v4, opened.dataset.v6), (first.v4, first.v6));
+    }
 }

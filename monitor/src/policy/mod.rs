@@ -1,9 +1,23 @@
 //! Configuration and datasets in, [`Policy`] out: the compiled image for the kernel and everything needed to
-//! explain it to a person.
+//! explain it to a person. [`compile::compile`] makes it, [`explain::explain`] tells its story for one address;
+//! `run`, `check` and `explain` call them.
+
+mod at;
+pub mod compile;
+mod digest;
+pub mod explain;
+mod layers;
+pub mod region;
+mod rows;
+pub mod target;
 
 use monitor_common::{classify::build::Image, wire::Kind};
 
 use crate::geo::Country;
+
+pub use compile::{PolicyError, compile};
+pub use explain::{Explanation, Knowledge, explain};
+pub use target::Target;
 
 /// What a class number stands for, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +39,88 @@ pub struct RuleInfo {
     pub expires: Option<i64>,
 }
 
+/// One source of geo data that went into a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatasetInfo {
+    /// Short name.
+    pub name: String,
+    /// Version or build date as the source gives it.
+    pub version: String,
+    /// When it was built, seconds since 1970.
+    pub built: Option<i64>,
+    /// SHA-256 over its ranges, in hexadecimal.
+    pub digest: String,
+    /// Licence and attribution; empty for the operator's own files.
+    pub attribution: String,
+    /// IPv4 ranges.
+    pub v4_ranges: usize,
+    /// IPv6 ranges.
+    pub v6_ranges: usize,
+}
+
+/// How much address space one kind of destination has, by interval of the compiled index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// IPv4 ranges.
+    pub v4_ranges: u64,
+    /// IPv4 addresses.
+    pub v4_addresses: u64,
+    /// IPv6 ranges.
+    pub v6_ranges: u64,
+    /// IPv6 addresses, at most `u128::MAX`.
+    pub v6_addresses: u128,
+}
+
+/// What the address space came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// By [`Kind`], in the order of [`Kind::ALL`]; without what `embedded` holds.
+    pub kinds: [Extent; Kind::ALL.len()],
+    /// IPv6 that carries an IPv4 address, which decides.
+    pub embedded: Extent,
+}
+
+impl Summary {
+    /// The space of one kind.
+    #[must_use]
+    pub const fn of(&self, kind: Kind) -> &Extent {
+        &self.kinds[kind as usize]
+    }
+}
+
+/// How the wall clock and the clock that rules are timed by (CLOCK_BOOTTIME) stood at one moment. The caller reads
+/// both; everything here only calculates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockMap {
+    /// CLOCK_REALTIME, nanoseconds since 1970.
+    pub realtime_ns: i64,
+    /// CLOCK_BOOTTIME, nanoseconds.
+    pub boottime_ns: u64,
+}
+
+impl ClockMap {
+    /// For what never reaches a kernel (`check`, `explain`): boot time is taken to have begun in 1970.
+    #[must_use]
+    pub fn wall(realtime_ns: i64) -> Self {
+        Self { realtime_ns, boottime_ns: u64::try_from(realtime_ns).unwrap_or(0) }
+    }
+
+    /// The wall clock in whole seconds since 1970.
+    #[must_use]
+    pub const fn seconds(&self) -> i64 {
+        self.realtime_ns.div_euclid(1_000_000_000)
+    }
+
+    /// The boot-time nanosecond of a wall-clock second: 0 for what was before the boot. Never `u64::MAX`, which
+    /// stands for "never" in a rule row.
+    #[must_use]
+    pub fn boot_ns(&self, realtime_seconds: i64) -> u64 {
+        let boot_began = i128::from(self.realtime_ns) - i128::from(self.boottime_ns);
+        let since_boot = i128::from(realtime_seconds) * 1_000_000_000 - boot_began;
+        u64::try_from(since_boot.clamp(0, i128::from(u64::MAX) - 1)).unwrap_or(u64::MAX - 1)
+    }
+}
+
 /// A compiled policy.
 #[derive(Debug, Default)]
 pub struct Policy {
@@ -34,8 +130,17 @@ pub struct Policy {
     pub classes: Vec<ClassInfo>,
     /// Rule `n` of the image is `rules[n - 1]`.
     pub rules: Vec<RuleInfo>,
-    /// SHA-256 over image, rules and datasets' digests, in hexadecimal.
+    /// SHA-256 over image, rules and datasets' digests, in hexadecimal: the same for the same policy on every
+    /// host and after every boot.
     pub digest: String,
     /// `zone.name`.
     pub zone: String,
+    /// `zone.inside` as written.
+    pub inside: String,
+    /// What the address space came to.
+    pub summary: Summary,
+    /// The sources, in the order in which they name countries.
+    pub datasets: Vec<DatasetInfo>,
+    /// The first expiry still to come when the policy was compiled, seconds since 1970.
+    pub next_expiry: Option<i64>,
 }

@@ -1,0 +1,412 @@
+//! The index against a linear scan of the intervals it was built from. Every random test prints its seed when it fails.
+
+use super::{
+    build::{BuildError, Image},
+    *,
+};
+use crate::wire::{MAX_CLASSES, MAX_RULES_PER_CLASS};
+
+const CLASSES: u32 = 97;
+
+fn classes() -> Vec<ClassRow> {
+    vec![ClassRow::default(); CLASSES as usize]
+}
+
+fn image_v4(v4: &[(u32, u32)]) -> Image {
+    Image::build(v4, &[(0, 0)], classes(), Vec::new()).expect("a partition")
+}
+
+fn image_v6(v6: &[(u128, u32)]) -> Image {
+    Image::build(&[(0, 0)], v6, classes(), Vec::new()).expect("a partition")
+}
+
+fn address(bits: u128) -> Address {
+    Address { high: (bits >> 64) as u64, low: bits as u64 }
+}
+
+/// Random starts made a partition: 0 added, sorted, each with a random class.
+fn partition<A: Copy + Ord + Default>(random: &mut fastrand::Rng, mut starts: Vec<A>) -> Vec<(A, u32)> {
+    starts.push(A::default());
+    starts.sort_unstable();
+    starts.dedup();
+    starts.into_iter().map(|start| (start, random.u32(0..CLASSES))).collect()
+}
+
+/// Looks every address up and compares with a walk through partition and addresses side by side, from the first
+/// interval to the last.
+fn compare<A: Copy + Ord + core::fmt::LowerHex>(
+    partition: &[(A, u32)],
+    mut addresses: Vec<A>,
+    look_up: impl Fn(A) -> Option<u32>,
+    seed: u64,
+) {
+    addresses.sort_unstable();
+    let mut at = 0;
+    for address in addresses {
+        while partition.get(at + 1).is_some_and(|next| next.0 <= address) {
+            at += 1;
+        }
+        assert_eq!(look_up(address), Some(partition[at].1), "address {address:#x}, seed {seed}");
+    }
+}
+
+/// Every start, one below and one above, and both ends of the space.
+fn around_v4(partition: &[(u32, u32)]) -> Vec<u32> {
+    let mut around = vec![0, u32::MAX];
+    around.extend(partition.iter().flat_map(|(start, _)| [start.wrapping_sub(1), *start, start.wrapping_add(1)]));
+    around
+}
+
+/// As [`around_v4`], and both ends of the half that each start is in and of its neighbours.
+fn around_v6(partition: &[(u128, u32)]) -> Vec<u128> {
+    let mut around = vec![0, u128::MAX];
+    for &(start, _) in partition {
+        let half = start >> 64 << 64;
+        for edge in [start, half, half.wrapping_add(1 << 64), half.wrapping_sub(1 << 64)] {
+            around.extend([edge.wrapping_sub(1), edge, edge.wrapping_add(1)]);
+        }
+    }
+    around
+}
+
+fn check_v4(partition: &[(u32, u32)], more: Vec<u32>, seed: u64) {
+    let image = image_v4(partition);
+    let mut addresses = around_v4(partition);
+    addresses.extend(more);
+    compare(partition, addresses, |address| class_v4(&image, address), seed);
+}
+
+fn check_v6(partition: &[(u128, u32)], more: Vec<u128>, seed: u64) {
+    let image = image_v6(partition);
+    let mut addresses = around_v6(partition);
+    addresses.extend(more);
+    compare(partition, addresses, |bits| class_v6(&image, address(bits)), seed);
+}
+
+#[test]
+fn a_million_random_ipv4_addresses_on_a_full_table_agree_with_a_scan() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let starts = (0..500_000).map(|_| random.u32(..) & u32::MAX << random.u32(0..16)).collect();
+    let partition = partition(&mut random, starts);
+    let addresses = (0..1_000_000).map(|_| random.u32(..)).collect();
+    check_v4(&partition, addresses, seed);
+}
+
+#[test]
+fn a_million_random_ipv6_addresses_on_a_full_table_agree_with_a_scan() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let starts: Vec<u128> = (0..500_000)
+        .map(|i| {
+            let bits = random.u128(..) & u128::MAX << random.u32(64..128);
+            // One in ten thousand has structure below /64.
+            if i % 10_000 == 0 { bits | random.u128(..) >> 64 } else { bits }
+        })
+        .collect();
+    // Half of the addresses near a start: random ones alone hit few of the intervals.
+    let addresses = (0..1_000_000)
+        .map(|i| {
+            if i % 2 == 0 {
+                random.u128(..)
+            } else {
+                starts[random.usize(0..starts.len())] ^ random.u128(..) >> random.u32(40..128)
+            }
+        })
+        .collect();
+    let partition = partition(&mut random, starts);
+    check_v6(&partition, addresses, seed);
+}
+
+#[test]
+fn an_interval_for_every_address_of_one_ipv4_bucket_is_found_exactly() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    for bucket in [0_u32, 0x0a00, 0xffff] {
+        let starts = (0..=0xffff).map(|low| bucket << 16 | low).collect();
+        let partition = partition(&mut random, starts);
+        check_v4(&partition, Vec::new(), seed);
+    }
+}
+
+#[test]
+fn small_ipv4_partitions_agree_with_a_scan_at_every_boundary() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    check_v4(&[(0, 5)], vec![1, 0x8000_0000], seed);
+    check_v4(&[(0, 5), (u32::MAX, 6)], vec![], seed);
+    check_v4(&[(0, 5), (1, 6)], vec![], seed);
+    check_v4(&[(0, 5), (0xffff, 6), (0x1_0000, 7), (0x1_ffff, 8), (0x3_0000, 9)], vec![0x2_8000], seed);
+    for _ in 0..300 {
+        let mask = [u32::MAX, 0xffff_0000, 0x0001_ffff, 0xff00_00ff][random.usize(0..4)];
+        let starts = (0..random.usize(0..60)).map(|_| random.u32(..) & mask).collect();
+        let partition = partition(&mut random, starts);
+        let addresses = (0..100).map(|_| random.u32(..)).collect();
+        check_v4(&partition, addresses, seed);
+    }
+}
+
+#[test]
+fn small_ipv6_partitions_agree_with_a_scan_at_every_boundary_and_below_64() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    const HALF: u128 = 1 << 64;
+    let top = u128::from(u64::MAX) << 64;
+    let by_hand: [&[(u128, u32)]; 12] = [
+        &[(0, 5)],
+        &[(0, 5), (1, 6)],
+        &[(0, 5), (u128::MAX, 6)],
+        &[(0, 5), (top, 6)],
+        &[(0, 5), (top, 6), (top + 1, 7)],
+        &[(0, 5), (top - 1, 6), (top, 7)],
+        // A list; the next half has nothing, a start of its own, a list of its own.
+        &[(0, 5), (7, 6), (9, 7)],
+        &[(0, 5), (7, 6), (HALF, 7)],
+        &[(0, 5), (7, 6), (HALF + 3, 7), (2 * HALF + 3, 8)],
+        &[(0, 5), (HALF - 1, 6), (HALF, 7), (2 * HALF, 8)],
+        &[(0, 5), (HALF + 9, 6), (3 * HALF + 9, 7)],
+        &[(0, 5), (HALF, 6), (HALF + 1, 7), (2 * HALF - 1, 8), (u128::MAX, 9)],
+    ];
+    for partition in by_hand {
+        check_v6(partition, vec![], seed);
+    }
+    for _ in 0..300 {
+        // Few halves, next to each other, with few low parts: everything meets.
+        let starts = (0..random.usize(0..200))
+            .map(|_| {
+                let high = match random.u8(0..4) {
+                    0 => random.u64(..),
+                    1 => u64::MAX - random.u64(0..4),
+                    _ => random.u64(0..40),
+                };
+                let low = match random.u8(0..4) {
+                    0 | 1 => 0,
+                    2 => random.u64(0..4),
+                    _ => u64::MAX - random.u64(0..4),
+                };
+                u128::from(high) << 64 | u128::from(low)
+            })
+            .collect();
+        let partition = partition(&mut random, starts);
+        let addresses = (0..100).map(|_| random.u128(..)).collect();
+        check_v6(&partition, addresses, seed);
+    }
+}
+
+#[test]
+fn trees_of_every_size_up_to_three_levels_agree_with_a_scan() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    for keys in (1..=90).chain((91..=820).step_by(81)) {
+        let starts = (1..keys).map(|key| u128::from(key as u64) << 100).collect();
+        let partition = partition(&mut random, starts);
+        assert_eq!(image_v6(&partition).v6_nodes.len(), partition.len().div_ceil(8));
+        check_v6(&partition, vec![], seed);
+    }
+}
+
+#[test]
+fn the_longest_list_below_64_is_searched_to_its_end_and_a_longer_one_is_refused() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let half = 0x2001_0db8_u128 << 96;
+    let starts: Vec<u128> = (0..4095).map(|low| half + low * 3).collect();
+    let longest = partition(&mut random, starts.clone());
+    check_v6(&longest, (0..13_000).map(|low| half + low).collect(), seed);
+
+    let mut longer = starts;
+    longer.push(half + u128::from(u64::MAX));
+    let longer = partition(&mut random, longer);
+    assert_eq!(Image::build(&[(0, 0)], &longer, classes(), Vec::new()), Err(BuildError::TooManyLow));
+}
+
+#[test]
+fn what_is_no_partition_or_does_not_fit_is_refused() {
+    let build = |v4: &[(u32, u32)], v6: &[(u128, u32)]| Image::build(v4, v6, classes(), Vec::new()).err();
+    assert_eq!(build(&[], &[(0, 0)]), Some(BuildError::NotAPartition(0)));
+    assert_eq!(build(&[(0, 0)], &[]), Some(BuildError::NotAPartition(0)));
+    assert_eq!(build(&[(1, 0)], &[(0, 0)]), Some(BuildError::NotAPartition(0)));
+    assert_eq!(build(&[(0, 0), (5, 0), (5, 1)], &[(0, 0)]), Some(BuildError::NotAPartition(2)));
+    assert_eq!(build(&[(0, 0)], &[(0, 0), (5, 0), (4, 1)]), Some(BuildError::NotAPartition(2)));
+    assert_eq!(build(&[(0, CLASSES)], &[(0, 0)]), Some(BuildError::NoSuchClass(CLASSES)));
+    assert_eq!(build(&[(0, 0)], &[(0, CLASSES)]), Some(BuildError::NoSuchClass(CLASSES)));
+
+    let with = |class: ClassRow, rules: usize| {
+        Image::build(&[(0, 0)], &[(0, 0)], vec![class], vec![RuleRow::default(); rules]).err()
+    };
+    let rows = |rules_start, rules_len| ClassRow { rules_start, rules_len, ..ClassRow::default() };
+    assert_eq!(with(rows(1, 2), 3), None);
+    assert_eq!(with(rows(2, 2), 3), Some(BuildError::TooManyRules(0, 2)));
+    assert_eq!(with(rows(u32::MAX, 1), 3), Some(BuildError::TooManyRules(0, 1)));
+    assert_eq!(with(rows(0, MAX_RULES_PER_CLASS), 40), None);
+    assert_eq!(with(rows(0, MAX_RULES_PER_CLASS + 1), 40), Some(BuildError::TooManyRules(0, MAX_RULES_PER_CLASS + 1)));
+
+    let many = MAX_CLASSES as usize + 1;
+    let refused = Image::build(&[(0, 0)], &[(0, 0)], vec![ClassRow::default(); many], Vec::new());
+    assert_eq!(refused, Err(BuildError::TooManyClasses(many)));
+}
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+fn row(rule: u16, protocol: u8, port_low: u16, port_high: u16) -> RuleRow {
+    RuleRow { not_before_ns: 0, expires_ns: u64::MAX, port_low, port_high, rule, protocol, _reserved: 0 }
+}
+
+/// One class with these rules, asked about at any address.
+fn one_class(rules: Vec<RuleRow>) -> Image {
+    let class =
+        ClassRow { rules_len: rules.len() as u32, deny: 1, alert: 1, kind: Kind::Outside as u8, ..ClassRow::default() };
+    Image::build(&[(0, 0)], &[(0, 0)], vec![class], rules).expect("fits")
+}
+
+#[test]
+fn a_rule_with_ports_covers_its_protocol_from_the_first_port_to_the_last() {
+    let image =
+        one_class(vec![row(1, TCP, 100, 200), row(1, UDP, 0, 0), row(2, TCP, 200, 65535), row(3, UDP, 65535, 65535)]);
+    let rule = |protocol, port, known| classify(&image, 4, Address::v4(1), protocol, port, known).expect("whole").rule;
+    for (protocol, port, expected) in [
+        (TCP, 99, 0),
+        (TCP, 100, 1),
+        (TCP, 200, 1),
+        (TCP, 201, 2),
+        (TCP, 65535, 2),
+        (TCP, 0, 0),
+        (UDP, 0, 1),
+        (UDP, 1, 0),
+        (UDP, 65534, 0),
+        (UDP, 65535, 3),
+        (1, 100, 0),
+        (0, 100, 0),
+    ] {
+        assert_eq!(rule(protocol, port, true), expected, "protocol {protocol} port {port}");
+        assert_eq!(rule(protocol, port, false), 0, "a later fragment has no port to cover");
+    }
+}
+
+#[test]
+fn a_rule_without_ports_covers_every_packet_and_fragments_too() {
+    let image = one_class(vec![row(1, TCP, 443, 443), row(7, 0, 0, 65535)]);
+    for (protocol, port, known, rule) in
+        [(TCP, 443, true, 1), (TCP, 443, false, 7), (1, 0, true, 7), (255, 9, false, 7)]
+    {
+        let got = classify(&image, 4, Address::v4(1), protocol, port, known).expect("whole");
+        assert_eq!(got, Classified { class: 0, rule, deny: true, alert: false }, "protocol {protocol} {known}");
+    }
+}
+
+#[test]
+fn a_rule_out_of_its_time_is_passed_over_for_the_next() {
+    let timed = RuleRow { not_before_ns: 1000, expires_ns: 2000, ..row(1, TCP, 443, 443) };
+    let mut image = one_class(vec![timed, row(2, TCP, 440, 450)]);
+    for (now, rule) in [(0, 2), (999, 2), (1000, 1), (1999, 1), (2000, 2), (u64::MAX, 2)] {
+        image.host_boot_ns = now;
+        assert_eq!(classify(&image, 4, Address::v4(1), TCP, 443, true).expect("whole").rule, rule, "at {now}");
+    }
+}
+
+#[test]
+fn random_rules_agree_with_a_scan() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..200 {
+        let rows: Vec<RuleRow> = (0..random.usize(0..=MAX_RULES_PER_CLASS as usize))
+            .map(|number| {
+                let (a, b) = (random.u16(0..30), random.u16(0..30));
+                let times = (random.u64(0..10), if random.bool() { u64::MAX } else { random.u64(0..10) });
+                RuleRow {
+                    not_before_ns: times.0,
+                    expires_ns: times.1,
+                    ..row(number as u16 + 1, [0, TCP, UDP][random.usize(0..3)], a.min(b), a.max(b))
+                }
+            })
+            .collect();
+        let mut image = one_class(rows.clone());
+        for _ in 0..200 {
+            let (protocol, port, known, now) =
+                ([TCP, UDP, 1][random.usize(0..3)], random.u16(0..32), random.bool(), random.u64(0..12));
+            image.host_boot_ns = now;
+            let expected = rows
+                .iter()
+                .filter(|row| row.not_before_ns <= now && (now < row.expires_ns))
+                .find(|row| {
+                    row.protocol == 0
+                        || known && row.protocol == protocol && (row.port_low..=row.port_high).contains(&port)
+                })
+                .map_or(0, |row| row.rule);
+            let got = classify(&image, 4, Address::v4(9), protocol, port, known).expect("whole");
+            assert_eq!(got, Classified { class: 0, rule: expected, deny: true, alert: expected == 0 }, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn an_address_inside_an_ipv6_address_decides_but_never_makes_it_local() {
+    let of = |kind: Kind, rules: (u32, u32)| ClassRow {
+        kind: kind as u8,
+        deny: u8::from(matches!(kind, Kind::Outside | Kind::Unknown)),
+        alert: u8::from(matches!(kind, Kind::Outside | Kind::Unknown)),
+        rules_start: rules.0,
+        rules_len: rules.1,
+        ..ClassRow::default()
+    };
+    let carrier = |form: Embedded| ClassRow { embedded: form as u8, ..of(Kind::Unknown, (0, 1)) };
+    let classes = vec![
+        of(Kind::Unknown, (0, 0)),
+        of(Kind::Outside, (1, 1)),
+        of(Kind::Local, (0, 0)),
+        of(Kind::Inside, (0, 0)),
+        carrier(Embedded::Low32),
+        carrier(Embedded::SixToFour),
+        carrier(Embedded::Teredo),
+    ];
+    let v4 = [(0, 0), (0x0505_0000, 3), (0x0808_0000, 1), (0x0809_0000, 0), (0x7f00_0000, 2), (0x8000_0000, 0)];
+    let v6 = [
+        (0, 0),
+        (0x0064_ff9b << 96, 4),
+        ((0x0064_ff9b << 96) + (1 << 32), 0),
+        (0x2001_0000 << 96, 6),
+        (0x2001_0001 << 96, 0),
+        (0x2002 << 112, 5),
+        (0x2003 << 112, 0),
+    ];
+    let image = Image::build(&v4, &v6, classes, vec![row(1, TCP, 80, 80), row(2, TCP, 90, 90)]).expect("fits");
+    let ask = |bits: u128, port| classify(&image, 6, address(bits), TCP, port, true).expect("whole");
+    for (form, put) in [
+        ("NAT64", (|inner| 0x0064_ff9b << 96 | inner) as fn(u128) -> u128),
+        ("6to4", |inner| 0x2002 << 112 | inner << 80 | 1),
+        ("Teredo", |inner| 0x2001_0000 << 96 | 0x1234_5678 << 64 | (inner ^ 0xffff_ffff)),
+    ] {
+        let outside = Classified { class: 1, rule: 0, deny: true, alert: true };
+        assert_eq!(ask(put(0x0808_0808), 443), outside, "{form}");
+        assert_eq!(
+            ask(put(0x0808_0808), 80),
+            Classified { rule: 1, alert: false, ..outside },
+            "{form}: the prefix's rule"
+        );
+        assert_eq!(
+            ask(put(0x0808_0808), 90),
+            Classified { rule: 2, alert: false, ..outside },
+            "{form}: the rule inside"
+        );
+        assert_eq!(ask(put(0x0505_0505), 443), Classified { class: 3, ..Classified::default() }, "{form}");
+        let local = ask(put(0x7f00_0001), 443);
+        assert!(local.deny && local.alert && (4..=6).contains(&local.class), "{form}: {local:?}");
+        assert_eq!(ask(put(0x7f00_0001), 80).rule, 1, "{form}");
+    }
+}
+
+#[test]
+fn an_image_that_is_not_whole_gives_no_answer_and_never_panics() {
+    let whole = image_v6(&[(0, 1), (5, 2), (1 << 100, 3)]);
+    let ask = |image: &Image, version| classify(image, version, Address { high: 0, low: 7 }, TCP, 1, true);
+    assert_eq!(ask(&whole, 6).map(|got| got.class), Some(2));
+    assert_eq!(ask(&Image::default(), 4), None);
+    assert_eq!(ask(&Image::default(), 6), None);
+    assert_eq!(ask(&Image { v4_entries: Vec::new(), ..whole.clone() }, 4), None);
+    assert_eq!(ask(&Image { v6_values: Vec::new(), ..whole.clone() }, 6), None);
+    assert_eq!(ask(&Image { v6_low: Vec::new(), ..whole.clone() }, 6), None);
+    assert_eq!(ask(&Image { classes: Vec::new(), ..whole.clone() }, 6), None);
+    let rules_gone = Image { rules: Vec::new(), ..one_class(vec![row(1, 0, 0, 0)]) };
+    assert_eq!(ask(&rules_gone, 4), None);
+}

@@ -1,0 +1,175 @@
+//! `egress-monitor geo info`.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::{json, print, rfc3339};
+use crate::{
+    failure::Failure,
+    geo::{self, Opened, Range, STALE_AFTER_DAYS, Space},
+};
+
+/// Says what datasets are: version, age, size, licence, digest.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  egress-monitor geo info\n  egress-monitor geo info /etc/egress-monitor/geo/country.mmdb --json"
+)]
+pub struct Args {
+    /// Files (.mmdb, .csv, .egm, .egm.zst), or `embedded`.
+    #[arg(value_name = "FILE", default_value = "embedded")]
+    files: Vec<String>,
+    /// JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One family's share of a dataset.
+#[derive(Debug, Serialize)]
+struct Family {
+    ranges: usize,
+    /// A decimal number as text: IPv6 counts do not fit JSON's numbers.
+    addresses: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Info {
+    name: String,
+    file: Option<String>,
+    format: &'static str,
+    version: String,
+    built: Option<String>,
+    age_days: Option<i64>,
+    stale: bool,
+    ipv4: Family,
+    ipv6: Family,
+    countries: usize,
+    /// Ranges that a text file gives two countries; taken as unknown.
+    contradictions: usize,
+    digest: String,
+    provenance: String,
+    attribution: String,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let now = jiff::Timestamp::now().as_second();
+    let mut infos = Vec::new();
+    for file in &args.files {
+        infos.extend(geo::open(file)?.iter().map(|opened| info(opened, now)));
+    }
+    if args.json { print(&json(&infos)?) } else { print(&infos.iter().map(text).collect::<Vec<_>>().join("\n")) }
+}
+
+fn addresses<A: Space>(ranges: &[Range<A>]) -> u128 {
+    ranges
+        .iter()
+        .fold(0_u128, |sum, range| sum.saturating_add((range.last.number() - range.first.number()).saturating_add(1)))
+}
+
+fn info(opened: &Opened, now: i64) -> Info {
+    let dataset = &opened.dataset;
+    let age_days = dataset.age_days(now);
+    Info {
+        name: dataset.name.clone(),
+        file: opened.file.as_ref().map(|file| file.display().to_string()),
+        format: opened.format.name(),
+        version: dataset.version.clone(),
+        built: dataset.built.and_then(rfc3339),
+        age_days,
+        stale: age_days.is_some_and(|days| days > STALE_AFTER_DAYS),
+        ipv4: Family { ranges: dataset.v4.len(), addresses: addresses(&dataset.v4).to_string() },
+        ipv6: Family { ranges: dataset.v6.len(), addresses: addresses(&dataset.v6).to_string() },
+        countries: dataset.countries().len(),
+        contradictions: opened.contradictions,
+        digest: dataset.digest_hex(),
+        provenance: opened.provenance.clone(),
+        attribution: dataset.attribution.clone(),
+    }
+}
+
+fn text(info: &Info) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "  {name:<11} {value}");
+        }
+    };
+    line("version", &info.version);
+    line(
+        "built",
+        &match (&info.built, info.age_days) {
+            (Some(built), Some(days)) if info.stale => format!(
+                "{built} ({days} days old: older than {STALE_AFTER_DAYS} days, import a fresh one with `egress-monitor geo import`)"
+            ),
+            (Some(built), Some(days)) => format!("{built} ({days} days old)"),
+            _ => "the source does not say".into(),
+        },
+    );
+    line("IPv4", &format!("{} ranges, {}", info.ipv4.ranges, share(&info.ipv4.addresses, 32, "the IPv4 space")));
+    // 2000::/3 is all that is assigned for global use.
+    line("IPv6", &format!("{} ranges, {}", info.ipv6.ranges, share(&info.ipv6.addresses, 125, "2000::/3")));
+    line("countries", &info.countries.to_string());
+    if info.contradictions > 0 {
+        line("unknown", &format!("{} ranges that the file gives two countries", info.contradictions));
+    }
+    line("format", info.format);
+    line("made from", &info.provenance);
+    line("digest", &format!("sha256:{}", info.digest));
+    line("licence", &info.attribution);
+    let place = info.file.as_deref().filter(|file| *file != info.name).map(|file| format!(" ({file})"));
+    format!("{}{}\n{out}", info.name, place.unwrap_or_default())
+}
+
+/// `3704123456 addresses (86.24 % of the IPv4 space)`.
+fn share(addresses: &str, bits: u32, of: &str) -> String {
+    let percent = addresses.parse::<f64>().unwrap_or(0.0) / 2_f64.powi(bits as i32) * 100.0;
+    if bits == 32 {
+        format!("{addresses} addresses ({percent:.2} % of {of})")
+    } else {
+        format!("{percent:.2} % of {of}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geo::{Country, Dataset, Format};
+
+    fn opened(built: Option<i64>) -> Opened {
+        let de = Country(*b"DE");
+        Opened {
+            dataset: Dataset {
+                name: "t".into(),
+                version: "1".into(),
+                built,
+                v4: vec![Range { first: 0, last: 0x7fff_ffff, country: de }],
+                v6: vec![Range { first: 0, last: u128::MAX, country: de }],
+                ..Dataset::default()
+            },
+            file: None,
+            format: Format::Csv,
+            provenance: String::new(),
+            contradictions: 0,
+        }
+    }
+
+    #[test]
+    fn a_dataset_is_stale_from_its_91st_day() {
+        let day = 86_400_i64;
+        let at = |days: i64| info(&opened(Some(1_000 * day)), (1_000 + days) * day);
+        assert_eq!((at(90).age_days, at(90).stale), (Some(90), false));
+        assert_eq!((at(91).age_days, at(91).stale), (Some(91), true));
+        assert!(text(&at(91)).contains("(91 days old: older than 90 days, import a fresh one with"));
+        assert!(!info(&opened(None), 0).stale);
+        assert!(text(&info(&opened(None), 0)).contains("  built       the source does not say\n"));
+    }
+
+    #[test]
+    fn addresses_are_counted_over_the_whole_space() {
+        let info = info(&opened(None), 0);
+        assert_eq!((info.ipv4.ranges, info.ipv4.addresses.as_str()), (1, "2147483648"));
+        assert_eq!(info.ipv6.addresses, u128::MAX.to_string());
+        assert!(text(&info).contains("  IPv4        1 ranges, 2147483648 addresses (50.00 % of the IPv4 space)\n"));
+    }
+}

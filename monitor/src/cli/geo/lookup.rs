@@ -1,0 +1,220 @@
+//! `egress-monitor geo lookup`.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use monitor_common::wire::{Address, Embedded};
+use serde::Serialize;
+
+use super::{json, print};
+use crate::{
+    failure::Failure,
+    geo::{
+        self, Dataset,
+        special::{self, Special},
+    },
+};
+
+/// Says where each source places addresses. What the policy makes of it says `explain`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  egress-monitor geo lookup 8.8.8.8 2a00:1450:4001::1\n  egress-monitor geo lookup 192.0.2.1 --source embedded --source my.csv --json"
+)]
+pub struct Args {
+    /// IPv4 or IPv6 addresses.
+    #[arg(value_name = "ADDR", required = true)]
+    addresses: Vec<String>,
+    /// A file (.mmdb, .csv, .egm, .egm.zst) or `embedded`; may be given several times.
+    #[arg(long = "source", value_name = "F", default_value = "embedded")]
+    sources: Vec<String>,
+    /// JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Output {
+    results: Vec<Found>,
+    attributions: Vec<String>,
+}
+
+/// What is known of one address.
+#[derive(Debug, Serialize)]
+struct Found {
+    address: IpAddr,
+    special: Option<SpecialRange>,
+    /// The IPv4 address inside, where there is one, and what is known of that.
+    embedded: Option<Box<Found>>,
+    sources: Vec<Answer>,
+}
+
+#[derive(Debug, Serialize)]
+struct SpecialRange {
+    network: String,
+    kind: &'static str,
+    name: &'static str,
+    reference: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    source: String,
+    /// `null` where the source does not know.
+    country: Option<String>,
+    first: Option<IpAddr>,
+    last: Option<IpAddr>,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let mut addresses = Vec::new();
+    for text in &args.addresses {
+        let address: IpAddr = text.parse().map_err(|_| {
+            Failure::Usage(format!("{text:?} is no IP address: write it like 192.0.2.1 or 2001:db8::1"))
+        })?;
+        addresses.push(address);
+    }
+    let mut datasets = Vec::new();
+    for source in &args.sources {
+        datasets.extend(geo::load(source)?);
+    }
+    let results: Vec<Found> = addresses.into_iter().map(|address| find(address, &datasets)).collect();
+    let attributions: BTreeSet<String> =
+        datasets.iter().map(|dataset| dataset.attribution.clone()).filter(|text| !text.is_empty()).collect();
+    let output = Output { results, attributions: attributions.into_iter().collect() };
+    if args.json { print(&json(&output)?) } else { print(&text(&output)) }
+}
+
+fn find(address: IpAddr, datasets: &[Dataset]) -> Found {
+    let special = special::lookup(address);
+    let inner = match (special, address) {
+        (Some(row), IpAddr::V6(v6)) if row.embedded != Embedded::None => {
+            let bits = u128::from(v6);
+            row.embedded.extract(Address { high: (bits >> 64) as u64, low: bits as u64 }).map(Ipv4Addr::from)
+        }
+        _ => None,
+    };
+    Found {
+        address,
+        special: special.map(|row: &Special| SpecialRange {
+            network: row.network.to_string(),
+            kind: if row.embedded == Embedded::None { row.kind.name() } else { "embedded" },
+            name: row.name,
+            reference: row.source,
+        }),
+        embedded: inner.map(|inner| Box::new(find(inner.into(), datasets))),
+        sources: datasets.iter().map(|dataset| answer(address, dataset)).collect(),
+    }
+}
+
+fn answer(address: IpAddr, dataset: &Dataset) -> Answer {
+    let found = match address {
+        IpAddr::V4(v4) => dataset
+            .lookup_v4(v4.into())
+            .map(|r| (r.country, IpAddr::from(Ipv4Addr::from(r.first)), IpAddr::from(Ipv4Addr::from(r.last)))),
+        IpAddr::V6(v6) => dataset
+            .lookup_v6(v6.into())
+            .map(|r| (r.country, IpAddr::from(Ipv6Addr::from(r.first)), IpAddr::from(Ipv6Addr::from(r.last)))),
+    };
+    Answer {
+        source: dataset.name.clone(),
+        country: found.map(|(country, ..)| country.to_string()),
+        first: found.map(|(_, first, _)| first),
+        last: found.map(|(.., last)| last),
+    }
+}
+
+fn text(output: &Output) -> String {
+    let mut rows = vec![["ADDRESS", "SOURCE", "COUNTRY", "RANGE"].map(String::from)];
+    for found in &output.results {
+        push_rows(&mut rows, found, found.address.to_string());
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (a, b, c) = (width(0), width(1), width(2));
+    let mut out = String::new();
+    for [address, source, country, range] in &rows {
+        let line = format!("{address:<a$}  {source:<b$}  {country:<c$}  {range}");
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    if !output.attributions.is_empty() {
+        out.push('\n');
+    }
+    for attribution in &output.attributions {
+        out.push_str(attribution);
+        out.push('\n');
+    }
+    out
+}
+
+fn push_rows(rows: &mut Vec<[String; 4]>, found: &Found, label: String) {
+    let mut label = Some(label);
+    let mut push = |source: String, country: String, range: String| {
+        rows.push([label.take().unwrap_or_default(), source, country, range]);
+    };
+    match &found.special {
+        // What datasets say of a special range counts for nothing, and is nonsense more often than not.
+        Some(special) => {
+            push(
+                "registry".into(),
+                special.kind.into(),
+                format!("{} {}, {}", special.network, special.name, special.reference),
+            );
+        }
+        None => {
+            for answer in &found.sources {
+                let range = match (answer.first, answer.last) {
+                    (Some(first), Some(last)) => format!("{first} - {last}"),
+                    _ => String::new(),
+                };
+                push(answer.source.clone(), answer.country.clone().unwrap_or_else(|| "unknown".into()), range);
+            }
+        }
+    }
+    if let Some(inner) = &found.embedded {
+        push_rows(rows, inner, format!("  {}", inner.address));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geo::{Country, Range};
+
+    fn dataset() -> Dataset {
+        Dataset {
+            name: "mine".into(),
+            attribution: "By me, https://example.org".into(),
+            v4: vec![Range { first: 0x0808_0000, last: 0x0808_ffff, country: Country(*b"US") }],
+            ..Dataset::default()
+        }
+    }
+
+    #[test]
+    fn an_address_its_special_range_and_the_one_inside_it_are_shown_with_the_attribution() {
+        let datasets = [dataset()];
+        let of = |text: &str| find(text.parse().unwrap(), &datasets);
+        let output = Output {
+            results: vec![of("8.8.8.8"), of("9.9.9.9"), of("10.1.2.3"), of("64:ff9b::808:808")],
+            attributions: vec![dataset().attribution],
+        };
+        assert_eq!(
+            text(&output),
+            "\
+ADDRESS           SOURCE    COUNTRY   RANGE
+8.8.8.8           mine      US        8.8.0.0 - 8.8.255.255
+9.9.9.9           mine      unknown
+10.1.2.3          registry  private   10.0.0.0/8 private use, RFC 1918
+64:ff9b::808:808  registry  embedded  64:ff9b::/96 IPv4/IPv6 translation, RFC 6052
+  8.8.8.8         mine      US        8.8.0.0 - 8.8.255.255
+
+By me, https://example.org
+"
+        );
+        let value = serde_json::to_value(&output).unwrap();
+        assert_eq!(value["results"][3]["embedded"]["sources"][0]["country"], "US");
+        assert_eq!(value["results"][1]["sources"][0]["country"], serde_json::Value::Null);
+        assert_eq!(value["results"][2]["special"]["kind"], "private");
+    }
+}

@@ -1,0 +1,119 @@
+//! The files that `[policy] allowlists` names, rules out: `.toml` with `[[allow]]` as in the configuration, `.txt` with
+//! one network a line. Called by [`super::load`].
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Problem, Rule,
+    document::{Source, Table, quote},
+    load::read_text,
+    sections::{self, Patterns},
+    values,
+};
+
+/// The files that the patterns name, each once, in the order of the patterns and then of the alphabet. A glob that
+/// matches nothing is fine; a file named as such must exist.
+pub(super) fn files(patterns: Patterns<'_>) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut seen = HashSet::new();
+    for (pattern, value) in patterns {
+        let text = pattern.display().to_string();
+        let found: Vec<PathBuf> = if text.contains(['*', '?', '[']) {
+            match glob::glob(&text) {
+                Ok(paths) => paths
+                    .filter_map(|path| {
+                        path.map_err(|error| {
+                            value.complain(format!(
+                                "allowlist {} can't be read: {}: make the directory readable",
+                                quote(&error.path().display().to_string()),
+                                error.error()
+                            ));
+                        })
+                        .ok()
+                    })
+                    .collect(),
+                Err(error) => {
+                    value.complain(format!("allowlist {} is no glob ({}): mend the pattern", quote(&text), error.msg));
+                    Vec::new()
+                }
+            }
+        } else if pattern.exists() {
+            vec![pattern]
+        } else {
+            value.complain(format!("allowlist {} does not exist: create it or remove it here", quote(&text)));
+            Vec::new()
+        };
+        for file in found {
+            if !matches!(file.extension().and_then(|extension| extension.to_str()), Some("toml" | "txt")) {
+                value.complain(format!(
+                    "allowlist {} is neither .toml nor .txt: rename it or narrow the pattern",
+                    quote(&file.display().to_string())
+                ));
+            } else if seen.insert(file.clone()) {
+                files.push(file);
+            }
+        }
+    }
+    files
+}
+
+/// Reads one allowlist.
+pub(super) fn read(file: &Path, now: i64) -> Result<Vec<Rule>, Vec<Problem>> {
+    let text = read_text(file).map_err(|problem| vec![problem])?;
+    if file.extension().is_some_and(|extension| extension == "txt") {
+        plain(file, &text)
+    } else {
+        tables(file, &text, now)
+    }
+}
+
+fn tables(file: &Path, text: &str, now: i64) -> Result<Vec<Rule>, Vec<Problem>> {
+    let source = Source::new(file, text);
+    let mut rules = Vec::new();
+    if let Some(table) = source.parse() {
+        let root = Table::root(&source, &table);
+        root.only(&["allow"], &[]);
+        rules.extend(root.tables("allow", "[[allow]]").into_iter().filter_map(|table| sections::allow(table, now)));
+    }
+    let problems = source.into_problems();
+    if problems.is_empty() { Ok(rules) } else { Err(problems) }
+}
+
+/// One rule, for all traffic and all time; a file without networks is none.
+fn plain(file: &Path, text: &str) -> Result<Vec<Rule>, Vec<Problem>> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let id = values::name(&name).map_err(|message| vec![Problem::of_file(file, message)])?;
+    let mut to = Vec::new();
+    let mut problems = Vec::new();
+    for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1_usize..) {
+        let entry = line.split('#').next().unwrap_or_default().trim();
+        if entry.is_empty() {
+            continue;
+        }
+        match values::network(entry) {
+            Ok(network) => to.push((network, format!("{}:{number}", file.display()))),
+            Err(message) => {
+                problems.push(Problem { file: file.to_owned(), line: Some(number), column: None, message });
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let Some((_, origin)) = to.first() else { return Ok(Vec::new()) };
+    Ok(vec![Rule {
+        id,
+        origin: origin.clone(),
+        to,
+        ports: Vec::new(),
+        reason: format!("allowlist {}", file.display()),
+        legal_basis: String::new(),
+        owner: String::new(),
+        ticket: String::new(),
+        not_before: None,
+        expires: None,
+    }])
+}

@@ -1,0 +1,68 @@
+//! What is wrong with a configuration: every complaint with file, line, value and mend.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use crate::failure::Failure;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// In which file.
+    pub file: PathBuf,
+    /// On which line, from 1; `None` when it is the file itself.
+    pub line: Option<usize>,
+    /// At which character of the line, from 1.
+    pub column: Option<usize>,
+    /// What is wrong with which value, and how to mend it.
+    pub message: String,
+}
+
+impl Problem {
+    /// A complaint about a file as a whole.
+    #[must_use]
+    pub fn of_file(file: &Path, message: impl Into<String>) -> Self {
+        Self { file: file.to_owned(), line: None, column: None, message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A file name may hold what would break the line or a terminal.
+        for character in self.file.to_string_lossy().chars() {
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())?
+            } else {
+                write!(f, "{character}")?
+            }
+        }
+        match self.line {
+            Some(line) => write!(f, ":{line}: {}", self.message),
+            None => write!(f, ": {}", self.message),
+        }
+    }
+}
+
+/// Everything that is wrong with a configuration, in the order of the files; never empty.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigError {
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+impl ConfigError {
+    /// For a command: prints all problems but the last to standard error, one a line, and hands back the last as the
+    /// failure that `main` prints.
+    #[must_use]
+    pub fn into_failure(self) -> Failure {
+        let mut problems = self.problems.into_iter();
+        let last = problems.next_back().map_or_else(String::new, |problem| problem.to_string());
+        for problem in problems {
+            eprintln!("egress-monitor: {problem}");
+        }
+        Failure::Usage(last)
+    }
+}

@@ -1,0 +1,150 @@
+//! A file name in, a checked [`Config`] or everything that is wrong with it out.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+    time::SystemTime,
+};
+
+use super::{
+    Config, ConfigError, Problem, Site, allowlist,
+    document::{Source, Table, quote},
+    sections,
+};
+
+/// What is read when no file is named, if it exists.
+pub const DEFAULT_FILE: &str = "/etc/egress-monitor/config.toml";
+
+/// More than this is no configuration; nor does an allowlist need it.
+const LONGEST_FILE: u64 = 64 << 20;
+
+/// Reads and checks the configuration: `path`, or [`DEFAULT_FILE`] if that exists, or the defaults.
+///
+/// # Errors
+/// Everything that is wrong, each with file, line, value and mend.
+pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    load_at(path, i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// [`load`] at a given time, in seconds since 1970, which decides which rules have expired.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_at(path: Option<&Path>, now: i64) -> Result<Config, ConfigError> {
+    let file = match path {
+        Some(path) => path,
+        // Not being allowed to look is no reason to run on defaults.
+        None if matches!(Path::new(DEFAULT_FILE).try_exists(), Ok(false)) => return Ok(Config::default()),
+        None => Path::new(DEFAULT_FILE),
+    };
+    let text = read_text(file).map_err(|problem| ConfigError { problems: vec![problem] })?;
+    let source = Source::new(file, &text);
+    let Some(table) = source.parse() else {
+        return Err(ConfigError { problems: source.into_problems() });
+    };
+    let mut config = Config { file: Some(file.to_owned()), ..Config::default() };
+    let patterns = sections::read(Table::root(&source, &table), now, &mut config);
+    let mut elsewhere = Vec::new();
+    for allow_file in allowlist::files(patterns) {
+        match allowlist::read(&allow_file, now) {
+            Ok(rules) => config.rules.extend(rules),
+            Err(problems) => elsewhere.extend(problems),
+        }
+    }
+    let mut problems = source.into_problems();
+    problems.extend(elsewhere);
+    problems.extend(duplicate_rules(&config));
+    problems.extend(overlapping_sites(&config.sites));
+    if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
+}
+
+/// A file's text.
+pub(super) fn read_text(file: &Path) -> Result<String, Problem> {
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes));
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Problem::of_file(file, "no such file: create it or name another"));
+        }
+        Err(error) => {
+            return Err(Problem::of_file(file, format!("can't be read: {error}: give a readable file")));
+        }
+        Ok(length) if length as u64 > LONGEST_FILE => {
+            return Err(Problem::of_file(file, format!("longer than {} MiB: split it", LONGEST_FILE >> 20)));
+        }
+        Ok(_) => {}
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let bad = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..bad].iter().filter(|byte| **byte == b'\n').count() + 1;
+        Problem {
+            file: file.to_owned(),
+            line: Some(line),
+            column: None,
+            message: format!("not UTF-8 at byte '0x{:02x}': save the file as UTF-8", error.as_bytes()[bad]),
+        }
+    })
+}
+
+/// Splits `file:line` as it stands in an origin.
+fn place(origin: &str, message: String) -> Problem {
+    let (file, line) = origin.rsplit_once(':').unwrap_or((origin, ""));
+    Problem { file: file.into(), line: line.parse().ok(), column: None, message }
+}
+
+fn duplicate_rules(config: &Config) -> Vec<Problem> {
+    let mut seen: HashMap<&str, &str> = HashMap::new();
+    let mut problems = Vec::new();
+    for rule in &config.rules {
+        if let Some(first) = seen.get(rule.id.as_str()) {
+            problems.push(place(
+                &rule.origin,
+                format!("rule id {} is taken by the rule at {first}: give one of them another id", quote(&rule.id)),
+            ));
+        } else {
+            seen.insert(&rule.id, &rule.origin);
+        }
+    }
+    problems
+}
+
+/// Names that stand for two sites, and networks that two sites claim.
+fn overlapping_sites(sites: &[Site]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut names: HashMap<&str, &str> = HashMap::new();
+    let mut networks = Vec::new();
+    for (number, site) in sites.iter().enumerate() {
+        let origin = site.networks.first().map_or("", |(_, origin)| origin.as_str());
+        if let Some(first) = names.insert(&site.name, origin) {
+            problems.push(place(
+                origin,
+                format!("site name {} is taken by the site at {first}: put their networks into one", quote(&site.name)),
+            ));
+        }
+        networks.extend(site.networks.iter().map(|(network, origin)| (network, number, origin)));
+    }
+    // CIDR networks nest or are apart: in this order whatever encloses a network is on the stack.
+    networks.sort_by_key(|(network, number, _)| (network.network(), network.prefix(), *number));
+    let mut enclosing: Vec<(&ipnetwork::IpNetwork, usize, &String)> = Vec::new();
+    for (network, number, origin) in networks {
+        while enclosing.last().is_some_and(|(outer, _, _)| !outer.contains(network.network())) {
+            enclosing.pop();
+        }
+        if let Some((outer, other, elsewhere)) = enclosing.iter().rev().find(|(_, other, _)| *other != number) {
+            problems.push(place(
+                origin,
+                format!(
+                    "network '{network}' of site {} overlaps '{outer}' of site {} at {elsewhere}: leave it in one of \
+                     them",
+                    quote(&sites[number].name),
+                    quote(&sites[*other].name)
+                ),
+            ));
+        }
+        enclosing.push((network, number, origin));
+    }
+    problems
+}

@@ -1,0 +1,238 @@
+//! Tables of the configuration file in, the types of [`super`] out, section by section. Called by [`super::load`].
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Action, Config, Geo, Paths, Rule, Site, Zone,
+    document::{Table, Unsupported, Value, quote},
+    values,
+};
+use crate::policy::region;
+
+/// Fewest and most places in the flow table.
+const FLOWS: std::ops::RangeInclusive<i64> = 1024..=4_194_304;
+
+const LATER: &str = "remove the key";
+
+/// What `[policy] allowlists` says: each pattern with the place to complain about.
+pub(super) type Patterns<'a> = Vec<(PathBuf, Value<'a>)>;
+
+/// Reads the whole file into `config`.
+pub(super) fn read<'a>(root: Table<'a>, now: i64, config: &mut Config) -> Patterns<'a> {
+    root.only(&["monitor", "zone", "geo", "site", "allow", "http", "paths", "policy"], &[]);
+    let directory = root.source.file.parent().unwrap_or(Path::new(""));
+    if let Some(table) = root.table("monitor", "[monitor]") {
+        monitor(table, config);
+    }
+    if let Some(table) = root.table("zone", "[zone]") {
+        zone(table, &mut config.zone);
+    }
+    if let Some(table) = root.table("geo", "[geo]") {
+        geo(table, directory, &mut config.geo);
+    }
+    config.sites = root.tables("site", "[[site]]").into_iter().filter_map(site).collect();
+    config.rules = root.tables("allow", "[[allow]]").into_iter().filter_map(|table| allow(table, now)).collect();
+    if let Some(table) = root.table("http", "[http]") {
+        let tls: [Unsupported; 4] =
+            [("tls_cert", LATER), ("tls_key", LATER), ("token_file", LATER), ("client_ca", LATER)];
+        table.only(&["listen"], &tls);
+        if let Some(value) = table.get("listen") {
+            config.listen = value.read("an address and port in quotes", values::listen).unwrap_or_default();
+        }
+    }
+    if let Some(table) = root.table("paths", "[paths]") {
+        paths(table, &mut config.paths);
+    }
+    match root.table("policy", "[policy]") {
+        Some(table) => policy(table, directory),
+        None => Vec::new(),
+    }
+}
+
+fn monitor(table: Table<'_>, config: &mut Config) {
+    table.only(&["mode", "interfaces", "epoch", "flows", "hook"], &[]);
+    if let Some(mode) = table.get("mode").and_then(|value| value.read("\"observe\" or \"enforce\"", values::mode)) {
+        config.mode = mode;
+    }
+    if let Some(names) = table.get("interfaces").and_then(|value| value.list("a list such as [\"auto\"]")) {
+        config.interfaces = names.iter().filter_map(|value| value.read("names in quotes", values::interface)).collect();
+    }
+    if let Some(epoch) =
+        table.get("epoch").and_then(|value| value.read("a duration in quotes, such as \"10s\"", values::epoch))
+    {
+        config.epoch = epoch;
+    }
+    if let Some(value) = table.get("flows") {
+        let wanted = format!("a number of {} to {}", FLOWS.start(), FLOWS.end());
+        if let Some(flows) = value.integer(&wanted) {
+            match u32::try_from(flows) {
+                Ok(number) if FLOWS.contains(&flows) => config.flows = number,
+                _ => value.complain(format!("flows '{flows}' is out of bounds: write {wanted}")),
+            }
+        }
+    }
+    if let Some(hook) = table.get("hook").and_then(|value| value.read("\"auto\", \"tcx\" or \"clsact\"", values::hook))
+    {
+        config.hook = hook;
+    }
+}
+
+fn zone(table: Table<'_>, zone: &mut Zone) {
+    table.only(&["name", "inside", "on_outside", "on_ambiguous", "on_unknown", "on_private", "on_undecodable"], &[]);
+    if let Some(name) = table.get("name").and_then(|value| value.read("a name in quotes", values::name)) {
+        zone.name = name;
+    }
+    if let Some(value) = table.get("inside") {
+        let region = value.read("countries and regions in quotes, such as \"EEA + CH\"", |text| {
+            region::parse(text).map(|region| (region, text.to_owned())).map_err(|error| error.to_string())
+        });
+        if let Some((region, text)) = region {
+            zone.inside_text = text;
+            zone.inside = region.countries;
+            zone.inside_private = region.private;
+        }
+    }
+    let read = |key, action: &mut Action| {
+        if let Some(read) = table.get(key).and_then(|value| value.read("\"allow\" or \"deny\"", values::action)) {
+            *action = read;
+        }
+    };
+    read("on_outside", &mut zone.on_outside);
+    read("on_ambiguous", &mut zone.on_ambiguous);
+    read("on_unknown", &mut zone.on_unknown);
+    read("on_private", &mut zone.on_private);
+    read("on_undecodable", &mut zone.on_undecodable);
+}
+
+fn geo(table: Table<'_>, directory: &Path, geo: &mut Geo) {
+    table.only(&["sources"], &[("overlays", LATER)]);
+    let Some(sources) = table.get("sources").and_then(|value| value.list("a list such as [\"embedded\"]")) else {
+        return;
+    };
+    geo.sources.clear();
+    for value in sources {
+        let Some(source) = value.text("\"embedded\" or a file name in quotes") else { continue };
+        let file = directory.join(source);
+        let resolved = if source == "embedded" { source.to_owned() } else { file.display().to_string() };
+        if source.is_empty() || (source != "embedded" && !file.is_file()) {
+            value.complain(format!("geo source {} is no file: write \"embedded\" or an existing file", quote(source)));
+        } else if geo.sources.contains(&resolved) {
+            // Two voices that always agree would be taken for a second opinion.
+            value.complain(format!("geo source {} stands here twice: remove one", quote(source)));
+        } else {
+            geo.sources.push(resolved);
+        }
+    }
+}
+
+fn site(table: Table<'_>) -> Option<Site> {
+    table.only(&["name", "country", "networks"], &[]);
+    let name = table.required("name", "\"dublin-1\"").and_then(|value| value.read("a name in quotes", values::name));
+    let country = table.required("country", "\"IE\"").and_then(|value| {
+        value.read("an ISO 3166-1 code in quotes, such as \"IE\"", |text| {
+            region::country(text).map_err(|error| error.to_string())
+        })
+    });
+    let networks = table.required("networks", "[\"10.64.0.0/10\"]").and_then(networks);
+    Some(Site { name: name?, country: country?, networks: networks? })
+}
+
+fn networks(value: Value<'_>) -> Option<Vec<(ipnetwork::IpNetwork, String)>> {
+    let elements = value.list("networks such as [\"10.64.0.0/10\", \"2001:db8:5::/48\"]")?;
+    Some(
+        elements
+            .iter()
+            .filter_map(|element| Some((element.read("a network in quotes", values::network)?, element.origin())))
+            .collect(),
+    )
+}
+
+/// Reads one `[[allow]]`, of the configuration or of an allowlist.
+pub(super) fn allow(table: Table<'_>, now: i64) -> Option<Rule> {
+    table.only(
+        &["id", "to", "ports", "reason", "legal_basis", "owner", "ticket", "not_before", "expires"],
+        &[("max_bytes_per_day", "remove the key, but know that the rule then sets no limit")],
+    );
+    let id = table.required("id", "\"backup-ch\"").and_then(|value| value.read("a name in quotes", values::name));
+    let to = table.required("to", "[\"192.0.2.0/24\"]").and_then(networks);
+    let ports = table.get("ports").map(|value| {
+        let elements = value.list("ports such as [\"tcp/443\"], or leave the key out for all traffic")?;
+        Some(elements.iter().filter_map(|element| element.read("ports in quotes", values::ports)).collect())
+    });
+    let text = |value: Value<'_>| value.text("text in quotes").map(str::to_owned);
+    let reason = table.required("reason", "\"why this transfer is permitted\"").and_then(text);
+    if let (Some(value), Some(text)) = (table.get("reason"), &reason)
+        && text.trim().is_empty()
+    {
+        value.complain("'reason' is empty: say why this transfer is permitted");
+    }
+    let remark = |key| table.get(key).and_then(text).unwrap_or_default();
+    let (legal_basis, owner, ticket) = (remark("legal_basis"), remark("owner"), remark("ticket"));
+    let not_before = table.get("not_before").and_then(|value| value.time());
+    let expires = table.get("expires").and_then(|value| value.time());
+    let name = id.as_deref().unwrap_or("?");
+    if let (Some(value), Some(end)) = (table.get("expires"), expires) {
+        if not_before.is_some_and(|start| start >= end) {
+            value.complain(format!(
+                "rule {} expires at {} and so never holds: write a time after its 'not_before'",
+                quote(name),
+                time(end)
+            ));
+        } else if end <= now {
+            value.complain(format!(
+                "rule {} expired at {}: renew 'expires' or remove the rule",
+                quote(name),
+                time(end)
+            ));
+        }
+    }
+    Some(Rule {
+        id: id?,
+        origin: table.origin(),
+        to: to?,
+        // A list with a bad element must not turn into "all ports".
+        ports: ports.unwrap_or_else(|| Some(Vec::new()))?,
+        reason: reason?,
+        legal_basis,
+        owner,
+        ticket,
+        not_before,
+        expires,
+    })
+}
+
+/// A time for people: RFC 3339 UTC.
+fn time(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}
+
+fn paths(table: Table<'_>, paths: &mut Paths) {
+    table.only(&["config_dir", "state", "runtime", "bpffs"], &[]);
+    let read = |key, path: &mut PathBuf| {
+        let Some(value) = table.get(key) else { return };
+        let Some(text) = value.text("a path in quotes") else { return };
+        if Path::new(text).is_absolute() {
+            *path = text.into();
+        } else {
+            value.complain(format!("path {} is not absolute: write it from '/' on", quote(text)));
+        }
+    };
+    read("config_dir", &mut paths.config_dir);
+    read("state", &mut paths.state);
+    read("runtime", &mut paths.runtime);
+    read("bpffs", &mut paths.bpffs);
+}
+
+fn policy<'a>(table: Table<'a>, directory: &Path) -> Patterns<'a> {
+    table.only(&["allowlists"], &[("shadow", LATER)]);
+    // An empty list is as good as none.
+    let elements = match table.get("allowlists") {
+        Some(value) if value.value.get_ref().as_array().is_some_and(|list| list.is_empty()) => return Vec::new(),
+        Some(value) => value.list("a list such as [\"/etc/egress-monitor/allow.d/*.toml\"]").unwrap_or_default(),
+        None => return Vec::new(),
+    };
+    elements
+        .into_iter()
+        .filter_map(|value| Some((directory.join(value.text("a file name or glob in quotes")?), value)))
+        .collect()
+}

@@ -1,0 +1,172 @@
+//! Text in, single checked values out; the complaint quotes the value and says what to write instead.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use ipnetwork::IpNetwork;
+
+use super::{Action, Hook, Mode, PortRange, document::quote};
+
+/// The shortest and longest epoch.
+const EPOCHS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
+
+/// Names and ids end up as metric labels, in file names and on terminals.
+const LONGEST_NAME: usize = 64;
+
+fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
+        let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+        format!("{} is not known here: write {}", quote(text), names.join(" or "))
+    })
+}
+
+pub(super) fn mode(text: &str) -> Result<Mode, String> {
+    choice(text, &[("observe", Mode::Observe), ("enforce", Mode::Enforce)])
+}
+
+pub(super) fn hook(text: &str) -> Result<Hook, String> {
+    choice(text, &[("auto", Hook::Auto), ("tcx", Hook::Tcx), ("clsact", Hook::Clsact)])
+}
+
+pub(super) fn action(text: &str) -> Result<Action, String> {
+    choice(text, &[("allow", Action::Allow), ("deny", Action::Deny)])
+}
+
+/// `10s`, `500ms`, `2min`, within [`EPOCHS`].
+pub(super) fn epoch(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let milliseconds = match unit.trim_start() {
+        "ms" => Some(1_u64),
+        "s" => Some(1000),
+        "min" => Some(60_000),
+        _ => None,
+    };
+    let (Ok(number), Some(unit)) = (number.parse::<u64>(), milliseconds) else {
+        return Err(format!("{} is no duration: write a number with ms, s or min, such as \"10s\"", quote(text)));
+    };
+    let duration = Duration::from_millis(number.saturating_mul(unit));
+    if !EPOCHS.contains(&duration) {
+        return Err(format!("epoch {} is out of bounds: write 100ms to 5min", quote(text)));
+    }
+    Ok(duration)
+}
+
+/// A network: an address and a prefix length, or an address alone.
+pub(super) fn network(text: &str) -> Result<IpNetwork, String> {
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let example = "write an address and a prefix length, such as 192.0.2.0/24 or 2001:db8::/32";
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return Err(format!("{} is no network: {example}", quote(text)));
+    };
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let Some(prefix) = prefix else {
+        return IpNetwork::new(address, bits).map_err(|_| format!("{} is no network: {example}", quote(text)));
+    };
+    // `parse` alone would take "+8" and "08".
+    let plain = prefix.bytes().all(|byte| byte.is_ascii_digit()) && (prefix.len() == 1 || !prefix.starts_with('0'));
+    let network = prefix.parse().ok().filter(|length| plain && *length <= bits);
+    let Some(network) = network.and_then(|length: u8| IpNetwork::new(address, length).ok()) else {
+        return Err(format!("{} has no prefix length of 0 to {bits}: {example}", quote(text)));
+    };
+    if network.network() != address {
+        return Err(format!(
+            "{} has host bits set: write {}/{}, or {address}/{bits} for the one address",
+            quote(text),
+            network.network(),
+            network.prefix()
+        ));
+    }
+    Ok(network)
+}
+
+/// `tcp/443`, `udp/4500-4510`.
+pub(super) fn ports(text: &str) -> Result<PortRange, String> {
+    let example = "write protocol/port or protocol/first-last, such as \"tcp/443\" or \"udp/4500-4510\"";
+    let Some((protocol, range)) = text.split_once('/') else {
+        return Err(format!("{} is no port range: {example}", quote(text)));
+    };
+    let protocol = match protocol {
+        "tcp" => 6,
+        "udp" => 17,
+        "dccp" => 33,
+        "sctp" => 132,
+        "udplite" => 136,
+        _ => {
+            return Err(format!(
+                "{} has no protocol with ports that is known: write tcp, udp, sctp, dccp or udplite before the '/'",
+                quote(text)
+            ));
+        }
+    };
+    let (low, high) = range.split_once('-').unwrap_or((range, range));
+    let port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
+    let (Some(low), Some(high)) = (port(low), port(high)) else {
+        return Err(format!("{} has no port of 0 to 65535: {example}", quote(text)));
+    };
+    if low > high {
+        return Err(format!("{} is reversed: write the lower port first, {high}-{low}", quote(text)));
+    }
+    Ok(PortRange { protocol, low, high })
+}
+
+/// `[http] listen`: loopback, or nothing.
+pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        return Err(format!(
+            "{} is no address and port: write \"127.0.0.1:9477\" or \"[::1]:9477\", or \"\" to turn HTTP off",
+            quote(text)
+        ));
+    };
+    if !address.ip().is_loopback() {
+        return Err(format!(
+            "{} is not loopback, and this version has neither TLS nor tokens to protect it: write \
+             \"127.0.0.1:{port}\" or \"[::1]:{port}\"",
+            quote(text),
+            port = address.port()
+        ));
+    }
+    Ok(Some(address))
+}
+
+/// An id or a name.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    let plain = !text.trim().is_empty() && text.trim() == text && !text.chars().any(char::is_control);
+    if !plain || text.chars().count() > LONGEST_NAME {
+        return Err(format!(
+            "{} is no name: write 1 to {LONGEST_NAME} characters without control characters or spaces around them",
+            quote(text)
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// An interface name, or a glob over them, or `auto`.
+pub(super) fn interface(text: &str) -> Result<String, String> {
+    let name = name(text)?;
+    if let Err(error) = glob::Pattern::new(&name) {
+        return Err(format!(
+            "{} is no glob ({}): write a name, a glob such as \"eth*\", or \"auto\"",
+            quote(text),
+            error.msg
+        ));
+    }
+    // IFNAMSIZ is 16 with the end mark; a name can't hold '/' or spaces.
+    let glob = name.contains(['*', '?', '[']);
+    if name.contains(['/', ' ']) || (!glob && name.len() > 15) {
+        return Err(format!(
+            "{} is no interface name: write 1 to 15 characters without '/' and spaces, a glob such as \"eth*\", or \
+             \"auto\"",
+            quote(text)
+        ));
+    }
+    Ok(name)
+}

@@ -1,0 +1,277 @@
+//! MaxMind DB files in, a dataset out. Called by [`super::open_file`].
+//!
+//! The records' country is looked for in three shapes: `country.iso_code` (MaxMind, DB-IP), `country_code`
+//! (ip-location-db, IP2Location) and `country` as text (IPinfo). `registered_country` and
+//! `represented_country` are not used: they say where a network's owner is registered or at home, not where the
+//! network is. A record without a country is a gap.
+//!
+//! `maxminddb` checks the file and decodes the records; the search tree is walked here, because its iterator
+//! can be kept busy for ever by a file of a few hundred bytes whose nodes share children (2^128 paths), and may
+//! do so without yielding anything in between. A tree has each node once, so the walk is over after a few times
+//! the number of nodes that fit into the file, or the file is refused.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use maxminddb::Reader;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+
+use super::{Collector, Country, Dataset, GeoError, MAX_RANGES, Range, TooMany};
+
+const METADATA_MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
+
+/// Decoding is bounded per record by `maxminddb`; this bounds a file full of the worst records. A real one takes
+/// a second.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// Whether the bytes have an MMDB's metadata marker where it has to be, in the last 128 KiB.
+#[must_use]
+pub fn is_mmdb(bytes: &[u8]) -> bool {
+    let tail = &bytes[bytes.len().saturating_sub(128 << 10)..];
+    tail.windows(METADATA_MARKER.len()).any(|window| window == METADATA_MARKER)
+}
+
+/// Reads a whole MMDB file; `file` is for messages and the dataset's name.
+///
+/// # Errors
+/// The file is truncated or damaged, has no countries, or takes more time or memory than a real one would.
+pub fn read(file: &Path, bytes: Vec<u8>) -> Result<Dataset, GeoError> {
+    // The library checks what it reads; should it overlook something, a bad file must not end the daemon.
+    catch_unwind(AssertUnwindSafe(|| read_unguarded(file, bytes)))
+        .unwrap_or_else(|_| Err(damaged(file, "it makes the MMDB decoder fail")))
+}
+
+fn damaged(file: &Path, what: impl fmt::Display) -> GeoError {
+    let what = shown_long(&what.to_string());
+    GeoError::file(file, format!("not a sound MMDB file: {what}: fetch it again, or use another dataset"))
+}
+
+/// The library's messages may quote the file: keep them short and printable.
+fn shown_long(text: &str) -> String {
+    text.chars().take(200).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn read_unguarded(file: &Path, bytes: Vec<u8>) -> Result<Dataset, GeoError> {
+    let reader = Reader::from_source(bytes.as_slice()).map_err(|error| damaged(file, error))?;
+    let about = reader.metadata();
+    if !matches!(about.ip_version, 4 | 6) {
+        return Err(damaged(file, format!("IP version {}", about.ip_version)));
+    }
+    let tree = Tree {
+        bytes: &bytes,
+        nodes: about.node_count as usize,
+        record_bits: about.record_size.into(),
+        bits: if about.ip_version == 6 { 128 } else { 32 },
+    };
+    let mut walk = Walk {
+        file,
+        reader: &reader,
+        tree: &tree,
+        countries: HashMap::new(),
+        collector: Collector::default(),
+        ends: Instant::now() + TIME_LIMIT,
+    };
+    walk.run()?;
+    if walk.collector.is_empty() {
+        return Err(GeoError::file(
+            file,
+            format!(
+                "no country in any record of this MMDB ({}): give a country or city database",
+                shown_long(&about.database_type)
+            ),
+        ));
+    }
+    // Networks of a tree are disjoint, so there is nothing to contradict.
+    let dataset = walk.collector.finish().map_err(|TooMany| too_many(file))?.dataset;
+    let built = i64::try_from(about.build_epoch).ok().filter(|&epoch| epoch > 0 && epoch < MAX_TIME);
+    Ok(Dataset {
+        name: file.display().to_string(),
+        version: shown_long(&about.database_type),
+        built,
+        attribution: String::new(),
+        ..dataset
+    })
+}
+
+/// The year 9999: what is later is no date but damage, and the rest of the file is good.
+const MAX_TIME: i64 = 253_402_300_800;
+
+fn too_many(file: &Path) -> GeoError {
+    GeoError::file(file, format!("more than {MAX_RANGES} networks of one family: use a country database"))
+}
+
+/// The search tree: `nodes` pairs of records, then the data.
+struct Tree<'a> {
+    bytes: &'a [u8],
+    nodes: usize,
+    record_bits: usize,
+    bits: u32,
+}
+
+impl Tree<'_> {
+    /// A node's left (0) or right (1) record.
+    fn record(&self, node: usize, side: usize) -> Option<usize> {
+        let size = self.record_bits / 4;
+        let node = self.bytes.get(node.checked_mul(size)?..)?.get(..size)?;
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, &byte| sum << 8 | usize::from(byte));
+        Some(match (self.record_bits, side) {
+            (28, 0) => usize::from(node[3] >> 4) << 24 | number(&node[..3]),
+            (28, _) => usize::from(node[3] & 0x0f) << 24 | number(&node[4..]),
+            (_, 0) => number(&node[..size / 2]),
+            _ => number(&node[size / 2..]),
+        })
+    }
+
+    /// The node where IPv4 addresses start, in an IPv6 tree: 96 zero bits down.
+    fn ipv4_node(&self) -> Option<usize> {
+        let mut node = 0;
+        for _ in 0..96 {
+            node = self.record(node, 0).filter(|&next| next < self.nodes)?;
+        }
+        (self.bits == 128).then_some(node)
+    }
+}
+
+struct Walk<'a, 'b> {
+    file: &'a Path,
+    reader: &'b Reader<&'b [u8]>,
+    tree: &'a Tree<'b>,
+    /// By record number, so that each record is decoded once.
+    countries: HashMap<usize, Country>,
+    collector: Collector,
+    ends: Instant,
+}
+
+impl Walk<'_, '_> {
+    fn run(&mut self) -> Result<(), GeoError> {
+        let tree = self.tree;
+        let ipv4 = tree.ipv4_node();
+        // Writers may share a few subtrees; more than that is a trap.
+        let mut steps = tree.nodes.saturating_mul(4).saturating_add(1024);
+        // (record, address, bits of it that count)
+        let mut open = vec![(0_usize, 0_u128, 0_u32)];
+        while let Some((record, address, depth)) = open.pop() {
+            // IPv4 again under another prefix (::ffff:0:0/96, 2002::/16…): the same data, and not about IPv6.
+            if Some(record) == ipv4 && (address != 0 || depth != 96) {
+                continue;
+            }
+            if record >= tree.nodes {
+                if record > tree.nodes {
+                    self.leaf(record, address, depth)?;
+                }
+                continue;
+            }
+            steps =
+                steps.checked_sub(1).ok_or_else(|| damaged(self.file, "its search tree shares nodes without end"))?;
+            if depth >= tree.bits {
+                return Err(damaged(self.file, "its search tree is deeper than an address is long"));
+            }
+            let child =
+                |side| tree.record(record, side).ok_or_else(|| damaged(self.file, "its search tree ends early"));
+            let bit = 1 << (tree.bits - 1 - depth);
+            open.push((child(1)?, address | bit, depth + 1));
+            open.push((child(0)?, address, depth + 1));
+        }
+        Ok(())
+    }
+
+    /// A network with a data record.
+    fn leaf(&mut self, record: usize, address: u128, depth: u32) -> Result<(), GeoError> {
+        let country = match self.countries.get(&record) {
+            Some(&country) => country,
+            None => {
+                let country = self.decode(address)?;
+                self.countries.insert(record, country);
+                country
+            }
+        };
+        if country == Country::UNKNOWN {
+            return Ok(());
+        }
+        let host = u128::MAX.checked_shr(128 - self.tree.bits + depth).unwrap_or(0);
+        let last = address | host;
+        let in_ipv4 = self.tree.bits == 32 || (depth >= 96 && address >> 32 == 0);
+        let taken = if in_ipv4 {
+            self.collector.push_v4(Range { first: address as u32, last: last as u32, country })
+        } else {
+            self.collector.push_v6(Range { first: address, last, country })
+        };
+        if taken { Ok(()) } else { Err(too_many(self.file)) }
+    }
+
+    /// The country in the record that the tree has for this address.
+    fn decode(&self, address: u128) -> Result<Country, GeoError> {
+        if Instant::now() > self.ends {
+            return Err(damaged(self.file, format!("its records take more than {} s to read", TIME_LIMIT.as_secs())));
+        }
+        let address: IpAddr =
+            if self.tree.bits == 32 { Ipv4Addr::from(address as u32).into() } else { Ipv6Addr::from(address).into() };
+        let found = self.reader.lookup(address).map_err(|error| damaged(self.file, error))?;
+        let record: Option<Record> = found.decode().map_err(|error| damaged(self.file, error))?;
+        let Some(text) = record.and_then(Record::country) else { return Ok(Country::UNKNOWN) };
+        Country::parse(&text).map_err(|error| GeoError::file(self.file, format!("the record of {address}: {error}")))
+    }
+}
+
+/// What is looked at of a record.
+#[derive(Default, Deserialize)]
+struct Record {
+    #[serde(default)]
+    country: Option<CountryShape>,
+    #[serde(default)]
+    country_code: Option<String>,
+}
+
+impl Record {
+    fn country(self) -> Option<String> {
+        self.country.map(|shape| shape.0).filter(|code| !code.is_empty()).or(self.country_code)
+    }
+}
+
+/// `country`: text, or a map with `iso_code`. Empty where it has neither.
+struct CountryShape(String);
+
+impl<'de> Deserialize<'de> for CountryShape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Shape;
+
+        impl<'de> Visitor<'de> for Shape {
+            type Value = CountryShape;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a country code, or a map with iso_code")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<CountryShape, E> {
+                Ok(CountryShape(text.into()))
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<CountryShape, M::Error> {
+                let mut code = String::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    if key == "iso_code" {
+                        code = map.next_value()?;
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(CountryShape(code))
+            }
+        }
+
+        deserializer.deserialize_any(Shape)
+    }
+}
+
+#[cfg(test)]
+#[path = "mmdb_tests.rs"]
+mod tests;

@@ -1,0 +1,44 @@
+//! An image at a moment: what the kernel would answer then. Called by `explain`, which must not change the image that
+//! others read.
+
+use monitor_common::{
+    classify::{Tables, build::Image},
+    wire::{ClassRow, RuleRow, V6Low, V6Node, V6Values},
+};
+
+/// The image, with a clock of its own.
+pub(super) struct At<'a> {
+    pub(super) image: &'a Image,
+    /// CLOCK_BOOTTIME.
+    pub(super) boot_ns: u64,
+}
+
+impl Tables for At<'_> {
+    fn v4_bucket(&self, high16: u32) -> Option<u64> {
+        self.image.v4_bucket(high16)
+    }
+    fn v4_entry(&self, index: u32) -> Option<u64> {
+        self.image.v4_entry(index)
+    }
+    fn v6_nodes(&self) -> u32 {
+        self.image.v6_nodes()
+    }
+    fn v6_node(&self, index: u32) -> Option<&V6Node> {
+        self.image.v6_node(index)
+    }
+    fn v6_values(&self, index: u32) -> Option<&V6Values> {
+        self.image.v6_values(index)
+    }
+    fn v6_low(&self, index: u32) -> Option<&V6Low> {
+        self.image.v6_low(index)
+    }
+    fn class(&self, number: u32) -> Option<&ClassRow> {
+        self.image.class(number)
+    }
+    fn rule(&self, index: u32) -> Option<&RuleRow> {
+        self.image.rule(index)
+    }
+    fn boot_ns(&self) -> u64 {
+        self.boot_ns
+    }
+}

@@ -1,0 +1,345 @@
+//! Configuration, datasets and special-purpose ranges in, one [`Policy`] out. Called by `run` (at start and at every
+//! reload), `check` and `explain`.
+//!
+//! Each layer overrides the one before: the datasets, the special-purpose registries, the operator's site map.
+//!
+//! - The datasets place an address *inside* only where every one of them does. One that says nothing is a doubt:
+//!   with an *inside* beside it the address is *ambiguous*; with an *outside* it is *outside*, since nobody says
+//!   otherwise and neither may pass. The first source that knows names the country.
+//! - No dataset places a special-purpose range. Where several of these are nested the narrowest holds.
+//! - A site's country decides for its networks, private ones and prefixes with embedded IPv4 too. Only what never
+//!   leaves the link or the host (kind *local*) is not to be placed.
+//! - Allow rules cover what they name whatever its kind; the first in the order of the files wins.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use monitor_common::{
+    classify::build::{BuildError, Image},
+    wire::{ClassRow, Embedded, Kind},
+};
+
+use super::{
+    ClassInfo, ClockMap, DatasetInfo, Extent, Policy, RuleInfo, Summary, digest,
+    layers::{Address, Covering, Partition, overlay, sweep},
+    rows::{ClassTable, RuleTable},
+};
+use crate::{
+    config::{Action, Config, Site, Zone},
+    geo::{Country, Dataset, Range, special::Special},
+};
+
+/// Rules are numbered from 1 in 16 bits.
+const MAX_RULES: usize = u16::MAX as usize;
+
+/// Why a checked configuration can't be compiled.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PolicyError {
+    /// More rule rows meet at one network than the kernel looks at.
+    #[error(
+        "at {at} the rules {rules} come to more than {max} port ranges: merge ranges or leave 'ports' out",
+        max = monitor_common::wire::MAX_RULES_PER_CLASS
+    )]
+    TooManyRules {
+        /// Where they meet.
+        at: String,
+        /// Which: id and origin of each.
+        rules: String,
+    },
+    /// More rules than numbers.
+    #[error("{0} allow rules, at most {MAX_RULES} fit: put networks with equal terms into one rule")]
+    TooManyRulesInAll(usize),
+    /// A source's ranges overlap or are out of order.
+    #[error("geo source '{name}': {family} range {index} overlaps or precedes the one before it: import it anew")]
+    BadDataset {
+        /// The source.
+        name: String,
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+        /// Which range, from 0.
+        index: usize,
+    },
+    /// The index can't be built.
+    #[error("{0}")]
+    Build(#[from] BuildError),
+}
+
+/// Compiles a policy. `clock` is needed for rules with times only: the kernel times them by CLOCK_BOOTTIME.
+///
+/// # Errors
+/// [`PolicyError`] when the policy does not fit the kernel's tables or a dataset is not sorted.
+pub fn compile(
+    config: &Config,
+    datasets: &[Dataset],
+    special: &[Special],
+    clock: &ClockMap,
+) -> Result<Policy, PolicyError> {
+    if config.rules.len() > MAX_RULES {
+        return Err(PolicyError::TooManyRulesInAll(config.rules.len()));
+    }
+    for dataset in datasets {
+        check_sorted(dataset, "IPv4", &dataset.v4)?;
+        check_sorted(dataset, "IPv6", &dataset.v6)?;
+    }
+    let mut classes = ClassTable::default();
+    let mut rules = RuleTable::new(&config.rules, *clock);
+    let judge = Judge::new(&config.zone);
+    let v4_sources: Vec<_> = datasets.iter().map(|dataset| dataset.v4.as_slice()).collect();
+    let v6_sources: Vec<_> = datasets.iter().map(|dataset| dataset.v6.as_slice()).collect();
+    let v4 = family(&v4_sources, config, special, &judge, &mut rules, &mut classes)?;
+    let v6 = family(&v6_sources, config, special, &judge, &mut rules, &mut classes)?;
+
+    let summary = summarise(&v4, &v6, &classes.rows);
+    let infos = classes
+        .rows
+        .iter()
+        .map(|row| ClassInfo { country: Country(row.country), kind: Kind::from_wire(row.kind) })
+        .collect();
+    let mut image = Image::build(&v4, &v6, classes.rows, rules.rows)?;
+    image.host_boot_ns = clock.boottime_ns;
+    Ok(Policy {
+        digest: digest::of(config, datasets, &image),
+        image,
+        classes: infos,
+        rules: config
+            .rules
+            .iter()
+            .map(|rule| RuleInfo { id: rule.id.clone(), origin: rule.origin.clone(), expires: rule.expires })
+            .collect(),
+        zone: config.zone.name.clone(),
+        inside: config.zone.inside_text.clone(),
+        summary,
+        datasets: datasets.iter().map(describe).collect(),
+        next_expiry: config.rules.iter().filter_map(|rule| rule.expires).filter(|at| *at > clock.seconds()).min(),
+    })
+}
+
+fn describe(dataset: &Dataset) -> DatasetInfo {
+    DatasetInfo {
+        name: dataset.name.clone(),
+        version: dataset.version.clone(),
+        built: dataset.built,
+        digest: digest::hex(&dataset.digest),
+        attribution: dataset.attribution.clone(),
+        v4_ranges: dataset.v4.len(),
+        v6_ranges: dataset.v6.len(),
+    }
+}
+
+fn check_sorted<A: Address>(dataset: &Dataset, family: &'static str, ranges: &[Range<A>]) -> Result<(), PolicyError> {
+    let reversed = ranges.iter().position(|range| range.first > range.last);
+    let overlapping = ranges.windows(2).position(|pair| pair[1].first <= pair[0].last).map(|index| index + 1);
+    match reversed.into_iter().chain(overlapping).min() {
+        Some(index) => Err(PolicyError::BadDataset { name: dataset.name.clone(), family, index }),
+        None => Ok(()),
+    }
+}
+
+/// Addresses of one family as the configuration and the registries give them.
+pub(super) trait Family: Address {
+    /// A network's first and last address; `None` for the other family.
+    fn network(network: &ipnetwork::IpNetwork) -> Option<(Self, Self)>;
+    /// A special-purpose range's; `None` for the other family.
+    fn special(special: &Special) -> Option<(Self, Self)>;
+    /// For messages.
+    fn show(self) -> IpAddr;
+}
+
+impl Family for u32 {
+    fn network(network: &ipnetwork::IpNetwork) -> Option<(Self, Self)> {
+        match network {
+            ipnetwork::IpNetwork::V4(v4) => Some((v4.network().to_bits(), v4.broadcast().to_bits())),
+            ipnetwork::IpNetwork::V6(_) => None,
+        }
+    }
+    fn special(special: &Special) -> Option<(Self, Self)> {
+        special.ends_v4()
+    }
+    fn show(self) -> IpAddr {
+        Ipv4Addr::from_bits(self).into()
+    }
+}
+
+impl Family for u128 {
+    fn network(network: &ipnetwork::IpNetwork) -> Option<(Self, Self)> {
+        match network {
+            ipnetwork::IpNetwork::V4(_) => None,
+            ipnetwork::IpNetwork::V6(v6) => Some((v6.network().to_bits(), v6.broadcast().to_bits())),
+        }
+    }
+    fn special(special: &Special) -> Option<(Self, Self)> {
+        special.ends_v6()
+    }
+    fn show(self) -> IpAddr {
+        Ipv6Addr::from_bits(self).into()
+    }
+}
+
+/// In the special and site layers: nothing here. What is there is its place in the list, plus 1.
+const NONE: u32 = 0;
+
+fn family<A: Family>(
+    sources: &[&[Range<A>]],
+    config: &Config,
+    special: &[Special],
+    judge: &Judge,
+    rules: &mut RuleTable,
+    classes: &mut ClassTable,
+) -> Result<Partition<A>, PolicyError> {
+    let special_ranges: Vec<Covering<A>> = numbered(special.iter().map(A::special));
+    let prefix = |number: u32| special.get(number as usize).map_or(0, |special| special.network.prefix());
+    let special_layer = overlay(&special_ranges, |_, active| {
+        Ok::<_, PolicyError>(active.keys().copied().max_by_key(|n| prefix(*n)).map_or(NONE, |n| n + 1))
+    })?;
+    let site_ranges: Vec<Covering<A>> = config
+        .sites
+        .iter()
+        .zip(0..)
+        .flat_map(|(site, number)| covering(site.networks.iter().map(|(network, _)| network), number))
+        .collect();
+    let site_layer = overlay(&site_ranges, |_, active| {
+        Ok::<_, PolicyError>(active.keys().next().map_or(NONE, |number| number + 1))
+    })?;
+    let rule_ranges: Vec<Covering<A>> = config
+        .rules
+        .iter()
+        .zip(0..)
+        .flat_map(|(rule, number)| covering(rule.to.iter().map(|(network, _)| network), number))
+        .collect();
+    let rule_layer = overlay(&rule_ranges, |at, active| rules.list(active, || at.show().to_string()))?;
+    Ok(sweep(sources, [&special_layer, &site_layer, &rule_layer], |countries, [special_number, site, list]| {
+        let special = special_number.checked_sub(1).and_then(|number| special.get(number as usize));
+        let site = site.checked_sub(1).and_then(|number| config.sites.get(number as usize));
+        let (rules_start, rules_len) = rules.block(list);
+        classes.number(ClassRow { rules_start, rules_len, ..judge.row(countries, special, site) })
+    }))
+}
+
+fn numbered<A>(ranges: impl Iterator<Item = Option<(A, A)>>) -> Vec<Covering<A>> {
+    ranges.zip(0..).filter_map(|(range, number)| range.map(|(first, last)| (first, last, number))).collect()
+}
+
+fn covering<'a, A: Family>(
+    networks: impl Iterator<Item = &'a ipnetwork::IpNetwork>,
+    number: u32,
+) -> impl Iterator<Item = Covering<A>> {
+    networks.filter_map(A::network).map(move |(first, last)| (first, last, number))
+}
+
+/// The zone in a form that half a million questions a second can be put to.
+pub(super) struct Judge<'a> {
+    zone: &'a Zone,
+    /// By the country's two letters as a number.
+    inside: Vec<bool>,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(zone: &'a Zone) -> Self {
+        let mut inside = vec![false; 1 << 16];
+        for country in &zone.inside {
+            inside[usize::from(u16::from_be_bytes(country.0))] = true;
+        }
+        Self { zone, inside }
+    }
+
+    /// Whether a country is in the region.
+    pub(super) fn inside(&self, country: [u8; 2]) -> bool {
+        self.inside[usize::from(u16::from_be_bytes(country))]
+    }
+
+    /// What several sources come to.
+    fn place(&self, countries: &[Option<[u8; 2]>]) -> (Kind, Country) {
+        let known = |country: &Option<[u8; 2]>| country.filter(|code| *code != Country::UNKNOWN.0);
+        let (mut inside, mut outside, mut silent) = (false, false, false);
+        for country in countries {
+            match known(country) {
+                None => silent = true,
+                Some(code) if self.inside(code) => inside = true,
+                Some(_) => outside = true,
+            }
+        }
+        let kind = match (inside, outside, silent) {
+            (false, false, _) => Kind::Unknown,
+            (true, false, false) => Kind::Inside,
+            (false, true, _) => Kind::Outside,
+            (true, true, _) | (true, false, true) => Kind::Ambiguous,
+        };
+        (kind, countries.iter().find_map(known).map_or(Country::UNKNOWN, Country))
+    }
+
+    /// The class row, still without rules.
+    pub(super) fn row(
+        &self,
+        countries: &[Option<[u8; 2]>],
+        special: Option<&Special>,
+        site: Option<&Site>,
+    ) -> ClassRow {
+        let (kind, country, embedded) = match (special, site) {
+            (Some(special), _) if special.kind == Kind::Local => (Kind::Local, Country::NONE, Embedded::None),
+            (_, Some(site)) => {
+                let kind = if self.inside(site.country.0) { Kind::Inside } else { Kind::Outside };
+                (kind, site.country, Embedded::None)
+            }
+            (Some(special), None) => {
+                let private_inside = special.kind == Kind::Private && self.zone.inside_private;
+                let kind = if private_inside { Kind::Inside } else { special.kind };
+                (kind, Country::NONE, special.embedded)
+            }
+            (None, None) => {
+                let (kind, country) = self.place(countries);
+                (kind, country, Embedded::None)
+            }
+        };
+        let deny = self.denied(kind);
+        let alert = deny || matches!(kind, Kind::Outside | Kind::Ambiguous | Kind::Unknown);
+        ClassRow {
+            country: country.0,
+            kind: kind as u8,
+            deny: u8::from(deny),
+            alert: u8::from(alert),
+            embedded: embedded as u8,
+            ..ClassRow::default()
+        }
+    }
+
+    fn denied(&self, kind: Kind) -> bool {
+        let action = match kind {
+            Kind::Inside | Kind::Local => Action::Allow,
+            Kind::Outside => self.zone.on_outside,
+            Kind::Ambiguous => self.zone.on_ambiguous,
+            Kind::Unknown => self.zone.on_unknown,
+            Kind::Private => self.zone.on_private,
+        };
+        action == Action::Deny
+    }
+}
+
+fn summarise(v4: &[(u32, u32)], v6: &[(u128, u32)], classes: &[ClassRow]) -> Summary {
+    let mut summary = Summary::default();
+    let mut add = |class: u32, count: &dyn Fn(&mut Extent)| {
+        let row = &classes[class as usize];
+        count(if row.embedded == 0 {
+            &mut summary.kinds[Kind::from_wire(row.kind) as usize]
+        } else {
+            &mut summary.embedded
+        });
+    };
+    let v4_ends = v4.iter().skip(1).map(|step| u64::from(step.0)).chain([1 << 32]);
+    for (&(start, class), end) in v4.iter().zip(v4_ends) {
+        add(class, &|extent| {
+            extent.v4_ranges += 1;
+            extent.v4_addresses += end - u64::from(start);
+        });
+    }
+    let v6_lasts = v6.iter().skip(1).map(|step| step.0 - 1).chain([u128::MAX]);
+    for (&(start, class), last) in v6.iter().zip(v6_lasts) {
+        add(class, &|extent| {
+            extent.v6_ranges += 1;
+            extent.v6_addresses = extent.v6_addresses.saturating_add((last - start).saturating_add(1));
+        });
+    }
+    summary
+}
+
+#[cfg(test)]
+#[path = "compile_tests.rs"]
+mod tests;

@@ -1,0 +1,593 @@
+//! What the compiler promises, against hand-worked cases and a scan of everything for random ones.
+
+use monitor_common::{
+    classify::{Classified, classify},
+    wire,
+};
+
+use super::*;
+use crate::config::{PortRange, Rule};
+
+fn country(code: &str) -> Country {
+    Country(*code.as_bytes().first_chunk().expect("two letters"))
+}
+
+fn v4(text: &str) -> u32 {
+    text.parse::<Ipv4Addr>().expect("an IPv4 address").to_bits()
+}
+
+/// `first-last=CC` or `network=CC`, both families.
+fn dataset(name: &str, ranges: &[(&str, &str)]) -> Dataset {
+    let mut dataset = Dataset { name: name.into(), digest: [7; 32], ..Dataset::default() };
+    for (network, code) in ranges {
+        let network: ipnetwork::IpNetwork = network.parse().expect("a network");
+        if let Some((first, last)) = u32::network(&network) {
+            dataset.v4.push(Range { first, last, country: country(code) });
+        } else if let Some((first, last)) = u128::network(&network) {
+            dataset.v6.push(Range { first, last, country: country(code) });
+        }
+    }
+    dataset
+}
+
+fn special(network: &str, kind: Kind, embedded: Embedded) -> Special {
+    Special { network: network.parse().expect("a network"), kind, embedded, name: "test", source: "RFC 0" }
+}
+
+fn site(code: &str, networks: &[&str]) -> Site {
+    let networks = networks.iter().map(|text| (text.parse().expect("a network"), "test:1".into())).collect();
+    Site { name: code.into(), country: country(code), networks }
+}
+
+fn rule(id: &str, to: &[&str], ports: &[(u8, u16, u16)]) -> Rule {
+    Rule {
+        id: id.into(),
+        origin: format!("{id}.toml:1"),
+        to: to.iter().map(|text| (text.parse().expect("a network"), "test:1".into())).collect(),
+        ports: ports.iter().map(|&(protocol, low, high)| PortRange { protocol, low, high }).collect(),
+        reason: "test".into(),
+        legal_basis: String::new(),
+        owner: String::new(),
+        ticket: String::new(),
+        not_before: None,
+        expires: None,
+    }
+}
+
+fn compiled(config: &Config, datasets: &[Dataset], special: &[Special]) -> Policy {
+    compile(config, datasets, special, &ClockMap::wall(0)).expect("must compile")
+}
+
+fn ask(policy: &Policy, address: &str, protocol: u8, port: u16) -> Classified {
+    let (version, address) = match address.parse().expect("an address") {
+        IpAddr::V4(v4) => (4, wire::Address::v4(v4.to_bits())),
+        IpAddr::V6(v6) => (6, wire::Address::from(v6)),
+    };
+    classify(&policy.image, version, address, protocol, port, true).expect("the image is whole")
+}
+
+/// Country and kind, as `DE inside`.
+fn class(policy: &Policy, address: &str) -> String {
+    let info = &policy.classes[usize::from(ask(policy, address, 6, 443).class)];
+    format!("{} {}", info.country, info.kind.name())
+}
+
+#[test]
+fn an_address_is_inside_only_where_every_source_says_so() {
+    let one = dataset(
+        "one",
+        &[
+            ("192.0.2.0/30", "DE"),
+            ("192.0.2.4/30", "DE"),
+            ("192.0.2.8/30", "DE"),
+            ("192.0.2.12/30", "SG"),
+            ("192.0.2.16/30", "SG"),
+            ("192.0.2.24/30", "ZZ"),
+        ],
+    );
+    let two = dataset(
+        "two",
+        &[
+            ("192.0.2.0/30", "FR"),
+            ("192.0.2.4/30", "SG"),
+            ("192.0.2.12/30", "US"),
+            ("192.0.2.20/30", "DE"),
+            ("192.0.2.24/30", "SG"),
+        ],
+    );
+    let policy = compiled(&Config::default(), &[one, two], &[]);
+    assert_eq!(class(&policy, "192.0.2.0"), "DE inside");
+    assert_eq!(class(&policy, "192.0.2.7"), "DE ambiguous", "the border runs between the two");
+    assert_eq!(class(&policy, "192.0.2.8"), "DE ambiguous", "the second says nothing");
+    assert_eq!(class(&policy, "192.0.2.12"), "SG outside");
+    assert_eq!(class(&policy, "192.0.2.16"), "SG outside", "the second says nothing");
+    assert_eq!(class(&policy, "192.0.2.20"), "DE ambiguous", "the first says nothing: the second names the country");
+    assert_eq!(class(&policy, "192.0.2.24"), "SG outside", "ZZ is saying nothing");
+    assert_eq!(class(&policy, "192.0.2.28"), "ZZ unknown");
+    assert_eq!(class(&policy, "2001:db8::"), "ZZ unknown");
+}
+
+#[test]
+fn one_source_alone_decides() {
+    let policy = compiled(&Config::default(), &[dataset("one", &[("192.0.2.0/24", "IE")])], &[]);
+    assert_eq!(class(&policy, "192.0.2.255"), "IE inside");
+    assert_eq!(class(&policy, "192.0.3.0"), "ZZ unknown");
+}
+
+#[test]
+fn special_ranges_override_datasets_and_sites_override_both_but_for_local_ones() {
+    let data = [dataset("one", &[("0.0.0.0/0", "US"), ("::/0", "US")])];
+    let table = [
+        special("10.0.0.0/8", Kind::Private, Embedded::None),
+        special("127.0.0.0/8", Kind::Local, Embedded::None),
+        special("192.0.0.0/24", Kind::Unknown, Embedded::None),
+        special("192.0.0.8/32", Kind::Local, Embedded::None),
+    ];
+    let config = Config {
+        sites: vec![site("SG", &["10.64.0.0/10"]), site("IE", &["0.0.0.0/5", "126.0.0.0/7"])],
+        ..Config::default()
+    };
+    let policy = compiled(&config, &data, &table);
+    assert_eq!(class(&policy, "10.63.255.255"), "-- private");
+    assert_eq!(class(&policy, "10.64.0.0"), "SG outside");
+    assert_eq!(class(&policy, "10.127.255.255"), "SG outside");
+    assert_eq!(class(&policy, "10.128.0.0"), "-- private");
+    assert_eq!(class(&policy, "7.255.255.255"), "IE inside");
+    assert_eq!(class(&policy, "126.0.0.1"), "IE inside");
+    assert_eq!(class(&policy, "127.0.0.1"), "-- local", "no site can place what never leaves the host");
+    assert_eq!(class(&policy, "192.0.0.7"), "-- unknown");
+    assert_eq!(class(&policy, "192.0.0.8"), "-- local", "the narrowest special range holds");
+    assert_eq!(class(&policy, "192.0.0.9"), "-- unknown");
+    assert_eq!(class(&policy, "8.8.8.8"), "US outside");
+}
+
+#[test]
+fn private_in_the_region_makes_unplaced_private_networks_inside_and_no_others() {
+    let table =
+        [special("10.0.0.0/8", Kind::Private, Embedded::None), special("198.18.0.0/15", Kind::Unknown, Embedded::None)];
+    let zone = Zone { inside_private: true, ..Zone::default() };
+    let policy =
+        compiled(&Config { zone, sites: vec![site("SG", &["10.9.0.0/16"])], ..Config::default() }, &[], &table);
+    assert_eq!(class(&policy, "10.1.2.3"), "-- inside");
+    assert_eq!(class(&policy, "10.9.2.3"), "SG outside");
+    assert_eq!(class(&policy, "198.18.0.1"), "-- unknown");
+}
+
+#[test]
+fn an_embedded_ipv4_address_decides_unless_a_site_or_a_rule_covers_the_prefix() {
+    let data = [dataset("one", &[("5.0.0.0/8", "DE"), ("8.0.0.0/8", "US")])];
+    let table = [
+        special("64:ff9b::/96", Kind::Unknown, Embedded::Low32),
+        special("2002::/16", Kind::Unknown, Embedded::SixToFour),
+        special("2001::/32", Kind::Unknown, Embedded::Teredo),
+        special("127.0.0.0/8", Kind::Local, Embedded::None),
+    ];
+    let policy = compiled(&Config::default(), &data, &table);
+    assert_eq!(class(&policy, "64:ff9b::808:808"), "US outside");
+    assert_eq!(class(&policy, "64:ff9b::505:505"), "DE inside");
+    assert_eq!(class(&policy, "2002:505:505::1"), "DE inside");
+    assert_eq!(class(&policy, "2001::f7f7:f7f7"), "US outside", "Teredo inverts the client's address");
+    assert_eq!(class(&policy, "2001:1::"), "ZZ unknown");
+
+    let sited = Config { sites: vec![site("IE", &["64:ff9b::/96"])], ..Config::default() };
+    assert_eq!(class(&compiled(&sited, &data, &table), "64:ff9b::808:808"), "IE inside");
+
+    let ruled = Config {
+        rules: vec![rule("nat64", &["64:ff9b::/96"], &[]), rule("in", &["8.8.8.0/24"], &[])],
+        ..Config::default()
+    };
+    let policy = compiled(&ruled, &data, &table);
+    assert_eq!(
+        ask(&policy, "64:ff9b::808:808", 6, 443),
+        Classified { rule: 1, alert: false, ..ask(&policy, "8.8.8.8", 6, 1) }
+    );
+    assert_eq!(ask(&policy, "2002:808:808::", 6, 443).rule, 2, "a rule for the address inside holds too");
+    assert_eq!(ask(&policy, "2002:808:908::", 6, 443).rule, 0);
+}
+
+#[test]
+fn a_network_of_one_family_never_covers_the_other() {
+    let everything = Config { rules: vec![rule("all-v4", &["0.0.0.0/0"], &[])], ..Config::default() };
+    let policy = compiled(&everything, &[], &[]);
+    assert_eq!(ask(&policy, "203.0.113.1", 6, 443).rule, 1);
+    assert_eq!(ask(&policy, "2001:db8::1", 6, 443).rule, 0);
+    assert_eq!(ask(&policy, "::1.2.3.4", 6, 443).rule, 0);
+}
+
+#[test]
+fn the_first_rule_in_the_order_of_the_files_wins() {
+    let rules = vec![
+        rule("https", &["192.0.2.0/24"], &[(6, 443, 443), (17, 443, 443)]),
+        rule("wide", &["192.0.0.0/16"], &[(6, 400, 500)]),
+        rule("host", &["192.0.2.9/32"], &[]),
+    ];
+    let policy = compiled(&Config { rules, ..Config::default() }, &[], &[]);
+    assert_eq!(ask(&policy, "192.0.2.9", 6, 443).rule, 1);
+    assert_eq!(ask(&policy, "192.0.2.9", 17, 443).rule, 1);
+    assert_eq!(ask(&policy, "192.0.2.9", 6, 444).rule, 2);
+    assert_eq!(ask(&policy, "192.0.2.9", 17, 444).rule, 3);
+    assert_eq!(ask(&policy, "192.0.2.8", 17, 444).rule, 0);
+    assert_eq!(ask(&policy, "192.0.3.0", 6, 443).rule, 2);
+    assert_eq!(policy.rules[2], RuleInfo { id: "host".into(), origin: "host.toml:1".into(), expires: None });
+}
+
+#[test]
+fn what_is_denied_and_what_makes_an_alert_follows_the_zone() {
+    let data = [dataset("one", &[("192.0.2.0/25", "DE"), ("192.0.2.128/25", "SG")])];
+    let table =
+        [special("10.0.0.0/8", Kind::Private, Embedded::None), special("127.0.0.0/8", Kind::Local, Embedded::None)];
+    let standing = |policy: &Policy, address| {
+        let classified = ask(policy, address, 6, 1);
+        (classified.deny, classified.alert)
+    };
+    let policy = compiled(&Config::default(), &data, &table);
+    assert_eq!(standing(&policy, "192.0.2.1"), (false, false));
+    assert_eq!(standing(&policy, "192.0.2.128"), (true, true));
+    assert_eq!(standing(&policy, "203.0.113.1"), (true, true));
+    assert_eq!(standing(&policy, "10.0.0.1"), (false, false));
+    assert_eq!(standing(&policy, "127.0.0.1"), (false, false));
+    let zone =
+        Zone { on_outside: Action::Allow, on_unknown: Action::Allow, on_private: Action::Deny, ..Zone::default() };
+    let policy = compiled(&Config { zone, ..Config::default() }, &data, &table);
+    assert_eq!(standing(&policy, "192.0.2.128"), (false, true), "outside is told of even when it may pass");
+    assert_eq!(standing(&policy, "203.0.113.1"), (false, true));
+    assert_eq!(standing(&policy, "10.0.0.1"), (true, true), "what is denied is told of");
+    assert_eq!(standing(&policy, "127.0.0.1"), (false, false));
+}
+
+#[test]
+fn rule_times_hold_by_the_boot_clock_to_the_nanosecond() {
+    let mut timed = rule("timed", &["192.0.2.0/24"], &[]);
+    timed.not_before = Some(1_000_000);
+    timed.expires = Some(1_000_060);
+    let mut past = rule("past", &["198.51.100.0/24"], &[]);
+    past.not_before = Some(999_000);
+    past.expires = Some(999_900);
+    // The machine booted at 999,950 s.
+    let clock = ClockMap { realtime_ns: 999_990_000_000_000, boottime_ns: 40_000_000_000 };
+    let config = Config { rules: vec![timed, past], ..Config::default() };
+    let mut policy = compile(&config, &[], &[], &clock).expect("must compile");
+    assert_eq!(policy.image.host_boot_ns, 40_000_000_000);
+    assert_eq!(policy.next_expiry, Some(1_000_060));
+    for (boot_ns, holds) in [
+        (0, 0),
+        (40_000_000_000, 0),
+        (49_999_999_999, 0),
+        (50_000_000_000, 1),
+        (109_999_999_999, 1),
+        (110_000_000_000, 0),
+        (u64::MAX, 0),
+    ] {
+        policy.image.host_boot_ns = boot_ns;
+        assert_eq!(ask(&policy, "192.0.2.1", 6, 1).rule, holds, "at {boot_ns}");
+        assert_eq!(ask(&policy, "198.51.100.1", 6, 1).rule, 0, "expired before the boot, at {boot_ns}");
+    }
+}
+
+#[test]
+fn the_digest_is_the_same_after_a_boot_and_another_for_anything_that_matters() {
+    let data = [dataset("one", &[("192.0.2.0/24", "DE")])];
+    let mut timed = rule("timed", &["192.0.2.0/24"], &[(6, 1, 2)]);
+    timed.expires = Some(2_000_000_000);
+    let config = Config { rules: vec![timed], ..Config::default() };
+    let digest = |config: &Config, data: &[Dataset], boot| {
+        let clock = ClockMap { realtime_ns: 1_000_000_000_000, boottime_ns: boot };
+        compile(config, data, &[], &clock).expect("must compile").digest
+    };
+    let reference = digest(&config, &data, 5);
+    assert_eq!(reference.len(), 64);
+    assert_eq!(digest(&config, &data, 77_000), reference);
+    let mut moved = config.clone();
+    moved.rules[0].origin = "elsewhere.toml:9".into();
+    assert_eq!(digest(&moved, &data, 5), reference, "where a rule stands is not what it says");
+
+    let changes: [fn(&mut Config); 9] = [
+        |config| config.rules[0].expires = Some(2_000_000_001),
+        |config| config.rules[0].not_before = Some(0),
+        |config| config.rules[0].ports[0].high = 3,
+        |config| config.rules[0].reason.push('!'),
+        |config| config.rules[0].id.push('!'),
+        |config| config.zone.name.push('!'),
+        |config| config.zone.on_outside = Action::Allow,
+        |config| config.zone.on_undecodable = Action::Allow,
+        |config| config.zone.inside.retain(|country| country.0 != *b"DE"),
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let mut changed = config.clone();
+        change(&mut changed);
+        assert_ne!(digest(&changed, &data, 5), reference, "change {number}");
+    }
+    let mut newer = data.clone();
+    newer[0].digest = [8; 32];
+    assert_ne!(digest(&config, &newer, 5), reference);
+}
+
+#[test]
+fn the_summary_counts_every_address_once() {
+    let data = [dataset("one", &[("0.0.0.0/2", "DE"), ("128.0.0.0/1", "SG"), ("2000::/4", "SG")])];
+    let table =
+        [special("10.0.0.0/8", Kind::Private, Embedded::None), special("64:ff9b::/96", Kind::Unknown, Embedded::Low32)];
+    let summary = compiled(&Config::default(), &data, &table).summary;
+    let v4 = |kind: Kind| (summary.of(kind).v4_ranges, summary.of(kind).v4_addresses);
+    assert_eq!(v4(Kind::Inside), (2, (1 << 30) - (1 << 24)));
+    assert_eq!(v4(Kind::Private), (1, 1 << 24));
+    assert_eq!(v4(Kind::Unknown), (1, 1 << 30));
+    assert_eq!(v4(Kind::Outside), (1, 1 << 31));
+    assert_eq!((summary.of(Kind::Outside).v6_ranges, summary.of(Kind::Outside).v6_addresses), (1, 1 << 124));
+    assert_eq!((summary.embedded.v6_ranges, summary.embedded.v6_addresses), (1, 1 << 32));
+    let all =
+        summary.kinds.iter().fold(summary.embedded.v6_addresses, |sum, extent| sum.wrapping_add(extent.v6_addresses));
+    assert_eq!(all, 0, "2^128, modulo 2^128");
+}
+
+#[test]
+fn a_rule_with_too_many_ports_and_too_many_rules_in_one_place_are_refused_by_name() {
+    let ports: Vec<_> = (0..32).map(|port| (6, port * 10, port * 10 + 1)).collect();
+    let full = Config { rules: vec![rule("full", &["192.0.2.0/24"], &ports)], ..Config::default() };
+    let policy = compiled(&full, &[], &[]);
+    assert_eq!(ask(&policy, "192.0.2.1", 6, 311).rule, 1, "the 32nd row is looked at");
+
+    let rules = vec![rule("full", &["192.0.2.0/24"], &ports), rule("more", &["192.0.2.128/25"], &[(17, 53, 53)])];
+    let refused = compile(&Config { rules, ..Config::default() }, &[], &[], &ClockMap::default());
+    assert_eq!(
+        refused.expect_err("must be refused").to_string(),
+        "at 192.0.2.128 the rules 'full' (full.toml:1), 'more' (more.toml:1) come to more than 32 port ranges: merge \
+         ranges or leave 'ports' out"
+    );
+
+    // Behind a rule that always lets everything through nothing can be reached, so nothing needs room.
+    let rules = vec![
+        rule("any", &["192.0.2.0/24"], &[]),
+        rule("full", &["192.0.2.0/24"], &ports),
+        rule("more", &["192.0.2.0/24"], &[(17, 53, 53)]),
+    ];
+    assert_eq!(ask(&compiled(&Config { rules, ..Config::default() }, &[], &[]), "192.0.2.1", 17, 53).rule, 1);
+}
+
+#[test]
+fn a_dataset_out_of_order_is_refused() {
+    let mut broken = dataset("broken", &[("192.0.2.0/24", "DE"), ("192.0.2.128/25", "SG")]);
+    let refused = |data: &Dataset| {
+        compile(&Config::default(), std::slice::from_ref(data), &[], &ClockMap::default())
+            .expect_err("must be refused")
+            .to_string()
+    };
+    assert_eq!(
+        refused(&broken),
+        "geo source 'broken': IPv4 range 1 overlaps or precedes the one before it: import it anew"
+    );
+    broken.v4 = vec![Range { first: 2, last: 1, country: country("DE") }];
+    assert_eq!(
+        refused(&broken),
+        "geo source 'broken': IPv4 range 0 overlaps or precedes the one before it: import it anew"
+    );
+}
+
+/// A random network, often next to another one.
+fn random_network(random: &mut fastrand::Rng, v6: bool) -> ipnetwork::IpNetwork {
+    if v6 {
+        let prefix = random.u8(0..=12) * 10 + random.u8(0..=8);
+        let bits = random.u128(..) & 0x3000_0001_0000_0001_0000_0001_0000_0003 | random.u128(0..4) << 62;
+        let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+        ipnetwork::IpNetwork::new(Ipv6Addr::from_bits(bits & mask).into(), prefix).expect("at most 128")
+    } else {
+        let prefix = random.u8(0..=32);
+        let bits = random.u32(..) & 0xc001_8103 | random.u32(0..4) << 15;
+        let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+        ipnetwork::IpNetwork::new(Ipv4Addr::from_bits(bits & mask).into(), prefix).expect("at most 32")
+    }
+}
+
+/// Sorted and disjoint, touching now and then.
+fn random_ranges<A: Address>(
+    random: &mut fastrand::Rng,
+    mut next: impl FnMut(&mut fastrand::Rng) -> A,
+) -> Vec<Range<A>> {
+    let mut cuts: Vec<A> = (0..random.usize(0..40)).map(|_| next(random)).collect();
+    cuts.sort_unstable();
+    cuts.dedup();
+    let codes = ["DE", "FR", "SG", "US", "ZZ"];
+    let mut ranges: Vec<Range<A>> = Vec::new();
+    for pair in cuts.windows(2) {
+        let first = if random.bool() { pair[0].successor() } else { Some(pair[0]) };
+        let Some(first) = first else { continue };
+        let free = ranges.last().is_none_or(|range| range.last < first);
+        if free && first <= pair[1] {
+            let country = country(codes[random.usize(0..codes.len())]);
+            ranges.push(Range { first, last: pair[1], country });
+        }
+    }
+    ranges
+}
+
+/// What an address should come to, found by looking at everything.
+fn scan(config: &Config, data: &[Dataset], table: &[Special], address: IpAddr, port: u16) -> (String, u16) {
+    let rule_for = |address: IpAddr| {
+        config.rules.iter().zip(1_u16..).find_map(|(rule, number)| {
+            let covers = rule.to.iter().any(|(network, _)| network.contains(address));
+            let port = rule.ports.is_empty()
+                || rule.ports.iter().any(|ports| ports.protocol == 6 && (ports.low..=ports.high).contains(&port));
+            (covers && port).then_some(number)
+        })
+    };
+    let range =
+        table.iter().filter(|special| special.network.contains(address)).max_by_key(|special| special.network.prefix());
+    let site = config.sites.iter().find(|site| site.networks.iter().any(|(network, _)| network.contains(address)));
+    let inside = |country: Country| config.zone.inside.contains(&country);
+    let text = match (range, site) {
+        (Some(range), _) if range.kind == Kind::Local => "-- local".to_owned(),
+        (_, Some(site)) => format!("{} {}", site.country, if inside(site.country) { "inside" } else { "outside" }),
+        (Some(range), None) => {
+            if let (IpAddr::V6(v6), true) = (address, range.embedded != Embedded::None) {
+                let inner = range.embedded.extract(v6.into()).expect("it embeds");
+                let (text, rule) = scan(config, data, table, Ipv4Addr::from_bits(inner).into(), port);
+                if text != "-- local" {
+                    return (text, rule_for(address).unwrap_or(rule));
+                }
+            }
+            format!("-- {}", range.kind.name())
+        }
+        (None, None) => {
+            let says: Vec<Option<Country>> = data
+                .iter()
+                .map(|dataset| match address {
+                    IpAddr::V4(v4) => dataset
+                        .v4
+                        .iter()
+                        .find(|range| (range.first..=range.last).contains(&v4.to_bits()))
+                        .map(|range| range.country),
+                    IpAddr::V6(v6) => dataset
+                        .v6
+                        .iter()
+                        .find(|range| (range.first..=range.last).contains(&v6.to_bits()))
+                        .map(|range| range.country),
+                })
+                .map(|country| country.filter(|country| *country != Country::UNKNOWN))
+                .collect();
+            let first = says.iter().flatten().next().copied().unwrap_or(Country::UNKNOWN);
+            let kind = if says.iter().all(Option::is_none) {
+                "unknown"
+            } else if says.iter().all(|country| country.is_some_and(inside)) {
+                "inside"
+            } else if says.iter().flatten().any(|country| inside(*country)) {
+                "ambiguous"
+            } else {
+                "outside"
+            };
+            format!("{first} {kind}")
+        }
+    };
+    (text, rule_for(address).unwrap_or(0))
+}
+
+#[test]
+fn a_compiled_policy_agrees_with_a_scan_of_everything_at_and_around_every_boundary() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let table = [
+        special("10.0.0.0/8", Kind::Private, Embedded::None),
+        special("127.0.0.0/8", Kind::Local, Embedded::None),
+        special("192.0.0.0/16", Kind::Unknown, Embedded::None),
+        special("192.1.128.0/24", Kind::Private, Embedded::None),
+        special("0:0:0:1::/96", Kind::Unknown, Embedded::Low32),
+        special("2000::/16", Kind::Unknown, Embedded::SixToFour),
+        special("1000::/32", Kind::Unknown, Embedded::Teredo),
+        special("3000::/8", Kind::Local, Embedded::None),
+    ];
+    for round in 0..60 {
+        let data: Vec<Dataset> = (0..random.usize(1..=3))
+            .map(|number| Dataset {
+                name: number.to_string(),
+                v4: random_ranges(&mut random, |random| random.u32(..) & 0xc001_8103),
+                v6: random_ranges(&mut random, |random| random.u128(..) & 0x3000_0001_0000_0001_0000_0001_0000_0003),
+                ..Dataset::default()
+            })
+            .collect();
+        let codes = ["DE", "SG"];
+        let networks = |random: &mut fastrand::Rng, count| -> Vec<(ipnetwork::IpNetwork, String)> {
+            (0..count)
+                .map(|_| {
+                    let v6 = random.bool();
+                    (random_network(random, v6), "test:1".to_owned())
+                })
+                .collect()
+        };
+        let sites: Vec<Site> = (0..random.usize(0..2))
+            .map(|_| Site {
+                name: "site".into(),
+                country: country(codes[random.usize(0..2)]),
+                networks: networks(&mut random, 4),
+            })
+            .collect();
+        let rules: Vec<Rule> = (0..random.usize(0..6))
+            .map(|number| Rule {
+                to: networks(&mut random, 3),
+                ..rule(&number.to_string(), &[], if random.bool() { &[] } else { &[(6, 80, 90), (17, 1, 99)] })
+            })
+            .collect();
+        let config = Config { sites, rules, ..Config::default() };
+        let policy = compiled(&config, &data, &table);
+        let mut probes: Vec<IpAddr> = Vec::new();
+        let mut v4_probe = |at: u32| {
+            probes.extend(
+                [at.wrapping_sub(1), at, at.wrapping_add(1)].map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits))),
+            );
+        };
+        data.iter()
+            .flat_map(|data| &data.v4)
+            .for_each(|range| [range.first, range.last].into_iter().for_each(&mut v4_probe));
+        let of =
+            config.sites.iter().flat_map(|site| &site.networks).chain(config.rules.iter().flat_map(|rule| &rule.to));
+        of.clone()
+            .filter_map(|(network, _)| u32::network(network))
+            .for_each(|(first, last)| [first, last].into_iter().for_each(&mut v4_probe));
+        table
+            .iter()
+            .filter_map(u32::special)
+            .for_each(|(first, last)| [first, last].into_iter().for_each(&mut v4_probe));
+        let mut v6_probe = |at: u128| {
+            probes.extend(
+                [at.wrapping_sub(1), at, at.wrapping_add(1)].map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits))),
+            );
+        };
+        data.iter()
+            .flat_map(|data| &data.v6)
+            .for_each(|range| [range.first, range.last].into_iter().for_each(&mut v6_probe));
+        of.filter_map(|(network, _)| u128::network(network))
+            .for_each(|(first, last)| [first, last].into_iter().for_each(&mut v6_probe));
+        table
+            .iter()
+            .filter_map(u128::special)
+            .for_each(|(first, last)| [first, last].into_iter().for_each(&mut v6_probe));
+        for address in probes {
+            for port in [80, 91] {
+                let got = ask(&policy, &address.to_string(), 6, port);
+                let info = &policy.classes[usize::from(got.class)];
+                assert_eq!(
+                    (format!("{} {}", info.country, info.kind.name()), got.rule),
+                    scan(&config, &data, &table, address, port),
+                    "{address} port {port}, round {round}, seed {seed}"
+                );
+            }
+        }
+    }
+}
+
+/// Run with `cargo test --release -p egress-monitor compile_time -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a promise"]
+fn compile_time_of_two_full_datasets() {
+    let mut random = fastrand::Rng::with_seed(1);
+    let codes = ["DE", "FR", "SG", "US", "GB", "IE", "NO", "JP"];
+    let data: Vec<Dataset> = (0..2)
+        .map(|number| {
+            let mut cuts: Vec<u32> = (0..500_000).map(|_| random.u32(..) & !0xff).collect();
+            cuts.sort_unstable();
+            cuts.dedup();
+            let v4 = cuts
+                .windows(2)
+                .map(|pair| Range { first: pair[0], last: pair[1] - 1, country: country(codes[random.usize(0..8)]) })
+                .collect();
+            let mut cuts: Vec<u128> = (0..500_000).map(|_| u128::from(random.u64(..)) << 64).collect();
+            cuts.sort_unstable();
+            cuts.dedup();
+            let v6 = cuts
+                .windows(2)
+                .map(|pair| Range { first: pair[0], last: pair[1] - 1, country: country(codes[random.usize(0..8)]) })
+                .collect();
+            Dataset { name: number.to_string(), v4, v6, ..Dataset::default() }
+        })
+        .collect();
+    for _ in 0..5 {
+        let started = std::time::Instant::now();
+        let policy = compiled(&Config::default(), &data, &[]);
+        println!(
+            "{:?}: {} IPv4 intervals, {} IPv6 nodes, {} classes",
+            started.elapsed(),
+            policy.image.v4_entries.len(),
+            policy.image.v6_nodes.len(),
+            policy.classes.len()
+        );
+    }
+    assert_eq!(v4("0.0.0.1"), 1);
+}

@@ -1,0 +1,395 @@
+//! A destination and a policy in, the whole story of its verdict out. Called by `egress-monitor explain` and the API.
+//!
+//! The verdict comes from the compiled image, looked up as the kernel does. The story (sources, ranges, site, rules) is
+//! worked out from what the image was compiled from; should the two ever differ, that is said instead.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use monitor_common::{
+    classify::{Classified, classify},
+    verdict::decide,
+    wire::{self, ClassRow, Embedded, Kind},
+};
+use serde::Serialize;
+
+use super::{
+    ClockMap, Policy,
+    at::At,
+    compile::{Family, Judge},
+    target::{Target, has_ports, protocol_name},
+};
+use crate::{
+    config::{Action, Config, Rule, Site},
+    geo::{Country, Dataset, Range, special::Special},
+};
+
+/// What a policy was compiled from, and the policy.
+#[derive(Clone, Copy)]
+pub struct Knowledge<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The datasets.
+    pub datasets: &'a [Dataset],
+    /// The special-purpose ranges.
+    pub special: &'a [Special],
+    /// The policy that [`super::compile()`] made of them.
+    pub policy: &'a Policy,
+    /// The moment in question: rules have times.
+    pub clock: ClockMap,
+}
+
+/// What one source says of an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceSays {
+    /// The source.
+    pub source: String,
+    /// The country, `null` where the source does not know.
+    pub country: Option<String>,
+    /// The range that it says this of.
+    pub range: Option<String>,
+}
+
+/// The special-purpose range that an address is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SpecialRange {
+    /// Which.
+    pub network: String,
+    /// Its name in the registry.
+    pub name: String,
+    /// The standard.
+    pub standard: String,
+}
+
+/// The site that an address belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SiteEntry {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub country: String,
+    /// The entry that covers the address.
+    pub network: String,
+    /// `file:line` of the entry.
+    pub origin: String,
+}
+
+/// An allow rule that covers the address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CoveringRule {
+    /// Its id.
+    pub id: String,
+    /// `file:line`.
+    pub origin: String,
+    /// The entry of `to` that covers the address, with its `file:line`.
+    pub network: String,
+    /// Whether it is the one that lets this through.
+    pub applies: bool,
+    /// Why it does or does not.
+    pub why: String,
+}
+
+/// What is known of one address, without what it may carry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// The address.
+    pub address: IpAddr,
+    /// What each source says.
+    pub sources: Vec<SourceSays>,
+    /// Special-purpose range.
+    pub special: Option<SpecialRange>,
+    /// Site.
+    pub site: Option<SiteEntry>,
+    #[serde(skip)]
+    row: ClassRow,
+}
+
+/// The story of one destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The destination.
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// Port in question.
+    pub port: Option<u16>,
+    /// Protocol in question.
+    pub protocol: Option<String>,
+    /// The IPv4 address that this one carries, which decides.
+    pub embedded: Option<Standing>,
+    /// Country.
+    pub country: String,
+    /// Class, by its name.
+    pub class: &'static str,
+    /// What the class rests on: `sources`, `special`, `site`.
+    pub basis: &'static str,
+    /// The id of the rule that lets it through.
+    pub rule: Option<String>,
+    /// Every rule that covers the address, in the order in which they are tried.
+    pub rules: Vec<CoveringRule>,
+    /// Verdict in observe mode.
+    pub observe: &'static str,
+    /// Verdict in enforce mode.
+    pub enforce: &'static str,
+    /// Whether a new flow makes an alert.
+    pub alert: bool,
+    /// All of this in a sentence.
+    pub reason: String,
+    /// Digest of the policy.
+    pub policy: String,
+}
+
+/// The image and the story differ: a defect.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the compiled policy says {image} of {address}, its sources say {story}")]
+pub struct Disagreement {
+    address: IpAddr,
+    image: String,
+    story: String,
+}
+
+/// Explains what the policy makes of a destination.
+///
+/// # Errors
+/// [`Disagreement`], never expected.
+pub fn explain(target: &Target, knowledge: &Knowledge<'_>) -> Result<Explanation, Disagreement> {
+    let judge = Judge::new(&knowledge.config.zone);
+    let outer = knowledge.standing(target.address, &judge);
+    let mut embedded = None;
+    if let IpAddr::V6(address) = target.address
+        && let Some(inner) = Embedded::from_wire(outer.row.embedded).extract(address.into())
+    {
+        embedded = Some(knowledge.standing(Ipv4Addr::from_bits(inner).into(), &judge));
+    }
+    // What says it is local and yet is carried over IPv6 keeps the standing of the prefix.
+    let deciding = embedded.as_ref().filter(|inner| inner.row.kind != Kind::Local as u8).unwrap_or(&outer);
+    let mut rules = knowledge.covering_rules(target, target.address);
+    if deciding.address != target.address {
+        rules.extend(knowledge.covering_rules(target, deciding.address));
+    }
+    let applying = rules.iter().position(|(_, rule)| rule.applies);
+    for (_, later) in rules.iter_mut().skip(applying.map_or(usize::MAX, |at| at + 1)).filter(|(_, rule)| rule.applies) {
+        later.applies = false;
+        later.why = "an earlier rule applies".into();
+    }
+    let rule = applying.map(|at| rules[at].0);
+
+    let image = knowledge.ask(target);
+    let info = image.and_then(|found| knowledge.policy.classes.get(usize::from(found.class)));
+    let told = image.zip(info).map(|(found, info)| {
+        let (country, kind) = (info.country.to_string(), info.kind);
+        (describe(&country, kind, usize::from(found.rule).checked_sub(1)), found, country, kind)
+    });
+    let story = describe(&Country(deciding.row.country).to_string(), Kind::from_wire(deciding.row.kind), rule);
+    let (found, country, kind) = match told {
+        Some((told, found, country, kind)) if told == story => (found, country, kind),
+        other => {
+            let image = other.map_or_else(|| "nothing".to_owned(), |(told, ..)| told);
+            return Err(Disagreement { address: target.address, image, story });
+        }
+    };
+    let reason = knowledge.reason(&outer, embedded.as_ref(), deciding, kind, &found, rule);
+    Ok(Explanation {
+        port: target.port,
+        protocol: target.protocol.map(protocol_name),
+        country,
+        class: kind.name(),
+        basis: deciding.basis(),
+        rule: rule.map(|number| knowledge.config.rules[number].id.clone()),
+        rules: rules.into_iter().map(|(_, rule)| rule).collect(),
+        observe: decide(&found, false).name(),
+        enforce: decide(&found, true).name(),
+        alert: found.alert,
+        reason,
+        policy: knowledge.policy.digest.clone(),
+        standing: outer,
+        embedded,
+    })
+}
+
+fn describe(country: &str, kind: Kind, rule: Option<usize>) -> String {
+    match rule {
+        Some(number) => format!("{country}, {}, rule {}", kind.name(), number + 1),
+        None => format!("{country}, {}", kind.name()),
+    }
+}
+
+impl Standing {
+    fn basis(&self) -> &'static str {
+        if Kind::from_wire(self.row.kind) == Kind::Local {
+            "special"
+        } else if self.site.is_some() {
+            "site"
+        } else if self.special.is_some() {
+            "special"
+        } else {
+            "sources"
+        }
+    }
+}
+
+impl Knowledge<'_> {
+    fn ask(&self, target: &Target) -> Option<Classified> {
+        let (version, address) = match target.address {
+            IpAddr::V4(v4) => (4, wire::Address::v4(v4.to_bits())),
+            IpAddr::V6(v6) => (6, wire::Address::from(v6)),
+        };
+        let image = At { image: &self.policy.image, boot_ns: self.clock.boottime_ns };
+        let (protocol, port) = (target.protocol.unwrap_or(0), target.port.unwrap_or(0));
+        classify(&image, version, address, protocol, port, target.port.is_some())
+    }
+
+    fn standing(&self, address: IpAddr, judge: &Judge<'_>) -> Standing {
+        let found: Vec<Option<(Country, String)>> = self
+            .datasets
+            .iter()
+            .map(|dataset| match address {
+                IpAddr::V4(v4) => find(&dataset.v4, v4.to_bits()),
+                IpAddr::V6(v6) => find(&dataset.v6, v6.to_bits()),
+            })
+            .collect();
+        let countries: Vec<_> = found.iter().map(|range| range.as_ref().map(|(country, _)| country.0)).collect();
+        let special = self
+            .special
+            .iter()
+            .filter(|special| special.network.contains(address))
+            .max_by_key(|special| special.network.prefix());
+        let site = self.config.sites.iter().find_map(|site| {
+            let entry = site.networks.iter().find(|(network, _)| network.contains(address))?;
+            Some((site, entry))
+        });
+        let says = |(dataset, range): (&Dataset, Option<(Country, String)>)| {
+            let known = range.filter(|(country, _)| *country != Country::UNKNOWN);
+            let (country, range) = known.map(|(country, range)| (country.to_string(), range)).unzip();
+            SourceSays { source: dataset.name.clone(), country, range }
+        };
+        Standing {
+            address,
+            row: judge.row(&countries, special, site.map(|(site, _): (&Site, _)| site)),
+            sources: self.datasets.iter().zip(found).map(says).collect(),
+            special: special.map(|special| SpecialRange {
+                network: special.network.to_string(),
+                name: special.name.to_owned(),
+                standard: special.source.to_owned(),
+            }),
+            site: site.map(|(site, (network, origin))| SiteEntry {
+                name: site.name.clone(),
+                country: site.country.to_string(),
+                network: network.to_string(),
+                origin: origin.clone(),
+            }),
+        }
+    }
+
+    /// Rules that cover `address`, with their places in the configuration. Several may apply here: the first wins.
+    fn covering_rules(&self, target: &Target, address: IpAddr) -> Vec<(usize, CoveringRule)> {
+        let covering = |(number, rule): (usize, &Rule)| {
+            let (network, origin) = rule.to.iter().find(|(network, _)| network.contains(address))?;
+            let (applies, why) = self.applies(rule, target);
+            let (id, rule_origin) = (rule.id.clone(), rule.origin.clone());
+            let network = format!("{network} ({origin})");
+            Some((number, CoveringRule { id, origin: rule_origin, network, applies, why }))
+        };
+        self.config.rules.iter().enumerate().filter_map(covering).collect()
+    }
+
+    fn applies(&self, rule: &Rule, target: &Target) -> (bool, String) {
+        let now = self.clock.boottime_ns;
+        if rule.not_before.is_some_and(|start| now < self.clock.boot_ns(start)) {
+            return (false, format!("not before {}", time(rule.not_before)));
+        }
+        if rule.expires.is_some_and(|end| self.clock.boot_ns(end) <= now) {
+            return (false, format!("expired at {}", time(rule.expires)));
+        }
+        let until = rule.expires.map_or_else(String::new, |_| format!(", until {}", time(rule.expires)));
+        if rule.ports.is_empty() {
+            return (true, format!("all traffic{until}"));
+        }
+        let ranges: Vec<_> = rule.ports.iter().map(ToString::to_string).collect();
+        let ranges = ranges.join(", ");
+        let (Some(port), Some(protocol)) = (target.port, target.protocol) else {
+            let portless = target.protocol.is_some_and(|protocol| !has_ports(protocol));
+            let mend = if portless { "" } else { ": ask with a port" };
+            return (false, format!("only for {ranges}{until}{mend}"));
+        };
+        let matches =
+            rule.ports.iter().any(|range| range.protocol == protocol && (range.low..=range.high).contains(&port));
+        (matches, format!("{}{ranges}{until}", if matches { "" } else { "only for " }))
+    }
+
+    fn reason(
+        &self,
+        outer: &Standing,
+        embedded: Option<&Standing>,
+        deciding: &Standing,
+        kind: Kind,
+        found: &Classified,
+        rule: Option<usize>,
+    ) -> String {
+        let mut reason = String::new();
+        if let (Some(inner), Some(special)) = (embedded, &outer.special) {
+            reason = format!("{} ({}) carries {}", special.name, special.standard, inner.address);
+            reason += if inner.address == deciding.address { ": " } else { ", which is never routed: " };
+        }
+        let zone = &self.config.zone;
+        let inside = &zone.inside_text;
+        reason += &match (kind, &deciding.site, &deciding.special) {
+            (Kind::Local, _, Some(special)) => {
+                format!("{} ({}) never leaves the link or the host", special.name, special.standard)
+            }
+            (_, Some(site), _) => {
+                format!("site '{}' ({}) is in {}, {} {inside}", site.name, site.origin, site.country, kind.name())
+            }
+            (Kind::Inside, None, Some(special)) => {
+                format!("{} ({}), and {inside} takes private networks in", special.name, special.standard)
+            }
+            (_, None, Some(special)) if embedded.is_some_and(|inner| inner.address != deciding.address) => {
+                format!("{} is {}", special.name, kind.name())
+            }
+            (_, None, Some(special)) => {
+                format!("{} ({}): no dataset can place it and no site does", special.name, special.standard)
+            }
+            (Kind::Unknown, None, None) => "no source knows it".into(),
+            (_, None, None) => {
+                let says: Vec<_> = deciding
+                    .sources
+                    .iter()
+                    .map(|says| format!("{} says {}", says.source, says.country.as_deref().unwrap_or("nothing")))
+                    .collect();
+                let verdict = match kind {
+                    Kind::Ambiguous => format!("not all agree that it is inside {inside}"),
+                    kind => format!("{} {inside}", kind.name()),
+                };
+                format!("{}: {verdict}", says.join(", "))
+            }
+        };
+        let (key, action) = match kind {
+            Kind::Outside => ("on_outside", zone.on_outside),
+            Kind::Ambiguous => ("on_ambiguous", zone.on_ambiguous),
+            Kind::Unknown => ("on_unknown", zone.on_unknown),
+            Kind::Private => ("on_private", zone.on_private),
+            Kind::Inside | Kind::Local => ("", Action::Allow),
+        };
+        if let Some(number) = rule {
+            let rule = &self.config.rules[number];
+            reason += &format!("; rule '{}' ({}) lets it through", rule.id, rule.origin);
+        } else if !key.is_empty() {
+            debug_assert_eq!(found.deny, action == Action::Deny);
+            reason += &format!("; {key} = {}", if action == Action::Deny { "deny" } else { "allow" });
+        }
+        reason
+    }
+}
+
+/// A time for people: RFC 3339 UTC.
+fn time(seconds: Option<i64>) -> String {
+    seconds.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()).map_or_else(String::new, |at| at.to_string())
+}
+
+fn find<A: Family>(ranges: &[Range<A>], address: A) -> Option<(Country, String)> {
+    let at = ranges.partition_point(|range| range.first <= address).checked_sub(1)?;
+    let range = ranges.get(at).filter(|range| address <= range.last)?;
+    Some((range.country, format!("{} - {}", range.first.show(), range.last.show())))
+}
+
+#[cfg(test)]
+#[path = "explain_tests.rs"]
+mod tests;
