@@ -2,7 +2,7 @@
 //!
 //! No input or output and no allocation without the `user` feature, so that the very same code runs in the
 //! kernel (`monitor-ebpf`) and in userspace (`monitor`, the tests). [`wire`] holds every struct that crosses
-//! the kernel border, [`parse`] turns bytes into a [`parse::Packet`] or a [`parse::Reason`], [`classify`]
+//! the kernel border, [`parse`] turns bytes into a flow's key or a [`parse::Reason`], [`classify`]
 //! looks an address up in the compiled policy, [`verdict`] decides.
 
 #![cfg_attr(not(feature = "user"), no_std)]

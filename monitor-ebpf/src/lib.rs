@@ -1,2 +1,3 @@
+//! Empty: gives `monitor` a build-dependency, so that cargo rebuilds the object when monitor-common changes.
+
 #![no_std]
-//! Empty: gives `monitor` a build-dependency that cargo watches.

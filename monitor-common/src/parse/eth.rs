@@ -1,6 +1,7 @@
 //! Ethernet II with 802.1Q and 802.1ad tags in the frame. Offloaded tags are beside the frame and change nothing here.
 
-use super::{Bytes, Packet, Reason, ipv4, ipv6};
+use super::{Bytes, Reason, ipv4, ipv6};
+use crate::wire::FlowKey;
 
 const HEADER: usize = 14;
 const TAG: usize = 4;
@@ -21,7 +22,7 @@ const PTP: u16 = 0x88f7;
 const FIRST_ETHERTYPE: u16 = 0x0600;
 
 #[inline(always)]
-pub(super) fn parse(frame: impl Bytes) -> Result<Packet, Reason> {
+pub(super) fn parse(frame: impl Bytes, key: &mut FlowKey) -> Result<(), Reason> {
     let mut kind = frame.be16(HEADER - 2).ok_or(Reason::TruncatedLink)?;
     let mut at = HEADER;
     for _ in 0..MAX_TAGS {
@@ -29,11 +30,11 @@ pub(super) fn parse(frame: impl Bytes) -> Result<Packet, Reason> {
             break;
         }
         kind = frame.be16(at + 2).ok_or(Reason::TruncatedLink)?;
-        at += TAG;
+        at = frame.forget(at + TAG);
     }
     match kind {
-        IPV4 => ipv4::parse(frame, at),
-        IPV6 => ipv6::parse(frame, at),
+        IPV4 => ipv4::parse(frame, at, key),
+        IPV6 => ipv6::parse(frame, at, key),
         VLAN | SERVICE_VLAN => Err(Reason::VlanDepth),
         ARP | EAPOL | SLOW_PROTOCOLS | LLDP | MRP_MEDIA | PTP => Err(Reason::LinkControl),
         _ if kind < FIRST_ETHERTYPE => llc(frame, at),
@@ -44,7 +45,7 @@ pub(super) fn parse(frame: impl Bytes) -> Result<Packet, Reason> {
 /// 802.3 frames: the spanning tree's SAP, and SNAP with a vendor's own protocols, stay on the link. Anything
 /// else in LLC is not IP as this host's stack sends it, but could be carried on.
 #[inline(always)]
-fn llc(frame: impl Bytes, at: usize) -> Result<Packet, Reason> {
+fn llc(frame: impl Bytes, at: usize) -> Result<(), Reason> {
     const SPANNING_TREE: u16 = 0x4242;
     match frame.be16(at).ok_or(Reason::TruncatedLink)? {
         SPANNING_TREE => Err(Reason::LinkControl),

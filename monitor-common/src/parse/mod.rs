@@ -1,4 +1,4 @@
-//! Frame bytes in, [`Packet`] or [`Reason`] out. Called by the kernel program on a packet's own memory and by
+//! Frame bytes in, the packet's part of a [`FlowKey`] or a [`Reason`] out. Called by the kernel program on a packet's own memory and by
 //! the host on slices, through [`Bytes`].
 
 mod eth;
@@ -9,7 +9,7 @@ mod reason;
 
 pub use reason::Reason;
 
-use crate::wire::{Address, Link};
+use crate::wire::{FlowKey, Link};
 
 /// Read access to a frame from its first byte. Every read is checked; `None` past the end.
 pub trait Bytes: Copy {
@@ -21,6 +21,11 @@ pub trait Bytes: Copy {
     fn be32(self, offset: usize) -> Option<u32>;
     /// Eight bytes in network order.
     fn be64(self, offset: usize) -> Option<u64>;
+    /// The offset itself. In the kernel, one of which the verifier knows nothing but a bound, so that ways through
+    /// the parser that differ only in it are walked once.
+    fn forget(self, offset: usize) -> usize {
+        offset
+    }
 }
 
 impl Bytes for &[u8] {
@@ -38,44 +43,27 @@ impl Bytes for &[u8] {
     }
 }
 
-/// What the monitor needs to know of a packet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Packet {
-    /// Source address.
-    pub source: Address,
-    /// Destination address.
-    pub destination: Address,
-    /// See [`crate::wire::FlowKey::source_port`].
-    pub source_port: u16,
-    /// See [`crate::wire::FlowKey::destination_port`].
-    pub destination_port: u16,
-    /// IANA protocol number after any IPv6 extension headers.
-    pub protocol: u8,
-    /// 4 or 6.
-    pub ip_version: u8,
-    /// A fragment after the first: its ports are in another packet.
-    pub later_fragment: bool,
-}
-
-/// Parses a frame that starts with `link`'s header.
+/// Parses a frame that starts with `link`'s header into the packet's part of a flow key: addresses, ports,
+/// protocol, IP version and flags, all of them, so that `key` may hold anything before. In place, because the
+/// kernel's verifier then sees one state after it and not one for each way through.
 ///
 /// # Errors
-/// The [`Reason`] why the packet has no flow.
+/// The [`Reason`] why the packet has no flow; `key` is then partly written.
 #[inline(always)]
-pub fn parse(frame: impl Bytes, link: Link) -> Result<Packet, Reason> {
+pub fn parse(frame: impl Bytes, link: Link, key: &mut FlowKey) -> Result<(), Reason> {
     match link {
-        Link::Ethernet => eth::parse(frame),
-        Link::Ip => ip(frame, 0),
+        Link::Ethernet => eth::parse(frame, key),
+        Link::Ip => ip(frame, key),
         Link::Other => Err(Reason::UnknownLink),
     }
 }
 
-/// Parses from an IP header of either version, told apart by its first nibble.
+/// Parses a frame that begins with an IP header of either version, told by its first four bits.
 #[inline(always)]
-fn ip(frame: impl Bytes, offset: usize) -> Result<Packet, Reason> {
-    match frame.u8(offset).ok_or(Reason::TruncatedIp)? >> 4 {
-        4 => ipv4::parse(frame, offset),
-        6 => ipv6::parse(frame, offset),
+fn ip(frame: impl Bytes, key: &mut FlowKey) -> Result<(), Reason> {
+    match frame.u8(0).ok_or(Reason::TruncatedIp)? >> 4 {
+        4 => ipv4::parse(frame, 0, key),
+        6 => ipv6::parse(frame, 0, key),
         _ => Err(Reason::BadIpVersion),
     }
 }

@@ -69,6 +69,13 @@ impl Reason {
         }
     }
 
+    /// Whether more bytes might have told more: the headers may lie outside the linear part.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_truncation(self) -> bool {
+        matches!(self, Self::TruncatedLink | Self::TruncatedIp | Self::TruncatedExtension | Self::TruncatedTransport)
+    }
+
     /// Whether the packet passes whatever the fail mode.
     #[must_use]
     #[inline(always)]

@@ -185,8 +185,7 @@ fn as_text(inputs: &Inputs) -> String {
         &[],
     );
 
-    let mut rows =
-        vec![cells(&["class", "IPv4 ranges", "IPv4 addresses", "IPv6 ranges", "IPv6 in /48s", "enforce"])];
+    let mut rows = vec![cells(&["class", "IPv4 ranges", "IPv4 addresses", "IPv6 ranges", "IPv6 in /48s", "enforce"])];
     let row = |name: &str, extent: &Extent, verdict: &str| {
         vec![
             name.to_owned(),

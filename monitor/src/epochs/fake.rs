@@ -61,6 +61,7 @@ pub fn policy() -> Policy {
         rules: vec![RuleInfo { id: "migration-sg".into(), origin: "config.toml:9".into(), expires: None }],
         digest: "d".repeat(64),
         zone: "eu-user-data".into(),
+        ..Policy::default()
     }
 }
 

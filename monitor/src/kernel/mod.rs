@@ -1,1 +1,27 @@
-//! To come.
+//! The kernel part: probed, loaded, attached, given policies, drained. Policy images and interface names in,
+//! what the maps held out; called by the epoch task and by `run`.
+
+mod attach;
+mod clock;
+mod drain;
+mod error;
+mod events;
+mod image;
+mod interfaces;
+mod load;
+mod log;
+mod probe;
+mod sys;
+
+pub use attach::{Attachment, Hook};
+pub use drain::{Drained, Switch};
+pub use error::KernelError;
+pub use events::EventReader;
+pub use interfaces::{Interface, resolve};
+pub use load::{Kernel, Options};
+pub use log::KernelLog;
+pub use probe::require;
+pub use sys::boot_ns;
+
+/// The object that monitor/build.rs compiled.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/egress-monitor-ebpf"));

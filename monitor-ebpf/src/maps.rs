@@ -1,0 +1,109 @@
+//! Every map, each with who writes and who reads. Sizes marked "at load" are set by userspace before the load.
+
+use aya_ebpf::{
+    Global,
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
+};
+use monitor_common::{
+    parse::Reason,
+    wire::{
+        ClassRow, Clock, Counters, FlowKey, FlowValue, INTERFACE_TABLE, InterfaceEntry, MAX_CLASSES, MAX_INTERFACES,
+        PolicyMeta, RuleRow, Tally, V6Low, V6Node, V6Values,
+    },
+};
+
+const BPF_F_MMAPABLE: u32 = 1 << 10;
+
+/// Rows of the class table that one policy has place for: the stride of [`CLASSES`] and [`OVERFLOW`]. Set at load.
+#[unsafe(no_mangle)]
+pub static CLASS_CAPACITY: Global<u32> = Global::new(MAX_CLASSES);
+
+/// [`monitor_common::wire::Control`]. Userspace writes, every packet reads once.
+#[map]
+pub static CONTROL: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Registered interfaces, open addressing. Userspace writes, every packet reads.
+#[map]
+pub static INTERFACES: Array<InterfaceEntry> = Array::with_max_entries(INTERFACE_TABLE, 0);
+
+/// What passed the hook, by parity and interface slot. Packets write on their CPU; userspace reads and clears the
+/// closed half.
+#[map]
+pub static HOOK: PerCpuArray<Counters> = PerCpuArray::with_max_entries(2 * MAX_INTERFACES, 0);
+
+/// Packets without a flow, by parity, interface slot and reason. As [`HOOK`].
+#[map]
+pub static UNPARSED: PerCpuArray<Tally> = PerCpuArray::with_max_entries(2 * MAX_INTERFACES * Reason::COUNT, 0);
+
+/// Where a packet's key is put together: map memory, so that the verifier forgets by which way.
+#[repr(C)]
+pub struct Scratch {
+    /// The key.
+    pub key: FlowKey,
+    /// For [`crate::packet::Frame`].
+    pub cell: u64,
+}
+
+/// Packets write and read, each on its CPU.
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// Flows of the even epochs. Packets insert and add; userspace drains the closed half. At load.
+#[map]
+pub static FLOWS_EVEN: HashMap<FlowKey, FlowValue> = HashMap::with_max_entries(262_144, 0);
+
+/// Flows of the odd epochs.
+#[map]
+pub static FLOWS_ODD: HashMap<FlowKey, FlowValue> = HashMap::with_max_entries(262_144, 0);
+
+/// Packets whose flow found no place, by parity, interface slot, class and verdict. Packets add; userspace reads
+/// and clears the closed half. At load.
+#[map]
+pub static OVERFLOW: Array<Counters> = Array::with_max_entries(2 * MAX_INTERFACES * MAX_CLASSES * 3, BPF_F_MMAPABLE);
+
+/// Events that found [`EVENTS`] full, by parity. As [`HOOK`].
+#[map]
+pub static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
+
+/// [`monitor_common::wire::Event`]s. Packets write, userspace reads.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// The clocks, written by the `clock` program for userspace.
+#[map]
+pub static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);
+
+// The policy: two images side by side, the one in force told by the control word. Userspace writes the other.
+
+/// Where each image starts in the maps below.
+#[map]
+pub static POLICY: Array<PolicyMeta> = Array::with_max_entries(2, 0);
+
+/// [`monitor_common::classify::Tables::v4_bucket`].
+#[map]
+pub static V4_BUCKETS: Array<u64> = Array::with_max_entries(2 * 65_536, BPF_F_MMAPABLE);
+
+/// [`monitor_common::classify::Tables::v4_entry`]. At load.
+#[map]
+pub static V4_ENTRIES: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The IPv6 tree's keys. At load.
+#[map]
+pub static V6_NODES: Array<V6Node> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The IPv6 tree's values. At load.
+#[map]
+pub static V6_VALUES: Array<V6Values> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// IPv6 interval starts below /64. At load.
+#[map]
+pub static V6_LOW: Array<V6Low> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Class rows. At load.
+#[map]
+pub static CLASSES: Array<ClassRow> = Array::with_max_entries(2 * MAX_CLASSES, BPF_F_MMAPABLE);
+
+/// Rule rows. At load.
+#[map]
+pub static RULES: Array<RuleRow> = Array::with_max_entries(1, BPF_F_MMAPABLE);

@@ -1,0 +1,63 @@
+//! The policy image in the maps, as the classifier reads it.
+
+use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use monitor_common::{
+    classify::Tables,
+    wire::{ClassRow, PolicyMeta, RuleRow, V6Low, V6Node, V6Values},
+};
+
+use crate::maps;
+
+/// One of the two images.
+pub struct Image {
+    slot: u32,
+    meta: PolicyMeta,
+}
+
+impl Image {
+    /// The image in this slot.
+    #[inline(always)]
+    pub fn in_slot(slot: u32) -> Option<Self> {
+        Some(Self { slot, meta: *maps::POLICY.get(slot)? })
+    }
+}
+
+impl Tables for Image {
+    #[inline(always)]
+    fn v4_bucket(&self, high16: u32) -> Option<u64> {
+        maps::V4_BUCKETS.get(self.slot << 16 | high16).copied()
+    }
+    #[inline(always)]
+    fn v4_entry(&self, index: u32) -> Option<u64> {
+        maps::V4_ENTRIES.get(self.meta.v4_base + index).copied()
+    }
+    #[inline(always)]
+    fn v6_nodes(&self) -> u32 {
+        self.meta.v6_nodes
+    }
+    #[inline(always)]
+    fn v6_node(&self, index: u32) -> Option<&V6Node> {
+        maps::V6_NODES.get(self.meta.v6_base + index)
+    }
+    #[inline(always)]
+    fn v6_values(&self, index: u32) -> Option<&V6Values> {
+        maps::V6_VALUES.get(self.meta.v6_base + index)
+    }
+    #[inline(always)]
+    fn v6_low(&self, index: u32) -> Option<&V6Low> {
+        maps::V6_LOW.get(self.meta.v6_low_base + index)
+    }
+    #[inline(always)]
+    fn class(&self, number: u32) -> Option<&ClassRow> {
+        maps::CLASSES.get(self.slot * maps::CLASS_CAPACITY.load() + number)
+    }
+    #[inline(always)]
+    fn rule(&self, index: u32) -> Option<&RuleRow> {
+        maps::RULES.get(self.meta.rules_base + index)
+    }
+    #[inline(always)]
+    fn boot_ns(&self) -> u64 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_ktime_get_boot_ns() }
+    }
+}

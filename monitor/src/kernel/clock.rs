@@ -1,0 +1,53 @@
+//! The kernel's clocks beside ours: jiffies per second, and where CLOCK_BOOTTIME stands to UTC.
+
+use std::time::{Duration, Instant};
+
+use aya::{
+    maps::{Array, MapData},
+    programs::{SchedClassifier, TestRun as _, TestRunOptions},
+};
+use monitor_common::wire::Clock;
+
+use super::KernelError;
+
+/// A frame that BPF_PROG_TEST_RUN accepts; its content is never looked at.
+const FRAME: [u8; 64] = [0; 64];
+
+/// Reads jiffies and CLOCK_BOOTTIME together, by running the `clock` program once.
+pub(super) fn read(program: &SchedClassifier, map: &Array<MapData, Clock>) -> Result<Clock, KernelError> {
+    program
+        .test_run(TestRunOptions { data_in: Some(&FRAME), ..TestRunOptions::default() })
+        .map_err(|error| KernelError::Load(format!("the clock program does not run: {error}")))?;
+    map.get(&0, 0).map_err(KernelError::aya("reading the clock map"))
+}
+
+/// `CONFIG_HZ`: one of 100, 250, 300 and 1000 on the usual kernels, any whole number otherwise.
+pub(super) fn measure_hz(mut read: impl FnMut() -> Result<Clock, KernelError>) -> Result<u32, KernelError> {
+    const LONG_ENOUGH: Duration = Duration::from_millis(120);
+    let first = read()?;
+    let began = Instant::now();
+    std::thread::sleep(LONG_ENOUGH.saturating_sub(began.elapsed()));
+    let second = read()?;
+    Ok(nearest_hz(second.jiffies - first.jiffies, second.boot_ns - first.boot_ns))
+}
+
+fn nearest_hz(jiffies: u64, nanoseconds: u64) -> u32 {
+    let measured = u128::from(jiffies) * 1_000_000_000 / u128::from(nanoseconds.max(1));
+    let measured = u32::try_from(measured).unwrap_or(u32::MAX).max(1);
+    [100, 250, 300, 1000].into_iter().find(|hz| measured.abs_diff(*hz) <= hz / 11).unwrap_or(measured)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest_hz;
+
+    #[test]
+    fn the_rate_is_found_within_a_jiffy_of_error() {
+        for hz in [100_u64, 250, 300, 1000] {
+            let exact = hz * 120 / 1000;
+            for jiffies in exact - 1..=exact + 1 {
+                assert_eq!(nearest_hz(jiffies, 120_000_000 + 400_000), hz as u32, "{jiffies} jiffies");
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What the kernel can refuse, each with the mend.
+
+use std::io;
+
+/// Why the kernel part can't do something.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// Not enough privilege.
+    #[error("not permitted to load kernel programs: run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON")]
+    NotPermitted,
+    /// A kernel that is too old or was built without something.
+    #[error("this kernel ({release}) lacks {feature}: egress-monitor needs Linux 6.1 or newer with CONFIG_BPF_SYSCALL")]
+    Lacks {
+        /// `uname -r`.
+        release: String,
+        /// What is missing.
+        feature: String,
+    },
+    /// No interface fits the configuration.
+    #[error("{0}")]
+    Interface(String),
+    /// The verifier or the loader refused the object.
+    #[error("the kernel refuses the program: {0}")]
+    Load(String),
+    /// Attaching failed.
+    #[error("can't attach to {interface} by {hook}: {error}")]
+    Attach {
+        /// Name.
+        interface: String,
+        /// `tcx` or `clsact`.
+        hook: &'static str,
+        /// The kernel's word.
+        error: String,
+    },
+    /// A new policy does not fit into the maps that were made at start.
+    #[error("the new policy has {needed} {what}, there is room for {capacity}: restart egress-monitor to make room")]
+    TooLarge {
+        /// Which table.
+        what: &'static str,
+        /// Entries needed.
+        needed: usize,
+        /// Entries there are.
+        capacity: usize,
+    },
+    /// A map operation failed.
+    #[error("{what}: {error}")]
+    Map {
+        /// Doing what.
+        what: &'static str,
+        /// The kernel's word.
+        error: io::Error,
+    },
+}
+
+impl KernelError {
+    pub(super) fn map(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Map { what, error }
+    }
+
+    pub(super) fn aya(what: &'static str) -> impl FnOnce(aya::maps::MapError) -> Self {
+        move |error| Self::Map { what, error: io::Error::other(error.to_string()) }
+    }
+}
+
+impl From<KernelError> for crate::failure::Failure {
+    fn from(error: KernelError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}

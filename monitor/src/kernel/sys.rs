@@ -1,0 +1,261 @@
+//! Raw system calls that aya has none for: batch operations, shared memory of array maps, the grace period,
+//! interface link types. All of userspace's `unsafe` is here.
+
+use std::{
+    io,
+    marker::PhantomData,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd},
+    sync::atomic::AtomicU64,
+};
+
+use bytemuck::Pod;
+use memmap2::{MmapOptions, MmapRaw};
+use tokio::io::unix::AsyncFd;
+
+const BPF_MAP_CREATE: libc::c_long = 0;
+const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_MAP_LOOKUP_AND_DELETE_BATCH: libc::c_long = 25;
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
+
+/// The fields of `union bpf_attr` that BPF_MAP_CREATE reads here.
+#[repr(C)]
+#[derive(Default)]
+struct CreateAttr {
+    map_type: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
+    map_flags: u32,
+    inner_map_fd: u32,
+}
+
+/// The fields that BPF_MAP_UPDATE_ELEM reads.
+#[repr(C)]
+struct ElementAttr {
+    map_fd: u32,
+    _pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// The fields that the batch commands read and write.
+#[repr(C)]
+struct BatchAttr {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long> {
+    // SAFETY: `attr` is a prefix of union bpf_attr of the length given; the kernel takes the rest as zero. The
+    // pointers in it are to live memory of the sizes that the command works with, see each caller.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<A>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn create(attr: CreateAttr) -> io::Result<OwnedFd> {
+    let mut attr = attr;
+    let fd = bpf(BPF_MAP_CREATE, &mut attr)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Waits for programs that are running. An update of an array of maps returns only after an RCU grace period
+/// (`maybe_wait_bpf_programs`, kernel 4.17), and a program runs within one read-side section.
+#[derive(Debug)]
+pub struct Grace {
+    outer: OwnedFd,
+    inner: OwnedFd,
+}
+
+impl Grace {
+    /// Makes the two maps that the wait needs.
+    pub fn new() -> io::Result<Self> {
+        let inner = create(CreateAttr {
+            map_type: BPF_MAP_TYPE_ARRAY,
+            key_size: 4,
+            value_size: 4,
+            max_entries: 1,
+            ..CreateAttr::default()
+        })?;
+        let outer = create(CreateAttr {
+            map_type: BPF_MAP_TYPE_ARRAY_OF_MAPS,
+            key_size: 4,
+            value_size: 4,
+            max_entries: 1,
+            inner_map_fd: inner.as_raw_fd() as u32,
+            ..CreateAttr::default()
+        })?;
+        Ok(Self { outer, inner })
+    }
+
+    /// Returns when every program that was running at the call has ended.
+    pub fn wait(&self) -> io::Result<()> {
+        let key = 0_u32;
+        let value = self.inner.as_raw_fd() as u32;
+        let mut attr = ElementAttr {
+            map_fd: self.outer.as_raw_fd() as u32,
+            _pad: 0,
+            key: std::ptr::from_ref(&key) as u64,
+            value: std::ptr::from_ref(&value) as u64,
+            flags: 0,
+        };
+        bpf(BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
+    }
+}
+
+/// Takes every entry out of a hash map that nobody writes to any more.
+pub fn drain_hash<K: Pod, V: Pod>(map: BorrowedFd<'_>, capacity: usize) -> io::Result<Vec<(K, V)>> {
+    // A bucket that does not fit gives ENOSPC; no bucket is nearly this long.
+    let chunk = capacity.clamp(256, 65_536);
+    let mut keys = vec![K::zeroed(); chunk];
+    let mut values = vec![V::zeroed(); chunk];
+    let mut entries = Vec::new();
+    let mut cursor = 0_u32;
+    let mut next = 0_u32;
+    let mut first = true;
+    loop {
+        let mut attr = BatchAttr {
+            in_batch: if first { 0 } else { std::ptr::from_ref(&cursor) as u64 },
+            out_batch: std::ptr::from_mut(&mut next) as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: chunk as u32,
+            map_fd: map.as_raw_fd() as u32,
+            elem_flags: 0,
+            flags: 0,
+        };
+        let result = bpf(BPF_MAP_LOOKUP_AND_DELETE_BATCH, &mut attr);
+        let last = match result {
+            Ok(_) => false,
+            // The end of the map; what this call found is valid.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(error) => return Err(error),
+        };
+        let count = attr.count as usize;
+        entries.extend(keys[..count].iter().copied().zip(values[..count].iter().copied()));
+        if last {
+            return Ok(entries);
+        }
+        cursor = next;
+        first = false;
+    }
+}
+
+/// The memory of a `BPF_F_MMAPABLE` array map, shared with the kernel.
+#[derive(Debug)]
+pub struct Shared<T> {
+    memory: MmapRaw,
+    length: usize,
+    _t: PhantomData<T>,
+}
+
+impl<T: Pod> Shared<T> {
+    /// Maps an array of `length` elements. The kernel rounds an element up to 8 bytes: `T` must be such already.
+    pub fn of(map: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
+        const { assert!(size_of::<T>() % 8 == 0) };
+        let bytes = (length * size_of::<T>()).next_multiple_of(page_size());
+        let memory = MmapOptions::new().len(bytes).map_raw(map.as_raw_fd())?;
+        Ok(Self { memory, length, _t: PhantomData })
+    }
+
+    /// Elements.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Elements `start..start + count`, for a part that no program is using: the other policy slot, the closed
+    /// half of an epoch. The caller knows that from the control word and the grace period.
+    pub fn part(&mut self, start: usize, count: usize) -> &mut [T] {
+        assert!(start + count <= self.length, "a part past the end of a map");
+        // SAFETY: within the mapping by the assertion (its length is a multiple of T, page-aligned); `Pod` takes
+        // any bytes; nobody else writes to the part, as the contract of this function says.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr().cast::<T>().add(start), count) }
+    }
+}
+
+impl Shared<u64> {
+    /// One element as an atomic: 8 bytes that the kernel sees change at once.
+    pub fn atomic(&self, index: usize) -> &AtomicU64 {
+        assert!(index < self.length, "an element past the end of a map");
+        // SAFETY: within the mapping and aligned, as above; the kernel reads the word whole.
+        unsafe { AtomicU64::from_ptr(self.memory.as_mut_ptr().cast::<u64>().add(index)) }
+    }
+}
+
+fn page_size() -> usize {
+    // SAFETY: sysconf reads a constant.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+/// `ARPHRD_*` of an interface in this network namespace (SIOCGIFHWADDR; /sys may show another namespace's).
+pub fn link_type(name: &str) -> io::Result<u16> {
+    if name.len() >= libc::IFNAMSIZ {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    // SAFETY: an all-zero ifreq is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    // SAFETY: plain socket(2).
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made for us.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: SIOCGIFHWADDR reads the name and writes the address into the same ifreq.
+    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so this is the member of the union that it filled.
+    Ok(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
+}
+
+/// Interfaces of this network namespace: index and name.
+pub fn interfaces() -> io::Result<Vec<(u32, String)>> {
+    // SAFETY: gives a list that ends with index 0, or null.
+    let list = unsafe { libc::if_nameindex() };
+    if list.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    let mut interfaces = Vec::new();
+    let mut at = list;
+    // SAFETY: `at` stays within the list, whose end is the entry with index 0; names are NUL-terminated.
+    unsafe {
+        while (*at).if_index != 0 {
+            interfaces.push(((*at).if_index, std::ffi::CStr::from_ptr((*at).if_name).to_string_lossy().into_owned()));
+            at = at.add(1);
+        }
+        libc::if_freenameindex(list);
+    }
+    Ok(interfaces)
+}
+
+/// Lets the runtime wait for a ring buffer.
+pub fn watch<T: AsFd + AsRawFd>(ring: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: the rings given here own their descriptor (`AsFd`), keep it to their end, and close it once.
+    Ok(unsafe { AsyncFd::register(ring) }?)
+}
+
+/// CLOCK_BOOTTIME in nanoseconds.
+pub fn boot_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes one timespec; this clock is always there (kernel 2.6.39).
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Whether the process may do everything: effective user 0.
+pub fn is_root() -> bool {
+    // SAFETY: reads a number.
+    unsafe { libc::geteuid() == 0 }
+}
