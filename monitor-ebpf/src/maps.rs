@@ -19,9 +19,9 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 #[unsafe(no_mangle)]
 pub static CLASS_CAPACITY: Global<u32> = Global::new(MAX_CLASSES);
 
-/// [`monitor_common::wire::Control`]. Userspace writes, every packet reads once.
+/// [`monitor_common::wire::Control`]. Userspace writes (one store to shared memory), every packet reads once.
 #[map]
-pub static CONTROL: Array<u64> = Array::with_max_entries(1, 0);
+pub static CONTROL: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Registered interfaces, open addressing. Userspace writes, every packet reads.
 #[map]

@@ -1,1 +1,13 @@
-//! End-to-end test support.
+//! Support for the end-to-end tests, the demonstration and the benchmark: network namespaces that remove
+//! themselves, traffic whose amount is known exactly, counting at the receiving end by an independent parser, and
+//! the built daemon as a child process. Nothing here knows how the monitor counts: it is what the monitor is
+//! compared with.
+
+pub mod capture;
+pub mod daemon;
+pub mod lines;
+pub mod netns;
+pub mod offload;
+pub mod ping;
+pub mod traffic;
+pub mod wire;

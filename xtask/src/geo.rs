@@ -78,7 +78,7 @@ pub fn run(check: bool) -> anyhow::Result<()> {
         }
     }
     if !differing.is_empty() {
-        bail!("{} differ from what their archives give: run `cargo xtask geo` and commit", differing.join(" and "));
+        bail!("not what the archives give: {}: run `cargo xtask geo` and commit", differing.join(", "));
     }
     Ok(())
 }

@@ -39,12 +39,15 @@ pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
 pub(super) struct Source<'a> {
     pub(super) file: &'a Path,
     text: &'a str,
+    /// Where each line starts: an allowlist may have a hundred thousand, each with a rule that knows its own.
+    lines: Vec<usize>,
     problems: RefCell<Vec<Problem>>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(file: &'a Path, text: &'a str) -> Self {
-        Self { file, text, problems: RefCell::default() }
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
+        Self { file, text, lines, problems: RefCell::default() }
     }
 
     /// Parses the text; TOML's own complaints are the only ones when there are any.
@@ -62,13 +65,13 @@ impl<'a> Source<'a> {
 
     /// Line and column, from 1, of a byte of the text.
     fn position(&self, offset: usize) -> (usize, usize) {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        let line = self.lines.partition_point(|start| *start <= offset).max(1);
+        let before = self.text.get(self.lines[line - 1]..offset).unwrap_or_default();
+        (line, before.chars().count() + 1)
     }
 
     pub(super) fn line(&self, offset: usize) -> usize {
-        self.position(offset).0
+        self.lines.partition_point(|start| *start <= offset).max(1)
     }
 
     /// Notes that something is wrong at a byte of the text.

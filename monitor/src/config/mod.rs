@@ -10,6 +10,8 @@ mod document;
 pub mod error;
 mod load;
 mod sections;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};

@@ -170,8 +170,17 @@ fn other_files_and_later_formats_are_told_apart() {
 
 #[test]
 fn a_small_file_that_would_decompress_to_more_than_the_limit_is_refused() {
-    let bomb = compress(&vec![0_u8; MAX_UNCOMPRESSED as usize + 1]);
-    assert!(bomb.len() < 1 << 20, "{} bytes: not a bomb", bomb.len());
+    // A zstd frame (RFC 8878) with a window of 128 KiB, and blocks that each repeat one byte 128 KiB times.
+    const BLOCK: u32 = 128 << 10;
+    let mut bomb = ZSTD_MAGIC.to_vec();
+    bomb.extend([0, 7 << 3]);
+    let blocks = MAX_UNCOMPRESSED as u32 / BLOCK + 1;
+    for block in 1..=blocks {
+        let header = u32::from(block == blocks) | 1 << 1 | BLOCK << 3;
+        bomb.extend(&header.to_le_bytes()[..3]);
+        bomb.push(0);
+    }
+    assert_eq!(bomb.len(), 2058);
     assert_eq!(decode(&bomb).unwrap_err(), TooLarge("64 MiB"));
 }
 

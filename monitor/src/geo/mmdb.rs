@@ -25,7 +25,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 
-use super::{Collector, Country, Dataset, GeoError, MAX_RANGES, Range, TooMany};
+use super::{Country, Dataset, GeoError, MAX_RANGES, Range, compact, ranges};
 
 const METADATA_MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
 
@@ -77,11 +77,13 @@ fn read_unguarded(file: &Path, bytes: Vec<u8>) -> Result<Dataset, GeoError> {
         reader: &reader,
         tree: &tree,
         countries: HashMap::new(),
-        collector: Collector::default(),
+        v4: Vec::new(),
+        v6: Vec::new(),
         ends: Instant::now() + TIME_LIMIT,
     };
     walk.run()?;
-    if walk.collector.is_empty() {
+    let Walk { v4, v6, .. } = walk;
+    if v4.is_empty() && v6.is_empty() {
         return Err(GeoError::file(
             file,
             format!(
@@ -90,15 +92,15 @@ fn read_unguarded(file: &Path, bytes: Vec<u8>) -> Result<Dataset, GeoError> {
             ),
         ));
     }
-    // Networks of a tree are disjoint, so there is nothing to contradict.
-    let dataset = walk.collector.finish().map_err(|TooMany| too_many(file))?.dataset;
     let built = i64::try_from(about.build_epoch).ok().filter(|&epoch| epoch > 0 && epoch < MAX_TIME);
     Ok(Dataset {
         name: file.display().to_string(),
         version: shown_long(&about.database_type),
         built,
         attribution: String::new(),
-        ..dataset
+        digest: compact::digest(&v4, &v6),
+        v4,
+        v6,
     })
 }
 
@@ -147,7 +149,9 @@ struct Walk<'a, 'b> {
     tree: &'a Tree<'b>,
     /// By record number, so that each record is decoded once.
     countries: HashMap<usize, Country>,
-    collector: Collector,
+    /// In order and joined as they come: the walk goes from the lowest address to the highest.
+    v4: Vec<Range<u32>>,
+    v6: Vec<Range<u128>>,
     ends: Instant,
 }
 
@@ -200,12 +204,12 @@ impl Walk<'_, '_> {
         let host = u128::MAX.checked_shr(128 - self.tree.bits + depth).unwrap_or(0);
         let last = address | host;
         let in_ipv4 = self.tree.bits == 32 || (depth >= 96 && address >> 32 == 0);
-        let taken = if in_ipv4 {
-            self.collector.push_v4(Range { first: address as u32, last: last as u32, country })
+        if in_ipv4 {
+            ranges::append(&mut self.v4, address, last, country);
         } else {
-            self.collector.push_v6(Range { first: address, last, country })
-        };
-        if taken { Ok(()) } else { Err(too_many(self.file)) }
+            ranges::append(&mut self.v6, address, last, country);
+        }
+        if self.v4.len().max(self.v6.len()) <= MAX_RANGES { Ok(()) } else { Err(too_many(self.file)) }
     }
 
     /// The country in the record that the tree has for this address.

@@ -165,7 +165,7 @@ fn settle<A: Space>(mut given: Vec<Range<A>>) -> (Vec<Range<A>>, usize) {
 }
 
 /// Adds `first..=last`, joined to the range before where that is its neighbour and of the same country.
-fn append<A: Space>(out: &mut Vec<Range<A>>, first: u128, last: u128, country: Country) {
+pub(super) fn append<A: Space>(out: &mut Vec<Range<A>>, first: u128, last: u128, country: Country) {
     let (Some(first), Some(last)) = (A::from_number(first), A::from_number(last)) else { return };
     match out.last_mut() {
         Some(before) if before.country == country && before.last.number() + 1 == first.number() => before.last = last,

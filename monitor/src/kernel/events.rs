@@ -18,6 +18,11 @@ impl EventReader {
         Ok(Self { ring: sys::watch(ring)? })
     }
 
+    /// The next event that is there already; the last look before the end.
+    pub fn ready(&mut self) -> Option<Event> {
+        take(self.ring.get_mut())
+    }
+
     /// Waits for the next event. Cancel-safe: nothing is taken from the ring before it is given.
     ///
     /// # Errors
@@ -25,14 +30,15 @@ impl EventReader {
     pub async fn next(&mut self) -> io::Result<Event> {
         loop {
             let mut ready = self.ring.readable_mut().await?;
-            if let Some(item) = ready.get_inner_mut().next() {
-                // Both sides are built from one definition; a record of another size is not ours.
-                if item.len() == size_of::<Event>() {
-                    return Ok(bytemuck::pod_read_unaligned(&item));
-                }
-            } else {
-                ready.clear_ready();
+            match take(ready.get_inner_mut()) {
+                Some(event) => return Ok(event),
+                None => ready.clear_ready(),
             }
         }
     }
+}
+
+fn take(ring: &mut RingBuf<MapData>) -> Option<Event> {
+    // Both sides are built from one definition, so the size is always this.
+    ring.next().map(|item| bytemuck::pod_read_unaligned(&item))
 }

@@ -148,7 +148,8 @@ impl Kernel {
     }
 
     /// Gives an interface the next slot, so that its packets are counted under it.
-    pub(super) fn register(&mut self, interface: &Interface) -> Result<(), KernelError> {
+    #[doc(hidden)] // public for the tests that run packets without attaching
+    pub fn register(&mut self, interface: &Interface) -> Result<(), KernelError> {
         let slot = self.interfaces.len() as u32 + 1;
         if slot >= MAX_INTERFACES {
             return Err(KernelError::Interface(format!(

@@ -166,11 +166,6 @@ impl<T: Pod> Shared<T> {
         Ok(Self { memory, length, _t: PhantomData })
     }
 
-    /// Elements.
-    pub fn len(&self) -> usize {
-        self.length
-    }
-
     /// Elements `start..start + count`, for a part that no program is using: the other policy slot, the closed
     /// half of an epoch. The caller knows that from the control word and the grace period.
     pub fn part(&mut self, start: usize, count: usize) -> &mut [T] {

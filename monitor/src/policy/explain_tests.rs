@@ -1,1 +1,278 @@
-//! x
+//! The story of a verdict, for each thing that can decide one.
+
+use super::*;
+use crate::{
+    config::{PortRange, Zone},
+    geo::special,
+    policy::compile,
+};
+
+const NOW: i64 = 1_780_272_000;
+
+fn range<A>(first: A, last: A, code: &[u8; 2]) -> Range<A> {
+    Range { first, last, country: Country(*code) }
+}
+
+fn v4(text: &str) -> u32 {
+    text.parse::<Ipv4Addr>().expect("an IPv4 address").to_bits()
+}
+
+fn v6(text: &str) -> u128 {
+    text.parse::<std::net::Ipv6Addr>().expect("an IPv6 address").to_bits()
+}
+
+fn datasets() -> Vec<Dataset> {
+    let one = Dataset {
+        name: "one".into(),
+        v4: vec![
+            range(v4("5.0.0.0"), v4("5.255.255.255"), b"DE"),
+            range(v4("8.0.0.0"), v4("8.255.255.255"), b"US"),
+            range(v4("9.0.0.0"), v4("9.255.255.255"), b"FR"),
+        ],
+        v6: vec![range(v6("2a00::"), v6("2a00:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), b"IE")],
+        ..Dataset::default()
+    };
+    let two = Dataset {
+        name: "two".into(),
+        v4: vec![
+            range(v4("5.0.0.0"), v4("5.127.255.255"), b"NO"),
+            range(v4("8.8.8.0"), v4("8.8.8.255"), b"US"),
+            range(v4("9.0.0.0"), v4("9.255.255.255"), b"SG"),
+        ],
+        v6: vec![range(v6("2a00:1450::"), v6("2a00:1450:ffff:ffff:ffff:ffff:ffff:ffff"), b"DE")],
+        ..Dataset::default()
+    };
+    vec![one, two]
+}
+
+fn rule(id: &str, to: &str, ports: &[(u8, u16, u16)], times: (Option<i64>, Option<i64>)) -> Rule {
+    Rule {
+        id: id.into(),
+        origin: format!("c.toml:{}", id.len()),
+        to: vec![(to.parse().expect("a network"), "c.toml:9".into())],
+        ports: ports.iter().map(|&(protocol, low, high)| PortRange { protocol, low, high }).collect(),
+        reason: "test".into(),
+        legal_basis: String::new(),
+        owner: String::new(),
+        ticket: String::new(),
+        not_before: times.0,
+        expires: times.1,
+    }
+}
+
+fn config() -> Config {
+    Config {
+        sites: vec![Site {
+            name: "singapore".into(),
+            country: Country(*b"SG"),
+            networks: vec![("10.64.0.0/10".parse().expect("a network"), "c.toml:5".into())],
+        }],
+        rules: vec![
+            rule("web", "8.8.8.0/24", &[(6, 443, 443), (17, 53, 60)], (None, None)),
+            rule("later", "8.8.8.8/32", &[], (Some(NOW + 1), None)),
+            rule("now", "8.8.8.8/32", &[], (Some(NOW), Some(NOW + 60))),
+            rule("last", "8.0.0.0/8", &[(6, 1, 65535)], (None, None)),
+            rule("nat64", "64:ff9b::/96", &[(17, 123, 123)], (None, None)),
+        ],
+        ..Config::default()
+    }
+}
+
+fn story_of(config: &Config, target: &str) -> Explanation {
+    let datasets = datasets();
+    let clock = ClockMap::wall(NOW * 1_000_000_000);
+    let policy = compile(config, &datasets, special::table(), &clock).expect("must compile");
+    let knowledge = Knowledge { config, datasets: &datasets, special: special::table(), policy: &policy, clock };
+    explain(&target.parse().expect("a destination"), &knowledge).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Country, class, basis, verdict in observe and in enforce, rule, reason.
+fn told(target: &str) -> String {
+    let story = story_of(&config(), target);
+    format!(
+        "{} {} by {}: {}/{}{} {}: {}",
+        story.country,
+        story.class,
+        story.basis,
+        story.observe,
+        story.enforce,
+        if story.alert { "!" } else { "" },
+        story.rule.as_deref().unwrap_or("-"),
+        story.reason
+    )
+}
+
+#[test]
+fn each_kind_of_destination_has_its_country_class_verdict_and_reason() {
+    for (target, story) in [
+        ("5.1.1.1", "DE inside by sources: allowed/allowed -: one says DE, two says NO: inside EEA"),
+        (
+            "5.200.1.1",
+            "DE ambiguous by sources: observed/denied! -: one says DE, two says nothing: not all agree that it is inside \
+             EEA; on_ambiguous = deny",
+        ),
+        (
+            "9.1.1.1",
+            "FR ambiguous by sources: observed/denied! -: one says FR, two says SG: not all agree that it is inside EEA; \
+             on_ambiguous = deny",
+        ),
+        (
+            "8.1.1.1",
+            "US outside by sources: observed/denied! -: one says US, two says nothing: outside EEA; on_outside = deny",
+        ),
+        ("4.4.4.4", "ZZ unknown by sources: observed/denied! -: no source knows it; on_unknown = deny"),
+        ("2a00:1450:4001::1", "IE inside by sources: allowed/allowed -: one says IE, two says DE: inside EEA"),
+        (
+            "10.1.2.3",
+            "-- private by special: allowed/allowed -: private use (RFC 1918): no dataset can place it and no site does; \
+             on_private = allow",
+        ),
+        (
+            "10.64.2.3",
+            "SG outside by site: observed/denied! -: site 'singapore' (c.toml:5) is in SG, outside EEA; on_outside = deny",
+        ),
+        ("127.0.0.1", "-- local by special: allowed/allowed -: loopback (RFC 1122) never leaves the link or the host"),
+        (
+            "64:ff9b::808:909",
+            "US outside by sources: observed/denied! -: IPv4/IPv6 translation (RFC 6052) carries 8.8.9.9: one says US, two \
+             says nothing: outside EEA; on_outside = deny",
+        ),
+        (
+            "64:ff9b::a40:1",
+            "SG outside by site: observed/denied! -: IPv4/IPv6 translation (RFC 6052) carries 10.64.0.1: site 'singapore' \
+             (c.toml:5) is in SG, outside EEA; on_outside = deny",
+        ),
+        (
+            "64:ff9b::7f00:1",
+            "-- unknown by special: observed/denied! -: IPv4/IPv6 translation (RFC 6052) carries 127.0.0.1, which is never \
+             routed: IPv4/IPv6 translation is unknown; on_unknown = deny",
+        ),
+    ] {
+        assert_eq!(told(target), story, "{target}");
+    }
+}
+
+#[test]
+fn private_networks_in_the_region_are_inside_and_told_so() {
+    let zone = Zone { inside_private: true, inside_text: "EEA + private".into(), ..Zone::default() };
+    let story = story_of(&Config { zone, ..config() }, "10.1.2.3");
+    assert_eq!((story.class, story.country.as_str(), story.enforce), ("inside", "--", "allowed"));
+    assert_eq!(story.reason, "private use (RFC 1918), and EEA + private takes private networks in");
+}
+
+#[test]
+fn every_rule_that_covers_the_address_is_told_with_why_it_applies_or_not() {
+    let rules = |target: &str| -> Vec<String> {
+        let story = story_of(&config(), target);
+        story
+            .rules
+            .iter()
+            .map(|rule| format!("{}{}: {} [{}]", if rule.applies { "*" } else { "" }, rule.id, rule.why, rule.network))
+            .collect()
+    };
+    assert_eq!(
+        rules("8.8.8.8:443"),
+        [
+            "*web: tcp/443, udp/53-60 [8.8.8.0/24 (c.toml:9)]",
+            "later: not before 2026-06-01T00:00:01Z [8.8.8.8/32 (c.toml:9)]",
+            "now: an earlier rule applies [8.8.8.8/32 (c.toml:9)]",
+            "last: an earlier rule applies [8.0.0.0/8 (c.toml:9)]",
+        ]
+    );
+    assert_eq!(
+        rules("8.8.8.8"),
+        [
+            "web: only for tcp/443, udp/53-60: ask with a port [8.8.8.0/24 (c.toml:9)]",
+            "later: not before 2026-06-01T00:00:01Z [8.8.8.8/32 (c.toml:9)]",
+            "*now: all traffic, until 2026-06-01T00:01:00Z [8.8.8.8/32 (c.toml:9)]",
+            "last: only for tcp/1-65535: ask with a port [8.0.0.0/8 (c.toml:9)]",
+        ]
+    );
+    assert_eq!(
+        rules("8.8.8.9/icmp"),
+        [
+            "web: only for tcp/443, udp/53-60 [8.8.8.0/24 (c.toml:9)]",
+            "last: only for tcp/1-65535 [8.0.0.0/8 (c.toml:9)]",
+        ]
+    );
+    // A rule on the prefix comes before those on the address inside.
+    assert_eq!(
+        rules("[64:ff9b::808:809]:123/udp"),
+        [
+            "*nat64: udp/123 [64:ff9b::/96 (c.toml:9)]",
+            "web: only for tcp/443, udp/53-60 [8.8.8.0/24 (c.toml:9)]",
+            "last: only for tcp/1-65535 [8.0.0.0/8 (c.toml:9)]",
+        ]
+    );
+}
+
+#[test]
+fn a_rule_that_applies_turns_the_verdict_and_stands_in_the_reason() {
+    let story = story_of(&config(), "8.8.8.9:443");
+    assert_eq!((story.observe, story.enforce, story.alert), ("allowed", "allowed", false));
+    assert_eq!(story.rule.as_deref(), Some("web"));
+    assert_eq!(story.reason, "one says US, two says US: outside EEA; rule 'web' (c.toml:3) lets it through");
+    let story = story_of(&config(), "8.8.8.9:443/udp");
+    assert_eq!((story.observe, story.enforce, story.alert, story.rule), ("observed", "denied", true, None));
+}
+
+#[test]
+fn each_source_is_quoted_with_the_range_that_it_speaks_of() {
+    let story = story_of(&config(), "8.8.8.9");
+    assert_eq!(
+        story.standing.sources,
+        [
+            SourceSays {
+                source: "one".into(),
+                country: Some("US".into()),
+                range: Some("8.0.0.0 - 8.255.255.255".into())
+            },
+            SourceSays { source: "two".into(), country: Some("US".into()), range: Some("8.8.8.0 - 8.8.8.255".into()) },
+        ]
+    );
+    let story = story_of(&config(), "5.200.0.1");
+    assert_eq!(story.standing.sources[1], SourceSays { source: "two".into(), country: None, range: None });
+}
+
+#[test]
+fn an_image_that_differs_from_its_sources_is_reported_and_not_explained_away() {
+    let config = config();
+    let mut other = config.clone();
+    other.zone.inside.push(Country(*b"US"));
+    let datasets = datasets();
+    let clock = ClockMap::wall(NOW * 1_000_000_000);
+    let policy = compile(&other, &datasets, special::table(), &clock).expect("must compile");
+    let knowledge =
+        Knowledge { config: &config, datasets: &datasets, special: special::table(), policy: &policy, clock };
+    let target = "8.8.9.9".parse().expect("a destination");
+    assert_eq!(
+        explain(&target, &knowledge).expect_err("must differ").to_string(),
+        "the compiled policy says US, ambiguous of 8.8.9.9, its sources say US, outside"
+    );
+}
+
+#[test]
+fn story_and_image_agree_on_random_addresses_of_both_families() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (config, datasets) = (config(), datasets());
+    let clock = ClockMap::wall(NOW * 1_000_000_000);
+    let policy = compile(&config, &datasets, special::table(), &clock).expect("must compile");
+    let knowledge =
+        Knowledge { config: &config, datasets: &datasets, special: special::table(), policy: &policy, clock };
+    let tops =
+        [0x0064_ff9b_u128 << 96, 0x2002 << 112, 0x2001 << 112, 0xff02 << 112, 0x2a00_1450 << 96, 0, 0xffff << 32];
+    for round in 0..3000 {
+        let address: IpAddr = if round % 2 == 0 {
+            Ipv4Addr::from_bits((random.u32(..) >> (random.u32(0..3) * 4)) | (random.u32(0..3) << 25)).into()
+        } else {
+            let low = random.u128(..) >> random.u32(16..128);
+            std::net::Ipv6Addr::from_bits(tops[random.usize(0..tops.len())] | low).into()
+        };
+        let port = random.bool().then(|| random.u16(..));
+        let target = Target { address, port, protocol: port.map(|_| if random.bool() { 6 } else { 17 }) };
+        if let Err(error) = explain(&target, &knowledge) {
+            panic!("{error}, seed {seed}");
+        }
+    }
+}

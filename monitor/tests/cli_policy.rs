@@ -1,0 +1,194 @@
+//! `check` and `explain` as a person runs them: text, JSON, exit codes.
+
+use std::{fs, path::Path, process::Command};
+
+use serde_json::Value;
+
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn run(arguments: &[&str]) -> Ran {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_egress-monitor")).args(arguments).output().expect("the binary starts");
+    Ran {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).expect("UTF-8"),
+        err: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+fn json(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}", ran.out))
+}
+
+/// A configuration with its own geo data, so that nothing depends on what is built in.
+fn configured(directory: &Path) -> String {
+    fs::write(
+        directory.join("geo.csv"),
+        "5.0.0.0,5.255.255.255,DE\n8.0.0.0,8.255.255.255,US\n2a00::,2a00:ffff:ffff:ffff:ffff:ffff:ffff:ffff,IE\n",
+    )
+    .expect("written");
+    let file = directory.join("config.toml");
+    fs::write(
+        &file,
+        "[zone]\nname = \"test\"\n[geo]\nsources = [\"geo.csv\"]\n[[allow]]\nid = \"dns\"\nto = [\"8.8.8.8/32\"]\n\
+         ports = [\"udp/53\"]\nreason = \"names\"\nexpires = 2099-01-01T00:00:00Z\n",
+    )
+    .expect("written");
+    file.display().to_string()
+}
+
+#[test]
+fn explain_gives_country_class_and_reason_with_the_data_that_is_built_in() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("empty.toml");
+    fs::write(&file, "").expect("written");
+    let file = file.display().to_string();
+    let ran =
+        run(&["explain", "8.8.8.8", "2a00:1450:4001::1", "10.1.2.3", "64:ff9b::808:808", "--json", "--config", &file]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let stories = json(&ran);
+    let told: Vec<_> = stories
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|story| {
+            ["address", "country", "class", "observe", "enforce"].map(|key| story[key].as_str().unwrap_or("?"))
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ["8.8.8.8", "US", "outside", "observed", "denied"],
+            ["2a00:1450:4001::1", "DE", "inside", "allowed", "allowed"],
+            ["10.1.2.3", "--", "private", "allowed", "allowed"],
+            ["64:ff9b::808:808", "US", "outside", "observed", "denied"],
+        ]
+    );
+    assert_eq!(
+        stories[3]["reason"],
+        "IPv4/IPv6 translation (RFC 6052) carries 8.8.8.8: dbip-country says US, geo-whois-asn-country says US: outside \
+         EEA; on_outside = deny"
+    );
+    assert_eq!(stories[3]["embedded"]["address"], "8.8.8.8");
+    assert_eq!(stories[2]["special"]["standard"], "RFC 1918");
+}
+
+#[test]
+fn explain_tells_the_rule_and_where_it_stands() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configured(directory.path());
+    let ran = run(&["explain", "8.8.8.8:53/udp", "--config", &config]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(lines[0], "8.8.8.8 udp port 53");
+    assert_eq!(lines[1], "  country  US");
+    assert_eq!(lines[2], "  class    outside (by sources)");
+    assert!(lines[3].ends_with(&format!("outside EEA; rule 'dns' ({config}:5) lets it through")), "{}", lines[3]);
+    assert_eq!(
+        lines[5],
+        format!("  rule     'dns' applies: udp/53, until 2099-01-01T00:00:00Z; covers 8.8.8.8/32 ({config}:7)")
+    );
+    assert_eq!(&lines[6..8], ["  observe  allowed", "  enforce  allowed"]);
+}
+
+#[test]
+fn explain_refuses_what_is_no_destination() {
+    let ran = run(&["explain", "8.8.8.8", "example.org"]);
+    assert_eq!(ran.code, Some(64));
+    assert_eq!(ran.out, "");
+    assert_eq!(
+        ran.err,
+        "egress-monitor: 'example.org' is no destination: write 192.0.2.1, 192.0.2.1:443, [2001:db8::1]:443, each with \
+         /tcp or /udp if you like\n"
+    );
+}
+
+#[test]
+fn check_tells_what_a_good_configuration_comes_to() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configured(directory.path());
+    let ran = run(&["check", "--config", &config, "--json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let checked = json(&ran);
+    assert_eq!(checked["ok"], true);
+    assert_eq!(checked["zone"], "test");
+    assert_eq!(checked["policy"].as_str().map(str::len), Some(64));
+    assert_eq!(checked["classes"]["inside"]["ipv4_addresses"], 1 << 24);
+    assert_eq!(checked["classes"]["outside"]["ipv4_addresses"], 1 << 24);
+    assert_eq!(checked["classes"]["inside"]["ipv6_addresses"], (1_u128 << 112).to_string());
+    assert_eq!(checked["rules"][0]["id"], "dns");
+    assert_eq!(checked["rules"][0]["ports"][0], "udp/53");
+    assert_eq!(checked["next_expiry"], "2099-01-01T00:00:00Z");
+    assert_eq!(checked["sources"][0]["ipv4_ranges"], 2);
+    let total: u64 = checked["classes"]
+        .as_object()
+        .expect("an object")
+        .values()
+        .filter_map(|class| class["ipv4_addresses"].as_u64())
+        .sum();
+    assert_eq!(total, 1 << 32, "every address is in one class");
+
+    let text = run(&["check", "--config", &config]);
+    assert_eq!(text.code, Some(0));
+    assert!(text.out.starts_with(&format!("configuration  {config}: good\n")), "{}", text.out);
+    let rule = text.out.lines().find(|line| line.starts_with("dns")).expect("the rule is listed");
+    assert!(
+        rule.split_whitespace().eq(["dns", "1", "udp/53", "2099-01-01T00:00:00Z", &format!("{config}:5")]),
+        "{rule}"
+    );
+    let again = run(&["check", "--config", &config, "--json"]);
+    assert_eq!(json(&again)["policy"], checked["policy"], "the digest is stable");
+}
+
+#[test]
+fn check_prints_each_problem_on_a_line_and_exits_64() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("config.toml");
+    fs::write(
+        &file,
+        "[monitor]\nepcoh = \"10s\"\n[[site]]\nname = \"a\"\ncountry = \"IE\"\nnetworks = [\"10.0.0.1/8\"]\n",
+    )
+    .expect("written");
+    let file = file.display().to_string();
+    let ran = run(&["check", "--config", &file]);
+    assert_eq!(ran.code, Some(64));
+    assert_eq!(ran.out, "");
+    assert_eq!(
+        ran.err,
+        format!(
+            "egress-monitor: {file}:2: unknown key 'epcoh' in [monitor]: did you mean 'epoch'?\n\
+             egress-monitor: {file}:6: '10.0.0.1/8' has host bits set: write 10.0.0.0/8, or 10.0.0.1/32 for the one \
+             address\n"
+        )
+    );
+    let ran = run(&["check", "--config", &file, "--json"]);
+    assert_eq!(ran.code, Some(64));
+    let told = json(&ran);
+    assert_eq!(told["ok"], false);
+    assert_eq!((&told["problems"][1]["line"], &told["problems"][1]["column"]), (&6.into(), &13.into()));
+
+    let ran = run(&["check", "--config", "/nonexistent.toml"]);
+    assert_eq!(ran.code, Some(64));
+    assert_eq!(ran.err, "egress-monitor: /nonexistent.toml: no such file: create it or name another\n");
+}
+
+#[test]
+fn the_example_that_is_shipped_passes_check() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/config.example.toml");
+    let ran = run(&["check", "--config", example, "--json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    assert_eq!(json(&ran)["sites"], 2);
+}
+
+#[test]
+fn help_has_an_example() {
+    for command in ["check", "explain"] {
+        let ran = run(&[command, "--help"]);
+        assert_eq!(ran.code, Some(0));
+        assert!(ran.out.contains(&format!("Examples:\n  egress-monitor {command}")), "{}", ran.out);
+    }
+}

@@ -1,0 +1,49 @@
+//! Segmentation offloads of an interface, by the ethtool ioctl so that no package is needed. With them off every
+//! skb on the wire is one packet of at most the MTU; with them on a virtual device carries super-packets.
+
+use std::{io, os::fd::AsRawFd as _};
+
+use anyhow::{Context as _, Result};
+use socket2::{Domain, Socket, Type};
+
+use crate::netns::Namespace;
+
+/// `ETHTOOL_STSO`, `ETHTOOL_SGSO`, `ETHTOOL_SGRO` of linux/ethtool.h.
+const SETTERS: [(u32, &str); 3] =
+    [(0x1f, "TCP segmentation"), (0x24, "generic segmentation"), (0x2c, "generic receive")];
+
+/// `struct ethtool_value`.
+#[repr(C)]
+struct Value {
+    command: u32,
+    data: u32,
+}
+
+/// Turns TSO, GSO and GRO of `interface` on or off.
+///
+/// # Errors
+/// There is no such interface, or it cannot.
+pub fn set(namespace: &Namespace, interface: &str, on: bool) -> Result<()> {
+    namespace.run(|| {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).context("a socket for ethtool")?;
+        for (command, what) in SETTERS {
+            let mut value = Value { command, data: u32::from(on) };
+            // SAFETY: all-zero bytes are a valid ifreq.
+            let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+            // The last byte stays 0.
+            let room = request.ifr_name.len() - 1;
+            for (to, from) in request.ifr_name.iter_mut().take(room).zip(interface.bytes()) {
+                *to = from as libc::c_char;
+            }
+            request.ifr_ifru.ifru_data = (&raw mut value).cast();
+            // SAFETY: the request names an interface and points to a value that outlives the call.
+            let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+            if result != 0 {
+                let state = if on { "on" } else { "off" };
+                return Err(io::Error::last_os_error())
+                    .with_context(|| format!("turning {what} offload of {interface} {state}"));
+            }
+        }
+        Ok(())
+    })
+}

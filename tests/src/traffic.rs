@@ -1,0 +1,282 @@
+//! Real traffic whose amount is known exactly: UDP datagrams, TCP transfers, raw frames. Every function is bounded
+//! in time and count, and is to be called inside a namespace (`namespace.run(|| send_udp(…))`).
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::mpsc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use socket2::{Domain, Socket, Type};
+
+use crate::{
+    capture::{link_address, set_option},
+    netns::Namespace,
+};
+
+/// No call here lasts longer, whatever the network does.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// How often a blocked receiver looks whether it is to stop.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Sends one datagram of each of `sizes` (payload bytes) from `source` to `destination`; gives back the source
+/// with the port that the kernel chose where it was 0. A datagram that the monitor drops counts as sent: that is
+/// what the kernel tells a program too.
+///
+/// # Errors
+/// The kernel refuses an address or a size.
+pub fn send_udp(source: SocketAddr, destination: SocketAddr, sizes: &[usize]) -> Result<SocketAddr> {
+    let socket = std::net::UdpSocket::bind(source).with_context(|| format!("binding to {source}"))?;
+    let payload = vec![0x55_u8; sizes.iter().copied().max().unwrap_or(0)];
+    for size in sizes {
+        let datagram = payload.get(..*size).unwrap_or(&payload);
+        let sent = socket.send_to(datagram, destination).with_context(|| format!("sending to {destination}"))?;
+        ensure!(sent == *size, "{sent} bytes of {size} were sent to {destination}");
+    }
+    socket.local_addr().context("reading the source port")
+}
+
+/// The length of the Ethernet frame that carries `payload` bytes by UDP, without VLAN tags or IP options.
+#[must_use]
+pub const fn udp_frame(destination: IpAddr, payload: usize) -> u64 {
+    (14 + if destination.is_ipv4() { 20 } else { 40 } + 8 + payload) as u64
+}
+
+/// A receiver of datagrams in the background.
+#[derive(Debug)]
+pub struct UdpSink {
+    address: SocketAddr,
+    stop: mpsc::Sender<()>,
+    thread: JoinHandle<io::Result<(u64, u64)>>,
+}
+
+impl UdpSink {
+    /// Binds `address` (port 0: any) inside `namespace`.
+    ///
+    /// # Errors
+    /// The address is not there or is taken.
+    pub fn bind(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
+        let socket =
+            namespace.run(|| std::net::UdpSocket::bind(address)).with_context(|| format!("binding {address}"))?;
+        let address = socket.local_addr().context("reading a local address")?;
+        set_option(&Socket::from(socket.try_clone()?), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 64 << 20)
+            .context("SO_RCVBUFFORCE")?;
+        socket.set_read_timeout(Some(TICK)).context("a read timeout")?;
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let mut buffer = vec![0_u8; 65_536];
+            let (mut datagrams, mut bytes) = (0, 0);
+            let mut last = false;
+            loop {
+                match socket.recv(&mut buffer) {
+                    Ok(length) => {
+                        datagrams += 1;
+                        bytes += length as u64;
+                    }
+                    Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                        if last {
+                            return Ok((datagrams, bytes));
+                        }
+                        // One more round after the word to stop: what had arrived before it is counted.
+                        last = !matches!(stopped.try_recv(), Err(mpsc::TryRecvError::Empty));
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        });
+        Ok(Self { address, stop, thread })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops once nothing more arrives; gives datagrams and payload bytes.
+    ///
+    /// # Errors
+    /// Reading failed.
+    pub fn stop(self) -> Result<(u64, u64)> {
+        drop(self.stop);
+        match self.thread.join() {
+            Ok(result) => result.with_context(|| format!("receiving at {}", self.address)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// The bytes that TCP transfers carry: the same for sender and receiver.
+fn fill(buffer: &mut [u8], position: u64) {
+    for (byte, at) in buffer.iter_mut().zip(position..) {
+        *byte = (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
+    }
+}
+
+/// A server in the background that takes TCP connections one after another and checks every byte that comes.
+#[derive(Debug)]
+pub struct TcpSink {
+    address: SocketAddr,
+    stop: mpsc::Sender<()>,
+    thread: JoinHandle<Result<Vec<u64>>>,
+}
+
+impl TcpSink {
+    /// Listens at `address` (port 0: any) inside `namespace`.
+    ///
+    /// # Errors
+    /// The address is not there or is taken.
+    pub fn listen(namespace: &Namespace, address: SocketAddr) -> Result<Self> {
+        let listener =
+            namespace.run(|| TcpListener::bind(address)).with_context(|| format!("listening at {address}"))?;
+        let address = listener.local_addr().context("reading a local address")?;
+        let (stop, stopped) = mpsc::channel();
+        // accept has no timeout of its own but SO_RCVTIMEO.
+        Socket::from(listener.try_clone()?).set_read_timeout(Some(TICK)).context("an accept timeout")?;
+        let thread = std::thread::spawn(move || {
+            let mut transfers = Vec::new();
+            loop {
+                match listener.accept() {
+                    Ok((stream, from)) => {
+                        transfers.push(check(stream).with_context(|| format!("a transfer from {from}"))?);
+                    }
+                    Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                        if !matches!(stopped.try_recv(), Err(mpsc::TryRecvError::Empty)) {
+                            return Ok(transfers);
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error).context("accept"),
+                }
+            }
+        });
+        Ok(Self { address, stop, thread })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops; gives the length of each transfer, all of them checked byte for byte.
+    ///
+    /// # Errors
+    /// A byte was wrong, or a connection broke.
+    pub fn stop(self) -> Result<Vec<u64>> {
+        drop(self.stop);
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// Reads a transfer to its end, compares, and answers with its length.
+fn check(mut stream: TcpStream) -> Result<u64> {
+    stream.set_read_timeout(Some(LIMIT)).context("a read timeout")?;
+    let (mut got, mut expected) = (vec![0_u8; 65_536], vec![0_u8; 65_536]);
+    let mut position = 0;
+    loop {
+        let length = stream.read(&mut got).context("reading")?;
+        if length == 0 {
+            break;
+        }
+        fill(&mut expected[..length], position);
+        ensure!(got[..length] == expected[..length], "wrong bytes after byte {position}");
+        position += length as u64;
+    }
+    stream.write_all(&position.to_be_bytes()).context("answering")?;
+    Ok(position)
+}
+
+/// How a TCP transfer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// The receiver confirmed every byte; with the source address that the kernel chose.
+    Complete(SocketAddr),
+    /// No connection, or no confirmation, within the time given.
+    Stopped,
+}
+
+/// Sends `bytes` bytes to a [`TcpSink`] and waits for its confirmation, at most for `time`. `source` gives the
+/// address and port to send from (port 0: any).
+///
+/// # Errors
+/// The kernel refuses an address, or the receiver confirms another length.
+pub fn send_tcp(source: SocketAddr, destination: SocketAddr, bytes: u64, time: Duration) -> Result<Transfer> {
+    let deadline = Instant::now() + time.min(LIMIT);
+    let socket = Socket::new(Domain::for_address(destination), Type::STREAM, None).context("a TCP socket")?;
+    socket.set_reuse_address(true).context("SO_REUSEADDR")?;
+    socket.bind(&source.into()).with_context(|| format!("binding to {source}"))?;
+    if let Err(error) = socket.connect_timeout(&destination.into(), time.min(LIMIT)) {
+        return match error.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Ok(Transfer::Stopped),
+            _ => Err(error).with_context(|| format!("connecting to {destination}")),
+        };
+    }
+    let mut stream = TcpStream::from(socket);
+    let source = stream.local_addr().context("reading a local address")?;
+    match transfer(&mut stream, bytes, deadline) {
+        Ok(confirmed) if confirmed == bytes => Ok(Transfer::Complete(source)),
+        Ok(confirmed) => bail!("{destination} confirmed {confirmed} bytes of {bytes}"),
+        Err(error) if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
+            Ok(Transfer::Stopped)
+        }
+        Err(error) => Err(error).with_context(|| format!("sending to {destination}")),
+    }
+}
+
+fn transfer(stream: &mut TcpStream, bytes: u64, deadline: Instant) -> io::Result<u64> {
+    // A timeout of zero would mean none.
+    let left = || deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+    let mut buffer = vec![0_u8; 65_536];
+    let mut position = 0;
+    while position < bytes {
+        let length = usize::try_from(bytes - position).unwrap_or(usize::MAX).min(buffer.len());
+        fill(&mut buffer[..length], position);
+        stream.set_write_timeout(Some(left()))?;
+        stream.write_all(&buffer[..length])?;
+        position += length as u64;
+    }
+    stream.shutdown(Shutdown::Write)?;
+    stream.set_read_timeout(Some(left()))?;
+    let mut confirmed = [0; 8];
+    stream.read_exact(&mut confirmed)?;
+    Ok(u64::from_be_bytes(confirmed))
+}
+
+/// What became of raw frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frames {
+    /// The kernel took them.
+    pub sent: u64,
+    /// The kernel says that they were dropped on the way out (ENOBUFS): by the monitor, or by a full queue.
+    pub refused: u64,
+}
+
+/// Sends `frames` (with their Ethernet headers) out of `interface` as they are.
+///
+/// # Errors
+/// Not root, no such interface, or a frame longer than its MTU.
+pub fn send_frames<'a>(interface: &str, frames: impl IntoIterator<Item = &'a [u8]>) -> Result<Frames> {
+    let socket = Socket::new(Domain::PACKET, Type::RAW, None).context("an AF_PACKET socket (needs root)")?;
+    let mut result = Frames::default();
+    for frame in frames {
+        let protocol = frame.get(12..14).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_be_bytes);
+        let address = link_address(interface, protocol)?;
+        match socket.send_to(frame, &address) {
+            Ok(_) => result.sent += 1,
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => result.refused += 1,
+            Err(error) => {
+                return Err(error).with_context(|| format!("a frame of {} bytes out of {interface}", frame.len()));
+            }
+        }
+    }
+    Ok(result)
+}

@@ -1,0 +1,204 @@
+//! `cargo xtask setup`: finds which of the tools for building and testing are missing and installs them. Nothing
+//! is remembered between calls: each tool is run or looked at, which takes a fraction of a second in all. Gives
+//! back the toolchain that the kernel part is to be built with. Called by every command that builds.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    debian,
+    process::{self, command, look},
+};
+
+/// The version of bpf-linker that is installed where there is none, and the oldest that will do.
+const BPF_LINKER: (u32, u32) = (0, 13);
+const BPF_LINKER_VERSION: &str = "0.13.0";
+
+/// The LLVM versions that this bpf-linker can be built against.
+const BPF_LINKER_LLVM: std::ops::RangeInclusive<u32> = 21..=23;
+
+/// Forces one of the toolchains: `rustup` or `debian`.
+const TOOLCHAIN: &str = "EGRESS_MONITOR_TOOLCHAIN";
+
+/// What builds the kernel part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Toolchain {
+    /// rustup's nightly, which builds `core` from `rust-src`.
+    Nightly,
+    /// Debian's `rustc-web` with its ready-made `core` for BPF.
+    Debian,
+}
+
+/// The programs of Debian's toolchain; named by path, since rustup's come first in `PATH`.
+pub const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+/// See [`DEBIAN_CARGO`].
+pub const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
+
+/// Makes sure that everything is there.
+///
+/// # Errors
+/// What is missing and could not be installed, with the commands that would.
+pub fn run() -> Result<Toolchain> {
+    let begun = Instant::now();
+    let toolchain = match std::env::var(TOOLCHAIN).ok().as_deref() {
+        None | Some("") => match nightly() {
+            Ok(()) => Toolchain::Nightly,
+            Err(error) if debian::is_debian() => {
+                eprintln!("setup: no usable nightly ({error:#}); taking Debian's own Rust for the kernel part");
+                debian_rust().map(|()| Toolchain::Debian)?
+            }
+            Err(error) => return Err(error),
+        },
+        Some("rustup") => nightly().map(|()| Toolchain::Nightly)?,
+        Some("debian") => debian_rust().map(|()| Toolchain::Debian)?,
+        Some(other) => bail!("{TOOLCHAIN} is `{other}`; it can be `rustup` or `debian`"),
+    };
+    if look("ip", &["-V"]).is_none() {
+        debian::install("network namespaces", &["iproute2"])?;
+    }
+    let with = match toolchain {
+        Toolchain::Nightly => "rustup's nightly",
+        Toolchain::Debian => "Debian's rustc-web",
+    };
+    eprintln!("setup: everything is there (kernel part: {with}), {:.1} s", begun.elapsed().as_secs_f64());
+    Ok(toolchain)
+}
+
+/// A nightly with `rust-src`, and a bpf-linker that reads what it writes.
+fn nightly() -> Result<()> {
+    if look("rustup", &["--version"]).is_none() {
+        bail!("rustup is not installed: see https://rustup.rs");
+    }
+    let version = || look("rustup", &["run", "nightly", "rustc", "-vV"]);
+    if version().is_none() {
+        let mut install = command("rustup", &["toolchain", "install", "nightly", "--profile", "minimal"]);
+        process::step("installing Rust nightly with rust-src", install.args(["--component", "rust-src"]))?;
+    }
+    let version = version().context("`rustup run nightly rustc -vV` fails although nightly is installed")?;
+    let sysroot = look("rustup", &["run", "nightly", "rustc", "--print", "sysroot"])
+        .context("`rustup run nightly rustc --print sysroot` fails")?;
+    // What cargo's build-std reads.
+    if !Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs").exists() {
+        let mut add = command("rustup", &["component", "add", "rust-src", "--toolchain", "nightly"]);
+        process::step("adding rust-src to Rust nightly", &mut add)?;
+    }
+    bpf_linker(llvm_major(&version).context("`rustup run nightly rustc -vV` names no LLVM version")?)
+}
+
+/// Debian's Rust with `core` for BPF, and a bpf-linker that reads what it writes.
+fn debian_rust() -> Result<()> {
+    let version = || look(DEBIAN_RUSTC, &["-vV"]);
+    let has_core = || {
+        look(DEBIAN_RUSTC, &["--print", "target-libdir", "--target", "bpfel-unknown-none"]).is_some_and(|folder| {
+            std::fs::read_dir(folder.trim()).is_ok_and(|files| {
+                files.flatten().any(|file| file.file_name().to_string_lossy().starts_with("libcore-"))
+            })
+        })
+    };
+    if version().is_none() || !has_core() || look(DEBIAN_CARGO, &["--version"]).is_none() {
+        debian::install("Debian's Rust for the kernel part", &DEBIAN_PACKAGES)?;
+    }
+    let version = version().with_context(|| format!("`{DEBIAN_RUSTC} -vV` fails although it is installed"))?;
+    bpf_linker(llvm_major(&version).with_context(|| format!("`{DEBIAN_RUSTC} -vV` names no LLVM version"))?)
+}
+
+/// A bpf-linker whose LLVM reads the bitcode of LLVM `major`.
+fn bpf_linker(major: u32) -> Result<()> {
+    let Err(reason) = usable_linker(major) else { return Ok(()) };
+    if !BPF_LINKER_LLVM.contains(&major) {
+        bail!("rustc uses LLVM {major}, which bpf-linker {BPF_LINKER_VERSION} does not know");
+    }
+    let prefix = format!("/usr/lib/llvm-{major}");
+    let (package, feature) = (format!("llvm-{major}-dev"), format!("llvm-{major}"));
+    // LLVM's C++ library and what LLVM itself links to.
+    let packages = [package.as_str(), "libzstd-dev", "zlib1g-dev", "g++"];
+    let arguments =
+        ["install", "bpf-linker", "--version", BPF_LINKER_VERSION, "--no-default-features", "--features", &feature];
+    let have_llvm = look(format!("{prefix}/bin/llvm-config"), &["--version"]).is_some();
+    if !have_llvm && !debian::is_debian() {
+        bail!(
+            "bpf-linker for LLVM {major} is missing ({reason}). Install LLVM {major} with its development files \
+             (Debian: `apt-get install {}`), then run `LLVM_PREFIX=<where LLVM {major} is> cargo {}` and call this \
+             again",
+            packages.join(" "),
+            arguments.join(" ")
+        );
+    }
+    if !debian::is_debian() && have_llvm {
+        eprintln!("setup: using the LLVM {major} in {prefix}");
+    } else if !debian::available(&packages)? {
+        bail!("Debian's archives, as configured here, have no `{package}`");
+    } else {
+        debian::install(&format!("LLVM {major} for bpf-linker"), &packages)?;
+    }
+    let mut install = process::cargo(&arguments);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path =
+        std::env::join_paths(std::iter::once(PathBuf::from(&prefix).join("bin")).chain(std::env::split_paths(&path)))
+            .context("PATH cannot be extended")?;
+    install.args(["--locked", "--force"]).env("LLVM_PREFIX", &prefix).env("PATH", path);
+    process::step(
+        &format!("building bpf-linker {BPF_LINKER_VERSION} for LLVM {major} ({reason}; about a minute)"),
+        &mut install,
+    )?;
+    usable_linker(major).map_err(|reason| {
+        anyhow::anyhow!("bpf-linker was installed but is still not usable: {reason}. Is cargo's bin folder in PATH?")
+    })
+}
+
+/// Whether the bpf-linker in `PATH` will do; if not, why.
+fn usable_linker(major: u32) -> Result<(), String> {
+    let version = look("bpf-linker", &["--version"]).ok_or("there is none that runs")?;
+    let number = version.split_whitespace().nth(1).unwrap_or_default();
+    let mut parts = number.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < BPF_LINKER {
+        return Err(format!("version {number} is too old"));
+    }
+    // Its version says nothing of its LLVM; the shared library that it loads does. A newer LLVM reads what an
+    // older one wrote. A statically linked one can only be tried.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let file = std::env::split_paths(&path).map(|folder| folder.join("bpf-linker")).find(|file| file.is_file());
+    let libraries = file.and_then(|file| look("ldd", &[&file.to_string_lossy()])).unwrap_or_default();
+    match linked_llvm(&libraries) {
+        Some(linked) if linked < major => Err(format!("the one that is there is linked to LLVM {linked}")),
+        _ => Ok(()),
+    }
+}
+
+/// The LLVM in `ldd`'s output: `libLLVM.so.22.1 => …` or, older, `libLLVM-17.so.1 => …`.
+fn linked_llvm(libraries: &str) -> Option<u32> {
+    libraries.lines().find_map(|line| {
+        let name = line.trim().strip_prefix("libLLVM")?;
+        let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+        digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    })
+}
+
+/// `LLVM version: 22.1.4` in what `rustc -vV` prints.
+fn llvm_major(version: &str) -> Option<u32> {
+    version.lines().find_map(|line| line.strip_prefix("LLVM version: ")?.split('.').next()?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{linked_llvm, llvm_major};
+
+    #[test]
+    fn the_llvm_of_rustc_is_read_from_its_version_text() {
+        assert_eq!(llvm_major("rustc 1.97.0-nightly\nbinary: rustc\nLLVM version: 22.1.4\n"), Some(22));
+        assert_eq!(llvm_major("rustc 1.97.0-nightly\n"), None);
+    }
+
+    #[test]
+    fn the_llvm_of_bpf_linker_is_read_from_the_libraries_it_loads() {
+        let new = "\tlinux-vdso.so.1 (0x1)\n\tlibLLVM.so.22.1 => /usr/lib/llvm-22/lib/libLLVM.so.22.1 (0x7)\n";
+        assert_eq!(linked_llvm(new), Some(22));
+        assert_eq!(linked_llvm("\tlibLLVM-17.so.1 => /usr/lib/libLLVM-17.so.1 (0x7)\n"), Some(17));
+        assert_eq!(linked_llvm("\tlibc.so.6 => /lib/libc.so.6 (0x7)\n"), None);
+    }
+}
