@@ -1,4 +1,4 @@
-//! A flow in, one OCSF 1.5 object out: Network Activity (class 4001) with the profiles Security Control and
+//! A flow in, one OCSF 1.7 object out: Network Activity (class 4001) with the profiles Security Control and
 //! Host. `docs/alert.schema.json` describes the result for receivers.
 
 use monitor_common::{
@@ -14,8 +14,8 @@ use crate::{
     geo::Country,
 };
 
-/// The version of OCSF that the lines keep to.
-pub const OCSF_VERSION: &str = "1.5.0";
+/// The version of OCSF that the lines keep to: the first with `observation_point_id` in this class.
+pub const OCSF_VERSION: &str = "1.7.0";
 
 /// What is known of a flow when it alerts.
 #[derive(Debug)]

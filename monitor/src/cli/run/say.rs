@@ -91,7 +91,7 @@ pub fn ended(facts: &Facts, json: bool) {
     }
     let alerts: u64 = status.alerts.iter().filter(|alert| alert.kind == "egress").map(|alert| alert.count).sum();
     say(&format!(
-        "\negress-monitor: detached after {}; {} alerts\n{}",
+        "\negress-monitor: detached after {}; alerts on flows: {}\n{}",
         text::span(status.uptime_seconds),
         text::count(alerts),
         text::totals(&status)
