@@ -1,1 +1,223 @@
-//! To come.
+//! [`Facts`] in, Prometheus text out. Rendered from the facts at each scrape, under their lock, so that what one
+//! scrape shows adds up: Σ `packets_total` + Σ `unparsed_packets_total` = Σ `hook_packets_total`. Called by the API.
+//! Labels are bounded: no address, no port.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::epochs::Facts;
+
+/// A registry that lives for one scrape.
+struct Page(Registry);
+
+impl Page {
+    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        let counter = IntCounterVec::new(Opts::new(format!("egress_monitor_{name}"), help), labels)?;
+        self.0.register(Box::new(counter.clone()))?;
+        Ok(counter)
+    }
+
+    fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        let gauge = IntGaugeVec::new(Opts::new(format!("egress_monitor_{name}"), help), labels)?;
+        self.0.register(Box::new(gauge.clone()))?;
+        Ok(gauge)
+    }
+}
+
+/// The page for `/metrics` at `now` (UTC nanoseconds since 1970).
+///
+/// # Errors
+/// Never in practice: a defect of ours.
+pub fn render(facts: &Facts, now: i128) -> prometheus::Result<String> {
+    let page = Page(Registry::new());
+    traffic(&page, facts)?;
+    health(&page, facts)?;
+    policy(&page, facts, now)?;
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&page.0.gather(), &mut text)?;
+    String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+}
+
+fn traffic(page: &Page, facts: &Facts) -> prometheus::Result<()> {
+    let labels = ["interface", "country", "class", "verdict"];
+    let packets = page.counter("packets_total", "skbs that passed the hook, by destination and verdict", &labels)?;
+    let segments = page.counter("segments_total", "The same as packets on the wire (gso_segs)", &labels)?;
+    let bytes = page.counter("bytes_total", "The same in bytes of the skbs", &labels)?;
+    let wire_bytes = page.counter("wire_bytes_total", "The same in bytes on the wire", &labels)?;
+    let totals = &facts.traffic.totals;
+    let interfaces = &facts.traffic.identities.interfaces;
+    for (group, sums) in &totals.groups {
+        let country = group.country.to_string();
+        let values = [interfaces.get(group.interface), country.as_str(), group.kind.name(), group.verdict.name()];
+        packets.with_label_values(&values).inc_by(sums.packets);
+        segments.with_label_values(&values).inc_by(sums.segments);
+        bytes.with_label_values(&values).inc_by(sums.bytes);
+        wire_bytes.with_label_values(&values).inc_by(sums.wire_bytes);
+    }
+    let overflow = page.counter(
+        "overflow_packets_total",
+        "Of packets_total: not told apart by flow, the table was full",
+        &labels,
+    )?;
+    for (group, sums) in &totals.overflow {
+        let country = group.country.to_string();
+        let values = [interfaces.get(group.interface), country.as_str(), group.kind.name(), group.verdict.name()];
+        overflow.with_label_values(&values).inc_by(sums.packets);
+    }
+    let unparsed = page.counter(
+        "unparsed_packets_total",
+        "Packets without a flow, by reason and what happened to them",
+        &["interface", "reason", "fate"],
+    )?;
+    for ((name, reason), tally) in &totals.unparsed {
+        for (fate, packets) in [("passed", tally.passed.packets), ("dropped", tally.dropped.packets)] {
+            if packets > 0 {
+                unparsed.with_label_values(&[interfaces.get(*name), reason.name(), fate]).inc_by(packets);
+            }
+        }
+    }
+    let hook_packets = page.counter("hook_packets_total", "skbs that reached the hook", &["interface"])?;
+    let hook_segments = page.counter("hook_segments_total", "The same as packets on the wire", &["interface"])?;
+    let hook_bytes = page.counter("hook_bytes_total", "The same in bytes of the skbs", &["interface"])?;
+    let hook_wire_bytes = page.counter("hook_wire_bytes_total", "The same in bytes on the wire", &["interface"])?;
+    for (name, sums) in &totals.hook {
+        let values = [interfaces.get(*name)];
+        hook_packets.with_label_values(&values).inc_by(sums.packets);
+        hook_segments.with_label_values(&values).inc_by(sums.segments);
+        hook_bytes.with_label_values(&values).inc_by(sums.bytes);
+        hook_wire_bytes.with_label_values(&values).inc_by(sums.wire_bytes);
+    }
+    let residual = page.gauge(
+        "conservation_residual_packets",
+        "Sum over epochs of |hook - accounted for|: anything but 0 is a defect",
+        &["interface"],
+    )?;
+    for (name, sums) in &totals.residual {
+        residual.with_label_values(&[interfaces.get(*name)]).set(gauge(sums.packets));
+    }
+    Ok(())
+}
+
+fn health(page: &Page, facts: &Facts) -> prometheus::Result<()> {
+    let lost = page.counter(
+        "events_lost_total",
+        "Events and alerts lost on the way: ring = rebuilt from the flow table, sink = not written",
+        &["stage"],
+    )?;
+    lost.with_label_values(&["ring"]).inc_by(facts.traffic.totals.events_lost);
+    lost.with_label_values(&["queue"]).inc_by(facts.sinks.queue_full.load(Relaxed));
+    lost.with_label_values(&["sink"]).inc_by(facts.sinks.failed.load(Relaxed));
+    let none: [&str; 0] = [];
+    let last = facts.last.unwrap_or_default();
+    let one = |name: &str, help: &str, value: i64| -> prometheus::Result<()> {
+        page.gauge(name, help, &none)?.with_label_values(&none).set(value);
+        Ok(())
+    };
+    one("flow_table_entries", "Flows in the epoch closed last", i64::try_from(last.flows).unwrap_or(i64::MAX))?;
+    one("flow_table_capacity", "Places in the kernel's flow table", last.capacity.into())?;
+    one(
+        "flow_store_entries",
+        "Flows kept since the start",
+        i64::try_from(facts.traffic.flows.len()).unwrap_or(i64::MAX),
+    )?;
+    one("epoch", "Number of the epoch closed last", last.epoch.into())?;
+    one(
+        "epoch_closed_timestamp_seconds",
+        "When the last epoch was closed",
+        i64::try_from(last.ended / 1_000_000_000).unwrap_or(i64::MAX),
+    )?;
+    let count = |name: &str, help: &str, value: u64| -> prometheus::Result<()> {
+        page.counter(name, help, &none)?.with_label_values(&none).inc_by(value);
+        Ok(())
+    };
+    count("epochs_total", "Epochs closed", facts.traffic.totals.epochs)?;
+    count("epoch_failures_total", "Epochs that could not be closed", facts.flip_failures)?;
+    count("policy_reload_failures_total", "Reloads that were refused", facts.reload_failures)?;
+    let alerts = page.counter("alerts_total", "Alerts made", &["severity", "type"])?;
+    for ((severity, kind), count) in &facts.alerts {
+        alerts.with_label_values(&[severity, kind]).inc_by(*count);
+    }
+    let backlog = page.gauge("alert_sink_backlog", "Alert lines waiting to be written", &["sink"])?;
+    backlog.with_label_values(&["all"]).set(gauge(facts.sinks.backlog.load(Relaxed)));
+    let attached = page.gauge("attached", "1 for each interface that is counted", &["interface", "hook"])?;
+    for one in &facts.attachments {
+        attached.with_label_values(&[one.interface.as_str(), one.hook.as_str()]).set(1);
+    }
+    Ok(())
+}
+
+fn policy(page: &Page, facts: &Facts, now: i128) -> prometheus::Result<()> {
+    let in_force = &facts.in_force;
+    let info = page.gauge("policy_info", "The policy in force", &["digest", "zone", "mode"])?;
+    let mode = if in_force.enforce { "enforce" } else { "observe" };
+    info.with_label_values(&[in_force.policy.digest.as_str(), in_force.policy.zone.as_str(), mode]).set(1);
+    let age =
+        page.gauge("geo_dataset_age_seconds", "Age of each geo dataset that says when it was built", &["dataset"])?;
+    for dataset in &in_force.datasets {
+        if let Some(seconds) = dataset.age_seconds(now) {
+            age.with_label_values(&[dataset.name.as_str()]).set(seconds);
+        }
+    }
+    let build = page.gauge("build_info", "This build", &["version"])?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    Ok(())
+}
+
+/// A count as a gauge's value.
+fn gauge(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::epochs::fake;
+
+    fn sum(page: &str, name: &str) -> u64 {
+        let series = page.lines().filter(|line| line.starts_with(&format!("egress_monitor_{name}{{")));
+        series.map(|line| line.rsplit(' ').next().and_then(|value| value.parse::<u64>().ok()).expect(line)).sum()
+    }
+
+    #[test]
+    fn classified_and_unparsed_packets_of_one_scrape_sum_to_the_hook_total() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut facts = Facts::default();
+        for epoch in 0..20 {
+            let snapshot = fake::random_snapshot(&mut random, epoch, 50);
+            facts.traffic.merge(&snapshot);
+        }
+        let page = render(&facts, fake::START).expect("renders");
+        let hook = sum(&page, "hook_packets_total");
+        assert!(hook > 0);
+        assert_eq!(sum(&page, "packets_total") + sum(&page, "unparsed_packets_total"), hook, "{page}");
+        assert_eq!(sum(&page, "conservation_residual_packets"), 0);
+    }
+
+    #[test]
+    fn a_flow_is_found_under_its_interface_country_class_and_verdict() {
+        let mut facts = Facts::default();
+        facts.in_force.policy = std::sync::Arc::new(fake::policy());
+        facts.in_force.datasets = vec![crate::epochs::facts::DatasetInfo {
+            name: "dbip-country".into(),
+            built: Some((fake::START / 1_000_000_000) as i64 - 86_400),
+            ..Default::default()
+        }];
+        let mut snapshot = fake::snapshot(3);
+        fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
+        facts.traffic.merge(&snapshot);
+        facts.alerts.insert(("high", "egress"), 2);
+        let page = render(&facts, fake::START).expect("renders");
+        for line in [
+            r#"egress_monitor_packets_total{class="outside",country="SG",interface="eth0",verdict="observed"} 3"#,
+            r#"egress_monitor_wire_bytes_total{class="outside",country="SG",interface="eth0",verdict="observed"} 312"#,
+            r#"egress_monitor_alerts_total{severity="high",type="egress"} 2"#,
+            r#"egress_monitor_geo_dataset_age_seconds{dataset="dbip-country"} 86400"#,
+            r#"egress_monitor_events_lost_total{stage="ring"} 0"#,
+        ] {
+            assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
+        }
+    }
+}

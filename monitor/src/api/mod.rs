@@ -1,1 +1,183 @@
-//! To come.
+//! The HTTP interface: [`Facts`](crate::epochs::Facts) in, Prometheus text and JSON out. Read-only. One router
+//! serves TCP (loopback) and the control socket; only on the latter does `?fresh=1` close the epoch first, so that
+//! `status` and `flows` are exact up to the moment of asking.
+
+pub mod client;
+pub mod flows;
+pub mod server;
+pub mod status;
+pub mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use axum::{
+    Json, Router,
+    extract::{Query, State, rejection::QueryRejection},
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::{
+    epochs::{Facts, SharedFacts, now, task::Handle},
+    metrics,
+};
+
+/// Pages that are rendered at once: each reads all flows at worst.
+const RENDERERS: usize = 2;
+
+/// What the handlers need.
+#[derive(Clone)]
+struct Api {
+    facts: SharedFacts,
+    /// On the control socket only.
+    epochs: Option<Handle>,
+    host: Arc<str>,
+    renderers: Arc<Semaphore>,
+}
+
+/// The router. With `epochs` it takes `fresh=1`; without, that is refused.
+pub fn router(facts: SharedFacts, epochs: Option<Handle>, host: &str) -> Router {
+    let api = Api { facts, epochs, host: host.into(), renderers: Arc::new(Semaphore::new(RENDERERS)) };
+    Router::new()
+        .route("/metrics", get(metrics_page))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/api/v1/status", get(status_page))
+        .route("/api/v1/flows", get(flows_page))
+        .route("/api/v1/alerts", get(alerts_page))
+        .fallback(|| async {
+            problem(StatusCode::NOT_FOUND, "no such page; see /metrics, /api/v1/status, /api/v1/flows")
+        })
+        .with_state(api)
+}
+
+/// A refusal as JSON.
+fn problem(status: StatusCode, why: impl Into<String>) -> Response {
+    (status, Json(json!({ "error": why.into() }))).into_response()
+}
+
+impl Api {
+    /// Closes the epoch if that was asked for and may be.
+    async fn freshen(&self, fresh: Option<u8>) -> Result<(), Box<Response>> {
+        let refuse = |status, why: &str| Err(Box::new(problem(status, why)));
+        match (fresh, &self.epochs) {
+            (None | Some(0), _) => Ok(()),
+            (Some(1), Some(epochs)) => match epochs.close_epoch().await {
+                Ok(()) => Ok(()),
+                Err(why) => refuse(StatusCode::SERVICE_UNAVAILABLE, &format!("the epoch could not be closed: {why}")),
+            },
+            (Some(1), None) => refuse(StatusCode::BAD_REQUEST, "fresh=1 is answered on the control socket only"),
+            (Some(_), _) => refuse(StatusCode::BAD_REQUEST, "fresh is 0 or 1"),
+        }
+    }
+
+    /// Renders under the facts' lock, away from the threads that serve.
+    async fn render<T: Send + 'static>(
+        &self,
+        make: impl FnOnce(&Facts) -> T + Send + 'static,
+    ) -> Result<T, Box<Response>> {
+        let failed = || Box::new(problem(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be rendered"));
+        // Taken along: a client that goes away does not let another renderer start.
+        let permit = Arc::clone(&self.renderers).acquire_owned().await.map_err(|_| failed())?;
+        let facts = self.facts.clone();
+        let rendered = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            make(&facts.read())
+        });
+        rendered.await.map_err(|_| failed())
+    }
+}
+
+/// A page without parameters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoQuery {}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatusQuery {
+    fresh: Option<u8>,
+}
+
+fn checked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Box<Response>> {
+    query.map(|Query(query)| query).map_err(|error| Box::new(problem(StatusCode::BAD_REQUEST, error.body_text())))
+}
+
+type Page = Result<Response, Box<Response>>;
+
+fn page(result: Page) -> Response {
+    result.unwrap_or_else(|refusal| *refusal)
+}
+
+async fn metrics_page(State(api): State<Api>, query: Result<Query<NoQuery>, QueryRejection>) -> Response {
+    let answer = async {
+        checked(query)?;
+        match api.render(|facts| metrics::render(facts, now())).await? {
+            Ok(text) => Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()),
+            Err(error) => Ok(problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+        }
+    };
+    page(answer.await)
+}
+
+/// Alive: the process serves.
+async fn healthz() -> Response {
+    (StatusCode::OK, "ok\n").into_response()
+}
+
+/// Ready: attached, and epochs are being closed.
+async fn readyz(State(api): State<Api>) -> Response {
+    match api.facts.read().not_ready(now()) {
+        None => (StatusCode::OK, "ready\n".to_owned()).into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
+    }
+}
+
+async fn status_page(State(api): State<Api>, query: Result<Query<StatusQuery>, QueryRejection>) -> Response {
+    let answer = async {
+        let query = checked(query)?;
+        api.freshen(query.fresh).await?;
+        let host = Arc::clone(&api.host);
+        let status = api.render(move |facts| status::status(facts, &host, now())).await?;
+        Ok(Json(status).into_response())
+    };
+    page(answer.await)
+}
+
+async fn flows_page(State(api): State<Api>, query: Result<Query<flows::FlowsQuery>, QueryRejection>) -> Response {
+    let answer = async {
+        let query = checked(query)?;
+        query.check().map_err(|why| Box::new(problem(StatusCode::BAD_REQUEST, why)))?;
+        api.freshen(query.fresh).await?;
+        let reply = api.render(move |facts| flows::flows(facts, &query)).await?;
+        Ok(Json(reply).into_response())
+    };
+    page(answer.await)
+}
+
+/// The latest alerts, oldest first, as they were written.
+async fn alerts_page(State(api): State<Api>, query: Result<Query<NoQuery>, QueryRejection>) -> Response {
+    let answer = async {
+        checked(query)?;
+        let value = api
+            .render(|facts| {
+                let lines = facts.latest_alerts.iter();
+                let alerts: Vec<Value> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
+                json!({
+                    "alerts": alerts,
+                    "written": facts.sinks.written.load(Relaxed),
+                    "lost": facts.sinks.lost(),
+                })
+            })
+            .await?;
+        Ok(Json(value).into_response())
+    };
+    page(answer.await)
+}

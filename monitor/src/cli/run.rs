@@ -1,15 +1,161 @@
-//! `egress-monitor run`.
+//! `egress-monitor run`: configuration → policy → sockets → kernel → attach → say what was done → work → on a signal
+//! or when the time is up: detach, drain, closing table. Alerts go to standard output, all else to standard error.
 
-use crate::failure::Failure;
+pub mod daemon;
+pub mod prepare;
+mod say;
+
+#[cfg(test)]
+mod tests;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
+
+use self::daemon::{Command, Reload, Setup};
+use crate::{alerts::sinks::Output, failure::Failure};
 
 /// Counts (and with --enforce drops) what leaves, in the foreground.
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example:\n  egress-monitor run > alerts.jsonl\n  \
+                        egress-monitor run --interface eth0 --duration 10min --enforce\n\n\
+                        Signals: SIGINT and SIGTERM detach, print totals and end; SIGHUP reads configuration and \
+                        policy again.")]
+pub struct Args {
+    /// Configuration file [default: /etc/egress-monitor/config.toml, if it is there].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Interface to attach to (a name, a glob, or auto), instead of the configured ones; repeatable.
+    #[arg(long = "interface", value_name = "IF")]
+    pub interfaces: Vec<String>,
+    /// Drop what the policy denies, whatever the configuration says.
+    #[arg(long)]
+    pub enforce: bool,
+    /// End after this time (30s, 10min, 1h 30min).
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// How to attach, instead of what the configuration says.
+    #[arg(long, value_enum)]
+    pub hook: Option<Hook>,
+    /// Debug lines of the kernel part on standard error.
+    #[arg(long, value_enum, value_name = "LEVEL", default_value_t = KernelLog::Off)]
+    pub kernel_log: KernelLog,
+    /// Append alerts to this file as well.
+    #[arg(long, value_name = "FILE")]
+    pub alerts_file: Option<PathBuf>,
+    /// What is said on standard error at start and end, as one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `--hook`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Hook {
+    /// TCX where the kernel has it, else clsact.
+    Auto,
+    /// TCX or nothing.
+    Tcx,
+    /// clsact.
+    Clsact,
+}
+
+/// `--kernel-log`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum KernelLog {
+    /// None: costs nothing.
+    Off,
+    /// What should not happen.
+    Error,
+    /// Also what is odd.
+    Warn,
+    /// Also what is worth knowing.
+    Info,
+    /// Every packet that makes a new flow.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: Result<jiff::SignedDuration, _> = text.parse();
+    let parsed = parsed.ok().and_then(|time| Duration::try_from(time).ok()).filter(|time| !time.is_zero());
+    parsed.ok_or_else(|| "not a time above zero, such as 30s, 10min or 1h".to_owned())
+}
 
 /// Runs the command.
 ///
 /// # Errors
 /// What could not be done.
-pub fn run(_args: Args) -> Result<(), Failure> {
-    Err(Failure::Unavailable("not built yet".into()))
+pub fn run(args: Args) -> Result<(), Failure> {
+    say::start_log(args.kernel_log);
+    let config = prepare::load(args.config.as_deref())?;
+    let in_force = prepare::compile(&config, prepare::enforces(&config, &args))?;
+    let closed = |error| Failure::Unavailable(format!("standard output is closed: {error}: send it to /dev/null"));
+    let mut outputs = vec![Output::stdout().map_err(closed)?];
+    if let Some(path) = &args.alerts_file {
+        outputs.push(Output::file(path).map_err(|error| {
+            Failure::Usage(format!("--alerts-file {}: {error}: name a file that can be written", path.display()))
+        })?);
+    }
+    let setup = Setup {
+        epoch: config.epoch,
+        listen: config.listen,
+        socket: config.paths.runtime.join("control.sock"),
+        in_force,
+        outputs,
+        reload: reload(args.clone()),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Unavailable(format!("can't start threads: {error}")))?;
+    let result = runtime.block_on(async {
+        let commands = commands(args.duration)
+            .map_err(|error| Failure::Unavailable(format!("can't listen for signals: {error}")))?;
+        let json = args.json;
+        let open = |in_force: &_| prepare::open(&config, &args, in_force);
+        let facts = daemon::run(setup, open, commands, |started| say::started(started, json)).await?;
+        say::ended(&facts.read(), json);
+        Ok(())
+    });
+    // A thread that hangs in a write to a stuck pipe must not hold the process.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+/// Reads the same files again. `--enforce` stays; interfaces, port, paths and epoch do not change without a restart.
+fn reload(args: Args) -> Reload {
+    Arc::new(move || {
+        let config = prepare::load(args.config.as_deref()).map_err(|failure| failure.to_string())?;
+        prepare::compile(&config, prepare::enforces(&config, &args)).map_err(|failure| failure.to_string())
+    })
+}
+
+/// Signals and the end of the time, as commands.
+fn commands(duration: Option<Duration>) -> std::io::Result<mpsc::Receiver<Command>> {
+    let (sender, receiver) = mpsc::channel(4);
+    let (mut interrupt, mut terminate, mut hangup): (Signal, Signal, Signal) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    tokio::spawn(async move {
+        let up = async {
+            match duration {
+                Some(duration) => tokio::time::sleep(duration).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(up);
+        loop {
+            let command = tokio::select! {
+                _ = interrupt.recv() => Command::Stop,
+                _ = terminate.recv() => Command::Stop,
+                () = &mut up => Command::Stop,
+                _ = hangup.recv() => Command::Reload,
+            };
+            if sender.send(command).await.is_err() || command == Command::Stop {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
 }

@@ -1,13 +1,33 @@
-//! The epoch protocol and its result, the [`Snapshot`]: the one source of traffic facts. The epoch task flips
-//! the parity, drains the half that is then its own, and hands the snapshot to metrics, API and alerts.
+//! The epoch protocol and its result, the [`Snapshot`]: the one source of traffic facts. The epoch task
+//! ([`task`]) flips the parity, drains the half that is then its own, and merges the snapshot into [`Facts`],
+//! which metrics and API read; alerts get the snapshot itself.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
     wire::{Counters, FlowKey, FlowValue, Tally},
 };
+
+use crate::policy::Policy;
+
+pub mod facts;
+pub mod flows;
+pub mod names;
+pub mod source;
+pub mod task;
+pub mod traffic;
+
+#[cfg(test)]
+pub mod fake;
+
+pub use facts::{Facts, SharedFacts};
+pub use source::{Attachment, Drained, Source};
+pub use traffic::Traffic;
 
 /// The sums of one interface in one epoch.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +53,8 @@ pub struct Snapshot {
     pub started: i128,
     /// When it was closed.
     pub ended: i128,
-    /// Digest of the policy that held, in hexadecimal.
-    pub policy: std::sync::Arc<crate::policy::Policy>,
+    /// The policy that held.
+    pub policy: Arc<Policy>,
     /// Whether denied packets were dropped.
     pub enforce: bool,
     /// Per interface.
@@ -52,6 +72,24 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// What was drained, with the policy and mode that held while it was counted.
+    #[must_use]
+    pub fn new(drained: Drained, policy: Arc<Policy>, enforce: bool) -> Self {
+        Self {
+            epoch: drained.epoch,
+            started: drained.started,
+            ended: drained.ended,
+            policy,
+            enforce,
+            interfaces: drained.interfaces,
+            flows: drained.flows,
+            events_lost: drained.events_lost,
+            jiffies: drained.jiffies,
+            hz: drained.hz,
+            flow_capacity: drained.flow_capacity,
+        }
+    }
+
     /// The time of a jiffies reading taken in this epoch, UTC nanoseconds since 1970, exact to a jiffy.
     #[must_use]
     pub fn wall_time(&self, jiffies: u64) -> i128 {
@@ -59,39 +97,112 @@ impl Snapshot {
         self.ended - ago * 1_000_000_000 / i128::from(self.hz.max(1))
     }
 
-    /// Hook total minus flows, overflow and unparsed, per interface: all zero or a packet was lost or made up.
-    /// In wrapping arithmetic, so that a surplus on either side shows.
+    /// Hook total minus flows, overflow and unparsed, per interface index: all zero or a packet was lost or
+    /// made up. In wrapping arithmetic, so that a surplus on either side shows. Flows of an interface that is
+    /// not listed are held against the unregistered one (index 0), listed or not.
     #[must_use]
     pub fn residual(&self) -> Vec<(u32, Counters)> {
-        self.interfaces
-            .iter()
-            .map(|interface| {
-                let mut counted = Counters::default();
-                for counters in interface.overflow.values() {
-                    counted.add(counters);
-                }
-                for tally in interface.unparsed.values() {
-                    counted.add(&tally.passed);
-                    counted.add(&tally.dropped);
-                }
-                for (key, value) in &self.flows {
-                    let registered = self.interfaces.iter().any(|other| other.ifindex == key.ifindex);
-                    if key.ifindex == interface.ifindex || (interface.ifindex == 0 && !registered) {
-                        counted.add(&value.counters);
-                    }
-                }
-                let minus = |a: u64, b: u64| a.wrapping_sub(b);
-                let hook = &interface.hook;
-                (
-                    interface.ifindex,
-                    Counters {
-                        packets: minus(hook.packets, counted.packets),
-                        segments: minus(hook.segments, counted.segments),
-                        bytes: minus(hook.bytes, counted.bytes),
-                        wire_bytes: minus(hook.wire_bytes, counted.wire_bytes),
-                    },
-                )
-            })
-            .collect()
+        let listed: HashMap<u32, usize> =
+            self.interfaces.iter().enumerate().map(|(at, interface)| (interface.ifindex, at)).collect();
+        let mut rest: Vec<(u32, Counters)> =
+            self.interfaces.iter().map(|interface| (interface.ifindex, interface.hook)).collect();
+        for (at, interface) in self.interfaces.iter().enumerate() {
+            for counters in interface.overflow.values() {
+                subtract(&mut rest[at].1, counters);
+            }
+            for tally in interface.unparsed.values() {
+                subtract(&mut rest[at].1, &tally.passed);
+                subtract(&mut rest[at].1, &tally.dropped);
+            }
+        }
+        let mut nowhere = Counters::default();
+        for (key, value) in &self.flows {
+            let at = listed.get(&key.ifindex).or_else(|| listed.get(&0));
+            subtract(at.map_or(&mut nowhere, |at| &mut rest[*at].1), &value.counters);
+        }
+        if !nowhere.is_zero() {
+            rest.push((0, nowhere));
+        }
+        rest
+    }
+}
+
+/// `from - what`, wrapping.
+fn subtract(from: &mut Counters, what: &Counters) {
+    from.packets = from.packets.wrapping_sub(what.packets);
+    from.segments = from.segments.wrapping_sub(what.segments);
+    from.bytes = from.bytes.wrapping_sub(what.bytes);
+    from.wire_bytes = from.wire_bytes.wrapping_sub(what.wire_bytes);
+}
+
+/// A time (UTC nanoseconds since 1970) as RFC 3339 with milliseconds.
+#[must_use]
+pub fn rfc3339(nanoseconds: i128) -> String {
+    jiff::Timestamp::from_nanosecond(nanoseconds).map_or_else(|_| "-".to_owned(), |time| format!("{time:.3}"))
+}
+
+/// Now, UTC nanoseconds since 1970.
+#[must_use]
+pub fn now() -> i128 {
+    jiff::Timestamp::now().as_nanosecond()
+}
+
+/// For `#[serde(serialize_with)]`: see [`rfc3339`].
+pub(crate) fn serialize_time<S: serde::Serializer>(nanoseconds: &i128, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&rfc3339(*nanoseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sums(packets: u64) -> Counters {
+        Counters { packets, segments: packets + 1, bytes: packets * 60, wire_bytes: packets * 64 }
+    }
+
+    fn flow(ifindex: u32, packets: u64) -> (FlowKey, FlowValue) {
+        (FlowKey { ifindex, ..FlowKey::default() }, FlowValue { counters: sums(packets), first: 0, last: 0 })
+    }
+
+    #[test]
+    fn residual_is_zero_when_every_packet_is_accounted_and_names_the_interface_when_not() {
+        let mut hook = sums(3);
+        hook.add(&sums(4));
+        hook.add(&sums(5));
+        let mut snapshot = Snapshot {
+            interfaces: vec![
+                InterfaceCounts {
+                    ifindex: 2,
+                    hook,
+                    overflow: [((0, Verdict::Observed), sums(4))].into(),
+                    unparsed: [(Reason::NotIp, Tally { passed: Counters::default(), dropped: sums(5) })].into(),
+                    ..InterfaceCounts::default()
+                },
+                InterfaceCounts { hook: sums(7), ..InterfaceCounts::default() },
+            ],
+            flows: vec![flow(2, 3), flow(99, 7)],
+            ..Snapshot::default()
+        };
+        assert_eq!(snapshot.residual(), [(2, Counters::default()), (0, Counters::default())]);
+        snapshot.flows[0].1.counters.packets -= 1;
+        assert_eq!(snapshot.residual()[0], (2, Counters { packets: 1, ..Counters::default() }));
+        snapshot.flows[0].1.counters.packets += 2;
+        assert_eq!(snapshot.residual()[0], (2, Counters { packets: u64::MAX, ..Counters::default() }));
+    }
+
+    #[test]
+    fn flows_of_no_listed_interface_show_as_residual_even_without_an_entry_for_them() {
+        let snapshot = Snapshot { flows: vec![flow(5, 1)], ..Snapshot::default() };
+        assert_eq!(snapshot.residual()[0].1.packets, u64::MAX);
+        assert_eq!(snapshot.residual()[0].0, 0);
+    }
+
+    #[test]
+    fn jiffies_become_wall_time() {
+        let snapshot = Snapshot { ended: 10_000_000_000, jiffies: 1_000, hz: 250, ..Snapshot::default() };
+        assert_eq!(snapshot.wall_time(1_000), 10_000_000_000);
+        assert_eq!(snapshot.wall_time(750), 9_000_000_000);
+        assert_eq!(snapshot.wall_time(1_001), 10_004_000_000);
+        assert_eq!(rfc3339(snapshot.wall_time(750)), "1970-01-01T00:00:09.000Z");
     }
 }

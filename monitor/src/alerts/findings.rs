@@ -1,0 +1,143 @@
+//! Alerts about the monitor itself: conditions in, OCSF Detection Findings (class 2004) out, one when a condition
+//! begins and one when it ends, so that a loss is never silent and never floods either.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::{
+    Alert, Host, Severity,
+    ocsf::{device, hex, metadata, milliseconds},
+};
+
+/// What can be wrong with the monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Condition {
+    /// Hook total and sums differ.
+    ConservationBreach,
+    /// An epoch could not be closed.
+    EpochFailed,
+    /// The ring buffer was full. The alerts are rebuilt from the flow table.
+    EventsLost,
+    /// The flow table was full: sums are exact, flows are not all told apart.
+    FlowTableOverflow,
+    /// Alert lines did not reach a sink.
+    AlertsLost,
+    /// A new configuration was refused.
+    ReloadRefused,
+    /// A geo dataset is older than 90 days.
+    StaleGeoData,
+}
+
+impl Condition {
+    /// The metric label and `unmapped.type`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ConservationBreach => "conservation_breach",
+            Self::EpochFailed => "epoch_failed",
+            Self::EventsLost => "events_lost",
+            Self::FlowTableOverflow => "flow_table_overflow",
+            Self::AlertsLost => "alerts_lost",
+            Self::ReloadRefused => "reload_refused",
+            Self::StaleGeoData => "stale_geo_data",
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::ConservationBreach => "Packets counted at the hook and packets accounted for differ",
+            Self::EpochFailed => "An epoch could not be closed",
+            Self::EventsLost => "The event ring buffer was full",
+            Self::FlowTableOverflow => "The flow table was full",
+            Self::AlertsLost => "Alerts did not reach a sink",
+            Self::ReloadRefused => "A new configuration was refused, the old one stays in force",
+            Self::StaleGeoData => "A geo dataset is older than 90 days",
+        }
+    }
+
+    const fn severity(self) -> Severity {
+        match self {
+            Self::ConservationBreach => Severity::Critical,
+            Self::EpochFailed | Self::AlertsLost => Severity::High,
+            Self::EventsLost | Self::FlowTableOverflow | Self::ReloadRefused => Severity::Medium,
+            Self::StaleGeoData => Severity::Low,
+        }
+    }
+}
+
+/// Which conditions hold.
+#[derive(Debug, Default)]
+pub struct Conditions {
+    /// Since when, UTC nanoseconds since 1970.
+    open: BTreeMap<Condition, i128>,
+}
+
+impl Conditions {
+    /// Tells how a condition stands now: `detail` while it holds, `None` while not. An alert comes out when that
+    /// changes; a [`Condition::ConservationBreach`] alerts every time.
+    pub fn tell(&mut self, host: &Host, condition: Condition, detail: Option<&str>, now: i128) -> Option<Alert> {
+        match (detail, self.open.get(&condition).copied()) {
+            (Some(detail), None) => {
+                self.open.insert(condition, now);
+                Some(finding(host, condition, detail, now, now, false))
+            }
+            (Some(detail), Some(_)) if condition == Condition::ConservationBreach => {
+                self.open.insert(condition, now);
+                Some(finding(host, condition, detail, now, now, false))
+            }
+            (None, Some(since)) => {
+                self.open.remove(&condition);
+                Some(finding(host, condition, "no longer so", since, now, true))
+            }
+            (Some(_), Some(_)) | (None, None) => None,
+        }
+    }
+
+    /// Names of the conditions that hold, with since when.
+    pub fn open(&self) -> impl Iterator<Item = (&'static str, i128)> {
+        self.open.iter().map(|(condition, since)| (condition.name(), *since))
+    }
+}
+
+fn finding(host: &Host, condition: Condition, detail: &str, since: i128, now: i128, closed: bool) -> Alert {
+    let severity = if closed { Severity::Informational } else { condition.severity() };
+    let activity = if closed { (3, "Close") } else { (1, "Create") };
+    let identity = |what: &str| {
+        let text = [&host.boot_id, &host.name, condition.name(), what, &since.to_string()].join("\0");
+        hex(&Sha256::digest(text.as_bytes())[..16])
+    };
+    let mut line = json!({
+        "activity_id": activity.0,
+        "activity_name": activity.1,
+        "category_uid": 2,
+        "category_name": "Findings",
+        "class_uid": 2004,
+        "class_name": "Detection Finding",
+        "type_uid": 200_400 + activity.0,
+        "type_name": format!("Detection Finding: {}", activity.1),
+        "severity_id": severity as u8,
+        "severity": severity.name(),
+        "time": milliseconds(now),
+        "message": format!("{}: {detail}", condition.title()),
+        "is_alert": true,
+        "status_id": if closed { 4 } else { 1 },
+        "status": if closed { "Resolved" } else { "New" },
+        "action_id": 3,
+        "action": "Observed",
+        "disposition_id": 19,
+        "disposition": "Alert",
+        "finding_info": {
+            "uid": identity("finding"),
+            "title": condition.title(),
+            "desc": detail,
+            "types": [condition.name()],
+            "created_time": milliseconds(since),
+        },
+        "unmapped": { "type": condition.name() },
+    });
+    line["metadata"] = metadata(&identity(activity.1));
+    line["device"] = device(host);
+    Alert { severity, kind: condition.name(), line: line.to_string().into() }
+}

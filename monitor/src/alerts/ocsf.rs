@@ -1,0 +1,258 @@
+//! A flow in, one OCSF 1.7 object out: Network Activity (class 4001) with the profiles Security Control and
+//! Host. `docs/alert.schema.json` describes the result for receivers.
+
+use monitor_common::{
+    verdict::Verdict,
+    wire::{Counters, FLAG_FRAGMENT, Kind},
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{Alert, Host, Origin, Severity};
+use crate::{
+    epochs::names::{FlowId, Identities, Names},
+    geo::Country,
+};
+
+/// The version of OCSF that the lines keep to: the first with `observation_point_id` in this class.
+pub const OCSF_VERSION: &str = "1.7.0";
+
+/// What is known of a flow when it alerts.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// The flow.
+    pub flow: &'a FlowId,
+    /// For its names.
+    pub identities: &'a Identities,
+    /// Digest of the policy that held.
+    pub policy: &'a str,
+    /// Epoch that it was counted in.
+    pub epoch: u32,
+    /// Time of the first packet, UTC nanoseconds since 1970.
+    pub time: i128,
+    /// The same as the kernel's jiffies: exact, and the same in event and flow table.
+    pub first_jiffies: u64,
+    /// Counted until now.
+    pub counters: Counters,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// The alert on a flow.
+#[must_use]
+pub fn egress(host: &Host, seen: &Seen<'_>) -> Alert {
+    let flow = seen.flow;
+    let severity = severity(flow);
+    let (action_id, action, disposition_id, disposition) = match flow.verdict {
+        Verdict::Allowed => (1, "Allowed", 1, "Allowed"),
+        // 2 is "denied access or blocked"; 6, "dropped", is for what was found to be a threat.
+        Verdict::Denied => (2, "Denied", 2, "Blocked"),
+        // 19: "resulted in a notification but request was not blocked".
+        Verdict::Observed => (3, "Observed", 19, "Alert"),
+    };
+    let interface = seen.identities.interfaces.get(flow.interface);
+    let (source, destination) = (flow.ip(flow.source), flow.ip(flow.destination));
+    let mut source_endpoint = json!({ "ip": source, "interface_name": interface });
+    let mut destination_endpoint = json!({ "ip": destination });
+    if has_ports(flow) {
+        source_endpoint["port"] = flow.source_port.into();
+        destination_endpoint["port"] = flow.destination_port.into();
+    }
+    if placed(flow.country) {
+        destination_endpoint["location"] = json!({ "country": flow.country.to_string() });
+    }
+    let mut unmapped = json!({
+        "rule": (flow.rule != Names::NONE).then(|| seen.identities.rules.get(flow.rule)),
+        "class": flow.kind.name(),
+        "country": flow.country.to_string(),
+        "confidence": confidence(flow.kind),
+        "verdict": flow.verdict.name(),
+        "policy": seen.policy,
+        "epoch": seen.epoch,
+        "interface": interface,
+        "origin": match seen.origin { Origin::Event => "event", Origin::Drain => "drain" },
+        "later_fragment": flow.flags & FLAG_FRAGMENT != 0,
+    });
+    if matches!(flow.protocol, 1 | 58) {
+        unmapped["icmp_type"] = (flow.destination_port >> 8).into();
+        unmapped["icmp_code"] = (flow.destination_port & 0xff).into();
+    }
+    let mut connection = json!({
+        "direction_id": 2,
+        "direction": "Outbound",
+        "protocol_num": flow.protocol,
+        "protocol_ver_id": flow.ip_version,
+        "protocol_ver": if flow.ip_version == 4 { "IPv4" } else { "IPv6" },
+    });
+    if let Some(name) = protocol_name(flow.protocol) {
+        connection["protocol_name"] = name.into();
+    }
+    let mut line = json!({
+        "activity_id": 6,
+        "activity_name": "Traffic",
+        "category_uid": 4,
+        "category_name": "Network Activity",
+        "class_uid": 4001,
+        "class_name": "Network Activity",
+        "type_uid": 400_106,
+        "type_name": "Network Activity: Traffic",
+        "severity_id": severity as u8,
+        "severity": severity.name(),
+        "time": milliseconds(seen.time),
+        "message": message(seen),
+        "is_alert": true,
+        "action_id": action_id,
+        "action": action,
+        "disposition_id": disposition_id,
+        "disposition": disposition,
+        "observation_point_id": 1,
+        "observation_point": "Source",
+        "connection_info": connection,
+        "src_endpoint": source_endpoint,
+        "dst_endpoint": destination_endpoint,
+        "traffic": {
+            "packets": seen.counters.packets,
+            "packets_out": seen.counters.packets,
+            "bytes": seen.counters.wire_bytes,
+            "bytes_out": seen.counters.wire_bytes,
+        },
+        "unmapped": unmapped,
+    });
+    line["metadata"] = metadata(&uid(host, seen));
+    line["device"] = device(host);
+    Alert { severity, kind: "egress", line: line.to_string().into() }
+}
+
+/// `metadata`: what made the line, and its identity.
+pub(super) fn metadata(uid: &str) -> Value {
+    json!({
+        "version": OCSF_VERSION,
+        "uid": uid,
+        "profiles": ["security_control", "host"],
+        "log_name": "alerts",
+        "product": {
+            "name": "egress-monitor",
+            "vendor_name": "egress-monitor",
+            "version": env!("CARGO_PKG_VERSION"),
+        },
+    })
+}
+
+/// `device`: which of ten thousand hosts.
+pub(super) fn device(host: &Host) -> Value {
+    json!({ "type_id": 1, "type": "Server", "hostname": host.name })
+}
+
+/// OCSF times are milliseconds.
+pub(super) fn milliseconds(nanoseconds: i128) -> i64 {
+    i64::try_from(nanoseconds / 1_000_000).unwrap_or(i64::MAX)
+}
+
+/// The same for the same first packet, whether it came as an event or was rebuilt, now or sent again later:
+/// 128 bits of SHA-256 over boot, flow and the jiffies of the first packet.
+fn uid(host: &Host, seen: &Seen<'_>) -> String {
+    let flow = seen.flow;
+    let mut hash = Sha256::new();
+    for text in [
+        host.boot_id.as_str(),
+        host.name.as_str(),
+        seen.identities.interfaces.get(flow.interface),
+        seen.identities.rules.get(flow.rule),
+    ] {
+        hash.update(text.as_bytes());
+        hash.update([0]);
+    }
+    for word in [flow.source.high, flow.source.low, flow.destination.high, flow.destination.low, seen.first_jiffies] {
+        hash.update(word.to_be_bytes());
+    }
+    hash.update(flow.source_port.to_be_bytes());
+    hash.update(flow.destination_port.to_be_bytes());
+    hash.update(flow.country.0);
+    hash.update([flow.protocol, flow.ip_version, flow.flags, flow.kind as u8, flow.verdict as u8]);
+    hex(&hash.finalize()[..16])
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn severity(flow: &FlowId) -> Severity {
+    match (flow.verdict, flow.kind) {
+        (Verdict::Observed, Kind::Outside) => Severity::High,
+        (Verdict::Observed, _) | (Verdict::Denied, Kind::Outside) => Severity::Medium,
+        (Verdict::Denied | Verdict::Allowed, _) => Severity::Low,
+    }
+}
+
+/// How sure the place is: what the sources said of each other.
+fn confidence(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Ambiguous => "disputed",
+        Kind::Unknown => "none",
+        Kind::Inside | Kind::Outside | Kind::Private | Kind::Local => "agreed",
+    }
+}
+
+fn placed(country: Country) -> bool {
+    country != Country::UNKNOWN && country != Country::NONE
+}
+
+fn has_ports(flow: &FlowId) -> bool {
+    flow.flags & FLAG_FRAGMENT == 0 && matches!(flow.protocol, 6 | 17 | 33 | 132 | 136)
+}
+
+/// IANA's name, lower case, for the protocols seen in practice.
+#[must_use]
+pub fn protocol_name(number: u8) -> Option<&'static str> {
+    Some(match number {
+        1 => "icmp",
+        2 => "igmp",
+        4 => "ipip",
+        6 => "tcp",
+        17 => "udp",
+        33 => "dccp",
+        41 => "ipv6",
+        47 => "gre",
+        50 => "esp",
+        51 => "ah",
+        58 => "ipv6-icmp",
+        89 => "ospf",
+        103 => "pim",
+        112 => "vrrp",
+        132 => "sctp",
+        136 => "udplite",
+        _ => return None,
+    })
+}
+
+/// One line for a person.
+fn message(seen: &Seen<'_>) -> String {
+    let flow = seen.flow;
+    let what = match flow.verdict {
+        Verdict::Allowed => "Allowed by the policy",
+        Verdict::Observed => "Left (observe mode)",
+        Verdict::Denied => "Dropped",
+    };
+    let place = match flow.kind {
+        Kind::Outside => format!("outside the region ({})", flow.country),
+        Kind::Ambiguous => format!("of disputed place ({} by the first source)", flow.country),
+        Kind::Unknown => "of unknown place".to_owned(),
+        kind => format!("of class {}", kind.name()),
+    };
+    let protocol = protocol_name(flow.protocol).map_or_else(|| format!("protocol {}", flow.protocol), str::to_owned);
+    let interface = seen.identities.interfaces.get(flow.interface);
+    let (source, destination) = (flow.ip(flow.source), flow.ip(flow.destination));
+    if has_ports(flow) {
+        let to = std::net::SocketAddr::new(destination, flow.destination_port);
+        let from = std::net::SocketAddr::new(source, flow.source_port);
+        format!("{what}: {protocol} from {from} to {to}, {place}, on {interface}")
+    } else {
+        format!("{what}: {protocol} from {source} to {destination}, {place}, on {interface}")
+    }
+}

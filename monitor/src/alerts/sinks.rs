@@ -1,0 +1,173 @@
+//! Where alert lines go: a queue, a thread, and one or more outputs. Called by the epoch task, which never waits:
+//! a full queue or a failing output is counted and logged once per change, and counting goes on.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+};
+
+use tokio::sync::oneshot;
+
+/// Lines that can wait for the outputs.
+pub const QUEUE: usize = 16_384;
+
+/// One output.
+pub struct Output {
+    name: String,
+    to: Box<dyn Write + Send>,
+    failing: bool,
+    /// The last write ended inside a line.
+    broken_line: bool,
+}
+
+impl Output {
+    /// Standard output, unbuffered: Rust's own buffers could keep half a line.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub fn stdout() -> io::Result<Self> {
+        let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        Ok(Self::new("stdout", Box::new(file)))
+    }
+
+    /// A file, appended to, readable by its owner only.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn file(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        Ok(Self::new("file", Box::new(file)))
+    }
+
+    /// Anything that can be written to.
+    #[must_use]
+    pub fn new(name: &str, to: Box<dyn Write + Send>) -> Self {
+        Self { name: name.to_owned(), to, failing: false, broken_line: false }
+    }
+
+    /// Writes a line, in one `write(2)` where the output takes it whole.
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.broken_line {
+            self.to.write_all(b"\n")?;
+            self.broken_line = false;
+        }
+        let mut rest = line;
+        while !rest.is_empty() {
+            match self.to.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    rest = &rest[written..];
+                    self.broken_line = !rest.is_empty();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.to.flush()
+    }
+}
+
+/// What the sinks did, readable at any time.
+#[derive(Debug, Default)]
+pub struct SinkStats {
+    /// Lines taken by every output.
+    pub written: AtomicU64,
+    /// Lines that an output did not take.
+    pub failed: AtomicU64,
+    /// Lines that found the queue full.
+    pub queue_full: AtomicU64,
+    /// Lines waiting.
+    pub backlog: AtomicU64,
+    /// Whether an output failed at the last line.
+    pub failing: AtomicBool,
+}
+
+impl SinkStats {
+    /// Lines that did not get out.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.failed.load(Relaxed) + self.queue_full.load(Relaxed)
+    }
+}
+
+/// The near end of the queue.
+#[derive(Clone, Debug)]
+pub struct Sinks {
+    queue: SyncSender<Arc<str>>,
+    stats: Arc<SinkStats>,
+}
+
+impl Sinks {
+    /// Starts the thread. It ends, and says so through the receiver, when every `Sinks` is dropped and the queue
+    /// is empty.
+    ///
+    /// # Errors
+    /// No thread could be made.
+    pub fn start(outputs: Vec<Output>, capacity: usize) -> io::Result<(Self, oneshot::Receiver<()>)> {
+        let (queue, lines) = sync_channel(capacity);
+        let (done, is_done) = oneshot::channel();
+        let stats = Arc::new(SinkStats::default());
+        let of_thread = Arc::clone(&stats);
+        std::thread::Builder::new().name("alert-sinks".into()).spawn(move || {
+            write_all(&lines, outputs, &of_thread);
+            // Nobody waits any more: fine.
+            let _ = done.send(());
+        })?;
+        Ok((Self { queue, stats }, is_done))
+    }
+
+    /// Queues a line; when the queue is full it is counted and dropped.
+    pub fn send(&self, line: &Arc<str>) {
+        self.stats.backlog.fetch_add(1, Relaxed);
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send(Arc::clone(line)) {
+            self.stats.backlog.fetch_sub(1, Relaxed);
+            self.stats.queue_full.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Their counters.
+    #[must_use]
+    pub fn stats(&self) -> &Arc<SinkStats> {
+        &self.stats
+    }
+}
+
+fn write_all(lines: &Receiver<Arc<str>>, mut outputs: Vec<Output>, stats: &SinkStats) {
+    let mut bytes = Vec::new();
+    while let Ok(line) = lines.recv() {
+        bytes.clear();
+        bytes.extend_from_slice(line.as_bytes());
+        bytes.push(b'\n');
+        let mut failed = false;
+        for output in &mut outputs {
+            match output.write(&bytes) {
+                Ok(()) if output.failing => {
+                    output.failing = false;
+                    tracing::warn!(sink = output.name, "alerts are written again");
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    failed = true;
+                    if !output.failing {
+                        output.failing = true;
+                        tracing::error!(
+                            sink = output.name,
+                            %error,
+                            "alerts can't be written; they are counted, and the latest are at /api/v1/alerts"
+                        );
+                    }
+                }
+            }
+        }
+        stats.backlog.fetch_sub(1, Relaxed);
+        stats.failing.store(failed, Relaxed);
+        (if failed { &stats.failed } else { &stats.written }).fetch_add(1, Relaxed);
+    }
+}

@@ -1,0 +1,319 @@
+use std::{
+    collections::{BTreeSet, HashMap},
+    io::{self, Write},
+    sync::{Mutex, atomic::Ordering::Relaxed},
+};
+
+use monitor_common::{verdict::Verdict, wire::FLAG_FRAGMENT};
+use serde_json::Value;
+
+use super::{
+    findings::{Condition, Conditions},
+    sinks::{Output, Sinks},
+    *,
+};
+use crate::epochs::fake;
+
+fn host() -> Host {
+    Host { name: "enclave-1".into(), boot_id: "b0".into() }
+}
+
+fn schema() -> jsonschema::Validator {
+    let text = include_str!("../../../docs/alert.schema.json");
+    let schema: Value = serde_json::from_str(text).expect("the schema is JSON");
+    jsonschema::options().should_validate_formats(true).build(&schema).expect("the schema is a schema")
+}
+
+#[track_caller]
+fn valid(line: &str) -> Value {
+    assert!(!line.contains('\n'));
+    let value: Value = serde_json::from_str(line).expect(line);
+    let errors: Vec<String> = schema().iter_errors(&value).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}\n{line}");
+    value
+}
+
+/// An alerter with its names and the fake policy.
+struct Bench {
+    alerter: Alerter,
+    identities: Identities,
+    policy: Policy,
+    interfaces: HashMap<u32, Name>,
+}
+
+impl Bench {
+    fn new(limit: usize) -> Self {
+        let mut identities = Identities::default();
+        let interfaces = [(7, identities.interface("eth0")), (0, identities.interface(""))].into();
+        Self { alerter: Alerter::with_limit(host(), limit), identities, policy: fake::policy(), interfaces }
+    }
+
+    fn event(&mut self, flow: FlowKey, jiffies: u64, wall: i128) -> Option<Alert> {
+        let event = Event { flow, jiffies, epoch: 1, wire_bytes: 104 };
+        self.alerter.event(&event, wall, self.interfaces[&7], &self.policy, &mut self.identities)
+    }
+
+    fn snapshot(&mut self, snapshot: &Snapshot) -> Vec<Alert> {
+        let mut alerts = Vec::new();
+        self.alerter.snapshot(snapshot, &self.interfaces, &mut self.identities, |alert| alerts.push(alert));
+        alerts
+    }
+}
+
+#[test]
+fn a_flow_alerts_once_whether_its_event_came_or_not() {
+    let mut bench = Bench::new(100);
+    let mut snapshot = fake::snapshot(1);
+    let told = fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
+    fake::add_flow(&mut snapshot, 7, fake::UNKNOWN, 444, 5);
+    fake::add_flow(&mut snapshot, 7, fake::INSIDE, 445, 5);
+    fake::add(&mut snapshot, FlowKey { rule: 1, ..fake::key(7, fake::OUTSIDE, 446) }, 5);
+    assert!(bench.event(told, 4_750, snapshot.started).is_some());
+    assert!(bench.event(told, 4_750, snapshot.started).is_none());
+    let rebuilt = bench.snapshot(&snapshot);
+    assert_eq!(rebuilt.len(), 1);
+    let line = valid(&rebuilt[0].line);
+    assert_eq!((&line["unmapped"]["class"], &line["unmapped"]["origin"]), (&"unknown".into(), &"drain".into()));
+    assert_eq!((&line["traffic"]["packets"], &line["traffic"]["bytes"]), (&5.into(), &520.into()));
+    assert!(bench.snapshot(&snapshot).is_empty());
+}
+
+#[test]
+fn the_uid_is_the_same_from_event_and_drain_and_differs_for_anything_else() {
+    let mut snapshot = fake::snapshot(1);
+    let key = fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
+    let first = snapshot.flows[0].1.first;
+    let uid = |alert: &Alert| valid(&alert.line)["metadata"]["uid"].as_str().map(str::to_owned);
+    let told = Bench::new(9).event(key, first, snapshot.started).expect("new");
+    let rebuilt = Bench::new(9).snapshot(&snapshot);
+    assert_eq!(uid(&told), uid(&rebuilt[0]));
+    let mut uids = BTreeSet::from([uid(&told)]);
+    let others = [
+        FlowKey { source_port: 1, ..key },
+        FlowKey { destination_port: 1, ..key },
+        FlowKey { protocol: 17, ..key },
+        FlowKey { verdict: Verdict::Denied as u8, ..key },
+        FlowKey { class: fake::AMBIGUOUS, ..key },
+        FlowKey { flags: FLAG_FRAGMENT, ..key },
+    ];
+    for other in others {
+        uids.insert(uid(&Bench::new(9).event(other, first, 0).expect("new")));
+    }
+    uids.insert(uid(&Bench::new(9).event(key, first + 1, 0).expect("new")));
+    assert_eq!(uids.len(), 8);
+}
+
+#[test]
+fn a_flow_alerts_again_after_ten_minutes_of_silence_and_not_before() {
+    let mut bench = Bench::new(100);
+    let key = fake::key(7, fake::OUTSIDE, 443);
+    assert!(bench.event(key, 1, fake::START).is_some());
+    assert!(bench.event(key, 2, fake::START + IDLE).is_none());
+    assert!(bench.event(key, 3, fake::START + 2 * IDLE).is_none());
+    assert!(bench.event(key, 4, fake::START + 3 * IDLE + 1).is_some());
+}
+
+#[test]
+fn a_flow_that_goes_on_in_every_epoch_never_alerts_again() {
+    let mut bench = Bench::new(100);
+    let mut alerts = 0;
+    for epoch in 0..200 {
+        let mut snapshot = fake::snapshot(epoch);
+        fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
+        alerts += bench.snapshot(&snapshot).len();
+    }
+    assert_eq!(alerts, 1);
+}
+
+#[test]
+fn memory_is_bounded_and_the_flows_silent_longest_are_forgotten_first() {
+    let mut bench = Bench::new(16);
+    for port in 0..17 {
+        assert!(bench.event(fake::key(7, fake::OUTSIDE, port), 1, fake::START + i128::from(port)).is_some());
+    }
+    assert_eq!(bench.alerter.alerted.len(), 14);
+    assert!(bench.event(fake::key(7, fake::OUTSIDE, 16), 1, fake::START + 20).is_none());
+    assert!(bench.event(fake::key(7, fake::OUTSIDE, 0), 1, fake::START + 20).is_some());
+}
+
+#[test]
+fn a_change_of_verdict_or_class_is_another_alert() {
+    let mut bench = Bench::new(100);
+    let key = fake::key(7, fake::OUTSIDE, 443);
+    let lines = [
+        bench.event(key, 1, fake::START),
+        bench.event(FlowKey { verdict: Verdict::Denied as u8, ..key }, 1, fake::START),
+        bench.event(FlowKey { class: fake::AMBIGUOUS, ..key }, 1, fake::START),
+    ];
+    let of = |alert: &Option<Alert>| {
+        let line = valid(&alert.as_ref().expect("new").line);
+        (line["action_id"].as_u64(), line["disposition_id"].as_u64(), line["severity_id"].as_u64())
+    };
+    assert_eq!(
+        lines.each_ref().map(of),
+        [(Some(3), Some(19), Some(4)), (Some(2), Some(2), Some(3)), (Some(3), Some(19), Some(3))]
+    );
+}
+
+#[test]
+fn the_line_says_what_the_packet_was() {
+    let mut bench = Bench::new(100);
+    let alert = bench.event(fake::key(7, fake::OUTSIDE, 443), 1, fake::START).expect("new");
+    let line = valid(&alert.line);
+    assert_eq!(line["time"], 1_800_000_000_000_u64);
+    assert_eq!(line["src_endpoint"], serde_json::json!({"ip": "192.0.2.1", "port": 40000, "interface_name": "eth0"}));
+    assert_eq!(
+        line["dst_endpoint"],
+        serde_json::json!({"ip": "198.51.100.9", "port": 443, "location": {"country": "SG"}})
+    );
+    assert_eq!(
+        line["message"],
+        "Left (observe mode): tcp from 192.0.2.1:40000 to 198.51.100.9:443, outside the region (SG), on eth0"
+    );
+    assert_eq!(line["device"]["hostname"], "enclave-1");
+    assert_eq!((line["type_uid"].as_u64(), line["is_alert"].as_bool()), (Some(400_106), Some(true)));
+}
+
+#[test]
+fn what_is_no_port_is_not_called_one() {
+    let mut bench = Bench::new(100);
+    let ping = FlowKey { protocol: 1, source_port: 0, destination_port: 8 << 8, ..fake::key(7, fake::OUTSIDE, 0) };
+    let line = valid(&bench.event(ping, 1, 0).expect("new").line);
+    assert!(line["dst_endpoint"].get("port").is_none());
+    assert_eq!((line["unmapped"]["icmp_type"].as_u64(), line["unmapped"]["icmp_code"].as_u64()), (Some(8), Some(0)));
+    let fragment = FlowKey { flags: FLAG_FRAGMENT, ..fake::key(7, fake::OUTSIDE, 0) };
+    let line = valid(&bench.event(fragment, 1, 0).expect("new").line);
+    assert!(line["dst_endpoint"].get("port").is_none());
+    let six = FlowKey {
+        ip_version: 6,
+        protocol: 200,
+        destination: "2001:db8::9".parse::<std::net::Ipv6Addr>().expect("address").into(),
+        ..fake::key(7, fake::UNKNOWN, 0)
+    };
+    let line = valid(&bench.event(six, 1, 0).expect("new").line);
+    assert_eq!(line["dst_endpoint"], serde_json::json!({"ip": "2001:db8::9"}));
+    assert!(line["connection_info"].get("protocol_name").is_none());
+}
+
+#[test]
+fn the_schema_refuses_lines_that_contradict_themselves() {
+    let alert = Bench::new(9).event(fake::key(7, fake::OUTSIDE, 443), 1, fake::START).expect("new");
+    let good = valid(&alert.line);
+    let change = |path: &str, value: Value| {
+        let mut line = good.clone();
+        *line.pointer_mut(path).expect(path) = value;
+        line
+    };
+    let schema = schema();
+    for bad in [
+        change("/action_id", 2.into()),
+        change("/severity", "Low".into()),
+        change("/unmapped/verdict", "denied".into()),
+        change("/dst_endpoint/ip", "198.51.100.256".into()),
+        change("/dst_endpoint/location/country", "sg".into()),
+        change("/metadata/uid", "".into()),
+        change("/traffic/packets", 0.into()),
+        change("/time", "now".into()),
+        change("/unmapped/policy", "abc".into()),
+    ] {
+        assert!(!schema.is_valid(&bad), "{bad}");
+    }
+}
+
+#[test]
+fn a_condition_alerts_when_it_begins_and_when_it_ends() {
+    let mut conditions = Conditions::default();
+    let mut tell = |detail: Option<&str>, now| {
+        let alert = conditions.tell(&host(), Condition::EventsLost, detail, now);
+        alert.map(|alert| (valid(&alert.line)["activity_name"].as_str().map(str::to_owned), alert.severity))
+    };
+    assert_eq!(tell(None, 1), None);
+    assert_eq!(tell(Some("3 events"), 2), Some((Some("Create".into()), Severity::Medium)));
+    assert_eq!(tell(Some("4 events"), 3), None);
+    assert_eq!(tell(None, 4), Some((Some("Close".into()), Severity::Informational)));
+    assert_eq!(tell(None, 5), None);
+}
+
+#[test]
+fn every_breach_of_conservation_alerts() {
+    let mut conditions = Conditions::default();
+    for now in 1..4 {
+        let alert = conditions.tell(&host(), Condition::ConservationBreach, Some("eth0"), now).expect("an alert");
+        assert_eq!((alert.severity, alert.kind), (Severity::Critical, "conservation_breach"));
+        valid(&alert.line);
+    }
+}
+
+/// A writer that takes a few bytes at a time and fails when told.
+#[derive(Clone, Default)]
+struct Flaky {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    /// Bytes until the next failure.
+    left: Arc<Mutex<Option<usize>>>,
+}
+
+impl Write for Flaky {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut left = self.left.lock().unwrap();
+        let take = match *left {
+            Some(0) => {
+                *left = None;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Some(n) => n.min(bytes.len()),
+            None => bytes.len(),
+        };
+        *left = left.map(|n| n - take);
+        self.bytes.lock().unwrap().extend_from_slice(&bytes[..take]);
+        Ok(take)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_failing_sink_is_counted_keeps_later_lines_whole_and_does_not_hold_up_the_other() {
+    let (flaky, steady) = (Flaky::default(), Flaky::default());
+    *flaky.left.lock().unwrap() = Some(7);
+    let outputs = vec![Output::new("a", Box::new(flaky.clone())), Output::new("b", Box::new(steady.clone()))];
+    let (sinks, done) = Sinks::start(outputs, 8).expect("a thread");
+    for line in ["{\"a\":1}{", "{\"b\":2}", "{\"c\":3}"] {
+        sinks.send(&line.into());
+    }
+    let stats = Arc::clone(sinks.stats());
+    drop(sinks);
+    done.await.expect("the thread ends");
+    assert_eq!(steady.bytes.lock().unwrap().as_slice(), b"{\"a\":1}{\n{\"b\":2}\n{\"c\":3}\n");
+    assert_eq!(flaky.bytes.lock().unwrap().as_slice(), b"{\"a\":1}\n{\"b\":2}\n{\"c\":3}\n");
+    assert_eq!((stats.written.load(Relaxed), stats.failed.load(Relaxed), stats.backlog.load(Relaxed)), (2, 1, 0));
+}
+
+#[tokio::test]
+async fn a_full_queue_is_counted_and_never_waited_for() {
+    let (sinks, done) = Sinks::start(vec![Output::new("stuck", Box::new(Stuck))], 2).expect("a thread");
+    for _ in 0..10 {
+        sinks.send(&"{}".into());
+    }
+    // One line is in the stuck write at most, two are queued; all others were refused at once.
+    let lost = sinks.stats().lost();
+    assert!((7..=8).contains(&lost), "{lost}");
+    assert_eq!(sinks.stats().backlog.load(Relaxed) + lost, 10);
+    drop(done);
+}
+
+/// A pipe that nobody reads.
+struct Stuck;
+
+impl Write for Stuck {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

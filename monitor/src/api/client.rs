@@ -1,0 +1,70 @@
+//! The other end of the control socket, for `status` and `flows`: a path in, a document out.
+
+use std::{io::ErrorKind, path::Path, time::Duration};
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{Request, StatusCode, body::Bytes, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use crate::failure::Failure;
+
+/// For a whole request.
+const TIME: Duration = Duration::from_secs(30);
+/// Bytes of a reply; the largest that the daemon makes is a tenth of it.
+const MAX_REPLY: usize = 256 << 20;
+
+/// Asks the daemon behind `socket` for `path`.
+///
+/// # Errors
+/// No daemon, a refusal, or a reply that is not what was asked for.
+pub fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Unavailable(format!("can't start: {error}")))?;
+    let reply = runtime.block_on(async {
+        match tokio::time::timeout(TIME, ask(socket, path)).await {
+            Ok(reply) => reply,
+            Err(_) => Err(Failure::Unavailable(format!(
+                "the daemon on {} did not answer within {} s",
+                socket.display(),
+                TIME.as_secs()
+            ))),
+        }
+    })?;
+    serde_json::from_slice(&reply).map_err(|error| {
+        let shown = socket.display();
+        Failure::Unavailable(format!(
+            "the daemon on {shown} answers in another form ({error}): is it the same version?"
+        ))
+    })
+}
+
+async fn ask(socket: &Path, path: &str) -> Result<Bytes, Failure> {
+    let shown = socket.display();
+    let stream = UnixStream::connect(socket).await.map_err(|error| {
+        Failure::Unavailable(match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!(
+                "no daemon answers on {shown}: start it with `egress-monitor run`, or name its socket with --socket"
+            ),
+            ErrorKind::PermissionDenied => format!("{shown} may only be used by root and the daemon's user: use sudo"),
+            _ => format!("can't connect to {shown}: {error}"),
+        })
+    })?;
+    let failed = |error: &dyn std::error::Error| Failure::Unavailable(format!("talking to {shown}: {error}"));
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+    // Its errors come out of the request as well.
+    tokio::spawn(connection);
+    let request = Request::get(path).header("host", "localhost").body(Empty::<Bytes>::new());
+    let request = request.map_err(|error| failed(&error))?;
+    let reply = sender.send_request(request).await.map_err(|error| failed(&error))?;
+    let status = reply.status();
+    let body = Limited::new(reply.into_body(), MAX_REPLY).collect().await;
+    let body = body.map_err(|error| Failure::Unavailable(format!("talking to {shown}: {error}")))?.to_bytes();
+    if status == StatusCode::OK {
+        return Ok(body);
+    }
+    let value: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let why = value["error"].as_str().unwrap_or("no reason given");
+    Err(Failure::Unavailable(format!("the daemon on {shown} refuses: {why}")))
+}

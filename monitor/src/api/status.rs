@@ -1,0 +1,345 @@
+//! [`Facts`] in, the status document out: served at `/api/v1/status`, printed by `egress-monitor status`.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use monitor_common::wire::Counters;
+use serde::{Deserialize, Serialize};
+
+use crate::epochs::{Facts, rfc3339, task::STALE_AFTER};
+
+/// The four sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
+    /// skbs.
+    pub packets: u64,
+    /// Packets on the wire.
+    pub segments: u64,
+    /// Bytes of the skbs.
+    pub bytes: u64,
+    /// Bytes on the wire.
+    pub wire_bytes: u64,
+}
+
+impl From<&Counters> for Sums {
+    fn from(counters: &Counters) -> Self {
+        let Counters { packets, segments, bytes, wire_bytes } = *counters;
+        Self { packets, segments, bytes, wire_bytes }
+    }
+}
+
+impl Sums {
+    /// Adds `counters`.
+    pub fn add(&mut self, counters: &Counters) {
+        self.packets += counters.packets;
+        self.segments += counters.segments;
+        self.bytes += counters.bytes;
+        self.wire_bytes += counters.wire_bytes;
+    }
+}
+
+/// The policy in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// SHA-256 in hexadecimal.
+    pub digest: String,
+    /// In force since, RFC 3339.
+    pub since: String,
+    /// The same in seconds.
+    pub age_seconds: i64,
+    /// Rules in it.
+    pub rules: usize,
+}
+
+/// A geo dataset.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetStatus {
+    /// Name or file.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// Built when, RFC 3339.
+    pub built: Option<String>,
+    /// Age in days.
+    pub age_days: Option<i64>,
+    /// Older than 90 days.
+    pub stale: bool,
+}
+
+/// An interface: attached how, and what was counted there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Name.
+    pub interface: String,
+    /// `tcx` or `clsact`; none: not attached now.
+    pub hook: Option<String>,
+    /// Attached since, RFC 3339.
+    pub since: Option<String>,
+    /// Everything that passed the hook.
+    pub total: Sums,
+    /// Sum of absolute residuals; all 0 or a defect.
+    pub residual: Sums,
+}
+
+/// Sums by interface, country, class and verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Interface.
+    pub interface: String,
+    /// Country.
+    pub country: String,
+    /// inside, outside…
+    pub class: String,
+    /// allowed, observed, denied.
+    pub verdict: String,
+    /// The sums.
+    #[serde(flatten)]
+    pub sums: Sums,
+}
+
+/// Packets without a flow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnparsedStatus {
+    /// Interface.
+    pub interface: String,
+    /// Why.
+    pub reason: String,
+    /// Let through.
+    pub passed: Sums,
+    /// Dropped.
+    pub dropped: Sums,
+}
+
+/// The epoch closed last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochStatus {
+    /// Its number.
+    pub number: u32,
+    /// Closed when, RFC 3339.
+    pub closed: String,
+    /// Epochs closed since the start.
+    pub count: u64,
+    /// Flows in it.
+    pub flows: usize,
+    /// Places in the flow table.
+    pub capacity: u32,
+}
+
+/// What was lost, by kind; every one is 0 on a good day.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses {
+    /// Ring-buffer events; their alerts were rebuilt.
+    pub events: u64,
+    /// Packets counted by country but not by flow: the kernel's table was full.
+    pub overflow_packets: u64,
+    /// Flows summed up because the store was full.
+    pub flows_evicted: u64,
+    /// Alert lines that a sink did not take.
+    pub alerts_unwritten: u64,
+    /// Alert lines that found the queue full.
+    pub alerts_queue_full: u64,
+    /// Epochs that could not be closed in time (their traffic comes with the next).
+    pub epochs_failed: u64,
+    /// Reloads refused.
+    pub reloads_refused: u64,
+}
+
+/// Alerts made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertCount {
+    /// Severity.
+    pub severity: String,
+    /// `egress` or a condition.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// A condition that holds now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionStatus {
+    /// Its name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+}
+
+/// The whole document.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Host name.
+    pub host: String,
+    /// Time of this document, RFC 3339.
+    pub time: String,
+    /// Running since, RFC 3339.
+    pub started: String,
+    /// The same in seconds.
+    pub uptime_seconds: i64,
+    /// `observe` or `enforce`.
+    pub mode: String,
+    /// `zone.name`.
+    pub zone: String,
+    /// `zone.inside` as written.
+    pub inside: String,
+    /// Why it is not to be relied on; none when it is.
+    pub not_ready: Option<String>,
+    /// What is wrong now.
+    pub conditions: Vec<ConditionStatus>,
+    /// The policy.
+    pub policy: PolicyStatus,
+    /// Why the last reload was refused.
+    pub reload_error: Option<String>,
+    /// Datasets.
+    pub datasets: Vec<DatasetStatus>,
+    /// Interfaces.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// The last epoch.
+    pub epoch: Option<EpochStatus>,
+    /// Sums of what was classified.
+    pub totals: Vec<GroupStatus>,
+    /// What was not.
+    pub unparsed: Vec<UnparsedStatus>,
+    /// Losses.
+    pub losses: Losses,
+    /// Alerts.
+    pub alerts: Vec<AlertCount>,
+    /// What can't be seen.
+    pub blind_spots: Vec<String>,
+}
+
+/// What the monitor can't see, for every report.
+pub const BLIND_SPOTS: [&str; 4] = [
+    "traffic that no kernel interface of this host carries: DPDK/VFIO, RDMA, SR-IOV virtual functions given to a \
+     guest, the BMC, hardware flow offload; and, below the hook, AF_PACKET with PACKET_QDISC_BYPASS and AF_XDP",
+    "a screen inside the region that somebody outside looks at from afar",
+    "what an encrypted tunnel carries: only its outer destination is known",
+    "root on this host can detach anything",
+];
+
+/// The document at `now` (UTC nanoseconds since 1970).
+#[must_use]
+pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
+    let seconds_since = |then: i128| i64::try_from((now - then) / 1_000_000_000).unwrap_or(0);
+    let in_force = &facts.in_force;
+    let totals = &facts.traffic.totals;
+    let names = &facts.traffic.identities.interfaces;
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        host: host.into(),
+        time: rfc3339(now),
+        started: rfc3339(facts.started),
+        uptime_seconds: seconds_since(facts.started),
+        mode: if in_force.enforce { "enforce" } else { "observe" }.into(),
+        zone: in_force.policy.zone.clone(),
+        inside: in_force.inside.clone(),
+        not_ready: facts.not_ready(now),
+        conditions: facts
+            .conditions
+            .iter()
+            .map(|(kind, since)| ConditionStatus { kind: (*kind).into(), since: rfc3339(*since) })
+            .collect(),
+        policy: PolicyStatus {
+            digest: in_force.policy.digest.clone(),
+            since: rfc3339(in_force.since),
+            age_seconds: seconds_since(in_force.since),
+            rules: in_force.policy.rules.len(),
+        },
+        reload_error: facts.reload_error.clone(),
+        datasets: in_force
+            .datasets
+            .iter()
+            .map(|dataset| {
+                let age = dataset.age_seconds(now);
+                DatasetStatus {
+                    name: dataset.name.clone(),
+                    version: dataset.version.clone(),
+                    built: dataset.built.map(|built| rfc3339(i128::from(built) * 1_000_000_000)),
+                    age_days: age.map(|age| age / 86_400),
+                    stale: age.is_some_and(|age| age > STALE_AFTER),
+                }
+            })
+            .collect(),
+        interfaces: interfaces(facts),
+        epoch: facts.last.map(|last| EpochStatus {
+            number: last.epoch,
+            closed: rfc3339(last.ended),
+            count: totals.epochs,
+            flows: last.flows,
+            capacity: last.capacity,
+        }),
+        totals: totals
+            .groups
+            .iter()
+            .map(|(group, counters)| GroupStatus {
+                interface: names.get(group.interface).into(),
+                country: group.country.to_string(),
+                class: group.kind.name().into(),
+                verdict: group.verdict.name().into(),
+                sums: counters.into(),
+            })
+            .collect(),
+        unparsed: totals
+            .unparsed
+            .iter()
+            .map(|((name, reason), tally)| UnparsedStatus {
+                interface: names.get(*name).into(),
+                reason: reason.name().into(),
+                passed: (&tally.passed).into(),
+                dropped: (&tally.dropped).into(),
+            })
+            .collect(),
+        losses: Losses {
+            events: totals.events_lost,
+            overflow_packets: totals.overflow.values().map(|counters| counters.packets).sum(),
+            flows_evicted: facts.traffic.flows.evicted().values().map(|evicted| evicted.flows).sum(),
+            alerts_unwritten: facts.sinks.failed.load(Relaxed),
+            alerts_queue_full: facts.sinks.queue_full.load(Relaxed),
+            epochs_failed: facts.flip_failures,
+            reloads_refused: facts.reload_failures,
+        },
+        alerts: facts
+            .alerts
+            .iter()
+            .map(|((severity, kind), count)| AlertCount {
+                severity: (*severity).into(),
+                kind: (*kind).into(),
+                count: *count,
+            })
+            .collect(),
+        blind_spots: BLIND_SPOTS.map(str::to_owned).to_vec(),
+    }
+}
+
+/// Attached interfaces, and those that were or that nobody registered if anything was counted there.
+fn interfaces(facts: &Facts) -> Vec<InterfaceStatus> {
+    let totals = &facts.traffic.totals;
+    let names = &facts.traffic.identities.interfaces;
+    let mut list: Vec<InterfaceStatus> = facts
+        .attachments
+        .iter()
+        .map(|attached| InterfaceStatus {
+            interface: attached.interface.clone(),
+            hook: Some(attached.hook.clone()),
+            since: Some(rfc3339(attached.since)),
+            ..InterfaceStatus::default()
+        })
+        .collect();
+    for (name, hook) in &totals.hook {
+        let interface = names.get(*name);
+        let residual: Sums = totals.residual.get(name).map(Sums::from).unwrap_or_default();
+        match list.iter_mut().find(|listed| listed.interface == interface) {
+            Some(listed) => (listed.total, listed.residual) = (hook.into(), residual),
+            None if hook.is_zero() && residual == Sums::default() => {}
+            None => list.push(InterfaceStatus {
+                interface: interface.into(),
+                total: hook.into(),
+                residual,
+                ..InterfaceStatus::default()
+            }),
+        }
+    }
+    list
+}

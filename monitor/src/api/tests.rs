@@ -1,0 +1,301 @@
+use std::{os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+
+use monitor_common::{parse::Reason, verdict::Verdict};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    flows::Flows,
+    server::{ControlSocket, MAX_CONNECTIONS, bind_tcp, serve_tcp, serve_unix},
+    status::{Status, Sums},
+    *,
+};
+use crate::{
+    alerts::{
+        Host,
+        sinks::{Output, Sinks},
+    },
+    epochs::{
+        facts::InForce,
+        fake::{self, Fake},
+        task::Engine,
+    },
+    failure::Failure,
+};
+
+/// The API over a fake source, on a loopback port and a control socket.
+struct Bench {
+    address: std::net::SocketAddr,
+    socket: PathBuf,
+    fake: Fake,
+    stop: CancellationToken,
+    _directory: tempfile::TempDir,
+    _events: tokio::sync::mpsc::Sender<(monitor_common::wire::Event, i128)>,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn bench() -> Bench {
+    let fake = Fake::default();
+    let facts =
+        SharedFacts::new(Facts { started: now(), epoch_length: Duration::from_secs(3_600), ..Facts::default() });
+    let (sinks, _) = Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100).expect("a thread");
+    let in_force = InForce { policy: fake::policy().into(), inside: "EEA".into(), ..InForce::default() };
+    let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, Host::default(), in_force);
+    let stop = CancellationToken::new();
+    let (events, received) = tokio::sync::mpsc::channel(10);
+    tokio::spawn(engine.run(received, stop.clone()));
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("run/control.sock");
+    let control = ControlSocket::bind(&socket).expect("a socket");
+    tokio::spawn(serve_unix(control, router(facts.clone(), Some(handle), "enclave-1"), stop.clone()));
+    let listener = bind_tcp("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(serve_tcp(listener, router(facts, None, "enclave-1"), stop.clone()));
+    Bench { address, socket, fake, stop, _directory: directory, _events: events }
+}
+
+impl Bench {
+    /// A whole exchange over TCP: status and body.
+    async fn request(&self, head: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.expect("connects");
+        stream.write_all(head.as_bytes()).await.expect("writes");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.expect("reads");
+        let status = reply.split(' ').nth(1).and_then(|code| code.parse().ok()).expect(&reply);
+        (status, reply.split_once("\r\n\r\n").expect(&reply).1.to_owned())
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        self.request(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await
+    }
+
+    /// Over the control socket.
+    async fn ask<T: serde::de::DeserializeOwned + Send + 'static>(&self, path: &'static str) -> Result<T, Failure> {
+        let socket = self.socket.clone();
+        tokio::task::spawn_blocking(move || client::get(&socket, path)).await.expect("no panic")
+    }
+}
+
+fn plus(sums: &mut Sums, other: &Sums) {
+    sums.packets += other.packets;
+    sums.segments += other.segments;
+    sums.bytes += other.bytes;
+    sums.wire_bytes += other.wire_bytes;
+}
+
+/// Rows + rest + evicted + overflow + unparsed.
+fn accounted(reply: &Flows) -> Sums {
+    let mut sums = Sums::default();
+    for row in reply.flows.iter().map(|row| &row.sums).chain(reply.groups.iter().map(|row| &row.sums)) {
+        plus(&mut sums, row);
+    }
+    for part in [&reply.rest.sums, &reply.evicted.sums, &reply.overflow, &reply.unparsed] {
+        plus(&mut sums, part);
+    }
+    sums
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fresh_flows_are_exact_and_every_grouping_adds_up_to_the_hook() {
+    let bench = bench().await;
+    let mut snapshot = fake::snapshot(0);
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 30);
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 444, 20);
+    fake::add_flow(&mut snapshot, 7, fake::INSIDE, 443, 10);
+    fake::add_overflow(&mut snapshot, fake::UNKNOWN, Verdict::Observed, 5);
+    fake::add_unparsed(&mut snapshot, Reason::NotIp, 2, 1);
+    bench.fake.script().next.push_back(snapshot);
+
+    let reply: Flows = bench.ask("/api/v1/flows?fresh=1&top=2").await.expect("an answer");
+    let rows: Vec<_> =
+        reply.flows.iter().map(|row| (row.destination_port, row.sums.packets, row.country.as_str())).collect();
+    assert_eq!(rows, [(443, 30, "SG"), (444, 20, "SG")]);
+    assert_eq!((reply.rest.flows, reply.rest.sums.packets), (1, 10));
+    assert_eq!((reply.overflow.packets, reply.unparsed.packets, reply.hook.packets), (5, 3, 68));
+    assert_eq!(accounted(&reply), reply.hook);
+    assert_eq!(reply.flows[0].first_seen, "2027-01-15T08:00:09.000Z");
+    assert_eq!(reply.flows[0].last_seen, "2027-01-15T08:00:09.500Z");
+
+    for (by, expected) in [
+        ("country", vec![("SG", "observed", 2, 50), ("IE", "allowed", 1, 10)]),
+        ("network", vec![("198.51.100.0/24", "observed", 2, 50), ("198.51.100.0/24", "allowed", 1, 10)]),
+        ("rule", vec![("-", "observed", 2, 50), ("-", "allowed", 1, 10)]),
+        ("peer", vec![("198.51.100.9", "observed", 2, 50), ("198.51.100.9", "allowed", 1, 10)]),
+    ] {
+        let (status, body) = bench.get(&format!("/api/v1/flows?by={by}")).await;
+        assert_eq!(status, 200);
+        let reply: Flows = serde_json::from_str(&body).expect(&body);
+        let rows: Vec<_> = reply
+            .groups
+            .iter()
+            .map(|row| (row.key.as_str(), row.verdict.as_str(), row.flows, row.sums.packets))
+            .collect();
+        assert_eq!(rows, expected);
+        assert_eq!(accounted(&reply), reply.hook);
+    }
+    let (_, body) = bench.get("/api/v1/flows?verdict=allowed").await;
+    let reply: Flows = serde_json::from_str(&body).expect(&body);
+    assert_eq!(reply.flows.iter().map(|row| row.sums.packets).collect::<Vec<_>>(), [10]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_what_is_attached_counted_and_lost() {
+    let bench = bench().await;
+    let mut snapshot = fake::snapshot(0);
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 30);
+    fake::add_overflow(&mut snapshot, fake::UNKNOWN, Verdict::Observed, 4);
+    snapshot.events_lost = 2;
+    bench.fake.script().next.push_back(snapshot);
+    let status: Status = bench.ask("/api/v1/status?fresh=1").await.expect("an answer");
+    assert_eq!(status.interfaces.len(), 1);
+    let eth0 = &status.interfaces[0];
+    assert_eq!((eth0.interface.as_str(), eth0.hook.as_deref(), eth0.total.packets), ("eth0", Some("tcx"), 34));
+    assert_eq!(eth0.residual, Sums::default());
+    assert_eq!((status.losses.events, status.losses.overflow_packets), (2, 4));
+    assert_eq!((status.mode.as_str(), status.host.as_str()), ("observe", "enclave-1"));
+    assert_eq!(status.blind_spots.len(), 4);
+    let text = text::status(&status);
+    for part in ["observe: nothing is dropped", "eth0", "flow_table_overflow since", "residual 0", "AF_XDP"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_understood_is_refused_with_a_reason() {
+    let bench = bench().await;
+    for (path, status, part) in [
+        ("/api/v1/flows?colour=red", 400, "colour"),
+        ("/api/v1/flows?by=process", 400, "process"),
+        ("/api/v1/flows?top=0", 400, "from 1 to"),
+        ("/api/v1/flows?top=-1", 400, "top"),
+        ("/api/v1/flows?verdict=maybe", 400, "maybe"),
+        ("/api/v1/flows?fresh=1", 400, "control socket"),
+        ("/api/v1/status?top=1", 400, "top"),
+        ("/metrics?x=1", 400, "x"),
+        ("/api/v1/alerts?x=1", 400, "x"),
+        ("/etc/passwd", 404, "no such page"),
+    ] {
+        let (got, body) = bench.get(path).await;
+        assert_eq!(got, status, "{path}: {body}");
+        let value: Value = serde_json::from_str(&body).expect(&body);
+        assert!(value["error"].as_str().expect("a reason").contains(part), "{path}: {body}");
+    }
+    let (status, _) = bench.request("POST /api/v1/flows HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await;
+    assert_eq!(status, 405);
+    assert_eq!(bench.fake.script().flips, 0, "nothing on the port closes an epoch");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ready_only_while_epochs_are_closed_and_the_page_adds_up() {
+    let bench = bench().await;
+    assert_eq!(bench.get("/healthz").await, (200, "ok\n".into()));
+    assert_eq!(bench.get("/readyz").await, (503, "not ready: the first epoch is not closed yet\n".into()));
+    let mut snapshot = fake::snapshot(0);
+    snapshot.ended = now();
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 30);
+    bench.fake.script().next.push_back(snapshot);
+    bench.ask::<Value>("/api/v1/status?fresh=1").await.expect("an answer");
+    assert_eq!(bench.get("/readyz").await, (200, "ready\n".into()));
+    let (_, page) = bench.get("/metrics").await;
+    assert!(page.contains("egress_monitor_hook_packets_total{interface=\"eth0\"} 30\n"), "{page}");
+    let (_, alerts) = bench.get("/api/v1/alerts").await;
+    let alerts: Value = serde_json::from_str(&alerts).expect("JSON");
+    assert_eq!(alerts["alerts"][0]["dst_endpoint"]["ip"], "198.51.100.9");
+    bench.fake.script().broken = true;
+    let failure = bench.ask::<Value>("/api/v1/status?fresh=1").await.expect_err("no epoch");
+    assert!(failure.to_string().contains("bpf(2) says no"), "{failure}");
+    assert_eq!(bench.get("/readyz").await.0, 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_bounded_and_free_again_when_closed() {
+    let bench = bench().await;
+    let mut idle = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        let mut stream = TcpStream::connect(bench.address).await.expect("connects");
+        stream.write_all(b"GET /healthz HTTP/1.1\r\n").await.expect("writes");
+        idle.push(stream);
+    }
+    // Accepted in order, so all of these are being served when the next one comes.
+    let mut surplus = TcpStream::connect(bench.address).await.expect("connects");
+    let mut nothing = Vec::new();
+    // Closed without an answer: end of file or a reset.
+    let _ = surplus.read_to_end(&mut nothing).await;
+    assert_eq!(nothing, b"");
+    // The control socket has its own places.
+    bench.ask::<Value>("/api/v1/status").await.expect("an answer");
+    drop(idle);
+    let asked = async {
+        loop {
+            let mut stream = TcpStream::connect(bench.address).await.expect("connects");
+            let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            let mut reply = String::new();
+            let _ = stream.read_to_string(&mut reply).await;
+            if reply.starts_with("HTTP/1.1 200") {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), asked).await.expect("places are free again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_head_is_hung_up_on_and_a_long_one_refused() {
+    let bench = bench().await;
+    let (status, _) = bench.get(&format!("/{}", "a".repeat(20_000))).await;
+    assert!(matches!(status, 414 | 431), "{status}");
+    let mut slow = TcpStream::connect(bench.address).await.expect("connects");
+    slow.write_all(b"GET /healthz HT").await.expect("writes");
+    let mut reply = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(9), slow.read_to_end(&mut reply)).await;
+    assert!(ended.is_ok(), "still open after 9 s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_and_an_address_off_loopback_are_refused_with_the_mend() {
+    let bench = bench().await;
+    let Err(Failure::Unavailable(text)) = bind_tcp(bench.address) else { panic!("not refused") };
+    assert!(text.contains(&bench.address.to_string()) && text.contains("[http] listen"), "{text}");
+    let Err(Failure::Usage(text)) = bind_tcp("192.0.2.1:9477".parse().expect("an address")) else {
+        panic!("not refused")
+    };
+    assert!(text.contains("192.0.2.1:9477") && text.contains("loopback"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_control_socket_is_private_and_only_a_dead_one_is_replaced() {
+    let bench = bench().await;
+    let mode = std::fs::metadata(&bench.socket).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let Err(Failure::Unavailable(text)) = ControlSocket::bind(&bench.socket) else { panic!("not refused") };
+    assert!(text.contains("another egress-monitor answers"), "{text}");
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("control.sock");
+    // A dead one: bound, closed, not removed.
+    drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
+    let socket = ControlSocket::bind(&path).expect("replaced");
+    drop(socket);
+    assert!(!path.exists());
+    std::fs::write(&path, "precious").expect("written");
+    let Err(Failure::Unavailable(text)) = ControlSocket::bind(&path) else { panic!("not refused") };
+    assert!(text.contains("not a socket"), "{text}");
+    assert_eq!(std::fs::read_to_string(&path).expect("still there"), "precious");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_daemon_the_client_names_the_mend() {
+    let path = PathBuf::from("/nonexistent/control.sock");
+    let result = tokio::task::spawn_blocking(move || client::get::<Value>(&path, "/api/v1/status")).await;
+    let Err(Failure::Unavailable(text)) = result.expect("no panic") else { panic!("an answer from nobody") };
+    assert!(text.contains("/nonexistent/control.sock") && text.contains("egress-monitor run"), "{text}");
+}

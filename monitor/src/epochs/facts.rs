@@ -1,0 +1,136 @@
+//! Everything that metrics, API and the closing table are rendered from, under one lock, so that what one
+//! reader sees adds up. Written by the epoch task (and, for reloads, by `run`).
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
+};
+
+use super::{Attachment, Traffic};
+use crate::{alerts::sinks::SinkStats, policy::Policy};
+
+/// Latest alerts kept for the API.
+pub const LATEST_ALERTS: usize = 1_000;
+
+/// A geo dataset as status and metrics show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatasetInfo {
+    /// Short name or file.
+    pub name: String,
+    /// Version as the source gives it.
+    pub version: String,
+    /// When it was built, seconds since 1970.
+    pub built: Option<i64>,
+}
+
+impl DatasetInfo {
+    /// Its age in seconds at `now` (nanoseconds since 1970); `None` when the source does not say.
+    #[must_use]
+    pub fn age_seconds(&self, now: i128) -> Option<i64> {
+        self.built.and_then(|built| i64::try_from(now / 1_000_000_000 - i128::from(built)).ok())
+    }
+}
+
+/// A policy with what was read to make it.
+#[derive(Clone, Debug, Default)]
+pub struct InForce {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// Whether denied packets are dropped.
+    pub enforce: bool,
+    /// Whether, when enforcing, packets that can't be parsed are dropped.
+    pub drop_unparsed: bool,
+    /// `zone.inside` as written.
+    pub inside: String,
+    /// Its datasets.
+    pub datasets: Vec<DatasetInfo>,
+    /// Since when it holds, UTC nanoseconds since 1970.
+    pub since: i128,
+}
+
+/// The epoch closed last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastEpoch {
+    /// Its number.
+    pub epoch: u32,
+    /// When it was closed, UTC nanoseconds since 1970.
+    pub ended: i128,
+    /// Flows that it had.
+    pub flows: usize,
+    /// Places in the kernel's flow table.
+    pub capacity: u32,
+}
+
+/// Everything that is shown.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Since when the daemon runs, UTC nanoseconds since 1970.
+    pub started: i128,
+    /// Intended length of an epoch.
+    pub epoch_length: Duration,
+    /// All traffic.
+    pub traffic: Traffic,
+    /// What is attached.
+    pub attachments: Vec<Attachment>,
+    /// The policy in force.
+    pub in_force: InForce,
+    /// `None` until the first epoch is closed.
+    pub last: Option<LastEpoch>,
+    /// Epochs that could not be closed.
+    pub flip_failures: u64,
+    /// Why, while it lasts.
+    pub flip_error: Option<String>,
+    /// Reloads that were refused.
+    pub reload_failures: u64,
+    /// Why the last reload was refused; `None` after a good one.
+    pub reload_error: Option<String>,
+    /// Alerts made, by severity and type.
+    pub alerts: BTreeMap<(&'static str, &'static str), u64>,
+    /// The latest alert lines, oldest first.
+    pub latest_alerts: VecDeque<Arc<str>>,
+    /// What is wrong with the monitor now, and since when: see [`crate::alerts::findings::Condition`].
+    pub conditions: Vec<(&'static str, i128)>,
+    /// What the sinks did.
+    pub sinks: Arc<SinkStats>,
+}
+
+impl Facts {
+    /// Why the monitor is not to be relied on now; `None` when it is. For `/readyz`.
+    #[must_use]
+    pub fn not_ready(&self, now: i128) -> Option<String> {
+        if self.attachments.is_empty() {
+            return Some("nothing is attached: no traffic is counted".into());
+        }
+        if let Some(error) = &self.flip_error {
+            return Some(format!("the last epoch could not be closed: {error}"));
+        }
+        let Some(last) = self.last else { return Some("the first epoch is not closed yet".into()) };
+        let late = now - last.ended;
+        let limit =
+            i128::try_from(self.epoch_length.as_nanos()).unwrap_or(i128::MAX).saturating_mul(3).max(5_000_000_000);
+        (late > limit).then(|| format!("the last epoch was closed {} s ago", late / 1_000_000_000))
+    }
+}
+
+/// [`Facts`] behind their lock.
+#[derive(Clone, Debug, Default)]
+pub struct SharedFacts(Arc<RwLock<Facts>>);
+
+impl SharedFacts {
+    /// Puts them behind a lock.
+    #[must_use]
+    pub fn new(facts: Facts) -> Self {
+        Self(Arc::new(RwLock::new(facts)))
+    }
+
+    /// To read. A writer that panicked has stopped the daemon (its task ended), so what is left is only shown.
+    pub fn read(&self) -> RwLockReadGuard<'_, Facts> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To write.
+    pub fn write(&self) -> RwLockWriteGuard<'_, Facts> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,235 @@
+//! A [`Source`] without a kernel, and snapshots to order: for the tests of everything above the seam.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use monitor_common::{
+    classify::build::Image,
+    parse::Reason,
+    verdict::Verdict,
+    wire::{Address, ClassRow, Counters, FlowKey, FlowValue, Kind, Tally},
+};
+
+use super::{Attachment, Drained, InterfaceCounts, Snapshot, Source, facts::InForce};
+use crate::{
+    geo::Country,
+    policy::{ClassInfo, Policy, RuleInfo},
+};
+
+/// Class numbers of [`policy`].
+pub const UNKNOWN: u16 = 0;
+/// Ireland.
+pub const INSIDE: u16 = 1;
+/// Singapore.
+pub const OUTSIDE: u16 = 2;
+/// Germany or not.
+pub const AMBIGUOUS: u16 = 3;
+/// No country.
+pub const PRIVATE: u16 = 4;
+
+/// When the fake's epoch 0 began.
+pub const START: i128 = 1_800_000_000_000_000_000;
+
+/// Five classes, one rule (`migration-sg`).
+pub fn policy() -> Policy {
+    let of = |country: &[u8; 2], kind| ClassInfo { country: Country(*country), kind };
+    let classes = vec![
+        of(b"ZZ", Kind::Unknown),
+        of(b"IE", Kind::Inside),
+        of(b"SG", Kind::Outside),
+        of(b"DE", Kind::Ambiguous),
+        of(b"--", Kind::Private),
+    ];
+    let rows = classes
+        .iter()
+        .map(|class| {
+            let deny = u8::from(!matches!(class.kind, Kind::Inside | Kind::Private));
+            ClassRow {
+                country: class.country.0,
+                kind: class.kind as u8,
+                deny,
+                alert: deny,
+                ..bytemuck::Zeroable::zeroed()
+            }
+        })
+        .collect();
+    Policy {
+        image: Image { classes: rows, ..Image::default() },
+        classes,
+        rules: vec![RuleInfo { id: "migration-sg".into(), origin: "config.toml:9".into(), expires: None }],
+        digest: "d".repeat(64),
+        zone: "eu-user-data".into(),
+        ..Policy::default()
+    }
+}
+
+/// An empty epoch of ten seconds with `eth0` (index 7) and the unregistered interface.
+pub fn snapshot(epoch: u32) -> Snapshot {
+    let started = START + i128::from(epoch) * 10_000_000_000;
+    Snapshot {
+        epoch,
+        started,
+        ended: started + 10_000_000_000,
+        policy: Arc::new(policy()),
+        interfaces: vec![
+            InterfaceCounts { name: "eth0".into(), ifindex: 7, ..InterfaceCounts::default() },
+            InterfaceCounts::default(),
+        ],
+        jiffies: (u64::from(epoch) + 1) * 2_500,
+        hz: 250,
+        flow_capacity: 1_000,
+        ..Snapshot::default()
+    }
+}
+
+/// `packets` packets of 100 bytes (104 on the wire).
+pub fn sums(packets: u64) -> Counters {
+    Counters { packets, segments: packets, bytes: packets * 100, wire_bytes: packets * 104 }
+}
+
+/// The key of a TCP flow from 192.0.2.1 to 198.51.100.9, observed unless the class is allowed.
+pub fn key(ifindex: u32, class: u16, port: u16) -> FlowKey {
+    let verdict = if matches!(class, INSIDE | PRIVATE) { Verdict::Allowed } else { Verdict::Observed };
+    FlowKey {
+        source: Address::v4(0xc000_0201),
+        destination: Address::v4(0xc633_6409),
+        ifindex,
+        source_port: 40_000,
+        destination_port: port,
+        protocol: 6,
+        ip_version: 4,
+        verdict: verdict as u8,
+        flags: 0,
+        class,
+        rule: 0,
+    }
+}
+
+/// Adds a flow and its packets to the hook total. First packet one second, last half a second before the end.
+pub fn add_flow(snapshot: &mut Snapshot, ifindex: u32, class: u16, port: u16, packets: u64) -> FlowKey {
+    let key = key(ifindex, class, port);
+    add(snapshot, key, packets);
+    key
+}
+
+/// As [`add_flow`], for any key that the snapshot does not have yet.
+pub fn add(snapshot: &mut Snapshot, key: FlowKey, packets: u64) {
+    let value = FlowValue { counters: sums(packets), first: snapshot.jiffies - 250, last: snapshot.jiffies - 125 };
+    snapshot.flows.push((key, value));
+    let listed = snapshot.interfaces.iter().position(|interface| interface.ifindex == key.ifindex);
+    let at = listed.unwrap_or(snapshot.interfaces.len() - 1);
+    snapshot.interfaces[at].hook.add(&value.counters);
+}
+
+/// Adds overflow on `eth0`.
+pub fn add_overflow(snapshot: &mut Snapshot, class: u16, verdict: Verdict, packets: u64) {
+    let interface = &mut snapshot.interfaces[0];
+    interface.overflow.entry((class, verdict)).or_default().add(&sums(packets));
+    interface.hook.add(&sums(packets));
+}
+
+/// Adds unparsed packets on `eth0`.
+pub fn add_unparsed(snapshot: &mut Snapshot, reason: Reason, passed: u64, dropped: u64) {
+    let interface = &mut snapshot.interfaces[0];
+    let tally: &mut Tally = interface.unparsed.entry(reason).or_default();
+    for (sum, packets) in [(&mut tally.passed, passed), (&mut tally.dropped, dropped)] {
+        sum.add(&sums(packets));
+        interface.hook.add(&sums(packets));
+    }
+}
+
+/// An epoch with up to `flows` flows over all classes, verdicts and interfaces, overflow and unparsed packets.
+pub fn random_snapshot(random: &mut fastrand::Rng, epoch: u32, flows: usize) -> Snapshot {
+    let mut snapshot = snapshot(epoch);
+    let mut keys = BTreeMap::new();
+    for _ in 0..random.usize(1..=flows) {
+        let key = FlowKey {
+            verdict: random.u8(0..3),
+            rule: random.u16(0..2),
+            ..key([7, 0, 99][random.usize(0..3)], random.u16(0..6), random.u16(..))
+        };
+        keys.insert(key, random.u64(1..1_000));
+    }
+    for (key, packets) in keys {
+        add(&mut snapshot, key, packets);
+        if let Some((_, value)) = snapshot.flows.last_mut() {
+            value.last = snapshot.jiffies - random.u64(0..250);
+        }
+    }
+    for _ in 0..3 {
+        add_overflow(&mut snapshot, random.u16(0..5), Verdict::ALL[random.usize(0..3)], random.u64(0..9));
+        add_unparsed(&mut snapshot, Reason::ALL[random.usize(0..12)], random.u64(0..9), random.u64(0..9));
+    }
+    snapshot
+}
+
+/// What a [`Fake`] is made to do and what it saw, shared with the test.
+#[derive(Debug, Default)]
+pub struct Script {
+    /// Next epochs; when there are none, an empty one. Epoch numbers are set by the fake.
+    pub next: VecDeque<Snapshot>,
+    /// Flips so far.
+    pub flips: u32,
+    /// Flips fail while this is set.
+    pub broken: bool,
+    /// Digests of what was staged, with the mode.
+    pub staged: Vec<(String, bool)>,
+    /// Whether it was detached.
+    pub detached: bool,
+}
+
+/// A source that yields what its script says.
+#[derive(Clone, Debug, Default)]
+pub struct Fake(pub Arc<Mutex<Script>>);
+
+impl Fake {
+    /// The script.
+    pub fn script(&self) -> std::sync::MutexGuard<'_, Script> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Fake {
+    fn flip(&mut self) -> anyhow::Result<Drained> {
+        let mut script = self.script();
+        anyhow::ensure!(!script.broken, "bpf(2) says no");
+        let epoch = script.flips;
+        script.flips += 1;
+        let one = script.next.pop_front().unwrap_or_else(|| snapshot(epoch));
+        Ok(Drained {
+            epoch,
+            interfaces: one.interfaces,
+            flows: one.flows,
+            events_lost: one.events_lost,
+            jiffies: one.jiffies,
+            hz: one.hz,
+            started: one.started,
+            ended: one.ended,
+            flow_capacity: one.flow_capacity,
+        })
+    }
+
+    fn stage(&mut self, next: &InForce) -> anyhow::Result<()> {
+        anyhow::ensure!(next.policy.digest != "too large", "it does not fit");
+        self.script().staged.push((next.policy.digest.clone(), next.enforce));
+        Ok(())
+    }
+
+    fn unstage(&mut self) {
+        self.script().staged.clear();
+    }
+
+    fn attachments(&self) -> Vec<Attachment> {
+        if self.script().detached {
+            return Vec::new();
+        }
+        vec![Attachment { interface: "eth0".into(), ifindex: 7, hook: "tcx".into(), since: START }]
+    }
+
+    fn detach(&mut self) -> anyhow::Result<()> {
+        self.script().detached = true;
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! The seam to the kernel: what the epoch task asks of it and what it gets. `kernel` implements [`Source`];
+//! tests use a fake, so that everything above this line is tested without a kernel.
+
+use std::{future::Future, pin::Pin};
+
+use monitor_common::wire::{Event, FlowKey, FlowValue};
+
+use super::{InterfaceCounts, facts::InForce};
+
+/// The kernel half of the epoch protocol. Its methods may block (tens of milliseconds); the epoch task calls
+/// them where that is allowed, one at a time.
+pub trait Source: Send {
+    /// Switches to the next epoch (and to a staged policy if there is one), waits until no packet is still
+    /// counted in the old one, drains and clears its maps.
+    ///
+    /// # Errors
+    /// Nothing is drained then, and what was counted comes with a later call.
+    fn flip(&mut self) -> anyhow::Result<Drained>;
+
+    /// Takes a policy that is to hold, whole, from the next successful [`flip`](Self::flip) on. Staging again
+    /// before that replaces what was staged.
+    ///
+    /// # Errors
+    /// It can't hold (it does not fit). The running policy stays.
+    fn stage(&mut self, next: &InForce) -> anyhow::Result<()>;
+
+    /// Forgets what was staged: called when a flip with it failed, so that counting goes on with what is in force.
+    fn unstage(&mut self);
+
+    /// What is attached now.
+    fn attachments(&self) -> Vec<Attachment>;
+
+    /// Detaches everything. A [`flip`](Self::flip) afterwards must still drain what had been counted.
+    ///
+    /// # Errors
+    /// What could not be detached, and how to do it by hand.
+    fn detach(&mut self) -> anyhow::Result<()>;
+}
+
+/// What one flip yields.
+#[derive(Clone, Debug, Default)]
+pub struct Drained {
+    /// Number of the epoch that was closed.
+    pub epoch: u32,
+    /// Per interface, the unregistered one (`ifindex` 0) included.
+    pub interfaces: Vec<InterfaceCounts>,
+    /// Flows with their sums, each key once, in no order.
+    pub flows: Vec<(FlowKey, FlowValue)>,
+    /// Events that found the ring buffer full in this epoch.
+    pub events_lost: u64,
+    /// Jiffies at `ended`.
+    pub jiffies: u64,
+    /// Jiffies a second (`CONFIG_HZ`, measured).
+    pub hz: u32,
+    /// When the epoch began, UTC nanoseconds since 1970.
+    pub started: i128,
+    /// When it was closed.
+    pub ended: i128,
+    /// Places in the flow table.
+    pub flow_capacity: u32,
+}
+
+/// One interface that the program is attached to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Attachment {
+    /// Name.
+    pub interface: String,
+    /// Index.
+    pub ifindex: u32,
+    /// `tcx` or `clsact`.
+    pub hook: String,
+    /// Since when, UTC nanoseconds since 1970.
+    #[serde(serialize_with = "super::serialize_time")]
+    pub since: i128,
+}
+
+/// Ring-buffer events with the time (UTC nanoseconds since 1970) at which they were read. The kernel's reader
+/// sends; the epoch task receives.
+pub type Events = tokio::sync::mpsc::Receiver<(Event, i128)>;
+
+/// Places in the channel of [`Events`]: what the reader can put aside while an epoch is being drained.
+pub const EVENT_QUEUE: usize = 65_536;
+
+/// Something that runs as long as the daemon does, such as the ring-buffer reader.
+pub type Task = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+
+/// What opening the kernel part yields: loaded and attached.
+pub struct Opened {
+    /// The epoch protocol.
+    pub source: Box<dyn Source>,
+    /// Events, sent by one of `tasks`.
+    pub events: Events,
+    /// To be run by name until the daemon stops; dropped then. One that ends by itself stops the daemon.
+    pub tasks: Vec<(&'static str, Task)>,
+}

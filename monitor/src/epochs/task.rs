@@ -1,0 +1,416 @@
+//! The epoch task: every epoch, and on request, it flips, turns what was drained into a [`Snapshot`], checks that
+//! it adds up, merges it into [`Facts`] and has the alerts made; between flips it turns events into alerts. The
+//! only owner of the [`Source`], so that nothing here races.
+//!
+//! A request is answered by a flip that began after the request came, and one flip answers all that wait, at
+//! most one in [`MIN_GAP`]: whoever asks may rely on every packet that left before asking.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use monitor_common::wire::{Counters, Event};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Facts, SharedFacts, Snapshot, Source,
+    facts::{InForce, LATEST_ALERTS, LastEpoch},
+    names::{Name, UNREGISTERED},
+    now,
+    source::Events,
+};
+use crate::{
+    alerts::{
+        Alert, Alerter, Host,
+        findings::{Condition, Conditions},
+        sinks::Sinks,
+    },
+    policy::Policy,
+};
+
+/// Shortest time between two flips on request.
+pub const MIN_GAP: Duration = Duration::from_millis(50);
+
+/// Age from which a geo dataset is stale: 90 days, in seconds.
+pub const STALE_AFTER: i64 = 90 * 86_400;
+
+/// Requests that can wait.
+const REQUESTS: usize = 64;
+
+/// Events taken at once.
+const EVENT_BATCH: usize = 1024;
+
+type Answer = oneshot::Sender<Result<(), String>>;
+
+/// What others ask of the task.
+enum Request {
+    /// Close the epoch.
+    Close(Answer),
+    /// Put another policy in force.
+    Reload(Box<InForce>, Answer),
+    /// A reload failed before it came here.
+    Refused(String),
+}
+
+/// The near end of the request queue.
+#[derive(Clone, Debug)]
+pub struct Handle(mpsc::Sender<Request>);
+
+impl Handle {
+    /// Closes the epoch, so that [`Facts`] are exact up to this moment.
+    ///
+    /// # Errors
+    /// Why it could not be closed, or that the monitor is stopping.
+    pub async fn close_epoch(&self) -> Result<(), String> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Close(answer), answered).await
+    }
+
+    /// Puts a policy in force, from the next epoch, which begins at once.
+    ///
+    /// # Errors
+    /// Why not; the old one stays.
+    pub async fn reload(&self, next: InForce) -> Result<(), String> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Reload(Box::new(next), answer), answered).await
+    }
+
+    /// Counts and reports a reload that failed before it came here.
+    pub async fn reload_refused(&self, why: String) {
+        // A monitor that is stopping has nobody to tell.
+        let _ = self.0.send(Request::Refused(why)).await;
+    }
+
+    async fn ask(&self, request: Request, answered: oneshot::Receiver<Result<(), String>>) -> Result<(), String> {
+        let stopping = || "the monitor is stopping".to_owned();
+        self.0.send(request).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?
+    }
+}
+
+/// The task's state.
+pub struct Engine {
+    source: Box<dyn Source>,
+    facts: SharedFacts,
+    sinks: Sinks,
+    alerter: Alerter,
+    conditions: Conditions,
+    /// The policies of the latest epochs, each from its first epoch on: for events that are read late.
+    book: Vec<(u32, Arc<Policy>)>,
+    current: InForce,
+    /// Loaded; in force from the next successful flip.
+    staged: Option<InForce>,
+    interfaces: HashMap<u32, Name>,
+    alerts_lost: u64,
+    requests: mpsc::Receiver<Request>,
+}
+
+impl Engine {
+    /// The task over `source`, with what is in force, and the handle to ask it by.
+    #[must_use]
+    pub fn new(
+        source: Box<dyn Source>,
+        facts: SharedFacts,
+        sinks: Sinks,
+        host: Host,
+        in_force: InForce,
+    ) -> (Self, Handle) {
+        let (sender, requests) = mpsc::channel(REQUESTS);
+        let mut interfaces = HashMap::new();
+        {
+            let mut facts = facts.write();
+            facts.attachments = source.attachments();
+            facts.in_force = in_force.clone();
+            facts.sinks = Arc::clone(sinks.stats());
+            let Facts { attachments, traffic, .. } = &mut *facts;
+            for attached in attachments {
+                interfaces.insert(attached.ifindex, traffic.identities.interface(&attached.interface));
+            }
+        }
+        let engine = Self {
+            source,
+            facts,
+            sinks,
+            alerter: Alerter::new(host),
+            conditions: Conditions::default(),
+            book: vec![(0, Arc::clone(&in_force.policy))],
+            current: in_force,
+            staged: None,
+            interfaces,
+            alerts_lost: 0,
+            requests,
+        };
+        (engine, Handle(sender))
+    }
+
+    /// Runs until `stop`; then detaches and drains what is left, so that the facts end exact.
+    ///
+    /// # Errors
+    /// What could not be detached or drained at the end.
+    pub async fn run(mut self, mut events: Events, stop: CancellationToken) -> anyhow::Result<()> {
+        let length = self.facts.read().epoch_length;
+        let mut tick = interval_at(Instant::now() + length, length);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(EVENT_BATCH);
+        let mut waiting: Vec<Answer> = Vec::new();
+        let mut may_flip = Instant::now();
+        let (mut events_open, mut requests_open) = (true, true);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = tick.tick() => {
+                    self.close_and_answer(&mut waiting);
+                    may_flip = Instant::now() + MIN_GAP;
+                }
+                () = sleep_until(may_flip), if !waiting.is_empty() => {
+                    self.close_and_answer(&mut waiting);
+                    may_flip = Instant::now() + MIN_GAP;
+                }
+                request = self.requests.recv(), if requests_open => match request {
+                    Some(Request::Close(answer)) => waiting.push(answer),
+                    Some(Request::Reload(next, answer)) => self.stage(*next, answer, &mut waiting),
+                    Some(Request::Refused(why)) => self.reload_refused(why),
+                    None => requests_open = false,
+                },
+                taken = events.recv_many(&mut batch, EVENT_BATCH), if events_open => {
+                    if taken == 0 {
+                        tracing::error!("the event reader ended; alerts now come with each epoch");
+                        events_open = false;
+                    }
+                    self.events(&batch);
+                    batch.clear();
+                }
+            }
+        }
+        self.finish(&mut events, &mut waiting)
+    }
+
+    fn finish(&mut self, events: &mut Events, waiting: &mut Vec<Answer>) -> anyhow::Result<()> {
+        let detached = tokio::task::block_in_place(|| self.source.detach());
+        while let Ok(event) = events.try_recv() {
+            self.events(&[event]);
+        }
+        let closed = self.close();
+        for answer in waiting.drain(..) {
+            // Whoever asked may be gone.
+            let _ = answer.send(closed.clone());
+        }
+        detached?;
+        closed.map_err(|why| anyhow::anyhow!("the last epoch could not be drained, the totals lack it: {why}"))
+    }
+
+    fn close_and_answer(&mut self, waiting: &mut Vec<Answer>) {
+        // Requests that came before the flip are answered by it.
+        let mut later = Vec::new();
+        while let Ok(request) = self.requests.try_recv() {
+            match request {
+                Request::Close(answer) => waiting.push(answer),
+                other => later.push(other),
+            }
+        }
+        let closed = self.close();
+        for answer in waiting.drain(..) {
+            // Whoever asked may be gone.
+            let _ = answer.send(closed.clone());
+        }
+        for request in later {
+            match request {
+                Request::Reload(next, answer) => self.stage(*next, answer, waiting),
+                Request::Refused(why) => self.reload_refused(why),
+                Request::Close(answer) => waiting.push(answer),
+            }
+        }
+    }
+
+    /// Stages a policy. Its answer waits for the flip that puts it in force.
+    fn stage(&mut self, next: InForce, answer: Answer, waiting: &mut Vec<Answer>) {
+        match tokio::task::block_in_place(|| self.source.stage(&next)) {
+            Ok(()) => {
+                self.staged = Some(next);
+                waiting.push(answer);
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                self.reload_refused(why.clone());
+                // Whoever asked may be gone.
+                let _ = answer.send(Err(why));
+            }
+        }
+    }
+
+    fn reload_refused(&mut self, why: String) {
+        tracing::error!(why, "reload refused, the policy in force stays");
+        let facts = self.facts.clone();
+        let mut facts = facts.write();
+        facts.reload_failures += 1;
+        self.tell(&mut facts, Condition::ReloadRefused, Some(&why));
+        facts.reload_error = Some(why);
+    }
+
+    fn events(&mut self, batch: &[(Event, i128)]) {
+        let mut facts = self.facts.write();
+        let Facts { traffic, alerts, latest_alerts, .. } = &mut *facts;
+        for (event, wall) in batch {
+            let from = self.book.iter().rev().find(|(from, _)| *from <= event.epoch).or(self.book.first());
+            let Some((_, policy)) = from else { continue };
+            let interface = match self.interfaces.get(&event.flow.ifindex) {
+                Some(name) => *name,
+                None => traffic.identities.interface(UNREGISTERED),
+            };
+            if let Some(alert) = self.alerter.event(event, *wall, interface, policy, &mut traffic.identities) {
+                deliver(&self.sinks, alerts, latest_alerts, alert);
+            }
+        }
+    }
+
+    /// Closes the epoch.
+    fn close(&mut self) -> Result<(), String> {
+        tokio::task::block_in_place(|| match self.source.flip() {
+            Ok(drained) => {
+                let snapshot = Snapshot::new(drained, Arc::clone(&self.current.policy), self.current.enforce);
+                self.merge(&snapshot);
+                Ok(())
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                let facts = self.facts.clone();
+                let mut facts = facts.write();
+                if facts.flip_error.is_none() {
+                    tracing::error!(why, "the epoch could not be closed; what it counted comes with a later one");
+                }
+                facts.flip_failures += 1;
+                self.tell(&mut facts, Condition::EpochFailed, Some(&why));
+                facts.flip_error = Some(why.clone());
+                drop(facts);
+                if self.staged.take().is_some() {
+                    // The policy itself may be why; counting must go on.
+                    self.source.unstage();
+                    self.reload_refused(format!("the switch failed: {why}"));
+                }
+                Err(why)
+            }
+        })
+    }
+
+    fn merge(&mut self, snapshot: &Snapshot) {
+        let facts = self.facts.clone();
+        let mut facts = facts.write();
+        self.interfaces = facts.traffic.interfaces(snapshot);
+        let breaches = facts.traffic.merge(snapshot);
+        {
+            let Facts { traffic, alerts, latest_alerts, .. } = &mut *facts;
+            self.alerter.snapshot(snapshot, &self.interfaces, &mut traffic.identities, |alert| {
+                deliver(&self.sinks, alerts, latest_alerts, alert);
+            });
+        }
+        facts.attachments = self.source.attachments();
+        facts.last = Some(LastEpoch {
+            epoch: snapshot.epoch,
+            ended: snapshot.ended,
+            flows: snapshot.flows.len(),
+            capacity: snapshot.flow_capacity,
+        });
+        if facts.flip_error.take().is_some() {
+            tracing::warn!(epoch = snapshot.epoch, "epochs are closed again");
+        }
+        self.tell(&mut facts, Condition::EpochFailed, None);
+        self.tell_breaches(&mut facts, snapshot, &breaches);
+        self.tell_losses(&mut facts, snapshot);
+        if let Some(next) = self.staged.take() {
+            self.put_in_force(&mut facts, next, snapshot);
+        }
+        self.tell_stale_data(&mut facts, snapshot.ended);
+    }
+
+    fn put_in_force(&mut self, facts: &mut Facts, mut next: InForce, closed: &Snapshot) {
+        next.since = closed.ended;
+        tracing::info!(policy = next.policy.digest, enforce = next.enforce, "policy in force");
+        self.book.push((closed.epoch.wrapping_add(1), Arc::clone(&next.policy)));
+        let surplus = self.book.len().saturating_sub(4);
+        self.book.drain(..surplus);
+        facts.in_force = next.clone();
+        facts.reload_error = None;
+        self.tell(facts, Condition::ReloadRefused, None);
+        self.current = next;
+    }
+
+    fn tell_breaches(&mut self, facts: &mut Facts, snapshot: &Snapshot, breaches: &[(Name, Counters)]) {
+        let mut detail = Vec::new();
+        for (name, residual) in breaches {
+            let interface = facts.traffic.identities.interfaces.get(*name);
+            let (packets, bytes) = (residual.packets.cast_signed(), residual.bytes.cast_signed());
+            tracing::error!(interface, epoch = snapshot.epoch, packets, bytes, "conservation breach");
+            detail.push(format!(
+                "{interface}, epoch {}: hook minus accounted is {packets} packets, {bytes} bytes",
+                snapshot.epoch
+            ));
+        }
+        let detail = (!detail.is_empty()).then(|| detail.join("; "));
+        self.tell(facts, Condition::ConservationBreach, detail.as_deref());
+    }
+
+    fn tell_losses(&mut self, facts: &mut Facts, snapshot: &Snapshot) {
+        let lost = snapshot.events_lost;
+        let detail = (lost > 0).then(|| {
+            format!("{lost} events in epoch {}; their alerts were rebuilt from the flow table", snapshot.epoch)
+        });
+        self.tell(facts, Condition::EventsLost, detail.as_deref());
+        let sums = snapshot.interfaces.iter().flat_map(|interface| interface.overflow.values());
+        let overflow: u64 = sums.map(|counters| counters.packets).sum();
+        let detail = (overflow > 0).then(|| {
+            format!(
+                "{overflow} packets in epoch {} are counted by country but not by flow; alerts for new flows among \
+                 them are missing. Raise [monitor] flows (now {}) or shorten [monitor] epoch",
+                snapshot.epoch, snapshot.flow_capacity
+            )
+        });
+        self.tell(facts, Condition::FlowTableOverflow, detail.as_deref());
+        let total = self.sinks.stats().lost();
+        let lost = total - self.alerts_lost;
+        self.alerts_lost = total;
+        let detail = (lost > 0).then(|| format!("{lost} alert lines; the latest are at /api/v1/alerts"));
+        self.tell(facts, Condition::AlertsLost, detail.as_deref());
+    }
+
+    fn tell_stale_data(&mut self, facts: &mut Facts, now: i128) {
+        let stale: Vec<String> = facts
+            .in_force
+            .datasets
+            .iter()
+            .filter_map(|dataset| dataset.age_seconds(now).map(|age| (dataset, age)))
+            .filter(|(_, age)| *age > STALE_AFTER)
+            .map(|(dataset, age)| format!("{} {} is {} days old", dataset.name, dataset.version, age / 86_400))
+            .collect();
+        let detail = (!stale.is_empty()).then(|| format!("{}; import a newer one ([geo] sources)", stale.join(", ")));
+        self.tell(facts, Condition::StaleGeoData, detail.as_deref());
+    }
+
+    fn tell(&mut self, facts: &mut Facts, condition: Condition, detail: Option<&str>) {
+        if let Some(alert) = self.conditions.tell(self.alerter.host(), condition, detail, now()) {
+            deliver(&self.sinks, &mut facts.alerts, &mut facts.latest_alerts, alert);
+        }
+        facts.conditions = self.conditions.open().collect();
+    }
+}
+
+/// Counts, keeps and sends an alert.
+fn deliver(
+    sinks: &Sinks,
+    counts: &mut std::collections::BTreeMap<(&'static str, &'static str), u64>,
+    latest: &mut std::collections::VecDeque<Arc<str>>,
+    alert: Alert,
+) {
+    *counts.entry((alert.severity.label(), alert.kind)).or_default() += 1;
+    sinks.send(&alert.line);
+    if latest.len() >= LATEST_ALERTS {
+        latest.pop_front();
+    }
+    latest.push_back(alert.line);
+}
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;

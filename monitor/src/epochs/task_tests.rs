@@ -1,0 +1,238 @@
+use std::sync::Mutex;
+
+use serde_json::Value;
+
+use super::*;
+use crate::epochs::{
+    fake::{self, Fake},
+    source::EVENT_QUEUE,
+};
+
+/// A running engine over a fake source.
+struct Bench {
+    fake: Fake,
+    facts: SharedFacts,
+    handle: Handle,
+    events: mpsc::Sender<(Event, i128)>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+    lines: Arc<Mutex<Vec<u8>>>,
+    written: oneshot::Receiver<()>,
+}
+
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Memory {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn in_force(digest: &str) -> InForce {
+    let policy = Policy { digest: digest.into(), ..fake::policy() };
+    InForce { policy: policy.into(), inside: "EEA".into(), ..InForce::default() }
+}
+
+/// Epochs of an hour: only requests flip.
+fn bench(snapshots: impl IntoIterator<Item = Snapshot>) -> Bench {
+    bench_with(snapshots, Duration::from_secs(3_600))
+}
+
+fn bench_with(snapshots: impl IntoIterator<Item = Snapshot>, epoch_length: Duration) -> Bench {
+    let fake = Fake::default();
+    fake.script().next.extend(snapshots);
+    let facts = SharedFacts::new(Facts { epoch_length, ..Facts::default() });
+    let lines = Memory::default();
+    let output = crate::alerts::sinks::Output::new("memory", Box::new(lines.clone()));
+    let (sinks, written) = Sinks::start(vec![output], 1_000).expect("a thread");
+    let (engine, handle) =
+        Engine::new(Box::new(fake.clone()), facts.clone(), sinks, Host::default(), in_force(&"a".repeat(64)));
+    let (events, received) = mpsc::channel(EVENT_QUEUE);
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(engine.run(received, stop.clone()));
+    Bench { fake, facts, handle, events, stop, task, lines: lines.0, written }
+}
+
+impl Bench {
+    /// Stops it and returns the alerts written, as `(type, origin or activity)`.
+    async fn end(self) -> Vec<(String, String)> {
+        self.stop.cancel();
+        self.task.await.expect("no panic").expect("a good end");
+        self.written.await.expect("all written");
+        let bytes = self.lines.lock().unwrap();
+        let text = std::str::from_utf8(&bytes).expect("UTF-8");
+        let text_of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        text.lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect(line))
+            .map(|line| match line["class_uid"].as_u64() {
+                Some(4001) => ("egress".to_owned(), text_of(&line["unmapped"]["origin"])),
+                _ => (text_of(&line["unmapped"]["type"]), text_of(&line["activity_name"])),
+            })
+            .collect()
+    }
+}
+
+fn alert(kind: &str, how: &str) -> (String, String) {
+    (kind.to_owned(), how.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_answered_by_an_epoch_that_ended_after_it() {
+    let mut snapshot = fake::snapshot(0);
+    fake::add_flow(&mut snapshot, 7, fake::INSIDE, 443, 3);
+    let bench = bench([snapshot]);
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert_eq!(bench.fake.script().flips, 1);
+    assert_eq!(bench.facts.read().traffic.totals.groups.values().map(|sums| sums.packets).sum::<u64>(), 3);
+    assert_eq!(bench.facts.read().last.map(|last| (last.epoch, last.flows, last.capacity)), Some((0, 1, 1_000)));
+    assert_eq!(bench.end().await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_requests_share_flips_and_are_all_answered() {
+    let bench = bench([]);
+    let started = Instant::now();
+    let asked: Vec<_> = (0..200)
+        .map(|_| {
+            let handle = bench.handle.clone();
+            tokio::spawn(async move { handle.close_epoch().await })
+        })
+        .collect();
+    for one in asked {
+        assert_eq!(one.await.expect("no panic"), Ok(()));
+    }
+    let flips = bench.fake.script().flips;
+    let most = 2 + u32::try_from(started.elapsed().as_millis() / MIN_GAP.as_millis()).expect("short");
+    assert!(flips >= 1 && flips <= most, "{flips} flips in {:?}", started.elapsed());
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn epochs_are_closed_without_being_asked() {
+    let bench = bench_with([], Duration::from_millis(10));
+    while bench.facts.read().traffic.totals.epochs < 3 {
+        tokio::task::yield_now().await;
+    }
+    assert!(bench.fake.script().flips >= 3);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_alerts_at_once_and_the_drain_only_what_was_lost() {
+    let mut snapshot = fake::snapshot(0);
+    let key = fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 444, 3);
+    snapshot.events_lost = 1;
+    let bench = bench([snapshot]);
+    let event = Event { flow: key, jiffies: 2_250, epoch: 0, wire_bytes: 104 };
+    bench.events.send((event, fake::START)).await.expect("taken");
+    while bench.facts.read().alerts.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.fake.script().flips, 0, "no flip was needed");
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert_eq!(bench.facts.read().alerts, [(("high", "egress"), 2), (("medium", "events_lost"), 1)].into());
+    assert_eq!(
+        bench.end().await,
+        [
+            alert("egress", "event"),
+            alert("egress", "drain"),
+            alert("events_lost", "Create"),
+            alert("events_lost", "Close")
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_holds_from_the_next_epoch_and_the_drained_one_keeps_its_policy() {
+    let mut first = fake::snapshot(0);
+    fake::add_flow(&mut first, 7, fake::OUTSIDE, 443, 3);
+    let bench = bench([first]);
+    let mut next = in_force(&"b".repeat(64));
+    next.enforce = true;
+    let mut policy = Policy { digest: "b".repeat(64), ..fake::policy() };
+    policy.classes.reverse();
+    next.policy = policy.into();
+    assert_eq!(bench.handle.reload(next).await, Ok(()));
+    assert_eq!(bench.fake.script().staged, [("b".repeat(64), true)]);
+    {
+        let facts = bench.facts.read();
+        assert_eq!((facts.in_force.policy.digest.as_str(), facts.in_force.enforce), ("b".repeat(64).as_str(), true));
+        let countries: Vec<_> = facts.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
+        assert_eq!(countries, ["SG"], "the flow was counted under the old numbers");
+    }
+    assert_eq!(bench.end().await, [alert("egress", "drain")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_reload_leaves_the_policy_and_is_told() {
+    let bench = bench([]);
+    assert_eq!(bench.handle.reload(in_force("too large")).await, Err("it does not fit".into()));
+    bench.handle.reload_refused("config.toml:3: no".into()).await;
+    assert_eq!(bench.handle.reload(in_force(&"c".repeat(64))).await, Ok(()));
+    {
+        let facts = bench.facts.read();
+        assert_eq!((facts.reload_failures, &facts.reload_error), (2, &None));
+        assert_eq!(facts.in_force.policy.digest, "c".repeat(64));
+    }
+    assert_eq!(bench.end().await, [alert("reload_refused", "Create"), alert("reload_refused", "Close")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_that_fails_leaves_the_old_policy_and_counting_goes_on() {
+    let mut snapshot = fake::snapshot(0);
+    fake::add_flow(&mut snapshot, 7, fake::INSIDE, 443, 3);
+    let bench = bench([snapshot]);
+    bench.fake.script().broken = true;
+    assert_eq!(bench.handle.reload(in_force(&"b".repeat(64))).await, Err("bpf(2) says no".into()));
+    assert_eq!(bench.fake.script().staged, []);
+    assert_eq!(bench.facts.read().flip_failures, 1);
+    bench.fake.script().broken = false;
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    {
+        let facts = bench.facts.read();
+        assert_eq!(facts.in_force.policy.digest, "a".repeat(64));
+        assert_eq!(facts.flip_error, None);
+        assert_eq!(facts.traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 3);
+    }
+    let told = bench.end().await;
+    assert_eq!(
+        told,
+        [alert("epoch_failed", "Create"), alert("reload_refused", "Create"), alert("epoch_failed", "Close")]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn breach_overflow_and_stale_data_are_told() {
+    let mut snapshot = fake::snapshot(0);
+    fake::add_overflow(&mut snapshot, fake::OUTSIDE, monitor_common::verdict::Verdict::Observed, 5);
+    snapshot.interfaces[0].hook.packets += 1;
+    let bench = bench([snapshot]);
+    let mut stale = in_force(&"b".repeat(64));
+    let built = (fake::START / 1_000_000_000) as i64 - 91 * 86_400;
+    stale.datasets =
+        vec![crate::epochs::facts::DatasetInfo { name: "old".into(), version: "1".into(), built: Some(built) }];
+    assert_eq!(bench.handle.reload(stale).await, Ok(()));
+    let conditions: Vec<_> = bench.facts.read().conditions.iter().map(|(name, _)| *name).collect();
+    assert_eq!(conditions, ["conservation_breach", "flow_table_overflow", "stale_geo_data"]);
+    let told = bench.end().await;
+    let begun: Vec<_> = told.iter().filter(|(_, how)| how == "Create").map(|(kind, _)| kind.as_str()).collect();
+    assert_eq!(begun, ["conservation_breach", "flow_table_overflow", "stale_geo_data"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_detaches_and_drains_what_is_left() {
+    let mut snapshot = fake::snapshot(0);
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
+    let bench = bench([snapshot]);
+    let (fake, facts) = (bench.fake.clone(), bench.facts.clone());
+    assert_eq!(bench.end().await, [alert("egress", "drain")]);
+    assert!(fake.script().detached);
+    assert_eq!(facts.read().traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 3);
+    assert!(facts.read().attachments.is_empty());
+}
