@@ -117,14 +117,23 @@ fn bpf_linker(major: u32) -> Result<()> {
     let (package, feature) = (format!("llvm-{major}-dev"), format!("llvm-{major}"));
     // LLVM's C++ library and what LLVM itself links to.
     let packages = [package.as_str(), "libzstd-dev", "zlib1g-dev", "g++"];
-    let arguments =
-        ["install", "bpf-linker", "--version", BPF_LINKER_VERSION, "--no-default-features", "--features", &feature];
+    let arguments = [
+        "install",
+        "bpf-linker",
+        "--version",
+        BPF_LINKER_VERSION,
+        "--no-default-features",
+        "--features",
+        &feature,
+        "--locked",
+        "--force",
+    ];
     let have_llvm = look(format!("{prefix}/bin/llvm-config"), &["--version"]).is_some();
     if !have_llvm && !debian::is_debian() {
         bail!(
             "bpf-linker for LLVM {major} is missing ({reason}). Install LLVM {major} with its development files \
-             (Debian: `apt-get install {}`), then run `LLVM_PREFIX=<where LLVM {major} is> cargo {}` and call this \
-             again",
+             (Debian: `apt-get install {}`), then, with LLVM {major}'s own folder in place of \
+             {prefix}, run `LLVM_PREFIX={prefix} PATH={prefix}/bin:$PATH cargo {}` and call this again",
             packages.join(" "),
             arguments.join(" ")
         );
@@ -141,7 +150,7 @@ fn bpf_linker(major: u32) -> Result<()> {
     let path =
         std::env::join_paths(std::iter::once(PathBuf::from(&prefix).join("bin")).chain(std::env::split_paths(&path)))
             .context("PATH cannot be extended")?;
-    install.args(["--locked", "--force"]).env("LLVM_PREFIX", &prefix).env("PATH", path);
+    install.env("LLVM_PREFIX", &prefix).env("PATH", path);
     process::step(
         &format!("building bpf-linker {BPF_LINKER_VERSION} for LLVM {major} ({reason}; about a minute)"),
         &mut install,
