@@ -17,6 +17,9 @@ fn main() -> Result<()> {
         fs::copy(&object, &out).with_context(|| format!("{OBJECT}={}", object.display()))?;
         return Ok(());
     }
+    // aya-build passes on all that the inner cargo says as warnings, again with every call.
+    // SAFETY: a build script's main thread, before any other.
+    unsafe { env::set_var("CARGO_TERM_QUIET", "true") };
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../monitor-ebpf");
     aya_build::build_ebpf(
         [aya_build::Package { name: "monitor-ebpf", root_dir: root, ..Default::default() }],

@@ -176,10 +176,8 @@ impl Engine {
                     None => requests_open = false,
                 },
                 taken = events.recv_many(&mut batch, EVENT_BATCH), if events_open => {
-                    if taken == 0 {
-                        tracing::error!("the event reader ended; alerts now come with each epoch");
-                        events_open = false;
-                    }
+                    // The reader is told to end first; one that ends unasked stops the daemon by its name.
+                    events_open = taken != 0;
                     self.events(&batch);
                     batch.clear();
                 }
