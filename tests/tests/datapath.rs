@@ -278,7 +278,9 @@ fn a_switch_closes_the_epoch_and_holds_for_the_next_packet() {
     let frame = frames::udp_v4([203, 0, 113, 7], 9, 20);
     let send = |kernel: &mut Kernel| run(kernel, &frame, frame.len() as u32, 1);
     assert_eq!(send(&mut kernel), NEXT);
-    let observed = kernel.switch(&Switch { policy: policy(), enforce: true, drop_unparsed: true }).unwrap();
+    kernel.stage(Switch { policy: policy(), enforce: true, drop_unparsed: true }).unwrap();
+    assert_eq!(send(&mut kernel), NEXT, "staged is not in force");
+    let observed = kernel.flip().unwrap();
     assert_eq!(send(&mut kernel), DROP);
     let denied = kernel.flip().unwrap();
     let verdicts = |drained: &Drained| drained.flows.iter().map(|(key, _)| key.verdict).collect::<Vec<_>>();
@@ -294,7 +296,7 @@ fn a_policy_that_does_not_fit_changes_nothing() {
     let mut large = (*policy()).image.clone();
     large.rules = vec![Default::default(); 100_000];
     let large = std::sync::Arc::new(egress_monitor::policy::Policy { image: large, ..Default::default() });
-    let error = kernel.switch(&Switch { policy: large, enforce: false, drop_unparsed: false }).unwrap_err();
+    let error = kernel.stage(Switch { policy: large, enforce: false, drop_unparsed: false }).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the new policy has 100000 rule rows, there is room for 1024: restart egress-monitor to make room"

@@ -132,7 +132,10 @@ fn reload(args: Args) -> Reload {
     })
 }
 
-/// Signals and the end of the time, as commands.
+/// How often the wall clock is held against the one that rules are timed by.
+const CLOCK_LOOK: Duration = Duration::from_secs(5);
+
+/// Signals, the end of the time and a wall clock that was set, as commands.
 fn commands(duration: Option<Duration>) -> std::io::Result<mpsc::Receiver<Command>> {
     let (sender, receiver) = mpsc::channel(4);
     let (mut interrupt, mut terminate, mut hangup): (Signal, Signal, Signal) =
@@ -145,12 +148,24 @@ fn commands(duration: Option<Duration>) -> std::io::Result<mpsc::Receiver<Comman
             }
         };
         tokio::pin!(up);
+        let mut look = tokio::time::interval(CLOCK_LOOK);
+        let mut boot_began = prepare::boot_began();
         loop {
             let command = tokio::select! {
                 _ = interrupt.recv() => Command::Stop,
                 _ = terminate.recv() => Command::Stop,
                 () = &mut up => Command::Stop,
                 _ = hangup.recv() => Command::Reload,
+                _ = look.tick() => {
+                    let now = prepare::boot_began();
+                    let seconds = (now - boot_began) / 1_000_000_000;
+                    if seconds == 0 {
+                        continue;
+                    }
+                    tracing::info!(seconds, "the wall clock was set: rules with times are compiled anew");
+                    boot_began = now;
+                    Command::Reload
+                }
             };
             if sender.send(command).await.is_err() || command == Command::Stop {
                 return;

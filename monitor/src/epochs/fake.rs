@@ -217,10 +217,6 @@ impl Source for Fake {
         Ok(())
     }
 
-    fn unstage(&mut self) {
-        self.script().staged.clear();
-    }
-
     fn attachments(&self) -> Vec<Attachment> {
         if self.script().detached {
             return Vec::new();

@@ -10,22 +10,20 @@ use super::{InterfaceCounts, facts::InForce};
 /// The kernel half of the epoch protocol. Its methods may block (tens of milliseconds); the epoch task calls
 /// them where that is allowed, one at a time.
 pub trait Source: Send {
-    /// Switches to the next epoch (and to a staged policy if there is one), waits until no packet is still
-    /// counted in the old one, drains and clears its maps.
+    /// Begins the next epoch, under the staged policy if there is one, waits until no packet is still counted in
+    /// the old one, drains and clears its maps. After a failure: drains the epoch that could not be drained.
     ///
     /// # Errors
-    /// Nothing is drained then, and what was counted comes with a later call.
+    /// The next epoch has begun all the same, and with it a staged policy; what the old one counted comes, whole
+    /// and under its own policy, with a later call.
     fn flip(&mut self) -> anyhow::Result<Drained>;
 
-    /// Takes a policy that is to hold, whole, from the next successful [`flip`](Self::flip) on. Staging again
-    /// before that replaces what was staged.
+    /// Takes a policy that is to hold, whole, from the next [`flip`](Self::flip) on. Staging again before that
+    /// replaces what was staged.
     ///
     /// # Errors
     /// It can't hold (it does not fit). The running policy stays.
     fn stage(&mut self, next: &InForce) -> anyhow::Result<()>;
-
-    /// Forgets what was staged: called when a flip with it failed, so that counting goes on with what is in force.
-    fn unstage(&mut self);
 
     /// What is attached now.
     fn attachments(&self) -> Vec<Attachment>;

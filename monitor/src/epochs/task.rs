@@ -282,12 +282,7 @@ impl Engine {
                 facts.flip_failures += 1;
                 self.tell(&mut facts, Condition::EpochFailed, Some(&why));
                 facts.flip_error = Some(why.clone());
-                drop(facts);
-                if self.staged.take().is_some() {
-                    // The policy itself may be why; counting must go on.
-                    self.source.unstage();
-                    self.reload_refused(format!("the switch failed: {why}"));
-                }
+                // A staged policy is in force already; it is said to be when the epoch before it is merged.
                 Err(why)
             }
         })

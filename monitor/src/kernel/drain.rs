@@ -10,7 +10,7 @@ use aya::{
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Control, Counters, FlowKey, FlowValue, MAX_INTERFACES, Tally},
+    wire::{Clock, Control, Counters, FlowKey, FlowValue, MAX_INTERFACES, Tally},
 };
 
 use super::{Kernel, KernelError, clock, load, sys};
@@ -52,97 +52,139 @@ pub struct Switch {
     pub drop_unparsed: bool,
 }
 
+/// An epoch that packets have left and that is not drained whole yet. It is kept over a failure, so that what was
+/// taken from the maps is never lost and nothing is counted under another epoch's policy.
+pub(super) struct Closing {
+    control: Control,
+    policy: Arc<Policy>,
+    started: jiff::Timestamp,
+    /// When no packet was counted in it any more, and the kernel's clocks then.
+    quiet: Option<(jiff::Timestamp, Clock)>,
+    interfaces: Vec<InterfaceCounts>,
+    flows: Vec<(FlowKey, FlowValue)>,
+    events_lost: u64,
+}
+
 impl Kernel {
-    /// Closes the epoch and opens the next.
+    /// Takes a policy that is to hold, whole, from the next [`Kernel::flip`] on: every packet is wholly under the
+    /// old one and in the old epoch, or wholly under the new one and in the new epoch.
     ///
     /// # Errors
-    /// A map that can't be read. What was not read yet stays for the next epoch of the same parity.
-    pub fn flip(&mut self) -> Result<Drained, KernelError> {
-        let old = self.control;
-        let policy = Arc::clone(&self.policy);
-        self.advance(old.slot(), old.enforce(), old.drop_unparsed(), &policy)
-    }
-
-    /// As [`Kernel::flip`], and the next epoch begins under another policy: every packet is wholly under the old
-    /// one and in the old epoch, or wholly under the new one and in the new epoch.
-    ///
-    /// # Errors
-    /// As `flip`; or a policy that does not fit, and then nothing has changed.
-    pub fn switch(&mut self, to: &Switch) -> Result<Drained, KernelError> {
+    /// A policy that does not fit, or an epoch that is not drained yet; then nothing has changed.
+    pub fn stage(&mut self, next: Switch) -> Result<(), KernelError> {
+        if self.closing.is_some() {
+            return Err(KernelError::Closing);
+        }
         // The other slot: since the last grace period no packet reads it.
-        let slot = 1 - self.control.slot();
-        self.images.write(slot, &to.policy.image)?;
-        self.advance(slot, to.enforce, to.drop_unparsed, &to.policy)
+        self.images.write(1 - self.control.slot(), &next.policy.image)?;
+        self.staged = Some(next);
+        Ok(())
     }
 
-    fn advance(
-        &mut self,
-        slot: u32,
-        enforce: bool,
-        drop_unparsed: bool,
-        policy: &Arc<Policy>,
-    ) -> Result<Drained, KernelError> {
-        let old = self.control;
-        let old_policy = std::mem::replace(&mut self.policy, Arc::clone(policy));
-        self.control = Control::new(old.epoch().wrapping_add(1), slot, enforce, drop_unparsed);
-        self.publish();
-        self.grace.wait().map_err(KernelError::map("can't wait for a grace period"))?;
-        let ended = jiff::Timestamp::now();
-        let started = std::mem::replace(&mut self.epoch_started, ended);
-        let clock = clock::read(load::program(&mut self.ebpf, "clock")?, &self.maps.clock)?;
-
-        let parity = old.parity();
-        let flows = &self.maps.flows[parity as usize];
-        let flows = sys::drain_hash(flows.map().fd().as_fd(), self.flow_capacity as usize)
-            .map_err(KernelError::map("can't drain the flow table"))?;
-        let unregistered = (0..1).map(|slot| (slot, String::new(), 0));
-        let registered = self.interfaces.iter().zip(1..).map(|(i, slot)| (slot, i.name.clone(), i.index));
-        let slots: Vec<_> = unregistered.chain(registered).collect();
-        let mut interfaces = Vec::with_capacity(slots.len());
-        for (slot, name, ifindex) in slots {
-            let counts = InterfaceCounts {
-                name,
-                ifindex,
-                hook: self.take_hook(parity, slot)?,
-                overflow: self.take_overflow(parity, slot),
-                unparsed: self.take_unparsed(parity, slot)?,
-            };
-            if slot != 0 || !counts.hook.is_zero() {
-                interfaces.push(counts);
+    /// Closes the epoch and opens the next, under the staged policy if there is one; or drains the one that an
+    /// earlier call closed and could not drain.
+    ///
+    /// # Errors
+    /// A map that can't be read. The next epoch has begun, the closed one comes with a later call.
+    pub fn flip(&mut self) -> Result<Drained, KernelError> {
+        let mut closing = match self.closing.take() {
+            Some(closing) => closing,
+            None => self.open_next(),
+        };
+        match self.drain(&mut closing) {
+            Ok(()) => Ok(self.drained(closing)),
+            Err(error) => {
+                self.closing = Some(closing);
+                Err(error)
             }
         }
-        let events_lost = take_per_cpu(&mut self.maps.events_lost, parity, 0, |sum, value| *sum += value)?;
-        Ok(Drained {
-            epoch: old.epoch(),
-            span: (started, ended),
-            policy: old_policy,
-            enforce: old.enforce(),
+    }
+
+    fn open_next(&mut self) -> Closing {
+        let old = self.control;
+        let epoch = old.epoch().wrapping_add(1);
+        let mut policy = Arc::clone(&self.policy);
+        self.control = Control::new(epoch, old.slot(), old.enforce(), old.drop_unparsed());
+        if let Some(next) = self.staged.take() {
+            self.control = Control::new(epoch, 1 - old.slot(), next.enforce, next.drop_unparsed);
+            policy = std::mem::replace(&mut self.policy, next.policy);
+        }
+        self.publish();
+        let interface = |name: &str, ifindex| InterfaceCounts { name: name.into(), ifindex, ..Default::default() };
+        let registered = self.interfaces.iter().map(|registered| interface(&registered.name, registered.index));
+        Closing {
+            control: old,
+            policy,
+            started: std::mem::replace(&mut self.epoch_started, jiff::Timestamp::now()),
+            quiet: None,
+            interfaces: std::iter::once(interface("", 0)).chain(registered).collect(),
+            flows: Vec::new(),
+            events_lost: 0,
+        }
+    }
+
+    /// Takes what the closed half holds. Whatever a failed call had taken already is in `closing`.
+    fn drain(&mut self, closing: &mut Closing) -> Result<(), KernelError> {
+        if closing.quiet.is_none() {
+            self.grace.wait().map_err(KernelError::map("can't wait for a grace period"))?;
+            let clock = clock::read(load::program(&mut self.ebpf, "clock")?, &self.maps.clock)?;
+            closing.quiet = Some((jiff::Timestamp::now(), clock));
+        }
+        let parity = closing.control.parity();
+        let flows = self.maps.flows[parity as usize].map().fd().as_fd();
+        sys::drain_hash(flows, self.flow_capacity as usize, &mut closing.flows)
+            .map_err(KernelError::map("can't drain the flow table"))?;
+        for (counts, slot) in closing.interfaces.iter_mut().zip(0..) {
+            counts.hook.add(&self.take_hook(parity, slot)?);
+            for ((class, verdict), counters) in self.take_overflow(parity, slot) {
+                counts.overflow.entry((class, verdict)).or_default().add(&counters);
+            }
+            self.take_unparsed(parity, slot, &mut counts.unparsed)?;
+        }
+        closing.events_lost += take_per_cpu(&mut self.maps.events_lost, parity, 0, |sum, value| *sum += value)?;
+        Ok(())
+    }
+
+    fn drained(&self, closing: Closing) -> Drained {
+        let (ended, clock) = closing.quiet.unwrap_or((self.epoch_started, Clock::default()));
+        let mut interfaces = closing.interfaces;
+        interfaces.retain(|counts| counts.ifindex != 0 || !counts.hook.is_zero());
+        Drained {
+            epoch: closing.control.epoch(),
+            span: (closing.started, ended),
+            policy: closing.policy,
+            enforce: closing.control.enforce(),
             interfaces,
-            flows,
-            events_lost,
+            flows: closing.flows,
+            events_lost: closing.events_lost,
             jiffies: clock.jiffies,
             hz: self.hz,
             flow_capacity: self.flow_capacity,
-        })
+        }
     }
 
     fn take_hook(&mut self, parity: u32, slot: u32) -> Result<Counters, KernelError> {
         take_per_cpu(&mut self.maps.hook, parity * MAX_INTERFACES + slot, Counters::default(), Counters::add)
     }
 
-    fn take_unparsed(&mut self, parity: u32, slot: u32) -> Result<BTreeMap<Reason, Tally>, KernelError> {
-        let mut unparsed = BTreeMap::new();
+    fn take_unparsed(
+        &mut self,
+        parity: u32,
+        slot: u32,
+        unparsed: &mut BTreeMap<Reason, Tally>,
+    ) -> Result<(), KernelError> {
+        let add = |sum: &mut Tally, value: &Tally| {
+            sum.passed.add(&value.passed);
+            sum.dropped.add(&value.dropped);
+        };
         for reason in Reason::ALL {
             let index = (parity * MAX_INTERFACES + slot) * Reason::COUNT + reason as u32;
-            let tally = take_per_cpu(&mut self.maps.unparsed, index, Tally::default(), |sum, value| {
-                sum.passed.add(&value.passed);
-                sum.dropped.add(&value.dropped);
-            })?;
+            let tally = take_per_cpu(&mut self.maps.unparsed, index, Tally::default(), add)?;
             if tally != Tally::default() {
-                unparsed.insert(reason, tally);
+                add(unparsed.entry(reason).or_default(), &tally);
             }
         }
-        Ok(unparsed)
+        Ok(())
     }
 
     fn take_overflow(&mut self, parity: u32, slot: u32) -> BTreeMap<(u16, Verdict), Counters> {

@@ -42,6 +42,9 @@ pub enum KernelError {
         /// Entries there are.
         capacity: usize,
     },
+    /// A policy can't be staged now.
+    #[error("the last epoch is not drained yet, so the new policy would be counted with it: reload again")]
+    Closing,
     /// A map operation failed.
     #[error("{what}: {error}")]
     Map {

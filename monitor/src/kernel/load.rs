@@ -19,6 +19,7 @@ use super::{
     EventReader, Interface, KernelError, KernelLog, OBJECT,
     attach::Attachment,
     clock,
+    drain::{Closing, Switch},
     image::{Capacity, Images},
     sys::{Grace, Shared},
 };
@@ -51,6 +52,8 @@ pub struct Kernel {
     pub(super) hz: u32,
     pub(super) flow_capacity: u32,
     pub(super) epoch_started: jiff::Timestamp,
+    pub(super) staged: Option<Switch>,
+    pub(super) closing: Option<Closing>,
 }
 
 pub(super) struct Maps {
@@ -124,6 +127,8 @@ impl Kernel {
             hz,
             flow_capacity: options.flows,
             epoch_started: jiff::Timestamp::now(),
+            staged: None,
+            closing: None,
         };
         kernel.publish();
         Ok(kernel)

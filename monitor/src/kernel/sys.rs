@@ -111,13 +111,13 @@ impl Grace {
     }
 }
 
-/// Takes every entry out of a hash map that nobody writes to any more.
-pub fn drain_hash<K: Pod, V: Pod>(map: BorrowedFd<'_>, capacity: usize) -> io::Result<Vec<(K, V)>> {
+/// Takes every entry out of a hash map that nobody writes to any more, into `entries`: what was taken before an
+/// error is there too.
+pub fn drain_hash<K: Pod, V: Pod>(map: BorrowedFd<'_>, capacity: usize, entries: &mut Vec<(K, V)>) -> io::Result<()> {
     // A bucket that does not fit gives ENOSPC; no bucket is nearly this long.
     let chunk = capacity.clamp(256, 65_536);
     let mut keys = vec![K::zeroed(); chunk];
     let mut values = vec![V::zeroed(); chunk];
-    let mut entries = Vec::new();
     let mut cursor = 0_u32;
     let mut next = 0_u32;
     let mut first = true;
@@ -142,7 +142,7 @@ pub fn drain_hash<K: Pod, V: Pod>(map: BorrowedFd<'_>, capacity: usize) -> io::R
         let count = attr.count as usize;
         entries.extend(keys[..count].iter().copied().zip(values[..count].iter().copied()));
         if last {
-            return Ok(entries);
+            return Ok(());
         }
         cursor = next;
         first = false;

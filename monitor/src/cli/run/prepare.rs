@@ -74,6 +74,12 @@ pub fn compile(config: &Config, enforce: bool) -> Result<InForce, Failure> {
     })
 }
 
+/// When this machine booted by the wall clock, UTC nanoseconds since 1970: moves when the wall clock is set.
+#[must_use]
+pub fn boot_began() -> i128 {
+    now() - i128::from(kernel::boot_ns())
+}
+
 /// Loads the kernel part and attaches it. Called within the runtime, after everything else that can fail.
 ///
 /// # Errors
@@ -106,7 +112,7 @@ pub fn open(config: &Config, args: &Args, in_force: &InForce) -> Result<Opened, 
         tasks.push(("kernel log", Box::pin(async move { Ok(log.forward().await?) })));
     }
     kernel.attach(&interfaces, hook(config, args))?;
-    Ok(Opened { source: Box::new(KernelSource { kernel, staged: None }), events, tasks })
+    Ok(Opened { source: Box::new(KernelSource(kernel)), events, tasks })
 }
 
 fn hook(config: &Config, args: &Args) -> Option<kernel::Hook> {
@@ -118,18 +124,11 @@ fn hook(config: &Config, args: &Args) -> Option<kernel::Hook> {
 }
 
 /// The kernel part as the epoch task sees it.
-struct KernelSource {
-    kernel: Kernel,
-    staged: Option<Switch>,
-}
+struct KernelSource(Kernel);
 
 impl Source for KernelSource {
     fn flip(&mut self) -> anyhow::Result<Drained> {
-        let drained = match &self.staged {
-            Some(next) => self.kernel.switch(next)?,
-            None => self.kernel.flip()?,
-        };
-        self.staged = None;
+        let drained = self.0.flip()?;
         Ok(Drained {
             epoch: drained.epoch,
             interfaces: drained.interfaces,
@@ -144,14 +143,8 @@ impl Source for KernelSource {
     }
 
     fn stage(&mut self, next: &InForce) -> anyhow::Result<()> {
-        // Whether it fits shows when it is written, at the switch; the epoch task then unstages it.
-        self.staged =
-            Some(Switch { policy: Arc::clone(&next.policy), enforce: next.enforce, drop_unparsed: next.drop_unparsed });
-        Ok(())
-    }
-
-    fn unstage(&mut self) {
-        self.staged = None;
+        let policy = Arc::clone(&next.policy);
+        Ok(self.0.stage(Switch { policy, enforce: next.enforce, drop_unparsed: next.drop_unparsed })?)
     }
 
     fn attachments(&self) -> Vec<Attachment> {
@@ -161,11 +154,11 @@ impl Source for KernelSource {
             hook: attached.hook.name().into(),
             since: attached.since.as_nanosecond(),
         };
-        self.kernel.attachments().iter().map(of).collect()
+        self.0.attachments().iter().map(of).collect()
     }
 
     fn detach(&mut self) -> anyhow::Result<()> {
-        self.kernel.detach();
+        self.0.detach();
         Ok(())
     }
 }
