@@ -6,7 +6,7 @@ use monitor_common::{
     classify::{Classified, classify},
     parse::{self, Reason},
     verdict::{Verdict, decide},
-    wire::{Control, Counters, FLAG_FRAGMENT, FlowKey, INTERFACE_PROBES, INTERFACE_TABLE, Link},
+    wire::{Address, Control, Counters, FLAG_FRAGMENT, FlowKey, INTERFACE_PROBES, INTERFACE_TABLE, Link},
 };
 
 use crate::{emit, maps, packet::Frame, policy::Image, table};
@@ -55,15 +55,31 @@ pub fn packet(context: &TcContext) -> i32 {
                 if table::flow(parity, slot, key, &size) && to.alert {
                     emit::event(parity, control.epoch(), key, skb.wire_len);
                 }
-                debug!(context, "if {} class {} rule {} verdict {}", ifindex, to.class, to.rule, verdict as u8);
+                debug!(
+                    context,
+                    "interface {} protocol {} to {:i} port {}: class {} rule {} verdict {}",
+                    ifindex,
+                    key.protocol,
+                    octets(key.destination),
+                    key.destination_port,
+                    to.class,
+                    to.rule,
+                    verdict.name()
+                );
                 return if matches!(verdict, Verdict::Denied) { DROP } else { NEXT };
             }
         },
     };
     let dropped = control.enforce() && control.drop_unparsed() && !reason.always_passes();
     table::unparsed(parity, slot, reason, dropped, &size);
-    debug!(context, "if {} unparsed, reason {}, dropped {}", ifindex, reason as u8, u8::from(dropped));
+    debug!(context, "interface {} no flow: {}, dropped {}", ifindex, reason.name(), u8::from(dropped));
     if dropped { DROP } else { NEXT }
+}
+
+/// An address as aya-log prints it; IPv4 as `::ffff:a.b.c.d`.
+#[inline(always)]
+fn octets(address: Address) -> [u8; 16] {
+    ((u128::from(address.high) << 64) | u128::from(address.low)).to_be_bytes()
 }
 
 /// Slot and link layer of an interface; slot 0 and Ethernet for one that nobody registered (a device that was
