@@ -36,10 +36,16 @@ impl Frame {
         if offset > MAX_OFFSET {
             return None;
         }
-        let mut start = self.data + offset;
-        // SAFETY: a move of a register to itself. It keeps the compiler from working out `start` and the check in two
-        // registers: the verifier proves only the very register that was compared.
-        unsafe { asm!("{0} = {0}", inout(reg) start, options(pure, nomem, nostack, preserves_flags)) };
+        let mut start = offset;
+        // SAFETY: arithmetic on registers: `start = self.data + offset`, and the mask changes nothing after the check
+        // above. Both are done where the compiler can't look, for two reasons. It keeps it from working out `start` and
+        // the check below in two registers: the verifier proves only the very register that was compared. And where
+        // `offset` lives on the stack, the check above bounds one copy of it and the sum takes another: before kernel
+        // 6.8 the verifier does not know that they are the same, so the copy that is used is bounded by itself.
+        unsafe {
+            asm!("{0} &= {2}", "{0} += {1}", inout(reg) start, in(reg) self.data, const MAX_OFFSET,
+                options(pure, nomem, nostack, preserves_flags));
+        };
         if start + size_of::<T>() > self.end {
             return None;
         }

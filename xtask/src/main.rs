@@ -6,6 +6,8 @@ mod build;
 mod debian;
 mod demo;
 mod geo;
+mod initramfs;
+mod kernels;
 mod lint;
 mod process;
 mod run;
@@ -52,6 +54,20 @@ enum Task {
     },
     /// Nanoseconds per packet over an empty program (root).
     Bench,
+    /// Run the kernel tests on other kernels than this machine's, in an emulator (Debian, x86-64).
+    #[command(
+        after_help = "Example: cargo xtask kernels\n         cargo xtask kernels 6.1 --frames 200000 --minutes 30"
+    )]
+    Kernels {
+        /// Which of 6.1 and 6.12; without any, all.
+        kernels: Vec<String>,
+        /// Random frames in each random test: emulation is slow.
+        #[arg(long, default_value_t = 20_000)]
+        frames: u32,
+        /// How long one kernel may take.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
     /// Regenerate the embedded geo datasets.
     Geo {
         /// Only compare with what is committed.
@@ -69,6 +85,7 @@ fn main() -> ExitCode {
         Task::Lint => lint::run(),
         Task::Test { arguments } => test::run(&arguments),
         Task::Bench => bench::run(),
+        Task::Kernels { kernels, frames, minutes } => kernels::run(&kernels, frames, minutes),
         Task::Geo { check } => geo::run(check),
     };
     match result {
