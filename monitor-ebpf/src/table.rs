@@ -30,35 +30,34 @@ unsafe fn add_shared(into: *mut Counters, size: &Counters) {
     }
 }
 
+/// Does something to this CPU's value; see [`add_here`].
 #[inline(always)]
-fn of_this_cpu<T>(map: &'static PerCpuArray<T>, index: u32) -> Option<&'static mut T> {
-    // SAFETY: a per-CPU map value; see `add_here`.
-    map.get_ptr_mut(index).map(|value| unsafe { &mut *value })
+fn here<T>(map: &PerCpuArray<T>, index: u32, change: impl FnOnce(&mut T)) {
+    if let Some(value) = map.get_ptr_mut(index) {
+        // SAFETY: a live map value that only this CPU writes, and only one program at a time.
+        change(unsafe { &mut *value });
+    }
 }
 
 /// Adds a packet to its interface's hook total.
 #[inline(always)]
 pub fn hook(parity: u32, slot: u32, size: &Counters) {
-    if let Some(total) = of_this_cpu(&maps::HOOK, parity * MAX_INTERFACES + slot) {
-        add_here(total, size);
-    }
+    here(&maps::HOOK, parity * MAX_INTERFACES + slot, |total| add_here(total, size));
 }
 
 /// Counts a packet without a flow.
 #[inline(always)]
 pub fn unparsed(parity: u32, slot: u32, reason: Reason, dropped: bool, size: &Counters) {
     let index = (parity * MAX_INTERFACES + slot) * Reason::COUNT + reason as u32;
-    if let Some(tally) = of_this_cpu::<Tally>(&maps::UNPARSED, index) {
+    here(&maps::UNPARSED, index, |tally: &mut Tally| {
         add_here(if dropped { &mut tally.dropped } else { &mut tally.passed }, size);
-    }
+    });
 }
 
 /// Counts an event that the ring had no place for.
 #[inline(always)]
 pub fn event_lost(parity: u32) {
-    if let Some(lost) = of_this_cpu(&maps::EVENTS_LOST, parity) {
-        *lost += 1;
-    }
+    here(&maps::EVENTS_LOST, parity, |lost| *lost += 1);
 }
 
 /// Adds a packet to its flow; true if the flow is new in this epoch. A flow that finds no place, for whatever
@@ -75,7 +74,7 @@ pub fn flow(parity: u32, slot: u32, key: &FlowKey, size: &Counters) -> bool {
     }
     let first = FlowValue { counters: *size, first: now, last: now };
     // BPF_NOEXIST: BPF_ANY would overwrite what another CPU has just inserted and counted.
-    if flows.insert(key, &first, BPF_NOEXIST.into()).is_ok() {
+    if flows.insert(key, first, BPF_NOEXIST.into()).is_ok() {
         return true;
     }
     if let Some(value) = flows.get_ptr_mut(key) {

@@ -160,7 +160,7 @@ pub struct Shared<T> {
 impl<T: Pod> Shared<T> {
     /// Maps an array of `length` elements. The kernel rounds an element up to 8 bytes: `T` must be such already.
     pub fn of(map: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
-        const { assert!(size_of::<T>() % 8 == 0) };
+        const { assert!(size_of::<T>().is_multiple_of(8)) };
         let bytes = (length * size_of::<T>()).next_multiple_of(page_size());
         let memory = MmapOptions::new().len(bytes).map_raw(map.as_raw_fd())?;
         Ok(Self { memory, length, _t: PhantomData })
