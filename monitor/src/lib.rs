@@ -12,3 +12,4 @@ pub mod kernel;
 pub mod metrics;
 pub mod policy;
 pub mod supervisor;
+pub mod text;

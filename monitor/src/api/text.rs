@@ -7,75 +7,10 @@ use super::{
     flows::{FlowRow, Flows},
     status::{Status, Sums},
 };
+use crate::text::{cells, count, counted, plain, size, span, table};
 
-/// Rows under a heading, each column as wide as its widest cell. `right` tells which columns hold numbers.
-#[must_use]
-pub fn table(heading: &[&str], right: &[bool], rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<usize> = heading.iter().map(|cell| cell.chars().count()).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let heading: Vec<String> = heading.iter().map(|cell| (*cell).to_owned()).collect();
-    let mut text = String::new();
-    for row in std::iter::once(&heading).chain(rows) {
-        let mut line = String::new();
-        for ((cell, width), right) in row.iter().zip(&widths).zip(right) {
-            let fill = " ".repeat(width - cell.chars().count());
-            let cell = plain(cell);
-            line += &if *right { format!("  {fill}{cell}") } else { format!("  {cell}{fill}") };
-        }
-        text += line.trim_end();
-        text.push('\n');
-    }
-    text
-}
-
-/// Without what could move a terminal's cursor: interface names and rule ids are other people's text.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-/// `1,234,567`.
-#[must_use]
-pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// `1.2 MiB`; exact below 1 KiB.
-#[must_use]
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let power = (bytes.ilog2() / 10).min(6);
-    // Two powers of ten are enough for one decimal: no rounding of u64 into f64 that shows.
-    let tenths = (u128::from(bytes) * 10) >> (10 * power);
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[power as usize - 1])
-}
-
-/// `3 d 4 h`, `5 min 6 s`.
-#[must_use]
-pub fn span(seconds: i64) -> String {
-    let seconds = seconds.max(0);
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    match () {
-        () if days > 0 => format!("{days} d {hours} h"),
-        () if hours > 0 => format!("{hours} h {minutes} min"),
-        () if minutes > 0 => format!("{minutes} min {} s", seconds % 60),
-        () => format!("{seconds} s"),
-    }
-}
+/// How far tables stand in.
+const INDENT: usize = 2;
 
 /// The four cells of sums.
 fn sums(sums: &Sums) -> [String; 4] {
@@ -85,7 +20,8 @@ fn sums(sums: &Sums) -> [String; 4] {
 /// The closing table of `run`, and part of `status`: what was counted, and that it adds up.
 #[must_use]
 pub fn totals(status: &Status) -> String {
-    let mut rows: Vec<Vec<String>> = Vec::new();
+    let heading = ["interface", "country", "class", "verdict", "packets", "segments", "bytes", "on the wire"];
+    let mut rows = vec![cells(&heading)];
     let mut sum = Sums::default();
     let mut row = |interface: &str, country: &str, class: &str, verdict: &str, of: &Sums| {
         let names = [interface, country, class, verdict].map(str::to_owned);
@@ -107,8 +43,7 @@ pub fn totals(status: &Status) -> String {
     }
     let all = ["all", "", "", ""].map(str::to_owned);
     rows.push(all.into_iter().chain(sums(&sum)).collect());
-    let heading = ["interface", "country", "class", "verdict", "packets", "segments", "bytes", "on the wire"];
-    let mut text = table(&heading, &[false, false, false, false, true, true, true, true], &rows);
+    let mut text = table(INDENT, &rows, &[4, 5, 6, 7]);
     let breach: Vec<String> = status
         .interfaces
         .iter()
@@ -142,7 +77,12 @@ pub fn status(status: &Status) -> String {
     let policy = &status.policy;
     line(
         "policy",
-        &format!("{}, {} rules, in force for {}", short(&policy.digest), policy.rules, span(policy.age_seconds)),
+        &format!(
+            "{}, {}, in force for {}",
+            short(&policy.digest),
+            counted(policy.rules, "allow rule"),
+            span(policy.age_seconds)
+        ),
     );
     if let Some(error) = &status.reload_error {
         line("", &format!("REFUSED a newer one: {error}"));
@@ -160,7 +100,7 @@ pub fn status(status: &Status) -> String {
                 epoch.number,
                 epoch.closed,
                 count(epoch.flows as u64),
-                count(epoch.capacity.into())
+                count(epoch.capacity)
             ),
         ),
         None => line("epoch", "none closed yet"),
@@ -169,27 +109,20 @@ pub fn status(status: &Status) -> String {
         line("WRONG", &format!("{} since {}", condition.kind, condition.since));
     }
     text += "\nInterfaces\n";
-    let rows: Vec<Vec<String>> = status
-        .interfaces
-        .iter()
-        .map(|interface| {
-            let hook = interface.hook.clone().unwrap_or_else(|| "not attached".into());
-            let since = interface.since.clone().unwrap_or_else(|| "-".into());
-            let residual = count(interface.residual.packets);
-            [interface.interface.clone(), hook, since]
-                .into_iter()
-                .chain(sums(&interface.total))
-                .chain([residual])
-                .collect()
-        })
-        .collect();
     let heading = ["interface", "hook", "since", "packets", "segments", "bytes", "on the wire", "residual"];
-    text += &table(&heading, &[false, false, false, true, true, true, true, true], &rows);
+    let rows = status.interfaces.iter().map(|interface| {
+        let hook = interface.hook.clone().unwrap_or_else(|| "not attached".into());
+        let since = interface.since.clone().unwrap_or_else(|| "-".into());
+        let residual = count(interface.residual.packets);
+        [interface.interface.clone(), hook, since].into_iter().chain(sums(&interface.total)).chain([residual]).collect()
+    });
+    let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
+    text += &table(INDENT, &rows, &[3, 4, 5, 6, 7]);
     text += "\nTraffic since the start\n";
     text += &totals(status);
     text += "\nLosses\n";
     let losses = &status.losses;
-    let rows: Vec<Vec<String>> = [
+    let rows = [
         ("ring-buffer events (alerts rebuilt from the flow table)", losses.events),
         ("packets not told apart by flow (flow table full)", losses.overflow_packets),
         ("flows summed up (store full)", losses.flows_evicted),
@@ -198,16 +131,17 @@ pub fn status(status: &Status) -> String {
         ("epochs not closed in time (traffic comes with the next)", losses.epochs_failed),
         ("reloads refused", losses.reloads_refused),
     ]
-    .map(|(what, number)| vec![what.to_owned(), count(number)])
-    .to_vec();
-    text += &table(&["what", "count"], &[false, true], &rows);
+    .map(|(what, number)| vec![what.to_owned(), count(number)]);
+    text += &table(INDENT, &rows, &[1]);
     text += "\nAlerts\n";
-    let rows: Vec<Vec<String>> = status
-        .alerts
-        .iter()
-        .map(|alert| vec![alert.kind.clone(), alert.severity.clone(), count(alert.count)])
-        .collect();
-    text += &table(&["type", "severity", "count"], &[false, false, true], &rows);
+    if status.alerts.is_empty() {
+        text += "  none\n";
+    } else {
+        let rows =
+            status.alerts.iter().map(|alert| vec![alert.kind.clone(), alert.severity.clone(), count(alert.count)]);
+        let rows: Vec<_> = std::iter::once(cells(&["type", "severity", "count"])).chain(rows).collect();
+        text += &table(INDENT, &rows, &[2]);
+    }
     text += "\nNot visible from here\n";
     for spot in &status.blind_spots {
         text += &format!("  - {}\n", plain(spot));
@@ -226,35 +160,30 @@ fn short(digest: &str) -> String {
 pub fn flows(reply: &Flows, by: Option<&str>) -> String {
     let until = reply.until.as_deref().unwrap_or("-");
     let mut text = format!("Flows from {} until {until}, by bytes on the wire\n", reply.since);
-    if let Some(by) = by {
-        let rows: Vec<Vec<String>> = reply
-            .groups
-            .iter()
-            .map(|row| {
-                let names = [row.key.clone(), row.verdict.clone(), count(row.flows)];
-                names.into_iter().chain(sums(&row.sums)).chain([row.last_seen.clone()]).collect()
-            })
-            .collect();
+    if reply.flows.is_empty() && reply.groups.is_empty() {
+        text += "  none\n";
+    } else if let Some(by) = by {
         let heading = [by, "verdict", "flows", "packets", "segments", "bytes", "on the wire", "last seen"];
-        text += &table(&heading, &[false, false, true, true, true, true, true, false], &rows);
+        let rows = reply.groups.iter().map(|row| {
+            let names = [row.key.clone(), row.verdict.clone(), count(row.flows)];
+            names.into_iter().chain(sums(&row.sums)).chain([row.last_seen.clone()]).collect()
+        });
+        let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
+        text += &table(INDENT, &rows, &[2, 3, 4, 5, 6]);
     } else {
-        let rows: Vec<Vec<String>> = reply
-            .flows
-            .iter()
-            .map(|row| {
-                let names = [
-                    row.interface.clone(),
-                    protocol(row),
-                    endpoint(row.source, row.source_port, row),
-                    destination(row),
-                    row.country.clone(),
-                    row.class.clone(),
-                    row.rule.clone().unwrap_or_else(|| "-".into()),
-                    row.verdict.clone(),
-                ];
-                names.into_iter().chain(sums(&row.sums)).chain([row.last_seen.clone()]).collect()
-            })
-            .collect();
+        let rows = reply.flows.iter().map(|row| {
+            let names = [
+                row.interface.clone(),
+                protocol(row),
+                endpoint(row.source, row.source_port, row),
+                destination(row),
+                row.country.clone(),
+                row.class.clone(),
+                row.rule.clone().unwrap_or_else(|| "-".into()),
+                row.verdict.clone(),
+            ];
+            names.into_iter().chain(sums(&row.sums)).chain([row.last_seen.clone()]).collect()
+        });
         let heading = [
             "interface",
             "proto",
@@ -270,9 +199,8 @@ pub fn flows(reply: &Flows, by: Option<&str>) -> String {
             "on the wire",
             "last seen",
         ];
-        let mut right = [false; 13];
-        right[8..12].fill(true);
-        text += &table(&heading, &right, &rows);
+        let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
+        text += &table(INDENT, &rows, &[8, 9, 10, 11]);
     }
     let rest = [
         ("not shown (raise --top)", Some(reply.rest.flows), &reply.rest.sums),
@@ -281,16 +209,14 @@ pub fn flows(reply: &Flows, by: Option<&str>) -> String {
         ("not parsed", None, &reply.unparsed),
         ("everything at the hooks", None, &reply.hook),
     ];
-    let rows: Vec<Vec<String>> = rest
-        .into_iter()
-        .map(|(what, flows, of)| {
-            let flows = flows.map_or_else(|| "-".into(), count);
-            [what.to_owned(), flows].into_iter().chain(sums(of)).collect()
-        })
-        .collect();
-    text.push('\n');
     let heading = ["besides", "flows", "packets", "segments", "bytes", "on the wire"];
-    text + &table(&heading, &[false, true, true, true, true, true], &rows)
+    let rows = rest.into_iter().map(|(what, flows, of)| {
+        let flows = flows.map_or_else(|| "-".into(), count);
+        [what.to_owned(), flows].into_iter().chain(sums(of)).collect()
+    });
+    let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
+    text.push('\n');
+    text + &table(INDENT, &rows, &[1, 2, 3, 4, 5])
 }
 
 fn protocol(row: &FlowRow) -> String {
@@ -311,27 +237,5 @@ fn destination(row: &FlowRow) -> String {
         1 | 58 if !row.later_fragment => format!("{} type {} code {}", row.destination, port >> 8, port & 0xff),
         _ if row.later_fragment => format!("{} (fragments)", row.destination),
         _ => endpoint(row.destination, port, row),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_readable_and_sizes_exact_where_they_can_be() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!(
-            [0, 1_023, 1_024, 1_536, 1_048_575, 1 << 20, u64::MAX].map(size),
-            ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1023.9 KiB", "1.0 MiB", "15.9 EiB"]
-        );
-        assert_eq!([-5, 59, 61, 3_700, 100_000].map(span), ["0 s", "59 s", "1 min 1 s", "1 h 1 min", "1 d 3 h"]);
-    }
-
-    #[test]
-    fn columns_line_up_and_hostile_text_stays_in_its_cell() {
-        let rows = [vec!["eth0".to_owned(), "5".to_owned()], vec!["a\u{1b}[2J".to_owned(), "1,000".to_owned()]];
-        let text = table(&["name", "packets"], &[false, true], &rows);
-        assert_eq!(text, "  name   packets\n  eth0         5\n  a\u{fffd}[2J    1,000\n");
     }
 }

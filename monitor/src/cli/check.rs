@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use monitor_common::wire::Kind;
 use serde_json::{Value, json};
 
-use super::inputs::{self, Inputs, grouped, table, time};
+use super::inputs::{self, Inputs};
 use crate::{
     config::{self, Action, Mode},
     failure::Failure,
     geo::STALE_AFTER_DAYS,
     policy::Extent,
+    text::{cells, count, print, table, time},
 };
 
 /// Says what is wrong with the configuration, or what it comes to.
@@ -23,7 +24,7 @@ use crate::{
 )]
 pub struct Args {
     /// Configuration file [default: /etc/egress-monitor/config.toml if it exists, else the built-in defaults]
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// JSON instead of text.
     #[arg(long)]
@@ -47,18 +48,18 @@ pub fn run(args: Args) -> Result<(), Failure> {
                                 "message": problem.message })
                     })
                     .collect();
-                inputs::print(&format!("{:#}\n", json!({ "ok": false, "problems": problems })))?;
+                print(&format!("{:#}\n", json!({ "ok": false, "problems": problems })))?;
             }
             return Err(error.into_failure());
         }
     };
     match checked {
-        Ok(inputs) if args.json => inputs::print(&format!("{:#}\n", as_json(&inputs))),
-        Ok(inputs) => inputs::print(&as_text(&inputs)),
+        Ok(inputs) if args.json => print(&format!("{:#}\n", as_json(&inputs))),
+        Ok(inputs) => print(&as_text(&inputs)),
         Err(failure) => {
             if args.json {
                 let problem = json!({ "file": null, "line": null, "column": null, "message": failure.to_string() });
-                inputs::print(&format!("{:#}\n", json!({ "ok": false, "problems": [problem] })))?;
+                print(&format!("{:#}\n", json!({ "ok": false, "problems": [problem] })))?;
             }
             Err(failure)
         }
@@ -163,7 +164,7 @@ fn as_json(inputs: &Inputs) -> Value {
 fn networks_48(addresses: u128) -> String {
     match addresses >> 80 {
         0 if addresses > 0 => "< 1".into(),
-        networks => grouped(networks),
+        networks => count(networks),
     }
 }
 
@@ -172,8 +173,8 @@ fn as_text(inputs: &Inputs) -> String {
     let file = config.file.as_ref().map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
     let countries: Vec<_> = config.zone.inside.iter().map(ToString::to_string).collect();
     let private = if config.zone.inside_private { ", and private networks" } else { "" };
-    let cells = |cells: &[&str]| cells.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut text = table(
+        0,
         &[
             cells(&["configuration", &format!("{file}: good")]),
             cells(&["mode", if config.mode == Mode::Enforce { "enforce" } else { "observe" }]),
@@ -189,9 +190,9 @@ fn as_text(inputs: &Inputs) -> String {
     let row = |name: &str, extent: &Extent, verdict: &str| {
         vec![
             name.to_owned(),
-            grouped(extent.v4_ranges.into()),
-            grouped(extent.v4_addresses.into()),
-            grouped(extent.v6_ranges.into()),
+            count(extent.v4_ranges),
+            count(extent.v4_addresses),
+            count(extent.v6_ranges),
             networks_48(extent.v6_addresses),
             verdict.to_owned(),
         ]
@@ -202,7 +203,7 @@ fn as_text(inputs: &Inputs) -> String {
     }
     rows.push(row("embeds IPv4", &policy.summary.embedded, "as the IPv4 address inside"));
     text += "\n";
-    text += &table(&rows, &[1, 2, 3, 4]);
+    text += &table(0, &rows, &[1, 2, 3, 4]);
 
     if !config.sites.is_empty() {
         let mut rows = vec![cells(&["site", "country", "networks"])];
@@ -211,7 +212,7 @@ fn as_text(inputs: &Inputs) -> String {
             rows.push(vec![site.name.clone(), site.country.to_string(), networks.join(" ")]);
         }
         text += "\n";
-        text += &table(&rows, &[]);
+        text += &table(0, &rows, &[]);
     }
 
     text += "\n";
@@ -223,13 +224,13 @@ fn as_text(inputs: &Inputs) -> String {
             let ports: Vec<_> = rule.ports.iter().map(ToString::to_string).collect();
             rows.push(vec![
                 rule.id.clone(),
-                grouped(rule.to.len() as u128),
+                count(rule.to.len() as u128),
                 if ports.is_empty() { "all".into() } else { ports.join(" ") },
                 rule.expires.map_or_else(|| "never".into(), time),
                 rule.origin.clone(),
             ]);
         }
-        text += &table(&rows, &[1]);
+        text += &table(0, &rows, &[1]);
     }
 
     let mut rows = vec![cells(&["geo source", "version", "built", "age", "IPv4 ranges", "IPv6 ranges"])];
@@ -239,12 +240,12 @@ fn as_text(inputs: &Inputs) -> String {
             source.version.clone(),
             source.built.map_or_else(|| "unknown".into(), time),
             age.map_or_else(|| "unknown".into(), |days| format!("{days} days")),
-            grouped(source.v4_ranges as u128),
-            grouped(source.v6_ranges as u128),
+            count(source.v4_ranges as u128),
+            count(source.v6_ranges as u128),
         ]);
     }
     text += "\n";
-    text += &table(&rows, &[3, 4, 5]);
+    text += &table(0, &rows, &[3, 4, 5]);
     for source in policy.datasets.iter().filter(|source| !source.attribution.is_empty()) {
         text += &format!("{}: {}\n", source.name, source.attribution);
     }

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::inputs::{self, Inputs, table};
+use super::inputs::{self, Inputs};
 use crate::{
     failure::Failure,
     geo::special,
     policy::{Explanation, Knowledge, Target, explain, explain::Standing},
+    text::{print_either, table},
 };
 
 /// Says what the policy makes of a destination, and why.
@@ -22,7 +23,7 @@ pub struct Args {
     #[arg(required = true, value_name = "DESTINATION")]
     destinations: Vec<String>,
     /// Configuration file [default: /etc/egress-monitor/config.toml if it exists, else the built-in defaults]
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// JSON instead of text: a list with an object for each destination.
     #[arg(long)]
@@ -38,13 +39,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let targets = targets.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::Usage(error.to_string()))?;
     let inputs = inputs::read(args.config.as_deref())?;
     let stories = stories(&targets, &inputs)?;
-    if args.json {
-        let text = serde_json::to_string_pretty(&stories).map_err(|error| Failure::Internal(error.to_string()))?;
-        inputs::print(&(text + "\n"))
-    } else {
-        let texts: Vec<_> = stories.iter().map(as_text).collect();
-        inputs::print(&texts.join("\n"))
-    }
+    print_either(args.json, &stories, |stories| stories.iter().map(as_text).collect::<Vec<_>>().join("\n"))
 }
 
 fn stories(targets: &[Target], inputs: &Inputs) -> Result<Vec<Explanation>, Failure> {
@@ -81,7 +76,7 @@ fn as_text(story: &Explanation) -> String {
     line("policy", story.policy.clone());
     let port = story.port.map_or_else(String::new, |port| format!(" port {port}"));
     let protocol = story.protocol.as_ref().map_or_else(String::new, |protocol| format!(" {protocol}"));
-    format!("{}{protocol}{port}\n{}", story.standing.address, table(&rows, &[]))
+    format!("{}{protocol}{port}\n{}", story.standing.address, table(0, &rows, &[]))
 }
 
 fn standing(standing: &Standing, line: &mut impl FnMut(&str, String)) {

@@ -1,13 +1,8 @@
 //! `egress-monitor flows`: asks the running daemon through its control socket.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
-
 use clap::ValueEnum;
 
-use super::run::prepare::control_socket;
+use super::Daemon;
 use crate::{
     api::{
         client,
@@ -15,11 +10,12 @@ use crate::{
         text,
     },
     failure::Failure,
+    text::print_either,
 };
 
 /// Flow counters of the running monitor.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  egress-monitor flows --by country --verdict observed\n  \
+#[command(after_help = "Examples:\n  egress-monitor flows --by country --verdict observed\n  \
                         egress-monitor flows --top 1000 --json")]
 pub struct Args {
     /// Rows, those with most bytes on the wire first.
@@ -31,12 +27,8 @@ pub struct Args {
     /// Only flows with this verdict.
     #[arg(long, value_name = "VERDICT", value_parser = ["allowed", "observed", "denied"])]
     verdict: Option<String>,
-    /// Configuration file that names the daemon's runtime directory.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The daemon's control socket, instead of the configured one.
-    #[arg(long, value_name = "PATH", conflicts_with = "config")]
-    socket: Option<PathBuf>,
+    #[command(flatten)]
+    daemon: Daemon,
     /// One JSON document with stable field names.
     #[arg(long)]
     json: bool,
@@ -47,7 +39,7 @@ pub struct Args {
 /// # Errors
 /// No daemon answers, or the configuration is bad.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let socket = control_socket(args.socket, args.config.as_deref())?;
+    let socket = args.daemon.socket()?;
     let by = args.by.and_then(|by| by.to_possible_value()).map(|by| by.get_name().to_owned());
     let mut path = format!("/api/v1/flows?fresh=1&top={}", args.top);
     for (key, value) in [("by", &by), ("verdict", &args.verdict)] {
@@ -56,27 +48,5 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
     }
     let reply: Flows = client::get(&socket, &path)?;
-    print(args.json, &reply, || text::flows(&reply, by.as_deref()))
-}
-
-/// Prints a document as JSON or as text. A reader that hangs up (`| head`) is no failure.
-///
-/// # Errors
-/// Standard output can't be written.
-pub(super) fn print<T: serde::Serialize>(json: bool, value: &T, text: impl FnOnce() -> String) -> Result<(), Failure> {
-    let mut page = if json {
-        serde_json::to_string_pretty(value).map_err(|error| Failure::Internal(error.to_string()))?
-    } else {
-        text()
-    };
-    if !page.ends_with('\n') {
-        page.push('\n');
-    }
-    let mut out = io::stdout().lock();
-    match out.write_all(page.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Unavailable(format!("can't write to standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
+    print_either(args.json, &reply, |reply| text::flows(reply, by.as_deref()))
 }

@@ -8,7 +8,9 @@ mod inputs;
 pub mod run;
 pub mod status;
 
-use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::failure::Failure;
 
@@ -30,6 +32,35 @@ enum Command {
     Geo(geo::Args),
 }
 
+/// Which daemon to ask.
+#[derive(Debug, clap::Args)]
+struct Daemon {
+    /// Configuration file that names the daemon's runtime directory.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The daemon's control socket, instead of the configured one.
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    socket: Option<PathBuf>,
+}
+
+impl Daemon {
+    /// Its control socket.
+    fn socket(self) -> Result<PathBuf, Failure> {
+        match self.socket {
+            Some(socket) => Ok(socket),
+            None => Ok(run::prepare::load(self.config.as_deref())?.paths.runtime.join("control.sock")),
+        }
+    }
+}
+
+/// clap's complaint in one line: what is wrong, with clap's tips; its usage is in `--help`.
+fn one_line(rendered: &str) -> String {
+    let complaint = rendered.split("Usage:").next().unwrap_or(rendered).split("For more information").next();
+    let words: Vec<&str> = complaint.unwrap_or(rendered).split_whitespace().collect();
+    let words = words.join(" ");
+    format!("{}; see `egress-monitor --help`", words.strip_prefix("error: ").unwrap_or(&words))
+}
+
 /// Parses the command line and runs it.
 ///
 /// # Errors
@@ -37,11 +68,12 @@ enum Command {
 pub fn main() -> Result<(), Failure> {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) if error.use_stderr() => {
-            // clap's own text is several lines with the usage and a suggestion; only the code is ours.
+        // Without any command: the whole help is the mend, and clap's.
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             eprint!("{}", error.render());
             std::process::exit(64);
         }
+        Err(error) if error.use_stderr() => return Err(Failure::Usage(one_line(&error.render().to_string()))),
         Err(help) => help.exit(),
     };
     match cli.command {
@@ -51,5 +83,30 @@ pub fn main() -> Result<(), Failure> {
         Command::Status(args) => status::run(args),
         Command::Flows(args) => flows::run(args),
         Command::Geo(args) => geo::run(args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_argument_is_one_line_with_the_mend() {
+        for (arguments, line) in [
+            (&["frob"][..], "unrecognized subcommand 'frob'; see `egress-monitor --help`"),
+            (
+                &["flows", "--by", "x"],
+                "invalid value 'x' for '--by <BY>' [possible values: country, network, rule, peer]; see \
+                 `egress-monitor --help`",
+            ),
+            (
+                &["status", "--sockett", "x"],
+                "unexpected argument '--sockett' found tip: a similar argument exists: '--socket'; see \
+                 `egress-monitor --help`",
+            ),
+        ] {
+            let error = Cli::try_parse_from(["egress-monitor"].iter().chain(arguments)).unwrap_err();
+            assert_eq!(one_line(&error.render().to_string()), line);
+        }
     }
 }

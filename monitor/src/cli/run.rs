@@ -16,16 +16,16 @@ use tokio::{
 };
 
 use self::daemon::{Command, Reload, Setup};
-use crate::{alerts::sinks::Output, failure::Failure};
+use crate::{alerts::sinks::Output, failure::Failure, kernel};
 
 /// Counts (and with --enforce drops) what leaves, in the foreground.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Example:\n  egress-monitor run > alerts.jsonl\n  \
+#[command(after_help = "Examples:\n  egress-monitor run > alerts.jsonl\n  \
                         egress-monitor run --interface eth0 --duration 10min --enforce\n\n\
                         Signals: SIGINT and SIGTERM detach, print totals and end; SIGHUP reads configuration and \
                         policy again.")]
 pub struct Args {
-    /// Configuration file [default: /etc/egress-monitor/config.toml, if it is there].
+    /// Configuration file [default: /etc/egress-monitor/config.toml if it exists, else the built-in defaults]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Interface to attach to (a name, a glob, or auto), instead of the configured ones; repeatable.
@@ -56,9 +56,9 @@ pub struct Args {
 pub enum Hook {
     /// TCX where the kernel has it, else clsact.
     Auto,
-    /// TCX or nothing.
+    /// TCX (kernel 6.6 or later) or nothing.
     Tcx,
-    /// clsact.
+    /// The clsact qdisc.
     Clsact,
 }
 
@@ -73,9 +73,9 @@ pub enum KernelLog {
     Warn,
     /// Also what is worth knowing.
     Info,
-    /// Every packet that makes a new flow.
+    /// Every packet and what became of it.
     Debug,
-    /// Everything.
+    /// The same.
     Trace,
 }
 
@@ -93,6 +93,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     say::start_log(args.kernel_log);
     let config = prepare::load(args.config.as_deref())?;
     let in_force = prepare::compile(&config, prepare::enforces(&config, &args))?;
+    // Before the sockets, whose refusal would hide the reason.
+    kernel::require()?;
     let closed = |error| Failure::Unavailable(format!("standard output is closed: {error}: send it to /dev/null"));
     let mut outputs = vec![Output::stdout().map_err(closed)?];
     if let Some(path) = &args.alerts_file {

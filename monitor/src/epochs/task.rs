@@ -27,14 +27,15 @@ use crate::{
         findings::{Condition, Conditions},
         sinks::Sinks,
     },
+    geo::STALE_AFTER_DAYS,
     policy::Policy,
 };
 
 /// Shortest time between two flips on request.
 pub const MIN_GAP: Duration = Duration::from_millis(50);
 
-/// Age from which a geo dataset is stale: 90 days, in seconds.
-pub const STALE_AFTER: i64 = 90 * 86_400;
+/// Age from which a geo dataset is stale, in seconds.
+pub const STALE_AFTER: i64 = STALE_AFTER_DAYS * 86_400;
 
 /// Requests that can wait.
 const REQUESTS: usize = 64;
@@ -176,8 +177,8 @@ impl Engine {
                     None => requests_open = false,
                 },
                 taken = events.recv_many(&mut batch, EVENT_BATCH), if events_open => {
-                    // The reader is told to end first; one that ends unasked stops the daemon by its name.
-                    events_open = taken != 0;
+                    // The reader has ended: in order, or the supervisor says why. Alerts come with each drain.
+                    events_open = taken > 0;
                     self.events(&batch);
                     batch.clear();
                 }

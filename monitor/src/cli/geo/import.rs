@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{json, print};
 use crate::{
     failure::Failure,
     geo::{self, compact},
+    text::{json, print},
 };
 
 /// Builds the compact form from MMDB, CSV or compact files: smaller, faster to load, with name, date and digest.

@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::{json, print, rfc3339};
 use crate::{
     failure::Failure,
     geo::{self, Opened, Range, STALE_AFTER_DAYS, Space},
+    text::{count, counted, print_either, time},
 };
 
 /// Says what datasets are: version, age, size, licence, digest.
@@ -57,7 +57,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     for file in &args.files {
         infos.extend(geo::open(file)?.iter().map(|opened| info(opened, now)));
     }
-    if args.json { print(&json(&infos)?) } else { print(&infos.iter().map(text).collect::<Vec<_>>().join("\n")) }
+    print_either(args.json, &infos, |infos| infos.iter().map(text).collect::<Vec<_>>().join("\n"))
 }
 
 fn addresses<A: Space>(ranges: &[Range<A>]) -> u128 {
@@ -74,7 +74,7 @@ fn info(opened: &Opened, now: i64) -> Info {
         file: opened.file.as_ref().map(|file| file.display().to_string()),
         format: opened.format.name(),
         version: dataset.version.clone(),
-        built: dataset.built.and_then(rfc3339),
+        built: dataset.built.map(time),
         age_days,
         stale: age_days.is_some_and(|days| days > STALE_AFTER_DAYS),
         ipv4: Family { ranges: dataset.v4.len(), addresses: addresses(&dataset.v4).to_string() },
@@ -106,9 +106,12 @@ fn text(info: &Info) -> String {
             _ => "the source does not say".into(),
         },
     );
-    line("IPv4", &format!("{} ranges, {}", info.ipv4.ranges, share(&info.ipv4.addresses, 32, "the IPv4 space")));
+    line(
+        "IPv4",
+        &format!("{}, {}", counted(info.ipv4.ranges, "range"), share(&info.ipv4.addresses, 32, "the IPv4 space")),
+    );
     // 2000::/3 is all that is assigned for global use.
-    line("IPv6", &format!("{} ranges, {}", info.ipv6.ranges, share(&info.ipv6.addresses, 125, "2000::/3")));
+    line("IPv6", &format!("{}, {}", counted(info.ipv6.ranges, "range"), share(&info.ipv6.addresses, 125, "2000::/3")));
     line("countries", &info.countries.to_string());
     if info.contradictions > 0 {
         line("unknown", &format!("{} ranges that the file gives two countries", info.contradictions));
@@ -121,11 +124,11 @@ fn text(info: &Info) -> String {
     format!("{}{}\n{out}", info.name, place.unwrap_or_default())
 }
 
-/// `3704123456 addresses (86.24 % of the IPv4 space)`.
+/// `3,704,123,456 addresses (86.24 % of the IPv4 space)`.
 fn share(addresses: &str, bits: u32, of: &str) -> String {
     let percent = addresses.parse::<f64>().unwrap_or(0.0) / 2_f64.powi(bits as i32) * 100.0;
     if bits == 32 {
-        format!("{addresses} addresses ({percent:.2} % of {of})")
+        format!("{} addresses ({percent:.2} % of {of})", count(addresses.parse::<u128>().unwrap_or(0)))
     } else {
         format!("{percent:.2} % of {of}")
     }
@@ -170,6 +173,6 @@ mod tests {
         let info = info(&opened(None), 0);
         assert_eq!((info.ipv4.ranges, info.ipv4.addresses.as_str()), (1, "2147483648"));
         assert_eq!(info.ipv6.addresses, u128::MAX.to_string());
-        assert!(text(&info).contains("  IPv4        1 ranges, 2147483648 addresses (50.00 % of the IPv4 space)\n"));
+        assert!(text(&info).contains("  IPv4        1 range, 2,147,483,648 addresses (50.00 % of the IPv4 space)\n"));
     }
 }

@@ -8,13 +8,13 @@ use std::{
 use monitor_common::wire::{Address, Embedded};
 use serde::Serialize;
 
-use super::{json, print};
 use crate::{
     failure::Failure,
     geo::{
         self, Dataset,
         special::{self, Special},
     },
+    text::{print_either, table},
 };
 
 /// Says where each source places addresses. What the policy makes of it says `explain`.
@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(value_name = "ADDR", required = true)]
     addresses: Vec<String>,
     /// A file (.mmdb, .csv, .egm, .egm.zst) or `embedded`; may be given several times.
-    #[arg(long = "source", value_name = "F", default_value = "embedded")]
+    #[arg(long = "source", value_name = "FILE", default_value = "embedded")]
     sources: Vec<String>,
     /// JSON instead of text.
     #[arg(long)]
@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let attributions: BTreeSet<String> =
         datasets.iter().map(|dataset| dataset.attribution.clone()).filter(|text| !text.is_empty()).collect();
     let output = Output { results, attributions: attributions.into_iter().collect() };
-    if args.json { print(&json(&output)?) } else { print(&text(&output)) }
+    print_either(args.json, &output, text)
 }
 
 fn find(address: IpAddr, datasets: &[Dataset]) -> Found {
@@ -126,18 +126,11 @@ fn answer(address: IpAddr, dataset: &Dataset) -> Answer {
 }
 
 fn text(output: &Output) -> String {
-    let mut rows = vec![["ADDRESS", "SOURCE", "COUNTRY", "RANGE"].map(String::from)];
+    let mut rows = vec![["ADDRESS", "SOURCE", "COUNTRY", "RANGE"].map(String::from).to_vec()];
     for found in &output.results {
         push_rows(&mut rows, found, found.address.to_string());
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let (a, b, c) = (width(0), width(1), width(2));
-    let mut out = String::new();
-    for [address, source, country, range] in &rows {
-        let line = format!("{address:<a$}  {source:<b$}  {country:<c$}  {range}");
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
+    let mut out = table(0, &rows, &[]);
     if !output.attributions.is_empty() {
         out.push('\n');
     }
@@ -148,10 +141,10 @@ fn text(output: &Output) -> String {
     out
 }
 
-fn push_rows(rows: &mut Vec<[String; 4]>, found: &Found, label: String) {
+fn push_rows(rows: &mut Vec<Vec<String>>, found: &Found, label: String) {
     let mut label = Some(label);
     let mut push = |source: String, country: String, range: String| {
-        rows.push([label.take().unwrap_or_default(), source, country, range]);
+        rows.push(vec![label.take().unwrap_or_default(), source, country, range]);
     };
     match &found.special {
         // What datasets say of a special range counts for nothing, and is nonsense more often than not.

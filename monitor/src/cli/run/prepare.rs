@@ -1,15 +1,13 @@
 //! What stands between the command line and the daemon: configuration and policy read, kernel part opened. The one
 //! file that knows the modules on the other side of the seams.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use tokio::sync::mpsc;
 
 use super::{Args, Hook, KernelLog};
 use crate::{
+    cli::inputs,
     config::{self, Action, Config, Mode},
     epochs::{
         Attachment, Drained, Source,
@@ -22,17 +20,6 @@ use crate::{
     kernel::{self, Kernel, Options, Switch},
     policy::{self, ClockMap},
 };
-
-/// Where the control socket is.
-///
-/// # Errors
-/// The configuration is bad.
-pub fn control_socket(socket: Option<PathBuf>, config: Option<&Path>) -> Result<PathBuf, Failure> {
-    match socket {
-        Some(socket) => Ok(socket),
-        None => Ok(load(config)?.paths.runtime.join("control.sock")),
-    }
-}
 
 /// Reads the configuration.
 ///
@@ -53,10 +40,7 @@ pub fn enforces(config: &Config, args: &Args) -> bool {
 /// # Errors
 /// What is wrong with the policy or with a dataset.
 pub fn compile(config: &Config, enforce: bool) -> Result<InForce, Failure> {
-    let mut datasets = Vec::new();
-    for source in &config.geo.sources {
-        datasets.extend(geo::load(source)?);
-    }
+    let datasets = inputs::datasets(config)?;
     // Rules with times are judged by CLOCK_BOOTTIME in the kernel.
     let clock = ClockMap { realtime_ns: i64::try_from(now()).unwrap_or(i64::MAX), boottime_ns: kernel::boot_ns() };
     let policy = policy::compile(config, &datasets, geo::special::table(), &clock)?;
@@ -85,7 +69,6 @@ pub fn boot_began() -> i128 {
 /// # Errors
 /// The kernel, or a wrong interface name, stands against it; nothing stays attached.
 pub fn open(config: &Config, args: &Args, in_force: &InForce) -> Result<Opened, Failure> {
-    kernel::require()?;
     let wanted = if args.interfaces.is_empty() { &config.interfaces } else { &args.interfaces };
     let interfaces = kernel::resolve(wanted)?;
     let options = Options {

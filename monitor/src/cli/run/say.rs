@@ -9,8 +9,9 @@ use tracing::Level;
 use super::{KernelLog, daemon::Started};
 use crate::{
     alerts::Host,
-    api::{status::status, text},
+    api::{status::status, text::totals},
     epochs::{Facts, now, rfc3339},
+    text::{count, counted, span},
 };
 
 /// Starts the log.
@@ -67,7 +68,7 @@ fn started_text(started: &Started) -> String {
     }
     lines.push(("inside", format!("{} (zone {})", in_force.inside, in_force.policy.zone)));
     let digest: String = in_force.policy.digest.chars().take(16).collect();
-    lines.push(("policy", format!("{digest}…, {} rules", in_force.policy.rules.len())));
+    lines.push(("policy", format!("{digest}…, {}", counted(in_force.policy.rules.len(), "allow rule"))));
     for dataset in &in_force.datasets {
         let age =
             dataset.age_seconds(now()).map_or_else(|| "of unknown age".into(), |s| format!("{} days old", s / 86_400));
@@ -92,8 +93,8 @@ pub fn ended(facts: &Facts, json: bool) {
     let alerts: u64 = status.alerts.iter().filter(|alert| alert.kind == "egress").map(|alert| alert.count).sum();
     say(&format!(
         "\negress-monitor: detached after {}; alerts on flows: {}\n{}",
-        text::span(status.uptime_seconds),
-        text::count(alerts),
-        text::totals(&status)
+        span(status.uptime_seconds),
+        count(alerts),
+        totals(&status)
     ));
 }
