@@ -125,12 +125,9 @@ fn run(kernel: &mut Kernel, frame: &[u8], wire_len: u32, segments: u32) -> u32 {
     let context = context(wire_len, segments);
     kernel
         .program("egress")
-        .and_then(|program| {
-            Ok(program
-                .test_run(TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), ..TestRunOptions::default() })
-                .unwrap_or_else(|error| panic!("{} bytes {frame:02x?}: {error}", frame.len())))
-        })
         .expect("the program is loaded")
+        .test_run(TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), ..TestRunOptions::default() })
+        .unwrap_or_else(|error| panic!("{} bytes {frame:02x?}: {error}", frame.len()))
         .return_value
 }
 
@@ -303,7 +300,7 @@ fn a_switch_closes_the_epoch_and_holds_for_the_next_packet() {
 #[test]
 fn a_policy_that_does_not_fit_changes_nothing() {
     let mut kernel = with_loopback(true);
-    let mut large = (*policy()).image.clone();
+    let mut large = policy().image.clone();
     large.rules = vec![Default::default(); 100_000];
     let large = std::sync::Arc::new(egress_monitor::policy::Policy { image: large, ..Default::default() });
     let error = kernel.stage(Switch { policy: large, enforce: false, drop_unparsed: false }).unwrap_err();

@@ -12,7 +12,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
+    sync::{Notify, mpsc},
 };
 
 use self::daemon::{Command, Reload, Setup};
@@ -34,7 +34,7 @@ pub struct Args {
     /// Drop what the policy denies, whatever the configuration says.
     #[arg(long)]
     pub enforce: bool,
-    /// End after this time (30s, 10min, 1h 30min).
+    /// End when this time has passed since attaching (30s, 10min, 1h 30min).
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
     /// How to attach, instead of what the configuration says.
@@ -113,11 +113,16 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Unavailable(format!("can't start threads: {error}")))?;
     let result = runtime.block_on(async {
-        let commands = commands(args.duration)
+        let attached = Arc::new(Notify::new());
+        let commands = commands(args.duration, Arc::clone(&attached))
             .map_err(|error| Failure::Unavailable(format!("can't listen for signals: {error}")))?;
         let json = args.json;
         let open = |in_force: &_| prepare::open(&config, &args, in_force);
-        let facts = daemon::run(setup, open, commands, |started| say::started(started, json)).await?;
+        let facts = daemon::run(setup, open, commands, |facts| {
+            say::started(facts, json);
+            attached.notify_one();
+        })
+        .await?;
         say::ended(&facts.read(), json);
         Ok(())
     });
@@ -137,15 +142,19 @@ fn reload(args: Args) -> Reload {
 /// How often the wall clock is held against the one that rules are timed by.
 const CLOCK_LOOK: Duration = Duration::from_secs(5);
 
-/// Signals, the end of the time and a wall clock that was set, as commands.
-fn commands(duration: Option<Duration>) -> std::io::Result<mpsc::Receiver<Command>> {
+/// Signals, the end of the time (which begins when everything is attached) and a wall clock that was set, as
+/// commands.
+fn commands(duration: Option<Duration>, attached: Arc<Notify>) -> std::io::Result<mpsc::Receiver<Command>> {
     let (sender, receiver) = mpsc::channel(4);
     let (mut interrupt, mut terminate, mut hangup): (Signal, Signal, Signal) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     tokio::spawn(async move {
         let up = async {
             match duration {
-                Some(duration) => tokio::time::sleep(duration).await,
+                Some(duration) => {
+                    attached.notified().await;
+                    tokio::time::sleep(duration).await;
+                }
                 None => std::future::pending().await,
             }
         };

@@ -81,7 +81,12 @@ impl Kernel {
 
     fn attach_tcx(&mut self, interface: &Interface) -> Result<Attachment, KernelError> {
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        self.attach_with(interface, Hook::Tcx, options, false)
+        self.attach_with(interface, Hook::Tcx, options, false).map_err(|error| match error {
+            KernelError::Attach { interface, hook, error } => {
+                KernelError::Attach { interface, hook, error: format!("{error} (TCX needs Linux 6.6 or newer)") }
+            }
+            other => other,
+        })
     }
 
     fn attach_clsact(&mut self, interface: &Interface) -> Result<Attachment, KernelError> {
