@@ -52,8 +52,7 @@ fn each_flow_that_leaves_makes_one_alert_within_a_second_and_no_other_makes_any(
         let from = stage.near.run(|| send_udp(stage.from(to), to, &[10; 3])).unwrap();
         let id = (from.port(), to);
         let left = SECOND.saturating_sub(begun.elapsed());
-        let line =
-            daemon.alerts.wait_for(0, left, |line| egress(line).is_some_and(|line| flow(&line) == id)).unwrap();
+        let line = daemon.alerts.wait_for(0, left, |line| egress(line).is_some_and(|line| flow(&line) == id)).unwrap();
         let line: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(line["unmapped"]["class"], class);
         assert_eq!(line["unmapped"]["verdict"], "observed");

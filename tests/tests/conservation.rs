@@ -13,8 +13,10 @@ use egress_monitor_tests::{
     daemon::Daemon,
     netns::Count,
     ping::ping,
-    stage::{INSIDE, INTERFACE, OUTSIDE, PATIENCE, PRIVATE, Stage, accounted, both, by_flow, count, flows, on_cpu, v4,
-        v6, wire_count},
+    stage::{
+        INSIDE, INTERFACE, OUTSIDE, PATIENCE, PRIVATE, Stage, accounted, both, by_flow, count, flows, on_cpu, v4, v6,
+        wire_count,
+    },
     traffic::{Frames, TcpSink, Transfer, UdpSink, send_frames, send_tcp, send_udp},
 };
 use frames::{
@@ -52,9 +54,7 @@ fn raw_frames() -> Vec<Raw> {
     let to4 = v4(OUTSIDE).octets();
     let udp = |port| ports(40_000, port, 20);
     let v4_udp = |port| ipv4(to4, UDP, &[], 0, &udp(port));
-    let v6_with = |extensions: &[(u8, Vec<u8>)], port| {
-        ethernet(IPV6, &ipv6(v6(OUTSIDE), extensions, UDP, &udp(port)))
-    };
+    let v6_with = |extensions: &[(u8, Vec<u8>)], port| ethernet(IPV6, &ipv6(v6(OUTSIDE), extensions, UDP, &udp(port)));
     let flow = |frame: Vec<u8>, id: FlowId| Raw { frame, is: Ok((id, false)), seen: Some(id), tag: false };
     let later = |frame: Vec<u8>, id: FlowId| Raw { frame, is: Ok((id, true)), seen: Some(id), tag: false };
     let refused = |frame: Vec<u8>, reason| Raw { frame, is: Err(reason), seen: None, tag: false };
@@ -77,10 +77,7 @@ fn raw_frames() -> Vec<Raw> {
         later(ethernet(IPV4, &ipv4(to4, UDP, &[], 0x0008, &[7; 5])), flow_v4(UDP, 0, 0)),
         with_tag(flow(tagged(&[VLAN], IPV4, &v4_udp(5)), flow_v4(UDP, 40_000, 5))),
         with_tag(flow(tagged(&[SERVICE_VLAN, VLAN], IPV4, &v4_udp(6)), flow_v4(UDP, 40_000, 6))),
-        with_tag(flow(
-            tagged(&[VLAN, VLAN], IPV6, &ipv6(v6(OUTSIDE), &[], UDP, &udp(7))),
-            flow_v6(UDP, 40_000, 7),
-        )),
+        with_tag(flow(tagged(&[VLAN, VLAN], IPV6, &ipv6(v6(OUTSIDE), &[], UDP, &udp(7))), flow_v6(UDP, 40_000, 7))),
         flow(v6_with(&[], 8), flow_v6(UDP, 40_000, 8)),
         flow(v6_with(&[options(HOP_BY_HOP, 1), options(DESTINATION_OPTIONS, 2)], 9), flow_v6(UDP, 40_000, 9)),
         flow(v6_with(&[options(ROUTING, 2), authentication], 10), flow_v6(UDP, 40_000, 10)),

@@ -263,8 +263,9 @@ fn no_frame_of_whatever_form_gets_through() {
         assert_eq!(scene.raw(std::slice::from_ref(frame)), refused(1), "{frame:02x?}");
     }
     assert_eq!(scene.raw(&passing), Frames { sent: 3, refused: 0 });
-    let size = |frames: &[Vec<u8>]| {
-        Count { packets: frames.len() as u64, bytes: frames.iter().map(|frame| frame.len() as u64).sum() }
+    let size = |frames: &[Vec<u8>]| Count {
+        packets: frames.len() as u64,
+        bytes: frames.iter().map(|frame| frame.len() as u64).sum(),
     };
     let dropped = unparsed(&scene.daemon, "dropped").unwrap();
     // The status tells of closed epochs: ask again once one is.

@@ -30,9 +30,8 @@ fn all_flows() -> Vec<Vec<u8>> {
 
 fn total(frames: &[Vec<u8>], times: u64, wanted: impl Fn(u16) -> bool) -> Count {
     let chosen = frames.iter().zip(1..).filter(|(_, port)| wanted(*port));
-    chosen.fold(Count::default(), |sum, (frame, _)| {
-        sum.plus(Count { packets: times, bytes: times * frame.len() as u64 })
-    })
+    chosen
+        .fold(Count::default(), |sum, (frame, _)| sum.plus(Count { packets: times, bytes: times * frame.len() as u64 }))
 }
 
 fn is_finding(line: &str, activity: u64) -> bool {

@@ -76,7 +76,8 @@ fn a_switch_under_traffic_splits_the_counters_exactly() {
         // Traffic under the new policy, over an epoch or more.
         let more = |answer: &serde_json::Value| {
             let rows = answer["flows"].as_array().unwrap().iter();
-            let now: u64 = rows.filter(|row| row["verdict"] == verdict).map(|row| row["packets"].as_u64().unwrap()).sum();
+            let now: u64 =
+                rows.filter(|row| row["verdict"] == verdict).map(|row| row["packets"].as_u64().unwrap()).sum();
             now > before
         };
         daemon.json_until(&["flows"], more).unwrap();
