@@ -276,7 +276,6 @@ fn no_frame_of_whatever_form_gets_through() {
     let (captured, flows) = scene.finish();
     assert_eq!(egress_monitor_tests::stage::denied(&flows), size(&flows_denied));
     assert_eq!(captured.total, size(&passing).plus(Count { packets: 1, bytes: 42 }));
-    assert!(captured.malformed.is_empty(), "{captured:?}");
 }
 
 #[test]

@@ -59,9 +59,9 @@ fn a_signal_takes_everything_off_and_prints_totals() {
 fn the_end_of_the_time_takes_everything_off() {
     let stage = Stage::build(false).unwrap();
     let begun = Instant::now();
-    let mut daemon = start(&stage, &["--duration", "1s"]);
+    let mut daemon = start(&stage, &["--duration", "3s"]);
     ended_well(&daemon.wait().unwrap());
-    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert!(begun.elapsed() >= Duration::from_secs(3));
     assert_eq!(attached(&stage.near), NOTHING);
 }
 
@@ -76,17 +76,6 @@ fn a_killed_monitor_leaves_no_link() {
     while attached(&stage.near) != NOTHING {
         assert!(Instant::now() < deadline, "still attached: {:?}", attached(&stage.near));
     }
-}
-
-#[test]
-fn what_a_killed_monitor_left_by_clsact_is_no_hindrance_to_the_next() {
-    let stage = Stage::build(false).unwrap();
-    let mut killed = start(&stage, &["--hook", "clsact"]);
-    killed.signal(libc::SIGKILL).unwrap();
-    assert_eq!(killed.wait().unwrap().status.code(), None);
-    let daemon = start(&stage, &["--hook", "clsact"]);
-    ended_well(&daemon.stop().unwrap());
-    assert_eq!(attached(&stage.near).1, 0);
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn oracle(packet: &SlicedPacket<'_>) -> Option<Told> {
         Some(TransportSlice::Icmpv4(icmp)) => Some((0, u16::from_be_bytes([icmp.type_u8(), icmp.code_u8()]))),
         Some(TransportSlice::Icmpv6(icmp)) => Some((0, u16::from_be_bytes([icmp.type_u8(), icmp.code_u8()]))),
         _ if later_fragment => Some((0, 0)),
-        None => None,
+        _ => None,
     };
     Some(Told { source, destination, protocol: payload.ip_number.0, ports, later_fragment })
 }
