@@ -52,7 +52,7 @@ fn a_bad_configuration_is_refused_with_its_line() {
         (with(&stage, "flows = 3", ""), &["{config}:3", "'3'", "1024"]),
         (with(&stage, "", &site("\"10.0.0.0/33\"")), &["{config}:", "10.0.0.0/33"]),
         (with(&stage, "", &site("\"10.0.0.1/8\"")), &["{config}:", "10.0.0.1/8", "10.0.0.0/8"]),
-        (with(&stage, "", &site("\"198.18.7.0/24\"")), &["{config}:", "198.18.7.0/24", "dublin"]),
+        (with(&stage, "", &site("\"198.18.7.2/32\"")), &["{config}:", "198.18.7.2/32", "dublin"]),
         (with(&stage, "", &allow("192.0.2.0/24", "expires = 2001-01-01T00:00:00Z\n")), &["{config}:", "2001-01-01"]),
         (with(&stage, "", "[zone"), &["{config}:"]),
     ] {

@@ -44,10 +44,16 @@ fn oracle(packet: &SlicedPacket<'_>) -> Option<Told> {
         }
         NetSlice::Ipv6(ip) => {
             let header = ip.header();
-            let later = ip.extensions().clone().into_iter().any(
-                |extension| matches!(extension, Ipv6ExtensionSlice::Fragment(f) if f.fragment_offset().value() != 0),
-            );
-            (header.source_addr().into(), header.destination_addr().into(), ip.payload(), later)
+            // What follows in a later fragment is data (RFC 8200, 4.5), though etherparse reads on in it.
+            let fragment = ip.extensions().clone().into_iter().find_map(|extension| match extension {
+                Ipv6ExtensionSlice::Fragment(f) if f.fragment_offset().value() != 0 => Some(f.next_header().0),
+                _ => None,
+            });
+            let (source, destination) = (header.source_addr().into(), header.destination_addr().into());
+            if let Some(protocol) = fragment {
+                return Some(Told { source, destination, protocol, ports: Some((0, 0)), later_fragment: true });
+            }
+            (source, destination, ip.payload(), false)
         }
         NetSlice::Arp(_) => return None,
     };
