@@ -7,6 +7,7 @@
 //! - more than eight IPv6 extension headers: etherparse follows a chain of any length, we stop by
 //!   [`Reason::ExtensionDepth`];
 //! - an authentication header after IPv4: etherparse reads on behind it, to us it is the protocol (51);
+//! - what follows the fragment header in a later IPv6 fragment: read as headers by etherparse, data to us;
 //! - mobility, HIP and Shim6 headers: the protocol to etherparse, extension headers to us (RFC 7045).
 
 #[allow(dead_code)]
@@ -86,7 +87,7 @@ fn differs(packet: &SlicedPacket<'_>, ours: &Result<Told, Reason>) -> bool {
     };
     match ours {
         Err(Reason::NotIp) => tagged_oddly,
-        Err(Reason::ExtensionDepth) => depth > 8,
+        Err(Reason::ExtensionDepth) => depth > 8 || matches!(protocol.0, 135 | 139 | 140),
         _ if matches!(protocol.0, 135 | 139 | 140) => true,
         Ok(told) => v4_authentication && told.protocol == 51,
         Err(_) => false,
