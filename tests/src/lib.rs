@@ -9,5 +9,6 @@ pub mod lines;
 pub mod netns;
 pub mod offload;
 pub mod ping;
+pub mod stage;
 pub mod traffic;
 pub mod wire;

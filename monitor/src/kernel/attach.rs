@@ -92,7 +92,8 @@ impl Kernel {
     fn attach_clsact(&mut self, interface: &Interface) -> Result<Attachment, KernelError> {
         let made_qdisc = match tc::qdisc_add_clsact(&interface.name) {
             Ok(()) => true,
-            Err(tc::TcError::AlreadyAttached) => false,
+            // Somebody else's, or one that a killed monitor left: aya has no error of its own for it.
+            Err(tc::TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => false,
             Err(error) => {
                 return Err(KernelError::Attach {
                     interface: interface.name.clone(),
@@ -102,7 +103,11 @@ impl Kernel {
             }
         };
         let options = TcAttachOptions::Netlink(NlOptions { priority: PRIORITY, handle: HANDLE, classid: None });
-        self.attach_with(interface, Hook::Clsact, options, made_qdisc)
+        self.attach_with(interface, Hook::Clsact, options, made_qdisc).inspect_err(|_| {
+            if made_qdisc {
+                remove_empty_clsact(&interface.name);
+            }
+        })
     }
 
     fn attach_with(
