@@ -1,5 +1,5 @@
 //! Promise: whatever way the monitor ends, nothing of it stays on an interface, and a qdisc of somebody else's does.
-//! Not so yet: a clsact filter outlives SIGKILL, and hinders the next start by clsact.
+//! But for a clsact filter, which outlives SIGKILL: the next start takes its place.
 
 use std::{
     net::TcpListener,
@@ -107,5 +107,26 @@ fn a_foreign_qdisc_is_used_and_stays() {
     tc(&stage.near, &["qdisc", "add", "dev", INTERFACE, "clsact"]);
     let daemon = start(&stage, &["--hook", "clsact"]);
     ended_well(&daemon.stop().unwrap());
+    assert_eq!(attached(&stage.near), (0, 0, true));
+}
+
+#[test]
+fn the_filter_of_a_killed_monitor_is_replaced_by_the_next_one() {
+    let stage = Stage::build(false).unwrap();
+    let program = |told: &str| {
+        let shown = tc(&stage.near, &["filter", "show", "dev", INTERFACE, "egress"]);
+        let id = shown.split_whitespace().skip_while(|word| *word != "id").nth(1).map(str::to_owned);
+        id.unwrap_or_else(|| panic!("{told}: no program id in {shown}"))
+    };
+    let mut killed = start(&stage, &["--hook", "clsact"]);
+    killed.signal(libc::SIGKILL).unwrap();
+    assert_eq!(killed.wait().unwrap().status.code(), None);
+    assert_eq!(attached(&stage.near), (0, 1, true), "a filter holds its program");
+    let left = program("left by the killed one");
+
+    let next = start(&stage, &["--hook", "clsact"]);
+    assert_ne!(program("of the next one"), left);
+    ended_well(&next.stop().unwrap());
+    // Whose the qdisc is can't be told any more; empty, it does nothing.
     assert_eq!(attached(&stage.near), (0, 0, true));
 }

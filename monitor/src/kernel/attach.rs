@@ -1,8 +1,8 @@
 //! Putting the program on an interface's way out, and taking it off.
 
 use aya::programs::{
-    LinkOrder, TcAttachType,
-    tc::{self, NlOptions, SchedClassifierLinkId, TcAttachOptions, TcHandle},
+    LinkOrder, ProgramError, TcAttachType,
+    tc::{self, NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcError, TcHandle},
 };
 
 use super::{Interface, Kernel, KernelError, load};
@@ -41,9 +41,22 @@ pub struct Attachment {
     made_qdisc: bool,
 }
 
-/// Priority and handle of our clsact filter: first, and findable.
+/// Priority of our clsact filter: first.
 const PRIORITY: u16 = 1;
-const HANDLE: TcHandle = TcHandle::new(0, 1);
+/// Its handle, "em": nobody else's, so that one that is there already was left by a monitor that was killed.
+const HANDLE: TcHandle = TcHandle::new(0x656d, 1);
+
+/// Why a hook did not take the program.
+struct AttachError {
+    /// Because one of ours is there.
+    exists: bool,
+    error: KernelError,
+}
+
+/// Whether netlink said EEXIST, for which aya has no error of its own.
+fn exists(error: &TcError) -> bool {
+    matches!(error, TcError::NetlinkError(error) if error.raw_os_error() == Some(libc::EEXIST))
+}
 
 impl Kernel {
     /// Attaches to `interfaces`, all or none. `hook`: `None` tries TCX and falls back to clsact.
@@ -81,7 +94,7 @@ impl Kernel {
 
     fn attach_tcx(&mut self, interface: &Interface) -> Result<Attachment, KernelError> {
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        self.attach_with(interface, Hook::Tcx, options, false).map_err(|error| match error {
+        self.attach_with(interface, Hook::Tcx, options, false).map_err(|refused| match refused.error {
             KernelError::Attach { interface, hook, error } => {
                 KernelError::Attach { interface, hook, error: format!("{error} (TCX needs Linux 6.6 or newer)") }
             }
@@ -93,7 +106,7 @@ impl Kernel {
         let made_qdisc = match tc::qdisc_add_clsact(&interface.name) {
             Ok(()) => true,
             // Somebody else's, or one that a killed monitor left: aya has no error of its own for it.
-            Err(tc::TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => false,
+            Err(error) if exists(&error) => false,
             Err(error) => {
                 return Err(KernelError::Attach {
                     interface: interface.name.clone(),
@@ -102,12 +115,35 @@ impl Kernel {
                 });
             }
         };
-        let options = TcAttachOptions::Netlink(NlOptions { priority: PRIORITY, handle: HANDLE, classid: None });
-        self.attach_with(interface, Hook::Clsact, options, made_qdisc).inspect_err(|_| {
-            if made_qdisc {
-                remove_empty_clsact(&interface.name);
+        let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+        let attached = self.attach_with(interface, Hook::Clsact, TcAttachOptions::Netlink(options), made_qdisc);
+        match attached {
+            Err(AttachError { exists: true, .. }) => self.take_over(interface),
+            Err(AttachError { error, .. }) => {
+                if made_qdisc {
+                    remove_empty_clsact(&interface.name);
+                }
+                Err(error)
             }
-        })
+            Ok(attachment) => Ok(attachment),
+        }
+    }
+
+    /// Puts our program in the place of the filter that a killed monitor left: packets pass one or the other.
+    fn take_over(&mut self, interface: &Interface) -> Result<Attachment, KernelError> {
+        let refused = |error: String| KernelError::Attach {
+            interface: interface.name.clone(),
+            hook: Hook::Clsact.name(),
+            error: format!("a filter that a killed egress-monitor left can't be replaced: {error}"),
+        };
+        let left = SchedClassifierLink::attached(&interface.name, TcAttachType::Egress, PRIORITY, HANDLE, None)
+            .map_err(|error| refused(error.to_string()))?;
+        let link = load::program(&mut self.ebpf, "egress")?
+            .attach_to_link(left)
+            .map_err(|error| refused(load::chain(&error)))?;
+        tracing::warn!(interface = interface.name, "took the place of a filter that a killed monitor left");
+        let since = jiff::Timestamp::now();
+        Ok(Attachment { interface: interface.clone(), hook: Hook::Clsact, since, link, made_qdisc: false })
     }
 
     fn attach_with(
@@ -116,13 +152,17 @@ impl Kernel {
         hook: Hook,
         options: TcAttachOptions,
         made_qdisc: bool,
-    ) -> Result<Attachment, KernelError> {
-        let link = load::program(&mut self.ebpf, "egress")?
+    ) -> Result<Attachment, AttachError> {
+        let link = load::program(&mut self.ebpf, "egress")
+            .map_err(|error| AttachError { exists: false, error })?
             .attach_with_options(&interface.name, TcAttachType::Egress, options)
-            .map_err(|error| KernelError::Attach {
-                interface: interface.name.clone(),
-                hook: hook.name(),
-                error: load::chain(&error),
+            .map_err(|error| AttachError {
+                exists: matches!(&error, ProgramError::TcError(error) if exists(error)),
+                error: KernelError::Attach {
+                    interface: interface.name.clone(),
+                    hook: hook.name(),
+                    error: load::chain(&error),
+                },
             })?;
         Ok(Attachment { interface: interface.clone(), hook, since: jiff::Timestamp::now(), link, made_qdisc })
     }
