@@ -181,6 +181,11 @@ fn nothing_is_lost(arguments: &[&str], hook: &str, offloads: bool) {
     assert!(status["epoch"]["count"].as_u64().unwrap() >= 5, "too few epochs to prove anything: {status:#}");
     assert_eq!(status["interfaces"][0]["residual"]["packets"], 0);
     as_the_peer_saw_it(&by_flow(&flows, size, |_| true), &captured, &frames);
+    // Nothing but the raw frames was in fragments.
+    let mut fragments = flows.clone();
+    fragments.flows.retain(|row| row.later_fragment);
+    let fragment = |raw: &Raw| raw.is.ok().and_then(|(id, later)| later.then_some(id));
+    assert_eq!(by_flow(&fragments, size, |_| true), sum(&frames, fragment, |raw| raw.frame.len()));
     assert_eq!(unparsed(&status), expected_unparsed(&frames));
     let capture = capture.stop().unwrap();
     assert_eq!(capture.total, captured.total);
@@ -188,21 +193,23 @@ fn nothing_is_lost(arguments: &[&str], hook: &str, offloads: bool) {
     assert_eq!(ended.status.code(), Some(0));
 }
 
+/// What both senders sent of the raw frames, by the flow that `id` gives.
+fn sum(frames: &[Raw], id: fn(&Raw) -> Option<FlowId>, length: fn(&Raw) -> usize) -> BTreeMap<FlowId, Count> {
+    let mut sums: BTreeMap<FlowId, Count> = BTreeMap::new();
+    for raw in frames {
+        if let Some(id) = id(raw) {
+            let sum = sums.entry(id).or_default();
+            *sum = sum.plus(Count { packets: 2 * REPEATS, bytes: 2 * REPEATS * length(raw) as u64 });
+        }
+    }
+    sums
+}
+
 /// Flow by flow. Raw frames are compared with what was sent, said by hand, on both sides; all other flows with
 /// etherparse at the peer.
 fn as_the_peer_saw_it(flows: &BTreeMap<FlowId, Count>, captured: &Captured, frames: &[Raw]) {
-    let sum = |id: fn(&Raw) -> Option<FlowId>, length: fn(&Raw) -> usize| {
-        let mut sums: BTreeMap<FlowId, Count> = BTreeMap::new();
-        for raw in frames {
-            if let Some(id) = id(raw) {
-                let sum = sums.entry(id).or_default();
-                *sum = sum.plus(Count { packets: 2 * REPEATS, bytes: 2 * REPEATS * length(raw) as u64 });
-            }
-        }
-        sums
-    };
-    let ours_expected = sum(|raw| Some(raw.is.ok()?.0), |raw| raw.frame.len());
-    let seen_expected = sum(|raw| raw.seen, |raw| raw.frame.len() - if raw.tag { 4 } else { 0 });
+    let ours_expected = sum(frames, |raw| Some(raw.is.ok()?.0), |raw| raw.frame.len());
+    let seen_expected = sum(frames, |raw| raw.seen, |raw| raw.frame.len() - if raw.tag { 4 } else { 0 });
     let split = |flows: &BTreeMap<FlowId, Count>, by: &BTreeMap<FlowId, Count>| -> [BTreeMap<FlowId, Count>; 2] {
         let (raw, others) = flows.iter().map(|(id, count)| (*id, *count)).partition(|(id, _)| by.contains_key(id));
         [raw, others]

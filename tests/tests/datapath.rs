@@ -2,32 +2,23 @@
 //! reason and every counter.
 
 mod common;
+#[path = "common/machine.rs"]
+mod machine;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::Ipv6Addr,
 };
 
-use aya::programs::{TestRun as _, TestRunOptions};
 use common::{frames, policy};
-use egress_monitor::kernel::{Drained, EventReader, Interface, Kernel, Options, Switch};
+use egress_monitor::kernel::{Drained, Interface, Kernel, Options, Switch};
+use machine::{DROP, LOOPBACK, Machine, NEXT, random, run};
 use monitor_common::{
     classify::classify,
     parse::{self, Reason},
     verdict::{Verdict, decide},
     wire::{Counters, FLAG_FRAGMENT, FlowKey, Link, Tally},
 };
-
-/// TCX_NEXT as BPF_PROG_TEST_RUN returns it.
-const NEXT: u32 = u32::MAX;
-const DROP: u32 = 2;
-/// The loopback device: what BPF_PROG_TEST_RUN sends by where nothing else is said.
-const LOOPBACK: u32 = 1;
-
-fn load(enforce: bool) -> Kernel {
-    let options = Options { flows: 65_536, enforce, drop_unparsed: true, log_level: 0 };
-    Kernel::load(options, policy()).expect("the kernel part loads: these tests need root")
-}
 
 /// What the maps should hold after some packets.
 #[derive(Debug, Default, PartialEq)]
@@ -84,26 +75,6 @@ impl Expected {
     }
 }
 
-/// The kernel part with a reader of its events, and the runtime that the reader asks for.
-struct Machine {
-    kernel: Kernel,
-    events: EventReader,
-    _runtime: tokio::runtime::Runtime,
-}
-
-impl Machine {
-    fn new(enforce: bool, link: Link) -> Self {
-        let mut kernel = load(enforce);
-        kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link }).expect("the first interface fits");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
-        let events = {
-            let _in_runtime = runtime.enter();
-            kernel.events().expect("the ring is there")
-        };
-        Self { kernel, events, _runtime: runtime }
-    }
-}
-
 /// BPF_PROG_TEST_RUN refuses a frame whose EtherType says IP and that has no whole fixed header of it.
 fn can_be_run(frame: &[u8]) -> bool {
     match frame[12..14] {
@@ -111,24 +82,6 @@ fn can_be_run(frame: &[u8]) -> bool {
         [0x86, 0xdd] => frame.len() >= 54,
         _ => true,
     }
-}
-
-/// `struct __sk_buff` with the fields that BPF_PROG_TEST_RUN takes over: wire_len at 160, gso_segs at 164.
-fn context(wire_len: u32, segments: u32) -> [u8; 192] {
-    let mut context = [0; 192];
-    context[160..164].copy_from_slice(&wire_len.to_ne_bytes());
-    context[164..168].copy_from_slice(&segments.to_ne_bytes());
-    context
-}
-
-fn run(kernel: &mut Kernel, frame: &[u8], wire_len: u32, segments: u32) -> u32 {
-    let context = context(wire_len, segments);
-    kernel
-        .program("egress")
-        .expect("the program is loaded")
-        .test_run(TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), ..TestRunOptions::default() })
-        .unwrap_or_else(|error| panic!("{} bytes {frame:02x?}: {error}", frame.len()))
-        .return_value
 }
 
 /// Sends frames through both and compares everything; gives how many there were.
@@ -159,13 +112,7 @@ fn compare(machine: &mut Machine, enforce: bool, link: Link, frames: impl Iterat
 }
 
 fn with_loopback(enforce: bool) -> Kernel {
-    Machine::new(enforce, Link::Ethernet).kernel
-}
-
-fn random() -> fastrand::Rng {
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
-    println!("SEED={seed}");
-    fastrand::Rng::with_seed(seed)
+    Machine::new(policy(), enforce, Link::Ethernet).kernel
 }
 
 /// How many random frames in all: fewer on a slow machine, such as an emulated one (`cargo xtask kernels`).
@@ -179,7 +126,7 @@ const BATCH: usize = 10_000;
 #[test]
 fn every_built_frame_and_every_cut_of_it_is_the_same_to_both() {
     for enforce in [false, true] {
-        let mut machine = Machine::new(enforce, Link::Ethernet);
+        let mut machine = Machine::new(policy(), enforce, Link::Ethernet);
         let all = frames::all();
         let cuts = || all.iter().flat_map(|frame| (14..=frame.len()).map(|length| frame[..length].to_vec()));
         let expected = cuts().filter(|frame| can_be_run(frame)).count();
@@ -190,7 +137,7 @@ fn every_built_frame_and_every_cut_of_it_is_the_same_to_both() {
 #[test]
 fn a_device_without_a_link_header_is_parsed_from_its_first_byte() {
     // Here the kernel takes the first 14 bytes of the IP header for an Ethernet header, and refuses nothing.
-    let mut machine = Machine::new(true, Link::Ip);
+    let mut machine = Machine::new(policy(), true, Link::Ip);
     let all: Vec<_> = frames::all().iter().map(|frame| frame[14..].to_vec()).chain(frames::all()).collect();
     let cuts = || all.iter().flat_map(|packet| (14..=packet.len()).map(|length| packet[..length].to_vec()));
     // But bytes 12 and 13 may by chance be an EtherType; in these packets they are the source address.
@@ -204,7 +151,7 @@ fn random_and_mutated_frames_are_the_same_to_both() {
     let all = frames::all();
     let mut count = 0;
     for enforce in [false, true] {
-        let mut machine = Machine::new(enforce, Link::Ethernet);
+        let mut machine = Machine::new(policy(), enforce, Link::Ethernet);
         while count < if enforce { wanted() } else { wanted() / 2 } {
             let mutated =
                 (0..BATCH.min(wanted())).map(|_| frames::mutate(&all[random.usize(..all.len())], &mut random));
@@ -218,7 +165,7 @@ fn random_and_mutated_frames_are_the_same_to_both() {
 #[test]
 fn random_destinations_get_the_class_that_the_host_finds() {
     let mut random = random();
-    let mut machine = Machine::new(false, Link::Ethernet);
+    let mut machine = Machine::new(policy(), false, Link::Ethernet);
     let batch = BATCH.min(wanted() / 2);
     for _ in 0..wanted() / 2 / batch {
         let packets: Vec<_> = (0..batch).map(|_| frames::to_random_destination(&mut random)).collect();
@@ -228,7 +175,7 @@ fn random_destinations_get_the_class_that_the_host_finds() {
 
 #[test]
 fn an_interface_that_nobody_registered_is_counted_under_no_name() {
-    let mut kernel = load(false);
+    let mut kernel = machine::load(policy(), false);
     let frame = frames::udp_v4([198, 51, 100, 7], 53, 100);
     assert_eq!(run(&mut kernel, &frame, frame.len() as u32, 1), NEXT);
     let drained = kernel.flip().unwrap();

@@ -1,0 +1,68 @@
+//! The kernel part loaded for packets that go nowhere (BPF_PROG_TEST_RUN), with a reader of its events. Shared by the
+//! tests that hold the kernel against the host.
+
+use std::sync::Arc;
+
+use aya::programs::{TestRun as _, TestRunOptions};
+use egress_monitor::{
+    kernel::{EventReader, Interface, Kernel, Options},
+    policy::Policy,
+};
+use monitor_common::wire::Link;
+
+/// TCX_NEXT as BPF_PROG_TEST_RUN returns it.
+pub const NEXT: u32 = u32::MAX;
+pub const DROP: u32 = 2;
+/// The loopback device: what BPF_PROG_TEST_RUN sends by where nothing else is said.
+pub const LOOPBACK: u32 = 1;
+
+pub fn load(policy: Arc<Policy>, enforce: bool) -> Kernel {
+    let options = Options { flows: 65_536, enforce, drop_unparsed: true, log_level: 0 };
+    Kernel::load(options, policy).expect("the kernel part loads: these tests need root")
+}
+
+/// The kernel part with a reader of its events, and the runtime that the reader asks for.
+pub struct Machine {
+    pub kernel: Kernel,
+    pub events: EventReader,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Machine {
+    pub fn new(policy: Arc<Policy>, enforce: bool, link: Link) -> Self {
+        let mut kernel = load(policy, enforce);
+        kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link }).expect("the first interface fits");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+        let events = {
+            let _in_runtime = runtime.enter();
+            kernel.events().expect("the ring is there")
+        };
+        Self { kernel, events, _runtime: runtime }
+    }
+}
+
+/// `struct __sk_buff` with the fields that BPF_PROG_TEST_RUN takes over: wire_len at 160, gso_segs at 164.
+fn context(wire_len: u32, segments: u32) -> [u8; 192] {
+    let mut context = [0; 192];
+    context[160..164].copy_from_slice(&wire_len.to_ne_bytes());
+    context[164..168].copy_from_slice(&segments.to_ne_bytes());
+    context
+}
+
+/// What the program returns for a frame.
+pub fn run(kernel: &mut Kernel, frame: &[u8], wire_len: u32, segments: u32) -> u32 {
+    let context = context(wire_len, segments);
+    kernel
+        .program("egress")
+        .expect("the program is loaded")
+        .test_run(TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), ..TestRunOptions::default() })
+        .unwrap_or_else(|error| panic!("{} bytes {frame:02x?}: {error}", frame.len()))
+        .return_value
+}
+
+/// By `SEED`, or by a new seed, which is printed.
+pub fn random() -> fastrand::Rng {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}
