@@ -1,7 +1,10 @@
 //! What a packet costs: the egress program against an empty one, in turn, on the same packet in the same run
 //! (BPF_PROG_TEST_RUN). `cargo xtask bench` runs it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use aya::programs::{TestRun as _, TestRunOptions};
@@ -22,13 +25,16 @@ fn main() -> Result<()> {
     let config = config::load(None).map_err(|error| anyhow::anyhow!("{error}"))?;
     let datasets = geo::load("embedded")?;
     let clock = ClockMap { realtime_ns: 0, boottime_ns: 0 };
+    let began = Instant::now();
     let policy = Arc::new(policy::compile(&config, &datasets, geo::special::table(), &clock)?);
+    let took = began.elapsed();
     let image = &policy.image;
     println!(
-        "policy: {} IPv4 intervals, {} IPv6 tree nodes, {} classes; kernel {}",
+        "policy: {} IPv4 intervals, {} IPv6 tree nodes, {} classes, compiled in {} ms; kernel {}",
         image.v4_entries.len(),
         image.v6_nodes.len(),
         image.classes.len(),
+        took.as_millis(),
         std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim()
     );
     let options = Options { flows: 65_536, enforce: false, drop_unparsed: true, log_level: 0 };
