@@ -16,9 +16,10 @@ pub fn run(arguments: &[String]) -> Result<()> {
              `sudo env PATH=\"$PATH\" cargo xtask test`"
         );
     }
-    // The tests start the built monitor, and cargo test alone would not build it.
-    let workspace = build::run()?;
+    // One build with the tests' dependencies: `cargo build` before it would compile many crates with other features
+    // once more. The monitor itself, which the tests start, is built too, for its own package's tests.
+    let workspace = build::prepare()?;
     let test = ["test", "--release", "--workspace", "--exclude", "monitor-ebpf"];
-    process::stage("build of the tests", workspace.cargo(&test).arg("--no-run"))?;
+    process::stage("build", workspace.cargo(&test).arg("--no-run"))?;
     process::stage("tests", workspace.cargo(&test).args(arguments))
 }
