@@ -6,7 +6,7 @@ use monitor_common::{
     classify::{Classified, classify},
     parse::{self, Reason},
     verdict::{Verdict, decide},
-    wire::{Address, Control, Counters, FLAG_FRAGMENT, FlowKey, INTERFACE_PROBES, INTERFACE_TABLE, Link},
+    wire::{Address, Control, Counters, FlowKey, INTERFACE_PROBES, INTERFACE_TABLE, Link},
 };
 
 use crate::{emit, maps, packet::Frame, policy::Image, table};
@@ -70,7 +70,7 @@ pub fn packet(context: &TcContext) -> i32 {
             }
         },
     };
-    let dropped = control.enforce() && control.drop_unparsed() && !reason.always_passes();
+    let dropped = control.enforce() && !reason.always_passes();
     table::unparsed(parity, slot, reason, dropped, &size);
     debug!(context, "interface {} no flow: {}, dropped {}", ifindex, reason.name(), u8::from(dropped));
     if dropped { DROP } else { NEXT }
@@ -99,9 +99,8 @@ fn interface(ifindex: u32) -> (u32, Link) {
 /// What the policy in this slot makes of the packet.
 #[inline(always)]
 fn standing(slot: u32, key: &FlowKey) -> Option<Classified> {
-    let ports_known = key.flags & FLAG_FRAGMENT == 0;
     let image = Image::in_slot(slot)?;
-    classify(&image, key.ip_version, key.destination, key.protocol, key.destination_port, ports_known)
+    classify(&image, key.ip_version, key.destination, key.protocol, key.destination_port, true)
 }
 
 /// Parses; once more after a pull if the headers were not all linear.
@@ -109,7 +108,7 @@ fn standing(slot: u32, key: &FlowKey) -> Option<Classified> {
 fn parse(context: &TcContext, link: Link, key: &mut FlowKey, cell: *mut u64) -> Result<(), Reason> {
     let frame = Frame::of(context, cell);
     match parse::parse(frame, link, key) {
-        Err(reason) if reason.is_truncation() && frame.missing(context.len()) => {
+        Err(reason) if matches!(reason, Reason::TruncatedLink | Reason::TruncatedIp | Reason::TruncatedExtension | Reason::TruncatedTransport) && frame.missing(context.len()) => {
             if context.skb.pull_data(context.len().min(PULL)).is_err() {
                 return Err(reason);
             }

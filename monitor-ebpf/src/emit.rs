@@ -14,6 +14,6 @@ pub fn event(parity: u32, epoch: u32, key: &FlowKey, wire_bytes: u32) {
     };
     // SAFETY: a helper without arguments.
     let jiffies = unsafe { bpf_jiffies64() };
-    entry.write(Event { flow: *key, jiffies, epoch, wire_bytes });
+    entry.write(Event { flow: (*key).into(), jiffies, epoch, wire_bytes });
     entry.submit(0);
 }

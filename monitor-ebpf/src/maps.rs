@@ -9,7 +9,7 @@ use monitor_common::{
     parse::Reason,
     wire::{
         ClassRow, Clock, Counters, FlowKey, FlowValue, INTERFACE_TABLE, InterfaceEntry, MAX_CLASSES, MAX_INTERFACES,
-        PolicyMeta, RuleRow, Tally, V6Low, V6Node, V6Values,
+        OnwardKey, PolicyMeta, RuleRow, Tally, V6Low, V6Node, V6Values,
     },
 };
 
@@ -56,6 +56,14 @@ pub static FLOWS_EVEN: HashMap<FlowKey, FlowValue> = HashMap::with_max_entries(2
 /// Flows of the odd epochs.
 #[map]
 pub static FLOWS_ODD: HashMap<FlowKey, FlowValue> = HashMap::with_max_entries(262_144, 0);
+
+/// Flows with a further destination, of the even epochs. As [`FLOWS_EVEN`]. At load.
+#[map]
+pub static ONWARD_EVEN: HashMap<OnwardKey, FlowValue> = HashMap::with_max_entries(32_768, 0);
+
+/// Flows with a further destination, of the odd epochs.
+#[map]
+pub static ONWARD_ODD: HashMap<OnwardKey, FlowValue> = HashMap::with_max_entries(32_768, 0);
 
 /// Packets whose flow found no place, by parity, interface slot, class and verdict. Packets add; userspace reads
 /// and clears the closed half. At load.

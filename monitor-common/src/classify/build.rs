@@ -20,6 +20,8 @@ pub struct Image {
     pub classes: Vec<ClassRow>,
     /// Rule rows.
     pub rules: Vec<RuleRow>,
+    /// See [`crate::wire::PolicyMeta::drop_reasons`].
+    pub drop_reasons: u64,
     /// What [`Tables::boot_ns`] gives on the host.
     pub host_boot_ns: u64,
 }
@@ -71,7 +73,7 @@ impl Image {
         }
         let (v4_buckets, v4_entries) = index_v4(v4);
         let (v6_nodes, v6_values, v6_low) = index_v6(v6)?;
-        Ok(Self { v4_buckets, v4_entries, v6_nodes, v6_values, v6_low, classes, rules, host_boot_ns: 0 })
+        Ok(Self { v4_buckets, v4_entries, v6_nodes, v6_values, v6_low, classes, rules, drop_reasons: 0, host_boot_ns: 0 })
     }
 }
 

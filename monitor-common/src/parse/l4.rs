@@ -1,7 +1,7 @@
 //! Transport header: ports, or ICMP type and code.
 
 use super::{Bytes, Reason};
-use crate::wire::{FLAG_FRAGMENT, FlowKey};
+use crate::wire::FlowKey;
 
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
@@ -50,7 +50,7 @@ pub(super) fn parse(
 #[inline(always)]
 pub(super) fn later_fragment(protocol: u8, key: &mut FlowKey) {
     key.protocol = protocol;
-    key.flags = FLAG_FRAGMENT;
+    key.flags = 0;
     key.source_port = 0;
     key.destination_port = 0;
 }

@@ -1,7 +1,7 @@
 //! The one word that the program reads once per packet and acts on throughout.
 
 /// Epoch number, policy slot and mode in one word, so that every packet belongs wholly to one epoch and one
-/// policy. Bits 63..32: epoch; bit 2: drop what can't be parsed; bit 1: enforce; bit 0: policy slot.
+/// policy. Bits 63..32: epoch; bit 1: enforce; bit 0: policy slot.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Control(pub u64);
@@ -9,16 +9,14 @@ pub struct Control(pub u64);
 impl Control {
     const SLOT: u64 = 1;
     const ENFORCE: u64 = 1 << 1;
-    const DROP_UNPARSED: u64 = 1 << 2;
 
     /// Builds the word. `slot` is 0 or 1.
     #[must_use]
-    pub const fn new(epoch: u32, slot: u32, enforce: bool, drop_unparsed: bool) -> Self {
+    pub const fn new(epoch: u32, slot: u32, enforce: bool) -> Self {
         Self(
             (epoch as u64) << 32
                 | (slot as u64 & Self::SLOT)
-                | if enforce { Self::ENFORCE } else { 0 }
-                | if drop_unparsed { Self::DROP_UNPARSED } else { 0 },
+                | if enforce { Self::ENFORCE } else { 0 },
         )
     }
 
@@ -48,12 +46,5 @@ impl Control {
     #[inline(always)]
     pub const fn enforce(self) -> bool {
         self.0 & Self::ENFORCE != 0
-    }
-
-    /// Whether, in enforce mode, packets that could not be parsed are dropped.
-    #[must_use]
-    #[inline(always)]
-    pub const fn drop_unparsed(self) -> bool {
-        self.0 & Self::DROP_UNPARSED != 0
     }
 }

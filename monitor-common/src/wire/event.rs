@@ -1,6 +1,6 @@
 //! What the kernel part tells at once, through the ring buffer, and its clock.
 
-use super::FlowKey;
+use super::OnwardKey;
 
 /// One alertable flow seen for the first time in an epoch. Best effort: what the ring lost is rebuilt from the
 /// flow table at the next drain.
@@ -8,7 +8,7 @@ use super::FlowKey;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Event {
     /// The flow.
-    pub flow: FlowKey,
+    pub flow: OnwardKey,
     /// When, in jiffies; see [`Clock`].
     pub jiffies: u64,
     /// The epoch that the packet was counted in.

@@ -28,8 +28,154 @@ impl From<core::net::Ipv6Addr> for Address {
     }
 }
 
-/// In [`FlowKey::flags`]: a fragment after the first, so ports are not known and are 0.
-pub const FLAG_FRAGMENT: u8 = 1;
+/// What a packet carries that cannot be read: its destination is where it goes; where its content ends up nobody
+/// can tell. The low bits of [`FlowKey::flags`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Opaque {
+    /// Nothing of the kind.
+    #[default]
+    None = 0,
+    /// ESP (RFC 4303), after AH, extension headers or in a readable tunnel too.
+    Esp = 1,
+    /// UDP from or to port 4500: ESP in UDP (RFC 3948), and the IKE that belongs to it.
+    EspInUdp = 2,
+    /// A WireGuard message, by type and length, at whatever port.
+    WireGuard = 3,
+    /// UDP from or to port 443, or a QUIC long header of version 1 or 2 (RFC 9000, 9369) at whatever port: may carry a
+    /// tunnel (MASQUE, RFC 9298 and 9484).
+    Quic = 4,
+    /// Another tunnel whose content is compressed, not IP, or in a form that is not followed.
+    Other = 5,
+}
+
+impl Opaque {
+    /// All forms, in the order of their numbers.
+    pub const ALL: [Self; 6] = [Self::None, Self::Esp, Self::EspInUdp, Self::WireGuard, Self::Quic, Self::Other];
+
+    /// The form in a key's flags; an unknown number is [`Opaque::Other`], which hides nothing.
+    #[must_use]
+    pub const fn from_wire(flags: u8) -> Self {
+        match flags & 0x0f {
+            0 => Self::None,
+            1 => Self::Esp,
+            2 => Self::EspInUdp,
+            3 => Self::WireGuard,
+            4 => Self::Quic,
+            _ => Self::Other,
+        }
+    }
+
+    /// The name used in flows and alerts; `None` for [`Opaque::None`].
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Esp => Some("esp"),
+            Self::EspInUdp => Some("esp_in_udp"),
+            Self::WireGuard => Some("wireguard"),
+            Self::Quic => Some("quic"),
+            Self::Other => Some("other"),
+        }
+    }
+}
+
+/// By what a packet gets from its destination to a further one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Via {
+    /// Not at all.
+    #[default]
+    None = 0,
+    /// IPv4 loose or strict source route (RFC 791).
+    SourceRoute = 1,
+    /// IPv6 routing header: type 0 (RFC 5095), 2 (RFC 6275), 3 (RFC 6554), 4 (RFC 8754).
+    RoutingHeader = 2,
+    /// IP directly in IP, either in either (RFC 2003, 2473, 4213).
+    IpInIp = 3,
+    /// GRE (RFC 2784, 2890), with an Ethernet frame too (GRE-TAP).
+    Gre = 4,
+    /// VXLAN (RFC 7348).
+    Vxlan = 5,
+    /// Geneve (RFC 8926).
+    Geneve = 6,
+    /// GTP-U (3GPP TS 29.281).
+    GtpU = 7,
+    /// MPLS in UDP (RFC 7510), IP or GRE (RFC 4023).
+    Mpls = 8,
+    /// Ethernet in IP: EtherIP (RFC 3378) or next header 143 (RFC 8986).
+    Ethernet = 9,
+    /// IPv6 in UDP port 3544 (Teredo, RFC 4380).
+    Teredo = 10,
+}
+
+impl Via {
+    /// All ways, in the order of their numbers.
+    pub const ALL: [Self; 11] = [
+        Self::None,
+        Self::SourceRoute,
+        Self::RoutingHeader,
+        Self::IpInIp,
+        Self::Gre,
+        Self::Vxlan,
+        Self::Geneve,
+        Self::GtpU,
+        Self::Mpls,
+        Self::Ethernet,
+        Self::Teredo,
+    ];
+
+    /// The way with this number; `None` for an unknown one.
+    #[must_use]
+    pub fn from_wire(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
+    /// The name used in flows and alerts; `None` for [`Via::None`].
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::SourceRoute => Some("source_route"),
+            Self::RoutingHeader => Some("routing_header"),
+            Self::IpInIp => Some("ip_in_ip"),
+            Self::Gre => Some("gre"),
+            Self::Vxlan => Some("vxlan"),
+            Self::Geneve => Some("geneve"),
+            Self::GtpU => Some("gtp_u"),
+            Self::Mpls => Some("mpls"),
+            Self::Ethernet => Some("ethernet_in_ip"),
+            Self::Teredo => Some("teredo"),
+        }
+    }
+}
+
+/// A destination beyond the packet's own: the next hops of a source route, what a tunnel carries.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Onward {
+    /// Where.
+    pub address: Address,
+    /// As [`FlowKey::destination_port`], of the headers that go there.
+    pub port: u16,
+    /// As [`FlowKey::protocol`], of the headers that go there.
+    pub protocol: u8,
+    /// 4 or 6; 0: there is no further destination, and everything else is 0 too.
+    pub ip_version: u8,
+    /// A [`Via`] as its number: the last one, where one tunnel carries another.
+    pub via: u8,
+    /// Always 0.
+    pub _reserved: [u8; 3],
+}
+
+impl Onward {
+    /// Whether there is one.
+    #[must_use]
+    #[inline(always)]
+    pub const fn exists(&self) -> bool {
+        self.ip_version != 0
+    }
+}
 
 /// What makes a flow: the 5-tuple, the interface, and what the policy made of it. The last fields are part of
 /// the key so that a value is nothing but sums.
@@ -52,12 +198,38 @@ pub struct FlowKey {
     pub ip_version: u8,
     /// A [`crate::verdict::Verdict`] as its number.
     pub verdict: u8,
-    /// [`FLAG_FRAGMENT`].
+    /// An [`Opaque`] as its number.
     pub flags: u8,
-    /// Class number in the policy that held in this epoch.
+    /// Class number in the policy that held in this epoch: of the strictest of all destinations, the outermost of
+    /// equals.
     pub class: u16,
     /// Rule that let the packet through; 0 for none.
     pub rule: u16,
+}
+
+/// A flow and its further destination: of several the one whose standing is strictest, the innermost of equals.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct OnwardKey {
+    /// Where it goes, and what the policy made of it.
+    pub flow: FlowKey,
+    /// Where it ends up.
+    pub onward: Onward,
+}
+
+impl From<FlowKey> for OnwardKey {
+    fn from(flow: FlowKey) -> Self {
+        Self { flow, onward: Onward::default() }
+    }
+}
+
+#[cfg(feature = "user")]
+impl Onward {
+    /// The address as the standard library's type; `None` if there is no further destination.
+    #[must_use]
+    pub fn ip(&self) -> Option<core::net::IpAddr> {
+        self.exists().then(|| FlowKey { ip_version: self.ip_version, ..FlowKey::default() }.ip(self.address))
+    }
 }
 
 #[cfg(feature = "user")]

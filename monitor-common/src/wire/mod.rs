@@ -10,11 +10,11 @@ mod policy;
 
 pub use control::Control;
 pub use event::{Clock, Event};
-pub use flow::{Address, Counters, FLAG_FRAGMENT, FlowKey, FlowValue, Tally};
+pub use flow::{Address, Counters, FlowKey, FlowValue, Onward, OnwardKey, Opaque, Tally, Via};
 pub use policy::{ClassRow, Embedded, Kind, PolicyMeta, RuleRow, V6Low, V6Node, V6Values};
 
 /// Version of every layout in this module; part of the name of whatever outlives one process.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Interfaces that one monitor can tell apart; slot 0 is kept for "an interface nobody registered".
 pub const MAX_INTERFACES: u32 = 64;
@@ -76,6 +76,8 @@ mod user {
     // SAFETY: as above.
     unsafe impl aya::Pod for FlowKey {}
     // SAFETY: as above.
+    unsafe impl aya::Pod for OnwardKey {}
+    // SAFETY: as above.
     unsafe impl aya::Pod for FlowValue {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Counters {}
@@ -92,13 +94,15 @@ mod user {
 const _: () = {
     assert!(size_of::<InterfaceEntry>() == 8);
     assert!(size_of::<FlowKey>() == 48);
+    assert!(size_of::<Onward>() == 24);
+    assert!(size_of::<OnwardKey>() == 72);
     assert!(size_of::<FlowValue>() == 48);
     assert!(size_of::<Tally>() == 64);
-    assert!(size_of::<Event>() == 64);
+    assert!(size_of::<Event>() == 88);
     assert!(size_of::<ClassRow>() == 16);
     assert!(size_of::<RuleRow>() == 24);
     assert!(size_of::<V6Node>() == 64);
     assert!(size_of::<V6Values>() == 32);
     assert!(size_of::<V6Low>() == 16);
-    assert!(size_of::<PolicyMeta>() == 24);
+    assert!(size_of::<PolicyMeta>() == 32);
 };

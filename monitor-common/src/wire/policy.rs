@@ -58,12 +58,22 @@ impl Kind {
 pub enum Embedded {
     /// It carries none.
     None = 0,
-    /// The last 32 bits: v4-mapped and v4-compatible (RFC 4291 2.5.5), NAT64 64:ff9b::/96 (RFC 6052).
+    /// The last 32 bits: v4-mapped and v4-compatible (RFC 4291 2.5.5), NAT64 with a /96 (RFC 6052).
     Low32 = 1,
     /// Bits 16 to 47: 6to4, 2002::/16 (RFC 3056).
     SixToFour = 2,
     /// The last 32 bits inverted: Teredo client, 2001::/32 (RFC 4380).
     Teredo = 3,
+    /// NAT64 with a prefix of 32 bits (RFC 6052 2.2): bits 32 to 63.
+    Nat64Of32 = 4,
+    /// Of 40 bits: bits 40 to 63 and 72 to 79. Bits 64 to 71 are never part of an address.
+    Nat64Of40 = 5,
+    /// Of 48 bits: bits 48 to 63 and 72 to 87.
+    Nat64Of48 = 6,
+    /// Of 56 bits: bits 56 to 63 and 72 to 95.
+    Nat64Of56 = 7,
+    /// Of 64 bits: bits 72 to 103.
+    Nat64Of64 = 8,
 }
 
 impl Embedded {
@@ -75,7 +85,27 @@ impl Embedded {
             1 => Self::Low32,
             2 => Self::SixToFour,
             3 => Self::Teredo,
+            4 => Self::Nat64Of32,
+            5 => Self::Nat64Of40,
+            6 => Self::Nat64Of48,
+            7 => Self::Nat64Of56,
+            8 => Self::Nat64Of64,
             _ => Self::None,
+        }
+    }
+
+    /// The form in which a NAT64 prefix of this many bits carries an address (RFC 6052 2.2); `None` for a length that
+    /// the standard does not know.
+    #[must_use]
+    pub const fn nat64(prefix: u8) -> Option<Self> {
+        match prefix {
+            32 => Some(Self::Nat64Of32),
+            40 => Some(Self::Nat64Of40),
+            48 => Some(Self::Nat64Of48),
+            56 => Some(Self::Nat64Of56),
+            64 => Some(Self::Nat64Of64),
+            96 => Some(Self::Low32),
+            _ => None,
         }
     }
 
@@ -88,6 +118,11 @@ impl Embedded {
             Self::Low32 => Some(address.low as u32),
             Self::SixToFour => Some((address.high >> 16) as u32),
             Self::Teredo => Some(!(address.low as u32)),
+            Self::Nat64Of32 => Some(address.high as u32),
+            Self::Nat64Of40 => Some((address.high as u32) << 8 | (address.low >> 48) as u32 & 0xff),
+            Self::Nat64Of48 => Some((address.high as u32) << 16 | (address.low >> 40) as u32 & 0xffff),
+            Self::Nat64Of56 => Some((address.high as u32) << 24 | (address.low >> 32) as u32 & 0xff_ffff),
+            Self::Nat64Of64 => Some((address.low >> 24) as u32),
         }
     }
 }
@@ -190,4 +225,6 @@ pub struct PolicyMeta {
     pub rules_base: u32,
     /// Always 0.
     pub _reserved: u32,
+    /// Bit `n`: in enforce mode a packet with [`crate::parse::Reason`] `n` is dropped.
+    pub drop_reasons: u64,
 }

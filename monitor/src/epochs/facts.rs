@@ -39,8 +39,6 @@ pub struct InForce {
     pub policy: Arc<Policy>,
     /// Whether denied packets are dropped.
     pub enforce: bool,
-    /// Whether, when enforcing, packets that can't be parsed are dropped.
-    pub drop_unparsed: bool,
     /// `zone.inside` as written.
     pub inside: String,
     /// Its datasets.

@@ -10,7 +10,7 @@ use std::{
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Counters, FlowKey, FlowValue, Tally},
+    wire::{Counters, FlowValue, OnwardKey, Tally},
 };
 
 use crate::policy::Policy;
@@ -60,7 +60,7 @@ pub struct Snapshot {
     /// Per interface.
     pub interfaces: Vec<InterfaceCounts>,
     /// Flows with their sums, in no order. First and last seen are still jiffies: see [`Snapshot::wall_time`].
-    pub flows: Vec<(FlowKey, FlowValue)>,
+    pub flows: Vec<(OnwardKey, FlowValue)>,
     /// Events that found the ring buffer full in this epoch.
     pub events_lost: u64,
     /// Jiffies at `ended`, and their rate a second.
@@ -117,7 +117,7 @@ impl Snapshot {
         }
         let mut nowhere = Counters::default();
         for (key, value) in &self.flows {
-            let at = listed.get(&key.ifindex).or_else(|| listed.get(&0));
+            let at = listed.get(&key.flow.ifindex).or_else(|| listed.get(&0));
             subtract(at.map_or(&mut nowhere, |at| &mut rest[*at].1), &value.counters);
         }
         if !nowhere.is_zero() {

@@ -3,7 +3,7 @@
 
 use std::{future::Future, pin::Pin};
 
-use monitor_common::wire::{Event, FlowKey, FlowValue};
+use monitor_common::wire::{Event, FlowValue, OnwardKey};
 
 use super::{InterfaceCounts, facts::InForce};
 
@@ -43,7 +43,7 @@ pub struct Drained {
     /// Per interface, the unregistered one (`ifindex` 0) included.
     pub interfaces: Vec<InterfaceCounts>,
     /// Flows with their sums, each key once, in no order.
-    pub flows: Vec<(FlowKey, FlowValue)>,
+    pub flows: Vec<(OnwardKey, FlowValue)>,
     /// Events that found the ring buffer full in this epoch.
     pub events_lost: u64,
     /// Jiffies at `ended`.

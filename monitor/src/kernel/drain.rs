@@ -10,7 +10,7 @@ use aya::{
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Clock, Control, Counters, FlowKey, FlowValue, MAX_INTERFACES, Tally},
+    wire::{Clock, Control, Counters, FlowKey, FlowValue, MAX_INTERFACES, OnwardKey, Tally},
 };
 
 use super::{Kernel, KernelError, clock, load, sys};
@@ -29,8 +29,8 @@ pub struct Drained {
     pub enforce: bool,
     /// Per interface; first the traffic of interfaces that nobody registered, if there was any.
     pub interfaces: Vec<InterfaceCounts>,
-    /// Flows.
-    pub flows: Vec<(FlowKey, FlowValue)>,
+    /// Flows, with and without a further destination.
+    pub flows: Vec<(OnwardKey, FlowValue)>,
     /// Events that found the ring full.
     pub events_lost: u64,
     /// Jiffies at the close.
@@ -48,8 +48,6 @@ pub struct Switch {
     pub policy: Arc<Policy>,
     /// Whether denied packets are dropped.
     pub enforce: bool,
-    /// Whether, when enforcing, packets that can't be parsed are dropped.
-    pub drop_unparsed: bool,
 }
 
 /// An epoch that packets have left and that is not drained whole yet. It is kept over a failure, so that what was
@@ -61,7 +59,7 @@ pub(super) struct Closing {
     /// When no packet was counted in it any more, and the kernel's clocks then.
     quiet: Option<(jiff::Timestamp, Clock)>,
     interfaces: Vec<InterfaceCounts>,
-    flows: Vec<(FlowKey, FlowValue)>,
+    flows: Vec<(OnwardKey, FlowValue)>,
     events_lost: u64,
 }
 
@@ -104,9 +102,9 @@ impl Kernel {
         let old = self.control;
         let epoch = old.epoch().wrapping_add(1);
         let mut policy = Arc::clone(&self.policy);
-        self.control = Control::new(epoch, old.slot(), old.enforce(), old.drop_unparsed());
+        self.control = Control::new(epoch, old.slot(), old.enforce());
         if let Some(next) = self.staged.take() {
-            self.control = Control::new(epoch, 1 - old.slot(), next.enforce, next.drop_unparsed);
+            self.control = Control::new(epoch, 1 - old.slot(), next.enforce);
             policy = std::mem::replace(&mut self.policy, next.policy);
         }
         self.publish();
@@ -131,9 +129,15 @@ impl Kernel {
             closing.quiet = Some((jiff::Timestamp::now(), clock));
         }
         let parity = closing.control.parity();
-        let flows = self.maps.flows[parity as usize].map().fd().as_fd();
-        sys::drain_hash(flows, self.flow_capacity as usize, &mut closing.flows)
+        let flows = &mut closing.flows;
+        let plain = self.maps.flows[parity as usize].map().fd().as_fd();
+        sys::drain_hash(plain, self.flow_capacity as usize, |key: FlowKey, value| flows.push((key.into(), value)))
             .map_err(KernelError::map("can't drain the flow table"))?;
+        let onward = self.maps.onward[parity as usize].map().fd().as_fd();
+        sys::drain_hash(onward, load::onward_capacity(self.flow_capacity) as usize, |key, value| {
+            flows.push((key, value));
+        })
+        .map_err(KernelError::map("can't drain the table of flows with a further destination"))?;
         for (counts, slot) in closing.interfaces.iter_mut().zip(0..) {
             counts.hook.add(&self.take_hook(parity, slot)?);
             for ((class, verdict), counters) in self.take_overflow(parity, slot) {

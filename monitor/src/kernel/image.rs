@@ -93,6 +93,7 @@ impl Images {
             v6_low_base: slot * capacity.v6_low,
             rules_base: slot * capacity.rules,
             _reserved: 0,
+            drop_reasons: image.drop_reasons,
         };
         put(&mut self.v4_buckets, slot as usize * V4_BUCKETS, &image.v4_buckets);
         put(&mut self.v4_entries, meta.v4_base as usize, &image.v4_entries);

@@ -12,7 +12,7 @@ use aya::{
 };
 use monitor_common::wire::{
     Clock, Control, Counters, FlowKey, FlowValue, INTERFACE_PROBES, INTERFACE_TABLE, InterfaceEntry, MAX_INTERFACES,
-    Tally,
+    OnwardKey, Tally,
 };
 
 use super::{
@@ -32,8 +32,6 @@ pub struct Options {
     pub flows: u32,
     /// Whether denied packets are dropped.
     pub enforce: bool,
-    /// Whether, when enforcing, packets that can't be parsed are dropped.
-    pub drop_unparsed: bool,
     /// aya-log's level for the kernel part, 0 (off) to 5 (trace).
     pub log_level: u8,
 }
@@ -62,6 +60,7 @@ pub(super) struct Maps {
     pub hook: PerCpuArray<MapData, Counters>,
     pub unparsed: PerCpuArray<MapData, Tally>,
     pub flows: [HashMap<MapData, FlowKey, FlowValue>; 2],
+    pub onward: [HashMap<MapData, OnwardKey, FlowValue>; 2],
     pub overflow: Shared<Counters>,
     pub events_lost: PerCpuArray<MapData, u64>,
     pub clock: Array<MapData, Clock>,
@@ -83,6 +82,8 @@ impl Kernel {
                 .override_global(aya_log::LEVEL, &options.log_level, true)
                 .map_max_entries("FLOWS_EVEN", options.flows)
                 .map_max_entries("FLOWS_ODD", options.flows)
+                .map_max_entries("ONWARD_EVEN", onward_capacity(options.flows))
+                .map_max_entries("ONWARD_ODD", onward_capacity(options.flows))
                 .map_max_entries("OVERFLOW", 2 * MAX_INTERFACES * capacity.classes * 3)
                 .map_max_entries("V4_ENTRIES", 2 * capacity.v4_entries)
                 .map_max_entries("V6_NODES", 2 * capacity.v6_nodes)
@@ -103,6 +104,7 @@ impl Kernel {
             hook: take(&mut ebpf, "HOOK")?,
             unparsed: take(&mut ebpf, "UNPARSED")?,
             flows: [take(&mut ebpf, "FLOWS_EVEN")?, take(&mut ebpf, "FLOWS_ODD")?],
+            onward: [take(&mut ebpf, "ONWARD_EVEN")?, take(&mut ebpf, "ONWARD_ODD")?],
             overflow: Shared::of(overflow_map.fd_of(), (2 * MAX_INTERFACES * capacity.classes * 3) as usize)
                 .map_err(KernelError::map("can't map the overflow counters"))?,
             events_lost: take(&mut ebpf, "EVENTS_LOST")?,
@@ -121,7 +123,7 @@ impl Kernel {
             interfaces: Vec::new(),
             maps,
             images,
-            control: Control::new(0, 0, options.enforce, options.drop_unparsed),
+            control: Control::new(0, 0, options.enforce),
             policy,
             grace: Grace::new().map_err(KernelError::map("can't make the grace-period maps"))?,
             hz,
@@ -203,6 +205,11 @@ impl Kernel {
     pub fn program(&mut self, name: &str) -> Result<&mut SchedClassifier, KernelError> {
         program(&mut self.ebpf, name)
     }
+}
+
+/// Places in each half of the table of flows with a further destination, beside so many without: few hosts have many.
+pub(super) const fn onward_capacity(flows: u32) -> u32 {
+    if flows / 8 > 1024 { flows / 8 } else { 1024 }
 }
 
 pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier, KernelError> {

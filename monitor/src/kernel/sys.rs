@@ -111,9 +111,9 @@ impl Grace {
     }
 }
 
-/// Takes every entry out of a hash map that nobody writes to any more, into `entries`: what was taken before an
-/// error is there too.
-pub fn drain_hash<K: Pod, V: Pod>(map: BorrowedFd<'_>, capacity: usize, entries: &mut Vec<(K, V)>) -> io::Result<()> {
+/// Takes every entry out of a hash map that nobody writes to any more and gives it to `entry`: what was taken before
+/// an error too.
+pub fn drain_hash<K: Pod, V: Pod>(map: BorrowedFd<'_>, capacity: usize, mut entry: impl FnMut(K, V)) -> io::Result<()> {
     // A bucket that does not fit gives ENOSPC; no bucket is nearly this long.
     let chunk = capacity.clamp(256, 65_536);
     let mut keys = vec![K::zeroed(); chunk];
@@ -140,7 +140,7 @@ pub fn drain_hash<K: Pod, V: Pod>(map: BorrowedFd<'_>, capacity: usize, entries:
             Err(error) => return Err(error),
         };
         let count = attr.count as usize;
-        entries.extend(keys[..count].iter().copied().zip(values[..count].iter().copied()));
+        keys[..count].iter().zip(&values[..count]).for_each(|(key, value)| entry(*key, *value));
         if last {
             return Ok(());
         }

@@ -51,7 +51,6 @@ pub fn compile(config: &Config, enforce: bool) -> Result<InForce, Failure> {
     Ok(InForce {
         policy: policy.into(),
         enforce,
-        drop_unparsed: config.zone.on_undecodable == Action::Deny,
         inside: config.zone.inside_text.clone(),
         datasets,
         since: now(),
@@ -74,7 +73,6 @@ pub fn open(config: &Config, args: &Args, in_force: &InForce) -> Result<Opened, 
     let options = Options {
         flows: config.flows,
         enforce: in_force.enforce,
-        drop_unparsed: in_force.drop_unparsed,
         log_level: args.kernel_log as u8,
     };
     let mut kernel = Kernel::load(options, Arc::clone(&in_force.policy))?;
@@ -127,7 +125,7 @@ impl Source for KernelSource {
 
     fn stage(&mut self, next: &InForce) -> anyhow::Result<()> {
         let policy = Arc::clone(&next.policy);
-        Ok(self.0.stage(Switch { policy, enforce: next.enforce, drop_unparsed: next.drop_unparsed })?)
+        Ok(self.0.stage(Switch { policy, enforce: next.enforce })?)
     }
 
     fn attachments(&self) -> Vec<Attachment> {
