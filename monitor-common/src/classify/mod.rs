@@ -59,6 +59,13 @@ pub struct Classified {
     pub alert: bool,
 }
 
+/// The IPv4 address that an IPv6 address with an ISATAP interface identifier ends up at (RFC 5214 6.1).
+#[must_use]
+#[inline(always)]
+pub const fn isatap(address: Address) -> Option<u32> {
+    if (address.low >> 32) as u32 & !0x0200_0000 == 0x5efe { Some(address.low as u32) } else { None }
+}
+
 /// The class number of an IPv4 address; `None` if the image is not whole.
 #[inline(always)]
 pub fn class_v4(tables: &impl Tables, address: u32) -> Option<u32> {
