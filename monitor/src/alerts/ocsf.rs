@@ -220,7 +220,6 @@ fn placed(country: Country) -> bool {
     country != Country::UNKNOWN && country != Country::NONE
 }
 
-
 /// IANA's name, lower case, for the protocols seen in practice.
 #[must_use]
 pub fn protocol_name(number: u8) -> Option<&'static str> {

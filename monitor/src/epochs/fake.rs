@@ -176,7 +176,12 @@ pub fn random_snapshot(random: &mut fastrand::Rng, epoch: u32, flows: usize) -> 
     }
     for _ in 0..3 {
         add_overflow(&mut snapshot, random.u16(0..5), Verdict::ALL[random.usize(0..3)], random.u64(0..9));
-        add_unparsed(&mut snapshot, Reason::ALL[random.usize(0..Reason::ALL.len())], random.u64(0..9), random.u64(0..9));
+        add_unparsed(
+            &mut snapshot,
+            Reason::ALL[random.usize(0..Reason::ALL.len())],
+            random.u64(0..9),
+            random.u64(0..9),
+        );
     }
     snapshot
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use monitor_common::{
     verdict::Verdict,
-    wire::{Address, Kind, Opaque, OnwardKey},
+    wire::{Address, Kind, OnwardKey, Opaque},
 };
 
 use super::onward::{self, Carrier, Decider, Ends, Onward};

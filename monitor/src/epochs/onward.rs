@@ -172,9 +172,10 @@ impl Place {
         let row = class.and_then(|number| image.class(number));
         let form = row.map_or(Embedded::None, |row| Embedded::from_wire(row.embedded));
         let carriers = [Carrier::of(form, address), isatap(address).map(|_| Carrier::Isatap)];
-        let deciding = carriers.into_iter().flatten().find(|carrier| {
-            class_v4(image, carrier.carried(address).to_bits()) == Some(flow_class)
-        });
+        let deciding = carriers
+            .into_iter()
+            .flatten()
+            .find(|carrier| class_v4(image, carrier.carried(address).to_bits()) == Some(flow_class));
         Self {
             carrier: deciding.or(carriers[0]).or(carriers[1]),
             decides: class == Some(flow_class),
@@ -285,7 +286,8 @@ mod tests {
     /// 5/8 and 2a00::/16 in Germany, 8/8 and 2600::/16 in the US; a NAT64 prefix of 40 bits.
     fn policy() -> Policy {
         let range = |first, last, code| Range { first, last, country: Country(code) };
-        let range6 = |top: u128, code| Range { first: top << 112, last: ((top + 1) << 112) - 1, country: Country(code) };
+        let range6 =
+            |top: u128, code| Range { first: top << 112, last: ((top + 1) << 112) - 1, country: Country(code) };
         let data = Dataset {
             v4: vec![range(0x0500_0000, 0x05ff_ffff, *b"DE"), range(0x0800_0000, 0x08ff_ffff, *b"US")],
             v6: vec![range6(0x2600, *b"US"), range6(0x2a00, *b"DE")],
@@ -318,7 +320,8 @@ mod tests {
         });
         if let Some(onward) = onward {
             let (ip_version, address) = address(onward);
-            key.onward = wire::Onward { address, port: 80, protocol: 17, ip_version, via: Via::Gre as u8, _reserved: [0; 3] };
+            key.onward =
+                wire::Onward { address, port: 80, protocol: 17, ip_version, via: Via::Gre as u8, _reserved: [0; 3] };
         }
         Identities::default().resolve(&key, Names::NONE, policy)
     }
@@ -378,7 +381,11 @@ mod tests {
         assert_eq!(of("8.0.0.1", "8.0.0.2", "8.0.0.1"), ip("8.0.0.1"));
         assert_eq!(of("5.0.0.1", "2002:800:1::1", "8.0.0.1"), ip("8.0.0.1"));
         assert_eq!(of("64:ff9b::800:1", "5.0.0.1", "8.0.0.1"), ip("8.0.0.1"));
-        assert_eq!(of("2a00::5efe:800:1", "5.0.0.1", "2a00::1"), ip("2a00::5efe:800:1"), "its own class, not the inner one's");
+        assert_eq!(
+            of("2a00::5efe:800:1", "5.0.0.1", "2a00::1"),
+            ip("2a00::5efe:800:1"),
+            "its own class, not the inner one's"
+        );
         assert_eq!(of("5.0.0.1", "5.0.0.2", "9.0.0.1"), None, "a hop that the key does not hold");
     }
 
