@@ -55,7 +55,7 @@ impl Judgement {
         if !onward.exists() {
             return Some(false);
         }
-        let standing = classify(tables, onward.ip_version, onward.address, onward.protocol, onward.port)?;
+        let standing = classify(tables, onward.ip_version, onward.address, onward.protocol, Some(onward.port))?;
         let rank = standing.rank();
         if number == 0 {
             self.to = standing;

@@ -116,5 +116,5 @@ fn interface(ifindex: u32) -> (u32, Link) {
 #[inline(always)]
 fn standing(slot: u32, key: &FlowKey) -> Option<Classified> {
     let image = Image::in_slot(slot)?;
-    classify(&image, key.ip_version, key.destination, key.protocol, key.destination_port)
+    classify(&image, key.ip_version, key.destination, key.protocol, Some(key.destination_port))
 }

@@ -149,13 +149,14 @@ pub fn class_v6(tables: &impl Tables, address: Address) -> Option<u32> {
 
 /// The rule of this class that covers a destination port; 0 for none. Rows are tried in order.
 #[inline(always)]
-fn matching_rule(tables: &impl Tables, class: &ClassRow, protocol: u8, port: u16) -> Option<u16> {
+fn matching_rule(tables: &impl Tables, class: &ClassRow, protocol: u8, port: Option<u16>) -> Option<u16> {
     for i in 0..MAX_RULES_PER_CLASS {
         if i >= class.rules_len {
             break;
         }
         let row = tables.rule(class.rules_start + i)?;
-        let covers = row.protocol == 0 || (row.protocol == protocol && row.port_low <= port && port <= row.port_high);
+        let covers = row.protocol == 0
+            || (row.protocol == protocol && port.is_some_and(|port| row.port_low <= port && port <= row.port_high));
         if covers {
             if row.always() {
                 return Some(row.rule);
@@ -169,14 +170,15 @@ fn matching_rule(tables: &impl Tables, class: &ClassRow, protocol: u8, port: u16
     Some(0)
 }
 
-/// The IPv4 address that an ISATAP interface identifier carries (RFC 5214 6.1), with either value of its universal bit.
+/// The IPv4 address that an IPv6 address with an ISATAP interface identifier ends up at (RFC 5214 6.1).
 #[must_use]
 #[inline(always)]
 pub const fn isatap(address: Address) -> Option<u32> {
     if (address.low >> 32) as u32 & !0x0200_0000 == 0x5efe { Some(address.low as u32) } else { None }
 }
 
-/// The destination's whole standing, an IPv4 address inside an IPv6 one included. `None` only if the image is not whole,
+/// The destination's whole standing, an IPv4 address inside an IPv6 one included. Without a port no rule with ports covers
+/// it. `None` only if the image is not whole,
 /// which its build excludes.
 #[inline(always)]
 pub fn classify(
@@ -184,7 +186,7 @@ pub fn classify(
     ip_version: u8,
     destination: Address,
     protocol: u8,
-    port: u16,
+    port: Option<u16>,
 ) -> Option<Classified> {
     let number =
         if ip_version == 4 { class_v4(tables, destination.low as u32)? } else { class_v6(tables, destination)? };
@@ -199,9 +201,12 @@ pub fn classify(
     let Some(inner) = inner else { return Some(outer) };
     let number = class_v4(tables, inner)?;
     let inner = tables.class(number)?;
-    // A rule on the IPv6 network itself holds.
-    let rule = if rule == 0 && inner.rules_len != 0 { matching_rule(tables, inner, protocol, port)? } else { rule };
-    let inside = Classified::of(number, inner, rule);
+    // A rule on a prefix that is no place holds; one on an ISATAP router's network is for that network alone.
+    let mut inner_rule = if class.embedded == 0 { 0 } else { rule };
+    if inner_rule == 0 && inner.rules_len != 0 {
+        inner_rule = matching_rule(tables, inner, protocol, port)?;
+    }
+    let inside = Classified::of(number, inner, inner_rule);
     if class.embedded == 0 {
         // Where it goes and where it ends up: the stricter.
         return Some(if inside.rank() > outer.rank() { inside } else { outer });

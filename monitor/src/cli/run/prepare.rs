@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::{Args, Hook, KernelLog};
 use crate::{
     cli::inputs,
-    config::{self, Action, Config, Mode},
+    config::{self, Config, Mode},
     epochs::{
         Attachment, Drained, Source,
         facts::{DatasetInfo, InForce},
