@@ -5,6 +5,7 @@
 
 pub mod capture;
 pub mod daemon;
+pub mod host;
 pub mod lines;
 pub mod netns;
 pub mod offload;

@@ -8,57 +8,49 @@ mod machine;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::Ipv6Addr,
+    sync::{Arc, OnceLock},
 };
 
 use common::{frames, policy};
-use egress_monitor::kernel::{Drained, Interface, Kernel, Options, Switch};
+use egress_monitor::{
+    kernel::{Drained, Interface, Kernel, Options, Switch, boot_ns},
+    policy::Policy,
+};
+use egress_monitor_tests::host::{Host, Told};
 use machine::{DROP, LOOPBACK, Machine, NEXT, random, run};
 use monitor_common::{
-    classify::classify,
-    parse::{self, Reason},
-    verdict::{Verdict, decide},
-    wire::{Counters, FLAG_FRAGMENT, FlowKey, Link, Tally},
+    parse::Reason,
+    verdict::Verdict,
+    wire::{Counters, Link, OnwardKey, Tally},
 };
 
 /// What the maps should hold after some packets.
 #[derive(Debug, Default, PartialEq)]
 struct Expected {
     hook: Counters,
-    flows: HashMap<FlowKey, Counters>,
+    flows: HashMap<OnwardKey, Counters>,
     unparsed: BTreeMap<Reason, Tally>,
-    events: HashSet<FlowKey>,
+    events: HashSet<OnwardKey>,
 }
 
 impl Expected {
     /// The host's opinion on a packet: counted here, and its return code given.
-    fn packet(&mut self, frame: &[u8], size: &Counters, enforce: bool, link: Link) -> u32 {
+    fn packet(&mut self, host: &mut Host<'_>, frame: &[u8], size: &Counters) -> u32 {
         self.hook.add(size);
-        let mut key = FlowKey::default();
-        match parse::parse(frame, link, &mut key) {
-            Ok(()) => {
-                let image = &policy().image;
-                let ports_known = key.flags & FLAG_FRAGMENT == 0;
-                let to =
-                    classify(image, key.ip_version, key.destination, key.protocol, key.destination_port, ports_known)
-                        .expect("the image is whole");
-                let verdict = decide(&to, enforce);
-                key.ifindex = LOOPBACK;
-                key.verdict = verdict as u8;
-                key.class = to.class;
-                key.rule = to.rule;
+        let told = host.packet(frame, boot_ns());
+        match told {
+            Told::Flow { key, alert } => {
                 self.flows.entry(key).or_default().add(size);
-                if to.alert {
+                if alert {
                     self.events.insert(key);
                 }
-                if verdict == Verdict::Denied { DROP } else { NEXT }
             }
-            Err(reason) => {
-                let drop = enforce && !reason.always_passes();
+            Told::Unparsed { reason, dropped } => {
                 let tally = self.unparsed.entry(reason).or_default();
-                (if drop { &mut tally.dropped } else { &mut tally.passed }).add(size);
-                if drop { DROP } else { NEXT }
+                (if dropped { &mut tally.dropped } else { &mut tally.passed }).add(size);
             }
         }
+        if told.dropped() { DROP } else { NEXT }
     }
 
     fn of(machine: &mut Machine) -> Self {
@@ -84,8 +76,25 @@ fn can_be_run(frame: &[u8]) -> bool {
     }
 }
 
+/// The kernel and the host, each with what it remembers of fragments.
+struct Both {
+    machine: Machine,
+    host: Host<'static>,
+}
+
+impl Both {
+    fn new(enforce: bool, link: Link) -> Self {
+        static POLICY: OnceLock<Arc<Policy>> = OnceLock::new();
+        let policy = POLICY.get_or_init(policy);
+        Self {
+            machine: Machine::new(Arc::clone(policy), enforce, link),
+            host: Host::new(policy, enforce, link, LOOPBACK),
+        }
+    }
+}
+
 /// Sends frames through both and compares everything; gives how many there were.
-fn compare(machine: &mut Machine, enforce: bool, link: Link, frames: impl Iterator<Item = Vec<u8>>) -> usize {
+fn compare(Both { machine, host }: &mut Both, frames: impl Iterator<Item = Vec<u8>>) -> usize {
     let mut expected = Expected::default();
     let mut count = 0;
     for (i, frame) in frames.filter(|frame| can_be_run(frame)).enumerate() {
@@ -98,7 +107,7 @@ fn compare(machine: &mut Machine, enforce: bool, link: Link, frames: impl Iterat
             bytes: frame.len() as u64,
             wire_bytes: u64::from(wire_len),
         };
-        let host = expected.packet(&frame, &size, enforce, link);
+        let host = expected.packet(host, &frame, &size);
         let kernel = run(&mut machine.kernel, &frame, wire_len, segments);
         assert_eq!(kernel, host, "verdict on {frame:02x?}");
         count += 1;
@@ -126,23 +135,23 @@ const BATCH: usize = 10_000;
 #[test]
 fn every_built_frame_and_every_cut_of_it_is_the_same_to_both() {
     for enforce in [false, true] {
-        let mut machine = Machine::new(policy(), enforce, Link::Ethernet);
+        let mut both = Both::new(enforce, Link::Ethernet);
         let all = frames::all();
         let cuts = || all.iter().flat_map(|frame| (14..=frame.len()).map(|length| frame[..length].to_vec()));
         let expected = cuts().filter(|frame| can_be_run(frame)).count();
-        assert_eq!(compare(&mut machine, enforce, Link::Ethernet, cuts()), expected);
+        assert_eq!(compare(&mut both, cuts()), expected);
     }
 }
 
 #[test]
 fn a_device_without_a_link_header_is_parsed_from_its_first_byte() {
     // Here the kernel takes the first 14 bytes of the IP header for an Ethernet header, and refuses nothing.
-    let mut machine = Machine::new(policy(), true, Link::Ip);
+    let mut both = Both::new(true, Link::Ip);
     let all: Vec<_> = frames::all().iter().map(|frame| frame[14..].to_vec()).chain(frames::all()).collect();
     let cuts = || all.iter().flat_map(|packet| (14..=packet.len()).map(|length| packet[..length].to_vec()));
     // But bytes 12 and 13 may by chance be an EtherType; in these packets they are the source address.
     let expected = cuts().filter(|packet| can_be_run(packet)).count();
-    assert_eq!(compare(&mut machine, true, Link::Ip, cuts()), expected);
+    assert_eq!(compare(&mut both, cuts()), expected);
 }
 
 #[test]
@@ -151,11 +160,11 @@ fn random_and_mutated_frames_are_the_same_to_both() {
     let all = frames::all();
     let mut count = 0;
     for enforce in [false, true] {
-        let mut machine = Machine::new(policy(), enforce, Link::Ethernet);
+        let mut both = Both::new(enforce, Link::Ethernet);
         while count < if enforce { wanted() } else { wanted() / 2 } {
             let mutated =
                 (0..BATCH.min(wanted())).map(|_| frames::mutate(&all[random.usize(..all.len())], &mut random));
-            count += compare(&mut machine, enforce, Link::Ethernet, mutated);
+            count += compare(&mut both, mutated);
         }
     }
     assert!(count >= wanted());
@@ -165,11 +174,11 @@ fn random_and_mutated_frames_are_the_same_to_both() {
 #[test]
 fn random_destinations_get_the_class_that_the_host_finds() {
     let mut random = random();
-    let mut machine = Machine::new(policy(), false, Link::Ethernet);
+    let mut both = Both::new(false, Link::Ethernet);
     let batch = BATCH.min(wanted() / 2);
     for _ in 0..wanted() / 2 / batch {
         let packets: Vec<_> = (0..batch).map(|_| frames::to_random_destination(&mut random)).collect();
-        assert_eq!(compare(&mut machine, false, Link::Ethernet, packets.into_iter()), batch);
+        assert_eq!(compare(&mut both, packets.into_iter()), batch);
     }
 }
 
@@ -191,7 +200,7 @@ fn an_interface_that_nobody_registered_is_counted_under_no_name() {
 fn a_full_table_counts_under_class_and_verdict_and_nothing_is_lost() {
     const PLACES: u32 = 1024;
     const FLOWS: u32 = 5000;
-    let options = Options { flows: PLACES, enforce: true, drop_unparsed: true, log_level: 0 };
+    let options = Options { flows: PLACES, enforce: true, log_level: 0 };
     let mut kernel = Kernel::load(options, policy()).unwrap();
     kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet }).unwrap();
     // Twice, so that the halves are known to be cleared.
@@ -216,7 +225,7 @@ fn a_full_table_counts_under_class_and_verdict_and_nothing_is_lost() {
         assert_eq!(interface.overflow.len(), 2, "one class inside and one outside");
         let mut counted = BTreeMap::<u8, Counters>::new();
         for (key, value) in &drained.flows {
-            counted.entry(key.verdict).or_default().add(&value.counters);
+            counted.entry(key.flow.verdict).or_default().add(&value.counters);
         }
         for ((_, verdict), counters) in &interface.overflow {
             counted.entry(*verdict as u8).or_default().add(counters);
@@ -232,12 +241,12 @@ fn a_switch_closes_the_epoch_and_holds_for_the_next_packet() {
     let frame = frames::udp_v4([203, 0, 113, 7], 9, 20);
     let send = |kernel: &mut Kernel| run(kernel, &frame, frame.len() as u32, 1);
     assert_eq!(send(&mut kernel), NEXT);
-    kernel.stage(Switch { policy: policy(), enforce: true, drop_unparsed: true }).unwrap();
+    kernel.stage(Switch { policy: policy(), enforce: true }).unwrap();
     assert_eq!(send(&mut kernel), NEXT, "staged is not in force");
     let observed = kernel.flip().unwrap();
     assert_eq!(send(&mut kernel), DROP);
     let denied = kernel.flip().unwrap();
-    let verdicts = |drained: &Drained| drained.flows.iter().map(|(key, _)| key.verdict).collect::<Vec<_>>();
+    let verdicts = |drained: &Drained| drained.flows.iter().map(|(key, _)| key.flow.verdict).collect::<Vec<_>>();
     assert_eq!(verdicts(&observed), [Verdict::Observed as u8]);
     assert_eq!(verdicts(&denied), [Verdict::Denied as u8]);
     assert_eq!((observed.enforce, denied.enforce), (false, true));
@@ -250,7 +259,7 @@ fn a_policy_that_does_not_fit_changes_nothing() {
     let mut large = policy().image.clone();
     large.rules = vec![Default::default(); 100_000];
     let large = std::sync::Arc::new(egress_monitor::policy::Policy { image: large, ..Default::default() });
-    let error = kernel.stage(Switch { policy: large, enforce: false, drop_unparsed: false }).unwrap_err();
+    let error = kernel.stage(Switch { policy: large, enforce: false }).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the new policy has 100000 rule rows, there is room for 1024: restart egress-monitor to make room"
