@@ -14,7 +14,7 @@ use egress_monitor_tests::{
     traffic,
     wire::{Networks, Wire},
 };
-use monitor_common::wire::FlowKey;
+use monitor_common::wire::OnwardKey;
 
 /// The first kernel with TCX.
 const TCX: (u32, u32) = (6, 6);
@@ -70,7 +70,7 @@ fn counts_exactly(ask: Option<Hook>) -> Hook {
         let counted = &drained.interfaces[0];
         assert_eq!((counted.name.as_str(), drained.interfaces.len()), (INTERFACE, 1));
         assert_eq!((counted.hook.packets, counted.hook.bytes), (sent.packets, sent.bytes), "hook and interface");
-        let is_ours = |key: &FlowKey| (key.source_port, key.destination_port) == (from.port(), PORT);
+        let is_ours = |key: &OnwardKey| (key.flow.source_port, key.flow.destination_port) == (from.port(), PORT);
         let ours: Vec<_> = drained.flows.iter().filter(|(key, _)| is_ours(key)).collect();
         assert_eq!(ours.len(), 1);
         let bytes = SIZES.iter().map(|size| traffic::udp_frame(to.ip(), *size)).sum();
