@@ -251,9 +251,9 @@ fn content() -> Vec<Case> {
         // First fragments that end too early.
         case(
             "fragment_empty",
-            "a first fragment without anything",
+            "RFC 791: a fragment has at least eight bytes, this one has none",
             eth() / four(OUT, 50, &plain, 0..0, true),
-            short(Kind::Outside),
+            met(Reason::BadIpLength, Kind::Outside),
         ),
         case(
             "fragment6_short_chain",
@@ -322,7 +322,8 @@ fn content() -> Vec<Case> {
 
 /// Fragments of inner packets.
 fn inside_tunnels() -> Vec<Case> {
-    let data = udp(53) / payload(56);
+    let data = udp(53) / payload(64);
+    let nested = gre() / four(OUT, 76, &data, 0..64, true);
     let in_gre = |id, piece: Range<usize>, more| eth() / ip(IN) / gre() / four(OUT, id, &data, piece, more);
     let in_v4 = |id, piece: Range<usize>, more| eth() / ip(IN) / six(OUT6, id, &data, piece, more);
     let to_gre = || flow(IN, proto::GRE, 0).onward(Via::Gre, OUT, proto::UDP, 53);
@@ -352,7 +353,7 @@ fn inside_tunnels() -> Vec<Case> {
         case(
             "inner_fragment_short",
             "the inner first has no ports",
-            in_v4(75, 0..0, true),
+            eth() / ip(IN) / six(OUT6, 75, &(destination_options() / data.clone()), 0..8, true),
             met(Reason::FragmentShort, Kind::Outside),
         ),
         case("inner_fragment_atomic", "an inner atomic fragment is whole", in_v4(76, 0..64, false), to_v4()),

@@ -93,7 +93,7 @@ pub struct Flow {
     pub opaque: Opaque,
     /// The strictest further destination, the innermost of equals: address, protocol, port, by what.
     pub onward: Option<(IpAddr, u8, u16, Via)>,
-    /// The strictest of all destinations, the outermost of equals.
+    /// The strictest of all destinations (denied, let through by the rule, allowed), the outermost of equals.
     pub place: Kind,
     /// Whether that destination is let through by the rule.
     pub rule: bool,

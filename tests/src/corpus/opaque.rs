@@ -1,6 +1,6 @@
 //! Content that nobody can read: where the packet goes is known, where its content ends up is not.
 
-use monitor_common::wire::Opaque;
+use monitor_common::wire::{Opaque, Via};
 
 use super::{Case, build::*, case, flow, policy::*};
 
@@ -63,6 +63,24 @@ pub(super) fn cases() -> Vec<Case> {
         wg("wireguard_long_initiation", "one byte too many", wireguard(1, 149), Opaque::None),
         wg("wireguard_type_5", "there is no such type", wireguard(5, 64), Opaque::None),
         wg("wireguard_reserved", "the three bytes after the type are 0", wireguard(1, 148).set(2, &[1]), Opaque::None),
+        case(
+            "wireguard_padded",
+            "padding of the frame is not the message's",
+            (eth() / ip(OUT) / udp(33_333) / wireguard(4, 32)).pad(5),
+            udp_to(33_333).opaque(Opaque::WireGuard),
+        ),
+        case(
+            "wireguard_in_gre",
+            "the innermost layer marks the whole",
+            eth() / ip(IN) / gre() / ip(OUT) / udp(33_333) / wireguard(2, 92),
+            flow(IN, proto::GRE, 0).onward(Via::Gre, OUT, proto::UDP, 33_333).opaque(Opaque::WireGuard),
+        ),
+        case(
+            "quic_in_vxlan",
+            "the same for UDP port 443",
+            eth() / ip(IN) / udp(4789) / vxlan(9) / eth() / ip(OUT6) / udp(443) / payload(40),
+            flow(IN, proto::UDP, 4789).onward(Via::Vxlan, OUT6, proto::UDP, 443).opaque(Opaque::Quic),
+        ),
         case(
             "quic_port",
             "UDP to port 443",

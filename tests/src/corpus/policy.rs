@@ -114,15 +114,18 @@ impl Standing {
         Self { place, rule: covered && RULED_NETWORKS.iter().any(|network| holds(network, to)) }
     }
 
-    /// Whether the policy denies it.
-    #[must_use]
-    pub fn denied(self) -> bool {
-        self.place == Kind::Outside && !self.rule
+    /// How strict: denied, let through by the rule, allowed. (Nothing here is allowed with an alert.)
+    fn rank(self) -> u8 {
+        match (self.place, self.rule) {
+            (_, true) => 1,
+            (Kind::Outside, false) => 2,
+            _ => 0,
+        }
     }
 
     /// The stricter of two, the outer one of equals.
     #[must_use]
     pub fn or_stricter(self, inner: Self) -> Self {
-        if inner.denied() && !self.denied() { inner } else { self }
+        if inner.rank() > self.rank() { inner } else { self }
     }
 }

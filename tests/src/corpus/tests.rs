@@ -65,7 +65,6 @@ fn a_sendable_frame_fits_a_wire() {
     }
 }
 
-/// Of the five rules that make a place of two destinations, one each.
 #[test]
 fn the_stricter_standing_holds_and_of_equals_the_outer_one() {
     let place = |outer, inner, port| {
@@ -75,7 +74,7 @@ fn the_stricter_standing_holds_and_of_equals_the_outer_one() {
     assert_eq!(place(policy::IN, policy::OUT, 53), (Kind::Outside, false));
     assert_eq!(place(policy::OUT, policy::IN, 53), (Kind::Outside, false));
     assert_eq!(place(policy::IN, policy::PRIVATE, 53), (Kind::Inside, false));
-    assert_eq!(place(policy::PRIVATE, policy::RULED, 4505), (Kind::Private, false));
+    assert_eq!(place(policy::PRIVATE, policy::RULED, 4505), (Kind::Outside, true));
     assert_eq!(place(policy::PRIVATE, policy::RULED, 53), (Kind::Outside, false));
 }
 

@@ -138,7 +138,7 @@ fn ip_in_ip() -> Vec<Case> {
         case(
             "ipv6_not_6",
             "protocol 41 with an IPv4 header",
-            eth() / ip(OUT).next(41) / ip(IN) / udp(53),
+            eth() / ip(OUT).next(41) / ip(IN) / udp(53) / payload(20),
             met(Reason::BadIpVersion, Kind::Outside),
         ),
         case(
@@ -328,6 +328,19 @@ fn overlays() -> Vec<Case> {
             "without the I flag it is no VXLAN",
             eth() / ip(IN) / udp(4789) / vxlan(9).set(0, &[0]) / eth() / inner(),
             to_vxlan(IN),
+        ),
+        case("vxlan_tcp", "TCP to VXLAN's port is TCP", eth() / ip(IN) / tcp(4789), flow(IN, proto::TCP, 4789)),
+        case(
+            "vxlan_udp_lite",
+            "so is UDP-Lite no UDP",
+            eth() / ip(IN) / ports(proto::UDP_LITE, 4789) / eth() / inner(),
+            flow(IN, proto::UDP_LITE, 4789),
+        ),
+        case(
+            "vxlan_from",
+            "from VXLAN's port to another: nothing says VXLAN",
+            eth() / ip(IN) / udp_from(4789, 53) / vxlan(9) / eth() / inner(),
+            flow(IN, proto::UDP, 53).from_port(4789),
         ),
         case(
             "vxlan_arp",
@@ -579,6 +592,8 @@ fn others() -> Vec<Case> {
 
 fn nesting() -> Vec<Case> {
     let ipip = |to| flow(to, proto::IPIP, 0);
+    let full = |to| ip(to).options(&[1; 40]);
+    let chained = |to| (0..8).fold(Stack::from(ip(to)), |packet, _| packet / destination_options());
     let sixteen = [&[IN6; 15], [IN6_B].as_slice()].concat();
     vec![
         case(
@@ -669,6 +684,30 @@ fn nesting() -> Vec<Case> {
             "a routing header in a tunnel",
             eth() / ip(IN) / udp(4789) / vxlan(9) / eth() / ip(IN6) / srh(1, &[IN6, OUT6]) / tcp(22),
             flow(IN, proto::UDP, 4789).onward(Via::RoutingHeader, OUT6, proto::TCP, 22),
+        ),
+        case(
+            "super_packet_in_tunnel",
+            "BIG TCP in a tunnel: neither header has a length",
+            eth() / ip(IN).set(2, &[0, 0]) / ip(OUT).set(2, &[0, 0]) / tcp(22) / payload(20),
+            ipip(IN).onward(Via::IpInIp, OUT, proto::TCP, 22),
+        ),
+        case(
+            "four_headers_options",
+            "four headers full of no-operations are no reason to stop",
+            eth() / full(IN) / full(IN_B) / full(IN) / full(OUT) / udp(53),
+            ipip(IN).onward(Via::IpInIp, OUT, proto::UDP, 53),
+        ),
+        case(
+            "four_headers_extensions",
+            "nor are four headers with eight extension headers each",
+            [IN6_B, IN6, OUT6].into_iter().fold(eth() / chained(IN6), |packet, to| packet / chained(to)) / udp(53),
+            flow(IN6, proto::IPV6, 0).onward(Via::IpInIp, OUT6, proto::UDP, 53),
+        ),
+        case(
+            "routes_in_tunnel",
+            "two source routes of nine hops are more further destinations than are followed",
+            eth() / ip(IN).lsrr(4, &[IN_B; 9]) / ip(IN_B).lsrr(4, &[IN; 9]) / udp(53),
+            met(Reason::TooDeep, Kind::Inside),
         ),
         case(
             "truncated_in_tunnel",
