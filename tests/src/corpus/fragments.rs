@@ -323,16 +323,18 @@ fn content() -> Vec<Case> {
 /// Fragments of inner packets.
 fn inside_tunnels() -> Vec<Case> {
     let data = udp(53) / payload(64);
-    let nested = gre() / four(OUT, 76, &data, 0..64, true);
+    let nested = gre() / four(OUT, 82, &data, 0..64, true);
+    let other = gre() / four(OUT, 81, &data, 0..64, true);
+    let again = gre() / four(OUT, 80, &data, 0..64, true);
     let in_gre = |id, piece: Range<usize>, more| eth() / ip(IN) / gre() / four(OUT, id, &data, piece, more);
     let in_v4 = |id, piece: Range<usize>, more| eth() / ip(IN) / six(OUT6, id, &data, piece, more);
     let to_gre = || flow(IN, proto::GRE, 0).onward(Via::Gre, OUT, proto::UDP, 53);
     let to_v4 = || flow(IN, proto::IPV6, 0).onward(Via::IpInIp, OUT6, proto::UDP, 53);
     vec![
         case("inner_fragment_first", "the inner packet is a first fragment", in_gre(70, 0..24, true), to_gre()),
-        case("inner_fragment_later", "the inner packet is a later one", in_gre(71, 24..64, false), to_gre())
+        case("inner_fragment_later", "the inner packet is a later one", in_gre(71, 24..72, false), to_gre())
             .after(in_gre(71, 0..24, true)),
-        case("inner_fragment6_later", "the same, IPv6 in IPv4", in_v4(72, 24..64, false), to_v4()).after(in_v4(
+        case("inner_fragment6_later", "the same, IPv6 in IPv4", in_v4(72, 24..72, false), to_v4()).after(in_v4(
             72,
             0..24,
             true,
@@ -340,7 +342,7 @@ fn inside_tunnels() -> Vec<Case> {
         case(
             "inner_fragment_orphan",
             "no first",
-            in_gre(73, 24..64, false),
+            in_gre(73, 24..72, false),
             met(Reason::FragmentWithoutFirst, Kind::Outside),
         ),
         case(
@@ -356,6 +358,27 @@ fn inside_tunnels() -> Vec<Case> {
             eth() / ip(IN) / six(OUT6, 75, &(destination_options() / data.clone()), 0..8, true),
             met(Reason::FragmentShort, Kind::Outside),
         ),
-        case("inner_fragment_atomic", "an inner atomic fragment is whole", in_v4(76, 0..64, false), to_v4()),
+        case(
+            "fragment_in_fragment",
+            "the first fragment of a tunnel packet holds an inner first fragment",
+            eth() / four(IN, 77, &nested, 0..48, true),
+            to_gre(),
+        ),
+        case(
+            "fragment_in_fragment_later",
+            "the rest of the tunnel packet",
+            eth() / four(IN, 78, &other, 48..88, false),
+            to_gre(),
+        )
+        .after(eth() / four(IN, 78, &other, 0..48, true)),
+        case(
+            "fragment_after_nested",
+            "the inner first came in a tunnel packet in pieces, the inner last comes in a whole one",
+            eth() / ip(IN) / gre() / four(OUT, 80, &data, 64..72, false),
+            to_gre(),
+        )
+        .after(eth() / four(IN, 79, &again, 0..48, true))
+        .after(eth() / four(IN, 79, &again, 48..88, false)),
+        case("inner_fragment_atomic", "an inner atomic fragment is whole", in_v4(76, 0..72, false), to_v4()),
     ]
 }
