@@ -65,6 +65,23 @@ fn traffic(page: &Page, facts: &Facts) -> prometheus::Result<()> {
         let values = [interfaces.get(group.interface), country.as_str(), group.kind.name(), group.verdict.name()];
         overflow.with_label_values(&values).inc_by(sums.packets);
     }
+    let opaque_labels = ["interface", "opaque", "verdict"];
+    let opaque_help = "Of packets_total: the content can't be read, by its form (without what overflowed)";
+    let opaque_packets = page.counter("opaque_packets_total", opaque_help, &opaque_labels)?;
+    let opaque_bytes = page.counter("opaque_bytes_total", "The same in bytes of the skbs", &opaque_labels)?;
+    for ((name, form, verdict), sums) in &totals.opaque {
+        let values = [interfaces.get(*name), form.name().unwrap_or_default(), verdict.name()];
+        opaque_packets.with_label_values(&values).inc_by(sums.packets);
+        opaque_bytes.with_label_values(&values).inc_by(sums.bytes);
+    }
+    let onward = page.counter(
+        "onward_packets_total",
+        "Of packets_total: they go on from their destination, by what (without what overflowed)",
+        &["interface", "via", "verdict"],
+    )?;
+    for ((name, via, verdict), sums) in &totals.onward {
+        onward.with_label_values(&[interfaces.get(*name), *via, verdict.name()]).inc_by(sums.packets);
+    }
     let unparsed = page.counter(
         "unparsed_packets_total",
         "Packets without a flow, by reason and what happened to them",

@@ -1,8 +1,8 @@
 //! Alerts: ring-buffer events and snapshots in, one [`Alert`] per flow that leaves for a place the policy does
 //! not allow out. Called by the epoch task only, so that there is one owner of who was alerted already.
 //!
-//! An event alerts at once; what the ring lost is rebuilt from the snapshot. A flow (with its verdict, and what
-//! the policy made of it) alerts once, and again after [`IDLE`] of silence. The memory for that is bounded by
+//! An event alerts at once; what the ring lost is rebuilt from the snapshot. A flow (with its verdict, its further
+//! destination, and what the policy made of both) alerts once, and again after [`IDLE`] of silence. The memory for that is bounded by
 //! [`REMEMBERED`]: beyond it the flows silent longest are forgotten, and alert again if they go on: a second
 //! alert is a nuisance, a missing one a lie.
 
@@ -28,7 +28,7 @@ mod tests;
 /// A flow silent for this long alerts again when it comes back: ten minutes, in nanoseconds.
 pub const IDLE: i128 = 600_000_000_000;
 
-/// Flows remembered as alerted; about 100 bytes each.
+/// Flows remembered as alerted; about 90 bytes each.
 pub const REMEMBERED: usize = 262_144;
 
 /// How bad, in OCSF's words and numbers.
@@ -175,10 +175,10 @@ impl Alerter {
         mut each: impl FnMut(Alert),
     ) {
         for (key, value) in &snapshot.flows {
-            if !alertable(&snapshot.policy, key) {
+            if !alertable(&snapshot.policy, &key.flow) {
                 continue;
             }
-            let interface = interfaces.get(&key.ifindex).or_else(|| interfaces.get(&0));
+            let interface = interfaces.get(&key.flow.ifindex).or_else(|| interfaces.get(&0));
             let interface = interface.copied().unwrap_or_default();
             let flow = identities.resolve(key, interface, &snapshot.policy);
             if self.is_new(flow, snapshot.wall_time(value.last)) {

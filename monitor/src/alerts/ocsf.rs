@@ -1,17 +1,23 @@
 //! A flow in, one OCSF 1.7 object out: Network Activity (class 4001) with the profiles Security Control and
 //! Host. `docs/alert.schema.json` describes the result for receivers.
 
+use std::net::{IpAddr, SocketAddr};
+
 use monitor_common::{
     verdict::Verdict,
-    wire::{Counters, FLAG_FRAGMENT, Kind},
+    wire::{Counters, Kind},
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{Alert, Host, Origin, Severity};
 use crate::{
-    epochs::names::{FlowId, Identities, Names},
+    epochs::{
+        names::{FlowId, Identities, Names},
+        onward::Decider,
+    },
     geo::Country,
+    policy::target::has_ports,
 };
 
 /// The version of OCSF that the lines keep to: the first with `observation_point_id` in this class.
@@ -54,11 +60,12 @@ pub fn egress(host: &Host, seen: &Seen<'_>) -> Alert {
     let (source, destination) = (flow.ip(flow.source), flow.ip(flow.destination));
     let mut source_endpoint = json!({ "ip": source, "interface_name": interface });
     let mut destination_endpoint = json!({ "ip": destination });
-    if has_ports(flow) {
+    if has_ports(flow.protocol) {
         source_endpoint["port"] = flow.source_port.into();
         destination_endpoint["port"] = flow.destination_port.into();
     }
-    if placed(flow.country) {
+    // The country is that of the destination with the strictest standing, which may be a further one.
+    if flow.decider == Some(Decider::Destination) && placed(flow.country) {
         destination_endpoint["location"] = json!({ "country": flow.country.to_string() });
     }
     let mut unmapped = json!({
@@ -71,7 +78,10 @@ pub fn egress(host: &Host, seen: &Seen<'_>) -> Alert {
         "epoch": seen.epoch,
         "interface": interface,
         "origin": match seen.origin { Origin::Event => "event", Origin::Drain => "drain" },
-        "later_fragment": flow.flags & FLAG_FRAGMENT != 0,
+        "onward": flow.further(),
+        "embedded": flow.embedded(),
+        "opaque": flow.opaque.name(),
+        "decided_by": flow.decided_by(),
     });
     if matches!(flow.protocol, 1 | 58) {
         unmapped["icmp_type"] = (flow.destination_port >> 8).into();
@@ -168,7 +178,14 @@ fn uid(host: &Host, seen: &Seen<'_>) -> String {
     hash.update(flow.source_port.to_be_bytes());
     hash.update(flow.destination_port.to_be_bytes());
     hash.update(flow.country.0);
-    hash.update([flow.protocol, flow.ip_version, flow.flags, flow.kind as u8, flow.verdict as u8]);
+    hash.update([flow.protocol, flow.ip_version, flow.opaque as u8, flow.kind as u8, flow.verdict as u8]);
+    if let Some(onward) = &flow.onward {
+        for word in [onward.address.high, onward.address.low] {
+            hash.update(word.to_be_bytes());
+        }
+        hash.update(onward.port.to_be_bytes());
+        hash.update([onward.protocol, onward.ip_version, onward.via as u8]);
+    }
     hex(&hash.finalize()[..16])
 }
 
@@ -201,10 +218,6 @@ fn confidence(kind: Kind) -> &'static str {
 
 fn placed(country: Country) -> bool {
     country != Country::UNKNOWN && country != Country::NONE
-}
-
-fn has_ports(flow: &FlowId) -> bool {
-    flow.flags & FLAG_FRAGMENT == 0 && matches!(flow.protocol, 6 | 17 | 33 | 132 | 136)
 }
 
 /// IANA's name, lower case, for the protocols seen in practice.
@@ -247,12 +260,36 @@ fn message(seen: &Seen<'_>) -> String {
     };
     let protocol = protocol_name(flow.protocol).map_or_else(|| format!("protocol {}", flow.protocol), str::to_owned);
     let interface = seen.identities.interfaces.get(flow.interface);
-    let (source, destination) = (flow.ip(flow.source), flow.ip(flow.destination));
-    if has_ports(flow) {
-        let to = std::net::SocketAddr::new(destination, flow.destination_port);
-        let from = std::net::SocketAddr::new(source, flow.source_port);
-        format!("{what}: {protocol} from {from} to {to}, {place}, on {interface}")
-    } else {
-        format!("{what}: {protocol} from {source} to {destination}, {place}, on {interface}")
+    let source = endpoint(flow.ip(flow.source), flow.source_port, flow.protocol);
+    let destination = endpoint(flow.ip(flow.destination), flow.destination_port, flow.protocol);
+    let way = ways(flow);
+    let content = flow.opaque.name().map_or_else(String::new, |form| format!(", content not readable ({form})"));
+    // With one destination there is no question which.
+    let place = match (way.is_empty(), flow.decided_by()) {
+        (true, _) => place,
+        (false, Some(address)) => format!("{address} is {place}"),
+        (false, None) => format!("a hop on the way is {place}"),
+    };
+    format!("{what}: {protocol} from {source} to {destination}{way}{content}, {place}, on {interface}")
+}
+
+/// Where the flow goes on to, in words: ` and on to 203.0.113.9:443 (vxlan)`.
+fn ways(flow: &FlowId) -> String {
+    let mut text = String::new();
+    let mut on = |to: String, via: &str| text += &format!(" and on to {to} ({via})");
+    if let Some(carried) = flow.embedded() {
+        on(carried.destination.to_string(), &carried.via);
     }
+    if let Some(further) = flow.further() {
+        on(endpoint(further.destination, further.destination_port, further.protocol), &further.via);
+        if let Some(carried) = further.embedded {
+            on(carried.destination.to_string(), &carried.via);
+        }
+    }
+    text
+}
+
+/// Address, and port where the protocol has one.
+fn endpoint(address: IpAddr, port: u16, protocol: u8) -> String {
+    if has_ports(protocol) { SocketAddr::new(address, port).to_string() } else { address.to_string() }
 }

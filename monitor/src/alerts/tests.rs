@@ -4,7 +4,10 @@ use std::{
     sync::{Mutex, atomic::Ordering::Relaxed},
 };
 
-use monitor_common::{verdict::Verdict, wire::FLAG_FRAGMENT};
+use monitor_common::{
+    verdict::Verdict,
+    wire::{Address, Onward, OnwardKey, Opaque, Via},
+};
 use serde_json::Value;
 
 use super::{
@@ -48,8 +51,8 @@ impl Bench {
         Self { alerter: Alerter::with_limit(host(), limit), identities, policy: fake::policy(), interfaces }
     }
 
-    fn event(&mut self, flow: FlowKey, jiffies: u64, wall: i128) -> Option<Alert> {
-        let event = Event { flow, jiffies, epoch: 1, wire_bytes: 104 };
+    fn event(&mut self, flow: impl Into<OnwardKey>, jiffies: u64, wall: i128) -> Option<Alert> {
+        let event = Event { flow: flow.into(), jiffies, epoch: 1, wire_bytes: 104 };
         self.alerter.event(&event, wall, self.interfaces[&7], &self.policy, &mut self.identities)
     }
 
@@ -78,6 +81,20 @@ fn a_flow_alerts_once_whether_its_event_came_or_not() {
     assert!(bench.snapshot(&snapshot).is_empty());
 }
 
+/// The flow with further destinations that differ in one thing each.
+fn onwards(key: FlowKey) -> Vec<OnwardKey> {
+    let with = fake::onward(key, Via::Vxlan);
+    let of = |onward| OnwardKey { onward, ..with };
+    vec![
+        with,
+        of(Onward { address: Address::v4(0xcb00_7106), ..with.onward }),
+        of(Onward { port: 54, ..with.onward }),
+        of(Onward { protocol: 6, ..with.onward }),
+        of(Onward { ip_version: 6, ..with.onward }),
+        of(Onward { via: Via::Gre as u8, ..with.onward }),
+    ]
+}
+
 #[test]
 fn the_uid_is_the_same_from_event_and_drain_and_differs_for_anything_else() {
     let mut snapshot = fake::snapshot(1);
@@ -94,13 +111,33 @@ fn the_uid_is_the_same_from_event_and_drain_and_differs_for_anything_else() {
         FlowKey { protocol: 17, ..key },
         FlowKey { verdict: Verdict::Denied as u8, ..key },
         FlowKey { class: fake::AMBIGUOUS, ..key },
-        FlowKey { flags: FLAG_FRAGMENT, ..key },
-    ];
+        FlowKey { flags: Opaque::Esp as u8, ..key },
+        FlowKey { flags: Opaque::Quic as u8, ..key },
+    ]
+    .map(OnwardKey::from)
+    .into_iter()
+    .chain(onwards(key))
+    .collect::<Vec<_>>();
     for other in others {
         uids.insert(uid(&Bench::new(9).event(other, first, 0).expect("new")));
     }
     uids.insert(uid(&Bench::new(9).event(key, first + 1, 0).expect("new")));
-    assert_eq!(uids.len(), 8);
+    assert_eq!(uids.len(), 15);
+}
+
+#[test]
+fn each_further_destination_and_each_opaque_form_alerts_once() {
+    let mut bench = Bench::new(100);
+    let key = fake::key(7, fake::OUTSIDE, 443);
+    let opaque = FlowKey { flags: Opaque::WireGuard as u8, ..key };
+    let flows: Vec<OnwardKey> = onwards(key).into_iter().chain([key.into(), opaque.into()]).collect();
+    let mut told = || flows.iter().filter(|flow| bench.event(**flow, 1, fake::START).is_some()).count();
+    assert_eq!((told(), told()), (8, 0));
+    let mut snapshot = fake::snapshot(1);
+    for flow in flows {
+        fake::add(&mut snapshot, flow, 1);
+    }
+    assert_eq!(bench.snapshot(&snapshot), []);
 }
 
 #[test]
@@ -181,9 +218,6 @@ fn what_is_no_port_is_not_called_one() {
     let line = valid(&bench.event(ping, 1, 0).expect("new").line);
     assert!(line["dst_endpoint"].get("port").is_none());
     assert_eq!((line["unmapped"]["icmp_type"].as_u64(), line["unmapped"]["icmp_code"].as_u64()), (Some(8), Some(0)));
-    let fragment = FlowKey { flags: FLAG_FRAGMENT, ..fake::key(7, fake::OUTSIDE, 0) };
-    let line = valid(&bench.event(fragment, 1, 0).expect("new").line);
-    assert!(line["dst_endpoint"].get("port").is_none());
     let six = FlowKey {
         ip_version: 6,
         protocol: 200,
@@ -193,6 +227,102 @@ fn what_is_no_port_is_not_called_one() {
     let line = valid(&bench.event(six, 1, 0).expect("new").line);
     assert_eq!(line["dst_endpoint"], serde_json::json!({"ip": "2001:db8::9"}));
     assert!(line["connection_info"].get("protocol_name").is_none());
+}
+
+/// The alert on a flow under a policy in which 5/8 is German and 8/8 American; the class is that of `strictest`.
+fn placed(destination: &str, onward: Option<(&str, Via)>, opaque: Opaque, strictest: &str) -> Value {
+    let range = |first, last, code: &[u8; 2]| crate::geo::Range { first, last, country: crate::geo::Country(*code) };
+    let data = crate::geo::Dataset {
+        v4: vec![range(0x0500_0000, 0x05ff_ffff, b"DE"), range(0x0800_0000, 0x08ff_ffff, b"US")],
+        ..crate::geo::Dataset::default()
+    };
+    let config = crate::config::Config::default();
+    let clock = crate::policy::ClockMap::wall(0);
+    let policy = crate::policy::compile(&config, &[data], crate::geo::special::table(), &clock).expect("must compile");
+    let address = |text: &str| match text.parse().expect("an address") {
+        std::net::IpAddr::V4(v4) => (4, Address::v4(v4.to_bits())),
+        std::net::IpAddr::V6(v6) => (6, v6.into()),
+    };
+    let class = monitor_common::classify::class_v4(&policy.image, address(strictest).1.low as u32).expect("a class");
+    let (ip_version, destination) = address(destination);
+    let class = class.try_into().expect("few classes");
+    let flow = FlowKey { ip_version, destination, class, flags: opaque as u8, ..fake::key(7, 0, 4789) };
+    let mut flow = OnwardKey::from(FlowKey { verdict: Verdict::Observed as u8, protocol: 17, ..flow });
+    if let Some((onward, via)) = onward {
+        let (ip_version, address) = address(onward);
+        flow.onward = Onward { address, port: 443, protocol: 6, ip_version, via: via as u8, _reserved: [0; 3] };
+    }
+    let mut bench = Bench { policy, ..Bench::new(9) };
+    valid(&bench.event(flow, 1, fake::START).expect("new").line)
+}
+
+#[test]
+fn the_line_names_both_destinations_and_which_is_the_reason() {
+    let line = placed("5.0.0.1", Some(("8.0.0.9", Via::Vxlan)), Opaque::None, "8.0.0.9");
+    assert_eq!(line["dst_endpoint"], serde_json::json!({"ip": "5.0.0.1", "port": 4789}), "the country is not its own");
+    assert_eq!(
+        line["unmapped"]["onward"],
+        serde_json::json!({
+            "destination": "8.0.0.9", "destination_port": 443, "protocol": 6, "via": "vxlan", "embedded": null
+        })
+    );
+    assert_eq!((&line["unmapped"]["decided_by"], &line["unmapped"]["country"]), (&"8.0.0.9".into(), &"US".into()));
+    assert_eq!(line["unmapped"]["embedded"], Value::Null);
+    let message = |line: &Value| line["message"].as_str().expect("text").replace("from 192.0.2.1:40000 ", "");
+    assert_eq!(
+        message(&line),
+        "Left (observe mode): udp to 5.0.0.1:4789 and on to 8.0.0.9:443 (vxlan), 8.0.0.9 is outside the region (US), on \
+         eth0"
+    );
+
+    let line = placed("8.0.0.9", Some(("5.0.0.1", Via::SourceRoute)), Opaque::None, "8.0.0.9");
+    assert_eq!(line["dst_endpoint"]["location"], serde_json::json!({"country": "US"}));
+    assert_eq!(
+        message(&line),
+        "Left (observe mode): udp to 8.0.0.9:4789 and on to 5.0.0.1:443 (source_route), 8.0.0.9 is outside the region \
+         (US), on eth0"
+    );
+
+    let line = placed("5.0.0.1", Some(("5.0.0.2", Via::RoutingHeader)), Opaque::None, "8.0.0.9");
+    assert_eq!(line["unmapped"]["decided_by"], Value::Null);
+    assert_eq!(
+        message(&line),
+        "Left (observe mode): udp to 5.0.0.1:4789 and on to 5.0.0.2:443 (routing_header), a hop on the way is outside the \
+         region (US), on eth0"
+    );
+
+    let line = placed("64:ff9b::800:9", None, Opaque::None, "8.0.0.9");
+    assert_eq!(line["dst_endpoint"], serde_json::json!({"ip": "64:ff9b::800:9", "port": 4789}));
+    assert_eq!(
+        (&line["unmapped"]["onward"]["via"], &line["unmapped"]["decided_by"]),
+        (&"nat64".into(), &"8.0.0.9".into())
+    );
+    assert_eq!(
+        message(&line),
+        "Left (observe mode): udp to [64:ff9b::800:9]:4789 and on to 8.0.0.9:4789 (nat64), 8.0.0.9 is outside the region \
+         (US), on eth0"
+    );
+
+    let line = placed("64:ff9b::500:1", Some(("2002:800:9::1", Via::IpInIp)), Opaque::None, "8.0.0.9");
+    assert_eq!(line["unmapped"]["onward"]["embedded"], serde_json::json!({"destination": "8.0.0.9", "via": "6to4"}));
+    assert_eq!(line["unmapped"]["embedded"], serde_json::json!({"destination": "5.0.0.1", "via": "nat64"}));
+    assert_eq!(
+        message(&line),
+        "Left (observe mode): udp to [64:ff9b::500:1]:4789 and on to 5.0.0.1 (nat64) and on to [2002:800:9::1]:443 \
+         (ip_in_ip) and on to 8.0.0.9 (6to4), 8.0.0.9 is outside the region (US), on eth0"
+    );
+}
+
+#[test]
+fn the_line_says_what_can_not_be_read() {
+    let line = placed("8.0.0.9", None, Opaque::WireGuard, "8.0.0.9");
+    assert_eq!((&line["unmapped"]["opaque"], &line["unmapped"]["onward"]), (&"wireguard".into(), &Value::Null));
+    assert_eq!(line["dst_endpoint"]["location"], serde_json::json!({"country": "US"}));
+    assert_eq!(
+        line["message"],
+        "Left (observe mode): udp from 192.0.2.1:40000 to 8.0.0.9:4789, content not readable (wireguard), outside the \
+         region (US), on eth0"
+    );
 }
 
 #[test]
@@ -215,6 +345,9 @@ fn the_schema_refuses_lines_that_contradict_themselves() {
         change("/traffic/packets", 0.into()),
         change("/time", "now".into()),
         change("/unmapped/policy", "abc".into()),
+        change("/unmapped/opaque", "none".into()),
+        change("/unmapped/decided_by", "outside".into()),
+        change("/unmapped/onward", serde_json::json!({"destination": "203.0.113.5"})),
     ] {
         assert!(!schema.is_valid(&bad), "{bad}");
     }

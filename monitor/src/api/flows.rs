@@ -1,11 +1,12 @@
 //! [`Facts`] in, flow rows out: served at `/api/v1/flows`, printed by `egress-monitor flows`. Rows, the rest,
 //! what was evicted, what overflowed and what was not parsed always sum to the hook total, in one document.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use monitor_common::{
+    parse::Reason,
     verdict::Verdict,
-    wire::{Counters, FLAG_FRAGMENT},
+    wire::{Counters, Tally},
 };
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,7 @@ use crate::{
         Facts,
         flows::FlowSums,
         names::{FlowId, Identities, Names},
+        onward::{Carried, Further},
         rfc3339,
     },
 };
@@ -83,9 +85,17 @@ pub struct FlowRow {
     pub protocol: u8,
     /// Its name, where it has one here.
     pub protocol_name: Option<String>,
-    /// Fragments after the first: ports are not known.
-    pub later_fragment: bool,
-    /// Destination country.
+    /// Where its packets go on to: the end of a source route or tunnel, else the IPv4 address that the destination
+    /// carries.
+    pub onward: Option<Further>,
+    /// The IPv4 address that the destination carries, where `onward` is another one.
+    pub embedded: Option<Carried>,
+    /// What of it cannot be read: esp, wireguard, quic…
+    pub opaque: Option<String>,
+    /// The one of all these destinations that country, class and rule are those of: the strictest; none: it is a hop on
+    /// the way that is not kept.
+    pub decided_by: Option<std::net::IpAddr>,
+    /// Its country.
     pub country: String,
     /// inside, outside…
     pub class: String,
@@ -120,6 +130,19 @@ pub struct GroupRow {
     pub last_seen: String,
 }
 
+/// Packets without a flow, for one reason, on all interfaces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonRow {
+    /// Why.
+    pub reason: String,
+    /// What that means, in a sentence.
+    pub meaning: String,
+    /// Let through.
+    pub passed: Sums,
+    /// Dropped.
+    pub dropped: Sums,
+}
+
 /// Flows that have no row, summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
@@ -149,6 +172,8 @@ pub struct Flows {
     pub overflow: Sums,
     /// What has no flow.
     pub unparsed: Sums,
+    /// The same by reason.
+    pub unparsed_reasons: Vec<ReasonRow>,
     /// Everything that passed the hooks.
     pub hook: Sums,
 }
@@ -167,10 +192,15 @@ pub fn flows(facts: &Facts, query: &FlowsQuery) -> Flows {
     for (_, counters) in traffic.totals.overflow.iter().filter(|(group, _)| wanted(group.verdict)) {
         reply.overflow.add(counters);
     }
-    for tally in traffic.totals.unparsed.values() {
-        reply.unparsed.add(&tally.passed);
-        reply.unparsed.add(&tally.dropped);
+    let mut reasons: BTreeMap<Reason, Tally> = BTreeMap::new();
+    for ((_, reason), tally) in &traffic.totals.unparsed {
+        let sum = reasons.entry(*reason).or_default();
+        for (sum, counters) in [(&mut sum.passed, &tally.passed), (&mut sum.dropped, &tally.dropped)] {
+            sum.add(counters);
+            reply.unparsed.add(counters);
+        }
     }
+    reply.unparsed_reasons = reasons.iter().map(|(reason, tally)| reason_row(*reason, tally)).collect();
     for counters in traffic.totals.hook.values() {
         reply.hook.add(counters);
     }
@@ -269,6 +299,15 @@ impl Key {
     }
 }
 
+fn reason_row(reason: Reason, tally: &Tally) -> ReasonRow {
+    ReasonRow {
+        reason: reason.name().into(),
+        meaning: reason.meaning().into(),
+        passed: (&tally.passed).into(),
+        dropped: (&tally.dropped).into(),
+    }
+}
+
 fn flow_row(id: &FlowId, sums: &FlowSums, identities: &Identities) -> FlowRow {
     FlowRow {
         interface: identities.interfaces.get(id.interface).into(),
@@ -278,7 +317,10 @@ fn flow_row(id: &FlowId, sums: &FlowSums, identities: &Identities) -> FlowRow {
         destination_port: id.destination_port,
         protocol: id.protocol,
         protocol_name: protocol_name(id.protocol).map(str::to_owned),
-        later_fragment: id.flags & FLAG_FRAGMENT != 0,
+        onward: id.further(),
+        embedded: id.embedded(),
+        opaque: id.opaque.name().map(str::to_owned),
+        decided_by: id.decided_by(),
         country: id.country.to_string(),
         class: id.kind.name().into(),
         rule: (id.rule != Names::NONE).then(|| identities.rules.get(id.rule).to_owned()),

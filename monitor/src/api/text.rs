@@ -1,13 +1,19 @@
 //! Status and flow documents in, text for people out: aligned columns, units, nothing that needs a second look at
 //! three in the morning. Called by `run` (closing table), `status` and `flows`.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+};
 
 use super::{
     flows::{FlowRow, Flows},
     status::{Status, Sums},
 };
-use crate::text::{cells, count, counted, plain, size, span, table};
+use crate::{
+    policy::target::has_ports,
+    text::{cells, count, counted, plain, size, span, table},
+};
 
 /// How far tables stand in.
 const INDENT: usize = 2;
@@ -175,7 +181,7 @@ pub fn flows(reply: &Flows, by: Option<&str>) -> String {
             let names = [
                 row.interface.clone(),
                 protocol(row),
-                endpoint(row.source, row.source_port, row),
+                endpoint(row.source, row.source_port, row.protocol),
                 destination(row),
                 row.country.clone(),
                 row.class.clone(),
@@ -216,26 +222,56 @@ pub fn flows(reply: &Flows, by: Option<&str>) -> String {
     });
     let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
     text.push('\n');
-    text + &table(INDENT, &rows, &[1, 2, 3, 4, 5])
+    text += &table(INDENT, &rows, &[1, 2, 3, 4, 5]);
+    let mut rows = vec![cells(&["not parsed", "fate", "packets", "segments", "bytes", "on the wire", "meaning"])];
+    for row in &reply.unparsed_reasons {
+        for (fate, of) in [("passed", &row.passed), ("dropped", &row.dropped)] {
+            if *of != Sums::default() {
+                let names = [row.reason.clone(), fate.to_owned()];
+                rows.push(names.into_iter().chain(sums(of)).chain([row.meaning.clone()]).collect());
+            }
+        }
+    }
+    if rows.len() > 1 {
+        text.push('\n');
+        text += &table(INDENT, &rows, &[2, 3, 4, 5]);
+    }
+    text
 }
 
 fn protocol(row: &FlowRow) -> String {
     row.protocol_name.clone().unwrap_or_else(|| row.protocol.to_string())
 }
 
-fn has_ports(row: &FlowRow) -> bool {
-    !row.later_fragment && matches!(row.protocol, 6 | 17 | 33 | 132 | 136)
+/// Address, and port where the protocol has one.
+fn endpoint(address: IpAddr, port: u16, protocol: u8) -> String {
+    if has_ports(protocol) { SocketAddr::new(address, port).to_string() } else { address.to_string() }
 }
 
-fn endpoint(address: std::net::IpAddr, port: u16, row: &FlowRow) -> String {
-    if has_ports(row) { std::net::SocketAddr::new(address, port).to_string() } else { address.to_string() }
-}
-
-fn destination(row: &FlowRow) -> String {
-    let port = row.destination_port;
-    match row.protocol {
-        1 | 58 if !row.later_fragment => format!("{} type {} code {}", row.destination, port >> 8, port & 0xff),
-        _ if row.later_fragment => format!("{} (fragments)", row.destination),
-        _ => endpoint(row.destination, port, row),
+/// The same for a destination, where ICMP has a type and a code.
+fn target(address: IpAddr, port: u16, protocol: u8) -> String {
+    match protocol {
+        1 | 58 => format!("{address} type {} code {}", port >> 8, port & 0xff),
+        _ => endpoint(address, port, protocol),
     }
+}
+
+/// `198.51.100.7:4789 → 203.0.113.9:443 (vxlan)`: where it goes, where it ends up and by what; what of it can't be read.
+fn destination(row: &FlowRow) -> String {
+    let mut text = target(row.destination, row.destination_port, row.protocol);
+    let mut onward = |to: String, via: &str| text += &format!(" → {to} ({via})");
+    if let Some(carried) = &row.embedded {
+        onward(carried.destination.to_string(), &carried.via);
+    }
+    if let Some(further) = &row.onward {
+        let to = target(further.destination, further.destination_port, further.protocol);
+        onward(to, &further.via);
+        if let Some(carried) = &further.embedded {
+            onward(carried.destination.to_string(), &carried.via);
+        }
+    }
+    if let Some(form) = &row.opaque {
+        text += &format!(" [not readable: {form}]");
+    }
+    text
 }

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use monitor_common::wire::Kind;
+use monitor_common::{parse::Reason, wire::Kind};
 use serde_json::{Value, json};
 
 use super::inputs::{self, Inputs};
 use crate::{
-    config::{self, Action, Mode},
+    config::{self, Action, Mode, Zone},
     failure::Failure,
     geo::STALE_AFTER_DAYS,
     policy::Extent,
@@ -78,6 +78,27 @@ fn denies(inputs: &Inputs, kind: Kind) -> bool {
     action == Action::Deny
 }
 
+/// As the configuration has it.
+const fn action(action: Action) -> &'static str {
+    match action {
+        Action::Allow => "allow",
+        Action::Deny => "deny",
+    }
+}
+
+/// What becomes of packets without a flow, with the reasons for which it is something else.
+fn undecodable(zone: &Zone) -> String {
+    let mut text = action(zone.on_undecodable).to_owned();
+    for of in [Action::Allow, Action::Deny].into_iter().filter(|of| *of != zone.on_undecodable) {
+        let differs = |reason: &Reason| !reason.always_passes() && zone.on_reason(*reason) == of;
+        let reasons: Vec<_> = Reason::ALL.into_iter().filter(differs).map(Reason::name).collect();
+        if !reasons.is_empty() {
+            text += &format!(", but {} {}", action(of), reasons.join(" "));
+        }
+    }
+    text
+}
+
 /// Most telling first.
 const ORDER: [Kind; 6] = [Kind::Inside, Kind::Outside, Kind::Ambiguous, Kind::Unknown, Kind::Private, Kind::Local];
 
@@ -119,6 +140,8 @@ fn as_json(inputs: &Inputs) -> Value {
         class["denied"] = denies(inputs, kind).into();
         classes.insert(kind.name().into(), class);
     }
+    let undecodable: serde_json::Map<_, Value> =
+        config.zone.undecodable.iter().map(|(reason, of)| (reason.name().to_owned(), action(*of).into())).collect();
     let rules: Vec<Value> = config
         .rules
         .iter()
@@ -149,6 +172,9 @@ fn as_json(inputs: &Inputs) -> Value {
         "countries": config.zone.inside.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "private_inside": config.zone.inside_private,
         "policy": policy.digest,
+        "on_undecodable": action(config.zone.on_undecodable),
+        "undecodable": undecodable,
+        "nat64": config.zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect::<Vec<_>>(),
         "classes": classes,
         "embedded_ipv4": extent(&policy.summary.embedded),
         "class_rows": policy.classes.len(),
@@ -173,18 +199,20 @@ fn as_text(inputs: &Inputs) -> String {
     let file = config.file.as_ref().map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
     let countries: Vec<_> = config.zone.inside.iter().map(ToString::to_string).collect();
     let private = if config.zone.inside_private { ", and private networks" } else { "" };
-    let mut text = table(
-        0,
-        &[
-            cells(&["configuration", &format!("{file}: good")]),
-            cells(&["mode", if config.mode == Mode::Enforce { "enforce" } else { "observe" }]),
-            cells(&["zone", &config.zone.name]),
-            cells(&["inside", &config.zone.inside_text]),
-            cells(&["", &format!("= {} country codes: {}{private}", countries.len(), countries.join(" "))]),
-            cells(&["policy", &policy.digest]),
-        ],
-        &[],
-    );
+    let mut head = vec![
+        cells(&["configuration", &format!("{file}: good")]),
+        cells(&["mode", if config.mode == Mode::Enforce { "enforce" } else { "observe" }]),
+        cells(&["zone", &config.zone.name]),
+        cells(&["inside", &config.zone.inside_text]),
+        cells(&["", &format!("= {} country codes: {}{private}", countries.len(), countries.join(" "))]),
+        cells(&["not parsed", &undecodable(&config.zone)]),
+        cells(&["policy", &policy.digest]),
+    ];
+    if !config.zone.nat64.is_empty() {
+        let prefixes: Vec<_> = config.zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect();
+        head.push(cells(&["nat64", &prefixes.join(" ")]));
+    }
+    let mut text = table(0, &head, &[]);
 
     let mut rows = vec![cells(&["class", "IPv4 ranges", "IPv4 addresses", "IPv6 ranges", "IPv6 in /48s", "enforce"])];
     let row = |name: &str, extent: &Extent, verdict: &str| {

@@ -67,6 +67,10 @@ fn as_text(story: &Explanation) -> String {
         line("carries", inner.address.to_string());
         standing(inner, &mut line);
     }
+    if let Some(inner) = &story.isatap {
+        line("carries", format!("{} (ISATAP)", inner.address));
+        standing(inner, &mut line);
+    }
     for rule in &story.rules {
         let applies = if rule.applies { "applies" } else { "does not apply" };
         line("rule", format!("'{}' {applies}: {}; covers {}", rule.id, rule.why, rule.network));
@@ -84,13 +88,16 @@ fn standing(standing: &Standing, line: &mut impl FnMut(&str, String)) {
         let what = match (&says.country, &says.range) {
             (Some(country), Some(range)) => format!("{country} for {range}"),
             // Where a registry says what the range is for, silence is what is expected.
-            _ if standing.special.is_some() => continue,
+            _ if standing.special.is_some() || standing.nat64.is_some() => continue,
             _ => "nothing".into(),
         };
         line("source", format!("{}: {what}", says.source));
     }
     if let Some(special) = &standing.special {
         line("special", format!("{}: {} ({})", special.network, special.name, special.standard));
+    }
+    if let Some(nat64) = &standing.nat64 {
+        line("nat64", format!("{} ({})", nat64.network, nat64.origin));
     }
     if let Some(site) = &standing.site {
         line("site", format!("'{}' in {}: {} ({})", site.name, site.country, site.network, site.origin));

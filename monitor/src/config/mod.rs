@@ -14,9 +14,10 @@ mod sections;
 mod tests;
 mod values;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnetwork::IpNetwork;
+use monitor_common::parse::Reason;
 
 use crate::{geo::Country, policy::region};
 
@@ -102,6 +103,22 @@ pub struct Zone {
     pub on_private: Action,
     /// `on_undecodable`.
     pub on_undecodable: Action,
+    /// `[zone.undecodable]`: where a reason has an action of its own.
+    pub undecodable: BTreeMap<Reason, Action>,
+    /// `nat64`: prefixes of translators, each with the `file:line` where it stands. IPv6 networks of a length that
+    /// [`monitor_common::wire::Embedded::nat64`] knows.
+    pub nat64: Vec<(IpNetwork, String)>,
+}
+
+impl Zone {
+    /// What happens to packets that have no flow for this reason.
+    #[must_use]
+    pub fn on_reason(&self, reason: Reason) -> Action {
+        if reason.always_passes() {
+            return Action::Allow;
+        }
+        self.undecodable.get(&reason).copied().unwrap_or(self.on_undecodable)
+    }
 }
 
 /// `[geo]`.
@@ -178,6 +195,8 @@ impl Default for Zone {
             on_unknown: Action::Deny,
             on_private: Action::Allow,
             on_undecodable: Action::Deny,
+            undecodable: BTreeMap::new(),
+            nat64: Vec::new(),
         }
     }
 }

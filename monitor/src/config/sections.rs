@@ -1,6 +1,11 @@
 //! Tables of the configuration file in, the types of [`super`] out, section by section. Called by [`super::load`].
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use monitor_common::parse::Reason;
 
 use super::{
     Action, Config, Geo, Paths, Rule, Site, Zone,
@@ -78,7 +83,20 @@ fn monitor(table: Table<'_>, config: &mut Config) {
 }
 
 fn zone(table: Table<'_>, zone: &mut Zone) {
-    table.only(&["name", "inside", "on_outside", "on_ambiguous", "on_unknown", "on_private", "on_undecodable"], &[]);
+    table.only(
+        &[
+            "name",
+            "inside",
+            "on_outside",
+            "on_ambiguous",
+            "on_unknown",
+            "on_private",
+            "on_undecodable",
+            "undecodable",
+            "nat64",
+        ],
+        &[],
+    );
     if let Some(name) = table.get("name").and_then(|value| value.read("a name in quotes", values::name)) {
         zone.name = name;
     }
@@ -102,6 +120,32 @@ fn zone(table: Table<'_>, zone: &mut Zone) {
     read("on_unknown", &mut zone.on_unknown);
     read("on_private", &mut zone.on_private);
     read("on_undecodable", &mut zone.on_undecodable);
+    if let Some(table) = table.table("undecodable", "[zone.undecodable]") {
+        undecodable(table, &mut zone.undecodable);
+    }
+    if let Some(value) = table.get("nat64") {
+        let prefixes = value.list("prefixes such as [\"64:ff9b:1::/96\"], or leave the key out").unwrap_or_default();
+        let read = |prefix: &Value<'_>| Some((prefix.read("a prefix in quotes", values::nat64)?, prefix.origin()));
+        zone.nat64 = prefixes.iter().filter_map(read).collect();
+    }
+}
+
+/// Actions by reason.
+fn undecodable(table: Table<'_>, actions: &mut BTreeMap<Reason, Action>) {
+    table.only(&Reason::ALL.map(Reason::name), &[]);
+    for reason in Reason::ALL {
+        let Some(value) = table.get(reason.name()) else { continue };
+        match value.read("\"allow\" or \"deny\"", values::action) {
+            Some(Action::Deny) if reason.always_passes() => value.complain(format!(
+                "'{}' can't be denied: without ARP and its like the host has no neighbours: remove the key",
+                reason.name()
+            )),
+            Some(action) => {
+                actions.insert(reason, action);
+            }
+            None => {}
+        }
+    }
 }
 
 fn geo(table: Table<'_>, directory: &Path, geo: &mut Geo) {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use ipnetwork::IpNetwork;
+use monitor_common::wire::Embedded;
 
 use super::{Action, Hook, Mode, PortRange, document::quote};
 
@@ -80,6 +81,24 @@ pub(super) fn network(text: &str) -> Result<IpNetwork, String> {
             quote(text),
             network.network(),
             network.prefix()
+        ));
+    }
+    Ok(network)
+}
+
+/// A NAT64 translator's prefix (RFC 6052 2.2).
+pub(super) fn nat64(text: &str) -> Result<IpNetwork, String> {
+    let network = network(text)?;
+    if network.is_ipv4() {
+        return Err(format!(
+            "{} is IPv4: write the IPv6 prefix that the translator answers for, such as 64:ff9b:1::/96",
+            quote(text)
+        ));
+    }
+    if Embedded::nat64(network.prefix()).is_none() {
+        return Err(format!(
+            "{} has a length that no translator uses: write the prefix with 32, 40, 48, 56, 64 or 96 bits (RFC 6052)",
+            quote(text)
         ));
     }
     Ok(network)

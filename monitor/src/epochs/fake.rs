@@ -9,7 +9,7 @@ use monitor_common::{
     classify::build::Image,
     parse::Reason,
     verdict::Verdict,
-    wire::{Address, ClassRow, Counters, FlowKey, FlowValue, Kind, Tally},
+    wire::{Address, ClassRow, Counters, FlowKey, FlowValue, Kind, Onward, OnwardKey, Opaque, Tally, Via},
 };
 
 use super::{Attachment, Drained, InterfaceCounts, Snapshot, Source, facts::InForce};
@@ -101,10 +101,23 @@ pub fn key(ifindex: u32, class: u16, port: u16) -> FlowKey {
         protocol: 6,
         ip_version: 4,
         verdict: verdict as u8,
-        flags: 0,
+        flags: Opaque::None as u8,
         class,
         rule: 0,
     }
+}
+
+/// The flow with a further destination: UDP port 53 of 203.0.113.5.
+pub fn onward(flow: FlowKey, via: Via) -> OnwardKey {
+    let onward = Onward {
+        address: Address::v4(0xcb00_7105),
+        port: 53,
+        protocol: 17,
+        ip_version: 4,
+        via: via as u8,
+        ..Onward::default()
+    };
+    OnwardKey { flow, onward }
 }
 
 /// Adds a flow and its packets to the hook total. First packet one second, last half a second before the end.
@@ -115,10 +128,11 @@ pub fn add_flow(snapshot: &mut Snapshot, ifindex: u32, class: u16, port: u16, pa
 }
 
 /// As [`add_flow`], for any key that the snapshot does not have yet.
-pub fn add(snapshot: &mut Snapshot, key: FlowKey, packets: u64) {
+pub fn add(snapshot: &mut Snapshot, key: impl Into<OnwardKey>, packets: u64) {
+    let key = key.into();
     let value = FlowValue { counters: sums(packets), first: snapshot.jiffies - 250, last: snapshot.jiffies - 125 };
     snapshot.flows.push((key, value));
-    let listed = snapshot.interfaces.iter().position(|interface| interface.ifindex == key.ifindex);
+    let listed = snapshot.interfaces.iter().position(|interface| interface.ifindex == key.flow.ifindex);
     let at = listed.unwrap_or(snapshot.interfaces.len() - 1);
     snapshot.interfaces[at].hook.add(&value.counters);
 }
@@ -148,8 +162,10 @@ pub fn random_snapshot(random: &mut fastrand::Rng, epoch: u32, flows: usize) -> 
         let key = FlowKey {
             verdict: random.u8(0..3),
             rule: random.u16(0..2),
+            flags: random.u8(0..6),
             ..key([7, 0, 99][random.usize(0..3)], random.u16(0..6), random.u16(..))
         };
+        let key = if random.bool() { key.into() } else { onward(key, Via::ALL[random.usize(1..11)]) };
         keys.insert(key, random.u64(1..1_000));
     }
     for (key, packets) in keys {
@@ -160,7 +176,12 @@ pub fn random_snapshot(random: &mut fastrand::Rng, epoch: u32, flows: usize) -> 
     }
     for _ in 0..3 {
         add_overflow(&mut snapshot, random.u16(0..5), Verdict::ALL[random.usize(0..3)], random.u64(0..9));
-        add_unparsed(&mut snapshot, Reason::ALL[random.usize(0..12)], random.u64(0..9), random.u64(0..9));
+        add_unparsed(
+            &mut snapshot,
+            Reason::ALL[random.usize(0..Reason::ALL.len())],
+            random.u64(0..9),
+            random.u64(0..9),
+        );
     }
     snapshot
 }

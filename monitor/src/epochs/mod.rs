@@ -18,6 +18,7 @@ use crate::policy::Policy;
 pub mod facts;
 pub mod flows;
 pub mod names;
+pub mod onward;
 pub mod source;
 pub mod task;
 pub mod traffic;
@@ -154,14 +155,17 @@ pub(crate) fn serialize_time<S: serde::Serializer>(nanoseconds: &i128, to: S) ->
 
 #[cfg(test)]
 mod tests {
+    use monitor_common::wire::FlowKey;
+
     use super::*;
 
     fn sums(packets: u64) -> Counters {
         Counters { packets, segments: packets + 1, bytes: packets * 60, wire_bytes: packets * 64 }
     }
 
-    fn flow(ifindex: u32, packets: u64) -> (FlowKey, FlowValue) {
-        (FlowKey { ifindex, ..FlowKey::default() }, FlowValue { counters: sums(packets), first: 0, last: 0 })
+    fn flow(ifindex: u32, packets: u64) -> (OnwardKey, FlowValue) {
+        let key = FlowKey { ifindex, ..FlowKey::default() };
+        (key.into(), FlowValue { counters: sums(packets), first: 0, last: 0 })
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! Names as small numbers, so that a flow is a hundred bytes and not two hundred, and who a flow is once the
+//! Names as small numbers, so that a flow is eighty bytes and not two hundred, and who a flow is once the
 //! policy that numbered its class is gone. Called by [`super::Traffic`] and the alerts.
 
 use std::{collections::HashMap, sync::Arc};
 
 use monitor_common::{
     verdict::Verdict,
-    wire::{Address, FlowKey, Kind},
+    wire::{Address, Kind, OnwardKey, Opaque},
 };
 
+use super::onward::{self, Carrier, Decider, Ends, Onward};
 use crate::{geo::Country, policy::Policy};
 
 /// The interface name for packets of an interface that nobody registered.
@@ -74,23 +75,29 @@ pub struct FlowId {
     pub source: Address,
     /// Destination address.
     pub destination: Address,
-    /// See [`FlowKey::source_port`].
+    /// See [`monitor_common::wire::FlowKey::source_port`].
     pub source_port: u16,
-    /// See [`FlowKey::destination_port`].
+    /// See [`monitor_common::wire::FlowKey::destination_port`].
     pub destination_port: u16,
     /// In [`Identities::interfaces`].
     pub interface: Name,
     /// In [`Identities::rules`]; [`Names::NONE`] without one.
     pub rule: Name,
-    /// Where the destination is.
+    /// Where the destination is, the strictest of several.
     pub country: Country,
     /// IANA protocol number.
     pub protocol: u8,
     /// 4 or 6.
     pub ip_version: u8,
-    /// [`monitor_common::wire::FLAG_FRAGMENT`].
-    pub flags: u8,
-    /// What the destination is to the policy.
+    /// What of it cannot be read.
+    pub opaque: Opaque,
+    /// By what the destination carries an IPv4 address.
+    pub carrier: Option<Carrier>,
+    /// Where its packets go on to.
+    pub onward: Option<Onward>,
+    /// Which of the destinations the flow has its class of; `None`: one that is not kept here.
+    pub decider: Option<Decider>,
+    /// What the destination is to the policy, the strictest of several.
     pub kind: Kind,
     /// What happened.
     pub verdict: Verdict,
@@ -100,7 +107,7 @@ impl FlowId {
     /// An address of this flow as the standard library's type.
     #[must_use]
     pub fn ip(&self, address: Address) -> std::net::IpAddr {
-        FlowKey { ip_version: self.ip_version, ..FlowKey::default() }.ip(address)
+        onward::ip(self.ip_version, address)
     }
 
     /// The sum that the flow belongs to.
@@ -145,7 +152,9 @@ impl Identities {
     }
 
     /// Who the flow is under the policy that held when it was counted.
-    pub fn resolve(&mut self, key: &FlowKey, interface: Name, policy: &Policy) -> FlowId {
+    pub fn resolve(&mut self, key: &OnwardKey, interface: Name, policy: &Policy) -> FlowId {
+        let Ends { carrier, onward, decider } = Ends::of(key, policy);
+        let key = &key.flow;
         let (country, kind) = place(policy, key.class);
         FlowId {
             source: key.source,
@@ -157,7 +166,10 @@ impl Identities {
             country,
             protocol: key.protocol,
             ip_version: key.ip_version,
-            flags: key.flags,
+            opaque: Opaque::from_wire(key.flags),
+            carrier,
+            onward,
+            decider,
             kind,
             verdict: Verdict::from_wire(key.verdict),
         }

@@ -255,7 +255,7 @@ impl Engine {
         for (event, wall) in batch {
             let from = self.book.iter().rev().find(|(from, _)| *from <= event.epoch).or(self.book.first());
             let Some((_, policy)) = from else { continue };
-            let interface = match self.interfaces.get(&event.flow.ifindex) {
+            let interface = match self.interfaces.get(&event.flow.flow.ifindex) {
                 Some(name) => *name,
                 None => traffic.identities.interface(UNREGISTERED),
             };

@@ -129,7 +129,7 @@ async fn an_event_alerts_at_once_and_the_drain_only_what_was_lost() {
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 444, 3);
     snapshot.events_lost = 1;
     let bench = bench([snapshot]);
-    let event = Event { flow: key, jiffies: 2_250, epoch: 0, wire_bytes: 104 };
+    let event = Event { flow: key.into(), jiffies: 2_250, epoch: 0, wire_bytes: 104 };
     bench.events.send((event, fake::START)).await.expect("taken");
     while bench.facts.read().alerts.is_empty() {
         tokio::task::yield_now().await;

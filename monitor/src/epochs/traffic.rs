@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use monitor_common::{
     parse::Reason,
-    wire::{Counters, Tally},
+    verdict::Verdict,
+    wire::{Counters, Opaque, Tally},
 };
 
 use super::{
@@ -22,6 +23,10 @@ pub struct Totals {
     pub groups: BTreeMap<Group, Counters>,
     /// Of that, what found no place in the kernel's flow table.
     pub overflow: BTreeMap<Group, Counters>,
+    /// Of flows, what carries something that cannot be read, by interface, form and verdict.
+    pub opaque: BTreeMap<(Name, Opaque, Verdict), Counters>,
+    /// Of flows, what goes on from its destination, by interface, way (see [`super::names::FlowId::via`]) and verdict.
+    pub onward: BTreeMap<(Name, &'static str, Verdict), Counters>,
     /// What has no flow, by interface and reason.
     pub unparsed: BTreeMap<(Name, Reason), Tally>,
     /// Hook totals.
@@ -86,9 +91,15 @@ impl Traffic {
             }
         }
         for (key, value) in &snapshot.flows {
-            let name = names.get(&key.ifindex).copied().unwrap_or(unregistered);
+            let name = names.get(&key.flow.ifindex).copied().unwrap_or(unregistered);
             let id = self.identities.resolve(key, name, &snapshot.policy);
             self.totals.groups.entry(id.group()).or_default().add(&value.counters);
+            if id.opaque != Opaque::None {
+                self.totals.opaque.entry((name, id.opaque, id.verdict)).or_default().add(&value.counters);
+            }
+            if let Some(via) = id.via() {
+                self.totals.onward.entry((name, via, id.verdict)).or_default().add(&value.counters);
+            }
             let (first, last) = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
             self.flows.add(id, &FlowSums { counters: value.counters, first: clamp(first), last: clamp(last) });
         }
@@ -118,8 +129,6 @@ fn clamp(nanoseconds: i128) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use monitor_common::verdict::Verdict;
-
     use super::*;
     use crate::epochs::fake;
 

@@ -149,8 +149,14 @@ const V6: &[Row<Ipv6Addr>] = &[
     v6([0; 5], 1, 128, Local, "loopback", "RFC 4291"),
     carrier(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96, Embedded::Low32, "IPv4-mapped", "RFC 4291"),
     carrier(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96, Embedded::Low32, "IPv4/IPv6 translation", "RFC 6052"),
-    // Where the IPv4 address stands is the operator's choice, and where it goes too.
-    v6([0x64, 0xff9b, 1, 0, 0], 0, 48, Private, "IPv4/IPv6 translation, local use", "RFC 8215"),
+    // Where in it the IPv4 address stands is the operator's choice (`[zone] nat64`); most take a /96 of it.
+    carrier(
+        Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0),
+        48,
+        Embedded::Low32,
+        "IPv4/IPv6 translation, local use",
+        "RFC 8215",
+    ),
     v6([0x100, 0, 0, 0, 0], 0, 64, Private, "discard only", "RFC 6666"),
     v6([0x100, 0, 0, 1, 0], 0, 64, Private, "dummy prefix", "RFC 9780"),
     v6([0x2001, 0, 0, 0, 0], 0, 23, Unknown, "IETF protocol assignments", "RFC 2928"),
@@ -265,7 +271,6 @@ mod tests {
             ("255.255.255.255", Local),
             ("::", Local),
             ("::1", Local),
-            ("64:ff9b:1::808:808", Private),
             ("64:ff9b::1:0:0", Unknown),
             ("100::1", Private),
             ("100:0:0:1::1", Private),
@@ -314,6 +319,8 @@ mod tests {
             ("::8.8.8.8", Low32),
             ("::2", Low32),
             ("64:ff9b::808:808", Low32),
+            ("64:ff9b:1::808:808", Low32),
+            ("64:ff9b:1:ffff:ffff:ffff:808:808", Low32),
             ("2001::1", Teredo),
             ("2002:808:808::1", SixToFour),
         ] {

@@ -1,7 +1,8 @@
 //! Configuration, datasets and special-purpose ranges in, one [`Policy`] out. Called by `run` (at start and at every
 //! reload), `check` and `explain`.
 //!
-//! Each layer overrides the one before: the datasets, the special-purpose registries, the operator's site map.
+//! Each layer overrides the one before: the datasets, the special-purpose registries, the operator's site map, the
+//! prefixes of the operator's translators.
 //!
 //! - The datasets place an address *inside* only where every one of them does. One that says nothing is a doubt:
 //!   with an *inside* beside it the address is *ambiguous*; with an *outside* it is *outside*, since nobody says
@@ -9,12 +10,15 @@
 //! - No dataset places a special-purpose range. Where several of these are nested the narrowest holds.
 //! - A site's country decides for its networks, private ones and prefixes with embedded IPv4 too. Only what never
 //!   leaves the link or the host (kind *local*) is not to be placed.
+//! - A NAT64 prefix that the operator names carries IPv4 addresses, which decide; of several nested the narrowest.
+//!   That a translator stands there says more than in which site it stands.
 //! - Allow rules cover what they name whatever its kind; the first in the order of the files wins.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use monitor_common::{
     classify::build::{BuildError, Image},
+    parse::Reason,
     wire::{ClassRow, Embedded, Kind},
 };
 
@@ -96,6 +100,7 @@ pub fn compile(
         .collect();
     let mut image = Image::build(&v4, &v6, classes.rows, rules.rows)?;
     image.host_boot_ns = clock.boottime_ns;
+    image.drop_reasons = drop_reasons(&config.zone);
     Ok(Policy {
         digest: digest::of(config, datasets, &image),
         image,
@@ -111,6 +116,12 @@ pub fn compile(
         datasets: datasets.iter().map(describe).collect(),
         next_expiry: config.rules.iter().filter_map(|rule| rule.expires).filter(|at| *at > clock.seconds()).min(),
     })
+}
+
+/// One bit for each reason whose packets are dropped in enforce mode.
+fn drop_reasons(zone: &Zone) -> u64 {
+    let denied = Reason::ALL.into_iter().filter(|reason| zone.on_reason(*reason) == Action::Deny);
+    denied.fold(0, |bits, reason| bits | reason.bit())
 }
 
 fn describe(dataset: &Dataset) -> DatasetInfo {
@@ -199,6 +210,11 @@ fn family<A: Family>(
     let site_layer = overlay(&site_ranges, |_, active| {
         Ok::<_, PolicyError>(active.keys().next().map_or(NONE, |number| number + 1))
     })?;
+    let nat64_ranges: Vec<Covering<A>> = numbered(config.zone.nat64.iter().map(|(prefix, _)| A::network(prefix)));
+    let nat64_prefix = |number: u32| config.zone.nat64.get(number as usize).map_or(0, |(prefix, _)| prefix.prefix());
+    let nat64_layer = overlay(&nat64_ranges, |_, active| {
+        Ok::<_, PolicyError>(active.keys().copied().max_by_key(|n| nat64_prefix(*n)).map_or(NONE, |n| n + 1))
+    })?;
     let rule_ranges: Vec<Covering<A>> = config
         .rules
         .iter()
@@ -206,11 +222,13 @@ fn family<A: Family>(
         .flat_map(|(rule, number)| covering(rule.to.iter().map(|(network, _)| network), number))
         .collect();
     let rule_layer = overlay(&rule_ranges, |at, active| rules.list(active, || at.show().to_string()))?;
-    Ok(sweep(sources, [&special_layer, &site_layer, &rule_layer], |countries, [special_number, site, list]| {
+    let layers: [&[(A, u32)]; 4] = [&special_layer, &site_layer, &nat64_layer, &rule_layer];
+    Ok(sweep(sources, layers, |countries, [special_number, site, nat64, list]| {
         let special = special_number.checked_sub(1).and_then(|number| special.get(number as usize));
         let site = site.checked_sub(1).and_then(|number| config.sites.get(number as usize));
+        let nat64 = nat64.checked_sub(1).map(|number| nat64_prefix(number)).and_then(Embedded::nat64);
         let (rules_start, rules_len) = rules.block(list);
-        classes.number(ClassRow { rules_start, rules_len, ..judge.row(countries, special, site) })
+        classes.number(ClassRow { rules_start, rules_len, ..judge.row(countries, special, site, nat64) })
     }))
 }
 
@@ -272,19 +290,21 @@ impl<'a> Judge<'a> {
         countries: &[Option<[u8; 2]>],
         special: Option<&Special>,
         site: Option<&Site>,
+        nat64: Option<Embedded>,
     ) -> ClassRow {
-        let (kind, country, embedded) = match (special, site) {
-            (Some(special), _) if special.kind == Kind::Local => (Kind::Local, Country::NONE, Embedded::None),
-            (_, Some(site)) => {
+        let (kind, country, embedded) = match (special, nat64, site) {
+            (Some(special), ..) if special.kind == Kind::Local => (Kind::Local, Country::NONE, Embedded::None),
+            (_, Some(form), _) => (Kind::Unknown, Country::NONE, form),
+            (_, None, Some(site)) => {
                 let kind = if self.inside(site.country.0) { Kind::Inside } else { Kind::Outside };
                 (kind, site.country, Embedded::None)
             }
-            (Some(special), None) => {
+            (Some(special), None, None) => {
                 let private_inside = special.kind == Kind::Private && self.zone.inside_private;
                 let kind = if private_inside { Kind::Inside } else { special.kind };
                 (kind, Country::NONE, special.embedded)
             }
-            (None, None) => {
+            (None, None, None) => {
                 let (kind, country) = self.place(countries);
                 (kind, country, Embedded::None)
             }

@@ -19,7 +19,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 /// files and lines stay out, so that a comment added above a rule changes nothing.
 pub(super) fn of(config: &Config, datasets: &[Dataset], image: &Image) -> String {
     let mut hash = Hash(Sha256::new());
-    hash.field(b"egress-monitor policy 1");
+    hash.field(b"egress-monitor policy 2");
     hash.field(cast_slice(&image.v4_entries));
     hash.field(cast_slice(&image.v6_nodes));
     hash.field(cast_slice(&image.v6_values));
@@ -31,8 +31,10 @@ pub(super) fn of(config: &Config, datasets: &[Dataset], image: &Image) -> String
     }
     let zone = &config.zone;
     hash.field(zone.name.as_bytes());
-    let actions = [zone.on_outside, zone.on_ambiguous, zone.on_unknown, zone.on_private, zone.on_undecodable];
+    let actions = [zone.on_outside, zone.on_ambiguous, zone.on_unknown, zone.on_private];
     hash.field(&actions.map(|action| action as u8));
+    // What becomes of each reason, however the configuration comes to it.
+    hash.field(&image.drop_reasons.to_be_bytes());
     hash.count(zone.inside.len());
     for country in &zone.inside {
         hash.field(&country.0);

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use monitor_common::{
-    classify::{Classified, classify},
+    classify::{Classified, classify, isatap},
     verdict::decide,
     wire::{self, ClassRow, Embedded, Kind},
 };
@@ -60,6 +60,15 @@ pub struct SpecialRange {
     pub standard: String,
 }
 
+/// The translator's prefix that an address is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Nat64Entry {
+    /// Which.
+    pub network: String,
+    /// `file:line` of the entry.
+    pub origin: String,
+}
+
 /// The site that an address belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SiteEntry {
@@ -99,6 +108,8 @@ pub struct Standing {
     pub special: Option<SpecialRange>,
     /// Site.
     pub site: Option<SiteEntry>,
+    /// Prefix of a translator of the operator's.
+    pub nat64: Option<Nat64Entry>,
     #[serde(skip)]
     row: ClassRow,
 }
@@ -115,11 +126,13 @@ pub struct Explanation {
     pub protocol: Option<String>,
     /// The IPv4 address that this one carries, which decides.
     pub embedded: Option<Standing>,
+    /// The IPv4 address of its ISATAP interface identifier: the stricter of both decides.
+    pub isatap: Option<Standing>,
     /// Country.
     pub country: String,
     /// Class, by its name.
     pub class: &'static str,
-    /// What the class rests on: `sources`, `special`, `site`.
+    /// What the class rests on: `sources`, `special`, `site`, `nat64`.
     pub basis: &'static str,
     /// The id of the rule that lets it through.
     pub rule: Option<String>,
@@ -165,12 +178,19 @@ pub fn explain(target: &Target, knowledge: &Knowledge<'_>) -> Result<Explanation
     if deciding.address != target.address {
         rules.extend(knowledge.covering_rules(target, deciding.address));
     }
-    let applying = rules.iter().position(|(_, rule)| rule.applies);
-    for (_, later) in rules.iter_mut().skip(applying.map_or(usize::MAX, |at| at + 1)).filter(|(_, rule)| rule.applies) {
-        later.applies = false;
-        later.why = "an earlier rule applies".into();
+    let mut rule = first_applying(&mut rules);
+    let mut story = Story { deciding, rule };
+    let isatap = knowledge.isatap(target, &judge);
+    let mut by_isatap = false;
+    if let Some(inner) = &isatap {
+        let mut more = knowledge.covering_rules(target, inner.address);
+        let other = Story { deciding: inner, rule: first_applying(&mut more) };
+        rules.extend(more);
+        by_isatap = other.standing().rank() > story.standing().rank();
+        if by_isatap {
+            (story, rule) = (other, other.rule);
+        }
     }
-    let rule = applying.map(|at| rules[at].0);
 
     let image = knowledge.ask(target);
     let info = image.and_then(|found| knowledge.policy.classes.get(usize::from(found.class)));
@@ -178,21 +198,32 @@ pub fn explain(target: &Target, knowledge: &Knowledge<'_>) -> Result<Explanation
         let (country, kind) = (info.country.to_string(), info.kind);
         (describe(&country, kind, usize::from(found.rule).checked_sub(1)), found, country, kind)
     });
-    let story = describe(&Country(deciding.row.country).to_string(), Kind::from_wire(deciding.row.kind), rule);
+    let expected =
+        describe(&Country(story.deciding.row.country).to_string(), Kind::from_wire(story.deciding.row.kind), rule);
     let (found, country, kind) = match told {
-        Some((told, found, country, kind)) if told == story => (found, country, kind),
+        Some((told, found, country, kind)) if told == expected => (found, country, kind),
         other => {
             let image = other.map_or_else(|| "nothing".to_owned(), |(told, ..)| told);
-            return Err(Disagreement { address: target.address, image, story });
+            return Err(Disagreement { address: target.address, image, story: expected });
         }
     };
-    let reason = knowledge.reason(&outer, embedded.as_ref(), deciding, kind, &found, rule);
+    let reason = match &isatap {
+        Some(inner) if by_isatap => {
+            let why = knowledge.reason(inner, None, inner, kind, &found, rule);
+            format!("ISATAP (RFC 5214) carries {}: {why}", inner.address)
+        }
+        Some(inner) => {
+            let why = knowledge.reason(&outer, embedded.as_ref(), story.deciding, kind, &found, rule);
+            format!("{why}; {}, which it carries by ISATAP (RFC 5214), is judged no stricter", inner.address)
+        }
+        None => knowledge.reason(&outer, embedded.as_ref(), story.deciding, kind, &found, rule),
+    };
     Ok(Explanation {
         port: target.port,
         protocol: target.protocol.map(protocol_name),
         country,
         class: kind.name(),
-        basis: deciding.basis(),
+        basis: story.deciding.basis(),
         rule: rule.map(|number| knowledge.config.rules[number].id.clone()),
         rules: rules.into_iter().map(|(_, rule)| rule).collect(),
         observe: decide(&found, false).name(),
@@ -202,7 +233,34 @@ pub fn explain(target: &Target, knowledge: &Knowledge<'_>) -> Result<Explanation
         policy: knowledge.policy.digest.clone(),
         standing: outer,
         embedded,
+        isatap,
     })
+}
+
+/// An address with the rule that lets traffic to it through, by its place in the configuration.
+#[derive(Clone, Copy)]
+struct Story<'a> {
+    deciding: &'a Standing,
+    rule: Option<usize>,
+}
+
+impl Story<'_> {
+    /// As the image would tell it, without numbers.
+    fn standing(&self) -> Classified {
+        let row = &self.deciding.row;
+        let rule = u16::from(self.rule.is_some());
+        Classified { class: 0, rule, deny: row.deny != 0, alert: row.alert != 0 && rule == 0 }
+    }
+}
+
+/// The place in the configuration of the first that applies. Those that would apply after it are told to be too late.
+fn first_applying(rules: &mut [(usize, CoveringRule)]) -> Option<usize> {
+    let applying = rules.iter().position(|(_, rule)| rule.applies)?;
+    for (_, later) in rules.iter_mut().skip(applying + 1).filter(|(_, rule)| rule.applies) {
+        later.applies = false;
+        later.why = "an earlier rule applies".into();
+    }
+    Some(rules[applying].0)
 }
 
 fn describe(country: &str, kind: Kind, rule: Option<usize>) -> String {
@@ -216,6 +274,8 @@ impl Standing {
     fn basis(&self) -> &'static str {
         if Kind::from_wire(self.row.kind) == Kind::Local {
             "special"
+        } else if self.nat64.is_some() {
+            "nat64"
         } else if self.site.is_some() {
             "site"
         } else if self.special.is_some() {
@@ -227,14 +287,20 @@ impl Standing {
 }
 
 impl Knowledge<'_> {
+    /// The standing of the address that an ISATAP interface identifier carries.
+    fn isatap(&self, target: &Target, judge: &Judge<'_>) -> Option<Standing> {
+        let IpAddr::V6(address) = target.address else { return None };
+        Some(self.standing(Ipv4Addr::from_bits(isatap(address.into())?).into(), judge))
+    }
+
+    /// What the kernel would make of it.
     fn ask(&self, target: &Target) -> Option<Classified> {
         let (version, address) = match target.address {
             IpAddr::V4(v4) => (4, wire::Address::v4(v4.to_bits())),
             IpAddr::V6(v6) => (6, wire::Address::from(v6)),
         };
         let image = At { image: &self.policy.image, boot_ns: self.clock.boottime_ns };
-        let (protocol, port) = (target.protocol.unwrap_or(0), target.port.unwrap_or(0));
-        classify(&image, version, address, protocol, port, target.port.is_some())
+        classify(&image, version, address, target.protocol.unwrap_or(0), target.port)
     }
 
     fn standing(&self, address: IpAddr, judge: &Judge<'_>) -> Standing {
@@ -256,6 +322,8 @@ impl Knowledge<'_> {
             let entry = site.networks.iter().find(|(network, _)| network.contains(address))?;
             Some((site, entry))
         });
+        let nat64 = self.config.zone.nat64.iter().filter(|(prefix, _)| prefix.contains(address));
+        let nat64 = nat64.max_by_key(|(prefix, _)| prefix.prefix());
         let says = |(dataset, range): (&Dataset, Option<(Country, String)>)| {
             let known = range.filter(|(country, _)| *country != Country::UNKNOWN);
             let (country, range) = known.map(|(country, range)| (country.to_string(), range)).unzip();
@@ -263,7 +331,12 @@ impl Knowledge<'_> {
         };
         Standing {
             address,
-            row: judge.row(&countries, special, site.map(|(site, _): (&Site, _)| site)),
+            row: judge.row(
+                &countries,
+                special,
+                site.map(|(site, _): (&Site, _)| site),
+                nat64.and_then(|(prefix, _)| Embedded::nat64(prefix.prefix())),
+            ),
             sources: self.datasets.iter().zip(found).map(says).collect(),
             special: special.map(|special| SpecialRange {
                 network: special.network.to_string(),
@@ -276,6 +349,7 @@ impl Knowledge<'_> {
                 network: network.to_string(),
                 origin: origin.clone(),
             }),
+            nat64: nat64.map(|(prefix, origin)| Nat64Entry { network: prefix.to_string(), origin: origin.clone() }),
         }
     }
 
@@ -325,13 +399,23 @@ impl Knowledge<'_> {
         rule: Option<usize>,
     ) -> String {
         let mut reason = String::new();
-        if let (Some(inner), Some(special)) = (embedded, &outer.special) {
-            reason = format!("{} ({}) carries {}", special.name, special.standard, inner.address);
-            reason += if inner.address == deciding.address { ": " } else { ", which is never routed: " };
+        let carrier = match (&outer.nat64, &outer.special) {
+            (Some(nat64), _) => Some((format!("NAT64 prefix {}", nat64.network), &nat64.origin)),
+            (None, Some(special)) => Some((special.name.clone(), &special.standard)),
+            (None, None) => None,
+        };
+        let prefix_decides = embedded.is_some_and(|inner| inner.address != deciding.address);
+        if let (Some(inner), Some((name, source))) = (embedded, &carrier) {
+            reason = format!("{name} ({source}) carries {}", inner.address);
+            reason += if prefix_decides { ", which is never routed: " } else { ": " };
         }
         let zone = &self.config.zone;
         let inside = &zone.inside_text;
         reason += &match (kind, &deciding.site, &deciding.special) {
+            _ if prefix_decides => {
+                let name = carrier.map_or_else(String::new, |(name, _)| name);
+                format!("{name} is {}", kind.name())
+            }
             (Kind::Local, _, Some(special)) => {
                 format!("{} ({}) never leaves the link or the host", special.name, special.standard)
             }
@@ -340,9 +424,6 @@ impl Knowledge<'_> {
             }
             (Kind::Inside, None, Some(special)) => {
                 format!("{} ({}), and {inside} takes private networks in", special.name, special.standard)
-            }
-            (_, None, Some(special)) if embedded.is_some_and(|inner| inner.address != deciding.address) => {
-                format!("{} is {}", special.name, kind.name())
             }
             (_, None, Some(special)) => {
                 format!("{} ({}): no dataset can place it and no site does", special.name, special.standard)

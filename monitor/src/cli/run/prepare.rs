@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::{Args, Hook, KernelLog};
 use crate::{
     cli::inputs,
-    config::{self, Action, Config, Mode},
+    config::{self, Config, Mode},
     epochs::{
         Attachment, Drained, Source,
         facts::{DatasetInfo, InForce},
@@ -48,13 +48,7 @@ pub fn compile(config: &Config, enforce: bool) -> Result<InForce, Failure> {
         .into_iter()
         .map(|dataset| DatasetInfo { name: dataset.name, version: dataset.version, built: dataset.built })
         .collect();
-    Ok(InForce {
-        policy: policy.into(),
-        enforce,
-        inside: config.zone.inside_text.clone(),
-        datasets,
-        since: now(),
-    })
+    Ok(InForce { policy: policy.into(), enforce, inside: config.zone.inside_text.clone(), datasets, since: now() })
 }
 
 /// When this machine booted by the wall clock, UTC nanoseconds since 1970: moves when the wall clock is set.
@@ -70,11 +64,7 @@ pub fn boot_began() -> i128 {
 pub fn open(config: &Config, args: &Args, in_force: &InForce) -> Result<Opened, Failure> {
     let wanted = if args.interfaces.is_empty() { &config.interfaces } else { &args.interfaces };
     let interfaces = kernel::resolve(wanted)?;
-    let options = Options {
-        flows: config.flows,
-        enforce: in_force.enforce,
-        log_level: args.kernel_log as u8,
-    };
+    let options = Options { flows: config.flows, enforce: in_force.enforce, log_level: args.kernel_log as u8 };
     let mut kernel = Kernel::load(options, Arc::clone(&in_force.policy))?;
     let mut reader = kernel.events()?;
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
