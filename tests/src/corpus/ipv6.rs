@@ -268,6 +268,12 @@ pub(super) fn cases() -> Vec<Case> {
             met(Reason::BadRouting, Kind::Inside),
         ),
         case(
+            "rpl_misaligned",
+            "RFC 6554, 4.2: what is there is no whole number of addresses",
+            routed(rpl(1, 8, 8, &[IN6_B, IN6]).set(4, &[0x78])),
+            met(Reason::BadRouting, Kind::Inside),
+        ),
+        case(
             "srh_beyond",
             "segments left beyond the list",
             routed(srh(5, &[IN6, IN6_B])),

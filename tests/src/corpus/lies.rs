@@ -1,5 +1,4 @@
-//! IP and transport headers that lie or end too early. Nothing is believed of a header that contradicts itself, its
-//! destination least of all.
+//! IP and transport headers that lie or end too early.
 
 use monitor_common::{parse::Reason, wire::Kind};
 
@@ -45,6 +44,12 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case("total_beyond", "one byte more than there is", four(2, &[0, 49]), Reason::LengthBeyondFrame),
         case("total_far_beyond", "65,535 bytes", four(2, &[255, 255]), Reason::LengthBeyondFrame),
+        case(
+            "total_beyond_outside",
+            "the same on the way outside",
+            eth() / ip(OUT).set(2, &[255, 255]) / udp(53),
+            met(Reason::LengthBeyondFrame, Kind::Outside),
+        ),
         case(
             "total_shorter",
             "trailing bytes are padding",

@@ -70,8 +70,8 @@ pub enum Expect {
     Unread {
         /// The reason.
         reason: Reason,
-        /// The strictest of the destinations that were read in headers which are themselves in order. In enforce a
-        /// packet to a denied one is dropped whatever its reason is set to.
+        /// The strictest of the destinations that were read. In enforce a packet to a denied one is dropped whatever its
+        /// reason is set to. `None`: there was none, or only in a header that contradicts itself.
         to: Option<Kind>,
     },
 }

@@ -64,6 +64,12 @@ pub(super) fn cases() -> Vec<Case> {
         wg("wireguard_type_5", "there is no such type", wireguard(5, 64), Opaque::None),
         wg("wireguard_reserved", "the three bytes after the type are 0", wireguard(1, 148).set(2, &[1]), Opaque::None),
         case(
+            "wireguard_trailing",
+            "bytes behind the UDP datagram inside the IP packet: UDP's length counts, the receiver takes no more",
+            eth() / ip(OUT) / part(udp(33_333).set(4, &[0, 8 + 32]) / wireguard(4, 32 + 5), 0..8 + 32 + 5),
+            udp_to(33_333).opaque(Opaque::WireGuard),
+        ),
+        case(
             "wireguard_padded",
             "padding of the frame is not the message's",
             (eth() / ip(OUT) / udp(33_333) / wireguard(4, 32)).pad(5),
