@@ -212,3 +212,28 @@ fn the_cases_do_not_disturb_each_other() {
         assert_eq!(monitor.outcome(&case).0, Monitor::new().outcome(&case).0, "{}", case.name);
     }
 }
+
+/// [`Monitor::packet`] compares the short way with the walk.
+#[test]
+fn the_short_way_agrees_with_the_walk_on_broken_packets() {
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut monitor = Monitor::new();
+    let corpus = corpus::corpus();
+    for _ in 0..200_000 {
+        let case = &corpus[random.usize(..corpus.len())];
+        for before in &case.before {
+            let _: Outcome = monitor.packet(before, case.link);
+        }
+        let mut frame = case.frame.clone();
+        for _ in 0..random.usize(0..4) {
+            let headers = frame.len().min(120);
+            match random.u8(..4) {
+                0 => frame[random.usize(..headers)] = random.u8(..),
+                1 => frame[random.usize(..headers)] ^= 1 << random.u8(..8),
+                2 => frame.truncate(random.usize(1..=frame.len())),
+                _ => frame.extend(case.frame.iter().skip(random.usize(..case.frame.len())).take(60)),
+            }
+        }
+        let _: Outcome = monitor.packet(&frame, case.link);
+    }
+}
