@@ -255,7 +255,7 @@ fn flow(to: IpAddr, protocol: u8, port: u16) -> Flow {
 }
 
 impl Flow {
-    fn from_port(self, source_port: u16) -> Self {
+    fn sent_from(self, source_port: u16) -> Self {
         Self { source_port, ..self }
     }
 

@@ -45,7 +45,7 @@ pub(super) fn cases() -> Vec<Case> {
             "esp_in_udp_answer",
             "from port 4500, as through NAT",
             eth() / ip(OUT) / udp_from(4500, 61_000) / esp_in_udp(),
-            udp_to(61_000).from_port(4500).opaque(Opaque::EspInUdp),
+            udp_to(61_000).sent_from(4500).opaque(Opaque::EspInUdp),
         ),
         case(
             "ike_in_udp",
@@ -97,7 +97,7 @@ pub(super) fn cases() -> Vec<Case> {
             "quic_answer",
             "UDP from port 443",
             eth() / ip(OUT6) / udp_from(443, 61_000) / payload(40),
-            flow(OUT6, proto::UDP, 61_000).from_port(443).opaque(Opaque::Quic),
+            flow(OUT6, proto::UDP, 61_000).sent_from(443).opaque(Opaque::Quic),
         ),
         case(
             "quic_v1",

@@ -57,7 +57,7 @@ pub(super) fn cases() -> Vec<Case> {
             "broadcast",
             "DHCP (RFC 2131): never leaves the link",
             eth() / ip(BROADCAST) / udp_from(68, 67) / payload(240),
-            flow(BROADCAST, proto::UDP, 67).from_port(68).is(Kind::Local),
+            flow(BROADCAST, proto::UDP, 67).sent_from(68).is(Kind::Local),
         ),
         // The rule: udp/4500-4510 and tcp/443.
         case(

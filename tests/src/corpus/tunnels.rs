@@ -340,7 +340,7 @@ fn overlays() -> Vec<Case> {
             "vxlan_from",
             "from VXLAN's port to another: nothing says VXLAN",
             eth() / ip(IN) / udp_from(4789, 53) / vxlan(9) / eth() / inner(),
-            flow(IN, proto::UDP, 53).from_port(4789),
+            flow(IN, proto::UDP, 53).sent_from(4789),
         ),
         case(
             "vxlan_arp",
