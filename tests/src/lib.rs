@@ -4,6 +4,7 @@
 //! compared with.
 
 pub mod capture;
+pub mod corpus;
 pub mod daemon;
 pub mod host;
 pub mod lines;

@@ -1,0 +1,132 @@
+//! Plain packets: every transport protocol and every standing.
+
+use monitor_common::wire::{Kind, Opaque};
+
+use super::{Case, build::*, case, flow, policy::*};
+
+pub(super) fn cases() -> Vec<Case> {
+    let all_routers = "ff02::2".parse().expect("an address");
+    let solicited = "ff02::1:ff00:7".parse().expect("an address");
+    let neighbour = "fe80::7".parse().expect("an address");
+    vec![
+        case("udp_inside", "RFC 768", eth() / ip(IN) / udp(53) / payload(20), flow(IN, proto::UDP, 53)),
+        case("udp6_inside", "RFC 768 in IPv6", eth() / ip(IN6) / udp(53) / payload(20), flow(IN6, proto::UDP, 53)),
+        case("tcp_outside", "RFC 9293", eth() / ip(OUT) / tcp(22), flow(OUT, proto::TCP, 22)),
+        case("tcp6_outside", "RFC 9293 in IPv6", eth() / ip(OUT6) / tcp(22), flow(OUT6, proto::TCP, 22)),
+        case(
+            "sctp",
+            "RFC 9260: ports where TCP has them",
+            eth() / ip(IN) / ports(proto::SCTP, 38412),
+            flow(IN, proto::SCTP, 38412),
+        ),
+        case("dccp", "RFC 4340", eth() / ip(OUT6) / ports(proto::DCCP, 5001), flow(OUT6, proto::DCCP, 5001)),
+        case("udp_lite", "RFC 3828", eth() / ip(OUT) / ports(proto::UDP_LITE, 5002), flow(OUT, proto::UDP_LITE, 5002)),
+        case(
+            "icmp_echo",
+            "RFC 792: type 8, code 0 in place of a port",
+            eth() / ip(IN) / icmp(8, 0),
+            flow(IN, proto::ICMP, 0x0800),
+        ),
+        case("icmp_redirect", "type 5, code 1", eth() / ip(OUT) / icmp(5, 1), flow(OUT, proto::ICMP, 0x0501)),
+        case("icmpv6_echo", "RFC 4443: type 128", eth() / ip(OUT6) / icmpv6(128, 0), flow(OUT6, proto::ICMPV6, 0x8000)),
+        case(
+            "ospf",
+            "a protocol without ports",
+            eth() / ip(PRIVATE) / raw(&[2; 24]).protocol(proto::OSPF),
+            flow(PRIVATE, proto::OSPF, 0),
+        ),
+        case(
+            "icmp_in_v6",
+            "ICMP of IPv4 in IPv6: nonsense, but readable",
+            eth() / ip(IN6) / icmp(8, 0),
+            flow(IN6, proto::ICMP, 0x0800),
+        ),
+        case(
+            "private",
+            "no site says where it is",
+            eth() / ip(PRIVATE) / udp(53),
+            flow(PRIVATE, proto::UDP, 53).is(Kind::Private),
+        ),
+        case(
+            "private6",
+            "no site says where it is",
+            eth() / ip(PRIVATE6) / udp(53),
+            flow(PRIVATE6, proto::UDP, 53).is(Kind::Private),
+        ),
+        case(
+            "broadcast",
+            "DHCP (RFC 2131): never leaves the link",
+            eth() / ip(BROADCAST) / udp_from(68, 67) / payload(240),
+            flow(BROADCAST, proto::UDP, 67).sent_from(68).is(Kind::Local),
+        ),
+        // The rule: udp/4500-4510 and tcp/443.
+        case(
+            "rule_udp",
+            "inside the rule's port range",
+            eth() / ip(RULED) / udp(4505),
+            flow(RULED, proto::UDP, 4505).ruled(),
+        ),
+        case(
+            "rule_udp_last",
+            "the last port of the range",
+            eth() / ip(RULED6) / udp(4510),
+            flow(RULED6, proto::UDP, 4510).ruled(),
+        ),
+        case(
+            "rule_udp_beyond",
+            "one port beyond the range",
+            eth() / ip(RULED) / udp(4511),
+            flow(RULED, proto::UDP, 4511),
+        ),
+        case(
+            "rule_udp_first",
+            "the first port of the range, where ESP is carried in UDP, too",
+            eth() / ip(RULED) / udp(4500) / payload(16),
+            flow(RULED, proto::UDP, 4500).opaque(Opaque::EspInUdp).ruled(),
+        ),
+        case("rule_tcp", "tcp/443", eth() / ip(RULED6) / tcp(443), flow(RULED6, proto::TCP, 443).ruled()),
+        case(
+            "rule_other_protocol",
+            "the right port of the wrong protocol",
+            eth() / ip(RULED) / tcp(4505),
+            flow(RULED, proto::TCP, 4505),
+        ),
+        case(
+            "rule_sctp",
+            "a port of TCP's in SCTP",
+            eth() / ip(RULED6) / ports(proto::SCTP, 443),
+            flow(RULED6, proto::SCTP, 443),
+        ),
+        // Neighbour discovery is ICMPv6 like any other: where it goes says how far.
+        case(
+            "router_solicitation",
+            "RFC 4861: type 133 to all routers",
+            eth() / ip(all_routers) / icmpv6(133, 0),
+            flow(all_routers, proto::ICMPV6, 0x8500).is(Kind::Local),
+        ),
+        case(
+            "neighbour_solicitation",
+            "type 135 to a solicited-node group",
+            eth() / ip(solicited) / icmpv6(135, 0) / payload(16),
+            flow(solicited, proto::ICMPV6, 0x8700).is(Kind::Local),
+        ),
+        case(
+            "neighbour_advertisement",
+            "type 136 to a link-local address",
+            eth() / ip(neighbour) / icmpv6(136, 0) / payload(16),
+            flow(neighbour, proto::ICMPV6, 0x8800).is(Kind::Local),
+        ),
+        case(
+            "neighbour_solicitation_global",
+            "type 135 to an address outside: a type is no scope",
+            eth() / ip(OUT6) / icmpv6(135, 0) / payload(16),
+            flow(OUT6, proto::ICMPV6, 0x8700).is(Kind::Outside),
+        ),
+        case(
+            "listener_report",
+            "MLDv2 (RFC 9777) with a router alert before it",
+            eth() / ip(all_routers) / hop_by_hop() / icmpv6(143, 0),
+            flow(all_routers, proto::ICMPV6, 0x8f00).is(Kind::Local),
+        ),
+    ]
+}
