@@ -1,6 +1,6 @@
 //! Class, rule and mode in, verdict out.
 
-use crate::classify::Classified;
+use crate::{classify::Classified, parse::Reason};
 
 /// What happens to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,4 +51,12 @@ pub const fn decide(to: &Classified, enforce: bool) -> Verdict {
     } else {
         Verdict::Observed
     }
+}
+
+/// Whether enforcing drops a packet without a flow: if its reason says so (bits of
+/// [`crate::wire::PolicyMeta::drop_reasons`]), or if a destination that was read before the reason is denied.
+#[must_use]
+#[inline(always)]
+pub const fn drops(reason: Reason, drop_reasons: u64, to: &Classified) -> bool {
+    !reason.always_passes() && (drop_reasons & reason.bit() != 0 || (to.deny && to.rule == 0))
 }

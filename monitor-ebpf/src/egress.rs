@@ -4,21 +4,17 @@ use aya_ebpf::programs::TcContext;
 use aya_log_ebpf::debug;
 use monitor_common::{
     classify::{Classified, classify},
-    parse::{self, Reason},
-    verdict::{Verdict, decide},
+    parse::{Reason, plain},
+    verdict::{Verdict, decide, drops},
     wire::{Address, Control, Counters, FlowKey, INTERFACE_PROBES, INTERFACE_TABLE, Link},
 };
 
-use crate::{emit, maps, packet::Frame, policy::Image, table};
+use crate::{deep, emit, maps, packet::Frame, policy::Image, table};
 
 /// TCX_NEXT, and TC_ACT_UNSPEC for clsact: the next program decides. 0 (OK) would end the chain.
 pub const NEXT: i32 = -1;
 /// TC_ACT_SHOT.
 const DROP: i32 = 2;
-
-/// Bytes that are made linear when a header is not: no chain of headers that is followed is longer in practice,
-/// and a longer one is counted as truncated.
-const PULL: u32 = 512;
 
 /// Counts a packet and decides on it.
 #[inline(always)]
@@ -41,39 +37,59 @@ pub fn packet(context: &TcContext) -> i32 {
 
     let Some(scratch) = maps::SCRATCH.get_ptr_mut(0) else { return NEXT };
     // SAFETY: this CPU's own value, and nothing else runs here between bottom halves off and on.
-    let (key, cell) = unsafe { (&mut (*scratch).key, &raw mut (*scratch).cell) };
-    let reason = match parse(context, link, key, cell) {
-        Err(reason) => reason,
-        Ok(()) => match standing(control.slot(), key) {
-            None => Reason::NotClassified,
-            Some(to) => {
-                let verdict = decide(&to, control.enforce());
-                key.ifindex = ifindex;
-                key.verdict = verdict as u8;
-                key.class = to.class;
-                key.rule = to.rule;
-                if table::flow(parity, slot, key, &size) && to.alert {
-                    emit::event(parity, control.epoch(), key, skb.wire_len);
-                }
-                debug!(
-                    context,
-                    "interface {} protocol {} to {:i} port {}: class {} rule {} verdict {}",
-                    ifindex,
-                    key.protocol,
-                    octets(key.destination),
-                    key.destination_port,
-                    to.class,
-                    to.rule,
-                    verdict.name()
-                );
-                return if matches!(verdict, Verdict::Denied) { DROP } else { NEXT };
-            }
-        },
+    let scratch = unsafe { &mut *scratch };
+    let mut onward = false;
+    let standing = if plain(Frame::of(skb), skb.len, link, &mut scratch.key.flow).is_some() {
+        standing(control.slot(), &scratch.key.flow).ok_or(Reason::NotClassified)
+    } else {
+        onward = true;
+        deep::read(context.skb.skb, scratch, link, control.slot())
     };
-    let dropped = control.enforce() && !reason.always_passes();
-    table::unparsed(parity, slot, reason, dropped, &size);
-    debug!(context, "interface {} no flow: {}, dropped {}", ifindex, reason.name(), u8::from(dropped));
-    if dropped { DROP } else { NEXT }
+    let to = match standing {
+        Ok(to) => to,
+        Err(reason) => {
+            let denied = if onward { scratch.judgement.to } else { Classified::default() };
+            let dropped = control.enforce() && drops(reason, drop_reasons(control.slot()), &denied);
+            table::unparsed(parity, slot, reason, dropped, &size);
+            debug!(context, "interface {} no flow: {}, dropped {}", ifindex, reason.name(), u8::from(dropped));
+            return if dropped { DROP } else { NEXT };
+        }
+    };
+    let verdict = decide(&to, control.enforce());
+    let key = &mut scratch.key;
+    key.flow.ifindex = ifindex;
+    key.flow.verdict = verdict as u8;
+    key.flow.class = to.class;
+    key.flow.rule = to.rule;
+    let new = if onward && key.onward.exists() {
+        table::onward(parity, slot, key, &size)
+    } else {
+        table::flow(parity, slot, &key.flow, &size)
+    };
+    if new && to.alert {
+        if !onward {
+            key.onward = Default::default();
+        }
+        emit::event(parity, control.epoch(), key, skb.wire_len);
+    }
+    debug!(
+        context,
+        "interface {} protocol {} to {:i} port {}: class {} rule {} verdict {}",
+        ifindex,
+        key.flow.protocol,
+        octets(key.flow.destination),
+        key.flow.destination_port,
+        to.class,
+        to.rule,
+        verdict.name()
+    );
+    if matches!(verdict, Verdict::Denied) { DROP } else { NEXT }
+}
+
+/// Which reasons the policy in this slot drops for; all, if there is none.
+#[inline(always)]
+fn drop_reasons(slot: u32) -> u64 {
+    maps::POLICY.get(slot).map_or(u64::MAX, |meta| meta.drop_reasons)
 }
 
 /// An address as aya-log prints it; IPv4 as `::ffff:a.b.c.d`.
@@ -96,24 +112,9 @@ fn interface(ifindex: u32) -> (u32, Link) {
     (0, Link::Ethernet)
 }
 
-/// What the policy in this slot makes of the packet.
+/// What the policy in this slot makes of a packet with one destination.
 #[inline(always)]
 fn standing(slot: u32, key: &FlowKey) -> Option<Classified> {
     let image = Image::in_slot(slot)?;
-    classify(&image, key.ip_version, key.destination, key.protocol, key.destination_port, true)
-}
-
-/// Parses; once more after a pull if the headers were not all linear.
-#[inline(always)]
-fn parse(context: &TcContext, link: Link, key: &mut FlowKey, cell: *mut u64) -> Result<(), Reason> {
-    let frame = Frame::of(context, cell);
-    match parse::parse(frame, link, key) {
-        Err(reason) if matches!(reason, Reason::TruncatedLink | Reason::TruncatedIp | Reason::TruncatedExtension | Reason::TruncatedTransport) && frame.missing(context.len()) => {
-            if context.skb.pull_data(context.len().min(PULL)).is_err() {
-                return Err(reason);
-            }
-            parse::parse(Frame::of(context, cell), link, key)
-        }
-        done => done,
-    }
+    classify(&image, key.ip_version, key.destination, key.protocol, Some(key.destination_port))
 }

@@ -7,6 +7,7 @@
 #![feature(asm_experimental_arch, core_intrinsics)]
 #![allow(missing_docs)] // the classifier macro makes functions without
 
+mod deep;
 mod egress;
 mod emit;
 mod maps;

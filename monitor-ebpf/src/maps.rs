@@ -6,10 +6,12 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use monitor_common::{
-    parse::Reason,
+    fragments::{FRAGMENT_SETS, FragmentSet},
+    judge::Judgement,
+    parse::{Reason, Walk},
     wire::{
         ClassRow, Clock, Counters, FlowKey, FlowValue, INTERFACE_TABLE, InterfaceEntry, MAX_CLASSES, MAX_INTERFACES,
-        OnwardKey, PolicyMeta, RuleRow, Tally, V6Low, V6Node, V6Values,
+        Onward, OnwardKey, PolicyMeta, RuleRow, Tally, V6Low, V6Node, V6Values,
     },
 };
 
@@ -36,14 +38,28 @@ pub static HOOK: PerCpuArray<Counters> = PerCpuArray::with_max_entries(2 * MAX_I
 #[map]
 pub static UNPARSED: PerCpuArray<Tally> = PerCpuArray::with_max_entries(2 * MAX_INTERFACES * Reason::COUNT, 0);
 
-/// Where a packet's key is put together: map memory, so that the verifier forgets by which way.
+/// Where a packet is put together: map memory, so that the verifier forgets by which way.
 #[repr(C)]
 pub struct Scratch {
-    /// The key.
-    pub key: FlowKey,
-    /// For [`crate::packet::Frame`].
-    pub cell: u64,
+    /// The packet's key. Of a plain packet only `flow` is written.
+    pub key: OnwardKey,
+    /// The state of the way through any other.
+    pub walk: Walk,
+    /// What its first fragment had.
+    pub kept: Onward,
+    /// What the policy makes of it.
+    pub judgement: Judgement,
+    /// How the walk ended: a [`Reason`] as its number, or their count.
+    pub outcome: u32,
+    /// Index of the interface that it leaves by.
+    pub ifindex: u32,
+    /// CLOCK_BOOTTIME.
+    pub now: u64,
 }
+
+/// Datagrams whose fragments are on their way. Packets write and read, each on its CPU.
+#[map]
+pub static FRAGMENTS: PerCpuArray<FragmentSet> = PerCpuArray::with_max_entries(FRAGMENT_SETS, 0);
 
 /// Packets write and read, each on its CPU.
 #[map]

@@ -2,41 +2,39 @@
 
 use core::arch::asm;
 
-use aya_ebpf::programs::TcContext;
+use aya_ebpf::bindings::__sk_buff;
 use monitor_common::parse::Bytes;
 
-/// Headers are looked for at offsets up to here: link header, tags, and eight extension headers of 2 KiB. A power
-/// of two less one, and far below the verifier's own limit of 64 KiB.
-const MAX_OFFSET: usize = 0x7fff;
+/// Headers are looked for at offsets up to here. A power of two less one, and far below the verifier's own limit of
+/// 64 KiB.
+pub const MAX_OFFSET: u32 = 0x7fff;
 
 /// The linear part of a packet, from the link header on.
 #[derive(Clone, Copy)]
 pub struct Frame {
     data: usize,
     end: usize,
-    /// Map memory, about whose content the verifier assumes nothing.
-    cell: *mut u64,
 }
 
 impl Frame {
-    /// The linear part as it is now; every pull makes it stale. `cell` is live map memory of this CPU.
+    /// The linear part as it is now; every pull makes it stale.
     #[inline(always)]
-    pub fn of(context: &TcContext, cell: *mut u64) -> Self {
-        Self { data: context.data(), end: context.data_end(), cell }
+    pub fn of(skb: &__sk_buff) -> Self {
+        Self { data: skb.data as usize, end: skb.data_end as usize }
     }
 
-    /// Bytes that are not linear.
+    /// Whether not all of the packet's `length` bytes are linear.
     #[inline(always)]
     pub fn missing(self, length: u32) -> bool {
         (self.end - self.data) < length as usize
     }
 
     #[inline(always)]
-    fn read<T: Copy>(self, offset: usize) -> Option<T> {
+    fn read<T: Copy>(self, offset: u32) -> Option<T> {
         if offset > MAX_OFFSET {
             return None;
         }
-        let mut start = offset;
+        let mut start = offset as usize;
         // SAFETY: arithmetic on registers: `start = self.data + offset`, and the mask changes nothing after the check
         // above. Both are done where the compiler can't look, for two reasons. It keeps it from working out `start` and
         // the check below in two registers: the verifier proves only the very register that was compared. And where
@@ -57,28 +55,19 @@ impl Frame {
 
 impl Bytes for Frame {
     #[inline(always)]
-    fn u8(self, offset: usize) -> Option<u8> {
+    fn u8(self, offset: u32) -> Option<u8> {
         self.read(offset)
     }
     #[inline(always)]
-    fn be16(self, offset: usize) -> Option<u16> {
+    fn be16(self, offset: u32) -> Option<u16> {
         self.read(offset).map(u16::from_be)
     }
     #[inline(always)]
-    fn be32(self, offset: usize) -> Option<u32> {
+    fn be32(self, offset: u32) -> Option<u32> {
         self.read(offset).map(u32::from_be)
     }
     #[inline(always)]
-    fn be64(self, offset: usize) -> Option<u64> {
+    fn be64(self, offset: u32) -> Option<u64> {
         self.read(offset).map(u64::from_be)
-    }
-    #[inline(always)]
-    fn forget(self, offset: usize) -> usize {
-        // SAFETY: live map memory, see `of`. Volatile, or the compiler would know that it reads what it wrote.
-        let forgotten = unsafe {
-            self.cell.write_volatile(offset as u64);
-            self.cell.read_volatile()
-        };
-        forgotten as usize & MAX_OFFSET
     }
 }

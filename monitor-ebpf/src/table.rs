@@ -1,9 +1,13 @@
 //! Counting: hook totals, flows, overflow, packets without a flow.
 
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_jiffies64, maps::PerCpuArray};
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::bpf_jiffies64,
+    maps::{HashMap, PerCpuArray},
+};
 use monitor_common::{
     parse::Reason,
-    wire::{Counters, FlowKey, FlowValue, MAX_INTERFACES, Tally},
+    wire::{Counters, FlowKey, FlowValue, MAX_INTERFACES, OnwardKey, Tally},
 };
 
 use crate::maps;
@@ -64,7 +68,17 @@ pub fn event_lost(parity: u32) {
 /// reason, is counted under its class instead.
 #[inline(always)]
 pub fn flow(parity: u32, slot: u32, key: &FlowKey, size: &Counters) -> bool {
-    let flows = if parity == 0 { &maps::FLOWS_EVEN } else { &maps::FLOWS_ODD };
+    add(if parity == 0 { &maps::FLOWS_EVEN } else { &maps::FLOWS_ODD }, parity, slot, key, key, size)
+}
+
+/// The same for a flow with a further destination.
+#[inline(always)]
+pub fn onward(parity: u32, slot: u32, key: &OnwardKey, size: &Counters) -> bool {
+    add(if parity == 0 { &maps::ONWARD_EVEN } else { &maps::ONWARD_ODD }, parity, slot, key, &key.flow, size)
+}
+
+#[inline(always)]
+fn add<K>(flows: &HashMap<K, FlowValue>, parity: u32, slot: u32, key: &K, flow: &FlowKey, size: &Counters) -> bool {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_jiffies64() };
     if let Some(value) = flows.get_ptr_mut(key) {
@@ -82,7 +96,7 @@ pub fn flow(parity: u32, slot: u32, key: &FlowKey, size: &Counters) -> bool {
         unsafe { again(value, now, size) };
         return false;
     }
-    overflow(parity, slot, key, size);
+    overflow(parity, slot, flow, size);
     false
 }
 

@@ -73,7 +73,17 @@ impl Image {
         }
         let (v4_buckets, v4_entries) = index_v4(v4);
         let (v6_nodes, v6_values, v6_low) = index_v6(v6)?;
-        Ok(Self { v4_buckets, v4_entries, v6_nodes, v6_values, v6_low, classes, rules, drop_reasons: 0, host_boot_ns: 0 })
+        Ok(Self {
+            v4_buckets,
+            v4_entries,
+            v6_nodes,
+            v6_values,
+            v6_low,
+            classes,
+            rules,
+            drop_reasons: 0,
+            host_boot_ns: 0,
+        })
     }
 }
 

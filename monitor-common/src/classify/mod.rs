@@ -59,11 +59,26 @@ pub struct Classified {
     pub alert: bool,
 }
 
-/// The IPv4 address that an IPv6 address with an ISATAP interface identifier ends up at (RFC 5214 6.1).
-#[must_use]
-#[inline(always)]
-pub const fn isatap(address: Address) -> Option<u32> {
-    if (address.low >> 32) as u32 & !0x0200_0000 == 0x5efe { Some(address.low as u32) } else { None }
+impl Classified {
+    #[inline(always)]
+    const fn of(number: u32, class: &ClassRow, rule: u16) -> Self {
+        Self { class: number as u16, rule, deny: class.deny != 0, alert: class.alert != 0 && rule == 0 }
+    }
+
+    /// How strict: denied, alerted of, let through by a rule, allowed.
+    #[must_use]
+    #[inline(always)]
+    pub const fn rank(&self) -> u8 {
+        if self.rule != 0 {
+            1
+        } else if self.deny {
+            3
+        } else if self.alert {
+            2
+        } else {
+            0
+        }
+    }
 }
 
 /// The class number of an IPv4 address; `None` if the image is not whole.
@@ -134,14 +149,14 @@ pub fn class_v6(tables: &impl Tables, address: Address) -> Option<u32> {
 
 /// The rule of this class that covers a destination port; 0 for none. Rows are tried in order.
 #[inline(always)]
-fn matching_rule(tables: &impl Tables, class: &ClassRow, protocol: u8, port: u16, ports_known: bool) -> Option<u16> {
+fn matching_rule(tables: &impl Tables, class: &ClassRow, protocol: u8, port: Option<u16>) -> Option<u16> {
     for i in 0..MAX_RULES_PER_CLASS {
         if i >= class.rules_len {
             break;
         }
         let row = tables.rule(class.rules_start + i)?;
         let covers = row.protocol == 0
-            || (row.protocol == protocol && ports_known && row.port_low <= port && port <= row.port_high);
+            || (row.protocol == protocol && port.is_some_and(|port| row.port_low <= port && port <= row.port_high));
         if covers {
             if row.always() {
                 return Some(row.rule);
@@ -155,38 +170,48 @@ fn matching_rule(tables: &impl Tables, class: &ClassRow, protocol: u8, port: u16
     Some(0)
 }
 
-/// The destination's whole standing. `ports_known` is false for a fragment after the first, which no rule with
-/// ports then covers. `None` only if the image is not whole, which its build excludes.
+/// The IPv4 address that an IPv6 address with an ISATAP interface identifier ends up at (RFC 5214 6.1).
+#[must_use]
+#[inline(always)]
+pub const fn isatap(address: Address) -> Option<u32> {
+    if (address.low >> 32) as u32 & !0x0200_0000 == 0x5efe { Some(address.low as u32) } else { None }
+}
+
+/// The destination's whole standing, an IPv4 address inside an IPv6 one included. Without a port no rule with ports covers
+/// it. `None` only if the image is not whole,
+/// which its build excludes.
 #[inline(always)]
 pub fn classify(
     tables: &impl Tables,
     ip_version: u8,
     destination: Address,
     protocol: u8,
-    port: u16,
-    ports_known: bool,
+    port: Option<u16>,
 ) -> Option<Classified> {
-    let mut number =
+    let number =
         if ip_version == 4 { class_v4(tables, destination.low as u32)? } else { class_v6(tables, destination)? };
-    let mut class = tables.class(number)?;
-    let mut rule = 0;
-    if class.rules_len != 0 {
-        rule = matching_rule(tables, class, protocol, port, ports_known)?;
+    let class = tables.class(number)?;
+    let rule = if class.rules_len == 0 { 0 } else { matching_rule(tables, class, protocol, port)? };
+    let outer = Classified::of(number, class, rule);
+    let inner = match class.embedded {
+        0 if ip_version == 4 => None,
+        0 => isatap(destination),
+        form => Embedded::from_wire(form).extract(destination),
+    };
+    let Some(inner) = inner else { return Some(outer) };
+    let number = class_v4(tables, inner)?;
+    let inner = tables.class(number)?;
+    // A rule on a prefix that is no place holds; one on an ISATAP router's network is for that network alone.
+    let mut inner_rule = if class.embedded == 0 { 0 } else { rule };
+    if inner_rule == 0 && inner.rules_len != 0 {
+        inner_rule = matching_rule(tables, inner, protocol, port)?;
     }
-    if class.embedded != 0 {
-        // A rule on the IPv6 prefix itself holds; where the packet ends up is told by the address inside.
-        let inner = Embedded::from_wire(class.embedded).extract(destination).unwrap_or(0);
-        let inner_number = class_v4(tables, inner)?;
-        let inner_class = tables.class(inner_number)?;
-        // Loopback or link-local inside a prefix that is routed would be let through unseen, and the packet does
-        // leave the link: it keeps the standing of the prefix.
-        if inner_class.kind != Kind::Local as u8 {
-            number = inner_number;
-            class = inner_class;
-            if rule == 0 && class.rules_len != 0 {
-                rule = matching_rule(tables, class, protocol, port, ports_known)?;
-            }
-        }
+    let inside = Classified::of(number, inner, inner_rule);
+    if class.embedded == 0 {
+        // Where it goes and where it ends up: the stricter.
+        return Some(if inside.rank() > outer.rank() { inside } else { outer });
     }
-    Some(Classified { class: number as u16, rule, deny: class.deny != 0, alert: class.alert != 0 && rule == 0 })
+    // The prefix is no place, the address inside is. But loopback or link-local inside a prefix that is routed would be
+    // let through unseen, and the packet does leave the link: it keeps the standing of the prefix.
+    Some(if inner.kind == Kind::Local as u8 { outer } else { inside })
 }

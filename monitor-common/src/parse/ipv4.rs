@@ -1,39 +1,129 @@
-//! IPv4 (RFC 791), options skipped by the header length.
+//! IPv4 (RFC 791) with its source routes.
 
-use super::{Bytes, Reason, l4};
-use crate::wire::{Address, FlowKey};
+use super::{Bytes, Reason, walk::Layer, walk::Walk};
+use crate::wire::{Address, Opaque, Via};
 
+const FIXED_HEADER: u32 = 20;
+const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
-const FIXED_HEADER: usize = 20;
 
-#[inline(always)]
-pub(super) fn parse(frame: impl Bytes, offset: usize, key: &mut FlowKey) -> Result<(), Reason> {
-    // The last field of the fixed header first: with it the rest is there.
-    let destination = frame.be32(offset + 16).ok_or(Reason::TruncatedIp)?;
-    let source = frame.be32(offset + 12).ok_or(Reason::TruncatedIp)?;
-    let first = frame.u8(offset).ok_or(Reason::TruncatedIp)?;
-    let total = usize::from(frame.be16(offset + 2).ok_or(Reason::TruncatedIp)?);
-    let fragment = frame.be16(offset + 6).ok_or(Reason::TruncatedIp)?;
-    let protocol = frame.u8(offset + 9).ok_or(Reason::TruncatedIp)?;
-    if first >> 4 != 4 {
-        return Err(Reason::BadIpVersion);
+const END: u8 = 0;
+const NO_OPERATION: u8 = 1;
+const LOOSE_SOURCE_ROUTE: u8 = 131;
+const STRICT_SOURCE_ROUTE: u8 = 137;
+
+impl Walk {
+    /// What a device without a link header sends, or a tunnel whose header does not tell what it carries.
+    #[inline(always)]
+    pub(super) fn ip(&mut self, frame: impl Bytes) -> Result<(), Reason> {
+        let short = if self.inside() { Reason::TruncatedTunnel } else { Reason::TruncatedIp };
+        self.need(1, short)?;
+        self.layer = match frame.u8(self.offset).ok_or(short)? >> 4 {
+            4 => Layer::Ipv4,
+            6 => Layer::Ipv6,
+            _ if self.inside() => return self.opaque(Opaque::Other),
+            _ => return Err(Reason::BadIpVersion),
+        };
+        Ok(())
     }
-    let header = usize::from(first & 0x0f) * 4;
-    // A total length of 0 is a GSO super-packet beyond 64 KiB (BIG TCP, kernel 6.3): the frame's end holds.
-    if header < FIXED_HEADER || (total != 0 && total < header) {
-        return Err(Reason::BadIpLength);
+
+    #[inline(always)]
+    pub(super) fn ipv4(&mut self, frame: impl Bytes) -> Result<(), Reason> {
+        self.need(FIXED_HEADER, Reason::TruncatedIp)?;
+        let offset = self.offset;
+        // The last field of the fixed header first: with it the rest is there.
+        let destination = Address::v4(frame.be32(offset + 16).ok_or(Reason::TruncatedIp)?);
+        let source = Address::v4(frame.be32(offset + 12).ok_or(Reason::TruncatedIp)?);
+        let first = frame.u8(offset).ok_or(Reason::TruncatedIp)?;
+        let total = u32::from(frame.be16(offset + 2).ok_or(Reason::TruncatedIp)?);
+        let id = u32::from(frame.be16(offset + 4).ok_or(Reason::TruncatedIp)?);
+        let fragment = frame.be16(offset + 6).ok_or(Reason::TruncatedIp)?;
+        let protocol = frame.u8(offset + 9).ok_or(Reason::TruncatedIp)?;
+        if first >> 4 != 4 {
+            return Err(Reason::BadIpVersion);
+        }
+        let header = u32::from(first & 0x0f) * 4;
+        let available = self.limit - offset;
+        // A total length of 0 is a GSO super-packet beyond 64 KiB (BIG TCP, kernel 6.3): what is around it tells.
+        let total = if total == 0 { available } else { total };
+        if header < FIXED_HEADER || header > total {
+            return Err(Reason::BadIpLength);
+        }
+        self.enter(4, source, destination)?;
+        self.carries(protocol, 0, 0);
+        self.ends_at(offset + total)?;
+        self.need(header, Reason::TruncatedIp)?;
+        self.next = u16::from(protocol);
+        self.offset = offset + FIXED_HEADER;
+        self.resume = offset + header;
+        self.layer = Layer::Ipv4Option;
+        if fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0 {
+            let start = u32::from(fragment & FRAGMENT_OFFSET);
+            self.fragment(4, protocol, id, start, total - header, fragment & MORE_FRAGMENTS != 0)?;
+        }
+        Ok(())
     }
-    // The options are not looked at, but have to be there.
-    if header > FIXED_HEADER {
-        frame.u8(offset + header - 1).ok_or(Reason::TruncatedIp)?;
+
+    /// Takes note of where the IP header says that its packet ends.
+    #[inline(always)]
+    pub(super) fn ends_at(&mut self, end: u32) -> Result<(), Reason> {
+        self.announced = end;
+        if end <= self.limit {
+            self.limit = end;
+        } else if !self.cut {
+            return Err(Reason::LengthBeyondFrame);
+        }
+        Ok(())
     }
-    key.source = Address::v4(source);
-    key.destination = Address::v4(destination);
-    key.ip_version = 4;
-    if fragment & FRAGMENT_OFFSET != 0 {
-        l4::later_fragment(protocol, key);
-        return Ok(());
+
+    #[inline(always)]
+    pub(super) fn ipv4_option(&mut self, frame: impl Bytes) -> Result<(), Reason> {
+        let left = self.resume - self.offset;
+        let kind = if left == 0 { END } else { frame.u8(self.offset).ok_or(Reason::TruncatedIp)? };
+        if kind == END {
+            self.offset = self.resume;
+            self.layer = Layer::Protocol;
+            return Ok(());
+        }
+        if kind == NO_OPERATION {
+            self.offset += 1;
+            return Ok(());
+        }
+        if left < 2 {
+            return Err(Reason::BadOptions);
+        }
+        let length = u32::from(frame.u8(self.offset + 1).ok_or(Reason::TruncatedIp)?);
+        if length < 2 || length > left {
+            return Err(Reason::BadOptions);
+        }
+        if kind == LOOSE_SOURCE_ROUTE || kind == STRICT_SOURCE_ROUTE {
+            // Type, length, pointer (from 1, to the next address), and addresses.
+            if length < 3 || length & 3 != 3 {
+                return Err(Reason::BadOptions);
+            }
+            let pointer = u32::from(frame.u8(self.offset + 2).ok_or(Reason::TruncatedIp)?);
+            if pointer < 4 || pointer & 3 != 0 {
+                return Err(Reason::BadOptions);
+            }
+            if pointer < length {
+                self.hop_at = self.offset + pointer - 1;
+                self.hops_left = (length + 1 - pointer) / 4;
+                self.layer = Layer::Ipv4Hop;
+            }
+        }
+        self.offset += length;
+        Ok(())
     }
-    let payload = if total == 0 { usize::MAX } else { total - header };
-    l4::parse(frame, offset + header, payload, protocol, key)
+
+    #[inline(always)]
+    pub(super) fn ipv4_hop(&mut self, frame: impl Bytes) -> Result<(), Reason> {
+        let address = Address::v4(frame.be32(self.hop_at).ok_or(Reason::TruncatedIp)?);
+        self.hop_here(address, 4, Via::SourceRoute)?;
+        self.hop_at += 4;
+        self.hops_left -= 1;
+        if self.hops_left == 0 {
+            self.layer = Layer::Ipv4Option;
+        }
+        Ok(())
+    }
 }

@@ -1,68 +1,224 @@
-//! IPv6 (RFC 8200) with a bounded chain of extension headers.
+//! IPv6 (RFC 8200) with its extension headers in any order (and the authentication header after IPv4), routing headers
+//! and jumbograms.
 
-use super::{Bytes, Reason, l4};
-use crate::wire::{Address, FlowKey};
+use super::{Bytes, Reason, protocol as known, walk::Layer, walk::Walk};
+use crate::wire::{Address, Via};
 
-/// Extension headers that are followed before the packet is [`Reason::ExtensionDepth`].
+const FIXED_HEADER: u32 = 40;
+/// Extension headers that are followed after one IP header before the packet is [`Reason::ExtensionDepth`].
 const MAX_EXTENSIONS: u32 = 8;
 
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
-const DESTINATION_OPTIONS: u8 = 60;
-const MOBILITY: u8 = 135;
-const HIP: u8 = 139;
-const SHIM6: u8 = 140;
-
-const FIXED_HEADER: usize = 40;
-
+/// Bytes that one unit of an extension header's length field stands for, beyond the first eight; `None` for what is no
+/// extension header. A fragment header has no length: its second byte is reserved.
 #[inline(always)]
-pub(super) fn parse(frame: impl Bytes, offset: usize, key: &mut FlowKey) -> Result<(), Reason> {
-    let low = frame.be64(offset + 32).ok_or(Reason::TruncatedIp)?;
-    let high = frame.be64(offset + 24).ok_or(Reason::TruncatedIp)?;
-    if frame.u8(offset).ok_or(Reason::TruncatedIp)? >> 4 != 6 {
-        return Err(Reason::BadIpVersion);
-    }
-    let length = usize::from(frame.be16(offset + 4).ok_or(Reason::TruncatedIp)?);
-    // A payload length of 0 is a jumbogram (RFC 2675) or a GSO super-packet: the frame's end holds.
-    let payload = if length == 0 { usize::MAX } else { length };
-    key.source = Address {
-        high: frame.be64(offset + 8).ok_or(Reason::TruncatedIp)?,
-        low: frame.be64(offset + 16).ok_or(Reason::TruncatedIp)?,
-    };
-    key.destination = Address { high, low };
-    key.ip_version = 6;
-    let mut next = frame.u8(offset + 6).ok_or(Reason::TruncatedIp)?;
-    // How far into the payload the chain has come.
-    let mut at = 0;
-    for _ in 0..MAX_EXTENSIONS {
-        let Some(unit) = extension_unit(next) else { break };
-        let header = frame.be32(offset + FIXED_HEADER + at).ok_or(Reason::TruncatedExtension)?;
-        if next == FRAGMENT && header & 0xfff8 != 0 {
-            l4::later_fragment((header >> 24) as u8, key);
-            return Ok(());
-        }
-        next = (header >> 24) as u8;
-        at = frame.forget(at + 8 + (header as usize >> 16 & 0xff) * unit);
-        if at > payload {
-            return Err(Reason::TruncatedExtension);
-        }
-    }
-    if extension_unit(next).is_some() {
-        return Err(Reason::ExtensionDepth);
-    }
-    l4::parse(frame, offset + FIXED_HEADER + at, payload - at, next, key)
-}
-
-/// Bytes that one unit of an extension header's length field stands for, beyond the first eight; `None` for what
-/// is no extension header. A fragment header has no length: its second byte is reserved.
-#[inline(always)]
-const fn extension_unit(next: u8) -> Option<usize> {
+const fn unit(ip_version: u8, next: u8) -> Option<u32> {
     match next {
-        HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS | MOBILITY | HIP | SHIM6 => Some(8),
-        AUTHENTICATION => Some(4),
-        FRAGMENT => Some(0),
+        known::AUTHENTICATION => Some(4),
+        _ if ip_version == 4 => None,
+        known::HOP_BY_HOP
+        | known::ROUTING
+        | known::DESTINATION_OPTIONS
+        | known::MOBILITY
+        | known::HIP
+        | known::SHIM6 => Some(8),
+        known::FRAGMENT => Some(0),
         _ => None,
     }
+}
+
+impl Walk {
+    #[inline(always)]
+    pub(super) fn ipv6(&mut self, frame: impl Bytes) -> Result<(), Reason> {
+        self.need(FIXED_HEADER, Reason::TruncatedIp)?;
+        let offset = self.offset;
+        let low = frame.be64(offset + 32).ok_or(Reason::TruncatedIp)?;
+        let high = frame.be64(offset + 24).ok_or(Reason::TruncatedIp)?;
+        let source = Address {
+            high: frame.be64(offset + 8).ok_or(Reason::TruncatedIp)?,
+            low: frame.be64(offset + 16).ok_or(Reason::TruncatedIp)?,
+        };
+        let word = frame.be32(offset + 4).ok_or(Reason::TruncatedIp)?;
+        if frame.u8(offset).ok_or(Reason::TruncatedIp)? >> 4 != 6 {
+            return Err(Reason::BadIpVersion);
+        }
+        self.enter(6, source, Address { high, low })?;
+        let payload = word >> 16;
+        let next = (word >> 8) as u8;
+        self.carries(next, 0, 0);
+        self.offset = offset + FIXED_HEADER;
+        self.fixed_end = self.offset;
+        self.next = u16::from(next);
+        self.layer = Layer::Protocol;
+        if payload == 0 {
+            // A jumbogram (RFC 2675), or a GSO super-packet: what is around it tells.
+            self.jumbo = next == known::HOP_BY_HOP;
+            self.ends_at(self.limit)
+        } else {
+            self.ends_at(offset + FIXED_HEADER + payload)
+        }
+    }
+
+    /// `next` of an IP header or of an extension header.
+    #[inline(always)]
+    pub(super) fn protocol(&mut self, frame: impl Bytes) -> Result<(), Reason> {
+        let next = self.next as u8;
+        if self.later {
+            return self.finish();
+        }
+        match unit(self.ip_version, next) {
+            Some(unit) => self.extension(frame, next, unit),
+            None => self.transport(frame, next),
+        }
+    }
+
+    #[inline(always)]
+    fn extension(&mut self, frame: impl Bytes, kind: u8, unit: u32) -> Result<(), Reason> {
+        if self.extensions >= MAX_EXTENSIONS {
+            return Err(Reason::ExtensionDepth);
+        }
+        self.extensions += 1;
+        self.need(8, Reason::TruncatedExtension)?;
+        let word = frame.be32(self.offset).ok_or(Reason::TruncatedExtension)?;
+        let size = 8 + (word >> 16 & 0xff) * unit;
+        self.need(size, Reason::TruncatedExtension)?;
+        self.next = (word >> 24) as u16;
+        self.carries((word >> 24) as u8, 0, 0);
+        let offset = self.offset;
+        self.offset = offset + size;
+        match kind {
+            known::HOP_BY_HOP if self.jumbo => {
+                self.offset = offset + 2;
+                self.resume = offset + size;
+                self.layer = Layer::JumboOption;
+                Ok(())
+            }
+            known::ROUTING => self.routing(frame, offset, size, word),
+            // Offset 0 and none to come: whole (RFC 6946).
+            known::FRAGMENT if word & 0xfff9 != 0 => {
+                let id = frame.be32(offset + 4).ok_or(Reason::TruncatedExtension)?;
+                let payload = self.announced - self.offset;
+                self.fragment(6, 0, id, (word & 0xfff8) >> 3, payload, word & 1 != 0)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A hop-by-hop option where the packet's length is in one of them (RFC 2675).
+    #[inline(always)]
+    pub(super) fn jumbo_option(&mut self, frame: impl Bytes) -> Result<(), Reason> {
+        const PAD_ONE: u8 = 0;
+        const JUMBO_PAYLOAD: u8 = 0xc2;
+        let left = self.resume - self.offset;
+        if left == 0 {
+            return Err(Reason::BadIpLength);
+        }
+        let kind = frame.u8(self.offset).ok_or(Reason::TruncatedExtension)?;
+        if kind == PAD_ONE {
+            self.offset += 1;
+            return Ok(());
+        }
+        if left < 2 {
+            return Err(Reason::BadIpLength);
+        }
+        let length = u32::from(frame.u8(self.offset + 1).ok_or(Reason::TruncatedExtension)?);
+        if length + 2 > left {
+            return Err(Reason::BadIpLength);
+        }
+        if kind != JUMBO_PAYLOAD {
+            self.offset += length + 2;
+            return Ok(());
+        }
+        if length != 4 {
+            return Err(Reason::BadIpLength);
+        }
+        let payload = frame.be32(self.offset + 2).ok_or(Reason::TruncatedExtension)?;
+        if payload <= 0xffff {
+            return Err(Reason::BadIpLength);
+        }
+        self.offset = self.resume;
+        self.layer = Layer::Protocol;
+        self.ends_at(self.fixed_end.saturating_add(payload))
+    }
+
+    /// The addresses that a routing header has the packet visit yet, if any.
+    #[inline(always)]
+    fn routing(&mut self, frame: impl Bytes, offset: u32, size: u32, word: u32) -> Result<(), Reason> {
+        const SOURCE_ROUTE: u32 = 0; // RFC 5095
+        const MOBILE: u32 = 2; // RFC 6275
+        const RPL: u32 = 3; // RFC 6554
+        const SEGMENTS: u32 = 4; // RFC 8754
+        const ADDRESS: u32 = 16;
+        let (kind, left) = (word >> 8 & 0xff, word & 0xff);
+        if left == 0 {
+            return Ok(());
+        }
+        let list = size - 8;
+        let after = frame.be32(offset + 4).ok_or(Reason::TruncatedExtension)?;
+        self.elided = 0;
+        self.elided_last = 0;
+        self.hop_step = ADDRESS;
+        match kind {
+            // The last addresses of the list, forwards.
+            SOURCE_ROUTE | MOBILE => {
+                if list & (ADDRESS - 1) != 0 || left * ADDRESS > list || (kind == MOBILE && list != ADDRESS) {
+                    return Err(Reason::BadRouting);
+                }
+                self.hop_at = offset + size - left * ADDRESS;
+            }
+            // The same, without the first bytes that they share with the destination.
+            RPL => {
+                self.elided = after >> 28;
+                self.elided_last = after >> 24 & 0x0f;
+                let padding = after >> 20 & 0x0f;
+                self.hop_step = ADDRESS - self.elided;
+                let bytes = padding + ADDRESS - self.elided_last + (left - 1) * self.hop_step;
+                if bytes > list {
+                    return Err(Reason::BadRouting);
+                }
+                self.hop_at = offset + size - bytes;
+            }
+            // The first addresses of the list, backwards.
+            SEGMENTS => {
+                let segments = (after >> 24) + 1;
+                if left > segments || segments * ADDRESS > list {
+                    return Err(Reason::BadRouting);
+                }
+                self.hop_at = offset + 8 + (left - 1) * ADDRESS;
+                self.hop_step = ADDRESS.wrapping_neg();
+            }
+            _ => return Err(Reason::BadRouting),
+        }
+        self.hops_left = left;
+        self.layer = Layer::Ipv6Hop;
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub(super) fn ipv6_hop(&mut self, frame: impl Bytes) -> Result<(), Reason> {
+        let elided = if self.hops_left == 1 { self.elided_last } else { self.elided };
+        // The bytes before what is there of the address belong to the packet's headers too.
+        let at = self.hop_at - elided;
+        let read = Address {
+            high: frame.be64(at).ok_or(Reason::TruncatedExtension)?,
+            low: frame.be64(at + 8).ok_or(Reason::TruncatedExtension)?,
+        };
+        let (high, low) = first_bytes(elided);
+        let address = Address {
+            high: self.destination.high & high | read.high & !high,
+            low: self.destination.low & low | read.low & !low,
+        };
+        self.hop_here(address, 6, Via::RoutingHeader)?;
+        self.hop_at = self.hop_at.wrapping_add(self.hop_step);
+        self.hops_left -= 1;
+        if self.hops_left == 0 {
+            self.layer = Layer::Protocol;
+        }
+        Ok(())
+    }
+}
+
+/// A mask of the first `count` (below 16) bytes of an address.
+#[inline(always)]
+const fn first_bytes(count: u32) -> (u64, u64) {
+    if count < 8 { (!(u64::MAX >> (count * 8)), 0) } else { (u64::MAX, !(u64::MAX >> ((count - 8) * 8))) }
 }

@@ -1,69 +1,87 @@
-//! Frame bytes in, the packet's part of a [`FlowKey`] or a [`Reason`] out. Called by the kernel program on a packet's own memory and by
-//! the host on slices, through [`Bytes`].
+//! Frame bytes in; where the packet goes and where it ends up, or a [`Reason`], out. Called by the kernel program on a
+//! packet's own memory and by the host on slices, through [`Bytes`].
+//!
+//! Nearly every packet is [`plain`]: one pass, nothing kept. Everything else is walked header by header by a [`Walk`],
+//! a state machine whose state the kernel keeps in a map: its verifier then checks one step, whatever comes before it.
 
-mod eth;
+mod ethernet;
 mod ipv4;
 mod ipv6;
-mod l4;
+mod opaque;
+mod plain;
 mod reason;
+mod transport;
+mod tunnel;
+mod walk;
 
+pub use plain::plain;
 pub use reason::Reason;
-
-use crate::wire::{FlowKey, Link};
+pub use walk::{Fragment, Hop, MAX_FRAGMENTS, MAX_HEADERS, MAX_HOPS, MAX_STEPS, Transport, Walk};
 
 /// Read access to a frame from its first byte. Every read is checked; `None` past the end.
 pub trait Bytes: Copy {
     /// One byte.
-    fn u8(self, offset: usize) -> Option<u8>;
+    fn u8(self, offset: u32) -> Option<u8>;
     /// Two bytes in network order.
-    fn be16(self, offset: usize) -> Option<u16>;
+    fn be16(self, offset: u32) -> Option<u16>;
     /// Four bytes in network order.
-    fn be32(self, offset: usize) -> Option<u32>;
+    fn be32(self, offset: u32) -> Option<u32>;
     /// Eight bytes in network order.
-    fn be64(self, offset: usize) -> Option<u64>;
-    /// The offset itself. In the kernel, one of which the verifier knows nothing but a bound, so that ways through
-    /// the parser that differ only in it are walked once.
-    fn forget(self, offset: usize) -> usize {
-        offset
-    }
+    fn be64(self, offset: u32) -> Option<u64>;
 }
 
 impl Bytes for &[u8] {
-    fn u8(self, offset: usize) -> Option<u8> {
-        self.get(offset).copied()
+    fn u8(self, offset: u32) -> Option<u8> {
+        self.get(offset as usize).copied()
     }
-    fn be16(self, offset: usize) -> Option<u16> {
-        Some(u16::from_be_bytes(self.get(offset..)?.first_chunk().copied()?))
+    fn be16(self, offset: u32) -> Option<u16> {
+        Some(u16::from_be_bytes(self.get(offset as usize..)?.first_chunk().copied()?))
     }
-    fn be32(self, offset: usize) -> Option<u32> {
-        Some(u32::from_be_bytes(self.get(offset..)?.first_chunk().copied()?))
+    fn be32(self, offset: u32) -> Option<u32> {
+        Some(u32::from_be_bytes(self.get(offset as usize..)?.first_chunk().copied()?))
     }
-    fn be64(self, offset: usize) -> Option<u64> {
-        Some(u64::from_be_bytes(self.get(offset..)?.first_chunk().copied()?))
-    }
-}
-
-/// Parses a frame that starts with `link`'s header into the packet's part of a flow key: addresses, ports,
-/// protocol, IP version and flags, all of them, so that `key` may hold anything before. In place, because the
-/// kernel's verifier then sees one state after it and not one for each way through.
-///
-/// # Errors
-/// The [`Reason`] why the packet has no flow; `key` is then partly written.
-#[inline(always)]
-pub fn parse(frame: impl Bytes, link: Link, key: &mut FlowKey) -> Result<(), Reason> {
-    match link {
-        Link::Ethernet => eth::parse(frame, key),
-        Link::Ip => ip(frame, key),
-        Link::Other => Err(Reason::UnknownLink),
+    fn be64(self, offset: u32) -> Option<u64> {
+        Some(u64::from_be_bytes(self.get(offset as usize..)?.first_chunk().copied()?))
     }
 }
 
-/// Parses a frame that begins with an IP header of either version, told by its first four bits.
-#[inline(always)]
-fn ip(frame: impl Bytes, key: &mut FlowKey) -> Result<(), Reason> {
-    match frame.u8(0).ok_or(Reason::TruncatedIp)? >> 4 {
-        4 => ipv4::parse(frame, 0, key),
-        6 => ipv6::parse(frame, 0, key),
-        _ => Err(Reason::BadIpVersion),
-    }
+/// IANA protocol numbers, as IPv4's protocol and IPv6's next header.
+mod protocol {
+    pub const HOP_BY_HOP: u8 = 0;
+    pub const ICMP: u8 = 1;
+    pub const IPV4: u8 = 4;
+    pub const TCP: u8 = 6;
+    pub const UDP: u8 = 17;
+    pub const DCCP: u8 = 33;
+    pub const IPV6: u8 = 41;
+    pub const ROUTING: u8 = 43;
+    pub const FRAGMENT: u8 = 44;
+    pub const GRE: u8 = 47;
+    pub const ESP: u8 = 50;
+    pub const AUTHENTICATION: u8 = 51;
+    pub const MINIMAL_ENCAPSULATION: u8 = 55;
+    pub const ICMPV6: u8 = 58;
+    pub const DESTINATION_OPTIONS: u8 = 60;
+    pub const IP_WITHIN_IP: u8 = 94;
+    pub const ETHERIP: u8 = 97;
+    pub const ENCAPSULATION: u8 = 98;
+    pub const IPCOMP: u8 = 108;
+    pub const L2TP: u8 = 115;
+    pub const SCTP: u8 = 132;
+    pub const MOBILITY: u8 = 135;
+    pub const UDP_LITE: u8 = 136;
+    pub const MPLS: u8 = 137;
+    pub const HIP: u8 = 139;
+    pub const SHIM6: u8 = 140;
+    pub const ETHERNET: u8 = 143;
+}
+
+/// EtherTypes that are followed.
+mod ether_type {
+    pub const IPV4: u16 = 0x0800;
+    pub const IPV6: u16 = 0x86dd;
+    /// Transparent Ethernet bridging: a frame inside GRE or Geneve.
+    pub const BRIDGED: u16 = 0x6558;
+    pub const MPLS: u16 = 0x8847;
+    pub const MPLS_MULTICAST: u16 = 0x8848;
 }

@@ -104,6 +104,20 @@ impl Reason {
         1 << self as u8
     }
 
+    /// Whether more bytes might have told more: the headers may lie outside the linear part.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_truncation(self) -> bool {
+        matches!(
+            self,
+            Self::TruncatedLink
+                | Self::TruncatedIp
+                | Self::TruncatedExtension
+                | Self::TruncatedTransport
+                | Self::TruncatedTunnel
+        )
+    }
+
     /// Whether the packet passes whatever the fail mode: without its neighbours a host is cut off.
     #[must_use]
     #[inline(always)]

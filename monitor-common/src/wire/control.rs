@@ -13,11 +13,7 @@ impl Control {
     /// Builds the word. `slot` is 0 or 1.
     #[must_use]
     pub const fn new(epoch: u32, slot: u32, enforce: bool) -> Self {
-        Self(
-            (epoch as u64) << 32
-                | (slot as u64 & Self::SLOT)
-                | if enforce { Self::ENFORCE } else { 0 },
-        )
+        Self((epoch as u64) << 32 | (slot as u64 & Self::SLOT) | if enforce { Self::ENFORCE } else { 0 })
     }
 
     /// The epoch that this packet is counted in.

@@ -59,7 +59,7 @@ pub(super) fn ask(policy: &Policy, address: &str, protocol: u8, port: u16) -> Cl
         IpAddr::V4(v4) => (4, wire::Address::v4(v4.to_bits())),
         IpAddr::V6(v6) => (6, wire::Address::from(v6)),
     };
-    classify(&policy.image, version, address, protocol, port, true).expect("the image is whole")
+    classify(&policy.image, version, address, protocol, Some(port)).expect("the image is whole")
 }
 
 /// Country and kind, as `DE inside`.

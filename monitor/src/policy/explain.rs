@@ -186,13 +186,13 @@ pub fn explain(target: &Target, knowledge: &Knowledge<'_>) -> Result<Explanation
         let mut more = knowledge.covering_rules(target, inner.address);
         let other = Story { deciding: inner, rule: first_applying(&mut more) };
         rules.extend(more);
-        by_isatap = strictness(&other.standing()) > strictness(&story.standing());
+        by_isatap = other.standing().rank() > story.standing().rank();
         if by_isatap {
             (story, rule) = (other, other.rule);
         }
     }
 
-    let image = knowledge.ask(target, isatap.as_ref());
+    let image = knowledge.ask(target);
     let info = image.and_then(|found| knowledge.policy.classes.get(usize::from(found.class)));
     let told = image.zip(info).map(|(found, info)| {
         let (country, kind) = (info.country.to_string(), info.kind);
@@ -253,15 +253,6 @@ impl Story<'_> {
     }
 }
 
-/// How strict a standing is: what is denied, then what is told of, then the rest. Of equals the outermost holds.
-const fn strictness(of: &Classified) -> u8 {
-    match of {
-        Classified { rule: 0, deny: true, .. } => 2,
-        Classified { alert: true, .. } => 1,
-        Classified { .. } => 0,
-    }
-}
-
 /// The place in the configuration of the first that applies. Those that would apply after it are told to be too late.
 fn first_applying(rules: &mut [(usize, CoveringRule)]) -> Option<usize> {
     let applying = rules.iter().position(|(_, rule)| rule.applies)?;
@@ -302,22 +293,14 @@ impl Knowledge<'_> {
         Some(self.standing(Ipv4Addr::from_bits(isatap(address.into())?).into(), judge))
     }
 
-    /// What the kernel would make of it: of an ISATAP destination the stricter of both.
-    fn ask(&self, target: &Target, isatap: Option<&Standing>) -> Option<Classified> {
-        let outer = self.ask_one(target)?;
-        let Some(inner) = isatap else { return Some(outer) };
-        let inner = self.ask_one(&Target { address: inner.address, ..*target })?;
-        Some(if strictness(&inner) > strictness(&outer) { inner } else { outer })
-    }
-
-    fn ask_one(&self, target: &Target) -> Option<Classified> {
+    /// What the kernel would make of it.
+    fn ask(&self, target: &Target) -> Option<Classified> {
         let (version, address) = match target.address {
             IpAddr::V4(v4) => (4, wire::Address::v4(v4.to_bits())),
             IpAddr::V6(v6) => (6, wire::Address::from(v6)),
         };
         let image = At { image: &self.policy.image, boot_ns: self.clock.boottime_ns };
-        let (protocol, port) = (target.protocol.unwrap_or(0), target.port.unwrap_or(0));
-        classify(&image, version, address, protocol, port, target.port.is_some())
+        classify(&image, version, address, target.protocol.unwrap_or(0), target.port)
     }
 
     fn standing(&self, address: IpAddr, judge: &Judge<'_>) -> Standing {

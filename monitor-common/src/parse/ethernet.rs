@@ -1,0 +1,125 @@
+//! Ethernet II with 802.1Q and 802.1ad tags in the frame, and 802.3 with LLC. Offloaded tags are beside the frame and
+//! change nothing here.
+
+use super::{Bytes, Reason, ether_type as known, walk::Layer, walk::Walk};
+use crate::wire::Opaque;
+
+const HEADER: u32 = 14;
+const TAG: u32 = 4;
+/// LLC and SNAP: two service access points, control, organisation, type.
+const SNAP_HEADER: u32 = 8;
+/// In-frame tags that are followed before the packet is [`Reason::VlanDepth`].
+const MAX_TAGS: u32 = 3;
+
+const ARP: u16 = 0x0806;
+const VLAN: u16 = 0x8100;
+const PPPOE_DISCOVERY: u16 = 0x8863;
+const PPPOE_SESSION: u16 = 0x8864;
+const SLOW_PROTOCOLS: u16 = 0x8809;
+const EAPOL: u16 = 0x888e;
+const SERVICE_VLAN: u16 = 0x88a8;
+const LLDP: u16 = 0x88cc;
+const MRP_MEDIA: u16 = 0x88e3;
+const MACSEC: u16 = 0x88e5;
+const PBB: u16 = 0x88e7;
+const MRP_VLAN: u16 = 0x88f5;
+const MRP_MULTICAST: u16 = 0x88f6;
+const PTP: u16 = 0x88f7;
+const NSH: u16 = 0x894f;
+/// Below this the field is an 802.3 length and an LLC header follows (STP, CDP…).
+const FIRST_ETHERTYPE: u16 = 0x0600;
+
+impl Walk {
+    #[inline(always)]
+    pub(super) fn ethernet(&mut self, frame: impl Bytes) -> Result<(), Reason> {
+        self.need(HEADER, Reason::TruncatedLink)?;
+        self.next = frame.be16(self.offset + HEADER - 2).ok_or(Reason::TruncatedLink)?;
+        self.offset += HEADER;
+        self.tags = 0;
+        self.layer = Layer::EtherType;
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub(super) fn ether_type(&mut self, frame: impl Bytes) -> Result<(), Reason> {
+        let reason = match self.next {
+            known::IPV4 => {
+                self.layer = Layer::Ipv4;
+                return Ok(());
+            }
+            known::IPV6 => {
+                self.layer = Layer::Ipv6;
+                return Ok(());
+            }
+            VLAN | SERVICE_VLAN => return self.tag(frame),
+            known::MPLS | known::MPLS_MULTICAST if self.inside() => {
+                self.layer = Layer::Mpls;
+                return Ok(());
+            }
+            known::MPLS | known::MPLS_MULTICAST => Reason::Mpls,
+            ARP | EAPOL | SLOW_PROTOCOLS | LLDP | MRP_MEDIA | MRP_VLAN | MRP_MULTICAST | PTP => Reason::LinkControl,
+            PPPOE_DISCOVERY | PPPOE_SESSION => Reason::Pppoe,
+            PBB => Reason::Pbb,
+            NSH => Reason::Nsh,
+            MACSEC => Reason::Macsec,
+            next if next < FIRST_ETHERTYPE => return self.llc(frame),
+            _ => Reason::NotIp,
+        };
+        self.not_ip(reason)
+    }
+
+    #[inline(always)]
+    fn tag(&mut self, frame: impl Bytes) -> Result<(), Reason> {
+        if self.tags >= MAX_TAGS {
+            return Err(Reason::VlanDepth);
+        }
+        self.tags += 1;
+        self.need(TAG, Reason::TruncatedLink)?;
+        self.next = frame.be16(self.offset + 2).ok_or(Reason::TruncatedLink)?;
+        self.offset += TAG;
+        Ok(())
+    }
+
+    /// 802.3 frames. The spanning tree's access point, and Cisco's protocols between neighbours, stay on the link. What
+    /// SNAP gives an EtherType to is that (RFC 1042). Anything else could be carried on.
+    #[inline(always)]
+    fn llc(&mut self, frame: impl Bytes) -> Result<(), Reason> {
+        const SPANNING_TREE: u16 = 0x4242;
+        const SNAP: u16 = 0xaaaa;
+        /// Control byte and organisation.
+        const ETHERTYPE_FOLLOWS: u32 = 0x0300_0000;
+        const BRIDGED_ETHERTYPE_FOLLOWS: u32 = 0x0300_00f8;
+        const CISCO: u32 = 0x0300_000c;
+        self.need(3, Reason::TruncatedLink)?;
+        match frame.be16(self.offset).ok_or(Reason::TruncatedLink)? {
+            SPANNING_TREE => return self.not_ip(Reason::LinkControl),
+            SNAP => {}
+            _ => return self.not_ip(Reason::NotIp),
+        }
+        self.need(SNAP_HEADER, Reason::TruncatedLink)?;
+        let organisation = frame.be32(self.offset + 2).ok_or(Reason::TruncatedLink)?;
+        let kind = frame.be16(self.offset + 6).ok_or(Reason::TruncatedLink)?;
+        match organisation {
+            ETHERTYPE_FOLLOWS | BRIDGED_ETHERTYPE_FOLLOWS if kind >= FIRST_ETHERTYPE => {
+                self.next = kind;
+                self.offset += SNAP_HEADER;
+                Ok(())
+            }
+            // PAgP, PVST+, UDLD, CDP, VTP, DTP.
+            CISCO if matches!(kind, 0x0104 | 0x010b | 0x0111 | 0x2000 | 0x2003 | 0x2004) => {
+                self.not_ip(Reason::LinkControl)
+            }
+            _ => self.not_ip(Reason::NotIp),
+        }
+    }
+
+    /// A frame that is not IP. Inside a tunnel there is a flow all the same, that of the packet around it: control is
+    /// for the link at the tunnel's other end, and of anything else nobody can tell where it ends up.
+    #[inline(always)]
+    fn not_ip(&mut self, reason: Reason) -> Result<(), Reason> {
+        if !self.inside() {
+            return Err(reason);
+        }
+        if matches!(reason, Reason::LinkControl) { self.finish() } else { self.opaque(Opaque::Other) }
+    }
+}
