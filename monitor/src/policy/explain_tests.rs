@@ -182,13 +182,12 @@ fn of_an_isatap_destination_the_stricter_of_both_standings_holds_and_is_told() {
         ),
         (
             "[2a00:1450::5efe:808:809]:443",
-            "IE inside by sources: allowed/allowed -: one says IE, two says DE: inside EEA; 8.8.8.9, which it carries by \
-             ISATAP (RFC 5214), is judged no stricter",
+            "US outside by sources: allowed/allowed web: ISATAP (RFC 5214) carries 8.8.8.9: one says US, two says US: \
+             outside EEA; rule 'web' (c.toml:3) lets it through",
         ),
         (
             "2002:501:101::5efe:808:909",
-            "US outside by sources: observed/denied! -: ISATAP (RFC 5214) carries 8.8.9.9: one says US, two says nothing: \
-             outside EEA; on_outside = deny",
+            "DE inside by sources: allowed/allowed -: 6to4 (RFC 3056) carries 5.1.1.1: one says DE, two says NO: inside EEA",
         ),
     ] {
         assert_eq!(told(target), story, "{target}");
