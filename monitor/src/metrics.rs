@@ -188,6 +188,11 @@ fn gauge(count: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use monitor_common::{
+        parse::Reason,
+        wire::{FlowKey, Opaque, Via},
+    };
+
     use super::*;
     use crate::epochs::fake;
 
@@ -214,6 +219,31 @@ mod tests {
     }
 
     #[test]
+    fn every_reason_has_its_series() {
+        let mut facts = Facts::default();
+        let mut snapshot = fake::snapshot(3);
+        for (reason, packets) in Reason::ALL.into_iter().zip(1..) {
+            fake::add_unparsed(&mut snapshot, reason, packets, 2 * packets);
+        }
+        facts.traffic.merge(&snapshot);
+        let page = render(&facts, fake::START).expect("renders");
+        let found: Vec<&str> =
+            page.lines().filter(|line| line.starts_with("egress_monitor_unparsed_packets_total{")).collect();
+        let mut expected: Vec<String> = Reason::ALL
+            .into_iter()
+            .zip(1..)
+            .flat_map(|(reason, packets): (_, u64)| {
+                [("passed", packets), ("dropped", 2 * packets)].map(|(fate, packets)| {
+                    let labels = format!(r#"fate="{fate}",interface="eth0",reason="{}""#, reason.name());
+                    format!("egress_monitor_unparsed_packets_total{{{labels}}} {packets}")
+                })
+            })
+            .collect();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
     fn a_flow_is_found_under_its_interface_country_class_and_verdict() {
         let mut facts = Facts::default();
         facts.in_force.policy = std::sync::Arc::new(fake::policy());
@@ -224,12 +254,20 @@ mod tests {
         }];
         let mut snapshot = fake::snapshot(3);
         fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
+        let esp = FlowKey { flags: Opaque::Esp as u8, ..fake::key(7, fake::INSIDE, 0) };
+        fake::add(&mut snapshot, esp, 2);
+        fake::add(&mut snapshot, fake::onward(esp, Via::GtpU), 5);
+        fake::add(&mut snapshot, fake::onward(fake::key(7, fake::OUTSIDE, 1), Via::GtpU), 7);
         facts.traffic.merge(&snapshot);
         facts.alerts.insert(("high", "egress"), 2);
         let page = render(&facts, fake::START).expect("renders");
         for line in [
-            r#"egress_monitor_packets_total{class="outside",country="SG",interface="eth0",verdict="observed"} 3"#,
-            r#"egress_monitor_wire_bytes_total{class="outside",country="SG",interface="eth0",verdict="observed"} 312"#,
+            r#"egress_monitor_packets_total{class="outside",country="SG",interface="eth0",verdict="observed"} 10"#,
+            r#"egress_monitor_wire_bytes_total{class="outside",country="SG",interface="eth0",verdict="observed"} 1040"#,
+            r#"egress_monitor_opaque_packets_total{interface="eth0",opaque="esp",verdict="allowed"} 7"#,
+            r#"egress_monitor_opaque_bytes_total{interface="eth0",opaque="esp",verdict="allowed"} 700"#,
+            r#"egress_monitor_onward_packets_total{interface="eth0",verdict="allowed",via="gtp_u"} 5"#,
+            r#"egress_monitor_onward_packets_total{interface="eth0",verdict="observed",via="gtp_u"} 7"#,
             r#"egress_monitor_alerts_total{severity="high",type="egress"} 2"#,
             r#"egress_monitor_geo_dataset_age_seconds{dataset="dbip-country"} 86400"#,
             r#"egress_monitor_events_lost_total{stage="ring"} 0"#,

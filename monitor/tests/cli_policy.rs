@@ -145,6 +145,34 @@ fn check_tells_what_a_good_configuration_comes_to() {
 }
 
 #[test]
+fn check_shows_the_exceptions_for_packets_that_can_not_be_read_and_the_translators() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configured(directory.path());
+    let text = fs::read_to_string(&config).expect("read");
+    let more = "[zone]\nnat64 = [\"2001:db8:64::/96\"]\nundecodable.mpls = \"allow\"\nundecodable.not_ip = \"deny\"\n";
+    fs::write(&config, text.replace("[zone]\n", more)).expect("written");
+    let ran = run(&["check", "--config", &config, "--json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let checked = json(&ran);
+    assert_eq!(checked["on_undecodable"], "deny");
+    assert_eq!(checked["undecodable"], serde_json::json!({"mpls": "allow", "not_ip": "deny"}));
+    assert_eq!(checked["nat64"], serde_json::json!(["2001:db8:64::/96"]));
+    let text = run(&["check", "--config", &config]).out;
+    for line in ["not parsed     deny, but allow mpls", "nat64          2001:db8:64::/96"] {
+        assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
+    }
+    let ran = run(&["explain", "2001:db8:64::808:808", "2a00::5efe:808:808", "--config", &config]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    for line in [
+        format!("  nat64    2001:db8:64::/96 ({config}:3)"),
+        "  carries  8.8.8.8".to_owned(),
+        "  carries  8.8.8.8 (ISATAP)".to_owned(),
+    ] {
+        assert!(ran.out.lines().any(|other| other == line), "{line} is not in\n{}", ran.out);
+    }
+}
+
+#[test]
 fn check_prints_each_problem_on_a_line_and_exits_64() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("config.toml");

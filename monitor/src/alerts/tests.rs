@@ -246,7 +246,8 @@ fn placed(destination: &str, onward: Option<(&str, Via)>, opaque: Opaque, strict
     let class = monitor_common::classify::class_v4(&policy.image, address(strictest).1.low as u32).expect("a class");
     let (ip_version, destination) = address(destination);
     let class = class.try_into().expect("few classes");
-    let flow = FlowKey { ip_version, destination, class, flags: opaque as u8, ..fake::key(7, 0, 4789) };
+    let source = address(if ip_version == 4 { "192.0.2.1" } else { "2a00::1" }).1;
+    let flow = FlowKey { ip_version, source, destination, class, flags: opaque as u8, ..fake::key(7, 0, 4789) };
     let mut flow = OnwardKey::from(FlowKey { verdict: Verdict::Observed as u8, protocol: 17, ..flow });
     if let Some((onward, via)) = onward {
         let (ip_version, address) = address(onward);
@@ -268,7 +269,10 @@ fn the_line_names_both_destinations_and_which_is_the_reason() {
     );
     assert_eq!((&line["unmapped"]["decided_by"], &line["unmapped"]["country"]), (&"8.0.0.9".into(), &"US".into()));
     assert_eq!(line["unmapped"]["embedded"], Value::Null);
-    let message = |line: &Value| line["message"].as_str().expect("text").replace("from 192.0.2.1:40000 ", "");
+    let message = |line: &Value| {
+        let text = line["message"].as_str().expect("text");
+        text.replace("from 192.0.2.1:40000 ", "").replace("from [2a00::1]:40000 ", "")
+    };
     assert_eq!(
         message(&line),
         "Left (observe mode): udp to 5.0.0.1:4789 and on to 8.0.0.9:443 (vxlan), 8.0.0.9 is outside the region (US), on \

@@ -1,6 +1,10 @@
 use std::{os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
-use monitor_common::{parse::Reason, verdict::Verdict};
+use monitor_common::{
+    parse::Reason,
+    verdict::Verdict,
+    wire::{FlowKey, Onward, Opaque, Via},
+};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -145,6 +149,82 @@ async fn fresh_flows_are_exact_and_every_grouping_adds_up_to_the_hook() {
     let (_, body) = bench.get("/api/v1/flows?verdict=allowed").await;
     let reply: Flows = serde_json::from_str(&body).expect(&body);
     assert_eq!(reply.flows.iter().map(|row| row.sums.packets).collect::<Vec<_>>(), [10]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flows_show_where_they_go_on_to_and_what_can_not_be_read() {
+    let bench = bench().await;
+    let mut snapshot = fake::snapshot(0);
+    let key = fake::key(7, fake::OUTSIDE, 4789);
+    let opaque = |form: Opaque| FlowKey { flags: form as u8, ..key };
+    fake::add(&mut snapshot, fake::onward(key, Via::Vxlan), 30);
+    let mut six = fake::onward(opaque(Opaque::Quic), Via::SourceRoute);
+    six.onward = Onward {
+        address: "2001:db8::9".parse::<std::net::Ipv6Addr>().expect("an address").into(),
+        port: 128 << 8,
+        protocol: 58,
+        ip_version: 6,
+        ..six.onward
+    };
+    fake::add(&mut snapshot, six, 20);
+    fake::add(&mut snapshot, FlowKey { protocol: 50, destination_port: 0, ..opaque(Opaque::Esp) }, 10);
+    fake::add(&mut snapshot, key, 5);
+    fake::add_unparsed(&mut snapshot, Reason::Mpls, 0, 2);
+    fake::add_unparsed(&mut snapshot, Reason::LinkControl, 3, 0);
+    bench.fake.script().next.push_back(snapshot);
+
+    let document: Value = bench.ask("/api/v1/flows?fresh=1").await.expect("an answer");
+    let rows = document["flows"].as_array().expect("rows");
+    assert_eq!(
+        rows[0]["onward"],
+        serde_json::json!({
+            "destination": "203.0.113.5", "destination_port": 53, "protocol": 17, "via": "vxlan", "embedded": null
+        })
+    );
+    assert_eq!(
+        rows.iter().map(|row| (row["opaque"].as_str(), row["onward"]["via"].as_str())).collect::<Vec<_>>(),
+        [(None, Some("vxlan")), (Some("quic"), Some("source_route")), (Some("esp"), None), (None, None)]
+    );
+    assert_eq!(rows[3]["decided_by"], "198.51.100.9");
+    assert_eq!(rows[3]["onward"], Value::Null);
+    let reply: Flows = serde_json::from_value(document).expect("the document");
+    let reasons: Vec<_> = reply
+        .unparsed_reasons
+        .iter()
+        .map(|row| (row.reason.as_str(), row.passed.packets, row.dropped.packets, row.dropped.bytes))
+        .collect();
+    assert_eq!(reasons, [("link_control", 3, 0, 0), ("mpls", 0, 2, 200)]);
+    assert_eq!(accounted(&reply), reply.hook);
+
+    let text = text::flows(&reply, None);
+    let mut lines = text.lines();
+    let destinations: Vec<String> = lines
+        .by_ref()
+        .skip(2)
+        .take(4)
+        .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).nth(3).expect(line).to_owned())
+        .collect();
+    assert_eq!(
+        destinations,
+        [
+            "198.51.100.9:4789 → 203.0.113.5:53 (vxlan)",
+            "198.51.100.9:4789 → 2001:db8::9 type 128 code 0 (source_route) [not readable: quic]",
+            "198.51.100.9 [not readable: esp]",
+            "198.51.100.9:4789",
+        ]
+    );
+    let unparsed: Vec<&str> = lines.skip_while(|line| !line.starts_with("  not parsed    fate")).collect();
+    assert_eq!(
+        unparsed,
+        [
+            "  not parsed    fate     packets  segments  bytes  on the wire  meaning".to_owned(),
+            format!(
+                "  link_control  passed         3         3  300 B        312 B  {}",
+                Reason::LinkControl.meaning()
+            ),
+            format!("  mpls          dropped        2         2  200 B        208 B  {}", Reason::Mpls.meaning()),
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,6 +68,11 @@ fn every_key_is_read() {
         on_unknown = "allow"
         on_private = "deny"
         on_undecodable = "allow"
+        nat64 = ["64:ff9b:1::/48", "2001:db8:64::/96"]
+        [zone.undecodable]
+        not_ip = "deny"
+        mpls = "allow"
+        link_control = "allow"
         [[site]]
         name = "pune"
         country = "IN"
@@ -102,10 +107,17 @@ fn every_key_is_read() {
         [zone.on_outside, zone.on_ambiguous, zone.on_unknown, zone.on_private, zone.on_undecodable],
         [Action::Allow, Action::Allow, Action::Allow, Action::Deny, Action::Allow]
     );
+    assert_eq!(
+        zone.undecodable.iter().map(|(reason, action)| (reason.name(), *action)).collect::<Vec<_>>(),
+        [("link_control", Action::Allow), ("not_ip", Action::Deny), ("mpls", Action::Allow)]
+    );
+    let prefixes: Vec<_> = zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect();
+    assert_eq!(prefixes, ["64:ff9b:1::/48", "2001:db8:64::/96"]);
+    assert!(zone.nat64[1].1.ends_with("config.toml:16"), "{}", zone.nat64[1].1);
     let networks: Vec<_> = config.sites[0].networks.iter().map(|(network, _)| network.to_string()).collect();
     assert_eq!(networks, ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]);
     let rule = &config.rules[0];
-    assert!(rule.origin.ends_with("config.toml:20"), "{}", rule.origin);
+    assert!(rule.origin.ends_with("config.toml:25"), "{}", rule.origin);
     assert_eq!(
         rule.ports,
         [PortRange { protocol: 6, low: 443, high: 443 }, PortRange { protocol: 17, low: 4500, high: 4510 }]
@@ -128,6 +140,91 @@ fn unknown_keys_are_named_with_the_nearest_known_one() {
         "[[site]]\nname = \"a\"\ncountry = \"IE\"\nnetwork = \"x\"\nnetworks = [\"10.0.0.0/8\"]",
         "config.toml:4: unknown key 'network' in [[site]]: did you mean 'networks'?",
     );
+}
+
+#[test]
+fn each_reason_takes_its_own_action_and_the_others_the_default() {
+    for default in ["allow", "deny"] {
+        let other = if default == "allow" { "deny" } else { "allow" };
+        for reason in Reason::ALL.into_iter().filter(|reason| !reason.always_passes()) {
+            let text = format!("[zone]\non_undecodable = \"{default}\"\nundecodable.{} = \"{other}\"", reason.name());
+            let zone = good(&text).zone;
+            for of in Reason::ALL {
+                let denied = !of.always_passes() && (default == "deny") != (of == reason);
+                assert_eq!(zone.on_reason(of) == Action::Deny, denied, "{} in {text}", of.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reason_that_is_unknown_or_can_not_be_denied_is_refused() {
+    refused(
+        "[zone.undecodable]\nnot_pi = \"allow\"",
+        "config.toml:2: unknown key 'not_pi' in [zone.undecodable]: did you mean 'not_ip'?",
+    );
+    refused(
+        "[zone.undecodable]\nmpls = \"drop\"",
+        "config.toml:2: 'drop' is not known here: write \"allow\" or \"deny\"",
+    );
+    refused(
+        "[zone]\nundecodable = \"allow\"",
+        "config.toml:2: 'undecodable' is the string 'allow': write a table headed [zone.undecodable]",
+    );
+    refused(
+        "[zone.undecodable]\nlink_control = \"deny\"",
+        "config.toml:2: 'link_control' can't be denied: without ARP and its like the host has no neighbours: remove the key",
+    );
+    assert_eq!(good("[zone.undecodable]\nlink_control = \"allow\"").zone.on_reason(Reason::LinkControl), Action::Allow);
+}
+
+#[test]
+fn a_nat64_prefix_is_ipv6_and_of_a_length_that_the_standard_knows() {
+    let of = |prefix: &str| format!("[zone]\nnat64 = [\n\"{prefix}\"]");
+    for length in 0..=128_u8 {
+        let text = format!("::/{length}");
+        if [32, 40, 48, 56, 64, 96].contains(&length) {
+            assert_eq!(good(&of(&text)).zone.nat64[0].0.to_string(), text);
+        } else {
+            refused(
+                &of(&text),
+                &format!(
+                    "config.toml:3: '::/{length}' has a length that no translator uses: write the prefix with 32, 40, 48, \
+                     56, 64 or 96 bits (RFC 6052)"
+                ),
+            );
+        }
+    }
+    refused(
+        &of("192.0.2.0/24"),
+        "config.toml:3: '192.0.2.0/24' is IPv4: write the IPv6 prefix that the translator answers for, such as \
+         64:ff9b:1::/96",
+    );
+    refused(
+        &of("64:ff9b::1/96"),
+        "config.toml:3: '64:ff9b::1/96' has host bits set: write 64:ff9b::/96, or 64:ff9b::1/128 for the one address",
+    );
+    refused(
+        "[zone]\nnat64 = []",
+        "config.toml:2: 'nat64' is empty: write prefixes such as [\"64:ff9b:1::/96\"], or leave the key out",
+    );
+}
+
+#[test]
+fn the_documented_reasons_are_those_that_there_are() {
+    let document = include_str!("../../../docs/policy.md");
+    let mut table = String::from("| reason | is | by default, when enforcing |\n|---|---|---|\n");
+    for reason in Reason::ALL {
+        let action = match Zone::default().on_reason(reason) {
+            Action::Deny => "deny",
+            Action::Allow if reason.always_passes() => "always passes",
+            Action::Allow => "allow",
+        };
+        table += &format!("| `{}` | {} | {action} |\n", reason.name(), reason.meaning());
+    }
+    let (_, rest) = document.split_once("| reason |").expect("the table is there");
+    let (found, _) = rest.split_once("\n\n").expect("it ends");
+    assert_eq!(format!("| reason |{found}\n"), table);
 }
 
 #[test]
@@ -459,7 +556,7 @@ fn a_hostile_value_can_not_break_the_line_or_the_terminal() {
             "config.toml:2: '\\u{1b}[2J\\n' is no name: write 1 to 64 characters without control characters or spaces around \
          them",
             "config.toml:3: unknown key 'x\\ny' in [zone]: known are name, inside, on_outside, on_ambiguous, on_unknown, \
-         on_private, on_undecodable",
+         on_private, on_undecodable, undecodable, nat64",
         ]
     );
     let long = problems(&format!("[monitor]\nepoch = \"{}\"", "9".repeat(10_000)));

@@ -26,7 +26,7 @@ pub enum Carrier {
     SixToFour,
     /// 2001::/32 (RFC 4380): the client.
     Teredo,
-    /// An interface identifier (RFC 5214), under any prefix.
+    /// An interface identifier (RFC 5214), under any prefix that carries none itself.
     Isatap,
 }
 
@@ -171,16 +171,10 @@ impl Place {
         let class = class_v6(image, address);
         let row = class.and_then(|number| image.class(number));
         let form = row.map_or(Embedded::None, |row| Embedded::from_wire(row.embedded));
-        let carriers = [Carrier::of(form, address), isatap(address).map(|_| Carrier::Isatap)];
-        let deciding = carriers
-            .into_iter()
-            .flatten()
-            .find(|carrier| class_v4(image, carrier.carried(address).to_bits()) == Some(flow_class));
-        Self {
-            carrier: deciding.or(carriers[0]).or(carriers[1]),
-            decides: class == Some(flow_class),
-            carried_decides: deciding.is_some(),
-        }
+        // As `classify` has it: an interface identifier counts where the prefix carries nothing.
+        let carrier = Carrier::of(form, address).or_else(|| isatap(address).map(|_| Carrier::Isatap));
+        let inside = carrier.and_then(|carrier| class_v4(image, carrier.carried(address).to_bits()));
+        Self { carrier, decides: class == Some(flow_class), carried_decides: inside == Some(flow_class) }
     }
 }
 

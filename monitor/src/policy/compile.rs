@@ -226,7 +226,7 @@ fn family<A: Family>(
     Ok(sweep(sources, layers, |countries, [special_number, site, nat64, list]| {
         let special = special_number.checked_sub(1).and_then(|number| special.get(number as usize));
         let site = site.checked_sub(1).and_then(|number| config.sites.get(number as usize));
-        let nat64 = nat64.checked_sub(1).map(|number| nat64_prefix(number)).and_then(Embedded::nat64);
+        let nat64 = nat64.checked_sub(1).map(nat64_prefix).and_then(Embedded::nat64);
         let (rules_start, rules_len) = rules.block(list);
         classes.number(ClassRow { rules_start, rules_len, ..judge.row(countries, special, site, nat64) })
     }))

@@ -57,8 +57,20 @@ fn scan(config: &Config, data: &[Dataset], table: &[Special], address: IpAddr, p
         table.iter().filter(|special| special.network.contains(address)).max_by_key(|special| special.network.prefix());
     let site = config.sites.iter().find(|site| site.networks.iter().any(|(network, _)| network.contains(address)));
     let inside = |country: Country| config.zone.inside.contains(&country);
+    let nat64 = config.zone.nat64.iter().filter(|(prefix, _)| prefix.contains(address));
+    let nat64 =
+        nat64.max_by_key(|(prefix, _)| prefix.prefix()).and_then(|(prefix, _)| Embedded::nat64(prefix.prefix()));
     let text = match (range, site) {
         (Some(range), _) if range.kind == Kind::Local => "-- local".to_owned(),
+        _ if nat64.is_some() => {
+            let IpAddr::V6(v6) = address else { panic!("{address} in an IPv6 prefix") };
+            let inner = nat64.and_then(|form| form.extract(v6.into())).expect("it embeds");
+            let (text, rule) = scan(config, data, table, Ipv4Addr::from_bits(inner).into(), port);
+            if text != "-- local" {
+                return (text, rule_for(address).unwrap_or(rule));
+            }
+            "-- unknown".to_owned()
+        }
         (_, Some(site)) => format!("{} {}", site.country, if inside(site.country) { "inside" } else { "outside" }),
         (Some(range), None) => {
             if let (IpAddr::V6(v6), true) = (address, range.embedded != Embedded::None) {
@@ -148,7 +160,14 @@ fn a_compiled_policy_agrees_with_a_scan_of_everything_at_and_around_every_bounda
                 ..rule(&number.to_string(), &[], if random.bool() { &[] } else { &[(6, 80, 90), (17, 1, 99)] })
             })
             .collect();
-        let config = Config { sites, rules, ..Config::default() };
+        let mut zone = Zone::default();
+        for _ in 0..random.usize(0..4) {
+            let length = [32, 40, 48, 56, 64, 96][random.usize(0..6)];
+            let bits = random.u128(..) & 0x3000_0001_0000_0001_0000_0001_0000_0003 & u128::MAX << (128 - length);
+            let prefix = ipnetwork::IpNetwork::new(Ipv6Addr::from_bits(bits).into(), length).expect("at most 128");
+            zone.nat64.push((prefix, "test:1".into()));
+        }
+        let config = Config { zone, sites, rules, ..Config::default() };
         let policy = compiled(&config, &data, &table);
         let mut probes: Vec<IpAddr> = Vec::new();
         let mut v4_probe = |at: u32| {
@@ -159,8 +178,8 @@ fn a_compiled_policy_agrees_with_a_scan_of_everything_at_and_around_every_bounda
         data.iter()
             .flat_map(|data| &data.v4)
             .for_each(|range| [range.first, range.last].into_iter().for_each(&mut v4_probe));
-        let of =
-            config.sites.iter().flat_map(|site| &site.networks).chain(config.rules.iter().flat_map(|rule| &rule.to));
+        let of = config.sites.iter().flat_map(|site| &site.networks);
+        let of = of.chain(config.rules.iter().flat_map(|rule| &rule.to)).chain(&config.zone.nat64);
         of.clone()
             .filter_map(|(network, _)| u32::network(network))
             .for_each(|(first, last)| [first, last].into_iter().for_each(&mut v4_probe));

@@ -181,6 +181,84 @@ fn an_embedded_ipv4_address_decides_unless_a_site_or_a_rule_covers_the_prefix() 
     assert_eq!(ask(&policy, "2002:808:908::", 6, 443).rule, 0);
 }
 
+/// `[zone] nat64`.
+fn translators(prefixes: &[&str]) -> Zone {
+    let nat64 = prefixes.iter().map(|text| (text.parse().expect("a network"), "test:1".into())).collect();
+    Zone { nat64, ..Zone::default() }
+}
+
+#[test]
+fn a_configured_nat64_prefix_of_each_length_is_what_the_address_inside_is() {
+    let data = [dataset("one", &[("5.0.0.0/8", "DE"), ("8.0.0.0/8", "US"), ("2a00::/16", "DE")])];
+    // Each carries 8.5.5.8 in the form of RFC 6052 2.2.
+    for (prefix, address) in [
+        ("2a00:64::/32", "2a00:64:805:508::"),
+        ("2a00:64::/40", "2a00:64:8:505:8::"),
+        ("2a00:64::/48", "2a00:64:0:805:5:800::"),
+        ("2a00:64::/56", "2a00:64:0:8:5:508::"),
+        ("2a00:64::/64", "2a00:64::8:505:800:0"),
+        ("2a00:64::/96", "2a00:64::805:508"),
+    ] {
+        let config = Config { zone: translators(&[prefix]), ..Config::default() };
+        let policy = compiled(&config, &data, &[]);
+        assert_eq!(class(&policy, address), "US outside", "{prefix}");
+        assert_eq!(ask(&policy, address, 6, 1), ask(&policy, "8.5.5.8", 6, 1));
+        assert_eq!(class(&policy, "2a00:65::1"), "DE inside", "beside {prefix}");
+        assert_eq!(class(&compiled(&Config::default(), &data, &[]), address), "DE inside", "without {prefix}");
+    }
+}
+
+#[test]
+fn a_configured_nat64_prefix_stands_above_sites_and_special_ranges_but_for_local_ones() {
+    let data = [dataset("one", &[("5.0.0.0/8", "DE"), ("8.0.0.0/8", "US")])];
+    let config = Config {
+        zone: translators(&["64:ff9b:1::/48", "64:ff9b:1:1::/96", "fc00::/64", "fe80::/64"]),
+        sites: vec![site("IE", &["fc00::/16"])],
+        rules: vec![rule("ntp", &["fc00::/64"], &[(17, 123, 123)])],
+        ..Config::default()
+    };
+    let policy = compiled(&config, &data, crate::geo::special::table());
+    assert_eq!(class(&policy, "64:ff9b:1:808:8:800::"), "US outside");
+    assert_eq!(class(&policy, "64:ff9b:1:505:5:500::"), "DE inside");
+    assert_eq!(class(&policy, "64:ff9b:1:1::808:808"), "US outside", "the narrowest says the form");
+    assert_eq!(class(&policy, "fc00::8:808:800:0"), "US outside", "though the site is in Ireland");
+    assert_eq!(class(&policy, "fc00:0:0:1::1"), "IE inside");
+    assert_eq!(class(&policy, "fe80::8:808:800:0"), "-- local");
+    assert_eq!(class(&policy, "fc00::7f:0:100:0"), "-- unknown", "127.0.0.1 inside: the prefix's own standing");
+    assert_eq!(ask(&policy, "fc00::8:808:800:0", 17, 123).rule, 1, "a rule on the prefix holds");
+    assert_eq!(ask(&policy, "fc00::8:808:800:0", 17, 124).rule, 0);
+}
+
+#[test]
+fn the_translation_prefix_for_local_use_is_taken_for_a_96_and_is_unknown_where_that_can_not_be() {
+    let data = [dataset("one", &[("5.0.0.0/8", "DE"), ("8.0.0.0/8", "US")])];
+    let policy = compiled(&Config::default(), &data, crate::geo::special::table());
+    assert_eq!(class(&policy, "64:ff9b:1::808:808"), "US outside");
+    assert_eq!(class(&policy, "64:ff9b:1:abcd::505:505"), "DE inside");
+    assert_eq!(class(&policy, "64:ff9b:1:808:8:800::"), "-- unknown", "a /48 ends in zeros");
+    assert!(ask(&policy, "64:ff9b:1::", 6, 1).deny);
+}
+
+#[test]
+fn the_image_has_a_bit_for_each_reason_that_is_dropped_and_never_for_link_control() {
+    let bits = |change: fn(&mut Zone)| {
+        let mut config = Config::default();
+        change(&mut config.zone);
+        compiled(&config, &[], &[]).image.drop_reasons
+    };
+    let all = Reason::ALL.iter().fold(0, |bits, reason| bits | reason.bit()) & !Reason::LinkControl.bit();
+    assert_eq!(bits(|_| ()), all);
+    assert_eq!(bits(|zone| zone.on_undecodable = Action::Allow), 0);
+    assert_eq!(bits(|zone| zone.undecodable = [(Reason::NotIp, Action::Allow)].into()), all & !Reason::NotIp.bit());
+    assert_eq!(
+        bits(|zone| {
+            zone.on_undecodable = Action::Allow;
+            zone.undecodable = [(Reason::Mpls, Action::Deny), (Reason::LinkControl, Action::Deny)].into();
+        }),
+        Reason::Mpls.bit()
+    );
+}
+
 #[test]
 fn a_network_of_one_family_never_covers_the_other() {
     let everything = Config { rules: vec![rule("all-v4", &["0.0.0.0/0"], &[])], ..Config::default() };
@@ -277,7 +355,7 @@ fn the_digest_is_the_same_after_a_boot_and_another_for_anything_that_matters() {
     moved.rules[0].origin = "elsewhere.toml:9".into();
     assert_eq!(digest(&moved, &data, 5), reference, "where a rule stands is not what it says");
 
-    let changes: [fn(&mut Config); 9] = [
+    let changes: [fn(&mut Config); 11] = [
         |config| config.rules[0].expires = Some(2_000_000_001),
         |config| config.rules[0].not_before = Some(0),
         |config| config.rules[0].ports[0].high = 3,
@@ -286,6 +364,8 @@ fn the_digest_is_the_same_after_a_boot_and_another_for_anything_that_matters() {
         |config| config.zone.name.push('!'),
         |config| config.zone.on_outside = Action::Allow,
         |config| config.zone.on_undecodable = Action::Allow,
+        |config| config.zone.undecodable = [(Reason::NotIp, Action::Allow)].into(),
+        |config| config.zone.nat64 = translators(&["2a00::/96"]).nat64,
         |config| config.zone.inside.retain(|country| country.0 != *b"DE"),
     ];
     for (number, change) in changes.iter().enumerate() {
@@ -293,6 +373,13 @@ fn the_digest_is_the_same_after_a_boot_and_another_for_anything_that_matters() {
         change(&mut changed);
         assert_ne!(digest(&changed, &data, 5), reference, "change {number}");
     }
+    let spelt = |default, other| {
+        let mut config = config.clone();
+        config.zone.on_undecodable = default;
+        config.zone.undecodable = Reason::ALL.map(|reason| (reason, other)).into();
+        digest(&config, &data, 5)
+    };
+    assert_eq!(spelt(Action::Allow, Action::Deny), reference, "however the configuration comes to it");
     let mut newer = data.clone();
     newer[0].digest = [8; 32];
     assert_ne!(digest(&config, &newer, 5), reference);

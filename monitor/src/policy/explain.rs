@@ -180,7 +180,7 @@ pub fn explain(target: &Target, knowledge: &Knowledge<'_>) -> Result<Explanation
     }
     let mut rule = first_applying(&mut rules);
     let mut story = Story { deciding, rule };
-    let isatap = knowledge.isatap(target, &judge);
+    let isatap = knowledge.isatap(&outer, &judge);
     let mut by_isatap = false;
     if let Some(inner) = &isatap {
         let mut more = knowledge.covering_rules(target, inner.address);
@@ -287,9 +287,12 @@ impl Standing {
 }
 
 impl Knowledge<'_> {
-    /// The standing of the address that an ISATAP interface identifier carries.
-    fn isatap(&self, target: &Target, judge: &Judge<'_>) -> Option<Standing> {
-        let IpAddr::V6(address) = target.address else { return None };
+    /// The standing of the address that an ISATAP interface identifier carries, where the prefix carries none.
+    fn isatap(&self, outer: &Standing, judge: &Judge<'_>) -> Option<Standing> {
+        let IpAddr::V6(address) = outer.address else { return None };
+        if Embedded::from_wire(outer.row.embedded) != Embedded::None {
+            return None;
+        }
         Some(self.standing(Ipv4Addr::from_bits(isatap(address.into())?).into(), judge))
     }
 

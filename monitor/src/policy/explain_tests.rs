@@ -153,6 +153,101 @@ fn each_kind_of_destination_has_its_country_class_verdict_and_reason() {
 }
 
 #[test]
+fn of_an_isatap_destination_the_stricter_of_both_standings_holds_and_is_told() {
+    for (target, story) in [
+        (
+            "2a00:1450::5efe:808:909",
+            "US outside by sources: observed/denied! -: ISATAP (RFC 5214) carries 8.8.9.9: one says US, two says nothing: \
+             outside EEA; on_outside = deny",
+        ),
+        (
+            "fe80::200:5efe:808:909",
+            "US outside by sources: observed/denied! -: ISATAP (RFC 5214) carries 8.8.9.9: one says US, two says nothing: \
+             outside EEA; on_outside = deny",
+        ),
+        (
+            "2a00:1450::5efe:a40:1",
+            "SG outside by site: observed/denied! -: ISATAP (RFC 5214) carries 10.64.0.1: site 'singapore' (c.toml:5) is \
+             in SG, outside EEA; on_outside = deny",
+        ),
+        (
+            "2a00:1450::5efe:501:101",
+            "IE inside by sources: allowed/allowed -: one says IE, two says DE: inside EEA; 5.1.1.1, which it carries by \
+             ISATAP (RFC 5214), is judged no stricter",
+        ),
+        (
+            "2600::5efe:808:909",
+            "ZZ unknown by sources: observed/denied! -: no source knows it; on_unknown = deny; 8.8.9.9, which it carries by \
+             ISATAP (RFC 5214), is judged no stricter",
+        ),
+        (
+            "[2a00:1450::5efe:808:809]:443",
+            "US outside by sources: allowed/allowed web: ISATAP (RFC 5214) carries 8.8.8.9: one says US, two says US: \
+             outside EEA; rule 'web' (c.toml:3) lets it through",
+        ),
+        (
+            "2002:501:101::5efe:808:909",
+            "DE inside by sources: allowed/allowed -: 6to4 (RFC 3056) carries 5.1.1.1: one says DE, two says NO: inside EEA",
+        ),
+    ] {
+        assert_eq!(told(target), story, "{target}");
+    }
+    let story = story_of(&config(), "[2a00:1450::5efe:808:809]:443");
+    assert_eq!(story.isatap.map(|inner| inner.address.to_string()).as_deref(), Some("8.8.8.9"));
+    let applying: Vec<_> = story.rules.iter().filter(|rule| rule.applies).map(|rule| rule.id.as_str()).collect();
+    assert_eq!(applying, ["web"], "what lets the address inside through");
+    assert_eq!(story_of(&config(), "2a00:1450::5efd:808:809").isatap, None);
+}
+
+/// With 2001:db8:64::/64 and, in it, a /96 for translators.
+fn translating() -> Config {
+    let mut config = config();
+    let prefix = |text: &str, line| (text.parse().expect("a network"), format!("c.toml:{line}"));
+    config.zone.nat64 = vec![prefix("2001:db8:64::/64", 3), prefix("2001:db8:64::/96", 4)];
+    config
+}
+
+#[test]
+fn a_configured_nat64_prefix_is_told_with_its_place() {
+    let told = |target| {
+        let story = story_of(&translating(), target);
+        let network = story.standing.nat64.map(|nat64| nat64.network);
+        (
+            network.unwrap_or_default(),
+            format!("{} by {}: {}: {}", story.country, story.basis, story.enforce, story.reason),
+        )
+    };
+    assert_eq!(
+        told("2001:db8:64::8:809:900:0"),
+        (
+            "2001:db8:64::/64".into(),
+            "US by sources: denied: NAT64 prefix 2001:db8:64::/64 (c.toml:3) carries 8.8.9.9: one says US, two says nothing: \
+             outside EEA; on_outside = deny"
+                .into()
+        )
+    );
+    assert_eq!(
+        told("2001:db8:64::501:101"),
+        (
+            "2001:db8:64::/96".into(),
+            "DE by sources: allowed: NAT64 prefix 2001:db8:64::/96 (c.toml:4) carries 5.1.1.1: one says DE, two says NO: \
+             inside EEA"
+                .into()
+        )
+    );
+    assert_eq!(
+        told("2001:db8:64::7f00:1"),
+        (
+            "2001:db8:64::/96".into(),
+            "-- by nat64: denied: NAT64 prefix 2001:db8:64::/96 (c.toml:4) carries 127.0.0.1, which is never routed: NAT64 \
+             prefix 2001:db8:64::/96 is unknown; on_unknown = deny"
+                .into()
+        )
+    );
+    assert_eq!(told("2001:db8:65::1").0, "");
+}
+
+#[test]
 fn private_networks_in_the_region_are_inside_and_told_so() {
     let zone = Zone { inside_private: true, inside_text: "EEA + private".into(), ..Zone::default() };
     let story = story_of(&Config { zone, ..config() }, "10.1.2.3");
@@ -255,13 +350,24 @@ fn an_image_that_differs_from_its_sources_is_reported_and_not_explained_away() {
 fn story_and_image_agree_on_random_addresses_of_both_families() {
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
-    let (config, datasets) = (config(), datasets());
+    let (config, datasets) = (translating(), datasets());
     let clock = ClockMap::wall(NOW * 1_000_000_000);
     let policy = compile(&config, &datasets, special::table(), &clock).expect("must compile");
     let knowledge =
         Knowledge { config: &config, datasets: &datasets, special: special::table(), policy: &policy, clock };
-    let tops =
-        [0x0064_ff9b_u128 << 96, 0x2002 << 112, 0x2001 << 112, 0xff02 << 112, 0x2a00_1450 << 96, 0, 0xffff << 32];
+    let tops = [
+        0x0064_ff9b_u128 << 96,
+        0x2002 << 112,
+        0x2001 << 112,
+        0x2001_0db8_0064 << 80,
+        0xff02 << 112,
+        0x2a00_1450 << 96,
+        0x2a00_1450 << 96 | 0x5efe << 32,
+        0xfe80 << 112 | 0x5efe << 32,
+        0x2002_0505 << 96 | 0x5efe << 32,
+        0,
+        0xffff << 32,
+    ];
     for round in 0..3000 {
         let address: IpAddr = if round % 2 == 0 {
             Ipv4Addr::from_bits((random.u32(..) >> (random.u32(0..3) * 4)) | (random.u32(0..3) << 25)).into()
