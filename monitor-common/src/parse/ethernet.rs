@@ -2,7 +2,7 @@
 //! change nothing here.
 
 use super::{Bytes, Reason, ether_type as known, walk::Layer, walk::Walk};
-use crate::wire::Opaque;
+use crate::wire::{Opaque, Via};
 
 const HEADER: u32 = 14;
 const TAG: u32 = 4;
@@ -53,8 +53,7 @@ impl Walk {
             }
             VLAN | SERVICE_VLAN => return self.tag(frame),
             known::MPLS | known::MPLS_MULTICAST if self.inside() => {
-                self.layer = Layer::Mpls;
-                return Ok(());
+                return self.enter_tunnel(Via::Mpls, 0, Layer::Mpls);
             }
             known::MPLS | known::MPLS_MULTICAST => Reason::Mpls,
             ARP | EAPOL | SLOW_PROTOCOLS | LLDP | MRP_MEDIA | MRP_VLAN | MRP_MULTICAST | PTP => Reason::LinkControl,

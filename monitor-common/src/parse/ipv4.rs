@@ -42,6 +42,8 @@ impl Walk {
         if first >> 4 != 4 {
             return Err(Reason::BadIpVersion);
         }
+        self.enter(4, source, destination)?;
+        self.carries(protocol, 0, 0);
         let header = u32::from(first & 0x0f) * 4;
         let available = self.limit - offset;
         // A total length of 0 is a GSO super-packet beyond 64 KiB (BIG TCP, kernel 6.3): what is around it tells.
@@ -49,8 +51,6 @@ impl Walk {
         if header < FIXED_HEADER || header > total {
             return Err(Reason::BadIpLength);
         }
-        self.enter(4, source, destination)?;
-        self.carries(protocol, 0, 0);
         self.ends_at(offset + total)?;
         self.need(header, Reason::TruncatedIp)?;
         self.next = u16::from(protocol);

@@ -137,6 +137,7 @@ impl Walk {
         }
         self.offset = self.resume;
         self.layer = Layer::Protocol;
+        self.jumbo = false;
         self.ends_at(self.fixed_end.saturating_add(payload))
     }
 
@@ -171,8 +172,9 @@ impl Walk {
                 self.elided_last = after >> 24 & 0x0f;
                 let padding = after >> 20 & 0x0f;
                 self.hop_step = ADDRESS - self.elided;
-                let bytes = padding + ADDRESS - self.elided_last + (left - 1) * self.hop_step;
-                if bytes > list {
+                let last = padding + ADDRESS - self.elided_last;
+                let bytes = last + (left - 1) * self.hop_step;
+                if bytes > list || (list - last) % self.hop_step != 0 {
                     return Err(Reason::BadRouting);
                 }
                 self.hop_at = offset + size - bytes;

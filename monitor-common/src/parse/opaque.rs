@@ -1,26 +1,40 @@
 //! What UDP carries that cannot be read.
 
-use super::Bytes;
+use super::{Bytes, transport::UDP_HEADER};
 use crate::wire::Opaque;
 
 const HTTPS: u16 = 443;
+const OPENVPN: u16 = 1194;
+const L2TP: u16 = 1701;
+const LISP: u16 = 4341;
 const IPSEC_NAT_TRAVERSAL: u16 = 4500;
+const VXLAN_GPE: u16 = 4790;
+const CAPWAP: u16 = 5247;
+const GUE: u16 = 6080;
 
-/// Marks a UDP payload of `length` bytes at `offset`. `None`: its first bytes are not to be had.
+/// Marks a UDP datagram at `offset`, whose header is there and tells a `length`, in an IP packet that ends at `end`.
+/// `None`: its first bytes are not to be had.
 #[inline(always)]
-pub(super) fn udp(frame: impl Bytes, offset: u32, length: u32, ports: (u16, u16)) -> Option<Opaque> {
-    if ports.0 == IPSEC_NAT_TRAVERSAL || ports.1 == IPSEC_NAT_TRAVERSAL {
-        return Some(Opaque::EspInUdp);
+pub(super) fn udp(frame: impl Bytes, offset: u32, end: u32, length: u32, ports: (u16, u16)) -> Option<Opaque> {
+    match ports.1 {
+        IPSEC_NAT_TRAVERSAL => return Some(Opaque::EspInUdp),
+        HTTPS => return Some(Opaque::Quic),
+        OPENVPN | L2TP | LISP | VXLAN_GPE | CAPWAP | GUE => return Some(Opaque::Other),
+        _ => {}
     }
-    if ports.0 == HTTPS || ports.1 == HTTPS {
-        return Some(Opaque::Quic);
+    match ports.0 {
+        IPSEC_NAT_TRAVERSAL => return Some(Opaque::EspInUdp),
+        HTTPS => return Some(Opaque::Quic),
+        _ => {}
     }
     // Shorter is neither.
-    if length < 8 {
+    if offset + UDP_HEADER + 8 > end {
         return Some(Opaque::None);
     }
-    let first = frame.be64(offset)?;
-    Some(if is_wireguard(first, length) {
+    let first = frame.be64(offset + UDP_HEADER)?;
+    // A super-packet has no length of its own.
+    let length = if length == 0 { end - offset } else { length };
+    Some(if is_wireguard(first, length.saturating_sub(UDP_HEADER)) {
         Opaque::WireGuard
     } else if is_quic_long_header(first) {
         Opaque::Quic

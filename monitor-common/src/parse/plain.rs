@@ -71,8 +71,11 @@ fn transport(frame: impl Bytes, at: u32, end: u32, next: u8, key: &mut FlowKey) 
                 if tunnel::is_port(destination) {
                     return None;
                 }
-                let payload = at + UDP_HEADER;
-                flags = opaque::udp(frame, payload, end.saturating_sub(payload), (source, destination))?;
+                if at + UDP_HEADER > end {
+                    return None;
+                }
+                let length = frame.be16(at + 4)?;
+                flags = opaque::udp(frame, at, end, u32::from(length), (source, destination))?;
             }
             (source, destination)
         }

@@ -47,7 +47,7 @@ reasons! {
     TruncatedIp = 5 "truncated_ip",
     /// The version in the IP header is not the one announced before it, or neither 4 nor 6.
     BadIpVersion = 6 "bad_ip_version",
-    /// A length in the IP header that contradicts itself: an IPv4 header below five words or beyond the packet, a fragment that is not in units of eight bytes or goes past 65,535, a jumbo payload that isn't one.
+    /// A length in the IP header that contradicts itself: an IPv4 header below five words or beyond the packet, a fragment that is empty, not in units of eight bytes or past 65,535, a jumbo payload that isn't one.
     BadIpLength = 7 "bad_ip_length",
     /// The packet ends inside an IPv6 extension header or an authentication header.
     TruncatedExtension = 8 "truncated_extension",

@@ -35,8 +35,11 @@ impl Walk {
         if tunnel::is_port(destination) {
             return self.udp_tunnel(frame, destination);
         }
-        let payload = self.offset + UDP_HEADER;
-        let what = opaque::udp(frame, payload, self.limit.saturating_sub(payload), (source, destination));
+        if self.offset + UDP_HEADER > self.limit {
+            return self.finish();
+        }
+        let length = frame.be16(self.offset + 4).ok_or(Reason::TruncatedTransport)?;
+        let what = opaque::udp(frame, self.offset, self.limit, u32::from(length), (source, destination));
         self.opaque(what.ok_or(Reason::TruncatedTransport)?)
     }
 }

@@ -114,7 +114,7 @@ impl Walk {
             ether_type::IPV4 => Layer::Ipv4,
             ether_type::IPV6 => Layer::Ipv6,
             ether_type::BRIDGED => Layer::Ethernet,
-            ether_type::MPLS | ether_type::MPLS_MULTICAST => Layer::Mpls,
+            ether_type::MPLS | ether_type::MPLS_MULTICAST => return self.enter_tunnel(Via::Mpls, 0, Layer::Mpls),
             _ => return self.opaque(Opaque::Other),
         };
         Ok(())

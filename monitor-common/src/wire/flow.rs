@@ -45,7 +45,9 @@ pub enum Opaque {
     /// UDP from or to port 443, or a QUIC long header of version 1 or 2 (RFC 9000, 9369) at whatever port: may carry a
     /// tunnel (MASQUE, RFC 9298 and 9484).
     Quic = 4,
-    /// Another tunnel whose content is compressed, not IP, or in a form that is not followed.
+    /// Another tunnel whose content is compressed, not IP, or in a form that is not followed: by protocol (IPComp, L2TP,
+    /// minimal encapsulation…) or UDP destination port (OpenVPN 1194, L2TP 1701, LISP 4341, VXLAN-GPE 4790, CAPWAP 5247,
+    /// GUE 6080).
     Other = 5,
 }
 
