@@ -164,7 +164,7 @@ fn check_shows_the_exceptions_for_packets_that_can_not_be_read_and_the_translato
     let ran = run(&["explain", "2001:db8:64::808:808", "2a00::5efe:808:808", "--config", &config]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     for line in [
-        format!("  nat64    2001:db8:64::/96 ({config}:3)"),
+        format!("  nat64    2001:db8:64::/96 ({config}:2)"),
         "  carries  8.8.8.8".to_owned(),
         "  carries  8.8.8.8 (ISATAP)".to_owned(),
     ] {
