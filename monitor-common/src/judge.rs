@@ -3,7 +3,7 @@
 use crate::{
     classify::{Classified, Tables, classify},
     parse::{MAX_HEADERS, MAX_HOPS, Walk},
-    wire::Onward,
+    wire::{Onward, Via},
 };
 
 /// Destinations that one packet can have: its own, further ones, and one of its first fragment's.
@@ -18,15 +18,16 @@ pub struct Judgement {
     /// Of the further destinations the one whose standing is strictest, of equals the innermost.
     pub onward: Onward,
     onward_rank: u8,
+    /// The destination in question; the packet's own has no way.
+    candidate: Onward,
 }
 
 impl Judgement {
-    /// Considers destination `number`: 0 is the packet's own, then come the further ones in the order in which they
-    /// were met, then `kept`, the one that a first fragment had. False: there are no more. `None`: a look-up had no
-    /// answer, the image is not whole.
+    /// Picks destination `number`: 0 is the packet's own, then come the further ones in the order in which they were
+    /// met, then `kept`, the one that a first fragment had. False: there are no more.
     #[inline(always)]
-    pub fn consider(&mut self, tables: &impl Tables, walk: &Walk, kept: &Onward, number: u32) -> Option<bool> {
-        let onward = if number == 0 {
+    pub fn pick(&mut self, walk: &Walk, kept: &Onward, number: u32) -> bool {
+        self.candidate = if number == 0 {
             let key = &walk.key;
             Onward {
                 address: key.destination,
@@ -50,25 +51,27 @@ impl Judgement {
         } else if number == walk.hops_len + 1 {
             *kept
         } else {
-            return Some(false);
+            Onward::default()
         };
-        if !onward.exists() {
-            return Some(false);
-        }
-        let standing = classify(tables, onward.ip_version, onward.address, onward.protocol, Some(onward.port))?;
+        self.candidate.exists()
+    }
+
+    /// Judges what was picked. `None`: the look-up had no answer, the image is not whole.
+    #[inline(always)]
+    pub fn judge(&mut self, tables: &impl Tables) -> Option<()> {
+        let candidate = &self.candidate;
+        let standing =
+            classify(tables, candidate.ip_version, candidate.address, candidate.protocol, Some(candidate.port))?;
         let rank = standing.rank();
-        if number == 0 {
-            self.to = standing;
-            return Some(true);
-        }
-        if rank > self.to.rank() {
+        let own = candidate.via == Via::None as u8;
+        if own || rank > self.to.rank() {
             self.to = standing;
         }
-        if !self.onward.exists() || rank >= self.onward_rank {
-            self.onward = onward;
+        if !own && (!self.onward.exists() || rank >= self.onward_rank) {
+            self.onward = self.candidate;
             self.onward_rank = rank;
         }
-        Some(true)
+        Some(())
     }
 
     /// Considers all.
@@ -77,9 +80,10 @@ impl Judgement {
     pub fn of(tables: &impl Tables, walk: &Walk, kept: &Onward) -> Option<Self> {
         let mut judgement = Self::default();
         for number in 0..MAX_DESTINATIONS {
-            if !judgement.consider(tables, walk, kept, number)? {
+            if !judgement.pick(walk, kept, number) {
                 break;
             }
+            judgement.judge(tables)?;
         }
         Some(judgement)
     }

@@ -1,6 +1,8 @@
 //! The long way of a packet that is not plain: header by header, fragments, and every destination judged. Its own
 //! function, and each loop one of the kernel's: the verifier walks a step once, whatever the number of steps.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     bindings::__sk_buff,
     cty::c_void,
@@ -163,17 +165,26 @@ extern "C" fn keep(number: u64, judging: *mut c_void) -> i64 {
 extern "C" fn consider(number: u64, judging: *mut c_void) -> i64 {
     // SAFETY: given by `whole`.
     let (scratch, slot) = unsafe { stage(judging) };
-    let judged = Image::in_slot(slot)
-        .map(|image| scratch.judgement.consider(&image, &scratch.walk, &scratch.kept, number as u32));
-    match judged {
-        Some(Some(true)) => return 0,
-        Some(Some(false)) => {}
-        // The image is not whole.
-        _ => {
-            if scratch.outcome == READ {
-                scratch.outcome = Reason::NotClassified as u32;
-            }
-        }
+    if !scratch.judgement.pick(&scratch.walk, &scratch.kept, number as u32) {
+        return 1;
+    }
+    // SAFETY: the same scratch space.
+    let scratch = unsafe { &mut *afresh(scratch) };
+    if Image::in_slot(slot).and_then(|image| scratch.judgement.judge(&image)).is_some() {
+        return 0;
+    }
+    // The image is not whole.
+    if scratch.outcome == READ {
+        scratch.outcome = Reason::NotClassified as u32;
     }
     1
+}
+
+/// The same place, of which the compiler knows nothing: what is there is read from memory again. What it has in
+/// registers differs by the way to here, and the verifier would walk the rest once for each.
+#[inline(always)]
+fn afresh(mut place: *mut Scratch) -> *mut Scratch {
+    // SAFETY: moves a register to itself.
+    unsafe { asm!("{0} = {0}", inout(reg) place, options(nostack, preserves_flags)) };
+    place
 }

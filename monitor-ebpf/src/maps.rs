@@ -55,6 +55,8 @@ pub struct Scratch {
     pub ifindex: u32,
     /// CLOCK_BOOTTIME.
     pub now: u64,
+    /// For [`crate::policy::Image`].
+    pub cell: u32,
 }
 
 /// Datagrams whose fragments are on their way. Packets write and read, each on its CPU.

@@ -60,4 +60,14 @@ impl Tables for Image {
         // SAFETY: a helper without arguments.
         unsafe { bpf_ktime_get_boot_ns() }
     }
+    #[inline(always)]
+    fn forget(&self, number: u32) -> u32 {
+        let Some(scratch) = maps::SCRATCH.get_ptr_mut(0) else { return number };
+        // SAFETY: this CPU's own value. Volatile, or the compiler would know that it reads what it wrote.
+        unsafe {
+            let cell = &raw mut (*scratch).cell;
+            cell.write_volatile(number);
+            cell.read_volatile()
+        }
+    }
 }

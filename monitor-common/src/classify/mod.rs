@@ -44,6 +44,11 @@ pub trait Tables {
     fn rule(&self, index: u32) -> Option<&RuleRow>;
     /// CLOCK_BOOTTIME in nanoseconds; asked for only when a rule with a time is in question.
     fn boot_ns(&self) -> u64;
+    /// The number itself. In the kernel, one of which the verifier knows nothing, so that ways through the program that
+    /// differ only in it are walked once.
+    fn forget(&self, number: u32) -> u32 {
+        number
+    }
 }
 
 /// What the policy makes of a destination.
@@ -191,23 +196,24 @@ pub fn classify(
     let number =
         if ip_version == 4 { class_v4(tables, destination.low as u32)? } else { class_v6(tables, destination)? };
     let class = tables.class(number)?;
-    let rule = if class.rules_len == 0 { 0 } else { matching_rule(tables, class, protocol, port)? };
-    let outer = Classified::of(number, class, rule);
     let inner = match class.embedded {
         0 if ip_version == 4 => None,
         0 => isatap(destination),
         form => Embedded::from_wire(form).extract(destination),
     };
-    let Some(inner) = inner else { return Some(outer) };
-    let number = class_v4(tables, inner)?;
-    let inner = tables.class(number)?;
+    let Some(inner) = inner else {
+        return Some(Classified::of(number, class, matching_rule(tables, class, protocol, port)?));
+    };
+    // Both looked up before any rule is tried: each way out of the rules would else be walked on through the look-up.
+    let inner_number = class_v4(tables, tables.forget(inner))?;
+    let inner = tables.class(inner_number)?;
+    let rule = tables.forget(matching_rule(tables, class, protocol, port)?.into()) as u16;
+    let outer = Classified::of(number, class, rule);
     // A rule on a prefix that is no place holds; one on an ISATAP router's network is for that network alone.
-    let mut inner_rule = if class.embedded == 0 { 0 } else { rule };
-    if inner_rule == 0 && inner.rules_len != 0 {
-        inner_rule = matching_rule(tables, inner, protocol, port)?;
-    }
-    let inside = Classified::of(number, inner, inner_rule);
-    if class.embedded == 0 {
+    let is_prefix = class.embedded != 0;
+    let inner_rule = if is_prefix && rule != 0 { rule } else { matching_rule(tables, inner, protocol, port)? };
+    let inside = Classified::of(inner_number, inner, inner_rule);
+    if !is_prefix {
         // Where it goes and where it ends up: the stricter.
         return Some(if inside.rank() > outer.rank() { inside } else { outer });
     }

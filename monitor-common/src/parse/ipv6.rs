@@ -174,7 +174,7 @@ impl Walk {
                 self.hop_step = ADDRESS - self.elided;
                 let last = padding + ADDRESS - self.elided_last;
                 let bytes = last + (left - 1) * self.hop_step;
-                if bytes > list || (list - last) % self.hop_step != 0 {
+                if bytes > list || !(list - last).is_multiple_of(self.hop_step) {
                     return Err(Reason::BadRouting);
                 }
                 self.hop_at = offset + size - bytes;
