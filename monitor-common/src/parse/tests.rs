@@ -166,7 +166,7 @@ fn every_reason_has_a_packet() {
 fn a_cut_packet_that_tells_its_length_has_no_flow() {
     for packet in [
         ipv4(UDP, &[7, 3, 4, 0], &[0; 24]),
-        ipv4(4, &[], &ipv6(TCP, &[0; 20])),
+        ipv4(41, &[], &ipv6(TCP, &[0; 20])),
         ipv6(43, &[[UDP, 2, 0, 1, 0, 0, 0, 0].as_slice(), &bytes(3), &[0; 12]].concat()),
     ] {
         assert_eq!(walk(&packet, Link::Ip).0, Ok(()));
