@@ -96,7 +96,9 @@ fn end(frame: &[u8], link: Link) -> End {
 
 /// Numbers that depend on the whole input (FNV-1a, then xorshift): where to cut, what to append.
 fn numbers(data: &[u8]) -> impl Iterator<Item = u64> {
-    let hash = data.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = data
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
     std::iter::successors(Some(hash | 1), |state| {
         let mut state = *state;
         state ^= state << 13;
