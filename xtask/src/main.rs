@@ -75,7 +75,7 @@ enum Task {
     )]
     Fuzz {
         /// How long each of the two targets runs.
-        #[arg(long, default_value_t = 1)]
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
         minutes: u64,
         /// Only write the tests' packet corpus into fuzz/corpus.
         #[arg(long)]
