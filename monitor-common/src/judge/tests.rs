@@ -1,5 +1,7 @@
 //! Which of several destinations stands out, by a policy of five places.
 
+use std::sync::OnceLock;
+
 use super::*;
 use crate::{
     classify::build::Image,
@@ -16,7 +18,12 @@ const RULED: u16 = 2;
 const ALERTED: u16 = 3;
 const DENIED_TOO: u16 = 4;
 
-fn image() -> Image {
+fn image() -> &'static Image {
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    IMAGE.get_or_init(build)
+}
+
+fn build() -> Image {
     let class = |deny: bool, alert: bool, rules_len: u32| ClassRow {
         kind: if deny { Kind::Outside } else { Kind::Inside } as u8,
         deny: u8::from(deny),
@@ -78,7 +85,7 @@ fn onward(class: u16, number: u32) -> Onward {
 
 /// Class of the packet, and class and number of its further destination.
 fn judge(to: &[u16], kept: &Onward) -> (u16, Onward) {
-    let judgement = Judgement::of(&image(), &packet(to), kept).expect("the image is whole");
+    let judgement = Judgement::of(image(), &packet(to), kept).expect("the image is whole");
     (judgement.to.class, judgement.onward)
 }
 
@@ -117,7 +124,7 @@ fn what_the_first_fragment_had_counts_as_the_innermost() {
 #[test]
 fn a_rule_looks_at_the_port_of_the_header_that_goes_there() {
     let mut walk = packet(&[ALLOWED, RULED]);
-    let judge = |walk: &Walk| Judgement::of(&image(), walk, &Onward::default()).expect("the image is whole").to;
+    let judge = |walk: &Walk| Judgement::of(image(), walk, &Onward::default()).expect("the image is whole").to;
     assert_eq!((judge(&walk).class, judge(&walk).rule), (RULED, 1));
     walk.headers[1].port = 444;
     assert_eq!((judge(&walk).class, judge(&walk).rule), (RULED, 0));
@@ -132,12 +139,12 @@ fn no_destination_is_left_out_and_without_one_nothing_is_judged() {
         walk.hops = [Hop { address: of(ALLOWED, 1), ip_version: 4, via: 1, header: 0 }; MAX_HOPS];
         walk.hops_len = MAX_HOPS as u32;
         walk.hops[last].address = of(DENIED, 1);
-        let judgement = Judgement::of(&image(), &walk, &Onward::default()).expect("the image is whole");
+        let judgement = Judgement::of(image(), &walk, &Onward::default()).expect("the image is whole");
         assert_eq!((judgement.to.class, judgement.onward.address), (DENIED, of(DENIED, 1)), "{last}");
     }
     walk.hops[MAX_HOPS - 1].address = of(ALLOWED, 1);
-    let judgement = Judgement::of(&image(), &walk, &onward(DENIED, 9)).expect("the image is whole");
+    let judgement = Judgement::of(image(), &walk, &onward(DENIED, 9)).expect("the image is whole");
     assert_eq!((judgement.to.class, judgement.onward), (DENIED, onward(DENIED, 9)), "kept, after all hops");
-    assert_eq!(Judgement::of(&image(), &Walk::new(), &Onward::default()), Some(Judgement::default()));
+    assert_eq!(Judgement::of(image(), &Walk::new(), &Onward::default()), Some(Judgement::default()));
     assert_eq!(Judgement::of(&Image::default(), &walk, &Onward::default()), None);
 }
