@@ -2,6 +2,9 @@
 //! find each other. Bounded: a newer datagram takes the place of an older one, whose further fragments are then
 //! [`Reason::FragmentWithoutFirst`].
 
+#[cfg(all(test, feature = "user"))]
+mod tests;
+
 use crate::{
     parse::{Fragment, MAX_HEADERS, Reason, Walk},
     wire::{Address, Onward},

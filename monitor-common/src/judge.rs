@@ -1,5 +1,8 @@
 //! All destinations of a packet in, the strictest standing out.
 
+#[cfg(all(test, feature = "user"))]
+mod tests;
+
 use crate::{
     classify::{Classified, Tables, classify},
     parse::{MAX_HEADERS, MAX_HOPS, Walk},

@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod debian;
 mod demo;
+mod fuzz;
 mod geo;
 mod initramfs;
 mod kernels;
@@ -68,6 +69,24 @@ enum Task {
         #[arg(long, default_value_t = 10)]
         minutes: u64,
     },
+    /// Coverage-guided fuzzing of the packet parser (cargo-fuzz).
+    #[command(
+        after_help = "Example: cargo xtask fuzz --minutes 10\n         cargo xtask fuzz --kernel   # kernel and host on ten million random frames (root)"
+    )]
+    Fuzz {
+        /// How long each of the two targets runs.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+        minutes: u64,
+        /// Only write the tests' packet corpus into fuzz/corpus.
+        #[arg(long)]
+        seed: bool,
+        /// Instead: kernel and host on ten million random and mutated frames (root).
+        #[arg(long, conflicts_with = "seed")]
+        kernel: bool,
+        /// Instead: the unit tests of the pure core under Miri.
+        #[arg(long, conflicts_with_all = ["seed", "kernel"])]
+        miri: bool,
+    },
     /// Regenerate the embedded geo datasets.
     Geo {
         /// Only compare with what is committed.
@@ -86,6 +105,7 @@ fn main() -> ExitCode {
         Task::Test { arguments } => test::run(&arguments),
         Task::Bench => bench::run(),
         Task::Kernels { kernels, frames, minutes } => kernels::run(&kernels, frames, minutes),
+        Task::Fuzz { minutes, seed, kernel, miri } => fuzz::run(fuzz::Wanted { minutes, seed, kernel, miri }),
         Task::Geo { check } => geo::run(check),
     };
     match result {

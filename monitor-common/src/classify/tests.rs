@@ -267,7 +267,9 @@ fn one_class(rules: Vec<RuleRow>) -> Image {
 fn a_rule_with_ports_covers_its_protocol_from_the_first_port_to_the_last() {
     let image =
         one_class(vec![row(1, TCP, 100, 200), row(1, UDP, 0, 0), row(2, TCP, 200, 65535), row(3, UDP, 65535, 65535)]);
-    let rule = |protocol, port, known| classify(&image, 4, Address::v4(1), protocol, port, known).expect("whole").rule;
+    let rule = |protocol, port, known: bool| {
+        classify(&image, 4, Address::v4(1), protocol, known.then_some(port)).expect("whole").rule
+    };
     for (protocol, port, expected) in [
         (TCP, 99, 0),
         (TCP, 100, 1),
@@ -293,7 +295,7 @@ fn a_rule_without_ports_covers_every_packet_and_fragments_too() {
     for (protocol, port, known, rule) in
         [(TCP, 443, true, 1), (TCP, 443, false, 7), (1, 0, true, 7), (255, 9, false, 7)]
     {
-        let got = classify(&image, 4, Address::v4(1), protocol, port, known).expect("whole");
+        let got = classify(&image, 4, Address::v4(1), protocol, known.then_some(port)).expect("whole");
         assert_eq!(got, Classified { class: 0, rule, deny: true, alert: false }, "protocol {protocol} {known}");
     }
 }
@@ -304,7 +306,7 @@ fn a_rule_out_of_its_time_is_passed_over_for_the_next() {
     let mut image = one_class(vec![timed, row(2, TCP, 440, 450)]);
     for (now, rule) in [(0, 2), (999, 2), (1000, 1), (1999, 1), (2000, 2), (u64::MAX, 2)] {
         image.host_boot_ns = now;
-        assert_eq!(classify(&image, 4, Address::v4(1), TCP, 443, true).expect("whole").rule, rule, "at {now}");
+        assert_eq!(classify(&image, 4, Address::v4(1), TCP, Some(443)).expect("whole").rule, rule, "at {now}");
     }
 }
 
@@ -337,7 +339,7 @@ fn random_rules_agree_with_a_scan() {
                         || known && row.protocol == protocol && (row.port_low..=row.port_high).contains(&port)
                 })
                 .map_or(0, |row| row.rule);
-            let got = classify(&image, 4, Address::v4(9), protocol, port, known).expect("whole");
+            let got = classify(&image, 4, Address::v4(9), protocol, known.then_some(port)).expect("whole");
             assert_eq!(got, Classified { class: 0, rule: expected, deny: true, alert: expected == 0 }, "seed {seed}");
         }
     }
@@ -374,7 +376,7 @@ fn an_address_inside_an_ipv6_address_decides_but_never_makes_it_local() {
         (0x2003 << 112, 0),
     ];
     let image = Image::build(&v4, &v6, classes, vec![row(1, TCP, 80, 80), row(2, TCP, 90, 90)]).expect("fits");
-    let ask = |bits: u128, port| classify(&image, 6, address(bits), TCP, port, true).expect("whole");
+    let ask = |bits: u128, port| classify(&image, 6, address(bits), TCP, Some(port)).expect("whole");
     for (form, put) in [
         ("NAT64", (|inner| 0x0064_ff9b << 96 | inner) as fn(u128) -> u128),
         ("6to4", |inner| 0x2002 << 112 | inner << 80 | 1),
@@ -402,7 +404,7 @@ fn an_address_inside_an_ipv6_address_decides_but_never_makes_it_local() {
 #[test]
 fn an_image_that_is_not_whole_gives_no_answer_and_never_panics() {
     let whole = image_v6(&[(0, 1), (5, 2), (1 << 100, 3)]);
-    let ask = |image: &Image, version| classify(image, version, Address { high: 0, low: 7 }, TCP, 1, true);
+    let ask = |image: &Image, version| classify(image, version, Address { high: 0, low: 7 }, TCP, Some(1));
     assert_eq!(ask(&whole, 6).map(|got| got.class), Some(2));
     assert_eq!(ask(&Image::default(), 4), None);
     assert_eq!(ask(&Image::default(), 6), None);

@@ -10,6 +10,8 @@ mod ipv6;
 mod opaque;
 mod plain;
 mod reason;
+#[cfg(all(test, feature = "user"))]
+mod tests;
 mod transport;
 mod tunnel;
 mod walk;

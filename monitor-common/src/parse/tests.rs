@@ -1,0 +1,241 @@
+//! The parser on packets written down byte by byte. Every random test prints its seed when it fails.
+
+use super::*;
+use crate::wire::{Address, FlowKey, Link, Opaque, Via};
+
+/// Miri takes a thousand times as long.
+const RANDOM: u32 = if cfg!(miri) { 200 } else { 300_000 };
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const FROM: u32 = 0xc000_0201;
+const TO: u32 = 0xc633_6401;
+
+fn ethernet(kind: u16, content: &[u8]) -> Vec<u8> {
+    [&[2; 12], kind.to_be_bytes().as_slice(), content].concat()
+}
+
+/// An IPv4 header whose options are a multiple of four bytes, and its content.
+fn ipv4(protocol: u8, options: &[u8], content: &[u8]) -> Vec<u8> {
+    let total = (20 + options.len() + content.len()) as u16;
+    let mut header = vec![0x45 + (options.len() / 4) as u8, 0];
+    header.extend(total.to_be_bytes());
+    header.extend([0, 7, 0, 0, 64, protocol, 0, 0]);
+    header.extend(FROM.to_be_bytes());
+    header.extend(TO.to_be_bytes());
+    [&header, options, content].concat()
+}
+
+/// An address of which every byte is another one.
+fn bytes(first: u8) -> [u8; 16] {
+    core::array::from_fn(|at| first + at as u8)
+}
+
+fn address(bytes: [u8; 16]) -> Address {
+    core::net::Ipv6Addr::from(bytes).into()
+}
+
+fn ipv6(next: u8, content: &[u8]) -> Vec<u8> {
+    let mut header = vec![0x60, 0, 0, 0];
+    header.extend((content.len() as u16).to_be_bytes());
+    header.extend([next, 64]);
+    [&header, bytes(0x20).as_slice(), &bytes(0x80), content].concat()
+}
+
+fn walk(frame: &[u8], link: Link) -> (Result<(), Reason>, Walk) {
+    let mut walk = Walk::new();
+    let result = walk.whole(frame, link);
+    (result, walk)
+}
+
+#[test]
+fn a_plain_packet_is_the_same_to_the_walk() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut plains = 0;
+    for _ in 0..RANDOM {
+        let frame = near_plain(&mut random);
+        let link = if frame[0] >> 4 == 0 { Link::Ethernet } else { Link::Ip };
+        let mut key = FlowKey::default();
+        if plain(frame.as_slice(), frame.len() as u32, link, &mut key).is_some() {
+            let (result, walk) = walk(&frame, link);
+            assert_eq!((result, walk.key), (Ok(()), key), "seed {seed}: {frame:02x?}");
+            assert_eq!((walk.hops().len(), walk.fragments_len), (0, 0), "seed {seed}: {frame:02x?}");
+            plains += 1;
+        }
+    }
+    assert!(plains > RANDOM / 4, "only {plains} were plain, seed {seed}");
+}
+
+/// A packet that is plain but for what chance does to it.
+fn near_plain(random: &mut fastrand::Rng) -> Vec<u8> {
+    const PORTS: [u16; 16] =
+        [53, 443, 1194, 1701, 2152, 3544, 4341, 4500, 4789, 4790, 5247, 6080, 6081, 6635, 8472, 50_000];
+    const FIRST: [&[u8]; 6] = [
+        &[1, 0, 0, 0],
+        &[2, 0, 0, 0],
+        &[3, 0, 0, 0],
+        &[4, 0, 0, 0],
+        &[0xc0, 0, 0, 0, 1],
+        &[0xc0, 0x6b, 0x33, 0x43, 0xcf],
+    ];
+    let mut content: Vec<u8> = (0..random.usize(0..170)).map(|_| random.u8(..)).collect();
+    let mut put = |at: usize, bytes: &[u8]| {
+        if let Some(place) = content.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    };
+    put(0, &PORTS[random.usize(..16)].to_be_bytes());
+    put(2, &PORTS[random.usize(..16)].to_be_bytes());
+    let length = [0, 40, 72, 100, 156, random.u16(..)][random.usize(..6)];
+    put(4, &length.to_be_bytes());
+    put(8, FIRST[random.usize(..6)]);
+    let next = [1, TCP, UDP, UDP, UDP, 33, 58, 132, 136, random.u8(..)][random.usize(..10)];
+    let (kind, mut packet) =
+        if random.bool() { (0x0800, ipv4(next, &[], &content)) } else { (0x86dd, ipv6(next, &content)) };
+    if random.u8(..8) == 0 {
+        // The length, made untrue or untold.
+        let (at, value) = (if kind == 0x0800 { 2 } else { 4 }, [0, random.u16(..256)][random.usize(..2)]);
+        packet[at..at + 2].copy_from_slice(&value.to_be_bytes());
+    }
+    if random.u8(..4) == 0 {
+        let at = random.usize(..packet.len());
+        packet[at] ^= 1 << random.u8(..8);
+    }
+    packet.extend(std::iter::repeat_n(0xee, [0, 0, 6, 40][random.usize(..4)]));
+    if random.u8(..8) == 0 {
+        packet.truncate(random.usize(1..=packet.len()));
+    }
+    if random.bool() { ethernet(kind, &packet) } else { packet }
+}
+
+#[test]
+fn every_reason_has_a_packet() {
+    let options = |count: usize| {
+        let last = [&[TCP, 0], [0; 6].as_slice()].concat();
+        let others = [&[60, 0], [0; 6].as_slice()].concat();
+        ipv6(60, &[others.repeat(count - 1), last, vec![0; 8]].concat())
+    };
+    let tagged = |count: usize| [[0, 1, 0x81, 0].repeat(count - 1), vec![0, 1, 8, 0], ipv4(TCP, &[], &[0; 8])].concat();
+    let inside = |count: usize| (0..count).fold(ipv4(TCP, &[], &[0; 8]), |inner, _| ipv4(4, &[], &inner));
+    let with = |mut packet: Vec<u8>, at: usize, value: u8| {
+        packet[at] = value;
+        packet
+    };
+    assert_eq!(walk(&options(8), Link::Ip).0, Ok(()));
+    assert_eq!(walk(&ethernet(0x8100, &tagged(3)), Link::Ethernet).0, Ok(()));
+    assert_eq!(walk(&inside(3), Link::Ip).0, Ok(()));
+    let (on_ethernet, on_ip) = (Link::Ethernet, Link::Ip);
+    let packets = [
+        (Reason::LinkControl, on_ethernet, ethernet(0x0806, &[])),
+        (Reason::NotIp, on_ethernet, ethernet(0x88b5, &[])),
+        (Reason::UnknownLink, Link::Other, ipv4(TCP, &[], &[0; 8])),
+        (Reason::TruncatedLink, on_ethernet, vec![0; 13]),
+        (Reason::VlanDepth, on_ethernet, ethernet(0x8100, &tagged(4))),
+        (Reason::TruncatedIp, on_ethernet, ethernet(0x0800, &ipv4(TCP, &[], &[])[..19])),
+        (Reason::BadIpVersion, on_ip, with(ipv4(TCP, &[], &[0; 8]), 0, 0x55)),
+        (Reason::BadIpLength, on_ip, with(ipv4(TCP, &[], &[0; 8]), 0, 0x44)),
+        (Reason::TruncatedExtension, on_ip, ipv6(60, &[TCP, 0, 0, 0])),
+        (Reason::ExtensionDepth, on_ip, options(9)),
+        (Reason::TruncatedTransport, on_ip, ipv4(TCP, &[], &[0; 3])),
+        (Reason::Mpls, on_ethernet, ethernet(0x8847, &[])),
+        (Reason::Pppoe, on_ethernet, ethernet(0x8864, &[])),
+        (Reason::Pbb, on_ethernet, ethernet(0x88e7, &[])),
+        (Reason::Nsh, on_ethernet, ethernet(0x894f, &[])),
+        (Reason::Macsec, on_ethernet, ethernet(0x88e5, &[])),
+        (Reason::LengthBeyondFrame, on_ip, with(ipv4(TCP, &[], &[0; 8]), 3, 29)),
+        (Reason::BadOptions, on_ip, ipv4(TCP, &[7, 1, 0, 0], &[0; 8])),
+        (Reason::BadRouting, on_ip, ipv6(43, &[TCP, 0, 200, 1, 0, 0, 0, 0])),
+        (Reason::TruncatedTunnel, on_ip, ipv4(47, &[], &[0; 3])),
+        (Reason::BadTunnel, on_ip, ipv4(47, &[], &[0, 1, 8, 0])),
+        (Reason::TooDeep, on_ip, inside(4)),
+        (Reason::FragmentShort, on_ip, with(ipv4(41, &[], &[0x60; 8]), 6, 0x20)),
+    ];
+    for (reason, link, frame) in &packets {
+        assert_eq!(walk(frame, *link).0, Err(*reason), "{frame:02x?}");
+    }
+    // The policy's, and the fragment table's, which has tests of its own.
+    let elsewhere = [Reason::NotClassified, Reason::FragmentOverlap, Reason::FragmentWithoutFirst];
+    for reason in Reason::ALL {
+        let here = packets.iter().any(|packet| packet.0 == reason);
+        assert!(here != elsewhere.contains(&reason), "{}", reason.name());
+    }
+}
+
+#[test]
+fn a_cut_packet_that_tells_its_length_has_no_flow() {
+    for packet in [
+        ipv4(UDP, &[7, 3, 4, 0], &[0; 24]),
+        ipv4(41, &[], &ipv6(TCP, &[0; 20])),
+        ipv6(43, &[[UDP, 2, 0, 1, 0, 0, 0, 0].as_slice(), &bytes(3), &[0; 12]].concat()),
+    ] {
+        assert_eq!(walk(&packet, Link::Ip).0, Ok(()));
+        for length in 0..packet.len() {
+            assert!(walk(&packet[..length], Link::Ip).0.is_err(), "{length} of {packet:02x?}");
+        }
+    }
+}
+
+/// RFC 6554 3: an address in the list has the destination's first bytes, as many as are left out.
+#[test]
+fn every_length_of_a_compressed_hop_is_completed_from_the_destination() {
+    let destination = bytes(0x80);
+    for elided in 0..16_usize {
+        for elided_last in 0..16_usize {
+            let complete = |first: u8, elided: usize| {
+                let mut hop = bytes(first);
+                hop[..elided].copy_from_slice(&destination[..elided]);
+                hop
+            };
+            let (first, last) = (complete(0x10, elided), complete(0x40, elided_last));
+            let mut list = [&first[elided..], &last[elided_last..]].concat();
+            let padding = list.len().wrapping_neg() & 7;
+            list.resize(list.len() + padding, 0);
+            let mut header = vec![TCP, (list.len() / 8) as u8, 3, 2];
+            header.extend([(elided << 4 | elided_last) as u8, (padding << 4) as u8, 0, 0]);
+            let packet = ipv6(43, &[header, list, vec![0; 8]].concat());
+            let (result, walk) = walk(&packet, Link::Ip);
+            assert_eq!(result, Ok(()), "{elided} and {elided_last}");
+            let hop = |bytes| Hop { address: address(bytes), ip_version: 6, via: Via::RoutingHeader as u8, header: 0 };
+            assert_eq!(walk.hops(), [hop(first), hop(last)], "{elided} and {elided_last}");
+        }
+    }
+}
+
+#[test]
+fn a_walk_that_went_before_leaves_nothing_in_the_next_one() {
+    let mut used = Walk::new();
+    let mut esp = ipv4(4, &[131, 7, 4, 9, 9, 9, 9, 0], &ipv4(50, &[], &[0; 16]));
+    esp[6] = 0x20;
+    assert_eq!(used.whole(&esp[..44], Link::Ip), Err(Reason::LengthBeyondFrame));
+    assert_eq!(used.whole(&esp, Link::Ip), Err(Reason::BadIpLength), "44 bytes are no units of eight");
+    esp.extend([0; 4]);
+    esp[3] += 4;
+    assert_eq!(used.whole(&esp, Link::Ip), Ok(()));
+    assert_eq!((used.hops().len(), used.fragments_len, used.key.flags), (2, 1, Opaque::Esp as u8));
+    for next in [ipv4(TCP, &[], &[0; 8]), ipv6(60, &[TCP, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2]), ipv6(59, &[])] {
+        assert_eq!(used.whole(&next, Link::Ip), Ok(()));
+        let (_, fresh) = walk(&next, Link::Ip);
+        assert_eq!((used.key, used.hops(), used.fragments_len), (fresh.key, fresh.hops(), 0));
+    }
+}
+
+#[test]
+fn any_bytes_are_a_flow_or_a_reason() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..RANDOM {
+        let mut frame: Vec<u8> = (0..random.usize(0..120)).map(|_| random.u8(..)).collect();
+        if let Some(first) = frame.first_mut() {
+            *first = [0x45, 0x46, 0x4f, 0x60][random.usize(..4)];
+        }
+        let length = frame.len() as u8;
+        for at in [3, 5] {
+            if let Some(place) = frame.get_mut(at - 1..=at) {
+                place.copy_from_slice(&[0, length.saturating_sub(if at == 5 { 40 } else { 0 })]);
+            }
+        }
+        let (result, walk) = walk(&frame, Link::Ip);
+        assert!(result.is_err() || matches!(walk.key.ip_version, 4 | 6), "seed {seed}: {frame:02x?}");
+    }
+}
