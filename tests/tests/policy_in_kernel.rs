@@ -400,7 +400,7 @@ const KNOWN: &[(&str, &str, &str, Option<&str>)] = &[
     ("240.0.0.1:1/udp", "--", "unknown", None),
     ("fe80::1/ipv6-icmp", "--", "local", None),
     ("ff02::1/ipv6-icmp", "--", "local", None),
-    ("ff0e::1/udp", "--", "unknown", None),
+    ("[ff0e::1]:1/udp", "--", "unknown", None),
     ("[4000:db8::2]:9/udp", "--", "unknown", None),
     // IPv4 inside IPv6: where the packet ends up decides; rules of the prefix and of the inner address both count.
     ("[64:ff9b::808:808]:54/udp", "US", "outside", None),
