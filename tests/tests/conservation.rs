@@ -11,7 +11,7 @@ use std::{
 use egress_monitor_tests::{
     capture::{Capture, Captured, Direction, FlowId},
     corpus::build::{
-        Layer, Stack, ah, destination_options, ether, eth, fragment, geneve, gre, hop_by_hop, icmp, ip, mpls, part,
+        Layer, Stack, ah, destination_options, eth, ether, fragment, geneve, gre, hop_by_hop, icmp, ip, mpls, part,
         payload, proto, raw, srh, tcp, udp, vxlan,
     },
     daemon::Daemon,
@@ -111,9 +111,7 @@ fn fragments(sender: u16) -> Vec<Raw> {
     let (to4, to6): (IpAddr, IpAddr) = (v4(OUTSIDE).into(), v6(OUTSIDE).into());
     let data = |port| udp(port) / payload(64);
     let id = 2 * sender;
-    let four = |id: u16, from: usize, to: usize| {
-        eth() / ip(to4).fragment(id, from, to < 72) / part(data(13), from..to)
-    };
+    let four = |id: u16, from: usize, to: usize| eth() / ip(to4).fragment(id, from, to < 72) / part(data(13), from..to);
     let six = |id: u16, from: usize, to: usize| {
         let inner: Layer = part(data(14), from..to);
         eth() / ip(to6) / destination_options() / fragment(id.into(), from, to < 72) / inner
@@ -161,12 +159,17 @@ fn unreadable() -> Vec<Raw> {
         // etherparse follows a chain of any length, and looks into no option, routing header or tunnel.
         Raw::refused(nine / udp(99), "extension_depth").seen(flow_v6(proto::UDP, 40_000, 99)),
         Raw::refused(eth() / ip(to4).options(&[7, 1]) / udp(98), "bad_options").seen(flow_v4(proto::UDP, 40_000, 98)),
-        Raw::refused(eth() / ip(to6) / srh(2, &[to6]) / udp(97), "bad_routing")
-            .seen(flow_v6(proto::UDP, 40_000, 97)),
-        Raw::refused(eth() / ip(to4) / raw(&[0, 0]).protocol(proto::GRE), "truncated_tunnel")
-            .seen(flow_v4(proto::GRE, 0, 0)),
-        Raw::refused(eth() / ip(to6) / gre().set(0, &[0x40]) / ip(to4) / udp(1), "bad_tunnel")
-            .seen(flow_v6(proto::GRE, 0, 0)),
+        Raw::refused(eth() / ip(to6) / srh(2, &[to6]) / udp(97), "bad_routing").seen(flow_v6(proto::UDP, 40_000, 97)),
+        Raw::refused(eth() / ip(to4) / raw(&[0, 0]).protocol(proto::GRE), "truncated_tunnel").seen(flow_v4(
+            proto::GRE,
+            0,
+            0,
+        )),
+        Raw::refused(eth() / ip(to6) / gre().set(0, &[0x40]) / ip(to4) / udp(1), "bad_tunnel").seen(flow_v6(
+            proto::GRE,
+            0,
+            0,
+        )),
     ]
 }
 

@@ -10,8 +10,8 @@ use std::{
 use egress_monitor_tests::{
     capture::{Capture, Captured, Direction, FlowId},
     corpus::build::{
-        Layer, Stack, ah, destination_options, esp, ether, eth, etherip, fragment, geneve, gre, gtp, hop_by_hop, ip, mpls,
-        part, payload, ports, proto, snap, srh, tcp, udp, vxlan,
+        Layer, Stack, ah, destination_options, esp, eth, ether, etherip, fragment, geneve, gre, gtp, hop_by_hop, ip,
+        mpls, part, payload, ports, proto, snap, srh, tcp, udp, vxlan,
     },
     daemon::Daemon,
     netns::Count,
@@ -352,11 +352,7 @@ fn no_frame_of_whatever_form_gets_through() {
         (piece(out4, 1, 53, 24, 72), "fragment_without_first"),
         (eth() / ip(in6) / fragment(4, 0, true) / part(tcp(53), 0..0) / payload(0), "bad_ip_length"),
     ];
-    let passing = [
-        eth() / payload(28).ether(ether::ARP),
-        eth() / payload(28).ether(0x88cc),
-        eth() / ip(in6) / data(),
-    ];
+    let passing = [eth() / payload(28).ether(ether::ARP), eth() / payload(28).ether(0x88cc), eth() / ip(in6) / data()];
     for frame in flows_denied.iter().chain(undecodable.iter().map(|(frame, _)| frame)) {
         assert_eq!(scene.raw(std::slice::from_ref(frame)), Frames { sent: 0, refused: 1 }, "{frame:?}");
     }

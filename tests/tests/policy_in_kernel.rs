@@ -21,7 +21,9 @@ use egress_monitor::{
 };
 use egress_monitor_tests::corpus::{
     build::{
-        Stack, esp, eth, gre, icmp, icmpv6, ip, ports, proto::{ESP, GRE, ICMP, ICMPV6, IPIP, IPV6, SCTP, TCP, UDP}, raw, tcp, udp,
+        Stack, esp, eth, gre, icmp, icmpv6, ip, ports,
+        proto::{ESP, GRE, ICMP, ICMPV6, IPIP, IPV6, SCTP, TCP, UDP},
+        raw, tcp, udp,
     },
     policy::NAT64,
 };
