@@ -112,8 +112,10 @@ fn told(packet: &SlicedPacket<'_>) -> Option<Told> {
             for extension in ip.extensions().clone() {
                 match extension {
                     Ipv6ExtensionSlice::Routing(_) => routing = true,
-                    Ipv6ExtensionSlice::Fragment(f) if f.is_fragmenting_payload() && piece.is_none() => {
-                        piece = Some((f.identification(), f.fragment_offset().value(), f.more_fragments()));
+                    Ipv6ExtensionSlice::Fragment(f) if f.is_fragmenting_payload() => {
+                        let this = (f.identification(), f.fragment_offset().value(), f.more_fragments());
+                        // The outermost, should a fragment be a fragment itself.
+                        piece = piece.or(Some(this));
                         // What follows in a later fragment is data (RFC 8200, 4.5), though etherparse reads on in it.
                         if f.fragment_offset().value() != 0 {
                             protocol = f.next_header().0;
@@ -330,13 +332,14 @@ impl Compared {
         }
         complain(hops.len() < told.len(), "we overlook a packet inside")?;
         complain(matches!(oracle.end, End::Truncated | End::Bad), "we read a tunnel that cannot be read")?;
+        if first.is_passed_through() {
+            let later = walk.fragment_at(0).is_some_and(|fragment| fragment.start != 0);
+            return complain(key.protocol == first.protocol && !later, "an extension header as protocol");
+        }
         // Which piece the outermost is.
         let outer = walk.fragment_at(0).filter(|fragment| fragment.header == 0);
         let outer = outer.map(|fragment| (fragment.id, fragment.start, fragment.more != 0));
         complain(outer != first.piece, "another piece")?;
-        if first.is_passed_through() {
-            return complain(key.protocol == first.protocol, "an extension header as protocol");
-        }
         complain(key.protocol != first.protocol, "another protocol")?;
         let same = |ports: (u16, u16)| ports == (key.source_port, key.destination_port);
         complain(!first.ports.is_none_or(same), "other ports")?;
