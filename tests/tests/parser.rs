@@ -19,7 +19,8 @@
 //! - more than four IP headers, or more hops and options than we follow: [`Reason::TooDeep`].
 //!
 //! And both have an opinion, but one of them looks no further:
-//! - what follows a later fragment's header: read as headers by etherparse, data to us;
+//! - what follows a later fragment's header (the first such header, should a fragment be in a fragment): read as headers
+//!   by etherparse, data to us;
 //! - ports and tunnels of a first fragment: read by us, not by etherparse;
 //! - mobility, HIP and Shim6 headers after IPv6, and a second authentication header after IPv4: the protocol to
 //!   etherparse, extension headers to us (RFC 7045), so that we name what follows them, or say what is wrong there;
@@ -341,8 +342,8 @@ impl Compared {
         let outer = outer.map(|fragment| (fragment.id, fragment.start, fragment.more != 0));
         complain(outer != first.piece, "another piece")?;
         complain(key.protocol != first.protocol, "another protocol")?;
-        let same = |ports: (u16, u16)| ports == (key.source_port, key.destination_port);
-        complain(!first.ports.is_none_or(same), "other ports")?;
+        let differ = |ports: (u16, u16)| ports != (key.source_port, key.destination_port);
+        complain(first.ports.is_some_and(differ), "other ports")?;
         if oracle.end == End::Unknown {
             return Ok(());
         }
@@ -350,7 +351,7 @@ impl Compared {
         if let [_, .., innermost] = &oracle.packets[..] {
             let onward = Judgement::of(image, walk, &Onward::default()).expect("the image is whole").onward;
             complain(onward.protocol != innermost.protocol, "another inner protocol")?;
-            complain(!last.ports.is_none_or(|(_, port)| port == onward.port), "another inner port")?;
+            complain(last.ports.is_some_and(|(_, port)| port != onward.port), "another inner port")?;
         }
         Ok(())
     }
