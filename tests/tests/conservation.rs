@@ -2,14 +2,18 @@
 //! time, the hook total is the sum of its parts, is what the interface sent, and is flow by flow what the peer
 //! received.
 
-#[allow(dead_code)]
-#[path = "common/frames.rs"]
-mod frames;
-
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use egress_monitor_tests::{
     capture::{Capture, Captured, Direction, FlowId},
+    corpus::build::{
+        Layer, Stack, ah, destination_options, eth, ether, fragment, geneve, gre, hop_by_hop, icmp, ip, mpls, part,
+        payload, proto, raw, srh, tcp, udp, vxlan,
+    },
     daemon::Daemon,
     netns::Count,
     ping::ping,
@@ -18,10 +22,6 @@ use egress_monitor_tests::{
         wire_count,
     },
     traffic::{Frames, TcpSink, Transfer, UdpSink, send_frames, send_tcp, send_udp},
-};
-use frames::{
-    AUTHENTICATION, DESTINATION_OPTIONS, HOP_BY_HOP, ICMP, IPV4, IPV6, ROUTING, SERVICE_VLAN, TCP, UDP, VLAN, ethernet,
-    fragment, ipv4, ipv6, options, ports, tagged, tcp,
 };
 
 const DATAGRAMS: usize = 3_000;
@@ -32,12 +32,30 @@ const REPEATS: u64 = 30;
 /// A raw frame and what the monitor has to make of it, said by hand and not by any parser.
 struct Raw {
     frame: Vec<u8>,
-    /// Flow and whether it is a later fragment; or a reason.
-    is: Result<(FlowId, bool), &'static str>,
+    /// Flow or reason.
+    is: Result<FlowId, &'static str>,
     /// The flow that etherparse at the peer takes it for, if any.
     seen: Option<FlowId>,
     /// Whether the first tag is taken out of the frame by the receiving kernel, before AF_PACKET sees it.
     tag: bool,
+}
+
+impl Raw {
+    fn flow(frame: impl Into<Stack>, id: FlowId) -> Self {
+        Self { frame: frame.into().bytes(), is: Ok(id), seen: Some(id), tag: false }
+    }
+
+    fn refused(frame: impl Into<Stack>, reason: &'static str) -> Self {
+        Self { frame: frame.into().bytes(), is: Err(reason), seen: None, tag: false }
+    }
+
+    fn tagged(self) -> Self {
+        Self { tag: true, ..self }
+    }
+
+    fn seen(self, id: FlowId) -> Self {
+        Self { seen: Some(id), ..self }
+    }
 }
 
 fn flow_v4(protocol: u8, source_port: u16, destination_port: u16) -> FlowId {
@@ -50,64 +68,113 @@ fn flow_v6(protocol: u8, source_port: u16, destination_port: u16) -> FlowId {
     FlowId { source, destination: v6(OUTSIDE).into(), protocol, source_port, destination_port }
 }
 
-fn raw_frames() -> Vec<Raw> {
-    let to4 = v4(OUTSIDE).octets();
-    let udp = |port| ports(40_000, port, 20);
-    let v4_udp = |port| ipv4(to4, UDP, &[], 0, &udp(port));
-    let v6_with = |extensions: &[(u8, Vec<u8>)], port| ethernet(IPV6, &ipv6(v6(OUTSIDE), extensions, UDP, &udp(port)));
-    let flow = |frame: Vec<u8>, id: FlowId| Raw { frame, is: Ok((id, false)), seen: Some(id), tag: false };
-    let later = |frame: Vec<u8>, id: FlowId| Raw { frame, is: Ok((id, true)), seen: Some(id), tag: false };
-    let refused = |frame: Vec<u8>, reason| Raw { frame, is: Err(reason), seen: None, tag: false };
-    let with_tag = |raw: Raw| Raw { tag: true, ..raw };
-    let cut = |frame: Vec<u8>, length: usize| frame[..length].to_vec();
-    let whole = ethernet(IPV4, &v4_udp(1));
-    let authentication = frames::authentication(4);
-    assert_eq!(authentication.0, AUTHENTICATION);
+/// What one sender sends again and again, in this order. Fragments have identifications of the sender's own: should both
+/// run on one CPU, they do not get in each other's way.
+fn raw_frames(sender: u16) -> Vec<Raw> {
+    let mut frames = whole_frames();
+    frames.extend(fragments(sender));
+    frames.extend(unreadable());
+    frames
+}
+
+fn whole_frames() -> Vec<Raw> {
+    let (to4, to6): (IpAddr, IpAddr) = (v4(OUTSIDE).into(), v6(OUTSIDE).into());
+    let (in4, in6): (IpAddr, IpAddr) = (v4(INSIDE).into(), v6(INSIDE).into());
+    let datagram = |port| udp(port) / payload(20);
+    let udp4 = |port| flow_v4(proto::UDP, 40_000, port);
+    let udp6 = |port| flow_v6(proto::UDP, 40_000, port);
     vec![
-        flow(whole.clone(), flow_v4(UDP, 40_000, 1)),
-        flow(ethernet(IPV4, &ipv4(to4, UDP, &[1; 40], 0, &udp(2))), flow_v4(UDP, 40_000, 2)),
-        flow(ethernet(IPV4, &ipv4(to4, TCP, &[], 0, &tcp(40_000, 3, 9))), flow_v4(TCP, 40_000, 3)),
-        flow(ethernet(IPV4, &ipv4(to4, ICMP, &[], 0, &[8, 0, 0, 0, 0, 1, 0, 1])), flow_v4(ICMP, 0, 0x0800)),
-        // First, middle and last fragment. etherparse gives no ports to the first either.
-        Raw {
-            seen: Some(flow_v4(UDP, 0, 0)),
-            ..flow(ethernet(IPV4, &ipv4(to4, UDP, &[], 0x2000, &ports(40_000, 4, 24))), flow_v4(UDP, 40_000, 4))
-        },
-        later(ethernet(IPV4, &ipv4(to4, UDP, &[], 0x2004, &[7; 32])), flow_v4(UDP, 0, 0)),
-        later(ethernet(IPV4, &ipv4(to4, UDP, &[], 0x0008, &[7; 5])), flow_v4(UDP, 0, 0)),
-        with_tag(flow(tagged(&[VLAN], IPV4, &v4_udp(5)), flow_v4(UDP, 40_000, 5))),
-        with_tag(flow(tagged(&[SERVICE_VLAN, VLAN], IPV4, &v4_udp(6)), flow_v4(UDP, 40_000, 6))),
-        with_tag(flow(tagged(&[VLAN, VLAN], IPV6, &ipv6(v6(OUTSIDE), &[], UDP, &udp(7))), flow_v6(UDP, 40_000, 7))),
-        flow(v6_with(&[], 8), flow_v6(UDP, 40_000, 8)),
-        flow(v6_with(&[options(HOP_BY_HOP, 1), options(DESTINATION_OPTIONS, 2)], 9), flow_v6(UDP, 40_000, 9)),
-        flow(v6_with(&[options(ROUTING, 2), authentication], 10), flow_v6(UDP, 40_000, 10)),
-        later(
-            ethernet(IPV6, &ipv6(v6(OUTSIDE), &[options(DESTINATION_OPTIONS, 0), fragment(4, true)], UDP, &[7; 64])),
-            flow_v6(UDP, 0, 0),
-        ),
-        refused(ethernet(frames::ARP, &[0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 192, 0, 2, 1]), "link_control"),
-        refused(ethernet(0x88cc, &[2, 7, 4, 0, 0, 0, 0, 0]), "link_control"),
-        refused(ethernet(0x8847, &[0, 1, 1, 64, 0x45, 0]), "not_ip"),
-        // BPF_PROG_TEST_RUN refuses these, so only a wire tells.
-        refused(cut(whole.clone(), 14), "truncated_ip"),
-        refused(cut(whole.clone(), 33), "truncated_ip"),
-        refused(cut(whole.clone(), 36), "truncated_transport"),
-        refused(cut(v6_with(&[], 1), 53), "truncated_ip"),
-        refused(cut(v6_with(&[options(HOP_BY_HOP, 1)], 1), 56), "truncated_extension"),
-        refused(ethernet(IPV4, &[0x65; 40]), "bad_ip_version"),
-        refused(ethernet(IPV4, &[0x44; 40]), "bad_ip_length"),
-        with_tag(refused(tagged(&[VLAN; 5], IPV4, &v4_udp(1)), "vlan_depth")),
-        with_tag(refused(cut(tagged(&[VLAN, VLAN], IPV4, &v4_udp(1)), 20), "truncated_link")),
-        // etherparse follows a chain of any length.
-        Raw {
-            seen: Some(flow_v6(UDP, 40_000, 99)),
-            ..refused(v6_with(&vec![options(DESTINATION_OPTIONS, 0); 9], 99), "extension_depth")
-        },
+        Raw::flow(eth() / ip(to4) / datagram(1), udp4(1)),
+        Raw::flow(eth() / ip(to4).options(&[1; 40]) / datagram(2), udp4(2)),
+        Raw::flow(eth() / ip(to4) / tcp(3) / payload(9), flow_v4(proto::TCP, 40_000, 3)),
+        Raw::flow(eth() / ip(to4) / icmp(8, 0), flow_v4(proto::ICMP, 0, 0x0800)),
+        Raw::flow(eth().vlan(100) / ip(to4) / datagram(5), udp4(5)).tagged(),
+        Raw::flow(eth().service_vlan(100).vlan(101) / ip(to4) / datagram(6), udp4(6)).tagged(),
+        Raw::flow(eth().vlan(100).vlan(101) / ip(to6) / datagram(7), udp6(7)).tagged(),
+        Raw::flow(eth() / ip(to6) / datagram(8), udp6(8)),
+        Raw::flow(eth() / ip(to6) / hop_by_hop() / destination_options() / datagram(9), udp6(9)),
+        Raw::flow(eth() / ip(to6) / srh(0, &[to6]) / ah() / datagram(10), udp6(10)),
+        // Packets with a further destination are counted in flows of the outermost header, once.
+        Raw::flow(eth() / ip(to6) / srh(1, &[to6, in6]) / datagram(11), udp6(11)),
+        Raw::flow(eth() / ip(to4).lsrr(4, &[in4]) / datagram(12), udp4(12)),
+        Raw::flow(eth() / ip(to4) / ip(in4) / datagram(1), flow_v4(proto::IPIP, 0, 0)),
+        Raw::flow(eth() / ip(to6) / gre() / ip(in6) / datagram(1), flow_v6(proto::GRE, 0, 0)),
+        Raw::flow(eth() / ip(to6) / gre() / ip(to4) / datagram(1), flow_v6(proto::GRE, 0, 0)),
+        Raw::flow(eth() / ip(to4) / udp(4789) / vxlan(9) / eth() / ip(in6) / datagram(1), udp4(4789)),
+        Raw::flow(eth() / ip(to6) / udp(6081) / geneve(&[]) / ip(in4) / datagram(1), udp6(6081)),
     ]
 }
 
-/// One sender's work: every kind of traffic. Both senders send the same raw frames, so that they meet in the same
-/// flows.
+/// Two datagrams in pieces, which are in the flow of their first ones, and pieces that belong to none. etherparse gives no
+/// ports to any.
+fn fragments(sender: u16) -> Vec<Raw> {
+    let (to4, to6): (IpAddr, IpAddr) = (v4(OUTSIDE).into(), v6(OUTSIDE).into());
+    let data = |port| udp(port) / payload(64);
+    let id = 2 * sender;
+    let four = |id: u16, from: usize, to: usize| eth() / ip(to4).fragment(id, from, to < 72) / part(data(13), from..to);
+    let six = |id: u16, from: usize, to: usize| {
+        let inner: Layer = part(data(14), from..to);
+        eth() / ip(to6) / destination_options() / fragment(id.into(), from, to < 72) / inner
+    };
+    let (seen4, seen6) = (flow_v4(proto::UDP, 0, 0), flow_v6(proto::UDP, 0, 0));
+    let in4 = |frame| Raw::flow(frame, flow_v4(proto::UDP, 40_000, 13)).seen(seen4);
+    let in6 = |frame| Raw::flow(frame, flow_v6(proto::UDP, 40_000, 14)).seen(seen6);
+    vec![
+        in4(four(id, 0, 32)),
+        in6(six(id, 0, 24)),
+        in4(four(id, 32, 64)),
+        Raw::refused(four(id, 40, 72), "fragment_overlap").seen(seen4),
+        Raw::refused(six(id, 0, 24), "fragment_overlap").seen(seen6),
+        Raw::refused(four(id + 1, 32, 64), "fragment_without_first").seen(seen4),
+        Raw::refused(six(id + 1, 24, 72), "fragment_without_first").seen(seen6),
+        in4(four(id, 64, 72)),
+        in6(six(id, 24, 72)),
+        // Over: the next first one begins anew.
+        Raw::refused(four(id, 64, 72), "fragment_without_first").seen(seen4),
+    ]
+}
+
+fn unreadable() -> Vec<Raw> {
+    let (to4, to6): (IpAddr, IpAddr) = (v4(OUTSIDE).into(), v6(OUTSIDE).into());
+    let whole = || eth() / ip(to4) / udp(1) / payload(20);
+    let other = |number: u16| eth() / payload(28).ether(number);
+    let nine = (0..9).fold(eth() / ip(to6), |stack, _| stack / destination_options());
+    vec![
+        Raw::refused(other(ether::ARP), "link_control"),
+        Raw::refused(other(0x88cc), "link_control"),
+        Raw::refused(other(ether::EXPERIMENT), "not_ip"),
+        Raw::refused(eth() / mpls(&[16]) / ip(to4) / udp(1), "mpls"),
+        // BPF_PROG_TEST_RUN refuses these, so only a wire tells.
+        Raw::refused(whole().cut(14), "truncated_ip"),
+        Raw::refused(whole().cut(33), "truncated_ip"),
+        Raw::refused((eth() / ip(to6) / udp(1)).cut(53), "truncated_ip"),
+        Raw::refused(whole().cut(36), "length_beyond_frame"),
+        Raw::refused((eth() / ip(to6) / hop_by_hop() / udp(1)).cut(56), "length_beyond_frame"),
+        Raw::refused(eth() / ip(to4) / part(udp(1), 0..3), "truncated_transport"),
+        Raw::refused(eth() / ip(to6) / part(hop_by_hop(), 0..4), "truncated_extension"),
+        Raw::refused(eth().next(ether::IPV4) / ip(to6) / udp(1), "bad_ip_version"),
+        Raw::refused(eth() / ip(to4).set(0, &[0x44]) / udp(1), "bad_ip_length"),
+        Raw::refused(eth().vlan(1).vlan(2).vlan(3).vlan(4).vlan(5) / ip(to4) / udp(1), "vlan_depth").tagged(),
+        Raw::refused((eth().vlan(1).vlan(2) / ip(to4) / udp(1)).cut(20), "truncated_link").tagged(),
+        // etherparse follows a chain of any length, and looks into no option, routing header or tunnel.
+        Raw::refused(nine / udp(99), "extension_depth").seen(flow_v6(proto::UDP, 40_000, 99)),
+        Raw::refused(eth() / ip(to4).options(&[7, 1]) / udp(98), "bad_options").seen(flow_v4(proto::UDP, 40_000, 98)),
+        Raw::refused(eth() / ip(to6) / srh(2, &[to6]) / udp(97), "bad_routing").seen(flow_v6(proto::UDP, 40_000, 97)),
+        Raw::refused(eth() / ip(to4) / raw(&[0, 0]).protocol(proto::GRE), "truncated_tunnel").seen(flow_v4(
+            proto::GRE,
+            0,
+            0,
+        )),
+        Raw::refused(eth() / ip(to6) / gre().set(0, &[0x40]) / ip(to4) / udp(1), "bad_tunnel").seen(flow_v6(
+            proto::GRE,
+            0,
+            0,
+        )),
+    ]
+}
+
+/// One sender's work: every kind of traffic. Both senders send the same raw frames but for their
+/// identifications, so that they meet in the same flows.
 fn send(round: u16, targets: &[(SocketAddr, SocketAddr)], sinks: &[SocketAddr], frames: &[Raw]) {
     let sizes: Vec<usize> = (0..DATAGRAMS).map(|number| number * 7 % 1_400).collect();
     for (from, to) in targets {
@@ -149,10 +216,10 @@ fn nothing_is_lost(arguments: &[&str], hook: &str, offloads: bool) {
     let tcp_sinks: Vec<TcpSink> =
         both(OUTSIDE).map(|address| TcpSink::listen(&stage.far, SocketAddr::new(address, 443)).unwrap()).into();
     let tcp_targets: Vec<SocketAddr> = tcp_sinks.iter().map(TcpSink::address).collect();
-    let frames = Arc::new(raw_frames());
+    let frames = [0, 1].map(|sender| Arc::new(raw_frames(sender)));
     let senders: Vec<_> = (0..2)
         .map(|cpu| {
-            let (targets, sinks, frames) = (targets.clone(), tcp_targets.clone(), Arc::clone(&frames));
+            let (targets, sinks, frames) = (targets.clone(), tcp_targets.clone(), Arc::clone(&frames[cpu]));
             on_cpu(&stage.near, cpu, move || send(cpu as u16, &targets, &sinks, &frames)).unwrap()
         })
         .collect();
@@ -180,13 +247,8 @@ fn nothing_is_lost(arguments: &[&str], hook: &str, offloads: bool) {
     let status = daemon.json(&["status"]).unwrap();
     assert!(status["epoch"]["count"].as_u64().unwrap() >= 5, "too few epochs to prove anything: {status:#}");
     assert_eq!(status["interfaces"][0]["residual"]["packets"], 0);
-    as_the_peer_saw_it(&by_flow(&flows, size, |_| true), &captured, &frames);
-    // Nothing but the raw frames was in fragments.
-    let mut fragments = flows.clone();
-    fragments.flows.retain(|row| row.later_fragment);
-    let fragment = |raw: &Raw| raw.is.ok().and_then(|(id, later)| later.then_some(id));
-    assert_eq!(by_flow(&fragments, size, |_| true), sum(&frames, fragment, |raw| raw.frame.len()));
-    assert_eq!(unparsed(&status), expected_unparsed(&frames));
+    as_the_peer_saw_it(&by_flow(&flows, size, |_| true), &captured, &frames[0]);
+    assert_eq!(unparsed(&status), expected_unparsed(&frames[0]));
     let capture = capture.stop().unwrap();
     assert_eq!(capture.total, captured.total);
     let ended = daemon.stop().unwrap();
@@ -208,7 +270,7 @@ fn sum(frames: &[Raw], id: fn(&Raw) -> Option<FlowId>, length: fn(&Raw) -> usize
 /// Flow by flow. Raw frames are compared with what was sent, said by hand, on both sides; all other flows with
 /// etherparse at the peer.
 fn as_the_peer_saw_it(flows: &BTreeMap<FlowId, Count>, captured: &Captured, frames: &[Raw]) {
-    let ours_expected = sum(frames, |raw| Some(raw.is.ok()?.0), |raw| raw.frame.len());
+    let ours_expected = sum(frames, |raw| raw.is.ok(), |raw| raw.frame.len());
     let seen_expected = sum(frames, |raw| raw.seen, |raw| raw.frame.len() - if raw.tag { 4 } else { 0 });
     let split = |flows: &BTreeMap<FlowId, Count>, by: &BTreeMap<FlowId, Count>| -> [BTreeMap<FlowId, Count>; 2] {
         let (raw, others) = flows.iter().map(|(id, count)| (*id, *count)).partition(|(id, _)| by.contains_key(id));

@@ -1,12 +1,11 @@
 //! Promise: a flow table that is full loses the distinction between flows and nothing else: sums stay exact, what
 //! has no place is counted by country, class and verdict, and the monitor says so.
 
-#[allow(dead_code)]
-#[path = "common/frames.rs"]
-mod frames;
+use std::net::IpAddr;
 
 use egress_monitor_tests::{
     capture::{Capture, Direction},
+    corpus::build::{eth, ip, payload, udp},
     daemon::Daemon,
     netns::Count,
     stage::{INSIDE, INTERFACE, OUTSIDE, PATIENCE, Stage, accounted, count, denied, on_cpu, v4, v6},
@@ -20,10 +19,11 @@ const FLOWS: u16 = 3_000;
 
 /// To each of [`FLOWS`] ports one frame, every third one to the inside.
 fn all_flows() -> Vec<Vec<u8>> {
+    let to = |to: IpAddr, port, bytes| (eth() / ip(to) / udp(port) / payload(bytes)).bytes();
     let frame = |port: u16| match port % 3 {
-        0 => frames::udp_v4(v4(INSIDE).octets(), port, 10),
-        1 => frames::udp_v4(v4(OUTSIDE).octets(), port, 20),
-        _ => frames::udp_v6(v6(OUTSIDE), port, 30),
+        0 => to(v4(INSIDE).into(), port, 10),
+        1 => to(v4(OUTSIDE).into(), port, 20),
+        _ => to(v6(OUTSIDE).into(), port, 30),
     };
     (1..=FLOWS).map(frame).collect()
 }

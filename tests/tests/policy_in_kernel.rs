@@ -1,10 +1,8 @@
 //! Promise: the kernel does with a destination exactly what `explain` says, under the real embedded datasets: class,
 //! country, rule, verdict and alert are the same, and under enforce what is outside, ambiguous or unknown and has no
-//! rule is dropped. Packets go through the loaded program (BPF_PROG_TEST_RUN) and nowhere else.
+//! rule is dropped. Of a packet with a further destination it does what `explain` says of the stricter of the two.
+//! Packets go through the loaded program (BPF_PROG_TEST_RUN) and nowhere else.
 
-#[allow(dead_code, reason = "more frames than are needed here")]
-#[path = "common/frames.rs"]
-mod frames;
 #[path = "common/machine.rs"]
 mod machine;
 
@@ -21,11 +19,18 @@ use egress_monitor::{
     kernel::boot_ns,
     policy::{self, ClockMap, Explanation, Knowledge, Policy, Target, explain, target::has_ports},
 };
-use frames::{ESP, ICMP, ICMPV6, IPV4, IPV6, TCP, UDP, ethernet, fragment, ipv4, ipv6, ports, tcp};
+use egress_monitor_tests::corpus::{
+    build::{
+        Stack, esp, eth, gre, icmp, icmpv6, ip, ports,
+        proto::{ESP, GRE, ICMP, ICMPV6, IPIP, IPV6, SCTP, TCP, UDP},
+        raw, tcp, udp,
+    },
+    policy::NAT64,
+};
 use machine::{DROP, Machine, NEXT, random, run};
 use monitor_common::{
     verdict::Verdict,
-    wire::{FLAG_FRAGMENT, FlowKey, Link},
+    wire::{FlowKey, Link, OnwardKey},
 };
 
 /// Sites that contradict the datasets, one of them below a /64, and rules of every kind.
@@ -85,15 +90,15 @@ impl World {
     fn new(zone: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.toml");
-        std::fs::write(&file, format!("[zone]\n{zone}\n{SITES_AND_RULES}")).unwrap();
+        std::fs::write(&file, format!("[zone]\nnat64 = {NAT64:?}\n{zone}\n{SITES_AND_RULES}")).unwrap();
         let config = config::load(Some(&file)).unwrap_or_else(|error| panic!("{error}"));
         let clock = ClockMap { realtime_ns: i64::try_from(now()).unwrap(), boottime_ns: boot_ns() };
         let policy = Arc::new(policy::compile(&config, datasets(), special::table(), &clock).unwrap());
         Self { config, policy, clock }
     }
 
-    fn explain(&self, packet: Packet) -> Explanation {
-        let Packet { to: address, protocol, port } = packet;
+    fn explain(&self, end: End) -> Explanation {
+        let End { to: address, protocol, port } = end;
         let knowledge = Knowledge {
             config: &self.config,
             datasets: datasets(),
@@ -117,11 +122,20 @@ impl World {
         }
     }
 
+    /// What the kernel has to make of a packet: of two destinations the stricter decides, of equals the outer.
+    fn decisive(&self, packet: &Packet) -> Explanation {
+        let outer = self.explain(packet.end);
+        match packet.onward.map(|inner| self.explain(inner)) {
+            Some(inner) if rank(&inner) > rank(&outer) => inner,
+            _ => outer,
+        }
+    }
+
     /// Sends packets through the kernel, holds all that it does against `explain`, and gives that.
     fn hold(&self, machine: &mut Machine, enforce: bool, packets: &[Packet]) -> BTreeMap<Packet, Answer> {
         let mut explained: BTreeMap<Packet, (Answer, u64)> = BTreeMap::new();
         for packet in packets {
-            let story = self.explain(*packet);
+            let story = self.decisive(packet);
             let frame = packet.frame();
             let returned = run(&mut machine.kernel, &frame, frame.len() as u32, 1);
             let answer = Answer {
@@ -138,11 +152,11 @@ impl World {
         }
         let drained = machine.kernel.flip().unwrap();
         assert_eq!(drained.events_lost, 0);
-        let alerted: BTreeSet<FlowKey> =
+        let alerted: BTreeSet<OnwardKey> =
             std::iter::from_fn(|| machine.events.ready()).map(|event| event.flow).collect();
         let mut noted = BTreeMap::new();
         for (key, value) in &drained.flows {
-            let answer = (self.noted(key, alerted.contains(key)), value.counters.packets);
+            let answer = (self.noted(&key.flow, alerted.contains(key)), value.counters.packets);
             assert_eq!(noted.insert(Packet::from(key), answer), None, "noted twice: {key:x?}");
         }
         for (packet, answer) in &explained {
@@ -162,8 +176,8 @@ impl World {
         } else {
             Box::new(v4.map(|address| Ipv4Addr::from(address).into()))
         };
-        let packets = all.map(|to| Packet { to, protocol: UDP, port: Some(9) });
-        packets.filter(|packet| self.explain(*packet).class == class).take(20).collect()
+        let ends = all.map(|to| End { to, protocol: UDP, port: Some(9) });
+        ends.filter(|end| self.explain(*end).class == class).take(20).map(Packet::from).collect()
     }
 }
 
@@ -176,26 +190,59 @@ struct Answer {
     alert: bool,
 }
 
-/// One way to send to an address. A protocol with ports and no port here: a fragment after the first.
+/// How strict the policy is: denied, alerted of, let through by a rule, allowed.
+fn rank(story: &Explanation) -> u8 {
+    match story {
+        _ if story.rule.is_some() => 1,
+        _ if story.enforce == "denied" => 3,
+        _ if story.alert => 2,
+        _ => 0,
+    }
+}
+
+/// One way to send to an address: with a port if the protocol has ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Packet {
+struct End {
     to: IpAddr,
     protocol: u8,
     port: Option<u16>,
+}
+
+impl End {
+    fn new(to: IpAddr, protocol: u8, port: u16) -> Self {
+        Self { to, protocol, port: has_ports(protocol).then_some(port) }
+    }
+}
+
+/// A packet to there, and what it carries on to where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Packet {
+    end: End,
+    onward: Option<End>,
+}
+
+impl From<End> for Packet {
+    fn from(end: End) -> Self {
+        Self { end, onward: None }
+    }
 }
 
 impl From<&str> for Packet {
     /// As `explain` takes it on the command line.
     fn from(text: &str) -> Self {
         let target: Target = text.parse().unwrap();
-        Self { to: target.address, protocol: target.protocol.expect("a protocol"), port: target.port }
+        let protocol = target.protocol.expect("a protocol");
+        assert_eq!(target.port.is_some(), has_ports(protocol), "{text} cannot be sent");
+        Self::from(End { to: target.address, protocol, port: target.port })
     }
 }
 
-impl From<&FlowKey> for Packet {
-    fn from(key: &FlowKey) -> Self {
-        let known = has_ports(key.protocol) && key.flags & FLAG_FRAGMENT == 0;
-        Self { to: key.ip(key.destination), protocol: key.protocol, port: known.then_some(key.destination_port) }
+impl From<&OnwardKey> for Packet {
+    fn from(OnwardKey { flow, onward }: &OnwardKey) -> Self {
+        Self {
+            end: End::new(flow.ip(flow.destination), flow.protocol, flow.destination_port),
+            onward: onward.ip().map(|to| End::new(to, onward.protocol, onward.port)),
+        }
     }
 }
 
@@ -212,35 +259,40 @@ fn near_a_border<A: Space>(random: &mut fastrand::Rng, ranges: &[Range<A>]) -> u
     address & A::LAST.number()
 }
 
-impl Packet {
-    fn frame(self) -> Vec<u8> {
-        let later = has_ports(self.protocol) && self.port.is_none();
-        let payload = match (self.protocol, self.port) {
-            (TCP, Some(port)) => tcp(40_000, port, 4),
-            (_, Some(port)) => ports(40_000, port, 4),
-            // Where a careless parser would find port 53.
-            _ => vec![8, 0, 0, 53, 0, 0, 0, 1],
+impl End {
+    /// Without a link header.
+    fn packet(self) -> Stack {
+        // At no port a tunnel or anything else that is looked into; where a careless parser would find port 53.
+        let data = raw(&[0, 0, 1, 0, 0, 53, 0, 0, 0, 0, 0, 53]);
+        let header = match (self.protocol, self.port) {
+            (TCP, Some(port)) => tcp(port),
+            (UDP, Some(port)) => udp(port),
+            (protocol, Some(port)) => ports(protocol, port),
+            (ICMP, None) => icmp(8, 0),
+            (ICMPV6, None) => icmpv6(128, 0),
+            (ESP, None) => esp(),
+            (protocol, None) => panic!("no packet of protocol {protocol}"),
         };
-        match self.to {
-            IpAddr::V4(to) => ethernet(IPV4, &ipv4(to.octets(), self.protocol, &[], u16::from(later) * 7, &payload)),
-            IpAddr::V6(to) => {
-                let extensions = if later { vec![fragment(7, false)] } else { Vec::new() };
-                ethernet(IPV6, &ipv6(to, &extensions, self.protocol, &payload))
-            }
-        }
+        ip(self.to) / header / data
     }
 
     fn random(random: &mut fastrand::Rng, v6: bool) -> Self {
         let dataset = &datasets()[random.usize(..datasets().len())];
         let v4 = near_a_border(random, &dataset.v4) as u32;
         let to = if v6 {
-            let bits = match random.u8(0..8) {
+            let bits = match random.u8(0..10) {
                 // IPv4 in every form that IPv6 carries it in.
                 0 => [0, 0xffff << 32, 0x64_ff9b << 96][random.usize(..3)] | u128::from(v4),
                 1 => 0x2002 << 112 | u128::from(v4) << 80 | random.u128(..) >> 48,
                 2 => 0x2001 << 112 | u128::from(random.u64(..)) << 32 | u128::from(!v4),
+                3 => translated(NAT64[random.usize(..NAT64.len())], v4, random.u128(..)),
+                4 => {
+                    let prefix = near_a_border(random, &dataset.v6) >> 64 << 64;
+                    let identifier = [0x5efe_u128, 0x0200_5efe][random.usize(..2)];
+                    prefix | identifier << 32 | u128::from(v4)
+                }
                 // Near what the sites and rules name.
-                3 => 0x2001_0db8 << 96 | u128::from(random.u8(..8)) << 80 | random.u128(..) >> random.u32(48..128),
+                5 => 0x2001_0db8 << 96 | u128::from(random.u8(..8)) << 80 | random.u128(..) >> random.u32(48..128),
                 _ => near_a_border(random, &dataset.v6),
             };
             Ipv6Addr::from(bits).into()
@@ -248,15 +300,59 @@ impl Packet {
             Ipv4Addr::from(v4).into()
         };
         let (protocol, port) = match random.u8(0..8) {
-            0 => (if v6 { ICMPV6 } else { ICMP }, None),
-            1 => (ESP, None),
-            2 => ([TCP, UDP][random.usize(..2)], None),
-            3 => (UDP, Some(random.u16(4_498..4_513))),
-            4 => (UDP, Some(53)),
-            5 => (TCP, Some([53, 853][random.usize(..2)])),
-            _ => ([TCP, UDP][random.usize(..2)], Some(random.u16(..))),
+            0 => (if v6 { ICMPV6 } else { ICMP }, 0),
+            1 => (ESP, 0),
+            2 => (SCTP, random.u16(..)),
+            3 => (UDP, random.u16(4_498..4_513)),
+            4 => (UDP, 53),
+            5 => (TCP, [53, 853][random.usize(..2)]),
+            _ => ([TCP, UDP][random.usize(..2)], random.u16(..)),
         };
-        Self { to, protocol, port }
+        Self::new(to, protocol, port)
+    }
+}
+
+/// An IPv4 address in a translator's prefix (RFC 6052, 2.2): right behind it, but for bits 64 to 71; what is behind the
+/// address is `rest`.
+fn translated(prefix: &str, v4: u32, rest: u128) -> u128 {
+    let (base, length) = prefix.split_once('/').unwrap();
+    let (base, length): (Ipv6Addr, usize) = (base.parse().unwrap(), length.parse().unwrap());
+    let mut octets = rest.to_be_bytes();
+    octets[..length / 8].copy_from_slice(&base.octets()[..length / 8]);
+    let free = (length / 8..16).filter(|at| *at != 8);
+    for (at, octet) in free.zip(v4.to_be_bytes()) {
+        octets[at] = octet;
+    }
+    u128::from_be_bytes(octets)
+}
+
+impl Packet {
+    fn frame(self) -> Vec<u8> {
+        let Some(inner) = self.onward else { return (eth() / self.end.packet()).bytes() };
+        match self.end.protocol {
+            GRE => (eth() / ip(self.end.to) / gre() / inner.packet()).bytes(),
+            _ => (eth() / ip(self.end.to) / inner.packet()).bytes(),
+        }
+    }
+
+    fn random(random: &mut fastrand::Rng, v6: bool) -> Self {
+        End::random(random, v6).into()
+    }
+
+    /// IP in IP or GRE, of either family in either.
+    fn random_tunnel(random: &mut fastrand::Rng) -> Self {
+        let inner = {
+            let v6 = random.bool();
+            End::random(random, v6)
+        };
+        let v6 = random.bool();
+        let to = End::random(random, v6).to;
+        let protocol = match inner.to {
+            _ if random.bool() => GRE,
+            IpAddr::V4(_) => IPIP,
+            IpAddr::V6(_) => IPV6,
+        };
+        Self { end: End { to, protocol, port: None }, onward: Some(inner) }
     }
 }
 
@@ -272,14 +368,14 @@ const KNOWN: &[(&str, &str, &str, Option<&str>)] = &[
     ("8.8.8.8:853/tcp", "US", "outside", Some("resolver")),
     ("8.8.8.8:53/tcp", "US", "outside", None),
     ("8.8.8.8:53/sctp", "US", "outside", None),
-    ("8.8.8.8/udp", "US", "outside", None),
+    ("8.8.8.8/esp", "US", "outside", None),
     ("8.8.8.8/icmp", "US", "outside", None),
     ("8.8.8.9:53/udp", "US", "outside", None),
     ("[2001:4860:4860::8888]:53/udp", "CA", "outside", Some("resolver")),
-    ("2001:4860:4860::8888/udp", "CA", "outside", None),
+    ("2001:4860:4860::8888/ipv6-icmp", "CA", "outside", None),
     ("10.64.8.1:1/tcp", "SG", "outside", Some("migration")),
     ("10.64.8.255/icmp", "SG", "outside", Some("migration")),
-    ("10.64.8.255/udp", "SG", "outside", Some("migration")),
+    ("10.64.8.255/esp", "SG", "outside", Some("migration")),
     ("10.64.9.0:1/tcp", "SG", "outside", None),
     ("[2001:db8:4:8::1]:1/tcp", "SG", "outside", Some("migration")),
     ("[2001:db8:4:9::]:1/tcp", "SG", "outside", None),
@@ -306,7 +402,7 @@ const KNOWN: &[(&str, &str, &str, Option<&str>)] = &[
     ("240.0.0.1:1/udp", "--", "unknown", None),
     ("fe80::1/ipv6-icmp", "--", "local", None),
     ("ff02::1/ipv6-icmp", "--", "local", None),
-    ("ff0e::1/udp", "--", "unknown", None),
+    ("[ff0e::1]:1/udp", "--", "unknown", None),
     ("[4000:db8::2]:9/udp", "--", "unknown", None),
     // IPv4 inside IPv6: where the packet ends up decides; rules of the prefix and of the inner address both count.
     ("[64:ff9b::808:808]:54/udp", "US", "outside", None),
@@ -328,6 +424,32 @@ const KNOWN: &[(&str, &str, &str, Option<&str>)] = &[
     ("[2002:509:1::1]:54/udp", "DE", "inside", None),
     ("[2001:0:1:2:3:4:f7f7:f7f7]:54/udp", "US", "outside", None),
     ("[2001:0:1:2:3:4:faf6:fffe]:54/udp", "DE", "inside", None),
+    // The operator's own translators: each length of RFC 6052.
+    ("[3fff:640:808:808::]:54/udp", "US", "outside", None),
+    ("[3fff:640:509:1::]:54/udp", "DE", "inside", None),
+    ("[2001:db8:6408:808:8::]:54/udp", "US", "outside", None),
+    ("[2001:db8:6405:900:1::]:54/udp", "DE", "inside", None),
+    ("[2001:db8:6500:808:8:800::]:54/udp", "US", "outside", None),
+    ("[2001:db8:6500:509:0:100::]:54/udp", "DE", "inside", None),
+    ("[2001:db8:6600:5608:8:808::]:54/udp", "US", "outside", None),
+    ("[2001:db8:6600:5605:9:1::]:54/udp", "DE", "inside", None),
+    ("[2001:db8:6700:64:8:808:800:0]:54/udp", "US", "outside", None),
+    ("[2001:db8:6700:64:5:900:100:0]:54/udp", "DE", "inside", None),
+    ("[2001:db8:64::808:808]:54/udp", "US", "outside", None),
+    ("[2001:db8:64::509:1]:54/udp", "DE", "inside", None),
+    ("[2001:db8:64::808:808]:53/udp", "US", "outside", Some("resolver")),
+    ("[2001:db8:64::a01:203]:54/udp", "--", "private", None),
+    // Beside the prefix nothing is translated.
+    ("[2001:db8:64::1:808:808]:54/udp", "--", "private", None),
+    // ISATAP: the stricter of the prefix and of the address inside; a rule is for the one it names.
+    ("[2a00:1450:4001::5efe:808:808]:54/udp", "US", "outside", None),
+    ("[2a00:1450:4001::200:5efe:808:808]:54/udp", "US", "outside", None),
+    ("[2a00:1450:4001::5efe:808:808]:53/udp", "US", "outside", Some("resolver")),
+    ("[2a00:1450:4001::5efe:509:1]:54/udp", "DE", "inside", None),
+    ("[2001:4860:4860::5efe:509:1]:54/udp", "CA", "outside", None),
+    ("[2001:db8:4:8::5efe:808:808]:54/udp", "US", "outside", None),
+    ("[2001:db8:1::5efe:808:808]:54/udp", "US", "outside", None),
+    ("[2001:db8:1::100:5efe:808:808]:54/udp", "IE", "inside", None),
 ];
 
 const DROPPED: [&str; 3] = ["outside", "ambiguous", "unknown"];
@@ -376,7 +498,7 @@ fn what_the_datasets_place_on_both_sides_or_nowhere_is_dropped_unless_the_zone_a
                 assert!(class == "private" || !packets.is_empty(), "no {class} address, IPv6: {v6}");
                 if matches!(class, "unknown" | "private") {
                     let known = KNOWN.iter().filter(|row| row.2 == class).map(|row| Packet::from(row.0));
-                    packets.extend(known.filter(|packet| packet.to.is_ipv6() == v6));
+                    packets.extend(known.filter(|packet| packet.end.to.is_ipv6() == v6));
                 }
                 let verdict = if dropped.contains(&class) { "denied" } else { "allowed" };
                 for (packet, answer) in world.hold(&mut machine, true, &packets) {
@@ -409,4 +531,32 @@ fn random_destinations_fare_in_the_kernel_as_explain_says() {
         assert!(met.contains_key(&(false, class)) && met.contains_key(&(true, class)), "no {class}: {met:?}");
     }
     assert!(met.contains_key(&(false, "local")), "{met:?}");
+}
+
+#[test]
+fn of_two_destinations_the_stricter_decides() {
+    let mut random = random();
+    let world = World::new("");
+    let mut met = BTreeSet::new();
+    for enforce in [false, true] {
+        let mut machine = Machine::new(Arc::clone(&world.policy), enforce, Link::Ethernet);
+        let mut packets: Vec<Packet> = (0..RANDOM).map(|_| Packet::random_tunnel(&mut random)).collect();
+        // Those said by hand, to each other.
+        let known: Vec<End> = KNOWN.iter().map(|(text, ..)| Packet::from(*text).end).collect();
+        for end in &known {
+            let inner = known[random.usize(..known.len())];
+            packets.push(Packet { end: End { to: end.to, protocol: GRE, port: None }, onward: Some(inner) });
+        }
+        world.hold(&mut machine, enforce, &packets);
+        for packet in &packets {
+            let ranks = [Some(packet.end), packet.onward].map(|end| rank(&world.explain(end.expect("both are there"))));
+            met.insert(ranks);
+        }
+    }
+    // Denied, let through by a rule and allowed, in each order.
+    for outer in [0, 1, 3] {
+        for inner in [0, 1, 3] {
+            assert!(met.contains(&[outer, inner]), "{outer}, then {inner}: {met:?}");
+        }
+    }
 }
