@@ -2,6 +2,8 @@
 //! find each other. Bounded: a newer datagram takes the place of an older one, whose further fragments are then
 //! [`Reason::FragmentWithoutFirst`].
 
+#![forbid(unsafe_code)]
+
 #[cfg(all(test, feature = "user"))]
 mod tests;
 

@@ -1,5 +1,7 @@
 //! All destinations of a packet in, the strictest standing out.
 
+#![forbid(unsafe_code)]
+
 #[cfg(all(test, feature = "user"))]
 mod tests;
 

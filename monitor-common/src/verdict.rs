@@ -1,5 +1,7 @@
 //! Class, rule and mode in, verdict out.
 
+#![forbid(unsafe_code)]
+
 use crate::{classify::Classified, parse::Reason};
 
 /// What happens to a packet.

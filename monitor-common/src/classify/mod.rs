@@ -1,6 +1,8 @@
 //! Address in, class out: the lookup half of the interval index. [`Tables`] is what it reads from, maps in the
 //! kernel and vectors (`Image`) on the host; [`build`] makes it.
 
+#![forbid(unsafe_code)]
+
 #[cfg(feature = "user")]
 pub mod build;
 #[cfg(all(test, feature = "user"))]

@@ -46,9 +46,12 @@ impl Walk {
         self.carries(protocol, 0, 0);
         let header = u32::from(first & 0x0f) * 4;
         let available = self.limit - offset;
-        // A total length of 0 is a GSO super-packet beyond 64 KiB (BIG TCP, kernel 6.3): what is around it tells.
-        let total = if total == 0 { available } else { total };
-        if header < FIXED_HEADER || header > total {
+        let is_fragment = fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0;
+        // A total length of 0 is a GSO super-packet beyond 64 KiB (BIG TCP, kernel 6.3): what is around it tells. Such a
+        // packet is no fragment.
+        let known = total != 0;
+        let total = if known { total } else { available };
+        if header < FIXED_HEADER || header > total || (is_fragment && !known) {
             return Err(Reason::BadIpLength);
         }
         self.ends_at(offset + total)?;
@@ -57,7 +60,7 @@ impl Walk {
         self.offset = offset + FIXED_HEADER;
         self.resume = offset + header;
         self.layer = Layer::Ipv4Option;
-        if fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0 {
+        if is_fragment {
             let start = u32::from(fragment & FRAGMENT_OFFSET);
             self.fragment(4, protocol, id, start, total - header, fragment & MORE_FRAGMENTS != 0)?;
         }

@@ -4,6 +4,8 @@
 //! Nearly every packet is [`plain`]: one pass, nothing kept. Everything else is walked header by header by a [`Walk`],
 //! a state machine whose state the kernel keeps in a map: its verifier then checks one step, whatever comes before it.
 
+#![forbid(unsafe_code)]
+
 mod ethernet;
 mod ipv4;
 mod ipv6;

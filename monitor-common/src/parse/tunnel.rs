@@ -39,7 +39,8 @@ impl Walk {
         }
     }
 
-    /// What UDP to a tunnel's port carries. What does not look like the tunnel is a flow like any other.
+    /// What UDP to a tunnel's port carries. What says that it is not the tunnel's data is a flow like any other; what can't
+    /// be read is not.
     #[inline(always)]
     pub(super) fn udp_tunnel(&mut self, frame: impl Bytes, port: u16) -> Result<(), Reason> {
         match port {

@@ -60,6 +60,20 @@ pub struct Fragment {
     pub more: u8,
 }
 
+impl Fragment {
+    /// Whether both are parts of one datagram.
+    #[inline(always)]
+    const fn is_of(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.ip_version == other.ip_version
+            && self.protocol == other.protocol
+            && self.source.low == other.source.low
+            && self.source.high == other.source.high
+            && self.destination.low == other.destination.low
+            && self.destination.high == other.destination.high
+    }
+}
+
 /// What the next step looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -402,7 +416,7 @@ impl Walk {
         payload: u32,
         more: bool,
     ) -> Result<(), Reason> {
-        if payload == 0 || (more && payload & 7 != 0) || start * 8 + payload > 0xffff {
+        if payload == 0 || payload > 0xffff || (more && payload & 7 != 0) || start * 8 + payload > 0xffff {
             return Err(Reason::BadIpLength);
         }
         let fragment = Fragment {
@@ -416,6 +430,10 @@ impl Walk {
             header: (self.headers_len - 1) as u8,
             more: u8::from(more),
         };
+        // A part of a datagram inside a part of the same one: their bytes would be told apart by nobody.
+        if self.fragments_len != 0 && self.fragments[0].is_of(&fragment) {
+            return Err(Reason::FragmentOverlap);
+        }
         let Some(place) = self.fragments.get_mut(self.fragments_len as usize) else { return Err(Reason::TooDeep) };
         *place = fragment;
         self.fragments_len += 1;
