@@ -239,3 +239,41 @@ fn any_bytes_are_a_flow_or_a_reason() {
         assert!(result.is_err() || matches!(walk.key.ip_version, 4 | 6), "seed {seed}: {frame:02x?}");
     }
 }
+
+#[test]
+fn a_jumbo_length_never_makes_a_fragment_longer_than_a_datagram() {
+    // A first fragment of an IPv4 packet holds an IPv6 jumbogram that announces 2^32 - 1 bytes, and in it a fragment
+    // header: what is announced past the frame must not wrap around.
+    let options = [44, 0, 0xc2, 4, 0xff, 0xff, 0xff, 0xff];
+    let fragment = [17, 0, 0x03, 0x20, 0, 0, 0, 5];
+    let mut inner = ipv6(0, &[options.as_slice(), &fragment, &[0; 8]].concat());
+    inner[4..6].copy_from_slice(&[0, 0]);
+    let mut outer = ipv4(protocol::IPV6, &[], &inner);
+    outer[6] = 0x20;
+    assert_eq!(walk(&outer, Link::Ip).0, Err(Reason::BadIpLength));
+}
+
+#[test]
+fn a_datagram_inside_a_part_of_itself_overlaps() {
+    let mut inner = ipv4(TCP, &[], &[0; 24]);
+    inner[9] = protocol::IPV4;
+    inner[6] = 0x20;
+    let mut outer = ipv4(protocol::IPV4, &[], &inner);
+    outer.extend([0; 4]);
+    let total = outer.len() as u16;
+    outer[2..4].copy_from_slice(&total.to_be_bytes());
+    outer[6] = 0x20;
+    assert_eq!(walk(&outer, Link::Ip).0, Err(Reason::FragmentOverlap));
+    // Another identification: one datagram inside another.
+    outer[5] = 8;
+    assert_ne!(walk(&outer, Link::Ip).0, Err(Reason::FragmentOverlap));
+}
+
+#[test]
+fn a_fragment_has_a_length_of_its_own() {
+    let mut packet = ipv4(UDP, &[], &[0; 24]);
+    packet[2..4].copy_from_slice(&[0, 0]);
+    assert_eq!(walk(&packet, Link::Ip).0, Ok(()), "a super-packet");
+    packet[6] = 0x20;
+    assert_eq!(walk(&packet, Link::Ip).0, Err(Reason::BadIpLength));
+}
