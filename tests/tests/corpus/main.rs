@@ -10,6 +10,7 @@ mod kernel;
 #[path = "../common/machine.rs"]
 mod machine;
 mod on_host;
+mod on_wire;
 
 
 use std::sync::{Arc, OnceLock};

@@ -9,7 +9,7 @@ use monitor_common::{
     wire::{FlowKey, Link},
 };
 
-use crate::{MODES, Mode, OBSERVE, Outcome, all_right};
+use crate::{MODES, Mode, OBSERVE, Outcome, all_right, machine::random};
 
 const INTERFACE: u32 = 7;
 
@@ -60,7 +60,7 @@ fn the_cases_do_not_disturb_each_other() {
 /// [`packet`] compares the short way with the walk.
 #[test]
 fn the_short_way_agrees_with_the_walk_on_broken_packets() {
-    let mut random = fastrand::Rng::with_seed(3);
+    let mut random = random();
     let corpus = corpus::corpus();
     let mut hosts = [Link::Ethernet, Link::Ip].map(|link| (link, host(OBSERVE, link)));
     for _ in 0..200_000 {
