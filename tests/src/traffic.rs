@@ -287,10 +287,7 @@ pub fn send_frames<'a>(interface: &str, frames: impl IntoIterator<Item = &'a [u8
 ///
 /// # Errors
 /// Not root, no such interface, or a frame longer than its MTU.
-pub fn send_each<'a>(
-    interface: &str,
-    frames: impl IntoIterator<Item = (&'a [u8], Option<u16>)>,
-) -> Result<Vec<bool>> {
+pub fn send_each<'a>(interface: &str, frames: impl IntoIterator<Item = (&'a [u8], Option<u16>)>) -> Result<Vec<bool>> {
     // linux/if_packet.h.
     const PACKET_VNET_HDR: libc::c_int = 15;
     let plain = Socket::new(Domain::PACKET, Type::RAW, None).context("an AF_PACKET socket (needs root)")?;

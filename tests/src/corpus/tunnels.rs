@@ -378,12 +378,7 @@ fn overlays() -> Vec<Case> {
             vx(OUT) / part(eth() / ip(IN6) / udp(53), 0..30),
             met(Reason::TruncatedIp, Kind::Outside),
         ),
-        case(
-            "geneve_mpls",
-            "MPLS in it",
-            gn(IN) / mpls(&[100]) / inner(),
-            onward(to_geneve(IN), Via::Mpls),
-        ),
+        case("geneve_mpls", "MPLS in it", gn(IN) / mpls(&[100]) / inner(), onward(to_geneve(IN), Via::Mpls)),
         case(
             "geneve_options",
             "options of twelve bytes to step over",

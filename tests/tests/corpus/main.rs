@@ -12,7 +12,6 @@ mod machine;
 mod on_host;
 mod on_wire;
 
-
 use std::sync::{Arc, OnceLock};
 
 use egress_monitor::policy::Policy;
@@ -23,7 +22,7 @@ use egress_monitor_tests::{
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Kind, Opaque, OnwardKey, Via},
+    wire::{Kind, OnwardKey, Opaque, Via},
 };
 
 /// A mode, and what the policy does with what can't be read.

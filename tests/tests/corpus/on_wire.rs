@@ -3,7 +3,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::CString,
+    io::Read as _,
     net::IpAddr,
+    path::Path,
+    sync::Arc,
 };
 
 use egress_monitor::api::flows::Flows;
@@ -12,13 +16,12 @@ use egress_monitor_tests::{
     corpus::{self, Wire, build, policy},
     daemon::Daemon,
     host::{Host, Told},
-    netns::Count,
+    netns::{Count, Namespace},
     stage::{INTERFACE, PATIENCE, Stage, accounted, count, flows, on_cpu},
-    traffic::send_each,
+    traffic::{send_each, send_frames},
+    tun,
 };
-use monitor_common::{
-    wire::{Link, Via},
-};
+use monitor_common::wire::{Link, Via};
 
 use crate::{ENFORCE, LENIENT, MODES, Mode, OBSERVE, Outcome};
 
@@ -113,6 +116,24 @@ impl Counted {
         }
     }
 
+    /// Fails with what differs.
+    #[track_caller]
+    fn equals(&self, expected: &Self) {
+        let flows = |one: &Self, other: &Self| -> Vec<String> {
+            let lacking = one.flows.iter().filter(|(row, count)| other.flows.get(row) != Some(count));
+            lacking.map(|(row, count)| format!("  {row:?}: {count:?}")).collect()
+        };
+        let (lacking, unexpected) = (flows(expected, self), flows(self, expected));
+        assert!(
+            lacking.is_empty() && unexpected.is_empty() && self.unparsed == expected.unparsed,
+            "expected\n{}\ncounted\n{}\nexpected {:#?}\ncounted {:#?}",
+            lacking.join("\n"),
+            unexpected.join("\n"),
+            expected.unparsed,
+            self.unparsed
+        );
+    }
+
     fn by_daemon(document: &Flows) -> Self {
         // An address that carries another one is shown as a way, too; here only the packet's own ways count.
         let ways: BTreeSet<_> = Via::ALL.into_iter().filter_map(Via::name).collect();
@@ -147,6 +168,26 @@ fn received(frame: &[u8]) -> Vec<u8> {
     }
 }
 
+/// The daemon's configuration. A dataset of one line is read sooner than all.
+fn config(mode: Mode, interface: &str, folder: &Path) -> String {
+    let what = if mode.enforce { "enforce" } else { "observe" };
+    let dataset = folder.join("dataset.csv");
+    std::fs::write(&dataset, "2001:db8::,2001:db8:ffff:ffff:ffff:ffff:ffff:ffff,IE\n").unwrap();
+    format!(
+        "[monitor]\ninterfaces = [\"{interface}\"]\nmode = \"{what}\"\nepoch = \"100ms\"\n[http]\nlisten = \"\"\n[geo]\n\
+         sources = [\"{}\"]\n{}",
+        dataset.display(),
+        policy::config(mode.zone())
+    )
+}
+
+/// An interface's number in the calling thread's namespace.
+fn index(interface: &str) -> u32 {
+    let name = CString::new(interface).unwrap();
+    // SAFETY: the name is a C string that outlives the call.
+    unsafe { libc::if_nametoindex(name.as_ptr()) }
+}
+
 /// Sends everything through the daemon, and holds what arrived and what was counted against the host's opinion, and
 /// that against the corpus.
 fn hold(mode: Mode, scattered: bool) {
@@ -154,19 +195,13 @@ fn hold(mode: Mode, scattered: bool) {
     for namespace in [&stage.near, &stage.far] {
         namespace.ip(&["link", "set", INTERFACE, "mtu", MTU]).unwrap();
     }
-    let what = if mode.enforce { "enforce" } else { "observe" };
-    let config = format!(
-        "[monitor]\ninterfaces = [\"{INTERFACE}\"]\nmode = \"{what}\"\nepoch = \"100ms\"\n[http]\nlisten = \"\"\n[geo]\n\
-         sources = [\"{}\"]\n{}",
-        stage.folder().join("one.csv").display(),
-        policy::config(mode.zone())
-    );
+    let config = config(mode, INTERFACE, stage.folder());
     let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
     let recorder = Recorder::start(&stage.far, INTERFACE).unwrap();
     let before = stage.received().unwrap();
 
-    let all = std::sync::Arc::new(frames(mode, scattered));
-    let sending = std::sync::Arc::clone(&all);
+    let all = Arc::new(frames(mode, scattered));
+    let sending = Arc::clone(&all);
     // One CPU: each has its own memory of fragments.
     let left = on_cpu(&stage.near, 0, move || {
         send_each(INTERFACE, sending.iter().map(|sent| (sent.frame.as_slice(), sent.linear))).unwrap()
@@ -174,10 +209,7 @@ fn hold(mode: Mode, scattered: bool) {
     let left = left.unwrap().join().unwrap();
     let arrived = recorder.until(address(all.len() - 1), PATIENCE).unwrap();
 
-    let ifindex = stage.near.run(|| {
-        // SAFETY: the name is a C string that outlives the call.
-        unsafe { libc::if_nametoindex(c"eth0".as_ptr()) }
-    });
+    let ifindex = stage.near.run(|| index(INTERFACE));
     let mut host = Host::new(mode.policy(), mode.enforce, Link::Ethernet, ifindex);
     let (mut expected, mut passed, mut seen) = (Counted::default(), Count::default(), Vec::new());
     for (number, (sent, left)) in all.iter().zip(&left).enumerate() {
@@ -203,11 +235,44 @@ fn hold(mode: Mode, scattered: bool) {
     let document = flows(&daemon).unwrap();
     assert_eq!(accounted(&document), document.hook);
     let counted = Counted::by_daemon(&document);
-    for (row, count) in &expected.flows {
-        assert_eq!(counted.flows.get(row), Some(count), "{row:?}");
-    }
-    assert_eq!(counted, expected);
+    counted.equals(&expected);
     println!("{mode:?}, scattered: {scattered}: {} frames, {} arrived", all.len(), passed.packets);
+}
+
+/// The same for a device without a link header: the packets are told apart by being all different, and what the host
+/// itself sends by it (it reports its multicast groups) by its source.
+#[test]
+fn on_a_device_without_a_link_header_too() {
+    let source: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+    let cases = corpus::corpus().into_iter().filter(|case| case.link == Link::Ip && case.wire == Wire::Sendable);
+    let cases: Vec<_> = cases.collect();
+    for mode in MODES {
+        let near = Namespace::new("host").unwrap();
+        let mut device = near.run(tun::tun0).unwrap();
+        near.ip(&["link", "set", tun::NAME, "up"]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let daemon = Daemon::start(&near, &config(mode, tun::NAME, folder.path()), &[]).unwrap();
+        let mut host = Host::new(mode.policy(), mode.enforce, Link::Ip, near.run(|| index(tun::NAME)));
+        let (mut expected, mut passed) = (Counted::default(), Vec::new());
+        for case in &cases {
+            let told = host.packet(&case.frame, 1);
+            assert_eq!(Outcome::told(mode.policy(), &told), Outcome::expected(case, mode), "{}", case.name);
+            expected.add(mode, &told, case.frame.len() as u64);
+            let sent = near.run(|| send_frames(tun::NAME, [case.frame.as_slice()])).unwrap();
+            assert_eq!(sent.refused, u64::from(told.dropped()), "{}", case.name);
+            if !told.dropped() {
+                passed.push(case.frame.clone());
+            }
+        }
+        let mut buffer = [0; 2048];
+        let arrived = std::iter::from_fn(|| device.read(&mut buffer).ok().map(|length| buffer[..length].to_vec()));
+        let arrived: Vec<_> = arrived.filter(|packet| cases.iter().any(|case| case.frame == *packet)).collect();
+        assert_eq!(arrived, passed);
+        let mut counted = Counted::by_daemon(&flows(&daemon).unwrap());
+        counted.flows.retain(|row, _| source.contains(&row.from.0));
+        counted.equals(&expected);
+        println!("{mode:?}: {} packets, {} arrived", cases.len(), arrived.len());
+    }
 }
 
 #[test]
