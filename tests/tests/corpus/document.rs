@@ -4,6 +4,9 @@ use std::path::Path;
 
 use egress_monitor_tests::corpus;
 
+/// Writes the document.
+const BLESS: &str = "BLESS=1 cargo test -p egress-monitor-tests --test corpus document";
+
 /// What `docs/packets.md` has to be.
 fn text() -> String {
     let source = include_str!("../../src/corpus/mod.rs");
@@ -12,15 +15,15 @@ fn text() -> String {
     format!(
         "# Packets\n\n\
          What egress-monitor makes of packets, case by case: each row is a packet that the tests build, and what must \
-         come out of it, written from the standard named beside it. A packet has a flow, under the destination of its \
-         outermost IP header and, where it ends up elsewhere (source routes, tunnels), the further destination; or it \
-         has no flow and is counted by the reason given (`egress_monitor_unparsed_packets_total`). Nothing is skipped. Each case is \
-         held on the host, in the kernel and over a wire, in observe and in enforce mode, and again cut at every \
-         length.\n\n\
-         The last words of a flow are what the strictest of its destinations is to the policy below; `to outside` \
-         behind a reason says that a destination was read before the packet could not be followed, so that enforce drops \
-         it whatever `[zone.undecodable]` allows. This page is generated: `BLESS=1 cargo test -p egress-monitor-tests \
-         --test corpus document` writes it.\n\n{}\n\n{}",
+         come out of it by the standard named beside it. A packet has a flow, under the destination of its outermost IP \
+         header and, where it goes on from there (source routes, tunnels), the further destination; or it has no flow \
+         and is counted by reason (`egress_monitor_unparsed_packets_total`). Each case is tried on the host, in the \
+         kernel and, where a test machine can send it, over a wire, in observe and in enforce mode; and again cut at \
+         every length.\n\n\
+         The last words of a flow are what the strictest of its destinations is to the policy below. `to outside` \
+         behind a reason: a destination outside was read before the packet could not be followed any more, so enforce \
+         drops it even where `[zone.undecodable]` allows the reason. This page is generated: `{BLESS}` writes it.\n\n\
+         {}\n\n{}",
         policy.join("\n"),
         corpus::table()
     )
@@ -33,9 +36,5 @@ fn the_document_is_what_the_corpus_says() {
         std::fs::write(&file, text()).unwrap();
     }
     let written = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        written == text(),
-        "docs/packets.md is not what the corpus says: `BLESS=1 cargo test -p egress-monitor-tests --test corpus \
-         document` writes it"
-    );
+    assert!(written == text(), "docs/packets.md is not what the corpus says: `{BLESS}` writes it");
 }
