@@ -206,6 +206,50 @@ impl Capture {
     }
 }
 
+/// Frames kept whole, for tests that tell them apart by their destination's Ethernet address.
+#[derive(Debug)]
+pub struct Recorder {
+    socket: Socket,
+}
+
+impl Recorder {
+    /// From when this returns, every frame that the interface receives is kept.
+    ///
+    /// # Errors
+    /// Not root, or there is no such interface.
+    pub fn start(namespace: &Namespace, interface: &str) -> Result<Self> {
+        Ok(Self { socket: namespace.run(|| packet_socket(interface))? })
+    }
+
+    /// What came until the frame to `last`, and that one. Of a VLAN tag that the receiving kernel takes for its own the
+    /// frame has nothing here.
+    ///
+    /// # Errors
+    /// It did not come within `time`, or there was no room for a frame.
+    pub fn until(&self, last: [u8; 6], time: Duration) -> Result<Vec<Vec<u8>>> {
+        let deadline = Instant::now() + time;
+        let mut buffer = vec![0_u8; FRAME];
+        let mut frames: Vec<Vec<u8>> = Vec::new();
+        while frames.last().is_none_or(|frame| !frame.starts_with(&last)) {
+            match receive(&self.socket, &mut buffer).context("reading from an AF_PACKET socket")? {
+                Some((_, true)) => {}
+                Some((length, false)) => {
+                    frames.push(buffer.get(..length).with_context(|| format!("a frame of {length} bytes"))?.to_vec());
+                }
+                None => {
+                    ensure!(Instant::now() < deadline, "the last frame did not come within {time:?}");
+                    let mut ready = libc::pollfd { fd: self.socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+                    // SAFETY: one structure, which outlives the call.
+                    unsafe { libc::poll(&raw mut ready, 1, 100) };
+                }
+            }
+        }
+        let lost = dropped(&self.socket).context("PACKET_STATISTICS")?;
+        ensure!(lost == 0, "the capturing socket had no room for {lost} frames");
+        Ok(frames)
+    }
+}
+
 /// A raw socket bound to one interface of the calling thread's namespace.
 pub(crate) fn packet_socket(interface: &str) -> Result<Socket> {
     // Protocol 0 until it is bound: otherwise frames of other interfaces get in first.

@@ -13,4 +13,5 @@ pub mod offload;
 pub mod ping;
 pub mod stage;
 pub mod traffic;
+pub mod tun;
 pub mod wire;

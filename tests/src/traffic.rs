@@ -280,3 +280,36 @@ pub fn send_frames<'a>(interface: &str, frames: impl IntoIterator<Item = &'a [u8
     }
     Ok(result)
 }
+
+/// Sends `frames` out of `interface` as they are, and gives for each whether it left (ENOBUFS: it was dropped on the
+/// way out). A frame with a number of bytes beside it has only these, at least an Ethernet header, in one piece of the
+/// kernel's memory and the rest in pages, if it fills more than one page itself.
+///
+/// # Errors
+/// Not root, no such interface, or a frame longer than its MTU.
+pub fn send_each<'a>(interface: &str, frames: impl IntoIterator<Item = (&'a [u8], Option<u16>)>) -> Result<Vec<bool>> {
+    // linux/if_packet.h.
+    const PACKET_VNET_HDR: libc::c_int = 15;
+    let plain = Socket::new(Domain::PACKET, Type::RAW, None).context("an AF_PACKET socket (needs root)")?;
+    let scattered = Socket::new(Domain::PACKET, Type::RAW, None).context("an AF_PACKET socket (needs root)")?;
+    set_option(&scattered, libc::SOL_PACKET, PACKET_VNET_HDR, 1).context("PACKET_VNET_HDR")?;
+    let send = |(frame, linear): (&[u8], Option<u16>)| {
+        let ethernet = frame.get(12..14).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_be_bytes);
+        let address = link_address(interface, ethernet)?;
+        let sent = if let Some(linear) = linear {
+            // `struct virtio_net_hdr`: flags, kind of segmentation, length of all headers, and what goes with the
+            // former two.
+            let mut header = [0; 10];
+            header[2..4].copy_from_slice(&linear.to_ne_bytes());
+            scattered.send_to(&[&header, frame].concat(), &address)
+        } else {
+            plain.send_to(frame, &address)
+        };
+        match sent {
+            Ok(_) => Ok(true),
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("a frame of {} bytes out of {interface}", frame.len())),
+        }
+    };
+    frames.into_iter().map(send).collect()
+}

@@ -1,123 +1,56 @@
 //! Promise: the kernel makes of a packet exactly what the host's same code makes of it: key, class, rule, verdict,
 //! reason and every counter.
 
+#[path = "common/both.rs"]
+mod both;
+#[allow(dead_code, reason = "the frames are others' there")]
 mod common;
 #[path = "common/machine.rs"]
 mod machine;
+#[path = "common/mutate.rs"]
+mod mutate;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    net::Ipv6Addr,
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, OnceLock},
 };
 
-use common::{frames, policy};
+use both::Both;
 use egress_monitor::{
-    kernel::{Drained, Interface, Kernel, Options, Switch, boot_ns},
+    kernel::{Drained, Interface, Kernel, Options, Switch},
     policy::Policy,
 };
-use egress_monitor_tests::host::{Host, Told};
-use machine::{DROP, LOOPBACK, Machine, NEXT, random, run};
-use monitor_common::{
-    parse::Reason,
-    verdict::Verdict,
-    wire::{Counters, Link, OnwardKey, Tally},
+use egress_monitor_tests::corpus::{
+    self,
+    build::{eth, ip, payload, udp, udp_from},
 };
+use machine::{DROP, LONGEST, LOOPBACK, Machine, NEXT, can_be_run, random, run};
+use monitor_common::{
+    verdict::Verdict,
+    wire::{Counters, Link},
+};
+use mutate::{change, mutate};
 
-/// What the maps should hold after some packets.
-#[derive(Debug, Default, PartialEq)]
-struct Expected {
-    hook: Counters,
-    flows: HashMap<OnwardKey, Counters>,
-    unparsed: BTreeMap<Reason, Tally>,
-    events: HashSet<OnwardKey>,
+/// A policy with one of everything, by hand.
+fn policy() -> Arc<Policy> {
+    Arc::clone(by_hand())
 }
 
-impl Expected {
-    /// The host's opinion on a packet: counted here, and its return code given.
-    fn packet(&mut self, host: &mut Host<'_>, frame: &[u8], size: &Counters) -> u32 {
-        self.hook.add(size);
-        let told = host.packet(frame, boot_ns());
-        match told {
-            Told::Flow { key, alert } => {
-                self.flows.entry(key).or_default().add(size);
-                if alert {
-                    self.events.insert(key);
-                }
-            }
-            Told::Unparsed { reason, dropped } => {
-                let tally = self.unparsed.entry(reason).or_default();
-                (if dropped { &mut tally.dropped } else { &mut tally.passed }).add(size);
-            }
-        }
-        if told.dropped() { DROP } else { NEXT }
-    }
-
-    fn of(machine: &mut Machine) -> Self {
-        let drained = machine.kernel.flip().expect("the maps can be drained");
-        assert_eq!(drained.events_lost, 0);
-        let interface = drained.interfaces.iter().find(|i| i.name == "lo").expect("the interface was counted");
-        assert!(interface.overflow.is_empty());
-        Self {
-            hook: interface.hook,
-            flows: drained.flows.iter().map(|(key, value)| (*key, value.counters)).collect(),
-            unparsed: interface.unparsed.clone(),
-            events: std::iter::from_fn(|| machine.events.ready()).map(|event| event.flow).collect(),
-        }
-    }
+fn by_hand() -> &'static Arc<Policy> {
+    static POLICY: OnceLock<Arc<Policy>> = OnceLock::new();
+    POLICY.get_or_init(common::policy)
 }
 
-/// BPF_PROG_TEST_RUN refuses a frame whose EtherType says IP and that has no whole fixed header of it.
-fn can_be_run(frame: &[u8]) -> bool {
-    match frame[12..14] {
-        [0x08, 0x00] => frame.len() >= 34,
-        [0x86, 0xdd] => frame.len() >= 54,
-        _ => true,
-    }
+/// The corpus's policy, by the compiler.
+fn compiled() -> &'static Arc<Policy> {
+    static POLICY: OnceLock<Arc<Policy>> = OnceLock::new();
+    POLICY.get_or_init(|| Arc::new(corpus::policy::compile("").expect("the corpus's policy")))
 }
 
-/// The kernel and the host, each with what it remembers of fragments.
-struct Both {
-    machine: Machine,
-    host: Host<'static>,
-}
-
-impl Both {
-    fn new(enforce: bool, link: Link) -> Self {
-        static POLICY: OnceLock<Arc<Policy>> = OnceLock::new();
-        let policy = POLICY.get_or_init(policy);
-        Self {
-            machine: Machine::new(Arc::clone(policy), enforce, link),
-            host: Host::new(policy, enforce, link, LOOPBACK),
-        }
-    }
-}
-
-/// Sends frames through both and compares everything; gives how many there were.
-fn compare(Both { machine, host }: &mut Both, frames: impl Iterator<Item = Vec<u8>>) -> usize {
-    let mut expected = Expected::default();
-    let mut count = 0;
-    for (i, frame) in frames.filter(|frame| can_be_run(frame)).enumerate() {
-        // Sizes that differ from each other and from packet to packet, so that no counter can stand in for another.
-        let segments = (i % 5) as u32;
-        let wire_len = frame.len() as u32 + 13 * segments;
-        let size = Counters {
-            packets: 1,
-            segments: u64::from(segments.max(1)),
-            bytes: frame.len() as u64,
-            wire_bytes: u64::from(wire_len),
-        };
-        let host = expected.packet(host, &frame, &size);
-        let kernel = run(&mut machine.kernel, &frame, wire_len, segments);
-        assert_eq!(kernel, host, "verdict on {frame:02x?}");
-        count += 1;
-    }
-    let counted = Expected::of(machine);
-    for (key, counters) in &expected.flows {
-        assert_eq!(counted.flows.get(key), Some(counters), "{key:x?}");
-    }
-    assert_eq!(counted, expected);
-    count
+/// UDP from some port.
+fn udp_to(to: impl Into<IpAddr>, port: u16, bytes: usize) -> Vec<u8> {
+    (eth() / ip(to.into()) / udp(port) / payload(bytes)).bytes()
 }
 
 fn with_loopback(enforce: bool) -> Kernel {
@@ -129,63 +62,92 @@ fn wanted() -> usize {
     std::env::var("FRAMES").map_or(200_000, |frames| frames.parse().expect("FRAMES is a number"))
 }
 
-/// Of those, as many as the flow table and the ring hold in one epoch.
-const BATCH: usize = 10_000;
-
-#[test]
-fn every_built_frame_and_every_cut_of_it_is_the_same_to_both() {
-    for enforce in [false, true] {
-        let mut both = Both::new(enforce, Link::Ethernet);
-        let all = frames::all();
-        let cuts = || all.iter().flat_map(|frame| (14..=frame.len()).map(|length| frame[..length].to_vec()));
-        let expected = cuts().filter(|frame| can_be_run(frame)).count();
-        assert_eq!(compare(&mut both, cuts()), expected);
-    }
+/// The cases whose packets a device with a link header sends, and that can be run.
+fn cases() -> Vec<corpus::Case> {
+    let cases = corpus::corpus().into_iter();
+    cases.filter(|case| case.link == Link::Ethernet && (14..=LONGEST).contains(&case.frame.len())).collect()
 }
 
 #[test]
 fn a_device_without_a_link_header_is_parsed_from_its_first_byte() {
-    // Here the kernel takes the first 14 bytes of the IP header for an Ethernet header, and refuses nothing.
-    let mut both = Both::new(true, Link::Ip);
-    let all: Vec<_> = frames::all().iter().map(|frame| frame[14..].to_vec()).chain(frames::all()).collect();
-    let cuts = || all.iter().flat_map(|packet| (14..=packet.len()).map(|length| packet[..length].to_vec()));
-    // But bytes 12 and 13 may by chance be an EtherType; in these packets they are the source address.
-    let expected = cuts().filter(|packet| can_be_run(packet)).count();
-    assert_eq!(compare(&mut both, cuts()), expected);
+    // Here the kernel takes the first 14 bytes of the IP header for an Ethernet header.
+    let mut both = Both::new(compiled(), true, Link::Ip);
+    let mut expected = 0;
+    for case in cases() {
+        for packet in [&case.frame[14..], &case.frame] {
+            for length in 0..=packet.len() {
+                expected += usize::from(can_be_run(&packet[..length]));
+                both.send(&packet[..length]);
+            }
+        }
+    }
+    both.settle();
+    assert_eq!(both.count, expected);
+    println!("{expected} packets");
 }
 
 #[test]
 fn random_and_mutated_frames_are_the_same_to_both() {
     let mut random = random();
-    let all = frames::all();
+    let cases = cases();
     let mut count = 0;
-    for enforce in [false, true] {
-        let mut both = Both::new(enforce, Link::Ethernet);
-        while count < if enforce { wanted() } else { wanted() / 2 } {
-            let mutated =
-                (0..BATCH.min(wanted())).map(|_| frames::mutate(&all[random.usize(..all.len())], &mut random));
-            count += compare(&mut both, mutated);
+    for (link, enforce) in [(Link::Ethernet, false), (Link::Ethernet, true), (Link::Ip, true)] {
+        let mut both = Both::new(compiled(), enforce, link);
+        while both.count < wanted().div_ceil(3) {
+            let case = &cases[random.usize(..cases.len())];
+            let part = |frame: Vec<u8>| if link == Link::Ip { frame[14.min(frame.len())..].to_vec() } else { frame };
+            // Mostly as they are: what follows meets a first fragment.
+            if random.u8(..4) != 0 {
+                for before in &case.before {
+                    let mut before = before.clone();
+                    if random.u8(..8) == 0 {
+                        change(&mut before, &mut random);
+                    }
+                    both.send(&part(before));
+                }
+            }
+            both.send(&part(mutate(case, &mut random)));
         }
+        both.settle();
+        count += both.count;
     }
     assert!(count >= wanted());
     println!("{count} frames");
 }
 
+/// A UDP packet to any address, half of them near a border of the policy by hand.
+fn to_random_destination(random: &mut fastrand::Rng) -> Vec<u8> {
+    let (to, port): (IpAddr, u16) = if random.bool() {
+        let mut to: [u8; 4] = random.u32(..).to_be_bytes();
+        if random.bool() {
+            to[..2].copy_from_slice(&[[100, 64], [203, 0], [198, 51], [192, 0]][random.usize(..4)]);
+        }
+        (Ipv4Addr::from(to).into(), random.u16(..))
+    } else {
+        let mut to = random.u128(..);
+        if random.bool() {
+            to = 0x2001_0db8 << 96 | to >> random.u32(32..128);
+        }
+        (Ipv6Addr::from_bits(to).into(), random.u16(..))
+    };
+    udp_to(to, port, 4)
+}
+
 #[test]
 fn random_destinations_get_the_class_that_the_host_finds() {
     let mut random = random();
-    let mut both = Both::new(false, Link::Ethernet);
-    let batch = BATCH.min(wanted() / 2);
-    for _ in 0..wanted() / 2 / batch {
-        let packets: Vec<_> = (0..batch).map(|_| frames::to_random_destination(&mut random)).collect();
-        assert_eq!(compare(&mut both, packets.into_iter()), batch);
+    let mut both = Both::new(by_hand(), false, Link::Ethernet);
+    for _ in 0..wanted() / 2 {
+        both.send(&to_random_destination(&mut random));
     }
+    both.settle();
+    assert_eq!(both.count, wanted() / 2);
 }
 
 #[test]
 fn an_interface_that_nobody_registered_is_counted_under_no_name() {
     let mut kernel = machine::load(policy(), false);
-    let frame = frames::udp_v4([198, 51, 100, 7], 53, 100);
+    let frame = udp_to(Ipv4Addr::new(198, 51, 100, 7), 53, 100);
     assert_eq!(run(&mut kernel, &frame, frame.len() as u32, 1), NEXT);
     let drained = kernel.flip().unwrap();
     assert_eq!(drained.interfaces.len(), 1);
@@ -209,8 +171,7 @@ fn a_full_table_counts_under_class_and_verdict_and_nothing_is_lost() {
         for i in 0..FLOWS {
             // Inside and outside in turn; the source port tells the flows apart.
             let to = if i % 2 == 0 { [198, 51, 100, 7] } else { [203, 0, 113, 7] };
-            let mut frame = frames::udp_v4(to, 9, 20);
-            frame[34..36].copy_from_slice(&(i as u16).to_be_bytes());
+            let frame = (eth() / ip(Ipv4Addr::from(to).into()) / udp_from(i as u16, 9) / payload(20)).bytes();
             let length = frame.len() as u64;
             let verdict = run(&mut kernel, &frame, length as u32, 1);
             assert_eq!(verdict, if i % 2 == 0 { NEXT } else { DROP });
@@ -238,7 +199,7 @@ fn a_full_table_counts_under_class_and_verdict_and_nothing_is_lost() {
 #[test]
 fn a_switch_closes_the_epoch_and_holds_for_the_next_packet() {
     let mut kernel = with_loopback(false);
-    let frame = frames::udp_v4([203, 0, 113, 7], 9, 20);
+    let frame = udp_to(Ipv4Addr::new(203, 0, 113, 7), 9, 20);
     let send = |kernel: &mut Kernel| run(kernel, &frame, frame.len() as u32, 1);
     assert_eq!(send(&mut kernel), NEXT);
     kernel.stage(Switch { policy: policy(), enforce: true }).unwrap();
@@ -258,13 +219,13 @@ fn a_policy_that_does_not_fit_changes_nothing() {
     let mut kernel = with_loopback(true);
     let mut large = policy().image.clone();
     large.rules = vec![Default::default(); 100_000];
-    let large = std::sync::Arc::new(egress_monitor::policy::Policy { image: large, ..Default::default() });
+    let large = Arc::new(Policy { image: large, ..Default::default() });
     let error = kernel.stage(Switch { policy: large, enforce: false }).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the new policy has 100000 rule rows, there is room for 1024: restart egress-monitor to make room"
     );
-    let frame = frames::udp_v4([203, 0, 113, 7], 9, 20);
+    let frame = udp_to(Ipv4Addr::new(203, 0, 113, 7), 9, 20);
     assert_eq!(run(&mut kernel, &frame, frame.len() as u32, 1), DROP);
 }
 
@@ -274,7 +235,7 @@ fn rules_hold_from_their_beginning_to_their_end_by_the_kernel_clock() {
     // See `common::policy`: 2001:db8:7::/48 is outside; port 1 has expired, 2 not begun, 3 holds.
     let to: Ipv6Addr = "2001:db8:7::1".parse().unwrap();
     let verdicts: Vec<_> = [1, 2, 3]
-        .map(|port| frames::udp_v6(to, port, 8))
+        .map(|port| udp_to(to, port, 8))
         .iter()
         .map(|frame| run(&mut kernel, frame, frame.len() as u32, 1))
         .collect();

@@ -4,11 +4,10 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    os::fd::{AsRawFd as _, FromRawFd as _},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use egress_monitor_tests::{daemon::Daemon, netns::Namespace, traffic::send_udp};
+use egress_monitor_tests::{daemon::Daemon, netns::Namespace, traffic::send_udp, tun::tun0};
 
 const CONFIG: &str = r#"
 [monitor]
@@ -27,26 +26,6 @@ name = "singapore"
 country = "SG"
 networks = ["198.18.65.0/24", "2001:db8:65::/64"]
 "#;
-
-/// Makes `tun0` in the calling thread's network namespace; what is sent by it can be read from the file, each
-/// packet whole and without anything before it.
-fn tun0() -> Result<File> {
-    // SAFETY: plain open(2) of a constant path.
-    let fd = unsafe { libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC | libc::O_NONBLOCK) };
-    ensure!(fd >= 0, "/dev/net/tun: {}", io::Error::last_os_error());
-    // SAFETY: the descriptor was just made for us.
-    let file = unsafe { File::from_raw_fd(fd) };
-    // SAFETY: an all-zero ifreq is valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"tun0") {
-        *to = *from as libc::c_char;
-    }
-    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
-    // SAFETY: TUNSETIFF reads and writes one ifreq.
-    let made = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
-    ensure!(made == 0, "making tun0: {}", io::Error::last_os_error());
-    Ok(file)
-}
 
 /// UDP packets that have left by the device so far: how many, and their bytes.
 fn received(device: &mut File) -> Result<(u64, u64)> {

@@ -61,9 +61,9 @@ pub(super) fn cases() -> Vec<Case> {
         to("nat64_well_known_inside", "the same, inside", "64:ff9b::198.51.100.7", Kind::Inside).not_sent(NOT_OURS),
         to(
             "nat64_local_use",
-            "64:ff9b:1::/48 (RFC 8215): only the operator knows where the address stands",
+            "64:ff9b:1::/48 (RFC 8215): in the last 32 bits unless the operator says otherwise",
             "64:ff9b:1::198.18.0.7",
-            Kind::Private,
+            Kind::Outside,
         )
         .not_sent(NOT_OURS),
         to("six_to_four", "2002::/16 (RFC 3056): bits 16 to 47", "2002:c612:7::1", Kind::Outside).not_sent(NOT_OURS),

@@ -137,6 +137,33 @@ impl Stack {
         Self { padding: bytes, ..self }
     }
 
+    /// How many headers and pieces of data it is made of.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// With two of them in each other's place, each announced as what it is.
+    #[must_use]
+    pub fn swapped(mut self, one: usize, other: usize) -> Self {
+        self.layers.swap(one, other);
+        self
+    }
+
+    /// With one of them twice.
+    #[must_use]
+    pub fn doubled(mut self, which: usize) -> Self {
+        self.layers.insert(which, self.layers[which].clone());
+        self
+    }
+
+    /// Without one of them.
+    #[must_use]
+    pub fn without(mut self, which: usize) -> Self {
+        self.layers.remove(which);
+        self
+    }
+
     /// Every address that a header in it names.
     #[must_use]
     pub fn addresses(&self) -> Vec<IpAddr> {

@@ -332,6 +332,8 @@ fn inside_tunnels() -> Vec<Case> {
     let nested = gre() / four(OUT, 82, &data, 0..64, true);
     let other = gre() / four(OUT, 81, &data, 0..64, true);
     let again = gre() / four(OUT, 80, &data, 0..64, true);
+    let third = gre() / four(IN_B, 85, &data, 0..40, true);
+    let in_two = gre() / four(OUT, 84, &third, 0..64, true);
     let in_gre = |id, piece: Range<usize>, more| eth() / ip(IN) / gre() / four(OUT, id, &data, piece, more);
     let in_v4 = |id, piece: Range<usize>, more| eth() / ip(IN) / six(OUT6, id, &data, piece, more);
     let to_gre = || flow(IN, proto::GRE, 0).onward(Via::Gre, OUT, proto::UDP, 53);
@@ -385,6 +387,12 @@ fn inside_tunnels() -> Vec<Case> {
         )
         .after(eth() / four(IN, 79, &again, 0..48, true))
         .after(eth() / four(IN, 79, &again, 48..88, false)),
+        case(
+            "fragment_three_deep",
+            "a first fragment in a first fragment in a first fragment",
+            eth() / four(IN, 83, &in_two, 0..88, true),
+            met(Reason::TooDeep, Kind::Outside),
+        ),
         case("inner_fragment_atomic", "an inner atomic fragment is whole", in_v4(76, 0..72, false), to_v4()),
     ]
 }

@@ -294,6 +294,13 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .not_sent("larger than any MTU here"),
         case(
+            "jumbogram_second_options",
+            "hop-by-hop options a second time, now with nothing to tell",
+            eth() / ip(OUT6).set(4, &[0, 0]) / jumbo(65_544) / hop_by_hop() / udp(53) / payload(65_520),
+            outside(),
+        )
+        .not_sent("larger than any MTU here"),
+        case(
             "jumbo_small",
             "a jumbo length that fits into 16 bits",
             eth() / ip(IN6).set(4, &[0, 0]) / jumbo(16) / udp(53),

@@ -30,6 +30,18 @@ pub(super) fn cases() -> Vec<Case> {
         case("ihl_4", "a header of four words", four(0, &[0x44]), Reason::BadIpLength),
         case("ihl_0", "a header of nothing", four(0, &[0x40]), Reason::BadIpLength),
         case(
+            "ihl_4_outside",
+            "the same on the way outside",
+            eth() / ip(OUT).set(0, &[0x44]) / udp(53),
+            met(Reason::BadIpLength, Kind::Outside),
+        ),
+        case(
+            "ihl_beyond_outside",
+            "a header longer than its packet on the way outside",
+            eth() / ip(OUT).set(0, &[0x4f]) / udp(53),
+            met(Reason::BadIpLength, Kind::Outside),
+        ),
+        case(
             "ihl_beyond_total",
             "a header longer than its packet",
             eth() / ip(IN).set(0, &[0x4f]) / udp(53),

@@ -53,6 +53,8 @@ pub struct Case {
     pub before: Vec<Vec<u8>>,
     /// The packet.
     pub frame: Vec<u8>,
+    /// What it was built of.
+    pub packet: Stack,
     /// What comes out for it.
     pub expect: Expect,
     /// Whether it can be sent.
@@ -216,6 +218,7 @@ fn case(name: &'static str, about: &'static str, packet: impl Into<Stack>, expec
         expect,
         wire: Wire::Sendable,
         addresses: packet.addresses(),
+        packet,
     }
 }
 

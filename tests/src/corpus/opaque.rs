@@ -14,6 +14,9 @@ pub(super) fn cases() -> Vec<Case> {
         case(name, about, eth() / ip(OUT) / layer, flow(OUT, protocol, 0).opaque(opaque))
     };
     let plain = |protocol| payload(24).protocol(protocol);
+    let other_port = |name, about, port| {
+        case(name, about, eth() / ip(OUT) / udp(port) / payload(40), udp_to(port).opaque(Opaque::Other))
+    };
     let esp_in_udp = || raw(&[0, 0, 0, 9, 0, 0, 0, 1, 0x5a, 0x5a, 0x5a, 0x5a]);
     vec![
         marked("esp", "RFC 4303", esp(), Opaque::Esp),
@@ -132,6 +135,20 @@ pub(super) fn cases() -> Vec<Case> {
             Opaque::Other,
         ),
         marked("minimal", "RFC 2004: minimal encapsulation", plain(proto::MINIMAL), Opaque::Other),
+        marked("ip_within_ip", "protocol 94 (IANA: deprecated): nobody follows it", plain(94), Opaque::Other),
+        marked("encapsulation", "RFC 1241: protocol 98", plain(98), Opaque::Other),
+        other_port("openvpn", "UDP to OpenVPN's port", 1194),
+        other_port("l2tp_in_udp", "RFC 2661: L2TP", 1701),
+        other_port("lisp", "RFC 9300: LISP's data", 4341),
+        other_port("vxlan_gpe", "a draft with VXLAN's flags and another content", 4790),
+        other_port("capwap", "RFC 5415: CAPWAP's data", 5247),
+        other_port("gue", "a draft: generic UDP encapsulation", 6080),
+        case(
+            "openvpn_answer",
+            "from OpenVPN's port: nothing says so",
+            eth() / ip(OUT) / udp_from(1194, 61_000) / payload(40),
+            udp_to(61_000).sent_from(1194),
+        ),
         case(
             "ipcomp6",
             "RFC 3173 in IPv6",

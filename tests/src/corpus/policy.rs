@@ -1,7 +1,16 @@
 //! The policy that the corpus is judged by; the table stands in the documentation of [`super`].
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
+use anyhow::{Context as _, Result};
+use egress_monitor::{
+    config,
+    geo::special,
+    policy::{ClockMap, Policy},
+};
 use monitor_common::wire::Kind;
 
 use super::build::proto;
@@ -57,6 +66,9 @@ pub const RULED_NETWORKS: [&str; 2] = ["198.19.0.0/24", "2001:db8:3::/48"];
 /// What the rule allows: protocol, first and last destination port. 4500 is where ESP is carried in UDP, too.
 pub const RULED_PORTS: [(u8, u16, u16); 2] = [(proto::UDP, 4500, 4510), (proto::TCP, 443, 443)];
 
+/// What the rule is called.
+pub const RULE: &str = "ruled";
+
 /// NAT64 prefixes of the operator's (RFC 6052 knows these lengths). The /32 can only be outside of 2001:db8::/32.
 pub const NAT64: [&str; 6] = [
     "3fff:640::/32",
@@ -77,6 +89,40 @@ pub const ON_WIRES: [&str; 7] = [
     "fe80::/10",
     "ff02::/16",
 ];
+
+/// The policy as an operator writes it, with `zone` as further lines of `[zone]`.
+#[must_use]
+pub fn config(zone: &str) -> String {
+    let list = |networks: &[&str]| format!("[\"{}\"]", networks.join("\", \""));
+    let mut text = format!(
+        "[zone]\nname = \"corpus\"\ninside = \"EEA\"\non_private = \"allow\"\nnat64 = {}\n{zone}\n",
+        list(&NAT64)
+    );
+    for (number, (network, country, _)) in SITES.iter().enumerate() {
+        let site = format!("name = \"site-{number}\"\ncountry = \"{country}\"\nnetworks = {}", list(&[network]));
+        let _ = write!(text, "\n[[site]]\n{site}\n");
+    }
+    let ports = RULED_PORTS.map(|(protocol, low, high)| {
+        let name = if protocol == proto::UDP { "udp" } else { "tcp" };
+        if low == high { format!("{name}/{low}") } else { format!("{name}/{low}-{high}") }
+    });
+    let ports = list(&ports.each_ref().map(String::as_str));
+    let networks = list(&RULED_NETWORKS);
+    let _ = write!(text, "\n[[allow]]\nid = \"{RULE}\"\nto = {networks}\nports = {ports}\nreason = \"the corpus\"\n");
+    text
+}
+
+/// The same, compiled. No dataset has a say on addresses that sites, translators and the registry know.
+///
+/// # Errors
+/// A mistake in `zone`.
+pub fn compile(zone: &str) -> Result<Policy> {
+    let folder = tempfile::tempdir().context("a temporary folder")?;
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, config(zone)).context("the configuration")?;
+    let config = config::load(Some(&file)).map_err(|error| anyhow::anyhow!("{error}"))?;
+    egress_monitor::policy::compile(&config, &[], special::table(), &ClockMap::wall(0)).context("compiling")
+}
 
 /// Whether a network of the form `address/prefix` holds the address.
 ///

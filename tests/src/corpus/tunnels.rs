@@ -378,6 +378,7 @@ fn overlays() -> Vec<Case> {
             vx(OUT) / part(eth() / ip(IN6) / udp(53), 0..30),
             met(Reason::TruncatedIp, Kind::Outside),
         ),
+        case("geneve_mpls", "MPLS in it", gn(IN) / mpls(&[100]) / inner(), onward(to_geneve(IN), Via::Mpls)),
         case(
             "geneve_options",
             "options of twelve bytes to step over",
@@ -485,6 +486,12 @@ fn gtp_cases() -> Vec<Case> {
             "the packet ends inside an extension header",
             tunnel(OUT, 4, &[0, 0, 0, 0x85, 4, 0, 0, 0]),
             met(Reason::TruncatedTunnel, Kind::Outside),
+        ),
+        case(
+            "gtp_extension_empty",
+            "an extension header of length 0 would never end",
+            tunnel(OUT, 4, &[0, 0, 0, 0x85, 0, 0, 0, 0]) / inner(),
+            met(Reason::BadTunnel, Kind::Outside),
         ),
         case(
             "gtp_ip_cut",

@@ -61,6 +61,20 @@ fn context(wire_len: u32, segments: u32) -> [u8; 192] {
     context
 }
 
+/// The longest frame that fits the one page in which BPF_PROG_TEST_RUN makes a packet.
+pub const LONGEST: usize = 3_500;
+
+/// Whether BPF_PROG_TEST_RUN takes a frame: it wants an Ethernet header's length, the whole fixed header of what the
+/// EtherType says is IP, and no more than a page.
+pub fn can_be_run(frame: &[u8]) -> bool {
+    (14..=LONGEST).contains(&frame.len())
+        && match frame[12..14] {
+            [0x08, 0x00] => frame.len() >= 34,
+            [0x86, 0xdd] => frame.len() >= 54,
+            _ => true,
+        }
+}
+
 /// What the program returns for a frame.
 pub fn run(kernel: &mut Kernel, frame: &[u8], wire_len: u32, segments: u32) -> u32 {
     let context = context(wire_len, segments);

@@ -1,0 +1,84 @@
+//! The first way: parser, fragment table and judge on the host.
+
+use egress_monitor_tests::{
+    corpus::{self, Case},
+    host::{Host, Told},
+};
+use monitor_common::{
+    parse::plain,
+    wire::{FlowKey, Link},
+};
+
+use crate::{MODES, Mode, OBSERVE, Outcome, all_right, machine::random};
+
+const INTERFACE: u32 = 7;
+
+fn host(mode: Mode, link: Link) -> Host<'static> {
+    Host::new(mode.policy(), mode.enforce, link, INTERFACE)
+}
+
+/// What comes out for the case's last packet.
+fn outcome(host: &mut Host<'_>, mode: Mode, case: &Case) -> Outcome {
+    for frame in &case.before {
+        packet(host, frame, case.link);
+    }
+    Outcome::told(mode.policy(), &packet(host, &case.frame, case.link))
+}
+
+/// The walk, and that the short way agrees with it.
+fn packet(host: &mut Host<'_>, frame: &[u8], link: Link) -> Told {
+    let told = host.packet(frame, 1);
+    let mut short = FlowKey::default();
+    if plain(frame, frame.len() as u32, link, &mut short).is_some() {
+        let Told::Flow { key, .. } = told else { panic!("the short way reads what the walk refuses: {told:?}") };
+        assert_eq!(short, host.walk().key, "the short way reads another key");
+        assert!(!key.onward.exists(), "the short way overlooks a destination");
+    }
+    told
+}
+
+#[test]
+fn every_case_comes_out_as_the_corpus_says() {
+    let corpus = corpus::corpus();
+    for mode in MODES {
+        let outcomes = corpus.iter().map(|case| (case, outcome(&mut host(mode, case.link), mode, case)));
+        let wrong: Vec<_> = outcomes.filter(|(case, got)| *got != Outcome::expected(case, mode)).collect();
+        all_right(mode, &wrong);
+    }
+    println!("{} cases", corpus.len());
+}
+
+#[test]
+fn the_cases_do_not_disturb_each_other() {
+    let mut hosts = [Link::Ethernet, Link::Ip, Link::Other].map(|link| (link, host(OBSERVE, link)));
+    for case in corpus::corpus() {
+        let (_, host) = hosts.iter_mut().find(|(link, _)| *link == case.link).expect("a host for each link");
+        assert_eq!(outcome(host, OBSERVE, &case), Outcome::expected(&case, OBSERVE), "{}", case.name);
+    }
+}
+
+/// [`packet`] compares the short way with the walk.
+#[test]
+fn the_short_way_agrees_with_the_walk_on_broken_packets() {
+    let mut random = random();
+    let corpus = corpus::corpus();
+    let mut hosts = [Link::Ethernet, Link::Ip].map(|link| (link, host(OBSERVE, link)));
+    for _ in 0..200_000 {
+        let case = &corpus[random.usize(..corpus.len())];
+        let Some((_, host)) = hosts.iter_mut().find(|(link, _)| *link == case.link) else { continue };
+        for before in &case.before {
+            packet(host, before, case.link);
+        }
+        let mut frame = case.frame.clone();
+        for _ in 0..random.usize(0..4) {
+            let headers = frame.len().min(120);
+            match random.u8(..4) {
+                0 => frame[random.usize(..headers)] = random.u8(..),
+                1 => frame[random.usize(..headers)] ^= 1 << random.u8(..8),
+                2 => frame.truncate(random.usize(1..=frame.len())),
+                _ => frame.extend(case.frame.iter().skip(random.usize(..case.frame.len())).take(60)),
+            }
+        }
+        packet(host, &frame, case.link);
+    }
+}
