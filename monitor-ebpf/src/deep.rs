@@ -56,22 +56,26 @@ fn whole(skb: *mut __sk_buff, scratch: *mut Scratch, link: u32, slot: u32) -> u3
         walk(skb, scratch, link);
     }
     scratch.ifindex = context.ifindex;
-    // SAFETY: a helper without arguments.
-    scratch.now = unsafe { bpf_ktime_get_boot_ns() };
     scratch.kept = Onward::default();
     scratch.judgement = Judgement::default();
     let mut judging = Judging { scratch, slot };
     let context = (&raw mut judging).cast();
-    // SAFETY: the callbacks' context outlives the calls.
-    unsafe {
-        bpf_loop(MAX_FRAGMENTS, resume as *mut c_void, context, 0);
-        bpf_loop(MAX_DESTINATIONS, consider as *mut c_void, context, 0);
+    if scratch.walk.fragment_at(0).is_some() {
+        // SAFETY: a helper without arguments; the callback's context outlives the call.
+        unsafe {
+            scratch.now = bpf_ktime_get_boot_ns();
+            bpf_loop(MAX_FRAGMENTS, resume as *mut c_void, context, 0);
+        }
     }
+    // SAFETY: as above.
+    unsafe { bpf_loop(MAX_DESTINATIONS, consider as *mut c_void, context, 0) };
     if scratch.outcome == READ {
         scratch.key.flow = scratch.walk.key;
         scratch.key.onward = scratch.judgement.onward;
-        // SAFETY: as above.
-        unsafe { bpf_loop(MAX_FRAGMENTS, keep as *mut c_void, context, 0) };
+        if scratch.walk.fragment_at(0).is_some() {
+            // SAFETY: as above.
+            unsafe { bpf_loop(MAX_FRAGMENTS, keep as *mut c_void, context, 0) };
+        }
     }
     scratch.outcome
 }

@@ -1,6 +1,4 @@
-//! What the kernel tests share: a small policy with one of everything, and frames.
-
-pub mod frames;
+//! What the kernel tests share: a small policy with one of everything.
 
 use std::sync::{Arc, OnceLock};
 
