@@ -3,6 +3,7 @@
 //! rule is dropped. Of a packet with a further destination it does what `explain` says of the stricter of the two.
 //! Packets go through the loaded program (BPF_PROG_TEST_RUN) and nowhere else.
 
+#[allow(dead_code, reason = "not every test file needs all of it")]
 #[path = "common/machine.rs"]
 mod machine;
 
