@@ -13,6 +13,10 @@ use egress_monitor::{
     kernel::{Interface, Kernel, Options},
     policy::{self, ClockMap},
 };
+use egress_monitor_tests::corpus::{
+    build::{eth, gre, ip, tcp, udp, vxlan},
+    policy::PRIVATE,
+};
 use etherparse::{IpNumber, Ipv6Header, PacketBuilder};
 use monitor_common::wire::Link;
 
@@ -139,6 +143,16 @@ fn frames() -> Result<Vec<(&'static str, Vec<u8>)>> {
     chained.extend(header.to_bytes());
     chained.extend([60, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0, 0, 1, 0, 2, 0, 8, 0, 0]);
     frames.push(("UDP, IPv6 behind two extension headers", chained));
+    for (name, packet) in [
+        ("UDP in GRE, IPv4, both private", eth() / ip(PRIVATE) / gre() / ip(PRIVATE) / udp(53)),
+        (
+            "UDP in VXLAN, IPv4, both private",
+            eth() / ip(PRIVATE) / udp(4789) / vxlan(7) / eth() / ip(PRIVATE) / udp(53),
+        ),
+        ("TCP with an IPv4 source route of two hops", eth() / ip(PRIVATE).lsrr(4, &[PRIVATE; 2]) / tcp(443)),
+    ] {
+        frames.push((name, packet.bytes()));
+    }
     let mut arp = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x08, 0x06];
     arp.resize(42, 0);
     frames.push(("ARP", arp));
