@@ -88,7 +88,7 @@ fn the_verifier_walks_the_program_within_its_limit() {
     let verified = verified.expect("told since kernel 5.16");
     // Read by `cargo xtask kernels`.
     println!("verified instructions: {verified}");
-    assert!(verified < LIMIT / 2, "{verified} of {LIMIT}");
+    assert!(verified < LIMIT / 4 * 3, "{verified} of {LIMIT}");
 }
 
 #[test]

@@ -400,7 +400,7 @@ fn mutate(frame: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
 fn wrap(frame: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
     let Some((header, packet)) = frame.split_first_chunk::<14>() else { return frame.to_vec() };
     let kind = u16::from_be_bytes([header[12], header[13]]);
-    let outer = || eth() / ip(if frame.len() % 2 == 0 { IN } else { IN6 });
+    let outer = || eth() / ip(if frame.len().is_multiple_of(2) { IN } else { IN6 });
     let whole = || raw(frame);
     let stack = match (random.u8(..5), kind) {
         (0, ether::IPV4) => outer() / raw(packet).protocol(proto::IPIP),
