@@ -49,7 +49,8 @@ impl Walk {
         self.fixed_end = self.offset;
         self.next = u16::from(next);
         self.layer = Layer::Protocol;
-        if payload == 0 {
+        self.untold = payload == 0;
+        if self.untold {
             // A jumbogram (RFC 2675), or a GSO super-packet: what is around it tells.
             self.jumbo = next == known::HOP_BY_HOP;
             self.ends_at(self.limit)
@@ -94,6 +95,7 @@ impl Walk {
             }
             known::ROUTING => self.routing(frame, offset, size, word),
             // Offset 0 and none to come: whole (RFC 6946).
+            known::FRAGMENT if word & 0xfff9 != 0 && self.untold => Err(Reason::BadIpLength),
             known::FRAGMENT if word & 0xfff9 != 0 => {
                 let id = frame.be32(offset + 4).ok_or(Reason::TruncatedExtension)?;
                 let payload = self.announced - self.offset;

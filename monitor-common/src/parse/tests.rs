@@ -276,4 +276,9 @@ fn a_fragment_has_a_length_of_its_own() {
     assert_eq!(walk(&packet, Link::Ip).0, Ok(()), "a super-packet");
     packet[6] = 0x20;
     assert_eq!(walk(&packet, Link::Ip).0, Err(Reason::BadIpLength));
+    let fragment = [&[UDP, 0, 0, 1, 0, 0, 0, 5], [0; 16].as_slice()].concat();
+    let mut packet = ipv6(protocol::FRAGMENT, &fragment);
+    assert_eq!(walk(&packet, Link::Ip).0, Ok(()));
+    packet[4..6].copy_from_slice(&[0, 0]);
+    assert_eq!(walk(&packet, Link::Ip).0, Err(Reason::BadIpLength));
 }

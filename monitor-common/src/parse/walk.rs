@@ -153,7 +153,9 @@ pub struct Walk {
     pub(super) cut: bool,
     /// The packet is a fragment after the first: no header follows.
     pub(super) later: bool,
-    /// No payload length in the IPv6 header, but a hop-by-hop header that should tell it.
+    /// The IPv6 header that was met last has no payload length: no fragment has such a one.
+    pub(super) untold: bool,
+    /// It has none, but a hop-by-hop header that should tell it.
     pub(super) jumbo: bool,
 }
 
@@ -212,6 +214,7 @@ impl Walk {
             via: Via::None,
             cut: false,
             later: false,
+            untold: false,
             jumbo: false,
         }
     }
