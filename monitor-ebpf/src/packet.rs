@@ -70,4 +70,11 @@ impl Bytes for Frame {
     fn be64(self, offset: u32) -> Option<u64> {
         self.read(offset).map(u64::from_be)
     }
+    #[inline(always)]
+    fn index(self, number: u32, mask: usize) -> usize {
+        let mut index = number as usize;
+        // SAFETY: arithmetic on registers.
+        unsafe { asm!("{0} &= {1}", inout(reg) index, in(reg) mask, options(pure, nomem, nostack, preserves_flags)) };
+        index
+    }
 }

@@ -42,8 +42,8 @@ impl Walk {
         if first >> 4 != 4 {
             return Err(Reason::BadIpVersion);
         }
-        self.enter(4, source, destination)?;
-        self.carries(protocol, 0, 0);
+        self.enter(frame, 4, source, destination)?;
+        self.carries(frame, protocol, 0, 0);
         let header = u32::from(first & 0x0f) * 4;
         let available = self.limit - offset;
         let is_fragment = fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0;
@@ -62,7 +62,7 @@ impl Walk {
         self.layer = Layer::Ipv4Option;
         if is_fragment {
             let start = u32::from(fragment & FRAGMENT_OFFSET);
-            self.fragment(4, protocol, id, start, total - header, fragment & MORE_FRAGMENTS != 0)?;
+            self.fragment(frame, protocol, id, start, total - header, fragment & MORE_FRAGMENTS != 0)?;
         }
         Ok(())
     }
@@ -121,7 +121,7 @@ impl Walk {
     #[inline(always)]
     pub(super) fn ipv4_hop(&mut self, frame: impl Bytes) -> Result<(), Reason> {
         let address = Address::v4(frame.be32(self.hop_at).ok_or(Reason::TruncatedIp)?);
-        self.hop_here(address, 4, Via::SourceRoute)?;
+        self.hop_here(frame, address, 4, Via::SourceRoute)?;
         self.hop_at += 4;
         self.hops_left -= 1;
         if self.hops_left == 0 {

@@ -41,10 +41,10 @@ impl Walk {
         if frame.u8(offset).ok_or(Reason::TruncatedIp)? >> 4 != 6 {
             return Err(Reason::BadIpVersion);
         }
-        self.enter(6, source, Address { high, low })?;
+        self.enter(frame, 6, source, Address { high, low })?;
         let payload = word >> 16;
         let next = (word >> 8) as u8;
-        self.carries(next, 0, 0);
+        self.carries(frame, next, 0, 0);
         self.offset = offset + FIXED_HEADER;
         self.fixed_end = self.offset;
         self.next = u16::from(next);
@@ -83,7 +83,7 @@ impl Walk {
         let size = 8 + (word >> 16 & 0xff) * unit;
         self.need(size, Reason::TruncatedExtension)?;
         self.next = (word >> 24) as u16;
-        self.carries((word >> 24) as u8, 0, 0);
+        self.carries(frame, (word >> 24) as u8, 0, 0);
         let offset = self.offset;
         self.offset = offset + size;
         match kind {
@@ -99,7 +99,7 @@ impl Walk {
             known::FRAGMENT if word & 0xfff9 != 0 => {
                 let id = frame.be32(offset + 4).ok_or(Reason::TruncatedExtension)?;
                 let payload = self.announced - self.offset;
-                self.fragment(6, 0, id, (word & 0xfff8) >> 3, payload, word & 1 != 0)
+                self.fragment(frame, 0, id, (word & 0xfff8) >> 3, payload, word & 1 != 0)
             }
             _ => Ok(()),
         }
@@ -211,7 +211,7 @@ impl Walk {
             high: self.destination.high & high | read.high & !high,
             low: self.destination.low & low | read.low & !low,
         };
-        self.hop_here(address, 6, Via::RoutingHeader)?;
+        self.hop_here(frame, address, 6, Via::RoutingHeader)?;
         self.hop_at = self.hop_at.wrapping_add(self.hop_step);
         self.hops_left -= 1;
         if self.hops_left == 0 {

@@ -13,13 +13,13 @@ impl Walk {
                 self.need(4, Reason::TruncatedTransport)?;
                 let ports = frame.be32(self.offset).ok_or(Reason::TruncatedTransport)?;
                 let (source, destination) = ((ports >> 16) as u16, ports as u16);
-                self.carries(protocol, source, destination);
+                self.carries(frame, protocol, source, destination);
                 if protocol == known::UDP { self.udp(frame, source, destination) } else { self.finish() }
             }
             known::ICMP | known::ICMPV6 => {
                 self.need(2, Reason::TruncatedTransport)?;
                 let kind = frame.be16(self.offset).ok_or(Reason::TruncatedTransport)?;
-                self.carries(protocol, 0, kind);
+                self.carries(frame, protocol, 0, kind);
                 self.finish()
             }
             known::ESP => self.opaque(Opaque::Esp),

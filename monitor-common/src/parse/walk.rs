@@ -352,7 +352,13 @@ impl Walk {
 
     /// Takes note of an IP header.
     #[inline(always)]
-    pub(super) fn enter(&mut self, ip_version: u8, source: Address, destination: Address) -> Result<(), Reason> {
+    pub(super) fn enter(
+        &mut self,
+        frame: impl Bytes,
+        ip_version: u8,
+        source: Address,
+        destination: Address,
+    ) -> Result<(), Reason> {
         let header = self.headers_len;
         if header >= MAX_HEADERS as u32 {
             return Err(Reason::TooDeep);
@@ -368,32 +374,43 @@ impl Walk {
             self.key.destination = destination;
             self.key.ip_version = ip_version;
         } else {
-            self.hop(Hop { address: destination, ip_version, via: self.via as u8, header: header as u8 })?;
+            self.hop(frame, Hop { address: destination, ip_version, via: self.via as u8, header: header as u8 })?;
         }
-        self.carries(0, 0, 0);
+        self.carries(frame, 0, 0, 0);
         Ok(())
     }
 
     /// Takes note of a further destination.
     #[inline(always)]
-    pub(super) fn hop(&mut self, hop: Hop) -> Result<(), Reason> {
-        let Some(place) = self.hops.get_mut(self.hops_len as usize) else { return Err(Reason::TooDeep) };
-        *place = hop;
-        self.hops_len += 1;
+    pub(super) fn hop(&mut self, frame: impl Bytes, hop: Hop) -> Result<(), Reason> {
+        let number = self.hops_len;
+        if number >= MAX_HOPS as u32 {
+            return Err(Reason::TooDeep);
+        }
+        self.hops_len = number + 1;
+        if let Some(place) = self.hops.get_mut(frame.index(number, MAX_HOPS - 1)) {
+            *place = hop;
+        }
         Ok(())
     }
 
     /// Takes note of a hop of the IP header that was met last.
     #[inline(always)]
-    pub(super) fn hop_here(&mut self, address: Address, ip_version: u8, via: Via) -> Result<(), Reason> {
-        self.hop(Hop { address, ip_version, via: via as u8, header: (self.headers_len - 1) as u8 })
+    pub(super) fn hop_here(
+        &mut self,
+        frame: impl Bytes,
+        address: Address,
+        ip_version: u8,
+        via: Via,
+    ) -> Result<(), Reason> {
+        self.hop(frame, Hop { address, ip_version, via: via as u8, header: (self.headers_len - 1) as u8 })
     }
 
     /// Takes note of what follows the IP header that was met last.
     #[inline(always)]
-    pub(super) fn carries(&mut self, protocol: u8, source_port: u16, port: u16) {
+    pub(super) fn carries(&mut self, frame: impl Bytes, protocol: u8, source_port: u16, port: u16) {
         let header = self.headers_len - 1;
-        self.set_transport(header, protocol, source_port, port);
+        self.set_transport(frame.index(header, MAX_HEADERS - 1) as u32, protocol, source_port, port);
     }
 
     /// Says what follows an IP header.
@@ -412,7 +429,7 @@ impl Walk {
     #[inline(always)]
     pub(super) fn fragment(
         &mut self,
-        ip_version: u8,
+        frame: impl Bytes,
         protocol: u8,
         id: u32,
         start: u32,
@@ -428,7 +445,7 @@ impl Walk {
             id,
             start: start as u16,
             end: (start + payload.div_ceil(8)) as u16,
-            ip_version,
+            ip_version: self.ip_version,
             protocol,
             header: (self.headers_len - 1) as u8,
             more: u8::from(more),
@@ -437,9 +454,14 @@ impl Walk {
         if self.fragments_len != 0 && self.fragments[0].is_of(&fragment) {
             return Err(Reason::FragmentOverlap);
         }
-        let Some(place) = self.fragments.get_mut(self.fragments_len as usize) else { return Err(Reason::TooDeep) };
-        *place = fragment;
-        self.fragments_len += 1;
+        let number = self.fragments_len;
+        if number >= MAX_FRAGMENTS {
+            return Err(Reason::TooDeep);
+        }
+        self.fragments_len = number + 1;
+        if let Some(place) = self.fragments.get_mut(frame.index(number, MAX_FRAGMENTS as usize - 1)) {
+            *place = fragment;
+        }
         if start == 0 {
             self.cut = true;
         } else {
