@@ -12,6 +12,7 @@ pub mod netns;
 pub mod offload;
 pub mod ping;
 pub mod stage;
+pub mod tag;
 pub mod traffic;
 pub mod tun;
 pub mod wire;

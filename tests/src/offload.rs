@@ -24,26 +24,44 @@ struct Value {
 /// # Errors
 /// There is no such interface, or it cannot.
 pub fn set(namespace: &Namespace, interface: &str, on: bool) -> Result<()> {
+    for (command, what) in SETTERS {
+        let state = if on { "on" } else { "off" };
+        ethtool(namespace, interface, command, u32::from(on))
+            .with_context(|| format!("turning {what} offload of {interface} {state}"))?;
+    }
+    Ok(())
+}
+
+/// Whether `interface` takes packets with an 802.1Q tag beside the frame; if not, the kernel puts it into the frame
+/// after the hooks.
+///
+/// # Errors
+/// There is no such interface, or it cannot.
+pub fn take_tags(namespace: &Namespace, interface: &str, on: bool) -> Result<()> {
+    // ETHTOOL_GFLAGS, ETHTOOL_SFLAGS, ETH_FLAG_TXVLAN of linux/ethtool.h.
+    let (get, set, tags) = (0x25, 0x26, 1 << 7);
+    let state = if on { "on" } else { "off" };
+    ethtool(namespace, interface, get, 0)
+        .and_then(|flags| ethtool(namespace, interface, set, if on { flags | tags } else { flags & !tags }))
+        .with_context(|| format!("turning VLAN offload of {interface} {state}"))?;
+    Ok(())
+}
+
+/// One command with one value; gives the value that the kernel leaves.
+fn ethtool(namespace: &Namespace, interface: &str, command: u32, data: u32) -> Result<u32> {
     namespace.run(|| {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).context("a socket for ethtool")?;
-        for (command, what) in SETTERS {
-            let mut value = Value { command, data: u32::from(on) };
-            // SAFETY: all-zero bytes are a valid ifreq.
-            let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-            // The last byte stays 0.
-            let room = request.ifr_name.len() - 1;
-            for (to, from) in request.ifr_name.iter_mut().take(room).zip(interface.bytes()) {
-                *to = from as libc::c_char;
-            }
-            request.ifr_ifru.ifru_data = (&raw mut value).cast();
-            // SAFETY: the request names an interface and points to a value that outlives the call.
-            let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
-            if result != 0 {
-                let state = if on { "on" } else { "off" };
-                return Err(io::Error::last_os_error())
-                    .with_context(|| format!("turning {what} offload of {interface} {state}"));
-            }
+        let mut value = Value { command, data };
+        // SAFETY: all-zero bytes are a valid ifreq.
+        let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+        // The last byte stays 0.
+        let room = request.ifr_name.len() - 1;
+        for (to, from) in request.ifr_name.iter_mut().take(room).zip(interface.bytes()) {
+            *to = from as libc::c_char;
         }
-        Ok(())
+        request.ifr_ifru.ifru_data = (&raw mut value).cast();
+        // SAFETY: the request names an interface and points to a value that outlives the call.
+        let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+        if result == 0 { Ok(value.data) } else { Err(io::Error::last_os_error().into()) }
     })
 }
