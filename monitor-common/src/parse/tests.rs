@@ -218,6 +218,8 @@ fn a_walk_that_went_before_leaves_nothing_in_the_next_one() {
         let (_, fresh) = walk(&next, Link::Ip);
         assert_eq!((used.key, used.hops(), used.fragments_len), (fresh.key, fresh.hops(), 0));
     }
+    assert_eq!(used.whole(&ethernet(0x88b5, &[]), Link::Ethernet), Err(Reason::NotIp));
+    assert_eq!((used.key.ip_version, used.hops().len()), (0, 0), "no destination of an earlier packet");
 }
 
 #[test]

@@ -281,6 +281,12 @@ fn content() -> Vec<Case> {
             short(Kind::Inside),
         ),
         case(
+            "fragment_short_options",
+            "ends inside the inner IP header's options",
+            eth() / four(IN, 57, &(ip(OUT).options(&[1; 8]) / udp(53) / payload(80)), 0..24, true),
+            short(Kind::Outside),
+        ),
+        case(
             "fragment_short_vxlan",
             "ends inside the VXLAN header",
             eth() / four(OUT, 55, &overlay, 0..8, true),
@@ -334,6 +340,9 @@ fn inside_tunnels() -> Vec<Case> {
     let again = gre() / four(OUT, 80, &data, 0..64, true);
     let third = gre() / four(IN_B, 85, &data, 0..40, true);
     let in_two = gre() / four(OUT, 84, &third, 0..64, true);
+    let ipip = || flow(IN, proto::IPIP, 0);
+    let other_source = ip(IN).set(12, &[192, 0, 2, 2]).fragment(88, 0, true) / part(ip(OUT) / data.clone(), 0..64);
+    let other_source6 = ip(IN6).set(12, &[0, 9]) / fragment(90, 0, true) / part(data.clone(), 0..48);
     let in_gre = |id, piece: Range<usize>, more| eth() / ip(IN) / gre() / four(OUT, id, &data, piece, more);
     let in_v4 = |id, piece: Range<usize>, more| eth() / ip(IN) / six(OUT6, id, &data, piece, more);
     let to_gre = || flow(IN, proto::GRE, 0).onward(Via::Gre, OUT, proto::UDP, 53);
@@ -371,6 +380,42 @@ fn inside_tunnels() -> Vec<Case> {
             "the first fragment of a tunnel packet holds an inner first fragment",
             eth() / four(IN, 77, &nested, 0..48, true),
             to_gre(),
+        ),
+        case(
+            "fragment_in_fragment_protocol",
+            "one identification for both, and another protocol: another datagram",
+            eth() / four(IN, 86, &(gre() / four(IN, 86, &data, 0..64, true)), 0..48, true),
+            flow(IN, proto::GRE, 0).onward(Via::Gre, IN, proto::UDP, 53),
+        ),
+        case(
+            "fragment_in_fragment_destination",
+            "the same, another destination",
+            eth() / four(IN, 87, &four(OUT, 87, &(ip(IN_B) / data.clone()), 0..64, true), 0..56, true),
+            ipip().onward(Via::IpInIp, OUT, proto::IPIP, 0),
+        ),
+        case(
+            "fragment_in_fragment_source",
+            "the same, another source",
+            eth() / four(IN, 88, &other_source, 0..56, true),
+            ipip().onward(Via::IpInIp, OUT, proto::UDP, 53),
+        ),
+        case(
+            "fragment6_in_fragment_destination",
+            "in IPv6, and the destinations differ in the upper half only",
+            eth() / six(IN6, 89, &six(OUT6, 89, &data, 0..48, true), 0..88, true),
+            flow(IN6, proto::IPV6, 0).onward(Via::IpInIp, OUT6, proto::UDP, 53),
+        ),
+        case(
+            "fragment6_in_fragment_source",
+            "the same for the sources",
+            eth() / six(IN6, 90, &other_source6, 0..88, true),
+            flow(IN6, proto::IPV6, 0).onward(Via::IpInIp, IN6, proto::UDP, 53),
+        ),
+        case(
+            "fragment6_in_fragment",
+            "the inner IPv6 header's length counts, not where the piece around it ends",
+            eth() / four(IN, 91, &(gre() / six(OUT6, 91, &data, 0..64, true)), 0..88, true),
+            flow(IN, proto::GRE, 0).onward(Via::Gre, OUT6, proto::UDP, 53),
         ),
         case(
             "fragment_in_fragment_later",

@@ -106,6 +106,12 @@ pub(super) fn cases() -> Vec<Case> {
             met(Reason::BadOptions, Kind::Inside),
         ),
         case(
+            "option_without_length_at_end",
+            "the same, and the packet ends there too",
+            eth() / ip(IN).options(&[1, 1, 1, 148]),
+            met(Reason::BadOptions, Kind::Inside),
+        ),
+        case(
             "lsrr_pointer_low",
             "a pointer into the option's own head",
             loose(3, &[OUT]),
@@ -142,6 +148,12 @@ pub(super) fn cases() -> Vec<Case> {
             "a rule sees the ports behind AH",
             eth() / ip(RULED) / ah() / tcp(443),
             flow(RULED, proto::TCP, 443).ruled(),
+        ),
+        case(
+            "v6_options_in_v4",
+            "IPv6's destination options behind IPv4 are a protocol without ports",
+            eth() / ip(OUT) / destination_options() / udp(53),
+            flow(OUT, proto::DESTINATION_OPTIONS, 0),
         ),
         case(
             "ah_cut",

@@ -49,6 +49,13 @@ pub(super) fn cases() -> Vec<Case> {
             outside(),
         ),
         case(
+            "atomic_fragment_reserved",
+            "RFC 8200, 4.5: reserved where others have their length, and two bits before M: ignored",
+            behind(fragment(0x6003, 0, false).set(1, &[1]).set(3, &[6])),
+            outside(),
+        )
+        .after(behind(fragment(0x6003, 0, false).set(1, &[1]).set(3, &[6]))),
+        case(
             "all_extensions",
             "all eight kinds in one chain",
             eth()
@@ -207,6 +214,12 @@ pub(super) fn cases() -> Vec<Case> {
             onward(plain(), OUT6),
         ),
         case(
+            "srh_two_outside",
+            "of equals the last on the way, which stands first in the list",
+            routed(srh(2, &[IN6, OUT6, OUT6_B])),
+            onward(plain(), OUT6_B),
+        ),
+        case(
             "srh_passed",
             "the segments outside are behind",
             routed(srh(1, &[OUT6, OUT6_B, IN6, IN6_B])),
@@ -262,6 +275,12 @@ pub(super) fn cases() -> Vec<Case> {
             met(Reason::BadRouting, Kind::Inside),
         ),
         case(
+            "type2_two",
+            "RFC 6275, 6.4.1: it holds one address, here are two",
+            routed(routing(2, 1, [0; 4], &[IN6, IN6_B])),
+            met(Reason::BadRouting, Kind::Inside),
+        ),
+        case(
             "rpl_beyond",
             "more segments left than addresses",
             routed(rpl(4, 8, 8, &[IN6, IN6_B])),
@@ -277,6 +296,18 @@ pub(super) fn cases() -> Vec<Case> {
             "srh_beyond",
             "segments left beyond the list",
             routed(srh(5, &[IN6, IN6_B])),
+            met(Reason::BadRouting, Kind::Inside),
+        ),
+        case(
+            "srh_list_beyond",
+            "a last entry that the header has no room for",
+            routed(srh(3, &[IN6, IN6_B]).set(4, &[2])),
+            met(Reason::BadRouting, Kind::Inside),
+        ),
+        case(
+            "srh_list_beyond_unused",
+            "the same, and what is left would be there",
+            routed(srh(1, &[IN6, OUT6]).set(4, &[2])),
             met(Reason::BadRouting, Kind::Inside),
         ),
         // Lengths.
@@ -312,6 +343,37 @@ pub(super) fn cases() -> Vec<Case> {
             eth() / ip(IN6).set(4, &[0, 0]) / hop_by_hop() / udp(53),
             Reason::BadIpLength,
         ),
+        case("jumbo_missing_before", "the same has no bearing on the next packet", behind(hop_by_hop()), outside())
+            .after(eth() / ip(IN6).set(4, &[0, 0]) / hop_by_hop() / udp(53)),
+        case(
+            "jumbo_option_length",
+            "a jumbo option of two bytes",
+            eth() / ip(IN6).set(4, &[0, 0]) / jumbo(65_536).set(3, &[2]) / udp(53),
+            Reason::BadIpLength,
+        ),
+        case(
+            "jumbo_option_past_header",
+            "an option longer than the header that it is in",
+            eth() / ip(IN6).set(4, &[0, 0]) / extension(proto::HOP_BY_HOP, &[5, 9, 0, 0, 0, 0]) / udp(53),
+            Reason::BadIpLength,
+        ),
+        case(
+            "jumbo_option_without_length",
+            "the header, and with it the packet, ends after an option's type",
+            eth() / ip(IN6).set(4, &[0, 0]) / extension(proto::HOP_BY_HOP, &[1, 3, 0, 0, 0, 5]),
+            Reason::BadIpLength,
+        ),
+        case(
+            "jumbo_behind_options",
+            "Pad1 and another option before the jumbo option: 65,536 bytes",
+            eth()
+                / ip(OUT6).set(4, &[0, 0])
+                / extension(proto::HOP_BY_HOP, &[0, 5, 1, 0, 0xc2, 4, 0, 1, 0, 0, 0, 0, 0, 0])
+                / udp(53)
+                / payload(65_512),
+            outside(),
+        )
+        .not_sent("larger than any MTU here"),
         case(
             "jumbo_beyond",
             "a jumbo length beyond the frame",

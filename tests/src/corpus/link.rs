@@ -72,6 +72,10 @@ pub(super) fn cases() -> Vec<Case> {
         case("stp", "spanning tree in LLC (IEEE 802.1D)", llc(0x42) / payload(35), Reason::LinkControl),
         case("cdp", "Cisco discovery in SNAP", snap(CISCO, 0x2000) / payload(30), Reason::LinkControl),
         case("pvst", "spanning tree of each VLAN in SNAP", snap(CISCO, 0x010b) / payload(35), Reason::LinkControl),
+        case("pagp", "Cisco's port aggregation in SNAP", snap(CISCO, 0x0104) / payload(30), Reason::LinkControl),
+        case("udld", "Cisco's link detection in SNAP", snap(CISCO, 0x0111) / payload(30), Reason::LinkControl),
+        case("vtp", "Cisco's VLAN trunking in SNAP", snap(CISCO, 0x2003) / payload(30), Reason::LinkControl),
+        case("dtp", "Cisco's dynamic trunking in SNAP", snap(CISCO, 0x2004) / payload(30), Reason::LinkControl),
         case(
             "snap_arp",
             "ARP in SNAP (RFC 1042)",
@@ -81,6 +85,42 @@ pub(super) fn cases() -> Vec<Case> {
         // 802.3.
         case("snap_v4", "IPv4 in SNAP (RFC 1042): IP like any other", snap(ETHERTYPE, 0) / v4(), to4()),
         case("snap_v6", "IPv6 in SNAP behind a tag", snap(ETHERTYPE, 0).in_vlan(10) / v6(), to6()),
+        case(
+            "snap_long",
+            "a length of more than one byte is a length up to 0x05ff",
+            snap(ETHERTYPE, 0) / ip(OUT) / udp(53) / payload(1_000),
+            to4(),
+        ),
+        case(
+            "first_ethertype",
+            "0x0600 is the first EtherType, whatever its content looks like",
+            eth() / payload(46).set(0, &[0x42, 0x42, 3]).ether(0x0600),
+            Reason::NotIp,
+        ),
+        case(
+            "snap_bridged",
+            "IEEE 802.1H: the bridge tunnel's organisation, an EtherType follows too",
+            snap([0, 0, 0xf8], ether::IPV4) / v4(),
+            to4(),
+        ),
+        case(
+            "snap_length",
+            "below 0x0600 it is no EtherType, and no second length before LLC either",
+            snap(ETHERTYPE, 0).next(0x0400) / payload(30).set(0, &[0x42, 0x42, 3]),
+            Reason::NotIp,
+        ),
+        case(
+            "snap_numbered",
+            "RFC 1042: SNAP is in unnumbered information, this is not",
+            snap(ETHERTYPE, 0).set(16, &[0]) / v4(),
+            Reason::NotIp,
+        ),
+        case(
+            "snap_cisco",
+            "Cisco's organisation, a protocol that is not known",
+            snap(CISCO, 0x9999) / payload(30),
+            Reason::NotIp,
+        ),
         case(
             "snap_vendor",
             "SNAP of a vendor that is not known",

@@ -64,6 +64,9 @@ pub(super) fn cases() -> Vec<Case> {
         wg("wireguard_data", "type 4, 32 and a multiple of 16 bytes", wireguard(4, 32 + 16 * 6), Opaque::WireGuard),
         wg("wireguard_odd_length", "no message of type 4 has this length", wireguard(4, 100), Opaque::None),
         wg("wireguard_long_initiation", "one byte too many", wireguard(1, 149), Opaque::None),
+        wg("wireguard_long_response", "the same for type 2", wireguard(2, 93), Opaque::None),
+        wg("wireguard_long_cookie", "the same for type 3", wireguard(3, 65), Opaque::None),
+        wg("wireguard_short_data", "type 4 has at least 32 bytes", wireguard(4, 16), Opaque::None),
         wg("wireguard_type_5", "there is no such type", wireguard(5, 64), Opaque::None),
         wg("wireguard_reserved", "the three bytes after the type are 0", wireguard(1, 148).set(2, &[1]), Opaque::None),
         case(
@@ -76,6 +79,12 @@ pub(super) fn cases() -> Vec<Case> {
             "wireguard_padded",
             "padding of the frame is not the message's",
             (eth() / ip(OUT) / udp(33_333) / wireguard(4, 32)).pad(5),
+            udp_to(33_333).opaque(Opaque::WireGuard),
+        ),
+        case(
+            "wireguard_super_packet",
+            "UDP without a length of its own: the IP packet's end holds",
+            eth() / ip(OUT) / udp(33_333).set(4, &[0, 0]) / wireguard(4, 32),
             udp_to(33_333).opaque(Opaque::WireGuard),
         ),
         case(
@@ -118,6 +127,18 @@ pub(super) fn cases() -> Vec<Case> {
             "quic_other_version",
             "a long header of a version that nobody defined",
             eth() / ip(OUT) / udp(8443) / quic(0x1234_5678),
+            udp_to(8443),
+        ),
+        case(
+            "quic_no_fixed_bit",
+            "RFC 9000, 17.2: a long header without the fixed bit",
+            eth() / ip(OUT) / udp(8443) / quic(1).set(0, &[0x80]),
+            udp_to(8443),
+        ),
+        case(
+            "quic_padded",
+            "five bytes that would be a long header's first, and padding",
+            (eth() / ip(OUT) / udp(8443) / raw(&[0xc0, 0, 0, 0, 1])).pad(13),
             udp_to(8443),
         ),
         case(

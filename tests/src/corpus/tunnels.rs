@@ -236,6 +236,24 @@ fn gre_cases() -> Vec<Case> {
             met(Reason::TruncatedLink, Kind::Outside),
         ),
         case(
+            "gretap_tag_cut",
+            "the packet ends inside a tag of the inner frame",
+            eth() / ip(OUT) / gre() / part(eth().vlan(10) / inner(), 0..16),
+            met(Reason::TruncatedLink, Kind::Outside),
+        ),
+        case(
+            "gretap_llc_cut",
+            "the packet ends inside the inner frame's LLC header",
+            eth() / ip(OUT) / gre() / part(llc(0x42) / payload(35), 0..15),
+            met(Reason::TruncatedLink, Kind::Outside),
+        ),
+        case(
+            "gretap_snap_cut",
+            "the packet ends inside the inner frame's SNAP header",
+            eth() / ip(OUT) / gre() / part(snap([0; 3], 0) / inner(), 0..20),
+            met(Reason::TruncatedLink, Kind::Outside),
+        ),
+        case(
             "gre_erspan",
             "a content that is not followed (ERSPAN)",
             eth() / ip(OUT) / gre_with(0x10) / payload(40).ether(0x88be),
@@ -264,6 +282,12 @@ fn gre_cases() -> Vec<Case> {
             "gre_cut",
             "the packet ends inside the GRE header",
             eth() / ip(OUT) / part(gre(), 0..3),
+            met(Reason::TruncatedTunnel, Kind::Outside),
+        ),
+        case(
+            "gre_flags_cut",
+            "the packet ends between GRE's flags and its version",
+            eth() / ip(OUT) / part(gre(), 0..1),
             met(Reason::TruncatedTunnel, Kind::Outside),
         ),
         case(
@@ -318,6 +342,12 @@ fn overlays() -> Vec<Case> {
             onward(to_vxlan(IN), Via::Vxlan),
         ),
         case(
+            "vxlan_six_tags",
+            "three tags in each frame",
+            eth().vlan(1).vlan(2).vlan(3) / ip(IN) / udp(4789) / vxlan(9) / eth().vlan(4).vlan(5).vlan(6) / inner(),
+            onward(to_vxlan(IN), Via::Vxlan),
+        ),
+        case(
             "vxlan_extension",
             "extension headers before and in it",
             eth() / ip(IN6) / destination_options() / udp(4789) / vxlan(9) / eth() / ip(OUT6) / hop_by_hop() / udp(53),
@@ -352,6 +382,12 @@ fn overlays() -> Vec<Case> {
             "vxlan_mpls",
             "MPLS in the inner frame is followed",
             vx(IN) / eth() / mpls(&[100]) / inner(),
+            onward(to_vxlan(IN), Via::Mpls),
+        ),
+        case(
+            "vxlan_mpls_multicast",
+            "the second EtherType of MPLS in the inner frame",
+            vx(IN) / eth() / mpls(&[100]).ether(ether::MPLS_MULTICAST) / inner(),
             onward(to_vxlan(IN), Via::Mpls),
         ),
         case(
@@ -401,6 +437,12 @@ fn overlays() -> Vec<Case> {
             "geneve_cut",
             "the packet ends inside the Geneve header",
             eth() / ip(OUT) / udp(6081) / part(geneve(&[]), 0..7),
+            met(Reason::TruncatedTunnel, Kind::Outside),
+        ),
+        case(
+            "geneve_empty",
+            "the packet ends before the Geneve header",
+            eth() / ip(OUT) / udp(6081),
             met(Reason::TruncatedTunnel, Kind::Outside),
         ),
         case(
@@ -482,6 +524,24 @@ fn gtp_cases() -> Vec<Case> {
             met(Reason::TruncatedTunnel, Kind::Outside),
         ),
         case(
+            "gtp_empty",
+            "the packet ends before the GTP header",
+            eth() / ip(OUT) / udp(2152),
+            met(Reason::TruncatedTunnel, Kind::Outside),
+        ),
+        case(
+            "gtp_sequence_cut",
+            "the packet ends inside the sequence number that S announces",
+            eth() / ip(OUT) / udp(2152) / part(gtp(2, 255, &[0, 1, 0, 0]), 0..10),
+            met(Reason::TruncatedTunnel, Kind::Outside),
+        ),
+        case(
+            "gtp_extension_missing",
+            "the packet ends before the extension header that is announced",
+            tunnel(OUT, 4, &[0, 0, 0, 0x85]),
+            met(Reason::TruncatedTunnel, Kind::Outside),
+        ),
+        case(
             "gtp_extension_cut",
             "the packet ends inside an extension header",
             tunnel(OUT, 4, &[0, 0, 0, 0x85, 4, 0, 0, 0]),
@@ -544,6 +604,7 @@ fn others() -> Vec<Case> {
             eth() / ip(OUT) / udp(6635) / mpls(&[100, 200]).set(6, &[0]),
             met(Reason::TruncatedTunnel, Kind::Outside),
         ),
+        case("mpls_in_udp_empty", "nothing behind the labels", label(OUT), met(Reason::TruncatedTunnel, Kind::Outside)),
         case(
             "mpls_in_ip_pseudowire",
             "no IP behind the labels",
@@ -585,6 +646,12 @@ fn others() -> Vec<Case> {
             "no content but the addresses",
             eth() / ip(IN) / udp(3544) / ip(OUT6),
             flow(IN, proto::UDP, 3544).onward(Via::Teredo, OUT6, proto::NONE, 0),
+        ),
+        case(
+            "teredo_empty",
+            "nothing behind the UDP header",
+            eth() / ip(OUT) / udp(3544),
+            met(Reason::TruncatedTunnel, Kind::Outside),
         ),
         case(
             "teredo_indication",

@@ -15,7 +15,7 @@ use crate::{
 const BY_WIRE: [&str; 4] = ["bare_cut", "ip_missing", "v4_cut", "v6_cut"];
 
 /// What it refuses and no wire here carries, either: the host's way alone holds these.
-const BY_HOST: [&str; 3] = ["cut_ethernet", "jumbogram", "jumbogram_second_options"];
+const BY_HOST: [&str; 4] = ["cut_ethernet", "jumbo_behind_options", "jumbogram", "jumbogram_second_options"];
 
 /// Sends a case's packet, and gives everything that the kernel made of it; its earlier fragments are another epoch's.
 fn outcome(machine: &mut Machine, mode: Mode, case: &Case) -> Outcome {

@@ -1,11 +1,11 @@
 //! The first way: parser, fragment table and judge on the host.
 
 use egress_monitor_tests::{
-    corpus::{self, Case},
+    corpus::{self, Case, Expect},
     host::{Host, Told},
 };
 use monitor_common::{
-    parse::plain,
+    parse::{Reason, plain},
     wire::{FlowKey, Link},
 };
 
@@ -81,4 +81,39 @@ fn the_short_way_agrees_with_the_walk_on_broken_packets() {
         }
         packet(host, &frame, case.link);
     }
+}
+
+/// A card fills a short frame up, with whatever it has: no header is read beyond the end that the outermost one tells.
+#[test]
+fn bytes_behind_a_packet_change_nothing() {
+    /// Headers that tell no length, or more than there is: the frame's end is the packet's.
+    const ENDLESS: [&str; 6] = [
+        "total_0",
+        "total_0_no_ports",
+        "total_beyond_outside",
+        "v6_length_0",
+        "super_packet_in_tunnel",
+        "jumbo_option_without_length",
+    ];
+    let mut count = 0;
+    for case in corpus::corpus() {
+        let short = matches!(
+            case.expect,
+            Expect::Unread {
+                reason: Reason::TruncatedLink | Reason::TruncatedIp | Reason::LengthBeyondFrame,
+                to: None
+            }
+        );
+        if short || ENDLESS.contains(&case.name) {
+            continue;
+        }
+        for filling in [0x00, 0x45, 0x60, 0xff] {
+            let mut padded = case.clone();
+            padded.frame.resize(case.frame.len() + 1_000, filling);
+            let got = outcome(&mut host(OBSERVE, case.link), OBSERVE, &padded);
+            assert_eq!(got, Outcome::expected(&case, OBSERVE), "{}, {filling:#04x}", case.name);
+            count += 1;
+        }
+    }
+    println!("{count} packets");
 }
