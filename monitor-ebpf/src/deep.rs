@@ -10,7 +10,6 @@ use aya_ebpf::{
 };
 
 use monitor_common::{
-    classify::Classified,
     fragments::set_of,
     judge::{Judgement, MAX_DESTINATIONS},
     parse::{MAX_FRAGMENTS, MAX_STEPS, Reason},
@@ -21,22 +20,19 @@ use crate::{
     maps::{self, Scratch},
     packet::{Frame, MAX_OFFSET},
     policy::Image,
+    settle::Way,
 };
 
 /// No reason: the packet has a flow.
-const READ: u32 = Reason::COUNT;
+const READ: u32 = Way::READ.0;
 
-/// Leaves the packet's key in the scratch space and gives its standing. Where there is none, the standing of the
-/// destinations that were read all the same is in the judgement.
+/// Leaves the packet's key and its judgement in the scratch space.
 #[inline(always)]
-pub fn read(skb: *mut __sk_buff, scratch: &mut Scratch, link: Link, slot: u32) -> Result<Classified, Reason> {
-    match Reason::from_wire(whole(skb, scratch, link as u32, slot) as u8) {
-        Some(reason) => Err(reason),
-        None => Ok(scratch.judgement.to),
-    }
+pub fn read(skb: *mut __sk_buff, scratch: &mut Scratch, link: Link, slot: u32) -> Way {
+    Way(whole(skb, scratch, link as u32, slot))
 }
 
-/// Gives a [`Reason`] as its number, or [`READ`]. Between the stages everything is in the scratch space: what is in
+/// Gives a [`Way`] as its number. Between the stages everything is in the scratch space: what is in
 /// registers the verifier would tell apart, and walk the judge once for each way to it.
 #[inline(never)]
 fn whole(skb: *mut __sk_buff, scratch: *mut Scratch, link: u32, slot: u32) -> u32 {

@@ -1,20 +1,23 @@
-//! The way of a packet: total → parse → classify → verdict → count → event.
+//! The way of a packet: total → parse → flow cache → verdict. A flow that is not in the cache goes on in [`settle`].
 
-use aya_ebpf::programs::TcContext;
-use aya_log_ebpf::debug;
+use aya_ebpf::{helpers::bpf_jiffies64, programs::TcContext};
 use monitor_common::{
-    classify::{Classified, classify},
-    parse::{Reason, plain},
-    verdict::{Verdict, decide, drops},
-    wire::{Address, Control, Counters, FlowKey, INTERFACE_PROBES, INTERFACE_TABLE, Link},
+    parse::plain,
+    wire::{Control, INTERFACE_PROBES, INTERFACE_TABLE, Link, PlainKey},
 };
 
-use crate::{deep, emit, maps, packet::Frame, policy::Image, table};
+use crate::{
+    cache, deep,
+    maps::{self, Scratch},
+    packet::Frame,
+    settle::{self, Way},
+    table,
+};
 
 /// TCX_NEXT, and TC_ACT_UNSPEC for clsact: the next program decides. 0 (OK) would end the chain.
 pub const NEXT: i32 = -1;
 /// TC_ACT_SHOT.
-const DROP: i32 = 2;
+pub const DROP: i32 = 2;
 
 /// Counts a packet and decides on it.
 #[inline(always)]
@@ -22,80 +25,38 @@ pub fn packet(context: &TcContext) -> i32 {
     let Some(control) = maps::CONTROL.get_ptr(0) else { return NEXT };
     // SAFETY: a live map value. Volatile: read once, so that the packet belongs wholly to one epoch and policy.
     let control = Control(unsafe { control.read_volatile() });
-    let parity = control.parity();
     // SAFETY: the context that the kernel gave us.
     let skb = unsafe { &*context.skb.skb };
-    let size = Counters {
-        packets: 1,
-        segments: u64::from(skb.gso_segs.max(1)),
-        bytes: u64::from(skb.len),
-        wire_bytes: u64::from(skb.wire_len),
-    };
-    let ifindex = skb.ifindex;
-    let (slot, link) = interface(ifindex);
-    table::hook(parity, slot, &size);
+    let size = table::size(skb);
+    let (slot, link) = interface(skb.ifindex);
+    table::hook(control.parity(), slot, &size);
 
-    let Some(scratch) = maps::SCRATCH.get_ptr_mut(0) else { return NEXT };
-    // SAFETY: this CPU's own value, and nothing else runs here between bottom halves off and on.
-    let scratch = unsafe { &mut *scratch };
-    let mut onward = false;
-    let standing = if plain(Frame::of(skb), skb.len, link, &mut scratch.key.flow).is_some() {
-        standing(control.slot(), &scratch.key.flow).ok_or(Reason::NotClassified)
-    } else {
-        onward = true;
-        deep::read(context.skb.skb, scratch, link, control.slot())
+    let Some(key) = plain(Frame::of(skb), skb.len, link) else {
+        let Some(scratch) = scratch() else { return NEXT };
+        let way = deep::read(context.skb.skb, scratch, link, control.slot());
+        return settle::packet(context.skb.skb, scratch, control, slot, way);
     };
-    let to = match standing {
-        Ok(to) => to,
-        Err(reason) => {
-            let denied = if onward { scratch.judgement.to } else { Classified::default() };
-            let dropped = control.enforce() && drops(reason, drop_reasons(control.slot()), &denied);
-            table::unparsed(parity, slot, reason, dropped, &size);
-            debug!(context, "interface {} no flow: {}, dropped {}", ifindex, reason.name(), u8::from(dropped));
-            return if dropped { DROP } else { NEXT };
+    let key = PlainKey { ifindex: skb.ifindex, ..key };
+    if let Some(set) = cache::set(control.parity(), &key) {
+        // SAFETY: a helper without arguments; a set that only this CPU writes, and only one program at a time.
+        let (now, set) = unsafe { (bpf_jiffies64() as u32, &mut *set) };
+        if let Some(entry) = set.find(&key)
+            && entry.is_fresh(now)
+        {
+            entry.count(&size, now);
+            return settle::fate(entry.key.verdict);
         }
-    };
-    let verdict = decide(&to, control.enforce());
-    let key = &mut scratch.key;
-    key.flow.ifindex = ifindex;
-    key.flow.verdict = verdict as u8;
-    key.flow.class = to.class;
-    key.flow.rule = to.rule;
-    let new = if onward && key.onward.exists() {
-        table::onward(parity, slot, key, &size)
-    } else {
-        table::flow(parity, slot, &key.flow, &size)
-    };
-    if new && to.alert {
-        if !onward {
-            key.onward = Default::default();
-        }
-        emit::event(parity, control.epoch(), key, skb.wire_len);
     }
-    debug!(
-        context,
-        "interface {} protocol {} to {:i} port {}: class {} rule {} verdict {}",
-        ifindex,
-        key.flow.protocol,
-        octets(key.flow.destination),
-        key.flow.destination_port,
-        to.class,
-        to.rule,
-        verdict.name()
-    );
-    if matches!(verdict, Verdict::Denied) { DROP } else { NEXT }
+    let Some(scratch) = scratch() else { return NEXT };
+    scratch.plain = key;
+    settle::packet(context.skb.skb, scratch, control, slot, Way::PLAIN)
 }
 
-/// Which reasons the policy in this slot drops for; all, if there is none.
+/// Where a packet is put together.
 #[inline(always)]
-fn drop_reasons(slot: u32) -> u64 {
-    maps::POLICY.get(slot).map_or(u64::MAX, |meta| meta.drop_reasons)
-}
-
-/// An address as aya-log prints it; IPv4 as `::ffff:a.b.c.d`.
-#[inline(always)]
-fn octets(address: Address) -> [u8; 16] {
-    ((u128::from(address.high) << 64) | u128::from(address.low)).to_be_bytes()
+fn scratch<'a>() -> Option<&'a mut Scratch> {
+    // SAFETY: this CPU's own value; one packet at a time is between bottom halves off and on, and it asks once.
+    maps::SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
 }
 
 /// Slot and link layer of an interface; slot 0 and Ethernet for one that nobody registered (a device that was
@@ -110,11 +71,4 @@ fn interface(ifindex: u32) -> (u32, Link) {
         }
     }
     (0, Link::Ethernet)
-}
-
-/// What the policy in this slot makes of a packet with one destination.
-#[inline(always)]
-fn standing(slot: u32, key: &FlowKey) -> Option<Classified> {
-    let image = Image::in_slot(slot)?;
-    classify(&image, key.ip_version, key.destination, key.protocol, Some(key.destination_port))
 }

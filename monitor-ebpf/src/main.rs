@@ -7,12 +7,14 @@
 #![feature(asm_experimental_arch, core_intrinsics)]
 #![allow(missing_docs)] // the classifier macro makes functions without
 
+mod cache;
 mod deep;
 mod egress;
 mod emit;
 mod maps;
 mod packet;
 mod policy;
+mod settle;
 mod table;
 
 use aya_ebpf::{

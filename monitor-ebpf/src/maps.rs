@@ -6,12 +6,13 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use monitor_common::{
+    cache::HashKeys,
     fragments::{FRAGMENT_SETS, FragmentSet},
     judge::Judgement,
     parse::{Reason, Walk},
     wire::{
-        ClassRow, Clock, Counters, FlowKey, FlowValue, INTERFACE_TABLE, InterfaceEntry, MAX_CLASSES, MAX_INTERFACES,
-        Onward, OnwardKey, PolicyMeta, RuleRow, Tally, V6Low, V6Node, V6Values,
+        CacheSet, ClassRow, Clock, Counters, FlowKey, FlowValue, INTERFACE_TABLE, InterfaceEntry, MAX_CLASSES,
+        MAX_INTERFACES, Onward, OnwardKey, PlainKey, PolicyMeta, RuleRow, Tally, V6Low, V6Node, V6Values,
     },
 };
 
@@ -20,6 +21,18 @@ const BPF_F_MMAPABLE: u32 = 1 << 10;
 /// Rows of the class table that one policy has place for: the stride of [`CLASSES`] and [`OVERFLOW`]. Set at load.
 #[unsafe(no_mangle)]
 pub static CLASS_CAPACITY: Global<u32> = Global::new(MAX_CLASSES);
+
+/// CPUs that [`CACHE`] has place for. Set at load.
+#[unsafe(no_mangle)]
+pub static CPUS: Global<u32> = Global::new(1);
+
+/// Sets of each CPU in one half of [`CACHE`]. Set at load.
+#[unsafe(no_mangle)]
+pub static CACHE_SETS: Global<u32> = Global::new(1);
+
+/// For [`monitor_common::cache::set_of`]. Set at load, at random.
+#[unsafe(no_mangle)]
+pub static HASH_KEYS: Global<HashKeys> = Global::new([1; 6]);
 
 /// [`monitor_common::wire::Control`]. Userspace writes (one store to shared memory), every packet reads once.
 #[map]
@@ -41,8 +54,10 @@ pub static UNPARSED: PerCpuArray<Tally> = PerCpuArray::with_max_entries(2 * MAX_
 /// Where a packet is put together: map memory, so that the verifier forgets by which way.
 #[repr(C)]
 pub struct Scratch {
-    /// The packet's key. Of a plain packet only `flow` is written.
+    /// The packet's key.
     pub key: OnwardKey,
+    /// The same of a plain packet.
+    pub plain: PlainKey,
     /// The state of the way through any other.
     pub walk: Walk,
     /// What its first fragment had.
@@ -67,7 +82,12 @@ pub static FRAGMENTS: PerCpuArray<FragmentSet> = PerCpuArray::with_max_entries(F
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// Flows of the even epochs. Packets insert and add; userspace drains the closed half. At load.
+/// Flows as each CPU counts them, by parity, CPU and [`monitor_common::cache::set_of`]. Packets write on their CPU; userspace
+/// reads and clears the closed half. At load.
+#[map]
+pub static CACHE: Array<CacheSet> = Array::with_max_entries(2, BPF_F_MMAPABLE);
+
+/// Flows of the even epochs that left [`CACHE`] or never were in it. Packets insert and add; userspace drains the closed half. At load.
 #[map]
 pub static FLOWS_EVEN: HashMap<FlowKey, FlowValue> = HashMap::with_max_entries(262_144, 0);
 

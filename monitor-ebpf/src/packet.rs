@@ -3,7 +3,7 @@
 use core::arch::asm;
 
 use aya_ebpf::bindings::__sk_buff;
-use monitor_common::parse::Bytes;
+use monitor_common::parse::{Bytes, Window};
 
 /// Headers are looked for at offsets up to here. A power of two less one, and far below the verifier's own limit of
 /// 64 KiB.
@@ -53,7 +53,42 @@ impl Frame {
     }
 }
 
+/// The beginning of a packet's linear part, as far as it was checked.
+#[derive(Clone, Copy)]
+pub struct Checked(usize);
+
+impl Checked {
+    #[inline(always)]
+    fn read<T: Copy>(self, offset: u32) -> T {
+        // SAFETY: what the parser reads lies in what was checked, or the verifier refuses the program. Alignment as above.
+        unsafe { *((self.0 + offset as usize) as *const T) }
+    }
+}
+
+impl Window for Checked {
+    #[inline(always)]
+    fn u8(self, offset: u32) -> u8 {
+        self.read(offset)
+    }
+    #[inline(always)]
+    fn be16(self, offset: u32) -> u16 {
+        u16::from_be(self.read(offset))
+    }
+    #[inline(always)]
+    fn raw32(self, offset: u32) -> u32 {
+        self.read(offset)
+    }
+    #[inline(always)]
+    fn raw64(self, offset: u32) -> u64 {
+        self.read(offset)
+    }
+}
+
 impl Bytes for Frame {
+    #[inline(always)]
+    fn window<const LENGTH: u32>(self) -> Option<impl Window> {
+        (self.data + LENGTH as usize <= self.end).then_some(Checked(self.data))
+    }
     #[inline(always)]
     fn u8(self, offset: u32) -> Option<u8> {
         self.read(offset)

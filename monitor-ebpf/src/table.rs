@@ -1,7 +1,7 @@
 //! Counting: hook totals, flows, overflow, packets without a flow.
 
 use aya_ebpf::{
-    bindings::BPF_NOEXIST,
+    bindings::{__sk_buff, BPF_NOEXIST},
     helpers::bpf_jiffies64,
     maps::{HashMap, PerCpuArray},
 };
@@ -64,49 +64,96 @@ pub fn event_lost(parity: u32) {
     here(&maps::EVENTS_LOST, parity, |lost| *lost += 1);
 }
 
+/// The packet's sizes.
+#[inline(always)]
+pub fn size(skb: &__sk_buff) -> Counters {
+    Counters {
+        packets: 1,
+        segments: u64::from(skb.gso_segs.max(1)),
+        bytes: u64::from(skb.len),
+        wire_bytes: u64::from(skb.wire_len),
+    }
+}
+
 /// Adds a packet to its flow; true if the flow is new in this epoch. A flow that finds no place, for whatever
 /// reason, is counted under its class instead.
 #[inline(always)]
 pub fn flow(parity: u32, slot: u32, key: &FlowKey, size: &Counters) -> bool {
-    add(if parity == 0 { &maps::FLOWS_EVEN } else { &maps::FLOWS_ODD }, parity, slot, key, key, size)
+    put(parity, slot, key, &first(size))
 }
 
 /// The same for a flow with a further destination.
 #[inline(always)]
 pub fn onward(parity: u32, slot: u32, key: &OnwardKey, size: &Counters) -> bool {
-    add(if parity == 0 { &maps::ONWARD_EVEN } else { &maps::ONWARD_ODD }, parity, slot, key, &key.flow, size)
+    let flows = if parity == 0 { &maps::ONWARD_EVEN } else { &maps::ONWARD_ODD };
+    add(flows, parity, slot, key, &key.flow, &first(size))
+}
+
+/// Adds the sums of a flow to what the table has of it.
+#[inline(always)]
+pub fn put(parity: u32, slot: u32, key: &FlowKey, sums: &FlowValue) -> bool {
+    put_whole(parity, slot, key, sums) != 0
+}
+
+/// A function of its own: it is called from three places, and its stack adds to theirs.
+#[inline(never)]
+fn put_whole(parity: u32, slot: u32, key: *const FlowKey, sums: *const FlowValue) -> u32 {
+    // SAFETY: the caller's references.
+    let (key, sums) = unsafe { (&*key, &*sums) };
+    u32::from(add(flows(parity), parity, slot, key, key, sums))
+}
+
+/// Whether the table has this flow.
+#[inline(always)]
+pub fn has(parity: u32, key: &FlowKey) -> bool {
+    flows(parity).get_ptr(key).is_some()
 }
 
 #[inline(always)]
-fn add<K>(flows: &HashMap<K, FlowValue>, parity: u32, slot: u32, key: &K, flow: &FlowKey, size: &Counters) -> bool {
+fn flows(parity: u32) -> &'static HashMap<FlowKey, FlowValue> {
+    if parity == 0 { &maps::FLOWS_EVEN } else { &maps::FLOWS_ODD }
+}
+
+/// The sums of one packet.
+#[inline(always)]
+fn first(size: &Counters) -> FlowValue {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_jiffies64() };
+    FlowValue { counters: *size, first: now, last: now }
+}
+
+#[inline(always)]
+fn add<K>(flows: &HashMap<K, FlowValue>, parity: u32, slot: u32, key: &K, flow: &FlowKey, sums: &FlowValue) -> bool {
     if let Some(value) = flows.get_ptr_mut(key) {
         // SAFETY: a live map value; nothing is removed from the half that packets write to.
-        unsafe { again(value, now, size) };
+        unsafe { again(value, sums) };
         return false;
     }
-    let first = FlowValue { counters: *size, first: now, last: now };
     // BPF_NOEXIST: BPF_ANY would overwrite what another CPU has just inserted and counted.
-    if flows.insert(key, first, BPF_NOEXIST.into()).is_ok() {
+    if flows.insert(key, sums, BPF_NOEXIST.into()).is_ok() {
         return true;
     }
     if let Some(value) = flows.get_ptr_mut(key) {
         // SAFETY: as above.
-        unsafe { again(value, now, size) };
+        unsafe { again(value, sums) };
         return false;
     }
-    overflow(parity, slot, flow, size);
+    overflow(parity, slot, flow, &sums.counters);
     false
 }
 
+/// Times that two CPUs write at once may be off by as long as a flow was in the cache.
 #[inline(always)]
-unsafe fn again(value: *mut FlowValue, now: u64, size: &Counters) {
+unsafe fn again(value: *mut FlowValue, sums: &FlowValue) {
     // SAFETY: the caller's pointer is a live map value.
     unsafe {
-        add_shared(&raw mut (*value).counters, size);
-        // A race between CPUs is off by one jiffy at most.
-        (*value).last = now;
+        add_shared(&raw mut (*value).counters, &sums.counters);
+        if sums.last > (*value).last {
+            (*value).last = sums.last;
+        }
+        if sums.first < (*value).first {
+            (*value).first = sums.first;
+        }
     }
 }
 

@@ -18,14 +18,14 @@ use std::{
 
 use both::Both;
 use egress_monitor::{
-    kernel::{Drained, Interface, Kernel, Options, Switch},
+    kernel::{Drained, Fill, Interface, Kernel, Options, Switch},
     policy::Policy,
 };
 use egress_monitor_tests::corpus::{
     self,
     build::{eth, ip, payload, udp, udp_from},
 };
-use machine::{DROP, LONGEST, LOOPBACK, Machine, NEXT, can_be_run, random, run};
+use machine::{DROP, LONGEST, LOOPBACK, Machine, NEXT, can_be_run, random, run, stay_on_this_cpu};
 use monitor_common::{
     verdict::Verdict,
     wire::{Counters, Link},
@@ -161,8 +161,11 @@ fn an_interface_that_nobody_registered_is_counted_under_no_name() {
 #[test]
 fn a_full_table_counts_under_class_and_verdict_and_nothing_is_lost() {
     const PLACES: u32 = 1024;
+    /// In the cache; every packet of this test is counted on one CPU.
+    const CACHED: u32 = 128;
     const FLOWS: u32 = 5000;
-    let options = Options { flows: PLACES, enforce: true, log_level: 0 };
+    let options = Options { flows: PLACES, enforce: true, cache: Some(CACHED), log_level: 0 };
+    stay_on_this_cpu();
     let mut kernel = Kernel::load(options, policy()).unwrap();
     kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet }).unwrap();
     // Twice, so that the halves are known to be cleared.
@@ -181,7 +184,8 @@ fn a_full_table_counts_under_class_and_verdict_and_nothing_is_lost() {
                 .add(&Counters { packets: 1, segments: 1, bytes: length, wire_bytes: length });
         }
         let drained = kernel.flip().unwrap();
-        assert_eq!(drained.flows.len(), PLACES as usize);
+        assert_eq!(drained.flows.len(), (PLACES + CACHED) as usize);
+        assert_eq!(drained.fill, Fill { cache: CACHED as usize, table: PLACES as usize });
         let interface = &drained.interfaces[0];
         assert_eq!(interface.overflow.len(), 2, "one class inside and one outside");
         let mut counted = BTreeMap::<u8, Counters>::new();

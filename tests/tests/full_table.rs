@@ -15,6 +15,8 @@ use serde_json::Value;
 
 /// The fewest places there can be.
 const PLACES: usize = 1024;
+/// The fewest places that a CPU's flow cache can have.
+const CACHED: usize = 128;
 const FLOWS: u16 = 3_000;
 
 /// To each of [`FLOWS`] ports one frame, every third one to the inside.
@@ -51,7 +53,7 @@ fn of_class(status: &Value, class: &str) -> Count {
 fn sums_stay_exact_and_the_overflow_is_counted_and_told() {
     let stage = Stage::build(false).unwrap();
     // One epoch for everything: the table fills once.
-    let config = stage.config(&format!("epoch = \"5min\"\nflows = {PLACES}"), "");
+    let config = stage.config(&format!("epoch = \"5min\"\nflows = {PLACES}\ncache = {CACHED}"), "");
     let before = stage.sent().unwrap();
     let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
     let capture = Capture::start(&stage.far, INTERFACE, Direction::Incoming).unwrap();
@@ -70,11 +72,11 @@ fn sums_stay_exact_and_the_overflow_is_counted_and_told() {
     assert_eq!(count(&flows.hook), total(&frames, 2, |_| true));
     assert_eq!(captured.total, count(&flows.hook));
     assert_eq!(accounted(&flows), flows.hook);
-    // Every place is taken; each flow that has one has both its packets or, if it got it late, one.
-    assert_eq!(flows.flows.len(), PLACES);
+    // Every place is taken, of a flow by more than one of table and two caches maybe.
+    assert!((PLACES..=PLACES + 2 * CACHED).contains(&flows.flows.len()), "{}", flows.flows.len());
     let told_apart: u64 = flows.flows.iter().map(|row| row.sums.packets).sum();
     assert_eq!(flows.overflow.packets, 2 * u64::from(FLOWS) - told_apart);
-    assert!(told_apart <= 2 * PLACES as u64);
+    assert!(told_apart <= 2 * (PLACES + 2 * CACHED) as u64);
     for row in &flows.flows {
         let frame = &frames[usize::from(row.destination_port) - 1];
         assert_eq!(row.sums.bytes, row.sums.packets * frame.len() as u64, "{row:?}");
@@ -96,21 +98,23 @@ fn sums_stay_exact_and_the_overflow_is_counted_and_told() {
 #[test]
 fn a_full_table_is_no_way_past_the_policy() {
     let stage = Stage::build(false).unwrap();
-    let config = stage.config(&format!("mode = \"enforce\"\nepoch = \"5min\"\nflows = {PLACES}"), "");
+    let config = stage.config(&format!("mode = \"enforce\"\nepoch = \"5min\"\nflows = {PLACES}\ncache = {CACHED}"), "");
     let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
     let capture = Capture::start(&stage.far, INTERFACE, Direction::Incoming).unwrap();
     let frames = all_flows();
-    let sent = stage.near.run(|| send_frames(INTERFACE, frames.iter().map(Vec::as_slice))).unwrap();
+    let work = || send_frames(INTERFACE, all_flows().iter().map(Vec::as_slice)).unwrap();
+    let sent = on_cpu(&stage.near, 0, work).unwrap().join().unwrap();
     let inside = total(&frames, 1, |port| port % 3 == 0);
     assert_eq!(sent, Frames { sent: inside.packets, refused: u64::from(FLOWS) - inside.packets });
     capture.wait_until(PATIENCE, |captured| captured.total.packets >= inside.packets).unwrap();
     assert_eq!(capture.stop().unwrap().total, inside);
     let flows = egress_monitor_tests::stage::flows(&daemon).unwrap();
-    assert_eq!((flows.flows.len(), flows.overflow.packets), (PLACES, u64::from(FLOWS) - PLACES as u64));
+    let places = PLACES + CACHED;
+    assert_eq!((flows.flows.len(), flows.overflow.packets), (places, u64::from(FLOWS) - places as u64));
     assert_eq!(accounted(&flows), flows.hook);
-    // The first 1024 have a place.
-    let refused_there = total(&frames, 1, |port| port % 3 != 0 && usize::from(port) <= PLACES);
-    assert_eq!(denied(&flows), refused_there);
+    // Which flows have a place is the hash's affair; those that have one say what happened to them.
+    let there: Vec<u16> = flows.flows.iter().map(|row| row.destination_port).collect();
+    assert_eq!(denied(&flows), total(&frames, 1, |port| port % 3 != 0 && there.contains(&port)));
     let status = daemon.json(&["status"]).unwrap();
     assert_eq!(of_class(&status, "outside"), total(&frames, 1, |port| port % 3 != 0));
 }

@@ -32,6 +32,8 @@ pub trait Bytes: Copy {
     fn be32(self, offset: u32) -> Option<u32>;
     /// Eight bytes in network order.
     fn be64(self, offset: u32) -> Option<u64>;
+    /// The first `LENGTH` bytes, checked once.
+    fn window<const LENGTH: u32>(self) -> Option<impl Window>;
     /// `number & mask`, as an index. In the kernel done where the compiler can't see that it changes nothing, and leave it
     /// out: the verifier sees no other bound.
     fn index(self, number: u32, mask: usize) -> usize {
@@ -39,7 +41,41 @@ pub trait Bytes: Copy {
     }
 }
 
+/// Bytes that are known to be there: an offset past the end is a mistake in the program.
+pub trait Window: Copy {
+    /// One byte.
+    fn u8(self, offset: u32) -> u8;
+    /// Two bytes in network order.
+    fn be16(self, offset: u32) -> u16;
+    /// Four bytes as they stand.
+    fn raw32(self, offset: u32) -> u32;
+    /// Eight bytes as they stand.
+    fn raw64(self, offset: u32) -> u64;
+}
+
+impl Window for &[u8] {
+    fn u8(self, offset: u32) -> u8 {
+        self[offset as usize]
+    }
+    fn be16(self, offset: u32) -> u16 {
+        u16::from_be_bytes(bytes(self, offset))
+    }
+    fn raw32(self, offset: u32) -> u32 {
+        u32::from_ne_bytes(bytes(self, offset))
+    }
+    fn raw64(self, offset: u32) -> u64 {
+        u64::from_ne_bytes(bytes(self, offset))
+    }
+}
+
+fn bytes<const N: usize>(window: &[u8], offset: u32) -> [u8; N] {
+    core::array::from_fn(|byte| window[offset as usize + byte])
+}
+
 impl Bytes for &[u8] {
+    fn window<const LENGTH: u32>(self) -> Option<impl Window> {
+        self.get(..LENGTH as usize)
+    }
     fn u8(self, offset: u32) -> Option<u8> {
         self.get(offset as usize).copied()
     }

@@ -12,6 +12,12 @@ const VXLAN_GPE: u16 = 4790;
 const CAPWAP: u16 = 5247;
 const GUE: u16 = 6080;
 
+/// Whether datagrams to this port are marked for it.
+#[inline(always)]
+pub(super) const fn is_port(port: u16) -> bool {
+    matches!(port, IPSEC_NAT_TRAVERSAL | HTTPS | OPENVPN | L2TP | LISP | VXLAN_GPE | CAPWAP | GUE)
+}
+
 /// Marks a UDP datagram at `offset`, whose header is there and tells a `length`, in an IP packet that ends at `end`.
 /// `None`: its first bytes are not to be had.
 #[inline(always)]
@@ -22,7 +28,13 @@ pub(super) fn udp(frame: impl Bytes, offset: u32, end: u32, length: u32, ports: 
         OPENVPN | L2TP | LISP | VXLAN_GPE | CAPWAP | GUE => return Some(Opaque::Other),
         _ => {}
     }
-    match ports.0 {
+    udp_from(frame, offset, end, length, ports.0)
+}
+
+/// The same for one whose destination port is none of [`is_port`].
+#[inline(always)]
+pub(super) fn udp_from(frame: impl Bytes, offset: u32, end: u32, length: u32, port: u16) -> Option<Opaque> {
+    match port {
         IPSEC_NAT_TRAVERSAL => return Some(Opaque::EspInUdp),
         HTTPS => return Some(Opaque::Quic),
         _ => {}
@@ -46,6 +58,10 @@ pub(super) fn udp(frame: impl Bytes, offset: u32, end: u32, length: u32, ports: 
 /// A type and three zero bytes, and for each type a length: initiation, response, cookie, and data in units of 16.
 #[inline(always)]
 const fn is_wireguard(first: u64, length: u32) -> bool {
+    // One question for nearly all that is not.
+    if first >> 32 & 0x00ff_ffff != 0 {
+        return false;
+    }
     match first >> 32 {
         0x0100_0000 => length == 148,
         0x0200_0000 => length == 92,

@@ -2,89 +2,104 @@
 //! headers, whole, then a transport header and no tunnel's. Whatever is not exactly that is for the walk, which says of
 //! a plain packet just the same.
 
-use super::{Bytes, ether_type, opaque, protocol, transport::UDP_HEADER, tunnel};
-use crate::wire::{Address, FlowKey, Link, Opaque};
+use super::{Bytes, Window, ether_type, opaque, protocol, tunnel};
+use crate::wire::{Link, Opaque, PlainKey};
 
 const ETHERNET_HEADER: u32 = 14;
+const IPV4_HEADER: u32 = 20;
+const IPV6_HEADER: u32 = 40;
+/// What must be there of a transport header, so that one check does for all headers: UDP's. The walk asks for less of others.
+const TRANSPORT: u32 = 8;
 
-/// Writes the packet's part of the key and gives `Some`, if the packet is plain; else `None`, and `key` may be partly
-/// written. `length`: all bytes of the packet.
+/// The packet's part of the key, if it is plain. `length`: all bytes of the packet.
 #[inline(always)]
-pub fn plain(frame: impl Bytes, length: u32, link: Link, key: &mut FlowKey) -> Option<()> {
+pub fn plain(frame: impl Bytes, length: u32, link: Link) -> Option<PlainKey> {
     match link {
-        Link::Ethernet => match frame.be16(ETHERNET_HEADER - 2)? {
-            ether_type::IPV4 => ipv4::<ETHERNET_HEADER>(frame, length, key),
-            ether_type::IPV6 => ipv6::<ETHERNET_HEADER>(frame, length, key),
-            _ => None,
-        },
-        Link::Ip => match frame.u8(0)? >> 4 {
-            4 => ipv4::<0>(frame, length, key),
-            6 => ipv6::<0>(frame, length, key),
-            _ => None,
-        },
+        Link::Ethernet => {
+            let window = frame.window::<{ ETHERNET_HEADER + IPV4_HEADER + TRANSPORT }>()?;
+            match window.be16(ETHERNET_HEADER - 2) {
+                ether_type::IPV4 => ipv4::<ETHERNET_HEADER>(frame, window, length),
+                ether_type::IPV6 => {
+                    let window = frame.window::<{ ETHERNET_HEADER + IPV6_HEADER + TRANSPORT }>()?;
+                    ipv6::<ETHERNET_HEADER>(frame, window, length)
+                }
+                _ => None,
+            }
+        }
+        Link::Ip => {
+            let window = frame.window::<{ IPV4_HEADER + TRANSPORT }>()?;
+            match window.u8(0) >> 4 {
+                4 => ipv4::<0>(frame, window, length),
+                6 => ipv6::<0>(frame, frame.window::<{ IPV6_HEADER + TRANSPORT }>()?, length),
+                _ => None,
+            }
+        }
         Link::Other => None,
     }
 }
 
 #[inline(always)]
-fn ipv4<const AT: u32>(frame: impl Bytes, length: u32, key: &mut FlowKey) -> Option<()> {
-    const HEADER: u32 = 20;
+fn ipv4<const AT: u32>(frame: impl Bytes, window: impl Window, length: u32) -> Option<PlainKey> {
     const NOT_WHOLE: u16 = 0x3fff;
-    let destination = frame.be32(AT + 16)?;
-    let source = frame.be32(AT + 12)?;
-    let total = u32::from(frame.be16(AT + 2)?);
-    // A total length of 0 is a GSO super-packet.
-    let end = if total == 0 { length } else { AT + total };
-    if frame.u8(AT)? != 0x45 || frame.be16(AT + 6)? & NOT_WHOLE != 0 || end > length {
+    let total = u32::from(window.be16(AT + 2));
+    if window.u8(AT) != 0x45
+        || window.be16(AT + 6) & NOT_WHOLE != 0
+        || total < IPV4_HEADER + TRANSPORT
+        || AT + total > length
+    {
         return None;
     }
-    key.source = Address::v4(source);
-    key.destination = Address::v4(destination);
-    key.ip_version = 4;
-    transport(frame, AT + HEADER, end, frame.u8(AT + 9)?, key)
+    let key = PlainKey {
+        addresses: [window.raw64(AT + 12), 0, 0, 0],
+        ip_version: 4,
+        protocol: window.u8(AT + 9),
+        ..PlainKey::default()
+    };
+    transport(frame, window, AT + IPV4_HEADER, AT + total, key)
 }
 
 #[inline(always)]
-fn ipv6<const AT: u32>(frame: impl Bytes, length: u32, key: &mut FlowKey) -> Option<()> {
-    const HEADER: u32 = 40;
-    let low = frame.be64(AT + 32)?;
-    let high = frame.be64(AT + 24)?;
-    let word = frame.be32(AT + 4)?;
-    let end = if word >> 16 == 0 { length } else { AT + HEADER + (word >> 16) };
-    if frame.u8(AT)? >> 4 != 6 || end > length {
+fn ipv6<const AT: u32>(frame: impl Bytes, window: impl Window, length: u32) -> Option<PlainKey> {
+    let payload = u32::from(window.be16(AT + 4));
+    if window.u8(AT) >> 4 != 6 || payload < TRANSPORT || AT + IPV6_HEADER + payload > length {
         return None;
     }
-    key.source = Address { high: frame.be64(AT + 8)?, low: frame.be64(AT + 16)? };
-    key.destination = Address { high, low };
-    key.ip_version = 6;
-    transport(frame, AT + HEADER, end, (word >> 8) as u8, key)
+    let key = PlainKey {
+        addresses: core::array::from_fn(|word| window.raw64(AT + 8 + 8 * word as u32)),
+        ip_version: 6,
+        protocol: window.u8(AT + 6),
+        ..PlainKey::default()
+    };
+    transport(frame, window, AT + IPV6_HEADER, AT + IPV6_HEADER + payload, key)
+}
+
+/// Whether there is more to a datagram than its port: one question for nearly all.
+#[inline(always)]
+const fn is_port(port: u16) -> bool {
+    tunnel::is_port(port) || opaque::is_port(port)
 }
 
 #[inline(always)]
-fn transport(frame: impl Bytes, at: u32, end: u32, next: u8, key: &mut FlowKey) -> Option<()> {
-    let mut flags = Opaque::None;
-    let (source, destination) = match next {
-        protocol::TCP | protocol::UDP | protocol::SCTP | protocol::DCCP | protocol::UDP_LITE if at + 4 <= end => {
-            let ports = frame.be32(at)?;
-            let (source, destination) = ((ports >> 16) as u16, ports as u16);
-            if next == protocol::UDP {
+fn transport(frame: impl Bytes, window: impl Window, at: u32, end: u32, key: PlainKey) -> Option<PlainKey> {
+    let ports = window.raw32(at);
+    match key.protocol {
+        protocol::TCP | protocol::SCTP | protocol::DCCP | protocol::UDP_LITE => Some(PlainKey { ports, ..key }),
+        protocol::UDP => {
+            let (source, destination) = (window.be16(at), window.be16(at + 2));
+            let length = u32::from(window.be16(at + 4));
+            let mark: Opaque = if is_port(destination) {
                 if tunnel::is_port(destination) {
                     return None;
                 }
-                if at + UDP_HEADER > end {
-                    return None;
-                }
-                let length = frame.be16(at + 4)?;
-                flags = opaque::udp(frame, at, end, u32::from(length), (source, destination))?;
-            }
-            (source, destination)
+                opaque::udp(frame, at, end, length, (source, destination))?
+            } else {
+                opaque::udp_from(frame, at, end, length, source)?
+            };
+            Some(PlainKey { ports, flags: mark as u8, ..key })
         }
-        protocol::ICMP | protocol::ICMPV6 if at + 2 <= end => (0, frame.be16(at)?),
-        _ => return None,
-    };
-    key.protocol = next;
-    key.source_port = source;
-    key.destination_port = destination;
-    key.flags = flags as u8;
-    Some(())
+        protocol::ICMP | protocol::ICMPV6 => {
+            Some(PlainKey { ports: u32::from_ne_bytes([0, 0, window.u8(at), window.u8(at + 1)]), ..key })
+        }
+        _ => None,
+    }
 }

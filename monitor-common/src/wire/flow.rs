@@ -220,6 +220,7 @@ pub struct OnwardKey {
 }
 
 impl From<FlowKey> for OnwardKey {
+    #[inline(always)]
     fn from(flow: FlowKey) -> Self {
         Self { flow, onward: Onward::default() }
     }
@@ -299,4 +300,13 @@ pub struct FlowValue {
     pub first: u64,
     /// Jiffies of the last packet.
     pub last: u64,
+}
+
+impl FlowValue {
+    /// Adds what another CPU, or the table at another time, has of the same flow.
+    pub fn add(&mut self, other: &Self) {
+        self.counters.add(&other.counters);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
 }

@@ -3,18 +3,20 @@
 //! Plain integers with named padding only: no enum, bool or reference. Decoding into richer types is
 //! userspace's. A change of any layout here is a change of [`ABI_VERSION`].
 
+mod cache;
 mod control;
 mod event;
 mod flow;
 mod policy;
 
+pub use cache::{CACHE_WAYS, CacheEntry, CacheSet, PlainKey};
 pub use control::Control;
 pub use event::{Clock, Event};
 pub use flow::{Address, Counters, FlowKey, FlowValue, Onward, OnwardKey, Opaque, Tally, Via};
 pub use policy::{ClassRow, Embedded, Kind, PolicyMeta, RuleRow, V6Low, V6Node, V6Values};
 
 /// Version of every layout in this module; part of the name of whatever outlives one process.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Interfaces that one monitor can tell apart; slot 0 is kept for "an interface nobody registered".
 pub const MAX_INTERFACES: u32 = 64;
@@ -80,6 +82,8 @@ mod user {
     // SAFETY: as above.
     unsafe impl aya::Pod for FlowValue {}
     // SAFETY: as above.
+    unsafe impl aya::Pod for CacheSet {}
+    // SAFETY: as above.
     unsafe impl aya::Pod for Counters {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Tally {}
@@ -97,6 +101,9 @@ const _: () = {
     assert!(size_of::<Onward>() == 24);
     assert!(size_of::<OnwardKey>() == 72);
     assert!(size_of::<FlowValue>() == 48);
+    assert!(size_of::<PlainKey>() == 48);
+    assert!(size_of::<CacheEntry>() == 96);
+    assert!(size_of::<CacheSet>() == 384);
     assert!(size_of::<Tally>() == 64);
     assert!(size_of::<Event>() == 88);
     assert!(size_of::<ClassRow>() == 16);

@@ -66,6 +66,8 @@ pub struct Config {
     pub epoch: Duration,
     /// `[monitor] flows`: places in the flow table.
     pub flows: u32,
+    /// `[monitor] cache`: places in each CPU's flow cache; by default as many as its number of CPUs leaves.
+    pub cache: Option<u32>,
     /// `[monitor] hook`.
     pub hook: Hook,
     /// `[zone]`.
@@ -171,7 +173,8 @@ impl Default for Config {
             mode: Mode::Observe,
             interfaces: vec!["auto".into()],
             epoch: Duration::from_secs(10),
-            flows: 262_144,
+            flows: 65_536,
+            cache: None,
             hook: Hook::Auto,
             zone: Zone::default(),
             geo: Geo::default(),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -15,7 +16,9 @@ use super::{
 use crate::policy::region;
 
 /// Fewest and most places in the flow table.
-const FLOWS: std::ops::RangeInclusive<i64> = 1024..=4_194_304;
+const FLOWS: RangeInclusive<i64> = 1024..=4_194_304;
+/// Fewest and most places in a CPU's flow cache.
+const CACHE: RangeInclusive<i64> = 128..=1_048_576;
 
 const LATER: &str = "remove the key";
 
@@ -55,7 +58,7 @@ pub(super) fn read<'a>(root: Table<'a>, now: i64, config: &mut Config) -> Patter
 }
 
 fn monitor(table: Table<'_>, config: &mut Config) {
-    table.only(&["mode", "interfaces", "epoch", "flows", "hook"], &[]);
+    table.only(&["mode", "interfaces", "epoch", "flows", "cache", "hook"], &[]);
     if let Some(mode) = table.get("mode").and_then(|value| value.read("\"observe\" or \"enforce\"", values::mode)) {
         config.mode = mode;
     }
@@ -67,19 +70,25 @@ fn monitor(table: Table<'_>, config: &mut Config) {
     {
         config.epoch = epoch;
     }
-    if let Some(value) = table.get("flows") {
-        let wanted = format!("a number of {} to {}", FLOWS.start(), FLOWS.end());
-        if let Some(flows) = value.integer(&wanted) {
-            match u32::try_from(flows) {
-                Ok(number) if FLOWS.contains(&flows) => config.flows = number,
-                _ => value.complain(format!("flows '{flows}' is out of bounds: write {wanted}")),
-            }
-        }
+    if let Some(flows) = places(&table, "flows", &FLOWS) {
+        config.flows = flows;
     }
+    config.cache = places(&table, "cache", &CACHE);
     if let Some(hook) = table.get("hook").and_then(|value| value.read("\"auto\", \"tcx\" or \"clsact\"", values::hook))
     {
         config.hook = hook;
     }
+}
+
+fn places(table: &Table<'_>, key: &'static str, bounds: &RangeInclusive<i64>) -> Option<u32> {
+    let value = table.get(key)?;
+    let wanted = format!("a number of {} to {}", bounds.start(), bounds.end());
+    let number = value.integer(&wanted)?;
+    let places = u32::try_from(number).ok().filter(|_| bounds.contains(&number));
+    if places.is_none() {
+        value.complain(format!("{key} '{number}' is out of bounds: write {wanted}"));
+    }
+    places
 }
 
 fn zone(table: Table<'_>, zone: &mut Zone) {

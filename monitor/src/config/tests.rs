@@ -42,7 +42,7 @@ fn an_empty_file_is_the_defaults() {
     assert_eq!(config.mode, Mode::Observe);
     assert_eq!(config.interfaces, ["auto"]);
     assert_eq!(config.epoch, Duration::from_secs(10));
-    assert_eq!(config.flows, 262_144);
+    assert_eq!((config.flows, config.cache), (65_536, None));
     assert_eq!(config.zone.inside_text, "EEA");
     assert_eq!(config.zone.inside.len(), 37);
     assert_eq!((config.zone.on_outside, config.zone.on_private), (Action::Deny, Action::Allow));
@@ -59,6 +59,7 @@ fn every_key_is_read() {
         interfaces = ["eth0", "wan*"]
         epoch = "500ms"
         flows = 4096
+        cache = 512
         hook = "clsact"
         [zone]
         name = "in"
@@ -98,7 +99,7 @@ fn every_key_is_read() {
         allowlists = []
         "#,
     );
-    assert_eq!((config.mode, config.hook, config.flows), (Mode::Enforce, Hook::Clsact, 4096));
+    assert_eq!((config.mode, config.hook, config.flows, config.cache), (Mode::Enforce, Hook::Clsact, 4096, Some(512)));
     assert_eq!(config.interfaces, ["eth0", "wan*"]);
     assert_eq!(config.epoch, Duration::from_millis(500));
     let zone = &config.zone;
@@ -440,10 +441,17 @@ fn numbers_and_addresses_out_of_bounds_are_refused() {
     ] {
         refused(&format!("[monitor]\nepoch = \"{epoch}\""), &format!("config.toml:2: {complaint}"));
     }
-    for flows in ["1023", "4194305", "-1"] {
+    for (key, number, wanted) in [
+        ("flows", "1023", "1024 to 4194304"),
+        ("flows", "4194305", "1024 to 4194304"),
+        ("flows", "-1", "1024 to 4194304"),
+        ("cache", "127", "128 to 1048576"),
+        ("cache", "1048577", "128 to 1048576"),
+        ("cache", "-1", "128 to 1048576"),
+    ] {
         refused(
-            &format!("[monitor]\nflows = {flows}"),
-            &format!("config.toml:2: flows '{flows}' is out of bounds: write a number of 1024 to 4194304"),
+            &format!("[monitor]\n{key} = {number}"),
+            &format!("config.toml:2: {key} '{number}' is out of bounds: write a number of {wanted}"),
         );
     }
     refused(

@@ -1,7 +1,11 @@
 //! The epoch protocol's kernel half: flip the parity, wait until no packet is counted in the old half any more,
 //! then read and clear it alone.
 
-use std::{collections::BTreeMap, os::fd::AsFd as _, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    os::fd::AsFd as _,
+    sync::Arc,
+};
 
 use aya::{
     maps::{IterableMap as _, MapData, PerCpuArray, PerCpuValues},
@@ -31,6 +35,8 @@ pub struct Drained {
     pub interfaces: Vec<InterfaceCounts>,
     /// Flows, with and without a further destination.
     pub flows: Vec<(OnwardKey, FlowValue)>,
+    /// Places in use.
+    pub fill: Fill,
     /// Events that found the ring full.
     pub events_lost: u64,
     /// Jiffies at the close.
@@ -39,6 +45,15 @@ pub struct Drained {
     pub hz: u32,
     /// Places in the flow table.
     pub flow_capacity: u32,
+}
+
+/// Places that a closed half had in use. A flow in several counts in each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fill {
+    /// In the CPUs' flow caches.
+    pub cache: usize,
+    /// In the flow table.
+    pub table: usize,
 }
 
 /// A policy and mode to switch to with the next epoch.
@@ -60,6 +75,7 @@ pub(super) struct Closing {
     quiet: Option<(jiff::Timestamp, Clock)>,
     interfaces: Vec<InterfaceCounts>,
     flows: Vec<(OnwardKey, FlowValue)>,
+    fill: Fill,
     events_lost: u64,
 }
 
@@ -117,6 +133,7 @@ impl Kernel {
             quiet: None,
             interfaces: std::iter::once(interface("", 0)).chain(registered).collect(),
             flows: Vec::new(),
+            fill: Fill::default(),
             events_lost: 0,
         }
     }
@@ -129,10 +146,20 @@ impl Kernel {
             closing.quiet = Some((jiff::Timestamp::now(), clock));
         }
         let parity = closing.control.parity();
-        let flows = &mut closing.flows;
+        let (flows, fill) = (&mut closing.flows, &mut closing.fill);
         let plain = self.maps.flows[parity as usize].map().fd().as_fd();
-        sys::drain_hash(plain, self.flow_capacity as usize, |key: FlowKey, value| flows.push((key.into(), value)))
-            .map_err(KernelError::map("can't drain the flow table"))?;
+        sys::drain_hash(plain, self.flow_capacity as usize, |key: FlowKey, value| {
+            fill.table += 1;
+            flows.push((key.into(), value));
+        })
+        .map_err(KernelError::map("can't drain the flow table"))?;
+        let now = closing.quiet.map_or(0, |(_, clock)| clock.jiffies);
+        self.cache
+            .drain(&self.maps.cache, parity, |entry| {
+                fill.cache += 1;
+                flows.push((FlowKey::from(&entry.key).into(), entry.value(now)));
+            })
+            .map_err(KernelError::map("can't drain the flow cache"))?;
         let onward = self.maps.onward[parity as usize].map().fd().as_fd();
         sys::drain_hash(onward, load::onward_capacity(self.flow_capacity) as usize, |key, value| {
             flows.push((key, value));
@@ -153,13 +180,16 @@ impl Kernel {
         let (ended, clock) = closing.quiet.unwrap_or((self.epoch_started, Clock::default()));
         let mut interfaces = closing.interfaces;
         interfaces.retain(|counts| counts.ifindex != 0 || !counts.hook.is_zero());
+        let mut flows = closing.flows;
+        combine(&mut flows);
         Drained {
             epoch: closing.control.epoch(),
             span: (closing.started, ended),
             policy: closing.policy,
             enforce: closing.control.enforce(),
             interfaces,
-            flows: closing.flows,
+            flows,
+            fill: closing.fill,
             events_lost: closing.events_lost,
             jiffies: clock.jiffies,
             hz: self.hz,
@@ -202,6 +232,24 @@ impl Kernel {
         }
         overflow
     }
+}
+
+/// Makes one of what table and CPUs have of the same flow.
+fn combine(flows: &mut Vec<(OnwardKey, FlowValue)>) {
+    let mut places: HashMap<OnwardKey, usize> = HashMap::with_capacity(flows.len());
+    let mut kept = 0;
+    for at in 0..flows.len() {
+        let (key, value) = flows[at];
+        match places.entry(key) {
+            Entry::Occupied(place) => flows[*place.get()].1.add(&value),
+            Entry::Vacant(place) => {
+                place.insert(kept);
+                flows[kept] = (key, value);
+                kept += 1;
+            }
+        }
+    }
+    flows.truncate(kept);
 }
 
 /// Sums a per-CPU element and clears it. The half is closed, so nobody adds between the two.

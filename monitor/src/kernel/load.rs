@@ -18,6 +18,7 @@ use monitor_common::wire::{
 use super::{
     EventReader, Interface, KernelError, KernelLog, OBJECT,
     attach::Attachment,
+    cache::Cache,
     clock,
     drain::{Closing, Switch},
     image::{Capacity, Images},
@@ -30,6 +31,8 @@ use crate::policy::Policy;
 pub struct Options {
     /// Places in each half of the flow table.
     pub flows: u32,
+    /// Places in each half of each CPU's flow cache; `None`: see [`Cache::of`].
+    pub cache: Option<u32>,
     /// Whether denied packets are dropped.
     pub enforce: bool,
     /// aya-log's level for the kernel part, 0 (off) to 5 (trace).
@@ -49,6 +52,7 @@ pub struct Kernel {
     pub(super) grace: Grace,
     pub(super) hz: u32,
     pub(super) flow_capacity: u32,
+    pub(super) cache: Cache,
     pub(super) epoch_started: jiff::Timestamp,
     pub(super) staged: Option<Switch>,
     pub(super) closing: Option<Closing>,
@@ -59,6 +63,7 @@ pub(super) struct Maps {
     pub interfaces: Array<MapData, InterfaceEntry>,
     pub hook: PerCpuArray<MapData, Counters>,
     pub unparsed: PerCpuArray<MapData, Tally>,
+    pub cache: MapData,
     pub flows: [HashMap<MapData, FlowKey, FlowValue>; 2],
     pub onward: [HashMap<MapData, OnwardKey, FlowValue>; 2],
     pub overflow: Shared<Counters>,
@@ -75,11 +80,16 @@ impl Kernel {
     /// What the kernel refuses.
     pub fn load(options: Options, policy: Arc<Policy>) -> Result<Self, KernelError> {
         let capacity = Capacity::for_image(&policy.image);
+        let cache = Cache::of(options.cache)?;
         let mut ebpf = {
             let mut loader = EbpfLoader::new();
             loader
                 .override_global("CLASS_CAPACITY", &capacity.classes, true)
+                .override_global("CPUS", &cache.cpus, true)
+                .override_global("CACHE_SETS", &cache.sets, true)
+                .override_global("HASH_KEYS", &cache.keys, true)
                 .override_global(aya_log::LEVEL, &options.log_level, true)
+                .map_max_entries("CACHE", 2 * cache.half())
                 .map_max_entries("FLOWS_EVEN", options.flows)
                 .map_max_entries("FLOWS_ODD", options.flows)
                 .map_max_entries("ONWARD_EVEN", onward_capacity(options.flows))
@@ -103,6 +113,7 @@ impl Kernel {
             interfaces: take(&mut ebpf, "INTERFACES")?,
             hook: take(&mut ebpf, "HOOK")?,
             unparsed: take(&mut ebpf, "UNPARSED")?,
+            cache: data(&mut ebpf, "CACHE")?,
             flows: [take(&mut ebpf, "FLOWS_EVEN")?, take(&mut ebpf, "FLOWS_ODD")?],
             onward: [take(&mut ebpf, "ONWARD_EVEN")?, take(&mut ebpf, "ONWARD_ODD")?],
             overflow: Shared::of(overflow_map.fd_of(), (2 * MAX_INTERFACES * capacity.classes * 3) as usize)
@@ -128,6 +139,7 @@ impl Kernel {
             grace: Grace::new().map_err(KernelError::map("can't make the grace-period maps"))?,
             hz,
             flow_capacity: options.flows,
+            cache,
             epoch_started: jiff::Timestamp::now(),
             staged: None,
             closing: None,

@@ -2,6 +2,7 @@
 //! what the maps held out; called by the epoch task and by `run`.
 
 mod attach;
+mod cache;
 mod clock;
 mod drain;
 mod error;
@@ -10,11 +11,12 @@ mod image;
 mod interfaces;
 mod load;
 mod log;
+mod memory;
 mod probe;
 mod sys;
 
 pub use attach::{Attachment, Hook};
-pub use drain::{Drained, Switch};
+pub use drain::{Drained, Fill, Switch};
 pub use error::KernelError;
 pub use events::EventReader;
 pub use interfaces::{Interface, resolve};

@@ -166,6 +166,15 @@ impl<T: Pod> Shared<T> {
         Ok(Self { memory, length, _t: PhantomData })
     }
 
+    /// Maps the elements `start..start + count` alone, of which the first begins a page.
+    pub fn window(map: BorrowedFd<'_>, start: usize, count: usize) -> io::Result<Self> {
+        const { assert!(size_of::<T>().is_multiple_of(8)) };
+        let bytes = (count * size_of::<T>()).next_multiple_of(page_size());
+        let offset = (start * size_of::<T>()) as u64;
+        let memory = MmapOptions::new().offset(offset).len(bytes).map_raw(map.as_raw_fd())?;
+        Ok(Self { memory, length: count, _t: PhantomData })
+    }
+
     /// Elements `start..start + count`, for a part that no program is using: the other policy slot, the closed
     /// half of an epoch. The caller knows that from the control word and the grace period.
     pub fn part(&mut self, start: usize, count: usize) -> &mut [T] {
@@ -185,7 +194,8 @@ impl Shared<u64> {
     }
 }
 
-fn page_size() -> usize {
+/// Bytes of a page.
+pub fn page_size() -> usize {
     // SAFETY: sysconf reads a constant.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }

@@ -17,7 +17,7 @@ pub const DROP: u32 = 2;
 pub const LOOPBACK: u32 = 1;
 
 pub fn load(policy: Arc<Policy>, enforce: bool) -> Kernel {
-    let options = Options { flows: 131_072, enforce, log_level: 0 };
+    let options = Options { flows: 131_072, enforce, cache: Some(1024), log_level: 0 };
     Kernel::load(options, policy).expect("the kernel part loads: these tests need root")
 }
 
@@ -43,7 +43,7 @@ impl Machine {
     }
 }
 
-fn stay_on_this_cpu() {
+pub fn stay_on_this_cpu() {
     // SAFETY: all-zero bytes are an empty set; the set outlives the calls, which change this thread alone.
     let result = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();

@@ -64,7 +64,12 @@ pub fn boot_began() -> i128 {
 pub fn open(config: &Config, args: &Args, in_force: &InForce) -> Result<Opened, Failure> {
     let wanted = if args.interfaces.is_empty() { &config.interfaces } else { &args.interfaces };
     let interfaces = kernel::resolve(wanted)?;
-    let options = Options { flows: config.flows, enforce: in_force.enforce, log_level: args.kernel_log as u8 };
+    let options = Options {
+        flows: config.flows,
+        cache: config.cache,
+        enforce: in_force.enforce,
+        log_level: args.kernel_log as u8,
+    };
     let mut kernel = Kernel::load(options, Arc::clone(&in_force.policy))?;
     let mut reader = kernel.events()?;
     let (sender, events) = mpsc::channel(EVENT_QUEUE);

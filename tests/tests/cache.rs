@@ -1,0 +1,175 @@
+//! Promise: what a CPU counts in its flow cache is counted once, in its flow, under the policy that holds; and a verdict
+//! kept there does not outlive what it was given for.
+
+#[allow(dead_code, reason = "the frames are others' there")]
+mod common;
+#[allow(dead_code, reason = "random frames are for others")]
+#[path = "common/machine.rs"]
+mod machine;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use egress_monitor::{
+    kernel::{Drained, Fill, Interface, Kernel, Options, Switch, boot_ns},
+    policy::Policy,
+};
+use egress_monitor_tests::corpus::build::{eth, ip, payload, udp_from};
+use machine::{DROP, LOOPBACK, Machine, NEXT, run};
+use monitor_common::{
+    cache::{IDLE, VERDICT_AGE},
+    verdict::Verdict,
+    wire::{Counters, Link},
+};
+
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
+
+fn udp(to: impl Into<IpAddr>, source: u16, port: u16) -> Vec<u8> {
+    (eth() / ip(to.into()) / udp_from(source, port) / payload(20)).bytes()
+}
+
+fn send(kernel: &mut Kernel, frame: &[u8]) -> u32 {
+    run(kernel, frame, frame.len() as u32, 1)
+}
+
+fn on_cpu(cpu: usize) {
+    // SAFETY: all-zero bytes are an empty set; the set outlives the call, which changes this thread alone.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
+    };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+fn with_cache(policy: Arc<Policy>, places: u32) -> Kernel {
+    let options = Options { flows: 4096, enforce: true, cache: Some(places), log_level: 0 };
+    let mut kernel = Kernel::load(options, policy).expect("the kernel part loads: these tests need root");
+    kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet }).expect("it fits");
+    kernel
+}
+
+fn packets(drained: &Drained) -> u64 {
+    drained.flows.iter().map(|(_, value)| value.counters.packets).sum()
+}
+
+#[test]
+fn a_rule_that_ends_ends_for_an_established_flow_too_without_a_flip() {
+    let mut kernel = with_cache(common::policy(), 1024);
+    let mut image = common::policy().image.clone();
+    // Port 3 of 2001:db8:7::/48: let through until now and a bit.
+    let row = image.rules.iter_mut().find(|row| row.rule == 6).expect("rule 6");
+    let end = boot_ns() + 600_000_000;
+    row.expires_ns = end;
+    let policy = Arc::new(Policy { image, ..Policy::default() });
+    kernel.stage(Switch { policy, enforce: true }).unwrap();
+    kernel.flip().unwrap();
+    let frame = udp("2001:db8:7::1".parse::<Ipv6Addr>().unwrap(), 9, 3);
+    let (mut let_through, mut dropped) = (0, 0);
+    let since = Instant::now();
+    while dropped == 0 {
+        let before = boot_ns();
+        match send(&mut kernel, &frame) {
+            NEXT => let_through += 1,
+            DROP => {
+                assert!(before + 1_000_000_000 > end, "dropped before its end");
+                dropped += 1;
+            }
+            other => panic!("{other}"),
+        }
+        assert!(since.elapsed() < Duration::from_secs(20), "the rule never ends");
+    }
+    assert!(let_through > 0);
+    let drained = kernel.flip().unwrap();
+    // Not longer after its end than a verdict is kept, and the time of one packet.
+    let kept = Duration::from_secs(u64::from(VERDICT_AGE)) / drained.hz;
+    let late = Duration::from_nanos(boot_ns().saturating_sub(end));
+    assert!(late < kept + Duration::from_secs(2), "{late:?} late, {kept:?} kept");
+    let mut rows: Vec<_> =
+        drained.flows.iter().map(|(key, value)| (key.flow.verdict, key.flow.rule, value.counters.packets)).collect();
+    rows.sort_unstable();
+    assert_eq!(rows, [(Verdict::Allowed as u8, 6, let_through), (Verdict::Denied as u8, 0, 1)]);
+    assert_eq!(drained.interfaces[0].hook.packets, let_through + 1);
+}
+
+#[test]
+fn a_flow_that_several_cpus_count_is_one_flow() {
+    let cpus = aya::util::online_cpus().expect("the CPUs");
+    let mut kernel = with_cache(common::policy(), 1024);
+    let frame = udp(OUTSIDE, 9, 53);
+    let length = frame.len() as u64;
+    for epoch in 1..4 {
+        for cpu in &cpus {
+            on_cpu(*cpu as usize);
+            for _ in 0..epoch {
+                assert_eq!(send(&mut kernel, &frame), DROP);
+            }
+        }
+        let drained = kernel.flip().unwrap();
+        let sent = cpus.len() as u64 * epoch;
+        let sums = Counters { packets: sent, segments: sent, bytes: sent * length, wire_bytes: sent * length };
+        assert_eq!(drained.flows.iter().map(|(_, value)| value.counters).collect::<Vec<_>>(), [sums]);
+        assert_eq!(drained.fill, Fill { cache: cpus.len(), table: 0 });
+        assert_eq!(drained.interfaces[0].hook, sums);
+    }
+}
+
+#[test]
+fn flows_that_leave_the_cache_and_come_back_are_one_flow_each() {
+    const FLOWS: u16 = 600;
+    on_cpu(0);
+    let mut kernel = with_cache(common::policy(), 128);
+    let frames: Vec<_> = (0..FLOWS).map(|source| udp(OUTSIDE, source, 53)).collect();
+    for epoch in 0..2 {
+        // Of the first half, those that have a place are silent long enough to lose it to the second half, then are back.
+        let (first, second) = frames.split_at(usize::from(FLOWS) / 2);
+        let mut sent = 0;
+        for part in [first, second, first] {
+            for frame in part {
+                assert_eq!(send(&mut kernel, frame), DROP);
+                sent += 1;
+            }
+            pause(IDLE);
+        }
+        let drained = kernel.flip().unwrap();
+        assert_eq!(drained.flows.len(), usize::from(FLOWS), "epoch {epoch}");
+        let mut counts: Vec<(u16, u64)> =
+            drained.flows.iter().map(|(key, value)| (key.flow.source_port, value.counters.packets)).collect();
+        counts.sort_unstable();
+        let expected: Vec<(u16, u64)> =
+            (0..FLOWS).map(|source| (source, if source < FLOWS / 2 { 2 } else { 1 })).collect();
+        assert_eq!(counts, expected);
+        assert_eq!((packets(&drained), drained.interfaces[0].hook.packets), (sent, sent));
+        // All places of both were in use: more than there are flows, since some were in both.
+        assert_eq!(drained.fill.cache, 128);
+        assert!(drained.fill.table > usize::from(FLOWS) - 128, "{:?}: nothing left the cache", drained.fill);
+        for (_, value) in &drained.flows {
+            assert!(value.first <= value.last && value.last <= drained.jiffies, "{value:?}");
+        }
+    }
+}
+
+/// Waits for more jiffies than that, of which there are 100 a second at least.
+fn pause(jiffies: u32) {
+    std::thread::sleep(Duration::from_millis(10) * (jiffies + 2));
+}
+
+#[test]
+fn an_event_tells_of_a_flow_once_an_epoch_also_when_it_leaves_the_cache_and_comes_back() {
+    let mut machine = Machine::new(common::policy(), false, Link::Ethernet);
+    let frames: Vec<_> = (0..3000).map(|source| udp(OUTSIDE, source, 53)).collect();
+    for _ in 0..2 {
+        for round in 0..2 {
+            for frame in &frames {
+                assert_eq!(send(&mut machine.kernel, frame), NEXT);
+            }
+            let events = std::iter::from_fn(|| machine.events.ready()).count();
+            assert_eq!(events, if round == 0 { frames.len() } else { 0 }, "round {round}");
+            pause(IDLE);
+        }
+        assert_eq!(machine.kernel.flip().unwrap().flows.len(), frames.len());
+    }
+}
