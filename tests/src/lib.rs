@@ -6,6 +6,7 @@
 pub mod capture;
 pub mod corpus;
 pub mod daemon;
+pub mod flood;
 pub mod host;
 pub mod lines;
 pub mod netns;
