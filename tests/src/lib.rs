@@ -7,6 +7,7 @@ pub mod capture;
 pub mod corpus;
 pub mod daemon;
 pub mod flood;
+pub mod gate;
 pub mod host;
 pub mod lines;
 pub mod netns;
