@@ -1,7 +1,16 @@
 //! Very many raw frames, some hundred thousand a second and CPU, each counted. Called by the tests that hold the
 //! counters to the byte under load.
 
-use std::{io, os::fd::AsRawFd as _};
+use std::{
+    io,
+    os::fd::AsRawFd as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use socket2::{Domain, Socket, Type};
@@ -47,8 +56,15 @@ impl Flood {
     /// was dropped there, or behind it.
     ///
     /// # Errors
-    /// The interface is gone or down; says how many were sent before.
+    /// The interface is gone or down.
     pub fn send(&self, frames: &[Vec<u8>]) -> Result<Frames> {
+        let (result, ended) = self.send_some(frames);
+        ended.with_context(|| format!("after {result:?}"))?;
+        Ok(result)
+    }
+
+    /// The same, with what was sent before it failed.
+    fn send_some(&self, frames: &[Vec<u8>]) -> (Frames, io::Result<()>) {
         let mut result = Frames::default();
         let mut at = 0;
         while at < frames.len() {
@@ -67,10 +83,10 @@ impl Flood {
                     result.refused += 1;
                     at += 1;
                 }
-                Err(error) => return Err(error).with_context(|| format!("after {result:?}")),
+                Err(error) => return (result, Err(error)),
             }
         }
-        Ok(result)
+        (result, Ok(()))
     }
 }
 
@@ -98,11 +114,91 @@ pub fn from_cpu(
     namespace: &Namespace,
     interface: &'static str,
     cpu: usize,
-    frames: std::sync::Arc<Vec<Vec<u8>>>,
-) -> Result<std::thread::JoinHandle<Result<()>>> {
+    frames: Arc<Vec<Vec<u8>>>,
+) -> Result<JoinHandle<Result<()>>> {
     on_cpu(namespace, cpu, move || {
         let sent = Flood::open(interface)?.send(&frames)?;
         ensure!(sent == Frames { sent: frames.len() as u64, refused: 0 }, "{sent:?} of {}", frames.len());
         Ok(())
     })
+}
+
+/// A sender on one CPU that sends its frames again and again until it is told to stop.
+#[derive(Debug)]
+pub struct Sender {
+    stop: Arc<AtomicBool>,
+    offered: Arc<AtomicU64>,
+    thread: JoinHandle<Result<(Ended, io::Result<()>)>>,
+}
+
+/// What it did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ended {
+    /// Everything that it gave to the kernel, in batches that were all taken.
+    pub offered: Count,
+    /// What became of everything.
+    pub frames: Frames,
+    /// The longest that a batch took.
+    pub longest: Duration,
+}
+
+impl Sender {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The namespace's handle cannot be duplicated.
+    pub fn start(namespace: &Namespace, interface: &'static str, cpu: usize, frames: Vec<Vec<u8>>) -> Result<Self> {
+        let (stop, offered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (asked, told) = (Arc::clone(&stop), Arc::clone(&offered));
+        let thread = on_cpu(namespace, cpu, move || {
+            let flood = Flood::open(interface)?;
+            let mut ended = Ended::default();
+            for batch in frames.chunks(BATCH).cycle() {
+                if asked.load(Ordering::Relaxed) {
+                    break;
+                }
+                let began = Instant::now();
+                let (frames, result) = flood.send_some(batch);
+                ended.longest = ended.longest.max(began.elapsed());
+                ended.frames.sent += frames.sent;
+                ended.frames.refused += frames.refused;
+                if result.is_err() {
+                    return Ok((ended, result));
+                }
+                ended.offered = ended.offered.plus(total(batch));
+                told.store(ended.offered.packets, Ordering::Relaxed);
+            }
+            Ok((ended, Ok(())))
+        })?;
+        Ok(Self { stop, offered, thread })
+    }
+
+    /// Packets so far.
+    #[must_use]
+    pub fn offered(&self) -> u64 {
+        self.offered.load(Ordering::Relaxed)
+    }
+
+    /// Stops it.
+    ///
+    /// # Errors
+    /// The interface was gone, or down.
+    pub fn stop(self) -> Result<Ended> {
+        self.stop.store(true, Ordering::Relaxed);
+        let (ended, result) = self.join()?;
+        result.with_context(|| format!("after {ended:?}"))?;
+        Ok(ended)
+    }
+
+    /// Waits until it can't send any more.
+    ///
+    /// # Errors
+    /// It never could.
+    pub fn failed(self) -> Result<Ended> {
+        Ok(self.join()?.0)
+    }
+
+    fn join(self) -> Result<(Ended, io::Result<()>)> {
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
 }
