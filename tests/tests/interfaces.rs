@@ -16,7 +16,7 @@ use egress_monitor_tests::{
 
 fn frames() -> Vec<Vec<u8>> {
     let frame = |number: u16| {
-        let to = if number % 2 == 0 { v4(INSIDE).into() } else { v6(OUTSIDE).into() };
+        let to = if number.is_multiple_of(2) { v4(INSIDE).into() } else { v6(OUTSIDE).into() };
         (eth() / ip(to) / udp_from(number, 20_000) / payload(usize::from(number) % 100)).bytes()
     };
     (1..=2_000).map(frame).collect()
