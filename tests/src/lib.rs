@@ -6,6 +6,8 @@
 pub mod capture;
 pub mod corpus;
 pub mod daemon;
+pub mod flood;
+pub mod gate;
 pub mod host;
 pub mod lines;
 pub mod netns;

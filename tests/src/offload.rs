@@ -32,6 +32,16 @@ pub fn set(namespace: &Namespace, interface: &str, on: bool) -> Result<()> {
     Ok(())
 }
 
+/// Whether `interface` computes checksums; if not, the kernel does, and cuts up what it would have cut up.
+///
+/// # Errors
+/// There is no such interface, or it cannot.
+pub fn checksums(namespace: &Namespace, interface: &str, on: bool) -> Result<()> {
+    // ETHTOOL_STXCSUM of linux/ethtool.h.
+    ethtool(namespace, interface, 0x17, u32::from(on)).context("turning checksum offload on or off")?;
+    Ok(())
+}
+
 /// Whether `interface` takes packets with an 802.1Q tag beside the frame; if not, the kernel puts it into the frame
 /// after the hooks.
 ///

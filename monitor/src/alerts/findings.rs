@@ -18,6 +18,8 @@ pub enum Condition {
     ConservationBreach,
     /// An epoch could not be closed.
     EpochFailed,
+    /// An interface that was attached to is gone.
+    InterfaceLost,
     /// The ring buffer was full. The alerts are rebuilt from the flow table.
     EventsLost,
     /// The flow table was full: sums are exact, flows are not all told apart.
@@ -37,6 +39,7 @@ impl Condition {
         match self {
             Self::ConservationBreach => "conservation_breach",
             Self::EpochFailed => "epoch_failed",
+            Self::InterfaceLost => "interface_lost",
             Self::EventsLost => "events_lost",
             Self::FlowTableOverflow => "flow_table_overflow",
             Self::AlertsLost => "alerts_lost",
@@ -49,6 +52,7 @@ impl Condition {
         match self {
             Self::ConservationBreach => "Packets counted at the hook and packets accounted for differ",
             Self::EpochFailed => "An epoch could not be closed",
+            Self::InterfaceLost => "An interface that was watched is gone",
             Self::EventsLost => "The event ring buffer was full",
             Self::FlowTableOverflow => "The flow table was full",
             Self::AlertsLost => "Alerts did not reach a sink",
@@ -60,7 +64,7 @@ impl Condition {
     const fn severity(self) -> Severity {
         match self {
             Self::ConservationBreach => Severity::Critical,
-            Self::EpochFailed | Self::AlertsLost => Severity::High,
+            Self::EpochFailed | Self::InterfaceLost | Self::AlertsLost => Severity::High,
             Self::EventsLost | Self::FlowTableOverflow | Self::ReloadRefused => Severity::Medium,
             Self::StaleGeoData => Severity::Low,
         }

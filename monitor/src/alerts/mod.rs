@@ -28,7 +28,7 @@ mod tests;
 /// A flow silent for this long alerts again when it comes back: ten minutes, in nanoseconds.
 pub const IDLE: i128 = 600_000_000_000;
 
-/// Flows remembered as alerted; about 90 bytes each.
+/// Flows remembered as alerted; about 100 bytes each.
 pub const REMEMBERED: usize = 262_144;
 
 /// How bad, in OCSF's words and numbers.
@@ -111,12 +111,20 @@ pub enum Origin {
     Drain,
 }
 
+/// When an alerted flow was seen last, UTC nanoseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// Its last packet left.
+    packet: i64,
+    /// We heard of it: much later if the daemon was away.
+    heard: i64,
+}
+
 /// Decides which flows alert.
 #[derive(Debug)]
 pub struct Alerter {
     host: Host,
-    /// When each alerted flow was last seen, UTC nanoseconds since 1970.
-    alerted: HashMap<FlowId, i64>,
+    alerted: HashMap<FlowId, Seen>,
     limit: usize,
 }
 
@@ -139,24 +147,25 @@ impl Alerter {
         &self.host
     }
 
-    /// An event read at `wall`, under the policy of its epoch. The kernel decided that it is alertable.
+    /// An event of a packet that left at `time`, read at `read`, under the policy of its epoch. The kernel decided that
+    /// it is alertable.
     pub fn event(
         &mut self,
         event: &Event,
-        wall: i128,
+        (time, read): (i128, i128),
         interface: Name,
         policy: &Policy,
         identities: &mut Identities,
     ) -> Option<Alert> {
         let flow = identities.resolve(&event.flow, interface, policy);
-        self.is_new(flow, wall).then(|| {
+        self.is_new(flow, (time, time), read).then(|| {
             let bytes = u64::from(event.wire_bytes);
             let seen = ocsf::Seen {
                 flow: &flow,
                 identities,
                 policy: &policy.digest,
                 epoch: event.epoch,
-                time: wall,
+                time,
                 first_jiffies: event.jiffies,
                 // Only the first packet so far; the event does not carry skb->len.
                 counters: Counters { packets: 1, segments: 1, bytes, wire_bytes: bytes },
@@ -181,7 +190,8 @@ impl Alerter {
             let interface = interfaces.get(&key.flow.ifindex).or_else(|| interfaces.get(&0));
             let interface = interface.copied().unwrap_or_default();
             let flow = identities.resolve(key, interface, &snapshot.policy);
-            if self.is_new(flow, snapshot.wall_time(value.last)) {
+            let span = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
+            if self.is_new(flow, span, snapshot.ended) {
                 each(self.rebuilt(snapshot, &flow, value, identities));
             }
         }
@@ -202,38 +212,40 @@ impl Alerter {
         ocsf::egress(&self.host, &seen)
     }
 
-    /// Whether the flow, seen at `time`, was not alerted yet or not for long. Remembers it either way.
-    fn is_new(&mut self, flow: FlowId, time: i128) -> bool {
-        let time = i64::try_from(time).unwrap_or(i64::MAX);
+    /// Whether the flow, with packets from `first` to `last`, was not alerted yet or had been silent for long. Remembers
+    /// it either way. An epoch may be longer than [`IDLE`] if the daemon was away.
+    fn is_new(&mut self, flow: FlowId, (first, last): (i128, i128), heard: i128) -> bool {
+        let [first, packet, heard] = [first, last, heard].map(|time| i64::try_from(time).unwrap_or(i64::MAX));
         match self.alerted.entry(flow) {
             std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(time);
+                entry.insert(Seen { packet, heard });
                 if self.alerted.len() > self.limit {
                     self.shrink();
                 }
                 true
             }
             std::collections::hash_map::Entry::Occupied(mut entry) => {
-                let last = *entry.get();
-                entry.insert(last.max(time));
-                i128::from(time) - i128::from(last) > IDLE
+                let before = *entry.get();
+                entry.insert(Seen { packet: before.packet.max(packet), heard: before.heard.max(heard) });
+                i128::from(first) - i128::from(before.packet) > IDLE
             }
         }
     }
 
-    /// Forgets flows that would alert again anyway. Twice [`IDLE`]: an event may still be on its way.
+    /// Forgets flows that would alert again anyway. Twice [`IDLE`], and not before they were heard of for as long: an
+    /// event may still be on its way.
     fn forget(&mut self, now: i128) {
-        self.alerted.retain(|_, last| now - i128::from(*last) <= 2 * IDLE);
+        self.alerted.retain(|_, seen| now - i128::from(seen.packet.max(seen.heard)) <= 2 * IDLE);
     }
 
     /// Forgets the eighth that was silent longest.
     fn shrink(&mut self) {
-        let mut times: Vec<i64> = self.alerted.values().copied().collect();
+        let mut times: Vec<i64> = self.alerted.values().map(|seen| seen.packet).collect();
         let mut surplus = times.len() - (self.limit - self.limit / 8).max(1);
         let (_, cut, _) = times.select_nth_unstable(surplus - 1);
         let cut = *cut;
-        self.alerted.retain(|_, last| {
-            let goes = *last <= cut && surplus > 0;
+        self.alerted.retain(|_, seen| {
+            let goes = seen.packet <= cut && surplus > 0;
             surplus -= usize::from(goes);
             !goes
         });

@@ -53,7 +53,7 @@ impl Bench {
 
     fn event(&mut self, flow: impl Into<OnwardKey>, jiffies: u64, wall: i128) -> Option<Alert> {
         let event = Event { flow: flow.into(), jiffies, epoch: 1, wire_bytes: 104 };
-        self.alerter.event(&event, wall, self.interfaces[&7], &self.policy, &mut self.identities)
+        self.alerter.event(&event, (wall, wall), self.interfaces[&7], &self.policy, &mut self.identities)
     }
 
     fn snapshot(&mut self, snapshot: &Snapshot) -> Vec<Alert> {
@@ -148,6 +148,27 @@ fn a_flow_alerts_again_after_ten_minutes_of_silence_and_not_before() {
     assert!(bench.event(key, 2, fake::START + IDLE).is_none());
     assert!(bench.event(key, 3, fake::START + 2 * IDLE).is_none());
     assert!(bench.event(key, 4, fake::START + 3 * IDLE + 1).is_some());
+}
+
+#[test]
+fn a_flow_that_goes_on_for_longer_than_that_alerts_once() {
+    let mut bench = Bench::new(100);
+    let mut snapshot = fake::snapshot(1);
+    let key = fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
+    assert!(bench.event(key, 4_750, snapshot.started).is_some());
+    // The daemon was away for an hour, so that the epoch was as long, and there were packets until its end.
+    snapshot.ended += 6 * IDLE;
+    snapshot.jiffies += 6 * 600 * 250;
+    snapshot.flows[0].1.last = snapshot.jiffies;
+    assert_eq!(bench.snapshot(&snapshot), []);
+    let mut next = fake::snapshot(2);
+    (next.ended, next.jiffies) = (snapshot.ended + 1, snapshot.jiffies + 100);
+    let (_, value) = {
+        fake::add_flow(&mut next, 7, fake::OUTSIDE, 443, 3);
+        &mut next.flows[0]
+    };
+    (value.first, value.last) = (snapshot.jiffies + 1, snapshot.jiffies + 2);
+    assert_eq!(bench.snapshot(&next), []);
 }
 
 #[test]

@@ -217,7 +217,7 @@ impl Source for Fake {
         let mut script = self.script();
         anyhow::ensure!(!script.broken, "bpf(2) says no");
         let epoch = script.flips;
-        script.flips += 1;
+        script.flips = epoch.wrapping_add(1);
         let one = script.next.pop_front().unwrap_or_else(|| snapshot(epoch));
         Ok(Drained {
             epoch,

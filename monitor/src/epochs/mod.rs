@@ -94,8 +94,13 @@ impl Snapshot {
     /// The time of a jiffies reading taken in this epoch, UTC nanoseconds since 1970, exact to a jiffy.
     #[must_use]
     pub fn wall_time(&self, jiffies: u64) -> i128 {
-        let ago = i128::from(self.jiffies) - i128::from(jiffies);
-        self.ended - ago * 1_000_000_000 / i128::from(self.hz.max(1))
+        self.end().wall_time(jiffies)
+    }
+
+    /// When it was closed, by both clocks.
+    #[must_use]
+    pub fn end(&self) -> Moment {
+        Moment { at: self.ended, jiffies: self.jiffies, hz: self.hz }
     }
 
     /// Hook total minus flows, overflow and unparsed, per interface index: all zero or a packet was lost or
@@ -125,6 +130,26 @@ impl Snapshot {
             rest.push((0, nowhere));
         }
         rest
+    }
+}
+
+/// One moment by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// UTC nanoseconds since 1970.
+    pub at: i128,
+    /// The kernel's jiffies.
+    pub jiffies: u64,
+    /// Jiffies a second.
+    pub hz: u32,
+}
+
+impl Moment {
+    /// The time of another jiffies reading of this boot, before or after.
+    #[must_use]
+    pub fn wall_time(&self, jiffies: u64) -> i128 {
+        let ago = i128::from(self.jiffies) - i128::from(jiffies);
+        self.at - ago * 1_000_000_000 / i128::from(self.hz.max(1))
     }
 }
 
@@ -207,6 +232,11 @@ mod tests {
         assert_eq!(snapshot.wall_time(1_000), 10_000_000_000);
         assert_eq!(snapshot.wall_time(750), 9_000_000_000);
         assert_eq!(snapshot.wall_time(1_001), 10_004_000_000);
+        let hours = Snapshot { ended: 10_000_000_000_000, jiffies: 1_000_000_000, hz: 250, ..Snapshot::default() };
+        assert_eq!(hours.wall_time(1_000_000_000 - 2 * 3_600 * 250), 10_000_000_000_000 - 2 * 3_600_000_000_000);
+        // 64 bits, from five minutes before 2^32 on as the kernel starts them or from anywhere else.
+        let late = Snapshot { jiffies: u64::MAX, hz: 1_000, ..Snapshot::default() };
+        assert_eq!(late.wall_time(0), -i128::from(u64::MAX) * 1_000_000);
         assert_eq!(rfc3339(snapshot.wall_time(750)), "1970-01-01T00:00:09.000Z");
     }
 }

@@ -25,7 +25,7 @@ pub trait Source: Send {
     /// It can't hold (it does not fit). The running policy stays.
     fn stage(&mut self, next: &InForce) -> anyhow::Result<()>;
 
-    /// What is attached now.
+    /// What is attached now: without interfaces that are gone, or in another network namespace.
     fn attachments(&self) -> Vec<Attachment>;
 
     /// Detaches everything. A [`flip`](Self::flip) afterwards must still drain what had been counted.

@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Facts, SharedFacts, Snapshot, Source,
+    Attachment, Facts, Moment, SharedFacts, Snapshot, Source,
     facts::{InForce, LATEST_ALERTS, LastEpoch},
     names::{Name, UNREGISTERED},
     now,
@@ -104,6 +104,10 @@ pub struct Engine {
     /// Loaded; in force from the next successful flip.
     staged: Option<InForce>,
     interfaces: HashMap<u32, Name>,
+    /// What was attached at the start.
+    attached: Vec<Attachment>,
+    /// The last epoch's end.
+    clock: Option<Moment>,
     alerts_lost: u64,
     requests: mpsc::Receiver<Request>,
 }
@@ -120,9 +124,10 @@ impl Engine {
     ) -> (Self, Handle) {
         let (sender, requests) = mpsc::channel(REQUESTS);
         let mut interfaces = HashMap::new();
+        let attached = source.attachments();
         {
             let mut facts = facts.write();
-            facts.attachments = source.attachments();
+            facts.attachments.clone_from(&attached);
             facts.in_force = in_force.clone();
             facts.sinks = Arc::clone(sinks.stats());
             let Facts { attachments, traffic, .. } = &mut *facts;
@@ -140,6 +145,8 @@ impl Engine {
             current: in_force,
             staged: None,
             interfaces,
+            attached,
+            clock: None,
             alerts_lost: 0,
             requests,
         };
@@ -189,6 +196,8 @@ impl Engine {
 
     fn finish(&mut self, events: &mut Events, waiting: &mut Vec<Answer>) -> anyhow::Result<()> {
         let detached = tokio::task::block_in_place(|| self.source.detach());
+        // That nothing is attached any more is no news.
+        self.attached.clear();
         while let Ok(event) = events.try_recv() {
             self.events(&[event]);
         }
@@ -252,14 +261,18 @@ impl Engine {
     fn events(&mut self, batch: &[(Event, i128)]) {
         let mut facts = self.facts.write();
         let Facts { traffic, alerts, latest_alerts, .. } = &mut *facts;
-        for (event, wall) in batch {
-            let from = self.book.iter().rev().find(|(from, _)| *from <= event.epoch).or(self.book.first());
+        for (event, read) in batch {
+            // The difference, for the day on which the epochs' numbers begin anew.
+            let since = |from: &u32| event.epoch.wrapping_sub(*from).cast_signed() >= 0;
+            let from = self.book.iter().rev().find(|(from, _)| since(from)).or(self.book.first());
             let Some((_, policy)) = from else { continue };
+            // A daemon that was away reads late.
+            let time = self.clock.map_or(*read, |clock| clock.wall_time(event.jiffies).min(*read));
             let interface = match self.interfaces.get(&event.flow.flow.ifindex) {
                 Some(name) => *name,
                 None => traffic.identities.interface(UNREGISTERED),
             };
-            if let Some(alert) = self.alerter.event(event, *wall, interface, policy, &mut traffic.identities) {
+            if let Some(alert) = self.alerter.event(event, (time, *read), interface, policy, &mut traffic.identities) {
                 deliver(&self.sinks, alerts, latest_alerts, alert);
             }
         }
@@ -293,6 +306,7 @@ impl Engine {
         let facts = self.facts.clone();
         let mut facts = facts.write();
         self.interfaces = facts.traffic.interfaces(snapshot);
+        self.clock = Some(snapshot.end());
         let breaches = facts.traffic.merge(snapshot);
         {
             let Facts { traffic, alerts, latest_alerts, .. } = &mut *facts;
@@ -311,6 +325,7 @@ impl Engine {
             tracing::warn!(epoch = snapshot.epoch, "epochs are closed again");
         }
         self.tell(&mut facts, Condition::EpochFailed, None);
+        self.tell_lost_interfaces(&mut facts);
         self.tell_breaches(&mut facts, snapshot, &breaches);
         self.tell_losses(&mut facts, snapshot);
         if let Some(next) = self.staged.take() {
@@ -329,6 +344,27 @@ impl Engine {
         facts.reload_error = None;
         self.tell(facts, Condition::ReloadRefused, None);
         self.current = next;
+    }
+
+    fn tell_lost_interfaces(&mut self, facts: &mut Facts) {
+        if self.attached.is_empty() {
+            return;
+        }
+        let there = |attached: &&Attachment| facts.attachments.iter().any(|now| now.ifindex == attached.ifindex);
+        let lost: Vec<String> = self
+            .attached
+            .iter()
+            .filter(|attached| !there(attached))
+            .map(|attached| format!("{} (index {})", attached.interface, attached.ifindex))
+            .collect();
+        let detail = (!lost.is_empty()).then(|| {
+            format!(
+                "{} was removed or moved to another network namespace; what leaves by an interface that has its name \
+                 now is not counted: restart",
+                lost.join(", ")
+            )
+        });
+        self.tell(facts, Condition::InterfaceLost, detail.as_deref());
     }
 
     fn tell_breaches(&mut self, facts: &mut Facts, snapshot: &Snapshot, breaches: &[(Name, Counters)]) {

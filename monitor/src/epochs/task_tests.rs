@@ -239,3 +239,73 @@ async fn the_end_detaches_and_drains_what_is_left() {
     assert_eq!(facts.read().traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 3);
     assert!(facts.read().attachments.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_read_an_hour_late_makes_no_second_alert_and_has_the_time_of_its_packet() {
+    const HOUR: i128 = 3_600_000_000_000;
+    let mut snapshot = fake::snapshot(0);
+    // The daemon was away; there was one packet at the beginning.
+    snapshot.ended += HOUR;
+    snapshot.jiffies += 3_600 * 250;
+    let key = fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 1);
+    let (first, ended) = (2_250, snapshot.ended);
+    (snapshot.flows[0].1.first, snapshot.flows[0].1.last) = (first, first);
+    let sent = snapshot.wall_time(first);
+    let bench = bench([snapshot]);
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    let another = fake::key(7, fake::OUTSIDE, 444);
+    for key in [key, another] {
+        let event = Event { flow: key.into(), jiffies: first, epoch: 0, wire_bytes: 104 };
+        bench.events.send((event, ended + 1)).await.expect("the task runs");
+    }
+    while bench.facts.read().latest_alerts.len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let late: Value = serde_json::from_str(&bench.facts.read().latest_alerts[1]).expect("JSON");
+    assert_eq!(late["dst_endpoint"]["port"], 444);
+    assert_eq!(i128::from(late["time"].as_i64().expect("milliseconds")), sent / 1_000_000);
+    assert_eq!(bench.end().await, [alert("egress", "drain"), alert("egress", "event")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_last_epoch_number_comes_the_first_and_events_keep_their_policy() {
+    let bench = bench([fake::snapshot(0), fake::snapshot(0)]);
+    bench.fake.script().flips = u32::MAX - 1;
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    // In force from epoch 0 on, the second one of that number.
+    assert_eq!(bench.handle.reload(in_force(&"b".repeat(64))).await, Ok(()));
+    for (epoch, port) in [(u32::MAX, 1), (0, 2), (1, 3)] {
+        let flow = fake::key(7, fake::OUTSIDE, port).into();
+        let event = Event { flow, jiffies: 1, epoch, wire_bytes: 104 };
+        bench.events.send((event, fake::START)).await.expect("the task runs");
+    }
+    while bench.facts.read().latest_alerts.len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    let policies: Vec<String> = bench
+        .facts
+        .read()
+        .latest_alerts
+        .iter()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            line["unmapped"]["policy"].as_str().expect("a digest")[..1].to_owned()
+        })
+        .collect();
+    assert_eq!(policies, ["a", "b", "b"]);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interface_that_is_gone_is_told_once_and_the_end_is_no_such_thing() {
+    let bench = bench([]);
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    bench.fake.script().detached = true;
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert_eq!(bench.facts.read().conditions.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["interface_lost"]);
+    assert!(bench.facts.read().not_ready(0).is_some_and(|why| why.starts_with("nothing is attached")));
+    let line: Value = serde_json::from_str(&bench.facts.read().latest_alerts[0]).expect("JSON");
+    assert!(line["finding_info"]["desc"].as_str().is_some_and(|text| text.starts_with("eth0 (index 7) was removed")));
+    assert_eq!(bench.end().await, [alert("interface_lost", "Create")]);
+}

@@ -5,7 +5,7 @@ use aya::programs::{
     tc::{self, NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcError, TcHandle},
 };
 
-use super::{Interface, Kernel, KernelError, load};
+use super::{Interface, Kernel, KernelError, load, sys};
 
 /// How a program hangs on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,15 @@ pub struct Attachment {
     link: SchedClassifierLinkId,
     /// Whether the clsact qdisc was made by us.
     made_qdisc: bool,
+}
+
+impl Attachment {
+    /// Whether its interface is still in this network namespace. A name is soon given again; an index only after all
+    /// others.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        sys::has_interface(self.interface.index)
+    }
 }
 
 /// Priority of our clsact filter: first.
@@ -183,7 +192,8 @@ impl Kernel {
             if let Err(error) = result {
                 tracing::warn!(interface = name, %error, "the program was already gone when it was to be detached");
             }
-            if attachment.made_qdisc {
+            // Not one of another interface that has the name now.
+            if attachment.made_qdisc && sys::has_interface(attachment.interface.index) {
                 remove_empty_clsact(name);
             }
         }

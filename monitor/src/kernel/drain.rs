@@ -1,5 +1,5 @@
 //! The epoch protocol's kernel half: flip the parity, wait until no packet is counted in the old half any more,
-//! then read and clear it alone.
+//! then read and clear it alone. What each step rests on: docs/epochs.md.
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},

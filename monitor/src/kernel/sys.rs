@@ -68,7 +68,7 @@ fn create(attr: CreateAttr) -> io::Result<OwnedFd> {
 }
 
 /// Waits for programs that are running. An update of an array of maps returns only after an RCU grace period
-/// (`maybe_wait_bpf_programs`, kernel 4.17), and a program runs within one read-side section.
+/// (`maybe_wait_bpf_programs`, kernel 4.20), and a program runs within one read-side section.
 #[derive(Debug)]
 pub struct Grace {
     outer: OwnedFd,
@@ -112,7 +112,7 @@ impl Grace {
 }
 
 /// Takes every entry out of a hash map that nobody writes to any more and gives it to `entry`: what was taken before
-/// an error too.
+/// an error too, also by the very call that failed.
 pub fn drain_hash<K: Pod, V: Pod>(map: BorrowedFd<'_>, capacity: usize, mut entry: impl FnMut(K, V)) -> io::Result<()> {
     // A bucket that does not fit gives ENOSPC; no bucket is nearly this long.
     let chunk = capacity.clamp(256, 65_536);
@@ -133,19 +133,18 @@ pub fn drain_hash<K: Pod, V: Pod>(map: BorrowedFd<'_>, capacity: usize, mut entr
             flags: 0,
         };
         let result = bpf(BPF_MAP_LOOKUP_AND_DELETE_BATCH, &mut attr);
-        let last = match result {
-            Ok(_) => false,
-            // The end of the map; what this call found is valid.
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
-            Err(error) => return Err(error),
+        let count = match result.as_ref().map_err(io::Error::raw_os_error) {
+            // ENOENT is the end of the map; a bucket that is locked ends a call too, after others were taken and
+            // removed (EBUSY, or ETIMEDOUT and EDEADLK since kernel 6.15).
+            Ok(_) | Err(Some(libc::ENOENT | libc::EBUSY | libc::ETIMEDOUT | libc::EDEADLK)) => attr.count as usize,
+            Err(_) => 0,
         };
-        let count = attr.count as usize;
         keys[..count].iter().zip(&values[..count]).for_each(|(key, value)| entry(*key, *value));
-        if last {
-            return Ok(());
+        match result {
+            Ok(_) => (cursor, first) = (next, false),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+            Err(error) => return Err(error),
         }
-        cursor = next;
-        first = false;
     }
 }
 
@@ -243,6 +242,13 @@ pub fn interfaces() -> io::Result<Vec<(u32, String)>> {
         libc::if_freenameindex(list);
     }
     Ok(interfaces)
+}
+
+/// Whether this network namespace has an interface of that index.
+pub fn has_interface(index: u32) -> bool {
+    let mut name = [0 as libc::c_char; libc::IFNAMSIZ];
+    // SAFETY: writes a name of at most this length.
+    unsafe { !libc::if_indextoname(index, name.as_mut_ptr()).is_null() }
 }
 
 /// Lets the runtime wait for a ring buffer.

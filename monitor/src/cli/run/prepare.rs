@@ -130,7 +130,7 @@ impl Source for KernelSource {
             hook: attached.hook.name().into(),
             since: attached.since.as_nanosecond(),
         };
-        self.0.attachments().iter().map(of).collect()
+        self.0.attachments().iter().filter(|attached| attached.is_there()).map(of).collect()
     }
 
     fn detach(&mut self) -> anyhow::Result<()> {
