@@ -103,7 +103,7 @@ pub static ONWARD_EVEN: HashMap<OnwardKey, FlowValue> = HashMap::with_max_entrie
 #[map]
 pub static ONWARD_ODD: HashMap<OnwardKey, FlowValue> = HashMap::with_max_entries(32_768, 0);
 
-/// Packets whose flow found no place, by parity, interface slot, class and verdict. Packets add; userspace reads
+/// Packets whose flow found no place, by interface slot, parity, class and verdict. Packets add; userspace reads
 /// and clears the closed half. At load.
 #[map]
 pub static OVERFLOW: Array<Counters> = Array::with_max_entries(2 * MAX_INTERFACES * MAX_CLASSES * 3, BPF_F_MMAPABLE);

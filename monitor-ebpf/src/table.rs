@@ -159,7 +159,7 @@ unsafe fn again(value: *mut FlowValue, sums: &FlowValue) {
 
 #[inline(always)]
 fn overflow(parity: u32, slot: u32, key: &FlowKey, size: &Counters) {
-    let class = (parity * MAX_INTERFACES + slot) * maps::CLASS_CAPACITY.load() + u32::from(key.class);
+    let class = (2 * slot + parity) * maps::CLASS_CAPACITY.load() + u32::from(key.class);
     if let Some(sums) = maps::OVERFLOW.get_ptr_mut(class * 3 + u32::from(key.verdict)) {
         // SAFETY: a live map value.
         unsafe { add_shared(sums, size) };

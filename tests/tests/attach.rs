@@ -24,7 +24,7 @@ const PORT: u16 = 9;
 const SIZES: [usize; 5] = [1, 20, 300, 7, 1000];
 
 fn load() -> Kernel {
-    let options = Options { flows: 65_536, enforce: false, cache: None, log_level: 0 };
+    let options = Options::default();
     Kernel::load(options, policy()).expect("the kernel part loads: these tests need root")
 }
 

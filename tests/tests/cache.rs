@@ -46,7 +46,7 @@ fn on_cpu(cpu: usize) {
 }
 
 fn with_cache(policy: Arc<Policy>, places: u32) -> Kernel {
-    let options = Options { flows: 4096, enforce: true, cache: Some(places), log_level: 0 };
+    let options = Options { flows: 4096, enforce: true, cache: Some(places), ..Options::default() };
     let mut kernel = Kernel::load(options, policy).expect("the kernel part loads: these tests need root");
     kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet }).expect("it fits");
     kernel

@@ -164,7 +164,7 @@ fn a_full_table_counts_under_class_and_verdict_and_nothing_is_lost() {
     /// In the cache; every packet of this test is counted on one CPU.
     const CACHED: u32 = 128;
     const FLOWS: u32 = 5000;
-    let options = Options { flows: PLACES, enforce: true, cache: Some(CACHED), log_level: 0 };
+    let options = Options { flows: PLACES, enforce: true, cache: Some(CACHED), ..Options::default() };
     stay_on_this_cpu();
     let mut kernel = Kernel::load(options, policy()).unwrap();
     kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet }).unwrap();

@@ -157,7 +157,7 @@ fn twenty_rounds_of_two_hundred_thousand_flows_add_up_to_the_byte() {
     let load = Load::new();
     let stage = Stage::build(false).unwrap();
     let before = stage.sent().unwrap();
-    let policies = policies(&stage, &format!("epoch = \"100ms\"\nflows = {PLACES}"));
+    let policies = policies(&stage, &format!("epoch = \"100ms\"\nflows = {PLACES}\ncache = 128"));
     let daemon = Daemon::start(&stage.near, &policies[0], &[]).unwrap();
     let begun = Instant::now();
     let (mut asked, mut switched, mut sending) = (0, 0, Duration::ZERO);
@@ -207,7 +207,7 @@ fn a_daemon_that_was_away_finds_every_byte_and_says_what_it_can_not_tell_apart()
     let load = Load::new();
     let stage = Stage::build(false).unwrap();
     let before = stage.sent().unwrap();
-    let config = stage.config(&format!("epoch = \"100ms\"\nflows = {PLACES}"), "");
+    let config = stage.config(&format!("epoch = \"100ms\"\nflows = {PLACES}\ncache = 128"), "");
     let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
     let finding = |line: &str, activity: u64| {
         let line: Value = serde_json::from_str(line).unwrap();

@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use ipnetwork::IpNetwork;
 use monitor_common::parse::Reason;
 
-use crate::{geo::Country, policy::region};
+use crate::{geo::Country, kernel, policy::region};
 
 pub use error::{ConfigError, Problem};
 pub use load::{DEFAULT_FILE, load, load_at};
@@ -173,7 +173,7 @@ impl Default for Config {
             mode: Mode::Observe,
             interfaces: vec!["auto".into()],
             epoch: Duration::from_secs(10),
-            flows: 65_536,
+            flows: kernel::FLOWS,
             cache: None,
             hook: Hook::Auto,
             zone: Zone::default(),

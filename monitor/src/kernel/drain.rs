@@ -223,7 +223,7 @@ impl Kernel {
 
     fn take_overflow(&mut self, parity: u32, slot: u32) -> BTreeMap<(u16, Verdict), Counters> {
         let classes = self.images.class_capacity();
-        let start = (parity * MAX_INTERFACES + slot) * classes * 3;
+        let start = (2 * slot + parity) * classes * 3;
         let half = self.maps.overflow.part(start as usize, classes as usize * 3);
         let mut overflow = BTreeMap::new();
         for (i, counters) in half.iter_mut().enumerate().filter(|(_, counters)| !counters.is_zero()) {

@@ -28,9 +28,9 @@ pub(super) struct Capacity {
 }
 
 impl Capacity {
-    /// A quarter more than the image has, and a floor that lets a small policy grow into a large one's rules.
+    /// An eighth more than the image has, and a floor that lets a small policy grow into a large one's rules.
     pub fn for_image(image: &Image) -> Self {
-        let room = |length: usize, floor: usize| (length + length / 4).max(floor) as u32;
+        let room = |length: usize, floor: usize| (length + length / 8).max(floor) as u32;
         Self {
             v4_entries: room(image.v4_entries.len(), 4096),
             v6_nodes: room(image.v6_nodes.len(), 1024),

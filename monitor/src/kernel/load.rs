@@ -29,6 +29,8 @@ use crate::policy::Policy;
 /// What the loader needs to know beside the policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// Interfaces that can be registered.
+    pub interfaces: u32,
     /// Places in each half of the flow table.
     pub flows: u32,
     /// Places in each half of each CPU's flow cache; `None`: see [`Cache::of`].
@@ -38,6 +40,15 @@ pub struct Options {
     /// aya-log's level for the kernel part, 0 (off) to 5 (trace).
     pub log_level: u8,
 }
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { interfaces: MAX_INTERFACES - 1, flows: FLOWS, cache: None, enforce: false, log_level: 0 }
+    }
+}
+
+/// Places in each half of the flow table by default.
+pub const FLOWS: u32 = 49_152;
 
 /// The loaded kernel part. Dropping it detaches everything.
 pub struct Kernel {
@@ -53,6 +64,8 @@ pub struct Kernel {
     pub(super) hz: u32,
     pub(super) flow_capacity: u32,
     pub(super) cache: Cache,
+    /// Slots that [`Maps::overflow`] has place for.
+    slots: u32,
     pub(super) epoch_started: jiff::Timestamp,
     pub(super) staged: Option<Switch>,
     pub(super) closing: Option<Closing>,
@@ -81,6 +94,9 @@ impl Kernel {
     pub fn load(options: Options, policy: Arc<Policy>) -> Result<Self, KernelError> {
         let capacity = Capacity::for_image(&policy.image);
         let cache = Cache::of(options.cache)?;
+        // Slot 0 is for the unregistered.
+        let slots = (options.interfaces + 1).min(MAX_INTERFACES);
+        let overflow = 2 * slots * capacity.classes * 3;
         let mut ebpf = {
             let mut loader = EbpfLoader::new();
             loader
@@ -94,7 +110,7 @@ impl Kernel {
                 .map_max_entries("FLOWS_ODD", options.flows)
                 .map_max_entries("ONWARD_EVEN", onward_capacity(options.flows))
                 .map_max_entries("ONWARD_ODD", onward_capacity(options.flows))
-                .map_max_entries("OVERFLOW", 2 * MAX_INTERFACES * capacity.classes * 3)
+                .map_max_entries("OVERFLOW", overflow)
                 .map_max_entries("V4_ENTRIES", 2 * capacity.v4_entries)
                 .map_max_entries("V6_NODES", 2 * capacity.v6_nodes)
                 .map_max_entries("V6_VALUES", 2 * capacity.v6_nodes)
@@ -116,7 +132,7 @@ impl Kernel {
             cache: data(&mut ebpf, "CACHE")?,
             flows: [take(&mut ebpf, "FLOWS_EVEN")?, take(&mut ebpf, "FLOWS_ODD")?],
             onward: [take(&mut ebpf, "ONWARD_EVEN")?, take(&mut ebpf, "ONWARD_ODD")?],
-            overflow: Shared::of(overflow_map.fd_of(), (2 * MAX_INTERFACES * capacity.classes * 3) as usize)
+            overflow: Shared::of(overflow_map.fd_of(), overflow as usize)
                 .map_err(KernelError::map("can't map the overflow counters"))?,
             events_lost: take(&mut ebpf, "EVENTS_LOST")?,
             clock: take(&mut ebpf, "CLOCK")?,
@@ -140,6 +156,7 @@ impl Kernel {
             hz,
             flow_capacity: options.flows,
             cache,
+            slots,
             epoch_started: jiff::Timestamp::now(),
             staged: None,
             closing: None,
@@ -170,11 +187,11 @@ impl Kernel {
     #[doc(hidden)] // public for the tests that run packets without attaching
     pub fn register(&mut self, interface: &Interface) -> Result<(), KernelError> {
         let slot = self.interfaces.len() as u32 + 1;
-        if slot >= MAX_INTERFACES {
+        if slot >= self.slots {
             return Err(KernelError::Interface(format!(
                 "{} is one interface too many: at most {} can be told apart, name fewer",
                 interface.name,
-                MAX_INTERFACES - 1
+                self.slots - 1
             )));
         }
         let entry = InterfaceEntry { ifindex: interface.index, slot: slot as u16, link: interface.link as u16 };

@@ -20,7 +20,7 @@ pub use drain::{Drained, Fill, Switch};
 pub use error::KernelError;
 pub use events::EventReader;
 pub use interfaces::{Interface, resolve};
-pub use load::{Kernel, Options};
+pub use load::{FLOWS, Kernel, Options};
 pub use log::KernelLog;
 pub use probe::require;
 pub use sys::boot_ns;

@@ -41,7 +41,7 @@ fn main() -> Result<()> {
         took.as_millis(),
         std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim()
     );
-    let options = Options { flows: 65_536, enforce: false, cache: None, log_level: 0 };
+    let options = Options::default();
     let mut kernel = Kernel::load(options, policy)?;
     kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet })?;
     kernel.program("empty")?.load()?;

@@ -11,7 +11,7 @@ use monitor_common::wire::Counters;
 
 /// Loads and attaches it.
 pub fn attach(stage: &Stage, flows: u32, enforce: bool, policy: Arc<Policy>) -> Kernel {
-    let options = Options { flows, enforce, log_level: 0 };
+    let options = Options { flows, enforce, ..Options::default() };
     let mut kernel = Kernel::load(options, policy).expect("the kernel part loads: these tests need root");
     stage.near.run(|| kernel.attach(&resolve(&[INTERFACE.into()]).unwrap(), None).unwrap());
     kernel

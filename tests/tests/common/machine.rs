@@ -17,7 +17,7 @@ pub const DROP: u32 = 2;
 pub const LOOPBACK: u32 = 1;
 
 pub fn load(policy: Arc<Policy>, enforce: bool) -> Kernel {
-    let options = Options { flows: 131_072, enforce, cache: Some(1024), log_level: 0 };
+    let options = Options { flows: 131_072, cache: Some(1024), enforce, ..Options::default() };
     Kernel::load(options, policy).expect("the kernel part loads: these tests need root")
 }
 

@@ -65,6 +65,7 @@ pub fn open(config: &Config, args: &Args, in_force: &InForce) -> Result<Opened, 
     let wanted = if args.interfaces.is_empty() { &config.interfaces } else { &args.interfaces };
     let interfaces = kernel::resolve(wanted)?;
     let options = Options {
+        interfaces: interfaces.len() as u32,
         flows: config.flows,
         cache: config.cache,
         enforce: in_force.enforce,
