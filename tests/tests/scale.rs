@@ -1,0 +1,175 @@
+//! Promise: a million flows at once are seen, told apart, kept and reported exactly, and asked for in no time.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use egress_monitor::api::flows::Flows;
+use egress_monitor_tests::{
+    corpus::build::{eth, ip, payload, udp},
+    daemon::Daemon,
+    netns::Count,
+    stage::{INSIDE, INTERFACE, Stage, accounted, count, on_cpu, v4},
+    traffic::send_varied,
+};
+
+/// Distinct flows.
+const FLOWS: u32 = 1_000_000;
+/// Of each destination: one flow a port, from [`FIRST_PORT`] on.
+const PORTS: u32 = 100;
+const FIRST_PORT: u32 = 20_000;
+/// 198.19.0.0/18 has room for them.
+const PEERS: u32 = FLOWS / PORTS;
+const FIRST_PEER: u32 = 198 << 24 | 19 << 16;
+/// Every so manyth flow gets further packets, each another number: flow `n` of these `n + 1`.
+const HEAVY: u32 = 50_000;
+/// Bytes of every frame.
+const LENGTH: u64 = 60;
+
+/// Destination and port of a flow.
+fn target(flow: u32) -> (u32, u16) {
+    (FIRST_PEER + flow / PORTS, (FIRST_PORT + flow % PORTS) as u16)
+}
+
+/// Writes the flow's destination and port into an Ethernet frame with IPv4 and UDP, and mends the header's checksum.
+fn address(frame: &mut [u8], flow: u32) {
+    let (peer, port) = target(flow);
+    frame[30..34].copy_from_slice(&peer.to_be_bytes());
+    frame[36..38].copy_from_slice(&port.to_be_bytes());
+    frame[24..26].fill(0);
+    let words = frame[14..34].chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let sum: u32 = words.sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    frame[24..26].copy_from_slice(&(!((folded & 0xffff) + (folded >> 16)) as u16).to_be_bytes());
+}
+
+/// Packets of a flow.
+fn packets(flow: u32) -> u64 {
+    1 + if flow.is_multiple_of(HEAVY) { u64::from(flow / HEAVY) + 1 } else { 0 }
+}
+
+/// Where the sites below place a peer.
+fn country(peer: u32) -> &'static str {
+    match (peer - FIRST_PEER) >> 12 {
+        0 => "IE",
+        1 => "FI",
+        _ => "FR",
+    }
+}
+
+/// All inside: a million alerts are another promise.
+const SITES: &str = r#"
+[[site]]
+name = "cork"
+country = "IE"
+networks = ["198.19.0.0/20"]
+[[site]]
+name = "turku"
+country = "FI"
+networks = ["198.19.16.0/20"]
+[[site]]
+name = "lyon"
+country = "FR"
+networks = ["198.19.32.0/19"]
+"#;
+
+/// What `--by` is to say, from what was sent: flows and packets by key.
+fn expected<K: Ord>(key: impl Fn(u32) -> K) -> BTreeMap<K, (u64, u64)> {
+    (0..FLOWS).fold(BTreeMap::new(), |mut sums, flow| {
+        let sum: &mut (u64, u64) = sums.entry(key(target(flow).0)).or_default();
+        sum.0 += 1;
+        sum.1 += packets(flow);
+        sums
+    })
+}
+
+fn dotted(address: u32) -> String {
+    std::net::Ipv4Addr::from_bits(address).to_string()
+}
+
+fn ask(daemon: &Daemon, arguments: &[&str]) -> Flows {
+    let began = Instant::now();
+    let answer = daemon.json(&[&["flows"], arguments].concat()).unwrap();
+    println!("flows {}: {:?}", arguments.join(" "), began.elapsed());
+    let flows: Flows = serde_json::from_value(answer).unwrap();
+    // Nothing is lost between the hook and the answer, whatever is asked for.
+    assert_eq!(flows.hook.packets, (0..FLOWS).map(packets).sum::<u64>());
+    let sums = accounted(&flows);
+    let groups = flows.groups.iter().fold(Count::default(), |sum, row| sum.plus(count(&row.sums)));
+    assert_eq!(count(&sums).plus(groups), count(&flows.hook));
+    let rows = flows.flows.len() as u64 + flows.groups.iter().map(|row| row.flows).sum::<u64>();
+    assert_eq!(rows + flows.rest.flows, u64::from(FLOWS));
+    assert_eq!((flows.evicted.flows, flows.overflow.packets, flows.unparsed.packets), (0, 0, 0));
+    flows
+}
+
+/// Resident memory of a process, in MiB by kind.
+fn memory(process: u32) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let wanted = |line: &&str| line.starts_with("Rss") || line.starts_with("VmRSS") || line.starts_with("VmHWM");
+    let lines = text.lines().filter(wanted).map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        format!("{} {} MiB", words[0].trim_end_matches(':'), words[1].parse::<u64>().unwrap() / 1024)
+    });
+    lines.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn a_million_flows_are_told_apart_and_every_answer_adds_up() {
+    let stage = Stage::build(false).unwrap();
+    // One epoch for everything.
+    let config = stage.config("epoch = \"5min\"\nflows = 1048576", "") + SITES;
+    let before = stage.sent().unwrap();
+    let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
+    println!("idle: {}", memory(daemon.id()));
+    let began = Instant::now();
+    // Each sender has every second flow, and the further packets of the other's.
+    let senders: Vec<_> = (0..2_u32)
+        .map(|cpu| {
+            let work = move || {
+                let frame = (eth() / ip(std::net::IpAddr::V4(v4(INSIDE))) / udp(0) / payload(18)).bytes();
+                assert_eq!(frame.len() as u64, LENGTH);
+                let first = (0..FLOWS).filter(move |flow| flow % 2 == cpu);
+                let further = (0..FLOWS).filter(move |flow| flow / HEAVY % 2 != cpu);
+                let further = further.flat_map(|flow| (1..packets(flow)).map(move |_| flow));
+                send_varied(INTERFACE, &frame, first.chain(further), |frame, flow| address(frame, flow)).unwrap()
+            };
+            on_cpu(&stage.near, cpu as usize, work).unwrap()
+        })
+        .collect();
+    let sent: u64 = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
+    println!("{sent} frames in {:?}", began.elapsed());
+    assert_eq!(sent, (0..FLOWS).map(packets).sum::<u64>());
+    assert_eq!(stage.sent().unwrap().since(before), Count { packets: sent, bytes: sent * LENGTH });
+
+    let top = ask(&daemon, &["--top", "20"]);
+    println!("asked once: {}", memory(daemon.id()));
+    let rows: Vec<_> = top
+        .flows
+        .iter()
+        .map(|row| (row.destination.to_string(), row.destination_port, count(&row.sums), row.country.as_str()))
+        .collect();
+    let heaviest = (0..FLOWS).step_by(HEAVY as usize).rev().map(|flow| {
+        let (peer, port) = target(flow);
+        let sums = Count { packets: packets(flow), bytes: packets(flow) * LENGTH };
+        (dotted(peer), port, sums, country(peer))
+    });
+    assert_eq!(rows, heaviest.collect::<Vec<_>>());
+    assert_eq!(top.rest.sums.packets, u64::from(FLOWS) - 20);
+
+    for (by, rows) in [
+        ("country", expected(|peer| country(peer).to_owned())),
+        ("network", expected(|peer| format!("{}/24", dotted(peer & !0xff)))),
+        ("peer", expected(dotted)),
+        ("rule", expected(|_| "-".to_owned())),
+    ] {
+        let answer = ask(&daemon, &["--by", by, "--top", "100000"]);
+        let told = answer.groups.iter().map(|row| (row.key.clone(), (row.flows, row.sums.packets)));
+        assert_eq!(told.collect::<BTreeMap<_, _>>(), rows, "by {by}");
+        assert_eq!(answer.rest.flows, 0);
+    }
+    assert_eq!(expected(dotted).len() as u32, PEERS);
+    ask(&daemon, &["--top", "100000"]);
+    println!("at the end: {}", memory(daemon.id()));
+    let ended = daemon.stop().unwrap();
+    assert!(ended.status.success(), "{:?}", ended.log);
+    assert_eq!(ended.alerts.iter().filter(|line| line.contains("\"class_uid\":4001")).count(), 0);
+}
