@@ -24,6 +24,8 @@ pub enum Condition {
     FlowTableOverflow,
     /// Alert lines did not reach a sink.
     AlertsLost,
+    /// More flows alerted in an epoch than it makes alerts.
+    AlertsSuppressed,
     /// A new configuration was refused.
     ReloadRefused,
     /// A geo dataset is older than 90 days.
@@ -40,6 +42,7 @@ impl Condition {
             Self::EventsLost => "events_lost",
             Self::FlowTableOverflow => "flow_table_overflow",
             Self::AlertsLost => "alerts_lost",
+            Self::AlertsSuppressed => "alerts_suppressed",
             Self::ReloadRefused => "reload_refused",
             Self::StaleGeoData => "stale_geo_data",
         }
@@ -52,6 +55,7 @@ impl Condition {
             Self::EventsLost => "The event ring buffer was full",
             Self::FlowTableOverflow => "The flow table was full",
             Self::AlertsLost => "Alerts did not reach a sink",
+            Self::AlertsSuppressed => "Too many flows to alert on each",
             Self::ReloadRefused => "A new configuration was refused, the old one stays in force",
             Self::StaleGeoData => "A geo dataset is older than 90 days",
         }
@@ -60,7 +64,7 @@ impl Condition {
     const fn severity(self) -> Severity {
         match self {
             Self::ConservationBreach => Severity::Critical,
-            Self::EpochFailed | Self::AlertsLost => Severity::High,
+            Self::EpochFailed | Self::AlertsLost | Self::AlertsSuppressed => Severity::High,
             Self::EventsLost | Self::FlowTableOverflow | Self::ReloadRefused => Severity::Medium,
             Self::StaleGeoData => Severity::Low,
         }

@@ -24,6 +24,7 @@ use crate::{
         sinks::{Output, Sinks},
     },
     epochs::{
+        Facts,
         facts::InForce,
         fake::{self, Fake},
         task::Engine,

@@ -20,6 +20,7 @@ pub mod flows;
 pub mod names;
 pub mod onward;
 pub mod source;
+pub mod table;
 pub mod task;
 pub mod traffic;
 
@@ -117,9 +118,14 @@ impl Snapshot {
             }
         }
         let mut nowhere = Counters::default();
+        let place = |ifindex: u32| listed.get(&ifindex).or_else(|| listed.get(&0)).copied();
+        // Looked up once for a run of flows of one interface: there are a million of them.
+        let mut run = (0, place(0));
         for (key, value) in &self.flows {
-            let at = listed.get(&key.flow.ifindex).or_else(|| listed.get(&0));
-            subtract(at.map_or(&mut nowhere, |at| &mut rest[*at].1), &value.counters);
+            if key.flow.ifindex != run.0 {
+                run = (key.flow.ifindex, place(key.flow.ifindex));
+            }
+            subtract(run.1.map_or(&mut nowhere, |at| &mut rest[at].1), &value.counters);
         }
         if !nowhere.is_zero() {
             rest.push((0, nowhere));
@@ -134,6 +140,11 @@ fn subtract(from: &mut Counters, what: &Counters) {
     from.segments = from.segments.wrapping_sub(what.segments);
     from.bytes = from.bytes.wrapping_sub(what.bytes);
     from.wire_bytes = from.wire_bytes.wrapping_sub(what.wire_bytes);
+}
+
+/// Nanoseconds in 64 bits: good until 2262.
+pub(crate) fn clamp(nanoseconds: i128) -> i64 {
+    i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX })
 }
 
 /// A time (UTC nanoseconds since 1970) as RFC 3339 with milliseconds.
