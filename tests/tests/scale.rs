@@ -1,8 +1,12 @@
-//! Promise: a million flows at once are seen, told apart, kept and reported exactly, and asked for in no time.
+//! Promise: a million flows at once are seen, told apart, kept and reported exactly, and asked for in no time; a
+//! million that all should alert make so many alerts as help, and say how many are missing.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
-use egress_monitor::api::flows::Flows;
+use egress_monitor::{
+    alerts::PER_EPOCH,
+    api::{flows::Flows, status::Status},
+};
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp},
     daemon::Daemon,
@@ -55,7 +59,6 @@ fn country(peer: u32) -> &'static str {
     }
 }
 
-/// All inside: a million alerts are another promise.
 const SITES: &str = r#"
 [[site]]
 name = "cork"
@@ -101,6 +104,29 @@ fn ask(daemon: &Daemon, arguments: &[&str]) -> Flows {
     flows
 }
 
+/// Sends each flow once and the further packets of the heavy ones, from two CPUs; gives how many frames that was.
+fn send_all(stage: &Stage) -> u64 {
+    let began = Instant::now();
+    // Each sender has every second flow, and the further packets of the other's.
+    let senders: Vec<_> = (0..2_u32)
+        .map(|cpu| {
+            let work = move || {
+                let frame = (eth() / ip(IpAddr::V4(v4(INSIDE))) / udp(0) / payload(18)).bytes();
+                assert_eq!(frame.len() as u64, LENGTH);
+                let first = (0..FLOWS).filter(move |flow| flow % 2 == cpu);
+                let further = (0..FLOWS).step_by(HEAVY as usize).filter(move |flow| flow / HEAVY % 2 != cpu);
+                let further = further.flat_map(|flow| (1..packets(flow)).map(move |_| flow));
+                send_varied(INTERFACE, &frame, first.chain(further), |frame, flow| address(frame, flow)).unwrap()
+            };
+            on_cpu(&stage.near, cpu as usize, work).unwrap()
+        })
+        .collect();
+    let sent: u64 = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
+    println!("{sent} frames in {:?}", began.elapsed());
+    assert_eq!(sent, (0..FLOWS).map(packets).sum::<u64>());
+    sent
+}
+
 /// Resident memory of a process, in MiB by kind.
 fn memory(process: u32) -> String {
     let text = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
@@ -120,24 +146,7 @@ fn a_million_flows_are_told_apart_and_every_answer_adds_up() {
     let before = stage.sent().unwrap();
     let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
     println!("idle: {}", memory(daemon.id()));
-    let began = Instant::now();
-    // Each sender has every second flow, and the further packets of the other's.
-    let senders: Vec<_> = (0..2_u32)
-        .map(|cpu| {
-            let work = move || {
-                let frame = (eth() / ip(std::net::IpAddr::V4(v4(INSIDE))) / udp(0) / payload(18)).bytes();
-                assert_eq!(frame.len() as u64, LENGTH);
-                let first = (0..FLOWS).filter(move |flow| flow % 2 == cpu);
-                let further = (0..FLOWS).filter(move |flow| flow / HEAVY % 2 != cpu);
-                let further = further.flat_map(|flow| (1..packets(flow)).map(move |_| flow));
-                send_varied(INTERFACE, &frame, first.chain(further), |frame, flow| address(frame, flow)).unwrap()
-            };
-            on_cpu(&stage.near, cpu as usize, work).unwrap()
-        })
-        .collect();
-    let sent: u64 = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
-    println!("{sent} frames in {:?}", began.elapsed());
-    assert_eq!(sent, (0..FLOWS).map(packets).sum::<u64>());
+    let sent = send_all(&stage);
     assert_eq!(stage.sent().unwrap().since(before), Count { packets: sent, bytes: sent * LENGTH });
 
     let top = ask(&daemon, &["--top", "20"]);
@@ -172,4 +181,36 @@ fn a_million_flows_are_told_apart_and_every_answer_adds_up() {
     let ended = daemon.stop().unwrap();
     assert!(ended.status.success(), "{:?}", ended.log);
     assert_eq!(ended.alerts.iter().filter(|line| line.contains("\"class_uid\":4001")).count(), 0);
+}
+
+#[test]
+fn a_million_flows_to_alert_on_make_as_many_alerts_as_help_and_say_how_many_are_missing() {
+    let stage = Stage::build(false).unwrap();
+    // One epoch for everything, and nothing of it is inside.
+    let abroad = SITES.replace("IE", "SG").replace("FI", "US").replace("FR", "IN");
+    let config = stage.config("epoch = \"5min\"\nflows = 1048576", "") + &abroad;
+    let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
+    let sent = send_all(&stage);
+    let began = Instant::now();
+    let status: Status = serde_json::from_value(daemon.json(&["status"]).unwrap()).unwrap();
+    println!("status: {:?}; {}", began.elapsed(), memory(daemon.id()));
+    assert_eq!(status.epoch.as_ref().map(|epoch| (epoch.flows, epoch.count)), Some((FLOWS as usize, 2)));
+    assert_eq!(status.interfaces[0].total.packets, sent);
+    // Whether an event or the drain came first: each flow has an alert or is counted as having none.
+    let made: u64 = status.alerts.iter().filter(|alert| alert.kind == "egress").map(|alert| alert.count).sum();
+    assert_eq!(made, PER_EPOCH as u64);
+    assert_eq!(status.losses.alerts_suppressed, u64::from(FLOWS) - made);
+    assert!(status.conditions.iter().any(|condition| condition.kind == "alerts_suppressed"));
+    let began = Instant::now();
+    let next: Status = serde_json::from_value(daemon.json(&["status"]).unwrap()).unwrap();
+    println!("status: {:?}; {}", began.elapsed(), memory(daemon.id()));
+    assert!(!next.conditions.iter().any(|condition| condition.kind == "alerts_suppressed"));
+    assert_eq!((next.losses.alerts_suppressed, next.interfaces), (status.losses.alerts_suppressed, status.interfaces));
+    let ended = daemon.stop().unwrap();
+    assert!(ended.status.success(), "{:?}", ended.log);
+    let lines = ended.alerts.iter().filter(|line| line.contains("\"class_uid\":4001")).count() as u64;
+    let lost = next.losses.alerts_queue_full;
+    assert_eq!(lines + lost, made);
+    let told = ended.alerts.iter().filter(|line| line.contains("alerts_suppressed")).count();
+    assert_eq!(told as u64 + u64::from(lost > 0 && told < 2), 2, "one when it begins, one when it ends");
 }

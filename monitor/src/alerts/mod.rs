@@ -132,6 +132,8 @@ pub struct Alerter {
     per_epoch: usize,
     /// Alerts that this epoch may still make.
     left: usize,
+    /// The epoch that was drained last.
+    drained: Option<u32>,
 }
 
 impl Alerter {
@@ -145,7 +147,15 @@ impl Alerter {
     #[must_use]
     pub fn with_limits(host: Host, remembered: usize, per_epoch: usize) -> Self {
         let keys = [RandomState::new(), RandomState::new()];
-        Self { host, alerted: Table::default(), keys, limit: remembered.max(1), per_epoch, left: per_epoch }
+        Self {
+            host,
+            alerted: Table::default(),
+            keys,
+            limit: remembered.max(1),
+            per_epoch,
+            left: per_epoch,
+            drained: None,
+        }
     }
 
     /// The host that alerts are about.
@@ -163,8 +173,10 @@ impl Alerter {
         resolver: &Resolver,
         identities: &Identities,
     ) -> Option<Alert> {
-        if self.left == 0 {
-            // The drain counts it, with all others that got none.
+        // An event that is read after its epoch's drain tells nothing that the drain has not seen.
+        let late = self.drained.is_some_and(|drained| drained.wrapping_sub(event.epoch).cast_signed() >= 0);
+        if late || self.left == 0 {
+            // With none left the drain will count the flow.
             return None;
         }
         let flow = resolver.resolve(&event.flow, interface);
@@ -210,7 +222,7 @@ impl Alerter {
             }
         }
         self.forget(snapshot.ended);
-        self.left = self.per_epoch;
+        (self.left, self.drained) = (self.per_epoch, Some(snapshot.epoch));
         suppressed
     }
 

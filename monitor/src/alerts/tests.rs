@@ -44,6 +44,8 @@ struct Bench {
     identities: Arc<Identities>,
     resolver: Resolver,
     interfaces: Interfaces,
+    /// Of events.
+    epoch: u32,
 }
 
 impl Bench {
@@ -59,11 +61,12 @@ impl Bench {
             resolver: Resolver::new(&mut identities, &policy.into()),
             interfaces: Interfaces::new([(7, eth0)].into(), unregistered),
             identities,
+            epoch: 1,
         }
     }
 
     fn event(&mut self, flow: impl Into<OnwardKey>, jiffies: u64, wall: i128) -> Option<Alert> {
-        let event = Event { flow: flow.into(), jiffies, epoch: 1, wire_bytes: 104 };
+        let event = Event { flow: flow.into(), jiffies, epoch: self.epoch, wire_bytes: 104 };
         self.alerter.event(&event, wall, self.interfaces.name(7), &self.resolver, &self.identities)
     }
 
@@ -77,8 +80,7 @@ impl Bench {
     fn counted(&mut self, snapshot: &Snapshot) -> (Vec<Alert>, u64) {
         let mut alerts = Vec::new();
         let push = |alert| alerts.push(alert);
-        let suppressed =
-            self.alerter.snapshot(snapshot, &self.interfaces, &self.resolver, &self.identities, push);
+        let suppressed = self.alerter.snapshot(snapshot, &self.interfaces, &self.resolver, &self.identities, push);
         (alerts, suppressed)
     }
 }
@@ -203,7 +205,11 @@ fn an_epoch_makes_so_many_alerts_and_counts_the_flows_that_got_none() {
     assert_eq!(told, 4);
     let (alerts, suppressed) = bench.counted(&snapshot);
     assert_eq!((alerts.len(), suppressed), (6, 90));
+    // An event that comes after its drain is no news.
+    assert_eq!(bench.event(keys[99], 1, snapshot.started), None);
     // Events beyond the number are for the drain.
+    bench.epoch = 2;
+    snapshot.epoch = 2;
     let told = keys[50..].iter().filter(|key| bench.event(**key, 1, snapshot.started).is_some()).count();
     assert_eq!(told, 10);
     let (alerts, suppressed) = bench.counted(&snapshot);

@@ -8,11 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use monitor_common::{
-    parse::Reason,
-    verdict::Verdict,
-    wire::Tally,
-};
+use monitor_common::{parse::Reason, verdict::Verdict, wire::Tally};
 use serde::{Deserialize, Serialize};
 
 use super::status::Sums;
@@ -291,7 +287,11 @@ impl<K: Ord> Eq for Candidate<K> {}
 
 /// The first `top` of `all` (key, flows, sums) in order; all others go into `rest`. A million are not put together to
 /// show fifty: no more than `top` are held at any time.
-fn first<K: Ord>(top: usize, rest: &mut Part, all: impl Iterator<Item = (K, u64, FlowSums)>) -> Vec<(K, u64, FlowSums)> {
+fn first<K: Ord>(
+    top: usize,
+    rest: &mut Part,
+    all: impl Iterator<Item = (K, u64, FlowSums)>,
+) -> Vec<(K, u64, FlowSums)> {
     let mut held: BinaryHeap<Candidate<K>> = BinaryHeap::new();
     for (key, flows, sums) in all {
         let mut candidate = Candidate(key, flows, sums);

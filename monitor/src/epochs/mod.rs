@@ -95,8 +95,9 @@ impl Snapshot {
     /// The time of a jiffies reading taken in this epoch, UTC nanoseconds since 1970, exact to a jiffy.
     #[must_use]
     pub fn wall_time(&self, jiffies: u64) -> i128 {
-        let ago = i128::from(self.jiffies) - i128::from(jiffies);
-        self.ended - ago * 1_000_000_000 / i128::from(self.hz.max(1))
+        // In 64 bits as far as they go: a division of 128 is what a million flows would wait for.
+        let (ago, hz) = (self.jiffies.wrapping_sub(jiffies).cast_signed(), i64::from(self.hz.max(1)));
+        self.ended - i128::from(ago / hz) * 1_000_000_000 - i128::from(ago % hz * 1_000_000_000 / hz)
     }
 
     /// Hook total minus flows, overflow and unparsed, per interface index: all zero or a packet was lost or
@@ -218,6 +219,8 @@ mod tests {
         assert_eq!(snapshot.wall_time(1_000), 10_000_000_000);
         assert_eq!(snapshot.wall_time(750), 9_000_000_000);
         assert_eq!(snapshot.wall_time(1_001), 10_004_000_000);
+        assert_eq!(snapshot.wall_time(1_251), 11_004_000_000);
+        assert_eq!(snapshot.wall_time(0), 6_000_000_000);
         assert_eq!(rfc3339(snapshot.wall_time(750)), "1970-01-01T00:00:09.000Z");
     }
 }
