@@ -89,9 +89,10 @@ fn dotted(address: u32) -> String {
 }
 
 fn ask(daemon: &Daemon, arguments: &[&str]) -> Flows {
-    let began = Instant::now();
+    let (began, used) = (Instant::now(), cpu(daemon.id()));
     let answer = daemon.json(&[&["flows"], arguments].concat()).unwrap();
-    println!("flows {}: {:?}", arguments.join(" "), began.elapsed());
+    // On a busy machine only the second is a figure.
+    println!("flows {}: {:?}, {} ms of the daemon", arguments.join(" "), began.elapsed(), cpu(daemon.id()) - used);
     let flows: Flows = serde_json::from_value(answer).unwrap();
     // Nothing is lost between the hook and the answer, whatever is asked for.
     assert_eq!(flows.hook.packets, (0..FLOWS).map(packets).sum::<u64>());
@@ -116,7 +117,7 @@ fn send_all(stage: &Stage) -> u64 {
                 let first = (0..FLOWS).filter(move |flow| flow % 2 == cpu);
                 let further = (0..FLOWS).step_by(HEAVY as usize).filter(move |flow| flow / HEAVY % 2 != cpu);
                 let further = further.flat_map(|flow| (1..packets(flow)).map(move |_| flow));
-                send_varied(INTERFACE, &frame, first.chain(further), |frame, flow| address(frame, flow)).unwrap()
+                send_varied(INTERFACE, &frame, first.chain(further), address).unwrap()
             };
             on_cpu(&stage.near, cpu as usize, work).unwrap()
         })
@@ -125,6 +126,14 @@ fn send_all(stage: &Stage) -> u64 {
     println!("{sent} frames in {:?}", began.elapsed());
     assert_eq!(sent, (0..FLOWS).map(packets).sum::<u64>());
     sent
+}
+
+/// Processor time that a process has used, in milliseconds (of ticks of ten).
+fn cpu(process: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // The name before the parenthesis may hold anything.
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
+    10 * [11, 12].map(|at| fields[at].parse::<u64>().unwrap()).iter().sum::<u64>()
 }
 
 /// Resident memory of a process, in MiB by kind.
@@ -191,9 +200,10 @@ fn a_million_flows_to_alert_on_make_as_many_alerts_as_help_and_say_how_many_are_
     let config = stage.config("epoch = \"5min\"\nflows = 1048576", "") + &abroad;
     let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
     let sent = send_all(&stage);
-    let began = Instant::now();
+    let (began, used) = (Instant::now(), cpu(daemon.id()));
     let status: Status = serde_json::from_value(daemon.json(&["status"]).unwrap()).unwrap();
-    println!("status: {:?}; {}", began.elapsed(), memory(daemon.id()));
+    let used = cpu(daemon.id()) - used;
+    println!("status: {:?}, {used} ms of the daemon; {}", began.elapsed(), memory(daemon.id()));
     assert_eq!(status.epoch.as_ref().map(|epoch| (epoch.flows, epoch.count)), Some((FLOWS as usize, 2)));
     assert_eq!(status.interfaces[0].total.packets, sent);
     // Whether an event or the drain came first: each flow has an alert or is counted as having none.

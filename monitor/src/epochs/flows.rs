@@ -141,8 +141,12 @@ impl FlowStore {
         let six = snapshot.flows.iter().filter(|(key, _)| key.flow.ip_version != 4).count();
         self.v4.reserve(snapshot.flows.len() - six);
         self.v6.reserve(six);
+        let mut run = (0, interfaces.name(0));
         for (key, value) in &snapshot.flows {
-            let id = resolver.resolve(key, interfaces.name(key.flow.ifindex));
+            if key.flow.ifindex != run.0 {
+                run = (key.flow.ifindex, interfaces.name(key.flow.ifindex));
+            }
+            let id = resolver.resolve(key, run.1);
             let (first, last) = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
             let flow = FlowSums { counters: value.counters, first: clamp(first), last: clamp(last) };
             match self.add(&id, &flow).map(usize::from) {
