@@ -38,8 +38,8 @@ pub const IDLE: i64 = 600_000_000_000;
 /// Flows remembered as alerted, at 34 bytes each.
 pub const REMEMBERED: usize = 1_048_576;
 
-/// Alerts on flows that one epoch makes: as many as can wait for the outputs.
-pub const PER_EPOCH: usize = sinks::QUEUE;
+/// Alerts on flows that one epoch makes: twice what the ring holds events, and less than a second's work.
+pub const PER_EPOCH: usize = 20_480;
 
 /// How bad, in OCSF's words and numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
