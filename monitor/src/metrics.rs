@@ -136,7 +136,7 @@ fn health(page: &Page, facts: &Facts) -> prometheus::Result<()> {
     one(
         "flow_store_entries",
         "Flows kept since the start",
-        i64::try_from(facts.traffic.flows.len()).unwrap_or(i64::MAX),
+        i64::try_from(facts.traffic.kept.flows).unwrap_or(i64::MAX),
     )?;
     one("epoch", "Number of the epoch closed last", last.epoch.into())?;
     one(
@@ -151,6 +151,16 @@ fn health(page: &Page, facts: &Facts) -> prometheus::Result<()> {
     count("epochs_total", "Epochs closed", facts.traffic.totals.epochs)?;
     count("epoch_failures_total", "Epochs that could not be closed", facts.flip_failures)?;
     count("policy_reload_failures_total", "Reloads that were refused", facts.reload_failures)?;
+    count(
+        "alerts_suppressed_total",
+        "Flows without an alert of their own: their epoch had too many",
+        facts.alerts_suppressed,
+    )?;
+    one(
+        "started_timestamp_seconds",
+        "Since when the daemon counts: every total begins there",
+        i64::try_from(facts.started / 1_000_000_000).unwrap_or(i64::MAX),
+    )?;
     let alerts = page.counter("alerts_total", "Alerts made", &["severity", "type"])?;
     for ((severity, kind), count) in &facts.alerts {
         alerts.with_label_values(&[severity, kind]).inc_by(*count);
@@ -194,7 +204,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::epochs::fake;
+    use crate::epochs::{fake, flows::FlowStore};
 
     fn sum(page: &str, name: &str) -> u64 {
         let series = page.lines().filter(|line| line.starts_with(&format!("egress_monitor_{name}{{")));
@@ -206,10 +216,10 @@ mod tests {
         let seed = fastrand::u64(..);
         println!("seed {seed}");
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut facts = Facts::default();
+        let (mut facts, mut store) = (Facts::default(), FlowStore::default());
         for epoch in 0..20 {
             let snapshot = fake::random_snapshot(&mut random, epoch, 50);
-            facts.traffic.merge(&snapshot);
+            fake::merge(&mut facts.traffic, &mut store, &snapshot);
         }
         let page = render(&facts, fake::START).expect("renders");
         let hook = sum(&page, "hook_packets_total");
@@ -220,12 +230,12 @@ mod tests {
 
     #[test]
     fn every_reason_has_its_series() {
-        let mut facts = Facts::default();
+        let (mut facts, mut store) = (Facts::default(), FlowStore::default());
         let mut snapshot = fake::snapshot(3);
         for (reason, packets) in Reason::ALL.into_iter().zip(1..) {
             fake::add_unparsed(&mut snapshot, reason, packets, 2 * packets);
         }
-        facts.traffic.merge(&snapshot);
+        fake::merge(&mut facts.traffic, &mut store, &snapshot);
         let page = render(&facts, fake::START).expect("renders");
         let found: Vec<&str> =
             page.lines().filter(|line| line.starts_with("egress_monitor_unparsed_packets_total{")).collect();
@@ -245,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_flow_is_found_under_its_interface_country_class_and_verdict() {
-        let mut facts = Facts::default();
+        let (mut facts, mut store) = (Facts::default(), FlowStore::default());
         facts.in_force.policy = std::sync::Arc::new(fake::policy());
         facts.in_force.datasets = vec![crate::epochs::facts::DatasetInfo {
             name: "dbip-country".into(),
@@ -258,7 +268,7 @@ mod tests {
         fake::add(&mut snapshot, esp, 2);
         fake::add(&mut snapshot, fake::onward(esp, Via::GtpU), 5);
         fake::add(&mut snapshot, fake::onward(fake::key(7, fake::OUTSIDE, 1), Via::GtpU), 7);
-        facts.traffic.merge(&snapshot);
+        fake::merge(&mut facts.traffic, &mut store, &snapshot);
         facts.alerts.insert(("high", "egress"), 2);
         let page = render(&facts, fake::START).expect("renders");
         for line in [

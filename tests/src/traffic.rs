@@ -4,6 +4,7 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::fd::AsRawFd as _,
     sync::mpsc,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -312,4 +313,58 @@ pub fn send_each<'a>(interface: &str, frames: impl IntoIterator<Item = (&'a [u8]
         }
     };
     frames.into_iter().map(send).collect()
+}
+
+/// Sends `frame` out of `interface` once for each of `numbers`, after `vary` has written the number into it, many in
+/// one system call; gives how many there were.
+///
+/// # Errors
+/// Not root, no such interface, or the kernel takes one of them not: with how many it had taken.
+pub fn send_varied<N>(
+    interface: &str,
+    frame: &[u8],
+    numbers: impl IntoIterator<Item = N>,
+    mut vary: impl FnMut(&mut [u8], N),
+) -> Result<u64> {
+    const BATCH: usize = 256;
+    let socket = Socket::new(Domain::PACKET, Type::RAW, None).context("an AF_PACKET socket (needs root)")?;
+    // Protocol 0: it sends and receives nothing.
+    socket.bind(&link_address(interface, 0)?).with_context(|| format!("binding to {interface}"))?;
+    let mut frames = vec![frame.to_vec(); BATCH];
+    let mut numbers = numbers.into_iter().peekable();
+    let mut sent = 0;
+    while numbers.peek().is_some() {
+        let filled = frames.iter_mut().zip(numbers.by_ref().take(BATCH)).map(|(frame, number)| vary(frame, number));
+        let count = filled.count();
+        send_all(&socket, &frames[..count]).with_context(|| format!("frame {sent} and on, out of {interface}"))?;
+        sent += count as u64;
+    }
+    Ok(sent)
+}
+
+/// `sendmmsg`, as often as it takes.
+fn send_all(socket: &Socket, frames: &[Vec<u8>]) -> io::Result<()> {
+    let mut parts: Vec<libc::iovec> = frames
+        .iter()
+        .map(|frame| libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() })
+        .collect();
+    let mut messages: Vec<libc::mmsghdr> = parts
+        .iter_mut()
+        .map(|part| {
+            // SAFETY: an all-zero header is one without address, data and control.
+            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            (message.msg_hdr.msg_iov, message.msg_hdr.msg_iovlen) = (part, 1);
+            message
+        })
+        .collect();
+    let mut left = messages.as_mut_slice();
+    while !left.is_empty() {
+        // SAFETY: `left` are headers whose parts and frames outlive the call, which only reads the frames.
+        let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), left.as_mut_ptr(), left.len() as u32, 0) };
+        match usize::try_from(sent) {
+            Ok(sent) => left = &mut left[sent..],
+            Err(_) => return Err(io::Error::last_os_error()),
+        }
+    }
+    Ok(())
 }

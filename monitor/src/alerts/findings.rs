@@ -26,6 +26,8 @@ pub enum Condition {
     FlowTableOverflow,
     /// Alert lines did not reach a sink.
     AlertsLost,
+    /// More flows alerted in an epoch than it makes alerts.
+    AlertsSuppressed,
     /// A new configuration was refused.
     ReloadRefused,
     /// A geo dataset is older than 90 days.
@@ -43,6 +45,7 @@ impl Condition {
             Self::EventsLost => "events_lost",
             Self::FlowTableOverflow => "flow_table_overflow",
             Self::AlertsLost => "alerts_lost",
+            Self::AlertsSuppressed => "alerts_suppressed",
             Self::ReloadRefused => "reload_refused",
             Self::StaleGeoData => "stale_geo_data",
         }
@@ -56,6 +59,7 @@ impl Condition {
             Self::EventsLost => "The event ring buffer was full",
             Self::FlowTableOverflow => "The flow table was full",
             Self::AlertsLost => "Alerts did not reach a sink",
+            Self::AlertsSuppressed => "Too many flows to alert on each",
             Self::ReloadRefused => "A new configuration was refused, the old one stays in force",
             Self::StaleGeoData => "A geo dataset is older than 90 days",
         }
@@ -64,7 +68,7 @@ impl Condition {
     const fn severity(self) -> Severity {
         match self {
             Self::ConservationBreach => Severity::Critical,
-            Self::EpochFailed | Self::InterfaceLost | Self::AlertsLost => Severity::High,
+            Self::EpochFailed | Self::InterfaceLost | Self::AlertsLost | Self::AlertsSuppressed => Severity::High,
             Self::EventsLost | Self::FlowTableOverflow | Self::ReloadRefused => Severity::Medium,
             Self::StaleGeoData => Severity::Low,
         }

@@ -2,18 +2,25 @@
 //! not allow out. Called by the epoch task only, so that there is one owner of who was alerted already.
 //!
 //! An event alerts at once; what the ring lost is rebuilt from the snapshot. A flow (with its verdict, its further
-//! destination, and what the policy made of both) alerts once, and again after [`IDLE`] of silence. The memory for that is bounded by
-//! [`REMEMBERED`]: beyond it the flows silent longest are forgotten, and alert again if they go on: a second
-//! alert is a nuisance, a missing one a lie.
+//! destination, and what the policy made of both) alerts once, and again after [`IDLE`] of silence. The memory for that
+//! is bounded by [`REMEMBERED`]: beyond it the flows silent longest are forgotten, and alert again if they go on: a
+//! second alert is a nuisance, a missing one a lie.
+//!
+//! An epoch makes at most [`PER_EPOCH`] alerts: a million lines help nobody and would hold up the epochs. Flows beyond
+//! are counted at the drain, which is told; they are not remembered, so one that goes on gets its alert later.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    sync::Arc,
+};
 
 use monitor_common::wire::{Counters, Event, FlowKey, FlowValue};
 
 use crate::{
     epochs::{
-        Snapshot,
-        names::{FlowId, Identities, Name},
+        Snapshot, clamp,
+        names::{FlowId, Identities, Interfaces, Name, Resolver},
+        table::Table,
     },
     policy::Policy,
 };
@@ -26,10 +33,13 @@ pub mod sinks;
 mod tests;
 
 /// A flow silent for this long alerts again when it comes back: ten minutes, in nanoseconds.
-pub const IDLE: i128 = 600_000_000_000;
+pub const IDLE: i64 = 600_000_000_000;
 
-/// Flows remembered as alerted; about 100 bytes each.
-pub const REMEMBERED: usize = 262_144;
+/// Flows remembered as alerted, at 42 bytes each.
+pub const REMEMBERED: usize = 1_048_576;
+
+/// Alerts on flows that one epoch makes: twice what the ring holds events, and less than a second's work.
+pub const PER_EPOCH: usize = 20_480;
 
 /// How bad, in OCSF's words and numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,25 +130,56 @@ struct Seen {
     heard: i64,
 }
 
+impl Seen {
+    fn of(packet: i128, heard: i128) -> Self {
+        Self { packet: clamp(packet), heard: clamp(heard) }
+    }
+
+    fn update(&mut self, now: Self) {
+        *self = Self { packet: self.packet.max(now.packet), heard: self.heard.max(now.heard) };
+    }
+
+    /// Whether a packet that leaves at `time` comes after so long a silence that it is told again.
+    fn is_forgotten(&self, time: i128) -> bool {
+        clamp(time).saturating_sub(self.packet) > IDLE
+    }
+}
+
 /// Decides which flows alert.
 #[derive(Debug)]
 pub struct Alerter {
     host: Host,
-    alerted: HashMap<FlowId, Seen>,
+    /// By the flow's [`fingerprint`](Self::fingerprint).
+    alerted: Table<[u64; 2], Seen>,
+    keys: [RandomState; 2],
     limit: usize,
+    per_epoch: usize,
+    /// Alerts that this epoch may still make.
+    left: usize,
+    /// The epoch that was drained last.
+    drained: Option<u32>,
 }
 
 impl Alerter {
     /// One that has alerted nothing yet.
     #[must_use]
     pub fn new(host: Host) -> Self {
-        Self { host, alerted: HashMap::new(), limit: REMEMBERED }
+        Self::with_limits(host, REMEMBERED, PER_EPOCH)
     }
 
-    /// The same with room for `limit` flows.
+    /// The same with room for `remembered` flows, and at most `per_epoch` alerts an epoch.
     #[must_use]
-    pub fn with_limit(host: Host, limit: usize) -> Self {
-        Self { limit: limit.max(1), ..Self::new(host) }
+    pub fn with_limits(host: Host, remembered: usize, per_epoch: usize) -> Self {
+        let keys = [RandomState::new(), RandomState::new()];
+        Self {
+            host,
+            alerted: Table::default(),
+            keys,
+            limit: remembered.max(1),
+            per_epoch,
+            left: per_epoch,
+            drained: None,
+        }
     }
 
     /// The host that alerts are about.
@@ -154,48 +195,60 @@ impl Alerter {
         event: &Event,
         (time, read): (i128, i128),
         interface: Name,
-        policy: &Policy,
-        identities: &mut Identities,
+        resolver: &Resolver,
+        identities: &Identities,
     ) -> Option<Alert> {
-        let flow = identities.resolve(&event.flow, interface, policy);
-        self.is_new(flow, (time, time), read).then(|| {
-            let bytes = u64::from(event.wire_bytes);
-            let seen = ocsf::Seen {
-                flow: &flow,
-                identities,
-                policy: &policy.digest,
-                epoch: event.epoch,
-                time,
-                first_jiffies: event.jiffies,
-                // Only the first packet so far; the event does not carry skb->len.
-                counters: Counters { packets: 1, segments: 1, bytes, wire_bytes: bytes },
-                origin: Origin::Event,
-            };
-            ocsf::egress(&self.host, &seen)
-        })
+        // An event that is read after its epoch's drain tells nothing that the drain has not seen.
+        let late = self.drained.is_some_and(|drained| drained.wrapping_sub(event.epoch).cast_signed() >= 0);
+        if late || self.left == 0 {
+            // With none left the drain will count the flow.
+            return None;
+        }
+        let flow = resolver.resolve(&event.flow, interface);
+        if !self.is_new(&flow, (time, time), read) {
+            return None;
+        }
+        let bytes = u64::from(event.wire_bytes);
+        let seen = ocsf::Seen {
+            flow: &flow,
+            identities,
+            policy: &resolver.policy().digest,
+            epoch: event.epoch,
+            time,
+            first_jiffies: event.jiffies,
+            // Only the first packet so far; the event does not carry skb->len.
+            counters: Counters { packets: 1, segments: 1, bytes, wire_bytes: bytes },
+            origin: Origin::Event,
+        };
+        Some(ocsf::egress(&self.host, &seen))
     }
 
-    /// The alerts that the epoch's events should have made and didn't, through `each`; remembers what goes on.
+    /// The alerts that the epoch's events should have made and didn't, through `each`; remembers what goes on, and
+    /// gives how many flows got no alert because there were too many.
     pub fn snapshot(
         &mut self,
         snapshot: &Snapshot,
-        interfaces: &HashMap<u32, Name>,
-        identities: &mut Identities,
+        interfaces: &Interfaces,
+        resolver: &Resolver,
+        identities: &Identities,
         mut each: impl FnMut(Alert),
-    ) {
+    ) -> u64 {
+        let mut suppressed = 0;
         for (key, value) in &snapshot.flows {
             if !alertable(&snapshot.policy, &key.flow) {
                 continue;
             }
-            let interface = interfaces.get(&key.flow.ifindex).or_else(|| interfaces.get(&0));
-            let interface = interface.copied().unwrap_or_default();
-            let flow = identities.resolve(key, interface, &snapshot.policy);
+            let flow = resolver.resolve(key, interfaces.name(key.flow.ifindex));
             let span = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
-            if self.is_new(flow, span, snapshot.ended) {
+            if self.left == 0 && !self.is_told(&flow, span, snapshot.ended) {
+                suppressed += 1;
+            } else if self.is_new(&flow, span, snapshot.ended) {
                 each(self.rebuilt(snapshot, &flow, value, identities));
             }
         }
         self.forget(snapshot.ended);
+        (self.left, self.drained) = (self.per_epoch, Some(snapshot.epoch));
+        suppressed
     }
 
     fn rebuilt(&self, snapshot: &Snapshot, flow: &FlowId, value: &FlowValue, identities: &Identities) -> Alert {
@@ -213,34 +266,51 @@ impl Alerter {
     }
 
     /// Whether the flow, with packets from `first` to `last`, was not alerted yet or had been silent for long. Remembers
-    /// it either way. An epoch may be longer than [`IDLE`] if the daemon was away.
-    fn is_new(&mut self, flow: FlowId, (first, last): (i128, i128), heard: i128) -> bool {
-        let [first, packet, heard] = [first, last, heard].map(|time| i64::try_from(time).unwrap_or(i64::MAX));
-        match self.alerted.entry(flow) {
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(Seen { packet, heard });
-                if self.alerted.len() > self.limit {
-                    self.shrink();
-                }
-                true
-            }
-            std::collections::hash_map::Entry::Occupied(mut entry) => {
-                let before = *entry.get();
-                entry.insert(Seen { packet: before.packet.max(packet), heard: before.heard.max(heard) });
-                i128::from(first) - i128::from(before.packet) > IDLE
-            }
+    /// it either way; a new one takes one of the epoch's alerts. An epoch may be longer than [`IDLE`] if the daemon was
+    /// away.
+    fn is_new(&mut self, flow: &FlowId, span: (i128, i128), heard: i128) -> bool {
+        let now = Seen::of(span.1, heard);
+        let (seen, there) = self.alerted.upsert(self.fingerprint(flow), || now);
+        let new = !there || seen.is_forgotten(span.0);
+        seen.update(now);
+        if self.alerted.len() > self.limit {
+            self.shrink();
         }
+        self.left = self.left.saturating_sub(usize::from(new));
+        new
+    }
+
+    /// Whether it was alerted already and not long ago; if so, remembers that it goes on.
+    fn is_told(&mut self, flow: &FlowId, span: (i128, i128), heard: i128) -> bool {
+        let Some(seen) = self.alerted.get_mut(&self.fingerprint(flow)) else { return false };
+        let told = !seen.is_forgotten(span.0);
+        if told {
+            seen.update(Seen::of(span.1, heard));
+        }
+        told
+    }
+
+    /// Who the flow is in 128 bits, by two hashes with keys that nobody knows: that two of a million are the same is
+    /// less likely than that the memory errs.
+    fn fingerprint(&self, flow: &FlowId) -> [u64; 2] {
+        let words = flow.words();
+        self.keys.each_ref().map(|key| {
+            let mut hasher = key.build_hasher();
+            hasher.write(bytemuck::bytes_of(&words));
+            hasher.finish()
+        })
     }
 
     /// Forgets flows that would alert again anyway. Twice [`IDLE`], and not before they were heard of for as long: an
     /// event may still be on its way.
     fn forget(&mut self, now: i128) {
-        self.alerted.retain(|_, seen| now - i128::from(seen.packet.max(seen.heard)) <= 2 * IDLE);
+        let now = clamp(now);
+        self.alerted.retain(|_, seen| now.saturating_sub(seen.packet.max(seen.heard)) <= 2 * IDLE);
     }
 
     /// Forgets the eighth that was silent longest.
     fn shrink(&mut self) {
-        let mut times: Vec<i64> = self.alerted.values().map(|seen| seen.packet).collect();
+        let mut times: Vec<i64> = self.alerted.iter().map(|(_, seen)| seen.packet).collect();
         let mut surplus = times.len() - (self.limit - self.limit / 8).max(1);
         let (_, cut, _) = times.select_nth_unstable(surplus - 1);
         let cut = *cut;

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     io::{self, Write},
     sync::{Mutex, atomic::Ordering::Relaxed},
 };
@@ -16,6 +16,8 @@ use super::{
     *,
 };
 use crate::epochs::fake;
+
+const IDLE_TIME: i128 = IDLE as i128;
 
 fn host() -> Host {
     Host { name: "enclave-1".into(), boot_id: "b0".into() }
@@ -39,27 +41,47 @@ fn valid(line: &str) -> Value {
 /// An alerter with its names and the fake policy.
 struct Bench {
     alerter: Alerter,
-    identities: Identities,
-    policy: Policy,
-    interfaces: HashMap<u32, Name>,
+    identities: Arc<Identities>,
+    resolver: Resolver,
+    interfaces: Interfaces,
+    /// Of events.
+    epoch: u32,
 }
 
 impl Bench {
     fn new(limit: usize) -> Self {
-        let mut identities = Identities::default();
-        let interfaces = [(7, identities.interface("eth0")), (0, identities.interface(""))].into();
-        Self { alerter: Alerter::with_limit(host(), limit), identities, policy: fake::policy(), interfaces }
+        Self::with(fake::policy(), limit, PER_EPOCH)
+    }
+
+    fn with(policy: Policy, remembered: usize, per_epoch: usize) -> Self {
+        let mut identities = Arc::new(Identities::default());
+        let (eth0, unregistered) = (identities.interface("eth0"), identities.interface(""));
+        Self {
+            alerter: Alerter::with_limits(host(), remembered, per_epoch),
+            resolver: Resolver::new(&mut identities, &policy.into()),
+            interfaces: Interfaces::new([(7, eth0)].into(), unregistered),
+            identities,
+            epoch: 1,
+        }
     }
 
     fn event(&mut self, flow: impl Into<OnwardKey>, jiffies: u64, wall: i128) -> Option<Alert> {
-        let event = Event { flow: flow.into(), jiffies, epoch: 1, wire_bytes: 104 };
-        self.alerter.event(&event, (wall, wall), self.interfaces[&7], &self.policy, &mut self.identities)
+        let event = Event { flow: flow.into(), jiffies, epoch: self.epoch, wire_bytes: 104 };
+        self.alerter.event(&event, (wall, wall), self.interfaces.name(7), &self.resolver, &self.identities)
     }
 
     fn snapshot(&mut self, snapshot: &Snapshot) -> Vec<Alert> {
-        let mut alerts = Vec::new();
-        self.alerter.snapshot(snapshot, &self.interfaces, &mut self.identities, |alert| alerts.push(alert));
+        let (alerts, suppressed) = self.counted(snapshot);
+        assert_eq!(suppressed, 0);
         alerts
+    }
+
+    /// The alerts, and how many flows got none.
+    fn counted(&mut self, snapshot: &Snapshot) -> (Vec<Alert>, u64) {
+        let mut alerts = Vec::new();
+        let push = |alert| alerts.push(alert);
+        let suppressed = self.alerter.snapshot(snapshot, &self.interfaces, &self.resolver, &self.identities, push);
+        (alerts, suppressed)
     }
 }
 
@@ -145,9 +167,9 @@ fn a_flow_alerts_again_after_ten_minutes_of_silence_and_not_before() {
     let mut bench = Bench::new(100);
     let key = fake::key(7, fake::OUTSIDE, 443);
     assert!(bench.event(key, 1, fake::START).is_some());
-    assert!(bench.event(key, 2, fake::START + IDLE).is_none());
-    assert!(bench.event(key, 3, fake::START + 2 * IDLE).is_none());
-    assert!(bench.event(key, 4, fake::START + 3 * IDLE + 1).is_some());
+    assert!(bench.event(key, 2, fake::START + IDLE_TIME).is_none());
+    assert!(bench.event(key, 3, fake::START + 2 * IDLE_TIME).is_none());
+    assert!(bench.event(key, 4, fake::START + 3 * IDLE_TIME + 1).is_some());
 }
 
 #[test]
@@ -157,7 +179,7 @@ fn a_flow_that_goes_on_for_longer_than_that_alerts_once() {
     let key = fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
     assert!(bench.event(key, 4_750, snapshot.started).is_some());
     // The daemon was away for an hour, so that the epoch was as long, and there were packets until its end.
-    snapshot.ended += 6 * IDLE;
+    snapshot.ended += 6 * IDLE_TIME;
     snapshot.jiffies += 6 * 600 * 250;
     snapshot.flows[0].1.last = snapshot.jiffies;
     assert_eq!(bench.snapshot(&snapshot), []);
@@ -192,6 +214,33 @@ fn memory_is_bounded_and_the_flows_silent_longest_are_forgotten_first() {
     assert_eq!(bench.alerter.alerted.len(), 14);
     assert!(bench.event(fake::key(7, fake::OUTSIDE, 16), 1, fake::START + 20).is_none());
     assert!(bench.event(fake::key(7, fake::OUTSIDE, 0), 1, fake::START + 20).is_some());
+}
+
+#[test]
+fn an_epoch_makes_so_many_alerts_and_counts_the_flows_that_got_none() {
+    let mut bench = Bench::with(fake::policy(), 1_000, 10);
+    let mut snapshot = fake::snapshot(1);
+    let keys: Vec<FlowKey> = (0..100).map(|port| fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, port, 1)).collect();
+    fake::add_flow(&mut snapshot, 7, fake::INSIDE, 1, 1);
+    let told = keys[..4].iter().filter(|key| bench.event(**key, 1, snapshot.started).is_some()).count();
+    assert_eq!(told, 4);
+    let (alerts, suppressed) = bench.counted(&snapshot);
+    assert_eq!((alerts.len(), suppressed), (6, 90));
+    // An event that comes after its drain is no news.
+    assert_eq!(bench.event(keys[99], 1, snapshot.started), None);
+    // Events beyond the number are for the drain.
+    bench.epoch = 2;
+    snapshot.epoch = 2;
+    let told = keys[50..].iter().filter(|key| bench.event(**key, 1, snapshot.started).is_some()).count();
+    assert_eq!(told, 10);
+    let (alerts, suppressed) = bench.counted(&snapshot);
+    assert_eq!((alerts.len(), suppressed), (0, 80));
+    // What goes on gets its alert, ten an epoch; nothing twice.
+    for left in [70, 60, 50, 40, 30, 20, 10, 0] {
+        let (alerts, suppressed) = bench.counted(&snapshot);
+        assert_eq!((alerts.len(), suppressed), (10, left));
+    }
+    assert_eq!(bench.counted(&snapshot), (Vec::new(), 0));
 }
 
 #[test]
@@ -274,7 +323,7 @@ fn placed(destination: &str, onward: Option<(&str, Via)>, opaque: Opaque, strict
         let (ip_version, address) = address(onward);
         flow.onward = Onward { address, port: 443, protocol: 6, ip_version, via: via as u8, _reserved: [0; 3] };
     }
-    let mut bench = Bench { policy, ..Bench::new(9) };
+    let mut bench = Bench::with(policy, 9, 9);
     valid(&bench.event(flow, 1, fake::START).expect("new").line)
 }
 

@@ -1,24 +1,26 @@
-//! [`Facts`] in, flow rows out: served at `/api/v1/flows`, printed by `egress-monitor flows`. Rows, the rest,
+//! Flows and [`Facts`] in, flow rows out: served at `/api/v1/flows`, printed by `egress-monitor flows`. Rows, the rest,
 //! what was evicted, what overflowed and what was not parsed always sum to the hook total, in one document.
 
-use std::collections::{BTreeMap, HashMap};
-
-use monitor_common::{
-    parse::Reason,
-    verdict::Verdict,
-    wire::{Counters, Tally},
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BinaryHeap},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
 };
+
+use monitor_common::{parse::Reason, verdict::Verdict, wire::Tally};
 use serde::{Deserialize, Serialize};
 
 use super::status::Sums;
 use crate::{
     alerts::ocsf::protocol_name,
     epochs::{
-        Facts,
+        Facts, SharedFacts,
         flows::FlowSums,
-        names::{FlowId, Identities, Names},
+        names::{FlowId, Identities, Name, Names},
         onward::{Carried, Further},
         rfc3339,
+        table::Table,
     },
 };
 
@@ -74,11 +76,11 @@ pub struct FlowRow {
     /// Interface that it left by.
     pub interface: String,
     /// Source address.
-    pub source: std::net::IpAddr,
+    pub source: IpAddr,
     /// Source port; 0 without.
     pub source_port: u16,
     /// Destination address.
-    pub destination: std::net::IpAddr,
+    pub destination: IpAddr,
     /// Destination port; ICMP: type × 256 + code.
     pub destination_port: u16,
     /// IANA protocol number.
@@ -94,7 +96,7 @@ pub struct FlowRow {
     pub opaque: Option<String>,
     /// The one of all these destinations that country, class and rule are those of: the strictest; none: it is a hop on
     /// the way that is not kept.
-    pub decided_by: Option<std::net::IpAddr>,
+    pub decided_by: Option<IpAddr>,
     /// Its country.
     pub country: String,
     /// inside, outside…
@@ -156,10 +158,14 @@ pub struct Part {
 /// The document. Without a verdict asked for: rows + rest + evicted + overflow + unparsed = hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flows {
-    /// Counting since, RFC 3339.
+    /// Boot of the host, as in `status`.
+    pub boot_id: String,
+    /// Counting since, RFC 3339. Another one, or another boot: counters have begun anew.
     pub since: String,
     /// Counted until the close of the last epoch.
     pub until: Option<String>,
+    /// Its number.
+    pub epoch: Option<u32>,
     /// Flow by flow; empty when `groups` was asked for.
     pub flows: Vec<FlowRow>,
     /// Summed; empty otherwise.
@@ -178,61 +184,42 @@ pub struct Flows {
     pub hook: Sums,
 }
 
-/// The document; rows by bytes on the wire, most first.
+/// The document; rows by bytes on the wire, most first. What it needs of the facts is copied first, so that nobody waits
+/// for the walk through the flows.
 #[must_use]
-pub fn flows(facts: &Facts, query: &FlowsQuery) -> Flows {
-    let traffic = &facts.traffic;
+pub fn flows(shared: &SharedFacts, query: &FlowsQuery) -> Flows {
+    // In this order: the facts are those of the flows then.
+    let store = shared.flows();
+    let (mut reply, identities) = {
+        let facts = shared.read();
+        (frame(&facts, query), Arc::clone(&facts.traffic.identities))
+    };
     let wanted = |verdict: Verdict| query.verdict.is_none_or(|only| only == verdict);
-    let mut reply =
-        Flows { since: rfc3339(facts.started), until: facts.last.map(|last| rfc3339(last.ended)), ..Flows::default() };
-    for (_, evicted) in traffic.flows.evicted().iter().filter(|(group, _)| wanted(group.verdict)) {
+    for (_, evicted) in store.evicted().iter().filter(|(group, _)| wanted(group.verdict)) {
         reply.evicted.flows += evicted.flows;
         reply.evicted.sums.add(&evicted.counters);
     }
-    for (_, counters) in traffic.totals.overflow.iter().filter(|(group, _)| wanted(group.verdict)) {
-        reply.overflow.add(counters);
-    }
-    let mut reasons: BTreeMap<Reason, Tally> = BTreeMap::new();
-    for ((_, reason), tally) in &traffic.totals.unparsed {
-        let sum = reasons.entry(*reason).or_default();
-        for (sum, counters) in [(&mut sum.passed, &tally.passed), (&mut sum.dropped, &tally.dropped)] {
-            sum.add(counters);
-            reply.unparsed.add(counters);
-        }
-    }
-    reply.unparsed_reasons = reasons.iter().map(|(reason, tally)| reason_row(*reason, tally)).collect();
-    for counters in traffic.totals.hook.values() {
-        reply.hook.add(counters);
-    }
+    let chosen = store.iter().filter(|(id, _)| wanted(id.verdict));
     let top = query.top.unwrap_or(DEFAULT_TOP);
-    let chosen = traffic.flows.iter().filter(|(id, _)| wanted(id.verdict));
     match query.by {
         None => {
-            let all: Vec<(&FlowId, &FlowSums)> = chosen.collect();
-            let (rows, rest) = split(all, top, |(id, sums)| (std::cmp::Reverse(sums.counters.wire_bytes), **id));
-            reply.flows = rows.iter().map(|(id, sums)| flow_row(id, sums, &traffic.identities)).collect();
-            for (_, sums) in rest {
-                reply.rest.flows += 1;
-                reply.rest.sums.add(&sums.counters);
-            }
+            let rows = first(top, &mut reply.rest, chosen.map(|(id, sums)| (id, 1, *sums)));
+            reply.flows = rows.iter().map(|(id, _, sums)| flow_row(id, sums, &identities)).collect();
         }
         Some(by) => {
-            let mut groups: HashMap<(Key, Verdict), (u64, FlowSums)> = HashMap::new();
+            let mut groups: Table<(Key, Verdict), (u64, FlowSums)> = Table::default();
             for (id, sums) in chosen {
-                let (count, sum) = groups
-                    .entry((Key::of(by, id), id.verdict))
-                    .or_insert((0, FlowSums { counters: Counters::default(), ..*sums }));
-                *count += 1;
-                sum.counters.add(&sums.counters);
-                sum.first = sum.first.min(sums.first);
-                sum.last = sum.last.max(sums.last);
+                let ((flows, sum), there) = groups.upsert((Key::of(by, &id), id.verdict), || (0, *sums));
+                *flows += 1;
+                if there {
+                    sum.add(sums);
+                }
             }
-            let all: Vec<_> = groups.into_iter().collect();
-            let (rows, rest) = split(all, top, |(key, (_, sums))| (std::cmp::Reverse(sums.counters.wire_bytes), *key));
-            reply.groups = rows
+            let groups = groups.iter().map(|(key, (flows, sums))| (*key, *flows, *sums));
+            reply.groups = first(top, &mut reply.rest, groups)
                 .into_iter()
-                .map(|((key, verdict), (flows, sums))| GroupRow {
-                    key: key.text(&traffic.identities),
+                .map(|((key, verdict), flows, sums)| GroupRow {
+                    key: key.text(&identities),
                     verdict: verdict.name().into(),
                     flows,
                     sums: (&sums.counters).into(),
@@ -240,33 +227,96 @@ pub fn flows(facts: &Facts, query: &FlowsQuery) -> Flows {
                     last_seen: rfc3339(sums.last.into()),
                 })
                 .collect();
-            for (_, (flows, sums)) in rest {
-                reply.rest.flows += flows;
-                reply.rest.sums.add(&sums.counters);
-            }
         }
     }
     reply
 }
 
-/// The first `top` by `key`, in order, and the others, in none: a million flows are not sorted for fifty rows.
-fn split<T, K: Ord>(mut all: Vec<T>, top: usize, key: impl Fn(&T) -> K) -> (Vec<T>, Vec<T>) {
-    let mut rest = Vec::new();
-    if all.len() > top {
-        all.select_nth_unstable_by_key(top, &key);
-        rest = all.split_off(top);
+/// The document without what comes from the flows.
+fn frame(facts: &Facts, query: &FlowsQuery) -> Flows {
+    let totals = &facts.traffic.totals;
+    let mut reply = Flows {
+        boot_id: facts.boot_id.clone(),
+        since: rfc3339(facts.started),
+        until: facts.last.map(|last| rfc3339(last.ended)),
+        epoch: facts.last.map(|last| last.epoch),
+        ..Flows::default()
+    };
+    let wanted = |verdict: Verdict| query.verdict.is_none_or(|only| only == verdict);
+    for (_, counters) in totals.overflow.iter().filter(|(group, _)| wanted(group.verdict)) {
+        reply.overflow.add(counters);
     }
-    all.sort_by_key(&key);
-    (all, rest)
+    let mut reasons: BTreeMap<Reason, Tally> = BTreeMap::new();
+    for ((_, reason), tally) in &totals.unparsed {
+        let sum = reasons.entry(*reason).or_default();
+        for (sum, counters) in [(&mut sum.passed, &tally.passed), (&mut sum.dropped, &tally.dropped)] {
+            sum.add(counters);
+            reply.unparsed.add(counters);
+        }
+    }
+    reply.unparsed_reasons = reasons.iter().map(|(reason, tally)| reason_row(*reason, tally)).collect();
+    for counters in totals.hook.values() {
+        reply.hook.add(counters);
+    }
+    reply
+}
+
+/// A row to be: by bytes on the wire, most first, then by key.
+struct Candidate<K>(K, u64, FlowSums);
+
+impl<K: Ord> Ord for Candidate<K> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let bytes = |candidate: &Self| candidate.2.counters.wire_bytes;
+        bytes(other).cmp(&bytes(self)).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl<K: Ord> PartialOrd for Candidate<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<K: Ord> PartialEq for Candidate<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<K: Ord> Eq for Candidate<K> {}
+
+/// The first `top` of `all` (key, flows, sums) in order; all others go into `rest`. A million are not put together to
+/// show fifty: no more than `top` are held at any time.
+fn first<K: Ord>(
+    top: usize,
+    rest: &mut Part,
+    all: impl Iterator<Item = (K, u64, FlowSums)>,
+) -> Vec<(K, u64, FlowSums)> {
+    let mut held: BinaryHeap<Candidate<K>> = BinaryHeap::new();
+    for (key, flows, sums) in all {
+        let mut candidate = Candidate(key, flows, sums);
+        if held.len() < top {
+            held.push(candidate);
+            continue;
+        }
+        if let Some(mut last) = held.peek_mut()
+            && candidate < *last
+        {
+            std::mem::swap(&mut candidate, &mut last);
+        }
+        rest.flows += candidate.1;
+        rest.sums.add(&candidate.2.counters);
+    }
+    held.into_sorted_vec().into_iter().map(|Candidate(key, flows, sums)| (key, flows, sums)).collect()
 }
 
 /// What a group has in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Key {
     Country(crate::geo::Country),
-    Network(std::net::IpAddr, u8),
-    Rule(crate::epochs::names::Name),
-    Peer(std::net::IpAddr),
+    Network(IpAddr, u8),
+    Rule(Name),
+    Peer(IpAddr),
 }
 
 impl Key {
@@ -276,13 +326,11 @@ impl Key {
             By::Rule => Self::Rule(id.rule),
             By::Peer => Self::Peer(id.ip(id.destination)),
             By::Network => match id.ip(id.destination) {
-                std::net::IpAddr::V4(address) => {
-                    let network = std::net::Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << 8));
-                    Self::Network(network.into(), 24)
+                IpAddr::V4(address) => {
+                    Self::Network(Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << 8)).into(), 24)
                 }
-                std::net::IpAddr::V6(address) => {
-                    let network = std::net::Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80));
-                    Self::Network(network.into(), 48)
+                IpAddr::V6(address) => {
+                    Self::Network(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80)).into(), 48)
                 }
             },
         }

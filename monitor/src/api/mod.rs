@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::{
-    epochs::{Facts, SharedFacts, now, task::Handle},
+    epochs::{SharedFacts, now, task::Handle},
     metrics,
 };
 
@@ -78,10 +78,10 @@ impl Api {
         }
     }
 
-    /// Renders under the facts' lock, away from the threads that serve.
+    /// Renders away from the threads that serve.
     async fn render<T: Send + 'static>(
         &self,
-        make: impl FnOnce(&Facts) -> T + Send + 'static,
+        make: impl FnOnce(&SharedFacts) -> T + Send + 'static,
     ) -> Result<T, Box<Response>> {
         let failed = || Box::new(problem(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be rendered"));
         // Taken along: a client that goes away does not let another renderer start.
@@ -89,7 +89,7 @@ impl Api {
         let facts = self.facts.clone();
         let rendered = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            make(&facts.read())
+            make(&facts)
         });
         rendered.await.map_err(|_| failed())
     }
@@ -119,7 +119,7 @@ fn page(result: Page) -> Response {
 async fn metrics_page(State(api): State<Api>, query: Result<Query<NoQuery>, QueryRejection>) -> Response {
     let answer = async {
         checked(query)?;
-        match api.render(|facts| metrics::render(facts, now())).await? {
+        match api.render(|facts| metrics::render(&facts.read(), now())).await? {
             Ok(text) => Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()),
             Err(error) => Ok(problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
         }
@@ -145,7 +145,7 @@ async fn status_page(State(api): State<Api>, query: Result<Query<StatusQuery>, Q
         let query = checked(query)?;
         api.freshen(query.fresh).await?;
         let host = Arc::clone(&api.host);
-        let status = api.render(move |facts| status::status(facts, &host, now())).await?;
+        let status = api.render(move |facts| status::status(&facts.read(), &host, now())).await?;
         Ok(Json(status).into_response())
     };
     page(answer.await)
@@ -156,8 +156,11 @@ async fn flows_page(State(api): State<Api>, query: Result<Query<flows::FlowsQuer
         let query = checked(query)?;
         query.check().map_err(|why| Box::new(problem(StatusCode::BAD_REQUEST, why)))?;
         api.freshen(query.fresh).await?;
-        let reply = api.render(move |facts| flows::flows(facts, &query)).await?;
-        Ok(Json(reply).into_response())
+        // As text already: a hundred thousand rows are not for the threads that serve.
+        match api.render(move |facts| serde_json::to_vec(&flows::flows(facts, &query))).await? {
+            Ok(text) => Ok(([(CONTENT_TYPE, "application/json")], text).into_response()),
+            Err(error) => Ok(problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+        }
     };
     page(answer.await)
 }
@@ -168,6 +171,7 @@ async fn alerts_page(State(api): State<Api>, query: Result<Query<NoQuery>, Query
         checked(query)?;
         let value = api
             .render(|facts| {
+                let facts = facts.read();
                 let lines = facts.latest_alerts.iter();
                 let alerts: Vec<Value> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
                 json!({

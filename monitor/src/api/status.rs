@@ -2,10 +2,17 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use monitor_common::wire::Counters;
+use monitor_common::{verdict::Verdict, wire::Counters};
 use serde::{Deserialize, Serialize};
 
-use crate::epochs::{Facts, rfc3339, task::STALE_AFTER};
+use crate::epochs::{
+    Facts,
+    facts::LastEpoch,
+    names::{Group, Name, Names},
+    rfc3339,
+    task::STALE_AFTER,
+    traffic::Totals,
+};
 
 /// The four sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,12 +116,31 @@ pub struct UnparsedStatus {
     pub dropped: Sums,
 }
 
-/// The epoch closed last.
+/// What one interface counted in one epoch: hook = flows + overflow + unparsed, in all four sums.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochInterface {
+    /// Interface.
+    pub interface: String,
+    /// Everything that passed the hook.
+    pub hook: Sums,
+    /// Of that, what has a flow.
+    pub flows: Sums,
+    /// What the flow table had no place for.
+    pub overflow: Sums,
+    /// What has no flow.
+    pub unparsed: Sums,
+    /// Of flows and overflow, what the policy denied and enforce mode dropped; and of the unparsed, what was dropped.
+    pub dropped: Sums,
+}
+
+/// The epoch closed last, and what it counted alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochStatus {
-    /// Its number.
+    /// Its number: from 0 at each start of the daemon.
     pub number: u32,
-    /// Closed when, RFC 3339.
+    /// Began when, RFC 3339.
+    pub began: String,
+    /// Closed when.
     pub closed: String,
     /// Epochs closed since the start.
     pub count: u64,
@@ -122,6 +148,12 @@ pub struct EpochStatus {
     pub flows: usize,
     /// Places in the flow table.
     pub capacity: u32,
+    /// Ring-buffer events that it lost.
+    pub events_lost: u64,
+    /// By interface.
+    pub interfaces: Vec<EpochInterface>,
+    /// By interface, country, class and verdict.
+    pub totals: Vec<GroupStatus>,
 }
 
 /// What was lost, by kind; every one is 0 on a good day.
@@ -137,6 +169,8 @@ pub struct Losses {
     pub alerts_unwritten: u64,
     /// Alert lines that found the queue full.
     pub alerts_queue_full: u64,
+    /// Flows that got no alert because their epoch had too many; one that goes on is counted in each such epoch.
+    pub alerts_suppressed: u64,
     /// Epochs that could not be closed in time (their traffic comes with the next).
     pub epochs_failed: u64,
     /// Reloads refused.
@@ -172,9 +206,12 @@ pub struct Status {
     pub version: String,
     /// Host name.
     pub host: String,
+    /// Boot of the host, as the kernel names it.
+    pub boot_id: String,
     /// Time of this document, RFC 3339.
     pub time: String,
-    /// Running since, RFC 3339.
+    /// Running since, RFC 3339. Every count here is since then and only grows: another `started` or `boot_id` says that
+    /// it began anew.
     pub started: String,
     /// The same in seconds.
     pub uptime_seconds: i64,
@@ -198,7 +235,7 @@ pub struct Status {
     pub interfaces: Vec<InterfaceStatus>,
     /// The last epoch.
     pub epoch: Option<EpochStatus>,
-    /// Sums of what was classified.
+    /// Sums of what was classified since the start.
     pub totals: Vec<GroupStatus>,
     /// What was not.
     pub unparsed: Vec<UnparsedStatus>,
@@ -229,6 +266,7 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         host: host.into(),
+        boot_id: facts.boot_id.clone(),
         time: rfc3339(now),
         started: rfc3339(facts.started),
         uptime_seconds: seconds_since(facts.started),
@@ -263,24 +301,8 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             })
             .collect(),
         interfaces: interfaces(facts),
-        epoch: facts.last.map(|last| EpochStatus {
-            number: last.epoch,
-            closed: rfc3339(last.ended),
-            count: totals.epochs,
-            flows: last.flows,
-            capacity: last.capacity,
-        }),
-        totals: totals
-            .groups
-            .iter()
-            .map(|(group, counters)| GroupStatus {
-                interface: names.get(group.interface).into(),
-                country: group.country.to_string(),
-                class: group.kind.name().into(),
-                verdict: group.verdict.name().into(),
-                sums: counters.into(),
-            })
-            .collect(),
+        epoch: facts.last.map(|last| epoch(facts, &last)),
+        totals: groups(totals, names),
         unparsed: totals
             .unparsed
             .iter()
@@ -294,9 +316,10 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
         losses: Losses {
             events: totals.events_lost,
             overflow_packets: totals.overflow.values().map(|counters| counters.packets).sum(),
-            flows_evicted: facts.traffic.flows.evicted().values().map(|evicted| evicted.flows).sum(),
+            flows_evicted: facts.traffic.kept.evicted.flows,
             alerts_unwritten: facts.sinks.failed.load(Relaxed),
             alerts_queue_full: facts.sinks.queue_full.load(Relaxed),
+            alerts_suppressed: facts.alerts_suppressed,
             epochs_failed: facts.flip_failures,
             reloads_refused: facts.reload_failures,
         },
@@ -310,6 +333,59 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             })
             .collect(),
         blind_spots: BLIND_SPOTS.map(str::to_owned).to_vec(),
+    }
+}
+
+fn groups(totals: &Totals, names: &Names) -> Vec<GroupStatus> {
+    let row = |(group, counters): (&Group, &Counters)| GroupStatus {
+        interface: names.get(group.interface).into(),
+        country: group.country.to_string(),
+        class: group.kind.name().into(),
+        verdict: group.verdict.name().into(),
+        sums: counters.into(),
+    };
+    totals.groups.iter().map(row).collect()
+}
+
+fn epoch(facts: &Facts, last: &LastEpoch) -> EpochStatus {
+    let latest = &facts.traffic.latest;
+    let names = &facts.traffic.identities.interfaces;
+    let interface = |(name, hook): (&Name, &Counters)| {
+        let mut of = EpochInterface { interface: names.get(*name).into(), hook: hook.into(), ..Default::default() };
+        let mut classified = Counters::default();
+        for (group, counters) in latest.groups.iter().filter(|(group, _)| group.interface == *name) {
+            classified.add(counters);
+            if group.verdict == Verdict::Denied {
+                of.dropped.add(counters);
+            }
+        }
+        for (_, counters) in latest.overflow.iter().filter(|(group, _)| group.interface == *name) {
+            of.overflow.add(counters);
+        }
+        for (_, tally) in latest.unparsed.iter().filter(|((interface, _), _)| interface == name) {
+            of.unparsed.add(&tally.passed);
+            of.unparsed.add(&tally.dropped);
+            of.dropped.add(&tally.dropped);
+        }
+        // The groups hold what overflowed, too.
+        of.flows = Sums {
+            packets: classified.packets - of.overflow.packets,
+            segments: classified.segments - of.overflow.segments,
+            bytes: classified.bytes - of.overflow.bytes,
+            wire_bytes: classified.wire_bytes - of.overflow.wire_bytes,
+        };
+        of
+    };
+    EpochStatus {
+        number: last.epoch,
+        began: rfc3339(last.started),
+        closed: rfc3339(last.ended),
+        count: facts.traffic.totals.epochs,
+        flows: last.flows,
+        capacity: last.capacity,
+        events_lost: latest.events_lost,
+        interfaces: latest.hook.iter().map(interface).collect(),
+        totals: groups(latest, names),
     }
 }
 

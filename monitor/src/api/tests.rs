@@ -24,6 +24,7 @@ use crate::{
         sinks::{Output, Sinks},
     },
     epochs::{
+        Facts,
         facts::InForce,
         fake::{self, Fake},
         task::Engine,
@@ -53,7 +54,8 @@ async fn bench() -> Bench {
         SharedFacts::new(Facts { started: now(), epoch_length: Duration::from_secs(3_600), ..Facts::default() });
     let (sinks, _) = Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100).expect("a thread");
     let in_force = InForce { policy: fake::policy().into(), inside: "EEA".into(), ..InForce::default() };
-    let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, Host::default(), in_force);
+    let host = Host { boot_id: "b0".into(), ..Host::default() };
+    let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, host, in_force);
     let stop = CancellationToken::new();
     let (events, received) = tokio::sync::mpsc::channel(10);
     tokio::spawn(engine.run(received, stop.clone()));
@@ -247,6 +249,42 @@ async fn status_tells_what_is_attached_counted_and_lost() {
     for part in ["observe: nothing is dropped", "eth0", "flow_table_overflow since", "residual 0", "AF_XDP"] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_epoch_is_told_alone_beside_all_since_the_start_and_both_name_boot_and_start() {
+    let bench = bench().await;
+    let mut first = fake::snapshot(0);
+    fake::add_flow(&mut first, 7, fake::INSIDE, 443, 100);
+    let mut second = fake::snapshot(1);
+    fake::add_flow(&mut second, 7, fake::INSIDE, 443, 30);
+    fake::add(&mut second, FlowKey { verdict: Verdict::Denied as u8, ..fake::key(7, fake::OUTSIDE, 444) }, 20);
+    fake::add_overflow(&mut second, fake::UNKNOWN, Verdict::Denied, 5);
+    fake::add_overflow(&mut second, fake::INSIDE, Verdict::Allowed, 4);
+    fake::add_unparsed(&mut second, Reason::NotIp, 2, 1);
+    second.events_lost = 3;
+    bench.fake.script().next.extend([first, second]);
+    for packets in [100, 62] {
+        let status: Status = bench.ask("/api/v1/status?fresh=1").await.expect("an answer");
+        assert_eq!(status.epoch.expect("closed").interfaces[0].hook.packets, packets);
+    }
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    let epoch = status.epoch.expect("closed");
+    assert_eq!((epoch.number, epoch.count, epoch.flows, epoch.events_lost), (1, 2, 2, 3));
+    assert_eq!((epoch.began.as_str(), epoch.closed.as_str()), ("2027-01-15T08:00:10.000Z", "2027-01-15T08:00:20.000Z"));
+    let of = |packets| Sums::from(&fake::sums(packets));
+    let eth0 = &epoch.interfaces[0];
+    assert_eq!((eth0.interface.as_str(), eth0.hook, eth0.flows), ("eth0", of(62), of(50)));
+    assert_eq!((eth0.overflow, eth0.unparsed, eth0.dropped), (of(9), of(3), of(26)));
+    assert!(epoch.interfaces[1..].iter().all(|interface| interface.hook == Sums::default()));
+    assert_eq!(status.interfaces[0].total, of(162));
+    let inside = |rows: &[super::status::GroupStatus]| {
+        rows.iter().filter(|row| row.class == "inside").map(|row| row.sums.packets).sum::<u64>()
+    };
+    assert_eq!((inside(&epoch.totals), inside(&status.totals)), (34, 134));
+    let flows: Flows = bench.ask("/api/v1/flows").await.expect("an answer");
+    assert_eq!((flows.epoch, flows.until, flows.boot_id.as_str()), (Some(1), Some(epoch.closed), "b0"));
+    assert_eq!((status.boot_id, status.started), (flows.boot_id, flows.since));
 }
 
 #[tokio::test(flavor = "multi_thread")]

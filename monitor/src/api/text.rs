@@ -99,16 +99,20 @@ pub fn status(status: &Status) -> String {
         line("geo data", &format!("{} {}, {age}{stale}", dataset.name, dataset.version));
     }
     match &status.epoch {
-        Some(epoch) => line(
-            "epoch",
-            &format!(
-                "{} closed {}; {} of {} places in the flow table used",
-                epoch.number,
-                epoch.closed,
-                count(epoch.flows as u64),
-                count(epoch.capacity)
-            ),
-        ),
+        Some(epoch) => {
+            let packets: u64 = epoch.interfaces.iter().map(|interface| interface.hook.packets).sum();
+            line(
+                "epoch",
+                &format!(
+                    "{} closed {}: {} packets; {} of {} places in the flow table used",
+                    epoch.number,
+                    epoch.closed,
+                    count(packets),
+                    count(epoch.flows as u64),
+                    count(epoch.capacity)
+                ),
+            );
+        }
         None => line("epoch", "none closed yet"),
     }
     for condition in &status.conditions {

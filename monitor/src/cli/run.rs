@@ -90,6 +90,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// What could not be done.
 pub fn run(args: Args) -> Result<(), Failure> {
+    kernel::tame_allocator();
     say::start_log(args.kernel_log);
     let config = prepare::load(args.config.as_deref())?;
     let in_force = prepare::compile(&config, prepare::enforces(&config, &args))?;
@@ -139,7 +140,7 @@ fn reload(args: Args) -> Reload {
     })
 }
 
-/// How often the wall clock is held against the one that rules are timed by.
+/// How often the wall clock is held against the one that rules are timed by, and free memory given back.
 const CLOCK_LOOK: Duration = Duration::from_secs(5);
 
 /// Signals, the end of the time (which begins when everything is attached) and a wall clock that was set, as
@@ -168,6 +169,7 @@ fn commands(duration: Option<Duration>, attached: Arc<Notify>) -> std::io::Resul
                 () = &mut up => Command::Stop,
                 _ = hangup.recv() => Command::Reload,
                 _ = look.tick() => {
+                    kernel::trim_heap();
                     let now = prepare::boot_began();
                     let seconds = (now - boot_began) / 1_000_000_000;
                     if seconds == 0 {

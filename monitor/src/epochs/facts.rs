@@ -1,5 +1,8 @@
 //! Everything that metrics, API and the closing table are rendered from, under one lock, so that what one
 //! reader sees adds up. Written by the epoch task (and, for reloads, by `run`).
+//!
+//! The flows, of which there can be a million, have a lock of their own, which is taken first: whoever holds it sees
+//! flows and facts of the same epoch, and whoever wants only facts does not wait for those who go through the flows.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -7,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Attachment, Traffic};
+use super::{Attachment, Traffic, flows::FlowStore};
 use crate::{alerts::sinks::SinkStats, policy::Policy};
 
 /// Latest alerts kept for the API.
@@ -47,12 +50,14 @@ pub struct InForce {
     pub since: i128,
 }
 
-/// The epoch closed last.
+/// The epoch closed last; its sums are in [`Traffic::latest`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LastEpoch {
     /// Its number.
     pub epoch: u32,
-    /// When it was closed, UTC nanoseconds since 1970.
+    /// When it began, UTC nanoseconds since 1970.
+    pub started: i128,
+    /// When it was closed.
     pub ended: i128,
     /// Flows that it had.
     pub flows: usize,
@@ -63,6 +68,8 @@ pub struct LastEpoch {
 /// Everything that is shown.
 #[derive(Debug, Default)]
 pub struct Facts {
+    /// Of this boot of the host: with `started` it tells counters that began anew from such that went back.
+    pub boot_id: String,
     /// Since when the daemon runs, UTC nanoseconds since 1970.
     pub started: i128,
     /// Intended length of an epoch.
@@ -83,6 +90,9 @@ pub struct Facts {
     pub reload_failures: u64,
     /// Why the last reload was refused; `None` after a good one.
     pub reload_error: Option<String>,
+    /// Alertable flows without an alert of their own, because an epoch had too many: see
+    /// [`crate::alerts::PER_EPOCH`]. One that goes on is counted in each such epoch.
+    pub alerts_suppressed: u64,
     /// Alerts made, by severity and type.
     pub alerts: BTreeMap<(&'static str, &'static str), u64>,
     /// The latest alert lines, oldest first.
@@ -111,24 +121,40 @@ impl Facts {
     }
 }
 
-/// [`Facts`] behind their lock.
+#[derive(Debug, Default)]
+struct Shared {
+    flows: RwLock<FlowStore>,
+    facts: RwLock<Facts>,
+}
+
+/// [`Facts`] and flows behind their locks.
 #[derive(Clone, Debug, Default)]
-pub struct SharedFacts(Arc<RwLock<Facts>>);
+pub struct SharedFacts(Arc<Shared>);
 
 impl SharedFacts {
-    /// Puts them behind a lock.
+    /// Puts them behind a lock, beside an empty store.
     #[must_use]
     pub fn new(facts: Facts) -> Self {
-        Self(Arc::new(RwLock::new(facts)))
+        Self(Arc::new(Shared { facts: RwLock::new(facts), ..Shared::default() }))
     }
 
     /// To read. A writer that panicked has stopped the daemon (its task ended), so what is left is only shown.
     pub fn read(&self) -> RwLockReadGuard<'_, Facts> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.facts.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To write.
+    /// To write, for a moment.
     pub fn write(&self) -> RwLockWriteGuard<'_, Facts> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.facts.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To read flows. Never to be asked for by whoever holds the facts.
+    pub fn flows(&self) -> RwLockReadGuard<'_, FlowStore> {
+        self.0.flows.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To write flows, with the same rule.
+    pub fn flows_mut(&self) -> RwLockWriteGuard<'_, FlowStore> {
+        self.0.flows.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,7 +12,13 @@ use monitor_common::{
     wire::{Address, ClassRow, Counters, FlowKey, FlowValue, Kind, Onward, OnwardKey, Opaque, Tally, Via},
 };
 
-use super::{Attachment, Drained, InterfaceCounts, Snapshot, Source, facts::InForce};
+use super::{
+    Attachment, Drained, InterfaceCounts, Snapshot, Source, Traffic,
+    facts::InForce,
+    flows::FlowStore,
+    names::{Name, Resolver},
+    traffic::Kept,
+};
 use crate::{
     geo::Country,
     policy::{ClassInfo, Policy, RuleInfo},
@@ -184,6 +190,15 @@ pub fn random_snapshot(random: &mut fastrand::Rng, epoch: u32, flows: usize) -> 
         );
     }
     snapshot
+}
+
+/// Merges an epoch whole, as the epoch task does in steps.
+pub fn merge(traffic: &mut Traffic, store: &mut FlowStore, snapshot: &Snapshot) -> Vec<(Name, Counters)> {
+    let interfaces = traffic.names(snapshot);
+    let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
+    let sums = store.merge(snapshot, &interfaces, &resolver);
+    traffic.kept = Kept::of(store);
+    traffic.merge(snapshot, &interfaces, sums, &snapshot.residual())
 }
 
 /// What a [`Fake`] is made to do and what it saw, shared with the test.

@@ -1,14 +1,27 @@
 //! Flows since the start, bounded: snapshots' flows in, rows for the API out. What no longer fits is not
 //! forgotten but moved into sums, so that flows + evicted + overflow + unparsed = hook total at any time.
+//!
+//! A million flows are to fit: what many flows have in common (interface, country, verdict…) is kept once, under a
+//! number, and a flow without a further destination is its addresses, ports, protocol and that number.
 
 use std::collections::{BTreeMap, HashMap};
 
-use monitor_common::wire::Counters;
+use monitor_common::{
+    verdict::Verdict,
+    wire::{Address, Counters, Opaque},
+};
 
-use super::names::{FlowId, Group};
+use super::{
+    Snapshot, clamp,
+    names::{FlowId, Group, Interfaces, Name, Resolver, Traits},
+    table::Table,
+};
 
-/// Flows kept one by one: about 130 bytes each.
+/// Flows kept one by one. IPv4 flows without a further destination take 75 bytes each, IPv6 ones 99, others 139.
 pub const FLOW_LIMIT: usize = 1_048_576;
+
+/// Different [`Traits`] told apart by number; flows with others are kept whole.
+const TRAITS_LIMIT: usize = 1 << 16;
 
 /// Sums of one flow since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +34,15 @@ pub struct FlowSums {
     pub last: i64,
 }
 
+impl FlowSums {
+    /// Takes in the sums of another flow, or of this one in a later epoch.
+    pub fn add(&mut self, other: &Self) {
+        self.counters.add(&other.counters);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+}
+
 /// Flows evicted, summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Evicted {
@@ -30,10 +52,62 @@ pub struct Evicted {
     pub counters: Counters,
 }
 
+/// What the flows of one epoch come to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct EpochSums {
+    /// By place and verdict.
+    pub groups: BTreeMap<Group, Counters>,
+    /// What carries something that can't be read.
+    pub opaque: BTreeMap<(Name, Opaque, Verdict), Counters>,
+    /// What goes on from its destination.
+    pub onward: BTreeMap<(Name, &'static str, Verdict), Counters>,
+}
+
+impl EpochSums {
+    fn add(&mut self, traits: &Traits, via: Option<&'static str>, counters: &Counters) {
+        let (name, verdict) = (traits.interface, traits.verdict);
+        self.groups.entry(traits.group()).or_default().add(counters);
+        if traits.opaque != Opaque::None {
+            self.opaque.entry((name, traits.opaque, verdict)).or_default().add(counters);
+        }
+        if let Some(via) = via {
+            self.onward.entry((name, via, verdict)).or_default().add(counters);
+        }
+    }
+}
+
+/// An IPv4 flow: from the top source, destination, their ports, protocol, number of its traits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Plain4(u128);
+
+/// An IPv6 flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Plain6 {
+    source: Address,
+    destination: Address,
+    /// As the low half of [`Plain4`].
+    rest: u64,
+}
+
+/// Ports, protocol and traits.
+fn rest(id: &FlowId, traits: u16) -> u64 {
+    u64::from(id.source_port) << 48
+        | u64::from(id.destination_port) << 32
+        | u64::from(id.protocol) << 16
+        | u64::from(traits)
+}
+
 /// Flows since the start.
 #[derive(Debug)]
 pub struct FlowStore {
-    flows: HashMap<FlowId, FlowSums>,
+    v4: Table<Plain4, FlowSums>,
+    v6: Table<Plain6, FlowSums>,
+    /// With a further destination, and those whose traits have no number.
+    other: Table<FlowId, FlowSums>,
+    traits: Vec<Traits>,
+    numbers: HashMap<Traits, u16>,
+    /// The traits asked for last and their number: most often the next are the same.
+    latest: Option<(Traits, u16)>,
     evicted: BTreeMap<Group, Evicted>,
     limit: usize,
 }
@@ -45,68 +119,248 @@ impl Default for FlowStore {
 }
 
 impl FlowStore {
-    /// Keeps at most `limit` flows after each [`trim`](Self::trim).
+    /// Keeps at most `limit` flows after each [`merge`](Self::merge).
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { flows: HashMap::new(), evicted: BTreeMap::new(), limit: limit.max(1) }
+        Self {
+            v4: Table::default(),
+            v6: Table::default(),
+            other: Table::default(),
+            traits: Vec::new(),
+            numbers: HashMap::new(),
+            latest: None,
+            evicted: BTreeMap::new(),
+            limit: limit.max(1),
+        }
     }
 
-    /// Adds one flow of an epoch.
-    pub fn add(&mut self, id: FlowId, sums: &FlowSums) {
-        let entry = self.flows.entry(id).or_insert(FlowSums { counters: Counters::default(), ..*sums });
-        entry.counters.add(&sums.counters);
-        entry.first = entry.first.min(sums.first);
-        entry.last = entry.last.max(sums.last);
+    /// Adds the flows of an epoch, and gives what they come to.
+    pub fn merge(&mut self, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver) -> EpochSums {
+        let mut sums = EpochSums::default();
+        let mut by_traits: Vec<Counters> = Vec::new();
+        let six = snapshot.flows.iter().filter(|(key, _)| key.flow.ip_version != 4).count();
+        self.v4.reserve(snapshot.flows.len() - six);
+        self.v6.reserve(six);
+        let mut run = (0, interfaces.name(0));
+        for (key, value) in &snapshot.flows {
+            if key.flow.ifindex != run.0 {
+                run = (key.flow.ifindex, interfaces.name(key.flow.ifindex));
+            }
+            let id = resolver.resolve(key, run.1);
+            let (first, last) = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
+            let flow = FlowSums { counters: value.counters, first: clamp(first), last: clamp(last) };
+            match self.add(&id, &flow).map(usize::from) {
+                Some(number) => {
+                    if number >= by_traits.len() {
+                        by_traits.resize(number + 1, Counters::default());
+                    }
+                    by_traits[number].add(&value.counters);
+                }
+                None => sums.add(&id.traits(), id.via(), &value.counters),
+            }
+        }
+        for (traits, counters) in self.traits.iter().zip(&by_traits).filter(|(_, counters)| !counters.is_zero()) {
+            sums.add(traits, traits.carrier.map(|carrier| carrier.name()), counters);
+        }
+        self.trim();
+        sums
     }
 
-    /// Brings the store back under its limit, at the end of each merge. Those that were silent longest go, an
-    /// eighth of the limit more than needed, so that the work is rare.
-    pub fn trim(&mut self) {
-        if self.flows.len() <= self.limit {
+    /// Adds to one flow. Gives the number of its traits, where they are kept by number.
+    fn add(&mut self, id: &FlowId, sums: &FlowSums) -> Option<u16> {
+        let number = if id.onward.is_none() { self.number(id.traits()) } else { None };
+        let (entry, there) = match number {
+            Some(number) if id.ip_version == 4 => {
+                let addresses = u128::from(id.source.low as u32) << 96 | u128::from(id.destination.low as u32) << 64;
+                self.v4.upsert(Plain4(addresses | u128::from(rest(id, number))), || *sums)
+            }
+            Some(number) => {
+                let key = Plain6 { source: id.source, destination: id.destination, rest: rest(id, number) };
+                self.v6.upsert(key, || *sums)
+            }
+            None => self.other.upsert(*id, || *sums),
+        };
+        if there {
+            entry.add(sums);
+        }
+        number
+    }
+
+    fn number(&mut self, traits: Traits) -> Option<u16> {
+        if let Some((_, number)) = self.latest.filter(|(latest, _)| *latest == traits) {
+            return Some(number);
+        }
+        let number = match self.numbers.get(&traits) {
+            Some(number) => *number,
+            None if self.traits.len() < TRAITS_LIMIT => {
+                let number = self.traits.len() as u16;
+                self.traits.push(traits);
+                self.numbers.insert(traits, number);
+                number
+            }
+            None => return None,
+        };
+        self.latest = Some((traits, number));
+        Some(number)
+    }
+
+    fn id4(&self, key: &Plain4) -> FlowId {
+        let (source, destination) = ((key.0 >> 96) as u32, (key.0 >> 64) as u32);
+        self.id(4, Address::v4(source), Address::v4(destination), key.0 as u64)
+    }
+
+    fn id6(&self, key: &Plain6) -> FlowId {
+        self.id(6, key.source, key.destination, key.rest)
+    }
+
+    fn id(&self, ip_version: u8, source: Address, destination: Address, rest: u64) -> FlowId {
+        let Traits { interface, rule, country, opaque, carrier, decider, kind, verdict } =
+            self.traits[usize::from(rest as u16)];
+        FlowId {
+            source,
+            destination,
+            source_port: (rest >> 48) as u16,
+            destination_port: (rest >> 32) as u16,
+            interface,
+            rule,
+            country,
+            protocol: (rest >> 16) as u8,
+            ip_version,
+            opaque,
+            carrier,
+            onward: None,
+            decider,
+            kind,
+            verdict,
+        }
+    }
+
+    /// Brings the store back under its limit. Those that were silent longest go, an eighth of the limit more than
+    /// needed, so that the work is rare.
+    fn trim(&mut self) {
+        if self.len() <= self.limit {
             return;
         }
-        let mut surplus = self.flows.len() - (self.limit - self.limit / 8);
-        let mut times: Vec<i64> = self.flows.values().map(|sums| sums.last).collect();
+        let surplus = self.len() - (self.limit - self.limit / 8);
+        let mut times: Vec<i64> = Vec::with_capacity(self.len());
+        times.extend(self.v4.iter().map(|(_, sums)| sums.last));
+        times.extend(self.v6.iter().map(|(_, sums)| sums.last));
+        times.extend(self.other.iter().map(|(_, sums)| sums.last));
         let (earlier, &mut cut, _) = times.select_nth_unstable(surplus - 1);
         let older = earlier.iter().filter(|time| **time < cut).count();
         // Of those at the very cut only as many as needed: a burst ends in one jiffy, and must not all go.
         let mut at_cut = surplus - older;
-        let evicted = &mut self.evicted;
-        self.flows.retain(|id, sums| {
+        let (traits, evicted) = (&self.traits, &mut self.evicted);
+        let mut stays = |group: &dyn Fn() -> Group, sums: &FlowSums| {
             let goes = sums.last < cut || (sums.last == cut && at_cut > 0);
             if goes {
                 at_cut -= usize::from(sums.last == cut);
-                surplus -= 1;
-                let sum = evicted.entry(id.group()).or_default();
+                let sum = evicted.entry(group()).or_default();
                 sum.flows += 1;
                 sum.counters.add(&sums.counters);
             }
             !goes
-        });
-        debug_assert_eq!(surplus, 0);
-        self.flows.shrink_to(self.limit);
+        };
+        let group = |rest: u64| traits[usize::from(rest as u16)].group();
+        self.v4.retain(|key, sums| stays(&|| group(key.0 as u64), sums));
+        self.v6.retain(|key, sums| stays(&|| group(key.rest), sums));
+        self.other.retain(|id, sums| stays(&|| id.traits().group(), sums));
     }
 
     /// Every flow, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&FlowId, &FlowSums)> {
-        self.flows.iter()
+    pub fn iter(&self) -> impl Iterator<Item = (FlowId, &FlowSums)> {
+        let v4 = self.v4.iter().map(|(key, sums)| (self.id4(key), sums));
+        let v6 = self.v6.iter().map(|(key, sums)| (self.id6(key), sums));
+        v4.chain(v6).chain(self.other.iter().map(|(id, sums)| (*id, sums)))
     }
 
     /// How many flows there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.flows.len()
+        self.v4.len() + self.v6.len() + self.other.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.flows.is_empty()
+        self.len() == 0
     }
 
     /// What was evicted.
     #[must_use]
     pub fn evicted(&self) -> &BTreeMap<Group, Evicted> {
         &self.evicted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_common::wire::{FlowKey, OnwardKey, Via};
+
+    use super::*;
+    use crate::epochs::{fake, names::Identities};
+
+    #[test]
+    fn every_flow_comes_out_as_it_went_in_whatever_its_form() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let policy = std::sync::Arc::new(fake::policy());
+        let mut identities = std::sync::Arc::new(Identities::default());
+        let names = [Identities::interface(&mut identities, "eth0"), Identities::interface(&mut identities, "eth1")];
+        let resolver = Resolver::new(&mut identities, &policy);
+        let (mut store, mut expected) = (FlowStore::default(), BTreeMap::<FlowId, FlowSums>::new());
+        for _ in 0..20_000 {
+            let few = |random: &mut fastrand::Rng| random.u16(0..4);
+            let mut flow = FlowKey {
+                source_port: few(&mut random),
+                protocol: [6, 17, 1][random.usize(0..3)],
+                verdict: random.u8(0..3),
+                flags: random.u8(0..6),
+                rule: random.u16(0..2),
+                ..fake::key(7, random.u16(0..6), few(&mut random))
+            };
+            if random.bool() {
+                flow.ip_version = 6;
+                // Now and then an address that is an IPv4 one in disguise: only the version tells.
+                flow.destination.high = [0, 0x2001_0db8 << 32][random.usize(0..2)];
+            }
+            let key: OnwardKey = if random.u8(0..8) == 0 { fake::onward(flow, Via::Gre) } else { flow.into() };
+            let id = resolver.resolve(&key, names[random.usize(0..2)]);
+            let time = random.i64(0..1_000);
+            let sums = FlowSums { counters: fake::sums(random.u64(1..9)), first: time, last: time + 5 };
+            store.add(&id, &sums);
+            expected.entry(id).and_modify(|there| there.add(&sums)).or_insert(sums);
+        }
+        assert!(!store.v4.is_empty() && !store.v6.is_empty() && !store.other.is_empty());
+        assert_eq!(store.len(), expected.len());
+        assert_eq!(store.iter().map(|(id, sums)| (id, *sums)).collect::<BTreeMap<_, _>>(), expected);
+    }
+
+    #[test]
+    fn flows_whose_traits_have_no_number_any_more_are_kept_whole() {
+        let mut store = FlowStore::default();
+        let mut identities = std::sync::Arc::new(Identities::default());
+        let resolver = Resolver::new(&mut identities, &std::sync::Arc::new(fake::policy()));
+        let id = resolver.resolve(&fake::key(7, fake::INSIDE, 1).into(), Name::default());
+        assert_eq!(store.add(&id, &FlowSums::default()), Some(0));
+        store.traits.resize(TRAITS_LIMIT, id.traits());
+        let other = FlowId { verdict: Verdict::Denied, ..id };
+        for _ in 0..2 {
+            assert_eq!(store.add(&other, &FlowSums { counters: fake::sums(2), first: 0, last: 0 }), None);
+        }
+        assert_eq!(store.add(&id, &FlowSums::default()), Some(0));
+        assert_eq!((store.v4.len(), store.other.len()), (1, 1));
+        let flows: Vec<_> = store.iter().map(|(id, sums)| (id, sums.counters)).collect();
+        assert_eq!(flows, [(id, Counters::default()), (other, fake::sums(4))]);
+    }
+
+    #[test]
+    fn a_flow_costs_what_is_documented() {
+        // A row and, with the index at its emptiest, two places of four bytes and a tag of one.
+        let bytes = |row: usize| row + 10;
+        assert_eq!(bytes(size_of::<(Plain4, FlowSums)>()), 74);
+        assert_eq!(bytes(size_of::<(Plain6, FlowSums)>()), 98);
+        assert_eq!(bytes(size_of::<(FlowId, FlowSums)>()), 138);
     }
 }

@@ -20,6 +20,7 @@ pub mod flows;
 pub mod names;
 pub mod onward;
 pub mod source;
+pub mod table;
 pub mod task;
 pub mod traffic;
 
@@ -122,9 +123,14 @@ impl Snapshot {
             }
         }
         let mut nowhere = Counters::default();
+        let place = |ifindex: u32| listed.get(&ifindex).or_else(|| listed.get(&0)).copied();
+        // Looked up once for a run of flows of one interface: there are a million of them.
+        let mut run = (0, place(0));
         for (key, value) in &self.flows {
-            let at = listed.get(&key.flow.ifindex).or_else(|| listed.get(&0));
-            subtract(at.map_or(&mut nowhere, |at| &mut rest[*at].1), &value.counters);
+            if key.flow.ifindex != run.0 {
+                run = (key.flow.ifindex, place(key.flow.ifindex));
+            }
+            subtract(run.1.map_or(&mut nowhere, |at| &mut rest[at].1), &value.counters);
         }
         if !nowhere.is_zero() {
             rest.push((0, nowhere));
@@ -149,7 +155,15 @@ impl Moment {
     #[must_use]
     pub fn wall_time(&self, jiffies: u64) -> i128 {
         let ago = i128::from(self.jiffies) - i128::from(jiffies);
-        self.at - ago * 1_000_000_000 / i128::from(self.hz.max(1))
+        let hz = self.hz.max(1);
+        match i64::try_from(ago) {
+            // In 64 bits as far as they go: a division of 128 is what a million flows would wait for.
+            Ok(ago) => {
+                let hz = i64::from(hz);
+                self.at - i128::from(ago / hz) * 1_000_000_000 - i128::from(ago % hz * 1_000_000_000 / hz)
+            }
+            Err(_) => self.at - ago * 1_000_000_000 / i128::from(hz),
+        }
     }
 }
 
@@ -159,6 +173,11 @@ fn subtract(from: &mut Counters, what: &Counters) {
     from.segments = from.segments.wrapping_sub(what.segments);
     from.bytes = from.bytes.wrapping_sub(what.bytes);
     from.wire_bytes = from.wire_bytes.wrapping_sub(what.wire_bytes);
+}
+
+/// Nanoseconds in 64 bits: good until 2262.
+pub(crate) fn clamp(nanoseconds: i128) -> i64 {
+    i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX })
 }
 
 /// A time (UTC nanoseconds since 1970) as RFC 3339 with milliseconds.
@@ -237,6 +256,8 @@ mod tests {
         // 64 bits, from five minutes before 2^32 on as the kernel starts them or from anywhere else.
         let late = Snapshot { jiffies: u64::MAX, hz: 1_000, ..Snapshot::default() };
         assert_eq!(late.wall_time(0), -i128::from(u64::MAX) * 1_000_000);
+        assert_eq!(snapshot.wall_time(1_251), 11_004_000_000);
+        assert_eq!(snapshot.wall_time(0), 6_000_000_000);
         assert_eq!(rfc3339(snapshot.wall_time(750)), "1970-01-01T00:00:09.000Z");
     }
 }

@@ -1,5 +1,5 @@
 //! Names as small numbers, so that a flow is eighty bytes and not two hundred, and who a flow is once the
-//! policy that numbered its class is gone. Called by [`super::Traffic`] and the alerts.
+//! policy that numbered its class is gone. Called by the flow store, [`super::Traffic`] and the alerts.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -23,7 +23,7 @@ const MAX_INTERFACE_NAMES: u16 = 1024;
 pub struct Name(u16);
 
 /// Names, each kept once, never forgotten, bounded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Names {
     list: Vec<Arc<str>>,
     index: HashMap<Arc<str>, Name>,
@@ -45,20 +45,23 @@ impl Names {
         names
     }
 
-    /// The number of a name.
+    /// The number of a name; `None` for one that can still be added.
+    #[must_use]
+    pub fn find(&self, text: &str) -> Option<Name> {
+        let full = self.list.len() >= usize::from(self.limit);
+        self.index.get(text).copied().or_else(|| full.then_some(Self::OTHER))
+    }
+
+    /// The number of a name, added where it is new.
     pub fn intern(&mut self, text: &str) -> Name {
-        if let Some(name) = self.index.get(text) {
-            return *name;
-        }
-        match u16::try_from(self.list.len()) {
-            Ok(number) if number < self.limit => {
-                let text: Arc<str> = text.into();
-                self.list.push(Arc::clone(&text));
-                self.index.insert(text, Name(number));
-                Name(number)
-            }
-            _ => Self::OTHER,
-        }
+        self.find(text).unwrap_or_else(|| {
+            // Below the limit, which is 16 bits.
+            let name = Name(self.list.len() as u16);
+            let text: Arc<str> = text.into();
+            self.list.push(Arc::clone(&text));
+            self.index.insert(text, name);
+            name
+        })
     }
 
     /// The name with this number.
@@ -110,9 +113,65 @@ impl FlowId {
         onward::ip(self.ip_version, address)
     }
 
-    /// The sum that the flow belongs to.
+    /// What it has in common with many others.
     #[must_use]
-    pub fn group(&self) -> Group {
+    pub const fn traits(&self) -> Traits {
+        let Self { interface, rule, country, opaque, carrier, decider, kind, verdict, .. } = *self;
+        Traits { interface, rule, country, opaque, carrier, decider, kind, verdict }
+    }
+
+    /// Everything but what follows from it, for hashing: the same for the same flow in one process only.
+    #[must_use]
+    pub fn words(&self) -> [u64; 9] {
+        let Address { high, low } = self.source;
+        let [to_high, to_low] = [self.destination.high, self.destination.low];
+        let ports = u64::from(self.source_port) << 16 | u64::from(self.destination_port);
+        let names = u64::from(self.interface.0) << 16 | u64::from(self.rule.0);
+        let bytes = [
+            self.country.0[0],
+            self.country.0[1],
+            self.protocol,
+            self.ip_version,
+            self.opaque as u8,
+            self.kind as u8,
+            self.verdict as u8,
+            self.decider.map_or(0, |decider| decider as u8 + 1),
+        ];
+        let [mut onward, mut on_high, mut on_low] = [0; 3];
+        if let Some(further) = &self.onward {
+            (on_high, on_low) = (further.address.high, further.address.low);
+            let bytes = [further.protocol, further.ip_version, further.via as u8, 1];
+            onward = u64::from(further.port) << 32 | u64::from(u32::from_be_bytes(bytes));
+        }
+        [high, low, to_high, to_low, ports << 32 | names, u64::from_be_bytes(bytes), on_high, on_low, onward]
+    }
+}
+
+/// What a flow has in common with many others, without a further destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Traits {
+    /// See [`FlowId`], as for all others.
+    pub interface: Name,
+    #[allow(missing_docs)]
+    pub rule: Name,
+    #[allow(missing_docs)]
+    pub country: Country,
+    #[allow(missing_docs)]
+    pub opaque: Opaque,
+    #[allow(missing_docs)]
+    pub carrier: Option<Carrier>,
+    #[allow(missing_docs)]
+    pub decider: Option<Decider>,
+    #[allow(missing_docs)]
+    pub kind: Kind,
+    #[allow(missing_docs)]
+    pub verdict: Verdict,
+}
+
+impl Traits {
+    /// The sum that such flows belong to.
+    #[must_use]
+    pub const fn group(&self) -> Group {
         Group { interface: self.interface, country: self.country, kind: self.kind, verdict: self.verdict }
     }
 }
@@ -130,8 +189,8 @@ pub struct Group {
     pub verdict: Verdict,
 }
 
-/// The two name tables.
-#[derive(Debug)]
+/// The two name tables. Shared with readers; a copy is made when a name is added, which is rare.
+#[derive(Clone, Debug)]
 pub struct Identities {
     /// Interface names.
     pub interfaces: Names,
@@ -147,22 +206,71 @@ impl Default for Identities {
 
 impl Identities {
     /// The number of an interface's name; the kernel's `""` is [`UNREGISTERED`].
-    pub fn interface(&mut self, name: &str) -> Name {
-        self.interfaces.intern(if name.is_empty() { UNREGISTERED } else { name })
+    pub fn interface(self: &mut Arc<Self>, name: &str) -> Name {
+        let name = if name.is_empty() { UNREGISTERED } else { name };
+        self.interfaces.find(name).unwrap_or_else(|| Arc::make_mut(self).interfaces.intern(name))
     }
 
-    /// Who the flow is under the policy that held when it was counted.
-    pub fn resolve(&mut self, key: &OnwardKey, interface: Name, policy: &Policy) -> FlowId {
-        let Ends { carrier, onward, decider } = Ends::of(key, policy);
+    fn rule(self: &mut Arc<Self>, id: &str) -> Name {
+        self.rules.find(id).unwrap_or_else(|| Arc::make_mut(self).rules.intern(id))
+    }
+}
+
+/// The names of an epoch's interfaces, by index.
+#[derive(Clone, Debug, Default)]
+pub struct Interfaces {
+    by_index: HashMap<u32, Name>,
+    unregistered: Name,
+}
+
+impl Interfaces {
+    /// With `unregistered` for all others.
+    #[must_use]
+    pub fn new(by_index: HashMap<u32, Name>, unregistered: Name) -> Self {
+        Self { by_index, unregistered }
+    }
+
+    /// The name of the interface with this index.
+    #[must_use]
+    pub fn name(&self, ifindex: u32) -> Name {
+        self.by_index.get(&ifindex).copied().unwrap_or(self.unregistered)
+    }
+}
+
+/// Who a flow is under one policy. Made once for each, then it needs nothing else.
+#[derive(Clone, Debug)]
+pub struct Resolver {
+    policy: Arc<Policy>,
+    /// The policy's rules: number `n` is `rules[n - 1]`.
+    rules: Vec<Name>,
+}
+
+impl Resolver {
+    /// One for flows that were counted under `policy`.
+    pub fn new(identities: &mut Arc<Identities>, policy: &Arc<Policy>) -> Self {
+        let rules = policy.rules.iter().map(|rule| identities.rule(&rule.id)).collect();
+        Self { policy: Arc::clone(policy), rules }
+    }
+
+    /// The policy.
+    #[must_use]
+    pub const fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// Who the flow is.
+    #[must_use]
+    pub fn resolve(&self, key: &OnwardKey, interface: Name) -> FlowId {
+        let Ends { carrier, onward, decider } = Ends::of(key, &self.policy);
         let key = &key.flow;
-        let (country, kind) = place(policy, key.class);
+        let (country, kind) = place(&self.policy, key.class);
         FlowId {
             source: key.source,
             destination: key.destination,
             source_port: key.source_port,
             destination_port: key.destination_port,
             interface,
-            rule: self.rule(policy, key.rule),
+            rule: self.rule(key.rule),
             country,
             protocol: key.protocol,
             ip_version: key.ip_version,
@@ -175,12 +283,11 @@ impl Identities {
         }
     }
 
-    fn rule(&mut self, policy: &Policy, number: u16) -> Name {
-        match number.checked_sub(1).map(|index| policy.rules.get(usize::from(index))) {
+    fn rule(&self, number: u16) -> Name {
+        match number.checked_sub(1) {
             None => Names::NONE,
-            Some(Some(rule)) => self.rules.intern(&rule.id),
-            // Can't be: the kernel gives only numbers of this policy. Said, not hidden.
-            Some(None) => self.rules.intern(&format!("#{number}")),
+            // A number that the policy does not have can't be: the kernel gives only those. Said, not hidden.
+            Some(index) => self.rules.get(usize::from(index)).copied().unwrap_or(Names::OTHER),
         }
     }
 }

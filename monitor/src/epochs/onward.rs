@@ -267,18 +267,20 @@ impl FlowId {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use monitor_common::wire;
 
     use super::*;
     use crate::{
         config::Config,
-        epochs::names::{Identities, Names},
+        epochs::names::{Names, Resolver},
         geo::{Country, Dataset, Range, special},
         policy::{ClockMap, compile},
     };
 
     /// 5/8 and 2a00::/16 in Germany, 8/8 and 2600::/16 in the US; a NAT64 prefix of 40 bits.
-    fn policy() -> Policy {
+    fn policy() -> Arc<Policy> {
         let range = |first, last, code| Range { first, last, country: Country(code) };
         let range6 =
             |top: u128, code| Range { first: top << 112, last: ((top + 1) << 112) - 1, country: Country(code) };
@@ -289,7 +291,7 @@ mod tests {
         };
         let mut config = Config::default();
         config.zone.nat64 = vec![("2a00:db8::/40".parse().expect("a network"), "c.toml:1".into())];
-        compile(&config, &[data], special::table(), &ClockMap::wall(0)).expect("must compile")
+        compile(&config, &[data], special::table(), &ClockMap::wall(0)).expect("must compile").into()
     }
 
     fn address(text: &str) -> (u8, Address) {
@@ -300,7 +302,7 @@ mod tests {
     }
 
     /// The flow whose class is that of `strictest`, an address without another inside.
-    fn flow(policy: &Policy, destination: &str, onward: Option<&str>, strictest: &str) -> FlowId {
+    fn flow(policy: &Arc<Policy>, destination: &str, onward: Option<&str>, strictest: &str) -> FlowId {
         let (version, bits) = address(strictest);
         let class = if version == 4 { class_v4(&policy.image, bits.low as u32) } else { class_v6(&policy.image, bits) };
         let (ip_version, destination) = address(destination);
@@ -317,7 +319,7 @@ mod tests {
             key.onward =
                 wire::Onward { address, port: 80, protocol: 17, ip_version, via: Via::Gre as u8, _reserved: [0; 3] };
         }
-        Identities::default().resolve(&key, Names::NONE, policy)
+        Resolver::new(&mut Default::default(), policy).resolve(&key, Names::NONE)
     }
 
     fn told(flow: &FlowId) -> (Option<String>, Option<String>, Option<String>) {

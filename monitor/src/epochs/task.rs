@@ -5,7 +5,7 @@
 //! A request is answered by a flip that began after the request came, and one flip answers all that wait, at
 //! most one in [`MIN_GAP`]: whoever asks may rely on every packet that left before asking.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use monitor_common::wire::{Counters, Event};
 use tokio::{
@@ -17,18 +17,18 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Attachment, Facts, Moment, SharedFacts, Snapshot, Source,
     facts::{InForce, LATEST_ALERTS, LastEpoch},
-    names::{Name, UNREGISTERED},
+    names::{Identities, Interfaces, Name, Resolver},
     now,
     source::Events,
+    traffic::Kept,
 };
 use crate::{
     alerts::{
-        Alert, Alerter, Host,
+        Alert, Alerter, Host, PER_EPOCH,
         findings::{Condition, Conditions},
         sinks::Sinks,
     },
     geo::STALE_AFTER_DAYS,
-    policy::Policy,
 };
 
 /// Shortest time between two flips on request.
@@ -42,6 +42,9 @@ const REQUESTS: usize = 64;
 
 /// Events taken at once.
 const EVENT_BATCH: usize = 1024;
+
+/// Alerts made before they are handed on: those who read facts wait for that, not for the making.
+const ALERT_BATCH: usize = 256;
 
 type Answer = oneshot::Sender<Result<(), String>>;
 
@@ -98,12 +101,13 @@ pub struct Engine {
     sinks: Sinks,
     alerter: Alerter,
     conditions: Conditions,
-    /// The policies of the latest epochs, each from its first epoch on: for events that are read late.
-    book: Vec<(u32, Arc<Policy>)>,
+    /// Who flows are under the policies of the latest epochs, each from its first epoch on: for events that are read
+    /// late.
+    book: Vec<(u32, Resolver)>,
     current: InForce,
     /// Loaded; in force from the next successful flip.
     staged: Option<InForce>,
-    interfaces: HashMap<u32, Name>,
+    interfaces: Interfaces,
     /// What was attached at the start.
     attached: Vec<Attachment>,
     /// The last epoch's end.
@@ -123,25 +127,26 @@ impl Engine {
         in_force: InForce,
     ) -> (Self, Handle) {
         let (sender, requests) = mpsc::channel(REQUESTS);
-        let mut interfaces = HashMap::new();
         let attached = source.attachments();
-        {
+        let (interfaces, resolver) = {
             let mut facts = facts.write();
             facts.attachments.clone_from(&attached);
             facts.in_force = in_force.clone();
             facts.sinks = Arc::clone(sinks.stats());
+            facts.boot_id.clone_from(&host.boot_id);
             let Facts { attachments, traffic, .. } = &mut *facts;
-            for attached in attachments {
-                interfaces.insert(attached.ifindex, traffic.identities.interface(&attached.interface));
-            }
-        }
+            let identities = &mut traffic.identities;
+            let names: HashMap<u32, Name> =
+                attachments.iter().map(|one| (one.ifindex, identities.interface(&one.interface))).collect();
+            (Interfaces::new(names, identities.interface("")), Resolver::new(identities, &in_force.policy))
+        };
         let engine = Self {
             source,
             facts,
             sinks,
             alerter: Alerter::new(host),
             conditions: Conditions::default(),
-            book: vec![(0, Arc::clone(&in_force.policy))],
+            book: vec![(0, resolver)],
             current: in_force,
             staged: None,
             interfaces,
@@ -259,22 +264,20 @@ impl Engine {
     }
 
     fn events(&mut self, batch: &[(Event, i128)]) {
-        let mut facts = self.facts.write();
-        let Facts { traffic, alerts, latest_alerts, .. } = &mut *facts;
+        let identities = Arc::clone(&self.facts.read().traffic.identities);
+        let mut made = Vec::new();
         for (event, read) in batch {
             // The difference, for the day on which the epochs' numbers begin anew.
             let since = |from: &u32| event.epoch.wrapping_sub(*from).cast_signed() >= 0;
             let from = self.book.iter().rev().find(|(from, _)| since(from)).or(self.book.first());
-            let Some((_, policy)) = from else { continue };
+            let Some((_, resolver)) = from else { continue };
             // A daemon that was away reads late.
             let time = self.clock.map_or(*read, |clock| clock.wall_time(event.jiffies).min(*read));
-            let interface = match self.interfaces.get(&event.flow.flow.ifindex) {
-                Some(name) => *name,
-                None => traffic.identities.interface(UNREGISTERED),
-            };
-            if let Some(alert) = self.alerter.event(event, (time, *read), interface, policy, &mut traffic.identities) {
-                deliver(&self.sinks, alerts, latest_alerts, alert);
-            }
+            let interface = self.interfaces.name(event.flow.flow.ifindex);
+            made.extend(self.alerter.event(event, (time, *read), interface, resolver, &identities));
+        }
+        if !made.is_empty() {
+            deliver(&self.sinks, &mut self.facts.write(), made);
         }
     }
 
@@ -303,41 +306,71 @@ impl Engine {
     }
 
     fn merge(&mut self, snapshot: &Snapshot) {
-        let facts = self.facts.clone();
-        let mut facts = facts.write();
-        self.interfaces = facts.traffic.interfaces(snapshot);
         self.clock = Some(snapshot.end());
-        let breaches = facts.traffic.merge(snapshot);
-        {
-            let Facts { traffic, alerts, latest_alerts, .. } = &mut *facts;
-            self.alerter.snapshot(snapshot, &self.interfaces, &mut traffic.identities, |alert| {
-                deliver(&self.sinks, alerts, latest_alerts, alert);
+        let shared = self.facts.clone();
+        let (resolver, identities) = {
+            let mut facts = shared.write();
+            let traffic = &mut facts.traffic;
+            self.interfaces = traffic.names(snapshot);
+            let known = self.book.iter().find(|(_, known)| Arc::ptr_eq(known.policy(), &snapshot.policy));
+            let resolver = match known {
+                Some((_, resolver)) => resolver.clone(),
+                None => Resolver::new(&mut traffic.identities, &snapshot.policy),
+            };
+            (resolver, Arc::clone(&traffic.identities))
+        };
+        let residual = snapshot.residual();
+        let breaches = {
+            let mut flows = shared.flows_mut();
+            let sums = flows.merge(snapshot, &self.interfaces, &resolver);
+            let kept = Kept::of(&flows);
+            // Within the other lock: flows and facts change together.
+            let mut facts = shared.write();
+            facts.traffic.kept = kept;
+            facts.last = Some(LastEpoch {
+                epoch: snapshot.epoch,
+                started: snapshot.started,
+                ended: snapshot.ended,
+                flows: snapshot.flows.len(),
+                capacity: snapshot.flow_capacity,
             });
-        }
+            facts.traffic.merge(snapshot, &self.interfaces, sums, &residual)
+        };
+        let suppressed = self.alert(snapshot, &resolver, &identities);
+        let mut facts = shared.write();
         facts.attachments = self.source.attachments();
-        facts.last = Some(LastEpoch {
-            epoch: snapshot.epoch,
-            ended: snapshot.ended,
-            flows: snapshot.flows.len(),
-            capacity: snapshot.flow_capacity,
-        });
         if facts.flip_error.take().is_some() {
             tracing::warn!(epoch = snapshot.epoch, "epochs are closed again");
         }
         self.tell(&mut facts, Condition::EpochFailed, None);
         self.tell_lost_interfaces(&mut facts);
         self.tell_breaches(&mut facts, snapshot, &breaches);
-        self.tell_losses(&mut facts, snapshot);
+        self.tell_losses(&mut facts, snapshot, suppressed);
         if let Some(next) = self.staged.take() {
             self.put_in_force(&mut facts, next, snapshot);
         }
         self.tell_stale_data(&mut facts, snapshot.ended);
     }
 
+    /// The alerts that the epoch's events have not made. Gives how many flows got none.
+    fn alert(&mut self, snapshot: &Snapshot, resolver: &Resolver, identities: &Identities) -> u64 {
+        let (facts, sinks) = (&self.facts, &self.sinks);
+        let mut made = Vec::new();
+        let suppressed = self.alerter.snapshot(snapshot, &self.interfaces, resolver, identities, |alert| {
+            made.push(alert);
+            if made.len() == ALERT_BATCH {
+                deliver(sinks, &mut facts.write(), mem::take(&mut made));
+            }
+        });
+        deliver(sinks, &mut facts.write(), made);
+        suppressed
+    }
+
     fn put_in_force(&mut self, facts: &mut Facts, mut next: InForce, closed: &Snapshot) {
         next.since = closed.ended;
         tracing::info!(policy = next.policy.digest, enforce = next.enforce, "policy in force");
-        self.book.push((closed.epoch.wrapping_add(1), Arc::clone(&next.policy)));
+        let resolver = Resolver::new(&mut facts.traffic.identities, &next.policy);
+        self.book.push((closed.epoch.wrapping_add(1), resolver));
         let surplus = self.book.len().saturating_sub(4);
         self.book.drain(..surplus);
         facts.in_force = next.clone();
@@ -382,7 +415,7 @@ impl Engine {
         self.tell(facts, Condition::ConservationBreach, detail.as_deref());
     }
 
-    fn tell_losses(&mut self, facts: &mut Facts, snapshot: &Snapshot) {
+    fn tell_losses(&mut self, facts: &mut Facts, snapshot: &Snapshot, suppressed: u64) {
         let lost = snapshot.events_lost;
         let detail = (lost > 0).then(|| {
             format!("{lost} events in epoch {}; their alerts were rebuilt from the flow table", snapshot.epoch)
@@ -403,6 +436,15 @@ impl Engine {
         self.alerts_lost = total;
         let detail = (lost > 0).then(|| format!("{lost} alert lines; the latest are at /api/v1/alerts"));
         self.tell(facts, Condition::AlertsLost, detail.as_deref());
+        facts.alerts_suppressed += suppressed;
+        let detail = (suppressed > 0).then(|| {
+            format!(
+                "{suppressed} flows of epoch {} have no alert of their own, only the first {PER_EPOCH}: see \
+                 `egress-monitor flows --by country`, `--by peer`. Those that go on get theirs in later epochs",
+                snapshot.epoch
+            )
+        });
+        self.tell(facts, Condition::AlertsSuppressed, detail.as_deref());
     }
 
     fn tell_stale_data(&mut self, facts: &mut Facts, now: i128) {
@@ -420,25 +462,22 @@ impl Engine {
 
     fn tell(&mut self, facts: &mut Facts, condition: Condition, detail: Option<&str>) {
         if let Some(alert) = self.conditions.tell(self.alerter.host(), condition, detail, now()) {
-            deliver(&self.sinks, &mut facts.alerts, &mut facts.latest_alerts, alert);
+            deliver(&self.sinks, facts, [alert]);
         }
         facts.conditions = self.conditions.open().collect();
     }
 }
 
-/// Counts, keeps and sends an alert.
-fn deliver(
-    sinks: &Sinks,
-    counts: &mut std::collections::BTreeMap<(&'static str, &'static str), u64>,
-    latest: &mut std::collections::VecDeque<Arc<str>>,
-    alert: Alert,
-) {
-    *counts.entry((alert.severity.label(), alert.kind)).or_default() += 1;
-    sinks.send(&alert.line);
-    if latest.len() >= LATEST_ALERTS {
-        latest.pop_front();
+/// Counts, keeps and sends alerts.
+fn deliver(sinks: &Sinks, facts: &mut Facts, alerts: impl IntoIterator<Item = Alert>) {
+    for alert in alerts {
+        *facts.alerts.entry((alert.severity.label(), alert.kind)).or_default() += 1;
+        sinks.send(&alert.line);
+        if facts.latest_alerts.len() >= LATEST_ALERTS {
+            facts.latest_alerts.pop_front();
+        }
+        facts.latest_alerts.push_back(alert.line);
     }
-    latest.push_back(alert.line);
 }
 
 #[cfg(test)]

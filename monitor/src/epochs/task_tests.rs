@@ -3,9 +3,12 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 use super::*;
-use crate::epochs::{
-    fake::{self, Fake},
-    source::EVENT_QUEUE,
+use crate::{
+    epochs::{
+        fake::{self, Fake},
+        source::EVENT_QUEUE,
+    },
+    policy::Policy,
 };
 
 /// A running engine over a fake source.

@@ -1,8 +1,14 @@
-//! All traffic since the start: snapshots in; sums by interface, country, kind and verdict, by reason, and flow
-//! by flow out. Class and rule numbers mean something only with the snapshot's own policy, so they are turned
-//! into country, kind and rule id here, when merging.
+//! All traffic since the start: snapshots in; sums by interface, country, kind and verdict, and by reason out; flow
+//! by flow it is in the [`FlowStore`]. Class and rule numbers mean something only with the snapshot's own policy, so
+//! they are turned into country, kind and rule id when merging.
+//!
+//! A merge is in three steps, so that nobody who reads these sums waits for the flows: [`Traffic::names`],
+//! [`FlowStore::merge`], [`Traffic::merge`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use monitor_common::{
     parse::Reason,
@@ -12,8 +18,8 @@ use monitor_common::{
 
 use super::{
     Snapshot,
-    flows::{FlowStore, FlowSums},
-    names::{Group, Identities, Name, place},
+    flows::{EpochSums, Evicted, FlowStore},
+    names::{Group, Identities, Interfaces, Name, place},
 };
 
 /// Sums since the start.
@@ -39,92 +45,119 @@ pub struct Totals {
     pub epochs: u64,
 }
 
+impl Totals {
+    /// Adds those of an epoch.
+    fn add(&mut self, epoch: &Self) {
+        fn add<K: Copy + Ord>(sums: &mut BTreeMap<K, Counters>, more: &BTreeMap<K, Counters>) {
+            for (key, counters) in more {
+                sums.entry(*key).or_default().add(counters);
+            }
+        }
+        add(&mut self.groups, &epoch.groups);
+        add(&mut self.overflow, &epoch.overflow);
+        add(&mut self.opaque, &epoch.opaque);
+        add(&mut self.onward, &epoch.onward);
+        add(&mut self.hook, &epoch.hook);
+        add(&mut self.residual, &epoch.residual);
+        for (key, tally) in &epoch.unparsed {
+            add_tally(self.unparsed.entry(*key).or_default(), tally);
+        }
+        self.events_lost += epoch.events_lost;
+        self.epochs += epoch.epochs;
+    }
+}
+
+/// How much the flow store holds, beside the store itself, for those who only want to know that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Flows kept one by one.
+    pub flows: usize,
+    /// Flows evicted.
+    pub evicted: Evicted,
+}
+
+impl Kept {
+    /// Of this store.
+    #[must_use]
+    pub fn of(store: &FlowStore) -> Self {
+        let mut kept = Self { flows: store.len(), evicted: Evicted::default() };
+        for evicted in store.evicted().values() {
+            kept.evicted.flows += evicted.flows;
+            kept.evicted.counters.add(&evicted.counters);
+        }
+        kept
+    }
+}
+
 /// All traffic since the start.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Traffic {
-    /// Names that everything below is kept under.
-    pub identities: Identities,
-    /// Sums.
+    /// Names that everything below, and the flow store, is kept under.
+    pub identities: Arc<Identities>,
+    /// Sums since the start.
     pub totals: Totals,
+    /// The same of the epoch merged last alone.
+    pub latest: Totals,
     /// Flow by flow.
-    pub flows: FlowStore,
+    pub kept: Kept,
 }
 
 impl Traffic {
-    /// An empty one that keeps at most `limit` flows.
-    #[must_use]
-    pub fn new(limit: usize) -> Self {
-        Self { flows: FlowStore::new(limit), ..Self::default() }
+    /// The name of each interface of the snapshot.
+    pub fn names(&mut self, snapshot: &Snapshot) -> Interfaces {
+        let named = snapshot.interfaces.iter();
+        let names: HashMap<u32, Name> =
+            named.map(|interface| (interface.ifindex, self.identities.interface(&interface.name))).collect();
+        Interfaces::new(names, self.identities.interface(""))
     }
 
-    /// The name of each interface of the snapshot by index; flows of others go to index 0.
-    pub fn interfaces(&mut self, snapshot: &Snapshot) -> HashMap<u32, Name> {
-        let mut names: HashMap<u32, Name> = snapshot
-            .interfaces
-            .iter()
-            .map(|interface| (interface.ifindex, self.identities.interface(&interface.name)))
-            .collect();
-        let unregistered = self.identities.interface("");
-        names.entry(0).or_insert(unregistered);
-        names
-    }
-
-    /// Adds an epoch. Returns the interfaces whose residual is not zero: a conservation breach.
-    pub fn merge(&mut self, snapshot: &Snapshot) -> Vec<(Name, Counters)> {
-        let names = self.interfaces(snapshot);
-        let unregistered = names[&0];
-        self.totals.epochs += 1;
-        self.totals.events_lost += snapshot.events_lost;
+    /// Adds an epoch of which the flows are in the store already, and come to `sums`; `residual` is the snapshot's.
+    /// Returns the interfaces whose residual is not zero: a conservation breach.
+    pub fn merge(
+        &mut self,
+        snapshot: &Snapshot,
+        interfaces: &Interfaces,
+        sums: EpochSums,
+        residual: &[(u32, Counters)],
+    ) -> Vec<(Name, Counters)> {
+        let EpochSums { groups, opaque, onward } = sums;
+        let mut epoch =
+            Totals { groups, opaque, onward, events_lost: snapshot.events_lost, epochs: 1, ..Totals::default() };
         for interface in &snapshot.interfaces {
-            let name = names[&interface.ifindex];
-            self.totals.hook.entry(name).or_default().add(&interface.hook);
+            let name = interfaces.name(interface.ifindex);
+            epoch.hook.entry(name).or_default().add(&interface.hook);
             for ((class, verdict), counters) in &interface.overflow {
                 let (country, kind) = place(&snapshot.policy, *class);
                 let group = Group { interface: name, country, kind, verdict: *verdict };
-                self.totals.groups.entry(group).or_default().add(counters);
-                self.totals.overflow.entry(group).or_default().add(counters);
+                epoch.groups.entry(group).or_default().add(counters);
+                epoch.overflow.entry(group).or_default().add(counters);
             }
             for (reason, tally) in &interface.unparsed {
-                let sum = self.totals.unparsed.entry((name, *reason)).or_default();
-                sum.passed.add(&tally.passed);
-                sum.dropped.add(&tally.dropped);
+                add_tally(epoch.unparsed.entry((name, *reason)).or_default(), tally);
             }
         }
-        for (key, value) in &snapshot.flows {
-            let name = names.get(&key.flow.ifindex).copied().unwrap_or(unregistered);
-            let id = self.identities.resolve(key, name, &snapshot.policy);
-            self.totals.groups.entry(id.group()).or_default().add(&value.counters);
-            if id.opaque != Opaque::None {
-                self.totals.opaque.entry((name, id.opaque, id.verdict)).or_default().add(&value.counters);
-            }
-            if let Some(via) = id.via() {
-                self.totals.onward.entry((name, via, id.verdict)).or_default().add(&value.counters);
-            }
-            let (first, last) = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
-            self.flows.add(id, &FlowSums { counters: value.counters, first: clamp(first), last: clamp(last) });
-        }
-        self.flows.trim();
         let mut breaches = Vec::new();
-        for (ifindex, residual) in snapshot.residual() {
-            let name = names.get(&ifindex).copied().unwrap_or(unregistered);
-            let sum = self.totals.residual.entry(name).or_default();
-            sum.add(&Counters {
-                packets: (residual.packets.cast_signed()).unsigned_abs(),
-                segments: (residual.segments.cast_signed()).unsigned_abs(),
-                bytes: (residual.bytes.cast_signed()).unsigned_abs(),
-                wire_bytes: (residual.wire_bytes.cast_signed()).unsigned_abs(),
+        for (ifindex, residual) in residual {
+            let name = interfaces.name(*ifindex);
+            epoch.residual.entry(name).or_default().add(&Counters {
+                packets: residual.packets.cast_signed().unsigned_abs(),
+                segments: residual.segments.cast_signed().unsigned_abs(),
+                bytes: residual.bytes.cast_signed().unsigned_abs(),
+                wire_bytes: residual.wire_bytes.cast_signed().unsigned_abs(),
             });
             if !residual.is_zero() {
-                breaches.push((name, residual));
+                breaches.push((name, *residual));
             }
         }
+        self.totals.add(&epoch);
+        self.latest = epoch;
         breaches
     }
 }
 
-/// Nanoseconds in 64 bits: good until 2262.
-fn clamp(nanoseconds: i128) -> i64 {
-    i64::try_from(nanoseconds).unwrap_or(if nanoseconds < 0 { i64::MIN } else { i64::MAX })
+fn add_tally(sum: &mut Tally, more: &Tally) {
+    sum.passed.add(&more.passed);
+    sum.dropped.add(&more.dropped);
 }
 
 #[cfg(test)]
@@ -140,11 +173,11 @@ mod tests {
     }
 
     /// flows + evicted + overflow + unparsed = hook, and groups + unparsed = hook.
-    fn assert_adds_up(traffic: &Traffic) {
+    fn assert_adds_up(traffic: &Traffic, store: &FlowStore) {
         let hook = sum(traffic.totals.hook.values());
         let unparsed = sum(traffic.totals.unparsed.values().flat_map(|tally| [&tally.passed, &tally.dropped]));
-        let flows = sum(traffic.flows.iter().map(|(_, sums)| &sums.counters));
-        let evicted = sum(traffic.flows.evicted().values().map(|evicted| &evicted.counters));
+        let flows = sum(store.iter().map(|(_, sums)| &sums.counters));
+        let evicted = traffic.kept.evicted.counters;
         let overflow = sum(traffic.totals.overflow.values());
         assert_eq!(sum([&flows, &evicted, &overflow, &unparsed]), hook);
         assert_eq!(sum(traffic.totals.groups.values().chain([&unparsed])), hook);
@@ -155,37 +188,36 @@ mod tests {
         let seed = fastrand::u64(..);
         println!("seed {seed}");
         let mut random = fastrand::Rng::with_seed(seed);
-        let mut traffic = Traffic::new(100);
+        let (mut traffic, mut store) = (Traffic::default(), FlowStore::new(100));
         for epoch in 0..60 {
             let snapshot = fake::random_snapshot(&mut random, epoch, 40);
-            assert_eq!(traffic.merge(&snapshot), [], "epoch {epoch}");
-            assert!(traffic.flows.len() <= 100);
-            assert_adds_up(&traffic);
+            assert_eq!(fake::merge(&mut traffic, &mut store, &snapshot), [], "epoch {epoch}");
+            assert!(store.len() <= 100);
+            assert_adds_up(&traffic, &store);
         }
-        let evicted: u64 = traffic.flows.evicted().values().map(|evicted| evicted.flows).sum();
-        assert!(evicted > 0, "the test must evict to mean something");
+        assert!(traffic.kept.evicted.flows > 0, "the test must evict to mean something");
         assert_eq!(traffic.totals.epochs, 60);
     }
 
     #[test]
     fn a_burst_that_ends_in_one_jiffy_is_not_evicted_whole() {
-        let mut traffic = Traffic::new(80);
+        let (mut traffic, mut store) = (Traffic::default(), FlowStore::new(80));
         let mut snapshot = fake::snapshot(1);
         for port in 1..=100 {
             fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, port, 2);
         }
-        traffic.merge(&snapshot);
-        assert_eq!(traffic.flows.len(), 70);
-        assert_eq!(traffic.flows.evicted().values().map(|evicted| evicted.flows).sum::<u64>(), 30);
-        assert_adds_up(&traffic);
+        fake::merge(&mut traffic, &mut store, &snapshot);
+        assert_eq!(store.len(), 70);
+        assert_eq!(traffic.kept.evicted.flows, 30);
+        assert_adds_up(&traffic, &store);
     }
 
     #[test]
     fn a_renumbered_policy_does_not_change_what_earlier_flows_were() {
-        let mut traffic = Traffic::new(100);
+        let (mut traffic, mut store) = (Traffic::default(), FlowStore::new(100));
         let mut first = fake::snapshot(1);
         fake::add_flow(&mut first, 7, fake::OUTSIDE, 443, 3);
-        traffic.merge(&first);
+        fake::merge(&mut traffic, &mut store, &first);
         let mut second = fake::snapshot(2);
         let mut renumbered = fake::policy();
         renumbered.classes.swap(usize::from(fake::OUTSIDE), usize::from(fake::INSIDE));
@@ -193,9 +225,9 @@ mod tests {
         second.policy = std::sync::Arc::new(renumbered);
         let renumbered = fake::key(7, fake::OUTSIDE, 443);
         fake::add(&mut second, monitor_common::wire::FlowKey { class: fake::INSIDE, ..renumbered }, 4);
-        traffic.merge(&second);
+        fake::merge(&mut traffic, &mut store, &second);
         // The class numbers differ, the flow is the same.
-        let flows: Vec<_> = traffic.flows.iter().collect();
+        let flows: Vec<_> = store.iter().collect();
         assert_eq!(flows.len(), 1);
         assert_eq!(flows[0].1.counters.packets, 7);
         assert_eq!(flows[0].0.country.to_string(), "SG");
@@ -203,15 +235,15 @@ mod tests {
 
     #[test]
     fn a_breach_is_returned_and_its_absolute_size_is_kept() {
-        let mut traffic = Traffic::new(100);
+        let (mut traffic, mut store) = (Traffic::default(), FlowStore::new(100));
         let mut snapshot = fake::snapshot(1);
         fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
         snapshot.interfaces[0].hook.packets += 2;
-        let breaches = traffic.merge(&snapshot);
+        let breaches = fake::merge(&mut traffic, &mut store, &snapshot);
         assert_eq!(breaches.len(), 1);
         assert_eq!(breaches[0].1, Counters { packets: 2, ..Counters::default() });
         snapshot.interfaces[0].hook.packets -= 3;
-        traffic.merge(&snapshot);
+        fake::merge(&mut traffic, &mut store, &snapshot);
         let name = breaches[0].0;
         // +2 and -1 must not cancel out.
         assert_eq!(traffic.totals.residual[&name], Counters { packets: 3, ..Counters::default() });
@@ -219,13 +251,13 @@ mod tests {
 
     #[test]
     fn overflow_is_counted_under_its_class_and_verdict() {
-        let mut traffic = Traffic::new(100);
+        let (mut traffic, mut store) = (Traffic::default(), FlowStore::new(100));
         for _ in 0..2 {
             let mut snapshot = fake::snapshot(1);
             fake::add_overflow(&mut snapshot, fake::OUTSIDE, Verdict::Observed, 5);
             fake::add_overflow(&mut snapshot, fake::OUTSIDE, Verdict::Denied, 9);
             fake::add_overflow(&mut snapshot, fake::INSIDE, Verdict::Allowed, 2);
-            traffic.merge(&snapshot);
+            fake::merge(&mut traffic, &mut store, &snapshot);
         }
         let packets: Vec<_> = traffic
             .totals
@@ -235,6 +267,6 @@ mod tests {
             .collect();
         let expected = [("IE", "allowed", 4), ("SG", "observed", 10), ("SG", "denied", 18)];
         assert_eq!(packets, expected.map(|(country, verdict, packets)| (country.to_owned(), verdict, packets)));
-        assert_adds_up(&traffic);
+        assert_adds_up(&traffic, &store);
     }
 }

@@ -23,7 +23,7 @@ pub use interfaces::{Interface, resolve};
 pub use load::{FLOWS, Kernel, Options};
 pub use log::KernelLog;
 pub use probe::require;
-pub use sys::boot_ns;
+pub use sys::{boot_ns, tame_allocator, trim_heap};
 
 /// The object that monitor/build.rs compiled.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/egress-monitor-ebpf"));

@@ -116,8 +116,9 @@ impl Grace {
 pub fn drain_hash<K: Pod, V: Pod>(map: BorrowedFd<'_>, capacity: usize, mut entry: impl FnMut(K, V)) -> io::Result<()> {
     // A bucket that does not fit gives ENOSPC; no bucket is nearly this long.
     let chunk = capacity.clamp(256, 65_536);
-    let mut keys = vec![K::zeroed(); chunk];
-    let mut values = vec![V::zeroed(); chunk];
+    // Fresh pages of the system's: those that nothing is written to cost nothing.
+    let mut keys: Vec<K> = bytemuck::zeroed_vec(chunk);
+    let mut values: Vec<V> = bytemuck::zeroed_vec(chunk);
     let mut cursor = 0_u32;
     let mut next = 0_u32;
     let mut first = true;
@@ -263,6 +264,26 @@ pub fn boot_ns() -> u64 {
     // SAFETY: writes one timespec; this clock is always there (kernel 2.6.39).
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Has the C library's allocator ask the system for every large block by itself, so that it goes back when it is freed
+/// (by default it keeps up to 32 MiB blocks once one was freed), and share two arenas among all threads. At the start.
+pub fn tame_allocator() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets two numbers of the allocator's; an unknown one would be refused.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024);
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
+}
+
+/// Gives free pages of small blocks back to the system, which the allocator would keep for good.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: changes only what is free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// Whether the process may do everything: effective user 0.

@@ -1,0 +1,226 @@
+//! Promise: a million flows at once are seen, told apart, kept and reported exactly, and asked for in no time; a
+//! million that all should alert make so many alerts as help, and say how many are missing.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Instant};
+
+use egress_monitor::{
+    alerts::PER_EPOCH,
+    api::{flows::Flows, status::Status},
+};
+use egress_monitor_tests::{
+    corpus::build::{eth, ip, payload, udp},
+    daemon::Daemon,
+    netns::Count,
+    stage::{INSIDE, INTERFACE, Stage, accounted, count, on_cpu, v4},
+    traffic::send_varied,
+};
+
+/// Distinct flows.
+const FLOWS: u32 = 1_000_000;
+/// Of each destination: one flow a port, from [`FIRST_PORT`] on.
+const PORTS: u32 = 100;
+const FIRST_PORT: u32 = 20_000;
+/// 198.19.0.0/18 has room for them.
+const PEERS: u32 = FLOWS / PORTS;
+const FIRST_PEER: u32 = 198 << 24 | 19 << 16;
+/// Every so manyth flow gets further packets, each another number: flow `n` of these `n + 1`.
+const HEAVY: u32 = 50_000;
+/// Bytes of every frame.
+const LENGTH: u64 = 60;
+
+/// Destination and port of a flow.
+fn target(flow: u32) -> (u32, u16) {
+    (FIRST_PEER + flow / PORTS, (FIRST_PORT + flow % PORTS) as u16)
+}
+
+/// Writes the flow's destination and port into an Ethernet frame with IPv4 and UDP, and mends the header's checksum.
+fn address(frame: &mut [u8], flow: u32) {
+    let (peer, port) = target(flow);
+    frame[30..34].copy_from_slice(&peer.to_be_bytes());
+    frame[36..38].copy_from_slice(&port.to_be_bytes());
+    frame[24..26].fill(0);
+    let words = frame[14..34].chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+    let sum: u32 = words.sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    frame[24..26].copy_from_slice(&(!((folded & 0xffff) + (folded >> 16)) as u16).to_be_bytes());
+}
+
+/// Packets of a flow.
+fn packets(flow: u32) -> u64 {
+    1 + if flow.is_multiple_of(HEAVY) { u64::from(flow / HEAVY) + 1 } else { 0 }
+}
+
+/// Where the sites below place a peer.
+fn country(peer: u32) -> &'static str {
+    match (peer - FIRST_PEER) >> 12 {
+        0 => "IE",
+        1 => "FI",
+        _ => "FR",
+    }
+}
+
+const SITES: &str = r#"
+[[site]]
+name = "cork"
+country = "IE"
+networks = ["198.19.0.0/20"]
+[[site]]
+name = "turku"
+country = "FI"
+networks = ["198.19.16.0/20"]
+[[site]]
+name = "lyon"
+country = "FR"
+networks = ["198.19.32.0/19"]
+"#;
+
+/// What `--by` is to say, from what was sent: flows and packets by key.
+fn expected<K: Ord>(key: impl Fn(u32) -> K) -> BTreeMap<K, (u64, u64)> {
+    (0..FLOWS).fold(BTreeMap::new(), |mut sums, flow| {
+        let sum: &mut (u64, u64) = sums.entry(key(target(flow).0)).or_default();
+        sum.0 += 1;
+        sum.1 += packets(flow);
+        sums
+    })
+}
+
+fn dotted(address: u32) -> String {
+    std::net::Ipv4Addr::from_bits(address).to_string()
+}
+
+fn ask(daemon: &Daemon, arguments: &[&str]) -> Flows {
+    let (began, used) = (Instant::now(), cpu(daemon.id()));
+    let answer = daemon.json(&[&["flows"], arguments].concat()).unwrap();
+    // On a busy machine only the second is a figure.
+    println!("flows {}: {:?}, {} ms of the daemon", arguments.join(" "), began.elapsed(), cpu(daemon.id()) - used);
+    let flows: Flows = serde_json::from_value(answer).unwrap();
+    // Nothing is lost between the hook and the answer, whatever is asked for.
+    assert_eq!(flows.hook.packets, (0..FLOWS).map(packets).sum::<u64>());
+    let sums = accounted(&flows);
+    let groups = flows.groups.iter().fold(Count::default(), |sum, row| sum.plus(count(&row.sums)));
+    assert_eq!(count(&sums).plus(groups), count(&flows.hook));
+    let rows = flows.flows.len() as u64 + flows.groups.iter().map(|row| row.flows).sum::<u64>();
+    assert_eq!(rows + flows.rest.flows, u64::from(FLOWS));
+    assert_eq!((flows.evicted.flows, flows.overflow.packets, flows.unparsed.packets), (0, 0, 0));
+    flows
+}
+
+/// Sends each flow once and the further packets of the heavy ones, from two CPUs; gives how many frames that was.
+fn send_all(stage: &Stage) -> u64 {
+    let began = Instant::now();
+    // Each sender has every second flow, and the further packets of the other's.
+    let senders: Vec<_> = (0..2_u32)
+        .map(|cpu| {
+            let work = move || {
+                let frame = (eth() / ip(IpAddr::V4(v4(INSIDE))) / udp(0) / payload(18)).bytes();
+                assert_eq!(frame.len() as u64, LENGTH);
+                let first = (0..FLOWS).filter(move |flow| flow % 2 == cpu);
+                let further = (0..FLOWS).step_by(HEAVY as usize).filter(move |flow| flow / HEAVY % 2 != cpu);
+                let further = further.flat_map(|flow| (1..packets(flow)).map(move |_| flow));
+                send_varied(INTERFACE, &frame, first.chain(further), address).unwrap()
+            };
+            on_cpu(&stage.near, cpu as usize, work).unwrap()
+        })
+        .collect();
+    let sent: u64 = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
+    println!("{sent} frames in {:?}", began.elapsed());
+    assert_eq!(sent, (0..FLOWS).map(packets).sum::<u64>());
+    sent
+}
+
+/// Processor time that a process has used, in milliseconds (of ticks of ten).
+fn cpu(process: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    // The name before the parenthesis may hold anything.
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap().split_whitespace().collect();
+    10 * [11, 12].map(|at| fields[at].parse::<u64>().unwrap()).iter().sum::<u64>()
+}
+
+/// Resident memory of a process, in MiB by kind.
+fn memory(process: u32) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let wanted = |line: &&str| line.starts_with("Rss") || line.starts_with("VmRSS") || line.starts_with("VmHWM");
+    let lines = text.lines().filter(wanted).map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        format!("{} {} MiB", words[0].trim_end_matches(':'), words[1].parse::<u64>().unwrap() / 1024)
+    });
+    lines.collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn a_million_flows_are_told_apart_and_every_answer_adds_up() {
+    let stage = Stage::build(false).unwrap();
+    // One epoch for everything.
+    let config = stage.config("epoch = \"5min\"\nflows = 1048576", "") + SITES;
+    let before = stage.sent().unwrap();
+    let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
+    println!("idle: {}", memory(daemon.id()));
+    let sent = send_all(&stage);
+    assert_eq!(stage.sent().unwrap().since(before), Count { packets: sent, bytes: sent * LENGTH });
+
+    let top = ask(&daemon, &["--top", "20"]);
+    println!("asked once: {}", memory(daemon.id()));
+    let rows: Vec<_> = top
+        .flows
+        .iter()
+        .map(|row| (row.destination.to_string(), row.destination_port, count(&row.sums), row.country.as_str()))
+        .collect();
+    let heaviest = (0..FLOWS).step_by(HEAVY as usize).rev().map(|flow| {
+        let (peer, port) = target(flow);
+        let sums = Count { packets: packets(flow), bytes: packets(flow) * LENGTH };
+        (dotted(peer), port, sums, country(peer))
+    });
+    assert_eq!(rows, heaviest.collect::<Vec<_>>());
+    assert_eq!(top.rest.sums.packets, u64::from(FLOWS) - 20);
+
+    for (by, rows) in [
+        ("country", expected(|peer| country(peer).to_owned())),
+        ("network", expected(|peer| format!("{}/24", dotted(peer & !0xff)))),
+        ("peer", expected(dotted)),
+        ("rule", expected(|_| "-".to_owned())),
+    ] {
+        let answer = ask(&daemon, &["--by", by, "--top", "100000"]);
+        let told = answer.groups.iter().map(|row| (row.key.clone(), (row.flows, row.sums.packets)));
+        assert_eq!(told.collect::<BTreeMap<_, _>>(), rows, "by {by}");
+        assert_eq!(answer.rest.flows, 0);
+    }
+    assert_eq!(expected(dotted).len() as u32, PEERS);
+    ask(&daemon, &["--top", "100000"]);
+    println!("at the end: {}", memory(daemon.id()));
+    let ended = daemon.stop().unwrap();
+    assert!(ended.status.success(), "{:?}", ended.log);
+    assert_eq!(ended.alerts.iter().filter(|line| line.contains("\"class_uid\":4001")).count(), 0);
+}
+
+#[test]
+fn a_million_flows_to_alert_on_make_as_many_alerts_as_help_and_say_how_many_are_missing() {
+    let stage = Stage::build(false).unwrap();
+    // One epoch for everything, and nothing of it is inside.
+    let abroad = SITES.replace("IE", "SG").replace("FI", "US").replace("FR", "IN");
+    let config = stage.config("epoch = \"5min\"\nflows = 1048576", "") + &abroad;
+    let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
+    let sent = send_all(&stage);
+    let (began, used) = (Instant::now(), cpu(daemon.id()));
+    let status: Status = serde_json::from_value(daemon.json(&["status"]).unwrap()).unwrap();
+    let used = cpu(daemon.id()) - used;
+    println!("status: {:?}, {used} ms of the daemon; {}", began.elapsed(), memory(daemon.id()));
+    assert_eq!(status.epoch.as_ref().map(|epoch| (epoch.flows, epoch.count)), Some((FLOWS as usize, 2)));
+    assert_eq!(status.interfaces[0].total.packets, sent);
+    // Whether an event or the drain came first: each flow has an alert or is counted as having none.
+    let made: u64 = status.alerts.iter().filter(|alert| alert.kind == "egress").map(|alert| alert.count).sum();
+    assert_eq!(made, PER_EPOCH as u64);
+    assert_eq!(status.losses.alerts_suppressed, u64::from(FLOWS) - made);
+    assert!(status.conditions.iter().any(|condition| condition.kind == "alerts_suppressed"));
+    let began = Instant::now();
+    let next: Status = serde_json::from_value(daemon.json(&["status"]).unwrap()).unwrap();
+    println!("status: {:?}; {}", began.elapsed(), memory(daemon.id()));
+    assert!(!next.conditions.iter().any(|condition| condition.kind == "alerts_suppressed"));
+    assert_eq!((next.losses.alerts_suppressed, next.interfaces), (status.losses.alerts_suppressed, status.interfaces));
+    let ended = daemon.stop().unwrap();
+    assert!(ended.status.success(), "{:?}", ended.log);
+    let lines = ended.alerts.iter().filter(|line| line.contains("\"class_uid\":4001")).count() as u64;
+    let lost = next.losses.alerts_queue_full;
+    assert_eq!(lines + lost, made);
+    let told = ended.alerts.iter().filter(|line| line.contains("alerts_suppressed")).count();
+    assert_eq!(told as u64 + u64::from(lost > 0 && told < 2), 2, "one when it begins, one when it ends");
+}
