@@ -8,6 +8,7 @@ pub mod corpus;
 pub mod daemon;
 pub mod host;
 pub mod lines;
+pub mod measure;
 pub mod netns;
 pub mod offload;
 pub mod ping;
