@@ -60,6 +60,7 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
         serde_json::from_value(daemon.json(&["status"])?).context("`status --json` has another form")?;
     let counted: u64 = status.interfaces.iter().map(|interface| interface.total.packets).sum();
     ensure!(counted == sent, "the daemon counted {counted} packets of {sent}");
+    let overflow = status.losses.overflow_packets;
     let ended = daemon.stop()?;
     ensure!(ended.status.success(), "the daemon ended with {}", ended.status);
 
@@ -73,6 +74,11 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
         if !idle_row {
             cpu = cpu.with("idle", Spread::of(&[idle.cpu]));
             rss = rss.with("idle", Spread::of(&idle.rss));
+        }
+        if !idle_row && overflow > 0 {
+            cpu = cpu.note(format!(
+                "{overflow} of {sent} packets found no place in the flow table: counted, but not by flow"
+            ));
         }
         cpu = cpu.goal(Goal::AtMost(limits.0)).note(format!(
             "{:.0} s at an epoch of {:.0} s; {:.1} ms of CPU time an epoch",
