@@ -10,6 +10,7 @@ pub mod flood;
 pub mod gate;
 pub mod host;
 pub mod lines;
+pub mod measure;
 pub mod netns;
 pub mod offload;
 pub mod ping;

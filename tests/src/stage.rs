@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use crate::{
     capture::{Capture, Captured, FlowId},
     daemon::Daemon,
+    measure::pin,
     netns::{Count, Namespace},
     wire::{Networks, Wire},
 };
@@ -277,14 +278,7 @@ pub fn on_cpu<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>> {
     namespace.spawn(move || {
-        // SAFETY: all-zero bytes are an empty set; the set outlives the calls, which change this thread alone.
-        let result = unsafe {
-            let mut set: libc::cpu_set_t = std::mem::zeroed();
-            libc::CPU_SET(cpu, &mut set);
-            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
-        };
-        // A machine with one CPU runs both there.
-        assert!(result == 0 || cpu > 0, "{}", std::io::Error::last_os_error());
+        pin(cpu).expect("a CPU to run on");
         work()
     })
 }

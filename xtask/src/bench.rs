@@ -1,20 +1,42 @@
-//! `cargo xtask bench`: what a packet costs (`tests/src/bin/bench.rs`).
+//! `cargo xtask bench`: what the monitor costs (`tests/src/bin/bench`).
 
-use anyhow::{Result, bail};
+use std::os::unix::process::CommandExt as _;
 
-use crate::{build, process};
+use anyhow::{Context as _, Result, bail};
 
-/// Builds and runs the benchmark.
+use crate::{
+    build, debian,
+    process::{self, look, root},
+};
+
+/// Builds, then becomes the benchmark with `arguments`, so that Ctrl-C reaches it alone and it can clean up.
 ///
 /// # Errors
 /// The build failed, or this is not root.
-pub fn run() -> Result<()> {
-    if !process::is_root() {
-        bail!("the benchmark loads BPF programs, which needs root: run `sudo env PATH=\"$PATH\" cargo xtask bench`");
+pub fn run(arguments: &[String]) -> Result<()> {
+    build::run()?;
+    let program = root().join("target/release/bench");
+    // What only names things needs no more than the program.
+    let asks = arguments.iter().any(|argument| ["--help", "-h", "--list"].contains(&argument.as_str()));
+    if !asks && !process::is_root() {
+        bail!(
+            "the benchmark loads BPF programs and makes network namespaces, which needs root: run `sudo {} {}`",
+            program.display(),
+            arguments.join(" ")
+        );
     }
-    let workspace = build::run()?;
-    process::stage(
-        "bench",
-        &mut workspace.cargo(&["run", "--release", "--package", "egress-monitor-tests", "--bin", "bench"]),
-    )
+    // One of the things to compare with; without it the others are measured all the same.
+    if !asks
+        && look("nft", &["--version"]).is_none()
+        && let Err(error) = debian::install("nftables to compare with", &["nftables"])
+    {
+        eprintln!("xtask: going on without nftables: {error:#}");
+    }
+    let mut bench = process::command(&program, &[]);
+    bench.args(arguments);
+    // Files among the arguments are the caller's.
+    if let Ok(folder) = std::env::current_dir() {
+        bench.current_dir(folder);
+    }
+    Err(bench.exec()).with_context(|| format!("cannot start {}", program.display()))
 }

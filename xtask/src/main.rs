@@ -53,8 +53,16 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Nanoseconds per packet over an empty program (root).
-    Bench,
+    /// What the monitor costs, beside what it is compared with (root, under ten minutes).
+    #[command(
+        after_help = "Example: cargo xtask bench --markdown\n         cargo xtask bench --only veth --json figures.json\n         \
+                      cargo xtask bench -- --help"
+    )]
+    Bench {
+        /// Arguments of the benchmark.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run the kernel tests on other kernels than this machine's, in an emulator (Debian, x86-64).
     #[command(
         after_help = "Example: cargo xtask kernels\n         cargo xtask kernels 6.1 --frames 200000 --minutes 30"
@@ -103,7 +111,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run(),
         Task::Lint => lint::run(),
         Task::Test { arguments } => test::run(&arguments),
-        Task::Bench => bench::run(),
+        Task::Bench { arguments } => bench::run(&arguments),
         Task::Kernels { kernels, frames, minutes } => kernels::run(&kernels, frames, minutes),
         Task::Fuzz { minutes, seed, kernel, miri } => fuzz::run(fuzz::Wanted { minutes, seed, kernel, miri }),
         Task::Geo { check } => geo::run(check),

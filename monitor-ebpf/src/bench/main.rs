@@ -1,0 +1,126 @@
+//! For the benchmark alone, an object of its own: packets of many flows for the product's unchanged program, and
+//! the product's address index beside the kernel's LPM trie. Run with BPF_PROG_TEST_RUN, never attached.
+
+#![no_std]
+#![no_main]
+#![allow(missing_docs)] // the classifier macro makes functions without
+
+mod maps;
+#[path = "../policy.rs"]
+mod policy;
+
+use aya_ebpf::{macros::classifier, maps::lpm_trie::Key, programs::TcContext};
+use monitor_common::{
+    classify::{class_v4, class_v6},
+    wire::Address,
+};
+use policy::Image;
+
+/// TCX_NEXT.
+const NEXT: i32 = -1;
+
+/// Makes an IPv4 packet without options the next flow's, then becomes the program under test.
+#[classifier]
+pub fn vary_v4(context: TcContext) -> i32 {
+    vary::<29, 34>(&context)
+}
+
+/// The same for IPv6 without extension headers.
+#[classifier]
+pub fn vary_v6(context: TcContext) -> i32 {
+    vary::<37, 54>(&context)
+}
+
+/// Writes the flow's number over the source port and the last byte of the source address. What is written stays in
+/// the packet: BPF_PROG_TEST_RUN gives every run the same one.
+#[inline(always)]
+fn vary<const ADDRESS: usize, const PORT: usize>(context: &TcContext) -> i32 {
+    let Some(step) = maps::STEP.get_ptr_mut(0) else { return NEXT };
+    // SAFETY: one thread runs these programs, and userspace writes between runs.
+    let flow = unsafe {
+        let flow = (*step).next & (*step).mask;
+        (*step).next += 1;
+        flow
+    };
+    let (data, end) = (context.data(), context.data_end());
+    if data + PORT + 2 > end {
+        return NEXT;
+    }
+    // SAFETY: within the packet by the check above; the target's stores need no alignment.
+    unsafe {
+        *((data + ADDRESS) as *mut u8) = (flow >> 16) as u8;
+        *((data + PORT) as *mut u16) = (flow as u16).to_be();
+        maps::TARGET.tail_call(context, 0);
+    }
+    // Not 0 nor what a program under test gives: userspace sees that there was none.
+    i32::from(i16::MAX)
+}
+
+#[classifier]
+pub fn none_v4(_context: TcContext) -> i32 {
+    look_up(|number| Some(random_v4(number)))
+}
+
+#[classifier]
+pub fn index_v4(_context: TcContext) -> i32 {
+    look_up(|number| class_v4(&Image::in_slot(0)?, random_v4(number)))
+}
+
+#[classifier]
+pub fn trie_v4(_context: TcContext) -> i32 {
+    look_up(|number| maps::TRIE_V4.get(Key::new(32, random_v4(number).to_be())).copied())
+}
+
+#[classifier]
+pub fn none_v6(_context: TcContext) -> i32 {
+    look_up(|number| Some(maps::ADDRESSES.get(number)?.high as u32))
+}
+
+#[classifier]
+pub fn index_v6(_context: TcContext) -> i32 {
+    look_up(|number| class_v6(&Image::in_slot(0)?, *maps::ADDRESSES.get(number)?))
+}
+
+#[classifier]
+pub fn trie_v6(_context: TcContext) -> i32 {
+    look_up(|number| {
+        let Address { high, low } = *maps::ADDRESSES.get(number)?;
+        maps::TRIE_V6.get(Key::new(128, [high.to_be(), low.to_be()])).copied()
+    })
+}
+
+/// An address of its own for each number, all over the space (the end of MurmurHash3): one that is read from memory
+/// would take room in the caches from what is looked up.
+#[inline(always)]
+const fn random_v4(number: u32) -> u32 {
+    let number = (number ^ number >> 16).wrapping_mul(0x85eb_ca6b);
+    let number = (number ^ number >> 13).wrapping_mul(0xc2b2_ae35);
+    number ^ number >> 16
+}
+
+/// The answer for the next number, and the sum of all answers: nothing may be left out, and both ways must come to the
+/// same.
+#[inline(always)]
+fn look_up(answer: impl FnOnce(u32) -> Option<u32>) -> i32 {
+    let Some(step) = maps::STEP.get_ptr_mut(0) else { return NEXT };
+    // SAFETY: as in `vary`.
+    let step = unsafe { &mut *step };
+    let number = (step.next & step.mask) as u32;
+    step.next += 1;
+    match answer(number) {
+        Some(answer) => step.sum += u64::from(answer),
+        None => step.missed += 1,
+    }
+    NEXT
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // No path reaches a panic: the verifier refuses an endless loop that one could reach.
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,80 @@
+//! The benchmark's maps. Userspace writes all of them between runs.
+
+use aya_ebpf::{
+    Global,
+    macros::map,
+    maps::{Array, LpmTrie, PerCpuArray, ProgramArray},
+};
+use monitor_common::wire::{Address, ClassRow, PolicyMeta, RuleRow, V6Low, V6Node, V6Values};
+
+/// Where a run stands.
+#[repr(C)]
+pub struct Step {
+    /// Number of the next run.
+    pub next: u64,
+    /// Its bits that name a flow or an address.
+    pub mask: u64,
+    /// Sum of all answers.
+    pub sum: u64,
+    /// Look-ups without one.
+    pub missed: u64,
+}
+
+/// Programs read and write.
+#[map]
+pub static STEP: Array<Step> = Array::with_max_entries(1, 0);
+
+/// The program under test.
+#[map]
+pub static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// IPv6 addresses to look up, in this order.
+#[map]
+pub static ADDRESSES: Array<Address> = Array::with_max_entries(65_536, 0);
+
+/// The same prefixes as the index, by address in network order: class numbers. At load.
+#[map]
+pub static TRIE_V4: LpmTrie<u32, u32> = LpmTrie::with_max_entries(1, 0);
+
+/// See [`TRIE_V4`].
+#[map]
+pub static TRIE_V6: LpmTrie<[u64; 2], u32> = LpmTrie::with_max_entries(1, 0);
+
+// What `policy.rs` reads: as in the product, but one image alone.
+
+/// Classes are not looked at here.
+#[unsafe(no_mangle)]
+pub static CLASS_CAPACITY: Global<u32> = Global::new(1);
+
+#[map]
+pub static POLICY: Array<PolicyMeta> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static V4_BUCKETS: Array<u64> = Array::with_max_entries(65_536, 0);
+
+/// At load, as all below.
+#[map]
+pub static V4_ENTRIES: Array<u64> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static V6_NODES: Array<V6Node> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static V6_VALUES: Array<V6Values> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static V6_LOW: Array<V6Low> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static CLASSES: Array<ClassRow> = Array::with_max_entries(1, 0);
+
+#[map]
+pub static RULES: Array<RuleRow> = Array::with_max_entries(1, 0);
+
+/// For `Image::forget`.
+pub struct Scratch {
+    pub cell: u32,
+}
+
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);

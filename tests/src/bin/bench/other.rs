@@ -1,0 +1,121 @@
+//! What other packets than the usual cost, each of an established flow: the program itself, without one that changes
+//! the packets, over an empty one. No goals: a table of its own.
+
+use anyhow::{Context as _, Result};
+use egress_monitor::kernel::{Interface, Kernel};
+use egress_monitor_tests::corpus::{
+    build::{eth, gre, ip, tcp, udp, vxlan},
+    policy::PRIVATE,
+};
+use etherparse::{IpNumber, Ipv6Header, PacketBuilder};
+use monitor_common::wire::Link;
+
+use crate::{
+    plan::{Plan, on_cpu},
+    rig::{self, Base},
+    table::{Row, Spread, Unit},
+};
+
+pub const ROWS: &[&str] = &[
+    "other/ipv4-outside",
+    "other/ipv4-private",
+    "other/vlan",
+    "other/nat64",
+    "other/extension-headers",
+    "other/gre",
+    "other/vxlan",
+    "other/source-route",
+    "other/arp",
+];
+
+const ROUNDS: usize = 9;
+const REPEAT: u32 = 300_000;
+
+pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
+    on_cpu(0, || {
+        let mut kernel = rig::load(&base.policy, 65_536)?;
+        kernel.register(&Interface { name: "lo".into(), index: 1, link: Link::Ethernet })?;
+        kernel.program("empty")?.load()?;
+        let mut rows = Vec::new();
+        for id in ROWS.iter().filter(|id| plan.wants(id)) {
+            let (name, frame) = frame(id)?;
+            rows.push(measure(plan, &mut kernel, id, name, &frame)?);
+        }
+        Ok(rows)
+    })
+}
+
+fn measure(plan: &Plan, kernel: &mut Kernel, id: &str, name: &str, frame: &[u8]) -> Result<Row> {
+    let [ours, empty] = plan.interleave(name, plan.rounds(ROUNDS), |variant| {
+        rig::run(kernel.program(["egress", "empty"][variant])?, frame, plan.repeat(REPEAT))
+    })?;
+    Ok(Row::new(id, name, Spread::of(&ours), Unit::Nanoseconds).with("empty program", Spread::of(&empty)).check(
+        "more",
+        Spread::difference(&ours, &empty),
+        Unit::Nanoseconds,
+        None,
+    ))
+}
+
+/// The packet of a row; none of them ever leaves.
+fn frame(id: &str) -> Result<(&'static str, Vec<u8>)> {
+    let link = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+    let source = [192, 0, 2, 1];
+    let (google, nat64): (u128, u128) =
+        (0x2001_4860_4860_0000_0000_0000_0000_8888, 0x0064_ff9b_0000_0000_0000_0000_0808_0808);
+    let source6 = 0x2001_0db8_0000_0000_0000_0000_0000_0001_u128.to_be_bytes();
+    let outside = [8, 8, 8, 8];
+    let mut frame = Vec::new();
+    let payload = &[0; 18];
+    let name = match id {
+        "other/ipv4-outside" => {
+            link.ipv4(source, outside, 64).udp(4000, 53).write(&mut frame, payload)?;
+            "UDP, IPv4, outside"
+        }
+        "other/ipv4-private" => {
+            link.ipv4(source, [10, 1, 2, 3], 64).tcp(4000, 443, 1, 1).write(&mut frame, payload)?;
+            "TCP, IPv4, private"
+        }
+        "other/vlan" => {
+            let vlan = 7.try_into().context("a VLAN's number")?;
+            link.single_vlan(vlan).ipv4(source, outside, 64).udp(1, 2).write(&mut frame, payload)?;
+            "UDP, IPv4, in a VLAN (tag in the frame)"
+        }
+        "other/nat64" => {
+            link.ipv6(source6, nat64.to_be_bytes(), 64).tcp(4000, 443, 1, 1).write(&mut frame, payload)?;
+            "TCP, IPv6, NAT64"
+        }
+        "other/extension-headers" => {
+            let header = Ipv6Header {
+                source: source6,
+                destination: google.to_be_bytes(),
+                next_header: IpNumber(60),
+                payload_length: 24,
+                hop_limit: 64,
+                ..Ipv6Header::default()
+            };
+            frame.extend([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd]);
+            frame.extend(header.to_bytes());
+            frame.extend([60, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0, 0, 1, 0, 2, 0, 8, 0, 0]);
+            "UDP, IPv6, behind two extension headers"
+        }
+        "other/gre" => {
+            frame = (eth() / ip(PRIVATE) / gre() / ip(PRIVATE) / udp(53)).bytes();
+            "UDP in GRE, IPv4"
+        }
+        "other/vxlan" => {
+            frame = (eth() / ip(PRIVATE) / udp(4789) / vxlan(7) / eth() / ip(PRIVATE) / udp(53)).bytes();
+            "UDP in VXLAN, IPv4"
+        }
+        "other/source-route" => {
+            frame = (eth() / ip(PRIVATE).lsrr(4, &[PRIVATE; 2]) / tcp(443)).bytes();
+            "TCP with an IPv4 source route of two hops"
+        }
+        _ => {
+            frame.extend([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x08, 0x06]);
+            frame.resize(42, 0);
+            "ARP"
+        }
+    };
+    Ok((name, frame))
+}

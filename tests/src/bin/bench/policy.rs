@@ -1,0 +1,140 @@
+//! A policy of 500,000 networks, as datasets and as an allowlist: compiled, written into the kernel and put in force,
+//! beside the time that an LPM trie takes to be filled with the same networks. That no packet sees half of one policy
+//! and half of another is held by tests.
+
+use std::{sync::Arc, time::Instant};
+
+use anyhow::{Context as _, Result};
+use aya::maps::{
+    MapData,
+    lpm_trie::{Key, LpmTrie},
+};
+use egress_monitor::{
+    config::{Config, Rule},
+    geo::{Country, Dataset, Range},
+    kernel::{Kernel, Switch},
+};
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
+
+use crate::{
+    lookup::range_prefixes,
+    plan::{Plan, on_cpu},
+    rig::{self, Base, map, object},
+    table::{Goal, Row, Spread, Unit},
+};
+
+pub const ROWS: &[&str] = &["policy/datasets", "policy/allowlist"];
+
+const ROUNDS: usize = 7;
+const V4: u32 = 350_000;
+const V6: u32 = 150_000;
+const COUNTRIES: [&[u8; 2]; 8] = [b"DE", b"FR", b"IE", b"US", b"SG", b"IN", b"BR", b"JP"];
+
+pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    if plan.wants(ROWS[0]) {
+        let inputs = [1, 2].map(|seed| (base.config.clone(), vec![dataset(seed)]));
+        rows.push(on_cpu(0, || measure(plan, ROWS[0], "policy, 500,000 networks in a dataset", &inputs))?);
+    }
+    if plan.wants(ROWS[1]) {
+        let inputs = [1, 2].map(|seed| (allowing(&base.config, seed), base.datasets.clone()));
+        let name = "policy, 500,000 networks in an allowlist";
+        rows.push(on_cpu(0, || measure(plan, ROWS[1], name, &inputs))?);
+    }
+    Ok(rows)
+}
+
+fn measure(plan: &Plan, id: &str, name: &str, inputs: &[(Config, Vec<Dataset>); 2]) -> Result<Row> {
+    plan.say(name);
+    // Room for the larger, and some: what a daemon that was started with such a policy has.
+    let policy = Arc::new(rig::compile(&inputs[0].0, &inputs[0].1)?);
+    let mut kernel = rig::load(&policy, 4096)?;
+    let (mut compiling, mut switching) = (Vec::new(), Vec::new());
+    let mut turn = 0;
+    let [ours, trie] = plan.interleave(name, plan.rounds(ROUNDS), |variant| {
+        if variant == 1 {
+            return trie();
+        }
+        turn = 1 - turn;
+        let (config, datasets) = &inputs[turn];
+        let (compiled, switched) = switch(&mut kernel, config, datasets)?;
+        compiling.push(compiled);
+        switching.push(switched);
+        Ok(compiled + switched)
+    })?;
+    Ok(Row::new(id, name, Spread::of(&ours), Unit::Seconds)
+        .with("LPM trie filled", Spread::of(&trie))
+        .goal(Goal::AtMost(0.5))
+        .check("compiled", Spread::of(&compiling), Unit::Seconds, None)
+        .check("written and in force", Spread::of(&switching), Unit::Seconds, None)
+        .note("that no packet has a mixed view is held by tests of the switch, not measured here"))
+}
+
+/// Seconds for the compiler, and from there until no packet is under the old policy.
+fn switch(kernel: &mut Kernel, config: &Config, datasets: &[Dataset]) -> Result<(f64, f64)> {
+    let began = Instant::now();
+    let policy = Arc::new(rig::compile(config, datasets)?);
+    let compiled = began.elapsed();
+    kernel.stage(Switch { policy, enforce: false })?;
+    kernel.flip()?;
+    Ok((compiled.as_secs_f64(), (began.elapsed() - compiled).as_secs_f64()))
+}
+
+/// Seconds to fill two tries with the networks of seed 1.
+fn trie() -> Result<f64> {
+    let mut object = object(&[("TRIE_V4", V4 as usize), ("TRIE_V6", V6 as usize)])?;
+    let mut v4: LpmTrie<MapData, u32, u32> = map(&mut object, "TRIE_V4")?;
+    let mut v6: LpmTrie<MapData, [u64; 2], u32> = map(&mut object, "TRIE_V6")?;
+    let dataset = dataset(1);
+    let began = Instant::now();
+    for range in &dataset.v4 {
+        let mut result = Ok(());
+        range_prefixes(range.first.into(), range.last.into(), 32, |at, length| {
+            result = v4.insert(&Key::new(length, (at as u32).to_be()), 1, 0);
+        });
+        result.context("filling an LPM trie")?;
+    }
+    for range in &dataset.v6 {
+        let halves = [(range.first >> 64) as u64, range.first as u64];
+        v6.insert(&Key::new(48, halves.map(u64::to_be)), 1, 0).context("filling an LPM trie")?;
+    }
+    Ok(began.elapsed().as_secs_f64())
+}
+
+/// `/24`s and `/48`s apart from each other, in random countries.
+fn dataset(seed: u64) -> Dataset {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut country = move || Country(*COUNTRIES[random.usize(..COUNTRIES.len())]);
+    let v4 = networks_v4(seed).map(|first| Range { first, last: first | 0xff, country: country() }).collect();
+    let v6 =
+        networks_v6(seed).map(|first| Range { first, last: first | ((1 << 80) - 1), country: country() }).collect();
+    Dataset { name: format!("synthetic-{seed}"), digest: [seed as u8; 32], v4, v6, ..Dataset::default() }
+}
+
+/// The defaults, and one rule that lets the same networks through.
+fn allowing(config: &Config, seed: u64) -> Config {
+    let v4 = networks_v4(seed).filter_map(|first| Ipv4Network::new(first.into(), 24).ok()).map(IpNetwork::V4);
+    let v6 = networks_v6(seed).filter_map(|first| Ipv6Network::new(first.into(), 48).ok()).map(IpNetwork::V6);
+    let rule = Rule {
+        id: "synthetic".into(),
+        origin: "synthetic:1".into(),
+        to: v4.chain(v6).zip(1..).map(|(network, line)| (network, format!("synthetic:{line}"))).collect(),
+        ports: Vec::new(),
+        reason: "a benchmark".into(),
+        legal_basis: String::new(),
+        owner: String::new(),
+        ticket: String::new(),
+        not_before: None,
+        expires: None,
+    };
+    Config { rules: vec![rule], ..config.clone() }
+}
+
+fn networks_v4(seed: u64) -> impl Iterator<Item = u32> {
+    // From 1.0.0.0 on, every tenth kilobyte of addresses or so.
+    (0..V4).map(move |number| (0x0100_0000 + number * 10_240 + seed as u32 * 512) & !0xff)
+}
+
+fn networks_v6(seed: u64) -> impl Iterator<Item = u128> {
+    (0..V6).map(move |number| (0x2400_0000_0000 + u128::from(number) * 0x0100_0000 + u128::from(seed) * 0x100) << 80)
+}

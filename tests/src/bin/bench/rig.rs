@@ -1,0 +1,199 @@
+//! The kernel part loaded, and the benchmark's own object that gives it packets of many flows.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, Map, MapData, MapError, ProgramArray},
+    programs::{SchedClassifier, TestRun as _, TestRunOptions},
+};
+use egress_monitor::{
+    config::Config,
+    geo::{self, Dataset},
+    kernel::{Interface, Kernel, Options, boot_ns},
+    policy::{self, ClockMap, Policy},
+};
+use egress_monitor_tests::stage::INTERFACE;
+use monitor_common::wire::Link;
+use serde_json::{Value, json};
+
+/// The benchmark's programs (monitor-ebpf/src/bench).
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("BENCH_OBJECT"));
+
+/// Where BPF_PROG_TEST_RUN sends by.
+const LOOPBACK: u32 = 1;
+
+/// TCX_NEXT, as BPF_PROG_TEST_RUN gives it.
+const NEXT: u32 = u32::MAX;
+
+/// What every section needs: configuration and datasets as they are by default.
+pub struct Base {
+    /// The defaults.
+    pub config: Config,
+    /// The embedded ones.
+    pub datasets: Vec<Dataset>,
+    /// Compiled of both.
+    pub policy: Arc<Policy>,
+    /// Jiffies a second.
+    pub hz: u32,
+    programs: Vec<(&'static str, Option<u32>, u32)>,
+}
+
+impl Base {
+    /// Compiles, and loads once to see that it can be loaded.
+    pub fn new() -> Result<Self> {
+        let config = Config::default();
+        let datasets = geo::load("embedded")?;
+        let policy = Arc::new(compile(&config, &datasets)?);
+        let mut kernel = load(&policy, config.flows)?;
+        kernel.program("empty")?.load()?;
+        let mut programs = Vec::new();
+        for name in ["egress", "empty"] {
+            let info = kernel.program(name)?.info()?;
+            programs.push((name, info.verified_instruction_count(), info.size_jitted()));
+        }
+        let hz = kernel.flip()?.hz;
+        Ok(Self { config, datasets, policy, hz, programs })
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let image = &self.policy.image;
+        let programs: Vec<String> = self
+            .programs
+            .iter()
+            .map(|(name, verified, bytes)| {
+                let verified = verified.map_or_else(|| "?".into(), |n| n.to_string());
+                format!("program {name}: {verified} instructions verified, {bytes} bytes of machine code")
+            })
+            .collect();
+        format!(
+            "policy: {} IPv4 intervals, {} IPv6 tree nodes, {} classes; {}",
+            image.v4_entries.len(),
+            image.v6_nodes.len(),
+            image.classes.len(),
+            programs.join("; ")
+        )
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        let image = &self.policy.image;
+        let program = |(name, verified, bytes): &(&str, Option<u32>, u32)| json!({ "name": name, "verified_instructions": verified, "machine_code_bytes": bytes });
+        json!({
+            "digest": self.policy.digest,
+            "ipv4_intervals": image.v4_entries.len(),
+            "ipv6_nodes": image.v6_nodes.len(),
+            "classes": image.classes.len(),
+            "programs": self.programs.iter().map(program).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// A policy of `config` and `datasets`, by the clocks as they are.
+pub fn compile(config: &Config, datasets: &[Dataset]) -> Result<Policy> {
+    let clock = ClockMap { realtime_ns: egress_monitor::epochs::now() as i64, boottime_ns: boot_ns() };
+    Ok(policy::compile(config, datasets, geo::special::table(), &clock)?)
+}
+
+/// The kernel part in observe mode, as the daemon loads it but for the size of the flow table.
+pub fn load(policy: &Arc<Policy>, flows: u32) -> Result<Kernel> {
+    let options = Options { flows, ..Options::default() };
+    Kernel::load(options, Arc::clone(policy)).context("loading the kernel part")
+}
+
+/// Registers the interface of a namespace's end of a wire, whose number is `index`.
+pub fn register(kernel: &mut Kernel, index: u32) -> Result<()> {
+    kernel.register(&Interface { name: INTERFACE.into(), index, link: Link::Ethernet })?;
+    Ok(())
+}
+
+/// The benchmark's object with places for so many prefixes, and for a policy image's tables, of which none is loaded
+/// yet.
+pub fn object(sizes: &[(&str, usize)]) -> Result<Ebpf> {
+    let mut loader = EbpfLoader::new();
+    for (map, size) in sizes {
+        loader.map_max_entries(map, u32::try_from((*size).max(1)).context("a map's size")?);
+    }
+    loader.load(OBJECT).context("loading the benchmark's object")
+}
+
+/// One of an object's maps.
+pub fn map<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T> {
+    let map = ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))?;
+    T::try_from(map).with_context(|| format!("map {name}"))
+}
+
+/// One of an object's programs.
+pub fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
+    let program = ebpf.program_mut(name).with_context(|| format!("the object has no program {name}"))?;
+    program.try_into().with_context(|| format!("program {name}"))
+}
+
+/// Mean nanoseconds of `repeat` runs on the same frame.
+pub fn run(program: &SchedClassifier, frame: &[u8], repeat: u32) -> Result<f64> {
+    let mut context = [0; 192];
+    // wire_len.
+    context[160..164].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
+    let options = TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), repeat, ..TestRunOptions::default() };
+    let result = program.test_run(options).context("BPF_PROG_TEST_RUN")?;
+    ensure!(result.return_value == NEXT, "the program gave {} and not NEXT", result.return_value as i32);
+    // The kernel gives the mean of one run in whole nanoseconds.
+    Ok(result.duration.as_nanos() as f64)
+}
+
+/// Which flows the packets of a run are of.
+#[derive(Clone, Copy, Debug)]
+pub enum Flows {
+    /// So many (a power of two), again and again.
+    Around(u64),
+    /// Each another, from this number on.
+    From(u64),
+}
+
+/// What is under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The product's program.
+    Egress,
+    /// One that does nothing.
+    Empty,
+}
+
+/// The kernel part, and programs that give it packets of many flows.
+pub struct Rig {
+    /// The kernel part.
+    pub kernel: Kernel,
+    object: Ebpf,
+    step: Array<MapData, [u64; 4]>,
+    target: ProgramArray<MapData>,
+}
+
+impl Rig {
+    /// Loads both.
+    pub fn new(policy: &Arc<Policy>, flows: u32) -> Result<Self> {
+        let mut kernel = load(policy, flows)?;
+        kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet })?;
+        kernel.program("empty")?.load()?;
+        let mut object = object(&[])?;
+        for name in ["vary_v4", "vary_v6"] {
+            program(&mut object, name)?.load().with_context(|| format!("loading {name}"))?;
+        }
+        let (step, target) = (map(&mut object, "STEP")?, map(&mut object, "TARGET")?);
+        Ok(Self { kernel, object, step, target })
+    }
+
+    /// Mean nanoseconds of `repeat` packets, each the frame with the next flow's number in it.
+    pub fn run(&mut self, target: Target, frame: &[u8], flows: Flows, repeat: u32) -> Result<f64> {
+        let (next, mask) = match flows {
+            Flows::Around(flows) => (0, flows - 1),
+            Flows::From(next) => (next, u64::MAX),
+        };
+        self.step.set(0, [next, mask, 0, 0], 0)?;
+        let name = if target == Target::Egress { "egress" } else { "empty" };
+        self.target.set(0, self.kernel.program(name)?.fd()?, 0)?;
+        let vary = if frame[12..14] == [0x86, 0xdd] { "vary_v6" } else { "vary_v4" };
+        run(program(&mut self.object, vary)?, frame, repeat)
+    }
+}
