@@ -6,7 +6,7 @@ use monitor_common::{
     classify::{Classified, classify},
     parse::{Reason, plain},
     verdict::{Verdict, decide, drops},
-    wire::{Address, Control, Counters, FlowKey, INTERFACE_PROBES, INTERFACE_TABLE, Link},
+    wire::{Address, Control, Counters, FlowKey, INTERFACE_PROBES, INTERFACE_TABLE, Link, segments},
 };
 
 use crate::{deep, emit, maps, packet::Frame, policy::Image, table};
@@ -27,7 +27,7 @@ pub fn packet(context: &TcContext) -> i32 {
     let skb = unsafe { &*context.skb.skb };
     let size = Counters {
         packets: 1,
-        segments: u64::from(skb.gso_segs.max(1)),
+        segments: u64::from(segments(skb.gso_segs, skb.gso_size, skb.len, skb.wire_len)),
         bytes: u64::from(skb.len),
         wire_bytes: u64::from(skb.wire_len),
     };
@@ -52,7 +52,11 @@ pub fn packet(context: &TcContext) -> i32 {
             let dropped = control.enforce() && drops(reason, drop_reasons(control.slot()), &denied);
             table::unparsed(parity, slot, reason, dropped, &size);
             debug!(context, "interface {} no flow: {}, dropped {}", ifindex, reason.name(), u8::from(dropped));
-            return if dropped { DROP } else { NEXT };
+            if dropped {
+                table::dropped(parity, slot, &size);
+                return DROP;
+            }
+            return NEXT;
         }
     };
     let verdict = decide(&to, control.enforce());
@@ -83,7 +87,11 @@ pub fn packet(context: &TcContext) -> i32 {
         to.rule,
         verdict.name()
     );
-    if matches!(verdict, Verdict::Denied) { DROP } else { NEXT }
+    if matches!(verdict, Verdict::Denied) {
+        table::dropped(parity, slot, &size);
+        return DROP;
+    }
+    NEXT
 }
 
 /// Which reasons the policy in this slot drops for; all, if there is none.

@@ -46,7 +46,13 @@ fn here<T>(map: &PerCpuArray<T>, index: u32, change: impl FnOnce(&mut T)) {
 /// Adds a packet to its interface's hook total.
 #[inline(always)]
 pub fn hook(parity: u32, slot: u32, size: &Counters) {
-    here(&maps::HOOK, parity * MAX_INTERFACES + slot, |total| add_here(total, size));
+    here(&maps::HOOK, parity * MAX_INTERFACES + slot, |sums| add_here(&mut sums.total, size));
+}
+
+/// Adds a packet to what its interface's hook dropped; it is in the total already.
+#[inline(always)]
+pub fn dropped(parity: u32, slot: u32, size: &Counters) {
+    here(&maps::HOOK, parity * MAX_INTERFACES + slot, |sums| add_here(&mut sums.dropped, size));
 }
 
 /// Counts a packet without a flow.

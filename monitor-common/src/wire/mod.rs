@@ -10,11 +10,11 @@ mod policy;
 
 pub use control::Control;
 pub use event::{Clock, Event};
-pub use flow::{Address, Counters, FlowKey, FlowValue, Onward, OnwardKey, Opaque, Tally, Via};
+pub use flow::{Address, Counters, FlowKey, FlowValue, HookSums, Onward, OnwardKey, Opaque, Tally, Via, segments};
 pub use policy::{ClassRow, Embedded, Kind, PolicyMeta, RuleRow, V6Low, V6Node, V6Values};
 
 /// Version of every layout in this module; part of the name of whatever outlives one process.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Interfaces that one monitor can tell apart; slot 0 is kept for "an interface nobody registered".
 pub const MAX_INTERFACES: u32 = 64;
@@ -84,6 +84,8 @@ mod user {
     // SAFETY: as above.
     unsafe impl aya::Pod for Tally {}
     // SAFETY: as above.
+    unsafe impl aya::Pod for HookSums {}
+    // SAFETY: as above.
     unsafe impl aya::Pod for Clock {}
     // SAFETY: as above.
     unsafe impl aya::Pod for PolicyMeta {}
@@ -98,6 +100,8 @@ const _: () = {
     assert!(size_of::<OnwardKey>() == 72);
     assert!(size_of::<FlowValue>() == 48);
     assert!(size_of::<Tally>() == 64);
+    assert!(size_of::<HookSums>() == 64);
+    assert!(core::mem::offset_of!(HookSums, dropped) == 0);
     assert!(size_of::<Event>() == 88);
     assert!(size_of::<ClassRow>() == 16);
     assert!(size_of::<RuleRow>() == 24);
