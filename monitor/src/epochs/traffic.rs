@@ -31,7 +31,9 @@ pub struct Totals {
     pub unparsed: BTreeMap<(Name, Reason), Tally>,
     /// Hook totals.
     pub hook: BTreeMap<Name, Counters>,
-    /// Sum over epochs of the absolute residual: all zero, or a defect. See [`Snapshot::residual`].
+    /// Of these, what we dropped.
+    pub dropped: BTreeMap<Name, Counters>,
+    /// Sum over epochs of the absolute residuals: all zero, or a defect. See [`Snapshot::residual`].
     pub residual: BTreeMap<Name, Counters>,
     /// Ring-buffer losses.
     pub events_lost: u64,
@@ -78,6 +80,7 @@ impl Traffic {
         for interface in &snapshot.interfaces {
             let name = names[&interface.ifindex];
             self.totals.hook.entry(name).or_default().add(&interface.hook);
+            self.totals.dropped.entry(name).or_default().add(&interface.dropped);
             for ((class, verdict), counters) in &interface.overflow {
                 let (country, kind) = place(&snapshot.policy, *class);
                 let group = Group { interface: name, country, kind, verdict: *verdict };
@@ -105,7 +108,7 @@ impl Traffic {
         }
         self.flows.trim();
         let mut breaches = Vec::new();
-        for (ifindex, residual) in snapshot.residual() {
+        for (ifindex, residual) in snapshot.residual().into_iter().chain(snapshot.dropped_residual()) {
             let name = names.get(&ifindex).copied().unwrap_or(unregistered);
             let sum = self.totals.residual.entry(name).or_default();
             sum.add(&Counters {

@@ -10,11 +10,11 @@ use aya::{
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Clock, Control, Counters, FlowKey, FlowValue, MAX_INTERFACES, OnwardKey, Tally},
+    wire::{Clock, Control, Counters, FlowKey, FlowValue, HookSums, MAX_INTERFACES, OnwardKey, Tally},
 };
 
 use super::{Kernel, KernelError, clock, load, sys};
-use crate::{epochs::InterfaceCounts, policy::Policy};
+use crate::{epochs::InterfaceCounts, policy::Policy, reconcile::Reading};
 
 /// What one epoch left in the maps.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub struct Drained {
     pub hz: u32,
     /// Places in the flow table.
     pub flow_capacity: u32,
+    /// What the devices say, each held against its hook.
+    pub readings: Vec<Reading>,
 }
 
 /// A policy and mode to switch to with the next epoch.
@@ -90,7 +92,10 @@ impl Kernel {
             None => self.open_next(),
         };
         match self.drain(&mut closing) {
-            Ok(()) => Ok(self.drained(closing)),
+            Ok(()) => {
+                let readings = self.readings();
+                Ok(self.drained(closing, readings))
+            }
             Err(error) => {
                 self.closing = Some(closing);
                 Err(error)
@@ -139,7 +144,10 @@ impl Kernel {
         })
         .map_err(KernelError::map("can't drain the table of flows with a further destination"))?;
         for (counts, slot) in closing.interfaces.iter_mut().zip(0..) {
-            counts.hook.add(&self.take_hook(parity, slot)?);
+            let taken = self.take_hook(parity, slot)?;
+            counts.hook.add(&taken.total);
+            counts.dropped.add(&taken.dropped);
+            self.hooked[slot as usize].add(&taken);
             for ((class, verdict), counters) in self.take_overflow(parity, slot) {
                 counts.overflow.entry((class, verdict)).or_default().add(&counters);
             }
@@ -149,7 +157,7 @@ impl Kernel {
         Ok(())
     }
 
-    fn drained(&self, closing: Closing) -> Drained {
+    fn drained(&self, closing: Closing, readings: Vec<Reading>) -> Drained {
         let (ended, clock) = closing.quiet.unwrap_or((self.epoch_started, Clock::default()));
         let mut interfaces = closing.interfaces;
         interfaces.retain(|counts| counts.ifindex != 0 || !counts.hook.is_zero());
@@ -164,11 +172,12 @@ impl Kernel {
             jiffies: clock.jiffies,
             hz: self.hz,
             flow_capacity: self.flow_capacity,
+            readings,
         }
     }
 
-    fn take_hook(&mut self, parity: u32, slot: u32) -> Result<Counters, KernelError> {
-        take_per_cpu(&mut self.maps.hook, parity * MAX_INTERFACES + slot, Counters::default(), Counters::add)
+    fn take_hook(&mut self, parity: u32, slot: u32) -> Result<HookSums, KernelError> {
+        take_per_cpu(&mut self.maps.hook, parity * MAX_INTERFACES + slot, HookSums::default(), HookSums::add)
     }
 
     fn take_unparsed(

@@ -10,7 +10,9 @@ mod image;
 mod interfaces;
 mod load;
 mod log;
+mod nic;
 mod probe;
+mod readings;
 mod sys;
 
 pub use attach::{Attachment, Hook};
