@@ -44,7 +44,7 @@ pub fn packet(context: &TcContext) -> i32 {
             && entry.is_fresh(now)
         {
             entry.count(&size, now);
-            return settle::fate(entry.key.verdict);
+            return settle::fate(control.parity(), slot, entry.key.verdict, &size);
         }
     }
     let Some(scratch) = scratch() else { return NEXT };

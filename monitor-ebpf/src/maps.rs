@@ -11,8 +11,8 @@ use monitor_common::{
     judge::Judgement,
     parse::{Reason, Walk},
     wire::{
-        CacheSet, ClassRow, Clock, Counters, FlowKey, FlowValue, INTERFACE_TABLE, InterfaceEntry, MAX_CLASSES,
-        MAX_INTERFACES, Onward, OnwardKey, PlainKey, PolicyMeta, RuleRow, Tally, V6Low, V6Node, V6Values,
+        CacheSet, ClassRow, Clock, Counters, FlowKey, FlowValue, HookSums, INTERFACE_TABLE, InterfaceEntry,
+        MAX_CLASSES, MAX_INTERFACES, Onward, OnwardKey, PlainKey, PolicyMeta, RuleRow, Tally, V6Low, V6Node, V6Values,
     },
 };
 
@@ -42,10 +42,10 @@ pub static CONTROL: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static INTERFACES: Array<InterfaceEntry> = Array::with_max_entries(INTERFACE_TABLE, 0);
 
-/// What passed the hook, by parity and interface slot. Packets write on their CPU; userspace reads and clears the
-/// closed half.
+/// What passed the hook and what of it was dropped, by parity and interface slot. Packets write on their CPU;
+/// userspace reads and clears the closed half, and reads the open one.
 #[map]
-pub static HOOK: PerCpuArray<Counters> = PerCpuArray::with_max_entries(2 * MAX_INTERFACES, 0);
+pub static HOOK: PerCpuArray<HookSums> = PerCpuArray::with_max_entries(2 * MAX_INTERFACES, 0);
 
 /// Packets without a flow, by parity, interface slot and reason. As [`HOOK`].
 #[map]

@@ -37,10 +37,14 @@ pub fn packet(skb: *mut __sk_buff, scratch: &mut Scratch, control: Control, slot
     whole(skb, scratch, control.0, slot, way.0)
 }
 
-/// What the verdict comes to for the kernel.
+/// What a verdict comes to for the kernel; a drop is counted.
 #[inline(always)]
-pub fn fate(verdict: u8) -> i32 {
-    if verdict == Verdict::Denied as u8 { DROP } else { NEXT }
+pub fn fate(parity: u32, slot: u32, verdict: u8, size: &Counters) -> i32 {
+    if verdict != Verdict::Denied as u8 {
+        return NEXT;
+    }
+    table::dropped(parity, slot, size);
+    DROP
 }
 
 #[inline(never)]
@@ -70,7 +74,8 @@ fn whole(skb: *mut __sk_buff, scratch: *mut Scratch, control: u64, slot: u32, wa
                 reason as u8,
                 u8::from(dropped)
             );
-            return if dropped { DROP } else { NEXT };
+            let verdict = if dropped { Verdict::Denied } else { Verdict::Allowed };
+            return fate(parity, slot, verdict as u8, &size);
         }
     };
     let verdict = decide(&to, control.enforce());
@@ -103,7 +108,7 @@ fn whole(skb: *mut __sk_buff, scratch: *mut Scratch, control: u64, slot: u32, wa
         to.rule,
         verdict.name()
     );
-    fate(verdict as u8)
+    fate(parity, slot, verdict as u8, &size)
 }
 
 /// Counts a plain packet in the flow cache, or in the flow table if its set has no place. True if the flow is new in this

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use monitor_common::{
     parse::Reason,
-    wire::{Counters, FlowKey, FlowValue, MAX_INTERFACES, OnwardKey, Tally},
+    wire::{Counters, FlowKey, FlowValue, MAX_INTERFACES, OnwardKey, Tally, segments},
 };
 
 use crate::maps;
@@ -46,7 +46,13 @@ fn here<T>(map: &PerCpuArray<T>, index: u32, change: impl FnOnce(&mut T)) {
 /// Adds a packet to its interface's hook total.
 #[inline(always)]
 pub fn hook(parity: u32, slot: u32, size: &Counters) {
-    here(&maps::HOOK, parity * MAX_INTERFACES + slot, |total| add_here(total, size));
+    here(&maps::HOOK, parity * MAX_INTERFACES + slot, |sums| add_here(&mut sums.total, size));
+}
+
+/// Adds a packet to what its interface's hook dropped; it is in the total already.
+#[inline(always)]
+pub fn dropped(parity: u32, slot: u32, size: &Counters) {
+    here(&maps::HOOK, parity * MAX_INTERFACES + slot, |sums| add_here(&mut sums.dropped, size));
 }
 
 /// Counts a packet without a flow.
@@ -69,7 +75,7 @@ pub fn event_lost(parity: u32) {
 pub fn size(skb: &__sk_buff) -> Counters {
     Counters {
         packets: 1,
-        segments: u64::from(skb.gso_segs.max(1)),
+        segments: u64::from(segments(skb.gso_segs, skb.gso_size, skb.len, skb.wire_len)),
         bytes: u64::from(skb.len),
         wire_bytes: u64::from(skb.wire_len),
     }

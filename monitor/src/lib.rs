@@ -11,5 +11,6 @@ pub mod geo;
 pub mod kernel;
 pub mod metrics;
 pub mod policy;
+pub mod reconcile;
 pub mod supervisor;
 pub mod text;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use crate::epochs::Facts;
+use crate::{epochs::Facts, reconcile::Standing};
 
 /// A registry that lives for one scrape.
 struct Page(Registry);
@@ -105,6 +105,10 @@ fn traffic(page: &Page, facts: &Facts) -> prometheus::Result<()> {
         hook_bytes.with_label_values(&values).inc_by(sums.bytes);
         hook_wire_bytes.with_label_values(&values).inc_by(sums.wire_bytes);
     }
+    let dropped = page.counter("hook_dropped_packets_total", "Of hook_packets_total: dropped by us", &["interface"])?;
+    for (name, sums) in &totals.dropped {
+        dropped.with_label_values(&[interfaces.get(*name)]).inc_by(sums.packets);
+    }
     let residual = page.gauge(
         "conservation_residual_packets",
         "Sum over epochs of |hook - accounted for|: anything but 0 is a defect",
@@ -167,9 +171,36 @@ fn health(page: &Page, facts: &Facts) -> prometheus::Result<()> {
     }
     let backlog = page.gauge("alert_sink_backlog", "Alert lines waiting to be written", &["sink"])?;
     backlog.with_label_values(&["all"]).set(gauge(facts.sinks.backlog.load(Relaxed)));
-    let attached = page.gauge("attached", "1 for each interface that is counted", &["interface", "hook"])?;
+    let attached = page.gauge(
+        "attached",
+        "1 for each interface that is counted, 0 where the program was taken off or the interface is gone",
+        &["interface", "hook"],
+    )?;
     for one in &facts.attachments {
-        attached.with_label_values(&[one.interface.as_str(), one.hook.as_str()]).set(1);
+        let counted = facts.is_counted(&one.interface);
+        attached.with_label_values(&[one.interface.as_str(), one.hook.as_str()]).set(counted.into());
+    }
+    nics(page, facts)
+}
+
+fn nics(page: &Page, facts: &Facts) -> prometheus::Result<()> {
+    let labels = ["interface"];
+    type Number = fn(&Standing) -> u64;
+    let gauges: [(&str, &str, Number); 8] = [
+        ("nic_packets", "Packets that the network card sent since the program was attached", |nic| nic.sent.packets),
+        ("nic_bytes", "Bytes that the network card sent since the program was attached", |nic| nic.sent.bytes),
+        ("nic_unaccounted_packets", "Of nic_packets: never passed the hook, proven", |nic| nic.unaccounted.packets),
+        ("nic_unaccounted_bytes", "Their bytes, as far as they can be told", |nic| nic.unaccounted.bytes),
+        ("nic_before_attach_packets", "Packets sent before the program was attached", |nic| nic.before_attach.packets),
+        ("nic_lost_packets", "Packets that passed the hook and were never counted after", |nic| nic.lost),
+        ("qdisc_dropped_packets", "Packets that the queueing discipline dropped", |nic| nic.qdisc_drops),
+        ("qdisc_waiting_packets", "Packets that wait in the queueing discipline", |nic| nic.waiting),
+    ];
+    for (name, help, value) in gauges {
+        let series = page.gauge(name, help, &labels)?;
+        for nic in &facts.standings {
+            series.with_label_values(&[nic.interface.as_str()]).set(gauge(value(nic)));
+        }
     }
     Ok(())
 }
@@ -204,7 +235,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::epochs::{fake, flows::FlowStore};
+    use crate::{
+        epochs::{fake, flows::FlowStore},
+        reconcile::Amount,
+    };
 
     fn sum(page: &str, name: &str) -> u64 {
         let series = page.lines().filter(|line| line.starts_with(&format!("egress_monitor_{name}{{")));
@@ -270,6 +304,20 @@ mod tests {
         fake::add(&mut snapshot, fake::onward(fake::key(7, fake::OUTSIDE, 1), Via::GtpU), 7);
         fake::merge(&mut facts.traffic, &mut store, &snapshot);
         facts.alerts.insert(("high", "egress"), 2);
+        let attached = |interface: &str| crate::epochs::Attachment {
+            interface: interface.into(),
+            hook: "tcx".into(),
+            ..Default::default()
+        };
+        facts.attachments = vec![attached("eth0"), attached("eth1")];
+        facts.standings = vec![Standing {
+            interface: "eth0".into(),
+            here: true,
+            presence: crate::reconcile::Presence::Detached,
+            sent: Amount { packets: 50, bytes: 5_000 },
+            unaccounted: Amount { packets: 3, bytes: 300 },
+            ..Standing::default()
+        }];
         let page = render(&facts, fake::START).expect("renders");
         for line in [
             r#"egress_monitor_packets_total{class="outside",country="SG",interface="eth0",verdict="observed"} 10"#,
@@ -281,6 +329,11 @@ mod tests {
             r#"egress_monitor_alerts_total{severity="high",type="egress"} 2"#,
             r#"egress_monitor_geo_dataset_age_seconds{dataset="dbip-country"} 86400"#,
             r#"egress_monitor_events_lost_total{stage="ring"} 0"#,
+            r#"egress_monitor_attached{hook="tcx",interface="eth0"} 0"#,
+            r#"egress_monitor_attached{hook="tcx",interface="eth1"} 1"#,
+            r#"egress_monitor_nic_packets{interface="eth0"} 50"#,
+            r#"egress_monitor_nic_unaccounted_packets{interface="eth0"} 3"#,
+            r#"egress_monitor_nic_unaccounted_bytes{interface="eth0"} 300"#,
         ] {
             assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
         }

@@ -3,6 +3,7 @@
 //! the built daemon as a child process. Nothing here knows how the monitor counts: it is what the monitor is
 //! compared with.
 
+pub mod bypass;
 pub mod capture;
 pub mod corpus;
 pub mod daemon;

@@ -252,6 +252,30 @@ fn transfer(stream: &mut TcpStream, bytes: u64, deadline: Instant) -> io::Result
     Ok(u64::from_be_bytes(confirmed))
 }
 
+/// Sends a super-packet of TCP over IPv4 out of `interface`, `times` times, as a virtual machine's would come: with
+/// `headers` bytes of headers and `size` bytes of payload a segment, and nobody having said how many segments that is.
+///
+/// # Errors
+/// Not root, or no such interface.
+pub fn send_super(interface: &str, frame: &[u8], headers: u16, size: u16, times: usize) -> Result<()> {
+    // linux/if_packet.h; linux/virtio_net.h.
+    const PACKET_VNET_HDR: libc::c_int = 15;
+    const VIRTIO_NET_HDR_F_NEEDS_CSUM: u8 = 1;
+    const VIRTIO_NET_HDR_GSO_TCPV4: u8 = 1;
+    let socket = Socket::new(Domain::PACKET, Type::RAW, None).context("an AF_PACKET socket (needs root)")?;
+    set_option(&socket, libc::SOL_PACKET, PACKET_VNET_HDR, 1).context("PACKET_VNET_HDR")?;
+    let ethernet = frame.get(12..14).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_be_bytes);
+    let address = link_address(interface, ethernet)?;
+    // `struct virtio_net_hdr`; the TCP header begins after Ethernet and 20 bytes of IP, its checksum is 16 bytes in.
+    let mut header = vec![VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_TCPV4];
+    header.extend([headers, size, 34, 16].into_iter().flat_map(u16::to_ne_bytes));
+    let packet = [&header, frame].concat();
+    for _ in 0..times {
+        socket.send_to(&packet, &address).context("sending a super-packet")?;
+    }
+    Ok(())
+}
+
 /// What became of raw frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Frames {

@@ -280,6 +280,23 @@ impl Counters {
     }
 }
 
+/// Packets on the wire that an skb stands for. `gso_segs` says it, but for super-packets of virtual machines and of
+/// AF_PACKET (SKB_GSO_DODGY), where the kernel counts them only when it cuts them up. It knows their bytes before
+/// (`wire_len`, where all headers but the first are added), and from these the number follows.
+#[must_use]
+#[inline(always)]
+pub const fn segments(gso_segs: u32, gso_size: u32, len: u32, wire_len: u32) -> u32 {
+    if gso_segs != 0 || gso_size == 0 || wire_len <= len {
+        return if gso_segs == 0 { 1 } else { gso_segs };
+    }
+    // Headers are in the length: right, or one too many. From that the length of the headers, a little short if it was
+    // one too many; so the number is right but for a last segment of a few bytes, and never too small.
+    let most = len.saturating_add(gso_size - 1) / gso_size;
+    let further = if most > 1 { most - 1 } else { 1 };
+    let headers = (wire_len - len) / further;
+    len.saturating_sub(headers).saturating_add(gso_size - 1) / gso_size
+}
+
 /// Sums of what passed and of what was dropped, side by side.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -288,6 +305,25 @@ pub struct Tally {
     pub passed: Counters,
     /// Dropped by us.
     pub dropped: Counters,
+}
+
+/// What one interface's hook saw, and what of it was dropped by us.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct HookSums {
+    /// Dropped by us. First, because a live value is read from its start: a drop that comes while it is read makes
+    /// `total - dropped` too large, never too small.
+    pub dropped: Counters,
+    /// Everything, counted before anything else.
+    pub total: Counters,
+}
+
+impl HookSums {
+    /// Adds `other`, for sums that nobody else writes.
+    pub const fn add(&mut self, other: &Self) {
+        self.dropped.add(&other.dropped);
+        self.total.add(&other.total);
+    }
 }
 
 /// Sums of one flow in one epoch.
@@ -308,5 +344,30 @@ impl FlowValue {
         self.counters.add(&other.counters);
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::segments;
+
+    #[test]
+    fn an_skb_stands_for_as_many_packets_as_the_kernel_will_cut_it_into() {
+        assert_eq!(segments(0, 0, 1_500, 1_500), 1);
+        assert_eq!(segments(7, 1_448, 9_000, 9_400), 7);
+        assert_eq!(segments(0, 1_448, 1_400, 1_400), 1);
+        let (mut all, mut more) = (0, 0);
+        for headers in [42, 54, 66, 86, 136, 240] {
+            for size in [536, 1_200, 1_448, 8_948] {
+                for payload in (size + 1..65_000).step_by(7) {
+                    let count = u32::div_ceil(payload, size);
+                    let found = segments(0, size, headers + payload, headers * count + payload);
+                    assert!(found == count || found == count + 1, "{headers} {size} {payload}: {found}, not {count}");
+                    all += 1;
+                    more += u32::from(found > count);
+                }
+            }
+        }
+        assert!(more * 100 < all, "{more} of {all}");
     }
 }

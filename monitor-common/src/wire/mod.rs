@@ -12,7 +12,7 @@ mod policy;
 pub use cache::{CACHE_WAYS, CacheEntry, CacheSet, PlainKey};
 pub use control::Control;
 pub use event::{Clock, Event};
-pub use flow::{Address, Counters, FlowKey, FlowValue, Onward, OnwardKey, Opaque, Tally, Via};
+pub use flow::{Address, Counters, FlowKey, FlowValue, HookSums, Onward, OnwardKey, Opaque, Tally, Via, segments};
 pub use policy::{ClassRow, Embedded, Kind, PolicyMeta, RuleRow, V6Low, V6Node, V6Values};
 
 /// Version of every layout in this module; part of the name of whatever outlives one process.
@@ -88,6 +88,8 @@ mod user {
     // SAFETY: as above.
     unsafe impl aya::Pod for Tally {}
     // SAFETY: as above.
+    unsafe impl aya::Pod for HookSums {}
+    // SAFETY: as above.
     unsafe impl aya::Pod for Clock {}
     // SAFETY: as above.
     unsafe impl aya::Pod for PolicyMeta {}
@@ -105,6 +107,8 @@ const _: () = {
     assert!(size_of::<CacheEntry>() == 96);
     assert!(size_of::<CacheSet>() == 384);
     assert!(size_of::<Tally>() == 64);
+    assert!(size_of::<HookSums>() == 64);
+    assert!(core::mem::offset_of!(HookSums, dropped) == 0);
     assert!(size_of::<Event>() == 88);
     assert!(size_of::<ClassRow>() == 16);
     assert!(size_of::<RuleRow>() == 24);

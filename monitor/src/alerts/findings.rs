@@ -16,6 +16,10 @@ use super::{
 pub enum Condition {
     /// Hook total and sums differ.
     ConservationBreach,
+    /// A device sent more than passed its hook.
+    UnaccountedEgress,
+    /// The program is not on an interface any more that it was put on and that is still there.
+    Detached,
     /// An epoch could not be closed.
     EpochFailed,
     /// An interface that was attached to is gone.
@@ -40,6 +44,8 @@ impl Condition {
     pub const fn name(self) -> &'static str {
         match self {
             Self::ConservationBreach => "conservation_breach",
+            Self::UnaccountedEgress => "unaccounted_egress",
+            Self::Detached => "detached",
             Self::EpochFailed => "epoch_failed",
             Self::InterfaceLost => "interface_lost",
             Self::EventsLost => "events_lost",
@@ -54,6 +60,8 @@ impl Condition {
     const fn title(self) -> &'static str {
         match self {
             Self::ConservationBreach => "Packets counted at the hook and packets accounted for differ",
+            Self::UnaccountedEgress => "Traffic left an interface without passing the hook",
+            Self::Detached => "The program was taken off an interface",
             Self::EpochFailed => "An epoch could not be closed",
             Self::InterfaceLost => "An interface that was watched is gone",
             Self::EventsLost => "The event ring buffer was full",
@@ -65,14 +73,51 @@ impl Condition {
         }
     }
 
+    /// Whether each time counts, and not only that it has begun.
+    const fn every_time(self) -> bool {
+        matches!(self, Self::ConservationBreach | Self::UnaccountedEgress)
+    }
+
     const fn severity(self) -> Severity {
         match self {
-            Self::ConservationBreach => Severity::Critical,
+            Self::ConservationBreach | Self::UnaccountedEgress | Self::Detached => Severity::Critical,
             Self::EpochFailed | Self::InterfaceLost | Self::AlertsLost | Self::AlertsSuppressed => Severity::High,
             Self::EventsLost | Self::FlowTableOverflow | Self::ReloadRefused => Severity::Medium,
             Self::StaleGeoData => Severity::Low,
         }
     }
+}
+
+/// What an alert says of a condition.
+#[derive(Clone, Debug, Default)]
+pub struct Detail {
+    /// For people.
+    pub text: String,
+    /// For [`Condition::UnaccountedEgress`], what was found where.
+    pub unaccounted: Vec<Unaccounted>,
+}
+
+impl From<&str> for Detail {
+    fn from(text: &str) -> Self {
+        Self { text: text.to_owned(), unaccounted: Vec::new() }
+    }
+}
+
+/// What left an interface without passing the hook.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Unaccounted {
+    /// Interface.
+    pub interface: String,
+    /// Epoch in which it was found.
+    pub epoch: u32,
+    /// Packets found in it.
+    pub packets: u64,
+    /// Their bytes, as far as they can be told.
+    pub bytes: u64,
+    /// Packets since the program was attached.
+    pub total_packets: u64,
+    /// Their bytes.
+    pub total_bytes: u64,
 }
 
 /// Which conditions hold.
@@ -84,22 +129,18 @@ pub struct Conditions {
 
 impl Conditions {
     /// Tells how a condition stands now: `detail` while it holds, `None` while not. An alert comes out when that
-    /// changes; a [`Condition::ConservationBreach`] alerts every time.
-    pub fn tell(&mut self, host: &Host, condition: Condition, detail: Option<&str>, now: i128) -> Option<Alert> {
+    /// changes; a [`Condition::every_time`] one alerts whenever it is told.
+    pub fn tell(&mut self, host: &Host, condition: Condition, detail: Option<Detail>, now: i128) -> Option<Alert> {
         match (detail, self.open.get(&condition).copied()) {
-            (Some(detail), None) => {
+            (Some(detail), open) if open.is_none() || condition.every_time() => {
                 self.open.insert(condition, now);
-                Some(finding(host, condition, detail, now, now, false))
-            }
-            (Some(detail), Some(_)) if condition == Condition::ConservationBreach => {
-                self.open.insert(condition, now);
-                Some(finding(host, condition, detail, now, now, false))
+                Some(finding(host, condition, &detail, now, now, false))
             }
             (None, Some(since)) => {
                 self.open.remove(&condition);
-                Some(finding(host, condition, "no longer so", since, now, true))
+                Some(finding(host, condition, &Detail::from("no longer so"), since, now, true))
             }
-            (Some(_), Some(_)) | (None, None) => None,
+            _ => None,
         }
     }
 
@@ -109,7 +150,7 @@ impl Conditions {
     }
 }
 
-fn finding(host: &Host, condition: Condition, detail: &str, since: i128, now: i128, closed: bool) -> Alert {
+fn finding(host: &Host, condition: Condition, detail: &Detail, since: i128, now: i128, closed: bool) -> Alert {
     let severity = if closed { Severity::Informational } else { condition.severity() };
     let activity = if closed { (3, "Close") } else { (1, "Create") };
     let identity = |what: &str| {
@@ -128,7 +169,7 @@ fn finding(host: &Host, condition: Condition, detail: &str, since: i128, now: i1
         "severity_id": severity as u8,
         "severity": severity.name(),
         "time": milliseconds(now),
-        "message": format!("{}: {detail}", condition.title()),
+        "message": format!("{}: {}", condition.title(), detail.text),
         "is_alert": true,
         "status_id": if closed { 4 } else { 1 },
         "status": if closed { "Resolved" } else { "New" },
@@ -139,12 +180,15 @@ fn finding(host: &Host, condition: Condition, detail: &str, since: i128, now: i1
         "finding_info": {
             "uid": identity("finding"),
             "title": condition.title(),
-            "desc": detail,
+            "desc": detail.text,
             "types": [condition.name()],
             "created_time": milliseconds(since),
         },
         "unmapped": { "type": condition.name() },
     });
+    if !detail.unaccounted.is_empty() {
+        line["unmapped"]["unaccounted"] = json!(detail.unaccounted);
+    }
     line["metadata"] = metadata(&identity(activity.1));
     line["device"] = device(host);
     Alert { severity, kind: condition.name(), line: line.to_string().into() }

@@ -11,7 +11,7 @@ use monitor_common::{
 use serde_json::Value;
 
 use super::{
-    findings::{Condition, Conditions},
+    findings::{Condition, Conditions, Detail, Unaccounted},
     sinks::{Output, Sinks},
     *,
 };
@@ -431,7 +431,7 @@ fn the_schema_refuses_lines_that_contradict_themselves() {
 fn a_condition_alerts_when_it_begins_and_when_it_ends() {
     let mut conditions = Conditions::default();
     let mut tell = |detail: Option<&str>, now| {
-        let alert = conditions.tell(&host(), Condition::EventsLost, detail, now);
+        let alert = conditions.tell(&host(), Condition::EventsLost, detail.map(Detail::from), now);
         alert.map(|alert| (valid(&alert.line)["activity_name"].as_str().map(str::to_owned), alert.severity))
     };
     assert_eq!(tell(None, 1), None);
@@ -442,13 +442,32 @@ fn a_condition_alerts_when_it_begins_and_when_it_ends() {
 }
 
 #[test]
-fn every_breach_of_conservation_alerts() {
-    let mut conditions = Conditions::default();
-    for now in 1..4 {
-        let alert = conditions.tell(&host(), Condition::ConservationBreach, Some("eth0"), now).expect("an alert");
-        assert_eq!((alert.severity, alert.kind), (Severity::Critical, "conservation_breach"));
-        valid(&alert.line);
+fn every_breach_of_conservation_and_all_unaccounted_egress_alerts() {
+    for (condition, name) in
+        [(Condition::ConservationBreach, "conservation_breach"), (Condition::UnaccountedEgress, "unaccounted_egress")]
+    {
+        let mut conditions = Conditions::default();
+        for now in 1..4 {
+            let alert = conditions.tell(&host(), condition, Some("eth0".into()), now).expect("an alert");
+            assert_eq!((alert.severity, alert.kind), (Severity::Critical, name));
+            valid(&alert.line);
+        }
     }
+}
+
+#[test]
+fn the_alert_on_unaccounted_egress_says_how_much_left_where_and_when() {
+    let found =
+        Unaccounted { interface: "eth0".into(), epoch: 9, packets: 3, bytes: 300, total_packets: 5, total_bytes: 500 };
+    let detail = Detail { text: "eth0".into(), unaccounted: vec![found] };
+    let alert = Conditions::default().tell(&host(), Condition::UnaccountedEgress, Some(detail), 1).expect("an alert");
+    let line = valid(&alert.line);
+    assert_eq!(
+        line["unmapped"]["unaccounted"],
+        serde_json::json!([{
+            "interface": "eth0", "epoch": 9, "packets": 3, "bytes": 300, "total_packets": 5, "total_bytes": 500
+        }])
+    );
 }
 
 /// A writer that takes a few bytes at a time and fails when told.

@@ -5,13 +5,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use monitor_common::{verdict::Verdict, wire::Counters};
 use serde::{Deserialize, Serialize};
 
-use crate::epochs::{
-    Facts,
-    facts::LastEpoch,
-    names::{Group, Name, Names},
-    rfc3339,
-    task::STALE_AFTER,
-    traffic::Totals,
+use crate::{
+    epochs::{
+        Facts,
+        facts::LastEpoch,
+        names::{Group, Name, Names},
+        rfc3339,
+        task::STALE_AFTER,
+        traffic::Totals,
+    },
+    reconcile::{Amount, Presence, Standing},
 };
 
 /// The four sums.
@@ -79,12 +82,60 @@ pub struct InterfaceStatus {
     pub interface: String,
     /// `tcx` or `clsact`; none: not attached now.
     pub hook: Option<String>,
+    /// Whether the program is on it now: `attached`, `detached` (somebody took it off), `gone` (the interface is),
+    /// `unknown`. None: it was never attached.
+    pub state: Option<String>,
+    /// Programs of others that have their say before ours.
+    pub ahead: u32,
     /// Attached since, RFC 3339.
     pub since: Option<String>,
     /// Everything that passed the hook.
     pub total: Sums,
+    /// Of that, what we dropped.
+    pub dropped: Sums,
     /// Sum of absolute residuals; all 0 or a defect.
     pub residual: Sums,
+    /// What the network card counted; none until it was read with an epoch.
+    pub nic: Option<NicStatus>,
+}
+
+/// What the device sent, held against what passed the hook. All since the program was attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NicStatus {
+    /// What it counts as a packet: `skbs`, `segments`, `undetermined`.
+    pub counts: String,
+    /// Sent, as the device counts.
+    pub sent: Amount,
+    /// Sent before, since the device was made.
+    pub before_attach: Amount,
+    /// Of that, while the program was being attached.
+    pub while_attaching: Amount,
+    /// Dropped by us, as the device would have counted it.
+    pub dropped_by_us: Amount,
+    /// Packets that the queueing discipline dropped.
+    pub qdisc_drops: u64,
+    /// Packets that wait there.
+    pub in_flight: u64,
+    /// Packets that passed the hook and that the device never counted, for no known reason.
+    pub lost: u64,
+    /// Sent without passing the hook: proven, never shrinks.
+    pub unaccounted: Amount,
+}
+
+impl From<&Standing> for NicStatus {
+    fn from(standing: &Standing) -> Self {
+        Self {
+            counts: standing.kind.name().into(),
+            sent: standing.sent,
+            before_attach: standing.before_attach,
+            while_attaching: standing.while_attaching,
+            dropped_by_us: standing.dropped,
+            qdisc_drops: standing.qdisc_drops,
+            in_flight: standing.waiting,
+            lost: standing.lost,
+            unaccounted: standing.unaccounted,
+        }
+    }
 }
 
 /// Sums by interface, country, class and verdict.
@@ -250,7 +301,7 @@ pub struct Status {
 /// What the monitor can't see, for every report.
 pub const BLIND_SPOTS: [&str; 4] = [
     "traffic that no kernel interface of this host carries: DPDK/VFIO, RDMA, SR-IOV virtual functions given to a \
-     guest, the BMC, hardware flow offload; and, below the hook, AF_PACKET with PACKET_QDISC_BYPASS and AF_XDP",
+     guest, the BMC, hardware flow offload",
     "a screen inside the region that somebody outside looks at from afar",
     "what an encrypted tunnel carries: only its outer destination is known",
     "root on this host can detach anything",
@@ -400,6 +451,7 @@ fn interfaces(facts: &Facts) -> Vec<InterfaceStatus> {
             interface: attached.interface.clone(),
             hook: Some(attached.hook.clone()),
             since: Some(rfc3339(attached.since)),
+            state: Some(state(facts.standing(&attached.interface)).into()),
             ..InterfaceStatus::default()
         })
         .collect();
@@ -417,5 +469,25 @@ fn interfaces(facts: &Facts) -> Vec<InterfaceStatus> {
             }),
         }
     }
+    for listed in &mut list {
+        let name = totals.dropped.iter().find(|(name, _)| names.get(**name) == listed.interface);
+        listed.dropped = name.map(|(_, sums)| sums.into()).unwrap_or_default();
+        let Some(standing) = facts.standing(&listed.interface) else { continue };
+        listed.nic = Some(standing.into());
+        if let Presence::Attached { ahead } = standing.presence {
+            listed.ahead = ahead;
+        }
+    }
     list
+}
+
+/// See [`InterfaceStatus::state`].
+fn state(standing: Option<&Standing>) -> &'static str {
+    match standing {
+        Some(standing) if !standing.here => "gone",
+        Some(Standing { presence: Presence::Detached, .. }) => "detached",
+        Some(Standing { presence: Presence::Unknown, .. }) => "unknown",
+        // Before the first epoch is closed: nobody has looked again.
+        Some(Standing { presence: Presence::Attached { .. }, .. }) | None => "attached",
+    }
 }

@@ -3,7 +3,7 @@ use std::{os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{FlowKey, Onward, Opaque, Via},
+    wire::{FlowKey, HookSums, Onward, Opaque, Via},
 };
 use serde_json::Value;
 use tokio::{
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     flows::Flows,
     server::{ControlSocket, MAX_CONNECTIONS, bind_tcp, serve_tcp, serve_unix},
-    status::{Status, Sums},
+    status::{NicStatus, Status, Sums},
     *,
 };
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
         task::Engine,
     },
     failure::Failure,
+    reconcile::{Amount, Base, Device, Presence, Queue, Reading},
 };
 
 /// The API over a fake source, on a loopback port and a control socket.
@@ -236,17 +237,50 @@ async fn status_tells_what_is_attached_counted_and_lost() {
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 30);
     fake::add_overflow(&mut snapshot, fake::UNKNOWN, Verdict::Observed, 4);
     snapshot.events_lost = 2;
+    let sent = |packets| Amount { packets, bytes: packets * 100 };
+    let total = fake::sums(34);
+    snapshot.readings = vec![Reading {
+        interface: "eth0".into(),
+        ifindex: 7,
+        base: Base { before: sent(70), after: Device { sent: sent(71), ..Device::default() }, ..Base::default() },
+        queue_after: Queue { waiting: 2, ..Queue::default() },
+        device: Some(Device { sent: sent(71 + 37), ..Device::default() }),
+        open: HookSums { total, ..HookSums::default() },
+        presence: Presence::Attached { ahead: 1 },
+        ..Reading::default()
+    }];
     bench.fake.script().next.push_back(snapshot);
     let status: Status = bench.ask("/api/v1/status?fresh=1").await.expect("an answer");
     assert_eq!(status.interfaces.len(), 1);
     let eth0 = &status.interfaces[0];
     assert_eq!((eth0.interface.as_str(), eth0.hook.as_deref(), eth0.total.packets), ("eth0", Some("tcx"), 34));
     assert_eq!(eth0.residual, Sums::default());
+    assert_eq!((eth0.state.as_deref(), eth0.ahead), (Some("attached"), 1));
+    let nic = NicStatus {
+        counts: "undetermined".into(),
+        sent: sent(37),
+        before_attach: sent(71),
+        while_attaching: sent(1),
+        in_flight: 2,
+        // 37 sent and 2 waiting, of 34; the device's bytes over those on the wire.
+        unaccounted: Amount { packets: 5, bytes: 3_700 - 34 * 104 },
+        ..NicStatus::default()
+    };
+    assert_eq!(eth0.nic, Some(nic));
     assert_eq!((status.losses.events, status.losses.overflow_packets), (2, 4));
     assert_eq!((status.mode.as_str(), status.host.as_str()), ("observe", "enclave-1"));
     assert_eq!(status.blind_spots.len(), 4);
     let text = text::status(&status);
-    for part in ["observe: nothing is dropped", "eth0", "flow_table_overflow since", "residual 0", "AF_XDP"] {
+    for part in [
+        "observe: nothing is dropped",
+        "eth0",
+        "flow_table_overflow since",
+        "residual 0",
+        "DPDK",
+        "tcx, 1 ahead",
+        "WRONG: 5 packets left without passing a hook",
+        "eth0 had sent 71 packets",
+    ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
 }

@@ -121,13 +121,19 @@ pub fn status(status: &Status) -> String {
     text += "\nInterfaces\n";
     let heading = ["interface", "hook", "since", "packets", "segments", "bytes", "on the wire", "residual"];
     let rows = status.interfaces.iter().map(|interface| {
-        let hook = interface.hook.clone().unwrap_or_else(|| "not attached".into());
+        let hook = match (interface.hook.as_deref(), interface.state.as_deref()) {
+            (Some(hook), None | Some("attached")) if interface.ahead == 0 => hook.to_owned(),
+            (Some(hook), None | Some("attached")) => format!("{hook}, {} ahead", interface.ahead),
+            (Some(_), Some(state)) => state.to_uppercase(),
+            (None, _) => "not attached".into(),
+        };
         let since = interface.since.clone().unwrap_or_else(|| "-".into());
         let residual = count(interface.residual.packets);
         [interface.interface.clone(), hook, since].into_iter().chain(sums(&interface.total)).chain([residual]).collect()
     });
     let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
     text += &table(INDENT, &rows, &[3, 4, 5, 6, 7]);
+    text += &nics(status);
     text += "\nTraffic since the start\n";
     text += &totals(status);
     text += "\nLosses\n";
@@ -157,6 +163,51 @@ pub fn status(status: &Status) -> String {
         text += &format!("  - {}\n", plain(spot));
     }
     text
+}
+
+/// What the devices sent beside what passed the hooks; of `status`.
+fn nics(status: &Status) -> String {
+    let heading = [
+        "interface",
+        "counts",
+        "sent",
+        "bytes",
+        "dropped by us",
+        "by the qdisc",
+        "in flight",
+        "lost",
+        "unaccounted",
+        "",
+    ];
+    let mut rows = vec![cells(&heading)];
+    let mut before = vec![];
+    for interface in &status.interfaces {
+        let Some(nic) = &interface.nic else { continue };
+        let numbers = [nic.sent.packets, nic.dropped_by_us.packets, nic.qdisc_drops, nic.in_flight, nic.lost];
+        let [sent, dropped, queue, waiting, lost] = numbers.map(count);
+        let names = [interface.interface.clone(), nic.counts.clone(), sent, size(nic.sent.bytes)];
+        let unaccounted = [count(nic.unaccounted.packets), size(nic.unaccounted.bytes)];
+        rows.push(names.into_iter().chain([dropped, queue, waiting, lost]).chain(unaccounted).collect());
+        before.push(format!(
+            "  {} had sent {} packets ({}) before, {} of them while the program was being attached\n",
+            interface.interface,
+            count(nic.before_attach.packets),
+            size(nic.before_attach.bytes),
+            count(nic.while_attaching.packets)
+        ));
+    }
+    if rows.len() == 1 {
+        return String::new();
+    }
+    let surplus = status.interfaces.iter().filter_map(|interface| interface.nic.as_ref());
+    let surplus: u64 = surplus.map(|nic| nic.unaccounted.packets).sum();
+    let verdict = if surplus == 0 {
+        "  nothing left that did not pass the hooks\n".to_owned()
+    } else {
+        format!("  WRONG: {} packets left without passing a hook\n", count(surplus))
+    };
+    let table = table(INDENT, &rows, &[2, 3, 4, 5, 6, 7, 8, 9]);
+    format!("\nNetwork cards since the program was attached\n{table}{}{verdict}", before.concat())
 }
 
 /// The start of a digest, enough to compare by eye.

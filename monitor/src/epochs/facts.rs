@@ -11,7 +11,11 @@ use std::{
 };
 
 use super::{Attachment, Traffic, flows::FlowStore};
-use crate::{alerts::sinks::SinkStats, policy::Policy};
+use crate::{
+    alerts::sinks::SinkStats,
+    policy::Policy,
+    reconcile::{Presence, Standing},
+};
 
 /// Latest alerts kept for the API.
 pub const LATEST_ALERTS: usize = 1_000;
@@ -76,8 +80,10 @@ pub struct Facts {
     pub epoch_length: Duration,
     /// All traffic.
     pub traffic: Traffic,
-    /// What is attached.
+    /// What was attached.
     pub attachments: Vec<Attachment>,
+    /// What the devices sent beside what passed the hooks.
+    pub standings: Vec<Standing>,
     /// The policy in force.
     pub in_force: InForce,
     /// `None` until the first epoch is closed.
@@ -104,11 +110,33 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// How an interface stands; `None` before the first epoch is closed.
+    #[must_use]
+    pub fn standing(&self, interface: &str) -> Option<&Standing> {
+        self.standings.iter().find(|standing| standing.interface == interface)
+    }
+
+    /// Whether somebody took the program off an interface that is still there.
+    fn is_detached(&self, interface: &str) -> bool {
+        self.standing(interface).is_some_and(|standing| standing.here && standing.presence == Presence::Detached)
+    }
+
+    /// Whether an interface is there and counted, as far as is known.
+    #[must_use]
+    pub fn is_counted(&self, interface: &str) -> bool {
+        self.standing(interface).is_none_or(|standing| standing.here && standing.presence != Presence::Detached)
+    }
+
     /// Why the monitor is not to be relied on now; `None` when it is. For `/readyz`.
     #[must_use]
     pub fn not_ready(&self, now: i128) -> Option<String> {
         if self.attachments.is_empty() {
             return Some("nothing is attached: no traffic is counted".into());
+        }
+        let off: Vec<&str> =
+            self.attachments.iter().map(|one| one.interface.as_str()).filter(|name| self.is_detached(name)).collect();
+        if !off.is_empty() {
+            return Some(format!("somebody took the program off {}: restart to attach it again", off.join(", ")));
         }
         if let Some(error) = &self.flip_error {
             return Some(format!("the last epoch could not be closed: {error}"));

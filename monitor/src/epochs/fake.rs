@@ -141,6 +141,9 @@ pub fn add(snapshot: &mut Snapshot, key: impl Into<OnwardKey>, packets: u64) {
     let listed = snapshot.interfaces.iter().position(|interface| interface.ifindex == key.flow.ifindex);
     let at = listed.unwrap_or(snapshot.interfaces.len() - 1);
     snapshot.interfaces[at].hook.add(&value.counters);
+    if key.flow.verdict == Verdict::Denied as u8 {
+        snapshot.interfaces[at].dropped.add(&value.counters);
+    }
 }
 
 /// Adds overflow on `eth0`.
@@ -148,6 +151,9 @@ pub fn add_overflow(snapshot: &mut Snapshot, class: u16, verdict: Verdict, packe
     let interface = &mut snapshot.interfaces[0];
     interface.overflow.entry((class, verdict)).or_default().add(&sums(packets));
     interface.hook.add(&sums(packets));
+    if verdict == Verdict::Denied {
+        interface.dropped.add(&sums(packets));
+    }
 }
 
 /// Adds unparsed packets on `eth0`.
@@ -158,6 +164,7 @@ pub fn add_unparsed(snapshot: &mut Snapshot, reason: Reason, passed: u64, droppe
         sum.add(&sums(packets));
         interface.hook.add(&sums(packets));
     }
+    interface.dropped.add(&sums(dropped));
 }
 
 /// An epoch with up to `flows` flows over all classes, verdicts and interfaces, overflow and unparsed packets.
@@ -244,6 +251,7 @@ impl Source for Fake {
             started: one.started,
             ended: one.ended,
             flow_capacity: one.flow_capacity,
+            readings: one.readings,
         })
     }
 

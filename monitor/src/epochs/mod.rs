@@ -13,7 +13,7 @@ use monitor_common::{
     wire::{Counters, FlowValue, OnwardKey, Tally},
 };
 
-use crate::policy::Policy;
+use crate::{policy::Policy, reconcile::Reading};
 
 pub mod facts;
 pub mod flows;
@@ -40,6 +40,8 @@ pub struct InterfaceCounts {
     pub ifindex: u32,
     /// Everything that passed the hook.
     pub hook: Counters,
+    /// Of that, what we dropped.
+    pub dropped: Counters,
     /// Packets whose flow found no place in the table, by class number and verdict.
     pub overflow: BTreeMap<(u16, Verdict), Counters>,
     /// Packets without a flow, by reason.
@@ -71,6 +73,8 @@ pub struct Snapshot {
     pub hz: u32,
     /// Places in the flow table.
     pub flow_capacity: u32,
+    /// What the devices say they sent, each held against its hook.
+    pub readings: Vec<Reading>,
 }
 
 impl Snapshot {
@@ -89,6 +93,7 @@ impl Snapshot {
             jiffies: drained.jiffies,
             hz: drained.hz,
             flow_capacity: drained.flow_capacity,
+            readings: drained.readings,
         }
     }
 
@@ -109,17 +114,32 @@ impl Snapshot {
     /// not listed are held against the unregistered one (index 0), listed or not.
     #[must_use]
     pub fn residual(&self) -> Vec<(u32, Counters)> {
+        self.rest(false)
+    }
+
+    /// The same of what was dropped: the hook's sum minus denied flows, denied overflow and unparsed packets dropped.
+    #[must_use]
+    pub fn dropped_residual(&self) -> Vec<(u32, Counters)> {
+        self.rest(true)
+    }
+
+    fn rest(&self, dropped: bool) -> Vec<(u32, Counters)> {
         let listed: HashMap<u32, usize> =
             self.interfaces.iter().enumerate().map(|(at, interface)| (interface.ifindex, at)).collect();
+        let hook = |interface: &InterfaceCounts| if dropped { interface.dropped } else { interface.hook };
         let mut rest: Vec<(u32, Counters)> =
-            self.interfaces.iter().map(|interface| (interface.ifindex, interface.hook)).collect();
+            self.interfaces.iter().map(|interface| (interface.ifindex, hook(interface))).collect();
         for (at, interface) in self.interfaces.iter().enumerate() {
-            for counters in interface.overflow.values() {
-                subtract(&mut rest[at].1, counters);
+            for ((_, verdict), counters) in &interface.overflow {
+                if !dropped || *verdict == Verdict::Denied {
+                    subtract(&mut rest[at].1, counters);
+                }
             }
             for tally in interface.unparsed.values() {
-                subtract(&mut rest[at].1, &tally.passed);
                 subtract(&mut rest[at].1, &tally.dropped);
+                if !dropped {
+                    subtract(&mut rest[at].1, &tally.passed);
+                }
             }
         }
         let mut nowhere = Counters::default();
@@ -127,6 +147,9 @@ impl Snapshot {
         // Looked up once for a run of flows of one interface: there are a million of them.
         let mut run = (0, place(0));
         for (key, value) in &self.flows {
+            if dropped && key.flow.verdict != Verdict::Denied as u8 {
+                continue;
+            }
             if key.flow.ifindex != run.0 {
                 run = (key.flow.ifindex, place(key.flow.ifindex));
             }
@@ -236,6 +259,29 @@ mod tests {
         assert_eq!(snapshot.residual()[0], (2, Counters { packets: 1, ..Counters::default() }));
         snapshot.flows[0].1.counters.packets += 2;
         assert_eq!(snapshot.residual()[0], (2, Counters { packets: u64::MAX, ..Counters::default() }));
+    }
+
+    #[test]
+    fn what_was_dropped_is_what_was_denied_and_what_could_not_be_read_and_was_dropped() {
+        let mut denied = flow(2, 3);
+        denied.0.flow.verdict = Verdict::Denied as u8;
+        let mut dropped = sums(3);
+        dropped.add(&sums(4));
+        dropped.add(&sums(5));
+        let mut snapshot = Snapshot {
+            interfaces: vec![InterfaceCounts {
+                ifindex: 2,
+                dropped,
+                overflow: [((0, Verdict::Denied), sums(4)), ((0, Verdict::Observed), sums(9))].into(),
+                unparsed: [(Reason::NotIp, Tally { passed: sums(8), dropped: sums(5) })].into(),
+                ..InterfaceCounts::default()
+            }],
+            flows: vec![denied, flow(2, 6)],
+            ..Snapshot::default()
+        };
+        assert_eq!(snapshot.dropped_residual(), [(2, Counters::default())]);
+        snapshot.interfaces[0].dropped.packets += 1;
+        assert_eq!(snapshot.dropped_residual(), [(2, Counters { packets: 1, ..Counters::default() })]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{future::Future, pin::Pin};
 use monitor_common::wire::{Event, FlowValue, OnwardKey};
 
 use super::{InterfaceCounts, facts::InForce};
+use crate::reconcile::Reading;
 
 /// The kernel half of the epoch protocol. Its methods may block (tens of milliseconds); the epoch task calls
 /// them where that is allowed, one at a time.
@@ -56,6 +57,8 @@ pub struct Drained {
     pub ended: i128,
     /// Places in the flow table.
     pub flow_capacity: u32,
+    /// What the devices say they sent, read after the epoch was closed and before anything was detached.
+    pub readings: Vec<Reading>,
 }
 
 /// One interface that the program is attached to.

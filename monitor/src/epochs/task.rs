@@ -25,10 +25,11 @@ use super::{
 use crate::{
     alerts::{
         Alert, Alerter, Host, PER_EPOCH,
-        findings::{Condition, Conditions},
+        findings::{Condition, Conditions, Detail, Unaccounted},
         sinks::Sinks,
     },
     geo::STALE_AFTER_DAYS,
+    reconcile::{Presence, Reconciler, Surplus},
 };
 
 /// Shortest time between two flips on request.
@@ -101,6 +102,7 @@ pub struct Engine {
     sinks: Sinks,
     alerter: Alerter,
     conditions: Conditions,
+    reconciler: Reconciler,
     /// Who flows are under the policies of the latest epochs, each from its first epoch on: for events that are read
     /// late.
     book: Vec<(u32, Resolver)>,
@@ -146,6 +148,7 @@ impl Engine {
             sinks,
             alerter: Alerter::new(host),
             conditions: Conditions::default(),
+            reconciler: Reconciler::default(),
             book: vec![(0, resolver)],
             current: in_force,
             staged: None,
@@ -259,7 +262,7 @@ impl Engine {
         let facts = self.facts.clone();
         let mut facts = facts.write();
         facts.reload_failures += 1;
-        self.tell(&mut facts, Condition::ReloadRefused, Some(&why));
+        self.tell(&mut facts, Condition::ReloadRefused, Some(why.as_str().into()));
         facts.reload_error = Some(why);
     }
 
@@ -297,7 +300,7 @@ impl Engine {
                     tracing::error!(why, "the epoch could not be closed; what it counted comes with a later one");
                 }
                 facts.flip_failures += 1;
-                self.tell(&mut facts, Condition::EpochFailed, Some(&why));
+                self.tell(&mut facts, Condition::EpochFailed, Some(why.as_str().into()));
                 facts.flip_error = Some(why.clone());
                 // A staged policy is in force already; it is said to be when the epoch before it is merged.
                 Err(why)
@@ -319,7 +322,8 @@ impl Engine {
             };
             (resolver, Arc::clone(&traffic.identities))
         };
-        let residual = snapshot.residual();
+        let mut residual = snapshot.residual();
+        residual.extend(snapshot.dropped_residual());
         let breaches = {
             let mut flows = shared.flows_mut();
             let sums = flows.merge(snapshot, &self.interfaces, &resolver);
@@ -345,6 +349,7 @@ impl Engine {
         self.tell(&mut facts, Condition::EpochFailed, None);
         self.tell_lost_interfaces(&mut facts);
         self.tell_breaches(&mut facts, snapshot, &breaches);
+        self.reconcile(&mut facts, snapshot);
         self.tell_losses(&mut facts, snapshot, suppressed);
         if let Some(next) = self.staged.take() {
             self.put_in_force(&mut facts, next, snapshot);
@@ -397,7 +402,7 @@ impl Engine {
                 lost.join(", ")
             )
         });
-        self.tell(facts, Condition::InterfaceLost, detail.as_deref());
+        self.tell(facts, Condition::InterfaceLost, detail.as_deref().map(Detail::from));
     }
 
     fn tell_breaches(&mut self, facts: &mut Facts, snapshot: &Snapshot, breaches: &[(Name, Counters)]) {
@@ -411,8 +416,31 @@ impl Engine {
                 snapshot.epoch
             ));
         }
-        let detail = (!detail.is_empty()).then(|| detail.join("; "));
-        self.tell(facts, Condition::ConservationBreach, detail.as_deref());
+        let detail = (!detail.is_empty()).then(|| detail.join("; ").as_str().into());
+        self.tell(facts, Condition::ConservationBreach, detail);
+    }
+
+    /// Holds hooks and devices against each other.
+    fn reconcile(&mut self, facts: &mut Facts, snapshot: &Snapshot) {
+        let surpluses = self.reconciler.read(&snapshot.readings);
+        facts.standings = self.reconciler.standings();
+        let found: Vec<_> = surpluses.into_iter().map(|surplus| unaccounted(surplus, snapshot.epoch)).collect();
+        let detail = (!found.is_empty()).then(|| {
+            let of = |one: &Unaccounted| {
+                format!(
+                    "{}, epoch {}: {} packets, {} bytes (since it was attached {} and {})",
+                    one.interface, one.epoch, one.packets, one.bytes, one.total_packets, one.total_bytes
+                )
+            };
+            Detail { text: found.iter().map(of).collect::<Vec<_>>().join("; "), unaccounted: found.clone() }
+        });
+        self.tell(facts, Condition::UnaccountedEgress, detail);
+        let off = facts.standings.iter().filter(|one| one.here && one.presence == Presence::Detached);
+        let off: Vec<&str> = off.map(|one| one.interface.as_str()).collect();
+        let detail = (!off.is_empty()).then(|| {
+            format!("{}: what leaves there is neither counted nor dropped; restart to attach again", off.join(", "))
+        });
+        self.tell(facts, Condition::Detached, detail.as_deref().map(Detail::from));
     }
 
     fn tell_losses(&mut self, facts: &mut Facts, snapshot: &Snapshot, suppressed: u64) {
@@ -420,7 +448,7 @@ impl Engine {
         let detail = (lost > 0).then(|| {
             format!("{lost} events in epoch {}; their alerts were rebuilt from the flow table", snapshot.epoch)
         });
-        self.tell(facts, Condition::EventsLost, detail.as_deref());
+        self.tell(facts, Condition::EventsLost, detail.as_deref().map(Detail::from));
         let sums = snapshot.interfaces.iter().flat_map(|interface| interface.overflow.values());
         let overflow: u64 = sums.map(|counters| counters.packets).sum();
         let detail = (overflow > 0).then(|| {
@@ -430,12 +458,12 @@ impl Engine {
                 snapshot.epoch, snapshot.flow_capacity
             )
         });
-        self.tell(facts, Condition::FlowTableOverflow, detail.as_deref());
+        self.tell(facts, Condition::FlowTableOverflow, detail.as_deref().map(Detail::from));
         let total = self.sinks.stats().lost();
         let lost = total - self.alerts_lost;
         self.alerts_lost = total;
         let detail = (lost > 0).then(|| format!("{lost} alert lines; the latest are at /api/v1/alerts"));
-        self.tell(facts, Condition::AlertsLost, detail.as_deref());
+        self.tell(facts, Condition::AlertsLost, detail.as_deref().map(Detail::from));
         facts.alerts_suppressed += suppressed;
         let detail = (suppressed > 0).then(|| {
             format!(
@@ -444,7 +472,7 @@ impl Engine {
                 snapshot.epoch
             )
         });
-        self.tell(facts, Condition::AlertsSuppressed, detail.as_deref());
+        self.tell(facts, Condition::AlertsSuppressed, detail.as_deref().map(Detail::from));
     }
 
     fn tell_stale_data(&mut self, facts: &mut Facts, now: i128) {
@@ -457,14 +485,28 @@ impl Engine {
             .map(|(dataset, age)| format!("{} {} is {} days old", dataset.name, dataset.version, age / 86_400))
             .collect();
         let detail = (!stale.is_empty()).then(|| format!("{}; import a newer one ([geo] sources)", stale.join(", ")));
-        self.tell(facts, Condition::StaleGeoData, detail.as_deref());
+        self.tell(facts, Condition::StaleGeoData, detail.as_deref().map(Detail::from));
     }
 
-    fn tell(&mut self, facts: &mut Facts, condition: Condition, detail: Option<&str>) {
+    fn tell(&mut self, facts: &mut Facts, condition: Condition, detail: Option<Detail>) {
         if let Some(alert) = self.conditions.tell(self.alerter.host(), condition, detail, now()) {
             deliver(&self.sinks, facts, [alert]);
         }
         facts.conditions = self.conditions.open().collect();
+    }
+}
+
+/// For the alert.
+fn unaccounted(surplus: Surplus, epoch: u32) -> Unaccounted {
+    let Surplus { interface, found, total } = surplus;
+    tracing::error!(interface, epoch, packets = found.packets, bytes = found.bytes, "unaccounted egress");
+    Unaccounted {
+        interface,
+        epoch,
+        packets: found.packets,
+        bytes: found.bytes,
+        total_packets: total.packets,
+        total_bytes: total.bytes,
     }
 }
 

@@ -3,6 +3,7 @@ use std::sync::Mutex;
 use serde_json::Value;
 
 use super::*;
+use crate::reconcile::{Amount, Base, Device, Presence, Reading};
 use crate::{
     epochs::{
         fake::{self, Fake},
@@ -229,6 +230,39 @@ async fn breach_overflow_and_stale_data_are_told() {
     let told = bench.end().await;
     let begun: Vec<_> = told.iter().filter(|(_, how)| how == "Create").map(|(kind, _)| kind.as_str()).collect();
     assert_eq!(begun, ["conservation_breach", "flow_table_overflow", "stale_geo_data"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_leaves_beside_the_hook_is_told_in_each_epoch_in_which_it_grows() {
+    let base = Base { after: Device { sent: amount(40), ..Device::default() }, ..Base::default() };
+    let reading = |sent: u64, presence| {
+        let device = Some(Device { sent: amount(40 + sent), ..Device::default() });
+        Reading { interface: "eth0".into(), ifindex: 7, base: base.clone(), device, presence, ..Reading::default() }
+    };
+    let (on, off) = (Presence::Attached { ahead: 0 }, Presence::Detached);
+    let epochs = [(0, on), (3, on), (3, on), (5, off), (6, off)];
+    let bench =
+        bench(epochs.map(|(sent, presence)| Snapshot { readings: vec![reading(sent, presence)], ..fake::snapshot(0) }));
+    let mut told = Vec::new();
+    for _ in epochs {
+        assert_eq!(bench.handle.close_epoch().await, Ok(()));
+        let facts = bench.facts.read();
+        let standing = facts.standing("eth0").expect("eth0");
+        assert_eq!(standing.before_attach, amount(40));
+        told.push((standing.unaccounted.packets, facts.alerts.get(&("critical", "unaccounted_egress")).copied()));
+        assert_eq!(facts.is_counted("eth0"), standing.presence == on);
+        assert_eq!(facts.not_ready(fake::START + 50_000_000_000).is_some(), standing.presence == off);
+    }
+    assert_eq!(told, [(0, None), (3, Some(1)), (3, Some(1)), (5, Some(2)), (6, Some(3))]);
+    let told = bench.end().await;
+    let of =
+        |wanted: &str| told.iter().filter(|(kind, _)| kind == wanted).map(|(_, how)| how.as_str()).collect::<Vec<_>>();
+    assert_eq!(of("unaccounted_egress"), ["Create", "Close", "Create", "Create", "Close"]);
+    assert_eq!(of("detached"), ["Create"]);
+}
+
+fn amount(packets: u64) -> Amount {
+    Amount { packets, bytes: packets * 100 }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,7 +37,9 @@ pub struct Totals {
     pub unparsed: BTreeMap<(Name, Reason), Tally>,
     /// Hook totals.
     pub hook: BTreeMap<Name, Counters>,
-    /// Sum over epochs of the absolute residual: all zero, or a defect. See [`Snapshot::residual`].
+    /// Of these, what we dropped.
+    pub dropped: BTreeMap<Name, Counters>,
+    /// Sum over epochs of the absolute residuals: all zero, or a defect. See [`Snapshot::residual`].
     pub residual: BTreeMap<Name, Counters>,
     /// Ring-buffer losses.
     pub events_lost: u64,
@@ -58,6 +60,7 @@ impl Totals {
         add(&mut self.opaque, &epoch.opaque);
         add(&mut self.onward, &epoch.onward);
         add(&mut self.hook, &epoch.hook);
+        add(&mut self.dropped, &epoch.dropped);
         add(&mut self.residual, &epoch.residual);
         for (key, tally) in &epoch.unparsed {
             add_tally(self.unparsed.entry(*key).or_default(), tally);
@@ -126,6 +129,7 @@ impl Traffic {
         for interface in &snapshot.interfaces {
             let name = interfaces.name(interface.ifindex);
             epoch.hook.entry(name).or_default().add(&interface.hook);
+            epoch.dropped.entry(name).or_default().add(&interface.dropped);
             for ((class, verdict), counters) in &interface.overflow {
                 let (country, kind) = place(&snapshot.policy, *class);
                 let group = Group { interface: name, country, kind, verdict: *verdict };

@@ -6,6 +6,7 @@ use aya::programs::{
 };
 
 use super::{Interface, Kernel, KernelError, load, sys};
+use crate::reconcile::Base;
 
 /// How a program hangs on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Attachment {
     link: SchedClassifierLinkId,
     /// Whether the clsact qdisc was made by us.
     made_qdisc: bool,
+    /// Its counters then; `None` until all are attached.
+    pub(super) base: Option<Base>,
 }
 
 impl Attachment {
@@ -85,7 +88,8 @@ impl Kernel {
     fn attach_one(&mut self, interface: &Interface, hook: Option<Hook>) -> Result<(), KernelError> {
         // First the slot: the first packet is counted under its interface already.
         self.register(interface)?;
-        let attachment = match hook {
+        let before = self.before_attach(interface)?;
+        let mut attachment = match hook {
             Some(Hook::Tcx) => self.attach_tcx(interface)?,
             Some(Hook::Clsact) => self.attach_clsact(interface)?,
             None => match self.attach_tcx(interface) {
@@ -97,6 +101,7 @@ impl Kernel {
                 })?,
             },
         };
+        attachment.base = Some(self.base(interface, &before)?);
         self.attachments.push(attachment);
         Ok(())
     }
@@ -152,7 +157,7 @@ impl Kernel {
             .map_err(|error| refused(load::chain(&error)))?;
         tracing::warn!(interface = interface.name, "took the place of a filter that a killed monitor left");
         let since = jiff::Timestamp::now();
-        Ok(Attachment { interface: interface.clone(), hook: Hook::Clsact, since, link, made_qdisc: false })
+        Ok(Attachment { interface: interface.clone(), hook: Hook::Clsact, since, link, made_qdisc: false, base: None })
     }
 
     fn attach_with(
@@ -173,7 +178,14 @@ impl Kernel {
                     error: load::chain(&error),
                 },
             })?;
-        Ok(Attachment { interface: interface.clone(), hook, since: jiff::Timestamp::now(), link, made_qdisc })
+        Ok(Attachment {
+            interface: interface.clone(),
+            hook,
+            since: jiff::Timestamp::now(),
+            link,
+            made_qdisc,
+            base: None,
+        })
     }
 
     /// What is attached.
@@ -185,6 +197,7 @@ impl Kernel {
     /// Takes the program off every interface. Counting ends with the packets that are under way; the maps stay
     /// for a last drain.
     pub fn detach(&mut self) {
+        self.part();
         for attachment in std::mem::take(&mut self.attachments) {
             let name = &attachment.interface.name;
             let result = load::program(&mut self.ebpf, "egress")

@@ -14,11 +14,11 @@ use aya::{
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Clock, Control, Counters, FlowKey, FlowValue, MAX_INTERFACES, OnwardKey, Tally},
+    wire::{Clock, Control, Counters, FlowKey, FlowValue, HookSums, MAX_INTERFACES, OnwardKey, Tally},
 };
 
 use super::{Kernel, KernelError, clock, load, sys};
-use crate::{epochs::InterfaceCounts, policy::Policy};
+use crate::{epochs::InterfaceCounts, policy::Policy, reconcile::Reading};
 
 /// What one epoch left in the maps.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub struct Drained {
     pub hz: u32,
     /// Places in the flow table.
     pub flow_capacity: u32,
+    /// What the devices say, each held against its hook.
+    pub readings: Vec<Reading>,
 }
 
 /// Places that a closed half had in use. A flow in several counts in each.
@@ -106,7 +108,10 @@ impl Kernel {
             None => self.open_next(),
         };
         match self.drain(&mut closing) {
-            Ok(()) => Ok(self.drained(closing)),
+            Ok(()) => {
+                let readings = self.readings();
+                Ok(self.drained(closing, readings))
+            }
             Err(error) => {
                 self.closing = Some(closing);
                 Err(error)
@@ -166,7 +171,10 @@ impl Kernel {
         })
         .map_err(KernelError::map("can't drain the table of flows with a further destination"))?;
         for (counts, slot) in closing.interfaces.iter_mut().zip(0..) {
-            counts.hook.add(&self.take_hook(parity, slot)?);
+            let taken = self.take_hook(parity, slot)?;
+            counts.hook.add(&taken.total);
+            counts.dropped.add(&taken.dropped);
+            self.hooked[slot as usize].add(&taken);
             for ((class, verdict), counters) in self.take_overflow(parity, slot) {
                 counts.overflow.entry((class, verdict)).or_default().add(&counters);
             }
@@ -176,7 +184,7 @@ impl Kernel {
         Ok(())
     }
 
-    fn drained(&self, closing: Closing) -> Drained {
+    fn drained(&self, closing: Closing, readings: Vec<Reading>) -> Drained {
         let (ended, clock) = closing.quiet.unwrap_or((self.epoch_started, Clock::default()));
         let mut interfaces = closing.interfaces;
         interfaces.retain(|counts| counts.ifindex != 0 || !counts.hook.is_zero());
@@ -194,11 +202,12 @@ impl Kernel {
             jiffies: clock.jiffies,
             hz: self.hz,
             flow_capacity: self.flow_capacity,
+            readings,
         }
     }
 
-    fn take_hook(&mut self, parity: u32, slot: u32) -> Result<Counters, KernelError> {
-        take_per_cpu(&mut self.maps.hook, parity * MAX_INTERFACES + slot, Counters::default(), Counters::add)
+    fn take_hook(&mut self, parity: u32, slot: u32) -> Result<HookSums, KernelError> {
+        take_per_cpu(&mut self.maps.hook, parity * MAX_INTERFACES + slot, HookSums::default(), HookSums::add)
     }
 
     fn take_unparsed(

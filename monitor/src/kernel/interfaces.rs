@@ -27,10 +27,12 @@ pub fn resolve(patterns: &[String]) -> Result<Vec<Interface>, KernelError> {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
     let names = select(patterns, &present, &default_route_interfaces(&read("route"), &read("ipv6_route")))
         .map_err(KernelError::Interface)?;
+    let devices = sys::Devices::open().map_err(KernelError::map("can't ask about interfaces"))?;
     names
         .into_iter()
         .map(|(index, name)| {
-            let kind = sys::link_type(&name)
+            let kind = devices
+                .link_type(&name)
                 .map_err(|error| KernelError::Interface(format!("can't read the link type of {name}: {error}")))?;
             Ok(Interface { link: link(kind), index, name })
         })

@@ -11,8 +11,8 @@ use aya::{
     programs::SchedClassifier,
 };
 use monitor_common::wire::{
-    Clock, Control, Counters, FlowKey, FlowValue, INTERFACE_PROBES, INTERFACE_TABLE, InterfaceEntry, MAX_INTERFACES,
-    OnwardKey, Tally,
+    Clock, Control, Counters, FlowKey, FlowValue, HookSums, INTERFACE_PROBES, INTERFACE_TABLE, InterfaceEntry,
+    MAX_INTERFACES, OnwardKey, Tally,
 };
 
 use super::{
@@ -22,6 +22,8 @@ use super::{
     clock,
     drain::{Closing, Switch},
     image::{Capacity, Images},
+    nic::Nic,
+    readings::Looked,
     sys::{Grace, Shared},
 };
 use crate::policy::Policy;
@@ -69,12 +71,17 @@ pub struct Kernel {
     pub(super) epoch_started: jiff::Timestamp,
     pub(super) staged: Option<Switch>,
     pub(super) closing: Option<Closing>,
+    /// What passed each slot's hook in all epochs drained so far.
+    pub(super) hooked: Vec<HookSums>,
+    pub(super) nic: Option<Nic>,
+    /// What was read of the interfaces before they were detached.
+    pub(super) parting: Option<Vec<Looked>>,
 }
 
 pub(super) struct Maps {
     pub control: Shared<u64>,
     pub interfaces: Array<MapData, InterfaceEntry>,
-    pub hook: PerCpuArray<MapData, Counters>,
+    pub hook: PerCpuArray<MapData, HookSums>,
     pub unparsed: PerCpuArray<MapData, Tally>,
     pub cache: MapData,
     pub flows: [HashMap<MapData, FlowKey, FlowValue>; 2],
@@ -160,6 +167,9 @@ impl Kernel {
             epoch_started: jiff::Timestamp::now(),
             staged: None,
             closing: None,
+            hooked: vec![HookSums::default(); MAX_INTERFACES as usize],
+            nic: None,
+            parting: None,
         };
         kernel.publish();
         Ok(kernel)

@@ -12,7 +12,9 @@ mod interfaces;
 mod load;
 mod log;
 mod memory;
+mod nic;
 mod probe;
+mod readings;
 mod sys;
 
 pub use attach::{Attachment, Hook};

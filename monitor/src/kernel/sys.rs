@@ -1,5 +1,5 @@
 //! Raw system calls that aya has none for: batch operations, shared memory of array maps, the grace period,
-//! interface link types. All of userspace's `unsafe` is here.
+//! what ethtool says of an interface, which programs are on it. All of userspace's `unsafe` is here.
 
 use std::{
     io,
@@ -14,9 +14,11 @@ use tokio::io::unix::AsyncFd;
 
 const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_MAP_LOOKUP_AND_DELETE_BATCH: libc::c_long = 25;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
+const BPF_TCX_EGRESS: u32 = 47;
 
 /// The fields of `union bpf_attr` that BPF_MAP_CREATE reads here.
 #[repr(C)]
@@ -51,6 +53,23 @@ struct BatchAttr {
     map_fd: u32,
     elem_flags: u64,
     flags: u64,
+}
+
+/// The fields that BPF_PROG_QUERY reads and writes here.
+#[repr(C)]
+#[derive(Default)]
+struct QueryAttr {
+    target_ifindex: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    count: u32,
+    _pad: u32,
+    prog_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
 }
 
 fn bpf<A>(command: libc::c_long, attr: &mut A) -> io::Result<libc::c_long> {
@@ -200,29 +219,105 @@ pub fn page_size() -> usize {
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
-/// `ARPHRD_*` of an interface in this network namespace (SIOCGIFHWADDR; /sys may show another namespace's).
-pub fn link_type(name: &str) -> io::Result<u16> {
-    if name.len() >= libc::IFNAMSIZ {
+/// The first programs that TCX runs on the way out of an interface of this network namespace, in order, by id.
+pub fn tcx_programs(ifindex: u32) -> io::Result<Vec<u32>> {
+    let mut ids = [0_u32; 64];
+    let mut attr = QueryAttr {
+        target_ifindex: ifindex,
+        attach_type: BPF_TCX_EGRESS,
+        prog_ids: ids.as_mut_ptr() as u64,
+        count: ids.len() as u32,
+        ..QueryAttr::default()
+    };
+    match bpf(BPF_PROG_QUERY, &mut attr) {
+        // ENOSPC: there are more; the first are there.
+        Err(error) if error.raw_os_error() != Some(libc::ENOSPC) => Err(error),
+        _ => Ok(ids[..ids.len().min(attr.count as usize)].to_vec()),
+    }
+}
+
+/// A socket of this network namespace, to ask about its interfaces by `ioctl`.
+#[derive(Debug)]
+pub struct Devices(OwnedFd);
+
+impl Devices {
+    /// Opens it.
+    pub fn open() -> io::Result<Self> {
+        // SAFETY: plain socket(2).
+        let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor was just made for us.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// `ARPHRD_*` of an interface (SIOCGIFHWADDR; /sys may show another namespace's).
+    pub fn link_type(&self, name: &str) -> io::Result<u16> {
+        let mut request = named(name)?;
+        // SAFETY: SIOCGIFHWADDR reads the name and writes the address into the same ifreq.
+        if unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call succeeded, so this is the member of the union that it filled.
+        Ok(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
+    }
+
+    /// An ethtool command. `data` begins with its number and has room for what the kernel answers: the caller knows
+    /// how much that is at most.
+    fn ethtool(&self, name: &str, data: &mut [u32]) -> io::Result<()> {
+        let mut request = named(name)?;
+        request.ifr_ifru.ifru_data = data.as_mut_ptr().cast();
+        // SAFETY: the request names an interface and points to live memory of the size that the command needs.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// The names of the features that the kernel knows, by number.
+    pub fn feature_names(&self, interface: &str) -> io::Result<Vec<String>> {
+        const ETHTOOL_GSTRINGS: u32 = 0x1b;
+        const ETH_SS_FEATURES: u32 = 4;
+        /// Command, set, length; then names of 32 bytes. No kernel has more than a hundred features.
+        const WORDS: usize = 3 + FEATURES * 8;
+        let mut data = vec![0_u32; WORDS];
+        (data[0], data[1]) = (ETHTOOL_GSTRINGS, ETH_SS_FEATURES);
+        self.ethtool(interface, &mut data)?;
+        let names = (data[2] as usize).min(FEATURES);
+        let name = |words: &[u32]| {
+            let bytes: &[u8] = bytemuck::cast_slice(words);
+            let bytes = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+            String::from_utf8_lossy(bytes).into_owned()
+        };
+        Ok(data[3..].chunks(8).take(names).map(name).collect())
+    }
+
+    /// Which features an interface has on now, by number, in words of 32 bits.
+    pub fn features(&self, interface: &str) -> io::Result<Vec<u32>> {
+        const ETHTOOL_GFEATURES: u32 = 0x3a;
+        /// Command and number of blocks; then blocks of available, requested, active and never changed.
+        const BLOCKS: usize = FEATURES / 32;
+        let mut data = [0_u32; 2 + 4 * BLOCKS];
+        (data[0], data[1]) = (ETHTOOL_GFEATURES, BLOCKS as u32);
+        self.ethtool(interface, &mut data)?;
+        let blocks = (data[1] as usize).min(BLOCKS);
+        Ok(data[2..].chunks(4).take(blocks).map(|block| block[2]).collect())
+    }
+}
+
+/// Features that there is room for.
+const FEATURES: usize = 512;
+
+/// A request that names an interface.
+fn named(interface: &str) -> io::Result<libc::ifreq> {
+    if interface.len() >= libc::IFNAMSIZ {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
     }
     // SAFETY: an all-zero ifreq is valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
         *to = from as libc::c_char;
     }
-    // SAFETY: plain socket(2).
-    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was just made for us.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: SIOCGIFHWADDR reads the name and writes the address into the same ifreq.
-    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFHWADDR, &raw mut request) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call succeeded, so this is the member of the union that it filled.
-    Ok(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
+    Ok(request)
 }
 
 /// Interfaces of this network namespace: index and name.

@@ -116,6 +116,7 @@ impl Source for KernelSource {
             started: drained.span.0.as_nanosecond(),
             ended: drained.span.1.as_nanosecond(),
             flow_capacity: drained.flow_capacity,
+            readings: drained.readings,
         })
     }
 

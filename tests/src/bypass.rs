@@ -1,0 +1,238 @@
+//! Ways past a program on the way out of an interface, each for real: what the monitor has to notice by the interface's
+//! own account. To be called inside a namespace, on interfaces of the test's own.
+
+use std::{
+    ffi::CString,
+    io,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use socket2::{Domain, Socket, Type};
+
+use crate::{
+    capture::{link_address, set_option},
+    traffic::LIMIT,
+};
+
+/// Sends `frames` through AF_PACKET with PACKET_QDISC_BYPASS: straight into the driver.
+///
+/// # Errors
+/// Not root, or the kernel did not take a frame.
+pub fn packet_bypass<'a>(interface: &str, frames: impl IntoIterator<Item = &'a [u8]>) -> Result<()> {
+    // linux/if_packet.h.
+    const PACKET_QDISC_BYPASS: libc::c_int = 20;
+    let socket = Socket::new(Domain::PACKET, Type::RAW, None).context("an AF_PACKET socket (needs root)")?;
+    set_option(&socket, libc::SOL_PACKET, PACKET_QDISC_BYPASS, 1).context("PACKET_QDISC_BYPASS")?;
+    let address = link_address(interface, 0)?;
+    for frame in frames {
+        let sent = socket.send_to(frame, &address).context("sending beside the queue")?;
+        ensure!(sent == frame.len(), "{sent} bytes of {} were sent", frame.len());
+    }
+    Ok(())
+}
+
+const CHUNK: usize = 2048;
+const CHUNKS: usize = 512;
+
+/// Memory that is given back.
+struct Mapping {
+    address: *mut libc::c_void,
+    length: usize,
+}
+
+impl Mapping {
+    /// `descriptor` below 0: memory of nobody else's.
+    fn new(descriptor: i32, offset: i64, length: usize) -> Result<Self> {
+        let kind = if descriptor < 0 { libc::MAP_PRIVATE | libc::MAP_ANONYMOUS } else { libc::MAP_SHARED };
+        let flags = kind | libc::MAP_POPULATE;
+        // SAFETY: a new mapping at a place that the kernel chooses.
+        let address = unsafe {
+            libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ | libc::PROT_WRITE, flags, descriptor, offset)
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error()).context("mmap");
+        }
+        Ok(Self { address, length })
+    }
+
+    /// Where something is, `offset` bytes from the start.
+    fn at<T>(&self, offset: usize) -> *mut T {
+        assert!(offset + size_of::<T>() <= self.length, "past the end of a mapping");
+        // SAFETY: within the mapping, by the assertion.
+        unsafe { self.address.cast::<u8>().add(offset).cast() }
+    }
+
+    /// A ring's index.
+    fn index(&self, offset: u64) -> &AtomicU32 {
+        // SAFETY: aligned as the kernel lays rings out, within the mapping, and shared with the kernel as an atomic.
+        unsafe { AtomicU32::from_ptr(self.at(offset as usize)) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: ours, and nothing points to it any more.
+        unsafe { libc::munmap(self.address, self.length) };
+    }
+}
+
+/// Sends `frames` through AF_XDP in copy mode, and waits until the kernel has sent them all.
+///
+/// # Errors
+/// The kernel has no AF_XDP, or does not send within [`LIMIT`].
+pub fn xdp_send(interface: &str, frames: &[Vec<u8>]) -> Result<()> {
+    ensure!(frames.len() <= CHUNKS && frames.iter().all(|frame| frame.len() <= CHUNK), "more than there is room for");
+    // SAFETY: plain socket(2).
+    let fd = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    ensure!(fd >= 0, "an AF_XDP socket: {}", io::Error::last_os_error());
+    // SAFETY: the descriptor was just made for us.
+    let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    let memory = Mapping::new(-1, 0, CHUNK * CHUNKS)?;
+    // SAFETY: all-zero bytes are a valid registration.
+    let mut umem: libc::xdp_umem_reg = unsafe { std::mem::zeroed() };
+    (umem.addr, umem.len, umem.chunk_size) = (memory.address as u64, memory.length as u64, CHUNK as u32);
+    // SAFETY: the structure outlives the call and its size is given.
+    let result = unsafe {
+        let size = size_of::<libc::xdp_umem_reg>() as libc::socklen_t;
+        libc::setsockopt(fd, libc::SOL_XDP, libc::XDP_UMEM_REG, (&raw const umem).cast(), size)
+    };
+    ensure!(result == 0, "XDP_UMEM_REG: {}", io::Error::last_os_error());
+    for ring in [libc::XDP_UMEM_FILL_RING, libc::XDP_UMEM_COMPLETION_RING, libc::XDP_TX_RING] {
+        set_option(&socket, libc::SOL_XDP, ring, CHUNKS as libc::c_int).context("the size of an AF_XDP ring")?;
+    }
+    // SAFETY: all-zero bytes are valid offsets.
+    let mut offsets: libc::xdp_mmap_offsets = unsafe { std::mem::zeroed() };
+    let mut size = size_of::<libc::xdp_mmap_offsets>() as libc::socklen_t;
+    // SAFETY: the structure outlives the call and its size is given.
+    let result = unsafe {
+        libc::getsockopt(fd, libc::SOL_XDP, libc::XDP_MMAP_OFFSETS, (&raw mut offsets).cast(), &raw mut size)
+    };
+    ensure!(result == 0, "XDP_MMAP_OFFSETS: {}", io::Error::last_os_error());
+    let ring = offsets.tx.desc as usize + CHUNKS * size_of::<libc::xdp_desc>();
+    let ring = Mapping::new(fd, libc::XDP_PGOFF_TX_RING, ring)?;
+    bind(&socket, interface)?;
+
+    for (number, frame) in frames.iter().enumerate() {
+        let desc = libc::xdp_desc { addr: (number * CHUNK) as u64, len: frame.len() as u32, options: 0 };
+        let place = offsets.tx.desc as usize + number * size_of::<libc::xdp_desc>();
+        // SAFETY: one chunk for each frame, by the first line; a descriptor for each in the ring. The kernel looks at
+        // neither before the index below says so.
+        unsafe {
+            std::ptr::copy_nonoverlapping(frame.as_ptr(), memory.at::<u8>(number * CHUNK), frame.len());
+            ring.at::<libc::xdp_desc>(place).write(desc);
+        }
+    }
+    ring.index(offsets.tx.producer).store(frames.len() as u32, Ordering::Release);
+    let deadline = Instant::now() + LIMIT;
+    while ring.index(offsets.tx.consumer).load(Ordering::Acquire) != frames.len() as u32 {
+        // SAFETY: no data: the call makes the kernel look at the ring.
+        let result = unsafe { libc::sendto(fd, std::ptr::null(), 0, libc::MSG_DONTWAIT, std::ptr::null(), 0) };
+        let error = io::Error::last_os_error();
+        if result < 0 && !matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY | libc::ENOBUFS)) {
+            return Err(error).context("sending through AF_XDP");
+        }
+        if Instant::now() > deadline {
+            bail!("AF_XDP does not send: {error}");
+        }
+    }
+    Ok(())
+}
+
+fn bind(socket: &Socket, interface: &str) -> Result<()> {
+    // SAFETY: all-zero bytes are a valid address.
+    let mut address: libc::sockaddr_xdp = unsafe { std::mem::zeroed() };
+    address.sxdp_family = libc::AF_XDP as u16;
+    address.sxdp_flags = libc::XDP_COPY;
+    address.sxdp_ifindex = index(interface)?;
+    let size = size_of::<libc::sockaddr_xdp>() as libc::socklen_t;
+    // SAFETY: the address outlives the call and its size is given.
+    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
+    ensure!(result == 0, "binding an AF_XDP socket to {interface}: {}", io::Error::last_os_error());
+    Ok(())
+}
+
+fn index(interface: &str) -> Result<u32> {
+    let name = CString::new(interface).context("an interface name with a NUL")?;
+    // SAFETY: the name is a C string that outlives the call.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    ensure!(index != 0, "there is no interface `{interface}`");
+    Ok(index)
+}
+
+const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_PROG_QUERY: libc::c_long = 16;
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
+const BPF_LINK_DETACH: libc::c_long = 34;
+const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
+const BPF_TCX_EGRESS: u32 = 47;
+const BPF_F_BEFORE: u32 = 1 << 3;
+
+/// bpf(2) with the first words of its attributes.
+fn bpf(command: libc::c_long, attributes: &mut [u64]) -> Result<libc::c_long> {
+    // SAFETY: the kernel takes what is missing of the attributes as zero; pointers in them are to memory that outlives
+    // the call, see each caller.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), size_of_val(attributes)) };
+    if result < 0 { Err(io::Error::last_os_error()).with_context(|| format!("bpf(2) {command}")) } else { Ok(result) }
+}
+
+/// As [`bpf`], for commands that give a descriptor.
+fn bpf_fd(command: libc::c_long, attributes: &mut [u64]) -> Result<OwnedFd> {
+    let fd = bpf(command, attributes)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Two numbers of 32 bits, as they lie in memory.
+const fn pair(first: u32, second: u32) -> u64 {
+    if cfg!(target_endian = "little") {
+        first as u64 | (second as u64) << 32
+    } else {
+        (first as u64) << 32 | second as u64
+    }
+}
+
+/// Somebody else's program, in front of all others on the way out, that passes everything (TCX_PASS): no other program
+/// sees a packet while this value lives.
+#[derive(Debug)]
+pub struct PassesEverything {
+    _link: OwnedFd,
+    _program: OwnedFd,
+}
+
+impl PassesEverything {
+    /// Puts it on `interface`.
+    ///
+    /// # Errors
+    /// The kernel has no TCX.
+    pub fn ahead_on(interface: &str) -> Result<Self> {
+        // r0 = 0; exit.
+        let code: [u64; 2] = [0xb7, 0x95];
+        let licence = c"GPL";
+        let mut attributes = [pair(BPF_PROG_TYPE_SCHED_CLS, 2), code.as_ptr() as u64, licence.as_ptr() as u64];
+        let program = bpf_fd(BPF_PROG_LOAD, &mut attributes)?;
+        let target = pair(program.as_raw_fd() as u32, index(interface)?);
+        let mut attributes = [target, pair(BPF_TCX_EGRESS, BPF_F_BEFORE), 0, 0];
+        let link = bpf_fd(BPF_LINK_CREATE, &mut attributes)?;
+        Ok(Self { _link: link, _program: program })
+    }
+}
+
+/// Takes the first program off the way out of `interface`, from outside (what `bpftool link detach` does).
+///
+/// # Errors
+/// There is none, or it has no link.
+pub fn detach_first(interface: &str) -> Result<()> {
+    let (mut programs, mut links) = ([0_u32; 16], [0_u32; 16]);
+    let (program_list, link_list) = (programs.as_mut_ptr() as u64, links.as_mut_ptr() as u64);
+    // Target and type, flags, programs, how many, their flags, links, their flags, revision.
+    let mut attributes = [pair(index(interface)?, BPF_TCX_EGRESS), 0, program_list, pair(16, 0), 0, link_list, 0, 0];
+    bpf(BPF_PROG_QUERY, &mut attributes)?;
+    ensure!(programs[0] != 0 && links[0] != 0, "no program with a link is on {interface}");
+    let link = bpf_fd(BPF_LINK_GET_FD_BY_ID, &mut [pair(links[0], 0), 0])?;
+    bpf(BPF_LINK_DETACH, &mut [pair(link.as_raw_fd() as u32, 0)])?;
+    Ok(())
+}
