@@ -131,17 +131,25 @@ fn health(page: &Page, facts: &Facts) -> prometheus::Result<()> {
     lost.with_label_values(&["sink"]).inc_by(facts.sinks.failed.load(Relaxed));
     let none: [&str; 0] = [];
     let last = facts.last.unwrap_or_default();
+    let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let one = |name: &str, help: &str, value: i64| -> prometheus::Result<()> {
         page.gauge(name, help, &none)?.with_label_values(&none).set(value);
         Ok(())
     };
-    one("flow_table_entries", "Flows in the epoch closed last", i64::try_from(last.flows).unwrap_or(i64::MAX))?;
-    one("flow_table_capacity", "Places in the kernel's flow table", last.capacity.into())?;
+    one("epoch_flows", "Flows in the epoch closed last", whole(last.flows))?;
     one(
-        "flow_store_entries",
-        "Flows kept since the start",
-        i64::try_from(facts.traffic.kept.flows).unwrap_or(i64::MAX),
+        "flow_table_entries",
+        "Places in the kernel's flow table used in the epoch closed last",
+        whole(last.fill.table.used),
     )?;
+    one("flow_table_capacity", "Places in the kernel's flow table", last.fill.table.places.into())?;
+    one(
+        "flow_cache_entries",
+        "Places in the CPUs' flow caches used in the epoch closed last",
+        whole(last.fill.cache.used),
+    )?;
+    one("flow_cache_capacity", "Places in the CPUs' flow caches", last.fill.cache.places.into())?;
+    one("flow_store_entries", "Flows kept since the start", whole(facts.traffic.kept.flows))?;
     one("epoch", "Number of the epoch closed last", last.epoch.into())?;
     one(
         "epoch_closed_timestamp_seconds",

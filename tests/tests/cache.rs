@@ -14,7 +14,7 @@ use std::{
 };
 
 use egress_monitor::{
-    kernel::{Drained, Fill, Interface, Kernel, Options, Switch, boot_ns},
+    kernel::{Drained, Interface, Kernel, Options, Switch, boot_ns},
     policy::Policy,
 };
 use egress_monitor_tests::corpus::build::{eth, ip, payload, udp_from};
@@ -112,7 +112,7 @@ fn a_flow_that_several_cpus_count_is_one_flow() {
         let sent = cpus.len() as u64 * epoch;
         let sums = Counters { packets: sent, segments: sent, bytes: sent * length, wire_bytes: sent * length };
         assert_eq!(drained.flows.iter().map(|(_, value)| value.counters).collect::<Vec<_>>(), [sums]);
-        assert_eq!(drained.fill, Fill { cache: cpus.len(), table: 0 });
+        assert_eq!((drained.fill.cache.used, drained.fill.table.used), (cpus.len(), 0));
         assert_eq!(drained.interfaces[0].hook, sums);
     }
 }
@@ -144,8 +144,8 @@ fn flows_that_leave_the_cache_and_come_back_are_one_flow_each() {
         assert_eq!(counts, expected);
         assert_eq!((packets(&drained), drained.interfaces[0].hook.packets), (sent, sent));
         // All places of both were in use: more than there are flows, since some were in both.
-        assert_eq!(drained.fill.cache, 128);
-        assert!(drained.fill.table > usize::from(FLOWS) - 128, "{:?}: nothing left the cache", drained.fill);
+        assert_eq!(drained.fill.cache.used, 128);
+        assert!(drained.fill.table.used > usize::from(FLOWS) - 128, "{:?}: nothing left the cache", drained.fill);
         for (_, value) in &drained.flows {
             assert!(value.first <= value.last && value.last <= drained.jiffies, "{value:?}");
         }

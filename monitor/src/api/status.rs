@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     epochs::{
-        Facts,
+        Facts, Places,
         facts::LastEpoch,
         names::{Group, Name, Names},
         rfc3339,
@@ -197,8 +197,10 @@ pub struct EpochStatus {
     pub count: u64,
     /// Flows in it.
     pub flows: usize,
-    /// Places in the flow table.
-    pub capacity: u32,
+    /// The kernel's flow table. A flow that a CPU and the table have, or several CPUs, counts in each.
+    pub flow_table: Places,
+    /// The flow caches of all CPUs.
+    pub flow_cache: Places,
     /// Ring-buffer events that it lost.
     pub events_lost: u64,
     /// By interface.
@@ -433,7 +435,8 @@ fn epoch(facts: &Facts, last: &LastEpoch) -> EpochStatus {
         closed: rfc3339(last.ended),
         count: facts.traffic.totals.epochs,
         flows: last.flows,
-        capacity: last.capacity,
+        flow_table: last.fill.table,
+        flow_cache: last.fill.cache,
         events_lost: latest.events_lost,
         interfaces: latest.hook.iter().map(interface).collect(),
         totals: groups(latest, names),

@@ -104,12 +104,15 @@ pub fn status(status: &Status) -> String {
             line(
                 "epoch",
                 &format!(
-                    "{} closed {}: {} packets; {} of {} places in the flow table used",
+                    "{} closed {}: {} packets, {} flows; used {} of {} places in the flow caches, {} of {} in the flow table",
                     epoch.number,
                     epoch.closed,
                     count(packets),
                     count(epoch.flows as u64),
-                    count(epoch.capacity)
+                    count(epoch.flow_cache.used as u64),
+                    count(epoch.flow_cache.places),
+                    count(epoch.flow_table.used as u64),
+                    count(epoch.flow_table.places)
                 ),
             );
         }

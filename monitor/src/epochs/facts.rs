@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Attachment, Traffic, flows::FlowStore};
+use super::{Attachment, Fill, Traffic, flows::FlowStore};
 use crate::{
     alerts::sinks::SinkStats,
     policy::Policy,
@@ -65,8 +65,8 @@ pub struct LastEpoch {
     pub ended: i128,
     /// Flows that it had.
     pub flows: usize,
-    /// Places in the kernel's flow table.
-    pub capacity: u32,
+    /// How full the kernel's half was.
+    pub fill: Fill,
 }
 
 /// Everything that is shown.

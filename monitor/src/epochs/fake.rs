@@ -13,7 +13,7 @@ use monitor_common::{
 };
 
 use super::{
-    Attachment, Drained, InterfaceCounts, Snapshot, Source, Traffic,
+    Attachment, Drained, Fill, InterfaceCounts, Places, Snapshot, Source, Traffic,
     facts::InForce,
     flows::FlowStore,
     names::{Name, Resolver},
@@ -85,7 +85,7 @@ pub fn snapshot(epoch: u32) -> Snapshot {
         ],
         jiffies: (u64::from(epoch) + 1) * 2_500,
         hz: 250,
-        flow_capacity: 1_000,
+        fill: Fill { table: Places { used: 0, places: 1_000 }, ..Fill::default() },
         ..Snapshot::default()
     }
 }
@@ -250,7 +250,7 @@ impl Source for Fake {
             hz: one.hz,
             started: one.started,
             ended: one.ended,
-            flow_capacity: one.flow_capacity,
+            fill: one.fill,
             readings: one.readings,
         })
     }

@@ -28,7 +28,7 @@ pub mod traffic;
 pub mod fake;
 
 pub use facts::{Facts, SharedFacts};
-pub use source::{Attachment, Drained, Source};
+pub use source::{Attachment, Drained, Fill, Places, Source};
 pub use traffic::Traffic;
 
 /// The sums of one interface in one epoch.
@@ -71,8 +71,8 @@ pub struct Snapshot {
     pub jiffies: u64,
     /// `CONFIG_HZ` as measured.
     pub hz: u32,
-    /// Places in the flow table.
-    pub flow_capacity: u32,
+    /// How full the kernel's half was.
+    pub fill: Fill,
     /// What the devices say they sent, each held against its hook.
     pub readings: Vec<Reading>,
 }
@@ -92,7 +92,7 @@ impl Snapshot {
             events_lost: drained.events_lost,
             jiffies: drained.jiffies,
             hz: drained.hz,
-            flow_capacity: drained.flow_capacity,
+            fill: drained.fill,
             readings: drained.readings,
         }
     }

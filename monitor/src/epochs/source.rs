@@ -55,10 +55,28 @@ pub struct Drained {
     pub started: i128,
     /// When it was closed.
     pub ended: i128,
-    /// Places in the flow table.
-    pub flow_capacity: u32,
+    /// Places that were in use.
+    pub fill: Fill,
     /// What the devices say they sent, read after the epoch was closed and before anything was detached.
     pub readings: Vec<Reading>,
+}
+
+/// Places for flows, in one half.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Places {
+    /// How many the epoch had in use.
+    pub used: usize,
+    /// How many there are.
+    pub places: u32,
+}
+
+/// How full the kernel's half was. A flow that several CPUs, or a CPU and the table, have counts in each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fill {
+    /// The flow caches of all CPUs.
+    pub cache: Places,
+    /// The flow table.
+    pub table: Places,
 }
 
 /// One interface that the program is attached to.
@@ -93,4 +111,6 @@ pub struct Opened {
     pub events: Events,
     /// To be run by name until the daemon stops; dropped then. One that ends by itself stops the daemon.
     pub tasks: Vec<(&'static str, Task)>,
+    /// Bytes that the kernel part's maps take.
+    pub kernel_memory: u64,
 }

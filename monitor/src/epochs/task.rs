@@ -336,7 +336,7 @@ impl Engine {
                 started: snapshot.started,
                 ended: snapshot.ended,
                 flows: snapshot.flows.len(),
-                capacity: snapshot.flow_capacity,
+                fill: snapshot.fill,
             });
             facts.traffic.merge(snapshot, &self.interfaces, sums, &residual)
         };
@@ -455,7 +455,7 @@ impl Engine {
             format!(
                 "{overflow} packets in epoch {} are counted by country but not by flow; alerts for new flows among \
                  them are missing. Raise [monitor] flows (now {}) or shorten [monitor] epoch",
-                snapshot.epoch, snapshot.flow_capacity
+                snapshot.epoch, snapshot.fill.table.places
             )
         });
         self.tell(facts, Condition::FlowTableOverflow, detail.as_deref().map(Detail::from));

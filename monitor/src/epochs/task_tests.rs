@@ -93,7 +93,10 @@ async fn a_request_is_answered_by_an_epoch_that_ended_after_it() {
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
     assert_eq!(bench.fake.script().flips, 1);
     assert_eq!(bench.facts.read().traffic.totals.groups.values().map(|sums| sums.packets).sum::<u64>(), 3);
-    assert_eq!(bench.facts.read().last.map(|last| (last.epoch, last.flows, last.capacity)), Some((0, 1, 1_000)));
+    assert_eq!(
+        bench.facts.read().last.map(|last| (last.epoch, last.flows, last.fill.table.places)),
+        Some((0, 1, 1_000))
+    );
     assert_eq!(bench.end().await, []);
 }
 

@@ -18,7 +18,11 @@ use monitor_common::{
 };
 
 use super::{Kernel, KernelError, clock, load, sys};
-use crate::{epochs::InterfaceCounts, policy::Policy, reconcile::Reading};
+use crate::{
+    epochs::{Fill, InterfaceCounts, Places},
+    policy::Policy,
+    reconcile::Reading,
+};
 
 /// What one epoch left in the maps.
 #[derive(Debug)]
@@ -35,7 +39,7 @@ pub struct Drained {
     pub interfaces: Vec<InterfaceCounts>,
     /// Flows, with and without a further destination.
     pub flows: Vec<(OnwardKey, FlowValue)>,
-    /// Places in use.
+    /// How full the half was.
     pub fill: Fill,
     /// Events that found the ring full.
     pub events_lost: u64,
@@ -43,19 +47,8 @@ pub struct Drained {
     pub jiffies: u64,
     /// Jiffies a second.
     pub hz: u32,
-    /// Places in the flow table.
-    pub flow_capacity: u32,
     /// What the devices say, each held against its hook.
     pub readings: Vec<Reading>,
-}
-
-/// Places that a closed half had in use. A flow in several counts in each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fill {
-    /// In the CPUs' flow caches.
-    pub cache: usize,
-    /// In the flow table.
-    pub table: usize,
 }
 
 /// A policy and mode to switch to with the next epoch.
@@ -138,7 +131,10 @@ impl Kernel {
             quiet: None,
             interfaces: std::iter::once(interface("", 0)).chain(registered).collect(),
             flows: Vec::new(),
-            fill: Fill::default(),
+            fill: Fill {
+                cache: Places { used: 0, places: self.cache.places() },
+                table: Places { used: 0, places: self.flow_capacity },
+            },
             events_lost: 0,
         }
     }
@@ -154,14 +150,14 @@ impl Kernel {
         let (flows, fill) = (&mut closing.flows, &mut closing.fill);
         let plain = self.maps.flows[parity as usize].map().fd().as_fd();
         sys::drain_hash(plain, self.flow_capacity as usize, |key: FlowKey, value| {
-            fill.table += 1;
+            fill.table.used += 1;
             flows.push((key.into(), value));
         })
         .map_err(KernelError::map("can't drain the flow table"))?;
         let now = closing.quiet.map_or(0, |(_, clock)| clock.jiffies);
         self.cache
             .drain(&self.maps.cache, parity, |entry| {
-                fill.cache += 1;
+                fill.cache.used += 1;
                 flows.push((FlowKey::from(&entry.key).into(), entry.value(now)));
             })
             .map_err(KernelError::map("can't drain the flow cache"))?;
@@ -201,7 +197,6 @@ impl Kernel {
             events_lost: closing.events_lost,
             jiffies: clock.jiffies,
             hz: self.hz,
-            flow_capacity: self.flow_capacity,
             readings,
         }
     }

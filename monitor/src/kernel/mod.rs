@@ -11,14 +11,14 @@ mod image;
 mod interfaces;
 mod load;
 mod log;
-mod memory;
+pub mod memory;
 mod nic;
 mod probe;
 mod readings;
 mod sys;
 
 pub use attach::{Attachment, Hook};
-pub use drain::{Drained, Fill, Switch};
+pub use drain::{Drained, Switch};
 pub use error::KernelError;
 pub use events::EventReader;
 pub use interfaces::{Interface, resolve};

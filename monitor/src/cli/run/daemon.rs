@@ -64,6 +64,8 @@ pub struct Started {
     pub socket: PathBuf,
     /// What is in force.
     pub in_force: InForce,
+    /// Bytes that the kernel part's maps take.
+    pub kernel_memory: u64,
 }
 
 /// Runs until told to stop. Whatever can fail fails before `open` attaches anything. Returns the facts, exact to
@@ -123,6 +125,7 @@ pub async fn run(
             listen,
             socket: setup.socket,
             in_force: facts.in_force.clone(),
+            kernel_memory: opened.kernel_memory,
         }
     });
 

@@ -89,7 +89,7 @@ pub fn open(config: &Config, args: &Args, in_force: &InForce) -> Result<Opened, 
         tasks.push(("kernel log", Box::pin(async move { Ok(log.forward().await?) })));
     }
     kernel.attach(&interfaces, hook(config, args))?;
-    Ok(Opened { source: Box::new(KernelSource(kernel)), events, tasks })
+    Ok(Opened { source: Box::new(KernelSource(kernel)), events, tasks, kernel_memory: kernel::memory::of_maps() })
 }
 
 fn hook(config: &Config, args: &Args) -> Option<kernel::Hook> {
@@ -115,7 +115,7 @@ impl Source for KernelSource {
             hz: drained.hz,
             started: drained.span.0.as_nanosecond(),
             ended: drained.span.1.as_nanosecond(),
-            flow_capacity: drained.flow_capacity,
+            fill: drained.fill,
             readings: drained.readings,
         })
     }

@@ -11,7 +11,7 @@ use crate::{
     alerts::Host,
     api::{status::status, text::totals},
     epochs::{Facts, now, rfc3339},
-    text::{count, counted, span},
+    text::{count, counted, size, span},
 };
 
 /// Starts the log.
@@ -55,6 +55,7 @@ fn started_json(started: &Started) -> String {
         "datasets": datasets,
         "listen": started.listen,
         "socket": started.socket,
+        "kernel_memory_bytes": started.kernel_memory,
     });
     format!("{line}\n")
 }
@@ -76,6 +77,7 @@ fn started_text(started: &Started) -> String {
     }
     lines.push(("metrics", started.listen.map_or_else(|| "off".into(), |address| format!("http://{address}/metrics"))));
     lines.push(("control", format!("{} (egress-monitor status, flows)", started.socket.display())));
+    lines.push(("memory", format!("{} in the kernel ([monitor] flows, cache)", size(started.kernel_memory))));
     lines.push(("alerts", "standard output, one JSON object a line".into()));
     lines.push(("end", "Ctrl-C detaches everything and prints totals".into()));
     let lines: String = lines.iter().map(|(name, value)| format!("  {name:<10}{value}\n")).collect();

@@ -29,7 +29,7 @@ fn opened(fake: &Fake, reader: impl Future<Output = anyhow::Result<()>> + Send +
         let _open = sender;
         reader.await
     });
-    Opened { source: Box::new(fake.clone()), events, tasks: vec![("event reader", reader)] }
+    Opened { source: Box::new(fake.clone()), events, tasks: vec![("event reader", reader)], kernel_memory: 1 << 20 }
 }
 
 #[tokio::test(flavor = "multi_thread")]
