@@ -158,6 +158,8 @@ pub struct Alerter {
     left: usize,
     /// The epoch that was drained last.
     drained: Option<u32>,
+    /// The last one in which flows found no place in the kernel: they have no row at the drain.
+    overflowed: Option<u32>,
 }
 
 impl Alerter {
@@ -179,6 +181,7 @@ impl Alerter {
             per_epoch,
             left: per_epoch,
             drained: None,
+            overflowed: None,
         }
     }
 
@@ -198,9 +201,10 @@ impl Alerter {
         resolver: &Resolver,
         identities: &Identities,
     ) -> Option<Alert> {
-        // An event that is read after its epoch's drain tells nothing that the drain has not seen.
-        let late = self.drained.is_some_and(|drained| drained.wrapping_sub(event.epoch).cast_signed() >= 0);
-        if late || self.left == 0 {
+        // An event that is read after its epoch's drain tells nothing that the drain has not seen, if all flows had a place.
+        let until = |last: Option<u32>| last.is_some_and(|last| last.wrapping_sub(event.epoch).cast_signed() >= 0);
+        let seen = until(self.drained) && !until(self.overflowed);
+        if seen || self.left == 0 {
             // With none left the drain will count the flow.
             return None;
         }
@@ -248,6 +252,9 @@ impl Alerter {
         }
         self.forget(snapshot.ended);
         (self.left, self.drained) = (self.per_epoch, Some(snapshot.epoch));
+        if snapshot.interfaces.iter().any(|interface| !interface.overflow.is_empty()) {
+            self.overflowed = self.drained;
+        }
         suppressed
     }
 
