@@ -542,11 +542,11 @@ fn of_two_destinations_the_stricter_decides() {
     for enforce in [false, true] {
         let mut machine = Machine::new(Arc::clone(&world.policy), enforce, Link::Ethernet);
         let mut packets: Vec<Packet> = (0..RANDOM).map(|_| Packet::random_tunnel(&mut random)).collect();
-        // Those said by hand, to each other.
+        // Each of those said by hand, to each.
         let known: Vec<End> = KNOWN.iter().map(|(text, ..)| Packet::from(*text).end).collect();
         for end in &known {
-            let inner = known[random.usize(..known.len())];
-            packets.push(Packet { end: End { to: end.to, protocol: GRE, port: None }, onward: Some(inner) });
+            let outer = End { to: end.to, protocol: GRE, port: None };
+            packets.extend(known.iter().map(|inner| Packet { end: outer, onward: Some(*inner) }));
         }
         world.hold(&mut machine, enforce, &packets);
         for packet in &packets {

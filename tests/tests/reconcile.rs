@@ -244,6 +244,9 @@ fn adds_up(stage: &Stage, daemon: &Daemon, before: Count) -> Value {
     }
 }
 
+/// Rounds of heavy traffic: some epochs' worth on a fast machine.
+const ROUNDS: usize = 6;
+
 fn no_false_alarm(offloads: bool, mode: &str, queue: Option<&[&str]>) -> Value {
     let stage = Stage::build(offloads).unwrap();
     if let Some(queue) = queue {
@@ -252,12 +255,12 @@ fn no_false_alarm(offloads: bool, mode: &str, queue: Option<&[&str]>) -> Value {
     let before = stage.sent().unwrap();
     let config = stage.config(&format!("mode = \"{mode}\"\nepoch = \"100ms\""), "");
     let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
-    send_much(&stage, 3);
+    send_much(&stage, ROUNDS);
     let one = adds_up(&stage, &daemon, before);
     let status = daemon.json(&["status"]).unwrap();
     assert!(status["epoch"]["count"].as_u64().unwrap() >= 5, "too few epochs to prove anything: {status:#}");
     let dropped = one["dropped"]["packets"].as_u64().unwrap();
-    assert_eq!(dropped, if mode == "enforce" { 3 * 2 * 2 * 2_000 } else { 0 });
+    assert_eq!(dropped, if mode == "enforce" { ROUNDS as u64 * 2 * 2 * 2_000 } else { 0 });
     let ended = daemon.stop().unwrap();
     ended_well(&ended);
     assert_eq!(types(&ended.alerts), [""; 0]);
@@ -444,5 +447,5 @@ fn an_interface_that_goes_away_under_traffic_is_shown_and_nobody_accused() {
     assert_eq!((&gone["state"], unaccounted(&gone)), (&json!("gone"), Count::default()));
     let ended = daemon.stop().unwrap();
     ended_well(&ended);
-    assert_eq!(types(&ended.alerts), [""; 0]);
+    assert_eq!(types(&ended.alerts), ["interface_lost"]);
 }

@@ -468,6 +468,7 @@ fn interfaces(facts: &Facts) -> Vec<InterfaceStatus> {
                 interface: interface.into(),
                 total: hook.into(),
                 residual,
+                state: facts.standing(interface).map(|standing| state(Some(standing)).into()),
                 ..InterfaceStatus::default()
             }),
         }

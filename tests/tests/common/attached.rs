@@ -9,9 +9,9 @@ use egress_monitor::{
 use egress_monitor_tests::stage::{INTERFACE, Stage};
 use monitor_common::wire::Counters;
 
-/// Loads and attaches it.
+/// Loads and attaches it, with flow caches so small that most flows are in the table.
 pub fn attach(stage: &Stage, flows: u32, enforce: bool, policy: Arc<Policy>) -> Kernel {
-    let options = Options { flows, enforce, ..Options::default() };
+    let options = Options { flows, cache: Some(8192), enforce, ..Options::default() };
     let mut kernel = Kernel::load(options, policy).expect("the kernel part loads: these tests need root");
     stage.near.run(|| kernel.attach(&resolve(&[INTERFACE.into()]).unwrap(), None).unwrap());
     kernel
