@@ -259,6 +259,25 @@ impl Daemon {
         }
     }
 
+    /// Stops it (SIGSTOP), and returns when all its threads stand still: the signal alone takes a while to reach them.
+    ///
+    /// # Errors
+    /// It is gone, or does not stop.
+    pub fn stand_still(&self) -> Result<()> {
+        self.signal(libc::SIGSTOP)?;
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            let stopped = |stat: String| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'));
+            let mut threads = std::fs::read_dir(&tasks).context("reading the daemon's threads")?.flatten();
+            if threads.all(|thread| std::fs::read_to_string(thread.path().join("stat")).is_ok_and(stopped)) {
+                return Ok(());
+            }
+            std::thread::yield_now();
+        }
+        bail!("egress-monitor does not stop")
+    }
+
     /// Writes a new configuration and has it read (SIGHUP).
     ///
     /// # Errors

@@ -110,7 +110,7 @@ fn a_burst_beyond_the_ring_alerts_each_flow_once() {
     let stage = Stage::build(false).unwrap();
     let daemon = Daemon::start(&stage.near, &stage.config("epoch = \"5min\"", ""), &[]).unwrap();
     // Nobody reads the ring while it fills.
-    daemon.signal(libc::SIGSTOP).unwrap();
+    daemon.stand_still().unwrap();
     let destination = IpAddr::from(v4(OUTSIDE));
     let socket = stage.near.run(|| UdpSocket::bind(stage.from(SocketAddr::new(destination, 1)))).unwrap();
     for port in PORTS {

@@ -218,7 +218,7 @@ fn a_daemon_that_was_away_finds_every_byte_and_says_what_it_can_not_tell_apart()
         let epochs = status_of(&daemon).epoch.map_or(0, |epoch| epoch.count);
         // It stands still in the middle of whatever it is doing: packets come before, and it ends an epoch each 100 ms.
         let senders = load.send(&stage);
-        daemon.signal(libc::SIGSTOP).unwrap();
+        daemon.stand_still().unwrap();
         for sender in senders {
             sender.join().unwrap().unwrap();
         }
