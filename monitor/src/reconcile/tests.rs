@@ -344,6 +344,21 @@ fn what_is_still_in_the_driver_hides_a_bypass_only_until_it_is_sent() {
 }
 
 #[test]
+fn as_many_on_their_way_as_went_past_the_hook_make_no_bytes_of_a_bypass() {
+    let (mut world, mut desk) = (World::new(true), Desk::default());
+    world.send(40, Packet::SUPER);
+    assert_eq!(desk.read(&world.read()), Amount::default());
+    assert_eq!(desk.standing().kind, Kind::Skbs);
+    // Packets balance by chance, bytes don't.
+    world.pass(Packet::SUPER);
+    world.dequeue();
+    world.bypass(1, 60);
+    assert_eq!(desk.read(&world.read()), Amount::default());
+    world.complete();
+    assert_eq!(desk.read(&world.read()), amount(1, 60));
+}
+
+#[test]
 fn a_loss_that_nobody_counts_hides_a_later_bypass_for_fifteen_seconds_at_most() {
     let (mut world, mut desk) = (World::new(false), Desk::default());
     desk.read(&world.read());
