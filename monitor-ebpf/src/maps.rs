@@ -7,6 +7,7 @@ use aya_ebpf::{
 };
 use monitor_common::{
     cache::HashKeys,
+    classify::V4_BUCKET_ROWS,
     fragments::{FRAGMENT_SETS, FragmentSet},
     judge::Judgement,
     parse::{Reason, Walk},
@@ -128,11 +129,11 @@ pub static POLICY: Array<PolicyMeta> = Array::with_max_entries(2, 0);
 
 /// [`monitor_common::classify::Tables::v4_bucket`].
 #[map]
-pub static V4_BUCKETS: Array<u64> = Array::with_max_entries(2 * 65_536, BPF_F_MMAPABLE);
+pub static V4_BUCKETS: Array<[u32; 2]> = Array::with_max_entries(2 * V4_BUCKET_ROWS, BPF_F_MMAPABLE);
 
 /// [`monitor_common::classify::Tables::v4_entry`]. At load.
 #[map]
-pub static V4_ENTRIES: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static V4_ENTRIES: Array<[u32; 2]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The IPv6 tree's keys. At load.
 #[map]

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use monitor_common::{
-    classify::Tables,
+    classify::{Tables, V4_BUCKET_ROWS},
     wire::{ClassRow, PolicyMeta, RuleRow, V6Low, V6Node, V6Values},
 };
 
@@ -22,14 +22,19 @@ impl Image {
     }
 }
 
+#[inline(always)]
+fn half(row: Option<&[u32; 2]>, index: u32) -> Option<u32> {
+    row.map(|row| row[(index & 1) as usize])
+}
+
 impl Tables for Image {
     #[inline(always)]
-    fn v4_bucket(&self, high16: u32) -> Option<u64> {
-        maps::V4_BUCKETS.get(self.slot << 16 | high16).copied()
+    fn v4_bucket(&self, number: u32) -> Option<u32> {
+        half(maps::V4_BUCKETS.get(self.slot * V4_BUCKET_ROWS + (number >> 1)), number)
     }
     #[inline(always)]
-    fn v4_entry(&self, index: u32) -> Option<u64> {
-        maps::V4_ENTRIES.get(self.meta.v4_base + index).copied()
+    fn v4_entry(&self, index: u32) -> Option<u32> {
+        half(maps::V4_ENTRIES.get(self.meta.v4_base + (index >> 1)), index)
     }
     #[inline(always)]
     fn v6_nodes(&self) -> u32 {

@@ -1,15 +1,15 @@
 //! Interval starts in, [`Image`] out: the build half of the index. Called by the policy compiler, and by tests.
 
-use super::{LOW_LIST, LOW_START_BITS, Tables, V6_NODES};
+use super::{LOW_LIST, LOW_START_BITS, Tables, V4_BUCKETS, V6_NODES};
 use crate::wire::{ClassRow, MAX_CLASSES, MAX_RULES_PER_CLASS, RuleRow, V6Low, V6Node, V6Values};
 
 /// A compiled policy, position-independent: the very bytes that go into the kernel's maps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
-    /// 65,536 buckets; see [`Tables::v4_bucket`].
-    pub v4_buckets: Vec<u64>,
-    /// See [`Tables::v4_entry`].
-    pub v4_entries: Vec<u64>,
+    /// See [`Tables::v4_bucket`]; two a row, since the elements of a BPF array are multiples of eight bytes.
+    pub v4_buckets: Vec<[u32; 2]>,
+    /// See [`Tables::v4_entry`]; two a row as well, and one that nobody asks for where the number is odd.
+    pub v4_entries: Vec<[u32; 2]>,
     /// The tree.
     pub v6_nodes: Vec<V6Node>,
     /// Its values.
@@ -85,6 +85,23 @@ impl Image {
             host_boot_ns: 0,
         })
     }
+
+    /// How many IPv4 intervals there are.
+    #[must_use]
+    pub fn v4_count(&self) -> u32 {
+        self.v4_bucket(V4_BUCKETS - 1).unwrap_or(0)
+    }
+
+    /// The IPv4 intervals again: start and class.
+    pub fn v4_intervals(&self) -> impl Iterator<Item = (u32, u32)> {
+        let mut bucket = 0;
+        self.v4_entries.as_flattened().iter().zip(0..self.v4_count()).map(move |(entry, index)| {
+            while index > 0 && self.v4_bucket(bucket + 1).is_some_and(|first| first <= index) {
+                bucket += 1;
+            }
+            (bucket << 16 | entry >> 16, entry & 0xffff)
+        })
+    }
 }
 
 fn partition(intervals: impl Iterator<Item = (u128, u32)>, classes: usize) -> Result<(), BuildError> {
@@ -102,23 +119,27 @@ fn partition(intervals: impl Iterator<Item = (u128, u32)>, classes: usize) -> Re
     if previous.is_none() { Err(BuildError::NotAPartition(0)) } else { Ok(()) }
 }
 
-fn index_v4(v4: &[(u32, u32)]) -> (Vec<u64>, Vec<u64>) {
-    let entries = v4.iter().map(|(start, class)| u64::from(*start) << 32 | u64::from(*class)).collect();
-    // Only ever forward: the buckets ascend as the starts do.
-    let mut last = 0;
-    let mut last_at_or_before = |address: u32| {
-        while v4.get(last + 1).is_some_and(|(start, _)| *start <= address) {
-            last += 1;
-        }
-        last as u64
-    };
-    let buckets = (0..=0xffff_u32)
+fn index_v4(v4: &[(u32, u32)]) -> (Vec<[u32; 2]>, Vec<[u32; 2]>) {
+    let entries: Vec<u32> = v4.iter().map(|(start, class)| start << 16 | class).collect();
+    // Only ever forward: the buckets ascend as the starts do. The first interval starts with the address space.
+    let mut next = 1;
+    let buckets: Vec<u32> = (0..V4_BUCKETS)
         .map(|bucket| {
-            let first = last_at_or_before(bucket << 16);
-            first << 32 | last_at_or_before(bucket << 16 | 0xffff)
+            while v4.get(next).is_some_and(|(start, _)| start >> 16 < bucket) {
+                next += 1;
+            }
+            next as u32
         })
         .collect();
-    (buckets, entries)
+    (pairs(&buckets), pairs(&entries))
+}
+
+fn pairs(list: &[u32]) -> Vec<[u32; 2]> {
+    list.chunks(2).map(|row| [row[0], row.get(1).copied().unwrap_or(0)]).collect()
+}
+
+fn at(rows: &[[u32; 2]], index: u32) -> Option<u32> {
+    rows.as_flattened().get(index as usize).copied()
 }
 
 type V6Index = (Vec<V6Node>, Vec<V6Values>, Vec<V6Low>);
@@ -187,11 +208,11 @@ fn tree(keys: &[(u64, u32)]) -> (Vec<V6Node>, Vec<V6Values>) {
 }
 
 impl Tables for Image {
-    fn v4_bucket(&self, high16: u32) -> Option<u64> {
-        self.v4_buckets.get(high16 as usize).copied()
+    fn v4_bucket(&self, number: u32) -> Option<u32> {
+        at(&self.v4_buckets, number)
     }
-    fn v4_entry(&self, index: u32) -> Option<u64> {
-        self.v4_entries.get(index as usize).copied()
+    fn v4_entry(&self, index: u32) -> Option<u32> {
+        at(&self.v4_entries, index)
     }
     fn v6_nodes(&self) -> u32 {
         self.v6_nodes.len() as u32

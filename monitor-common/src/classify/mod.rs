@@ -10,6 +10,10 @@ mod tests;
 
 use crate::wire::{Address, ClassRow, Embedded, Kind, MAX_RULES_PER_CLASS, RuleRow, V6Low, V6Node, V6Values};
 
+/// See [`Tables::v4_bucket`].
+pub const V4_BUCKETS: u32 = 65_536 + 1;
+/// Rows of the bucket table in an image.
+pub const V4_BUCKET_ROWS: u32 = V4_BUCKETS.div_ceil(2);
 /// Steps that a binary search over 65,536 entries can take, and one to end.
 const V4_STEPS: u32 = 17;
 /// Levels of the B-tree: nine children a node.
@@ -28,10 +32,11 @@ pub(crate) const LOW_START_BITS: u32 = 19;
 /// Read access to one compiled image. Every method gives `None` past the end; indices are the image's own, the
 /// implementer adds where the image starts.
 pub trait Tables {
-    /// First and last IPv4 interval (in bits 63..32 and 31..0) that an address with these first 16 bits can be in.
-    fn v4_bucket(&self, high16: u32) -> Option<u64>;
-    /// Interval start (bits 63..32) and class number (bits 31..0).
-    fn v4_entry(&self, index: u32) -> Option<u64>;
+    /// The first IPv4 interval that starts in this bucket (addresses with one value of the first 16 bits) or after it; of
+    /// bucket 0 the second, since the first starts with the address space. [`V4_BUCKETS`] of them, the last one past the end.
+    fn v4_bucket(&self, number: u32) -> Option<u32>;
+    /// Last 16 bits of an interval's start (bits 31..16) and class number (bits 15..0).
+    fn v4_entry(&self, index: u32) -> Option<u32>;
     /// How many nodes the tree has.
     fn v6_nodes(&self) -> u32;
     /// A node's keys.
@@ -91,20 +96,23 @@ impl Classified {
 /// The class number of an IPv4 address; `None` if the image is not whole.
 #[inline(always)]
 pub fn class_v4(tables: &impl Tables, address: u32) -> Option<u32> {
-    let bucket = tables.v4_bucket(address >> 16)?;
-    let (mut low, mut high) = ((bucket >> 32) as u32, bucket as u32);
+    let bucket = address >> 16;
+    // What the last interval of a bucket before reaches to, up to the last one that starts here.
+    let mut low = tables.v4_bucket(bucket)?.wrapping_sub(1);
+    let mut high = tables.v4_bucket(bucket + 1)?.wrapping_sub(1);
     for _ in 0..V4_STEPS {
         if low >= high {
             break;
         }
         let middle = low + ((high - low + 1) >> 1);
-        if (tables.v4_entry(middle)? >> 32) as u32 <= address {
+        // All after the first start in this bucket: the last 16 bits tell.
+        if tables.v4_entry(middle)? >> 16 <= address & 0xffff {
             low = middle;
         } else {
             high = middle - 1;
         }
     }
-    Some(tables.v4_entry(low)? as u32)
+    Some(tables.v4_entry(low)? & 0xffff)
 }
 
 /// 1 if `a < b`, else 0: the borrow of `a - b`, without a branch. The BPF target has no compare-and-set, and eight

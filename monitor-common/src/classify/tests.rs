@@ -74,6 +74,7 @@ fn around_v6(partition: &[(u128, u32)]) -> Vec<u128> {
 
 fn check_v4(partition: &[(u32, u32)], more: Vec<u32>, seed: u64) {
     let image = image_v4(partition);
+    assert!(image.v4_intervals().eq(partition.iter().copied()), "seed {seed}");
     let mut addresses = around_v4(partition);
     addresses.extend(more);
     compare(partition, addresses, |address| class_v4(&image, address), seed);

@@ -16,7 +16,7 @@ pub use flow::{Address, Counters, FlowKey, FlowValue, HookSums, Onward, OnwardKe
 pub use policy::{ClassRow, Embedded, Kind, PolicyMeta, RuleRow, V6Low, V6Node, V6Values};
 
 /// Version of every layout in this module; part of the name of whatever outlives one process.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Interfaces that one monitor can tell apart; slot 0 is kept for "an interface nobody registered".
 pub const MAX_INTERFACES: u32 = 64;

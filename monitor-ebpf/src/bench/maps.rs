@@ -5,7 +5,10 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, LpmTrie, PerCpuArray, ProgramArray},
 };
-use monitor_common::wire::{Address, ClassRow, PolicyMeta, RuleRow, V6Low, V6Node, V6Values};
+use monitor_common::{
+    classify::V4_BUCKET_ROWS,
+    wire::{Address, ClassRow, PolicyMeta, RuleRow, V6Low, V6Node, V6Values},
+};
 
 /// Where a run stands.
 #[repr(C)]
@@ -50,11 +53,11 @@ pub static CLASS_CAPACITY: Global<u32> = Global::new(1);
 pub static POLICY: Array<PolicyMeta> = Array::with_max_entries(1, 0);
 
 #[map]
-pub static V4_BUCKETS: Array<u64> = Array::with_max_entries(65_536, 0);
+pub static V4_BUCKETS: Array<[u32; 2]> = Array::with_max_entries(V4_BUCKET_ROWS, 0);
 
 /// At load, as all below.
 #[map]
-pub static V4_ENTRIES: Array<u64> = Array::with_max_entries(1, 0);
+pub static V4_ENTRIES: Array<[u32; 2]> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static V6_NODES: Array<V6Node> = Array::with_max_entries(1, 0);

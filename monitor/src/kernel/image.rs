@@ -5,7 +5,7 @@ use aya::{
     maps::{Array, MapData},
 };
 use monitor_common::{
-    classify::build::Image,
+    classify::{V4_BUCKET_ROWS, build::Image},
     wire::{ClassRow, MAX_CLASSES, PolicyMeta, RuleRow, V6Low, V6Node, V6Values},
 };
 
@@ -14,8 +14,6 @@ use super::{
     load::{FdOf as _, data},
     sys::Shared,
 };
-
-const V4_BUCKETS: usize = 65_536;
 
 /// Entries that one image may have.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +42,8 @@ impl Capacity {
 pub(super) struct Images {
     capacity: Capacity,
     meta: Array<MapData, PolicyMeta>,
-    v4_buckets: Shared<u64>,
-    v4_entries: Shared<u64>,
+    v4_buckets: Shared<[u32; 2]>,
+    v4_entries: Shared<[u32; 2]>,
     v6_nodes: Shared<V6Node>,
     v6_values: Shared<V6Values>,
     v6_low: Shared<V6Low>,
@@ -61,7 +59,7 @@ impl Images {
             capacity,
             meta: data(ebpf, "POLICY")
                 .and_then(|map| Array::try_from(aya::maps::Map::Array(map)).map_err(KernelError::aya("policy map")))?,
-            v4_buckets: shared(ebpf, "V4_BUCKETS", 2 * V4_BUCKETS as u32, &mut maps)?,
+            v4_buckets: shared(ebpf, "V4_BUCKETS", 2 * V4_BUCKET_ROWS, &mut maps)?,
             v4_entries: shared(ebpf, "V4_ENTRIES", 2 * capacity.v4_entries, &mut maps)?,
             v6_nodes: shared(ebpf, "V6_NODES", 2 * capacity.v6_nodes, &mut maps)?,
             v6_values: shared(ebpf, "V6_VALUES", 2 * capacity.v6_nodes, &mut maps)?,
@@ -76,7 +74,7 @@ impl Images {
     pub fn write(&mut self, slot: u32, image: &Image) -> Result<(), KernelError> {
         let capacity = self.capacity;
         for (what, needed, room) in [
-            ("IPv4 intervals", image.v4_entries.len(), capacity.v4_entries),
+            ("pairs of IPv4 intervals", image.v4_entries.len(), capacity.v4_entries),
             ("IPv6 tree nodes", image.v6_nodes.len(), capacity.v6_nodes),
             ("IPv6 intervals below /64", image.v6_low.len(), capacity.v6_low),
             ("classes", image.classes.len(), capacity.classes),
@@ -95,7 +93,7 @@ impl Images {
             _reserved: 0,
             drop_reasons: image.drop_reasons,
         };
-        put(&mut self.v4_buckets, slot as usize * V4_BUCKETS, &image.v4_buckets);
+        put(&mut self.v4_buckets, (slot * V4_BUCKET_ROWS) as usize, &image.v4_buckets);
         put(&mut self.v4_entries, meta.v4_base as usize, &image.v4_entries);
         put(&mut self.v6_nodes, meta.v6_base as usize, &image.v6_nodes);
         put(&mut self.v6_values, meta.v6_base as usize, &image.v6_values);

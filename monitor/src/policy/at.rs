@@ -14,10 +14,10 @@ pub(super) struct At<'a> {
 }
 
 impl Tables for At<'_> {
-    fn v4_bucket(&self, high16: u32) -> Option<u64> {
-        self.image.v4_bucket(high16)
+    fn v4_bucket(&self, number: u32) -> Option<u32> {
+        self.image.v4_bucket(number)
     }
-    fn v4_entry(&self, index: u32) -> Option<u64> {
+    fn v4_entry(&self, index: u32) -> Option<u32> {
         self.image.v4_entry(index)
     }
     fn v6_nodes(&self) -> u32 {

@@ -19,7 +19,8 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 /// files and lines stay out, so that a comment added above a rule changes nothing.
 pub(super) fn of(config: &Config, datasets: &[Dataset], image: &Image) -> String {
     let mut hash = Hash(Sha256::new());
-    hash.field(b"egress-monitor policy 2");
+    hash.field(b"egress-monitor policy 3");
+    hash.field(cast_slice(&image.v4_buckets));
     hash.field(cast_slice(&image.v4_entries));
     hash.field(cast_slice(&image.v6_nodes));
     hash.field(cast_slice(&image.v6_values));

@@ -39,8 +39,7 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
 
 fn v4(plan: &Plan, id: &str, base: &Base) -> Result<Row> {
     let image = &base.policy.image;
-    let starts: Vec<(u128, u32)> =
-        image.v4_entries.iter().map(|entry| (u128::from(entry >> 32), *entry as u32)).collect();
+    let starts: Vec<(u128, u32)> = image.v4_intervals().map(|(start, class)| (u128::from(start), class)).collect();
     let mut prefixes = Vec::new();
     each_prefix(&starts, 32, |start, length, class| prefixes.push((start as u32, length, class)));
     plan.say(&format!("an LPM trie with {} IPv4 prefixes", prefixes.len()));

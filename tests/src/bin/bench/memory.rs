@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::{maps::MapInfo, util::nr_cpus};
+use egress_monitor::kernel::Options;
 
 use crate::{
     plan::Plan,
@@ -21,7 +22,8 @@ pub const ROWS: &[&str] = &["memory/kernel"];
 const LARGEST: usize = 8;
 
 pub fn run(_plan: &Plan, base: &Base) -> Result<Vec<Row>> {
-    let mut kernel = rig::load(&base.policy, base.config.flows)?;
+    let mut kernel =
+        rig::load(&base.policy, Options { interfaces: 1, flows: base.config.flows, ..Options::default() })?;
     let (mut ids, mut programs) = (BTreeSet::new(), 0);
     for name in ["egress", "clock"] {
         let info = kernel.program(name)?.info()?;
@@ -42,7 +44,8 @@ pub fn run(_plan: &Plan, base: &Base) -> Result<Vec<Row>> {
         largest.iter().take(LARGEST).map(|(name, bytes)| format!("{name} {:.1}", mib(*bytes))).collect();
     let rest: u64 = largest.iter().skip(LARGEST).map(|(_, bytes)| bytes).sum();
     let cpus = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
-    let name = format!("kernel memory, defaults, {cpus} possible CPU{}", if cpus == 1 { "" } else { "s" });
+    let name =
+        format!("kernel memory, defaults, one interface, {cpus} possible CPU{}", if cpus == 1 { "" } else { "s" });
     Ok(vec![Row::new(ROWS[0], name, Spread::of(&[mib(sum)]), Unit::Mebibytes).goal(Goal::AtMost(64.0)).note(format!(
         "MiB: {}, {} other maps {:.1}, programs {:.1}",
         named.join(", "),

@@ -2,7 +2,7 @@
 //! the packets, over an empty one. No goals: a table of its own.
 
 use anyhow::{Context as _, Result};
-use egress_monitor::kernel::{Interface, Kernel};
+use egress_monitor::kernel::{Interface, Kernel, Options};
 use egress_monitor_tests::corpus::{
     build::{eth, gre, ip, tcp, udp, vxlan},
     policy::PRIVATE,
@@ -33,7 +33,7 @@ const REPEAT: u32 = 300_000;
 
 pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
     on_cpu(0, || {
-        let mut kernel = rig::load(&base.policy, 65_536)?;
+        let mut kernel = rig::load(&base.policy, Options { flows: 65_536, ..Options::default() })?;
         kernel.register(&Interface { name: "lo".into(), index: 1, link: Link::Ethernet })?;
         kernel.program("empty")?.load()?;
         let mut rows = Vec::new();

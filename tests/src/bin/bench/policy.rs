@@ -12,7 +12,7 @@ use aya::maps::{
 use egress_monitor::{
     config::{Config, Rule},
     geo::{Country, Dataset, Range},
-    kernel::{Kernel, Switch},
+    kernel::{Kernel, Options, Switch},
 };
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
@@ -48,7 +48,7 @@ fn measure(plan: &Plan, id: &str, name: &str, inputs: &[(Config, Vec<Dataset>); 
     plan.say(name);
     // Room for the larger, and some: what a daemon that was started with such a policy has.
     let policy = Arc::new(rig::compile(&inputs[0].0, &inputs[0].1)?);
-    let mut kernel = rig::load(&policy, 4096)?;
+    let mut kernel = rig::load(&policy, Options { flows: 4096, ..Options::default() })?;
     let (mut compiling, mut switching) = (Vec::new(), Vec::new());
     let mut turn = 0;
     let [ours, trie] = plan.interleave(name, plan.rounds(ROUNDS), |variant| {

@@ -46,7 +46,7 @@ impl Base {
         let config = Config::default();
         let datasets = geo::load("embedded")?;
         let policy = Arc::new(compile(&config, &datasets)?);
-        let mut kernel = load(&policy, config.flows)?;
+        let mut kernel = load(&policy, Options { flows: config.flows, ..Options::default() })?;
         kernel.program("empty")?.load()?;
         let mut programs = Vec::new();
         for name in ["egress", "empty"] {
@@ -70,7 +70,7 @@ impl Base {
             .collect();
         format!(
             "policy: {} IPv4 intervals, {} IPv6 tree nodes, {} classes; {}",
-            image.v4_entries.len(),
+            image.v4_count(),
             image.v6_nodes.len(),
             image.classes.len(),
             programs.join("; ")
@@ -83,7 +83,7 @@ impl Base {
         let program = |(name, verified, bytes): &(&str, Option<u32>, u32)| json!({ "name": name, "verified_instructions": verified, "machine_code_bytes": bytes });
         json!({
             "digest": self.policy.digest,
-            "ipv4_intervals": image.v4_entries.len(),
+            "ipv4_intervals": image.v4_count(),
             "ipv6_nodes": image.v6_nodes.len(),
             "classes": image.classes.len(),
             "programs": self.programs.iter().map(program).collect::<Vec<_>>(),
@@ -97,9 +97,8 @@ pub fn compile(config: &Config, datasets: &[Dataset]) -> Result<Policy> {
     Ok(policy::compile(config, datasets, geo::special::table(), &clock)?)
 }
 
-/// The kernel part in observe mode, as the daemon loads it but for the size of the flow table.
-pub fn load(policy: &Arc<Policy>, flows: u32) -> Result<Kernel> {
-    let options = Options { flows, ..Options::default() };
+/// The kernel part in observe mode.
+pub fn load(policy: &Arc<Policy>, options: Options) -> Result<Kernel> {
     Kernel::load(options, Arc::clone(policy)).context("loading the kernel part")
 }
 
@@ -173,7 +172,7 @@ pub struct Rig {
 impl Rig {
     /// Loads both.
     pub fn new(policy: &Arc<Policy>, flows: u32) -> Result<Self> {
-        let mut kernel = load(policy, flows)?;
+        let mut kernel = load(policy, Options { flows, ..Options::default() })?;
         kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet })?;
         kernel.program("empty")?.load()?;
         let mut object = object(&[])?;

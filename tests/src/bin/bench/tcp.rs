@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use egress_monitor::kernel::Options;
 use egress_monitor_tests::wire::Networks;
 
 use crate::{
@@ -31,7 +32,7 @@ const CHUNK: usize = 256 << 10;
 
 pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
     let pair = Pair::new(Networks { offloads: true, ..Networks::number(8) })?;
-    let mut kernel = rig::load(&base.policy, base.config.flows)?;
+    let mut kernel = rig::load(&base.policy, Options { flows: base.config.flows, ..Options::default() })?;
     rig::register(&mut kernel, pair.index)?;
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let mut rows = Vec::new();

@@ -9,7 +9,10 @@ use aya::programs::{
     LinkOrder, TcAttachType,
     tc::{SchedClassifierLinkId, TcAttachOptions},
 };
-use egress_monitor::{kernel::Kernel, policy::Policy};
+use egress_monitor::{
+    kernel::{Kernel, Options},
+    policy::Policy,
+};
 use egress_monitor_tests::{
     measure::{self, Flood, Sent},
     netns::Namespace,
@@ -94,7 +97,7 @@ const NFT: usize = 3;
 
 pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
     let pair = Pair::new(Networks::number(9))?;
-    let mut kernel = rig::load(&base.policy, base.config.flows)?;
+    let mut kernel = rig::load(&base.policy, Options { flows: base.config.flows, ..Options::default() })?;
     rig::register(&mut kernel, pair.index)?;
     kernel.program("empty")?.load()?;
     let nft = Nft::new(plan, &pair.near, &base.policy);
@@ -259,12 +262,11 @@ impl<'a> Nft<'a> {
 
 /// The IPv4 ranges that every source places inside, neighbours joined.
 fn inside(policy: &Policy) -> Vec<(u32, u32)> {
-    let entries = &policy.image.v4_entries;
+    let intervals: Vec<(u32, u32)> = policy.image.v4_intervals().collect();
     let mut ranges: Vec<(u32, u32)> = Vec::new();
-    let ends = entries.iter().skip(1).map(|entry| ((entry >> 32) as u32) - 1).chain([u32::MAX]);
-    for (entry, last) in entries.iter().zip(ends) {
-        let (first, class) = ((entry >> 32) as u32, *entry as u32 as usize);
-        if policy.classes[class].kind == Kind::Inside {
+    let ends = intervals.iter().skip(1).map(|(start, _)| start - 1).chain([u32::MAX]);
+    for (&(first, class), last) in intervals.iter().zip(ends) {
+        if policy.classes[class as usize].kind == Kind::Inside {
             match ranges.last_mut() {
                 Some(range) if range.1.checked_add(1) == Some(first) => range.1 = last,
                 _ => ranges.push((first, last)),
