@@ -7,6 +7,7 @@ pub mod csv;
 pub mod embedded;
 pub mod file;
 pub mod mmdb;
+pub mod names;
 mod ranges;
 pub mod special;
 #[cfg(test)]
