@@ -154,14 +154,11 @@ pub fn read(file: &Path, progress: &Progress) -> Result<AsDataset, GeoError> {
     let bytes = file::read_bounded(file)?;
     let about = AsDataset { name: file.display().to_string(), ..AsDataset::default() };
     match sniff(file, &bytes) {
-        Some(Format::Compact) => {
-            compact::decode_asn(&bytes).map_err(|error| GeoError::file(file, error.to_string()))
-        }
+        Some(Format::Compact) => compact::decode_asn(&bytes).map_err(|error| GeoError::file(file, error.to_string())),
         Some(Format::Mmdb) => {
             let mut records = AsRecords::default();
             let read = mmdb::walk(file, &bytes, &mut records, progress)?;
-            let about =
-                AsDataset { version: read.database_type, built: read.built, rejected: read.rejected, ..about };
+            let about = AsDataset { version: read.database_type, built: read.built, rejected: read.rejected, ..about };
             finish(file, Spans { v4: read.v4, v6: read.v6, contradictions: 0 }, records.names, about)
         }
         Some(Format::Json) => Err(GeoError::file(file, "JSON: AS numbers are read from MMDB, text or compact files")),
@@ -242,8 +239,7 @@ fn parse<'a>(line: &str, values: &[&'a str]) -> Result<(Piece<u32>, u32, &'a str
         return Err(Bad::new(NO_AS_NUMBER, what));
     }
     let asn = number(value(at))?;
-    let piece =
-        if network { address::network(value(0), asn)? } else { address::range(value(0), value(1), asn)? };
+    let piece = if network { address::network(value(0), asn)? } else { address::range(value(0), value(1), asn)? };
     // iptoasn.com has the country of the number before the name, which is the last.
     let name = if line.contains('\t') { value(values.len() - 1) } else { value(at + 1) };
     Ok((piece, asn, if name == "Not routed" { "" } else { name }))

@@ -208,7 +208,19 @@ pub fn decode_asn(bytes: &[u8]) -> Result<AsDataset, CompactError> {
         body.end()?;
         let About { name, version, attribution, provenance, built, digest } = about;
         let rejected = super::Rejected::default();
-        Ok(AsDataset { name, version, built, attribution, provenance, digest, v4, v6, names, contradictions: 0, rejected })
+        Ok(AsDataset {
+            name,
+            version,
+            built,
+            attribution,
+            provenance,
+            digest,
+            v4,
+            v6,
+            names,
+            contradictions: 0,
+            rejected,
+        })
     })
 }
 

@@ -333,7 +333,8 @@ struct Traits {
 
 impl Record {
     fn is_nowhere(&self) -> bool {
-        [self.is_anycast, self.is_satellite, self.traits.is_anycast, self.traits.is_satellite_provider].contains(&Flag(true))
+        [self.is_anycast, self.is_satellite, self.traits.is_anycast, self.traits.is_satellite_provider]
+            .contains(&Flag(true))
     }
 
     /// The code first: beside one, `country` may be a name.

@@ -251,8 +251,7 @@ pub fn read_file(file: &Path, progress: &Progress) -> Result<Opened, GeoError> {
         }
         Some(_) => {
             let text = text::read(file, &bytes, progress)?;
-            let Settled { dataset, contradictions } =
-                text.ranges.finish().map_err(|TooMany| text::too_many(file))?;
+            let Settled { dataset, contradictions } = text.ranges.finish().map_err(|TooMany| text::too_many(file))?;
             if dataset.v4.is_empty() && dataset.v6.is_empty() {
                 return Err(GeoError::file(file, "places nothing: every country in it is unknown; give another file"));
             }

@@ -319,7 +319,8 @@ mod tests {
     #[test]
     fn an_overlay_keeps_what_is_undetermined_and_contradictions_are() {
         let mut collector = Collector::default();
-        for (first, last, code) in [(0_u32, 9, b"DE"), (4, 5, b"ZZ"), (20, 21, b"DE"), (20, 21, b"SG"), (22, 22, b"??")] {
+        for (first, last, code) in [(0_u32, 9, b"DE"), (4, 5, b"ZZ"), (20, 21, b"DE"), (20, 21, b"SG"), (22, 22, b"??")]
+        {
             collector.push(Piece::V4(first, last, Country(*code))).expect("few");
         }
         let spans = collector.finish_overlay().expect("few");

@@ -17,7 +17,7 @@ use super::{
         Collector, Country, GeoError, TooMany,
         rejected::{Bad, Place, Rejected},
         shown,
-        text::{address, about, too_many},
+        text::{about, address, too_many},
     },
     Kind, regions,
 };
@@ -205,7 +205,14 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// `name` and `at` say where it stands: `prefixes[3]`.
-    fn take(&mut self, name: &str, at: usize, network: &str, region: &str, country: Option<Country>) -> Result<(), GeoError> {
+    fn take(
+        &mut self,
+        name: &str,
+        at: usize,
+        network: &str,
+        region: &str,
+        country: Option<Country>,
+    ) -> Result<(), GeoError> {
         let piece = country
             .ok_or_else(|| {
                 let what = format!(

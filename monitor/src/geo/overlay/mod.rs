@@ -154,7 +154,8 @@ pub fn read(file: &Path, progress: &Progress) -> Result<Overlay, GeoError> {
         Some(Format::Json) => {
             let cloud = cloud::read(file, &bytes)?;
             (overlay.kind, overlay.built, overlay.rejected) = (cloud.kind, cloud.built, cloud.rejected);
-            if let Some((line, what)) = overlay.rejected.first.as_ref().filter(|_| overlay.rejected.count > cloud.taken) {
+            if let Some((line, what)) = overlay.rejected.first.as_ref().filter(|_| overlay.rejected.count > cloud.taken)
+            {
                 return Err(text::first_wrong(file, *line, what));
             }
             Some(cloud.ranges)

@@ -96,7 +96,10 @@ const GOOGLE: Table = &[
     ("SG", "asia-southeast1"),
     ("TH", "asia-southeast3"),
     ("TW", "asia-east1"),
-    ("US", "us-central1 us-central2 us-east1 us-east4 us-east5 us-east7 us-south1 us-west1 us-west2 us-west3 us-west4 us-west8"),
+    (
+        "US",
+        "us-central1 us-central2 us-east1 us-east4 us-east5 us-east7 us-south1 us-west1 us-west2 us-west3 us-west4 us-west8",
+    ),
     ("ZA", "africa-south1"),
 ];
 

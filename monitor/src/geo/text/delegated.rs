@@ -46,7 +46,8 @@ pub(super) fn line(line: &str) -> Result<Option<Entry>, Bad> {
                 let what = format!("{:?} addresses from {start} on are none, or reach past IPv4", shown(value));
                 Bad::new("impossible count", format!("{what}: correct the count"))
             };
-            let count: u64 = Some(value).filter(|v| address::is_number(v)).and_then(|v| v.parse().ok()).ok_or_else(bad)?;
+            let count: u64 =
+                Some(value).filter(|v| address::is_number(v)).and_then(|v| v.parse().ok()).ok_or_else(bad)?;
             let last = count.checked_sub(1).and_then(|more| u64::from(first).checked_add(more));
             let last = last.and_then(|last| u32::try_from(last).ok()).ok_or_else(bad)?;
             Ok(Some(Entry::Piece(Piece::V4(first, last, country))))

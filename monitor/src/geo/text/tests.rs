@@ -99,4 +99,3 @@ fn numbers_that_reach_past_ipv4_are_ipv6() {
     assert_eq!(dataset.v4, [Range { first: 0, last: u32::MAX, country: Country(*b"DE") }]);
     assert_eq!(dataset.v6, [Range { first: 0, last: 1 << 32, country: Country(*b"SG") }]);
 }
-
