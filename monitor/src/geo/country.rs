@@ -30,11 +30,14 @@ const UNKNOWN: [&str; 11] = ["", "-", "--", "EU", "AP", "ZZ", "AN", "CS", "XX", 
 impl Country {
     /// What a source says when it does not know.
     pub const UNKNOWN: Self = Self(*b"ZZ");
+    /// What a list says of addresses that are in no one place (anycast, satellite). In overlays only.
+    pub const UNDETERMINED: Self = Self(*b"??");
     /// Where a country makes no sense (private, link-local…).
     pub const NONE: Self = Self(*b"--");
 
     /// Reads a country code in any case: UK and EL become GB and GR; what stands for no single country (empty,
-    /// EU, AP, ZZ, AN, CS, XX, A1, A2, O1) becomes [`Country::UNKNOWN`].
+    /// EU, AP, ZZ, AN, CS, XX, A1, A2, O1) becomes [`Country::UNKNOWN`], `??` and `undetermined` become
+    /// [`Country::UNDETERMINED`].
     ///
     /// # Errors
     /// The text is none of these and no assigned code.
@@ -45,6 +48,7 @@ impl Country {
             "UK" => return Ok(Self(*b"GB")),
             "EL" => return Ok(Self(*b"GR")),
             "O1" => return Ok(Self::UNKNOWN),
+            "??" | "UNDETERMINED" => return Ok(Self::UNDETERMINED),
             other if UNKNOWN.contains(&other) => return Ok(Self::UNKNOWN),
             _ => {}
         }
@@ -113,6 +117,9 @@ mod tests {
     fn other_spellings_and_no_country_are_normalised() {
         assert_eq!(Country::parse("uk"), Ok(Country(*b"GB")));
         assert_eq!(Country::parse("EL"), Ok(Country(*b"GR")));
+        for undetermined in ["??", "Undetermined"] {
+            assert_eq!(Country::parse(undetermined), Ok(Country::UNDETERMINED));
+        }
         for unknown in ["", " ", "EU", "ap", "ZZ", "AN", "CS", "XX", "A1", "A2", "O1", "-", "--"] {
             assert_eq!(Country::parse(unknown), Ok(Country::UNKNOWN), "{unknown:?}");
         }

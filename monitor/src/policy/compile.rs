@@ -23,12 +23,12 @@ use monitor_common::{
 };
 
 use super::{
-    ClassInfo, ClockMap, DatasetInfo, Extent, Policy, RuleInfo, Summary, digest,
+    ClassInfo, ClockMap, DatasetInfo, Extent, Knowledge, Policy, RuleInfo, Summary, digest,
     layers::{Address, Covering, Partition, overlay, sweep},
     rows::{ClassTable, RuleTable},
 };
 use crate::{
-    config::{Action, Config, Site, Zone},
+    config::{Action, Config, Rule, Site, Zone},
     geo::{Country, Dataset, Range, special::Special},
 };
 
@@ -71,12 +71,8 @@ pub enum PolicyError {
 ///
 /// # Errors
 /// [`PolicyError`] when the policy does not fit the kernel's tables or a dataset is not sorted.
-pub fn compile(
-    config: &Config,
-    datasets: &[Dataset],
-    special: &[Special],
-    clock: &ClockMap,
-) -> Result<Policy, PolicyError> {
+pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Result<Policy, PolicyError> {
+    let Knowledge { datasets, special, asn, .. } = knowledge;
     if config.rules.len() > MAX_RULES {
         return Err(PolicyError::TooManyRulesInAll(config.rules.len()));
     }
@@ -105,15 +101,12 @@ pub fn compile(
         digest: digest::of(config, datasets, &image),
         image,
         classes: infos,
-        rules: config
-            .rules
-            .iter()
-            .map(|rule| RuleInfo { id: rule.id.clone(), origin: rule.origin.clone(), expires: rule.expires })
-            .collect(),
+        rules: config.rules.iter().map(describe_rule).collect(),
         zone: config.zone.name.clone(),
         inside: config.zone.inside_text.clone(),
         summary,
         datasets: datasets.iter().map(describe).collect(),
+        asn: asn.clone(),
         next_expiry: config.rules.iter().filter_map(|rule| rule.expires).filter(|at| *at > clock.seconds()).min(),
     })
 }
@@ -122,6 +115,21 @@ pub fn compile(
 fn drop_reasons(zone: &Zone) -> u64 {
     let denied = Reason::ALL.into_iter().filter(|reason| zone.on_reason(*reason) == Action::Deny);
     denied.fold(0, |bits, reason| bits | reason.bit())
+}
+
+fn describe_rule(rule: &Rule) -> RuleInfo {
+    RuleInfo {
+        id: rule.id.clone(),
+        origin: rule.origin.clone(),
+        action: rule.action,
+        not_before: rule.not_before,
+        expires: rule.expires,
+        max_bytes_per_day: rule.max_bytes_per_day,
+        owner: rule.owner.clone(),
+        ticket: rule.ticket.clone(),
+        legal_basis: rule.legal_basis.clone(),
+        reason: rule.reason.clone(),
+    }
 }
 
 fn describe(dataset: &Dataset) -> DatasetInfo {

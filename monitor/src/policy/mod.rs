@@ -11,13 +11,39 @@ pub mod region;
 mod rows;
 pub mod target;
 
+use std::sync::Arc;
+
 use monitor_common::{classify::build::Image, wire::Kind};
 
-use crate::geo::Country;
+use crate::{
+    config::RuleAction,
+    geo::{Country, Dataset, asn::AsDataset, overlay::Overlay, special::Special},
+};
 
 pub use compile::{PolicyError, compile};
-pub use explain::{Explanation, Knowledge, explain};
+pub use explain::{Explanation, Grounds, explain};
 pub use target::Target;
+
+/// What is known of addresses from outside the configuration: what a policy is compiled from, beside it.
+#[derive(Clone, Debug, Default)]
+pub struct Knowledge {
+    /// The datasets, in the order in which they name countries.
+    pub datasets: Vec<Dataset>,
+    /// The overlays, in the order in which they name countries.
+    pub overlays: Vec<Overlay>,
+    /// The special-purpose ranges.
+    pub special: Vec<Special>,
+    /// Who announces which network, where such a dataset is loaded.
+    pub asn: Option<Arc<AsDataset>>,
+}
+
+impl Knowledge {
+    /// Datasets and special-purpose ranges, and nothing else.
+    #[must_use]
+    pub fn new(datasets: &[Dataset], special: &[Special]) -> Self {
+        Self { datasets: datasets.to_vec(), special: special.to_vec(), ..Self::default() }
+    }
+}
 
 /// What a class number stands for, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,15 +54,29 @@ pub struct ClassInfo {
     pub kind: Kind,
 }
 
-/// A rule that can let traffic through, as the operator wrote it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A rule, as the operator wrote it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleInfo {
     /// The operator's id, or the allowlist file's name.
     pub id: String,
     /// `file:line` where it stands.
     pub origin: String,
+    /// What becomes of the packets that it decides.
+    pub action: RuleAction,
+    /// From when it holds, seconds since 1970.
+    pub not_before: Option<i64>,
     /// When it ceases, seconds since 1970.
     pub expires: Option<i64>,
+    /// How many bytes a day it lets through before somebody is told.
+    pub max_bytes_per_day: Option<u64>,
+    /// Who answers for it; may be empty, as what follows.
+    pub owner: String,
+    /// Where it was asked for.
+    pub ticket: String,
+    /// What it rests on.
+    pub legal_basis: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// One source of geo data that went into a policy.
@@ -141,6 +181,8 @@ pub struct Policy {
     pub summary: Summary,
     /// The sources, in the order in which they name countries.
     pub datasets: Vec<DatasetInfo>,
+    /// Who announces which network, where such a dataset is loaded.
+    pub asn: Option<Arc<AsDataset>>,
     /// The first expiry still to come when the policy was compiled, seconds since 1970.
     pub next_expiry: Option<i64>,
 }
