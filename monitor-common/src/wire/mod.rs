@@ -13,7 +13,7 @@ pub use cache::{CACHE_WAYS, CacheEntry, CacheSet, PlainKey};
 pub use control::Control;
 pub use event::{Clock, Event};
 pub use flow::{Address, Counters, FlowKey, FlowValue, HookSums, Onward, OnwardKey, Opaque, Tally, Via, segments};
-pub use policy::{ClassRow, Embedded, Kind, PolicyMeta, RuleRow, V6Low, V6Node, V6Values};
+pub use policy::{ClassRow, Embedded, Kind, PolicyMeta, RuleRow, Ruling, V6Low, V6Node, V6Values};
 
 /// Version of every layout in this module; part of the name of whatever outlives one process.
 pub const ABI_VERSION: u32 = 4;
