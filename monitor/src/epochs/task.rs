@@ -106,7 +106,6 @@ pub struct Engine {
     /// Who flows are under the policies of the latest epochs, each from its first epoch on: for events that are read
     /// late.
     book: Vec<(u32, Resolver)>,
-    current: InForce,
     /// Loaded; in force from the next successful flip.
     staged: Option<InForce>,
     interfaces: Interfaces,
@@ -133,10 +132,10 @@ impl Engine {
         let (interfaces, resolver) = {
             let mut facts = facts.write();
             facts.attachments.clone_from(&attached);
-            facts.in_force = in_force.clone();
+            facts.in_force = in_force;
             facts.sinks = Arc::clone(sinks.stats());
             facts.boot_id.clone_from(&host.boot_id);
-            let Facts { attachments, traffic, .. } = &mut *facts;
+            let Facts { attachments, traffic, in_force, .. } = &mut *facts;
             let identities = &mut traffic.identities;
             let names: HashMap<u32, Name> =
                 attachments.iter().map(|one| (one.ifindex, identities.interface(&one.interface))).collect();
@@ -150,7 +149,6 @@ impl Engine {
             conditions: Conditions::default(),
             reconciler: Reconciler::default(),
             book: vec![(0, resolver)],
-            current: in_force,
             staged: None,
             interfaces,
             attached,
@@ -287,8 +285,7 @@ impl Engine {
     /// Closes the epoch.
     fn close(&mut self) -> Result<(), String> {
         tokio::task::block_in_place(|| match self.source.flip() {
-            Ok(drained) => {
-                let snapshot = Snapshot::new(drained, Arc::clone(&self.current.policy), self.current.enforce);
+            Ok(snapshot) => {
                 self.merge(&snapshot);
                 Ok(())
             }
@@ -378,10 +375,9 @@ impl Engine {
         self.book.push((closed.epoch.wrapping_add(1), resolver));
         let surplus = self.book.len().saturating_sub(4);
         self.book.drain(..surplus);
-        facts.in_force = next.clone();
+        facts.in_force = next;
         facts.reload_error = None;
         self.tell(facts, Condition::ReloadRefused, None);
-        self.current = next;
     }
 
     fn tell_lost_interfaces(&mut self, facts: &mut Facts) {

@@ -49,14 +49,14 @@ fn bench(snapshots: impl IntoIterator<Item = Snapshot>) -> Bench {
 }
 
 fn bench_with(snapshots: impl IntoIterator<Item = Snapshot>, epoch_length: Duration) -> Bench {
-    let fake = Fake::default();
+    let in_force = in_force(&"a".repeat(64));
+    let fake = Fake::new(in_force.clone());
     fake.script().next.extend(snapshots);
     let facts = SharedFacts::new(Facts { epoch_length, ..Facts::default() });
     let lines = Memory::default();
     let output = crate::alerts::sinks::Output::new("memory", Box::new(lines.clone()));
     let (sinks, written) = Sinks::start(vec![output], 1_000).expect("a thread");
-    let (engine, handle) =
-        Engine::new(Box::new(fake.clone()), facts.clone(), sinks, Host::default(), in_force(&"a".repeat(64)));
+    let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, Host::default(), in_force);
     let (events, received) = mpsc::channel(EVENT_QUEUE);
     let stop = CancellationToken::new();
     let task = tokio::spawn(engine.run(received, stop.clone()));
