@@ -1,12 +1,14 @@
 //! Address knowledge from outside: datasets in, sorted country ranges out. Called by the policy compiler and
 //! by `egress-monitor geo`.
 
+pub mod asn;
 pub mod compact;
 mod country;
 pub mod csv;
 pub mod embedded;
 pub mod file;
 pub mod mmdb;
+pub mod overlay;
 mod ranges;
 pub mod special;
 #[cfg(test)]

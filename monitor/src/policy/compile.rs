@@ -23,7 +23,7 @@ use monitor_common::{
 };
 
 use super::{
-    ClassInfo, ClockMap, DatasetInfo, Extent, Policy, RuleInfo, Summary, digest,
+    ClassInfo, ClockMap, DatasetInfo, Extent, Knowledge, Policy, RuleInfo, Summary, digest,
     layers::{Address, Covering, Partition, overlay, sweep},
     rows::{ClassTable, RuleTable},
 };
@@ -71,12 +71,8 @@ pub enum PolicyError {
 ///
 /// # Errors
 /// [`PolicyError`] when the policy does not fit the kernel's tables or a dataset is not sorted.
-pub fn compile(
-    config: &Config,
-    datasets: &[Dataset],
-    special: &[Special],
-    clock: &ClockMap,
-) -> Result<Policy, PolicyError> {
+pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Result<Policy, PolicyError> {
+    let Knowledge { datasets, special, asn, .. } = knowledge;
     if config.rules.len() > MAX_RULES {
         return Err(PolicyError::TooManyRulesInAll(config.rules.len()));
     }
@@ -114,6 +110,7 @@ pub fn compile(
         inside: config.zone.inside_text.clone(),
         summary,
         datasets: datasets.iter().map(describe).collect(),
+        asn: asn.clone(),
         next_expiry: config.rules.iter().filter_map(|rule| rule.expires).filter(|at| *at > clock.seconds()).min(),
     })
 }

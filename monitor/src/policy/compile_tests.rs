@@ -51,7 +51,7 @@ pub(super) fn rule(id: &str, to: &[&str], ports: &[(u8, u16, u16)]) -> Rule {
 }
 
 pub(super) fn compiled(config: &Config, datasets: &[Dataset], special: &[Special]) -> Policy {
-    compile(config, datasets, special, &ClockMap::wall(0)).expect("must compile")
+    compile(config, &Knowledge::new(datasets, special), &ClockMap::wall(0)).expect("must compile")
 }
 
 pub(super) fn ask(policy: &Policy, address: &str, protocol: u8, port: u16) -> Classified {
@@ -320,7 +320,7 @@ fn rule_times_hold_by_the_boot_clock_to_the_nanosecond() {
     // The machine booted at 999,950 s.
     let clock = ClockMap { realtime_ns: 999_990_000_000_000, boottime_ns: 40_000_000_000 };
     let config = Config { rules: vec![timed, past], ..Config::default() };
-    let mut policy = compile(&config, &[], &[], &clock).expect("must compile");
+    let mut policy = compile(&config, &Knowledge::default(), &clock).expect("must compile");
     assert_eq!(policy.image.host_boot_ns, 40_000_000_000);
     assert_eq!(policy.next_expiry, Some(1_000_060));
     for (boot_ns, holds) in [
@@ -346,7 +346,7 @@ fn the_digest_is_the_same_after_a_boot_and_another_for_anything_that_matters() {
     let config = Config { rules: vec![timed], ..Config::default() };
     let digest = |config: &Config, data: &[Dataset], boot| {
         let clock = ClockMap { realtime_ns: 1_000_000_000_000, boottime_ns: boot };
-        compile(config, data, &[], &clock).expect("must compile").digest
+        compile(config, &Knowledge::new(data, &[]), &clock).expect("must compile").digest
     };
     let reference = digest(&config, &data, 5);
     assert_eq!(reference.len(), 64);
@@ -411,7 +411,7 @@ fn a_rule_with_too_many_ports_and_too_many_rules_in_one_place_are_refused_by_nam
     assert_eq!(ask(&policy, "192.0.2.1", 6, 311).rule, 1, "the 32nd row is looked at");
 
     let rules = vec![rule("full", &["192.0.2.0/24"], &ports), rule("more", &["192.0.2.128/25"], &[(17, 53, 53)])];
-    let refused = compile(&Config { rules, ..Config::default() }, &[], &[], &ClockMap::default());
+    let refused = compile(&Config { rules, ..Config::default() }, &Knowledge::default(), &ClockMap::default());
     assert_eq!(
         refused.expect_err("must be refused").to_string(),
         "at 192.0.2.128 the rules 'full' (full.toml:1), 'more' (more.toml:1) come to more than 32 port ranges: merge \
@@ -431,7 +431,7 @@ fn a_rule_with_too_many_ports_and_too_many_rules_in_one_place_are_refused_by_nam
 fn a_dataset_out_of_order_is_refused() {
     let mut broken = dataset("broken", &[("192.0.2.0/24", "DE"), ("192.0.2.128/25", "SG")]);
     let refused = |data: &Dataset| {
-        compile(&Config::default(), std::slice::from_ref(data), &[], &ClockMap::default())
+        compile(&Config::default(), &Knowledge::new(std::slice::from_ref(data), &[]), &ClockMap::default())
             .expect_err("must be refused")
             .to_string()
     };

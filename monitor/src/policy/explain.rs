@@ -13,25 +13,23 @@ use monitor_common::{
 use serde::Serialize;
 
 use super::{
-    ClockMap, Policy,
+    ClockMap, Knowledge, Policy,
     at::At,
     compile::{Family, Judge},
     target::{Target, has_ports, protocol_name},
 };
 use crate::{
     config::{Action, Config, Rule, Site},
-    geo::{Country, Dataset, Range, special::Special},
+    geo::{Country, Dataset, Range},
 };
 
 /// What a policy was compiled from, and the policy.
 #[derive(Clone, Copy)]
-pub struct Knowledge<'a> {
+pub struct Grounds<'a> {
     /// The configuration.
     pub config: &'a Config,
-    /// The datasets.
-    pub datasets: &'a [Dataset],
-    /// The special-purpose ranges.
-    pub special: &'a [Special],
+    /// Datasets, overlays, special-purpose ranges.
+    pub knowledge: &'a Knowledge,
     /// The policy that [`super::compile()`] made of them.
     pub policy: &'a Policy,
     /// The moment in question: rules have times.
@@ -163,27 +161,27 @@ pub struct Disagreement {
 ///
 /// # Errors
 /// [`Disagreement`], never expected.
-pub fn explain(target: &Target, knowledge: &Knowledge<'_>) -> Result<Explanation, Disagreement> {
-    let judge = Judge::new(&knowledge.config.zone);
-    let outer = knowledge.standing(target.address, &judge);
+pub fn explain(target: &Target, grounds: &Grounds<'_>) -> Result<Explanation, Disagreement> {
+    let judge = Judge::new(&grounds.config.zone);
+    let outer = grounds.standing(target.address, &judge);
     let mut embedded = None;
     if let IpAddr::V6(address) = target.address
         && let Some(inner) = Embedded::from_wire(outer.row.embedded).extract(address.into())
     {
-        embedded = Some(knowledge.standing(Ipv4Addr::from_bits(inner).into(), &judge));
+        embedded = Some(grounds.standing(Ipv4Addr::from_bits(inner).into(), &judge));
     }
     // What says it is local and yet is carried over IPv6 keeps the standing of the prefix.
     let deciding = embedded.as_ref().filter(|inner| inner.row.kind != Kind::Local as u8).unwrap_or(&outer);
-    let mut rules = knowledge.covering_rules(target, target.address);
+    let mut rules = grounds.covering_rules(target, target.address);
     if deciding.address != target.address {
-        rules.extend(knowledge.covering_rules(target, deciding.address));
+        rules.extend(grounds.covering_rules(target, deciding.address));
     }
     let mut rule = first_applying(&mut rules);
     let mut story = Story { deciding, rule };
-    let isatap = knowledge.isatap(&outer, &judge);
+    let isatap = grounds.isatap(&outer, &judge);
     let mut by_isatap = false;
     if let Some(inner) = &isatap {
-        let mut more = knowledge.covering_rules(target, inner.address);
+        let mut more = grounds.covering_rules(target, inner.address);
         let other = Story { deciding: inner, rule: first_applying(&mut more) };
         rules.extend(more);
         by_isatap = other.standing().rank() > story.standing().rank();
@@ -192,8 +190,8 @@ pub fn explain(target: &Target, knowledge: &Knowledge<'_>) -> Result<Explanation
         }
     }
 
-    let image = knowledge.ask(target);
-    let info = image.and_then(|found| knowledge.policy.classes.get(usize::from(found.class)));
+    let image = grounds.ask(target);
+    let info = image.and_then(|found| grounds.policy.classes.get(usize::from(found.class)));
     let told = image.zip(info).map(|(found, info)| {
         let (country, kind) = (info.country.to_string(), info.kind);
         (describe(&country, kind, usize::from(found.rule).checked_sub(1)), found, country, kind)
@@ -209,14 +207,14 @@ pub fn explain(target: &Target, knowledge: &Knowledge<'_>) -> Result<Explanation
     };
     let reason = match &isatap {
         Some(inner) if by_isatap => {
-            let why = knowledge.reason(inner, None, inner, kind, &found, rule);
+            let why = grounds.reason(inner, None, inner, kind, &found, rule);
             format!("ISATAP (RFC 5214) carries {}: {why}", inner.address)
         }
         Some(inner) => {
-            let why = knowledge.reason(&outer, embedded.as_ref(), story.deciding, kind, &found, rule);
+            let why = grounds.reason(&outer, embedded.as_ref(), story.deciding, kind, &found, rule);
             format!("{why}; {}, which it carries by ISATAP (RFC 5214), is judged no stricter", inner.address)
         }
-        None => knowledge.reason(&outer, embedded.as_ref(), story.deciding, kind, &found, rule),
+        None => grounds.reason(&outer, embedded.as_ref(), story.deciding, kind, &found, rule),
     };
     Ok(Explanation {
         port: target.port,
@@ -224,13 +222,13 @@ pub fn explain(target: &Target, knowledge: &Knowledge<'_>) -> Result<Explanation
         country,
         class: kind.name(),
         basis: story.deciding.basis(),
-        rule: rule.map(|number| knowledge.config.rules[number].id.clone()),
+        rule: rule.map(|number| grounds.config.rules[number].id.clone()),
         rules: rules.into_iter().map(|(_, rule)| rule).collect(),
         observe: decide(&found, false).name(),
         enforce: decide(&found, true).name(),
         alert: found.alert,
         reason,
-        policy: knowledge.policy.digest.clone(),
+        policy: grounds.policy.digest.clone(),
         standing: outer,
         embedded,
         isatap,
@@ -286,7 +284,7 @@ impl Standing {
     }
 }
 
-impl Knowledge<'_> {
+impl Grounds<'_> {
     /// The standing of the address that an ISATAP interface identifier carries, where the prefix carries none.
     fn isatap(&self, outer: &Standing, judge: &Judge<'_>) -> Option<Standing> {
         let IpAddr::V6(address) = outer.address else { return None };
@@ -308,6 +306,7 @@ impl Knowledge<'_> {
 
     fn standing(&self, address: IpAddr, judge: &Judge<'_>) -> Standing {
         let found: Vec<Option<(Country, String)>> = self
+            .knowledge
             .datasets
             .iter()
             .map(|dataset| match address {
@@ -317,6 +316,7 @@ impl Knowledge<'_> {
             .collect();
         let countries: Vec<_> = found.iter().map(|range| range.as_ref().map(|(country, _)| country.0)).collect();
         let special = self
+            .knowledge
             .special
             .iter()
             .filter(|special| special.network.contains(address))
@@ -340,7 +340,7 @@ impl Knowledge<'_> {
                 site.map(|(site, _): (&Site, _)| site),
                 nat64.and_then(|(prefix, _)| Embedded::nat64(prefix.prefix())),
             ),
-            sources: self.datasets.iter().zip(found).map(says).collect(),
+            sources: self.knowledge.datasets.iter().zip(found).map(says).collect(),
             special: special.map(|special| SpecialRange {
                 network: special.network.to_string(),
                 name: special.name.to_owned(),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::{PortRange, Zone},
-    geo::special,
+    geo::{Dataset, special},
     policy::compile,
 };
 
@@ -21,7 +21,7 @@ fn v6(text: &str) -> u128 {
     text.parse::<std::net::Ipv6Addr>().expect("an IPv6 address").to_bits()
 }
 
-fn datasets() -> Vec<Dataset> {
+fn knowledge() -> Knowledge {
     let one = Dataset {
         name: "one".into(),
         v4: vec![
@@ -42,7 +42,7 @@ fn datasets() -> Vec<Dataset> {
         v6: vec![range(v6("2a00:1450::"), v6("2a00:1450:ffff:ffff:ffff:ffff:ffff:ffff"), b"DE")],
         ..Dataset::default()
     };
-    vec![one, two]
+    Knowledge::new(&[one, two], special::table())
 }
 
 fn rule(id: &str, to: &str, ports: &[(u8, u16, u16)], times: (Option<i64>, Option<i64>)) -> Rule {
@@ -79,11 +79,11 @@ fn config() -> Config {
 }
 
 fn story_of(config: &Config, target: &str) -> Explanation {
-    let datasets = datasets();
+    let knowledge = knowledge();
     let clock = ClockMap::wall(NOW * 1_000_000_000);
-    let policy = compile(config, &datasets, special::table(), &clock).expect("must compile");
-    let knowledge = Knowledge { config, datasets: &datasets, special: special::table(), policy: &policy, clock };
-    explain(&target.parse().expect("a destination"), &knowledge).unwrap_or_else(|error| panic!("{error}"))
+    let policy = compile(config, &knowledge, &clock).expect("must compile");
+    let grounds = Grounds { config, knowledge: &knowledge, policy: &policy, clock };
+    explain(&target.parse().expect("a destination"), &grounds).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Country, class, basis, verdict in observe and in enforce, rule, reason.
@@ -334,14 +334,13 @@ fn an_image_that_differs_from_its_sources_is_reported_and_not_explained_away() {
     let config = config();
     let mut other = config.clone();
     other.zone.inside.push(Country(*b"US"));
-    let datasets = datasets();
+    let knowledge = knowledge();
     let clock = ClockMap::wall(NOW * 1_000_000_000);
-    let policy = compile(&other, &datasets, special::table(), &clock).expect("must compile");
-    let knowledge =
-        Knowledge { config: &config, datasets: &datasets, special: special::table(), policy: &policy, clock };
+    let policy = compile(&other, &knowledge, &clock).expect("must compile");
+    let grounds = Grounds { config: &config, knowledge: &knowledge, policy: &policy, clock };
     let target = "8.8.9.9".parse().expect("a destination");
     assert_eq!(
-        explain(&target, &knowledge).expect_err("must differ").to_string(),
+        explain(&target, &grounds).expect_err("must differ").to_string(),
         "the compiled policy says US, ambiguous of 8.8.9.9, its sources say US, outside"
     );
 }
@@ -350,11 +349,10 @@ fn an_image_that_differs_from_its_sources_is_reported_and_not_explained_away() {
 fn story_and_image_agree_on_random_addresses_of_both_families() {
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
-    let (config, datasets) = (translating(), datasets());
+    let (config, knowledge) = (translating(), knowledge());
     let clock = ClockMap::wall(NOW * 1_000_000_000);
-    let policy = compile(&config, &datasets, special::table(), &clock).expect("must compile");
-    let knowledge =
-        Knowledge { config: &config, datasets: &datasets, special: special::table(), policy: &policy, clock };
+    let policy = compile(&config, &knowledge, &clock).expect("must compile");
+    let grounds = Grounds { config: &config, knowledge: &knowledge, policy: &policy, clock };
     let tops = [
         0x0064_ff9b_u128 << 96,
         0x2002 << 112,
@@ -377,7 +375,7 @@ fn story_and_image_agree_on_random_addresses_of_both_families() {
         };
         let port = random.bool().then(|| random.u16(..));
         let target = Target { address, port, protocol: port.map(|_| if random.bool() { 6 } else { 17 }) };
-        if let Err(error) = explain(&target, &knowledge) {
+        if let Err(error) = explain(&target, &grounds) {
             panic!("{error}, seed {seed}");
         }
     }

@@ -11,13 +11,36 @@ pub mod region;
 mod rows;
 pub mod target;
 
+use std::sync::Arc;
+
 use monitor_common::{classify::build::Image, wire::Kind};
 
-use crate::geo::Country;
+use crate::geo::{Country, Dataset, asn::AsDataset, overlay::Overlay, special::Special};
 
 pub use compile::{PolicyError, compile};
-pub use explain::{Explanation, Knowledge, explain};
+pub use explain::{Explanation, Grounds, explain};
 pub use target::Target;
+
+/// What is known of addresses from outside the configuration: what a policy is compiled from, beside it.
+#[derive(Clone, Debug, Default)]
+pub struct Knowledge {
+    /// The datasets, in the order in which they name countries.
+    pub datasets: Vec<Dataset>,
+    /// The overlays, in the order in which they name countries.
+    pub overlays: Vec<Overlay>,
+    /// The special-purpose ranges.
+    pub special: Vec<Special>,
+    /// Who announces which network, where such a dataset is loaded.
+    pub asn: Option<Arc<AsDataset>>,
+}
+
+impl Knowledge {
+    /// Datasets and special-purpose ranges, and nothing else.
+    #[must_use]
+    pub fn new(datasets: &[Dataset], special: &[Special]) -> Self {
+        Self { datasets: datasets.to_vec(), special: special.to_vec(), ..Self::default() }
+    }
+}
 
 /// What a class number stands for, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +164,8 @@ pub struct Policy {
     pub summary: Summary,
     /// The sources, in the order in which they name countries.
     pub datasets: Vec<DatasetInfo>,
+    /// Who announces which network, where such a dataset is loaded.
+    pub asn: Option<Arc<AsDataset>>,
     /// The first expiry still to come when the policy was compiled, seconds since 1970.
     pub next_expiry: Option<i64>,
 }
