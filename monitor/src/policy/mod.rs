@@ -9,11 +9,15 @@ pub mod explain;
 mod layers;
 pub mod region;
 mod rows;
+mod suspend;
 pub mod target;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use monitor_common::{classify::build::Image, wire::Kind};
+use monitor_common::{
+    classify::build::Image,
+    wire::{Kind, RuleRow},
+};
 
 use crate::{
     config::RuleAction,
@@ -67,7 +71,7 @@ pub struct RuleInfo {
     pub not_before: Option<i64>,
     /// When it ceases, seconds since 1970.
     pub expires: Option<i64>,
-    /// How many bytes a day it lets through before somebody is told.
+    /// How many bytes on the wire it lets through in a UTC day before it is suspended.
     pub max_bytes_per_day: Option<u64>,
     /// Who answers for it; may be empty, as what follows.
     pub owner: String,
@@ -162,7 +166,7 @@ impl ClockMap {
 }
 
 /// A compiled policy.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// For the kernel.
     pub image: Image,
@@ -185,4 +189,8 @@ pub struct Policy {
     pub asn: Option<Arc<AsDataset>>,
     /// The first expiry still to come when the policy was compiled, seconds since 1970.
     pub next_expiry: Option<i64>,
+    /// Rules (numbered from 1) that do not hold for now: see [`Policy::suspending`].
+    pub suspended: BTreeSet<u16>,
+    /// While there are any, the image's rule rows as they were compiled.
+    pub configured_rows: Vec<RuleRow>,
 }

@@ -37,7 +37,9 @@ impl<'a> RuleTable<'a> {
             let rule = &self.rules[number as usize];
             list.push(number);
             rows += rule.ports.len().max(1);
-            if rule.ports.is_empty() && rule.not_before.is_none() && rule.expires.is_none() {
+            let timed = rule.not_before.is_some() || rule.expires.is_some();
+            // One with a budget may be suspended.
+            if rule.ports.is_empty() && !timed && rule.max_bytes_per_day.is_none() {
                 break;
             }
             if rows > MAX_RULES_PER_CLASS as usize {
