@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{epochs::Snapshot, policy::Policy};
 
+pub mod keeper;
 pub mod store;
 
 /// Nanoseconds of a day.
@@ -107,6 +108,47 @@ impl Budgets {
         let rules = policy.rules.iter().zip(1..);
         let used_up = rules.filter(|(rule, _)| rule.max_bytes_per_day.is_some_and(|most| self.used(&rule.id) >= most));
         used_up.map(|(_, number)| number).collect()
+    }
+}
+
+/// How a rule with a budget stands today, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// What it may let through, in bytes on the wire.
+    pub most: u64,
+    /// What it has let through.
+    pub used: u64,
+    /// Since when it is suspended, UTC nanoseconds since 1970.
+    pub suspended: Option<i128>,
+}
+
+impl Standing {
+    /// What passed before it was suspended, and should not have.
+    #[must_use]
+    pub const fn beyond(&self) -> u64 {
+        self.used.saturating_sub(self.most)
+    }
+}
+
+/// The budgets of the policy in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standings {
+    /// Of which day.
+    pub day: Day,
+    /// By the rule's id.
+    pub rules: BTreeMap<String, Standing>,
+}
+
+impl Standings {
+    /// Of this policy; `before` knows since when rules are suspended.
+    #[must_use]
+    pub fn of(sums: &Budgets, policy: &Policy, before: &Self, now: i128) -> Self {
+        let standing = |(rule, number): (&crate::policy::RuleInfo, u16)| {
+            let since = before.rules.get(&rule.id).and_then(|standing| standing.suspended).unwrap_or(now);
+            let suspended = policy.suspended.contains(&number).then_some(since);
+            Some((rule.id.clone(), Standing { most: rule.max_bytes_per_day?, used: sums.used(&rule.id), suspended }))
+        };
+        Self { day: sums.day, rules: policy.rules.iter().zip(1..).filter_map(standing).collect() }
     }
 }
 
