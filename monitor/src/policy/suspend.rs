@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::Policy;
+use super::{Policy, RuleInfo};
 
 impl Policy {
     /// This policy with exactly these rules (numbered from 1) suspended, whatever is suspended in it now.
@@ -30,6 +30,11 @@ impl Policy {
         }
         policy.suspended.clone_from(rules);
         Arc::new(policy)
+    }
+
+    /// The rules that are suspended.
+    pub fn suspended_rules(&self) -> impl Iterator<Item = &RuleInfo> {
+        self.suspended.iter().filter_map(|number| self.rules.get(usize::from(*number).checked_sub(1)?))
     }
 }
 
