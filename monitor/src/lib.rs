@@ -13,5 +13,6 @@ pub mod kernel;
 pub mod metrics;
 pub mod policy;
 pub mod reconcile;
+pub mod shadow;
 pub mod supervisor;
 pub mod text;

@@ -24,6 +24,7 @@ use crate::{
     geo::{Country, Dataset, asn::AsDataset, overlay::Overlay, special::Special},
 };
 
+pub(crate) use at::At;
 pub use compile::{PolicyError, compile};
 pub use explain::{Explanation, Grounds, explain};
 pub use target::Target;
@@ -159,8 +160,14 @@ impl ClockMap {
     /// stands for "never" in a rule row.
     #[must_use]
     pub fn boot_ns(&self, realtime_seconds: i64) -> u64 {
+        self.boot_ns_at(i128::from(realtime_seconds) * 1_000_000_000)
+    }
+
+    /// The same of a time in nanoseconds since 1970.
+    #[must_use]
+    pub fn boot_ns_at(&self, realtime_ns: i128) -> u64 {
         let boot_began = i128::from(self.realtime_ns) - i128::from(self.boottime_ns);
-        let since_boot = i128::from(realtime_seconds) * 1_000_000_000 - boot_began;
+        let since_boot = realtime_ns - boot_began;
         u64::try_from(since_boot.clamp(0, i128::from(u64::MAX) - 1)).unwrap_or(u64::MAX - 1)
     }
 }

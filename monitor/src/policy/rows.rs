@@ -64,6 +64,10 @@ impl<'a> RuleTable<'a> {
                 expires_ns: rule.expires.map_or(u64::MAX, |seconds| self.clock.boot_ns(seconds)),
                 rule: number as u16 + 1,
                 port_high: u16::MAX,
+                action: match rule.action {
+                    crate::config::Action::Allow => monitor_common::wire::Ruling::Allow as u8,
+                    crate::config::Action::Deny => monitor_common::wire::Ruling::Deny as u8,
+                },
                 ..RuleRow::default()
             };
             if rule.ports.is_empty() {
