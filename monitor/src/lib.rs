@@ -3,6 +3,7 @@
 
 pub mod alerts;
 pub mod api;
+pub mod budgets;
 pub mod cli;
 pub mod config;
 pub mod epochs;
@@ -12,5 +13,6 @@ pub mod kernel;
 pub mod metrics;
 pub mod policy;
 pub mod reconcile;
+pub mod shadow;
 pub mod supervisor;
 pub mod text;

@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod flows;
+pub mod rules;
 pub mod server;
 pub mod status;
 pub mod text;
@@ -51,9 +52,10 @@ pub fn router(facts: SharedFacts, epochs: Option<Handle>, host: &str) -> Router 
         .route("/readyz", get(readyz))
         .route("/api/v1/status", get(status_page))
         .route("/api/v1/flows", get(flows_page))
+        .route("/api/v1/rules", get(rules_page))
         .route("/api/v1/alerts", get(alerts_page))
         .fallback(|| async {
-            problem(StatusCode::NOT_FOUND, "no such page; see /metrics, /api/v1/status, /api/v1/flows")
+            problem(StatusCode::NOT_FOUND, "no such page; see /metrics, /api/v1/status, /api/v1/flows, /api/v1/rules")
         })
         .with_state(api)
 }
@@ -161,6 +163,16 @@ async fn flows_page(State(api): State<Api>, query: Result<Query<flows::FlowsQuer
             Ok(text) => Ok(([(CONTENT_TYPE, "application/json")], text).into_response()),
             Err(error) => Ok(problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
         }
+    };
+    page(answer.await)
+}
+
+async fn rules_page(State(api): State<Api>, query: Result<Query<StatusQuery>, QueryRejection>) -> Response {
+    let answer = async {
+        let query = checked(query)?;
+        api.freshen(query.fresh).await?;
+        let rules = api.render(|facts| rules::rules(&facts.read(), now())).await?;
+        Ok(Json(rules).into_response())
     };
     page(answer.await)
 }

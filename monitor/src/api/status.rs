@@ -58,6 +58,10 @@ pub struct PolicyStatus {
     pub age_seconds: i64,
     /// Rules in it.
     pub rules: usize,
+    /// Of these, how many decided nothing since they are in force: see `/api/v1/rules`.
+    pub never_hit: usize,
+    /// Ids of those whose daily budget is used up.
+    pub suspended: Vec<String>,
 }
 
 /// A geo dataset.
@@ -337,6 +341,8 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             since: rfc3339(in_force.since),
             age_seconds: seconds_since(in_force.since),
             rules: in_force.policy.rules.len(),
+            never_hit: never_hit(facts),
+            suspended: in_force.policy.suspended_rules().map(|rule| rule.id.clone()).collect(),
         },
         reload_error: facts.reload_error.clone(),
         datasets: in_force
@@ -387,6 +393,12 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             .collect(),
         blind_spots: BLIND_SPOTS.map(str::to_owned).to_vec(),
     }
+}
+
+fn never_hit(facts: &Facts) -> usize {
+    let (hits, names) = (&facts.traffic.totals.rules, &facts.traffic.identities.rules);
+    let rules = facts.in_force.policy.rules.iter();
+    rules.filter(|rule| names.find(&rule.id).is_none_or(|name| !hits.contains_key(&name))).count()
 }
 
 fn groups(totals: &Totals, names: &Names) -> Vec<GroupStatus> {

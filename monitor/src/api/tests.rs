@@ -50,11 +50,14 @@ impl Drop for Bench {
 }
 
 async fn bench() -> Bench {
-    let fake = Fake::default();
+    bench_of(InForce { policy: fake::policy().into(), inside: "EEA".into(), ..InForce::default() }).await
+}
+
+async fn bench_of(in_force: InForce) -> Bench {
+    let fake = Fake::new(in_force.clone());
     let facts =
         SharedFacts::new(Facts { started: now(), epoch_length: Duration::from_secs(3_600), ..Facts::default() });
     let (sinks, _) = Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100).expect("a thread");
-    let in_force = InForce { policy: fake::policy().into(), inside: "EEA".into(), ..InForce::default() };
     let host = Host { boot_id: "b0".into(), ..Host::default() };
     let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, host, in_force);
     let stop = CancellationToken::new();
@@ -152,6 +155,81 @@ async fn fresh_flows_are_exact_and_every_grouping_adds_up_to_the_hook() {
     let (_, body) = bench.get("/api/v1/flows?verdict=allowed").await;
     let reply: Flows = serde_json::from_str(&body).expect(&body);
     assert_eq!(reply.flows.iter().map(|row| row.sums.packets).collect::<Vec<_>>(), [10]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_show_what_they_decided_and_which_decided_nothing() {
+    let mut policy = fake::policy();
+    policy.rules[0].owner = "dpo@example.org".into();
+    policy.rules[0].expires = Some(4_102_358_400);
+    policy.rules[0].max_bytes_per_day = Some(1_000);
+    let past = crate::policy::RuleInfo {
+        id: "never".into(),
+        action: crate::config::Action::Deny,
+        expires: Some(1),
+        ..Default::default()
+    };
+    policy.rules.push(past);
+    let bench = bench_of(InForce { policy: policy.into(), inside: "EEA".into(), ..InForce::default() }).await;
+    let mut snapshot = fake::snapshot(0);
+    let key = |port| FlowKey { rule: 1, verdict: Verdict::Allowed as u8, ..fake::key(7, fake::OUTSIDE, port) };
+    fake::add(&mut snapshot, key(1), 3);
+    fake::add(&mut snapshot, key(2), 2);
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 3, 7);
+    fake::add_overflow(&mut snapshot, fake::OUTSIDE, Verdict::Allowed, 4);
+    bench.fake.script().next.push_back(snapshot);
+    let reply: rules::Rules = bench.ask("/api/v1/rules?fresh=1").await.expect("an answer");
+    let rows: Vec<_> = reply
+        .rules
+        .iter()
+        .map(|row| (row.rule.as_str(), row.action.as_deref(), row.state.as_str(), row.flows, row.sums.wire_bytes))
+        .collect();
+    assert_eq!(rows, [("migration-sg", Some("allow"), "holds", 2, 520), ("never", Some("deny"), "expired", 0, 0)]);
+    assert_eq!((reply.never_hit.as_slice(), reply.overflow.packets), (&["never".to_owned()][..], 4));
+    let first = &reply.rules[0];
+    assert_eq!(first.first_hit.as_deref(), Some("2027-01-15T08:00:09.000Z"));
+    assert_eq!(first.last_hit.as_deref(), Some("2027-01-15T08:00:09.500Z"));
+    assert_eq!((first.owner.as_str(), first.expires.as_deref()), ("dpo@example.org", Some("2099-12-31T00:00:00Z")));
+    let budget = first.budget.as_ref().expect("it has one");
+    assert_eq!((budget.bytes_per_day, budget.used, budget.beyond), (1_000, 520, 0));
+    assert_eq!(budget.suspended_since, None);
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    assert_eq!((status.policy.rules, status.policy.never_hit, status.policy.suspended.len()), (2, 1, 0));
+    let page = bench.get("/metrics").await.1;
+    for line in [
+        r#"egress_monitor_rule_packets_total{rule="migration-sg"} 5"#,
+        r#"egress_monitor_rule_wire_bytes_total{rule="migration-sg"} 520"#,
+        r#"egress_monitor_rule_flows_total{rule="migration-sg"} 2"#,
+        r#"egress_monitor_rule_last_hit_timestamp_seconds{rule="migration-sg"} 1800000009"#,
+        r#"egress_monitor_rule_budget_used_bytes{rule="migration-sg"} 520"#,
+        r#"egress_monitor_rule_suspended{rule="migration-sg"} 0"#,
+        "egress_monitor_rules_suspended 0",
+    ] {
+        assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
+    }
+    let text = text::rules(&reply);
+    let shown: Vec<&str> = text.lines().nth(2).expect("a row").split_whitespace().collect();
+    assert_eq!(
+        shown,
+        [
+            "migration-sg",
+            "allow",
+            "holds",
+            "2",
+            "5",
+            "520",
+            "B",
+            "2027-01-15T08:00:09.500Z",
+            "520",
+            "B",
+            "1000",
+            "B",
+            "2099-12-31T00:00:00Z",
+            "dpo@example.org",
+            "-"
+        ]
+    );
+    assert!(text.contains("which rules decided 4 packets is not known"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

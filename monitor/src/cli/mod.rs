@@ -5,6 +5,7 @@ pub mod explain;
 pub mod flows;
 pub mod geo;
 mod inputs;
+pub mod rules;
 pub mod run;
 pub mod status;
 
@@ -29,6 +30,7 @@ enum Command {
     Explain(explain::Args),
     Status(status::Args),
     Flows(flows::Args),
+    Rules(rules::Args),
     Geo(geo::Args),
 }
 
@@ -82,6 +84,7 @@ pub fn main() -> Result<(), Failure> {
         Command::Explain(args) => explain::run(args),
         Command::Status(args) => status::run(args),
         Command::Flows(args) => flows::run(args),
+        Command::Rules(args) => rules::run(args),
         Command::Geo(args) => geo::run(args),
     }
 }

@@ -107,6 +107,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         epoch: config.epoch,
         listen: config.listen,
         socket: config.paths.runtime.join("control.sock"),
+        state: config.paths.state.clone(),
         in_force,
         outputs,
         reload: reload(args.clone()),

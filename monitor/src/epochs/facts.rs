@@ -13,6 +13,7 @@ use std::{
 use super::{Attachment, Fill, Traffic, flows::FlowStore};
 use crate::{
     alerts::sinks::SinkStats,
+    budgets::Standings,
     policy::Policy,
     reconcile::{Presence, Standing},
 };
@@ -86,6 +87,10 @@ pub struct Facts {
     pub standings: Vec<Standing>,
     /// The policy in force.
     pub in_force: InForce,
+    /// Since when each of its rules is, by id, UTC nanoseconds since 1970.
+    pub rules_since: BTreeMap<String, i128>,
+    /// Its budgets.
+    pub budgets: Standings,
     /// `None` until the first epoch is closed.
     pub last: Option<LastEpoch>,
     /// Epochs that could not be closed.
@@ -110,6 +115,13 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Another policy is in force: rules that it does not have are forgotten, others are known since `now`.
+    pub(super) fn note_rules(&mut self, now: i128) {
+        let before = std::mem::take(&mut self.rules_since);
+        let since = |id: &String| before.get(id).copied().unwrap_or(now);
+        self.rules_since = self.in_force.policy.rules.iter().map(|rule| (rule.id.clone(), since(&rule.id))).collect();
+    }
+
     /// How an interface stands; `None` before the first epoch is closed.
     #[must_use]
     pub fn standing(&self, interface: &str) -> Option<&Standing> {

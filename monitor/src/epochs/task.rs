@@ -5,12 +5,17 @@
 //! A request is answered by a flip that began after the request came, and one flip answers all that wait, at
 //! most one in [`MIN_GAP`]: whoever asks may rely on every packet that left before asking.
 
-use std::{collections::HashMap, mem, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
 use monitor_common::wire::{Counters, Event};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +23,7 @@ use super::{
     Attachment, Facts, Moment, SharedFacts, Snapshot, Source,
     facts::{InForce, LATEST_ALERTS, LastEpoch},
     names::{Identities, Interfaces, Name, Resolver},
-    now,
+    now, rfc3339,
     source::Events,
     traffic::Kept,
 };
@@ -28,6 +33,7 @@ use crate::{
         findings::{Condition, Conditions, Detail, Unaccounted},
         sinks::Sinks,
     },
+    budgets::{Day, Standings, keeper::Keeper},
     geo::STALE_AFTER_DAYS,
     reconcile::{Presence, Reconciler, Surplus},
 };
@@ -103,10 +109,12 @@ pub struct Engine {
     alerter: Alerter,
     conditions: Conditions,
     reconciler: Reconciler,
+    budgets: Keeper,
+    /// Whether a rule of the policy in force has a budget: its day ends at midnight.
+    budgeted: bool,
     /// Who flows are under the policies of the latest epochs, each from its first epoch on: for events that are read
     /// late.
     book: Vec<(u32, Resolver)>,
-    current: InForce,
     /// Loaded; in force from the next successful flip.
     staged: Option<InForce>,
     interfaces: Interfaces,
@@ -133,15 +141,18 @@ impl Engine {
         let (interfaces, resolver) = {
             let mut facts = facts.write();
             facts.attachments.clone_from(&attached);
-            facts.in_force = in_force.clone();
+            facts.in_force = in_force;
+            let started = facts.started;
+            facts.note_rules(started);
             facts.sinks = Arc::clone(sinks.stats());
             facts.boot_id.clone_from(&host.boot_id);
-            let Facts { attachments, traffic, .. } = &mut *facts;
+            let Facts { attachments, traffic, in_force, .. } = &mut *facts;
             let identities = &mut traffic.identities;
             let names: HashMap<u32, Name> =
                 attachments.iter().map(|one| (one.ifindex, identities.interface(&one.interface))).collect();
             (Interfaces::new(names, identities.interface("")), Resolver::new(identities, &in_force.policy))
         };
+        let budgeted = has_budgets(&facts.read().in_force);
         let engine = Self {
             source,
             facts,
@@ -149,8 +160,9 @@ impl Engine {
             alerter: Alerter::new(host),
             conditions: Conditions::default(),
             reconciler: Reconciler::default(),
+            budgets: Keeper::in_memory(),
+            budgeted,
             book: vec![(0, resolver)],
-            current: in_force,
             staged: None,
             interfaces,
             attached,
@@ -159,6 +171,14 @@ impl Engine {
             requests,
         };
         (engine, Handle(sender))
+    }
+
+    /// With the day's budgets as they were kept. What is in force has them applied.
+    #[must_use]
+    pub fn keeping(mut self, budgets: Keeper) -> Self {
+        self.budgets = budgets;
+        self.tell_budgets(&mut self.facts.clone().write());
+        self
     }
 
     /// Runs until `stop`; then detaches and drains what is left, so that the facts end exact.
@@ -174,9 +194,12 @@ impl Engine {
         let mut may_flip = Instant::now();
         let (mut events_open, mut requests_open) = (true, true);
         loop {
+            let midnight = until_midnight();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                // Each day's budgets with epochs of their own.
+                () = sleep(midnight), if self.budgeted => self.close_and_answer(&mut waiting),
                 _ = tick.tick() => {
                     self.close_and_answer(&mut waiting);
                     may_flip = Instant::now() + MIN_GAP;
@@ -209,7 +232,8 @@ impl Engine {
         while let Ok(event) = events.try_recv() {
             self.events(&[event]);
         }
-        let closed = self.close();
+        let closed = self.close_one();
+        tokio::task::block_in_place(|| self.budgets.save(now()));
         for answer in waiting.drain(..) {
             // Whoever asked may be gone.
             let _ = answer.send(closed.clone());
@@ -242,7 +266,8 @@ impl Engine {
     }
 
     /// Stages a policy. Its answer waits for the flip that puts it in force.
-    fn stage(&mut self, next: InForce, answer: Answer, waiting: &mut Vec<Answer>) {
+    fn stage(&mut self, mut next: InForce, answer: Answer, waiting: &mut Vec<Answer>) {
+        next.policy = self.budgets.hold(&next.policy);
         match tokio::task::block_in_place(|| self.source.stage(&next)) {
             Ok(()) => {
                 self.staged = Some(next);
@@ -284,11 +309,32 @@ impl Engine {
         }
     }
 
-    /// Closes the epoch.
+    /// Closes the epoch; and the next one at once, where a budget is used up by now or a new day has begun.
     fn close(&mut self) -> Result<(), String> {
+        self.close_one()?;
+        let next = {
+            let in_force = &self.facts.read().in_force;
+            let policy = self.budgets.hold(&in_force.policy);
+            let changed = !Arc::ptr_eq(&policy, &in_force.policy);
+            changed.then(|| InForce { policy, ..in_force.clone() })
+        };
+        let Some(next) = next else { return Ok(()) };
+        match tokio::task::block_in_place(|| self.source.stage(&next)) {
+            Ok(()) => {
+                self.staged = Some(next);
+                // If this one fails, that is told, and it comes with a later one.
+                let _ = self.close_one();
+            }
+            // Tried again after the next epoch; what passes meanwhile is counted as beyond the budget.
+            Err(error) => tracing::error!(why = format!("{error:#}"), "a rule's budget could not be applied"),
+        }
+        Ok(())
+    }
+
+    /// Closes the epoch.
+    fn close_one(&mut self) -> Result<(), String> {
         tokio::task::block_in_place(|| match self.source.flip() {
-            Ok(drained) => {
-                let snapshot = Snapshot::new(drained, Arc::clone(&self.current.policy), self.current.enforce);
+            Ok(snapshot) => {
                 self.merge(&snapshot);
                 Ok(())
             }
@@ -341,6 +387,7 @@ impl Engine {
             facts.traffic.merge(snapshot, &self.interfaces, sums, &residual)
         };
         let suppressed = self.alert(snapshot, &resolver, &identities);
+        self.budgets.count(snapshot);
         let mut facts = shared.write();
         facts.attachments = self.source.attachments();
         if facts.flip_error.take().is_some() {
@@ -354,6 +401,7 @@ impl Engine {
         if let Some(next) = self.staged.take() {
             self.put_in_force(&mut facts, next, snapshot);
         }
+        self.tell_budgets(&mut facts);
         self.tell_stale_data(&mut facts, snapshot.ended);
     }
 
@@ -372,16 +420,23 @@ impl Engine {
     }
 
     fn put_in_force(&mut self, facts: &mut Facts, mut next: InForce, closed: &Snapshot) {
-        next.since = closed.ended;
-        tracing::info!(policy = next.policy.digest, enforce = next.enforce, "policy in force");
+        let there = &facts.in_force;
+        // The same policy, of which other rules are suspended.
+        let by_budget = next.policy.digest == there.policy.digest && next.policy.suspended != there.policy.suspended;
+        next.since = if by_budget { there.since } else { closed.ended };
+        let suspended = next.policy.suspended.len();
+        tracing::info!(policy = next.policy.digest, enforce = next.enforce, suspended, "policy in force");
+        self.budgeted = has_budgets(&next);
         let resolver = Resolver::new(&mut facts.traffic.identities, &next.policy);
         self.book.push((closed.epoch.wrapping_add(1), resolver));
         let surplus = self.book.len().saturating_sub(4);
         self.book.drain(..surplus);
-        facts.in_force = next.clone();
-        facts.reload_error = None;
-        self.tell(facts, Condition::ReloadRefused, None);
-        self.current = next;
+        facts.in_force = next;
+        facts.note_rules(closed.ended);
+        if !by_budget {
+            facts.reload_error = None;
+            self.tell(facts, Condition::ReloadRefused, None);
+        }
     }
 
     fn tell_lost_interfaces(&mut self, facts: &mut Facts) {
@@ -475,6 +530,36 @@ impl Engine {
         self.tell(facts, Condition::AlertsSuppressed, detail.as_deref().map(Detail::from));
     }
 
+    fn tell_budgets(&mut self, facts: &mut Facts) {
+        let policy = Arc::clone(&facts.in_force.policy);
+        facts.budgets = Standings::of(self.budgets.sums(), &policy, &facts.budgets, now());
+        let mut suspended = BTreeMap::new();
+        for (rule, _) in policy.rules.iter().zip(1..).filter(|(_, number)| policy.suspended.contains(number)) {
+            let Some(standing) = facts.budgets.rules.get(&rule.id) else { continue };
+            let detail = format!(
+                "'{}' ({}) has let through {} of {} bytes on the wire on {}, {} of them beyond the budget until it was \
+                 suspended; it holds again from {}",
+                rule.id,
+                rule.origin,
+                standing.used,
+                standing.most,
+                facts.budgets.day.text(),
+                standing.beyond(),
+                rfc3339(facts.budgets.day.end())
+            );
+            suspended.insert(rule.id.clone(), detail);
+        }
+        for id in self.conditions.subjects(Condition::BudgetUsedUp) {
+            suspended.entry(id).or_default();
+        }
+        for (id, detail) in suspended {
+            let detail = (!detail.is_empty()).then(|| detail.as_str().into());
+            self.tell_of(facts, (Condition::BudgetUsedUp, &id), detail);
+        }
+        let problem = self.budgets.problem().map(Detail::from);
+        self.tell(facts, Condition::BudgetState, problem);
+    }
+
     fn tell_stale_data(&mut self, facts: &mut Facts, now: i128) {
         let stale: Vec<String> = facts
             .in_force
@@ -489,11 +574,26 @@ impl Engine {
     }
 
     fn tell(&mut self, facts: &mut Facts, condition: Condition, detail: Option<Detail>) {
-        if let Some(alert) = self.conditions.tell(self.alerter.host(), condition, detail, now()) {
+        self.tell_of(facts, (condition, ""), detail);
+    }
+
+    fn tell_of(&mut self, facts: &mut Facts, condition: (Condition, &str), detail: Option<Detail>) {
+        if let Some(alert) = self.conditions.tell_of(self.alerter.host(), condition, detail, now()) {
             deliver(&self.sinks, facts, [alert]);
         }
         facts.conditions = self.conditions.open().collect();
     }
+}
+
+fn has_budgets(in_force: &InForce) -> bool {
+    in_force.policy.rules.iter().any(|rule| rule.max_bytes_per_day.is_some())
+}
+
+/// Until the UTC day ends, and a moment more: the clocks that sleep and tell the time are not the same.
+fn until_midnight() -> Duration {
+    let now = now();
+    let left = u64::try_from(Day::of(now).end() - now).unwrap_or(0);
+    Duration::from_nanos(left) + Duration::from_millis(1)
 }
 
 /// For the alert.

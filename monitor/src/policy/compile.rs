@@ -108,6 +108,7 @@ pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Resu
         datasets: datasets.iter().map(describe).collect(),
         asn: asn.clone(),
         next_expiry: config.rules.iter().filter_map(|rule| rule.expires).filter(|at| *at > clock.seconds()).min(),
+        ..Policy::default()
     })
 }
 

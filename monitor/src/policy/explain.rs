@@ -247,7 +247,7 @@ impl Story<'_> {
     fn standing(&self) -> Classified {
         let row = &self.deciding.row;
         let rule = u16::from(self.rule.is_some());
-        Classified { class: 0, rule, deny: row.deny != 0, alert: row.alert != 0 && rule == 0 }
+        Classified { class: 0, rule, deny: row.deny != 0 && rule == 0, alert: row.alert != 0 && rule == 0, keep: false }
     }
 }
 

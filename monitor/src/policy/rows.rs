@@ -37,7 +37,9 @@ impl<'a> RuleTable<'a> {
             let rule = &self.rules[number as usize];
             list.push(number);
             rows += rule.ports.len().max(1);
-            if rule.ports.is_empty() && rule.not_before.is_none() && rule.expires.is_none() {
+            let timed = rule.not_before.is_some() || rule.expires.is_some();
+            // One with a budget may be suspended.
+            if rule.ports.is_empty() && !timed && rule.max_bytes_per_day.is_none() {
                 break;
             }
             if rows > MAX_RULES_PER_CLASS as usize {
@@ -62,6 +64,10 @@ impl<'a> RuleTable<'a> {
                 expires_ns: rule.expires.map_or(u64::MAX, |seconds| self.clock.boot_ns(seconds)),
                 rule: number as u16 + 1,
                 port_high: u16::MAX,
+                action: match rule.action {
+                    crate::config::Action::Allow => monitor_common::wire::Ruling::Allow as u8,
+                    crate::config::Action::Deny => monitor_common::wire::Ruling::Deny as u8,
+                },
                 ..RuleRow::default()
             };
             if rule.ports.is_empty() {

@@ -11,6 +11,7 @@ use crate::{
         sinks::{self, Output, Sinks},
     },
     api::{self, server, server::ControlSocket},
+    budgets::keeper::Keeper,
     epochs::{
         Attachment, Facts, SharedFacts,
         facts::InForce,
@@ -45,6 +46,8 @@ pub struct Setup {
     pub listen: Option<SocketAddr>,
     /// Control socket.
     pub socket: PathBuf,
+    /// Where the day's budgets are kept.
+    pub state: PathBuf,
     /// The policy to begin with.
     pub in_force: InForce,
     /// Where alerts go.
@@ -74,7 +77,7 @@ pub struct Started {
 /// # Errors
 /// A socket is taken, `open` failed, or a task did: then everything is taken down in order first.
 pub async fn run(
-    setup: Setup,
+    mut setup: Setup,
     open: impl FnOnce(&InForce) -> Result<Opened, Failure>,
     mut commands: mpsc::Receiver<Command>,
     started: impl FnOnce(&Started),
@@ -90,11 +93,14 @@ pub async fn run(
     };
     let (sinks, written) = Sinks::start(setup.outputs, sinks::QUEUE).map_err(|error| cannot_start("alerts", &error))?;
     let host = Host::read();
+    let budgets = Keeper::open(&setup.state, now());
+    setup.in_force.policy = budgets.hold(&setup.in_force.policy);
     let opened = open(&setup.in_force)?;
 
     let facts = SharedFacts::new(Facts { started: now(), epoch_length: setup.epoch, ..Facts::default() });
     let host_name = host.name.clone();
     let (engine, handle) = Engine::new(opened.source, facts.clone(), sinks, host, setup.in_force);
+    let engine = engine.keeping(budgets);
     let mut supervisor = Supervisor::default();
     supervisor.spawn("alert sinks", |stop| async move {
         stop.cancelled().await;

@@ -10,7 +10,7 @@ use crate::{
     cli::inputs,
     config::{self, Config, Mode},
     epochs::{
-        Attachment, Drained, Source,
+        Attachment, Snapshot, Source,
         facts::{DatasetInfo, InForce},
         now,
         source::{EVENT_QUEUE, Opened, Task},
@@ -108,20 +108,8 @@ fn hook(config: &Config, args: &Args) -> Option<kernel::Hook> {
 struct KernelSource(Kernel);
 
 impl Source for KernelSource {
-    fn flip(&mut self) -> anyhow::Result<Drained> {
-        let drained = self.0.flip()?;
-        Ok(Drained {
-            epoch: drained.epoch,
-            interfaces: drained.interfaces,
-            flows: drained.flows,
-            events_lost: drained.events_lost,
-            jiffies: drained.jiffies,
-            hz: drained.hz,
-            started: drained.span.0.as_nanosecond(),
-            ended: drained.span.1.as_nanosecond(),
-            fill: drained.fill,
-            readings: drained.readings,
-        })
+    fn flip(&mut self) -> anyhow::Result<Snapshot> {
+        Ok(self.0.flip()?)
     }
 
     fn stage(&mut self, next: &InForce) -> anyhow::Result<()> {
