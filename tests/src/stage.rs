@@ -129,7 +129,7 @@ impl Stage {
         };
         format!(
             "[monitor]\ninterfaces = [\"{INTERFACE}\"]\n{monitor}\n[zone]\nname = \"test\"\ninside = \"EEA\"\n{zone}\n\
-             [geo]\nsources = [\"{}\", \"{}\"]\n[http]\nlisten = \"\"\n{}{}\
+             [geo]\nsources = [\"{}\", \"{}\"]\n[management]\nnetworks = []\n[http]\nlisten = \"\"\n{}{}\
              [[allow]]\nid = \"ruled\"\nto = [\"{}\", \"{}\"]\nports = [\"udp/{RULED_PORT}\", \"tcp/{RULED_PORT}\"]\n\
              reason = \"a test\"\n",
             self.dataset("one").display(),

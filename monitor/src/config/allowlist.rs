@@ -1,4 +1,4 @@
-//! The files that `[policy] allowlists` names, rules out: `.toml` with `[[allow]]` as in the configuration, `.txt` with
+//! The files that `[policy] allowlists` names, rules out: `.toml` with `[[allow]]` and `[[deny]]` as in the configuration, `.txt` with
 //! one network a line. Called by [`super::load`].
 
 use std::{
@@ -15,13 +15,18 @@ use super::{
 };
 
 /// The files that the patterns name, each once, in the order of the patterns and then of the alphabet. A glob that
-/// matches nothing is fine; a file named as such must exist.
-pub(super) fn files(patterns: Patterns<'_>) -> Vec<PathBuf> {
+/// matches nothing is fine; a file named as such must exist. `directories` gets where the globs look.
+pub(super) fn files(patterns: Patterns<'_>, directories: &mut Vec<PathBuf>) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut seen = HashSet::new();
     for (pattern, value) in patterns {
         let text = pattern.display().to_string();
         let found: Vec<PathBuf> = if text.contains(['*', '?', '[']) {
+            // The deepest directory without a wildcard in its name.
+            let fixed = pattern.ancestors().find(|path| !path.to_string_lossy().contains(['*', '?', '[']));
+            if let Some(directory) = fixed.map(Path::to_owned).filter(|directory| !directories.contains(directory)) {
+                directories.push(directory);
+            }
             match glob::glob(&text) {
                 Ok(paths) => paths
                     .filter_map(|path| {
@@ -75,8 +80,8 @@ fn tables(file: &Path, text: &str, now: i64) -> Result<Vec<Rule>, Vec<Problem>> 
     let mut rules = Vec::new();
     if let Some(table) = source.parse() {
         let root = Table::root(&source, &table);
-        root.only(&["allow"], &[]);
-        rules.extend(root.tables("allow", "[[allow]]").into_iter().filter_map(|table| sections::allow(table, now)));
+        root.only(&["allow", "deny"], &[]);
+        rules = sections::rules(root, now);
     }
     let problems = source.into_problems();
     if problems.is_empty() { Ok(rules) } else { Err(problems) }
@@ -96,7 +101,8 @@ fn plain(file: &Path, text: &str) -> Result<Vec<Rule>, Vec<Problem>> {
         match values::network(entry) {
             Ok(network) => to.push((network, format!("{}:{number}", file.display()))),
             Err(message) => {
-                problems.push(Problem { file: file.to_owned(), line: Some(number), column: None, message });
+                let column = Some(line[..line.len() - line.trim_start().len()].chars().count() + 1);
+                problems.push(Problem { file: file.to_owned(), line: Some(number), column, message });
             }
         }
     }
@@ -108,12 +114,8 @@ fn plain(file: &Path, text: &str) -> Result<Vec<Rule>, Vec<Problem>> {
         id,
         origin: origin.clone(),
         to,
-        ports: Vec::new(),
         reason: format!("allowlist {}", file.display()),
-        legal_basis: String::new(),
-        owner: String::new(),
-        ticket: String::new(),
-        not_before: None,
-        expires: None,
+        plain: true,
+        ..Rule::default()
     }])
 }

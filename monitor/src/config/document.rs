@@ -240,18 +240,26 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The elements of a list that may not be empty; `wanted` is an example of the whole.
-    pub(super) fn list(&self, wanted: &str) -> Option<Vec<Value<'a>>> {
+    pub(super) fn is_text(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::String(_))
+    }
+
+    /// The elements of a list; `wanted` is an example of the whole.
+    pub(super) fn elements(&self, wanted: &str) -> Option<Vec<Value<'a>>> {
         match self.value.get_ref() {
-            DeValue::Array(elements) => {
-                if elements.is_empty() {
-                    self.complain(format!("'{}' is empty: write {wanted}", self.key));
-                    return None;
-                }
-                Some(elements.iter().map(|value| Value { value, ..*self }).collect())
-            }
+            DeValue::Array(elements) => Some(elements.iter().map(|value| Value { value, ..*self }).collect()),
             _ => self.wrong_type(wanted),
         }
+    }
+
+    /// The elements of a list that may not be empty.
+    pub(super) fn list(&self, wanted: &str) -> Option<Vec<Value<'a>>> {
+        let elements = self.elements(wanted)?;
+        if elements.is_empty() {
+            self.complain(format!("'{}' is empty: write {wanted}", self.key));
+            return None;
+        }
+        Some(elements)
     }
 
     /// A time with its offset from UTC, in seconds since 1970.

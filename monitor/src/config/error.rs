@@ -38,10 +38,10 @@ impl fmt::Display for Problem {
                 write!(f, "{character}")?
             }
         }
-        match self.line {
-            Some(line) => write!(f, ":{line}: {}", self.message),
-            None => write!(f, ": {}", self.message),
+        for place in [self.line, self.column].into_iter().flatten() {
+            write!(f, ":{place}")?;
         }
+        write!(f, ": {}", self.message)
     }
 }
 

@@ -48,12 +48,14 @@ pub fn load_at(path: Option<&Path>, now: i64) -> Result<Config, ConfigError> {
     let mut config = Config { file: Some(file.to_owned()), ..Config::default() };
     let patterns = sections::read(Table::root(&source, &table), now, &mut config);
     let mut elsewhere = Vec::new();
-    for allow_file in allowlist::files(patterns) {
-        match allowlist::read(&allow_file, now) {
+    let allow_files = allowlist::files(patterns, &mut config.allowlists);
+    for allow_file in &allow_files {
+        match allowlist::read(allow_file, now) {
             Ok(rules) => config.rules.extend(rules),
             Err(problems) => elsewhere.extend(problems),
         }
     }
+    config.allowlists.extend(allow_files);
     let mut problems = source.into_problems();
     problems.extend(elsewhere);
     problems.extend(duplicate_rules(&config));
@@ -79,11 +81,13 @@ pub(super) fn read_text(file: &Path) -> Result<String, Problem> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let bad = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..bad].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let before = &error.as_bytes()[..bad];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
         Problem {
             file: file.to_owned(),
             line: Some(line),
-            column: None,
+            column: Some(String::from_utf8_lossy(&before[start..]).chars().count() + 1),
             message: format!("not UTF-8 at byte '0x{:02x}': save the file as UTF-8", error.as_bytes()[bad]),
         }
     })

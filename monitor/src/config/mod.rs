@@ -44,14 +44,18 @@ pub enum Hook {
     Clsact,
 }
 
-/// What the policy says of a kind of destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the policy says of a kind of destination, and what a rule says of the packets that it covers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
     /// Let through.
+    #[default]
     Allow,
     /// Deny: dropped in enforce mode, alerted in both.
     Deny,
 }
+
+/// A rule's: `[[allow]]` or `[[deny]]`.
+pub type RuleAction = Action;
 
 /// The whole checked configuration; the defaults are those of `run` without a file.
 #[derive(Clone, Debug)]
@@ -76,8 +80,14 @@ pub struct Config {
     pub geo: Geo,
     /// `[[site]]`.
     pub sites: Vec<Site>,
-    /// `[[allow]]` of this file and of `[policy] allowlists`.
+    /// `[[allow]]` and `[[deny]]` of this file and of `[policy] allowlists`.
     pub rules: Vec<Rule>,
+    /// `[management]`.
+    pub management: Option<Management>,
+    /// `[policy] shadow`: a configuration to be judged beside this one, never enforced.
+    pub shadow: Option<PathBuf>,
+    /// The files of `[policy] allowlists`, and the directories in which its globs look for more.
+    pub allowlists: Vec<PathBuf>,
     /// `[http] listen`; `None` turns it off.
     pub listen: Option<SocketAddr>,
     /// `[paths]`.
@@ -128,6 +138,10 @@ impl Zone {
 pub struct Geo {
     /// `sources`: `embedded` or files.
     pub sources: Vec<String>,
+    /// `overlays`: files that know better than the sources.
+    pub overlays: Vec<PathBuf>,
+    /// `asn`: the dataset that says which autonomous system a network belongs to.
+    pub asn: Option<String>,
 }
 
 /// `[[site]]`: where networks of ours are.
@@ -141,17 +155,25 @@ pub struct Site {
     pub networks: Vec<(IpNetwork, String)>,
 }
 
-/// `[[allow]]`, or an allowlist file.
-#[derive(Clone, Debug)]
+/// `[[allow]]`, `[[deny]]`, or an allowlist file.
+#[derive(Clone, Debug, Default)]
 pub struct Rule {
     /// `id`.
     pub id: String,
     /// `file:line`.
     pub origin: String,
-    /// `to`, each with its `file:line`.
+    /// Which of the two it is.
+    pub action: RuleAction,
+    /// The networks of `to`, each with its `file:line`.
     pub to: Vec<(IpNetwork, String)>,
+    /// The countries of `to`.
+    pub countries: Vec<(Country, String)>,
+    /// The autonomous systems of `to`.
+    pub ases: Vec<(u32, String)>,
     /// `ports`; empty: every protocol and port.
     pub ports: Vec<PortRange>,
+    /// `max_bytes_per_day`, on the wire.
+    pub max_bytes_per_day: Option<u64>,
     /// `reason`; for an allowlist file, which file it is.
     pub reason: String,
     /// `legal_basis`; may be empty, as `owner` and `ticket`.
@@ -164,6 +186,44 @@ pub struct Rule {
     pub not_before: Option<i64>,
     /// `expires`.
     pub expires: Option<i64>,
+    /// One network a line, without terms of its own: the id is a file's name and no more than a label.
+    pub plain: bool,
+}
+
+/// `[management]`: what enforce never drops.
+#[derive(Clone, Debug, Default)]
+pub struct Management {
+    /// `networks`, each with its `file:line`; empty: none, on purpose.
+    pub networks: Vec<(IpNetwork, String)>,
+    /// `ports`; empty: every protocol and port.
+    pub ports: Vec<PortRange>,
+    /// `file:line`.
+    pub origin: String,
+}
+
+impl Management {
+    /// The rule that its traffic is attributed to. No other rule has this id.
+    pub const RULE: &'static str = "management";
+}
+
+impl Config {
+    /// What is missing for enforce mode, where something is: nobody is to lock themselves out by accident.
+    #[must_use]
+    pub const fn lacks_for_enforce(&self) -> Option<&'static str> {
+        if self.management.is_none() { Some(sections::NEEDS_MANAGEMENT) } else { None }
+    }
+
+    /// Every file that went into it, and every directory in which a file more would: the configuration, allowlists,
+    /// datasets, overlays, the AS dataset.
+    #[must_use]
+    pub fn inputs(&self) -> Vec<PathBuf> {
+        let mut inputs: Vec<PathBuf> = self.file.iter().cloned().collect();
+        inputs.extend(self.allowlists.iter().cloned());
+        let datasets = self.geo.sources.iter().chain(&self.geo.asn).filter(|source| *source != "embedded");
+        inputs.extend(datasets.map(PathBuf::from));
+        inputs.extend(self.geo.overlays.iter().cloned());
+        inputs
+    }
 }
 
 impl Default for Config {
@@ -180,6 +240,9 @@ impl Default for Config {
             geo: Geo::default(),
             sites: Vec::new(),
             rules: Vec::new(),
+            management: None,
+            shadow: None,
+            allowlists: Vec::new(),
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 9477))),
             paths: Paths::default(),
         }
@@ -206,7 +269,7 @@ impl Default for Zone {
 
 impl Default for Geo {
     fn default() -> Self {
-        Self { sources: vec!["embedded".into()] }
+        Self { sources: vec!["embedded".into()], overlays: Vec::new(), asn: None }
     }
 }
 
@@ -221,8 +284,8 @@ impl Default for Paths {
     }
 }
 
-/// `tcp/443`, `udp/4500-4510`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// `tcp/443`, `udp/4500-4510`; a protocol alone (`icmp`, `tcp`) is all of its ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortRange {
     /// IANA protocol number.
     pub protocol: u8,
@@ -245,9 +308,21 @@ pub struct Paths {
     pub bpffs: PathBuf,
 }
 
+impl PortRange {
+    /// Whether it is the protocol as such.
+    #[must_use]
+    pub const fn whole(&self) -> bool {
+        self.low == 0 && self.high == u16::MAX
+    }
+}
+
 impl std::fmt::Display for PortRange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", crate::policy::target::protocol_name(self.protocol), self.low)?;
+        write!(f, "{}", crate::policy::target::protocol_name(self.protocol))?;
+        if self.whole() {
+            return Ok(());
+        }
+        write!(f, "/{}", self.low)?;
         if self.low == self.high { Ok(()) } else { write!(f, "-{}", self.high) }
     }
 }

@@ -9,9 +9,9 @@ use std::{
 use monitor_common::parse::Reason;
 
 use super::{
-    Action, Config, Geo, Paths, Rule, Site, Zone,
+    Action, Config, Geo, Management, Mode, Paths, PortRange, Rule, Site, Zone,
     document::{Table, Unsupported, Value, quote},
-    values,
+    values::{self, Destination},
 };
 use crate::policy::region;
 
@@ -22,12 +22,16 @@ const CACHE: RangeInclusive<i64> = 128..=1_048_576;
 
 const LATER: &str = "remove the key";
 
+/// What is said where enforce has no failsafe.
+pub(super) const NEEDS_MANAGEMENT: &str = "enforce needs [management]: add networks = [\"192.0.2.0/24\"] with the networks that \
+     must never be cut off, or networks = [] if there are none on purpose";
+
 /// What `[policy] allowlists` says: each pattern with the place to complain about.
 pub(super) type Patterns<'a> = Vec<(PathBuf, Value<'a>)>;
 
 /// Reads the whole file into `config`.
 pub(super) fn read<'a>(root: Table<'a>, now: i64, config: &mut Config) -> Patterns<'a> {
-    root.only(&["monitor", "zone", "geo", "site", "allow", "http", "paths", "policy"], &[]);
+    root.only(&["monitor", "zone", "geo", "site", "allow", "deny", "management", "http", "paths", "policy"], &[]);
     let directory = root.source.file.parent().unwrap_or(Path::new(""));
     if let Some(table) = root.table("monitor", "[monitor]") {
         monitor(table, config);
@@ -39,7 +43,16 @@ pub(super) fn read<'a>(root: Table<'a>, now: i64, config: &mut Config) -> Patter
         geo(table, directory, &mut config.geo);
     }
     config.sites = root.tables("site", "[[site]]").into_iter().filter_map(site).collect();
-    config.rules = root.tables("allow", "[[allow]]").into_iter().filter_map(|table| allow(table, now)).collect();
+    config.rules = rules(root, now);
+    if let Some(table) = root.table("management", "[management]") {
+        config.management = management(table);
+    }
+    if config.mode == Mode::Enforce && root.get("management").is_none() {
+        let mode = root.table("monitor", "[monitor]").and_then(|table| table.get("mode"));
+        if let Some(mode) = mode {
+            mode.complain(NEEDS_MANAGEMENT);
+        }
+    }
     if let Some(table) = root.table("http", "[http]") {
         let tls: [Unsupported; 4] =
             [("tls_cert", LATER), ("tls_key", LATER), ("token_file", LATER), ("client_ca", LATER)];
@@ -52,7 +65,12 @@ pub(super) fn read<'a>(root: Table<'a>, now: i64, config: &mut Config) -> Patter
         paths(table, &mut config.paths);
     }
     match root.table("policy", "[policy]") {
-        Some(table) => policy(table, directory),
+        Some(table) => {
+            if let Some(value) = table.get("shadow") {
+                config.shadow = file(value, directory, "shadow policy");
+            }
+            policy(table, directory)
+        }
         None => Vec::new(),
     }
 }
@@ -158,7 +176,27 @@ fn undecodable(table: Table<'_>, actions: &mut BTreeMap<Reason, Action>) {
 }
 
 fn geo(table: Table<'_>, directory: &Path, geo: &mut Geo) {
-    table.only(&["sources"], &[("overlays", LATER)]);
+    table.only(&["sources", "overlays", "asn"], &[]);
+    if let Some(value) = table.get("overlays") {
+        for value in value.elements("a list such as [\"geo/aws.json\"]").unwrap_or_default() {
+            let Some(overlay) = file(value, directory, "overlay") else { continue };
+            if geo.overlays.contains(&overlay) {
+                value.complain(format!(
+                    "overlay {} stands here twice: remove one",
+                    quote(&overlay.display().to_string())
+                ));
+            } else {
+                geo.overlays.push(overlay);
+            }
+        }
+    }
+    if let Some(value) = table.get("asn") {
+        geo.asn = match value.text("a file name in quotes") {
+            Some("embedded") => Some("embedded".into()),
+            Some(_) => file(value, directory, "AS dataset").map(|file| file.display().to_string()),
+            None => None,
+        };
+    }
     let Some(sources) = table.get("sources").and_then(|value| value.list("a list such as [\"embedded\"]")) else {
         return;
     };
@@ -176,6 +214,29 @@ fn geo(table: Table<'_>, directory: &Path, geo: &mut Geo) {
             geo.sources.push(resolved);
         }
     }
+}
+
+/// A file that is there, from the configuration's directory on.
+fn file(value: Value<'_>, directory: &Path, what: &str) -> Option<PathBuf> {
+    let name = value.text("a file name in quotes")?;
+    let file = directory.join(name);
+    if name.is_empty() || !file.is_file() {
+        value.complain(format!("{what} {} is no file: write the name of an existing one", quote(name)));
+        return None;
+    }
+    Some(file)
+}
+
+/// `[management]`.
+fn management(table: Table<'_>) -> Option<Management> {
+    table.only(&["networks", "ports"], &[]);
+    let networks = table.required("networks", "[\"192.0.2.0/24\"], or [] for none on purpose")?;
+    let networks = networks.elements("networks such as [\"192.0.2.0/24\"], or [] for none on purpose")?;
+    let networks = networks
+        .iter()
+        .filter_map(|element| Some((element.read("a network in quotes", values::network)?, element.origin())))
+        .collect();
+    Some(Management { networks, ports: ports(&table)?, origin: table.origin() })
 }
 
 fn site(table: Table<'_>) -> Option<Site> {
@@ -200,32 +261,77 @@ fn networks(value: Value<'_>) -> Option<Vec<(ipnetwork::IpNetwork, String)>> {
     )
 }
 
-/// Reads one `[[allow]]`, of the configuration or of an allowlist.
-pub(super) fn allow(table: Table<'_>, now: i64) -> Option<Rule> {
+/// `ports`: empty where the key is left out, `None` where it is no good. A list with a bad element must not turn into
+/// "all ports".
+fn ports(table: &Table<'_>) -> Option<Vec<PortRange>> {
+    let Some(value) = table.get("ports") else { return Some(Vec::new()) };
+    let elements = value.list("ports such as [\"tcp/443\"], or leave the key out for all traffic")?;
+    elements.iter().map(|element| element.read("ports in quotes", values::ports)).collect()
+}
+
+/// Reads every `[[allow]]` and `[[deny]]`, of the configuration or of an allowlist.
+pub(super) fn rules(root: Table<'_>, now: i64) -> Vec<Rule> {
+    let read = |key, name, action| root.tables(key, name).into_iter().filter_map(move |table| rule(table, action, now));
+    let mut rules: Vec<Rule> = read("allow", "[[allow]]", Action::Allow).collect();
+    rules.extend(read("deny", "[[deny]]", Action::Deny));
+    rules
+}
+
+fn rule(table: Table<'_>, action: Action, now: i64) -> Option<Rule> {
     table.only(
-        &["id", "to", "ports", "reason", "legal_basis", "owner", "ticket", "not_before", "expires"],
-        &[("max_bytes_per_day", "remove the key, but know that the rule then sets no limit")],
+        &[
+            "id",
+            "to",
+            "ports",
+            "reason",
+            "legal_basis",
+            "owner",
+            "ticket",
+            "not_before",
+            "expires",
+            "max_bytes_per_day",
+        ],
+        &[],
     );
-    let id = table.required("id", "\"backup-ch\"").and_then(|value| value.read("a name in quotes", values::name));
-    let to = table.required("to", "[\"192.0.2.0/24\"]").and_then(networks);
-    let ports = table.get("ports").map(|value| {
-        let elements = value.list("ports such as [\"tcp/443\"], or leave the key out for all traffic")?;
-        Some(elements.iter().filter_map(|element| element.read("ports in quotes", values::ports)).collect())
+    let id = table.required("id", "\"backup-ch\"").and_then(|value| {
+        let id = value.read("a name in quotes", values::name)?;
+        if id == Management::RULE {
+            value.complain(format!("rule id {} is that of [management]: give the rule another id", quote(&id)));
+            return None;
+        }
+        Some(id)
     });
+    let mut rule = Rule { action, origin: table.origin(), ..Rule::default() };
+    let to = table.required("to", "[\"192.0.2.0/24\"]");
+    let to = to.and_then(|value| value.list("what it covers, such as [\"10.64.0.0/10\", \"SG\", \"AS64500\"]"));
+    for element in to.iter().flatten() {
+        match element.read("a network, a country or an autonomous system in quotes", values::destination) {
+            Some(Destination::Network(network)) => rule.to.push((network, element.origin())),
+            Some(Destination::Country(country)) => rule.countries.push((country, element.origin())),
+            Some(Destination::As(number)) => rule.ases.push((number, element.origin())),
+            None => {}
+        }
+    }
+    let ports = ports(&table);
+    let why = match action {
+        Action::Allow => "why this transfer is permitted",
+        Action::Deny => "why this is forbidden",
+    };
     let text = |value: Value<'_>| value.text("text in quotes").map(str::to_owned);
-    let reason = table.required("reason", "\"why this transfer is permitted\"").and_then(text);
+    let reason = table.required("reason", &format!("\"{why}\"")).and_then(text);
     if let (Some(value), Some(text)) = (table.get("reason"), &reason)
         && text.trim().is_empty()
     {
-        value.complain("'reason' is empty: say why this transfer is permitted");
+        value.complain(format!("'reason' is empty: say {why}"));
     }
     let remark = |key| table.get(key).and_then(text).unwrap_or_default();
-    let (legal_basis, owner, ticket) = (remark("legal_basis"), remark("owner"), remark("ticket"));
-    let not_before = table.get("not_before").and_then(|value| value.time());
-    let expires = table.get("expires").and_then(|value| value.time());
+    (rule.legal_basis, rule.owner, rule.ticket) = (remark("legal_basis"), remark("owner"), remark("ticket"));
+    rule.max_bytes_per_day = table.get("max_bytes_per_day").and_then(|value| budget(value, action));
+    rule.not_before = table.get("not_before").and_then(|value| value.time());
+    rule.expires = table.get("expires").and_then(|value| value.time());
     let name = id.as_deref().unwrap_or("?");
-    if let (Some(value), Some(end)) = (table.get("expires"), expires) {
-        if not_before.is_some_and(|start| start >= end) {
+    if let (Some(value), Some(end)) = (table.get("expires"), rule.expires) {
+        if rule.not_before.is_some_and(|start| start >= end) {
             value.complain(format!(
                 "rule {} expires at {} and so never holds: write a time after its 'not_before'",
                 quote(name),
@@ -239,19 +345,27 @@ pub(super) fn allow(table: Table<'_>, now: i64) -> Option<Rule> {
             ));
         }
     }
-    Some(Rule {
-        id: id?,
-        origin: table.origin(),
-        to: to?,
-        // A list with a bad element must not turn into "all ports".
-        ports: ports.unwrap_or_else(|| Some(Vec::new()))?,
-        reason: reason?,
-        legal_basis,
-        owner,
-        ticket,
-        not_before,
-        expires,
-    })
+    to?;
+    (rule.id, rule.ports, rule.reason) = (id?, ports?, reason?);
+    Some(rule)
+}
+
+/// `max_bytes_per_day`.
+fn budget(value: Value<'_>, action: Action) -> Option<u64> {
+    if action == Action::Deny {
+        value.complain("'max_bytes_per_day' in [[deny]] has no meaning: remove the key, or write [[allow]]");
+        return None;
+    }
+    const WANTED: &str = "an amount in quotes, such as \"200 GiB\", or a number of bytes";
+    if value.is_text() {
+        return value.read(WANTED, values::bytes);
+    }
+    let number = value.integer(WANTED)?;
+    let bytes = u64::try_from(number).ok().filter(|bytes| *bytes > 0);
+    if bytes.is_none() {
+        value.complain(format!("'max_bytes_per_day' is the integer '{number}': write {WANTED}, above 0"));
+    }
+    bytes
 }
 
 /// A time for people: RFC 3339 UTC.
@@ -277,7 +391,7 @@ fn paths(table: Table<'_>, paths: &mut Paths) {
 }
 
 fn policy<'a>(table: Table<'a>, directory: &Path) -> Patterns<'a> {
-    table.only(&["allowlists"], &[("shadow", LATER)]);
+    table.only(&["allowlists", "shadow"], &[]);
     // An empty list is as good as none.
     let elements = match table.get("allowlists") {
         Some(value) if value.value.get_ref().as_array().is_some_and(|list| list.is_empty()) => return Vec::new(),

@@ -8,7 +8,7 @@ use super::*;
 const NOW: i64 = 1_780_272_000;
 
 /// Loads `text` as the file `config.toml` of a directory of its own, with others beside it. Complaints are given with
-/// that directory left out.
+/// that directory and the column left out; the columns have a test of their own.
 fn load_with(text: &[u8], others: &[(&str, &[u8])]) -> Result<Config, Vec<String>> {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("config.toml");
@@ -17,8 +17,10 @@ fn load_with(text: &[u8], others: &[(&str, &[u8])]) -> Result<Config, Vec<String
         fs::write(directory.path().join(name), content).expect("written");
     }
     let prefix = format!("{}/", directory.path().display());
-    load_at(Some(&file), NOW)
-        .map_err(|error| error.problems.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect())
+    load_at(Some(&file), NOW).map_err(|error| {
+        let without_column = |problem: Problem| Problem { column: None, ..problem }.to_string().replace(&prefix, "");
+        error.problems.into_iter().map(without_column).collect()
+    })
 }
 
 fn good(text: &str) -> Config {
@@ -88,6 +90,15 @@ fn every_key_is_read() {
         ticket = "t"
         not_before = 2026-01-01T00:00:00Z
         expires = 2026-12-31T02:00:00+02:00
+        max_bytes_per_day = "200 GiB"
+        [[deny]]
+        id = "y"
+        to = ["SG", "as64500", "192.0.2.0/24", "Viet Nam", "AS4294967295"]
+        ports = ["icmp", "tcp", "sctp/1-2", "89"]
+        reason = "never"
+        [management]
+        networks = ["198.51.100.0/24", "2001:db8:9::/48"]
+        ports = ["tcp/22"]
         [http]
         listen = ""
         [paths]
@@ -128,6 +139,18 @@ fn every_key_is_read() {
         ["x", "r", "l", "o", "t"]
     );
     assert_eq!((rule.not_before, rule.expires), (Some(1_767_225_600), Some(1_798_675_200)));
+    assert_eq!((rule.action, rule.max_bytes_per_day), (Action::Allow, Some(200 << 30)));
+    let deny = &config.rules[1];
+    assert_eq!((deny.action, deny.id.as_str(), deny.to.len()), (Action::Deny, "y", 1));
+    assert_eq!(deny.countries.iter().map(|(country, _)| country.to_string()).collect::<Vec<_>>(), ["SG", "VN"]);
+    assert_eq!(deny.ases.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [64_500, u32::MAX]);
+    assert_eq!(deny.ports.iter().map(ToString::to_string).collect::<Vec<_>>(), ["icmp", "tcp", "sctp/1-2", "89"]);
+    let management = config.management.expect("it is there");
+    assert_eq!(
+        management.networks.iter().map(|(network, _)| network.to_string()).collect::<Vec<_>>(),
+        ["198.51.100.0/24", "2001:db8:9::/48"]
+    );
+    assert_eq!(management.ports, [PortRange { protocol: 6, low: 22, high: 22 }]);
     assert_eq!(config.listen, None);
     assert_eq!(config.paths.bpffs, PathBuf::from("/d"));
 }
@@ -231,8 +254,6 @@ fn the_documented_reasons_are_those_that_there_are() {
 #[test]
 fn keys_of_later_versions_are_refused_and_not_ignored() {
     for (text, key) in [
-        ("[geo]\noverlays = []", "overlays"),
-        ("[policy]\nshadow = \"x\"", "shadow"),
         ("[http]\ntls_cert = \"x\"", "tls_cert"),
         ("[http]\ntls_key = \"x\"", "tls_key"),
         ("[http]\ntoken_file = \"x\"", "token_file"),
@@ -240,11 +261,6 @@ fn keys_of_later_versions_are_refused_and_not_ignored() {
     ] {
         refused(text, &format!("config.toml:2: '{key}' is not supported in this version: remove the key"));
     }
-    refused(
-        "[[allow]]\nid = \"a\"\nto = [\"10.0.0.0/8\"]\nreason = \"r\"\nmax_bytes_per_day = \"200 GiB\"",
-        "config.toml:5: 'max_bytes_per_day' is not supported in this version: remove the key, but know that the rule \
-         then sets no limit",
-    );
 }
 
 #[test]
@@ -355,7 +371,7 @@ fn a_rule_must_say_who_where_and_why() {
     );
     refused(
         "[[allow]]\nid = \"a\"\nreason = \"r\"\nto = []",
-        "config.toml:4: 'to' is empty: write networks such as [\"10.64.0.0/10\", \"2001:db8:5::/48\"]",
+        "config.toml:4: 'to' is empty: write what it covers, such as [\"10.64.0.0/10\", \"SG\", \"AS64500\"]",
     );
     refused(
         "[[allow]]\nid = \"a\"\nto = [\"192.0.2.0/24\"]",
@@ -371,8 +387,8 @@ fn a_rule_must_say_who_where_and_why() {
 fn a_bad_port_range_never_becomes_all_ports() {
     for (ports, complaint) in [
         (
-            "tcp",
-            "'tcp' is no port range: write protocol/port or protocol/first-last, such as \"tcp/443\" or \"udp/4500-4510\"",
+            "tpc",
+            "'tpc' is no port range: write protocol/port, protocol/first-last or a protocol alone, such as \"tcp/443\", \"udp/4500-4510\" or \"icmp\"",
         ),
         (
             "icmp/8",
@@ -380,15 +396,15 @@ fn a_bad_port_range_never_becomes_all_ports() {
         ),
         (
             "tcp/65536",
-            "'tcp/65536' has no port of 0 to 65535: write protocol/port or protocol/first-last, such as \"tcp/443\" or \"udp/4500-4510\"",
+            "'tcp/65536' has no port of 0 to 65535: write protocol/port, protocol/first-last or a protocol alone, such as \"tcp/443\", \"udp/4500-4510\" or \"icmp\"",
         ),
         (
             "tcp/+1",
-            "'tcp/+1' has no port of 0 to 65535: write protocol/port or protocol/first-last, such as \"tcp/443\" or \"udp/4500-4510\"",
+            "'tcp/+1' has no port of 0 to 65535: write protocol/port, protocol/first-last or a protocol alone, such as \"tcp/443\", \"udp/4500-4510\" or \"icmp\"",
         ),
         (
             "tcp/",
-            "'tcp/' has no port of 0 to 65535: write protocol/port or protocol/first-last, such as \"tcp/443\" or \"udp/4500-4510\"",
+            "'tcp/' has no port of 0 to 65535: write protocol/port, protocol/first-last or a protocol alone, such as \"tcp/443\", \"udp/4500-4510\" or \"icmp\"",
         ),
         ("tcp/2-1", "'tcp/2-1' is reversed: write the lower port first, 1-2"),
     ] {
@@ -424,6 +440,121 @@ fn a_region_that_is_none_is_refused_with_its_line() {
     refused(
         "[[site]]\nname = \"a\"\ncountry = \"UK\"\nnetworks = [\"10.0.0.0/8\"]",
         "config.toml:3: 'UK' is not the ISO 3166-1 code: write 'GB'",
+    );
+}
+
+#[test]
+fn what_a_rule_covers_is_a_network_a_country_or_an_autonomous_system() {
+    let of = |to: &str| format!("[[deny]]\nid = \"a\"\nreason = \"r\"\nto = [\n\"{to}\"]");
+    let wrong = |to: &str, mend: &str| {
+        refused(&of(to), &format!("config.toml:5: '{to}' is no network, country or autonomous system: {mend}"));
+    };
+    wrong("Singapur", "did you mean \"Singapore\"?");
+    wrong("UK", "write \"GB\"");
+    wrong("EEA", "write a network such as 192.0.2.0/24, a country such as \"SG\" or \"Singapore\", or \"AS64500\"");
+    for number in ["AS0", "AS4294967296", "AS1.5", "AS064500"] {
+        refused(
+            &of(number),
+            &format!(
+                "config.toml:5: '{number}' is no autonomous system: write AS1 to AS4294967295, such as \"AS64500\""
+            ),
+        );
+    }
+    refused(
+        &of("192.0.2.0/33"),
+        "config.toml:5: '192.0.2.0/33' has no prefix length of 0 to 32: write an address and a prefix length, such as \
+         192.0.2.0/24 or 2001:db8::/32",
+    );
+    assert_eq!(good(&of("AS")).rules[0].countries[0].0, Country(*b"AS"));
+}
+
+#[test]
+fn a_budget_is_an_amount_above_zero_and_only_for_what_is_allowed() {
+    let of = |amount: &str| allow(&format!("max_bytes_per_day = {amount}"));
+    for (amount, bytes) in [
+        ("\"200 GiB\"", 200 << 30),
+        ("\"200GB\"", 200_000_000_000),
+        ("\"1 TiB\"", 1 << 40),
+        ("\"7 B\"", 7),
+        ("1000", 1000),
+    ] {
+        assert_eq!(good(&of(amount)).rules[0].max_bytes_per_day, Some(bytes), "{amount}");
+    }
+    for amount in ["200", "0 GiB", "-1 GiB", "1.5 GiB", "1 GiBs", "99999999 TiB", ""] {
+        refused(
+            &of(&format!("\"{amount}\"")),
+            &format!(
+                "config.toml:5: '{amount}' is no amount: write a whole number above 0 with B, kB, MB, GB, TB, KiB, MiB, \
+                 GiB or TiB, such as \"200 GiB\""
+            ),
+        );
+    }
+    refused(
+        &of("0"),
+        "config.toml:5: 'max_bytes_per_day' is the integer '0': write an amount in quotes, such as \"200 GiB\", or a \
+         number of bytes, above 0",
+    );
+    refused(
+        "[[deny]]\nid = \"a\"\nto = [\"SG\"]\nreason = \"r\"\nmax_bytes_per_day = 5",
+        "config.toml:5: 'max_bytes_per_day' in [[deny]] has no meaning: remove the key, or write [[allow]]",
+    );
+}
+
+#[test]
+fn enforce_insists_on_a_failsafe_and_takes_none_on_purpose() {
+    let enforce = "[monitor]\nmode = \"enforce\"\n";
+    refused(
+        enforce,
+        "config.toml:2: enforce needs [management]: add networks = [\"192.0.2.0/24\"] with the networks that must never \
+         be cut off, or networks = [] if there are none on purpose",
+    );
+    let none = good(&format!("{enforce}[management]\nnetworks = []")).management.expect("it is there");
+    assert_eq!((none.networks.len(), none.ports.len()), (0, 0));
+    refused(
+        "[management]\nports = [\"tcp/22\"]",
+        "config.toml:1: [management] has no 'networks': add networks = [\"192.0.2.0/24\"], or [] for none on purpose",
+    );
+    refused(
+        "[[allow]]\nid = \"management\"\nto = [\"192.0.2.0/24\"]\nreason = \"r\"",
+        "config.toml:2: rule id 'management' is that of [management]: give the rule another id",
+    );
+}
+
+#[test]
+fn what_is_wrong_has_its_column() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("c.toml");
+    let list = directory.path().join("l.txt");
+    fs::write(&file, "[policy]\nallowlists = [\"l.txt\"]\n[zone]\n  inside = \"QQ\"").expect("written");
+    fs::write(&list, "# é\n  é1.2.3.4 # x").expect("written");
+    let error = load_at(Some(&file), NOW).expect_err("must be refused").to_string();
+    let places: Vec<_> = error.lines().map(|line| line.split(": ").next().unwrap_or_default().to_owned()).collect();
+    assert_eq!(places, [format!("{}:4:12", file.display()), format!("{}:2:3", list.display())]);
+}
+
+#[test]
+fn every_file_that_went_in_is_known_and_where_more_would_be_looked_for() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let here = |name: &str| directory.path().join(name);
+    fs::create_dir(here("allow.d")).expect("made");
+    for name in ["allow.d/a.txt", "b.toml", "o.json", "g.csv", "as.csv", "s.toml"] {
+        fs::write(here(name), "").expect("written");
+    }
+    fs::write(
+        here("c.toml"),
+        "[geo]\nsources = [\"embedded\", \"g.csv\"]\noverlays = [\"o.json\"]\nasn = \"as.csv\"\n[policy]\n\
+         allowlists = [\"allow.d/*.txt\", \"b.toml\"]\nshadow = \"s.toml\"",
+    )
+    .expect("written");
+    let config = load_at(Some(&here("c.toml")), NOW).expect("good");
+    let files = ["c.toml", "allow.d", "allow.d/a.txt", "b.toml", "g.csv", "as.csv", "o.json"];
+    assert_eq!(config.inputs(), files.map(here));
+    assert_eq!(config.shadow, Some(here("s.toml")));
+    fs::remove_file(here("o.json")).expect("removed");
+    let refused = load_at(Some(&here("c.toml")), NOW).expect_err("must be refused").to_string();
+    assert!(
+        refused.ends_with("c.toml:3:13: overlay 'o.json' is no file: write the name of an existing one"),
+        "{refused}"
     );
 }
 
@@ -532,7 +663,7 @@ fn what_is_wrong_in_an_allowlist_is_told_with_its_own_line() {
             "config.toml:2: allowlist 'c.json' is neither .toml nor .txt: rename it or narrow the pattern",
             "a.txt:2: '192.0.2.1/24' has host bits set: write 192.0.2.0/24, or 192.0.2.1/32 for the one address",
             "a.txt:3: 'nonsense' is no network: write an address and a prefix length, such as 192.0.2.0/24 or 2001:db8::/32",
-            "b.toml:2: unknown key 'zone' in the file: known are allow",
+            "b.toml:2: unknown key 'zone' in the file: known are allow, deny",
         ]
     );
 }

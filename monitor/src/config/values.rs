@@ -9,6 +9,10 @@ use ipnetwork::IpNetwork;
 use monitor_common::wire::Embedded;
 
 use super::{Action, Hook, Mode, PortRange, document::quote};
+use crate::{
+    geo::{Country, names},
+    policy::{region, target},
+};
 
 /// The shortest and longest epoch.
 const EPOCHS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
@@ -104,24 +108,85 @@ pub(super) fn nat64(text: &str) -> Result<IpNetwork, String> {
     Ok(network)
 }
 
-/// `tcp/443`, `udp/4500-4510`.
-pub(super) fn ports(text: &str) -> Result<PortRange, String> {
-    let example = "write protocol/port or protocol/first-last, such as \"tcp/443\" or \"udp/4500-4510\"";
-    let Some((protocol, range)) = text.split_once('/') else {
-        return Err(format!("{} is no port range: {example}", quote(text)));
+/// What a rule covers.
+pub(super) enum Destination {
+    /// A network.
+    Network(IpNetwork),
+    /// A country.
+    Country(Country),
+    /// An autonomous system.
+    As(u32),
+}
+
+/// A network, `AS64500`, or a country by its code or name.
+pub(super) fn destination(text: &str) -> Result<Destination, String> {
+    if text.starts_with(|first: char| first.is_ascii_digit()) || text.contains([':', '/']) {
+        return network(text).map(Destination::Network);
+    }
+    if let Some(digits) = text.strip_prefix("AS").or(text.strip_prefix("as"))
+        && digits.starts_with(|first: char| first.is_ascii_digit())
+    {
+        // AS 0 is for what nobody announces (RFC 7607).
+        let number = digits.parse().ok().filter(|number| *number != 0 && !digits.starts_with('0'));
+        return number.map(Destination::As).ok_or_else(|| {
+            format!("{} is no autonomous system: write AS1 to AS{}, such as \"AS64500\"", quote(text), u32::MAX)
+        });
+    }
+    if let Ok(country) = region::country(text) {
+        return Ok(Destination::Country(country));
+    }
+    if let Some(country) = names::named(text) {
+        return Ok(Destination::Country(country));
+    }
+    let mend = match (region::country(text), names::nearest(text)) {
+        (Err(region::RegionError::Synonym(_, code)), _) => format!("write \"{code}\""),
+        (_, Some(near)) => format!("did you mean \"{near}\"?"),
+        _ => "write a network such as 192.0.2.0/24, a country such as \"SG\" or \"Singapore\", or \"AS64500\"".into(),
     };
-    let protocol = match protocol {
-        "tcp" => 6,
-        "udp" => 17,
-        "dccp" => 33,
-        "sctp" => 132,
-        "udplite" => 136,
-        _ => {
-            return Err(format!(
-                "{} has no protocol with ports that is known: write tcp, udp, sctp, dccp or udplite before the '/'",
-                quote(text)
-            ));
-        }
+    Err(format!("{} is no network, country or autonomous system: {mend}", quote(text)))
+}
+
+/// `200 GiB`, `1 TB`.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale: Option<u64> = match unit.trim_start() {
+        "B" => Some(1),
+        "kB" | "KB" => Some(1_000),
+        "MB" => Some(1_000_000),
+        "GB" => Some(1_000_000_000),
+        "TB" => Some(1_000_000_000_000),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        "TiB" => Some(1 << 40),
+        _ => None,
+    };
+    let bytes = number.parse::<u64>().ok().zip(scale).and_then(|(number, scale)| number.checked_mul(scale));
+    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| {
+        format!(
+            "{} is no amount: write a whole number above 0 with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB, such as \
+             \"200 GiB\"",
+            quote(text)
+        )
+    })
+}
+
+/// `tcp/443`, `udp/4500-4510`, or a protocol alone.
+pub(super) fn ports(text: &str) -> Result<PortRange, String> {
+    let example = "write protocol/port, protocol/first-last or a protocol alone, such as \"tcp/443\", \
+                   \"udp/4500-4510\" or \"icmp\"";
+    let Some((protocol, range)) = text.split_once('/') else {
+        return match target::protocol_number(text) {
+            Some(protocol) => Ok(PortRange { protocol, low: 0, high: u16::MAX }),
+            None => Err(format!("{} is no port range: {example}", quote(text))),
+        };
+    };
+    let Some(protocol) = target::protocol_number(protocol).filter(|protocol| target::has_ports(*protocol)) else {
+        return Err(format!(
+            "{} has no protocol with ports that is known: write tcp, udp, sctp, dccp or udplite before the '/'",
+            quote(text)
+        ));
     };
     let (low, high) = range.split_once('-').unwrap_or((range, range));
     let port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();

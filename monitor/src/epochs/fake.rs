@@ -64,7 +64,7 @@ pub fn policy() -> Policy {
     Policy {
         image: Image { classes: rows, ..Image::default() },
         classes,
-        rules: vec![RuleInfo { id: "migration-sg".into(), origin: "config.toml:9".into(), expires: None }],
+        rules: vec![RuleInfo { id: "migration-sg".into(), origin: "config.toml:9".into(), ..RuleInfo::default() }],
         digest: "d".repeat(64),
         zone: "eu-user-data".into(),
         ..Policy::default()

@@ -8,6 +8,7 @@ pub mod csv;
 pub mod embedded;
 pub mod file;
 pub mod mmdb;
+pub mod names;
 pub mod overlay;
 mod ranges;
 pub mod special;

@@ -28,7 +28,7 @@ use super::{
     rows::{ClassTable, RuleTable},
 };
 use crate::{
-    config::{Action, Config, Site, Zone},
+    config::{Action, Config, Rule, Site, Zone},
     geo::{Country, Dataset, Range, special::Special},
 };
 
@@ -101,11 +101,7 @@ pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Resu
         digest: digest::of(config, datasets, &image),
         image,
         classes: infos,
-        rules: config
-            .rules
-            .iter()
-            .map(|rule| RuleInfo { id: rule.id.clone(), origin: rule.origin.clone(), expires: rule.expires })
-            .collect(),
+        rules: config.rules.iter().map(describe_rule).collect(),
         zone: config.zone.name.clone(),
         inside: config.zone.inside_text.clone(),
         summary,
@@ -119,6 +115,21 @@ pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Resu
 fn drop_reasons(zone: &Zone) -> u64 {
     let denied = Reason::ALL.into_iter().filter(|reason| zone.on_reason(*reason) == Action::Deny);
     denied.fold(0, |bits, reason| bits | reason.bit())
+}
+
+fn describe_rule(rule: &Rule) -> RuleInfo {
+    RuleInfo {
+        id: rule.id.clone(),
+        origin: rule.origin.clone(),
+        action: rule.action,
+        not_before: rule.not_before,
+        expires: rule.expires,
+        max_bytes_per_day: rule.max_bytes_per_day,
+        owner: rule.owner.clone(),
+        ticket: rule.ticket.clone(),
+        legal_basis: rule.legal_basis.clone(),
+        reason: rule.reason.clone(),
+    }
 }
 
 fn describe(dataset: &Dataset) -> DatasetInfo {

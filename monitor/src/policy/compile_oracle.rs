@@ -4,7 +4,6 @@ use super::{
     tests::{ask, compiled, country, rule, special},
     *,
 };
-use crate::config::Rule;
 
 /// A random network, often next to another one.
 fn random_network(random: &mut fastrand::Rng, v6: bool) -> ipnetwork::IpNetwork {

@@ -6,7 +6,7 @@ use monitor_common::{
 };
 
 use super::*;
-use crate::config::{PortRange, Rule};
+use crate::config::PortRange;
 
 pub(super) fn country(code: &str) -> Country {
     Country(*code.as_bytes().first_chunk().expect("two letters"))
@@ -42,11 +42,7 @@ pub(super) fn rule(id: &str, to: &[&str], ports: &[(u8, u16, u16)]) -> Rule {
         to: to.iter().map(|text| (text.parse().expect("a network"), "test:1".into())).collect(),
         ports: ports.iter().map(|&(protocol, low, high)| PortRange { protocol, low, high }).collect(),
         reason: "test".into(),
-        legal_basis: String::new(),
-        owner: String::new(),
-        ticket: String::new(),
-        not_before: None,
-        expires: None,
+        ..Rule::default()
     }
 }
 
@@ -282,7 +278,10 @@ fn the_first_rule_in_the_order_of_the_files_wins() {
     assert_eq!(ask(&policy, "192.0.2.9", 17, 444).rule, 3);
     assert_eq!(ask(&policy, "192.0.2.8", 17, 444).rule, 0);
     assert_eq!(ask(&policy, "192.0.3.0", 6, 443).rule, 2);
-    assert_eq!(policy.rules[2], RuleInfo { id: "host".into(), origin: "host.toml:1".into(), expires: None });
+    assert_eq!(
+        policy.rules[2],
+        RuleInfo { id: "host".into(), origin: "host.toml:1".into(), reason: "test".into(), ..RuleInfo::default() }
+    );
 }
 
 #[test]

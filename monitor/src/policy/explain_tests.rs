@@ -52,11 +52,9 @@ fn rule(id: &str, to: &str, ports: &[(u8, u16, u16)], times: (Option<i64>, Optio
         to: vec![(to.parse().expect("a network"), "c.toml:9".into())],
         ports: ports.iter().map(|&(protocol, low, high)| PortRange { protocol, low, high }).collect(),
         reason: "test".into(),
-        legal_basis: String::new(),
-        owner: String::new(),
-        ticket: String::new(),
         not_before: times.0,
         expires: times.1,
+        ..Rule::default()
     }
 }
 

@@ -15,7 +15,10 @@ use std::sync::Arc;
 
 use monitor_common::{classify::build::Image, wire::Kind};
 
-use crate::geo::{Country, Dataset, asn::AsDataset, overlay::Overlay, special::Special};
+use crate::{
+    config::RuleAction,
+    geo::{Country, Dataset, asn::AsDataset, overlay::Overlay, special::Special},
+};
 
 pub use compile::{PolicyError, compile};
 pub use explain::{Explanation, Grounds, explain};
@@ -51,15 +54,29 @@ pub struct ClassInfo {
     pub kind: Kind,
 }
 
-/// A rule that can let traffic through, as the operator wrote it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A rule, as the operator wrote it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleInfo {
     /// The operator's id, or the allowlist file's name.
     pub id: String,
     /// `file:line` where it stands.
     pub origin: String,
+    /// What becomes of the packets that it decides.
+    pub action: RuleAction,
+    /// From when it holds, seconds since 1970.
+    pub not_before: Option<i64>,
     /// When it ceases, seconds since 1970.
     pub expires: Option<i64>,
+    /// How many bytes a day it lets through before somebody is told.
+    pub max_bytes_per_day: Option<u64>,
+    /// Who answers for it; may be empty, as what follows.
+    pub owner: String,
+    /// Where it was asked for.
+    pub ticket: String,
+    /// What it rests on.
+    pub legal_basis: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// One source of geo data that went into a policy.

@@ -37,6 +37,13 @@ pub fn protocol_name(number: u8) -> String {
     PROTOCOLS.iter().find(|(_, known)| *known == number).map_or_else(|| number.to_string(), |(name, _)| (*name).into())
 }
 
+/// The protocol with this name, or with this number from 1 on.
+#[must_use]
+pub fn protocol_number(text: &str) -> Option<u8> {
+    let known = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
+    known.or_else(|| text.parse().ok().filter(|number| *number != 0 && text.bytes().all(|byte| byte.is_ascii_digit())))
+}
+
 /// Whether packets of a protocol have ports that rules can name.
 #[must_use]
 pub const fn has_ports(protocol: u8) -> bool {

@@ -39,6 +39,10 @@ pub fn enforces(config: &Config, args: &Args) -> bool {
 /// # Errors
 /// What is wrong with the policy or with a dataset.
 pub fn compile(config: &Config, enforce: bool) -> Result<InForce, Failure> {
+    // `--enforce` on the command line gets here with a file that says observe.
+    if let Some(mend) = config.lacks_for_enforce().filter(|_| enforce) {
+        return Err(Failure::Usage(mend.to_owned()));
+    }
     let knowledge = inputs::knowledge(config)?;
     // Rules with times are judged by CLOCK_BOOTTIME in the kernel.
     let clock = ClockMap { realtime_ns: i64::try_from(now()).unwrap_or(i64::MAX), boottime_ns: kernel::boot_ns() };

@@ -119,13 +119,8 @@ fn allowing(config: &Config, seed: u64) -> Config {
         id: "synthetic".into(),
         origin: "synthetic:1".into(),
         to: v4.chain(v6).zip(1..).map(|(network, line)| (network, format!("synthetic:{line}"))).collect(),
-        ports: Vec::new(),
         reason: "a benchmark".into(),
-        legal_basis: String::new(),
-        owner: String::new(),
-        ticket: String::new(),
-        not_before: None,
-        expires: None,
+        ..Rule::default()
     };
     Config { rules: vec![rule], ..config.clone() }
 }

@@ -238,7 +238,7 @@ impl Show {
 fn config(scene: &Scene, mode: &str, rules: &str) -> String {
     let mut text = format!(
         "[monitor]\nmode = \"{mode}\"\ninterfaces = [\"de0\", \"sg0\"]\nepoch = \"1s\"\n\n\
-         [zone]\nname = \"demo\"\ninside = \"EEA\"\non_outside = \"deny\"\n\n[http]\nlisten = \"\"\n\n"
+         [zone]\nname = \"demo\"\ninside = \"EEA\"\non_outside = \"deny\"\n\n[management]\nnetworks = []\n\n[http]\nlisten = \"\"\n\n"
     );
     for place in &scene.places {
         text += &format!(
