@@ -16,6 +16,15 @@ pub enum KernelError {
         /// What is missing.
         feature: String,
     },
+    /// Two runs of the program could write one CPU's sums at once.
+    #[error(
+        "this kernel ({release}) is PREEMPT_RT, and /boot/config-{release} does not show \
+         CONFIG_PREEMPT_RT_NEEDS_BH_LOCK=y: counts would not be exact; boot one that has it, or is not PREEMPT_RT"
+    )]
+    Preemptible {
+        /// `uname -r`.
+        release: String,
+    },
     /// No interface fits the configuration.
     #[error("{0}")]
     Interface(String),

@@ -11,7 +11,7 @@ pub fn release() -> String {
 /// Checks privilege and kernel version, in that order: the first complaint is the one to mend first.
 ///
 /// # Errors
-/// [`KernelError::NotPermitted`], [`KernelError::Lacks`].
+/// [`KernelError::NotPermitted`], [`KernelError::Lacks`], [`KernelError::Preemptible`].
 pub fn require() -> Result<(), KernelError> {
     if !permitted(&std::fs::read_to_string("/proc/self/status").unwrap_or_default(), sys::is_root()) {
         return Err(KernelError::NotPermitted);
@@ -20,7 +20,21 @@ pub fn require() -> Result<(), KernelError> {
     if version(&release).is_some_and(|version| version < (6, 1)) {
         return Err(KernelError::Lacks { release, feature: "what 6.1 brought".into() });
     }
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let built = read("/proc/sys/kernel/version");
+    if !one_run_at_a_time(&release, &built, || read(&format!("/boot/config-{release}"))) {
+        return Err(KernelError::Preemptible { release });
+    }
     Ok(())
+}
+
+/// Whether on a CPU one run of the program ends before the next begins, on which all its sums rest (docs/epochs.md, 6).
+/// `built` is `uname -v`; `config` is asked for only when the answer is in it. Without it the worse is taken to be true: the
+/// option is off by default.
+fn one_run_at_a_time(release: &str, built: &str, config: impl FnOnce() -> String) -> bool {
+    !built.split_whitespace().any(|word| word == "PREEMPT_RT")
+        || version(release).is_some_and(|version| version < (6, 18))
+        || config().lines().any(|line| line == "CONFIG_PREEMPT_RT_NEEDS_BH_LOCK=y")
 }
 
 /// Whether `/proc/self/status` shows CAP_NET_ADMIN (12), CAP_PERFMON (38) and CAP_BPF (39), or CAP_SYS_ADMIN (21)
@@ -49,6 +63,19 @@ mod tests {
         assert!(!permitted(&status(1 << 38 | 1 << 39), true));
         assert!(!permitted(&status(0), true));
         assert!(permitted("", true));
+    }
+
+    #[test]
+    fn a_kernel_that_would_run_two_at_a_time_is_refused() {
+        let (rt, usual) = ("#1 SMP PREEMPT_RT Debian 6.18.1-1", "#1 SMP PREEMPT_DYNAMIC @0");
+        let locked = || "CONFIG_PREEMPT_RT=y\nCONFIG_PREEMPT_RT_NEEDS_BH_LOCK=y\n".to_owned();
+        let unlocked = || "CONFIG_PREEMPT_RT=y\n# CONFIG_PREEMPT_RT_NEEDS_BH_LOCK is not set\n".to_owned();
+        assert!(one_run_at_a_time("6.18.1", usual, || panic!("nothing to ask")));
+        assert!(one_run_at_a_time("6.12.5-rt", rt, || panic!("before 6.18 there was no such option")));
+        assert!(one_run_at_a_time("6.18.1-rt", rt, locked));
+        assert!(!one_run_at_a_time("6.18.1-rt", rt, unlocked));
+        assert!(!one_run_at_a_time("6.18.1-rt", rt, String::new));
+        assert!(!one_run_at_a_time("rolling", rt, String::new));
     }
 
     #[test]
