@@ -16,9 +16,9 @@ use std::{
 use egress_monitor::{
     config::{self, Config},
     epochs::now,
-    geo::{self, Dataset, Range, Space, special},
+    geo::{self, Range, Space, special},
     kernel::boot_ns,
-    policy::{self, ClockMap, Explanation, Knowledge, Policy, Target, explain, target::has_ports},
+    policy::{self, ClockMap, Explanation, Grounds, Knowledge, Policy, Target, explain, target::has_ports},
 };
 use egress_monitor_tests::corpus::{
     build::{
@@ -81,9 +81,9 @@ struct World {
     clock: ClockMap,
 }
 
-fn datasets() -> &'static [Dataset] {
-    static DATASETS: OnceLock<Vec<Dataset>> = OnceLock::new();
-    DATASETS.get_or_init(|| geo::load("embedded").unwrap())
+fn knowledge() -> &'static Knowledge {
+    static KNOWLEDGE: OnceLock<Knowledge> = OnceLock::new();
+    KNOWLEDGE.get_or_init(|| Knowledge::new(&geo::load("embedded").unwrap(), special::table()))
 }
 
 impl World {
@@ -94,21 +94,15 @@ impl World {
         std::fs::write(&file, format!("[zone]\nnat64 = {NAT64:?}\n{zone}\n{SITES_AND_RULES}")).unwrap();
         let config = config::load(Some(&file)).unwrap_or_else(|error| panic!("{error}"));
         let clock = ClockMap { realtime_ns: i64::try_from(now()).unwrap(), boottime_ns: boot_ns() };
-        let policy = Arc::new(policy::compile(&config, datasets(), special::table(), &clock).unwrap());
+        let policy = Arc::new(policy::compile(&config, knowledge(), &clock).unwrap());
         Self { config, policy, clock }
     }
 
     fn explain(&self, end: End) -> Explanation {
         let End { to: address, protocol, port } = end;
-        let knowledge = Knowledge {
-            config: &self.config,
-            datasets: datasets(),
-            special: special::table(),
-            policy: &self.policy,
-            clock: self.clock,
-        };
+        let grounds = Grounds { config: &self.config, knowledge: knowledge(), policy: &self.policy, clock: self.clock };
         let target = Target { address, port, protocol: Some(protocol) };
-        explain(&target, &knowledge).unwrap_or_else(|error| panic!("{error}"))
+        explain(&target, &grounds).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// What the kernel noted of a flow, in words.
@@ -170,8 +164,10 @@ impl World {
 
     /// 20 addresses of a class, if there are as many, out of those right behind the datasets' ranges.
     fn examples(&self, class: &str, v6: bool) -> Vec<Packet> {
-        let v4 = datasets().iter().flat_map(|dataset| &dataset.v4).filter_map(|range| range.last.checked_add(1));
-        let beyond = datasets().iter().flat_map(|dataset| &dataset.v6).filter_map(|range| range.last.checked_add(1));
+        let v4 =
+            knowledge().datasets.iter().flat_map(|dataset| &dataset.v4).filter_map(|range| range.last.checked_add(1));
+        let beyond =
+            knowledge().datasets.iter().flat_map(|dataset| &dataset.v6).filter_map(|range| range.last.checked_add(1));
         let all: Box<dyn Iterator<Item = IpAddr>> = if v6 {
             Box::new(beyond.map(|address| Ipv6Addr::from(address).into()))
         } else {
@@ -278,7 +274,8 @@ impl End {
     }
 
     fn random(random: &mut fastrand::Rng, v6: bool) -> Self {
-        let dataset = &datasets()[random.usize(..datasets().len())];
+        let datasets = &knowledge().datasets;
+        let dataset = &datasets[random.usize(..datasets.len())];
         let v4 = near_a_border(random, &dataset.v4) as u32;
         let to = if v6 {
             let bits = match random.u8(0..10) {

@@ -17,7 +17,7 @@ use egress_monitor::{
     config,
     geo::special,
     kernel::{Drained, Switch},
-    policy::{ClockMap, Policy, compile},
+    policy::{ClockMap, Knowledge, Policy, compile},
 };
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp},
@@ -93,7 +93,7 @@ fn policy(stage: &Stage, side: Side) -> Arc<Policy> {
     std::fs::write(&file, text).unwrap();
     let began = Instant::now();
     let config = config::load(Some(&file)).unwrap();
-    let policy = compile(&config, &[], special::table(), &ClockMap::wall(0)).unwrap();
+    let policy = compile(&config, &Knowledge::new(&[], special::table()), &ClockMap::wall(0)).unwrap();
     println!("{side:?}: {NETWORKS} networks read and compiled in {:.2?}", began.elapsed());
     assert!(policy.rules[usize::from(side.rule()) - 1].id.starts_with(&format!("{side:?}")));
     Arc::new(policy)

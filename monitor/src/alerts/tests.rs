@@ -308,7 +308,8 @@ fn placed(destination: &str, onward: Option<(&str, Via)>, opaque: Opaque, strict
     };
     let config = crate::config::Config::default();
     let clock = crate::policy::ClockMap::wall(0);
-    let policy = crate::policy::compile(&config, &[data], crate::geo::special::table(), &clock).expect("must compile");
+    let knowledge = crate::policy::Knowledge::new(&[data], crate::geo::special::table());
+    let policy = crate::policy::compile(&config, &knowledge, &clock).expect("must compile");
     let address = |text: &str| match text.parse().expect("an address") {
         std::net::IpAddr::V4(v4) => (4, Address::v4(v4.to_bits())),
         std::net::IpAddr::V6(v6) => (6, v6.into()),

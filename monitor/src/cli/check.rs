@@ -104,12 +104,12 @@ const ORDER: [Kind; 6] = [Kind::Inside, Kind::Outside, Kind::Ambiguous, Kind::Un
 
 /// Age in days of each source, where it is known.
 fn ages(inputs: &Inputs) -> impl Iterator<Item = Option<i64>> {
-    inputs.datasets.iter().map(|dataset| dataset.age_days(inputs.clock.seconds()))
+    inputs.knowledge.datasets.iter().map(|dataset| dataset.age_days(inputs.clock.seconds()))
 }
 
 fn warnings(inputs: &Inputs) -> Vec<String> {
     let mut warnings = Vec::new();
-    for (dataset, age) in inputs.datasets.iter().zip(ages(inputs)) {
+    for (dataset, age) in inputs.knowledge.datasets.iter().zip(ages(inputs)) {
         if let Some(age) = age.filter(|age| *age > STALE_AFTER_DAYS) {
             warnings.push(format!(
                 "geo source '{}' is {age} days old: renew sources older than {STALE_AFTER_DAYS} days",

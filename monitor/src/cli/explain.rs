@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use super::inputs::{self, Inputs};
 use crate::{
     failure::Failure,
-    geo::special,
-    policy::{Explanation, Knowledge, Target, explain, explain::Standing},
+    policy::{Explanation, Grounds, Target, explain, explain::Standing},
     text::{print_either, table},
 };
 
@@ -43,16 +42,11 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn stories(targets: &[Target], inputs: &Inputs) -> Result<Vec<Explanation>, Failure> {
-    let knowledge = Knowledge {
-        config: &inputs.config,
-        datasets: &inputs.datasets,
-        special: special::table(),
-        policy: &inputs.policy,
-        clock: inputs.clock,
-    };
+    let Inputs { config, knowledge, policy, clock } = inputs;
+    let grounds = Grounds { config, knowledge, policy, clock: *clock };
     targets
         .iter()
-        .map(|target| explain(target, &knowledge).map_err(|error| Failure::Internal(error.to_string())))
+        .map(|target| explain(target, &grounds).map_err(|error| Failure::Internal(error.to_string())))
         .collect()
 }
 

@@ -6,14 +6,14 @@ use crate::{
     config::{self, Config},
     epochs::now,
     failure::Failure,
-    geo::{self, Dataset},
-    policy::{self, ClockMap, Policy, PolicyError},
+    geo,
+    policy::{self, ClockMap, Knowledge, Policy, PolicyError},
 };
 
 /// A configuration, what it names, and what that compiles to.
 pub(super) struct Inputs {
     pub(super) config: Config,
-    pub(super) datasets: Vec<Dataset>,
+    pub(super) knowledge: Knowledge,
     pub(super) policy: Policy,
     pub(super) clock: ClockMap,
 }
@@ -24,21 +24,21 @@ impl From<PolicyError> for Failure {
     }
 }
 
-/// The geo data that a configuration names.
-pub(super) fn datasets(config: &Config) -> Result<Vec<Dataset>, Failure> {
-    let mut datasets = Vec::new();
+/// The address knowledge that a configuration names.
+pub(super) fn knowledge(config: &Config) -> Result<Knowledge, Failure> {
+    let mut knowledge = Knowledge { special: geo::special::table().to_vec(), ..Knowledge::default() };
     for source in &config.geo.sources {
-        datasets.extend(geo::load(source)?);
+        knowledge.datasets.extend(geo::load(source)?);
     }
-    Ok(datasets)
+    Ok(knowledge)
 }
 
 /// Compiles a configuration as it would hold now.
 pub(super) fn compile(config: Config) -> Result<Inputs, Failure> {
     let clock = ClockMap::wall(i64::try_from(now()).unwrap_or(i64::MAX));
-    let datasets = datasets(&config)?;
-    let policy = policy::compile(&config, &datasets, geo::special::table(), &clock)?;
-    Ok(Inputs { config, datasets, policy, clock })
+    let knowledge = knowledge(&config)?;
+    let policy = policy::compile(&config, &knowledge, &clock)?;
+    Ok(Inputs { config, knowledge, policy, clock })
 }
 
 /// Reads the configuration and compiles it.

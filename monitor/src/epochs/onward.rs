@@ -276,7 +276,7 @@ mod tests {
         config::Config,
         epochs::names::{Names, Resolver},
         geo::{Country, Dataset, Range, special},
-        policy::{ClockMap, compile},
+        policy::{ClockMap, Knowledge, compile},
     };
 
     /// 5/8 and 2a00::/16 in Germany, 8/8 and 2600::/16 in the US; a NAT64 prefix of 40 bits.
@@ -291,7 +291,7 @@ mod tests {
         };
         let mut config = Config::default();
         config.zone.nat64 = vec![("2a00:db8::/40".parse().expect("a network"), "c.toml:1".into())];
-        compile(&config, &[data], special::table(), &ClockMap::wall(0)).expect("must compile").into()
+        compile(&config, &Knowledge::new(&[data], special::table()), &ClockMap::wall(0)).expect("must compile").into()
     }
 
     fn address(text: &str) -> (u8, Address) {

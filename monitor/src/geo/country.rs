@@ -30,6 +30,8 @@ const UNKNOWN: [&str; 11] = ["", "-", "--", "EU", "AP", "ZZ", "AN", "CS", "XX", 
 impl Country {
     /// What a source says when it does not know.
     pub const UNKNOWN: Self = Self(*b"ZZ");
+    /// What a list says of addresses that are in no one place (anycast, satellite). In overlays only.
+    pub const UNDETERMINED: Self = Self(*b"??");
     /// Where a country makes no sense (private, link-local…).
     pub const NONE: Self = Self(*b"--");
 

@@ -1,6 +1,7 @@
 //! Address knowledge from outside: datasets in, sorted country ranges out. Called by the policy compiler and
 //! by `egress-monitor geo`.
 
+pub mod asn;
 pub mod compact;
 mod country;
 pub mod csv;
@@ -8,6 +9,7 @@ pub mod embedded;
 pub mod file;
 pub mod mmdb;
 pub mod names;
+pub mod overlay;
 mod ranges;
 pub mod special;
 #[cfg(test)]

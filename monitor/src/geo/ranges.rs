@@ -51,9 +51,14 @@ impl Space for u128 {
 
 /// The range that holds `address`, by binary search.
 pub(super) fn find<A: Space>(ranges: &[Range<A>], address: A) -> Option<&Range<A>> {
-    let after = ranges.partition_point(|range| range.first <= address);
+    find_by(ranges, address, |range| (range.first, range.last))
+}
+
+/// As [`find`], in ranges of any kind: `ends` says a range's first and last address.
+pub(super) fn find_by<A: Space, R>(ranges: &[R], address: A, ends: impl Fn(&R) -> (A, A)) -> Option<&R> {
+    let after = ranges.partition_point(|range| ends(range).0 <= address);
     let range = &ranges[after.checked_sub(1)?];
-    (address <= range.last).then_some(range)
+    (address <= ends(range).1).then_some(range)
 }
 
 /// More ranges than [`MAX_RANGES`] in one family.

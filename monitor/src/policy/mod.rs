@@ -7,17 +7,47 @@ pub mod compile;
 mod digest;
 pub mod explain;
 mod layers;
+mod networks;
+mod precedence;
+#[cfg(test)]
+mod random;
 pub mod region;
 mod rows;
 pub mod target;
 
+use std::sync::Arc;
+
 use monitor_common::{classify::build::Image, wire::Kind};
 
-use crate::{config::RuleAction, geo::Country};
+use crate::{
+    config::RuleAction,
+    geo::{Country, Dataset, asn::AsDataset, overlay::Overlay, special::Special},
+};
 
 pub use compile::{PolicyError, compile};
-pub use explain::{Explanation, Knowledge, explain};
+pub use explain::{Explanation, Grounds, explain};
 pub use target::Target;
+
+/// What is known of addresses from outside the configuration: what a policy is compiled from, beside it.
+#[derive(Clone, Debug, Default)]
+pub struct Knowledge {
+    /// The datasets, in the order in which they name countries.
+    pub datasets: Vec<Dataset>,
+    /// The overlays, in the order in which they name countries.
+    pub overlays: Vec<Overlay>,
+    /// The special-purpose ranges.
+    pub special: Vec<Special>,
+    /// Who announces which network, where such a dataset is loaded.
+    pub asn: Option<Arc<AsDataset>>,
+}
+
+impl Knowledge {
+    /// Datasets and special-purpose ranges, and nothing else.
+    #[must_use]
+    pub fn new(datasets: &[Dataset], special: &[Special]) -> Self {
+        Self { datasets: datasets.to_vec(), special: special.to_vec(), ..Self::default() }
+    }
+}
 
 /// What a class number stands for, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +81,14 @@ pub struct RuleInfo {
     pub legal_basis: String,
     /// Why.
     pub reason: String,
+}
+
+impl Policy {
+    /// The rule with this number; `None` for 0, which stands for no rule.
+    #[must_use]
+    pub fn rule(&self, number: u16) -> Option<&RuleInfo> {
+        self.rules.get(usize::from(number).checked_sub(1)?)
+    }
 }
 
 /// One source of geo data that went into a policy.
@@ -142,7 +180,7 @@ pub struct Policy {
     pub image: Image,
     /// One for each class row.
     pub classes: Vec<ClassInfo>,
-    /// Rule `n` of the image is `rules[n - 1]`.
+    /// Rule `n` of the image is `rules[n - 1]`: by id, and the management networks last.
     pub rules: Vec<RuleInfo>,
     /// SHA-256 over image, rules and datasets' digests, in hexadecimal: the same for the same policy on every
     /// host and after every boot.
@@ -155,6 +193,8 @@ pub struct Policy {
     pub summary: Summary,
     /// The sources, in the order in which they name countries.
     pub datasets: Vec<DatasetInfo>,
+    /// Who announces which network, where such a dataset is loaded.
+    pub asn: Option<Arc<AsDataset>>,
     /// The first expiry still to come when the policy was compiled, seconds since 1970.
     pub next_expiry: Option<i64>,
 }

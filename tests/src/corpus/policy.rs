@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use egress_monitor::{
     config,
     geo::special,
-    policy::{ClockMap, Policy},
+    policy::{ClockMap, Knowledge, Policy},
 };
 use monitor_common::wire::Kind;
 
@@ -121,7 +121,8 @@ pub fn compile(zone: &str) -> Result<Policy> {
     let file = folder.path().join("config.toml");
     std::fs::write(&file, config(zone)).context("the configuration")?;
     let config = config::load(Some(&file)).map_err(|error| anyhow::anyhow!("{error}"))?;
-    egress_monitor::policy::compile(&config, &[], special::table(), &ClockMap::wall(0)).context("compiling")
+    egress_monitor::policy::compile(&config, &Knowledge::new(&[], special::table()), &ClockMap::wall(0))
+        .context("compiling")
 }
 
 /// Whether a network of the form `address/prefix` holds the address.

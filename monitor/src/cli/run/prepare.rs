@@ -16,7 +16,6 @@ use crate::{
         source::{EVENT_QUEUE, Opened, Task},
     },
     failure::Failure,
-    geo,
     kernel::{self, Kernel, Options, Switch},
     policy::{self, ClockMap},
 };
@@ -44,11 +43,12 @@ pub fn compile(config: &Config, enforce: bool) -> Result<InForce, Failure> {
     if let Some(mend) = config.lacks_for_enforce().filter(|_| enforce) {
         return Err(Failure::Usage(mend.to_owned()));
     }
-    let datasets = inputs::datasets(config)?;
+    let knowledge = inputs::knowledge(config)?;
     // Rules with times are judged by CLOCK_BOOTTIME in the kernel.
     let clock = ClockMap { realtime_ns: i64::try_from(now()).unwrap_or(i64::MAX), boottime_ns: kernel::boot_ns() };
-    let policy = policy::compile(config, &datasets, geo::special::table(), &clock)?;
-    let datasets = datasets
+    let policy = policy::compile(config, &knowledge, &clock)?;
+    let datasets = knowledge
+        .datasets
         .into_iter()
         .map(|dataset| DatasetInfo { name: dataset.name, version: dataset.version, built: dataset.built })
         .collect();

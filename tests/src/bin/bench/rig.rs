@@ -94,7 +94,7 @@ impl Base {
 /// A policy of `config` and `datasets`, by the clocks as they are.
 pub fn compile(config: &Config, datasets: &[Dataset]) -> Result<Policy> {
     let clock = ClockMap { realtime_ns: egress_monitor::epochs::now() as i64, boottime_ns: boot_ns() };
-    Ok(policy::compile(config, datasets, geo::special::table(), &clock)?)
+    Ok(policy::compile(config, &policy::Knowledge::new(datasets, geo::special::table()), &clock)?)
 }
 
 /// The kernel part in observe mode, as the daemon loads it but for the size of the flow table.
