@@ -42,6 +42,7 @@ pub fn render(facts: &Facts, now: i128) -> prometheus::Result<String> {
     health(&page, facts)?;
     policy(&page, facts, now)?;
     rules(&page, facts)?;
+    shadow(&page, facts)?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&page.0.gather(), &mut text)?;
     String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
@@ -217,6 +218,35 @@ fn nics(page: &Page, facts: &Facts) -> prometheus::Result<()> {
         for nic in &facts.standings {
             series.with_label_values(&[nic.interface.as_str()]).set(gauge(value(nic)));
         }
+    }
+    Ok(())
+}
+
+fn shadow(page: &Page, facts: &Facts) -> prometheus::Result<()> {
+    let none: [&str; 0] = [];
+    let report = &facts.shadow;
+    let refused = page.gauge("shadow_refused", "1: the shadow policy that is named does not compile", &none)?;
+    refused.with_label_values(&none).set(report.refused.is_some().into());
+    let Some(candidate) = &report.candidate else { return Ok(()) };
+    let info = page.gauge("shadow_info", "The shadow policy", &["digest"])?;
+    info.with_label_values(&[candidate.policy.digest.as_str()]).set(1);
+    let labels = ["verdict", "shadow"];
+    let packets =
+        page.counter("shadow_packets_total", "By verdict and by the shadow policy's, since it is", &labels)?;
+    let bytes = page.counter("shadow_bytes_total", "The same in bytes of the skbs", &labels)?;
+    let wire_bytes = page.counter("shadow_wire_bytes_total", "The same in bytes on the wire", &labels)?;
+    for ((verdict, shadow), sums) in report.verdicts.iter().chain(&report.unparsed) {
+        let values = [verdict.name(), shadow.name()];
+        packets.with_label_values(&values).inc_by(sums.packets);
+        bytes.with_label_values(&values).inc_by(sums.bytes);
+        wire_bytes.with_label_values(&values).inc_by(sums.wire_bytes);
+    }
+    let not = page.counter("shadow_not_evaluated_packets_total", "Packets that it was not asked about", &["why"])?;
+    let of = &report.not_evaluated;
+    for (why, sums) in
+        [("overflow", of.overflow), ("unparsed", of.unparsed), ("hops", of.hops), ("unanswered", of.unanswered)]
+    {
+        not.with_label_values(&[why]).inc_by(sums.packets);
     }
     Ok(())
 }

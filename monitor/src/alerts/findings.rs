@@ -38,6 +38,8 @@ pub enum Condition {
     BudgetUsedUp,
     /// The sums of the day can't be kept over a restart.
     BudgetState,
+    /// The shadow policy that the configuration names does not compile.
+    ShadowRefused,
     /// A geo dataset is older than 90 days.
     StaleGeoData,
 }
@@ -59,6 +61,7 @@ impl Condition {
             Self::ReloadRefused => "reload_refused",
             Self::BudgetUsedUp => "budget_used_up",
             Self::BudgetState => "budget_state",
+            Self::ShadowRefused => "shadow_refused",
             Self::StaleGeoData => "stale_geo_data",
         }
     }
@@ -77,6 +80,7 @@ impl Condition {
             Self::ReloadRefused => "A new configuration was refused, the old one stays in force",
             Self::BudgetUsedUp => "A rule has used up its budget of the day and is suspended",
             Self::BudgetState => "The day's budgets can't be kept over a restart",
+            Self::ShadowRefused => "The shadow policy was refused, there is none",
             Self::StaleGeoData => "A geo dataset is older than 90 days",
         }
     }
@@ -92,7 +96,7 @@ impl Condition {
             Self::EpochFailed | Self::InterfaceLost | Self::AlertsLost | Self::AlertsSuppressed => Severity::High,
             Self::BudgetUsedUp => Severity::High,
             Self::EventsLost | Self::FlowTableOverflow | Self::ReloadRefused | Self::BudgetState => Severity::Medium,
-            Self::StaleGeoData => Severity::Low,
+            Self::StaleGeoData | Self::ShadowRefused => Severity::Low,
         }
     }
 }

@@ -356,7 +356,7 @@ fn reason_row(reason: Reason, tally: &Tally) -> ReasonRow {
     }
 }
 
-fn flow_row(id: &FlowId, sums: &FlowSums, identities: &Identities) -> FlowRow {
+pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, identities: &Identities) -> FlowRow {
     FlowRow {
         interface: identities.interfaces.get(id.interface).into(),
         source: id.ip(id.source),

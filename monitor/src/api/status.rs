@@ -62,6 +62,35 @@ pub struct PolicyStatus {
     pub never_hit: usize,
     /// Ids of those whose daily budget is used up.
     pub suspended: Vec<String>,
+    /// The policy that is judged beside it; none where the configuration names none.
+    pub shadow: Option<ShadowStatus>,
+}
+
+/// The shadow policy, in short: see `/api/v1/policy/shadow`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowStatus {
+    /// Its digest.
+    pub digest: Option<String>,
+    /// Why it was refused.
+    pub refused: Option<String>,
+    /// Compared since, RFC 3339.
+    pub since: Option<String>,
+    /// Allowed now, and it denies it.
+    pub stricter: Sums,
+    /// Denied now, and it allows it.
+    pub looser: Sums,
+}
+
+fn shadow(facts: &Facts) -> Option<ShadowStatus> {
+    let page = super::shadow::frame(facts);
+    let there = page.candidate.is_some() || page.refused.is_some();
+    there.then(|| ShadowStatus {
+        digest: page.candidate.map(|candidate| candidate.digest),
+        refused: page.refused,
+        since: page.since,
+        stricter: page.stricter,
+        looser: page.looser,
+    })
 }
 
 /// A geo dataset.
@@ -343,6 +372,7 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             rules: in_force.policy.rules.len(),
             never_hit: never_hit(facts),
             suspended: in_force.policy.suspended_rules().map(|rule| rule.id.clone()).collect(),
+            shadow: shadow(facts),
         },
         reload_error: facts.reload_error.clone(),
         datasets: in_force

@@ -233,6 +233,81 @@ async fn rules_show_what_they_decided_and_which_decided_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_shadow_page_says_what_would_have_been_otherwise_and_adds_up() {
+    // To the candidate every address is of class 1, and that is denied.
+    let mut classes = fake::policy().image.classes;
+    classes[1].deny = 1;
+    let image = monitor_common::classify::build::Image::build(&[(0, 1)], &[(0, 1)], classes, vec![]).expect("fits");
+    let candidate = crate::policy::Policy { digest: "e".repeat(64), image, ..fake::policy() };
+    let candidate = crate::shadow::Candidate {
+        file: "/etc/candidate.toml".into(),
+        policy: candidate.into(),
+        clock: Default::default(),
+    };
+    let shadow = crate::shadow::Shadow::Candidate(candidate.into());
+    let bench = bench_of(InForce { policy: fake::policy().into(), shadow, ..InForce::default() }).await;
+    let mut snapshot = fake::snapshot(0);
+    for (port, packets) in [(1, 5), (2, 9), (3, 7)] {
+        fake::add_flow(&mut snapshot, 7, fake::INSIDE, port, packets);
+    }
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 4, 30);
+    fake::add_overflow(&mut snapshot, fake::OUTSIDE, Verdict::Observed, 4);
+    fake::add_unparsed(&mut snapshot, Reason::LinkControl, 2, 0);
+    bench.fake.script().next.push_back(snapshot);
+    let page: shadow::ShadowPage = bench.ask("/api/v1/policy/shadow?fresh=1&top=2").await.expect("an answer");
+    assert_eq!(page.candidate.as_ref().map(|candidate| candidate.digest.clone()), Some("e".repeat(64)));
+    assert_eq!((page.stricter.packets, page.looser.packets, page.hook.packets), (21, 0, 57));
+    assert_eq!((page.not_evaluated.overflow.packets, page.not_evaluated.unparsed.packets), (4, 0));
+    let mut all = Sums::default();
+    for row in page.verdicts.iter().chain(&page.unparsed) {
+        plus(&mut all, &row.sums);
+    }
+    let not = &page.not_evaluated;
+    for sums in [not.overflow, not.unparsed, not.hops, not.unanswered] {
+        plus(&mut all, &sums);
+    }
+    assert_eq!(all, page.hook);
+    let rows: Vec<_> = page
+        .flows
+        .iter()
+        .map(|row| {
+            let flow = &row.flow;
+            (flow.destination_port, flow.sums.packets, flow.verdict.as_str(), row.shadow_verdict.as_str())
+        })
+        .collect();
+    assert_eq!(rows, [(2, 9, "allowed", "observed"), (3, 7, "allowed", "observed")]);
+    assert_eq!((page.rest.flows, page.rest.sums.packets, page.summed_up.flows), (1, 5, 0));
+    let text = text::shadow(&page);
+    assert!(text.contains("it denies what is allowed now: 21 packets, 2.1 KiB on the wire"), "{text}");
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    let shadow = status.policy.shadow.as_ref().expect("it has one");
+    assert_eq!((shadow.stricter.packets, shadow.refused.as_ref()), (21, None));
+    assert!(text::status(&status).contains("would deny 21 packets (2.1 KiB) more and allow 0 (0 B) more"));
+    let metrics = bench.get("/metrics").await.1;
+    for line in [
+        r#"egress_monitor_shadow_bytes_total{shadow="observed",verdict="allowed"} 2100"#,
+        r#"egress_monitor_shadow_wire_bytes_total{shadow="allowed",verdict="allowed"} 208"#,
+        r#"egress_monitor_shadow_not_evaluated_packets_total{why="overflow"} 4"#,
+        "egress_monitor_shadow_refused 0",
+    ] {
+        assert!(metrics.lines().any(|other| other == line), "{line} is not in\n{metrics}");
+    }
+    assert_eq!(bench.get("/api/v1/policy/shadow?top=0").await.0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shadow_policy_that_is_no_good_is_told_and_stops_nothing() {
+    let shadow = crate::shadow::Shadow::Refused("candidate.toml:3: no".into());
+    let bench = bench_of(InForce { policy: fake::policy().into(), shadow, ..InForce::default() }).await;
+    let status: Status = bench.ask("/api/v1/status?fresh=1").await.expect("an answer");
+    assert_eq!(status.conditions.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), ["shadow_refused"]);
+    assert!(text::status(&status).contains("shadow      REFUSED: candidate.toml:3: no"), "{}", text::status(&status));
+    let page: shadow::ShadowPage = bench.ask("/api/v1/policy/shadow").await.expect("an answer");
+    assert_eq!(page.refused.as_deref(), Some("candidate.toml:3: no"));
+    assert!(bench.get("/metrics").await.1.contains("\negress_monitor_shadow_refused 1\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn flows_show_where_they_go_on_to_and_what_can_not_be_read() {
     let bench = bench().await;
     let mut snapshot = fake::snapshot(0);

@@ -134,7 +134,7 @@ impl Zone {
 }
 
 /// `[geo]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geo {
     /// `sources`: `embedded` or files.
     pub sources: Vec<String>,
@@ -214,7 +214,7 @@ impl Config {
     }
 
     /// Every file that went into it, and every directory in which a file more would: the configuration, allowlists,
-    /// datasets, overlays, the AS dataset.
+    /// datasets, overlays, the AS dataset; and the shadow policy's own.
     #[must_use]
     pub fn inputs(&self) -> Vec<PathBuf> {
         let mut inputs: Vec<PathBuf> = self.file.iter().cloned().collect();
@@ -222,6 +222,7 @@ impl Config {
         let datasets = self.geo.sources.iter().chain(&self.geo.asn).filter(|source| *source != "embedded");
         inputs.extend(datasets.map(PathBuf::from));
         inputs.extend(self.geo.overlays.iter().cloned());
+        inputs.extend(self.shadow.iter().cloned());
         inputs
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     budgets::Standings,
     policy::Policy,
     reconcile::{Presence, Standing},
+    shadow::{Report, Shadow},
 };
 
 /// Latest alerts kept for the API.
@@ -51,6 +52,8 @@ pub struct InForce {
     pub inside: String,
     /// Its datasets.
     pub datasets: Vec<DatasetInfo>,
+    /// The policy that is judged beside it.
+    pub shadow: Shadow,
     /// Since when it holds, UTC nanoseconds since 1970.
     pub since: i128,
 }
@@ -91,6 +94,8 @@ pub struct Facts {
     pub rules_since: BTreeMap<String, i128>,
     /// Its budgets.
     pub budgets: Standings,
+    /// What the shadow policy would have made of the traffic.
+    pub shadow: Report,
     /// `None` until the first epoch is closed.
     pub last: Option<LastEpoch>,
     /// Epochs that could not be closed.

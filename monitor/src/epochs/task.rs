@@ -36,6 +36,7 @@ use crate::{
     budgets::{Day, Standings, keeper::Keeper},
     geo::STALE_AFTER_DAYS,
     reconcile::{Presence, Reconciler, Surplus},
+    shadow::{Comparison, Shadow},
 };
 
 /// Shortest time between two flips on request.
@@ -110,6 +111,7 @@ pub struct Engine {
     conditions: Conditions,
     reconciler: Reconciler,
     budgets: Keeper,
+    comparison: Comparison,
     /// Whether a rule of the policy in force has a budget: its day ends at midnight.
     budgeted: bool,
     /// Who flows are under the policies of the latest epochs, each from its first epoch on: for events that are read
@@ -161,6 +163,7 @@ impl Engine {
             conditions: Conditions::default(),
             reconciler: Reconciler::default(),
             budgets: Keeper::in_memory(),
+            comparison: Comparison::default(),
             budgeted,
             book: vec![(0, resolver)],
             staged: None,
@@ -388,7 +391,10 @@ impl Engine {
         };
         let suppressed = self.alert(snapshot, &resolver, &identities);
         self.budgets.count(snapshot);
+        let shadow = shared.read().in_force.shadow.clone();
+        self.comparison.epoch(&shadow, snapshot, &self.interfaces, &resolver);
         let mut facts = shared.write();
+        facts.shadow = self.comparison.report().clone();
         facts.attachments = self.source.attachments();
         if facts.flip_error.take().is_some() {
             tracing::warn!(epoch = snapshot.epoch, "epochs are closed again");
@@ -402,6 +408,11 @@ impl Engine {
             self.put_in_force(&mut facts, next, snapshot);
         }
         self.tell_budgets(&mut facts);
+        let refused = match &facts.in_force.shadow {
+            Shadow::Refused(why) => Some(why.as_str().into()),
+            Shadow::None | Shadow::Candidate(_) => None,
+        };
+        self.tell(&mut facts, Condition::ShadowRefused, refused);
         self.tell_stale_data(&mut facts, snapshot.ended);
     }
 

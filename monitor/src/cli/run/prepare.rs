@@ -17,7 +17,8 @@ use crate::{
     },
     failure::Failure,
     kernel::{self, Kernel, Options, Switch},
-    policy::{self, ClockMap},
+    policy::{self, ClockMap, Knowledge},
+    shadow::{Candidate, Shadow},
 };
 
 /// Reads the configuration.
@@ -47,12 +48,33 @@ pub fn compile(config: &Config, enforce: bool) -> Result<InForce, Failure> {
     // Rules with times are judged by CLOCK_BOOTTIME in the kernel.
     let clock = ClockMap { realtime_ns: i64::try_from(now()).unwrap_or(i64::MAX), boottime_ns: kernel::boot_ns() };
     let policy = policy::compile(config, &knowledge, &clock)?;
+    let shadow = shadow(config, &knowledge, clock);
     let datasets = knowledge
         .datasets
         .into_iter()
         .map(|dataset| DatasetInfo { name: dataset.name, version: dataset.version, built: dataset.built })
         .collect();
-    Ok(InForce { policy: policy.into(), enforce, inside: config.zone.inside_text.clone(), datasets, since: now() })
+    let inside = config.zone.inside_text.clone();
+    Ok(InForce { policy: policy.into(), enforce, inside, datasets, shadow, since: now() })
+}
+
+/// The policy to be judged beside it. One that is no good never stops the daemon: it is told.
+fn shadow(config: &Config, knowledge: &Knowledge, clock: ClockMap) -> Shadow {
+    let Some(file) = &config.shadow else { return Shadow::None };
+    let compiled = (|| {
+        let candidate = load(Some(file))?;
+        let same = candidate.geo == config.geo;
+        let other = if same { None } else { Some(inputs::knowledge(&candidate)?) };
+        Ok::<_, Failure>(policy::compile(&candidate, other.as_ref().unwrap_or(knowledge), &clock)?)
+    })();
+    match compiled {
+        Ok(policy) => Shadow::Candidate(Arc::new(Candidate { file: file.clone(), policy: policy.into(), clock })),
+        Err(failure) => {
+            let why = failure.to_string().lines().collect::<Vec<_>>().join("; ");
+            tracing::warn!(why, "the shadow policy is refused");
+            Shadow::Refused(why)
+        }
+    }
 }
 
 /// When this machine booted by the wall clock, UTC nanoseconds since 1970: moves when the wall clock is set.
