@@ -13,7 +13,7 @@ use monitor_common::{
     parse::{Reason, Walk},
     wire::{
         CacheSet, ClassRow, Clock, Counters, FlowKey, FlowValue, HookSums, INTERFACE_TABLE, InterfaceEntry,
-        MAX_CLASSES, MAX_INTERFACES, Onward, OnwardKey, PlainKey, PolicyMeta, RuleRow, Tally, V6Low, V6Node, V6Values,
+        MAX_CLASSES, MAX_INTERFACES, Onward, OnwardKey, PlainKey, PolicyMeta, RuleRow, Tally, V6Low, V6Node,
     },
 };
 
@@ -135,13 +135,9 @@ pub static V4_BUCKETS: Array<[u32; 2]> = Array::with_max_entries(2 * V4_BUCKET_R
 #[map]
 pub static V4_ENTRIES: Array<[u32; 2]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// The IPv6 tree's keys. At load.
+/// The IPv6 trees. At load.
 #[map]
 pub static V6_NODES: Array<V6Node> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-/// The IPv6 tree's values. At load.
-#[map]
-pub static V6_VALUES: Array<V6Values> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// IPv6 interval starts below /64. At load.
 #[map]

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use monitor_common::{
     classify::{Tables, V4_BUCKET_ROWS},
-    wire::{ClassRow, PolicyMeta, RuleRow, V6Low, V6Node, V6Values},
+    wire::{ClassRow, PolicyMeta, RuleRow, V6Low, V6Node},
 };
 
 use crate::maps;
@@ -37,16 +37,13 @@ impl Tables for Image {
         half(maps::V4_ENTRIES.get(self.meta.v4_base + (index >> 1)), index)
     }
     #[inline(always)]
-    fn v6_nodes(&self) -> u32 {
-        self.meta.v6_nodes
+    fn v6_tree(&self, upper: bool) -> (u32, u32) {
+        let [lower, above] = self.meta.v6_nodes;
+        if upper { (lower, above) } else { (0, lower) }
     }
     #[inline(always)]
     fn v6_node(&self, index: u32) -> Option<&V6Node> {
         maps::V6_NODES.get(self.meta.v6_base + index)
-    }
-    #[inline(always)]
-    fn v6_values(&self, index: u32) -> Option<&V6Values> {
-        maps::V6_VALUES.get(self.meta.v6_base + index)
     }
     #[inline(always)]
     fn v6_low(&self, index: u32) -> Option<&V6Low> {

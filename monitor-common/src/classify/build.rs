@@ -1,7 +1,7 @@
 //! Interval starts in, [`Image`] out: the build half of the index. Called by the policy compiler, and by tests.
 
 use super::{LOW_LIST, LOW_START_BITS, Tables, V4_BUCKETS, V6_NODES};
-use crate::wire::{ClassRow, MAX_CLASSES, MAX_RULES_PER_CLASS, RuleRow, V6Low, V6Node, V6Values};
+use crate::wire::{ClassRow, MAX_CLASSES, MAX_RULES_PER_CLASS, RuleRow, V6_KEYS, V6Low, V6Node};
 
 /// A compiled policy, position-independent: the very bytes that go into the kernel's maps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,10 +10,10 @@ pub struct Image {
     pub v4_buckets: Vec<[u32; 2]>,
     /// See [`Tables::v4_entry`]; two a row as well, and one that nobody asks for where the number is odd.
     pub v4_entries: Vec<[u32; 2]>,
-    /// The tree.
+    /// Both trees, one behind the other.
     pub v6_nodes: Vec<V6Node>,
-    /// Its values.
-    pub v6_values: Vec<V6Values>,
+    /// Where the second begins.
+    pub v6_upper: u32,
     /// Lists of low halves.
     pub v6_low: Vec<V6Low>,
     /// Classes.
@@ -45,7 +45,7 @@ pub enum BuildError {
     #[error("too many IPv6 networks longer than /64: merge some or widen them to /64")]
     TooManyLow,
     /// The tree would be deeper than look-ups go.
-    #[error("too many IPv6 networks: {0} interval starts, at most {max} fit", max = V6_NODES * 8)]
+    #[error("too many IPv6 networks: {0} interval starts, at most {max} fit", max = V6_NODES * V6_KEYS)]
     TooManyV6(usize),
 }
 
@@ -72,12 +72,12 @@ impl Image {
             }
         }
         let (v4_buckets, v4_entries) = index_v4(v4);
-        let (v6_nodes, v6_values, v6_low) = index_v6(v6)?;
+        let (v6_nodes, v6_upper, v6_low) = index_v6(v6)?;
         Ok(Self {
             v4_buckets,
             v4_entries,
             v6_nodes,
-            v6_values,
+            v6_upper,
             v6_low,
             classes,
             rules,
@@ -142,7 +142,7 @@ fn at(rows: &[[u32; 2]], index: u32) -> Option<u32> {
     rows.as_flattened().get(index as usize).copied()
 }
 
-type V6Index = (Vec<V6Node>, Vec<V6Values>, Vec<V6Low>);
+type V6Index = (Vec<V6Node>, u32, Vec<V6Low>);
 
 fn index_v6(v6: &[(u128, u32)]) -> Result<V6Index, BuildError> {
     // One key per high half at which something starts; a half with more than one interval gets a list.
@@ -177,34 +177,43 @@ fn index_v6(v6: &[(u128, u32)]) -> Result<V6Index, BuildError> {
         }
         i = end;
     }
-    if keys.len() > V6_NODES * 8 {
+    // Two trees, each over what follows the first bit, and each from the first address on.
+    const UPPER: u64 = 1 << 63;
+    let upper = keys.partition_point(|(key, _)| *key < UPPER);
+    let (below, above) = keys.split_at(upper);
+    let mut above: Vec<(u64, u32)> = above.iter().map(|(key, value)| (key & !UPPER, *value)).collect();
+    if above.first().is_none_or(|(key, _)| *key != 0) {
+        let before = v6.partition_point(|(start, _)| ((start >> 64) as u64) < UPPER);
+        above.insert(0, (0, v6[before - 1].1));
+    }
+    if below.len().max(above.len()) > V6_NODES * V6_KEYS {
         return Err(BuildError::TooManyV6(keys.len()));
     }
-    let (nodes, values) = tree(&keys);
-    Ok((nodes, values, low))
+    let mut nodes = tree(below);
+    let upper = nodes.len() as u32;
+    nodes.extend(tree(&above));
+    Ok((nodes, upper, low))
 }
 
-/// Lays the sorted keys out as a static B-tree without pointers: node `k` has children `9k + 1 ..= 9k + 9`.
-fn tree(keys: &[(u64, u32)]) -> (Vec<V6Node>, Vec<V6Values>) {
-    fn fill(node: usize, next: &mut usize, keys: &[(u64, u32)], nodes: &mut [V6Node], values: &mut [V6Values]) {
+/// Lays the sorted keys out as a static B-tree without pointers: node `k` has children `11k + 1 ..= 11k + 11`.
+fn tree(keys: &[(u64, u32)]) -> Vec<V6Node> {
+    fn fill(node: usize, next: &mut usize, keys: &[(u64, u32)], nodes: &mut [V6Node]) {
         if node >= nodes.len() {
             return;
         }
-        for slot in 0..8 {
-            fill(node * 9 + 1 + slot, next, keys, nodes, values);
+        for slot in 0..V6_KEYS {
+            fill(node * (V6_KEYS + 1) + 1 + slot, next, keys, nodes);
             let last = keys[keys.len() - 1].1;
-            let (key, value) = keys.get(*next).copied().unwrap_or((u64::MAX, last));
+            let (key, value) = keys.get(*next).copied().unwrap_or((u64::MAX >> 1, last));
             nodes[node].keys[slot] = key;
-            values[node].values[slot] = value;
+            nodes[node].values[slot] = value;
             *next += 1;
         }
-        fill(node * 9 + 9, next, keys, nodes, values);
+        fill((node + 1) * (V6_KEYS + 1), next, keys, nodes);
     }
-    let count = keys.len().div_ceil(8);
-    let mut nodes = vec![V6Node { keys: [0; 8] }; count];
-    let mut values = vec![V6Values::default(); count];
-    fill(0, &mut 0, keys, &mut nodes, &mut values);
-    (nodes, values)
+    let mut nodes = vec![V6Node::default(); keys.len().div_ceil(V6_KEYS)];
+    fill(0, &mut 0, keys, &mut nodes);
+    nodes
 }
 
 impl Tables for Image {
@@ -214,14 +223,11 @@ impl Tables for Image {
     fn v4_entry(&self, index: u32) -> Option<u32> {
         at(&self.v4_entries, index)
     }
-    fn v6_nodes(&self) -> u32 {
-        self.v6_nodes.len() as u32
+    fn v6_tree(&self, upper: bool) -> (u32, u32) {
+        if upper { (self.v6_upper, self.v6_nodes.len() as u32 - self.v6_upper) } else { (0, self.v6_upper) }
     }
     fn v6_node(&self, index: u32) -> Option<&V6Node> {
         self.v6_nodes.get(index as usize)
-    }
-    fn v6_values(&self, index: u32) -> Option<&V6Values> {
-        self.v6_values.get(index as usize)
     }
     fn v6_low(&self, index: u32) -> Option<&V6Low> {
         self.v6_low.get(index as usize)

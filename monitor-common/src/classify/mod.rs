@@ -8,7 +8,7 @@ pub mod build;
 #[cfg(all(test, feature = "user"))]
 mod tests;
 
-use crate::wire::{Address, ClassRow, Embedded, Kind, MAX_RULES_PER_CLASS, RuleRow, Ruling, V6Low, V6Node, V6Values};
+use crate::wire::{Address, ClassRow, Embedded, Kind, MAX_RULES_PER_CLASS, RuleRow, Ruling, V6_KEYS, V6Low, V6Node};
 
 /// See [`Tables::v4_bucket`].
 pub const V4_BUCKETS: u32 = 65_536 + 1;
@@ -16,15 +16,15 @@ pub const V4_BUCKETS: u32 = 65_536 + 1;
 pub const V4_BUCKET_ROWS: u32 = V4_BUCKETS.div_ceil(2);
 /// Steps that a binary search over 65,536 entries can take, and one to end.
 const V4_STEPS: u32 = 17;
-/// Levels of the B-tree: nine children a node.
+/// Levels of a B-tree: eleven children a node.
 const V6_LEVELS: u32 = 7;
-/// Nodes that fit in [`V6_LEVELS`]: room for 4.7 million keys.
+/// Nodes that fit in [`V6_LEVELS`]: room for 19 million keys.
 #[cfg(feature = "user")]
-pub(crate) const V6_NODES: usize = (9_usize.pow(V6_LEVELS) - 1) / 8;
+pub(crate) const V6_NODES: usize = ((V6_KEYS + 1).pow(V6_LEVELS) - 1) / V6_KEYS;
 /// Steps of a search in a list of low halves (at most 4,095 long).
 const V6_LOW_STEPS: u32 = 12;
 
-/// The set bit that tells a list of low halves from a class number in [`V6Values`].
+/// The set bit that tells a list of low halves from a class number in a [`V6Node`].
 pub(crate) const LOW_LIST: u32 = 1 << 31;
 /// Bits for the first row of a list of low halves.
 pub(crate) const LOW_START_BITS: u32 = 19;
@@ -37,12 +37,10 @@ pub trait Tables {
     fn v4_bucket(&self, number: u32) -> Option<u32>;
     /// Last 16 bits of an interval's start (bits 31..16) and class number (bits 15..0).
     fn v4_entry(&self, index: u32) -> Option<u32>;
-    /// How many nodes the tree has.
-    fn v6_nodes(&self) -> u32;
-    /// A node's keys.
+    /// First node and number of nodes of the tree for addresses whose first bit is clear, or set.
+    fn v6_tree(&self, upper: bool) -> (u32, u32);
+    /// A node.
     fn v6_node(&self, index: u32) -> Option<&V6Node>;
-    /// A node's values.
-    fn v6_values(&self, index: u32) -> Option<&V6Values>;
     /// A row of the low-half lists.
     fn v6_low(&self, index: u32) -> Option<&V6Low>;
     /// A class.
@@ -146,34 +144,30 @@ pub fn class_v4(tables: &impl Tables, address: u32) -> Option<u32> {
     Some(tables.v4_entry(low)? & 0xffff)
 }
 
-/// 1 if `a < b`, else 0: the borrow of `a - b`, without a branch. The BPF target has no compare-and-set, and eight
-/// branches a node are 256 ways through it, which the verifier would walk one by one.
-#[inline(always)]
-const fn less(a: u64, b: u64) -> u32 {
-    (((!a & b) | ((!a | b) & a.wrapping_sub(b))) >> 63) as u32
-}
-
 /// The class number of an IPv6 address; `None` if the image is not whole.
 #[inline(always)]
 pub fn class_v6(tables: &impl Tables, address: Address) -> Option<u32> {
-    let nodes = tables.v6_nodes();
+    const FIRST_BIT: u64 = 1 << 63;
+    let (root, nodes) = tables.v6_tree(address.high & FIRST_BIT != 0);
+    let high = address.high & !FIRST_BIT;
     let (mut node, mut best_node, mut best_slot) = (0_u32, 0_u32, 0_u32);
     for _ in 0..V6_LEVELS {
         if node >= nodes {
             break;
         }
-        let keys = &tables.v6_node(node)?.keys;
-        let mut below = 8_u32;
-        for key in keys {
-            below -= less(address.high, *key);
+        let mut below = V6_KEYS as u32;
+        for key in &tables.v6_node(root + node)?.keys {
+            // 1 if `high < key`: the borrow, which the first bit shows as both lack it. The BPF target has no compare-and-set,
+            // and a branch for each key is two ways on, which the verifier would walk one by one.
+            below -= (high.wrapping_sub(*key) >> 63) as u32;
         }
         if below > 0 {
             best_node = node;
             best_slot = below - 1;
         }
-        node = node * 9 + 1 + below;
+        node = node * (V6_KEYS as u32 + 1) + 1 + below;
     }
-    let value = tables.v6_values(best_node)?.values[(best_slot & 7) as usize];
+    let value = *tables.v6_node(root + best_node)?.values.get(best_slot as usize)?;
     if value & LOW_LIST == 0 {
         return Some(value);
     }

@@ -201,11 +201,17 @@ fn small_ipv6_partitions_agree_with_a_scan_at_every_boundary_and_below_64() {
 fn trees_of_every_size_up_to_three_levels_agree_with_a_scan() {
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
-    for keys in (1..=90).chain((91..=820).step_by(81)) {
-        let starts = (1..keys).map(|key| u128::from(key as u64) << 100).collect();
-        let partition = partition(&mut random, starts);
-        assert_eq!(image_v6(&partition).v6_nodes.len(), partition.len().div_ceil(8));
-        check_v6(&partition, vec![], seed);
+    for keys in (1..=130_u64).chain((131..=1500).step_by(131)) {
+        for first_bit in [0, 1 << 127] {
+            let starts: Vec<u128> = (1..keys).map(|key| first_bit | u128::from(key) << 100).collect();
+            let partition = partition(&mut random, starts);
+            let image = image_v6(&partition);
+            // The other tree is one node.
+            let [lower, upper] = [image.v6_upper, image.v6_nodes.len() as u32 - image.v6_upper];
+            let full = keys.div_ceil(10) as u32;
+            assert_eq!([lower, upper], if first_bit == 0 { [full, 1] } else { [1, full] }, "{keys} keys");
+            check_v6(&partition, vec![(1 << 127) - 1, 1 << 127, u128::MAX], seed);
+        }
     }
 }
 
@@ -494,7 +500,7 @@ fn an_image_that_is_not_whole_gives_no_answer_and_never_panics() {
     assert_eq!(ask(&Image::default(), 4), None);
     assert_eq!(ask(&Image::default(), 6), None);
     assert_eq!(ask(&Image { v4_entries: Vec::new(), ..whole.clone() }, 4), None);
-    assert_eq!(ask(&Image { v6_values: Vec::new(), ..whole.clone() }, 6), None);
+    assert_eq!(ask(&Image { v6_nodes: Vec::new(), v6_upper: 0, ..whole.clone() }, 6), None);
     assert_eq!(ask(&Image { v6_low: Vec::new(), ..whole.clone() }, 6), None);
     assert_eq!(ask(&Image { classes: Vec::new(), ..whole.clone() }, 6), None);
     let rules_gone = Image { rules: Vec::new(), ..one_class(vec![row(1, 0, 0, 0)]) };

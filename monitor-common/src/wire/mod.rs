@@ -13,7 +13,7 @@ pub use cache::{CACHE_WAYS, CacheEntry, CacheSet, PlainKey};
 pub use control::Control;
 pub use event::{Clock, Event};
 pub use flow::{Address, Counters, FlowKey, FlowValue, HookSums, Onward, OnwardKey, Opaque, Tally, Via, segments};
-pub use policy::{ClassRow, Embedded, Kind, PolicyMeta, RuleRow, Ruling, V6Low, V6Node, V6Values};
+pub use policy::{ClassRow, Embedded, Kind, PolicyMeta, RuleRow, Ruling, V6_KEYS, V6Low, V6Node};
 
 /// Version of every layout in this module; part of the name of whatever outlives one process.
 pub const ABI_VERSION: u32 = 4;
@@ -94,6 +94,8 @@ mod user {
     // SAFETY: as above.
     unsafe impl aya::Pod for PolicyMeta {}
     // SAFETY: as above.
+    unsafe impl aya::Pod for V6Node {}
+    // SAFETY: as above.
     unsafe impl aya::Pod for Control {}
 }
 
@@ -112,8 +114,7 @@ const _: () = {
     assert!(size_of::<Event>() == 88);
     assert!(size_of::<ClassRow>() == 16);
     assert!(size_of::<RuleRow>() == 24);
-    assert!(size_of::<V6Node>() == 64);
-    assert!(size_of::<V6Values>() == 32);
+    assert!(size_of::<V6Node>() == 128);
     assert!(size_of::<V6Low>() == 16);
     assert!(size_of::<PolicyMeta>() == 32);
 };

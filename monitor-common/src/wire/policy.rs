@@ -194,22 +194,20 @@ impl RuleRow {
     }
 }
 
-/// Eight keys of the static B-tree over the high halves of IPv6 interval starts, ascending; unused keys are
-/// `u64::MAX` with the value of the last used one.
-#[repr(C, align(64))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct V6Node {
-    /// The keys.
-    pub keys: [u64; 8],
-}
+/// Keys of a [`V6Node`].
+pub const V6_KEYS: usize = 10;
 
-/// The value for each key of the node with the same number: bit 31 clear: a class number; set: the lower bits
-/// are 12 bits of length and 19 of first row in the list of low halves.
-#[repr(C)]
+/// A node of a static B-tree over the high halves of IPv6 interval starts: two lines of a processor's cache, side by side.
+#[repr(C, align(128))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct V6Values {
-    /// The values.
-    pub values: [u32; 8],
+pub struct V6Node {
+    /// Without their first bit, ascending; unused ones are the highest there can be, with the value of the last used.
+    pub keys: [u64; V6_KEYS],
+    /// For each key: bit 31 clear: a class number; set: the lower bits are 12 bits of length and 19 of first row in the list
+    /// of low halves.
+    pub values: [u32; V6_KEYS],
+    /// Always 0.
+    pub _reserved: [u32; 2],
 }
 
 /// An interval start below /64: the low half and its class.
@@ -232,14 +230,12 @@ pub struct PolicyMeta {
     pub v4_base: u32,
     /// First B-tree node.
     pub v6_base: u32,
-    /// Number of B-tree nodes.
-    pub v6_nodes: u32,
+    /// Nodes of the tree for addresses below 8000::, and of the one for all others, which follows it.
+    pub v6_nodes: [u32; 2],
     /// First row of the low-half lists.
     pub v6_low_base: u32,
     /// First rule row.
     pub rules_base: u32,
-    /// Always 0.
-    pub _reserved: u32,
     /// Bit `n`: in enforce mode a packet with [`crate::parse::Reason`] `n` is dropped.
     pub drop_reasons: u64,
 }

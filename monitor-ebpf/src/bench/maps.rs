@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use monitor_common::{
     classify::V4_BUCKET_ROWS,
-    wire::{Address, ClassRow, PolicyMeta, RuleRow, V6Low, V6Node, V6Values},
+    wire::{Address, ClassRow, PolicyMeta, RuleRow, V6Low, V6Node},
 };
 
 /// Where a run stands.
@@ -61,9 +61,6 @@ pub static V4_ENTRIES: Array<[u32; 2]> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static V6_NODES: Array<V6Node> = Array::with_max_entries(1, 0);
-
-#[map]
-pub static V6_VALUES: Array<V6Values> = Array::with_max_entries(1, 0);
 
 #[map]
 pub static V6_LOW: Array<V6Low> = Array::with_max_entries(1, 0);

@@ -6,7 +6,7 @@ use aya::{
 };
 use monitor_common::{
     classify::{V4_BUCKET_ROWS, build::Image},
-    wire::{ClassRow, MAX_CLASSES, PolicyMeta, RuleRow, V6Low, V6Node, V6Values},
+    wire::{ClassRow, MAX_CLASSES, PolicyMeta, RuleRow, V6Low, V6Node},
 };
 
 use super::{
@@ -45,7 +45,6 @@ pub(super) struct Images {
     v4_buckets: Shared<[u32; 2]>,
     v4_entries: Shared<[u32; 2]>,
     v6_nodes: Shared<V6Node>,
-    v6_values: Shared<V6Values>,
     v6_low: Shared<V6Low>,
     classes: Shared<ClassRow>,
     rules: Shared<RuleRow>,
@@ -62,7 +61,6 @@ impl Images {
             v4_buckets: shared(ebpf, "V4_BUCKETS", 2 * V4_BUCKET_ROWS, &mut maps)?,
             v4_entries: shared(ebpf, "V4_ENTRIES", 2 * capacity.v4_entries, &mut maps)?,
             v6_nodes: shared(ebpf, "V6_NODES", 2 * capacity.v6_nodes, &mut maps)?,
-            v6_values: shared(ebpf, "V6_VALUES", 2 * capacity.v6_nodes, &mut maps)?,
             v6_low: shared(ebpf, "V6_LOW", 2 * capacity.v6_low, &mut maps)?,
             classes: shared(ebpf, "CLASSES", 2 * capacity.classes, &mut maps)?,
             rules: shared(ebpf, "RULES", 2 * capacity.rules, &mut maps)?,
@@ -87,16 +85,14 @@ impl Images {
         let meta = PolicyMeta {
             v4_base: slot * capacity.v4_entries,
             v6_base: slot * capacity.v6_nodes,
-            v6_nodes: image.v6_nodes.len() as u32,
+            v6_nodes: [image.v6_upper, image.v6_nodes.len() as u32 - image.v6_upper],
             v6_low_base: slot * capacity.v6_low,
             rules_base: slot * capacity.rules,
-            _reserved: 0,
             drop_reasons: image.drop_reasons,
         };
         put(&mut self.v4_buckets, (slot * V4_BUCKET_ROWS) as usize, &image.v4_buckets);
         put(&mut self.v4_entries, meta.v4_base as usize, &image.v4_entries);
         put(&mut self.v6_nodes, meta.v6_base as usize, &image.v6_nodes);
-        put(&mut self.v6_values, meta.v6_base as usize, &image.v6_values);
         put(&mut self.v6_low, meta.v6_low_base as usize, &image.v6_low);
         put(&mut self.classes, (slot * capacity.classes) as usize, &image.classes);
         put(&mut self.rules, meta.rules_base as usize, &image.rules);

@@ -120,7 +120,6 @@ impl Kernel {
                 .map_max_entries("OVERFLOW", overflow)
                 .map_max_entries("V4_ENTRIES", 2 * capacity.v4_entries)
                 .map_max_entries("V6_NODES", 2 * capacity.v6_nodes)
-                .map_max_entries("V6_VALUES", 2 * capacity.v6_nodes)
                 .map_max_entries("V6_LOW", 2 * capacity.v6_low)
                 .map_max_entries("CLASSES", 2 * capacity.classes)
                 .map_max_entries("RULES", 2 * capacity.rules);

@@ -3,7 +3,7 @@
 
 use monitor_common::{
     classify::{Tables, build::Image},
-    wire::{ClassRow, RuleRow, V6Low, V6Node, V6Values},
+    wire::{ClassRow, RuleRow, V6Low, V6Node},
 };
 
 /// The image, with a clock of its own.
@@ -20,14 +20,11 @@ impl Tables for At<'_> {
     fn v4_entry(&self, index: u32) -> Option<u32> {
         self.image.v4_entry(index)
     }
-    fn v6_nodes(&self) -> u32 {
-        self.image.v6_nodes()
+    fn v6_tree(&self, upper: bool) -> (u32, u32) {
+        self.image.v6_tree(upper)
     }
     fn v6_node(&self, index: u32) -> Option<&V6Node> {
         self.image.v6_node(index)
-    }
-    fn v6_values(&self, index: u32) -> Option<&V6Values> {
-        self.image.v6_values(index)
     }
     fn v6_low(&self, index: u32) -> Option<&V6Low> {
         self.image.v6_low(index)

@@ -9,7 +9,10 @@ use aya::{
         lpm_trie::{Key, LpmTrie},
     },
 };
-use monitor_common::{classify::build::Image, wire::PolicyMeta};
+use monitor_common::{
+    classify::build::Image,
+    wire::{PolicyMeta, V6Node},
+};
 
 use crate::{
     plan::{Plan, on_cpu},
@@ -90,7 +93,6 @@ impl Bench {
         let sizes = [
             ("V4_ENTRIES", image.v4_entries.len()),
             ("V6_NODES", image.v6_nodes.len()),
-            ("V6_VALUES", image.v6_nodes.len()),
             ("V6_LOW", image.v6_low.len()),
             (trie, prefixes),
         ];
@@ -101,10 +103,10 @@ impl Bench {
         }
         fill(&mut object, "V4_BUCKETS", image.v4_buckets.iter().copied())?;
         fill(&mut object, "V4_ENTRIES", image.v4_entries.iter().copied())?;
-        fill(&mut object, "V6_NODES", image.v6_nodes.iter().map(|node| node.keys))?;
-        fill(&mut object, "V6_VALUES", image.v6_values.iter().map(|node| node.values))?;
+        fill(&mut object, "V6_NODES", image.v6_nodes.iter().copied())?;
         fill(&mut object, "V6_LOW", image.v6_low.iter().map(|row| [row.start, row.class.into()]))?;
-        let meta = PolicyMeta { v6_nodes: image.v6_nodes.len() as u32, ..PolicyMeta::default() };
+        let nodes = [image.v6_upper, image.v6_nodes.len() as u32 - image.v6_upper];
+        let meta = PolicyMeta { v6_nodes: nodes, ..PolicyMeta::default() };
         fill(&mut object, "POLICY", std::iter::once(meta))?;
         let step = map(&mut object, "STEP")?;
         Ok(Self { object, programs, step })
@@ -182,11 +184,14 @@ pub fn range_prefixes(first: u128, last: u128, bits: u32, mut prefix: impl FnMut
     }
 }
 
-/// The intervals that an image's tree was built from, with their classes.
+/// The intervals that an image's trees were built from, with their classes.
 fn v6_starts(image: &Image) -> Vec<(u128, u32)> {
-    let keys = image.v6_nodes.iter().flat_map(|node| node.keys);
-    let values = image.v6_values.iter().flat_map(|node| node.values);
-    let mut pairs: Vec<(u64, u32)> = keys.zip(values).collect();
+    let (lower, upper) = image.v6_nodes.split_at(image.v6_upper as usize);
+    let pairs = |nodes: &[V6Node], first_bit: u64| -> Vec<(u64, u32)> {
+        let pairs = nodes.iter().flat_map(|node| node.keys.into_iter().zip(node.values));
+        pairs.map(|(key, value)| (first_bit | key, value)).collect()
+    };
+    let mut pairs = [pairs(lower, 0), pairs(upper, 1 << 63)].concat();
     // Unused keys are the greatest, with the last one's value.
     pairs.sort_unstable();
     pairs.dedup_by_key(|pair| pair.0);
@@ -197,7 +202,7 @@ fn v6_starts(image: &Image) -> Vec<(u128, u32)> {
             starts.push((start, value));
             continue;
         }
-        // See `V6Values`.
+        // See `V6Node`.
         let (first, length) = (value & ((1 << 19) - 1), value >> 19 & 0xfff);
         let rows = &image.v6_low[first as usize..(first + length) as usize];
         starts.extend(rows.iter().map(|row| (start | u128::from(row.start), row.class)));
