@@ -308,6 +308,42 @@ async fn a_shadow_policy_that_is_no_good_is_told_and_stops_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn flows_of_the_last_minutes_are_those_of_the_last_minutes_and_add_up() {
+    let bench = bench().await;
+    let nothing: Flows = bench.ask("/api/v1/flows?since=60").await.expect("an answer");
+    assert_eq!((nothing.flows.len(), nothing.hook, nothing.window_seconds), (0, Sums::default(), Some(60)));
+    for epoch in 0..60 {
+        let mut snapshot = fake::snapshot(epoch);
+        fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 1);
+        fake::add_unparsed(&mut snapshot, Reason::NotIp, 1, 0);
+        bench.fake.script().next.push_back(snapshot);
+    }
+    for _ in 0..60 {
+        let _: Status = bench.ask("/api/v1/status?fresh=1").await.expect("an answer");
+    }
+    // Ten minutes of epochs; six of them a slice.
+    for (since, packets, began) in [
+        (60, 6, "2027-01-15T08:09:00.000Z"),
+        (61, 12, "2027-01-15T08:08:00.000Z"),
+        (3_600, 60, "2027-01-15T08:00:00.000Z"),
+    ] {
+        for by in ["", "&by=country"] {
+            let (status, body) = bench.get(&format!("/api/v1/flows?since={since}{by}")).await;
+            assert_eq!(status, 200, "{body}");
+            let reply: Flows = serde_json::from_str(&body).expect(&body);
+            assert_eq!((reply.since.as_str(), reply.until.as_deref()), (began, Some("2027-01-15T08:10:00.000Z")));
+            let rows = reply.flows.iter().map(|row| row.sums.packets);
+            assert_eq!(rows.chain(reply.groups.iter().map(|row| row.sums.packets)).collect::<Vec<_>>(), [packets]);
+            assert_eq!((reply.unparsed.packets, reply.hook.packets), (packets, 2 * packets));
+            assert_eq!(accounted(&reply), reply.hook);
+        }
+    }
+    for bad in ["0", "3601", "-1", "1h"] {
+        assert_eq!(bench.get(&format!("/api/v1/flows?since={bad}")).await.0, 400, "{bad}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn flows_show_where_they_go_on_to_and_what_can_not_be_read() {
     let bench = bench().await;
     let mut snapshot = fake::snapshot(0);

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Attachment, Fill, Traffic, flows::FlowStore};
+use super::{Attachment, Fill, Traffic, flows::FlowStore, recent::Recent};
 use crate::{
     alerts::sinks::SinkStats,
     budgets::Standings,
@@ -169,6 +169,7 @@ impl Facts {
 #[derive(Debug, Default)]
 struct Shared {
     flows: RwLock<FlowStore>,
+    recent: RwLock<Recent>,
     facts: RwLock<Facts>,
 }
 
@@ -196,6 +197,16 @@ impl SharedFacts {
     /// To read flows. Never to be asked for by whoever holds the facts.
     pub fn flows(&self) -> RwLockReadGuard<'_, FlowStore> {
         self.0.flows.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To read the traffic of the last hour, with the same rule.
+    pub fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.0.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To write it.
+    pub fn recent_mut(&self) -> RwLockWriteGuard<'_, Recent> {
+        self.0.recent.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// To write flows, with the same rule.

@@ -389,6 +389,8 @@ impl Engine {
             });
             facts.traffic.merge(snapshot, &self.interfaces, sums, &residual)
         };
+        let latest = shared.read().traffic.latest.clone();
+        shared.recent_mut().merge(snapshot, &self.interfaces, &resolver, &latest);
         let suppressed = self.alert(snapshot, &resolver, &identities);
         self.budgets.count(snapshot);
         let shadow = shared.read().in_force.shadow.clone();
