@@ -1,8 +1,9 @@
 //! What overlays make of a policy: they override datasets, and stand below registries, sites and translators.
 
 use super::{
+    super::random::country,
     super::{Grounds, explain},
-    tests::{ask, country, special},
+    tests::{ask, special},
     *,
 };
 use crate::geo::{Rejected, overlay};
