@@ -7,12 +7,16 @@ pub mod compile;
 mod digest;
 pub mod explain;
 mod layers;
+mod networks;
+mod precedence;
+#[cfg(test)]
+mod random;
 pub mod region;
 mod rows;
 mod suspend;
 pub mod target;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use monitor_common::{
     classify::build::Image,
@@ -21,7 +25,7 @@ use monitor_common::{
 
 use crate::{
     config::RuleAction,
-    geo::{Country, Dataset, asn::AsDataset, overlay::Overlay, special::Special},
+    geo::{Country, Dataset, Rejected, asn::AsDataset, overlay::Overlay, special::Special},
 };
 
 pub(crate) use at::At;
@@ -84,6 +88,14 @@ pub struct RuleInfo {
     pub reason: String,
 }
 
+impl Policy {
+    /// The rule with this number; `None` for 0, which stands for no rule.
+    #[must_use]
+    pub fn rule(&self, number: u16) -> Option<&RuleInfo> {
+        self.rules.get(usize::from(number).checked_sub(1)?)
+    }
+}
+
 /// One source of geo data that went into a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DatasetInfo {
@@ -101,6 +113,33 @@ pub struct DatasetInfo {
     pub v4_ranges: usize,
     /// IPv6 ranges.
     pub v6_ranges: usize,
+}
+
+/// An overlay that went into a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OverlayInfo {
+    /// Short name.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// What kind of list it is.
+    pub kind: &'static str,
+    /// Version as the source gives it.
+    pub version: String,
+    /// When it was built, seconds since 1970.
+    pub built: Option<i64>,
+    /// SHA-256 over its ranges, in hexadecimal.
+    pub digest: String,
+    /// Licence and attribution; empty for the operator's own files.
+    pub attribution: String,
+    /// IPv4 ranges.
+    pub v4_ranges: usize,
+    /// IPv6 ranges.
+    pub v6_ranges: usize,
+    /// Networks that it gives two countries.
+    pub contradictions: usize,
+    /// What of the file could not be taken.
+    pub rejected: Rejected,
 }
 
 /// How much address space one kind of destination has, by interval of the compiled index.
@@ -179,7 +218,7 @@ pub struct Policy {
     pub image: Image,
     /// One for each class row.
     pub classes: Vec<ClassInfo>,
-    /// Rule `n` of the image is `rules[n - 1]`.
+    /// Rule `n` of the image is `rules[n - 1]`: by id, and the management networks last.
     pub rules: Vec<RuleInfo>,
     /// SHA-256 over image, rules and datasets' digests, in hexadecimal: the same for the same policy on every
     /// host and after every boot.
@@ -192,6 +231,8 @@ pub struct Policy {
     pub summary: Summary,
     /// The sources, in the order in which they name countries.
     pub datasets: Vec<DatasetInfo>,
+    /// The overlays, in the order in which they name countries.
+    pub overlays: Vec<OverlayInfo>,
     /// Who announces which network, where such a dataset is loaded.
     pub asn: Option<Arc<AsDataset>>,
     /// The first expiry still to come when the policy was compiled, seconds since 1970.
