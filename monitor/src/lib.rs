@@ -3,6 +3,7 @@
 
 pub mod alerts;
 pub mod api;
+pub mod change;
 pub mod cli;
 pub mod config;
 pub mod epochs;

@@ -34,6 +34,10 @@ pub enum Condition {
     AlertsSuppressed,
     /// A new configuration was refused.
     ReloadRefused,
+    /// A new policy failed its check in the kernel; the one before it was put back, or could not be.
+    PolicyRolledBack,
+    /// A new policy was not confirmed in time; the one before it is in force again, or could not be put back.
+    PolicyReturned,
     /// A geo dataset is older than 90 days.
     StaleGeoData,
 }
@@ -53,6 +57,8 @@ impl Condition {
             Self::AlertsLost => "alerts_lost",
             Self::AlertsSuppressed => "alerts_suppressed",
             Self::ReloadRefused => "reload_refused",
+            Self::PolicyRolledBack => "policy_rolled_back",
+            Self::PolicyReturned => "policy_returned",
             Self::StaleGeoData => "stale_geo_data",
         }
     }
@@ -69,19 +75,30 @@ impl Condition {
             Self::AlertsLost => "Alerts did not reach a sink",
             Self::AlertsSuppressed => "Too many flows to alert on each",
             Self::ReloadRefused => "A new configuration was refused, the old one stays in force",
+            Self::PolicyRolledBack => "A new policy failed its check in the kernel and was taken back",
+            Self::PolicyReturned => "A new policy was not confirmed in time and was taken back",
             Self::StaleGeoData => "A geo dataset is older than 90 days",
         }
     }
 
     /// Whether each time counts, and not only that it has begun.
     const fn every_time(self) -> bool {
-        matches!(self, Self::ConservationBreach | Self::UnaccountedEgress)
+        matches!(
+            self,
+            Self::ConservationBreach | Self::UnaccountedEgress | Self::PolicyRolledBack | Self::PolicyReturned
+        )
     }
 
     const fn severity(self) -> Severity {
         match self {
-            Self::ConservationBreach | Self::UnaccountedEgress | Self::Detached => Severity::Critical,
-            Self::EpochFailed | Self::InterfaceLost | Self::AlertsLost | Self::AlertsSuppressed => Severity::High,
+            Self::ConservationBreach | Self::UnaccountedEgress | Self::Detached | Self::PolicyRolledBack => {
+                Severity::Critical
+            }
+            Self::PolicyReturned
+            | Self::EpochFailed
+            | Self::InterfaceLost
+            | Self::AlertsLost
+            | Self::AlertsSuppressed => Severity::High,
             Self::EventsLost | Self::FlowTableOverflow | Self::ReloadRefused => Severity::Medium,
             Self::StaleGeoData => Severity::Low,
         }

@@ -6,6 +6,7 @@ use monitor_common::{verdict::Verdict, wire::Counters};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    change::UnconfirmedStatus,
     epochs::{
         Facts, Places,
         facts::LastEpoch,
@@ -228,6 +229,10 @@ pub struct Losses {
     pub epochs_failed: u64,
     /// Reloads refused.
     pub reloads_refused: u64,
+    /// Of these, policies that failed their check in the kernel and were taken back.
+    pub policies_rolled_back: u64,
+    /// Policies that nobody confirmed in time.
+    pub policies_returned: u64,
 }
 
 /// Alerts made.
@@ -280,6 +285,8 @@ pub struct Status {
     pub conditions: Vec<ConditionStatus>,
     /// The policy.
     pub policy: PolicyStatus,
+    /// Whether it is on trial, until when, and what comes back then; none: it stays.
+    pub unconfirmed: Option<UnconfirmedStatus>,
     /// Why the last reload was refused.
     pub reload_error: Option<String>,
     /// Datasets.
@@ -338,6 +345,7 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             age_seconds: seconds_since(in_force.since),
             rules: in_force.policy.rules.len(),
         },
+        unconfirmed: facts.unconfirmed.as_ref().map(|one| one.status(now)),
         reload_error: facts.reload_error.clone(),
         datasets: in_force
             .datasets
@@ -375,6 +383,8 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             alerts_suppressed: facts.alerts_suppressed,
             epochs_failed: facts.flip_failures,
             reloads_refused: facts.reload_failures,
+            policies_rolled_back: facts.rollbacks,
+            policies_returned: facts.returns,
         },
         alerts: facts
             .alerts

@@ -66,6 +66,11 @@ pub(super) fn read<'a>(root: Table<'a>, now: i64, config: &mut Config) -> Patter
     }
     match root.table("policy", "[policy]") {
         Some(table) => {
+            if let Some(reload) =
+                table.get("reload").and_then(|value| value.read("\"auto\" or \"signal\"", values::reload))
+            {
+                config.reload = reload;
+            }
             if let Some(value) = table.get("shadow") {
                 config.shadow = file(value, directory, "shadow policy");
             }
@@ -391,7 +396,7 @@ fn paths(table: Table<'_>, paths: &mut Paths) {
 }
 
 fn policy<'a>(table: Table<'a>, directory: &Path) -> Patterns<'a> {
-    table.only(&["allowlists", "shadow"], &[]);
+    table.only(&["allowlists", "reload", "shadow"], &[]);
     // An empty list is as good as none.
     let elements = match table.get("allowlists") {
         Some(value) if value.value.get_ref().as_array().is_some_and(|list| list.is_empty()) => return Vec::new(),

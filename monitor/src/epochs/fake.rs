@@ -219,6 +219,10 @@ pub struct Script {
     pub broken: bool,
     /// Digests of what was staged, with the mode.
     pub staged: Vec<(String, bool)>,
+    /// What the next checks of a policy in force find.
+    pub checks: VecDeque<Result<(), String>>,
+    /// Rolled back so often.
+    pub rollbacks: u32,
     /// Whether it was detached.
     pub detached: bool,
 }
@@ -258,6 +262,15 @@ impl Source for Fake {
     fn stage(&mut self, next: &InForce) -> anyhow::Result<()> {
         anyhow::ensure!(next.policy.digest != "too large", "it does not fit");
         self.script().staged.push((next.policy.digest.clone(), next.enforce));
+        Ok(())
+    }
+
+    fn verify(&mut self) -> anyhow::Result<()> {
+        self.script().checks.pop_front().unwrap_or(Ok(())).map_err(anyhow::Error::msg)
+    }
+
+    fn roll_back(&mut self) -> anyhow::Result<()> {
+        self.script().rollbacks += 1;
         Ok(())
     }
 

@@ -8,6 +8,7 @@ mod digest;
 pub mod explain;
 mod layers;
 pub mod region;
+pub mod retime;
 mod rows;
 pub mod target;
 
@@ -162,7 +163,7 @@ impl ClockMap {
 }
 
 /// A compiled policy.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// For the kernel.
     pub image: Image,
