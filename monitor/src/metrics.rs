@@ -173,6 +173,13 @@ fn health(page: &Page, facts: &Facts) -> prometheus::Result<()> {
     count("epoch_failures_total", "Epochs that could not be closed", facts.flip_failures)?;
     count("policy_reload_failures_total", "Reloads that were refused", facts.reload_failures)?;
     count(
+        "policy_rollbacks_total",
+        "Of these: policies that failed their check in the kernel and were taken back",
+        facts.rollbacks,
+    )?;
+    count("policy_returns_total", "Policies that nobody confirmed in time", facts.returns)?;
+    one("policy_unconfirmed", "1 while the policy in force is to be confirmed", facts.unconfirmed.is_some().into())?;
+    count(
         "alerts_suppressed_total",
         "Flows without an alert of their own: their epoch had too many",
         facts.alerts_suppressed,

@@ -6,6 +6,7 @@ use monitor_common::{verdict::Verdict, wire::Counters};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    change::UnconfirmedStatus,
     epochs::{
         Facts, Places,
         facts::LastEpoch,
@@ -261,6 +262,10 @@ pub struct Losses {
     pub epochs_failed: u64,
     /// Reloads refused.
     pub reloads_refused: u64,
+    /// Of these, policies that failed their check in the kernel and were taken back.
+    pub policies_rolled_back: u64,
+    /// Policies that nobody confirmed in time.
+    pub policies_returned: u64,
 }
 
 /// Alerts made.
@@ -313,6 +318,8 @@ pub struct Status {
     pub conditions: Vec<ConditionStatus>,
     /// The policy.
     pub policy: PolicyStatus,
+    /// Whether it is on trial, until when, and what comes back then; none: it stays.
+    pub unconfirmed: Option<UnconfirmedStatus>,
     /// Why the last reload was refused.
     pub reload_error: Option<String>,
     /// Datasets.
@@ -374,6 +381,7 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             suspended: in_force.policy.suspended_rules().map(|rule| rule.id.clone()).collect(),
             shadow: shadow(facts),
         },
+        unconfirmed: facts.unconfirmed.as_ref().map(|one| one.status(now)),
         reload_error: facts.reload_error.clone(),
         datasets: in_force
             .datasets
@@ -411,6 +419,8 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             alerts_suppressed: facts.alerts_suppressed,
             epochs_failed: facts.flip_failures,
             reloads_refused: facts.reload_failures,
+            policies_rolled_back: facts.rollbacks,
+            policies_returned: facts.returns,
         },
         alerts: facts
             .alerts

@@ -30,6 +30,7 @@ use crate::{
         task::Engine,
     },
     failure::Failure,
+    policy::{ClockMap, Policy},
     reconcile::{Amount, Base, Device, Presence, Queue, Reading},
 };
 
@@ -59,14 +60,25 @@ async fn bench_of(in_force: InForce) -> Bench {
         SharedFacts::new(Facts { started: now(), epoch_length: Duration::from_secs(3_600), ..Facts::default() });
     let (sinks, _) = Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100).expect("a thread");
     let host = Host { boot_id: "b0".into(), ..Host::default() };
-    let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, host, in_force);
+    let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, host, in_force.clone());
+    let directory = tempfile::tempdir().expect("a directory");
     let stop = CancellationToken::new();
     let (events, received) = tokio::sync::mpsc::channel(10);
     tokio::spawn(engine.run(received, stop.clone()));
-    let directory = tempfile::tempdir().expect("a directory");
+    let next = || InForce { policy: Policy { digest: "b".repeat(64), ..fake::policy() }.into(), ..InForce::default() };
+    let setup = change::Setup {
+        read: Arc::new(move || change::Read { files: change::Files::default(), policy: Ok(next()) }),
+        files: change::Files::default(),
+        clocks: Arc::new(ClockMap::default),
+        confirm: None,
+        memory: change::memory::Memory::open(directory.path()),
+    };
+    let (changer, changes) = change::Changer::new(setup, handle.clone(), facts.clone(), in_force);
+    tokio::spawn(changer.run(stop.clone()));
     let socket = directory.path().join("run/control.sock");
     let control = ControlSocket::bind(&socket).expect("a socket");
-    tokio::spawn(serve_unix(control, router(facts.clone(), Some(handle), "enclave-1"), stop.clone()));
+    let asked = Control { epochs: handle, changes };
+    tokio::spawn(serve_unix(control, router(facts.clone(), Some(asked), "enclave-1"), stop.clone()));
     let listener = bind_tcp("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(serve_tcp(listener, router(facts, None, "enclave-1"), stop.clone()));
@@ -112,6 +124,38 @@ fn accounted(reply: &Flows) -> Sums {
         plus(&mut sums, part);
     }
     sums
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policy_is_changed_over_the_control_socket_alone() {
+    let bench = bench().await;
+    for path in ["/api/v1/policy/reload", "/api/v1/policy/reload?confirm=60", "/api/v1/policy/confirm"] {
+        let (status, _) =
+            bench.request(&format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")).await;
+        assert_eq!(status, 404, "{path} over TCP");
+    }
+    assert_eq!(bench.fake.script().staged, []);
+    let post = |path: &'static str| {
+        let socket = bench.socket.clone();
+        tokio::task::spawn_blocking(move || client::post::<change::Outcome>(&socket, path))
+    };
+    for bad in ["0", "86401", "-1", "x"] {
+        let path: &'static str = format!("/api/v1/policy/reload?confirm={bad}").leak();
+        assert!(post(path).await.expect("no panic").is_err(), "{bad}");
+    }
+    let named = |digest: &str| change::Named { digest: digest.repeat(64), mode: "observe".into() };
+    let outcome = post("/api/v1/policy/reload?confirm=60").await.expect("no panic").expect("an answer");
+    assert_eq!((outcome.policy, outcome.changed), (named("b"), true));
+    let trial = outcome.unconfirmed.expect("a trial");
+    assert_eq!(trial.back_to.digest, fake::policy().digest);
+    assert!((58..=60).contains(&trial.seconds_left), "{trial:?}");
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    assert_eq!(status.unconfirmed.map(|trial| trial.back_to.digest), Some(fake::policy().digest));
+    assert!(text::status(&bench.ask("/api/v1/status").await.expect("an answer")).contains("UNCONFIRMED, returns to"));
+    let outcome = post("/api/v1/policy/confirm").await.expect("no panic").expect("an answer");
+    assert_eq!((outcome.policy, outcome.unconfirmed, outcome.warning), (named("b"), None, None));
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    assert_eq!((status.unconfirmed, status.policy.digest), (None, "b".repeat(64)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

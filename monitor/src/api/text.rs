@@ -116,6 +116,17 @@ pub fn status(status: &Status) -> String {
         }
         None => {}
     }
+    if let Some(unconfirmed) = &status.unconfirmed {
+        line(
+            "",
+            &format!(
+                "UNCONFIRMED, returns to {} ({}) in {}: `egress-monitor confirm` keeps it",
+                short(&unconfirmed.back_to.digest),
+                unconfirmed.back_to.mode,
+                span(unconfirmed.seconds_left)
+            ),
+        );
+    }
     if let Some(error) = &status.reload_error {
         line("", &format!("REFUSED a newer one: {error}"));
     }

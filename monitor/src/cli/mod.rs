@@ -1,10 +1,12 @@
 //! The command line: arguments in, one command's `run` called. One file a command.
 
 pub mod check;
+pub mod confirm;
 pub mod explain;
 pub mod flows;
 pub mod geo;
 mod inputs;
+pub mod reload;
 pub mod rules;
 pub mod run;
 pub mod status;
@@ -31,6 +33,8 @@ enum Command {
     Status(status::Args),
     Flows(flows::Args),
     Rules(rules::Args),
+    Reload(reload::Args),
+    Confirm(confirm::Args),
     Geo(geo::Args),
 }
 
@@ -85,6 +89,8 @@ pub fn main() -> Result<(), Failure> {
         Command::Status(args) => status::run(args),
         Command::Flows(args) => flows::run(args),
         Command::Rules(args) => rules::run(args),
+        Command::Reload(args) => reload::run(args),
+        Command::Confirm(args) => confirm::run(args),
         Command::Geo(args) => geo::run(args),
     }
 }

@@ -225,6 +225,10 @@ pub struct Script {
     pub broken: bool,
     /// Digests of what was staged, with the mode.
     pub staged: Vec<(String, bool)>,
+    /// What the next checks of a policy in force find.
+    pub checks: VecDeque<Result<(), String>>,
+    /// Rolled back so often.
+    pub rollbacks: u32,
     /// Whether it was detached.
     pub detached: bool,
 }
@@ -279,6 +283,15 @@ impl Source for Fake {
         let mut script = self.script();
         script.staged.push((next.policy.digest.clone(), next.enforce));
         script.next_in_force = Some(next.clone());
+        Ok(())
+    }
+
+    fn verify(&mut self) -> anyhow::Result<()> {
+        self.script().checks.pop_front().unwrap_or(Ok(())).map_err(anyhow::Error::msg)
+    }
+
+    fn roll_back(&mut self) -> anyhow::Result<()> {
+        self.script().rollbacks += 1;
         Ok(())
     }
 

@@ -12,6 +12,7 @@ mod precedence;
 #[cfg(test)]
 mod random;
 pub mod region;
+pub mod retime;
 mod rows;
 mod suspend;
 pub mod target;
