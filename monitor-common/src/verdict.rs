@@ -46,7 +46,7 @@ impl Verdict {
 #[must_use]
 #[inline(always)]
 pub const fn decide(to: &Classified, enforce: bool) -> Verdict {
-    if to.rule != 0 || !to.deny {
+    if !to.deny {
         Verdict::Allowed
     } else if enforce {
         Verdict::Denied
@@ -56,9 +56,10 @@ pub const fn decide(to: &Classified, enforce: bool) -> Verdict {
 }
 
 /// Whether enforcing drops a packet without a flow: if its reason says so (bits of
-/// [`crate::wire::PolicyMeta::drop_reasons`]), or if a destination that was read before the reason is denied.
+/// [`crate::wire::PolicyMeta::drop_reasons`]) and it goes to no management network, or if a destination that was read
+/// before the reason is denied.
 #[must_use]
 #[inline(always)]
 pub const fn drops(reason: Reason, drop_reasons: u64, to: &Classified) -> bool {
-    !reason.always_passes() && (drop_reasons & reason.bit() != 0 || (to.deny && to.rule == 0))
+    !reason.always_passes() && (to.deny || (drop_reasons & reason.bit() != 0 && !to.keep))
 }

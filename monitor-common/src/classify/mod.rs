@@ -5,10 +5,12 @@
 
 #[cfg(feature = "user")]
 pub mod build;
+#[cfg(feature = "user")]
+pub mod intervals;
 #[cfg(all(test, feature = "user"))]
 mod tests;
 
-use crate::wire::{Address, ClassRow, Embedded, Kind, MAX_RULES_PER_CLASS, RuleRow, V6Low, V6Node, V6Values};
+use crate::wire::{Address, ClassRow, Embedded, Kind, MAX_RULES_PER_CLASS, RuleRow, Ruling, V6Low, V6Node, V6Values};
 
 /// Steps that a binary search over 65,536 entries can take, and one to end.
 const V4_STEPS: u32 = 17;
@@ -58,35 +60,66 @@ pub trait Tables {
 pub struct Classified {
     /// The class.
     pub class: u16,
-    /// The rule that lets it through; 0 for none.
+    /// The rule that decides; 0 for none.
     pub rule: u16,
-    /// The class is denied where no rule lets it through.
+    /// It is denied: the rule says so, or where there is none the class.
     pub deny: bool,
     /// A new flow to it makes an alert.
     pub alert: bool,
+    /// The rule is that of the management networks.
+    pub keep: bool,
+}
+
+/// A rule's number and above it its [`Ruling`]: of two the one that overrides is the greater in the upper half.
+#[derive(Clone, Copy)]
+struct Applied(u32);
+
+impl Applied {
+    const NONE: Self = Self(0);
+
+    #[inline(always)]
+    const fn by(row: &RuleRow) -> Self {
+        Self((row.action as u32) << 16 | row.rule as u32)
+    }
+
+    #[inline(always)]
+    const fn ruling(self) -> u32 {
+        self.0 >> 16
+    }
 }
 
 impl Classified {
     #[inline(always)]
-    const fn of(number: u32, class: &ClassRow, rule: u16) -> Self {
-        Self { class: number as u16, rule, deny: class.deny != 0, alert: class.alert != 0 && rule == 0 }
+    const fn of(number: u32, class: &ClassRow, applied: Applied) -> Self {
+        let ruling = applied.ruling();
+        let (denied, alerted) =
+            if ruling == 0 { (class.deny, class.alert) } else { ((ruling == DENY) as u8, (ruling == DENY) as u8) };
+        Self {
+            class: number as u16,
+            rule: applied.0 as u16,
+            deny: denied != 0,
+            alert: alerted != 0,
+            keep: ruling == Ruling::Keep as u32,
+        }
     }
 
     /// How strict: denied, alerted of, let through by a rule, allowed.
     #[must_use]
     #[inline(always)]
     pub const fn rank(&self) -> u8 {
-        if self.rule != 0 {
-            1
-        } else if self.deny {
+        if self.deny {
             3
         } else if self.alert {
             2
+        } else if self.rule != 0 {
+            1
         } else {
             0
         }
     }
 }
+
+const DENY: u32 = Ruling::Deny as u32;
 
 /// The class number of an IPv4 address; `None` if the image is not whole.
 #[inline(always)]
@@ -154,27 +187,40 @@ pub fn class_v6(tables: &impl Tables, address: Address) -> Option<u32> {
     Some(tables.v6_low(low)?.class)
 }
 
-/// The rule of this class that covers a destination port; 0 for none. Rows are tried in order.
+/// The rule of this class that decides a packet. Rows are tried in order: the compiler has put the most specific first.
+/// Without a port, rows for some ports of a protocol cover nothing.
 #[inline(always)]
-fn matching_rule(tables: &impl Tables, class: &ClassRow, protocol: u8, port: Option<u16>) -> Option<u16> {
+fn matching_rule(tables: &impl Tables, class: &ClassRow, protocol: u8, port: Option<u16>) -> Option<Applied> {
     for i in 0..MAX_RULES_PER_CLASS {
         if i >= class.rules_len {
             break;
         }
         let row = tables.rule(class.rules_start + i)?;
         let covers = row.protocol == 0
-            || (row.protocol == protocol && port.is_some_and(|port| row.port_low <= port && port <= row.port_high));
+            || (row.protocol == protocol
+                && match port {
+                    Some(port) => row.port_low <= port && port <= row.port_high,
+                    None => row.port_low == 0 && row.port_high == u16::MAX,
+                });
         if covers {
             if row.always() {
-                return Some(row.rule);
+                return Some(Applied::by(row));
             }
             let now = tables.boot_ns();
             if row.not_before_ns <= now && now < row.expires_ns {
-                return Some(row.rule);
+                return Some(Applied::by(row));
             }
         }
     }
-    Some(0)
+    Some(Applied::NONE)
+}
+
+/// What a class comes to by itself, whatever IPv4 address its addresses carry. `None` as for [`classify`].
+#[cfg(feature = "user")]
+#[must_use]
+pub fn standing(tables: &impl Tables, number: u32, protocol: u8, port: Option<u16>) -> Option<Classified> {
+    let class = tables.class(number)?;
+    Some(Classified::of(number, class, matching_rule(tables, class, protocol, port)?))
 }
 
 /// The IPv4 address that an IPv6 address with an ISATAP interface identifier ends up at (RFC 5214 6.1).
@@ -184,9 +230,8 @@ pub const fn isatap(address: Address) -> Option<u32> {
     if (address.low >> 32) as u32 & !0x0200_0000 == 0x5efe { Some(address.low as u32) } else { None }
 }
 
-/// The destination's whole standing, an IPv4 address inside an IPv6 one included. Without a port no rule with ports covers
-/// it. `None` only if the image is not whole,
-/// which its build excludes.
+/// The destination's whole standing, an IPv4 address inside an IPv6 one included. Without a port no rule for some ports
+/// covers it. `None` only if the image is not whole, which its build excludes.
 #[inline(always)]
 pub fn classify(
     tables: &impl Tables,
@@ -209,17 +254,19 @@ pub fn classify(
     // Both looked up before any rule is tried: each way out of the rules would else be walked on through the look-up.
     let inner_number = class_v4(tables, tables.forget(inner))?;
     let inner = tables.class(inner_number)?;
-    let rule = tables.forget(matching_rule(tables, class, protocol, port)?.into()) as u16;
-    let outer = Classified::of(number, class, rule);
-    // A rule on a prefix that is no place holds; one on an ISATAP router's network is for that network alone.
-    let is_prefix = class.embedded != 0;
-    let inner_rule = if is_prefix && rule != 0 { rule } else { matching_rule(tables, inner, protocol, port)? };
-    let inside = Classified::of(inner_number, inner, inner_rule);
-    if !is_prefix {
-        // Where it goes and where it ends up: the stricter.
-        return Some(if inside.rank() > outer.rank() { inside } else { outer });
+    let applied = Applied(tables.forget(matching_rule(tables, class, protocol, port)?.0));
+    let inner_applied = Applied(tables.forget(matching_rule(tables, inner, protocol, port)?.0));
+    if class.embedded == 0 {
+        // ISATAP: where it goes and where it ends up, each with rules of its own; the stricter.
+        let outer = Classified::of(number, class, applied);
+        let inside = Classified::of(inner_number, inner, inner_applied);
+        return Some(if !outer.keep && inside.rank() > outer.rank() { inside } else { outer });
     }
-    // The prefix is no place, the address inside is. But loopback or link-local inside a prefix that is routed would be
-    // let through unseen, and the packet does leave the link: it keeps the standing of the prefix.
-    Some(if inner.kind == Kind::Local as u8 { outer } else { inside })
+    // The prefix is no place, the address inside is. Rules on either hold, and the stricter where both have one. But
+    // loopback or link-local inside a prefix that is routed would be let through unseen, and the packet does leave the
+    // link: it keeps the standing of the prefix, and a rule inside can only deny.
+    let local = inner.kind == Kind::Local as u8;
+    let by_inner = inner_applied.ruling() > applied.ruling() && (!local || inner_applied.ruling() == DENY);
+    let applied = if by_inner { inner_applied } else { applied };
+    Some(if local { Classified::of(number, class, applied) } else { Classified::of(inner_number, inner, applied) })
 }

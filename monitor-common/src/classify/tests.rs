@@ -4,7 +4,7 @@ use super::{
     build::{BuildError, Image},
     *,
 };
-use crate::wire::{MAX_CLASSES, MAX_RULES_PER_CLASS};
+use crate::wire::{MAX_CLASSES, MAX_RULES_PER_CLASS, Ruling};
 
 const CLASSES: u32 = 97;
 
@@ -253,7 +253,7 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 fn row(rule: u16, protocol: u8, port_low: u16, port_high: u16) -> RuleRow {
-    RuleRow { not_before_ns: 0, expires_ns: u64::MAX, port_low, port_high, rule, protocol, _reserved: 0 }
+    RuleRow { not_before_ns: 0, expires_ns: u64::MAX, port_low, port_high, rule, protocol, action: Ruling::Allow as u8 }
 }
 
 /// One class with these rules, asked about at any address.
@@ -296,7 +296,11 @@ fn a_rule_without_ports_covers_every_packet_and_fragments_too() {
         [(TCP, 443, true, 1), (TCP, 443, false, 7), (1, 0, true, 7), (255, 9, false, 7)]
     {
         let got = classify(&image, 4, Address::v4(1), protocol, known.then_some(port)).expect("whole");
-        assert_eq!(got, Classified { class: 0, rule, deny: true, alert: false }, "protocol {protocol} {known}");
+        assert_eq!(
+            got,
+            Classified { class: 0, rule, deny: false, alert: false, keep: false },
+            "protocol {protocol} {known}"
+        );
     }
 }
 
@@ -322,6 +326,7 @@ fn random_rules_agree_with_a_scan() {
                 RuleRow {
                     not_before_ns: times.0,
                     expires_ns: times.1,
+                    action: random.u8(1..=3),
                     ..row(number as u16 + 1, [0, TCP, UDP][random.usize(0..3)], a.min(b), a.max(b))
                 }
             })
@@ -331,16 +336,19 @@ fn random_rules_agree_with_a_scan() {
             let (protocol, port, known, now) =
                 ([TCP, UDP, 1][random.usize(0..3)], random.u16(0..32), random.bool(), random.u64(0..12));
             image.host_boot_ns = now;
-            let expected = rows
-                .iter()
-                .filter(|row| row.not_before_ns <= now && (now < row.expires_ns))
-                .find(|row| {
-                    row.protocol == 0
-                        || known && row.protocol == protocol && (row.port_low..=row.port_high).contains(&port)
-                })
-                .map_or(0, |row| row.rule);
+            let expected = rows.iter().filter(|row| row.not_before_ns <= now && (now < row.expires_ns)).find(|row| {
+                row.protocol == 0 || known && row.protocol == protocol && (row.port_low..=row.port_high).contains(&port)
+            });
             let got = classify(&image, 4, Address::v4(9), protocol, known.then_some(port)).expect("whole");
-            assert_eq!(got, Classified { class: 0, rule: expected, deny: true, alert: expected == 0 }, "seed {seed}");
+            let denied = expected.is_none_or(|row| row.action == Ruling::Deny as u8);
+            let expected = Classified {
+                class: 0,
+                rule: expected.map_or(0, |row| row.rule),
+                deny: denied,
+                alert: denied,
+                keep: expected.is_some_and(|row| row.action == Ruling::Keep as u8),
+            };
+            assert_eq!(got, expected, "seed {seed}");
         }
     }
 }
@@ -382,22 +390,98 @@ fn an_address_inside_an_ipv6_address_decides_but_never_makes_it_local() {
         ("6to4", |inner| 0x2002 << 112 | inner << 80 | 1),
         ("Teredo", |inner| 0x2001_0000 << 96 | 0x1234_5678 << 64 | (inner ^ 0xffff_ffff)),
     ] {
-        let outside = Classified { class: 1, rule: 0, deny: true, alert: true };
+        let outside = Classified { class: 1, rule: 0, deny: true, alert: true, keep: false };
         assert_eq!(ask(put(0x0808_0808), 443), outside, "{form}");
         assert_eq!(
             ask(put(0x0808_0808), 80),
-            Classified { rule: 1, alert: false, ..outside },
+            Classified { rule: 1, deny: false, alert: false, ..outside },
             "{form}: the prefix's rule"
         );
         assert_eq!(
             ask(put(0x0808_0808), 90),
-            Classified { rule: 2, alert: false, ..outside },
+            Classified { rule: 2, deny: false, alert: false, ..outside },
             "{form}: the rule inside"
         );
         assert_eq!(ask(put(0x0505_0505), 443), Classified { class: 3, ..Classified::default() }, "{form}");
         let local = ask(put(0x7f00_0001), 443);
         assert!(local.deny && local.alert && (4..=6).contains(&local.class), "{form}: {local:?}");
         assert_eq!(ask(put(0x7f00_0001), 80).rule, 1, "{form}");
+    }
+}
+
+/// The prefix's rule, or that of the address inside, by an image with one of each.
+fn embedded(prefix: Ruling, inside: Ruling, form: Embedded, kind: Kind) -> Classified {
+    let ruled = |ruling: Ruling, start| (ruling != Ruling::None).then_some((start, 1)).unwrap_or_default();
+    let of = |kind: Kind, (rules_start, rules_len), form: Embedded| {
+        let denied = u8::from(matches!(kind, Kind::Outside | Kind::Unknown));
+        ClassRow {
+            kind: kind as u8,
+            deny: denied,
+            alert: denied,
+            rules_start,
+            rules_len,
+            embedded: form as u8,
+            ..ClassRow::default()
+        }
+    };
+    let classes = vec![of(Kind::Unknown, ruled(prefix, 0), form), of(kind, ruled(inside, 1), Embedded::None)];
+    let rules =
+        vec![RuleRow { action: prefix as u8, ..row(1, 0, 0, 0) }, RuleRow { action: inside as u8, ..row(2, 0, 0, 0) }];
+    let image = Image::build(&[(0, 1)], &[(0, 0)], classes, rules).expect("fits");
+    let isatap = Address { high: 0x2001_0db8 << 32, low: 0x5efe_0808_0808 };
+    classify(&image, 6, isatap, TCP, Some(1)).expect("whole")
+}
+
+#[test]
+fn of_a_prefix_and_the_address_inside_the_stricter_rule_holds_and_management_stands_above_both() {
+    use Ruling::{Allow, Deny, Keep, None};
+    for kind in [Kind::Inside, Kind::Outside, Kind::Local] {
+        let local = kind == Kind::Local;
+        for (prefix, inside, rule) in [
+            (None, None, 0),
+            (Allow, None, 1),
+            (Deny, None, 1),
+            (Keep, None, 1),
+            (None, Allow, if local { 0 } else { 2 }),
+            (None, Deny, 2),
+            (None, Keep, if local { 0 } else { 2 }),
+            (Allow, Allow, 1),
+            (Allow, Deny, 2),
+            (Deny, Allow, 1),
+            (Deny, Deny, 1),
+            (Deny, Keep, if local { 1 } else { 2 }),
+            (Keep, Deny, 1),
+        ] {
+            let got = embedded(prefix, inside, Embedded::Low32, kind);
+            let ruling = [None, prefix, inside][usize::from(rule)];
+            let deny = if rule == 0 { kind != Kind::Inside } else { ruling == Deny };
+            let expected = Classified { class: u16::from(!local), rule, deny, alert: deny, keep: ruling == Keep };
+            assert_eq!(got, expected, "{kind:?}: {prefix:?} on the prefix, {inside:?} inside");
+        }
+    }
+}
+
+#[test]
+fn by_isatap_each_address_has_its_own_rules_and_the_stricter_standing_holds() {
+    use Ruling::{Allow, Deny, Keep, None};
+    // The outer address is denied by its class, the inner one as its kind says.
+    for (outer, inside, kind, class, deny) in [
+        (None, None, Kind::Inside, 0, true),
+        (None, None, Kind::Outside, 0, true),
+        (None, Allow, Kind::Outside, 0, true),
+        (None, Keep, Kind::Outside, 0, true),
+        (Allow, None, Kind::Inside, 0, false),
+        (Allow, None, Kind::Outside, 1, true),
+        (Allow, Allow, Kind::Outside, 0, false),
+        (Allow, Deny, Kind::Inside, 1, true),
+        (Deny, Allow, Kind::Inside, 0, true),
+        (Deny, Deny, Kind::Inside, 0, true),
+        (Keep, None, Kind::Outside, 0, false),
+        (Keep, Deny, Kind::Inside, 0, false),
+    ] {
+        let got = embedded(outer, inside, Embedded::None, kind);
+        assert_eq!((got.class, got.deny), (class, deny), "{kind:?}: {outer:?} outside, {inside:?} inside");
+        assert_eq!(got.keep, outer == Keep);
     }
 }
 

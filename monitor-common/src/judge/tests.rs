@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     classify::build::Image,
     parse::{Hop, Transport},
-    wire::{Address, ClassRow, Kind, RuleRow, Via},
+    wire::{Address, ClassRow, Kind, RuleRow, Ruling, Via},
 };
 
 const TCP: u8 = 6;
@@ -46,7 +46,7 @@ fn build() -> Image {
         port_high: 443,
         rule: 1,
         protocol: TCP,
-        _reserved: 0,
+        action: Ruling::Allow as u8,
     };
     let v4: Vec<_> = (0..5).map(|class| (class << 24, class)).collect();
     Image::build(&v4, &[(0, u32::from(ALLOWED))], classes, vec![rule]).expect("a partition")
@@ -103,6 +103,29 @@ fn the_strictest_stands_out() {
         }
     }
     assert_eq!(judge(&[ALLOWED, RULED, DENIED, ALERTED], &none), (DENIED, onward(DENIED, 2)));
+}
+
+#[test]
+fn a_deny_rule_on_any_destination_denies_and_management_of_one_does_not_open_the_others() {
+    let class = |rules_start| ClassRow { kind: Kind::Inside as u8, rules_start, rules_len: 1, ..ClassRow::default() };
+    let row = |rule, action: Ruling| RuleRow {
+        expires_ns: u64::MAX,
+        port_high: u16::MAX,
+        rule,
+        action: action as u8,
+        ..RuleRow::default()
+    };
+    let (allowed, kept, refused) = (0, 1, 2);
+    let rules = vec![row(1, Ruling::Allow), row(2, Ruling::Keep), row(3, Ruling::Deny)];
+    let v4: Vec<_> = (0..3).map(|class| (class << 24, class)).collect();
+    let image = Image::build(&v4, &[(0, 0)], vec![class(0), class(1), class(2)], rules).expect("a partition");
+    let judge = |to: &[u16]| Judgement::of(&image, &packet(to), &Onward::default()).expect("whole").to;
+    for to in [[refused, allowed], [allowed, refused], [refused, kept], [kept, refused], [refused, refused]] {
+        let found = judge(&to);
+        assert_eq!((found.rule, found.deny, found.alert, found.keep), (3, true, true, false), "{to:?}");
+    }
+    assert!(judge(&[kept, allowed]).keep);
+    assert_eq!(judge(&[kept]), Classified { class: kept, rule: 2, keep: true, ..Classified::default() });
 }
 
 #[test]

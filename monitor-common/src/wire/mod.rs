@@ -13,10 +13,10 @@ pub use cache::{CACHE_WAYS, CacheEntry, CacheSet, PlainKey};
 pub use control::Control;
 pub use event::{Clock, Event};
 pub use flow::{Address, Counters, FlowKey, FlowValue, HookSums, Onward, OnwardKey, Opaque, Tally, Via, segments};
-pub use policy::{ClassRow, Embedded, Kind, PolicyMeta, RuleRow, V6Low, V6Node, V6Values};
+pub use policy::{ClassRow, Embedded, Kind, PolicyMeta, RuleRow, Ruling, V6Low, V6Node, V6Values};
 
 /// Version of every layout in this module; part of the name of whatever outlives one process.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Interfaces that one monitor can tell apart; slot 0 is kept for "an interface nobody registered".
 pub const MAX_INTERFACES: u32 = 64;

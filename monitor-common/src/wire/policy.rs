@@ -131,7 +131,7 @@ impl Embedded {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct ClassRow {
-    /// First row in the rule table that may let traffic to this class through.
+    /// First of this class's rows in the rule table. The first that covers a packet decides it.
     pub rules_start: u32,
     /// How many rows, at most [`super::MAX_RULES_PER_CLASS`].
     pub rules_len: u32,
@@ -141,7 +141,7 @@ pub struct ClassRow {
     pub kind: u8,
     /// 1: denied unless a rule says otherwise. 0: allowed.
     pub deny: u8,
-    /// 1: a new flow makes an alert unless a rule covers it.
+    /// 1: a new flow makes an alert unless a rule lets it through.
     pub alert: u8,
     /// An [`Embedded`] as its number. Not None: the row holds only the rules of the IPv6 prefix; what else the
     /// destination is follows from the class of the IPv4 address inside.
@@ -150,7 +150,22 @@ pub struct ClassRow {
     pub _reserved: [u8; 2],
 }
 
-/// A row of the rule table: one port range of one allow rule.
+/// What a rule says of the packets that it decides. In the order in which one overrides the other where two
+/// addresses of a packet have a rule each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Ruling {
+    /// No rule covers the packet.
+    None = 0,
+    /// It passes.
+    Allow = 1,
+    /// It is denied.
+    Deny = 2,
+    /// It passes whatever other rules say: a management network.
+    Keep = 3,
+}
+
+/// A row of the rule table: one port range of one rule.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct RuleRow {
@@ -166,8 +181,8 @@ pub struct RuleRow {
     pub rule: u16,
     /// IANA protocol number; 0: any protocol and any port (ports are then not looked at).
     pub protocol: u8,
-    /// Always 0.
-    pub _reserved: u8,
+    /// A [`Ruling`] as its number, never None.
+    pub action: u8,
 }
 
 impl RuleRow {

@@ -17,6 +17,7 @@ use std::{
 use monitor_common::wire::{Counters, Event, FlowKey, FlowValue};
 
 use crate::{
+    config::RuleAction,
     epochs::{
         Snapshot, clamp,
         names::{FlowId, Identities, Interfaces, Name, Resolver},
@@ -329,8 +330,11 @@ impl Alerter {
     }
 }
 
-/// Whether the policy wants an alert for the flow: as the kernel decides it, from the same class row.
+/// Whether the policy wants an alert for the flow: as the kernel decides it, from the same rows.
 #[must_use]
 pub fn alertable(policy: &Policy, key: &FlowKey) -> bool {
-    key.rule == 0 && policy.image.classes.get(usize::from(key.class)).is_none_or(|class| class.alert != 0)
+    match policy.rule(key.rule) {
+        Some(rule) => rule.action == RuleAction::Deny,
+        None => policy.image.classes.get(usize::from(key.class)).is_none_or(|class| class.alert != 0),
+    }
 }

@@ -12,7 +12,9 @@
 //!   leaves the link or the host (kind *local*) is not to be placed.
 //! - A NAT64 prefix that the operator names carries IPv4 addresses, which decide; of several nested the narrowest.
 //!   That a translator stands there says more than in which site it stands.
-//! - Allow rules cover what they name whatever its kind; the first in the order of the files wins.
+//! - Rules cover what they name whatever its kind; [`super::precedence`] says which decides. A rule on a country covers
+//!   what the layers above put there; one on an autonomous system what the AS dataset says, but for special-purpose
+//!   ranges and translators' prefixes: those are nobody's.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -25,15 +27,20 @@ use monitor_common::{
 use super::{
     ClassInfo, ClockMap, DatasetInfo, Extent, Knowledge, Policy, RuleInfo, Summary, digest,
     layers::{Address, Covering, Partition, overlay, sweep},
+    precedence::Numbered,
     rows::{ClassTable, RuleTable},
 };
 use crate::{
     config::{Action, Config, Rule, Site, Zone},
-    geo::{Country, Dataset, Range, special::Special},
+    geo::{
+        Country, Dataset, Range,
+        asn::{AsDataset, AsRange},
+        special::Special,
+    },
 };
 
-/// Rules are numbered from 1 in 16 bits.
-const MAX_RULES: usize = u16::MAX as usize;
+/// Rules are numbered from 1 in 16 bits; one is management's.
+const MAX_RULES: usize = u16::MAX as usize - 1;
 
 /// Why a checked configuration can't be compiled.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -49,8 +56,18 @@ pub enum PolicyError {
         /// Which: id and origin of each.
         rules: String,
     },
+    /// A rule names an autonomous system, and nothing says which networks that has.
+    #[error("rule '{id}' ({origin}) names AS{asn}, and no dataset says what that is: name one by [geo] asn")]
+    NoAsDataset {
+        /// The rule.
+        id: String,
+        /// Where the number stands.
+        origin: String,
+        /// The number.
+        asn: u32,
+    },
     /// More rules than numbers.
-    #[error("{0} allow rules, at most {MAX_RULES} fit: put networks with equal terms into one rule")]
+    #[error("{0} rules, at most {MAX_RULES} fit: put networks with equal terms into one rule")]
     TooManyRulesInAll(usize),
     /// A source's ranges overlap or are out of order.
     #[error("geo source '{name}': {family} range {index} overlaps or precedes the one before it: import it anew")]
@@ -81,12 +98,20 @@ pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Resu
         check_sorted(dataset, "IPv6", &dataset.v6)?;
     }
     let mut classes = ClassTable::default();
-    let mut rules = RuleTable::new(&config.rules, *clock);
+    let numbered = Numbered::of(config);
+    if let (None, Some((rule, (asn, origin)))) =
+        (asn, config.rules.iter().find_map(|rule| rule.ases.first().map(|asn| (rule, asn))))
+    {
+        return Err(PolicyError::NoAsDataset { id: rule.id.clone(), origin: origin.clone(), asn: *asn });
+    }
+    let nobody = AsDataset::default();
+    let systems = asn.as_deref().unwrap_or(&nobody);
+    let mut rules = RuleTable::new(&numbered, *clock);
     let judge = Judge::new(&config.zone);
     let v4_sources: Vec<_> = datasets.iter().map(|dataset| dataset.v4.as_slice()).collect();
     let v6_sources: Vec<_> = datasets.iter().map(|dataset| dataset.v6.as_slice()).collect();
-    let v4 = family(&v4_sources, config, special, &judge, &mut rules, &mut classes)?;
-    let v6 = family(&v6_sources, config, special, &judge, &mut rules, &mut classes)?;
+    let v4 = family(&v4_sources, &systems.v4, config, special, &judge, &mut rules, &mut classes)?;
+    let v6 = family(&v6_sources, &systems.v6, config, special, &judge, &mut rules, &mut classes)?;
 
     let summary = summarise(&v4, &v6, &classes.rows);
     let infos = classes
@@ -94,14 +119,15 @@ pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Resu
         .iter()
         .map(|row| ClassInfo { country: Country(row.country), kind: Kind::from_wire(row.kind) })
         .collect();
+    let digest = digest::of(config, knowledge, &numbered, (&v4, &v6), (&classes.rows, &rules.rows));
     let mut image = Image::build(&v4, &v6, classes.rows, rules.rows)?;
     image.host_boot_ns = clock.boottime_ns;
     image.drop_reasons = drop_reasons(&config.zone);
     Ok(Policy {
-        digest: digest::of(config, datasets, &image),
+        digest,
         image,
         classes: infos,
-        rules: config.rules.iter().map(describe_rule).collect(),
+        rules: numbered.iter().map(|(_, rule)| describe_rule(rule)).collect(),
         zone: config.zone.name.clone(),
         inside: config.zone.inside_text.clone(),
         summary,
@@ -112,7 +138,7 @@ pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Resu
 }
 
 /// One bit for each reason whose packets are dropped in enforce mode.
-fn drop_reasons(zone: &Zone) -> u64 {
+pub(super) fn drop_reasons(zone: &Zone) -> u64 {
     let denied = Reason::ALL.into_iter().filter(|reason| zone.on_reason(*reason) == Action::Deny);
     denied.fold(0, |bits, reason| bits | reason.bit())
 }
@@ -161,6 +187,8 @@ pub(super) trait Family: Address {
     fn special(special: &Special) -> Option<(Self, Self)>;
     /// For messages.
     fn show(self) -> IpAddr;
+    /// In network order.
+    fn write(self, bytes: &mut Vec<u8>);
 }
 
 impl Family for u32 {
@@ -175,6 +203,9 @@ impl Family for u32 {
     }
     fn show(self) -> IpAddr {
         Ipv4Addr::from_bits(self).into()
+    }
+    fn write(self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.to_be_bytes());
     }
 }
 
@@ -191,6 +222,9 @@ impl Family for u128 {
     fn show(self) -> IpAddr {
         Ipv6Addr::from_bits(self).into()
     }
+    fn write(self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.to_be_bytes());
+    }
 }
 
 /// In the special and site layers: nothing here. What is there is its place in the list, plus 1.
@@ -198,6 +232,7 @@ const NONE: u32 = 0;
 
 fn family<A: Family>(
     sources: &[&[Range<A>]],
+    systems: &[AsRange<A>],
     config: &Config,
     special: &[Special],
     judge: &Judge,
@@ -223,22 +258,32 @@ fn family<A: Family>(
     let nat64_layer = overlay(&nat64_ranges, |_, active| {
         Ok::<_, PolicyError>(active.keys().copied().max_by_key(|n| nat64_prefix(*n)).map_or(NONE, |n| n + 1))
     })?;
-    let rule_ranges: Vec<Covering<A>> = config
-        .rules
-        .iter()
-        .zip(0..)
-        .flat_map(|(rule, number)| covering(rule.to.iter().map(|(network, _)| network), number))
-        .collect();
-    let rule_layer = overlay(&rule_ranges, |at, active| rules.list(active, || at.show().to_string()))?;
-    let layers: [&[(A, u32)]; 4] = [&special_layer, &site_layer, &nat64_layer, &rule_layer];
-    Ok(sweep(sources, layers, |countries, [special_number, site, nat64, list]| {
+    let named = rules.numbered().iter().flat_map(|(number, rule)| {
+        let ends = rule.to.iter().filter_map(|(network, _)| A::network(network));
+        ends.map(move |(first, last)| (first, last, number))
+    });
+    let rule_layer = rules.networks(named.collect());
+    let system_layer = rules.systems(systems);
+    let layers: [&[(A, u32)]; 5] = [&special_layer, &site_layer, &nat64_layer, &rule_layer, &system_layer];
+    let partition = sweep(sources, layers, |countries, [special_number, site, nat64, state, system]| {
         let special = special_number.checked_sub(1).and_then(|number| special.get(number as usize));
         let site = site.checked_sub(1).and_then(|number| config.sites.get(number as usize));
         let nat64 = nat64.checked_sub(1).map(nat64_prefix).and_then(Embedded::nat64);
-        let (rules_start, rules_len) = rules.block(list);
-        classes.number(ClassRow { rules_start, rules_len, ..judge.row(countries, special, site, nat64) })
-    }))
+        let row = judge.row(countries, special, site, nat64);
+        let system = if special.is_none() && nat64.is_none() { system } else { NONE };
+        match rules.block(state, system, row.country) {
+            Some((rules_start, rules_len)) => classes.number(ClassRow { rules_start, rules_len, ..row }),
+            None => TOO_MANY,
+        }
+    });
+    match partition.iter().find(|(_, class)| *class == TOO_MANY) {
+        Some((at, _)) => Err(rules.too_many(at.show().to_string())),
+        None => Ok(partition),
+    }
 }
+
+/// No class: more rows than fit.
+const TOO_MANY: u32 = u32::MAX;
 
 fn numbered<A>(ranges: impl Iterator<Item = Option<(A, A)>>) -> Vec<Covering<A>> {
     ranges.zip(0..).filter_map(|(range, number)| range.map(|(first, last)| (first, last, number))).collect()

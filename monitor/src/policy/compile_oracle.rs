@@ -1,215 +1,249 @@
-//! A compiled policy against a scan of everything it was compiled from.
+//! A compiled policy against an evaluator of the same policy that is written from the definitions in `docs/policy.md`
+//! and looks at everything for every packet. `EGRESS_MONITOR_LOOKUPS` says how many look-ups there are to be (a few
+//! hundred thousand without it): `EGRESS_MONITOR_LOOKUPS=10000000 cargo test --release -p egress-monitor --lib oracle`.
+
+use monitor_common::verdict::{Verdict, decide};
 
 use super::{
-    tests::{ask, compiled, country, rule, special},
+    super::random::{self, BOOT, CLOCK},
+    tests::standing,
     *,
 };
 
-/// A random network, often next to another one.
-fn random_network(random: &mut fastrand::Rng, v6: bool) -> ipnetwork::IpNetwork {
-    if v6 {
-        let prefix = random.u8(0..=12) * 10 + random.u8(0..=8);
-        let bits = random.u128(..) & 0x3000_0001_0000_0001_0000_0001_0000_0003 | random.u128(0..4) << 62;
-        let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-        ipnetwork::IpNetwork::new(Ipv6Addr::from_bits(bits & mask).into(), prefix).expect("at most 128")
-    } else {
-        let prefix = random.u8(0..=32);
-        let bits = random.u32(..) & 0xc001_8103 | random.u32(0..4) << 15;
-        let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-        ipnetwork::IpNetwork::new(Ipv4Addr::from_bits(bits & mask).into(), prefix).expect("at most 32")
-    }
+/// What becomes of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Outcome {
+    country: String,
+    kind: &'static str,
+    rule: Option<String>,
+    deny: bool,
+    alert: bool,
+    observe: Verdict,
+    enforce: Verdict,
 }
 
-/// Sorted and disjoint, touching now and then.
-fn random_ranges<A: Address>(
-    random: &mut fastrand::Rng,
-    mut next: impl FnMut(&mut fastrand::Rng) -> A,
-) -> Vec<Range<A>> {
-    let mut cuts: Vec<A> = (0..random.usize(0..40)).map(|_| next(random)).collect();
-    cuts.sort_unstable();
-    cuts.dedup();
-    let codes = ["DE", "FR", "SG", "US", "ZZ"];
-    let mut ranges: Vec<Range<A>> = Vec::new();
-    for pair in cuts.windows(2) {
-        let first = if random.bool() { pair[0].successor() } else { Some(pair[0]) };
-        let Some(first) = first else { continue };
-        let free = ranges.last().is_none_or(|range| range.last < first);
-        if free && first <= pair[1] {
-            let country = country(codes[random.usize(0..codes.len())]);
-            ranges.push(Range { first, last: pair[1], country });
-        }
-    }
-    ranges
+/// A packet, and the wall clock when it leaves.
+#[derive(Clone, Copy, Debug)]
+struct Packet {
+    to: IpAddr,
+    protocol: u8,
+    port: u16,
+    now: i64,
 }
 
-/// What an address should come to, found by looking at everything.
-fn scan(config: &Config, data: &[Dataset], table: &[Special], address: IpAddr, port: u16) -> (String, u16) {
-    let rule_for = |address: IpAddr| {
-        config.rules.iter().zip(1_u16..).find_map(|(rule, number)| {
-            let covers = rule.to.iter().any(|(network, _)| network.contains(address));
-            let port = rule.ports.is_empty()
-                || rule.ports.iter().any(|ports| ports.protocol == 6 && (ports.low..=ports.high).contains(&port));
-            (covers && port).then_some(number)
-        })
-    };
-    let range =
-        table.iter().filter(|special| special.network.contains(address)).max_by_key(|special| special.network.prefix());
-    let site = config.sites.iter().find(|site| site.networks.iter().any(|(network, _)| network.contains(address)));
-    let inside = |country: Country| config.zone.inside.contains(&country);
-    let nat64 = config.zone.nat64.iter().filter(|(prefix, _)| prefix.contains(address));
-    let nat64 =
-        nat64.max_by_key(|(prefix, _)| prefix.prefix()).and_then(|(prefix, _)| Embedded::nat64(prefix.prefix()));
-    let text = match (range, site) {
-        (Some(range), _) if range.kind == Kind::Local => "-- local".to_owned(),
-        _ if nat64.is_some() => {
-            let IpAddr::V6(v6) = address else { panic!("{address} in an IPv6 prefix") };
-            let inner = nat64.and_then(|form| form.extract(v6.into())).expect("it embeds");
-            let (text, rule) = scan(config, data, table, Ipv4Addr::from_bits(inner).into(), port);
-            if text != "-- local" {
-                return (text, rule_for(address).unwrap_or(rule));
+/// What an address is, without rules.
+struct Place {
+    country: Country,
+    kind: Kind,
+    inner: Option<Ipv4Addr>,
+    system: Option<u32>,
+}
+
+/// A rule that decides.
+struct Ruled<'a> {
+    id: &'a str,
+    /// 1: allows, 2: denies, 3: is management's.
+    force: u8,
+}
+
+struct Naive<'a> {
+    config: &'a Config,
+    knowledge: &'a Knowledge,
+}
+
+impl Naive<'_> {
+    fn inside(&self, country: Country) -> bool {
+        self.config.zone.inside.contains(&country)
+    }
+
+    fn place(&self, address: IpAddr) -> Place {
+        let holds = |network: &ipnetwork::IpNetwork| network.contains(address);
+        let narrowest = |special: &&Special| special.network.prefix();
+        let special = self.knowledge.special.iter().filter(|special| holds(&special.network)).max_by_key(narrowest);
+        let site = self.config.sites.iter().find(|site| site.networks.iter().any(|(network, _)| holds(network)));
+        let nat64 = self.config.zone.nat64.iter().filter(|(prefix, _)| holds(prefix));
+        let nat64 = nat64.max_by_key(|(prefix, _)| prefix.prefix());
+        let carried = |form: Embedded| match address {
+            IpAddr::V6(v6) => form.extract(v6.into()).map(Ipv4Addr::from_bits),
+            IpAddr::V4(_) => None,
+        };
+        let nowhere = |kind| Place { country: Country::NONE, kind, inner: None, system: None };
+        if let Some(special) = special.filter(|special| special.kind == Kind::Local) {
+            return nowhere(special.kind);
+        }
+        if let Some((prefix, _)) = nat64 {
+            let form = Embedded::nat64(prefix.prefix()).expect("checked");
+            return Place { inner: carried(form), ..nowhere(Kind::Unknown) };
+        }
+        let system = self.knowledge.asn.as_ref().and_then(|asn| match address {
+            IpAddr::V4(v4) => {
+                asn.v4.iter().find(|range| (range.first..=range.last).contains(&v4.to_bits())).map(|r| r.asn)
             }
-            "-- unknown".to_owned()
-        }
-        (_, Some(site)) => format!("{} {}", site.country, if inside(site.country) { "inside" } else { "outside" }),
-        (Some(range), None) => {
-            if let (IpAddr::V6(v6), true) = (address, range.embedded != Embedded::None) {
-                let inner = range.embedded.extract(v6.into()).expect("it embeds");
-                let (text, rule) = scan(config, data, table, Ipv4Addr::from_bits(inner).into(), port);
-                if text != "-- local" {
-                    return (text, rule_for(address).unwrap_or(rule));
-                }
+            IpAddr::V6(v6) => {
+                asn.v6.iter().find(|range| (range.first..=range.last).contains(&v6.to_bits())).map(|r| r.asn)
             }
-            format!("-- {}", range.kind.name())
+        });
+        let system = system.filter(|_| special.is_none());
+        if let Some(site) = site {
+            let kind = if self.inside(site.country) { Kind::Inside } else { Kind::Outside };
+            return Place { country: site.country, kind, inner: None, system };
         }
-        (None, None) => {
-            let says: Vec<Option<Country>> = data
-                .iter()
-                .map(|dataset| match address {
-                    IpAddr::V4(v4) => dataset
-                        .v4
-                        .iter()
-                        .find(|range| (range.first..=range.last).contains(&v4.to_bits()))
-                        .map(|range| range.country),
-                    IpAddr::V6(v6) => dataset
-                        .v6
-                        .iter()
-                        .find(|range| (range.first..=range.last).contains(&v6.to_bits()))
-                        .map(|range| range.country),
-                })
-                .map(|country| country.filter(|country| *country != Country::UNKNOWN))
-                .collect();
-            let first = says.iter().flatten().next().copied().unwrap_or(Country::UNKNOWN);
-            let kind = if says.iter().all(Option::is_none) {
-                "unknown"
-            } else if says.iter().all(|country| country.is_some_and(inside)) {
-                "inside"
-            } else if says.iter().flatten().any(|country| inside(*country)) {
-                "ambiguous"
-            } else {
-                "outside"
-            };
-            format!("{first} {kind}")
+        if let Some(special) = special {
+            let private_inside = special.kind == Kind::Private && self.config.zone.inside_private;
+            let kind = if private_inside { Kind::Inside } else { special.kind };
+            return Place { inner: carried(special.embedded), ..nowhere(kind) };
         }
-    };
-    (text, rule_for(address).unwrap_or(0))
+        let says: Vec<Option<Country>> = self
+            .knowledge
+            .datasets
+            .iter()
+            .map(|data| match address {
+                IpAddr::V4(v4) => data.lookup_v4(v4.to_bits()).map(|range| range.country),
+                IpAddr::V6(v6) => data.lookup_v6(v6.to_bits()).map(|range| range.country),
+            })
+            .map(|country| country.filter(|country| *country != Country::UNKNOWN))
+            .collect();
+        let kind = if says.iter().all(Option::is_none) {
+            Kind::Unknown
+        } else if says.iter().all(|country| country.is_some_and(|country| self.inside(country))) {
+            Kind::Inside
+        } else if says.iter().flatten().any(|country| self.inside(*country)) {
+            Kind::Ambiguous
+        } else {
+            Kind::Outside
+        };
+        let country = says.iter().flatten().next().copied().unwrap_or(Country::UNKNOWN);
+        Place { country, kind, inner: None, system }
+    }
+
+    fn ruled(&self, address: IpAddr, place: &Place, packet: &Packet) -> Option<Ruled<'_>> {
+        // The fewest ports of a range that covers the packet.
+        let ports = |ports: &[crate::config::PortRange]| -> Option<u32> {
+            if ports.is_empty() {
+                return Some(1 << 20);
+            }
+            let covering = ports.iter().filter(|range| {
+                range.protocol == packet.protocol && range.low <= packet.port && packet.port <= range.high
+            });
+            covering.map(|range| u32::from(range.high) - u32::from(range.low)).min()
+        };
+        if let Some(management) = &self.config.management
+            && management.networks.iter().any(|(network, _)| network.contains(address))
+            && ports(&management.ports).is_some()
+        {
+            return Some(Ruled { id: "management", force: 3 });
+        }
+        let mut best: Option<(&Rule, (i32, u32, bool, bool, &str))> = None;
+        for rule in &self.config.rules {
+            let begun = rule.not_before.is_none_or(|start| start <= packet.now);
+            let over = rule.expires.is_some_and(|end| end <= packet.now);
+            let prefix = rule.to.iter().filter(|(network, _)| network.contains(address));
+            let prefix = prefix.map(|(network, _)| i32::from(network.prefix())).max();
+            let system = rule.ases.iter().any(|(asn, _)| Some(*asn) == place.system).then_some(-1);
+            let country = rule.countries.iter().any(|(country, _)| *country == place.country).then_some(-2);
+            let (Some(specific), Some(width)) = (prefix.or(system).or(country), ports(&rule.ports)) else { continue };
+            if !begun || over {
+                continue;
+            }
+            // Greatest: the most specific; least: the ports, then that it allows, that it is a plain list, the id.
+            let key = (-specific, width, rule.action == Action::Allow, rule.plain, rule.id.as_str());
+            if best.as_ref().is_none_or(|(_, before)| key < *before) {
+                best = Some((rule, key));
+            }
+        }
+        best.map(|(rule, _)| Ruled { id: &rule.id, force: if rule.action == Action::Deny { 2 } else { 1 } })
+    }
+
+    fn outcome(&self, place: &Place, ruled: Option<Ruled<'_>>) -> Outcome {
+        let zone = &self.config.zone;
+        let action = match place.kind {
+            Kind::Inside | Kind::Local => Action::Allow,
+            Kind::Outside => zone.on_outside,
+            Kind::Ambiguous => zone.on_ambiguous,
+            Kind::Unknown => zone.on_unknown,
+            Kind::Private => zone.on_private,
+        };
+        let odd = matches!(place.kind, Kind::Outside | Kind::Ambiguous | Kind::Unknown);
+        let deny = ruled.as_ref().map_or(action == Action::Deny, |rule| rule.force == 2);
+        Outcome {
+            country: place.country.to_string(),
+            kind: place.kind.name(),
+            alert: deny || odd && ruled.is_none(),
+            rule: ruled.map(|rule| rule.id.to_owned()),
+            deny,
+            observe: if deny { Verdict::Observed } else { Verdict::Allowed },
+            enforce: if deny { Verdict::Denied } else { Verdict::Allowed },
+        }
+    }
+
+    fn judge(&self, packet: &Packet) -> Outcome {
+        let place = self.place(packet.to);
+        let ruled = self.ruled(packet.to, &place, packet);
+        let force = |ruled: &Option<Ruled<'_>>| ruled.as_ref().map_or(0, |rule| rule.force);
+        if let Some(inner) = place.inner {
+            let inside = self.place(inner.into());
+            let other = self.ruled(inner.into(), &inside, packet);
+            if inside.kind == Kind::Local {
+                let denies = force(&other) == 2 && force(&ruled) < 2;
+                return self.outcome(&place, if denies { other } else { ruled });
+            }
+            let stricter = force(&other) > force(&ruled);
+            return self.outcome(&inside, if stricter { other } else { ruled });
+        }
+        let IpAddr::V6(v6) = packet.to else { return self.outcome(&place, ruled) };
+        let kept = force(&ruled) == 3;
+        let outcome = self.outcome(&place, ruled);
+        let [.., flags, zero, marker, tag, a, b, c, d] = v6.octets();
+        if kept || ![0, 2].contains(&flags) || [zero, marker, tag] != [0, 0x5e, 0xfe] {
+            return outcome;
+        }
+        let inner = Ipv4Addr::new(a, b, c, d);
+        let inside = self.place(inner.into());
+        let inside_outcome = self.outcome(&inside, self.ruled(inner.into(), &inside, packet));
+        // Whether a class or a rule denies is the same: then where it goes is told.
+        let rank = |outcome: &Outcome| (outcome.deny, outcome.alert, outcome.rule.is_some() && !outcome.deny);
+        if rank(&inside_outcome) > rank(&outcome) { inside_outcome } else { outcome }
+    }
 }
 
 #[test]
 fn a_compiled_policy_agrees_with_a_scan_of_everything_at_and_around_every_boundary() {
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
-    let table = [
-        special("10.0.0.0/8", Kind::Private, Embedded::None),
-        special("127.0.0.0/8", Kind::Local, Embedded::None),
-        special("192.0.0.0/16", Kind::Unknown, Embedded::None),
-        special("192.1.128.0/24", Kind::Private, Embedded::None),
-        special("0:0:0:1::/96", Kind::Unknown, Embedded::Low32),
-        special("2000::/16", Kind::Unknown, Embedded::SixToFour),
-        special("1000::/32", Kind::Unknown, Embedded::Teredo),
-        special("3000::/8", Kind::Local, Embedded::None),
-    ];
-    for round in 0..60 {
-        let data: Vec<Dataset> = (0..random.usize(1..=3))
-            .map(|number| Dataset {
-                name: number.to_string(),
-                v4: random_ranges(&mut random, |random| random.u32(..) & 0xc001_8103),
-                v6: random_ranges(&mut random, |random| random.u128(..) & 0x3000_0001_0000_0001_0000_0001_0000_0003),
-                ..Dataset::default()
-            })
-            .collect();
-        let codes = ["DE", "SG"];
-        let networks = |random: &mut fastrand::Rng, count| -> Vec<(ipnetwork::IpNetwork, String)> {
-            (0..count)
-                .map(|_| {
-                    let v6 = random.bool();
-                    (random_network(random, v6), "test:1".to_owned())
-                })
-                .collect()
-        };
-        let sites: Vec<Site> = (0..random.usize(0..2))
-            .map(|_| Site {
-                name: "site".into(),
-                country: country(codes[random.usize(0..2)]),
-                networks: networks(&mut random, 4),
-            })
-            .collect();
-        let rules: Vec<Rule> = (0..random.usize(0..6))
-            .map(|number| Rule {
-                to: networks(&mut random, 3),
-                ..rule(&number.to_string(), &[], if random.bool() { &[] } else { &[(6, 80, 90), (17, 1, 99)] })
-            })
-            .collect();
-        let mut zone = Zone::default();
-        for _ in 0..random.usize(0..4) {
-            let length = [32, 40, 48, 56, 64, 96][random.usize(0..6)];
-            let bits = random.u128(..) & 0x3000_0001_0000_0001_0000_0001_0000_0003 & u128::MAX << (128 - length);
-            let prefix = ipnetwork::IpNetwork::new(Ipv6Addr::from_bits(bits).into(), length).expect("at most 128");
-            zone.nat64.push((prefix, "test:1".into()));
+    let wanted = match std::env::var("EGRESS_MONITOR_LOOKUPS") {
+        Ok(number) => number.parse().expect("EGRESS_MONITOR_LOOKUPS is a number"),
+        Err(_) => 150_000_u64,
+    };
+    let (mut lookups, mut ruled, mut denied_by_rule) = (0_u64, 0_u64, 0_u64);
+    for round in 0.. {
+        if lookups >= wanted {
+            break;
         }
-        let config = Config { zone, sites, rules, ..Config::default() };
-        let policy = compiled(&config, &data, &table);
-        let mut probes: Vec<IpAddr> = Vec::new();
-        let mut v4_probe = |at: u32| {
-            probes.extend(
-                [at.wrapping_sub(1), at, at.wrapping_add(1)].map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits))),
-            );
-        };
-        data.iter()
-            .flat_map(|data| &data.v4)
-            .for_each(|range| [range.first, range.last].into_iter().for_each(&mut v4_probe));
-        let of = config.sites.iter().flat_map(|site| &site.networks);
-        let of = of.chain(config.rules.iter().flat_map(|rule| &rule.to)).chain(&config.zone.nat64);
-        of.clone()
-            .filter_map(|(network, _)| u32::network(network))
-            .for_each(|(first, last)| [first, last].into_iter().for_each(&mut v4_probe));
-        table
-            .iter()
-            .filter_map(u32::special)
-            .for_each(|(first, last)| [first, last].into_iter().for_each(&mut v4_probe));
-        let mut v6_probe = |at: u128| {
-            probes.extend(
-                [at.wrapping_sub(1), at, at.wrapping_add(1)].map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits))),
-            );
-        };
-        data.iter()
-            .flat_map(|data| &data.v6)
-            .for_each(|range| [range.first, range.last].into_iter().for_each(&mut v6_probe));
-        of.filter_map(|(network, _)| u128::network(network))
-            .for_each(|(first, last)| [first, last].into_iter().for_each(&mut v6_probe));
-        table
-            .iter()
-            .filter_map(u128::special)
-            .for_each(|(first, last)| [first, last].into_iter().for_each(&mut v6_probe));
-        for address in probes {
-            for port in [80, 91] {
-                let got = ask(&policy, &address.to_string(), 6, port);
-                let info = &policy.classes[usize::from(got.class)];
-                assert_eq!(
-                    (format!("{} {}", info.country, info.kind.name()), got.rule),
-                    scan(&config, &data, &table, address, port),
-                    "{address} port {port}, round {round}, seed {seed}"
-                );
+        let (config, knowledge) = (random::config(&mut random), random::knowledge(&mut random));
+        let mut policy = compile(&config, &knowledge, &CLOCK).unwrap_or_else(|error| panic!("{error}, seed {seed}"));
+        let naive = Naive { config: &config, knowledge: &knowledge };
+        for address in random::probes(&mut random, &config, &knowledge) {
+            let now = random.i64(BOOT..random::NOW + 600);
+            policy.image.host_boot_ns = (now - BOOT) as u64 * 1_000_000_000;
+            for (protocol, port) in [(6, 85), (6, 91), (17, 1), (1, 0)] {
+                let found = standing(&policy, address, protocol, port);
+                let info = &policy.classes[usize::from(found.class)];
+                let got = Outcome {
+                    country: info.country.to_string(),
+                    kind: info.kind.name(),
+                    rule: policy.rule(found.rule).map(|rule| rule.id.clone()),
+                    deny: found.deny,
+                    alert: found.alert,
+                    observe: decide(&found, false),
+                    enforce: decide(&found, true),
+                };
+                let packet = Packet { to: address, protocol, port, now };
+                assert_eq!(got, naive.judge(&packet), "{packet:?}, round {round}, seed {seed}: {config:#?}");
+                lookups += 1;
+                ruled += u64::from(found.rule != 0);
+                denied_by_rule += u64::from(found.rule != 0 && found.deny);
             }
         }
     }
+    assert!(ruled > wanted / 10 && denied_by_rule > wanted / 50, "the policies say too little: {ruled} of {lookups}");
 }

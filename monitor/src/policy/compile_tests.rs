@@ -5,12 +5,8 @@ use monitor_common::{
     wire,
 };
 
-use super::*;
-use crate::config::PortRange;
-
-pub(super) fn country(code: &str) -> Country {
-    Country(*code.as_bytes().first_chunk().expect("two letters"))
-}
+use super::{super::random::country, *};
+use crate::config::{Management, PortRange};
 
 /// Networks of both families with their countries, in order.
 fn dataset(name: &str, ranges: &[(&str, &str)]) -> Dataset {
@@ -51,7 +47,11 @@ pub(super) fn compiled(config: &Config, datasets: &[Dataset], special: &[Special
 }
 
 pub(super) fn ask(policy: &Policy, address: &str, protocol: u8, port: u16) -> Classified {
-    let (version, address) = match address.parse().expect("an address") {
+    standing(policy, address.parse().expect("an address"), protocol, port)
+}
+
+pub(super) fn standing(policy: &Policy, address: IpAddr, protocol: u8, port: u16) -> Classified {
+    let (version, address) = match address {
         IpAddr::V4(v4) => (4, wire::Address::v4(v4.to_bits())),
         IpAddr::V6(v6) => (6, wire::Address::from(v6)),
     };
@@ -169,11 +169,8 @@ fn an_embedded_ipv4_address_decides_unless_a_site_or_a_rule_covers_the_prefix() 
         ..Config::default()
     };
     let policy = compiled(&ruled, &data, &table);
-    assert_eq!(
-        ask(&policy, "64:ff9b::808:808", 6, 443),
-        Classified { rule: 1, alert: false, ..ask(&policy, "8.8.8.8", 6, 1) }
-    );
-    assert_eq!(ask(&policy, "2002:808:808::", 6, 443).rule, 2, "a rule for the address inside holds too");
+    assert_eq!(ask(&policy, "64:ff9b::808:808", 6, 443), Classified { rule: 2, ..ask(&policy, "8.8.8.8", 6, 1) });
+    assert_eq!(ask(&policy, "2002:808:808::", 6, 443).rule, 1, "a rule for the address inside holds too");
     assert_eq!(ask(&policy, "2002:808:908::", 6, 443).rule, 0);
 }
 
@@ -264,24 +261,139 @@ fn a_network_of_one_family_never_covers_the_other() {
     assert_eq!(ask(&policy, "::1.2.3.4", 6, 443).rule, 0);
 }
 
+/// The id of the rule that decides, `!` in front where it denies; `-` for none.
+fn decided(policy: &Policy, address: &str, protocol: u8, port: u16) -> String {
+    let found = ask(policy, address, protocol, port);
+    let id = policy.rule(found.rule).map_or("-", |rule| rule.id.as_str());
+    format!("{}{id}", if found.deny && found.rule != 0 { "!" } else { "" })
+}
+
+fn deny(id: &str, to: &[&str], ports: &[(u8, u16, u16)]) -> Rule {
+    Rule { action: Action::Deny, ..rule(id, to, ports) }
+}
+
 #[test]
-fn the_first_rule_in_the_order_of_the_files_wins() {
+fn the_most_specific_rule_wins_wherever_it_stands() {
     let rules = vec![
         rule("https", &["192.0.2.0/24"], &[(6, 443, 443), (17, 443, 443)]),
         rule("wide", &["192.0.0.0/16"], &[(6, 400, 500)]),
-        rule("host", &["192.0.2.9/32"], &[]),
+        deny("tcp", &["192.0.0.0/16"], &[(6, 0, u16::MAX)]),
+        rule("any", &["192.0.0.0/16"], &[]),
+        deny("host", &["192.0.2.9/32"], &[]),
+    ];
+    let of = |rules: Vec<Rule>| compiled(&Config { rules, ..Config::default() }, &[], &[]);
+    let backwards = of(rules.iter().rev().cloned().collect());
+    let policy = of(rules);
+    assert_eq!((&policy.digest, &policy.image), (&backwards.digest, &backwards.image));
+    for (address, protocol, port, rule) in [
+        ("192.0.2.9", 6, 443, "!host"),
+        ("192.0.2.8", 17, 443, "https"),
+        ("192.0.2.8", 17, 444, "any"),
+        ("192.0.2.8", 6, 444, "wide"),
+        ("192.0.2.8", 6, 399, "!tcp"),
+        ("192.0.3.0", 6, 443, "wide"),
+        ("192.1.0.0", 6, 443, "-"),
+    ] {
+        assert_eq!(decided(&policy, address, protocol, port), rule, "{address} {protocol} {port}");
+    }
+    let ids: Vec<_> = policy.rules.iter().map(|rule| rule.id.as_str()).collect();
+    assert_eq!(ids, ["any", "host", "https", "tcp", "wide"]);
+    let host = RuleInfo {
+        id: "host".into(),
+        origin: "host.toml:1".into(),
+        action: Action::Deny,
+        reason: "test".into(),
+        ..RuleInfo::default()
+    };
+    assert_eq!(policy.rule(2), Some(&host));
+    assert_eq!(policy.rule(0), None);
+}
+
+#[test]
+fn of_rules_as_specific_deny_wins_and_then_the_smaller_id() {
+    let rules = vec![
+        rule("b", &["192.0.2.0/24"], &[(6, 1, 10)]),
+        rule("a", &["192.0.2.0/24"], &[(6, 1, 10), (6, 100, 109)]),
+        deny("z", &["192.0.2.0/24"], &[(6, 5, 14)]),
+        deny("y", &["192.0.2.0/24"], &[(6, 105, 114)]),
+        deny("x", &["192.0.2.0/24"], &[(6, 105, 114)]),
     ];
     let policy = compiled(&Config { rules, ..Config::default() }, &[], &[]);
-    assert_eq!(ask(&policy, "192.0.2.9", 6, 443).rule, 1);
-    assert_eq!(ask(&policy, "192.0.2.9", 17, 443).rule, 1);
-    assert_eq!(ask(&policy, "192.0.2.9", 6, 444).rule, 2);
-    assert_eq!(ask(&policy, "192.0.2.9", 17, 444).rule, 3);
-    assert_eq!(ask(&policy, "192.0.2.8", 17, 444).rule, 0);
-    assert_eq!(ask(&policy, "192.0.3.0", 6, 443).rule, 2);
+    for (port, rule) in [(4, "a"), (5, "!z"), (10, "!z"), (14, "!z"), (15, "-"), (104, "a"), (105, "!x"), (110, "!x")] {
+        assert_eq!(decided(&policy, "192.0.2.1", 6, port), rule, "port {port}");
+    }
+}
+
+#[test]
+fn a_network_beats_an_autonomous_system_and_that_a_country() {
+    let data = [dataset("one", &[("8.0.0.0/8", "SG"), ("9.0.0.0/8", "DE"), ("2a00::/16", "SG")])];
+    let as_range = |first: [u8; 4], last: [u8; 4], asn| AsRange {
+        first: u32::from_be_bytes(first),
+        last: u32::from_be_bytes(last),
+        asn,
+    };
+    let mut knowledge = Knowledge::new(&data, &[special("10.0.0.0/8", Kind::Private, Embedded::None)]);
+    knowledge.asn = Some(std::sync::Arc::new(AsDataset {
+        v4: vec![
+            as_range([8, 8, 0, 0], [9, 8, 255, 255], 64_500),
+            as_range([10, 0, 0, 0], [10, 255, 255, 255], 64_500),
+        ],
+        ..AsDataset::default()
+    }));
+    let place = |text: &str| (country(text), "c.toml:3".to_owned());
+    let rules = vec![
+        Rule { countries: vec![place("SG")], ..deny("country", &[], &[(6, 443, 443)]) },
+        Rule { countries: vec![place("DE")], ..deny("germany", &[], &[]) },
+        Rule { ases: vec![(64_500, "c.toml:4".into())], ..rule("as", &[], &[]) },
+        deny("network", &["8.0.0.0/5"], &[(17, 53, 53)]),
+    ];
+    let config = Config { rules, sites: vec![site("SG", &["10.1.0.0/16"])], ..Config::default() };
+    let policy = compile(&config, &knowledge, &ClockMap::wall(0)).expect("must compile");
+    for (address, protocol, port, rule) in [
+        ("8.1.0.0", 6, 443, "!country"),
+        ("8.1.0.0", 6, 444, "-"),
+        ("8.8.0.0", 6, 443, "as"),
+        ("8.8.0.0", 17, 53, "!network"),
+        ("9.9.0.0", 6, 443, "!germany"),
+        ("9.8.255.255", 6, 443, "as"),
+        ("2a00::1", 6, 443, "!country"),
+        ("10.1.2.3", 6, 443, "!country"),
+        ("10.2.2.3", 6, 443, "-"),
+        ("64.0.0.0", 6, 443, "-"),
+    ] {
+        assert_eq!(decided(&policy, address, protocol, port), rule, "{address} {protocol} {port}");
+    }
+    let inside = ask(&policy, "9.9.0.0", 6, 1);
+    assert_eq!((inside.deny, inside.alert), (true, true), "a rule denies inside the region too");
+    knowledge.asn = None;
     assert_eq!(
-        policy.rules[2],
-        RuleInfo { id: "host".into(), origin: "host.toml:1".into(), reason: "test".into(), ..RuleInfo::default() }
+        compile(&config, &knowledge, &ClockMap::wall(0)).expect_err("must be refused").to_string(),
+        "rule 'as' (c.toml:4) names AS64500, and no dataset says what that is: name one by [geo] asn"
     );
+}
+
+#[test]
+fn management_networks_stand_above_every_rule_and_only_for_their_ports() {
+    let network = |text: &str| (text.parse().expect("a network"), "c.toml:7".to_owned());
+    let management = Management {
+        networks: vec![network("192.0.0.0/16"), network("64:ff9b::/96")],
+        ports: vec![PortRange { protocol: 6, low: 22, high: 22 }],
+        origin: "c.toml:6".into(),
+    };
+    let config = Config {
+        rules: vec![deny("host", &["192.0.2.9/32"], &[(6, 22, 22)]), deny("ssh", &["0.0.0.0/0"], &[(6, 22, 22)])],
+        management: Some(management),
+        ..Config::default()
+    };
+    let policy = compiled(&config, &[], &[special("64:ff9b::/96", Kind::Unknown, Embedded::Low32)]);
+    let kept = ask(&policy, "192.0.2.9", 6, 22);
+    assert_eq!((kept.rule, kept.deny, kept.alert, kept.keep), (3, false, false, true));
+    assert_eq!(policy.rule(3).map(|rule| rule.id.as_str()), Some("management"));
+    assert_eq!(decided(&policy, "192.0.2.9", 6, 23), "-");
+    assert_eq!(decided(&policy, "192.1.0.0", 6, 22), "!ssh");
+    assert_eq!(decided(&policy, "64:ff9b::102:304", 6, 22), "management", "above the rule on the address inside");
+    assert_eq!(decided(&policy, "64:ff9b::102:304", 6, 23), "-");
+    assert_ne!(policy.digest, compiled(&Config { management: None, ..config }, &[], &[]).digest);
 }
 
 #[test]
@@ -289,23 +401,23 @@ fn what_is_denied_and_what_makes_an_alert_follows_the_zone() {
     let data = [dataset("one", &[("192.0.2.0/25", "DE"), ("192.0.2.128/25", "SG")])];
     let table =
         [special("10.0.0.0/8", Kind::Private, Embedded::None), special("127.0.0.0/8", Kind::Local, Embedded::None)];
-    let standing = |policy: &Policy, address| {
+    let verdict = |policy: &Policy, address| {
         let classified = ask(policy, address, 6, 1);
         (classified.deny, classified.alert)
     };
     let policy = compiled(&Config::default(), &data, &table);
-    assert_eq!(standing(&policy, "192.0.2.1"), (false, false));
-    assert_eq!(standing(&policy, "192.0.2.128"), (true, true));
-    assert_eq!(standing(&policy, "203.0.113.1"), (true, true));
-    assert_eq!(standing(&policy, "10.0.0.1"), (false, false));
-    assert_eq!(standing(&policy, "127.0.0.1"), (false, false));
+    assert_eq!(verdict(&policy, "192.0.2.1"), (false, false));
+    assert_eq!(verdict(&policy, "192.0.2.128"), (true, true));
+    assert_eq!(verdict(&policy, "203.0.113.1"), (true, true));
+    assert_eq!(verdict(&policy, "10.0.0.1"), (false, false));
+    assert_eq!(verdict(&policy, "127.0.0.1"), (false, false));
     let zone =
         Zone { on_outside: Action::Allow, on_unknown: Action::Allow, on_private: Action::Deny, ..Zone::default() };
     let policy = compiled(&Config { zone, ..Config::default() }, &data, &table);
-    assert_eq!(standing(&policy, "192.0.2.128"), (false, true), "outside is told of even when it may pass");
-    assert_eq!(standing(&policy, "203.0.113.1"), (false, true));
-    assert_eq!(standing(&policy, "10.0.0.1"), (true, true), "what is denied is told of");
-    assert_eq!(standing(&policy, "127.0.0.1"), (false, false));
+    assert_eq!(verdict(&policy, "192.0.2.128"), (false, true), "outside is told of even when it may pass");
+    assert_eq!(verdict(&policy, "203.0.113.1"), (false, true));
+    assert_eq!(verdict(&policy, "10.0.0.1"), (true, true), "what is denied is told of");
+    assert_eq!(verdict(&policy, "127.0.0.1"), (false, false));
 }
 
 #[test]
@@ -326,8 +438,8 @@ fn rule_times_hold_by_the_boot_clock_to_the_nanosecond() {
         (0, 0),
         (40_000_000_000, 0),
         (49_999_999_999, 0),
-        (50_000_000_000, 1),
-        (109_999_999_999, 1),
+        (50_000_000_000, 2),
+        (109_999_999_999, 2),
         (110_000_000_000, 0),
         (u64::MAX, 0),
     ] {
@@ -413,17 +525,21 @@ fn a_rule_with_too_many_ports_and_too_many_rules_in_one_place_are_refused_by_nam
     let refused = compile(&Config { rules, ..Config::default() }, &Knowledge::default(), &ClockMap::default());
     assert_eq!(
         refused.expect_err("must be refused").to_string(),
-        "at 192.0.2.128 the rules 'full' (full.toml:1), 'more' (more.toml:1) come to more than 32 port ranges: merge \
+        "at 192.0.2.128 the rules 'more' (more.toml:1), 'full' (full.toml:1) come to more than 32 port ranges: merge \
          ranges or leave 'ports' out"
     );
 
-    // Behind a rule that always lets everything through nothing can be reached, so nothing needs room.
-    let rules = vec![
-        rule("any", &["192.0.2.0/24"], &[]),
+    // What a more specific rule for all traffic hides needs no room, nor does what another range of ports holds.
+    let mut rules = vec![
+        rule("any", &["192.0.2.0/25"], &[]),
         rule("full", &["192.0.2.0/24"], &ports),
-        rule("more", &["192.0.2.0/24"], &[(17, 53, 53)]),
+        rule("more", &["192.0.2.0/25"], &[(17, 53, 53)]),
     ];
-    assert_eq!(ask(&compiled(&Config { rules, ..Config::default() }, &[], &[]), "192.0.2.1", 17, 53).rule, 1);
+    let policy = compiled(&Config { rules: rules.clone(), ..Config::default() }, &[], &[]);
+    assert_eq!([decided(&policy, "192.0.2.1", 17, 53), decided(&policy, "192.0.2.1", 6, 0)], ["more", "any"]);
+    rules[0] = deny("tcp", &["192.0.2.0/25"], &[(6, 0, u16::MAX)]);
+    let policy = compiled(&Config { rules, ..Config::default() }, &[], &[]);
+    assert_eq!([decided(&policy, "192.0.2.1", 6, 0), decided(&policy, "192.0.2.128", 6, 0)], ["!tcp", "full"]);
 }
 
 #[test]

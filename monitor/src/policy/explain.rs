@@ -3,12 +3,15 @@
 //! The verdict comes from the compiled image, looked up as the kernel does. The story (sources, ranges, site, rules) is
 //! worked out from what the image was compiled from; should the two ever differ, that is said instead.
 
+#[path = "explain_rules.rs"]
+mod rules;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use monitor_common::{
     classify::{Classified, classify, isatap},
     verdict::decide,
-    wire::{self, ClassRow, Embedded, Kind},
+    wire::{self, ClassRow, Embedded, Kind, Ruling},
 };
 use serde::Serialize;
 
@@ -16,7 +19,8 @@ use super::{
     ClockMap, Knowledge, Policy,
     at::At,
     compile::{Family, Judge},
-    target::{Target, has_ports, protocol_name},
+    precedence::Numbered,
+    target::{Target, protocol_name},
 };
 use crate::{
     config::{Action, Config, Rule, Site},
@@ -80,16 +84,18 @@ pub struct SiteEntry {
     pub origin: String,
 }
 
-/// An allow rule that covers the address.
+/// A rule that covers the address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CoveringRule {
     /// Its id.
     pub id: String,
     /// `file:line`.
     pub origin: String,
+    /// `allow`, `deny`, or `keep` for the management networks.
+    pub action: &'static str,
     /// The entry of `to` that covers the address, with its `file:line`.
     pub network: String,
-    /// Whether it is the one that lets this through.
+    /// Whether it is the one that decides.
     pub applies: bool,
     /// Why it does or does not.
     pub why: String,
@@ -132,9 +138,9 @@ pub struct Explanation {
     pub class: &'static str,
     /// What the class rests on: `sources`, `special`, `site`, `nat64`.
     pub basis: &'static str,
-    /// The id of the rule that lets it through.
+    /// The id of the rule that decides.
     pub rule: Option<String>,
-    /// Every rule that covers the address, in the order in which they are tried.
+    /// Every rule that covers the address, the more specific before the less.
     pub rules: Vec<CoveringRule>,
     /// Verdict in observe mode.
     pub observe: &'static str,
@@ -172,32 +178,36 @@ pub fn explain(target: &Target, grounds: &Grounds<'_>) -> Result<Explanation, Di
     }
     // What says it is local and yet is carried over IPv6 keeps the standing of the prefix.
     let deciding = embedded.as_ref().filter(|inner| inner.row.kind != Kind::Local as u8).unwrap_or(&outer);
-    let mut rules = grounds.covering_rules(target, target.address);
-    if deciding.address != target.address {
-        rules.extend(grounds.covering_rules(target, deciding.address));
+    let numbered = Numbered::of(grounds.config);
+    let mut rules = grounds.rules_of(target, &outer, &numbered);
+    if let Some(inner) = &embedded {
+        rules = rules.with_inside(grounds.rules_of(target, inner, &numbered), inner, &numbered);
     }
-    let mut rule = first_applying(&mut rules);
-    let mut story = Story { deciding, rule };
+    let mut story = Story { deciding, rule: rules.deciding(), ruling: rules.ruling(&numbered) };
     let isatap = grounds.isatap(&outer, &judge);
     let mut by_isatap = false;
     if let Some(inner) = &isatap {
-        let mut more = grounds.covering_rules(target, inner.address);
-        let other = Story { deciding: inner, rule: first_applying(&mut more) };
-        rules.extend(more);
-        by_isatap = other.standing().rank() > story.standing().rank();
+        let more = grounds.rules_of(target, inner, &numbered);
+        let other = Story { deciding: inner, rule: more.deciding(), ruling: more.ruling(&numbered) };
+        rules.0.extend(more.0);
+        by_isatap = story.ruling != Ruling::Keep && other.standing().rank() > story.standing().rank();
         if by_isatap {
-            (story, rule) = (other, other.rule);
+            story = other;
         }
     }
+    let rule = story.rule;
 
     let image = grounds.ask(target);
     let info = image.and_then(|found| grounds.policy.classes.get(usize::from(found.class)));
     let told = image.zip(info).map(|(found, info)| {
         let (country, kind) = (info.country.to_string(), info.kind);
-        (describe(&country, kind, usize::from(found.rule).checked_sub(1)), found, country, kind)
+        (describe(&country, kind, &found), found, country, kind)
     });
-    let expected =
-        describe(&Country(story.deciding.row.country).to_string(), Kind::from_wire(story.deciding.row.kind), rule);
+    let expected = describe(
+        &Country(story.deciding.row.country).to_string(),
+        Kind::from_wire(story.deciding.row.kind),
+        &story.standing(),
+    );
     let (found, country, kind) = match told {
         Some((told, found, country, kind)) if told == expected => (found, country, kind),
         other => {
@@ -205,16 +215,17 @@ pub fn explain(target: &Target, grounds: &Grounds<'_>) -> Result<Explanation, Di
             return Err(Disagreement { address: target.address, image, story: expected });
         }
     };
+    let ruled = rule.map(|number| (numbered.get(number), story.ruling));
     let reason = match &isatap {
         Some(inner) if by_isatap => {
-            let why = grounds.reason(inner, None, inner, kind, &found, rule);
+            let why = grounds.reason(inner, None, inner, kind, &found, ruled);
             format!("ISATAP (RFC 5214) carries {}: {why}", inner.address)
         }
         Some(inner) => {
-            let why = grounds.reason(&outer, embedded.as_ref(), story.deciding, kind, &found, rule);
+            let why = grounds.reason(&outer, embedded.as_ref(), story.deciding, kind, &found, ruled);
             format!("{why}; {}, which it carries by ISATAP (RFC 5214), is judged no stricter", inner.address)
         }
-        None => grounds.reason(&outer, embedded.as_ref(), story.deciding, kind, &found, rule),
+        None => grounds.reason(&outer, embedded.as_ref(), story.deciding, kind, &found, ruled),
     };
     Ok(Explanation {
         port: target.port,
@@ -222,8 +233,8 @@ pub fn explain(target: &Target, grounds: &Grounds<'_>) -> Result<Explanation, Di
         country,
         class: kind.name(),
         basis: story.deciding.basis(),
-        rule: rule.map(|number| grounds.config.rules[number].id.clone()),
-        rules: rules.into_iter().map(|(_, rule)| rule).collect(),
+        rule: ruled.map(|(rule, _)| rule.id.clone()),
+        rules: rules.into_entries().collect(),
         observe: decide(&found, false).name(),
         enforce: decide(&found, true).name(),
         alert: found.alert,
@@ -235,36 +246,33 @@ pub fn explain(target: &Target, grounds: &Grounds<'_>) -> Result<Explanation, Di
     })
 }
 
-/// An address with the rule that lets traffic to it through, by its place in the configuration.
+/// An address with the rule that decides of traffic to it, by its number.
 #[derive(Clone, Copy)]
 struct Story<'a> {
     deciding: &'a Standing,
-    rule: Option<usize>,
+    rule: Option<u16>,
+    ruling: Ruling,
 }
 
 impl Story<'_> {
-    /// As the image would tell it, without numbers.
+    /// As the image would tell it, but for the class.
     fn standing(&self) -> Classified {
         let row = &self.deciding.row;
-        let rule = u16::from(self.rule.is_some());
-        Classified { class: 0, rule, deny: row.deny != 0, alert: row.alert != 0 && rule == 0 }
+        let (deny, alert) = match self.ruling {
+            Ruling::None => (row.deny != 0, row.alert != 0),
+            Ruling::Deny => (true, true),
+            Ruling::Allow | Ruling::Keep => (false, false),
+        };
+        Classified { class: 0, rule: self.rule.unwrap_or(0), deny, alert, keep: self.ruling == Ruling::Keep }
     }
 }
 
-/// The place in the configuration of the first that applies. Those that would apply after it are told to be too late.
-fn first_applying(rules: &mut [(usize, CoveringRule)]) -> Option<usize> {
-    let applying = rules.iter().position(|(_, rule)| rule.applies)?;
-    for (_, later) in rules.iter_mut().skip(applying + 1).filter(|(_, rule)| rule.applies) {
-        later.applies = false;
-        later.why = "an earlier rule applies".into();
-    }
-    Some(rules[applying].0)
-}
-
-fn describe(country: &str, kind: Kind, rule: Option<usize>) -> String {
-    match rule {
-        Some(number) => format!("{country}, {}, rule {}", kind.name(), number + 1),
-        None => format!("{country}, {}", kind.name()),
+/// What is compared, in words.
+fn describe(country: &str, kind: Kind, found: &Classified) -> String {
+    let verdict = if found.deny { "denied" } else { "allowed" };
+    match found.rule {
+        0 => format!("{country}, {}, {verdict}", kind.name()),
+        rule => format!("{country}, {}, {verdict} by rule {rule}", kind.name()),
     }
 }
 
@@ -356,42 +364,6 @@ impl Grounds<'_> {
         }
     }
 
-    /// Rules that cover `address`, with their places in the configuration. Several may apply here: the first wins.
-    fn covering_rules(&self, target: &Target, address: IpAddr) -> Vec<(usize, CoveringRule)> {
-        let covering = |(number, rule): (usize, &Rule)| {
-            let (network, origin) = rule.to.iter().find(|(network, _)| network.contains(address))?;
-            let (applies, why) = self.applies(rule, target);
-            let (id, rule_origin) = (rule.id.clone(), rule.origin.clone());
-            let network = format!("{network} ({origin})");
-            Some((number, CoveringRule { id, origin: rule_origin, network, applies, why }))
-        };
-        self.config.rules.iter().enumerate().filter_map(covering).collect()
-    }
-
-    fn applies(&self, rule: &Rule, target: &Target) -> (bool, String) {
-        let now = self.clock.boottime_ns;
-        if rule.not_before.is_some_and(|start| now < self.clock.boot_ns(start)) {
-            return (false, format!("not before {}", time(rule.not_before)));
-        }
-        if rule.expires.is_some_and(|end| self.clock.boot_ns(end) <= now) {
-            return (false, format!("expired at {}", time(rule.expires)));
-        }
-        let until = rule.expires.map_or_else(String::new, |_| format!(", until {}", time(rule.expires)));
-        if rule.ports.is_empty() {
-            return (true, format!("all traffic{until}"));
-        }
-        let ranges: Vec<_> = rule.ports.iter().map(ToString::to_string).collect();
-        let ranges = ranges.join(", ");
-        let (Some(port), Some(protocol)) = (target.port, target.protocol) else {
-            let portless = target.protocol.is_some_and(|protocol| !has_ports(protocol));
-            let mend = if portless { "" } else { ": ask with a port" };
-            return (false, format!("only for {ranges}{until}{mend}"));
-        };
-        let matches =
-            rule.ports.iter().any(|range| range.protocol == protocol && (range.low..=range.high).contains(&port));
-        (matches, format!("{}{ranges}{until}", if matches { "" } else { "only for " }))
-    }
-
     fn reason(
         &self,
         outer: &Standing,
@@ -399,7 +371,7 @@ impl Grounds<'_> {
         deciding: &Standing,
         kind: Kind,
         found: &Classified,
-        rule: Option<usize>,
+        rule: Option<(&Rule, Ruling)>,
     ) -> String {
         let mut reason = String::new();
         let carrier = match (&outer.nat64, &outer.special) {
@@ -452,9 +424,13 @@ impl Grounds<'_> {
             Kind::Private => ("on_private", zone.on_private),
             Kind::Inside | Kind::Local => ("", Action::Allow),
         };
-        if let Some(number) = rule {
-            let rule = &self.config.rules[number];
-            reason += &format!("; rule '{}' ({}) lets it through", rule.id, rule.origin);
+        if let Some((rule, ruling)) = rule {
+            let does = match ruling {
+                Ruling::Deny => "denies it",
+                Ruling::Keep => "is never dropped",
+                Ruling::Allow | Ruling::None => "lets it through",
+            };
+            reason += &format!("; rule '{}' ({}) {does}", rule.id, rule.origin);
         } else if !key.is_empty() {
             debug_assert_eq!(found.deny, action == Action::Deny);
             reason += &format!("; {key} = {}", if action == Action::Deny { "deny" } else { "allow" });

@@ -266,18 +266,16 @@ fn every_rule_that_covers_the_address_is_told_with_why_it_applies_or_not() {
     assert_eq!(
         rules("8.8.8.8:443"),
         [
-            "*web: tcp/443, udp/53-60 [8.8.8.0/24 (c.toml:9)]",
             "later: not before 2026-06-01T00:00:01Z [8.8.8.8/32 (c.toml:9)]",
-            "now: an earlier rule applies [8.8.8.8/32 (c.toml:9)]",
-            "last: an earlier rule applies [8.0.0.0/8 (c.toml:9)]",
+            "*now: all traffic, until 2026-06-01T00:01:00Z [8.8.8.8/32 (c.toml:9)]",
+            "web: rule 'now' names a narrower network [8.8.8.0/24 (c.toml:9)]",
+            "last: rule 'now' names a narrower network [8.0.0.0/8 (c.toml:9)]",
         ]
     );
     assert_eq!(
-        rules("8.8.8.8"),
+        rules("8.8.8.9"),
         [
             "web: only for tcp/443, udp/53-60: ask with a port [8.8.8.0/24 (c.toml:9)]",
-            "later: not before 2026-06-01T00:00:01Z [8.8.8.8/32 (c.toml:9)]",
-            "*now: all traffic, until 2026-06-01T00:01:00Z [8.8.8.8/32 (c.toml:9)]",
             "last: only for tcp/1-65535: ask with a port [8.0.0.0/8 (c.toml:9)]",
         ]
     );
@@ -288,7 +286,7 @@ fn every_rule_that_covers_the_address_is_told_with_why_it_applies_or_not() {
             "last: only for tcp/1-65535 [8.0.0.0/8 (c.toml:9)]",
         ]
     );
-    // A rule on the prefix comes before those on the address inside.
+    // Those on the prefix, then those on the address inside.
     assert_eq!(
         rules("[64:ff9b::808:809]:123/udp"),
         [
@@ -297,6 +295,91 @@ fn every_rule_that_covers_the_address_is_told_with_why_it_applies_or_not() {
             "last: only for tcp/1-65535 [8.0.0.0/8 (c.toml:9)]",
         ]
     );
+}
+
+#[test]
+fn why_a_rule_lost_is_told_for_each_reason_that_there_is() {
+    let network = |text: &str| (text.parse().expect("a network"), "c.toml:9".to_owned());
+    let here = |id: &str, ports| rule(id, "8.8.8.0/24", ports, (None, None));
+    let everywhere = |id: &str| Rule { to: Vec::new(), ..here(id, &[]) };
+    let mut config = Config {
+        rules: vec![
+            here("b", &[(6, 1, 9)]),
+            here("c", &[(6, 1, 9)]),
+            here("d", &[(6, 1, 10)]),
+            Rule { countries: vec![(Country(*b"US"), "c.toml:8".into())], ..everywhere("us") },
+        ],
+        ..config()
+    };
+    let told = |config: &Config, target: &str| -> Vec<String> {
+        let story = story_of(config, target);
+        let mark = |rule: &CoveringRule| if rule.applies { "*" } else { "" };
+        let lines = story.rules.iter().map(|rule| format!("{}{} {}: {}", mark(rule), rule.id, rule.action, rule.why));
+        lines.chain([format!("{}: {}", story.enforce, story.reason.rsplit("; ").next().unwrap_or_default())]).collect()
+    };
+    assert_eq!(
+        told(&config, "8.8.8.9:5"),
+        [
+            "*b allow: tcp/1-9",
+            "c allow: rule 'b' is as specific, and its id comes first",
+            "d allow: rule 'b' names fewer ports",
+            "us allow: rule 'b' names a network, this one a country",
+            "allowed: rule 'b' (c.toml:1) lets it through",
+        ]
+    );
+    config.rules[1].action = Action::Deny;
+    assert_eq!(
+        told(&config, "[64:ff9b::808:809]:5"),
+        [
+            "*c deny: tcp/1-9",
+            "b allow: rule 'c' is as specific, and denies",
+            "d allow: rule 'c' names fewer ports",
+            "us allow: rule 'c' names a network, this one a country",
+            "denied: rule 'c' (c.toml:1) denies it",
+        ]
+    );
+    config.rules.push(rule("nat", "64:ff9b::/96", &[], (None, None)));
+    assert_eq!(
+        told(&config, "[64:ff9b::808:809]:5")[..2],
+        ["nat allow: a rule on the address inside overrides it", "*c deny: tcp/1-9"]
+    );
+    assert_eq!(told(&config, "[64:ff9b::808:809]:11")[..2], ["*nat allow: all traffic", "c deny: only for tcp/1-9"]);
+    let networks = vec![network("8.0.0.0/8")];
+    config.management = Some(crate::config::Management { networks, ports: Vec::new(), origin: "c.toml:7".into() });
+    assert_eq!(
+        told(&config, "8.8.8.9:5"),
+        [
+            "*management keep: all traffic",
+            "c deny: management networks stand above all rules",
+            "b allow: management networks stand above all rules",
+            "d allow: management networks stand above all rules",
+            "us allow: management networks stand above all rules",
+            "allowed: rule 'management' (c.toml:7) is never dropped",
+        ]
+    );
+}
+
+#[test]
+fn story_and_image_agree_on_random_policies() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..40 {
+        let config = crate::policy::random::config(&mut random);
+        let knowledge = crate::policy::random::knowledge(&mut random);
+        let clock = crate::policy::random::CLOCK;
+        let policy = compile(&config, &knowledge, &clock).expect("must compile");
+        let grounds = Grounds { config: &config, knowledge: &knowledge, policy: &policy, clock };
+        let mut probes = crate::policy::random::probes(&mut random, &config, &knowledge);
+        random.shuffle(&mut probes);
+        for address in probes.into_iter().take(200) {
+            let port = [None, Some(85), Some(1)][random.usize(0..3)];
+            let protocol = [None, Some(6), Some(17), Some(1)][random.usize(0..4)].or(port.map(|_| 6));
+            let target = Target { address, port: port.filter(|_| protocol != Some(1)), protocol };
+            if let Err(error) = explain(&target, &grounds) {
+                panic!("{error}, {target:?}, seed {seed}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -339,7 +422,7 @@ fn an_image_that_differs_from_its_sources_is_reported_and_not_explained_away() {
     let target = "8.8.9.9".parse().expect("a destination");
     assert_eq!(
         explain(&target, &grounds).expect_err("must differ").to_string(),
-        "the compiled policy says US, ambiguous of 8.8.9.9, its sources say US, outside"
+        "the compiled policy says US, ambiguous, denied of 8.8.9.9, its sources say US, outside, denied"
     );
 }
 

@@ -3,10 +3,16 @@
 //! `run`, `check` and `explain` call them.
 
 mod at;
+mod cidr;
 pub mod compile;
+pub mod diff;
 mod digest;
 pub mod explain;
 mod layers;
+mod networks;
+mod precedence;
+#[cfg(test)]
+mod random;
 pub mod region;
 pub mod retime;
 mod rows;
@@ -78,6 +84,14 @@ pub struct RuleInfo {
     pub legal_basis: String,
     /// Why.
     pub reason: String,
+}
+
+impl Policy {
+    /// The rule with this number; `None` for 0, which stands for no rule.
+    #[must_use]
+    pub fn rule(&self, number: u16) -> Option<&RuleInfo> {
+        self.rules.get(usize::from(number).checked_sub(1)?)
+    }
 }
 
 /// One source of geo data that went into a policy.
@@ -169,7 +183,7 @@ pub struct Policy {
     pub image: Image,
     /// One for each class row.
     pub classes: Vec<ClassInfo>,
-    /// Rule `n` of the image is `rules[n - 1]`.
+    /// Rule `n` of the image is `rules[n - 1]`: by id, and the management networks last.
     pub rules: Vec<RuleInfo>,
     /// SHA-256 over image, rules and datasets' digests, in hexadecimal: the same for the same policy on every
     /// host and after every boot.

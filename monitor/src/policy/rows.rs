@@ -1,88 +1,232 @@
-//! Allow rules in, rule rows and class rows out: the two small tables of the image. Called by the policy compiler.
+//! Rules in, rule rows and class rows out: the two small tables of the image. Called by the policy compiler.
 
 use std::collections::{BTreeMap, HashMap};
 
 use monitor_common::wire::{ClassRow, MAX_RULES_PER_CLASS, RuleRow};
 
-use super::{ClockMap, PolicyError};
-use crate::config::Rule;
+use super::{
+    ClockMap, PolicyError,
+    layers::{Address, Partition},
+    networks::{self, Named, State, States},
+    precedence::{Numbered, Place, Rank},
+};
+use crate::{
+    config::{PortRange, Rule},
+    geo::{Country, asn::AsRange},
+};
 
-/// The rule table as it grows: a block of rows for each list of rules that covers some network.
+/// Nothing here: no rule on the autonomous system, or on the country.
+const NONE: u32 = 0;
+
+/// The rule table as it grows: a block of rows for each set of rules that covers some place.
 pub(super) struct RuleTable<'a> {
-    rules: &'a [Rule],
+    rules: &'a Numbered<'a>,
     clock: ClockMap,
-    lists: HashMap<Vec<u32>, u32>,
-    /// First row and number of rows of each list.
-    blocks: Vec<(u32, u32)>,
+    states: States,
+    /// Rules on each autonomous system that rules name. What is there is its place in the list, plus 1.
+    ases: BTreeMap<u32, Vec<u16>>,
+    /// Rules on each country.
+    countries: BTreeMap<Country, Vec<u16>>,
+    /// The place of each in that list, plus 1, by its two letters as a number; empty if there is none.
+    places: Vec<u16>,
+    /// First row and number of rows by state, autonomous system and country.
+    blocks: HashMap<Covered, Option<(u32, u32)>>,
+    /// The first place of which there were too many.
+    fault: Option<Covered>,
+    /// The last question: most are the same as the one before.
+    last: (Covered, Option<(u32, u32)>),
+    /// Equal blocks are one.
+    known: HashMap<Vec<RuleRow>, (u32, u32)>,
     pub(super) rows: Vec<RuleRow>,
 }
 
+/// What covers a place: the state of its networks, its autonomous system and its country.
+type Covered = (u32, u32, u32);
+
+/// A port range of a rule on its way into the table.
+struct Candidate<'a> {
+    rank: Rank,
+    number: u16,
+    rule: &'a Rule,
+    ports: Option<&'a PortRange>,
+}
+
+impl Candidate<'_> {
+    /// Whether this one leaves nothing of another to decide that ranks behind it.
+    fn hides(&self, other: &Self) -> bool {
+        let ports = match (self.ports, other.ports) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(mine), Some(its)) => mine.protocol == its.protocol && mine.low <= its.low && its.high <= mine.high,
+        };
+        let start = self.rule.not_before.is_none_or(|mine| other.rule.not_before.is_some_and(|its| mine <= its));
+        let end = self.rule.expires.is_none_or(|mine| other.rule.expires.is_some_and(|its| mine >= its));
+        ports && start && end
+    }
+}
+
 impl<'a> RuleTable<'a> {
-    /// List 0 is the empty one.
-    pub(super) fn new(rules: &'a [Rule], clock: ClockMap) -> Self {
-        Self { rules, clock, lists: HashMap::from([(Vec::new(), 0)]), blocks: vec![(0, 0)], rows: Vec::new() }
+    pub(super) fn new(rules: &'a Numbered<'a>, clock: ClockMap) -> Self {
+        let mut total = vec![false];
+        let (mut ases, mut countries) = (BTreeMap::new(), BTreeMap::new());
+        for (number, rule) in rules.iter() {
+            total.push(rule.ports.is_empty() && rule.not_before.is_none() && rule.expires.is_none());
+            for (asn, _) in &rule.ases {
+                let of: &mut Vec<u16> = ases.entry(*asn).or_default();
+                of.push(number);
+                of.dedup();
+            }
+            for (country, _) in &rule.countries {
+                let of: &mut Vec<u16> = countries.entry(*country).or_default();
+                of.push(number);
+                of.dedup();
+            }
+        }
+        let mut places = vec![0; if countries.is_empty() { 0 } else { 1 << 16 }];
+        for (country, place) in countries.keys().zip(1..) {
+            let country: &Country = country;
+            places[usize::from(u16::from_be_bytes(country.0))] = place;
+        }
+        Self {
+            rules,
+            clock,
+            states: States::new(rules.kept(), total),
+            ases,
+            countries,
+            places,
+            blocks: HashMap::new(),
+            fault: None,
+            last: ((0, NONE, NONE), Some((0, 0))),
+            known: HashMap::new(),
+            rows: Vec::new(),
+        }
     }
 
-    /// The number of the list of these rules (numbers are places in the configuration, in order); `at` says where
-    /// they meet, for the complaint.
-    pub(super) fn list(
-        &mut self,
-        active: &BTreeMap<u32, u32>,
-        at: impl FnOnce() -> String,
-    ) -> Result<u32, PolicyError> {
-        // What comes after a rule that always lets everything through can never be reached.
-        let mut list = Vec::new();
-        let mut rows = 0;
-        for &number in active.keys() {
-            let rule = &self.rules[number as usize];
-            list.push(number);
-            rows += rule.ports.len().max(1);
-            if rule.ports.is_empty() && rule.not_before.is_none() && rule.expires.is_none() {
-                break;
+    /// The rules.
+    pub(super) const fn numbered(&self) -> &'a Numbered<'a> {
+        self.rules
+    }
+
+    /// Which state holds where.
+    pub(super) fn networks<A: Address>(&mut self, networks: Vec<Named<A>>) -> Partition<A> {
+        networks::partition(networks, &mut self.states)
+    }
+
+    /// Where which of the autonomous systems is that rules name; the ranges are sorted and disjoint.
+    pub(super) fn systems<A: Address>(&self, ranges: &[AsRange<A>]) -> Partition<A> {
+        let mut partition = vec![(A::ZERO, NONE)];
+        if self.ases.is_empty() {
+            return partition;
+        }
+        let places: HashMap<u32, u32> = self.ases.keys().copied().zip(1..).collect();
+        for range in ranges {
+            let Some(place) = places.get(&range.asn) else { continue };
+            if partition.last().is_some_and(|last| last.0 == range.first) {
+                partition.pop();
             }
-            if rows > MAX_RULES_PER_CLASS as usize {
-                break;
+            if partition.last().is_none_or(|last| last.1 != *place) {
+                partition.push((range.first, *place));
+            }
+            if let Some(after) = range.last.successor() {
+                partition.push((after, NONE));
             }
         }
-        if let Some(&known) = self.lists.get(&list) {
-            return Ok(known);
-        }
-        if rows > MAX_RULES_PER_CLASS as usize {
-            let names = list.iter().map(|number| {
-                let rule = &self.rules[*number as usize];
-                format!("'{}' ({})", rule.id, rule.origin)
-            });
-            return Err(PolicyError::TooManyRules { at: at(), rules: names.collect::<Vec<_>>().join(", ") });
-        }
-        let start = self.rows.len() as u32;
-        for &number in &list {
-            let rule = &self.rules[number as usize];
-            let row = RuleRow {
-                not_before_ns: rule.not_before.map_or(0, |seconds| self.clock.boot_ns(seconds)),
-                expires_ns: rule.expires.map_or(u64::MAX, |seconds| self.clock.boot_ns(seconds)),
-                rule: number as u16 + 1,
-                port_high: u16::MAX,
-                ..RuleRow::default()
+        partition
+    }
+
+    /// First row and number of rows for a place; `None`: there are more than the kernel looks at.
+    pub(super) fn block(&mut self, state: u32, system: u32, country: [u8; 2]) -> Option<(u32, u32)> {
+        let letters = usize::from(u16::from_be_bytes(country));
+        let country = self.places.get(letters).map_or(NONE, |place| u32::from(*place));
+        let covered = (state, system, country);
+        if self.last.0 != covered {
+            let block = match self.blocks.get(&covered) {
+                Some(block) => *block,
+                None => {
+                    let block = self.add(covered);
+                    self.blocks.insert(covered, block);
+                    if block.is_none() {
+                        self.fault.get_or_insert(covered);
+                    }
+                    block
+                }
             };
-            if rule.ports.is_empty() {
-                self.rows.push(row);
-            }
-            self.rows.extend(rule.ports.iter().map(|ports| RuleRow {
-                protocol: ports.protocol,
-                port_low: ports.low,
-                port_high: ports.high,
-                ..row
+            self.last = (covered, block);
+        }
+        self.last.1
+    }
+
+    /// The port ranges that cover a place, those that decide first in front, without those that never can.
+    fn candidates(&self, (state, system, country): Covered) -> Vec<Candidate<'a>> {
+        let State { kept, levels } = self.states.get(state);
+        let rules = self.rules;
+        let of = |map_place: u32, lists: &mut dyn Iterator<Item = &Vec<u16>>| -> Vec<u16> {
+            let place = (map_place as usize).checked_sub(1);
+            place.and_then(|place| lists.nth(place)).cloned().unwrap_or_default()
+        };
+        let mut all: Vec<(Place, u16)> = Vec::new();
+        all.extend(kept.then_some((Place::Network(0), rules.kept())));
+        for (level, numbers) in (0..).zip(levels) {
+            all.extend(numbers.iter().map(|number| (Place::Network(level), *number)));
+        }
+        all.extend(of(system, &mut self.ases.values()).into_iter().map(|number| (Place::As, number)));
+        all.extend(of(country, &mut self.countries.values()).into_iter().map(|number| (Place::Country, number)));
+        let mut candidates: Vec<Candidate<'a>> = Vec::new();
+        for (place, number) in all {
+            let rule = rules.get(number);
+            let ports = rule.ports.iter().map(Some).chain(rule.ports.is_empty().then_some(None));
+            candidates.extend(ports.map(|ports| {
+                let rank = rules.rank(number, place, ports);
+                Candidate { rank, number, rule, ports }
             }));
         }
-        let number = self.blocks.len() as u32;
-        self.blocks.push((start, self.rows.len() as u32 - start));
-        self.lists.insert(list, number);
-        Ok(number)
+        candidates.sort_by_key(|candidate| candidate.rank);
+        let mut deciding: Vec<Candidate<'a>> = Vec::new();
+        for candidate in candidates {
+            if !deciding.iter().any(|before| before.hides(&candidate)) {
+                deciding.push(candidate);
+            }
+        }
+        deciding
     }
 
-    /// First row and number of rows of a list.
-    pub(super) fn block(&self, list: u32) -> (u32, u32) {
-        self.blocks[list as usize]
+    fn add(&mut self, covered: Covered) -> Option<(u32, u32)> {
+        let candidates = self.candidates(covered);
+        if candidates.len() > MAX_RULES_PER_CLASS as usize {
+            return None;
+        }
+        let row = |candidate: Candidate<'_>| RuleRow {
+            not_before_ns: candidate.rule.not_before.map_or(0, |seconds| self.clock.boot_ns(seconds)),
+            expires_ns: candidate.rule.expires.map_or(u64::MAX, |seconds| self.clock.boot_ns(seconds)),
+            port_low: candidate.ports.map_or(0, |ports| ports.low),
+            port_high: candidate.ports.map_or(u16::MAX, |ports| ports.high),
+            rule: candidate.number,
+            protocol: candidate.ports.map_or(0, |ports| ports.protocol),
+            action: self.rules.ruling(candidate.number) as u8,
+        };
+        let rows: Vec<RuleRow> = candidates.into_iter().map(row).collect();
+        if rows.is_empty() {
+            return Some((0, 0));
+        }
+        if let Some(known) = self.known.get(&rows) {
+            return Some(*known);
+        }
+        let block = (self.rows.len() as u32, rows.len() as u32);
+        self.rows.extend(&rows);
+        self.known.insert(rows, block);
+        Some(block)
+    }
+
+    /// The rules that came to more rows than the kernel looks at, at the first place where [`Self::block`] had none.
+    pub(super) fn too_many(&self, at: String) -> PolicyError {
+        let mut names: Vec<String> = Vec::new();
+        for candidate in self.fault.map(|covered| self.candidates(covered)).unwrap_or_default() {
+            let name = format!("'{}' ({})", candidate.rule.id, candidate.rule.origin);
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        PolicyError::TooManyRules { at, rules: names.join(", ") }
     }
 }
 

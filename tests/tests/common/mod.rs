@@ -9,7 +9,7 @@ use monitor_common::{
 };
 
 const RULE: RuleRow =
-    RuleRow { not_before_ns: 0, expires_ns: u64::MAX, port_low: 0, port_high: 0, rule: 0, protocol: 0, _reserved: 0 };
+    RuleRow { not_before_ns: 0, expires_ns: u64::MAX, port_low: 0, port_high: 0, rule: 0, protocol: 0, action: 1 };
 
 /// A policy with every kind of class, rules with and without ports and times, embedded addresses and structure
 /// below /64.
