@@ -3,6 +3,7 @@
 
 pub mod alerts;
 pub mod api;
+pub mod budgets;
 pub mod change;
 pub mod cli;
 pub mod config;
@@ -13,5 +14,6 @@ pub mod kernel;
 pub mod metrics;
 pub mod policy;
 pub mod reconcile;
+pub mod shadow;
 pub mod supervisor;
 pub mod text;

@@ -16,11 +16,12 @@ use crate::{
     alerts::ocsf::protocol_name,
     epochs::{
         Facts, SharedFacts,
-        flows::FlowSums,
+        flows::{FlowStore, FlowSums},
         names::{FlowId, Identities, Name, Names},
         onward::{Carried, Further},
-        rfc3339,
+        recent, rfc3339,
         table::Table,
+        traffic::Totals,
     },
 };
 
@@ -28,6 +29,9 @@ use crate::{
 pub const DEFAULT_TOP: usize = 50;
 /// Most rows given.
 pub const MAX_TOP: usize = 100_000;
+
+/// Seconds that `since` may go back.
+pub const MAX_SINCE: u32 = (recent::KEPT_NS / 1_000_000_000) as u32;
 
 /// What flows are summed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -53,6 +57,8 @@ pub struct FlowsQuery {
     pub top: Option<usize>,
     /// Only this verdict.
     pub verdict: Option<Verdict>,
+    /// Only the last so many seconds.
+    pub since: Option<u32>,
     /// 1: close the epoch first.
     pub fresh: Option<u8>,
 }
@@ -65,7 +71,12 @@ impl FlowsQuery {
     pub fn check(&self) -> Result<(), String> {
         match self.top {
             Some(top) if top == 0 || top > MAX_TOP => Err(format!("top={top}: from 1 to {MAX_TOP}")),
-            _ => Ok(()),
+            _ => match self.since {
+                Some(since) if since == 0 || since > MAX_SINCE => {
+                    Err(format!("since={since}: from 1 to {MAX_SINCE} seconds"))
+                }
+                _ => Ok(()),
+            },
         }
     }
 }
@@ -160,8 +171,11 @@ pub struct Part {
 pub struct Flows {
     /// Boot of the host, as in `status`.
     pub boot_id: String,
-    /// Counting since, RFC 3339. Another one, or another boot: counters have begun anew.
+    /// Counting since, RFC 3339. Another one, or another boot: counters have begun anew. With `window_seconds`: where the
+    /// window begins, up to a minute earlier than asked for, or later if the daemon has not counted for so long.
     pub since: String,
+    /// The window that was asked for; everything here is what was counted in it.
+    pub window_seconds: Option<u32>,
     /// Counted until the close of the last epoch.
     pub until: Option<String>,
     /// Its number.
@@ -188,12 +202,34 @@ pub struct Flows {
 /// for the walk through the flows.
 #[must_use]
 pub fn flows(shared: &SharedFacts, query: &FlowsQuery) -> Flows {
-    // In this order: the facts are those of the flows then.
-    let store = shared.flows();
-    let (mut reply, identities) = {
-        let facts = shared.read();
-        (frame(&facts, query), Arc::clone(&facts.traffic.identities))
+    let Some(seconds) = query.since else {
+        // In this order: the facts are those of the flows then.
+        let store = shared.flows();
+        let (reply, identities) = {
+            let facts = shared.read();
+            (frame(&facts, &facts.traffic.totals, query), Arc::clone(&facts.traffic.identities))
+        };
+        return filled(reply, &store, &identities, query);
     };
+    let window = shared.recent().window(i128::from(seconds) * 1_000_000_000);
+    let facts = shared.read();
+    let Some(window) = window else {
+        let nothing = frame(&facts, &Totals::default(), query);
+        return Flows { window_seconds: query.since, ..nothing };
+    };
+    let reply = Flows {
+        since: rfc3339(window.began),
+        until: Some(rfc3339(window.ended)),
+        window_seconds: query.since,
+        ..frame(&facts, &window.totals, query)
+    };
+    let identities = Arc::clone(&facts.traffic.identities);
+    drop(facts);
+    filled(reply, &window.flows, &identities, query)
+}
+
+/// The document with what comes from the flows.
+fn filled(mut reply: Flows, store: &FlowStore, identities: &Identities, query: &FlowsQuery) -> Flows {
     let wanted = |verdict: Verdict| query.verdict.is_none_or(|only| only == verdict);
     for (_, evicted) in store.evicted().iter().filter(|(group, _)| wanted(group.verdict)) {
         reply.evicted.flows += evicted.flows;
@@ -204,7 +240,7 @@ pub fn flows(shared: &SharedFacts, query: &FlowsQuery) -> Flows {
     match query.by {
         None => {
             let rows = first(top, &mut reply.rest, chosen.map(|(id, sums)| (id, 1, *sums)));
-            reply.flows = rows.iter().map(|(id, _, sums)| flow_row(id, sums, &identities)).collect();
+            reply.flows = rows.iter().map(|(id, _, sums)| flow_row(id, sums, identities)).collect();
         }
         Some(by) => {
             let mut groups: Table<(Key, Verdict), (u64, FlowSums)> = Table::default();
@@ -219,7 +255,7 @@ pub fn flows(shared: &SharedFacts, query: &FlowsQuery) -> Flows {
             reply.groups = first(top, &mut reply.rest, groups)
                 .into_iter()
                 .map(|((key, verdict), flows, sums)| GroupRow {
-                    key: key.text(&identities),
+                    key: key.text(identities),
                     verdict: verdict.name().into(),
                     flows,
                     sums: (&sums.counters).into(),
@@ -233,8 +269,7 @@ pub fn flows(shared: &SharedFacts, query: &FlowsQuery) -> Flows {
 }
 
 /// The document without what comes from the flows.
-fn frame(facts: &Facts, query: &FlowsQuery) -> Flows {
-    let totals = &facts.traffic.totals;
+fn frame(facts: &Facts, totals: &Totals, query: &FlowsQuery) -> Flows {
     let mut reply = Flows {
         boot_id: facts.boot_id.clone(),
         since: rfc3339(facts.started),
@@ -356,7 +391,7 @@ fn reason_row(reason: Reason, tally: &Tally) -> ReasonRow {
     }
 }
 
-fn flow_row(id: &FlowId, sums: &FlowSums, identities: &Identities) -> FlowRow {
+pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, identities: &Identities) -> FlowRow {
     FlowRow {
         interface: identities.interfaces.get(id.interface).into(),
         source: id.ip(id.source),

@@ -5,7 +5,9 @@
 pub mod client;
 pub mod flows;
 pub mod policy;
+pub mod rules;
 pub mod server;
+pub mod shadow;
 pub mod status;
 pub mod text;
 
@@ -63,9 +65,11 @@ pub fn router(facts: SharedFacts, control: Option<Control>, host: &str) -> Route
         .route("/readyz", get(readyz))
         .route("/api/v1/status", get(status_page))
         .route("/api/v1/flows", get(flows_page))
+        .route("/api/v1/rules", get(rules_page))
+        .route("/api/v1/policy/shadow", get(shadow_page))
         .route("/api/v1/alerts", get(alerts_page))
         .fallback(|| async {
-            problem(StatusCode::NOT_FOUND, "no such page; see /metrics, /api/v1/status, /api/v1/flows")
+            problem(StatusCode::NOT_FOUND, "no such page; see /metrics, /api/v1/status, /api/v1/flows, /api/v1/rules")
         })
         .with_state(api)
 }
@@ -173,6 +177,26 @@ async fn flows_page(State(api): State<Api>, query: Result<Query<flows::FlowsQuer
             Ok(text) => Ok(([(CONTENT_TYPE, "application/json")], text).into_response()),
             Err(error) => Ok(problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
         }
+    };
+    page(answer.await)
+}
+
+async fn rules_page(State(api): State<Api>, query: Result<Query<StatusQuery>, QueryRejection>) -> Response {
+    let answer = async {
+        let query = checked(query)?;
+        api.freshen(query.fresh).await?;
+        let rules = api.render(|facts| rules::rules(&facts.read(), now())).await?;
+        Ok(Json(rules).into_response())
+    };
+    page(answer.await)
+}
+
+async fn shadow_page(State(api): State<Api>, query: Result<Query<shadow::ShadowQuery>, QueryRejection>) -> Response {
+    let answer = async {
+        let query = checked(query)?;
+        query.check().map_err(|why| Box::new(problem(StatusCode::BAD_REQUEST, why)))?;
+        api.freshen(query.fresh).await?;
+        Ok(Json(api.render(move |facts| shadow::shadow(facts, &query)).await?).into_response())
     };
     page(answer.await)
 }

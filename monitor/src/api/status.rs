@@ -59,6 +59,39 @@ pub struct PolicyStatus {
     pub age_seconds: i64,
     /// Rules in it.
     pub rules: usize,
+    /// Of these, how many decided nothing since they are in force: see `/api/v1/rules`.
+    pub never_hit: usize,
+    /// Ids of those whose daily budget is used up.
+    pub suspended: Vec<String>,
+    /// The policy that is judged beside it; none where the configuration names none.
+    pub shadow: Option<ShadowStatus>,
+}
+
+/// The shadow policy, in short: see `/api/v1/policy/shadow`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowStatus {
+    /// Its digest.
+    pub digest: Option<String>,
+    /// Why it was refused.
+    pub refused: Option<String>,
+    /// Compared since, RFC 3339.
+    pub since: Option<String>,
+    /// Allowed now, and it denies it.
+    pub stricter: Sums,
+    /// Denied now, and it allows it.
+    pub looser: Sums,
+}
+
+fn shadow(facts: &Facts) -> Option<ShadowStatus> {
+    let page = super::shadow::frame(facts);
+    let there = page.candidate.is_some() || page.refused.is_some();
+    there.then(|| ShadowStatus {
+        digest: page.candidate.map(|candidate| candidate.digest),
+        refused: page.refused,
+        since: page.since,
+        stricter: page.stricter,
+        looser: page.looser,
+    })
 }
 
 /// A geo dataset.
@@ -344,6 +377,9 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             since: rfc3339(in_force.since),
             age_seconds: seconds_since(in_force.since),
             rules: in_force.policy.rules.len(),
+            never_hit: never_hit(facts),
+            suspended: in_force.policy.suspended_rules().map(|rule| rule.id.clone()).collect(),
+            shadow: shadow(facts),
         },
         unconfirmed: facts.unconfirmed.as_ref().map(|one| one.status(now)),
         reload_error: facts.reload_error.clone(),
@@ -397,6 +433,12 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             .collect(),
         blind_spots: BLIND_SPOTS.map(str::to_owned).to_vec(),
     }
+}
+
+fn never_hit(facts: &Facts) -> usize {
+    let (hits, names) = (&facts.traffic.totals.rules, &facts.traffic.identities.rules);
+    let rules = facts.in_force.policy.rules.iter();
+    rules.filter(|rule| names.find(&rule.id).is_none_or(|name| !hits.contains_key(&name))).count()
 }
 
 fn groups(totals: &Totals, names: &Names) -> Vec<GroupStatus> {

@@ -7,6 +7,7 @@ pub mod flows;
 pub mod geo;
 mod inputs;
 pub mod reload;
+pub mod rules;
 pub mod run;
 pub mod status;
 
@@ -31,6 +32,7 @@ enum Command {
     Explain(explain::Args),
     Status(status::Args),
     Flows(flows::Args),
+    Rules(rules::Args),
     Reload(reload::Args),
     Confirm(confirm::Args),
     Geo(geo::Args),
@@ -86,6 +88,7 @@ pub fn main() -> Result<(), Failure> {
         Command::Explain(args) => explain::run(args),
         Command::Status(args) => status::run(args),
         Command::Flows(args) => flows::run(args),
+        Command::Rules(args) => rules::run(args),
         Command::Reload(args) => reload::run(args),
         Command::Confirm(args) => confirm::run(args),
         Command::Geo(args) => geo::run(args),

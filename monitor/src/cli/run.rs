@@ -83,7 +83,7 @@ pub enum KernelLog {
     Trace,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed: Result<jiff::SignedDuration, _> = text.parse();
     let parsed = parsed.ok().and_then(|time| Duration::try_from(time).ok()).filter(|time| !time.is_zero());
     parsed.ok_or_else(|| "not a time above zero, such as 30s, 10min or 1h".to_owned())
@@ -118,6 +118,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         epoch: config.epoch,
         listen: config.listen,
         socket: config.paths.runtime.join("control.sock"),
+        state: config.paths.state.clone(),
         in_force,
         outputs,
         change: change::Setup {

@@ -145,7 +145,7 @@ impl Zone {
 }
 
 /// `[geo]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geo {
     /// `sources`: `embedded` or files.
     pub sources: Vec<String>,
@@ -225,7 +225,7 @@ impl Config {
     }
 
     /// Every file that went into it, and every directory in which a file more would: the configuration, allowlists,
-    /// datasets, overlays, the AS dataset.
+    /// datasets, overlays, the AS dataset; and the shadow policy's own.
     #[must_use]
     pub fn inputs(&self) -> Vec<PathBuf> {
         let mut inputs: Vec<PathBuf> = self.file.iter().cloned().collect();

@@ -72,7 +72,8 @@ pub(super) fn read<'a>(root: Table<'a>, now: i64, config: &mut Config) -> Patter
                 config.reload = reload;
             }
             if let Some(value) = table.get("shadow") {
-                config.shadow = file(value, directory, "shadow policy");
+                // One that is not there is told and stops nothing, as one that is no good.
+                config.shadow = value.text("a file name in quotes").map(|name| directory.join(name));
             }
             policy(table, directory)
         }

@@ -10,12 +10,14 @@ use std::{
     time::Duration,
 };
 
-use super::{Attachment, Fill, Traffic, flows::FlowStore};
+use super::{Attachment, Fill, Traffic, flows::FlowStore, recent::Recent};
 use crate::{
     alerts::sinks::SinkStats,
+    budgets::Standings,
     change::Named,
     policy::Policy,
     reconcile::{Presence, Standing},
+    shadow::{Report, Shadow},
 };
 
 /// Latest alerts kept for the API.
@@ -51,6 +53,8 @@ pub struct InForce {
     pub inside: String,
     /// Its datasets.
     pub datasets: Vec<DatasetInfo>,
+    /// The policy that is judged beside it.
+    pub shadow: Shadow,
     /// Since when it holds, UTC nanoseconds since 1970.
     pub since: i128,
 }
@@ -96,6 +100,12 @@ pub struct Facts {
     pub standings: Vec<Standing>,
     /// The policy in force.
     pub in_force: InForce,
+    /// Since when each of its rules is, by id, UTC nanoseconds since 1970.
+    pub rules_since: BTreeMap<String, i128>,
+    /// Its budgets.
+    pub budgets: Standings,
+    /// What the shadow policy would have made of the traffic.
+    pub shadow: Report,
     /// Whether it is on trial.
     pub unconfirmed: Option<Unconfirmed>,
     /// `None` until the first epoch is closed.
@@ -126,6 +136,13 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Another policy is in force: rules that it does not have are forgotten, others are known since `now`.
+    pub(super) fn note_rules(&mut self, now: i128) {
+        let before = std::mem::take(&mut self.rules_since);
+        let since = |id: &String| before.get(id).copied().unwrap_or(now);
+        self.rules_since = self.in_force.policy.rules.iter().map(|rule| (rule.id.clone(), since(&rule.id))).collect();
+    }
+
     /// How an interface stands; `None` before the first epoch is closed.
     #[must_use]
     pub fn standing(&self, interface: &str) -> Option<&Standing> {
@@ -168,6 +185,7 @@ impl Facts {
 #[derive(Debug, Default)]
 struct Shared {
     flows: RwLock<FlowStore>,
+    recent: RwLock<Recent>,
     facts: RwLock<Facts>,
 }
 
@@ -195,6 +213,16 @@ impl SharedFacts {
     /// To read flows. Never to be asked for by whoever holds the facts.
     pub fn flows(&self) -> RwLockReadGuard<'_, FlowStore> {
         self.0.flows.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To read the traffic of the last hour, with the same rule.
+    pub fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.0.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To write it.
+    pub fn recent_mut(&self) -> RwLockWriteGuard<'_, Recent> {
+        self.0.recent.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// To write flows, with the same rule.

@@ -13,7 +13,7 @@ use monitor_common::{
 };
 
 use super::{
-    Attachment, Drained, Fill, InterfaceCounts, Places, Snapshot, Source, Traffic,
+    Attachment, Fill, InterfaceCounts, Places, Snapshot, Source, Traffic,
     facts::InForce,
     flows::FlowStore,
     names::{Name, Resolver},
@@ -211,7 +211,13 @@ pub fn merge(traffic: &mut Traffic, store: &mut FlowStore, snapshot: &Snapshot) 
 /// What a [`Fake`] is made to do and what it saw, shared with the test.
 #[derive(Debug, Default)]
 pub struct Script {
-    /// Next epochs; when there are none, an empty one. Epoch numbers are set by the fake.
+    /// What holds.
+    in_force: InForce,
+    /// What is to hold from the next flip on.
+    next_in_force: Option<InForce>,
+    /// What held in an epoch that could not be drained.
+    closed: Option<InForce>,
+    /// Next epochs; when there are none, an empty one. Number, policy and mode are set by the fake.
     pub next: VecDeque<Snapshot>,
     /// Flips so far.
     pub flips: u32,
@@ -228,10 +234,23 @@ pub struct Script {
 }
 
 /// A source that yields what its script says.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Fake(pub Arc<Mutex<Script>>);
 
+impl Default for Fake {
+    /// With [`policy`] in force.
+    fn default() -> Self {
+        Self::new(InForce { policy: policy().into(), ..InForce::default() })
+    }
+}
+
 impl Fake {
+    /// With this in force.
+    #[must_use]
+    pub fn new(in_force: InForce) -> Self {
+        Self(Arc::new(Mutex::new(Script { in_force, ..Script::default() })))
+    }
+
     /// The script.
     pub fn script(&self) -> std::sync::MutexGuard<'_, Script> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -239,29 +258,31 @@ impl Fake {
 }
 
 impl Source for Fake {
-    fn flip(&mut self) -> anyhow::Result<Drained> {
+    fn flip(&mut self) -> anyhow::Result<Snapshot> {
         let mut script = self.script();
-        anyhow::ensure!(!script.broken, "bpf(2) says no");
+        // As the kernel does it: an epoch that can't be drained is closed all the same, and keeps its policy.
+        let held = match script.closed.take() {
+            Some(held) => held,
+            None => match script.next_in_force.take() {
+                Some(next) => std::mem::replace(&mut script.in_force, next),
+                None => script.in_force.clone(),
+            },
+        };
+        if script.broken {
+            script.closed = Some(held);
+            anyhow::bail!("bpf(2) says no");
+        }
         let epoch = script.flips;
         script.flips = epoch.wrapping_add(1);
         let one = script.next.pop_front().unwrap_or_else(|| snapshot(epoch));
-        Ok(Drained {
-            epoch,
-            interfaces: one.interfaces,
-            flows: one.flows,
-            events_lost: one.events_lost,
-            jiffies: one.jiffies,
-            hz: one.hz,
-            started: one.started,
-            ended: one.ended,
-            fill: one.fill,
-            readings: one.readings,
-        })
+        Ok(Snapshot { epoch, policy: held.policy, enforce: held.enforce, ..one })
     }
 
     fn stage(&mut self, next: &InForce) -> anyhow::Result<()> {
         anyhow::ensure!(next.policy.digest != "too large", "it does not fit");
-        self.script().staged.push((next.policy.digest.clone(), next.enforce));
+        let mut script = self.script();
+        script.staged.push((next.policy.digest.clone(), next.enforce));
+        script.next_in_force = Some(next.clone());
         Ok(())
     }
 

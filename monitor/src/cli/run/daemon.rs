@@ -11,6 +11,7 @@ use crate::{
         sinks::{self, Output, Sinks},
     },
     api::{self, server, server::ControlSocket},
+    budgets::keeper::Keeper,
     change::{self, Changer},
     epochs::{Attachment, Facts, SharedFacts, facts::InForce, now, source::Opened, task::Engine},
     failure::Failure,
@@ -39,6 +40,8 @@ pub struct Setup {
     pub listen: Option<SocketAddr>,
     /// Control socket.
     pub socket: PathBuf,
+    /// Where the day's budgets are kept.
+    pub state: PathBuf,
     /// The policy to begin with.
     pub in_force: InForce,
     /// Where alerts go.
@@ -68,7 +71,7 @@ pub struct Started {
 /// # Errors
 /// A socket is taken, `open` failed, or a task did: then everything is taken down in order first.
 pub async fn run(
-    setup: Setup,
+    mut setup: Setup,
     open: impl FnOnce(&InForce) -> Result<Opened, Failure>,
     mut commands: mpsc::Receiver<Command>,
     started: impl FnOnce(&Started),
@@ -84,12 +87,17 @@ pub async fn run(
     };
     let (sinks, written) = Sinks::start(setup.outputs, sinks::QUEUE).map_err(|error| cannot_start("alerts", &error))?;
     let host = Host::read();
+    // What is used up today is not in force from the first packet on.
+    let budgets = Keeper::open(&setup.state, now());
+    let configured = setup.in_force.clone();
+    setup.in_force.policy = budgets.hold(&setup.in_force.policy);
     let opened = open(&setup.in_force)?;
 
     let facts = SharedFacts::new(Facts { started: now(), epoch_length: setup.epoch, ..Facts::default() });
     let host_name = host.name.clone();
-    let (engine, handle) = Engine::new(opened.source, facts.clone(), sinks, host, setup.in_force.clone());
-    let (changer, changes) = Changer::new(setup.change, handle.clone(), facts.clone(), setup.in_force);
+    let (engine, handle) = Engine::new(opened.source, facts.clone(), sinks, host, setup.in_force);
+    let engine = engine.keeping(budgets);
+    let (changer, changes) = Changer::new(setup.change, handle.clone(), facts.clone(), configured);
     let mut supervisor = Supervisor::default();
     supervisor.spawn("alert sinks", |stop| async move {
         stop.cancelled().await;

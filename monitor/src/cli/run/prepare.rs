@@ -11,14 +11,15 @@ use crate::{
     cli::inputs,
     config::{self, Config, Mode},
     epochs::{
-        Attachment, Drained, Source,
+        Attachment, Snapshot, Source,
         facts::{DatasetInfo, InForce},
         now,
         source::{EVENT_QUEUE, Opened, Task},
     },
     failure::Failure,
     kernel::{self, Kernel, Options, Switch},
-    policy::{self, ClockMap},
+    policy::{self, ClockMap, Knowledge},
+    shadow::{Candidate, Shadow},
 };
 
 /// Reads the configuration.
@@ -45,13 +46,35 @@ pub fn compile(config: &Config, enforce: bool) -> Result<InForce, Failure> {
         return Err(Failure::Usage(mend.to_owned()));
     }
     let knowledge = inputs::knowledge(config)?;
-    let policy = policy::compile(config, &knowledge, &clocks())?;
+    let clock = clocks();
+    let policy = policy::compile(config, &knowledge, &clock)?;
+    let shadow = shadow(config, &knowledge, clock);
     let datasets = knowledge
         .datasets
         .into_iter()
         .map(|dataset| DatasetInfo { name: dataset.name, version: dataset.version, built: dataset.built })
         .collect();
-    Ok(InForce { policy: policy.into(), enforce, inside: config.zone.inside_text.clone(), datasets, since: now() })
+    let inside = config.zone.inside_text.clone();
+    Ok(InForce { policy: policy.into(), enforce, inside, datasets, shadow, since: now() })
+}
+
+/// The policy to be judged beside it. One that is no good never stops the daemon: it is told.
+fn shadow(config: &Config, knowledge: &Knowledge, clock: ClockMap) -> Shadow {
+    let Some(file) = &config.shadow else { return Shadow::None };
+    let compiled = (|| {
+        let candidate = load(Some(file))?;
+        let same = candidate.geo == config.geo;
+        let other = if same { None } else { Some(inputs::knowledge(&candidate)?) };
+        Ok::<_, Failure>(policy::compile(&candidate, other.as_ref().unwrap_or(knowledge), &clock)?)
+    })();
+    match compiled {
+        Ok(policy) => Shadow::Candidate(Arc::new(Candidate { file: file.clone(), policy: policy.into(), clock })),
+        Err(failure) => {
+            let why = failure.to_string().lines().collect::<Vec<_>>().join("; ");
+            tracing::warn!(why, "the shadow policy is refused");
+            Shadow::Refused(why)
+        }
+    }
 }
 
 /// Wall clock and CLOCK_BOOTTIME, by which rules with times are judged in the kernel.
@@ -156,20 +179,8 @@ fn hook(config: &Config, args: &Args) -> Option<kernel::Hook> {
 struct KernelSource(Kernel);
 
 impl Source for KernelSource {
-    fn flip(&mut self) -> anyhow::Result<Drained> {
-        let drained = self.0.flip()?;
-        Ok(Drained {
-            epoch: drained.epoch,
-            interfaces: drained.interfaces,
-            flows: drained.flows,
-            events_lost: drained.events_lost,
-            jiffies: drained.jiffies,
-            hz: drained.hz,
-            started: drained.span.0.as_nanosecond(),
-            ended: drained.span.1.as_nanosecond(),
-            fill: drained.fill,
-            readings: drained.readings,
-        })
+    fn flip(&mut self) -> anyhow::Result<Snapshot> {
+        Ok(self.0.flip()?)
     }
 
     fn stage(&mut self, next: &InForce) -> anyhow::Result<()> {

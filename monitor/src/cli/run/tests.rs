@@ -18,6 +18,7 @@ fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
         epoch: Duration::from_secs(3_600),
         listen: Some("127.0.0.1:0".parse().expect("an address")),
         socket: directory.join("control.sock"),
+        state: directory.join("state"),
         in_force: InForce { policy: fake::policy().into(), inside: "EEA".into(), ..InForce::default() },
         outputs: vec![Output::file(alerts).expect("a file")],
         change: change::Setup {
