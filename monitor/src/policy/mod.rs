@@ -3,7 +3,9 @@
 //! `run`, `check` and `explain` call them.
 
 mod at;
+mod cidr;
 pub mod compile;
+pub mod diff;
 mod digest;
 pub mod explain;
 mod layers;
