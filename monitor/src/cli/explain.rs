@@ -78,6 +78,14 @@ fn as_text(story: &Explanation) -> String {
 }
 
 fn standing(standing: &Standing, line: &mut impl FnMut(&str, String)) {
+    let of = |name: &str, built: &Option<String>| match built {
+        Some(built) => format!("{name} ({})", built.split('T').next().unwrap_or(built)),
+        None => name.to_owned(),
+    };
+    for says in &standing.overlays {
+        let country = says.country.as_deref().unwrap_or("location undetermined");
+        line("overlay", format!("{}: {country} for {}", of(&says.overlay, &says.built), says.range));
+    }
     for says in &standing.sources {
         let what = match (&says.country, &says.range) {
             (Some(country), Some(range)) => format!("{country} for {range}"),
@@ -85,7 +93,10 @@ fn standing(standing: &Standing, line: &mut impl FnMut(&str, String)) {
             _ if standing.special.is_some() || standing.nat64.is_some() => continue,
             _ => "nothing".into(),
         };
-        line("source", format!("{}: {what}", says.source));
+        line("source", format!("{}: {what}", of(&says.source, &says.built)));
+    }
+    if let Some(announcer) = &standing.announcer {
+        line("as", format!("AS{} {}", announcer.number, announcer.name).trim_end().to_owned());
     }
     if let Some(special) = &standing.special {
         line("special", format!("{}: {} ({})", special.network, special.name, special.standard));

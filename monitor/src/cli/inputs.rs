@@ -30,6 +30,12 @@ pub(super) fn knowledge(config: &Config) -> Result<Knowledge, Failure> {
     for source in &config.geo.sources {
         knowledge.datasets.extend(geo::load(source)?);
     }
+    for overlay in &config.geo.overlays {
+        knowledge.overlays.push(geo::overlay::open(overlay)?);
+    }
+    if let Some(asn) = &config.geo.asn {
+        knowledge.asn = Some(geo::asn::open(Path::new(asn))?.into());
+    }
     Ok(knowledge)
 }
 

@@ -1,7 +1,9 @@
-//! The compact form: a dataset in, bytes out, and back. What is embedded has it, and `geo import` writes it.
+//! The compact form: a dataset, an overlay or an AS dataset in, bytes out, and back. What is embedded has it, and
+//! `geo import` writes it.
 //!
 //! ```text
-//! magic "egmgeo", format version (u16)
+//! magic "egmgeo", format version (u16): 1 for a dataset; 2 for what else there is, with its kind behind it (u8):
+//!                                       1 overlay, 2 AS numbers
 //! name, version, attribution, provenance      each: length (LEB128), UTF-8
 //! built                                       0, or 1 and seconds since 1970 (i64)
 //! SHA-256 of the body, length of the body (LEB128)
@@ -11,6 +13,10 @@
 //!         the distance without them (LEB128): borders are at short prefixes, so both columns are small numbers
 //!         country: 0 for unknown, else 1 + place in the list of countries (u8)
 //! ```
+//!
+//! An overlay's list of countries may begin with `??`, for undetermined. The body of AS numbers has, in the place of
+//! the countries, their names (number of names; of each the distance from the number before, length, UTF-8), and in
+//! the third column 0 for none, else 1 + AS number (LEB128).
 //!
 //! Integers are little-endian. An interval reaches up to the next one's start, so the columns cover the whole
 //! space and say "unknown" where nothing is known. Each dataset has exactly one body, so its digest names the
@@ -23,13 +29,21 @@ use std::io::Read;
 
 use sha2::{Digest, Sha256};
 
-use super::{Country, Dataset, MAX_RANGES, Range, Space};
+use super::{
+    Country, Dataset, MAX_RANGES, Range, Space,
+    asn::{AsDataset, AsRange, Names},
+    overlay::Overlay,
+    ranges::Span,
+};
 
 /// Largest content, decompressed: ten times what the embedded datasets have.
 pub const MAX_UNCOMPRESSED: u64 = 64 << 20;
 
 const MAGIC: &[u8; 6] = b"egmgeo";
-const FORMAT: u16 = 1;
+const DATASET: u16 = 1;
+const FORMAT: u16 = 2;
+const OVERLAY: u8 = 1;
+const AS_NUMBERS: u8 = 2;
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const MAX_TEXT: usize = 4096;
 
@@ -48,6 +62,9 @@ pub enum CompactError {
     /// Written by a later release.
     #[error("compact format {0}, and this release reads {FORMAT}: import it with this release, or use a later one")]
     Version(u16),
+    /// Something else in the product's own form.
+    #[error("it holds {0}")]
+    Other(&'static str),
     /// Would need more memory than is granted.
     #[error("the compact dataset has more than {0}: use a dataset of countries, not of cities")]
     TooLarge(&'static str),
@@ -56,7 +73,7 @@ pub enum CompactError {
     Unfit(&'static str),
 }
 
-use CompactError::{Damaged, TooLarge, Truncated, Unfit};
+use CompactError::{Damaged, Other, TooLarge, Truncated, Unfit};
 
 /// Whether the bytes look like the compact form, compressed or not.
 #[must_use]
@@ -64,33 +81,63 @@ pub fn is_compact(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC) || bytes.starts_with(&ZSTD_MAGIC)
 }
 
+/// What stands in front of a body.
+struct Header<'a> {
+    /// `None` for a dataset.
+    kind: Option<u8>,
+    texts: [&'a str; 4],
+    built: Option<i64>,
+}
+
+impl Header<'_> {
+    fn with(&self, body: &[u8]) -> Result<Vec<u8>, CompactError> {
+        let mut out = Vec::with_capacity(body.len() + 1024);
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(&if self.kind.is_some() { FORMAT } else { DATASET }.to_le_bytes());
+        out.extend(self.kind);
+        for text in self.texts {
+            if text.len() > MAX_TEXT {
+                return Err(Unfit("a text longer than 4,096 bytes"));
+            }
+            put_text(&mut out, text);
+        }
+        out.push(u8::from(self.built.is_some()));
+        if let Some(built) = self.built {
+            out.extend_from_slice(&built.to_le_bytes());
+        }
+        out.extend_from_slice(&Sha256::digest(body));
+        put_number(&mut out, body.len() as u128);
+        out.extend_from_slice(body);
+        if out.len() as u64 > MAX_UNCOMPRESSED { Err(TooLarge("64 MiB")) } else { Ok(out) }
+    }
+}
+
 /// The dataset in compact form, not compressed. `provenance` says what it was made from.
 ///
 /// # Errors
 /// A text longer than 4,096 bytes, or ranges that are not sorted, disjoint, joined and of known countries.
 pub fn encode(dataset: &Dataset, provenance: &str) -> Result<Vec<u8>, CompactError> {
-    let body = body(&dataset.v4, &dataset.v6)?;
-    let mut out = Vec::with_capacity(body.len() + 1024);
-    out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&FORMAT.to_le_bytes());
-    for text in [&dataset.name, &dataset.version, &dataset.attribution, provenance] {
-        if text.len() > MAX_TEXT {
-            return Err(Unfit("a text longer than 4,096 bytes"));
-        }
-        put_number(&mut out, text.len() as u128);
-        out.extend_from_slice(text.as_bytes());
-    }
-    out.push(u8::from(dataset.built.is_some()));
-    if let Some(built) = dataset.built {
-        out.extend_from_slice(&built.to_le_bytes());
-    }
-    out.extend_from_slice(&Sha256::digest(&body));
-    put_number(&mut out, body.len() as u128);
-    out.extend_from_slice(&body);
-    if out.len() as u64 > MAX_UNCOMPRESSED {
-        return Err(TooLarge("64 MiB"));
-    }
-    Ok(out)
+    let texts = [&*dataset.name, &dataset.version, &dataset.attribution, provenance];
+    Header { kind: None, texts, built: dataset.built }.with(&body(&dataset.v4, &dataset.v6)?)
+}
+
+/// An overlay in compact form, not compressed.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_overlay(overlay: &Overlay) -> Result<Vec<u8>, CompactError> {
+    let texts = [&*overlay.name, &overlay.version, &overlay.attribution, &overlay.provenance];
+    Header { kind: Some(OVERLAY), texts, built: overlay.built }.with(&body(&overlay.v4, &overlay.v6)?)
+}
+
+/// A dataset of AS numbers in compact form, not compressed.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_asn(dataset: &AsDataset) -> Result<Vec<u8>, CompactError> {
+    let texts = [&*dataset.name, &dataset.version, &dataset.attribution, &dataset.provenance];
+    let body = asn_body(&dataset.v4, &dataset.v6, &dataset.names)?;
+    Header { kind: Some(AS_NUMBERS), texts, built: dataset.built }.with(&body)
 }
 
 /// The compressed form of what [`encode`] gives: larger than `zstd -19` makes it, but without a C library.
@@ -104,12 +151,91 @@ pub(super) fn digest(v4: &[Range<u32>], v6: &[Range<u128>]) -> [u8; 32] {
     body(v4, v6).map(|body| Sha256::digest(&body).into()).unwrap_or_default()
 }
 
+/// The same of AS numbers.
+pub(super) fn asn_digest(v4: &[AsRange<u32>], v6: &[AsRange<u128>], names: &Names) -> [u8; 32] {
+    asn_body(v4, v6, names).map(|body| Sha256::digest(&body).into()).unwrap_or_default()
+}
+
 /// Reads the compact form, compressed or not: the dataset and its provenance.
 ///
 /// # Errors
 /// What is wrong with the bytes; every truncation and every changed byte of the ranges is noticed.
 pub fn decode(bytes: &[u8]) -> Result<(Dataset, String), CompactError> {
-    if bytes.starts_with(&ZSTD_MAGIC) { decode_plain(&decompress(bytes)?) } else { decode_plain(bytes) }
+    with_plain(bytes, |bytes| {
+        let (kind, about, body) = read_header(bytes)?;
+        match kind {
+            None => about.with_countries(body, false),
+            Some(OVERLAY) => Err(Other("an overlay: name it in [geo] overlays")),
+            Some(_) => Err(Other("AS numbers: name it in [geo] asn")),
+        }
+    })
+}
+
+/// Reads an overlay in the compact form; a dataset can be one, too. Its kind, file and what was rejected are the
+/// caller's.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_overlay(bytes: &[u8]) -> Result<(Dataset, String), CompactError> {
+    with_plain(bytes, |bytes| {
+        let (kind, about, body) = read_header(bytes)?;
+        match kind {
+            None | Some(OVERLAY) => about.with_countries(body, kind.is_some()),
+            Some(_) => Err(Other("AS numbers: name it in [geo] asn")),
+        }
+    })
+}
+
+/// Reads AS numbers in the compact form.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_asn(bytes: &[u8]) -> Result<AsDataset, CompactError> {
+    with_plain(bytes, |bytes| {
+        let (kind, about, mut body) = read_header(bytes)?;
+        match kind {
+            None => return Err(Other("a dataset of countries: name it in [geo] sources")),
+            Some(OVERLAY) => return Err(Other("an overlay: name it in [geo] overlays")),
+            Some(_) => {}
+        }
+        let names = body.names()?;
+        let mut number = |body: &mut Input<'_>| {
+            let place = body.number(33)?.checked_sub(1);
+            place.map(|asn| u32::try_from(asn).map_err(|_| Damaged("an AS number is too large"))).transpose()
+        };
+        let v4 = body.family(&mut number)?.into_iter().map(AsRange::from).collect();
+        let v6 = body.family(&mut number)?.into_iter().map(AsRange::from).collect();
+        body.end()?;
+        let About { name, version, attribution, provenance, built, digest } = about;
+        let rejected = super::Rejected::default();
+        Ok(AsDataset {
+            name,
+            version,
+            built,
+            attribution,
+            provenance,
+            digest,
+            v4,
+            v6,
+            names,
+            contradictions: 0,
+            rejected,
+        })
+    })
+}
+
+/// Whether the bytes hold AS numbers.
+pub(super) fn is_asn(bytes: &[u8]) -> bool {
+    with_plain(bytes, |bytes| Ok(read_header(bytes)?.0 == Some(AS_NUMBERS))).unwrap_or(false)
+}
+
+/// Whether the bytes hold an overlay.
+pub(super) fn is_overlay(bytes: &[u8]) -> bool {
+    with_plain(bytes, |bytes| Ok(read_header(bytes)?.0 == Some(OVERLAY))).unwrap_or(false)
+}
+
+fn with_plain<T>(bytes: &[u8], read: impl FnOnce(&[u8]) -> Result<T, CompactError>) -> Result<T, CompactError> {
+    if bytes.starts_with(&ZSTD_MAGIC) { read(&decompress(bytes)?) } else { read(bytes) }
 }
 
 /// One zstd frame, with nothing behind it.
@@ -130,7 +256,36 @@ fn decompress(mut bytes: &[u8]) -> Result<Vec<u8>, CompactError> {
     if bytes.is_empty() { Ok(out) } else { Err(Damaged("something follows its zstd frame")) }
 }
 
-fn decode_plain(bytes: &[u8]) -> Result<(Dataset, String), CompactError> {
+/// A header as it was read.
+struct About {
+    name: String,
+    version: String,
+    attribution: String,
+    provenance: String,
+    built: Option<i64>,
+    digest: [u8; 32],
+}
+
+impl About {
+    fn with_countries(self, mut body: Input<'_>, undetermined: bool) -> Result<(Dataset, String), CompactError> {
+        let countries = body.countries(undetermined)?;
+        let mut country = |body: &mut Input<'_>| match body.byte()? {
+            0 => Ok(None),
+            place => match countries.get(usize::from(place) - 1) {
+                Some(country) => Ok(Some(*country)),
+                None => Err(Damaged("it uses a country it does not list")),
+            },
+        };
+        let v4 = super::ranges::countries(body.family(&mut country)?);
+        let v6 = super::ranges::countries(body.family(&mut country)?);
+        body.end()?;
+        let Self { name, version, attribution, provenance, built, digest } = self;
+        Ok((Dataset { name, version, built, attribution, digest, v4, v6 }, provenance))
+    }
+}
+
+/// What kind it is, what its header says, and its body, which has the header's digest.
+fn read_header(bytes: &[u8]) -> Result<(Option<u8>, About, Input<'_>), CompactError> {
     let Some(rest) = bytes.strip_prefix(MAGIC) else {
         // A file cut within its first bytes is the same to the operator, but worth its own word.
         return Err(if MAGIC.starts_with(bytes) {
@@ -140,10 +295,14 @@ fn decode_plain(bytes: &[u8]) -> Result<(Dataset, String), CompactError> {
         });
     };
     let mut header = Input { bytes: rest, part: "header" };
-    let format = u16::from_le_bytes(header.array()?);
-    if format != FORMAT {
-        return Err(CompactError::Version(format));
-    }
+    let kind = match u16::from_le_bytes(header.array()?) {
+        DATASET => None,
+        FORMAT => match header.byte()? {
+            kind @ (OVERLAY | AS_NUMBERS) => Some(kind),
+            _ => return Err(Damaged("it is of an unknown kind")),
+        },
+        later => return Err(CompactError::Version(later)),
+    };
     let name = header.text()?;
     let version = header.text()?;
     let attribution = header.text()?;
@@ -164,75 +323,107 @@ fn decode_plain(bytes: &[u8]) -> Result<(Dataset, String), CompactError> {
     if <[u8; 32]>::from(Sha256::digest(body)) != digest {
         return Err(Damaged("its SHA-256 differs from its content"));
     }
-    let mut body = Input { bytes: body, part: "ranges" };
-    let countries = body.countries()?;
-    let v4 = body.family(&countries)?;
-    let v6 = body.family(&countries)?;
-    if !body.bytes.is_empty() {
-        return Err(Damaged("something follows its ranges"));
-    }
-    Ok((Dataset { name, version, built, attribution, digest, v4, v6 }, provenance))
+    let about = About { name, version, attribution, provenance, built, digest };
+    Ok((kind, about, Input { bytes: body, part: "ranges" }))
 }
 
 /// The one body of these ranges.
 fn body(v4: &[Range<u32>], v6: &[Range<u128>]) -> Result<Vec<u8>, CompactError> {
-    let mut countries: Vec<Country> =
-        super::all_countries().iter().copied().filter(|country| has(v4, *country) || has(v6, *country)).collect();
-    countries.sort_unstable();
+    let mut used = vec![false; 1 << 16];
+    let number = |country: Country| usize::from(u16::from_be_bytes(country.0));
+    v4.iter().for_each(|range| used[number(range.country)] = true);
+    v6.iter().for_each(|range| used[number(range.country)] = true);
+    // `??` sorts before every letter.
+    let known = [Country::UNDETERMINED].into_iter().chain(super::all_countries().iter().copied());
+    let countries: Vec<Country> = known.filter(|country| used[number(*country)]).collect();
     let mut out = Vec::with_capacity(v4.len() * 8 + v6.len() * 8);
     out.extend_from_slice(&(countries.len() as u16).to_le_bytes());
     for country in &countries {
         out.extend_from_slice(&country.0);
     }
-    put_family(&mut out, v4, &countries)?;
-    put_family(&mut out, v6, &countries)?;
+    // At most 251 countries are there, so the place fits.
+    let put = |column: &mut Vec<u8>, country: Country| {
+        let place = countries.binary_search(&country).map_err(|_| Unfit("a range has no assigned country"))?;
+        column.push(place as u8 + 1);
+        Ok(())
+    };
+    put_family(&mut out, v4.iter().map(|range| (range.first, range.last, range.country)), put)?;
+    put_family(&mut out, v6.iter().map(|range| (range.first, range.last, range.country)), put)?;
     Ok(out)
 }
 
-fn has<A>(ranges: &[Range<A>], country: Country) -> bool {
-    ranges.iter().any(|range| range.country == country)
+/// The one body of these AS numbers.
+fn asn_body(v4: &[AsRange<u32>], v6: &[AsRange<u128>], names: &Names) -> Result<Vec<u8>, CompactError> {
+    let mut out = Vec::with_capacity(v4.len() * 8 + v6.len() * 8);
+    put_number(&mut out, names.len() as u128);
+    let mut before = 0;
+    for (asn, name) in names.iter() {
+        put_number(&mut out, u128::from(asn - before));
+        put_text(&mut out, name);
+        before = asn;
+    }
+    let put = |column: &mut Vec<u8>, asn: u32| {
+        put_number(column, u128::from(asn) + 1);
+        Ok(())
+    };
+    put_family(&mut out, v4.iter().map(|range| (range.first, range.last, range.asn)), put)?;
+    put_family(&mut out, v6.iter().map(|range| (range.first, range.last, range.asn)), put)?;
+    Ok(out)
 }
 
-fn put_family<A: Space>(out: &mut Vec<u8>, ranges: &[Range<A>], countries: &[Country]) -> Result<(), CompactError> {
-    let mut zeros = Vec::with_capacity(ranges.len() * 2);
-    let mut distances = Vec::with_capacity(ranges.len() * 6);
-    let mut column = Vec::with_capacity(ranges.len() * 2);
+fn put_family<A: Space, V: Copy + PartialEq>(
+    out: &mut Vec<u8>,
+    spans: impl ExactSizeIterator<Item = Span<A, V>>,
+    put_value: impl Fn(&mut Vec<u8>, V) -> Result<(), CompactError>,
+) -> Result<(), CompactError> {
+    let mut zeros = Vec::with_capacity(spans.len() * 2);
+    let mut distances = Vec::with_capacity(spans.len() * 6);
+    let mut column = Vec::with_capacity(spans.len() * 2);
     let mut before = 0_u128;
-    let mut put = |start: u128, country: u8| {
+    let mut put = |start: u128, value: Option<V>| {
         let distance = start - before;
         let shift = if distance == 0 { 0 } else { distance.trailing_zeros() };
         zeros.push(shift as u8);
         put_number(&mut distances, distance >> shift);
-        column.push(country);
         before = start;
+        match value {
+            Some(value) => put_value(&mut column, value),
+            None => {
+                column.push(0);
+                Ok(())
+            }
+        }
     };
     // The first address that no range so far holds; None once the last address is held.
     let mut free = Some(0_u128);
-    let mut held: Option<Country> = None;
-    for range in ranges {
-        let (first, last) = (range.first.number(), range.last.number());
+    let mut held: Option<V> = None;
+    for (first, last, value) in spans {
+        let (first, last) = (first.number(), last.number());
         let Some(start) = free.filter(|&start| start <= first && first <= last) else {
             return Err(Unfit("its ranges are not sorted and disjoint"));
         };
         if start < first && held.is_some() {
-            put(start, 0);
-        } else if start == first && held == Some(range.country) {
+            put(start, None)?;
+        } else if start == first && held == Some(value) {
             return Err(Unfit("its ranges are not joined"));
         }
-        // At most 250 countries are assigned, so the place fits.
-        let place = countries.binary_search(&range.country).map_err(|_| Unfit("a range has no assigned country"))?;
-        put(first, place as u8 + 1);
-        held = Some(range.country);
+        put(first, Some(value))?;
+        held = Some(value);
         free = if last == A::LAST.number() { None } else { Some(last + 1) };
     }
     if let (Some(start), Some(_)) = (free, held) {
-        put(start, 0);
+        put(start, None)?;
     }
-    put_number(out, column.len() as u128);
+    put_number(out, zeros.len() as u128);
     out.append(&mut zeros);
     out.append(&mut distances);
     out.append(&mut column);
     Ok(())
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_number(out, text.len() as u128);
+    out.extend_from_slice(text.as_bytes());
 }
 
 /// LEB128: seven bits a byte, the lowest first, the top bit on all but the last.
@@ -293,17 +484,42 @@ impl<'a> Input<'a> {
         if text.chars().any(char::is_control) { Err(Damaged("a text has control characters")) } else { Ok(text.into()) }
     }
 
-    fn countries(&mut self) -> Result<Vec<Country>, CompactError> {
+    /// Names of AS numbers.
+    fn names(&mut self) -> Result<Names, CompactError> {
+        let count = self.number(64)?;
+        let mut names = Names::default();
+        let mut asn = 0_u32;
+        for at in 0..count {
+            let distance = u32::try_from(self.number(32)?).map_err(|_| Damaged("an AS number is too large"))?;
+            if at > 0 && distance == 0 {
+                return Err(Damaged("an AS number has two names"));
+            }
+            asn = asn.checked_add(distance).ok_or(Damaged("an AS number is too large"))?;
+            names.push(asn, &self.text()?).ok_or(TooLarge("4 GiB of names"))?;
+        }
+        Ok(names)
+    }
+
+    fn end(&self) -> Result<(), CompactError> {
+        if self.bytes.is_empty() { Ok(()) } else { Err(Damaged("something follows its ranges")) }
+    }
+
+    fn countries(&mut self, undetermined: bool) -> Result<Vec<Country>, CompactError> {
         let count = u16::from_le_bytes(self.array()?);
         let countries: Vec<Country> =
             self.take(usize::from(count) * 2)?.chunks_exact(2).map(|code| Country([code[0], code[1]])).collect();
-        if !countries.iter().all(|country| country.is_assigned()) {
+        let may_be = |country: &Country| country.is_assigned() || (undetermined && *country == Country::UNDETERMINED);
+        if !countries.iter().all(may_be) {
             return Err(Damaged("it lists a country that is none"));
         }
         if countries.is_sorted_by(|a, b| a < b) { Ok(countries) } else { Err(Damaged("its countries are not sorted")) }
     }
 
-    fn family<A: Space>(&mut self, countries: &[Country]) -> Result<Vec<Range<A>>, CompactError> {
+    /// One family; `value` reads an entry of the third column.
+    fn family<A: Space, V: Copy + PartialEq>(
+        &mut self,
+        value: &mut impl FnMut(&mut Self) -> Result<Option<V>, CompactError>,
+    ) -> Result<Vec<Span<A, V>>, CompactError> {
         let count = self.number(64)?;
         // With gaps there are up to two intervals a range, and one to end.
         if count > 2 * MAX_RANGES as u128 + 1 {
@@ -311,23 +527,20 @@ impl<'a> Input<'a> {
         }
         let count = count as usize;
         let zeros = self.take(count)?;
-        let mut distances = Input { bytes: self.bytes, part: self.part };
-        // Found by a first pass: the third column starts where the second ends.
-        for _ in 0..count {
-            distances.number(A::BITS)?;
-        }
+        // Walked over first: the third column starts where the second ends.
         let mut starts = Input { bytes: self.bytes, part: self.part };
-        self.bytes = distances.bytes;
-        let column = self.take(count)?;
-
-        let known = column.iter().filter(|&&place| place != 0).count();
-        if known > MAX_RANGES {
-            return Err(TooLarge("4 Mi ranges of one family"));
+        for _ in 0..count {
+            self.number(A::BITS)?;
         }
-        let mut ranges: Vec<Range<A>> = Vec::with_capacity(known);
+        // Each entry of the third column has a byte at least.
+        if self.bytes.len() < count {
+            return Err(Truncated(self.part));
+        }
+        let mut spans: Vec<Span<A, V>> = Vec::with_capacity(count / 2 + 1);
         let mut start = 0_u128;
-        let mut held = 0_u8;
-        for (index, (&shift, &place)) in zeros.iter().zip(column).enumerate() {
+        let mut held: Option<V> = None;
+        for (index, &shift) in zeros.iter().enumerate() {
+            let here = value(self)?;
             let odd = starts.number(A::BITS)?;
             let shift = u32::from(shift);
             // Only the first interval may start where counting starts; a distance is odd after its zeros.
@@ -338,21 +551,22 @@ impl<'a> Input<'a> {
             let Some(next) = start.checked_add(odd << shift).and_then(A::from_number) else {
                 return Err(Damaged("a start lies past the last address"));
             };
-            if let (true, Some(before)) = (held != 0, ranges.last_mut()) {
-                before.last = A::from_number(next.number() - 1).unwrap_or(A::LAST);
+            if let (true, Some(before)) = (held.is_some(), spans.last_mut()) {
+                before.1 = A::from_number(next.number() - 1).unwrap_or(A::LAST);
             }
-            if place == held {
+            if here == held {
                 return Err(Damaged("two neighbouring intervals are one"));
             }
-            if place != 0 {
-                let country =
-                    *countries.get(usize::from(place) - 1).ok_or(Damaged("it uses a country it does not list"))?;
-                ranges.push(Range { first: next, last: A::LAST, country });
+            if let Some(value) = here {
+                if spans.len() == MAX_RANGES {
+                    return Err(TooLarge("4 Mi ranges of one family"));
+                }
+                spans.push((next, A::LAST, value));
             }
-            held = place;
+            held = here;
             start = next.number();
         }
-        Ok(ranges)
+        Ok(spans)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use super::{Format, GeoError, Opened, compact};
+use super::{Format, GeoError, Opened, Rejected, compact};
 
 /// DB-IP Lite, then the registries' and operators' own data (geofeeds, whois, AS numbers).
 const FILES: [(&str, &[u8]); 2] = [
@@ -28,7 +28,14 @@ pub fn open() -> Result<Vec<Opened>, GeoError> {
                 return Err(GeoError::file(Path::new("(embedded)"), "the decoder failed: reinstall egress-monitor"));
             };
             let (dataset, provenance) = decoded.map_err(|error| GeoError::file(Path::new(name), error.to_string()))?;
-            opened.push(Opened { dataset, file: None, format: Format::Compact, provenance, contradictions: 0 });
+            opened.push(Opened {
+                dataset,
+                file: None,
+                format: Format::Compact,
+                provenance,
+                contradictions: 0,
+                rejected: Rejected::default(),
+            });
         }
         Ok(opened)
     })

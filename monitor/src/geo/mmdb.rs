@@ -1,9 +1,11 @@
-//! MaxMind DB files in, a dataset out. Called by [`super::open_file`].
+//! MaxMind DB files in, ranges out. Called by [`super::open_file`], the overlays and the AS datasets.
 //!
 //! The records' country is looked for in three shapes: `country.iso_code` (MaxMind, DB-IP), `country_code`
-//! (ip-location-db, IP2Location) and `country` as text (IPinfo). `registered_country` and
+//! (ip-location-db, IP2Location, IPinfo) and `country` as text (IPinfo). `registered_country` and
 //! `represented_country` are not used: they say where a network's owner is registered or at home, not where the
-//! network is. A record without a country is a gap.
+//! network is. A record without a country is a gap. Where `is_anycast` or `is_satellite_provider` stands, at the top
+//! (IPinfo) or under `traits` (MaxMind), the location is undetermined whatever country is named. AS numbers:
+//! `autonomous_system_number` (MaxMind, DB-IP, ip-location-db) or `asn` (IPinfo), names beside them.
 //!
 //! `maxminddb` checks the file and decodes the records; the search tree is walked here, because its iterator
 //! can be kept busy for ever by a file of a few hundred bytes whose nodes share children (2^128 paths), and may
@@ -22,10 +24,14 @@ use std::{
 use maxminddb::Reader;
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
+    de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor},
 };
 
-use super::{Country, Dataset, GeoError, MAX_RANGES, Range, compact, ranges};
+use super::{
+    Country, Dataset, GeoError, MAX_RANGES, Progress, compact,
+    ranges::{self, Span},
+    rejected::{Bad, Place, Rejected},
+};
 
 const METADATA_MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
 
@@ -40,13 +46,63 @@ pub fn is_mmdb(bytes: &[u8]) -> bool {
     tail.windows(METADATA_MARKER.len()).any(|window| window == METADATA_MARKER)
 }
 
-/// Reads a whole MMDB file; `file` is for messages and the dataset's name.
+/// What a file comes to.
+pub(super) struct Mmdb<V> {
+    pub(super) v4: Vec<Span<u32, V>>,
+    pub(super) v6: Vec<Span<u128, V>>,
+    /// Records that say nothing that can be understood.
+    pub(super) rejected: Rejected,
+    /// As the file calls itself.
+    pub(super) database_type: String,
+    /// Seconds since 1970.
+    pub(super) built: Option<i64>,
+}
+
+/// What is looked for in the records of a file.
+pub(super) trait Records {
+    /// What of a record is decoded.
+    type Record: DeserializeOwned;
+    /// What it comes to.
+    type Value: Copy + Eq;
+    /// For the message when no record has any: what.
+    const WHAT: &'static str;
+    /// And what to give instead.
+    const MEND: &'static str;
+
+    /// `None` for a record that says nothing.
+    fn value(&mut self, record: Self::Record) -> Result<Option<Self::Value>, Bad>;
+}
+
+/// Reads a whole MMDB file of countries; `file` is for messages and the dataset's name. What is undetermined is a gap.
 ///
 /// # Errors
 /// The file is truncated or damaged, has no countries, or takes more time or memory than a real one would.
-pub fn read(file: &Path, bytes: Vec<u8>) -> Result<Dataset, GeoError> {
+pub fn read(file: &Path, bytes: &[u8], progress: &Progress) -> Result<(Dataset, Rejected), GeoError> {
+    let mut read = walk(file, bytes, &mut Countries, progress)?;
+    read.v4.retain(|span| span.2 != Country::UNDETERMINED);
+    read.v6.retain(|span| span.2 != Country::UNDETERMINED);
+    let (v4, v6) = (ranges::countries(read.v4), ranges::countries(read.v6));
+    let dataset = Dataset {
+        name: file.display().to_string(),
+        version: read.database_type,
+        built: read.built,
+        attribution: String::new(),
+        digest: compact::digest(&v4, &v6),
+        v4,
+        v6,
+    };
+    Ok((dataset, read.rejected))
+}
+
+/// Reads a whole file for what `records` looks for.
+pub(super) fn walk<R: Records>(
+    file: &Path,
+    bytes: &[u8],
+    records: &mut R,
+    progress: &Progress,
+) -> Result<Mmdb<R::Value>, GeoError> {
     // The library checks what it reads; should it overlook something, a bad file must not end the daemon.
-    catch_unwind(AssertUnwindSafe(|| read_unguarded(file, bytes)))
+    catch_unwind(AssertUnwindSafe(|| walk_unguarded(file, bytes, records, progress)))
         .unwrap_or_else(|_| Err(damaged(file, "it makes the MMDB decoder fail")))
 }
 
@@ -56,18 +112,23 @@ fn damaged(file: &Path, what: impl fmt::Display) -> GeoError {
 }
 
 /// The library's messages may quote the file: keep them short and printable.
-fn shown_long(text: &str) -> String {
+pub(super) fn shown_long(text: &str) -> String {
     text.chars().take(200).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-fn read_unguarded(file: &Path, bytes: Vec<u8>) -> Result<Dataset, GeoError> {
-    let reader = Reader::from_source(bytes.as_slice()).map_err(|error| damaged(file, error))?;
+fn walk_unguarded<R: Records>(
+    file: &Path,
+    bytes: &[u8],
+    records: &mut R,
+    progress: &Progress,
+) -> Result<Mmdb<R::Value>, GeoError> {
+    let reader = Reader::from_source(bytes).map_err(|error| damaged(file, error))?;
     let about = reader.metadata();
     if !matches!(about.ip_version, 4 | 6) {
         return Err(damaged(file, format!("IP version {}", about.ip_version)));
     }
     let tree = Tree {
-        bytes: &bytes,
+        bytes,
         nodes: about.node_count as usize,
         record_bits: about.record_size.into(),
         bits: if about.ip_version == 6 { 128 } else { 32 },
@@ -76,32 +137,24 @@ fn read_unguarded(file: &Path, bytes: Vec<u8>) -> Result<Dataset, GeoError> {
         file,
         reader: &reader,
         tree: &tree,
-        countries: HashMap::new(),
+        records,
+        values: HashMap::new(),
         v4: Vec::new(),
         v6: Vec::new(),
+        rejected: Rejected::default(),
         ends: Instant::now() + TIME_LIMIT,
     };
-    walk.run()?;
-    let Walk { v4, v6, .. } = walk;
+    walk.run(progress)?;
+    let Walk { v4, v6, rejected, .. } = walk;
+    let database_type = shown_long(&about.database_type);
     if v4.is_empty() && v6.is_empty() {
-        return Err(GeoError::file(
-            file,
-            format!(
-                "no country in any record of this MMDB ({}): give a country or city database",
-                shown_long(&about.database_type)
-            ),
-        ));
+        return Err(match &rejected.first {
+            Some((_, what)) => GeoError::file(file, what),
+            None => GeoError::file(file, format!("no {} ({database_type}): {}", R::WHAT, R::MEND)),
+        });
     }
     let built = i64::try_from(about.build_epoch).ok().filter(|&epoch| epoch > 0 && epoch < MAX_TIME);
-    Ok(Dataset {
-        name: file.display().to_string(),
-        version: shown_long(&about.database_type),
-        built,
-        attribution: String::new(),
-        digest: compact::digest(&v4, &v6),
-        v4,
-        v6,
-    })
+    Ok(Mmdb { v4, v6, rejected, database_type, built })
 }
 
 /// The year 9999: what is later is no date but damage, and the rest of the file is good.
@@ -143,21 +196,25 @@ impl Tree<'_> {
     }
 }
 
-struct Walk<'a, 'b> {
+struct Walk<'a, 'b, R: Records> {
     file: &'a Path,
     reader: &'b Reader<&'b [u8]>,
     tree: &'a Tree<'b>,
+    records: &'a mut R,
     /// By record number, so that each record is decoded once.
-    countries: HashMap<usize, Country>,
+    values: HashMap<usize, Option<R::Value>>,
     /// In order and joined as they come: the walk goes from the lowest address to the highest.
-    v4: Vec<Range<u32>>,
-    v6: Vec<Range<u128>>,
+    v4: Vec<Span<u32, R::Value>>,
+    v6: Vec<Span<u128, R::Value>>,
+    rejected: Rejected,
     ends: Instant,
 }
 
-impl Walk<'_, '_> {
-    fn run(&mut self) -> Result<(), GeoError> {
+impl<R: Records> Walk<'_, '_, R> {
+    fn run(&mut self, progress: &Progress) -> Result<(), GeoError> {
         let tree = self.tree;
+        progress.begin(tree.nodes);
+        let mut seen = 0_usize;
         let ipv4 = tree.ipv4_node();
         // Writers may share a few subtrees; more than that is a trap.
         let mut steps = tree.nodes.saturating_mul(4).saturating_add(1024);
@@ -167,6 +224,10 @@ impl Walk<'_, '_> {
             // IPv4 again under another prefix (::ffff:0:0/96, 2002::/16…): the same data, and not about IPv6.
             if Some(record) == ipv4 && (address != 0 || depth != 96) {
                 continue;
+            }
+            seen += 1;
+            if seen.is_multiple_of(4096) {
+                progress.at(seen / 2);
             }
             if record >= tree.nodes {
                 if record > tree.nodes {
@@ -190,54 +251,128 @@ impl Walk<'_, '_> {
 
     /// A network with a data record.
     fn leaf(&mut self, record: usize, address: u128, depth: u32) -> Result<(), GeoError> {
-        let country = match self.countries.get(&record) {
-            Some(&country) => country,
+        let value = match self.values.get(&record) {
+            Some(&value) => value,
             None => {
-                let country = self.decode(address)?;
-                self.countries.insert(record, country);
-                country
+                let value = self.decode(address)?;
+                self.values.insert(record, value);
+                value
             }
         };
-        if country == Country::UNKNOWN {
-            return Ok(());
-        }
+        let Some(value) = value else { return Ok(()) };
         let host = u128::MAX.checked_shr(128 - self.tree.bits + depth).unwrap_or(0);
         let last = address | host;
         let in_ipv4 = self.tree.bits == 32 || (depth >= 96 && address >> 32 == 0);
         if in_ipv4 {
-            ranges::append(&mut self.v4, address, last, country);
+            ranges::append(&mut self.v4, address, last, value);
         } else {
-            ranges::append(&mut self.v6, address, last, country);
+            ranges::append(&mut self.v6, address, last, value);
         }
         if self.v4.len().max(self.v6.len()) <= MAX_RANGES { Ok(()) } else { Err(too_many(self.file)) }
     }
 
-    /// The country in the record that the tree has for this address.
-    fn decode(&self, address: u128) -> Result<Country, GeoError> {
+    /// What the record says that the tree has for this address.
+    fn decode(&mut self, address: u128) -> Result<Option<R::Value>, GeoError> {
         if Instant::now() > self.ends {
             return Err(damaged(self.file, format!("its records take more than {} s to read", TIME_LIMIT.as_secs())));
         }
         let address: IpAddr =
             if self.tree.bits == 32 { Ipv4Addr::from(address as u32).into() } else { Ipv6Addr::from(address).into() };
         let found = self.reader.lookup(address).map_err(|error| damaged(self.file, error))?;
-        let record: Option<Record> = found.decode().map_err(|error| damaged(self.file, error))?;
-        let Some(text) = record.and_then(Record::country) else { return Ok(Country::UNKNOWN) };
-        Country::parse(&text).map_err(|error| GeoError::file(self.file, format!("the record of {address}: {error}")))
+        let record: Option<R::Record> = found.decode().map_err(|error| damaged(self.file, error))?;
+        let Some(record) = record else { return Ok(None) };
+        Ok(self.records.value(record).unwrap_or_else(|bad| {
+            self.rejected.note(Place::Entry(&format!("the record of {address}")), bad);
+            None
+        }))
+    }
+}
+
+/// Where a network is.
+pub(super) struct Countries;
+
+impl Records for Countries {
+    type Record = Record;
+    type Value = Country;
+    const WHAT: &'static str = "country in any record of this MMDB";
+    const MEND: &'static str = "give a country or city database";
+
+    fn value(&mut self, record: Record) -> Result<Option<Country>, Bad> {
+        if record.is_nowhere() {
+            return Ok(Some(Country::UNDETERMINED));
+        }
+        let Some(text) = record.country() else { return Ok(None) };
+        let country = Country::parse(&text).map_err(|error| Bad::new("no country code", error.to_string()))?;
+        Ok(Some(country).filter(|country| *country != Country::UNKNOWN))
     }
 }
 
 /// What is looked at of a record.
 #[derive(Default, Deserialize)]
-struct Record {
+pub(super) struct Record {
     #[serde(default)]
     country: Option<CountryShape>,
     #[serde(default)]
     country_code: Option<String>,
+    #[serde(default)]
+    is_anycast: Flag,
+    #[serde(default)]
+    is_satellite: Flag,
+    #[serde(default)]
+    traits: Traits,
+}
+
+/// MaxMind's.
+#[derive(Default, Deserialize)]
+struct Traits {
+    #[serde(default)]
+    is_anycast: Flag,
+    #[serde(default)]
+    is_satellite_provider: Flag,
 }
 
 impl Record {
+    fn is_nowhere(&self) -> bool {
+        [self.is_anycast, self.is_satellite, self.traits.is_anycast, self.traits.is_satellite_provider]
+            .contains(&Flag(true))
+    }
+
+    /// The code first: beside one, `country` may be a name.
     fn country(self) -> Option<String> {
-        self.country.map(|shape| shape.0).filter(|code| !code.is_empty()).or(self.country_code)
+        let code = self.country_code.filter(|code| !code.is_empty());
+        code.or(self.country.map(|shape| shape.0).filter(|code| !code.is_empty()))
+    }
+}
+
+/// `true`, `1` or `"true"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Flag(bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Shape;
+
+        impl Visitor<'_> for Shape {
+            type Value = Flag;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true or false")
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Flag, E> {
+                Ok(Flag(value))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Flag, E> {
+                Ok(Flag(value != 0))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Flag, E> {
+                Ok(Flag(matches!(text, "true" | "True" | "1")))
+            }
+        }
+
+        deserializer.deserialize_any(Shape)
     }
 }
 

@@ -4,21 +4,25 @@
 pub mod asn;
 pub mod compact;
 mod country;
-pub mod csv;
 pub mod embedded;
 pub mod file;
 pub mod mmdb;
 pub mod names;
 pub mod overlay;
+mod progress;
 mod ranges;
+mod rejected;
 pub mod special;
 #[cfg(test)]
 mod testing;
+mod text;
 
 use std::path::{Path, PathBuf};
 
 pub use country::{Country, CountryError, all as all_countries};
-pub use ranges::{Collector, Settled, Space, TooMany};
+pub use progress::Progress;
+pub use ranges::{Collector, Piece, Settled, Space, TooMany};
+pub use rejected::Rejected;
 
 /// Most ranges of one family in a dataset: ten times what the finest country datasets have.
 pub const MAX_RANGES: usize = 4 << 20;
@@ -82,7 +86,7 @@ impl Dataset {
     /// was built. Negative when it was built in the future.
     #[must_use]
     pub fn age_days(&self, now: i64) -> Option<i64> {
-        self.built.map(|built| now.saturating_sub(built).div_euclid(86_400))
+        age_days(self.built, now)
     }
 
     /// Every country that has at least one range, sorted.
@@ -93,6 +97,10 @@ impl Dataset {
         seen.extend(self.v6.iter().map(|range| range.country));
         seen.into_iter().collect()
     }
+}
+
+fn age_days(built: Option<i64>, now: i64) -> Option<i64> {
+    built.map(|built| now.saturating_sub(built).div_euclid(86_400))
 }
 
 /// Why a dataset can't be used. One line with the file, where it has lines the line, the value and the mend.
@@ -143,8 +151,14 @@ pub enum Format {
     Compact,
     /// MaxMind DB.
     Mmdb,
-    /// Text ranges.
+    /// Text ranges, with a country on each line.
     Csv,
+    /// Networks, each with a country or all of one.
+    Networks,
+    /// The registries' statistics.
+    Delegated,
+    /// A cloud provider's list.
+    Json,
 }
 
 impl Format {
@@ -155,6 +169,9 @@ impl Format {
             Self::Compact => "compact",
             Self::Mmdb => "mmdb",
             Self::Csv => "csv",
+            Self::Networks => "networks",
+            Self::Delegated => "delegated",
+            Self::Json => "json",
         }
     }
 }
@@ -172,6 +189,8 @@ pub struct Opened {
     pub provenance: String,
     /// Ranges that a text file gives two countries, and that are unknown therefore.
     pub contradictions: usize,
+    /// What of the file could not be taken.
+    pub rejected: Rejected,
 }
 
 /// The datasets of one entry of `[geo] sources`: `embedded` gives the two that are built in, anything else is
@@ -191,34 +210,84 @@ pub fn open(source: &str) -> Result<Vec<Opened>, GeoError> {
     if source == "embedded" { embedded::open() } else { Ok(vec![open_file(Path::new(source))?]) }
 }
 
-/// Reads a file, told apart by its content first and its name second.
+/// Reads a file, told apart by its content first and its name second. All of it has to be good.
 ///
 /// # Errors
-/// The file can't be read or is no good.
+/// The file can't be read or something in it is no good.
 pub fn open_file(file: &Path) -> Result<Opened, GeoError> {
+    let opened = read_file(file, &Progress::default())?;
+    match &opened.rejected.first {
+        Some((line, what)) => Err(text::first_wrong(file, *line, what)),
+        None => Ok(opened),
+    }
+}
+
+/// As [`open_file`], but what can't be taken is left out, counted, and told.
+///
+/// # Errors
+/// The file can't be read, or more of it is wrong than good.
+pub fn read_file(file: &Path, progress: &Progress) -> Result<Opened, GeoError> {
     let bytes = file::read_bounded(file)?;
-    let opened = |dataset, format, provenance| Opened {
+    let opened = |dataset, format| Opened {
         dataset,
         file: Some(file.into()),
         format,
-        provenance,
+        provenance: String::new(),
         contradictions: 0,
+        rejected: Rejected::default(),
     };
-    let name = file.to_string_lossy().to_ascii_lowercase();
-    if compact::is_compact(&bytes) || name.ends_with(".egm") || name.ends_with(".egm.zst") {
-        let (dataset, provenance) = compact::decode(&bytes).map_err(|error| GeoError::file(file, error.to_string()))?;
-        Ok(opened(dataset, Format::Compact, provenance))
-    } else if name.ends_with(".mmdb") || mmdb::is_mmdb(&bytes) {
-        Ok(opened(mmdb::read(file, bytes)?, Format::Mmdb, String::new()))
-    } else if name.ends_with(".csv") || name.ends_with(".txt") {
-        let Settled { dataset, contradictions } = csv::read(file, &bytes)?;
-        Ok(Opened { contradictions, ..opened(dataset, Format::Csv, String::new()) })
-    } else {
-        Err(GeoError::file(
-            file,
-            "neither MMDB nor a compact dataset, and not named .csv: give a .mmdb, .csv, .egm or .egm.zst file",
-        ))
+    match sniff(file, &bytes) {
+        Some(Format::Compact) => {
+            let (dataset, provenance) =
+                compact::decode(&bytes).map_err(|error| GeoError::file(file, error.to_string()))?;
+            Ok(Opened { provenance, ..opened(dataset, Format::Compact) })
+        }
+        Some(Format::Mmdb) => {
+            let (dataset, rejected) = mmdb::read(file, &bytes, progress)?;
+            Ok(Opened { rejected, ..opened(dataset, Format::Mmdb) })
+        }
+        Some(Format::Json) => {
+            Err(GeoError::file(file, "JSON: a cloud provider's list goes into [geo] overlays, not into sources"))
+        }
+        Some(_) => {
+            let text = text::read(file, &bytes, progress)?;
+            let Settled { dataset, contradictions } = text.ranges.finish().map_err(|TooMany| text::too_many(file))?;
+            if dataset.v4.is_empty() && dataset.v6.is_empty() {
+                return Err(GeoError::file(file, "places nothing: every country in it is unknown; give another file"));
+            }
+            let name = file.display().to_string();
+            let dataset = Dataset { name, version: text.version, built: text.built, ..dataset };
+            Ok(Opened { contradictions, rejected: text.rejected, ..opened(dataset, text.format) })
+        }
+        None => Err(GeoError::file(file, UNKNOWN_KIND)),
     }
+}
+
+const UNKNOWN_KIND: &str = "neither MMDB nor JSON nor text nor a compact dataset: give a file of one of these";
+
+/// What a file is by its first and last bytes, else by its name.
+fn sniff(file: &Path, bytes: &[u8]) -> Option<Format> {
+    let name = file.to_string_lossy().to_ascii_lowercase();
+    if compact::is_compact(bytes) {
+        return Some(Format::Compact);
+    }
+    if mmdb::is_mmdb(bytes) {
+        return Some(Format::Mmdb);
+    }
+    let start = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    if start.starts_with(b"{") || start.starts_with(b"[") {
+        return Some(Format::Json);
+    }
+    // Damaged files are told to be what their names say.
+    if name.ends_with(".egm") || name.ends_with(".egm.zst") {
+        return Some(Format::Compact);
+    }
+    if name.ends_with(".mmdb") {
+        return Some(Format::Mmdb);
+    }
+    let binary = |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\n' | b'\r' | b'\t' | 0x1b);
+    let text = !start.iter().take(4096).any(binary);
+    (text || name.ends_with(".csv") || name.ends_with(".txt")).then_some(Format::Csv)
 }
 
 /// One dataset of several files that do not overlap (the two families, usually). Name, version, date,
@@ -258,11 +327,13 @@ pub fn merge(opened: Vec<Opened>) -> Result<(Dataset, String), GeoError> {
     }
     let mut collector = Collector::default();
     for (name, v4, v6) in files {
-        let fits = v4.into_iter().all(|range| collector.push_v4(range))
-            && v6.into_iter().all(|range| collector.push_v6(range));
-        if !fits {
-            let what = format!("more than {MAX_RANGES} ranges together with the files before it: import it by itself");
-            return Err(GeoError::file(Path::new(&name), what));
+        let v4 = v4.into_iter().map(|of| Piece::V4(of.first, of.last, of.country));
+        let v6 = v6.into_iter().map(|of| Piece::V6(of.first, of.last, of.country));
+        for piece in v4.chain(v6) {
+            collector.push(piece).map_err(|TooMany| {
+                let what = "ranges together with the files before it: import it by itself";
+                GeoError::file(Path::new(&name), format!("more than {MAX_RANGES} {what}"))
+            })?;
         }
     }
     let joined = collector
@@ -305,11 +376,11 @@ mod tests {
             )
         );
         let odd = dir.path().join("geo.bin");
-        std::fs::write(&odd, "hello").unwrap();
+        std::fs::write(&odd, "\x7fELF\0\0").unwrap();
         assert_eq!(
             text(&odd),
             format!(
-                "{}: neither MMDB nor a compact dataset, and not named .csv: give a .mmdb, .csv, .egm or .egm.zst file",
+                "{}: neither MMDB nor JSON nor text nor a compact dataset: give a file of one of these",
                 odd.display()
             )
         );

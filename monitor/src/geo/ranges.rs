@@ -1,9 +1,9 @@
-//! Any ranges in, a dataset's canonical ranges out: sorted, disjoint, without unknown countries, neighbours of
-//! one country joined. Called by the CSV and MMDB readers.
+//! Any ranges in, canonical ranges out: sorted, disjoint, neighbours of one value joined. Called by the readers of
+//! every format; the value is a country or an AS number.
 //!
 //! Where ranges overlap the narrowest wins, of equally wide ones the one that starts later. A range whose country
 //! is unknown wins over a wider one all the same: there the source says that it does not know. The very same
-//! range with two countries counts as unknown, too: the source contradicts itself (published datasets do, here
+//! range with two values counts as unknown, too: the source contradicts itself (published datasets do, here
 //! and there), and neither order in the file nor anything else says which half is right.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
@@ -65,6 +65,38 @@ pub(super) fn find_by<A: Space, R>(ranges: &[R], address: A, ends: impl Fn(&R) -
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany;
 
+/// Addresses with what holds of them: first, last, value.
+pub(super) type Span<A, V> = (A, A, V);
+
+/// A range of either family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<V> {
+    /// IPv4.
+    V4(u32, u32, V),
+    /// IPv6.
+    V6(u128, u128, V),
+}
+
+impl<V> Piece<V> {
+    /// The same range with another value.
+    #[must_use]
+    pub fn with<W>(self, value: W) -> Piece<W> {
+        match self {
+            Self::V4(first, last, _) => Piece::V4(first, last, value),
+            Self::V6(first, last, _) => Piece::V6(first, last, value),
+        }
+    }
+}
+
+/// Canonical ranges of both families.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Spans<V> {
+    pub(super) v4: Vec<Span<u32, V>>,
+    pub(super) v6: Vec<Span<u128, V>>,
+    /// Ranges that were given with two values.
+    pub(super) contradictions: usize,
+}
+
 /// What [`Collector::finish`] made of the ranges.
 #[derive(Debug)]
 pub struct Settled {
@@ -75,25 +107,35 @@ pub struct Settled {
 }
 
 /// Gathers ranges in any order.
-#[derive(Debug, Default)]
-pub struct Collector {
-    v4: Vec<Range<u32>>,
-    v6: Vec<Range<u128>>,
+#[derive(Debug)]
+pub struct Collector<V = Country> {
+    v4: Vec<Span<u32, V>>,
+    v6: Vec<Span<u128, V>>,
 }
 
-impl Collector {
-    /// Takes an IPv4 range. `false` when there are too many.
-    #[must_use]
-    pub fn push_v4(&mut self, range: Range<u32>) -> bool {
-        self.v4.push(range);
-        self.v4.len() <= MAX_RANGES
+impl<V> Default for Collector<V> {
+    fn default() -> Self {
+        Self { v4: Vec::new(), v6: Vec::new() }
     }
+}
 
-    /// Takes an IPv6 range. `false` when there are too many.
-    #[must_use]
-    pub fn push_v6(&mut self, range: Range<u128>) -> bool {
-        self.v6.push(range);
-        self.v6.len() <= MAX_RANGES
+impl<V: Copy + Ord> Collector<V> {
+    /// Takes a range.
+    ///
+    /// # Errors
+    /// There are too many of its family.
+    pub fn push(&mut self, piece: Piece<V>) -> Result<(), TooMany> {
+        let length = match piece {
+            Piece::V4(first, last, value) => {
+                self.v4.push((first, last, value));
+                self.v4.len()
+            }
+            Piece::V6(first, last, value) => {
+                self.v6.push((first, last, value));
+                self.v6.len()
+            }
+        };
+        if length <= MAX_RANGES { Ok(()) } else { Err(TooMany) }
     }
 
     /// Whether nothing was taken.
@@ -102,42 +144,73 @@ impl Collector {
         self.v4.is_empty() && self.v6.is_empty()
     }
 
-    /// The canonical ranges.
-    ///
-    /// # Errors
-    /// They are too many.
-    pub fn finish(self) -> Result<Settled, TooMany> {
-        let (v4, contradictions_v4) = settle(self.v4);
-        let (v6, contradictions_v6) = settle(self.v6);
+    /// The canonical ranges, without those of the value `unknown`, which is also what contradictions come to.
+    pub(super) fn settle(self, unknown: V, keep_unknown: bool) -> Result<Spans<V>, TooMany> {
+        let (v4, contradictions_v4) = settle(self.v4, unknown, keep_unknown);
+        let (v6, contradictions_v6) = settle(self.v6, unknown, keep_unknown);
         if v4.len() > MAX_RANGES || v6.len() > MAX_RANGES {
             return Err(TooMany);
         }
-        let digest = compact::digest(&v4, &v6);
-        let contradictions = contradictions_v4 + contradictions_v6;
-        Ok(Settled { dataset: Dataset { digest, v4, v6, ..Dataset::default() }, contradictions })
+        Ok(Spans { v4, v6, contradictions: contradictions_v4 + contradictions_v6 })
     }
 }
 
-/// Canonical ranges, and how many had two countries: a sweep over all borders; between two of them the narrowest
+impl Collector<Country> {
+    /// The canonical ranges of a dataset: without what is unknown or undetermined.
+    ///
+    /// # Errors
+    /// They are too many.
+    pub fn finish(mut self) -> Result<Settled, TooMany> {
+        self.replace(Country::UNDETERMINED, Country::UNKNOWN);
+        let Spans { v4, v6, contradictions } = self.settle(Country::UNKNOWN, false)?;
+        let (v4, v6) = (countries(v4), countries(v6));
+        let digest = compact::digest(&v4, &v6);
+        Ok(Settled { dataset: Dataset { digest, v4, v6, ..Dataset::default() }, contradictions })
+    }
+
+    /// The canonical ranges of an overlay: what it names without a country is undetermined, and stays.
+    pub(super) fn finish_overlay(mut self) -> Result<Spans<Country>, TooMany> {
+        self.replace(Country::UNKNOWN, Country::UNDETERMINED);
+        self.settle(Country::UNDETERMINED, true)
+    }
+
+    fn replace(&mut self, from: Country, to: Country) {
+        let v4 = self.v4.iter_mut().map(|span| &mut span.2);
+        for country in v4.chain(self.v6.iter_mut().map(|span| &mut span.2)).filter(|country| **country == from) {
+            *country = to;
+        }
+    }
+}
+
+/// The same as [`Range`]s.
+pub(super) fn countries<A>(spans: Vec<Span<A, Country>>) -> Vec<Range<A>> {
+    spans.into_iter().map(|(first, last, country)| Range { first, last, country }).collect()
+}
+
+/// Canonical ranges, and how many had two values: a sweep over all borders; between two of them the narrowest
 /// open range is the answer.
-fn settle<A: Space>(mut given: Vec<Range<A>>) -> (Vec<Range<A>>, usize) {
-    given.sort_by_key(|range| (range.first, range.last, range.country));
+fn settle<A: Space, V: Copy + Ord>(
+    mut given: Vec<Span<A, V>>,
+    unknown: V,
+    keep_unknown: bool,
+) -> (Vec<Span<A, V>>, usize) {
+    given.sort_unstable();
     given.dedup();
     let mut contradictions = 0;
     let mut counted = false;
     given.dedup_by(|next, kept| {
-        let same = (next.first, next.last) == (kept.first, kept.last);
+        let same = (next.0, next.1) == (kept.0, kept.1);
         if same {
-            // Several more countries for one range are still one contradiction.
+            // Several more values for one range are still one contradiction.
             contradictions += usize::from(!counted);
-            kept.country = Country::UNKNOWN;
+            kept.2 = unknown;
         }
         counted = same;
         same
     });
-    let mut out: Vec<Range<A>> = Vec::with_capacity(given.len());
+    let mut out: Vec<Span<A, V>> = Vec::with_capacity(given.len());
     // Open ranges, the narrowest on top; of equals the one that starts later.
-    let mut open: BinaryHeap<(Reverse<u128>, A, A, Country)> = BinaryHeap::new();
+    let mut open: BinaryHeap<(Reverse<u128>, A, A, V)> = BinaryHeap::new();
     let mut next = 0;
     let mut at = 0_u128;
     loop {
@@ -147,19 +220,19 @@ fn settle<A: Space>(mut given: Vec<Range<A>>) -> (Vec<Range<A>>, usize) {
         }
         if open.is_empty() {
             let Some(start) = given.get(next) else { break };
-            at = start.first.number();
+            at = start.0.number();
         }
-        while let Some(&Range { first, last, country }) = given.get(next).filter(|range| range.first.number() == at) {
-            open.push((Reverse(last.number() - first.number()), first, last, country));
+        while let Some(&(first, last, value)) = given.get(next).filter(|range| range.0.number() == at) {
+            open.push((Reverse(last.number() - first.number()), first, last, value));
             next += 1;
         }
-        let Some(&(_, _, last, country)) = open.peek() else { break };
+        let Some(&(_, _, last, value)) = open.peek() else { break };
         let until = match given.get(next) {
-            Some(start) if start.first.number() <= last.number() => start.first.number() - 1,
+            Some(start) if start.0.number() <= last.number() => start.0.number() - 1,
             _ => last.number(),
         };
-        if country != Country::UNKNOWN {
-            append(&mut out, at, until, country);
+        if keep_unknown || value != unknown {
+            append(&mut out, at, until, value);
         }
         if until == A::LAST.number() {
             break;
@@ -169,12 +242,12 @@ fn settle<A: Space>(mut given: Vec<Range<A>>) -> (Vec<Range<A>>, usize) {
     (out, contradictions)
 }
 
-/// Adds `first..=last`, joined to the range before where that is its neighbour and of the same country.
-pub(super) fn append<A: Space>(out: &mut Vec<Range<A>>, first: u128, last: u128, country: Country) {
+/// Adds `first..=last`, joined to the range before where that is its neighbour and of the same value.
+pub(super) fn append<A: Space, V: PartialEq>(out: &mut Vec<Span<A, V>>, first: u128, last: u128, value: V) {
     let (Some(first), Some(last)) = (A::from_number(first), A::from_number(last)) else { return };
     match out.last_mut() {
-        Some(before) if before.country == country && before.last.number() + 1 == first.number() => before.last = last,
-        _ => out.push(Range { first, last, country }),
+        Some(before) if before.2 == value && before.1.number() + 1 == first.number() => before.1 = last,
+        _ => out.push((first, last, value)),
     }
 }
 
@@ -202,12 +275,12 @@ mod tests {
     const DE: Country = Country(*b"DE");
     const SG: Country = Country(*b"SG");
 
-    fn given<A: Space>(list: &[(A, A, Country)]) -> Vec<Range<A>> {
-        list.iter().map(|&(first, last, country)| Range { first, last, country }).collect()
+    fn settle_all<A: Space>(list: &[(A, A, Country)]) -> (Vec<(A, A, Country)>, usize) {
+        settle(list.to_vec(), Country::UNKNOWN, false)
     }
 
     fn settled<A: Space>(list: &[(A, A, Country)]) -> Vec<(A, A, Country)> {
-        settle(given(list)).0.into_iter().map(|r| (r.first, r.last, r.country)).collect()
+        settle_all(list).0
     }
 
     #[test]
@@ -231,16 +304,29 @@ mod tests {
 
     #[test]
     fn the_same_range_with_two_countries_is_unknown_in_whatever_order() {
-        assert_eq!(settle(given(&[(1_u32, 2, DE), (1, 2, DE)])), (given(&[(1, 2, DE)]), 0));
+        assert_eq!(settle_all(&[(1_u32, 2, DE), (1, 2, DE)]), (vec![(1, 2, DE)], 0));
         for contradiction in
             [[(3_u32, 4, DE), (3, 4, SG)], [(3, 4, SG), (3, 4, DE)], [(3, 4, Country::UNKNOWN), (3, 4, DE)]]
         {
             let mut list = vec![(0, 9, DE)];
             list.extend(contradiction);
-            assert_eq!(settle(given(&list)), (given(&[(0, 2, DE), (5, 9, DE)]), 1));
+            assert_eq!(settle_all(&list), (vec![(0, 2, DE), (5, 9, DE)], 1));
         }
         let thrice = [(1_u32, 2, DE), (1, 2, SG), (1, 2, Country(*b"NO")), (5, 6, SG), (5, 6, DE)];
-        assert_eq!(settle(given(&thrice)), (vec![], 2));
+        assert_eq!(settle_all(&thrice), (vec![], 2));
+    }
+
+    #[test]
+    fn an_overlay_keeps_what_is_undetermined_and_contradictions_are() {
+        let mut collector = Collector::default();
+        for (first, last, code) in [(0_u32, 9, b"DE"), (4, 5, b"ZZ"), (20, 21, b"DE"), (20, 21, b"SG"), (22, 22, b"??")]
+        {
+            collector.push(Piece::V4(first, last, Country(*code))).expect("few");
+        }
+        let spans = collector.finish_overlay().expect("few");
+        let undetermined = Country::UNDETERMINED;
+        assert_eq!(spans.v4, [(0, 3, DE), (4, 5, undetermined), (6, 9, DE), (20, 22, undetermined)]);
+        assert_eq!((spans.v6, spans.contradictions), (vec![], 1));
     }
 
     #[test]
@@ -257,7 +343,8 @@ mod tests {
                 let country = random_country(&mut random);
                 list.push((first, last, country));
             }
-            let (result, _) = settle(given(&list));
+            let (result, _) = settle_all(&list);
+            let result = countries(result);
             assert!(result.windows(2).all(|w| w[0].last < w[1].first), "seed {seed} round {round}");
             assert!(
                 result.windows(2).all(|w| w[0].last + 1 != w[1].first || w[0].country != w[1].country),

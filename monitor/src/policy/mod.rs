@@ -15,13 +15,13 @@ pub mod region;
 mod rows;
 pub mod target;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use monitor_common::{classify::build::Image, wire::Kind};
 
 use crate::{
     config::RuleAction,
-    geo::{Country, Dataset, asn::AsDataset, overlay::Overlay, special::Special},
+    geo::{Country, Dataset, Rejected, asn::AsDataset, overlay::Overlay, special::Special},
 };
 
 pub use compile::{PolicyError, compile};
@@ -110,6 +110,33 @@ pub struct DatasetInfo {
     pub v6_ranges: usize,
 }
 
+/// An overlay that went into a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OverlayInfo {
+    /// Short name.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// What kind of list it is.
+    pub kind: &'static str,
+    /// Version as the source gives it.
+    pub version: String,
+    /// When it was built, seconds since 1970.
+    pub built: Option<i64>,
+    /// SHA-256 over its ranges, in hexadecimal.
+    pub digest: String,
+    /// Licence and attribution; empty for the operator's own files.
+    pub attribution: String,
+    /// IPv4 ranges.
+    pub v4_ranges: usize,
+    /// IPv6 ranges.
+    pub v6_ranges: usize,
+    /// Networks that it gives two countries.
+    pub contradictions: usize,
+    /// What of the file could not be taken.
+    pub rejected: Rejected,
+}
+
 /// How much address space one kind of destination has, by interval of the compiled index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
@@ -193,6 +220,8 @@ pub struct Policy {
     pub summary: Summary,
     /// The sources, in the order in which they name countries.
     pub datasets: Vec<DatasetInfo>,
+    /// The overlays, in the order in which they name countries.
+    pub overlays: Vec<OverlayInfo>,
     /// Who announces which network, where such a dataset is loaded.
     pub asn: Option<Arc<AsDataset>>,
     /// The first expiry still to come when the policy was compiled, seconds since 1970.

@@ -154,6 +154,7 @@ mod tests {
             format: Format::Csv,
             provenance: String::new(),
             contradictions: 0,
+            rejected: geo::Rejected::default(),
         }
     }
 

@@ -1,18 +1,31 @@
 //! What somebody who knows better says of some networks: cloud providers' region lists, geofeeds, lists of anycast
 //! or satellite networks. Files in, country ranges out; they override the datasets. Called by the policy compiler,
 //! `explain` and `egress-monitor geo`.
+//!
+//! Within one overlay the narrowest network wins. A network without a country ("do not geolocate", RFC 8805), one that
+//! is everywhere, and one with two countries are all undetermined: [`super::Country::UNDETERMINED`]. What can't be taken is
+//! left out and counted; where that is more than what can, the file is refused.
+
+mod cloud;
+pub mod regions;
 
 use std::path::{Path, PathBuf};
 
-use super::{GeoError, Range, ranges};
+use super::{
+    Dataset, Format, GeoError, Progress, Range, Rejected, TooMany, compact, file, mmdb,
+    ranges::{self, Spans},
+    sniff, text,
+};
 
 /// What an overlay was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// RFC 8805.
+    /// RFC 8805, or other text with a country on each line.
     Geofeed,
-    /// Networks, with a country on each line or for the whole file.
+    /// Networks, each with a country or all of one.
     Networks,
+    /// The registries' statistics.
+    Delegated,
     /// AWS `ip-ranges.json`.
     Aws,
     /// Google Cloud `cloud.json`.
@@ -27,6 +40,24 @@ pub enum Kind {
     Compact,
 }
 
+impl Kind {
+    /// For people and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Geofeed => "geofeed",
+            Self::Networks => "networks",
+            Self::Delegated => "delegated",
+            Self::Aws => "aws",
+            Self::Google => "google",
+            Self::Azure => "azure",
+            Self::Oracle => "oracle",
+            Self::Mmdb => "mmdb",
+            Self::Compact => "compact",
+        }
+    }
+}
+
 /// One list's opinion on some networks: ranges sorted by `first`, disjoint, neighbours of one country joined. A country
 /// is assigned or [`super::Country::UNDETERMINED`].
 #[derive(Clone, Debug)]
@@ -37,14 +68,24 @@ pub struct Overlay {
     pub file: PathBuf,
     /// What it was read from.
     pub kind: Kind,
+    /// Version as the source gives it; may be empty, as `attribution` and `provenance`.
+    pub version: String,
     /// When it was built, seconds since 1970; `None` when the source does not say.
     pub built: Option<i64>,
+    /// Licence and attribution, to be shown with results.
+    pub attribution: String,
+    /// What it was made from, where that is recorded.
+    pub provenance: String,
     /// SHA-256 over the ranges in canonical form.
     pub digest: [u8; 32],
     /// IPv4 ranges.
     pub v4: Vec<Range<u32>>,
     /// IPv6 ranges.
     pub v6: Vec<Range<u128>>,
+    /// Networks that the file gives two countries, and that are undetermined therefore.
+    pub contradictions: usize,
+    /// What of the file could not be taken.
+    pub rejected: Rejected,
 }
 
 impl Overlay {
@@ -59,6 +100,12 @@ impl Overlay {
     pub fn lookup_v6(&self, address: u128) -> Option<&Range<u128>> {
         ranges::find(&self.v6, address)
     }
+
+    /// Whole days from the build to `now` (seconds since 1970); `None` when the source does not say when it was built.
+    #[must_use]
+    pub fn age_days(&self, now: i64) -> Option<i64> {
+        super::age_days(self.built, now)
+    }
 }
 
 /// Reads an overlay file.
@@ -66,5 +113,89 @@ impl Overlay {
 /// # Errors
 /// The file can't be read or is no good.
 pub fn open(file: &Path) -> Result<Overlay, GeoError> {
-    Err(GeoError::file(file, "overlays are not read yet: leave 'overlays' out"))
+    read(file, &Progress::default())
 }
+
+/// As [`open`], saying how far it has come.
+///
+/// # Errors
+/// As [`open`].
+pub fn read(file: &Path, progress: &Progress) -> Result<Overlay, GeoError> {
+    let bytes = file::read_bounded(file)?;
+    let mut overlay = Overlay {
+        name: name_of(file),
+        file: file.into(),
+        kind: Kind::Networks,
+        version: String::new(),
+        built: None,
+        attribution: String::new(),
+        provenance: String::new(),
+        digest: [0; 32],
+        v4: Vec::new(),
+        v6: Vec::new(),
+        contradictions: 0,
+        rejected: Rejected::default(),
+    };
+    let collected = match sniff(file, &bytes) {
+        Some(Format::Compact) => {
+            let (content, provenance) =
+                compact::decode_overlay(&bytes).map_err(|error| GeoError::file(file, error.to_string()))?;
+            let Dataset { name, version, built, attribution, digest, v4, v6 } = content;
+            let about = Overlay { name, version, attribution, provenance, ..overlay };
+            return Ok(Overlay { kind: Kind::Compact, built, digest, v4, v6, ..about });
+        }
+        Some(Format::Mmdb) => {
+            let read = mmdb::walk(file, &bytes, &mut mmdb::Countries, progress)?;
+            (overlay.kind, overlay.version, overlay.built) = (Kind::Mmdb, read.database_type, read.built);
+            overlay.rejected = read.rejected;
+            (overlay.v4, overlay.v6) = (ranges::countries(read.v4), ranges::countries(read.v6));
+            None
+        }
+        Some(Format::Json) => {
+            let cloud = cloud::read(file, &bytes)?;
+            (overlay.kind, overlay.built, overlay.rejected) = (cloud.kind, cloud.built, cloud.rejected);
+            if let Some((line, what)) = overlay.rejected.first.as_ref().filter(|_| overlay.rejected.count > cloud.taken)
+            {
+                return Err(text::first_wrong(file, *line, what));
+            }
+            Some(cloud.ranges)
+        }
+        Some(_) => {
+            let text = text::read(file, &bytes, progress)?;
+            overlay.kind = match text.format {
+                Format::Delegated => Kind::Delegated,
+                Format::Networks => Kind::Networks,
+                _ => Kind::Geofeed,
+            };
+            (overlay.version, overlay.built, overlay.rejected) = (text.version, text.built, text.rejected);
+            Some(text.ranges)
+        }
+        None => return Err(GeoError::file(file, super::UNKNOWN_KIND)),
+    };
+    if let Some(collected) = collected {
+        let settled = collected.finish_overlay().map_err(|TooMany| text::too_many(file))?;
+        let Spans { v4, v6, contradictions } = settled;
+        (overlay.v4, overlay.v6) = (ranges::countries(v4), ranges::countries(v6));
+        overlay.contradictions = contradictions;
+    }
+    if overlay.v4.is_empty() && overlay.v6.is_empty() {
+        return Err(GeoError::file(file, "no networks in it: fetch it again, or leave it out"));
+    }
+    overlay.digest = compact::digest(&overlay.v4, &overlay.v6);
+    Ok(overlay)
+}
+
+/// `ip-ranges` of `/a/ip-ranges.json`.
+fn name_of(file: &Path) -> String {
+    const ENDINGS: [&str; 8] = [".zst", ".egm", ".json", ".csv", ".txt", ".mmdb", ".tsv", ".zone"];
+    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut stem = name.as_str();
+    for ending in ENDINGS {
+        stem = stem.strip_suffix(ending).filter(|stem| !stem.is_empty()).unwrap_or(stem);
+    }
+    stem.into()
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
