@@ -183,7 +183,8 @@ impl<'a> RuleTable<'a> {
                 Candidate { rank, number, rule, ports }
             }));
         }
-        candidates.sort_by_key(|candidate| candidate.rank);
+        // Ranges of one rule that no packet can tell apart: in any order, but always the same.
+        candidates.sort_by_key(|candidate| (candidate.rank, candidate.ports));
         let mut deciding: Vec<Candidate<'a>> = Vec::new();
         for candidate in candidates {
             if !deciding.iter().any(|before| before.hides(&candidate)) {
