@@ -47,10 +47,8 @@ pub fn compile(config: &Config, enforce: bool) -> Result<InForce, Failure> {
     // Rules with times are judged by CLOCK_BOOTTIME in the kernel.
     let clock = ClockMap { realtime_ns: i64::try_from(now()).unwrap_or(i64::MAX), boottime_ns: kernel::boot_ns() };
     let policy = policy::compile(config, &knowledge, &clock)?;
-    let datasets = knowledge
-        .datasets
-        .into_iter()
-        .map(|dataset| DatasetInfo { name: dataset.name, version: dataset.version, built: dataset.built })
+    let datasets = inputs::data(&knowledge)
+        .map(|(name, version, built)| DatasetInfo { name: name.into(), version: version.into(), built })
         .collect();
     Ok(InForce { policy: policy.into(), enforce, inside: config.zone.inside_text.clone(), datasets, since: now() })
 }
