@@ -96,8 +96,12 @@ fn a_rule_lets_through_its_bytes_of_the_day_and_then_nothing_restart_or_not() {
     arrived(13);
 
     // As it was left, so it begins: nothing passes, from the first packet on.
-    let ended_with = daemon.home().path().join("state/budgets.json");
-    let kept = std::fs::read(&ended_with).unwrap();
+    let file = daemon.home().path().join("state/budgets.json");
+    let used = format!("{{\"ruled\":{}}}", 13 * FRAME);
+    let kept = || std::fs::read_to_string(&file).unwrap();
+    // Written at most once a second.
+    daemon.json_until(&["status"], |_| kept().contains(&used)).unwrap();
+    let kept = kept();
     let ended = daemon.stop().unwrap();
     assert!(ended.status.success(), "{:?}", ended.log);
     let home = Home::new().unwrap();

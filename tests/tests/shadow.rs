@@ -80,7 +80,7 @@ fn what_the_candidate_would_have_done_is_what_left_by_both_verdicts() {
     daemon.signal(libc::SIGHUP).unwrap();
     daemon
         .json_until(&["status"], |status| {
-            status["policy"]["shadow"]["refused"].as_str().is_some_and(|why| why.contains("No such file"))
+            status["policy"]["shadow"]["refused"].as_str().is_some_and(|why| why.contains("no such file"))
         })
         .unwrap();
 }
