@@ -44,6 +44,12 @@ pub enum Condition {
     PolicyRolledBack,
     /// A new policy was not confirmed in time; the one before it is in force again, or could not be put back.
     PolicyReturned,
+    /// Rules end soon.
+    RuleExpiring,
+    /// Rules have ended while the monitor ran.
+    RuleExpired,
+    /// Rules will begin, or have begun.
+    RuleBegins,
     /// A geo dataset is older than 90 days.
     StaleGeoData,
 }
@@ -68,6 +74,9 @@ impl Condition {
             Self::ShadowRefused => "shadow_refused",
             Self::PolicyRolledBack => "policy_rolled_back",
             Self::PolicyReturned => "policy_returned",
+            Self::RuleExpiring => "rule_expiring",
+            Self::RuleExpired => "rule_expired",
+            Self::RuleBegins => "rule_begins",
             Self::StaleGeoData => "stale_geo_data",
         }
     }
@@ -89,6 +98,9 @@ impl Condition {
             Self::ShadowRefused => "The shadow policy was refused, there is none",
             Self::PolicyRolledBack => "A new policy failed its check in the kernel and was taken back",
             Self::PolicyReturned => "A new policy was not confirmed in time and was taken back",
+            Self::RuleExpiring => "Rules expire soon",
+            Self::RuleExpired => "Rules have expired",
+            Self::RuleBegins => "Rules begin",
             Self::StaleGeoData => "A geo dataset is older than 90 days",
         }
     }
@@ -111,9 +123,15 @@ impl Condition {
             | Self::InterfaceLost
             | Self::AlertsLost
             | Self::AlertsSuppressed
-            | Self::BudgetUsedUp => Severity::High,
-            Self::EventsLost | Self::FlowTableOverflow | Self::ReloadRefused | Self::BudgetState => Severity::Medium,
+            | Self::BudgetUsedUp
+            | Self::RuleExpired => Severity::High,
+            Self::EventsLost
+            | Self::FlowTableOverflow
+            | Self::ReloadRefused
+            | Self::BudgetState
+            | Self::RuleExpiring => Severity::Medium,
             Self::StaleGeoData | Self::ShadowRefused => Severity::Low,
+            Self::RuleBegins => Severity::Informational,
         }
     }
 }
@@ -202,6 +220,13 @@ impl Conditions {
         }
         first.into_iter().map(|(condition, since)| (condition.name(), since))
     }
+}
+
+/// An alert on something that happens and is over: nothing that begins and ends. `subject` tells it from others of its
+/// kind at the same time.
+#[must_use]
+pub fn notice(host: &Host, condition: Condition, subject: &str, text: &str, now: i128) -> Alert {
+    finding(host, (condition, subject), &Detail::from(text), now, now, false)
 }
 
 fn finding(

@@ -31,6 +31,14 @@ pub fn post<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Failure
     decode(socket, &raw(socket, Method::POST, path)?)
 }
 
+/// Asks for what is no JSON.
+///
+/// # Errors
+/// As [`get`].
+pub fn fetch(socket: &Path, path: &str) -> Result<Bytes, Failure> {
+    raw(socket, Method::GET, path)
+}
+
 /// The reply as it comes.
 fn raw(socket: &Path, method: Method, path: &str) -> Result<Bytes, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -1,23 +1,32 @@
-//! What changes the policy, over the control socket alone: `POST /api/v1/policy/reload` and `/confirm`, for the commands
-//! of the same names. The HTTP port has no such pages.
+//! What changes the policy or hands all of it out, over the control socket alone: `POST /api/v1/policy/reload` and
+//! `/confirm` for the commands of the same names, `GET /api/v1/policy/image` for `diff --running`. The HTTP port has no
+//! such pages.
 
 use std::time::Duration;
 
 use axum::{
     Json, Router,
     extract::{Query, State, rejection::QueryRejection},
-    http::StatusCode,
+    http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{get, post},
 };
 use serde::Deserialize;
 
 use super::{Api, NoQuery, checked, page, problem};
-use crate::change::{self, LONGEST, Outcome};
+use crate::{
+    change::{self, LONGEST, Outcome},
+    epochs::SharedFacts,
+    kernel,
+    policy::diff::Side,
+};
 
 /// The pages.
 pub(super) fn routes() -> Router<Api> {
-    Router::new().route("/api/v1/policy/reload", post(reload)).route("/api/v1/policy/confirm", post(confirm))
+    Router::new()
+        .route("/api/v1/policy/reload", post(reload))
+        .route("/api/v1/policy/confirm", post(confirm))
+        .route("/api/v1/policy/image", get(image))
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,6 +54,21 @@ async fn confirm(State(api): State<Api>, query: Result<Query<NoQuery>, QueryReje
     let answer = async {
         checked(query)?;
         outcome(changes(&api)?.confirm().await)
+    };
+    page(answer.await)
+}
+
+async fn image(State(api): State<Api>, query: Result<Query<NoQuery>, QueryRejection>) -> Response {
+    let answer = async {
+        checked(query)?;
+        let make = |facts: &SharedFacts| {
+            let in_force = facts.read().in_force.clone();
+            Side { boot_ns: kernel::boot_ns(), ..Side::of(&in_force.policy, in_force.enforce) }.encode()
+        };
+        match api.render(make).await? {
+            Ok(bytes) => Ok(([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response()),
+            Err(why) => Err(Box::new(problem(StatusCode::INTERNAL_SERVER_ERROR, why))),
+        }
     };
     page(answer.await)
 }

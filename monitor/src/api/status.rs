@@ -16,6 +16,7 @@ use crate::{
         traffic::Totals,
     },
     geo::asn::AsDataset,
+    policy::times::{Upcoming, upcoming},
     reconcile::{Amount, Presence, Standing},
 };
 
@@ -321,6 +322,10 @@ pub struct Status {
     pub policy: PolicyStatus,
     /// Whether it is on trial, until when, and what comes back then; none: it stays.
     pub unconfirmed: Option<UnconfirmedStatus>,
+    /// Rules that begin, end within 30 days or have ended, soonest first: at most 50.
+    pub rule_times: Vec<Upcoming>,
+    /// How many more there are.
+    pub rule_times_left_out: usize,
     /// Why the last reload was refused.
     pub reload_error: Option<String>,
     /// Datasets.
@@ -343,6 +348,9 @@ pub struct Status {
     pub blind_spots: Vec<String>,
 }
 
+/// Rules listed that begin or end.
+const RULE_TIMES: usize = 50;
+
 /// What the monitor can't see, for every report.
 pub const BLIND_SPOTS: [&str; 4] = [
     "traffic that no kernel interface of this host carries: DPDK/VFIO, RDMA, SR-IOV virtual functions given to a \
@@ -357,6 +365,7 @@ pub const BLIND_SPOTS: [&str; 4] = [
 pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
     let seconds_since = |then: i128| i64::try_from((now - then) / 1_000_000_000).unwrap_or(0);
     let in_force = &facts.in_force;
+    let rule_times = upcoming(&in_force.policy.rules, i64::try_from(now / 1_000_000_000).unwrap_or(i64::MAX));
     let totals = &facts.traffic.totals;
     let names = &facts.traffic.identities.interfaces;
     Status {
@@ -384,6 +393,8 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             suspended: in_force.policy.suspended_rules().map(|rule| rule.id.clone()).collect(),
             shadow: shadow(facts),
         },
+        rule_times_left_out: rule_times.len().saturating_sub(RULE_TIMES),
+        rule_times: rule_times.into_iter().take(RULE_TIMES).collect(),
         unconfirmed: facts.unconfirmed.as_ref().map(|one| one.status(now)),
         reload_error: facts.reload_error.clone(),
         datasets: in_force.datasets.iter().map(|one| dataset(one, now)).collect(),

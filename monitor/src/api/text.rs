@@ -127,6 +127,16 @@ pub fn status(status: &Status) -> String {
             ),
         );
     }
+    for near in &status.rule_times {
+        let when = match near.what.as_str() {
+            "expired" => format!("EXPIRED {} ago", span(-near.seconds)),
+            what => format!("{what} in {}", span(near.seconds)),
+        };
+        line("rule", &format!("{} {when} ({})", near.rule, near.at));
+    }
+    if status.rule_times_left_out > 0 {
+        line("", &format!("and {} more", counted(status.rule_times_left_out, "rule")));
+    }
     if let Some(error) = &status.reload_error {
         line("", &format!("REFUSED a newer one: {error}"));
     }

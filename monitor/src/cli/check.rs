@@ -10,7 +10,7 @@ use crate::{
     config::{self, Action, Mode, Zone},
     failure::Failure,
     geo::STALE_AFTER_DAYS,
-    policy::Extent,
+    policy::{Extent, times::upcoming},
     text::{cells, count, print, table, time},
 };
 
@@ -140,13 +140,14 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
         warnings
             .push(format!("AS numbers '{name}' are {age} days old: renew what is older than {STALE_AFTER_DAYS} days"));
     }
-    const SOON_DAYS: i64 = 30;
-    for rule in &inputs.config.rules {
-        let left = rule.expires.map(|end| (end - inputs.clock.seconds()).div_euclid(86_400));
-        if let Some(left) = left.filter(|left| *left < SOON_DAYS) {
-            warnings
-                .push(format!("rule '{}' ({}) expires in {left} days: renew it or remove it", rule.id, rule.origin));
-        }
+    for near in upcoming(&inputs.policy.rules, inputs.clock.seconds()) {
+        let origin = inputs.policy.rules.iter().find(|rule| rule.id == near.rule).map_or("", |rule| &rule.origin);
+        let (rule, days) = (format!("rule '{}' ({origin})", near.rule), near.seconds.div_euclid(86_400));
+        warnings.push(match near.what.as_str() {
+            "begins" => format!("{rule} does not hold yet: it begins in {days} days"),
+            "expired" => format!("{rule} has expired: renew it or remove it"),
+            _ => format!("{rule} expires in {days} days: renew it or remove it"),
+        });
     }
     warnings
 }

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod confirm;
+pub mod diff;
 pub mod explain;
 pub mod flows;
 pub mod geo;
@@ -33,6 +34,7 @@ enum Command {
     Status(status::Args),
     Flows(flows::Args),
     Rules(rules::Args),
+    Diff(diff::Args),
     Reload(reload::Args),
     Confirm(confirm::Args),
     Geo(geo::Args),
@@ -89,6 +91,7 @@ pub fn main() -> Result<(), Failure> {
         Command::Status(args) => status::run(args),
         Command::Flows(args) => flows::run(args),
         Command::Rules(args) => rules::run(args),
+        Command::Diff(args) => diff::run(args),
         Command::Reload(args) => reload::run(args),
         Command::Confirm(args) => confirm::run(args),
         Command::Geo(args) => geo::run(args),

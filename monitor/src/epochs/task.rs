@@ -30,11 +30,12 @@ use super::{
 use crate::{
     alerts::{
         Alert, Alerter, Host, PER_EPOCH,
-        findings::{Condition, Conditions, Detail, Unaccounted},
+        findings::{Condition, Conditions, Detail, Unaccounted, notice},
         sinks::Sinks,
     },
     budgets::{Day, Standings, has_any, keeper::Keeper},
     geo::STALE_AFTER_DAYS,
+    policy::times::{self, Notice},
     reconcile::{Presence, Reconciler, Surplus},
     shadow::{Comparison, Shadow},
 };
@@ -175,6 +176,7 @@ pub struct Engine {
     /// The last epoch's end.
     clock: Option<Moment>,
     alerts_lost: u64,
+    rule_times: times::Told,
     requests: mpsc::Receiver<Request>,
 }
 
@@ -221,6 +223,7 @@ impl Engine {
             attached,
             clock: None,
             alerts_lost: 0,
+            rule_times: times::Told::default(),
             requests,
         };
         (engine, Handle(sender))
@@ -518,6 +521,7 @@ impl Engine {
         };
         self.tell(&mut facts, Condition::ShadowRefused, refused);
         self.tell_stale_data(&mut facts, snapshot.ended);
+        self.tell_rule_times(&mut facts, snapshot.ended);
     }
 
     /// The alerts that the epoch's events have not made. Gives how many flows got none.
@@ -673,6 +677,20 @@ impl Engine {
         }
         let problem = self.budgets.problem(&policy).map(Detail::from);
         self.tell(facts, Condition::BudgetState, problem);
+    }
+
+    /// What begins, ends soon or has ended, each once.
+    fn tell_rule_times(&mut self, facts: &mut Facts, at: i128) {
+        let seconds = i64::try_from(at / 1_000_000_000).unwrap_or(i64::MAX);
+        for Notice { event, text } in self.rule_times.news(&facts.in_force.policy.rules, seconds) {
+            let condition = match event {
+                times::Event::Begins | times::Event::Began => Condition::RuleBegins,
+                times::Event::Ends(_) => Condition::RuleExpiring,
+                times::Event::Ended => Condition::RuleExpired,
+            };
+            tracing::warn!(text, "rule times");
+            deliver(&self.sinks, facts, [notice(self.alerter.host(), condition, &text, &text, now())]);
+        }
     }
 
     fn tell_stale_data(&mut self, facts: &mut Facts, now: i128) {

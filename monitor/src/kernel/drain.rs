@@ -14,7 +14,7 @@ use aya::{
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Clock, Control, Counters, FlowKey, FlowValue, HookSums, MAX_INTERFACES, OnwardKey, Tally},
+    wire::{Clock, Control, Counters, FlowKey, FlowValue, HookSums, MAX_INTERFACES, OnwardKey, Question, Tally},
 };
 
 use super::{Kernel, KernelError, clock, load, sys};
@@ -63,11 +63,12 @@ impl Kernel {
         // What was there is no way back any more, nor can it come into force.
         (self.previous, self.staged) = (None, None);
         self.images.check(slot, &next.policy.image)?;
+        self.ask(slot, &next.policy.image)?;
         self.staged = Some(next);
         Ok(())
     }
 
-    /// Whether the policy in force is what it should be: its bytes in the maps, and the control word.
+    /// Whether the policy in force is what it should be: the control word, its bytes in the maps, and what it answers.
     ///
     /// # Errors
     /// What is not.
@@ -76,7 +77,8 @@ impl Kernel {
             return Err(KernelError::Differs { what: "control word", at: "0".into() });
         }
         let policy = Arc::clone(&self.policy);
-        self.images.check(self.control.slot(), &policy.image)
+        self.images.check(self.control.slot(), &policy.image)?;
+        self.ask(Question::IN_FORCE, &policy.image)
     }
 
     /// Takes the policy and mode before the last switch, still in the other slot, to hold again from the next

@@ -128,7 +128,7 @@ impl Kernel {
                 .map_max_entries("RULES", 2 * capacity.rules);
             loader.load(OBJECT).map_err(|error| KernelError::Load(chain(&error)))?
         };
-        for name in ["egress", "clock"] {
+        for name in ["egress", "clock", "probe"] {
             program(&mut ebpf, name)?.load().map_err(|error| KernelError::Load(chain(&error)))?;
         }
         let overflow_map = data(&mut ebpf, "OVERFLOW")?;
@@ -176,6 +176,7 @@ impl Kernel {
             parting: None,
         };
         kernel.publish();
+        kernel.verify()?;
         Ok(kernel)
     }
 

@@ -2,10 +2,11 @@
 //! explain it to a person. [`compile::compile`] makes it, [`explain::explain`] tells its story for one address;
 //! `run`, `check` and `explain` call them.
 
-mod at;
+pub(crate) mod at;
 mod cidr;
 pub mod compile;
 pub mod diff;
+mod diff_wire;
 mod digest;
 pub mod explain;
 mod layers;
@@ -18,6 +19,7 @@ pub mod retime;
 mod rows;
 mod suspend;
 pub mod target;
+pub mod times;
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
