@@ -162,5 +162,8 @@ fn the_digest_of_a_known_policy_is_a_known_one() {
         ..Rule::default()
     };
     let config = Config { rules: vec![rule], ..Config::default() };
-    assert_eq!(digest(&config, &Knowledge { special: random::special_ranges(), ..Knowledge::default() }), "b3d21e0a40bbaaa7c9d39dd9dc8db3a3e26daf2ea60bb582ad78cf53eadf6a1f");
+    assert_eq!(
+        digest(&config, &Knowledge { special: random::special_ranges(), ..Knowledge::default() }),
+        "b3d21e0a40bbaaa7c9d39dd9dc8db3a3e26daf2ea60bb582ad78cf53eadf6a1f"
+    );
 }
