@@ -153,6 +153,7 @@ pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Resu
         overlays: overlays.iter().map(describe_overlay).collect(),
         asn: asn.clone(),
         next_expiry: config.rules.iter().filter_map(|rule| rule.expires).filter(|at| *at > clock.seconds()).min(),
+        ..Policy::default()
     })
 }
 

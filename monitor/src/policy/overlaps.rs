@@ -166,16 +166,16 @@ fn message(why: Why, rule: &Rule, others: &[Named]) -> String {
     }
 }
 
-/// All that a rule says, in one order however it was written.
-type Terms<'a> =
-    (Action, BTreeSet<&'a ipnetwork::IpNetwork>, BTreeSet<[u8; 2]>, BTreeSet<u32>, BTreeSet<&'a PortRange>);
+/// What a rule covers, in one order however it was written.
+type Terms<'a> = (BTreeSet<&'a ipnetwork::IpNetwork>, BTreeSet<[u8; 2]>, BTreeSet<u32>, BTreeSet<&'a PortRange>);
 
 /// Rules that say what another one says, each with the first of them. Numbers: the other one decides.
 fn identical(numbered: &Numbered<'_>) -> HashMap<u16, u16> {
     // Sets are made only of rules that are alike at first sight: there may be a million networks.
     let mut alike: HashMap<_, Vec<u16>> = HashMap::new();
     for (number, rule) in numbered.iter().filter(|(number, _)| *number != numbered.kept()) {
-        let sight = (rule.action, rule.to.iter().map(|(network, _)| network).min(), rule.not_before, rule.expires);
+        let network = rule.to.iter().map(|(network, _)| network).min();
+        let sight = (rule.action, network, rule.not_before, rule.expires, rule.max_bytes_per_day);
         alike.entry(sight).or_default().push(number);
     }
     let mut same = HashMap::new();
@@ -184,7 +184,6 @@ fn identical(numbered: &Numbered<'_>) -> HashMap<u16, u16> {
         for number in group {
             let rule = numbered.get(number);
             let terms: Terms<'_> = (
-                rule.action,
                 rule.to.iter().map(|(network, _)| network).collect(),
                 rule.countries.iter().map(|(country, _)| country.0).collect(),
                 rule.ases.iter().map(|(asn, _)| *asn).collect(),

@@ -64,10 +64,11 @@ impl Candidate<'_> {
         ports && !before(self.rule.expires, other.rule.not_before) && !before(other.rule.expires, self.rule.not_before)
     }
 
-    /// Whether it holds whenever the other does.
+    /// Whether it holds whenever the other does. One with a budget may be suspended.
     fn outlasts(&self, other: &Self) -> bool {
         let start = self.rule.not_before.is_none_or(|mine| other.rule.not_before.is_some_and(|its| mine <= its));
-        start && self.rule.expires.is_none_or(|mine| other.rule.expires.is_some_and(|its| mine >= its))
+        let end = self.rule.expires.is_none_or(|mine| other.rule.expires.is_some_and(|its| mine >= its));
+        start && end && self.rule.max_bytes_per_day.is_none()
     }
 
     /// Whether those that rank before it, one or several together, leave nothing for it to decide.
@@ -97,7 +98,9 @@ impl<'a> RuleTable<'a> {
         let mut total = vec![false];
         let (mut ases, mut countries) = (BTreeMap::new(), BTreeMap::new());
         for (number, rule) in rules.iter() {
-            total.push(rule.ports.is_empty() && rule.not_before.is_none() && rule.expires.is_none());
+            let timed = rule.not_before.is_some() || rule.expires.is_some();
+            // One with a budget may be suspended.
+            total.push(rule.ports.is_empty() && !timed && rule.max_bytes_per_day.is_none());
             for (asn, _) in &rule.ases {
                 let of: &mut Vec<u16> = ases.entry(*asn).or_default();
                 of.push(number);
