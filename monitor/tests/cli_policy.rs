@@ -300,3 +300,23 @@ fn help_has_an_example() {
         assert!(ran.out.contains(&format!("Examples:\n  egress-monitor {command}")), "{}", ran.out);
     }
 }
+
+#[test]
+fn check_warns_of_a_shadow_policy_that_is_no_good_and_accepts_the_rest() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = configured(directory.path());
+    let mut text = fs::read_to_string(&file).expect("there");
+    text += "[policy]\nshadow = \"candidate.toml\"\n";
+    fs::write(&file, text).expect("written");
+    let shadow = |candidate: &str| {
+        fs::write(directory.path().join("candidate.toml"), candidate).expect("written");
+        let ran = run(&["check", "--json", "--config", &file]);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        let warnings = json(&ran)["warnings"].as_array().expect("a list").clone();
+        warnings.iter().filter_map(Value::as_str).filter(|text| text.contains("shadow")).map(str::to_owned).collect()
+    };
+    let warned: Vec<String> = shadow("[zoen]\n");
+    assert_eq!(warned.len(), 1);
+    assert!(warned[0].starts_with("no shadow policy: ") && warned[0].contains("candidate.toml:1"), "{}", warned[0]);
+    assert_eq!(shadow("[geo]\nsources = [\"geo.csv\"]\n"), Vec::<String>::new());
+}
