@@ -14,6 +14,7 @@ mod emit;
 mod maps;
 mod packet;
 mod policy;
+mod probe;
 mod settle;
 mod table;
 
@@ -38,6 +39,12 @@ pub fn clock(_context: TcContext) -> i32 {
         unsafe { clock.write(Clock { jiffies: bpf_jiffies64(), boot_ns: bpf_ktime_get_boot_ns() }) };
     }
     egress::NEXT
+}
+
+/// Says what the policy makes of a destination; run with BPF_PROG_TEST_RUN, never attached.
+#[classifier]
+pub fn probe(context: TcContext) -> i32 {
+    probe::answer(context.skb.skb)
 }
 
 /// Does nothing: what the benchmark compares with.

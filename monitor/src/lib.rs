@@ -4,6 +4,7 @@
 pub mod alerts;
 pub mod api;
 pub mod budgets;
+pub mod change;
 pub mod cli;
 pub mod config;
 pub mod epochs;

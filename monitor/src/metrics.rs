@@ -12,6 +12,7 @@ use crate::{
         flows::RuleSums,
         names::{Name, Names},
     },
+    policy::times::{WARN_DAYS, upcoming},
     reconcile::Standing,
 };
 
@@ -173,6 +174,13 @@ fn health(page: &Page, facts: &Facts) -> prometheus::Result<()> {
     count("epoch_failures_total", "Epochs that could not be closed", facts.flip_failures)?;
     count("policy_reload_failures_total", "Reloads that were refused", facts.reload_failures)?;
     count(
+        "policy_rollbacks_total",
+        "Of these: policies that failed their check in the kernel and were taken back",
+        facts.rollbacks,
+    )?;
+    count("policy_returns_total", "Policies that nobody confirmed in time", facts.returns)?;
+    one("policy_unconfirmed", "1 while the policy in force is to be confirmed", facts.unconfirmed.is_some().into())?;
+    count(
         "alerts_suppressed_total",
         "Flows without an alert of their own: their epoch had too many",
         facts.alerts_suppressed,
@@ -298,6 +306,14 @@ fn policy(page: &Page, facts: &Facts, now: i128) -> prometheus::Result<()> {
         if let Some(seconds) = dataset.age_seconds(now) {
             age.with_label_values(&[dataset.name.as_str()]).set(seconds);
         }
+    }
+    let seconds = i64::try_from(now / 1_000_000_000).unwrap_or(i64::MAX);
+    let near = upcoming(&in_force.policy.rules, seconds);
+    let expiring =
+        page.gauge("rules_expiring", "Rules that expire within so many days (0: have expired)", &["days"])?;
+    for days in WARN_DAYS.into_iter().chain([0]) {
+        let of = near.iter().filter(|rule| rule.what != "begins" && rule.seconds <= days * 86_400);
+        expiring.with_label_values(&[days.to_string().as_str()]).set(gauge(of.count() as u64));
     }
     let build = page.gauge("build_info", "This build", &["version"])?;
     build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);

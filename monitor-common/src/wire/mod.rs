@@ -8,12 +8,14 @@ mod control;
 mod event;
 mod flow;
 mod policy;
+mod question;
 
 pub use cache::{CACHE_WAYS, CacheEntry, CacheSet, PlainKey};
 pub use control::Control;
 pub use event::{Clock, Event};
 pub use flow::{Address, Counters, FlowKey, FlowValue, HookSums, Onward, OnwardKey, Opaque, Tally, Via, segments};
 pub use policy::{ClassRow, Embedded, Kind, PolicyMeta, RuleRow, Ruling, V6_KEYS, V6Low, V6Node};
+pub use question::Question;
 
 /// Version of every layout in this module; part of the name of whatever outlives one process.
 pub const ABI_VERSION: u32 = 4;

@@ -40,6 +40,16 @@ pub enum Condition {
     BudgetState,
     /// The shadow policy that the configuration names does not compile.
     ShadowRefused,
+    /// A new policy failed its check in the kernel; the one before it was put back, or could not be.
+    PolicyRolledBack,
+    /// A new policy was not confirmed in time; the one before it is in force again, or could not be put back.
+    PolicyReturned,
+    /// Rules end soon.
+    RuleExpiring,
+    /// Rules have ended while the monitor ran.
+    RuleExpired,
+    /// Rules will begin, or have begun.
+    RuleBegins,
     /// A geo dataset is older than 90 days.
     StaleGeoData,
 }
@@ -62,6 +72,11 @@ impl Condition {
             Self::BudgetUsedUp => "budget_used_up",
             Self::BudgetState => "budget_state",
             Self::ShadowRefused => "shadow_refused",
+            Self::PolicyRolledBack => "policy_rolled_back",
+            Self::PolicyReturned => "policy_returned",
+            Self::RuleExpiring => "rule_expiring",
+            Self::RuleExpired => "rule_expired",
+            Self::RuleBegins => "rule_begins",
             Self::StaleGeoData => "stale_geo_data",
         }
     }
@@ -81,22 +96,42 @@ impl Condition {
             Self::BudgetUsedUp => "A rule has used up its budget of the day and is suspended",
             Self::BudgetState => "The day's budgets can't be kept over a restart",
             Self::ShadowRefused => "The shadow policy was refused, there is none",
+            Self::PolicyRolledBack => "A new policy failed its check in the kernel and was taken back",
+            Self::PolicyReturned => "A new policy was not confirmed in time and was taken back",
+            Self::RuleExpiring => "Rules expire soon",
+            Self::RuleExpired => "Rules have expired",
+            Self::RuleBegins => "Rules begin",
             Self::StaleGeoData => "A geo dataset is older than 90 days",
         }
     }
 
     /// Whether each time counts, and not only that it has begun.
     const fn every_time(self) -> bool {
-        matches!(self, Self::ConservationBreach | Self::UnaccountedEgress)
+        matches!(
+            self,
+            Self::ConservationBreach | Self::UnaccountedEgress | Self::PolicyRolledBack | Self::PolicyReturned
+        )
     }
 
     const fn severity(self) -> Severity {
         match self {
-            Self::ConservationBreach | Self::UnaccountedEgress | Self::Detached => Severity::Critical,
-            Self::EpochFailed | Self::InterfaceLost | Self::AlertsLost | Self::AlertsSuppressed => Severity::High,
-            Self::BudgetUsedUp => Severity::High,
-            Self::EventsLost | Self::FlowTableOverflow | Self::ReloadRefused | Self::BudgetState => Severity::Medium,
+            Self::ConservationBreach | Self::UnaccountedEgress | Self::Detached | Self::PolicyRolledBack => {
+                Severity::Critical
+            }
+            Self::PolicyReturned
+            | Self::EpochFailed
+            | Self::InterfaceLost
+            | Self::AlertsLost
+            | Self::AlertsSuppressed
+            | Self::BudgetUsedUp
+            | Self::RuleExpired => Severity::High,
+            Self::EventsLost
+            | Self::FlowTableOverflow
+            | Self::ReloadRefused
+            | Self::BudgetState
+            | Self::RuleExpiring => Severity::Medium,
             Self::StaleGeoData | Self::ShadowRefused => Severity::Low,
+            Self::RuleBegins => Severity::Informational,
         }
     }
 }
@@ -185,6 +220,13 @@ impl Conditions {
         }
         first.into_iter().map(|(condition, since)| (condition.name(), since))
     }
+}
+
+/// An alert on something that happens and is over: nothing that begins and ends. `subject` tells it from others of its
+/// kind at the same time.
+#[must_use]
+pub fn notice(host: &Host, condition: Condition, subject: &str, text: &str, now: i128) -> Alert {
+    finding(host, (condition, subject), &Detail::from(text), now, now, false)
 }
 
 fn finding(

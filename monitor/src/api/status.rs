@@ -6,14 +6,17 @@ use monitor_common::{verdict::Verdict, wire::Counters};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    change::UnconfirmedStatus,
     epochs::{
         Facts, Places,
-        facts::LastEpoch,
+        facts::{DatasetInfo, LastEpoch},
         names::{Group, Name, Names},
         rfc3339,
         task::STALE_AFTER,
         traffic::Totals,
     },
+    geo::asn::AsDataset,
+    policy::times::{Upcoming, upcoming},
     reconcile::{Amount, Presence, Standing},
 };
 
@@ -261,6 +264,10 @@ pub struct Losses {
     pub epochs_failed: u64,
     /// Reloads refused.
     pub reloads_refused: u64,
+    /// Of these, policies that failed their check in the kernel and were taken back.
+    pub policies_rolled_back: u64,
+    /// Policies that nobody confirmed in time.
+    pub policies_returned: u64,
 }
 
 /// Alerts made.
@@ -313,10 +320,18 @@ pub struct Status {
     pub conditions: Vec<ConditionStatus>,
     /// The policy.
     pub policy: PolicyStatus,
+    /// Whether it is on trial, until when, and what comes back then; none: it stays.
+    pub unconfirmed: Option<UnconfirmedStatus>,
+    /// Rules that begin, end within 30 days or have ended, soonest first: at most 50.
+    pub rule_times: Vec<Upcoming>,
+    /// How many more there are.
+    pub rule_times_left_out: usize,
     /// Why the last reload was refused.
     pub reload_error: Option<String>,
     /// Datasets.
     pub datasets: Vec<DatasetStatus>,
+    /// The dataset of autonomous systems; none where none is named.
+    pub asn: Option<DatasetStatus>,
     /// Interfaces.
     pub interfaces: Vec<InterfaceStatus>,
     /// The last epoch.
@@ -333,6 +348,9 @@ pub struct Status {
     pub blind_spots: Vec<String>,
 }
 
+/// Rules listed that begin or end.
+const RULE_TIMES: usize = 50;
+
 /// What the monitor can't see, for every report.
 pub const BLIND_SPOTS: [&str; 4] = [
     "traffic that no kernel interface of this host carries: DPDK/VFIO, RDMA, SR-IOV virtual functions given to a \
@@ -347,6 +365,7 @@ pub const BLIND_SPOTS: [&str; 4] = [
 pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
     let seconds_since = |then: i128| i64::try_from((now - then) / 1_000_000_000).unwrap_or(0);
     let in_force = &facts.in_force;
+    let rule_times = upcoming(&in_force.policy.rules, i64::try_from(now / 1_000_000_000).unwrap_or(i64::MAX));
     let totals = &facts.traffic.totals;
     let names = &facts.traffic.identities.interfaces;
     Status {
@@ -374,21 +393,15 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             suspended: in_force.policy.suspended_rules().map(|rule| rule.id.clone()).collect(),
             shadow: shadow(facts),
         },
+        rule_times_left_out: rule_times.len().saturating_sub(RULE_TIMES),
+        rule_times: rule_times.into_iter().take(RULE_TIMES).collect(),
+        unconfirmed: facts.unconfirmed.as_ref().map(|one| one.status(now)),
         reload_error: facts.reload_error.clone(),
-        datasets: in_force
-            .datasets
-            .iter()
-            .map(|dataset| {
-                let age = dataset.age_seconds(now);
-                DatasetStatus {
-                    name: dataset.name.clone(),
-                    version: dataset.version.clone(),
-                    built: dataset.built.map(|built| rfc3339(i128::from(built) * 1_000_000_000)),
-                    age_days: age.map(|age| age / 86_400),
-                    stale: age.is_some_and(|age| age > STALE_AFTER),
-                }
-            })
-            .collect(),
+        datasets: in_force.datasets.iter().map(|one| dataset(one, now)).collect(),
+        asn: in_force.policy.asn.as_ref().map(|asn| {
+            let AsDataset { name, version, built, .. } = &**asn;
+            dataset(&DatasetInfo { name: name.clone(), version: version.clone(), built: *built }, now)
+        }),
         interfaces: interfaces(facts),
         epoch: facts.last.map(|last| epoch(facts, &last)),
         totals: groups(totals, names),
@@ -411,6 +424,8 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             alerts_suppressed: facts.alerts_suppressed,
             epochs_failed: facts.flip_failures,
             reloads_refused: facts.reload_failures,
+            policies_rolled_back: facts.rollbacks,
+            policies_returned: facts.returns,
         },
         alerts: facts
             .alerts
@@ -422,6 +437,17 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             })
             .collect(),
         blind_spots: BLIND_SPOTS.map(str::to_owned).to_vec(),
+    }
+}
+
+fn dataset(of: &DatasetInfo, now: i128) -> DatasetStatus {
+    let age = of.age_seconds(now);
+    DatasetStatus {
+        name: of.name.clone(),
+        version: of.version.clone(),
+        built: of.built.map(|built| rfc3339(i128::from(built) * 1_000_000_000)),
+        age_days: age.map(|age| age / 86_400),
+        stale: age.is_some_and(|age| age > STALE_AFTER),
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
         task::Engine,
     },
     failure::Failure,
+    policy::{ClockMap, Policy},
     reconcile::{Amount, Base, Device, Presence, Queue, Reading},
 };
 
@@ -59,14 +60,25 @@ async fn bench_of(in_force: InForce) -> Bench {
         SharedFacts::new(Facts { started: now(), epoch_length: Duration::from_secs(3_600), ..Facts::default() });
     let (sinks, _) = Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100).expect("a thread");
     let host = Host { boot_id: "b0".into(), ..Host::default() };
-    let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, host, in_force);
+    let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, host, in_force.clone());
+    let directory = tempfile::tempdir().expect("a directory");
     let stop = CancellationToken::new();
     let (events, received) = tokio::sync::mpsc::channel(10);
     tokio::spawn(engine.run(received, stop.clone()));
-    let directory = tempfile::tempdir().expect("a directory");
+    let next = || InForce { policy: Policy { digest: "b".repeat(64), ..fake::policy() }.into(), ..InForce::default() };
+    let setup = change::Setup {
+        read: Arc::new(move || change::Read { files: change::Files::default(), policy: Ok(next()) }),
+        files: change::Files::default(),
+        clocks: Arc::new(ClockMap::default),
+        confirm: None,
+        memory: change::memory::Memory::open(directory.path()),
+    };
+    let (changer, changes) = change::Changer::new(setup, handle.clone(), facts.clone(), in_force);
+    tokio::spawn(changer.run(stop.clone()));
     let socket = directory.path().join("run/control.sock");
     let control = ControlSocket::bind(&socket).expect("a socket");
-    tokio::spawn(serve_unix(control, router(facts.clone(), Some(handle), "enclave-1"), stop.clone()));
+    let asked = Control { epochs: handle, changes };
+    tokio::spawn(serve_unix(control, router(facts.clone(), Some(asked), "enclave-1"), stop.clone()));
     let listener = bind_tcp("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(serve_tcp(listener, router(facts, None, "enclave-1"), stop.clone()));
@@ -112,6 +124,38 @@ fn accounted(reply: &Flows) -> Sums {
         plus(&mut sums, part);
     }
     sums
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policy_is_changed_over_the_control_socket_alone() {
+    let bench = bench().await;
+    for path in ["/api/v1/policy/reload", "/api/v1/policy/reload?confirm=60", "/api/v1/policy/confirm"] {
+        let (status, _) =
+            bench.request(&format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")).await;
+        assert_eq!(status, 404, "{path} over TCP");
+    }
+    assert_eq!(bench.fake.script().staged, []);
+    let post = |path: &'static str| {
+        let socket = bench.socket.clone();
+        tokio::task::spawn_blocking(move || client::post::<change::Outcome>(&socket, path))
+    };
+    for bad in ["0", "86401", "-1", "x"] {
+        let path: &'static str = format!("/api/v1/policy/reload?confirm={bad}").leak();
+        assert!(post(path).await.expect("no panic").is_err(), "{bad}");
+    }
+    let named = |digest: &str| change::Named { digest: digest.repeat(64), mode: "observe".into() };
+    let outcome = post("/api/v1/policy/reload?confirm=60").await.expect("no panic").expect("an answer");
+    assert_eq!((outcome.policy, outcome.changed), (named("b"), true));
+    let trial = outcome.unconfirmed.expect("a trial");
+    assert_eq!(trial.back_to.digest, fake::policy().digest);
+    assert!((58..=60).contains(&trial.seconds_left), "{trial:?}");
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    assert_eq!(status.unconfirmed.map(|trial| trial.back_to.digest), Some(fake::policy().digest));
+    assert!(text::status(&bench.ask("/api/v1/status").await.expect("an answer")).contains("UNCONFIRMED, returns to"));
+    let outcome = post("/api/v1/policy/confirm").await.expect("no panic").expect("an answer");
+    assert_eq!((outcome.policy, outcome.unconfirmed, outcome.warning), (named("b"), None, None));
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    assert_eq!((status.unconfirmed, status.policy.digest), (None, "b".repeat(64)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,6 +349,75 @@ async fn a_shadow_policy_that_is_no_good_is_told_and_stops_nothing() {
     let page: shadow::ShadowPage = bench.ask("/api/v1/policy/shadow").await.expect("an answer");
     assert_eq!(page.refused.as_deref(), Some("candidate.toml:3: no"));
     assert!(bench.get("/metrics").await.1.contains("\negress_monitor_shadow_refused 1\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flows_of_the_last_minutes_are_those_of_the_last_minutes_and_add_up() {
+    let bench = bench().await;
+    let nothing: Flows = bench.ask("/api/v1/flows?since=60").await.expect("an answer");
+    assert_eq!((nothing.flows.len(), nothing.hook, nothing.window_seconds), (0, Sums::default(), Some(60)));
+    for epoch in 0..60 {
+        let mut snapshot = fake::snapshot(epoch);
+        fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 1);
+        fake::add_unparsed(&mut snapshot, Reason::NotIp, 1, 0);
+        bench.fake.script().next.push_back(snapshot);
+    }
+    for _ in 0..60 {
+        let _: Status = bench.ask("/api/v1/status?fresh=1").await.expect("an answer");
+    }
+    // Ten minutes of epochs; six of them a slice.
+    for (since, packets, began) in [
+        (60, 6, "2027-01-15T08:09:00.000Z"),
+        (61, 12, "2027-01-15T08:08:00.000Z"),
+        (3_600, 60, "2027-01-15T08:00:00.000Z"),
+    ] {
+        for by in ["", "&by=country"] {
+            let (status, body) = bench.get(&format!("/api/v1/flows?since={since}{by}")).await;
+            assert_eq!(status, 200, "{body}");
+            let reply: Flows = serde_json::from_str(&body).expect(&body);
+            assert_eq!((reply.since.as_str(), reply.until.as_deref()), (began, Some("2027-01-15T08:10:00.000Z")));
+            let rows = reply.flows.iter().map(|row| row.sums.packets);
+            assert_eq!(rows.chain(reply.groups.iter().map(|row| row.sums.packets)).collect::<Vec<_>>(), [packets]);
+            assert_eq!((reply.unparsed.packets, reply.hook.packets), (packets, 2 * packets));
+            assert_eq!(accounted(&reply), reply.hook);
+        }
+    }
+    for bad in ["0", "3601", "-1", "1h"] {
+        assert_eq!(bench.get(&format!("/api/v1/flows?since={bad}")).await.0, 400, "{bad}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn networks_are_named_by_who_announces_them_where_a_dataset_says() {
+    let policy = crate::policy::Policy { asn: Some(fake::systems().into()), ..fake::policy() };
+    let bench = bench_of(InForce { policy: policy.into(), ..InForce::default() }).await;
+    let mut snapshot = fake::snapshot(0);
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 1, 30);
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 2, 10);
+    let to =
+        |address| FlowKey { destination: monitor_common::wire::Address::v4(address), ..fake::key(7, fake::OUTSIDE, 3) };
+    fake::add(&mut snapshot, to(0xcb00_7109), 20);
+    fake::add(&mut snapshot, to(0xc000_0209), 5);
+    bench.fake.script().next.push_back(snapshot);
+    let flows: Flows = bench.ask("/api/v1/flows?fresh=1").await.expect("an answer");
+    let rows: Vec<_> = flows
+        .flows
+        .iter()
+        .map(|row| row.autonomous_system.as_ref().map(|system| (system.number, system.name.as_str())))
+        .collect();
+    let example = Some((64_500, "Example Net"));
+    assert_eq!(rows, [example, Some((64_501, "")), example, None]);
+    let text = text::flows(&flows, None);
+    let column: Vec<&str> = text.lines().skip(1).take(5).map(|line| line.rsplit("  ").next().unwrap_or(line)).collect();
+    assert_eq!(column, ["announced by", "AS64500 Example Net", "AS64501", "AS64500 Example Net", "-"]);
+    for window in ["", "&since=60"] {
+        let (_, body) = bench.get(&format!("/api/v1/flows?by=network{window}")).await;
+        let reply: Flows = serde_json::from_str(&body).expect(&body);
+        let rows: Vec<_> = reply.groups.iter().map(|row| (row.key.as_str(), row.name.as_deref(), row.flows)).collect();
+        assert_eq!(rows, [("AS64500", Some("Example Net"), 2), ("AS64501", None, 1), ("192.0.2.0/24", None, 1)]);
+    }
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    assert_eq!(status.asn.map(|asn| (asn.name, asn.version)), Some(("as.csv".into(), "7".into())));
 }
 
 #[tokio::test(flavor = "multi_thread")]

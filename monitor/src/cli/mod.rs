@@ -1,10 +1,13 @@
 //! The command line: arguments in, one command's `run` called. One file a command.
 
 pub mod check;
+pub mod confirm;
+pub mod diff;
 pub mod explain;
 pub mod flows;
 pub mod geo;
 mod inputs;
+pub mod reload;
 pub mod rules;
 pub mod run;
 pub mod status;
@@ -31,6 +34,9 @@ enum Command {
     Status(status::Args),
     Flows(flows::Args),
     Rules(rules::Args),
+    Diff(diff::Args),
+    Reload(reload::Args),
+    Confirm(confirm::Args),
     Geo(geo::Args),
 }
 
@@ -85,6 +91,9 @@ pub fn main() -> Result<(), Failure> {
         Command::Status(args) => status::run(args),
         Command::Flows(args) => flows::run(args),
         Command::Rules(args) => rules::run(args),
+        Command::Diff(args) => diff::run(args),
+        Command::Reload(args) => reload::run(args),
+        Command::Confirm(args) => confirm::run(args),
         Command::Geo(args) => geo::run(args),
     }
 }

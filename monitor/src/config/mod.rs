@@ -33,6 +33,15 @@ pub enum Mode {
     Enforce,
 }
 
+/// When configuration and policy are read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// When told to, and when one of their files changes.
+    Auto,
+    /// Only when told to.
+    Signal,
+}
+
 /// How to attach to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
@@ -84,6 +93,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// `[management]`.
     pub management: Option<Management>,
+    /// `[policy] reload`.
+    pub reload: Reload,
     /// `[policy] shadow`: a configuration to be judged beside this one, never enforced.
     pub shadow: Option<PathBuf>,
     /// The files of `[policy] allowlists`, and the directories in which its globs look for more.
@@ -242,6 +253,7 @@ impl Default for Config {
             sites: Vec::new(),
             rules: Vec::new(),
             management: None,
+            reload: Reload::Auto,
             shadow: None,
             allowlists: Vec::new(),
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 9477))),

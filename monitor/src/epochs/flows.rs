@@ -278,20 +278,31 @@ impl FlowStore {
         if self.len() <= self.limit {
             return;
         }
-        let surplus = self.len() - (self.limit - self.limit / 8);
-        let mut times: Vec<i64> = Vec::with_capacity(self.len());
-        times.extend(self.v4.iter().map(|(_, sums)| sums.last));
-        times.extend(self.v6.iter().map(|(_, sums)| sums.last));
-        times.extend(self.other.iter().map(|(_, sums)| sums.last));
-        let (earlier, &mut cut, _) = times.select_nth_unstable(surplus - 1);
-        let older = earlier.iter().filter(|time| **time < cut).count();
+        self.evict(self.limit - self.limit / 8, |sums| sums.last);
+    }
+
+    /// Keeps only so many flows, those with most bytes on the wire.
+    pub fn keep_largest(&mut self, keep: usize) {
+        self.evict(keep, |sums| sums.counters.wire_bytes.cast_signed());
+    }
+
+    /// Sums up the flows of least worth until only `keep` are left.
+    fn evict(&mut self, keep: usize, worth: impl Fn(&FlowSums) -> i64) {
+        let Some(surplus) = self.len().checked_sub(keep).filter(|surplus| *surplus > 0) else { return };
+        let mut worths: Vec<i64> = Vec::with_capacity(self.len());
+        worths.extend(self.v4.iter().map(|(_, sums)| worth(sums)));
+        worths.extend(self.v6.iter().map(|(_, sums)| worth(sums)));
+        worths.extend(self.other.iter().map(|(_, sums)| worth(sums)));
+        let (less, &mut cut, _) = worths.select_nth_unstable(surplus - 1);
+        let below = less.iter().filter(|worth| **worth < cut).count();
         // Of those at the very cut only as many as needed: a burst ends in one jiffy, and must not all go.
-        let mut at_cut = surplus - older;
+        let mut at_cut = surplus - below;
         let (traits, evicted) = (&self.traits, &mut self.evicted);
         let mut stays = |group: &dyn Fn() -> Group, sums: &FlowSums| {
-            let goes = sums.last < cut || (sums.last == cut && at_cut > 0);
+            let worth = worth(sums);
+            let goes = worth < cut || (worth == cut && at_cut > 0);
             if goes {
-                at_cut -= usize::from(sums.last == cut);
+                at_cut -= usize::from(worth == cut);
                 let sum = evicted.entry(group()).or_default();
                 sum.flows += 1;
                 sum.counters.add(&sums.counters);
@@ -302,6 +313,25 @@ impl FlowStore {
         self.v4.retain(|key, sums| stays(&|| group(key.0 as u64), sums));
         self.v6.retain(|key, sums| stays(&|| group(key.rest), sums));
         self.other.retain(|id, sums| stays(&|| id.traits().group(), sums));
+    }
+
+    /// Takes in what another store has.
+    pub fn absorb(&mut self, other: &Self) {
+        for (id, sums) in other.iter() {
+            self.add(&id, sums);
+        }
+        for (group, more) in &other.evicted {
+            let sum = self.evicted.entry(*group).or_default();
+            sum.flows += more.flows;
+            sum.counters.add(&more.counters);
+        }
+    }
+
+    /// Gives back the room for flows that are not there yet.
+    pub fn shrink(&mut self) {
+        self.v4.shrink();
+        self.v6.shrink();
+        self.other.shrink();
     }
 
     /// Every flow, in no order.

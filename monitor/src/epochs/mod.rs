@@ -19,6 +19,7 @@ pub mod facts;
 pub mod flows;
 pub mod names;
 pub mod onward;
+pub mod recent;
 pub mod source;
 pub mod table;
 pub mod task;

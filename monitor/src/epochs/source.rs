@@ -26,6 +26,19 @@ pub trait Source: Send {
     /// It can't hold (it does not fit). The running policy stays.
     fn stage(&mut self, next: &InForce) -> anyhow::Result<()>;
 
+    /// Checks the policy in force where packets find it: called after the [`flip`](Self::flip) that put it there.
+    ///
+    /// # Errors
+    /// What is not as it was staged.
+    fn verify(&mut self) -> anyhow::Result<()>;
+
+    /// Takes the policy and mode that held before the last switch, whole, to hold again from the next
+    /// [`flip`](Self::flip) on.
+    ///
+    /// # Errors
+    /// There is none, or it can't hold.
+    fn roll_back(&mut self) -> anyhow::Result<()>;
+
     /// What is attached now: without interfaces that are gone, or in another network namespace.
     fn attachments(&self) -> Vec<Attachment>;
 

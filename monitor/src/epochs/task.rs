@@ -30,11 +30,12 @@ use super::{
 use crate::{
     alerts::{
         Alert, Alerter, Host, PER_EPOCH,
-        findings::{Condition, Conditions, Detail, Unaccounted},
+        findings::{Condition, Conditions, Detail, Unaccounted, notice},
         sinks::Sinks,
     },
-    budgets::{Day, Standings, keeper::Keeper},
+    budgets::{Day, Standings, has_any, keeper::Keeper},
     geo::STALE_AFTER_DAYS,
+    policy::times::{self, Notice},
     reconcile::{Presence, Reconciler, Surplus},
     shadow::{Comparison, Shadow},
 };
@@ -61,10 +62,23 @@ enum Request {
     /// Close the epoch.
     Close(Answer),
     /// Put another policy in force.
-    Reload(Box<InForce>, Answer),
+    Reload(Box<InForce>, ReloadAnswer),
     /// A reload failed before it came here.
     Refused(String),
+    /// A policy was not confirmed and another took its place, or should have; `None`: that is settled.
+    Returned(Option<String>),
 }
+
+/// Why a policy is not in force, or not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The one before it stays, or is in force again.
+    Refused(String),
+    /// It is in force, but the epoch before it could not be drained yet.
+    Late(String),
+}
+
+type ReloadAnswer = oneshot::Sender<Result<(), Refusal>>;
 
 /// The near end of the request queue.
 #[derive(Clone, Debug)]
@@ -83,10 +97,24 @@ impl Handle {
     /// Puts a policy in force, from the next epoch, which begins at once.
     ///
     /// # Errors
-    /// Why not; the old one stays.
-    pub async fn reload(&self, next: InForce) -> Result<(), String> {
+    /// Why not.
+    pub async fn reload(&self, next: InForce) -> Result<(), Refusal> {
+        let stopping = || Refusal::Refused("the monitor is stopping".to_owned());
         let (answer, answered) = oneshot::channel();
-        self.ask(Request::Reload(Box::new(next), answer), answered).await
+        self.0.send(Request::Reload(Box::new(next), answer)).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?
+    }
+
+    /// Tells that a policy was not confirmed, and what came of it.
+    pub async fn returned(&self, what: String) {
+        // As below.
+        let _ = self.0.send(Request::Returned(Some(what))).await;
+    }
+
+    /// Tells that somebody has decided what is to be in force since.
+    pub async fn settled(&self) {
+        // As below.
+        let _ = self.0.send(Request::Returned(None)).await;
     }
 
     /// Counts and reports a reload that failed before it came here.
@@ -99,6 +127,29 @@ impl Handle {
         let stopping = || "the monitor is stopping".to_owned();
         self.0.send(request).await.map_err(|_| stopping())?;
         answered.await.map_err(|_| stopping())?
+    }
+}
+
+/// Those whose answer comes with the next flip.
+#[derive(Default)]
+struct Waiting {
+    closes: Vec<Answer>,
+    reloads: Vec<ReloadAnswer>,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.closes.is_empty() && self.reloads.is_empty()
+    }
+
+    fn answer(&mut self, closed: &Result<(), String>, swapped: &Result<(), Refusal>) {
+        // Whoever asked may be gone.
+        for answer in self.closes.drain(..) {
+            let _ = answer.send(closed.clone());
+        }
+        for answer in self.reloads.drain(..) {
+            let _ = answer.send(swapped.clone());
+        }
     }
 }
 
@@ -125,6 +176,7 @@ pub struct Engine {
     /// The last epoch's end.
     clock: Option<Moment>,
     alerts_lost: u64,
+    rule_times: times::Told,
     requests: mpsc::Receiver<Request>,
 }
 
@@ -154,7 +206,7 @@ impl Engine {
                 attachments.iter().map(|one| (one.ifindex, identities.interface(&one.interface))).collect();
             (Interfaces::new(names, identities.interface("")), Resolver::new(identities, &in_force.policy))
         };
-        let budgeted = has_budgets(&facts.read().in_force);
+        let budgeted = has_any(&facts.read().in_force.policy);
         let engine = Self {
             source,
             facts,
@@ -171,6 +223,7 @@ impl Engine {
             attached,
             clock: None,
             alerts_lost: 0,
+            rule_times: times::Told::default(),
             requests,
         };
         (engine, Handle(sender))
@@ -193,7 +246,7 @@ impl Engine {
         let mut tick = interval_at(Instant::now() + length, length);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(EVENT_BATCH);
-        let mut waiting: Vec<Answer> = Vec::new();
+        let mut waiting = Waiting::default();
         let mut may_flip = Instant::now();
         let (mut events_open, mut requests_open) = (true, true);
         loop {
@@ -212,9 +265,7 @@ impl Engine {
                     may_flip = Instant::now() + MIN_GAP;
                 }
                 request = self.requests.recv(), if requests_open => match request {
-                    Some(Request::Close(answer)) => waiting.push(answer),
-                    Some(Request::Reload(next, answer)) => self.stage(*next, answer, &mut waiting),
-                    Some(Request::Refused(why)) => self.reload_refused(why),
+                    Some(request) => self.take(request, &mut waiting),
                     None => requests_open = false,
                 },
                 taken = events.recv_many(&mut batch, EVENT_BATCH), if events_open => {
@@ -228,59 +279,58 @@ impl Engine {
         self.finish(&mut events, &mut waiting)
     }
 
-    fn finish(&mut self, events: &mut Events, waiting: &mut Vec<Answer>) -> anyhow::Result<()> {
+    fn finish(&mut self, events: &mut Events, waiting: &mut Waiting) -> anyhow::Result<()> {
         let detached = tokio::task::block_in_place(|| self.source.detach());
         // That nothing is attached any more is no news.
         self.attached.clear();
         while let Ok(event) = events.try_recv() {
             self.events(&[event]);
         }
-        let closed = self.close_one();
+        let (closed, swapped) = self.close_one();
         tokio::task::block_in_place(|| self.budgets.save(now()));
-        for answer in waiting.drain(..) {
-            // Whoever asked may be gone.
-            let _ = answer.send(closed.clone());
-        }
+        waiting.answer(&closed, &swapped);
         detached?;
         closed.map_err(|why| anyhow::anyhow!("the last epoch could not be drained, the totals lack it: {why}"))
     }
 
-    fn close_and_answer(&mut self, waiting: &mut Vec<Answer>) {
+    fn close_and_answer(&mut self, waiting: &mut Waiting) {
         // Requests that came before the flip are answered by it.
         let mut later = Vec::new();
         while let Ok(request) = self.requests.try_recv() {
             match request {
-                Request::Close(answer) => waiting.push(answer),
+                Request::Close(answer) => waiting.closes.push(answer),
                 other => later.push(other),
             }
         }
-        let closed = self.close();
-        for answer in waiting.drain(..) {
-            // Whoever asked may be gone.
-            let _ = answer.send(closed.clone());
-        }
+        let (closed, swapped) = self.close();
+        waiting.answer(&closed, &swapped);
         for request in later {
-            match request {
-                Request::Reload(next, answer) => self.stage(*next, answer, waiting),
-                Request::Refused(why) => self.reload_refused(why),
-                Request::Close(answer) => waiting.push(answer),
-            }
+            self.take(request, waiting);
+        }
+    }
+
+    fn take(&mut self, request: Request, waiting: &mut Waiting) {
+        match request {
+            Request::Close(answer) => waiting.closes.push(answer),
+            Request::Reload(next, answer) => self.stage(*next, answer, waiting),
+            Request::Refused(why) => self.reload_refused(why),
+            Request::Returned(what) => self.returned(what),
         }
     }
 
     /// Stages a policy. Its answer waits for the flip that puts it in force.
-    fn stage(&mut self, mut next: InForce, answer: Answer, waiting: &mut Vec<Answer>) {
+    fn stage(&mut self, mut next: InForce, answer: ReloadAnswer, waiting: &mut Waiting) {
         next.policy = self.budgets.hold(&next.policy);
         match tokio::task::block_in_place(|| self.source.stage(&next)) {
             Ok(()) => {
                 self.staged = Some(next);
-                waiting.push(answer);
+                waiting.reloads.push(answer);
             }
             Err(error) => {
                 let why = format!("{error:#}");
                 self.reload_refused(why.clone());
                 // Whoever asked may be gone.
-                let _ = answer.send(Err(why));
+                let _ = answer.send(Err(Refusal::Refused(why)));
             }
         }
     }
@@ -292,6 +342,16 @@ impl Engine {
         facts.reload_failures += 1;
         self.tell(&mut facts, Condition::ReloadRefused, Some(why.as_str().into()));
         facts.reload_error = Some(why);
+    }
+
+    fn returned(&mut self, what: Option<String>) {
+        let facts = self.facts.clone();
+        let mut facts = facts.write();
+        if let Some(what) = &what {
+            tracing::warn!(what, "a policy was not confirmed");
+            facts.returns += 1;
+        }
+        self.tell(&mut facts, Condition::PolicyReturned, what.as_deref().map(Detail::from));
     }
 
     fn events(&mut self, batch: &[(Event, i128)]) {
@@ -312,30 +372,75 @@ impl Engine {
         }
     }
 
-    /// Closes the epoch; and the next one at once, where a budget is used up by now or a new day has begun.
-    fn close(&mut self) -> Result<(), String> {
-        self.close_one()?;
+    /// Closes the epoch, and says what came of a policy that was staged; and closes the next one at once, where a budget
+    /// is used up by now or a new day has begun.
+    fn close(&mut self) -> (Result<(), String>, Result<(), Refusal>) {
+        let answer = self.close_one();
+        if answer.0.is_err() {
+            return answer;
+        }
         let next = {
             let in_force = &self.facts.read().in_force;
             let policy = self.budgets.hold(&in_force.policy);
             let changed = !Arc::ptr_eq(&policy, &in_force.policy);
             changed.then(|| InForce { policy, ..in_force.clone() })
         };
-        let Some(next) = next else { return Ok(()) };
+        let Some(next) = next else { return answer };
         match tokio::task::block_in_place(|| self.source.stage(&next)) {
             Ok(()) => {
                 self.staged = Some(next);
-                // If this one fails, that is told, and it comes with a later one.
+                // What goes wrong is told there, and tried again after the next epoch.
                 let _ = self.close_one();
             }
-            // Tried again after the next epoch; what passes meanwhile is counted as beyond the budget.
+            // The same; what passes meanwhile is counted as beyond the budget.
             Err(error) => tracing::error!(why = format!("{error:#}"), "a rule's budget could not be applied"),
         }
-        Ok(())
+        answer
     }
 
-    /// Closes the epoch.
-    fn close_one(&mut self) -> Result<(), String> {
+    /// Closes the epoch, and says what came of a policy that was staged.
+    fn close_one(&mut self) -> (Result<(), String>, Result<(), Refusal>) {
+        let before = self.staged.is_some().then(|| self.facts.read().in_force.clone());
+        let closed = self.flip();
+        let swapped = match (&closed, before) {
+            (Err(why), _) => Err(Refusal::Late(why.clone())),
+            (Ok(()), Some(before)) => tokio::task::block_in_place(|| self.check(before)).map_err(Refusal::Refused),
+            (Ok(()), None) => Ok(()),
+        };
+        (closed, swapped)
+    }
+
+    /// Has the policy that was just put in force checked where it is in force, and puts `before` back where it fails.
+    fn check(&mut self, before: InForce) -> Result<(), String> {
+        let Err(error) = self.source.verify() else {
+            let facts = self.facts.clone();
+            self.tell(&mut facts.write(), Condition::PolicyRolledBack, None);
+            return Ok(());
+        };
+        let named = |of: &InForce| format!("{} ({})", of.policy.digest, if of.enforce { "enforce" } else { "observe" });
+        let (failed, old) = (named(&self.facts.read().in_force), named(&before));
+        let result = self.source.roll_back().map_err(|error| format!("{error:#}"));
+        let result = result.and_then(|()| {
+            self.staged = Some(before);
+            self.flip()
+        });
+        let told = match result {
+            Ok(()) => format!("policy {failed} failed its check in the kernel: {error:#}: {old} is in force again"),
+            Err(why) => format!(
+                "policy {failed} failed its check in the kernel: {error:#}: {old} could not be put back ({why}): restart"
+            ),
+        };
+        tracing::error!(told, "policy rolled back");
+        let facts = self.facts.clone();
+        let mut facts = facts.write();
+        facts.rollbacks += 1;
+        facts.reload_failures += 1;
+        self.tell(&mut facts, Condition::PolicyRolledBack, Some(told.as_str().into()));
+        facts.reload_error = Some(told.clone());
+        Err(told)
+    }
+
+    fn flip(&mut self) -> Result<(), String> {
         tokio::task::block_in_place(|| match self.source.flip() {
             Ok(snapshot) => {
                 self.merge(&snapshot);
@@ -389,6 +494,8 @@ impl Engine {
             });
             facts.traffic.merge(snapshot, &self.interfaces, sums, &residual)
         };
+        let latest = shared.read().traffic.latest.clone();
+        shared.recent_mut().merge(snapshot, &self.interfaces, &resolver, &latest);
         let suppressed = self.alert(snapshot, &resolver, &identities);
         self.budgets.count(snapshot);
         let shadow = shared.read().in_force.shadow.clone();
@@ -414,6 +521,7 @@ impl Engine {
         };
         self.tell(&mut facts, Condition::ShadowRefused, refused);
         self.tell_stale_data(&mut facts, snapshot.ended);
+        self.tell_rule_times(&mut facts, snapshot.ended);
     }
 
     /// The alerts that the epoch's events have not made. Gives how many flows got none.
@@ -437,7 +545,7 @@ impl Engine {
         next.since = if by_budget { there.since } else { closed.ended };
         let suspended = next.policy.suspended.len();
         tracing::info!(policy = next.policy.digest, enforce = next.enforce, suspended, "policy in force");
-        self.budgeted = has_budgets(&next);
+        self.budgeted = has_any(&next.policy);
         let resolver = Resolver::new(&mut facts.traffic.identities, &next.policy);
         self.book.push((closed.epoch.wrapping_add(1), resolver));
         let surplus = self.book.len().saturating_sub(4);
@@ -567,8 +675,22 @@ impl Engine {
             let detail = (!detail.is_empty()).then(|| detail.as_str().into());
             self.tell_of(facts, (Condition::BudgetUsedUp, &id), detail);
         }
-        let problem = self.budgets.problem().map(Detail::from);
+        let problem = self.budgets.problem(&policy).map(Detail::from);
         self.tell(facts, Condition::BudgetState, problem);
+    }
+
+    /// What begins, ends soon or has ended, each once.
+    fn tell_rule_times(&mut self, facts: &mut Facts, at: i128) {
+        let seconds = i64::try_from(at / 1_000_000_000).unwrap_or(i64::MAX);
+        for Notice { event, text } in self.rule_times.news(&facts.in_force.policy.rules, seconds) {
+            let condition = match event {
+                times::Event::Begins | times::Event::Began => Condition::RuleBegins,
+                times::Event::Ends(_) => Condition::RuleExpiring,
+                times::Event::Ended => Condition::RuleExpired,
+            };
+            tracing::warn!(text, "rule times");
+            deliver(&self.sinks, facts, [notice(self.alerter.host(), condition, &text, &text, now())]);
+        }
     }
 
     fn tell_stale_data(&mut self, facts: &mut Facts, now: i128) {
@@ -594,10 +716,6 @@ impl Engine {
         }
         facts.conditions = self.conditions.open().collect();
     }
-}
-
-fn has_budgets(in_force: &InForce) -> bool {
-    in_force.policy.rules.iter().any(|rule| rule.max_bytes_per_day.is_some())
 }
 
 /// Until the UTC day ends, and a moment more: the clocks that sleep and tell the time are not the same.

@@ -207,7 +207,8 @@ async fn a_reload_holds_from_the_next_epoch_and_the_drained_one_keeps_its_policy
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_reload_leaves_the_policy_and_is_told() {
     let bench = bench([]);
-    assert_eq!(bench.handle.reload(in_force("too large")).await, Err("it does not fit".into()));
+    let refused = Err(Refusal::Refused("it does not fit".into()));
+    assert_eq!(bench.handle.reload(in_force("too large")).await, refused);
     bench.handle.reload_refused("config.toml:3: no".into()).await;
     assert_eq!(bench.handle.reload(in_force(&"c".repeat(64))).await, Ok(()));
     {
@@ -216,6 +217,49 @@ async fn a_refused_reload_leaves_the_policy_and_is_told() {
         assert_eq!(facts.in_force.policy.digest, "c".repeat(64));
     }
     assert_eq!(bench.end().await, [alert("reload_refused", "Create"), alert("reload_refused", "Close")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_told_by_name() {
+    let (old, new) = ("a".repeat(64), "b".repeat(64));
+    let mut under = [fake::snapshot(0), fake::snapshot(1), fake::snapshot(2)];
+    for (snapshot, port) in under.iter_mut().zip([441, 442, 443]) {
+        fake::add_flow(snapshot, 7, fake::INSIDE, port, 3);
+    }
+    let bench = bench(under);
+    bench.fake.script().checks.push_back(Err("class 7 is not what was written".into()));
+    let mut next = in_force(&new);
+    let mut policy = Policy { digest: new.clone(), ..fake::policy() };
+    policy.classes.reverse();
+    let meanwhile = policy.classes[usize::from(fake::INSIDE)].country.to_string();
+    assert_ne!(meanwhile, "IE");
+    (next.policy, next.enforce) = (policy.into(), true);
+    let told = format!(
+        "policy {new} (enforce) failed its check in the kernel: class 7 is not what was written: {old} (observe) is in \
+         force again"
+    );
+    assert_eq!(bench.handle.reload(next).await, Err(Refusal::Refused(told.clone())));
+    let (flips, rollbacks) = {
+        let script = bench.fake.script();
+        (script.flips, script.rollbacks)
+    };
+    assert_eq!((flips, rollbacks), (2, 1));
+    {
+        let facts = bench.facts.read();
+        assert_eq!((facts.in_force.policy.digest.as_str(), facts.in_force.enforce), (old.as_str(), false));
+        assert_eq!((facts.rollbacks, facts.reload_failures), (1, 1));
+        assert_eq!(facts.reload_error, Some(told));
+        assert_eq!(facts.conditions.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["policy_rolled_back"]);
+        // What passed while it was in force is counted under its numbers, as it was judged.
+        let countries: Vec<_> = facts.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
+        let mut expected = ["IE".to_owned(), meanwhile];
+        expected.sort_unstable();
+        assert_eq!(countries, expected);
+    }
+    assert_eq!(bench.handle.reload(in_force(&"c".repeat(64))).await, Ok(()));
+    assert_eq!(bench.facts.read().traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 9);
+    let told: Vec<_> = bench.end().await.into_iter().filter(|(kind, _)| kind != "egress").collect();
+    assert_eq!(told, [alert("policy_rolled_back", "Create"), alert("policy_rolled_back", "Close")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,7 +272,7 @@ async fn an_epoch_that_comes_late_is_merged_under_its_own_policy_before_the_swit
     let mut policy = Policy { digest: "b".repeat(64), ..fake::policy() };
     policy.classes.reverse();
     next.policy = policy.into();
-    assert_eq!(bench.handle.reload(next).await, Err("bpf(2) says no".into()));
+    assert_eq!(bench.handle.reload(next).await, Err(Refusal::Late("bpf(2) says no".into())));
     assert_eq!(bench.facts.read().flip_failures, 1);
     assert_eq!(bench.facts.read().in_force.policy.digest, "a".repeat(64));
     bench.fake.script().broken = false;
@@ -366,7 +410,8 @@ async fn a_restarted_daemon_begins_with_the_days_sums_and_a_disk_that_takes_noth
     std::fs::remove_dir_all(&state).expect("removed");
     std::fs::write(&state, "").expect("written");
     let broken = Keeper::open(&state, fake::START);
-    assert!(broken.problem().is_some_and(|why| why.contains("budgets.json")), "{broken:?}");
+    assert_eq!(broken.problem(&fake::policy()), None, "of no use to a policy without budgets");
+    assert!(broken.problem(&budgeted("a").policy).is_some_and(|why| why.contains("budgets.json")), "{broken:?}");
     let bench = bench_of(budgeted("a"), broken, [by_rule(fake::START, 5)], hour);
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
     assert_eq!(bench.facts.read().conditions.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["budget_state"]);
@@ -377,7 +422,7 @@ async fn a_restarted_daemon_begins_with_the_days_sums_and_a_disk_that_takes_noth
     assert_eq!(bench.facts.read().conditions, []);
     bench.end().await;
     let kept = Keeper::open(&state, fake::START);
-    assert_eq!((kept.sums().used("migration-sg"), kept.problem()), (624, None));
+    assert_eq!((kept.sums().used("migration-sg"), kept.problem(&budgeted("a").policy)), (624, None));
 }
 
 fn amount(packets: u64) -> Amount {

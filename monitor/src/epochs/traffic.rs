@@ -51,7 +51,7 @@ pub struct Totals {
 
 impl Totals {
     /// Adds those of an epoch.
-    fn add(&mut self, epoch: &Self) {
+    pub fn add(&mut self, epoch: &Self) {
         fn add<K: Copy + Ord>(sums: &mut BTreeMap<K, Counters>, more: &BTreeMap<K, Counters>) {
             for (key, counters) in more {
                 sums.entry(*key).or_default().add(counters);

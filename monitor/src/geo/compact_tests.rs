@@ -1,5 +1,6 @@
 //! Promises of the compact form.
 
+use super::super::Piece;
 use super::super::testing::{random_country, seed};
 use super::super::{Collector, ranges};
 use super::*;
@@ -11,15 +12,15 @@ fn random_dataset(random: &mut fastrand::Rng, ranges: usize) -> Dataset {
         let country = random_country(random);
         let shift = random.u32(0..32);
         let first = random.u32(..) >> shift << shift;
-        assert!(collector.push_v4(Range { first, last: first | ((1 << shift) - 1), country }));
+        collector.push(Piece::V4(first, first | ((1 << shift) - 1), country)).unwrap();
         let shift = random.u32(0..128);
         let first = random.u128(..) >> shift << shift;
-        assert!(collector.push_v6(Range { first, last: first | ((1 << shift) - 1), country }));
+        collector.push(Piece::V6(first, first | ((1 << shift) - 1), country)).unwrap();
     }
     if random.bool() {
-        assert!(collector.push_v4(Range { first: u32::MAX, last: u32::MAX, country: Country(*b"NO") }));
-        assert!(collector.push_v6(Range { first: 0, last: 0, country: Country(*b"NO") }));
-        assert!(collector.push_v6(Range { first: u128::MAX, last: u128::MAX, country: Country(*b"NO") }));
+        collector.push(Piece::V4(u32::MAX, u32::MAX, Country(*b"NO"))).unwrap();
+        collector.push(Piece::V6(0, 0, Country(*b"NO"))).unwrap();
+        collector.push(Piece::V6(u128::MAX, u128::MAX, Country(*b"NO"))).unwrap();
     }
     let dataset = collector.finish().unwrap().dataset;
     Dataset {
@@ -116,7 +117,7 @@ fn a_changed_byte_never_passes_for_other_ranges() {
 fn with_body(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&FORMAT.to_le_bytes());
+    out.extend_from_slice(&DATASET.to_le_bytes());
     out.extend_from_slice(&[0; 5]);
     out.extend_from_slice(&Sha256::digest(body));
     put_number(&mut out, body.len() as u128);

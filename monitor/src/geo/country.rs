@@ -25,7 +25,7 @@ const ASSIGNED: &str = "\
 
 /// What sources write where they know no single country: regions (EU, AP), dissolved states whose successors
 /// are several (AN, CS), MaxMind's proxies and satellites (A1, A2, O1), and placeholders.
-const UNKNOWN: [&str; 11] = ["", "-", "--", "EU", "AP", "ZZ", "AN", "CS", "XX", "A1", "A2"];
+const UNKNOWN: [&str; 12] = ["", "NONE", "-", "--", "EU", "AP", "ZZ", "AN", "CS", "XX", "A1", "A2"];
 
 impl Country {
     /// What a source says when it does not know.
@@ -36,7 +36,7 @@ impl Country {
     pub const NONE: Self = Self(*b"--");
 
     /// Reads a country code in any case: UK and EL become GB and GR; what stands for no single country (empty,
-    /// EU, AP, ZZ, AN, CS, XX, A1, A2, O1) becomes [`Country::UNKNOWN`], `??` and `undetermined` become
+    /// None, EU, AP, ZZ, AN, CS, XX, A1, A2, O1) becomes [`Country::UNKNOWN`], `??` and `undetermined` become
     /// [`Country::UNDETERMINED`].
     ///
     /// # Errors
@@ -120,7 +120,7 @@ mod tests {
         for undetermined in ["??", "Undetermined"] {
             assert_eq!(Country::parse(undetermined), Ok(Country::UNDETERMINED));
         }
-        for unknown in ["", " ", "EU", "ap", "ZZ", "AN", "CS", "XX", "A1", "A2", "O1", "-", "--"] {
+        for unknown in ["", " ", "None", "EU", "ap", "ZZ", "AN", "CS", "XX", "A1", "A2", "O1", "-", "--"] {
             assert_eq!(Country::parse(unknown), Ok(Country::UNKNOWN), "{unknown:?}");
         }
     }

@@ -1,5 +1,6 @@
 //! Promises of the MMDB reader, kept against files that a small writer here makes.
 
+use super::super::Range;
 use super::super::testing::seed;
 use super::*;
 
@@ -10,17 +11,20 @@ enum Value<'a> {
     U16(u16),
     U32(u32),
     U64(u64),
+    Bool(bool),
     List,
 }
 
 fn put(out: &mut Vec<u8>, value: &Value<'_>) {
     let control = |out: &mut Vec<u8>, kind: u8, size: usize| {
-        assert!(size < 29, "the writer knows short values only");
+        assert!(size < 285, "the writer knows short values only");
+        let short = size.min(29) as u8;
         if kind > 7 {
-            out.extend([size as u8, kind - 7]);
+            out.extend([short, kind - 7]);
         } else {
-            out.push(kind << 5 | size as u8);
+            out.push(kind << 5 | short);
         }
+        out.extend(size.checked_sub(29).map(|more| more as u8));
     };
     match value {
         Value::Text(text) => {
@@ -46,6 +50,7 @@ fn put(out: &mut Vec<u8>, value: &Value<'_>) {
             control(out, 9, 8);
             out.extend(number.to_be_bytes());
         }
+        Value::Bool(value) => control(out, 14, usize::from(*value)),
         Value::List => control(out, 11, 0),
     }
 }
@@ -140,7 +145,7 @@ impl Writer {
 }
 
 fn read_bytes(bytes: Vec<u8>) -> Result<Dataset, GeoError> {
-    read(Path::new("t.mmdb"), bytes)
+    read(Path::new("t.mmdb"), &bytes, &Progress::default()).map(|(dataset, _)| dataset)
 }
 
 fn message(bytes: Vec<u8>) -> String {
@@ -208,7 +213,12 @@ fn an_ipv4_only_file_is_read_to_both_ends_of_the_space() {
 #[test]
 fn the_same_data_as_text_gives_the_same_digest() {
     let text = "192.0.2.0/24,DE\n203.0.113.128/25,SG\n2001:db8::/32,NO\n";
-    let csv = super::super::csv::read(Path::new("t.csv"), text.as_bytes()).unwrap().dataset;
+    let csv = super::super::text::read(Path::new("t.csv"), text.as_bytes(), &Progress::default())
+        .unwrap()
+        .ranges
+        .finish()
+        .unwrap()
+        .dataset;
     assert_eq!(read_bytes(sample().bytes(28)).unwrap().digest, csv.digest);
 }
 
@@ -294,4 +304,57 @@ fn wrong_countries_and_no_countries_are_named() {
         message(writer.bytes(24)),
         "t.mmdb: no country in any record of this MMDB (Test-Country): give a country or city database"
     );
+}
+
+#[test]
+fn each_publishers_records_are_understood() {
+    let mut writer = Writer::new(32);
+    let of =
+        |writer: &mut Writer, at: u128, fields: &[(&str, Value<'_>)]| writer.insert(at << 8, 24, &Value::Map(fields));
+    // IPinfo: a name beside the code; MaxMind: anycast and satellites under `traits`.
+    of(&mut writer, 0xc0_0002, &[("country", Value::Text("Germany")), ("country_code", Value::Text("DE"))]);
+    of(&mut writer, 0xc6_3364, &[("country_code", Value::Text("NO")), ("is_anycast", Value::Bool(true))]);
+    let traits = Value::Map(&[("is_satellite_provider", Value::Bool(true))]);
+    of(&mut writer, 0xcb_0071, &[("country", Value::Map(&[("iso_code", Value::Text("US"))])), ("traits", traits)]);
+    let bytes = writer.bytes(24);
+    let read = walk(Path::new("t.mmdb"), &bytes, &mut Countries, &Progress::default()).unwrap();
+    let undetermined = Country::UNDETERMINED;
+    assert_eq!(
+        read.v4,
+        [
+            (0xc000_0200, 0xc000_02ff, Country(*b"DE")),
+            (0xc633_6400, 0xc633_64ff, undetermined),
+            (0xcb00_7100, 0xcb00_71ff, undetermined),
+        ]
+    );
+    // What is in no one place is a gap in a dataset.
+    assert_eq!(read_bytes(bytes).unwrap().v4.len(), 1);
+}
+
+#[test]
+fn one_bad_record_is_left_out_and_counted() {
+    let mut writer = Writer::new(32);
+    writer.insert(0xc000_0200, 24, &Value::Map(&[("country", Value::Text("QQ"))]));
+    writer.insert(0xcb00_7100, 24, &Value::Map(&[("country", Value::Text("DE"))]));
+    let (dataset, rejected) = read(Path::new("t.mmdb"), &writer.bytes(24), &Progress::default()).unwrap();
+    assert_eq!((dataset.v4.len(), rejected.summary().as_str()), (1, "1 left out: 1 no country code"));
+}
+
+#[test]
+fn as_numbers_are_read_in_both_shapes_and_as_from_text() {
+    let mut writer = Writer::new(128);
+    let maxmind = Value::Map(&[
+        ("autonomous_system_number", Value::U32(64_500)),
+        ("autonomous_system_organization", Value::Text("Example")),
+    ]);
+    writer.insert(0xc000_0200, 120, &maxmind);
+    writer.insert(0xc633_6400, 120, &Value::Map(&[("asn", Value::Text("AS64501")), ("as_name", Value::Text("Other"))]));
+    writer.insert(DB8, 32, &Value::Map(&[("asn", Value::Text("AS64500")), ("name", Value::Text("Later"))]));
+    let dir = tempfile::tempdir().unwrap();
+    let (file, text) = (dir.path().join("asn.mmdb"), dir.path().join("asn.csv"));
+    std::fs::write(&file, writer.bytes(28)).unwrap();
+    std::fs::write(&text, "192.0.2.0/24,64500,Example\n198.51.100.0/24,64501,Other\n2001:db8::/32,64500,\n").unwrap();
+    let (binary, text) = (super::super::asn::open(&file).unwrap(), super::super::asn::open(&text).unwrap());
+    assert_eq!(binary.lookup("192.0.2.1".parse().unwrap()), Some((64_500, "Example")));
+    assert_eq!((binary.digest, &binary.v4, &binary.v6), (text.digest, &text.v4, &text.v6));
 }

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     hash::{BuildHasher as _, RandomState},
     os::fd::AsFd as _,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use aya::{
@@ -16,7 +16,7 @@ use hashbrown::HashTable;
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Clock, Control, Counters, FlowKey, FlowValue, HookSums, MAX_INTERFACES, OnwardKey, Tally},
+    wire::{Clock, Control, Counters, FlowKey, FlowValue, HookSums, MAX_INTERFACES, OnwardKey, Question, Tally},
 };
 
 use super::{Kernel, KernelError, clock, load, sys};
@@ -60,8 +60,45 @@ impl Kernel {
             return Err(KernelError::Closing);
         }
         // The other slot: since the last grace period no packet reads it.
-        self.images.write(1 - self.control.slot(), &next.policy.image)?;
+        let slot = 1 - self.control.slot();
+        self.images.write(slot, &next.policy.image)?;
+        // What was there is no way back any more, nor can it come into force.
+        (self.previous, self.staged) = (None, None);
+        self.images.check(slot, &next.policy.image)?;
+        self.ask(slot, &next.policy.image)?;
         self.staged = Some(next);
+        Ok(())
+    }
+
+    /// Whether the policy in force is what it should be: the control word, its bytes in the maps, and what it answers.
+    ///
+    /// # Errors
+    /// What is not.
+    pub fn verify(&mut self) -> Result<(), KernelError> {
+        if self.maps.control.atomic(0).load(Ordering::Acquire) != self.control.0 {
+            return Err(KernelError::Differs { what: "control word", at: "0".into() });
+        }
+        let policy = Arc::clone(&self.policy);
+        self.images.check(self.control.slot(), &policy.image)?;
+        self.ask(Question::IN_FORCE, &policy.image)
+    }
+
+    /// Takes the policy and mode before the last switch, still in the other slot, to hold again from the next
+    /// [`Kernel::flip`] on. It is read back first, and written anew if need be.
+    ///
+    /// # Errors
+    /// There is none, or its epoch is not drained yet.
+    pub fn roll_back(&mut self) -> Result<(), KernelError> {
+        if self.closing.is_some() {
+            return Err(KernelError::Closing);
+        }
+        let previous = self.previous.take().ok_or(KernelError::NothingBefore)?;
+        let slot = 1 - self.control.slot();
+        if self.images.check(slot, &previous.policy.image).is_err() {
+            self.images.write(slot, &previous.policy.image)?;
+            self.images.check(slot, &previous.policy.image)?;
+        }
+        self.staged = Some(previous);
         Ok(())
     }
 
@@ -95,6 +132,7 @@ impl Kernel {
         if let Some(next) = self.staged.take() {
             self.control = Control::new(epoch, 1 - old.slot(), next.enforce);
             policy = std::mem::replace(&mut self.policy, next.policy);
+            self.previous = Some(Switch { policy: Arc::clone(&policy), enforce: old.enforce() });
         }
         self.publish();
         let interface = |name: &str, ifindex| InterfaceCounts { name: name.into(), ifindex, ..Default::default() };

@@ -70,6 +70,8 @@ pub struct Kernel {
     slots: u32,
     pub(super) epoch_started: jiff::Timestamp,
     pub(super) staged: Option<Switch>,
+    /// What held before the last switch: whole in the other slot until the next policy is written there.
+    pub(super) previous: Option<Switch>,
     pub(super) closing: Option<Closing>,
     /// What passed each slot's hook in all epochs drained so far.
     pub(super) hooked: Vec<HookSums>,
@@ -125,7 +127,7 @@ impl Kernel {
                 .map_max_entries("RULES", 2 * capacity.rules);
             loader.load(OBJECT).map_err(|error| KernelError::Load(chain(&error)))?
         };
-        for name in ["egress", "clock"] {
+        for name in ["egress", "clock", "probe"] {
             program(&mut ebpf, name)?.load().map_err(|error| KernelError::Load(chain(&error)))?;
         }
         let overflow_map = data(&mut ebpf, "OVERFLOW")?;
@@ -150,6 +152,7 @@ impl Kernel {
         };
         let mut images = Images::new(&mut ebpf, capacity)?;
         images.write(0, &policy.image)?;
+        images.check(0, &policy.image)?;
         let mut kernel = Self {
             ebpf,
             attachments: Vec::new(),
@@ -165,12 +168,14 @@ impl Kernel {
             slots,
             epoch_started: jiff::Timestamp::now(),
             staged: None,
+            previous: None,
             closing: None,
             hooked: vec![HookSums::default(); MAX_INTERFACES as usize],
             nic: None,
             parting: None,
         };
         kernel.publish();
+        kernel.verify()?;
         Ok(kernel)
     }
 

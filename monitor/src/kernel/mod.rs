@@ -1,6 +1,7 @@
 //! The kernel part: probed, loaded, attached, given policies, drained. Policy images and interface names in,
 //! what the maps held out; called by the epoch task and by `run`.
 
+mod ask;
 mod attach;
 mod cache;
 mod clock;

@@ -1,13 +1,16 @@
-//! Configuration, datasets and special-purpose ranges in, one [`Policy`] out. Called by `run` (at start and at every
-//! reload), `check` and `explain`.
+//! Configuration, datasets, overlays and special-purpose ranges in, one [`Policy`] out. Called by `run` (at start and
+//! at every reload), `check` and `explain`.
 //!
-//! Each layer overrides the one before: the datasets, the special-purpose registries, the operator's site map, the
-//! prefixes of the operator's translators.
+//! Each layer overrides the one before: the datasets, the overlays, the special-purpose registries, the operator's site
+//! map, the prefixes of the operator's translators.
 //!
 //! - The datasets place an address *inside* only where every one of them does. One that says nothing is a doubt:
 //!   with an *inside* beside it the address is *ambiguous*; with an *outside* it is *outside*, since nobody says
 //!   otherwise and neither may pass. The first source that knows names the country.
-//! - No dataset places a special-purpose range. Where several of these are nested the narrowest holds.
+//! - Where overlays say something, the datasets are not asked. Overlays on different sides of the border make an address
+//!   *ambiguous*; one that says that it is in no one place (anycast, satellite) makes it *unknown*, whatever others
+//!   say. One that says nothing of it is no doubt: each knows some networks only. The first names the country.
+//! - No dataset or overlay places a special-purpose range. Where several of these are nested the narrowest holds.
 //! - A site's country decides for its networks, private ones and prefixes with embedded IPv4 too. Only what never
 //!   leaves the link or the host (kind *local*) is not to be placed.
 //! - A NAT64 prefix that the operator names carries IPv4 addresses, which decide; of several nested the narrowest.
@@ -25,7 +28,7 @@ use monitor_common::{
 };
 
 use super::{
-    ClassInfo, ClockMap, DatasetInfo, Extent, Knowledge, Policy, RuleInfo, Summary, digest,
+    ClassInfo, ClockMap, DatasetInfo, Extent, Knowledge, OverlayInfo, Policy, RuleInfo, Summary, digest,
     layers::{Address, Covering, Partition, overlay, sweep},
     precedence::Numbered,
     rows::{ClassTable, RuleTable},
@@ -35,6 +38,7 @@ use crate::{
     geo::{
         Country, Dataset, Range,
         asn::{AsDataset, AsRange},
+        overlay::Overlay,
         special::Special,
     },
 };
@@ -89,13 +93,17 @@ pub enum PolicyError {
 /// # Errors
 /// [`PolicyError`] when the policy does not fit the kernel's tables or a dataset is not sorted.
 pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Result<Policy, PolicyError> {
-    let Knowledge { datasets, special, asn, .. } = knowledge;
+    let Knowledge { datasets, overlays, special, asn } = knowledge;
     if config.rules.len() > MAX_RULES {
         return Err(PolicyError::TooManyRulesInAll(config.rules.len()));
     }
     for dataset in datasets {
-        check_sorted(dataset, "IPv4", &dataset.v4)?;
-        check_sorted(dataset, "IPv6", &dataset.v6)?;
+        check_sorted(&dataset.name, "IPv4", &dataset.v4)?;
+        check_sorted(&dataset.name, "IPv6", &dataset.v6)?;
+    }
+    for overlay in overlays {
+        check_sorted(&overlay.name, "IPv4", &overlay.v4)?;
+        check_sorted(&overlay.name, "IPv6", &overlay.v6)?;
     }
     let mut classes = ClassTable::default();
     let numbered = Numbered::of(config);
@@ -108,10 +116,18 @@ pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Resu
     let systems = asn.as_deref().unwrap_or(&nobody);
     let mut rules = RuleTable::new(&numbered, *clock);
     let judge = Judge::new(&config.zone);
-    let v4_sources: Vec<_> = datasets.iter().map(|dataset| dataset.v4.as_slice()).collect();
-    let v6_sources: Vec<_> = datasets.iter().map(|dataset| dataset.v6.as_slice()).collect();
-    let v4 = family(&v4_sources, &systems.v4, config, special, &judge, &mut rules, &mut classes)?;
-    let v6 = family(&v6_sources, &systems.v6, config, special, &judge, &mut rules, &mut classes)?;
+    let v4_sources = Sources {
+        datasets: datasets.iter().map(|dataset| dataset.v4.as_slice()).collect(),
+        overlays: overlays.iter().map(|overlay| overlay.v4.as_slice()).collect(),
+        systems: &systems.v4,
+    };
+    let v6_sources = Sources {
+        datasets: datasets.iter().map(|dataset| dataset.v6.as_slice()).collect(),
+        overlays: overlays.iter().map(|overlay| overlay.v6.as_slice()).collect(),
+        systems: &systems.v6,
+    };
+    let v4 = family(&v4_sources, config, special, &judge, &mut rules, &mut classes)?;
+    let v6 = family(&v6_sources, config, special, &judge, &mut rules, &mut classes)?;
 
     let summary = summarise(&v4, &v6, &classes.rows);
     let infos = classes
@@ -120,11 +136,13 @@ pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Resu
         .map(|row| ClassInfo { country: Country(row.country), kind: Kind::from_wire(row.kind) })
         .collect();
     let digest = digest::of(config, knowledge, &numbered, (&v4, &v6), (&classes.rows, &rules.rows));
+    let notes = rules.notes();
     let mut image = Image::build(&v4, &v6, classes.rows, rules.rows)?;
     image.host_boot_ns = clock.boottime_ns;
     image.drop_reasons = drop_reasons(&config.zone);
     Ok(Policy {
         digest,
+        notes,
         image,
         classes: infos,
         rules: numbered.iter().map(|(_, rule)| describe_rule(rule)).collect(),
@@ -132,6 +150,7 @@ pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Resu
         inside: config.zone.inside_text.clone(),
         summary,
         datasets: datasets.iter().map(describe).collect(),
+        overlays: overlays.iter().map(describe_overlay).collect(),
         asn: asn.clone(),
         next_expiry: config.rules.iter().filter_map(|rule| rule.expires).filter(|at| *at > clock.seconds()).min(),
         ..Policy::default()
@@ -171,11 +190,27 @@ fn describe(dataset: &Dataset) -> DatasetInfo {
     }
 }
 
-fn check_sorted<A: Address>(dataset: &Dataset, family: &'static str, ranges: &[Range<A>]) -> Result<(), PolicyError> {
+fn describe_overlay(overlay: &Overlay) -> OverlayInfo {
+    OverlayInfo {
+        name: overlay.name.clone(),
+        file: overlay.file.clone(),
+        kind: overlay.kind.name(),
+        version: overlay.version.clone(),
+        built: overlay.built,
+        digest: digest::hex(&overlay.digest),
+        attribution: overlay.attribution.clone(),
+        v4_ranges: overlay.v4.len(),
+        v6_ranges: overlay.v6.len(),
+        contradictions: overlay.contradictions,
+        rejected: overlay.rejected.clone(),
+    }
+}
+
+fn check_sorted<A: Address>(name: &str, family: &'static str, ranges: &[Range<A>]) -> Result<(), PolicyError> {
     let reversed = ranges.iter().position(|range| range.first > range.last);
     let overlapping = ranges.windows(2).position(|pair| pair[1].first <= pair[0].last).map(|index| index + 1);
     match reversed.into_iter().chain(overlapping).min() {
-        Some(index) => Err(PolicyError::BadDataset { name: dataset.name.clone(), family, index }),
+        Some(index) => Err(PolicyError::BadDataset { name: name.to_owned(), family, index }),
         None => Ok(()),
     }
 }
@@ -231,9 +266,27 @@ impl Family for u128 {
 /// In the special and site layers: nothing here. What is there is its place in the list, plus 1.
 const NONE: u32 = 0;
 
+/// One family's ranges of every dataset, of every overlay, and of the dataset of AS numbers.
+struct Sources<'a, A> {
+    datasets: Vec<&'a [Range<A>]>,
+    overlays: Vec<&'a [Range<A>]>,
+    systems: &'a [AsRange<A>],
+}
+
+/// What overlays come to, as the value of a layer: [`NONE`], or kind and country.
+fn overlaid_value(overlaid: Option<(Kind, Country)>) -> u32 {
+    overlaid.map_or(NONE, |(kind, country)| {
+        1 << 24 | u32::from(kind as u8) << 16 | u32::from(u16::from_be_bytes(country.0))
+    })
+}
+
+fn overlaid_from(value: u32) -> Option<(Kind, Country)> {
+    let [_, kind, country @ ..] = value.to_be_bytes();
+    (value != NONE).then(|| (Kind::from_wire(kind), Country(country)))
+}
+
 fn family<A: Family>(
-    sources: &[&[Range<A>]],
-    systems: &[AsRange<A>],
+    sources: &Sources<'_, A>,
     config: &Config,
     special: &[Special],
     judge: &Judge,
@@ -264,19 +317,22 @@ fn family<A: Family>(
         ends.map(move |(first, last)| (first, last, number))
     });
     let rule_layer = rules.networks(named.collect());
-    let system_layer = rules.systems(systems);
-    let layers: [&[(A, u32)]; 5] = [&special_layer, &site_layer, &nat64_layer, &rule_layer, &system_layer];
-    let partition = sweep(sources, layers, |countries, [special_number, site, nat64, state, system]| {
-        let special = special_number.checked_sub(1).and_then(|number| special.get(number as usize));
-        let site = site.checked_sub(1).and_then(|number| config.sites.get(number as usize));
-        let nat64 = nat64.checked_sub(1).map(nat64_prefix).and_then(Embedded::nat64);
-        let row = judge.row(countries, special, site, nat64);
-        let system = if special.is_none() && nat64.is_none() { system } else { NONE };
-        match rules.block(state, system, row.country) {
-            Some((rules_start, rules_len)) => classes.number(ClassRow { rules_start, rules_len, ..row }),
-            None => TOO_MANY,
-        }
-    });
+    let system_layer = rules.systems(sources.systems);
+    let overlaid_layer = sweep(&sources.overlays, [], |says, []| overlaid_value(judge.overlaid(says)));
+    let layers: [&[(A, u32)]; 6] =
+        [&overlaid_layer, &special_layer, &site_layer, &nat64_layer, &rule_layer, &system_layer];
+    let partition =
+        sweep(&sources.datasets, layers, |countries, [overlaid, special_number, site, nat64, state, system]| {
+            let special = special_number.checked_sub(1).and_then(|number| special.get(number as usize));
+            let site = site.checked_sub(1).and_then(|number| config.sites.get(number as usize));
+            let nat64 = nat64.checked_sub(1).map(nat64_prefix).and_then(Embedded::nat64);
+            let row = judge.row(countries, overlaid_from(overlaid), special, site, nat64);
+            let system = if special.is_none() && nat64.is_none() { system } else { NONE };
+            match rules.block(state, system, row.country) {
+                Some((rules_start, rules_len)) => classes.number(ClassRow { rules_start, rules_len, ..row }),
+                None => TOO_MANY,
+            }
+        });
     match partition.iter().find(|(_, class)| *class == TOO_MANY) {
         Some((at, _)) => Err(rules.too_many(at.show().to_string())),
         None => Ok(partition),
@@ -338,10 +394,29 @@ impl<'a> Judge<'a> {
         (kind, countries.iter().find_map(known).map_or(Country::UNKNOWN, Country))
     }
 
+    /// What several overlays come to; `None` where none says anything.
+    pub(super) fn overlaid(&self, says: &[Option<[u8; 2]>]) -> Option<(Kind, Country)> {
+        let (mut inside, mut outside) = (false, false);
+        for code in says.iter().flatten() {
+            if *code == Country::UNDETERMINED.0 {
+                return Some((Kind::Unknown, Country::UNKNOWN));
+            }
+            *(if self.inside(*code) { &mut inside } else { &mut outside }) = true;
+        }
+        let kind = match (inside, outside) {
+            (true, true) => Kind::Ambiguous,
+            (true, false) => Kind::Inside,
+            (false, true) => Kind::Outside,
+            (false, false) => return None,
+        };
+        Some((kind, says.iter().flatten().next().copied().map_or(Country::UNKNOWN, Country)))
+    }
+
     /// The class row, still without rules.
     pub(super) fn row(
         &self,
         countries: &[Option<[u8; 2]>],
+        overlaid: Option<(Kind, Country)>,
         special: Option<&Special>,
         site: Option<&Site>,
         nat64: Option<Embedded>,
@@ -359,7 +434,7 @@ impl<'a> Judge<'a> {
                 (kind, Country::NONE, special.embedded)
             }
             (None, None, None) => {
-                let (kind, country) = self.place(countries);
+                let (kind, country) = overlaid.unwrap_or_else(|| self.place(countries));
                 (kind, country, Embedded::None)
             }
         };
@@ -417,6 +492,9 @@ fn summarise(v4: &[(u32, u32)], v6: &[(u128, u32)], classes: &[ClassRow]) -> Sum
 #[cfg(test)]
 #[path = "compile_oracle.rs"]
 mod oracle;
+#[cfg(test)]
+#[path = "overlay_tests.rs"]
+mod overlays;
 #[cfg(test)]
 #[path = "compile_tests.rs"]
 mod tests;

@@ -24,7 +24,8 @@ use super::{
 };
 use crate::{
     config::{Action, Config, Rule, Site},
-    geo::{Country, Dataset, Range},
+    geo::{Country, Dataset, Range, overlay::Overlay},
+    text,
 };
 
 /// What a policy was compiled from, and the policy.
@@ -45,10 +46,36 @@ pub struct Grounds<'a> {
 pub struct SourceSays {
     /// The source.
     pub source: String,
+    /// When it was built, RFC 3339; `null` when it does not say.
+    pub built: Option<String>,
     /// The country, `null` where the source does not know.
     pub country: Option<String>,
     /// The range that it says this of.
     pub range: Option<String>,
+}
+
+/// What an overlay says of an address that it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OverlaySays {
+    /// The overlay.
+    pub overlay: String,
+    /// What kind of list it is.
+    pub kind: &'static str,
+    /// When it was built, RFC 3339; `null` when it does not say.
+    pub built: Option<String>,
+    /// The country; `null` where the location is undetermined (anycast, satellite, not to be placed).
+    pub country: Option<String>,
+    /// The range that it says this of.
+    pub range: String,
+}
+
+/// Who announces an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Announcer {
+    /// AS number.
+    pub number: u32,
+    /// Its name; may be empty.
+    pub name: String,
 }
 
 /// The special-purpose range that an address is in.
@@ -108,6 +135,11 @@ pub struct Standing {
     pub address: IpAddr,
     /// What each source says.
     pub sources: Vec<SourceSays>,
+    /// What each overlay says that holds it; they override the sources.
+    pub overlays: Vec<OverlaySays>,
+    /// Who announces it, where a dataset of AS numbers is loaded and knows.
+    #[serde(rename = "as")]
+    pub announcer: Option<Announcer>,
     /// Special-purpose range.
     pub special: Option<SpecialRange>,
     /// Site.
@@ -136,7 +168,7 @@ pub struct Explanation {
     pub country: String,
     /// Class, by its name.
     pub class: &'static str,
-    /// What the class rests on: `sources`, `special`, `site`, `nat64`.
+    /// What the class rests on: `sources`, `overlays`, `special`, `site`, `nat64`.
     pub basis: &'static str,
     /// The id of the rule that decides.
     pub rule: Option<String>,
@@ -286,9 +318,32 @@ impl Standing {
             "site"
         } else if self.special.is_some() {
             "special"
+        } else if !self.overlays.is_empty() {
+            "overlays"
         } else {
             "sources"
         }
+    }
+}
+
+impl Standing {
+    /// Why overlays make it what it is.
+    fn overlaid(&self, kind: Kind, inside: &str) -> String {
+        let undetermined: Vec<_> =
+            self.overlays.iter().filter(|says| says.country.is_none()).map(|says| says.overlay.as_str()).collect();
+        if !undetermined.is_empty() {
+            return format!("location undetermined ({})", undetermined.join(", "));
+        }
+        let says: Vec<_> = self
+            .overlays
+            .iter()
+            .map(|says| format!("overlay {} says {}", says.overlay, says.country.as_deref().unwrap_or("nothing")))
+            .collect();
+        let verdict = match kind {
+            Kind::Ambiguous => format!("not all agree that it is inside {inside}"),
+            kind => format!("{} {inside}", kind.name()),
+        };
+        format!("{}: {verdict}", says.join(", "))
     }
 }
 
@@ -338,17 +393,43 @@ impl Grounds<'_> {
         let says = |(dataset, range): (&Dataset, Option<(Country, String)>)| {
             let known = range.filter(|(country, _)| *country != Country::UNKNOWN);
             let (country, range) = known.map(|(country, range)| (country.to_string(), range)).unzip();
-            SourceSays { source: dataset.name.clone(), country, range }
+            SourceSays { source: dataset.name.clone(), built: dataset.built.map(text::time), country, range }
         };
+        let overlaid: Vec<(&Overlay, Country, String)> = self
+            .knowledge
+            .overlays
+            .iter()
+            .filter_map(|overlay| {
+                let (country, range) = match address {
+                    IpAddr::V4(v4) => find(&overlay.v4, v4.to_bits()),
+                    IpAddr::V6(v6) => find(&overlay.v6, v6.to_bits()),
+                }?;
+                Some((overlay, country, range))
+            })
+            .collect();
+        let said: Vec<_> = overlaid.iter().map(|(_, country, _)| Some(country.0)).collect();
+        let asn = self.knowledge.asn.as_ref().and_then(|asn| asn.lookup(address));
         Standing {
             address,
             row: judge.row(
                 &countries,
+                judge.overlaid(&said),
                 special,
                 site.map(|(site, _): (&Site, _)| site),
                 nat64.and_then(|(prefix, _)| Embedded::nat64(prefix.prefix())),
             ),
             sources: self.knowledge.datasets.iter().zip(found).map(says).collect(),
+            overlays: overlaid
+                .into_iter()
+                .map(|(overlay, country, range)| OverlaySays {
+                    overlay: overlay.name.clone(),
+                    kind: overlay.kind.name(),
+                    built: overlay.built.map(text::time),
+                    country: Some(country).filter(|country| *country != Country::UNDETERMINED).map(|c| c.to_string()),
+                    range,
+                })
+                .collect(),
+            announcer: asn.map(|(number, name)| Announcer { number, name: name.to_owned() }),
             special: special.map(|special| SpecialRange {
                 network: special.network.to_string(),
                 name: special.name.to_owned(),
@@ -403,6 +484,7 @@ impl Grounds<'_> {
             (_, None, Some(special)) => {
                 format!("{} ({}): no dataset can place it and no site does", special.name, special.standard)
             }
+            (_, None, None) if !deciding.overlays.is_empty() => deciding.overlaid(kind, inside),
             (Kind::Unknown, None, None) => "no source knows it".into(),
             (_, None, None) => {
                 let says: Vec<_> = deciding

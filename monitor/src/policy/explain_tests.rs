@@ -400,14 +400,20 @@ fn each_source_is_quoted_with_the_range_that_it_speaks_of() {
         [
             SourceSays {
                 source: "one".into(),
+                built: None,
                 country: Some("US".into()),
                 range: Some("8.0.0.0 - 8.255.255.255".into())
             },
-            SourceSays { source: "two".into(), country: Some("US".into()), range: Some("8.8.8.0 - 8.8.8.255".into()) },
+            SourceSays {
+                source: "two".into(),
+                built: None,
+                country: Some("US".into()),
+                range: Some("8.8.8.0 - 8.8.8.255".into())
+            },
         ]
     );
     let story = story_of(&config(), "5.200.0.1");
-    assert_eq!(story.standing.sources[1], SourceSays { source: "two".into(), country: None, range: None });
+    assert_eq!(story.standing.sources[1], SourceSays { source: "two".into(), built: None, country: None, range: None });
 }
 
 #[test]

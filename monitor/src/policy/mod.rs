@@ -2,21 +2,27 @@
 //! explain it to a person. [`compile::compile`] makes it, [`explain::explain`] tells its story for one address;
 //! `run`, `check` and `explain` call them.
 
-mod at;
+pub(crate) mod at;
+mod cidr;
 pub mod compile;
+pub mod diff;
+mod diff_wire;
 mod digest;
 pub mod explain;
 mod layers;
 mod networks;
+pub mod overlaps;
 mod precedence;
 #[cfg(test)]
 mod random;
 pub mod region;
+pub mod retime;
 mod rows;
 mod suspend;
 pub mod target;
+pub mod times;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use monitor_common::{
     classify::build::Image,
@@ -25,12 +31,13 @@ use monitor_common::{
 
 use crate::{
     config::RuleAction,
-    geo::{Country, Dataset, asn::AsDataset, overlay::Overlay, special::Special},
+    geo::{Country, Dataset, Rejected, asn::AsDataset, overlay::Overlay, special::Special},
 };
 
 pub(crate) use at::At;
 pub use compile::{PolicyError, compile};
 pub use explain::{Explanation, Grounds, explain};
+pub use overlaps::RuleNote;
 pub use target::Target;
 
 /// What is known of addresses from outside the configuration: what a policy is compiled from, beside it.
@@ -115,6 +122,33 @@ pub struct DatasetInfo {
     pub v6_ranges: usize,
 }
 
+/// An overlay that went into a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OverlayInfo {
+    /// Short name.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+    /// What kind of list it is.
+    pub kind: &'static str,
+    /// Version as the source gives it.
+    pub version: String,
+    /// When it was built, seconds since 1970.
+    pub built: Option<i64>,
+    /// SHA-256 over its ranges, in hexadecimal.
+    pub digest: String,
+    /// Licence and attribution; empty for the operator's own files.
+    pub attribution: String,
+    /// IPv4 ranges.
+    pub v4_ranges: usize,
+    /// IPv6 ranges.
+    pub v6_ranges: usize,
+    /// Networks that it gives two countries.
+    pub contradictions: usize,
+    /// What of the file could not be taken.
+    pub rejected: Rejected,
+}
+
 /// How much address space one kind of destination has, by interval of the compiled index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
@@ -193,6 +227,8 @@ pub struct Policy {
     pub classes: Vec<ClassInfo>,
     /// Rule `n` of the image is `rules[n - 1]`: by id, and the management networks last.
     pub rules: Vec<RuleInfo>,
+    /// What is to be told of rules that meet.
+    pub notes: Vec<RuleNote>,
     /// SHA-256 over image, rules and datasets' digests, in hexadecimal: the same for the same policy on every
     /// host and after every boot.
     pub digest: String,
@@ -204,6 +240,8 @@ pub struct Policy {
     pub summary: Summary,
     /// The sources, in the order in which they name countries.
     pub datasets: Vec<DatasetInfo>,
+    /// The overlays, in the order in which they name countries.
+    pub overlays: Vec<OverlayInfo>,
     /// Who announces which network, where such a dataset is loaded.
     pub asn: Option<Arc<AsDataset>>,
     /// The first expiry still to come when the policy was compiled, seconds since 1970.

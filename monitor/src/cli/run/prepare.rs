@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{Args, Hook, KernelLog};
 use crate::{
+    change::{Files, Read, Reader, watch::Seen},
     cli::inputs,
     config::{self, Config, Mode},
     epochs::{
@@ -45,14 +46,11 @@ pub fn compile(config: &Config, enforce: bool) -> Result<InForce, Failure> {
         return Err(Failure::Usage(mend.to_owned()));
     }
     let knowledge = inputs::knowledge(config)?;
-    // Rules with times are judged by CLOCK_BOOTTIME in the kernel.
-    let clock = ClockMap { realtime_ns: i64::try_from(now()).unwrap_or(i64::MAX), boottime_ns: kernel::boot_ns() };
+    let clock = clocks();
     let policy = policy::compile(config, &knowledge, &clock)?;
     let shadow = shadow(config, &knowledge, clock);
-    let datasets = knowledge
-        .datasets
-        .into_iter()
-        .map(|dataset| DatasetInfo { name: dataset.name, version: dataset.version, built: dataset.built })
+    let datasets = inputs::data(&knowledge)
+        .map(|(name, version, built)| DatasetInfo { name: name.into(), version: version.into(), built })
         .collect();
     let inside = config.zone.inside_text.clone();
     Ok(InForce { policy: policy.into(), enforce, inside, datasets, shadow, since: now() })
@@ -75,6 +73,55 @@ fn shadow(config: &Config, knowledge: &Knowledge, clock: ClockMap) -> Shadow {
             Shadow::Refused(why)
         }
     }
+}
+
+/// Wall clock and CLOCK_BOOTTIME, by which rules with times are judged in the kernel.
+#[must_use]
+pub fn clocks() -> ClockMap {
+    ClockMap { realtime_ns: i64::try_from(now()).unwrap_or(i64::MAX), boottime_ns: kernel::boot_ns() }
+}
+
+/// Configuration and policy for the start, with what they were read from.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn read(args: &Args) -> Result<(Config, InForce, Files), Failure> {
+    let before = Seen::look(&own(args));
+    let config = load(args.config.as_deref())?;
+    let files = files(&config, args, before);
+    let in_force = compile(&config, enforces(&config, args))?;
+    Ok((config, in_force, files))
+}
+
+/// Reads the same files again. `--enforce` stays; interfaces, port, paths and epoch do not change without a restart.
+#[must_use]
+pub fn reader(args: Args) -> Reader {
+    Arc::new(move || {
+        let before = Seen::look(&own(&args));
+        match load(args.config.as_deref()) {
+            Ok(config) => Read {
+                files: files(&config, &args, before),
+                policy: compile(&config, enforces(&config, &args)).map_err(|failure| failure.to_string()),
+            },
+            Err(failure) => Read {
+                files: Files { inputs: own(&args), seen: before, watch: None },
+                policy: Err(failure.to_string()),
+            },
+        }
+    })
+}
+
+/// The configuration file itself.
+fn own(args: &Args) -> Vec<std::path::PathBuf> {
+    vec![args.config.clone().unwrap_or_else(|| config::DEFAULT_FILE.into())]
+}
+
+/// What a configuration depends on, looked at before datasets are read; of the file itself, as it was `before`.
+fn files(config: &Config, args: &Args, before: Seen) -> Files {
+    let mut inputs = config.inputs();
+    inputs.extend(own(args));
+    let seen = Seen::look(&inputs).after(before);
+    Files { inputs, seen, watch: Some(config.reload == config::Reload::Auto) }
 }
 
 /// When this machine booted by the wall clock, UTC nanoseconds since 1970: moves when the wall clock is set.
@@ -137,6 +184,14 @@ impl Source for KernelSource {
     fn stage(&mut self, next: &InForce) -> anyhow::Result<()> {
         let policy = Arc::clone(&next.policy);
         Ok(self.0.stage(Switch { policy, enforce: next.enforce })?)
+    }
+
+    fn verify(&mut self) -> anyhow::Result<()> {
+        Ok(self.0.verify()?)
+    }
+
+    fn roll_back(&mut self) -> anyhow::Result<()> {
+        Ok(self.0.roll_back()?)
     }
 
     fn attachments(&self) -> Vec<Attachment> {

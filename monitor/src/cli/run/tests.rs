@@ -10,6 +10,7 @@ use crate::{
         fake::{self, Fake},
         source::{EVENT_QUEUE, Opened, Task},
     },
+    policy::ClockMap,
 };
 
 fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
@@ -20,7 +21,16 @@ fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
         state: directory.join("state"),
         in_force: InForce { policy: fake::policy().into(), inside: "EEA".into(), ..InForce::default() },
         outputs: vec![Output::file(alerts).expect("a file")],
-        reload: Arc::new(|| Err("config.toml:7: expires = \"never\": not a time".into())),
+        change: change::Setup {
+            read: Arc::new(|| change::Read {
+                files: change::Files::default(),
+                policy: Err("config.toml:7: expires = \"never\": not a time".into()),
+            }),
+            files: change::Files::default(),
+            clocks: Arc::new(ClockMap::default),
+            confirm: None,
+            memory: change::memory::Memory::default(),
+        },
     }
 }
 

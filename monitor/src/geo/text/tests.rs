@@ -99,3 +99,175 @@ fn numbers_that_reach_past_ipv4_are_ipv6() {
     assert_eq!(dataset.v4, [Range { first: 0, last: u32::MAX, country: Country(*b"DE") }]);
     assert_eq!(dataset.v6, [Range { first: 0, last: 1 << 32, country: Country(*b"SG") }]);
 }
+
+/// Ranges as `first-last CC`, IPv4 before IPv6.
+fn ranges(dataset: &Dataset) -> Vec<String> {
+    let v4 = dataset.v4.iter().map(|r| {
+        let [first, last] = [r.first, r.last].map(std::net::Ipv4Addr::from);
+        format!("{first}-{last} {}", r.country)
+    });
+    let v6 = dataset.v6.iter().map(|r| {
+        let [first, last] = [r.first, r.last].map(std::net::Ipv6Addr::from);
+        format!("{first}-{last} {}", r.country)
+    });
+    v4.chain(v6).collect()
+}
+
+#[test]
+fn each_publishers_form_is_read() {
+    let de = "192.0.2.0-192.0.2.255 DE";
+    let sg = "2001:db8::-2001:db8:ffff:ffff:ffff:ffff:ffff:ffff SG";
+    let cases: &[(&str, &str, Format, &[&str])] = &[
+        ("geoip", "# Tor\n3221225984,3221226239,DE\n3221226240,3221226495,??\n", Format::Csv, &[de]),
+        ("geoip6", "2001:db8::,2001:db8:ffff:ffff:ffff:ffff:ffff:ffff,SG\n", Format::Csv, &[sg]),
+        ("ip2country.tsv", "192.0.2.0\t192.0.2.255\tDE\n198.51.100.0\t198.51.100.255\tNone\n", Format::Csv, &[de]),
+        ("list.txt", "192.0.2.0/24 DE\n2001:db8::/32  SG  # Singapore\n", Format::Networks, &[de, sg]),
+        ("list.txt", "192.0.2.0/24,DE\n2001:db8::/32,SG\n", Format::Networks, &[de, sg]),
+        (
+            "list.txt",
+            "# Country: Germany (DE)\n192.0.2.0/24\n# country: SG\n2001:db8::/32\n",
+            Format::Networks,
+            &[de, sg],
+        ),
+        ("de-aggregated.zone", "192.0.2.0/25\n192.0.2.128/25\n", Format::Networks, &[de]),
+        ("list.txt", "# country: DE\n192.0.2.0-192.0.2.255\n", Format::Networks, &[]),
+        ("hosts.csv", "192.0.2.7,DE,DE-BE,Berlin,\n", Format::Csv, &["192.0.2.7-192.0.2.7 DE"]),
+        (
+            "ipinfo.csv",
+            "network,country,country_code,asn\n192.0.2.0/24,\"Germany, Federal Republic of\",DE,AS64500\n",
+            Format::Csv,
+            &[de],
+        ),
+        ("ip.csv", "start_ip,end_ip,country,name\n192.0.2.0,192.0.2.255,DE,Germany\n", Format::Csv, &[de]),
+        (
+            "delegated",
+            "2|ripencc|1781733599|4|19830705|20260617|+0200\nripencc|*|ipv4|*|2|summary\n\
+             ripencc|DE|ipv4|192.0.2.0|256|19920304|allocated|x\nripencc|SG|ipv6|2001:db8::|32|20020801|assigned|x\n\
+             ripencc||ipv4|198.51.100.0|256||available|\nripencc||ipv6|2001:db9::|32||reserved|\n\
+             ripencc|NL|asn|7|1|19930901|allocated|y\n",
+            Format::Delegated,
+            &[de, sg],
+        ),
+        // Not a power of two, and not at a border of one.
+        ("nro", "apnic|SG|ipv4|192.0.2.1|769|20100101|assigned|y\n", Format::Delegated, &["192.0.2.1-192.0.5.1 SG"]),
+    ];
+    for (name, text, format, expected) in cases {
+        match taken(name, text.as_bytes()) {
+            Ok(read) => {
+                assert_eq!(read.format, *format, "{text}");
+                assert_eq!(&ranges(&read.ranges.finish().unwrap().dataset), expected, "{text}");
+            }
+            Err(error) => assert!(expected.is_empty(), "{error}"),
+        }
+    }
+    let text = taken("d", cases[cases.len() - 2].1.as_bytes()).unwrap();
+    assert_eq!((text.version.as_str(), text.built), ("1781733599", Some(1_781_654_400)));
+    assert_eq!(taken("l", b"# built: 2026-06-01\n192.0.2.0/24 DE\n").unwrap().built, Some(1_780_272_000));
+}
+
+#[test]
+fn what_can_not_be_taken_is_counted_by_kind_with_its_line_and_the_rest_is_taken() {
+    let good = "192.0.2.0/24,DE\n".repeat(8);
+    let text = format!("{good}192.0.2.1/24,DE\n192.0.2.0/24,GERMANY\n198.51.100.0/24,QQ\n192.0.2.0/24\n\n");
+    let read = taken("t.csv", text.as_bytes()).unwrap();
+    assert_eq!(read.rejected.summary(), "4 left out: 1 bits after the prefix, 1 no country, 2 no country code");
+    assert_eq!(
+        read.rejected.kinds["no country code"].examples,
+        [
+            "line 10: \"GERMANY\" is not a country code: give two letters of ISO 3166-1 (DE, NO, SG...), or leave it empty \
+             for unknown",
+            "line 11: \"QQ\" is not a country code: give two letters of ISO 3166-1 (DE, NO, SG...), or leave it empty for \
+             unknown",
+        ]
+    );
+    assert_eq!(ranges(&read.ranges.finish().unwrap().dataset), ["192.0.2.0-192.0.2.255 DE"]);
+    // More wrong than right is another kind of file.
+    let error = taken("t.csv", b"192.0.2.0/24,DE\nx\ny\n").err().unwrap().to_string();
+    assert!(error.starts_with("t.csv:2: \"x\" is no IP address"), "{error}");
+}
+
+#[test]
+fn continents_are_not_taken_for_countries() {
+    let line = "192.0.2.0,192.0.2.255,AS,SG,x\n192.0.2.0,192.0.2.127,SA,BR,x\n";
+    let error = taken("city.csv", line.repeat(5).as_bytes()).err().unwrap().to_string();
+    assert!(error.starts_with("city.csv: its third column holds continents, not countries"), "{error}");
+    let error = taken("b.csv", b"network,geoname_id,is_anycast\n192.0.2.0/24,2921044,0\n").err().unwrap().to_string();
+    assert_eq!(
+        error,
+        "b.csv:1: this file has numbers for countries, whose codes are in another file: give the .mmdb instead"
+    );
+}
+
+#[test]
+fn each_bad_line_of_a_registry_is_told() {
+    let first = |line: &str| {
+        let text = format!("2|ripencc|1|1|1|20260617|0\n{line}\n");
+        taken("d", text.as_bytes()).err().map_or_else(String::new, |error| error.to_string())
+    };
+    for (line, expected) in [
+        ("ripencc|DE|ipv4|192.0.2.0|0|19920304|allocated", "\"0\" addresses from 192.0.2.0 on are none, or reach past"),
+        ("ripencc|DE|ipv4|255.255.255.0|257|19920304|allocated", "\"257\" addresses from 255.255.255.0 on"),
+        ("ripencc|DE|ipv4|192.0.2.0|-1|19920304|allocated", "\"-1\" addresses from"),
+        ("ripencc|DE|ipv4|x|256|19920304|allocated", "\"x\" is no IPv4 address"),
+        ("ripencc|DE|ipv6|2001:db8::|129|20020801|assigned", "\"2001:db8::/129\" has no prefix length from 0 to 128"),
+        ("ripencc|DE|ipv6|2001:db8::1|32|20020801|assigned", "\"2001:db8::1/32\" has bits set after its prefix"),
+        ("ripencc|DE|ipv6|192.0.2.0|24|20020801|assigned", "\"192.0.2.0\" is no IPv4 address"),
+        ("ripencc|QQ|ipv4|192.0.2.0|256|19920304|allocated", "\"QQ\" is not a country code"),
+        ("ripencc|DE|ipv5|192.0.2.0|256|19920304|allocated", "\"ipv5\" is no type"),
+        ("ripencc|DE|ipv4|192.0.2.0|256|19920304|legacy", "\"legacy\" is no status"),
+        ("ripencc|DE", "\"\" is no status"),
+    ] {
+        let text = first(line);
+        let expected = expected.replace("\"192.0.2.0\" is no IPv4", "\"192.0.2.0\" is no IPv6");
+        assert!(text.starts_with(&format!("d:2: {expected}")), "{line}: {text}");
+    }
+}
+
+/// An independent reading: each address asks every line.
+fn naive(text: &str, address: u32) -> Option<String> {
+    let mut best: Option<(u64, u64, Vec<String>)> = None;
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split('|').collect();
+        if fields.len() < 7 || fields[2] != "ipv4" || !["allocated", "assigned"].contains(&fields[6]) {
+            continue;
+        }
+        let octets: Vec<u64> = fields[3].split('.').map(|octet| octet.parse().unwrap()).collect();
+        let start = octets.iter().fold(0, |sum, octet| sum * 256 + octet);
+        let count: u64 = fields[4].parse().unwrap();
+        if u64::from(address) < start || u64::from(address) >= start + count {
+            continue;
+        }
+        match &mut best {
+            Some((width, begun, countries)) if (*width, *begun) == (count, start) => countries.push(fields[1].into()),
+            // Narrower, or as narrow and later.
+            Some((width, begun, _)) if (*width, std::cmp::Reverse(*begun)) < (count, std::cmp::Reverse(start)) => {}
+            _ => best = Some((count, start, vec![fields[1].into()])),
+        }
+    }
+    let (.., countries) = best?;
+    countries.iter().all(|country| *country == countries[0]).then(|| countries[0].clone())
+}
+
+#[test]
+fn the_registries_lines_are_read_as_by_a_naive_decoder() {
+    let seed = super::super::testing::seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    for round in 0..300 {
+        let mut text = String::from("2|x|1|1|1|20260617|0\n");
+        for _ in 0..random.usize(1..30) {
+            let status = ["allocated", "assigned", "available", "reserved"][random.usize(0..4)];
+            let country = ["DE", "NO", "SG", "US"][random.usize(0..4)];
+            let start = std::net::Ipv4Addr::from(0xc000_0200 + random.u32(0..600));
+            text += &format!("x|{country}|ipv4|{start}|{}|20260101|{status}|h\n", random.u32(1..400));
+        }
+        let Ok(read) = taken("d", text.as_bytes()) else {
+            assert!(!text.contains("allocated") && !text.contains("assigned"), "seed {seed} round {round}:\n{text}");
+            continue;
+        };
+        let dataset = read.ranges.finish().unwrap().dataset;
+        for address in 0xc000_01f0..0xc000_0600 {
+            let found = dataset.lookup_v4(address).map(|range| range.country.to_string());
+            assert_eq!(found, naive(&text, address), "seed {seed} round {round} address {address}\n{text}");
+        }
+    }
+}

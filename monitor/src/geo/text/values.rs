@@ -9,9 +9,9 @@ use super::{
 /// Columns after these are not looked at.
 const MOST: usize = 16;
 
-/// The values of a line, without quotes: separated by commas, else by tabs or semicolons, else by blanks.
+/// The values of a line, without quotes: separated by tabs, else by commas or semicolons, else by blanks.
 pub(in super::super) fn split(line: &str) -> Vec<&str> {
-    let separator = [',', '\t', ';'].into_iter().find(|&separator| line.contains(separator));
+    let separator = ['\t', ',', ';'].into_iter().find(|&separator| line.contains(separator));
     match separator {
         None => line.split_ascii_whitespace().take(MOST).map(unquote).collect(),
         Some(separator) if !line.contains('"') => line.split(separator).take(MOST).map(str::trim).collect(),
@@ -80,14 +80,17 @@ impl Columns {
 pub(super) fn entry(line: &str, values: &[&str], columns: Option<Columns>) -> Result<Entry, Bad> {
     let value = |at: usize| values.get(at).copied();
     let (first, last, country) = match columns {
-        Some(of) => (value(of.first), of.last.and_then(value), value(of.country)),
-        None => match (value(0), value(1)) {
+        // A network has one end, whatever the first line says.
+        Some(of) if of.last.is_none() || !value(of.first).is_some_and(|first| first.contains('/')) => {
+            (value(of.first), of.last.and_then(value), value(of.country))
+        }
+        _ => match (value(0), value(1)) {
             (Some(first), Some(last)) if !first.contains('/') && is_end(last) => (Some(first), Some(last), value(2)),
             (first, country) => (first, None, country),
         },
     };
     let first = first.unwrap_or("");
-    let missing_last = columns.is_some_and(|of| of.last.is_some()) || is_number(first);
+    let missing_last = is_number(first);
     if last.is_none() && missing_last {
         let what = format!("{:?} is no range: expected first,last,CC or network/prefix,CC", shown(line));
         return Err(Bad::new("no range", what));
