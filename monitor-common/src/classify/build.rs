@@ -91,17 +91,6 @@ impl Image {
     pub fn v4_count(&self) -> u32 {
         self.v4_bucket(V4_BUCKETS - 1).unwrap_or(0)
     }
-
-    /// The IPv4 intervals again: start and class.
-    pub fn v4_intervals(&self) -> impl Iterator<Item = (u32, u32)> {
-        let mut bucket = 0;
-        self.v4_entries.as_flattened().iter().zip(0..self.v4_count()).map(move |(entry, index)| {
-            while index > 0 && self.v4_bucket(bucket + 1).is_some_and(|first| first <= index) {
-                bucket += 1;
-            }
-            (bucket << 16 | entry >> 16, entry & 0xffff)
-        })
-    }
 }
 
 fn partition(intervals: impl Iterator<Item = (u128, u32)>, classes: usize) -> Result<(), BuildError> {

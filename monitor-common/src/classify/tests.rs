@@ -74,14 +74,22 @@ fn around_v6(partition: &[(u128, u32)]) -> Vec<u128> {
 
 fn check_v4(partition: &[(u32, u32)], more: Vec<u32>, seed: u64) {
     let image = image_v4(partition);
-    assert!(image.v4_intervals().eq(partition.iter().copied()), "seed {seed}");
+    assert_eq!(image.v4_intervals(), without_steps(partition), "seed {seed}");
     let mut addresses = around_v4(partition);
     addresses.extend(more);
     compare(partition, addresses, |address| class_v4(&image, address), seed);
 }
 
+/// Without the intervals that only go on with what the one before has.
+fn without_steps<A: Copy>(partition: &[(A, u32)]) -> Vec<(A, u32)> {
+    let mut intervals = partition.to_vec();
+    intervals.dedup_by_key(|interval| interval.1);
+    intervals
+}
+
 fn check_v6(partition: &[(u128, u32)], more: Vec<u128>, seed: u64) {
     let image = image_v6(partition);
+    assert_eq!(image.v6_intervals(), without_steps(partition), "seed {seed}");
     let mut addresses = around_v6(partition);
     addresses.extend(more);
     compare(partition, addresses, |bits| class_v6(&image, address(bits)), seed);

@@ -9,10 +9,7 @@ use aya::{
         lpm_trie::{Key, LpmTrie},
     },
 };
-use monitor_common::{
-    classify::build::Image,
-    wire::{PolicyMeta, V6Node},
-};
+use monitor_common::{classify::build::Image, wire::PolicyMeta};
 
 use crate::{
     plan::{Plan, on_cpu},
@@ -42,7 +39,8 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
 
 fn v4(plan: &Plan, id: &str, base: &Base) -> Result<Row> {
     let image = &base.policy.image;
-    let starts: Vec<(u128, u32)> = image.v4_intervals().map(|(start, class)| (u128::from(start), class)).collect();
+    let starts: Vec<(u128, u32)> =
+        image.v4_intervals().iter().map(|(start, class)| (u128::from(*start), *class)).collect();
     let mut prefixes = Vec::new();
     each_prefix(&starts, 32, |start, length, class| prefixes.push((start as u32, length, class)));
     plan.say(&format!("an LPM trie with {} IPv4 prefixes", prefixes.len()));
@@ -58,7 +56,7 @@ fn v4(plan: &Plan, id: &str, base: &Base) -> Result<Row> {
 
 fn v6(plan: &Plan, id: &str, base: &Base) -> Result<Row> {
     let image = &base.policy.image;
-    let starts = v6_starts(image);
+    let starts = image.v6_intervals();
     let mut prefixes = Vec::new();
     each_prefix(&starts, 128, |start, length, class| prefixes.push((start, length, class)));
     plan.say(&format!("an LPM trie with {} IPv6 prefixes", prefixes.len()));
@@ -182,33 +180,6 @@ pub fn range_prefixes(first: u128, last: u128, bits: u32, mut prefix: impl FnMut
         }
         at = end + 1;
     }
-}
-
-/// The intervals that an image's trees were built from, with their classes.
-fn v6_starts(image: &Image) -> Vec<(u128, u32)> {
-    let (lower, upper) = image.v6_nodes.split_at(image.v6_upper as usize);
-    let pairs = |nodes: &[V6Node], first_bit: u64| -> Vec<(u64, u32)> {
-        let pairs = nodes.iter().flat_map(|node| node.keys.into_iter().zip(node.values));
-        pairs.map(|(key, value)| (first_bit | key, value)).collect()
-    };
-    let mut pairs = [pairs(lower, 0), pairs(upper, 1 << 63)].concat();
-    // Unused keys are the greatest, with the last one's value.
-    pairs.sort_unstable();
-    pairs.dedup_by_key(|pair| pair.0);
-    let mut starts: Vec<(u128, u32)> = Vec::with_capacity(pairs.len());
-    for (high, value) in pairs {
-        let start = u128::from(high) << 64;
-        if value >> 31 == 0 {
-            starts.push((start, value));
-            continue;
-        }
-        // See `V6Node`.
-        let (first, length) = (value & ((1 << 19) - 1), value >> 19 & 0xfff);
-        let rows = &image.v6_low[first as usize..(first + length) as usize];
-        starts.extend(rows.iter().map(|row| (start | u128::from(row.start), row.class)));
-    }
-    starts.dedup_by_key(|pair| pair.1);
-    starts
 }
 
 #[cfg(test)]

@@ -262,7 +262,7 @@ impl<'a> Nft<'a> {
 
 /// The IPv4 ranges that every source places inside, neighbours joined.
 fn inside(policy: &Policy) -> Vec<(u32, u32)> {
-    let intervals: Vec<(u32, u32)> = policy.image.v4_intervals().collect();
+    let intervals = policy.image.v4_intervals();
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     let ends = intervals.iter().skip(1).map(|(start, _)| start - 1).chain([u32::MAX]);
     for (&(first, class), last) in intervals.iter().zip(ends) {
