@@ -352,7 +352,8 @@ mod tests {
                 panic!("{entry}");
             };
             let network: IpNetwork = network.parse().unwrap();
-            let row = table().iter().find(|row| row.network == network).unwrap_or_else(|| panic!("{network} is missing"));
+            let row =
+                table().iter().find(|row| row.network == network).unwrap_or_else(|| panic!("{network} is missing"));
             assert_eq!(row.source, format!("RFC {standard}"), "{network}");
             if reachable != "no" {
                 assert_eq!(row.kind, Unknown, "{network}");
