@@ -5,6 +5,8 @@
 #[cfg(all(test, feature = "user"))]
 mod tests;
 
+#[cfg(feature = "user")]
+use crate::wire::OnwardKey;
 use crate::{
     classify::{Classified, Tables, classify},
     parse::{MAX_HEADERS, MAX_HOPS, Walk},
@@ -77,6 +79,28 @@ impl Judgement {
             self.onward_rank = rank;
         }
         Some(())
+    }
+
+    /// The standing of a flow that was counted: of its destination and of the further one that its key holds, in the
+    /// order in which a packet's are considered.
+    #[cfg(feature = "user")]
+    #[must_use]
+    pub fn of_flow(tables: &impl Tables, key: &OnwardKey) -> Option<Classified> {
+        let flow = &key.flow;
+        let mut judgement = Self::default();
+        judgement.candidate = Onward {
+            address: flow.destination,
+            port: flow.destination_port,
+            protocol: flow.protocol,
+            ip_version: flow.ip_version,
+            ..Onward::default()
+        };
+        judgement.judge(tables)?;
+        if key.onward.exists() {
+            judgement.candidate = key.onward;
+            judgement.judge(tables)?;
+        }
+        Some(judgement.to)
     }
 
     /// Considers all.

@@ -3,6 +3,8 @@
 
 pub mod alerts;
 pub mod api;
+pub mod budgets;
+pub mod change;
 pub mod cli;
 pub mod config;
 pub mod epochs;
@@ -12,5 +14,6 @@ pub mod kernel;
 pub mod metrics;
 pub mod policy;
 pub mod reconcile;
+pub mod shadow;
 pub mod supervisor;
 pub mod text;

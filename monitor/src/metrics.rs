@@ -6,7 +6,14 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use crate::{epochs::Facts, reconcile::Standing};
+use crate::{
+    epochs::{
+        Facts,
+        flows::RuleSums,
+        names::{Name, Names},
+    },
+    reconcile::Standing,
+};
 
 /// A registry that lives for one scrape.
 struct Page(Registry);
@@ -34,6 +41,8 @@ pub fn render(facts: &Facts, now: i128) -> prometheus::Result<String> {
     traffic(&page, facts)?;
     health(&page, facts)?;
     policy(&page, facts, now)?;
+    rules(&page, facts)?;
+    shadow(&page, facts)?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&page.0.gather(), &mut text)?;
     String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
@@ -164,6 +173,13 @@ fn health(page: &Page, facts: &Facts) -> prometheus::Result<()> {
     count("epoch_failures_total", "Epochs that could not be closed", facts.flip_failures)?;
     count("policy_reload_failures_total", "Reloads that were refused", facts.reload_failures)?;
     count(
+        "policy_rollbacks_total",
+        "Of these: policies that failed their check in the kernel and were taken back",
+        facts.rollbacks,
+    )?;
+    count("policy_returns_total", "Policies that nobody confirmed in time", facts.returns)?;
+    one("policy_unconfirmed", "1 while the policy in force is to be confirmed", facts.unconfirmed.is_some().into())?;
+    count(
         "alerts_suppressed_total",
         "Flows without an alert of their own: their epoch had too many",
         facts.alerts_suppressed,
@@ -210,6 +226,71 @@ fn nics(page: &Page, facts: &Facts) -> prometheus::Result<()> {
             series.with_label_values(&[nic.interface.as_str()]).set(gauge(value(nic)));
         }
     }
+    Ok(())
+}
+
+fn shadow(page: &Page, facts: &Facts) -> prometheus::Result<()> {
+    let none: [&str; 0] = [];
+    let report = &facts.shadow;
+    let refused = page.gauge("shadow_refused", "1: the shadow policy that is named does not compile", &none)?;
+    refused.with_label_values(&none).set(report.refused.is_some().into());
+    let Some(candidate) = &report.candidate else { return Ok(()) };
+    let info = page.gauge("shadow_info", "The shadow policy", &["digest"])?;
+    info.with_label_values(&[candidate.policy.digest.as_str()]).set(1);
+    let labels = ["verdict", "shadow"];
+    let packets =
+        page.counter("shadow_packets_total", "By verdict and by the shadow policy's, since it is", &labels)?;
+    let bytes = page.counter("shadow_bytes_total", "The same in bytes of the skbs", &labels)?;
+    let wire_bytes = page.counter("shadow_wire_bytes_total", "The same in bytes on the wire", &labels)?;
+    for ((verdict, shadow), sums) in report.verdicts.iter().chain(&report.unparsed) {
+        let values = [verdict.name(), shadow.name()];
+        packets.with_label_values(&values).inc_by(sums.packets);
+        bytes.with_label_values(&values).inc_by(sums.bytes);
+        wire_bytes.with_label_values(&values).inc_by(sums.wire_bytes);
+    }
+    let not = page.counter("shadow_not_evaluated_packets_total", "Packets that it was not asked about", &["why"])?;
+    let of = &report.not_evaluated;
+    for (why, sums) in
+        [("overflow", of.overflow), ("unparsed", of.unparsed), ("hops", of.hops), ("unanswered", of.unanswered)]
+    {
+        not.with_label_values(&[why]).inc_by(sums.packets);
+    }
+    Ok(())
+}
+
+/// Rules with series of their own, in the order in which they were first in force; all later ones are `(other)`.
+const RULE_SERIES: usize = 256;
+
+fn rules(page: &Page, facts: &Facts) -> prometheus::Result<()> {
+    let names = &facts.traffic.identities.rules;
+    // Never one series today and another tomorrow: names keep their numbers. The first two are none and other.
+    let series = |name: Name| if name.index() < RULE_SERIES + 2 { names.get(name) } else { names.get(Names::OTHER) };
+    let packets = page.counter("rule_packets_total", "Of packets_total: decided by a rule", &["rule"])?;
+    let bytes = page.counter("rule_wire_bytes_total", "The same in bytes on the wire", &["rule"])?;
+    let flows = page.counter("rule_flows_total", "Flows that a rule decided", &["rule"])?;
+    let last = page.gauge("rule_last_hit_timestamp_seconds", "Last packet that a rule decided", &["rule"])?;
+    for (name, RuleSums { flows: number, sums }) in &facts.traffic.totals.rules {
+        let rule = [series(*name)];
+        packets.with_label_values(&rule).inc_by(sums.counters.packets);
+        bytes.with_label_values(&rule).inc_by(sums.counters.wire_bytes);
+        flows.with_label_values(&rule).inc_by(*number);
+        let last = last.with_label_values(&rule);
+        last.set(last.get().max(sums.last.div_euclid(1_000_000_000)));
+    }
+    let of_budget = |name: &str, help: &str| page.gauge(name, help, &["rule"]);
+    let most = of_budget("rule_budget_bytes", "What a rule may let through in a UTC day, in bytes on the wire")?;
+    let used = of_budget("rule_budget_used_bytes", "What it has let through today")?;
+    let suspended = of_budget("rule_suspended", "1: its budget is used up, it does not hold until midnight UTC")?;
+    for (id, standing) in &facts.budgets.rules {
+        let Some(rule) = names.find(id).filter(|name| name.index() < RULE_SERIES + 2) else { continue };
+        let rule = [names.get(rule)];
+        most.with_label_values(&rule).set(gauge(standing.most));
+        used.with_label_values(&rule).set(gauge(standing.used));
+        suspended.with_label_values(&rule).set(standing.suspended.is_some().into());
+    }
+    let none: [&str; 0] = [];
+    let all = page.gauge("rules_suspended", "Rules whose daily budget is used up", &none)?;
+    all.with_label_values(&none).set(gauge(facts.in_force.policy.suspended.len() as u64));
     Ok(())
 }
 

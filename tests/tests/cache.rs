@@ -14,7 +14,8 @@ use std::{
 };
 
 use egress_monitor::{
-    kernel::{Drained, Interface, Kernel, Options, Switch, boot_ns},
+    epochs::Snapshot,
+    kernel::{Interface, Kernel, Options, Switch, boot_ns},
     policy::Policy,
 };
 use egress_monitor_tests::corpus::build::{eth, ip, payload, udp_from};
@@ -52,7 +53,7 @@ fn with_cache(policy: Arc<Policy>, places: u32) -> Kernel {
     kernel
 }
 
-fn packets(drained: &Drained) -> u64 {
+fn packets(drained: &Snapshot) -> u64 {
     drained.flows.iter().map(|(_, value)| value.counters.packets).sum()
 }
 

@@ -18,7 +18,8 @@ use std::{
 
 use both::Both;
 use egress_monitor::{
-    kernel::{Drained, Interface, Kernel, Options, Switch},
+    epochs::Snapshot,
+    kernel::{Interface, Kernel, Options, Switch},
     policy::Policy,
 };
 use egress_monitor_tests::corpus::{
@@ -211,7 +212,7 @@ fn a_switch_closes_the_epoch_and_holds_for_the_next_packet() {
     let observed = kernel.flip().unwrap();
     assert_eq!(send(&mut kernel), DROP);
     let denied = kernel.flip().unwrap();
-    let verdicts = |drained: &Drained| drained.flows.iter().map(|(key, _)| key.flow.verdict).collect::<Vec<_>>();
+    let verdicts = |drained: &Snapshot| drained.flows.iter().map(|(key, _)| key.flow.verdict).collect::<Vec<_>>();
     assert_eq!(verdicts(&observed), [Verdict::Observed as u8]);
     assert_eq!(verdicts(&denied), [Verdict::Denied as u8]);
     assert_eq!((observed.enforce, denied.enforce), (false, true));

@@ -15,8 +15,9 @@ use std::{
 use attached::{attach, hook};
 use egress_monitor::{
     config,
+    epochs::Snapshot,
     geo::special,
-    kernel::{Drained, Switch},
+    kernel::Switch,
     policy::{ClockMap, Knowledge, Policy, compile},
 };
 use egress_monitor_tests::{
@@ -109,7 +110,7 @@ fn side_of(destination: IpAddr) -> Side {
 }
 
 /// Holds every flow of an epoch against what its policy says, and adds it to what was allowed and denied.
-fn wholly(side: Side, drained: &Drained, sums: &mut BTreeMap<u8, Counters>) {
+fn wholly(side: Side, drained: &Snapshot, sums: &mut BTreeMap<u8, Counters>) {
     hook(drained);
     for (key, value) in &drained.flows {
         let key = &key.flow;

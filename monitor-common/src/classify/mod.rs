@@ -5,6 +5,8 @@
 
 #[cfg(feature = "user")]
 pub mod build;
+#[cfg(feature = "user")]
+pub mod intervals;
 #[cfg(all(test, feature = "user"))]
 mod tests;
 
@@ -211,6 +213,14 @@ fn matching_rule(tables: &impl Tables, class: &ClassRow, protocol: u8, port: Opt
         }
     }
     Some(Applied::NONE)
+}
+
+/// What a class comes to by itself, whatever IPv4 address its addresses carry. `None` as for [`classify`].
+#[cfg(feature = "user")]
+#[must_use]
+pub fn standing(tables: &impl Tables, number: u32, protocol: u8, port: Option<u16>) -> Option<Classified> {
+    let class = tables.class(number)?;
+    Some(Classified::of(number, class, matching_rule(tables, class, protocol, port)?))
 }
 
 /// The IPv4 address that an IPv6 address with an ISATAP interface identifier ends up at (RFC 5214 6.1).

@@ -34,6 +34,16 @@ pub enum Condition {
     AlertsSuppressed,
     /// A new configuration was refused.
     ReloadRefused,
+    /// A rule has used up its budget of the day.
+    BudgetUsedUp,
+    /// The sums of the day can't be kept over a restart.
+    BudgetState,
+    /// The shadow policy that the configuration names does not compile.
+    ShadowRefused,
+    /// A new policy failed its check in the kernel; the one before it was put back, or could not be.
+    PolicyRolledBack,
+    /// A new policy was not confirmed in time; the one before it is in force again, or could not be put back.
+    PolicyReturned,
     /// A geo dataset is older than 90 days.
     StaleGeoData,
 }
@@ -53,6 +63,11 @@ impl Condition {
             Self::AlertsLost => "alerts_lost",
             Self::AlertsSuppressed => "alerts_suppressed",
             Self::ReloadRefused => "reload_refused",
+            Self::BudgetUsedUp => "budget_used_up",
+            Self::BudgetState => "budget_state",
+            Self::ShadowRefused => "shadow_refused",
+            Self::PolicyRolledBack => "policy_rolled_back",
+            Self::PolicyReturned => "policy_returned",
             Self::StaleGeoData => "stale_geo_data",
         }
     }
@@ -69,21 +84,36 @@ impl Condition {
             Self::AlertsLost => "Alerts did not reach a sink",
             Self::AlertsSuppressed => "Too many flows to alert on each",
             Self::ReloadRefused => "A new configuration was refused, the old one stays in force",
+            Self::BudgetUsedUp => "A rule has used up its budget of the day and is suspended",
+            Self::BudgetState => "The day's budgets can't be kept over a restart",
+            Self::ShadowRefused => "The shadow policy was refused, there is none",
+            Self::PolicyRolledBack => "A new policy failed its check in the kernel and was taken back",
+            Self::PolicyReturned => "A new policy was not confirmed in time and was taken back",
             Self::StaleGeoData => "A geo dataset is older than 90 days",
         }
     }
 
     /// Whether each time counts, and not only that it has begun.
     const fn every_time(self) -> bool {
-        matches!(self, Self::ConservationBreach | Self::UnaccountedEgress)
+        matches!(
+            self,
+            Self::ConservationBreach | Self::UnaccountedEgress | Self::PolicyRolledBack | Self::PolicyReturned
+        )
     }
 
     const fn severity(self) -> Severity {
         match self {
-            Self::ConservationBreach | Self::UnaccountedEgress | Self::Detached => Severity::Critical,
-            Self::EpochFailed | Self::InterfaceLost | Self::AlertsLost | Self::AlertsSuppressed => Severity::High,
-            Self::EventsLost | Self::FlowTableOverflow | Self::ReloadRefused => Severity::Medium,
-            Self::StaleGeoData => Severity::Low,
+            Self::ConservationBreach | Self::UnaccountedEgress | Self::Detached | Self::PolicyRolledBack => {
+                Severity::Critical
+            }
+            Self::PolicyReturned
+            | Self::EpochFailed
+            | Self::InterfaceLost
+            | Self::AlertsLost
+            | Self::AlertsSuppressed
+            | Self::BudgetUsedUp => Severity::High,
+            Self::EventsLost | Self::FlowTableOverflow | Self::ReloadRefused | Self::BudgetState => Severity::Medium,
+            Self::StaleGeoData | Self::ShadowRefused => Severity::Low,
         }
     }
 }
@@ -123,38 +153,73 @@ pub struct Unaccounted {
 /// Which conditions hold.
 #[derive(Debug, Default)]
 pub struct Conditions {
-    /// Since when, UTC nanoseconds since 1970.
-    open: BTreeMap<Condition, i128>,
+    /// Since when, UTC nanoseconds since 1970; of some conditions there are several, each of its own subject.
+    open: BTreeMap<(Condition, String), i128>,
 }
 
 impl Conditions {
     /// Tells how a condition stands now: `detail` while it holds, `None` while not. An alert comes out when that
     /// changes; a [`Condition::every_time`] one alerts whenever it is told.
     pub fn tell(&mut self, host: &Host, condition: Condition, detail: Option<Detail>, now: i128) -> Option<Alert> {
-        match (detail, self.open.get(&condition).copied()) {
+        self.tell_of(host, (condition, ""), detail, now)
+    }
+
+    /// The same of a condition that can hold of several things at once, of one of them.
+    pub fn tell_of(
+        &mut self,
+        host: &Host,
+        (condition, subject): (Condition, &str),
+        detail: Option<Detail>,
+        now: i128,
+    ) -> Option<Alert> {
+        let key = (condition, subject.to_owned());
+        match (detail, self.open.get(&key).copied()) {
             (Some(detail), open) if open.is_none() || condition.every_time() => {
-                self.open.insert(condition, now);
-                Some(finding(host, condition, &detail, now, now, false))
+                self.open.insert(key, now);
+                Some(finding(host, (condition, subject), &detail, now, now, false))
             }
             (None, Some(since)) => {
-                self.open.remove(&condition);
-                Some(finding(host, condition, &Detail::from("no longer so"), since, now, true))
+                self.open.remove(&key);
+                let detail =
+                    if subject.is_empty() { "no longer so".into() } else { format!("'{subject}': no longer so") };
+                Some(finding(host, (condition, subject), &Detail::from(detail.as_str()), since, now, true))
             }
             _ => None,
         }
     }
 
-    /// Names of the conditions that hold, with since when.
+    /// The things of which a condition holds.
+    pub fn subjects(&self, condition: Condition) -> Vec<String> {
+        let of = self.open.keys().filter(|(other, _)| *other == condition);
+        of.map(|(_, subject)| subject.clone()).collect()
+    }
+
+    /// Names of the conditions that hold, each with since when it first does.
     pub fn open(&self) -> impl Iterator<Item = (&'static str, i128)> {
-        self.open.iter().map(|(condition, since)| (condition.name(), *since))
+        let mut first: BTreeMap<Condition, i128> = BTreeMap::new();
+        for ((condition, _), since) in &self.open {
+            first.entry(*condition).and_modify(|there| *there = (*there).min(*since)).or_insert(*since);
+        }
+        first.into_iter().map(|(condition, since)| (condition.name(), since))
     }
 }
 
-fn finding(host: &Host, condition: Condition, detail: &Detail, since: i128, now: i128, closed: bool) -> Alert {
+fn finding(
+    host: &Host,
+    (condition, subject): (Condition, &str),
+    detail: &Detail,
+    since: i128,
+    now: i128,
+    closed: bool,
+) -> Alert {
     let severity = if closed { Severity::Informational } else { condition.severity() };
     let activity = if closed { (3, "Close") } else { (1, "Create") };
     let identity = |what: &str| {
-        let text = [&host.boot_id, &host.name, condition.name(), what, &since.to_string()].join("\0");
+        let mut text = [&host.boot_id, &host.name, condition.name(), what, &since.to_string()].join("\0");
+        if !subject.is_empty() {
+            text += "\0";
+            text += subject;
+        }
         hex(&Sha256::digest(text.as_bytes())[..16])
     };
     let mut line = json!({

@@ -1,9 +1,9 @@
-//! The other end of the control socket, for `status` and `flows`: a path in, a document out.
+//! The other end of the control socket, for every command that asks the daemon: a path in, a document out.
 
 use std::{io::ErrorKind, path::Path, time::Duration};
 
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, StatusCode, body::Bytes, client::conn::http1};
+use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -20,10 +20,23 @@ const MAX_REPLY: usize = 256 << 20;
 /// # Errors
 /// No daemon, a refusal, or a reply that is not what was asked for.
 pub fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Failure> {
+    decode(socket, &raw(socket, Method::GET, path)?)
+}
+
+/// Has the daemon behind `socket` do what `path` says.
+///
+/// # Errors
+/// As [`get`].
+pub fn post<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Failure> {
+    decode(socket, &raw(socket, Method::POST, path)?)
+}
+
+/// The reply as it comes.
+fn raw(socket: &Path, method: Method, path: &str) -> Result<Bytes, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Unavailable(format!("can't start: {error}")))?;
-    let reply = runtime.block_on(async {
-        match tokio::time::timeout(TIME, ask(socket, path)).await {
+    runtime.block_on(async {
+        match tokio::time::timeout(TIME, ask(socket, method, path)).await {
             Ok(reply) => reply,
             Err(_) => Err(Failure::Unavailable(format!(
                 "the daemon on {} did not answer within {} s",
@@ -31,8 +44,11 @@ pub fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Failure>
                 TIME.as_secs()
             ))),
         }
-    })?;
-    serde_json::from_slice(&reply).map_err(|error| {
+    })
+}
+
+fn decode<T: DeserializeOwned>(socket: &Path, reply: &[u8]) -> Result<T, Failure> {
+    serde_json::from_slice(reply).map_err(|error| {
         let shown = socket.display();
         Failure::Unavailable(format!(
             "the daemon on {shown} answers in another form ({error}): is it the same version?"
@@ -40,7 +56,7 @@ pub fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Failure>
     })
 }
 
-async fn ask(socket: &Path, path: &str) -> Result<Bytes, Failure> {
+async fn ask(socket: &Path, method: Method, path: &str) -> Result<Bytes, Failure> {
     let shown = socket.display();
     let stream = UnixStream::connect(socket).await.map_err(|error| {
         Failure::Unavailable(match error.kind() {
@@ -55,7 +71,7 @@ async fn ask(socket: &Path, path: &str) -> Result<Bytes, Failure> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
     // Its errors come out of the request as well.
     tokio::spawn(connection);
-    let request = Request::get(path).header("host", "localhost").body(Empty::<Bytes>::new());
+    let request = Request::builder().method(method).uri(path).header("host", "localhost").body(Empty::<Bytes>::new());
     let request = request.map_err(|error| failed(&error))?;
     let reply = sender.send_request(request).await.map_err(|error| failed(&error))?;
     let status = reply.status();

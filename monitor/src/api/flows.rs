@@ -16,12 +16,14 @@ use crate::{
     alerts::ocsf::protocol_name,
     epochs::{
         Facts, SharedFacts,
-        flows::FlowSums,
+        flows::{FlowStore, FlowSums},
         names::{FlowId, Identities, Name, Names},
         onward::{Carried, Further},
-        rfc3339,
+        recent, rfc3339,
         table::Table,
+        traffic::Totals,
     },
+    geo::asn::AsDataset,
 };
 
 /// Rows given when nobody says how many.
@@ -29,13 +31,16 @@ pub const DEFAULT_TOP: usize = 50;
 /// Most rows given.
 pub const MAX_TOP: usize = 100_000;
 
+/// Seconds that `since` may go back.
+pub const MAX_SINCE: u32 = (recent::KEPT_NS / 1_000_000_000) as u32;
+
 /// What flows are summed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
     /// Destination country.
     Country,
-    /// Destination network: /24, /48.
+    /// Destination network: autonomous system where a dataset says which, else /24, /48.
     Network,
     /// Rule that let it through; `-` without one.
     Rule,
@@ -53,6 +58,8 @@ pub struct FlowsQuery {
     pub top: Option<usize>,
     /// Only this verdict.
     pub verdict: Option<Verdict>,
+    /// Only the last so many seconds.
+    pub since: Option<u32>,
     /// 1: close the epoch first.
     pub fresh: Option<u8>,
 }
@@ -65,9 +72,27 @@ impl FlowsQuery {
     pub fn check(&self) -> Result<(), String> {
         match self.top {
             Some(top) if top == 0 || top > MAX_TOP => Err(format!("top={top}: from 1 to {MAX_TOP}")),
-            _ => Ok(()),
+            _ => match self.since {
+                Some(since) if since == 0 || since > MAX_SINCE => {
+                    Err(format!("since={since}: from 1 to {MAX_SINCE} seconds"))
+                }
+                _ => Ok(()),
+            },
         }
     }
+}
+
+/// Who announces a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutonomousSystem {
+    /// Number.
+    pub number: u32,
+    /// Name; empty where the dataset has none.
+    pub name: String,
+}
+
+fn system(asn: Option<&AsDataset>, address: IpAddr) -> Option<AutonomousSystem> {
+    asn?.lookup(address).map(|(number, name)| AutonomousSystem { number, name: name.to_owned() })
 }
 
 /// A flow.
@@ -83,6 +108,8 @@ pub struct FlowRow {
     pub destination: IpAddr,
     /// Destination port; ICMP: type × 256 + code.
     pub destination_port: u16,
+    /// Who announces the destination, where a dataset says.
+    pub autonomous_system: Option<AutonomousSystem>,
     /// IANA protocol number.
     pub protocol: u8,
     /// Its name, where it has one here.
@@ -117,8 +144,10 @@ pub struct FlowRow {
 /// Flows with the same key and verdict, summed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupRow {
-    /// Country, network, rule or peer.
+    /// Country, network (`AS64500`, or `192.0.2.0/24` where no dataset says whose it is), rule or peer.
     pub key: String,
+    /// The autonomous system's name.
+    pub name: Option<String>,
     /// allowed, observed, denied.
     pub verdict: String,
     /// How many flows.
@@ -160,8 +189,11 @@ pub struct Part {
 pub struct Flows {
     /// Boot of the host, as in `status`.
     pub boot_id: String,
-    /// Counting since, RFC 3339. Another one, or another boot: counters have begun anew.
+    /// Counting since, RFC 3339. Another one, or another boot: counters have begun anew. With `window_seconds`: where the
+    /// window begins, up to a minute earlier than asked for, or later if the daemon has not counted for so long.
     pub since: String,
+    /// The window that was asked for; everything here is what was counted in it.
+    pub window_seconds: Option<u32>,
     /// Counted until the close of the last epoch.
     pub until: Option<String>,
     /// Its number.
@@ -188,12 +220,47 @@ pub struct Flows {
 /// for the walk through the flows.
 #[must_use]
 pub fn flows(shared: &SharedFacts, query: &FlowsQuery) -> Flows {
-    // In this order: the facts are those of the flows then.
-    let store = shared.flows();
-    let (mut reply, identities) = {
-        let facts = shared.read();
-        (frame(&facts, query), Arc::clone(&facts.traffic.identities))
+    let Some(seconds) = query.since else {
+        // In this order: the facts are those of the flows then.
+        let store = shared.flows();
+        let (reply, names) = {
+            let facts = shared.read();
+            (frame(&facts, &facts.traffic.totals, query), Named::of(&facts))
+        };
+        return filled(reply, &store, &names, query);
     };
+    let window = shared.recent().window(i128::from(seconds) * 1_000_000_000);
+    let facts = shared.read();
+    let Some(window) = window else {
+        let nothing = frame(&facts, &Totals::default(), query);
+        return Flows { window_seconds: query.since, ..nothing };
+    };
+    let reply = Flows {
+        since: rfc3339(window.began),
+        until: Some(rfc3339(window.ended)),
+        window_seconds: query.since,
+        ..frame(&facts, &window.totals, query)
+    };
+    let names = Named::of(&facts);
+    drop(facts);
+    filled(reply, &window.flows, &names, query)
+}
+
+/// What rows are named by.
+pub(super) struct Named {
+    identities: Arc<Identities>,
+    asn: Option<Arc<AsDataset>>,
+}
+
+impl Named {
+    /// As it stands.
+    pub(super) fn of(facts: &Facts) -> Self {
+        Self { identities: Arc::clone(&facts.traffic.identities), asn: facts.in_force.policy.asn.clone() }
+    }
+}
+
+/// The document with what comes from the flows.
+fn filled(mut reply: Flows, store: &FlowStore, names: &Named, query: &FlowsQuery) -> Flows {
     let wanted = |verdict: Verdict| query.verdict.is_none_or(|only| only == verdict);
     for (_, evicted) in store.evicted().iter().filter(|(group, _)| wanted(group.verdict)) {
         reply.evicted.flows += evicted.flows;
@@ -204,12 +271,13 @@ pub fn flows(shared: &SharedFacts, query: &FlowsQuery) -> Flows {
     match query.by {
         None => {
             let rows = first(top, &mut reply.rest, chosen.map(|(id, sums)| (id, 1, *sums)));
-            reply.flows = rows.iter().map(|(id, _, sums)| flow_row(id, sums, &identities)).collect();
+            reply.flows = rows.iter().map(|(id, _, sums)| flow_row(id, sums, names)).collect();
         }
         Some(by) => {
             let mut groups: Table<(Key, Verdict), (u64, FlowSums)> = Table::default();
             for (id, sums) in chosen {
-                let ((flows, sum), there) = groups.upsert((Key::of(by, &id), id.verdict), || (0, *sums));
+                let ((flows, sum), there) =
+                    groups.upsert((Key::of(by, &id, names.asn.as_deref()), id.verdict), || (0, *sums));
                 *flows += 1;
                 if there {
                     sum.add(sums);
@@ -219,7 +287,8 @@ pub fn flows(shared: &SharedFacts, query: &FlowsQuery) -> Flows {
             reply.groups = first(top, &mut reply.rest, groups)
                 .into_iter()
                 .map(|((key, verdict), flows, sums)| GroupRow {
-                    key: key.text(&identities),
+                    key: key.text(&names.identities),
+                    name: key.name(names.asn.as_deref()),
                     verdict: verdict.name().into(),
                     flows,
                     sums: (&sums.counters).into(),
@@ -233,8 +302,7 @@ pub fn flows(shared: &SharedFacts, query: &FlowsQuery) -> Flows {
 }
 
 /// The document without what comes from the flows.
-fn frame(facts: &Facts, query: &FlowsQuery) -> Flows {
-    let totals = &facts.traffic.totals;
+fn frame(facts: &Facts, totals: &Totals, query: &FlowsQuery) -> Flows {
     let mut reply = Flows {
         boot_id: facts.boot_id.clone(),
         since: rfc3339(facts.started),
@@ -314,31 +382,39 @@ fn first<K: Ord>(
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Key {
     Country(crate::geo::Country),
+    System(u32),
     Network(IpAddr, u8),
     Rule(Name),
     Peer(IpAddr),
 }
 
 impl Key {
-    fn of(by: By, id: &FlowId) -> Self {
+    fn of(by: By, id: &FlowId, asn: Option<&AsDataset>) -> Self {
+        let system = || Some(Self::System(asn?.lookup(id.ip(id.destination))?.0));
         match by {
             By::Country => Self::Country(id.country),
             By::Rule => Self::Rule(id.rule),
             By::Peer => Self::Peer(id.ip(id.destination)),
-            By::Network => match id.ip(id.destination) {
+            By::Network => system().unwrap_or_else(|| match id.ip(id.destination) {
                 IpAddr::V4(address) => {
                     Self::Network(Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << 8)).into(), 24)
                 }
                 IpAddr::V6(address) => {
                     Self::Network(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80)).into(), 48)
                 }
-            },
+            }),
         }
+    }
+
+    fn name(self, asn: Option<&AsDataset>) -> Option<String> {
+        let Self::System(number) = self else { return None };
+        asn.map(|asn| asn.names.get(number)).filter(|name| !name.is_empty()).map(str::to_owned)
     }
 
     fn text(self, identities: &Identities) -> String {
         match self {
             Self::Country(country) => country.to_string(),
+            Self::System(number) => format!("AS{number}"),
             Self::Network(address, length) => format!("{address}/{length}"),
             Self::Rule(Names::NONE) => "-".into(),
             Self::Rule(rule) => identities.rules.get(rule).into(),
@@ -356,13 +432,15 @@ fn reason_row(reason: Reason, tally: &Tally) -> ReasonRow {
     }
 }
 
-fn flow_row(id: &FlowId, sums: &FlowSums, identities: &Identities) -> FlowRow {
+pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, names: &Named) -> FlowRow {
+    let identities = &names.identities;
     FlowRow {
         interface: identities.interfaces.get(id.interface).into(),
         source: id.ip(id.source),
         source_port: id.source_port,
         destination: id.ip(id.destination),
         destination_port: id.destination_port,
+        autonomous_system: system(names.asn.as_deref(), id.ip(id.destination)),
         protocol: id.protocol,
         protocol_name: protocol_name(id.protocol).map(str::to_owned),
         onward: id.further(),

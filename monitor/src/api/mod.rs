@@ -1,10 +1,13 @@
 //! The HTTP interface: [`Facts`](crate::epochs::Facts) in, Prometheus text and JSON out. Read-only. One router
 //! serves TCP (loopback) and the control socket; only on the latter does `?fresh=1` close the epoch first, so that
-//! `status` and `flows` are exact up to the moment of asking.
+//! `status` and `flows` are exact up to the moment of asking, and only there can the policy be changed ([`policy`]).
 
 pub mod client;
 pub mod flows;
+pub mod policy;
+pub mod rules;
 pub mod server;
+pub mod shadow;
 pub mod status;
 pub mod text;
 
@@ -25,6 +28,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::{
+    change,
     epochs::{SharedFacts, now, task::Handle},
     metrics,
 };
@@ -37,23 +41,35 @@ const RENDERERS: usize = 2;
 struct Api {
     facts: SharedFacts,
     /// On the control socket only.
-    epochs: Option<Handle>,
+    control: Option<Control>,
     host: Arc<str>,
     renderers: Arc<Semaphore>,
 }
 
-/// The router. With `epochs` it takes `fresh=1`; without, that is refused.
-pub fn router(facts: SharedFacts, epochs: Option<Handle>, host: &str) -> Router {
-    let api = Api { facts, epochs, host: host.into(), renderers: Arc::new(Semaphore::new(RENDERERS)) };
-    Router::new()
+/// What only the control socket may ask of.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// Closes epochs.
+    pub epochs: Handle,
+    /// Changes the policy.
+    pub changes: change::Handle,
+}
+
+/// The router. With `control` it takes `fresh=1` and changes; without, it only reads.
+pub fn router(facts: SharedFacts, control: Option<Control>, host: &str) -> Router {
+    let changes = if control.is_some() { policy::routes() } else { Router::new() };
+    let api = Api { facts, control, host: host.into(), renderers: Arc::new(Semaphore::new(RENDERERS)) };
+    changes
         .route("/metrics", get(metrics_page))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/api/v1/status", get(status_page))
         .route("/api/v1/flows", get(flows_page))
+        .route("/api/v1/rules", get(rules_page))
+        .route("/api/v1/policy/shadow", get(shadow_page))
         .route("/api/v1/alerts", get(alerts_page))
         .fallback(|| async {
-            problem(StatusCode::NOT_FOUND, "no such page; see /metrics, /api/v1/status, /api/v1/flows")
+            problem(StatusCode::NOT_FOUND, "no such page; see /metrics, /api/v1/status, /api/v1/flows, /api/v1/rules")
         })
         .with_state(api)
 }
@@ -67,9 +83,9 @@ impl Api {
     /// Closes the epoch if that was asked for and may be.
     async fn freshen(&self, fresh: Option<u8>) -> Result<(), Box<Response>> {
         let refuse = |status, why: &str| Err(Box::new(problem(status, why)));
-        match (fresh, &self.epochs) {
+        match (fresh, &self.control) {
             (None | Some(0), _) => Ok(()),
-            (Some(1), Some(epochs)) => match epochs.close_epoch().await {
+            (Some(1), Some(control)) => match control.epochs.close_epoch().await {
                 Ok(()) => Ok(()),
                 Err(why) => refuse(StatusCode::SERVICE_UNAVAILABLE, &format!("the epoch could not be closed: {why}")),
             },
@@ -161,6 +177,26 @@ async fn flows_page(State(api): State<Api>, query: Result<Query<flows::FlowsQuer
             Ok(text) => Ok(([(CONTENT_TYPE, "application/json")], text).into_response()),
             Err(error) => Ok(problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
         }
+    };
+    page(answer.await)
+}
+
+async fn rules_page(State(api): State<Api>, query: Result<Query<StatusQuery>, QueryRejection>) -> Response {
+    let answer = async {
+        let query = checked(query)?;
+        api.freshen(query.fresh).await?;
+        let rules = api.render(|facts| rules::rules(&facts.read(), now())).await?;
+        Ok(Json(rules).into_response())
+    };
+    page(answer.await)
+}
+
+async fn shadow_page(State(api): State<Api>, query: Result<Query<shadow::ShadowQuery>, QueryRejection>) -> Response {
+    let answer = async {
+        let query = checked(query)?;
+        query.check().map_err(|why| Box::new(problem(StatusCode::BAD_REQUEST, why)))?;
+        api.freshen(query.fresh).await?;
+        Ok(Json(api.render(move |facts| shadow::shadow(facts, &query)).await?).into_response())
     };
     page(answer.await)
 }

@@ -6,14 +6,16 @@ use monitor_common::{verdict::Verdict, wire::Counters};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    change::UnconfirmedStatus,
     epochs::{
         Facts, Places,
-        facts::LastEpoch,
+        facts::{DatasetInfo, LastEpoch},
         names::{Group, Name, Names},
         rfc3339,
         task::STALE_AFTER,
         traffic::Totals,
     },
+    geo::asn::AsDataset,
     reconcile::{Amount, Presence, Standing},
 };
 
@@ -58,6 +60,39 @@ pub struct PolicyStatus {
     pub age_seconds: i64,
     /// Rules in it.
     pub rules: usize,
+    /// Of these, how many decided nothing since they are in force: see `/api/v1/rules`.
+    pub never_hit: usize,
+    /// Ids of those whose daily budget is used up.
+    pub suspended: Vec<String>,
+    /// The policy that is judged beside it; none where the configuration names none.
+    pub shadow: Option<ShadowStatus>,
+}
+
+/// The shadow policy, in short: see `/api/v1/policy/shadow`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowStatus {
+    /// Its digest.
+    pub digest: Option<String>,
+    /// Why it was refused.
+    pub refused: Option<String>,
+    /// Compared since, RFC 3339.
+    pub since: Option<String>,
+    /// Allowed now, and it denies it.
+    pub stricter: Sums,
+    /// Denied now, and it allows it.
+    pub looser: Sums,
+}
+
+fn shadow(facts: &Facts) -> Option<ShadowStatus> {
+    let page = super::shadow::frame(facts);
+    let there = page.candidate.is_some() || page.refused.is_some();
+    there.then(|| ShadowStatus {
+        digest: page.candidate.map(|candidate| candidate.digest),
+        refused: page.refused,
+        since: page.since,
+        stricter: page.stricter,
+        looser: page.looser,
+    })
 }
 
 /// A geo dataset.
@@ -228,6 +263,10 @@ pub struct Losses {
     pub epochs_failed: u64,
     /// Reloads refused.
     pub reloads_refused: u64,
+    /// Of these, policies that failed their check in the kernel and were taken back.
+    pub policies_rolled_back: u64,
+    /// Policies that nobody confirmed in time.
+    pub policies_returned: u64,
 }
 
 /// Alerts made.
@@ -280,10 +319,14 @@ pub struct Status {
     pub conditions: Vec<ConditionStatus>,
     /// The policy.
     pub policy: PolicyStatus,
+    /// Whether it is on trial, until when, and what comes back then; none: it stays.
+    pub unconfirmed: Option<UnconfirmedStatus>,
     /// Why the last reload was refused.
     pub reload_error: Option<String>,
     /// Datasets.
     pub datasets: Vec<DatasetStatus>,
+    /// The dataset of autonomous systems; none where none is named.
+    pub asn: Option<DatasetStatus>,
     /// Interfaces.
     pub interfaces: Vec<InterfaceStatus>,
     /// The last epoch.
@@ -337,22 +380,17 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             since: rfc3339(in_force.since),
             age_seconds: seconds_since(in_force.since),
             rules: in_force.policy.rules.len(),
+            never_hit: never_hit(facts),
+            suspended: in_force.policy.suspended_rules().map(|rule| rule.id.clone()).collect(),
+            shadow: shadow(facts),
         },
+        unconfirmed: facts.unconfirmed.as_ref().map(|one| one.status(now)),
         reload_error: facts.reload_error.clone(),
-        datasets: in_force
-            .datasets
-            .iter()
-            .map(|dataset| {
-                let age = dataset.age_seconds(now);
-                DatasetStatus {
-                    name: dataset.name.clone(),
-                    version: dataset.version.clone(),
-                    built: dataset.built.map(|built| rfc3339(i128::from(built) * 1_000_000_000)),
-                    age_days: age.map(|age| age / 86_400),
-                    stale: age.is_some_and(|age| age > STALE_AFTER),
-                }
-            })
-            .collect(),
+        datasets: in_force.datasets.iter().map(|one| dataset(one, now)).collect(),
+        asn: in_force.policy.asn.as_ref().map(|asn| {
+            let AsDataset { name, version, built, .. } = &**asn;
+            dataset(&DatasetInfo { name: name.clone(), version: version.clone(), built: *built }, now)
+        }),
         interfaces: interfaces(facts),
         epoch: facts.last.map(|last| epoch(facts, &last)),
         totals: groups(totals, names),
@@ -375,6 +413,8 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             alerts_suppressed: facts.alerts_suppressed,
             epochs_failed: facts.flip_failures,
             reloads_refused: facts.reload_failures,
+            policies_rolled_back: facts.rollbacks,
+            policies_returned: facts.returns,
         },
         alerts: facts
             .alerts
@@ -387,6 +427,23 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             .collect(),
         blind_spots: BLIND_SPOTS.map(str::to_owned).to_vec(),
     }
+}
+
+fn dataset(of: &DatasetInfo, now: i128) -> DatasetStatus {
+    let age = of.age_seconds(now);
+    DatasetStatus {
+        name: of.name.clone(),
+        version: of.version.clone(),
+        built: of.built.map(|built| rfc3339(i128::from(built) * 1_000_000_000)),
+        age_days: age.map(|age| age / 86_400),
+        stale: age.is_some_and(|age| age > STALE_AFTER),
+    }
+}
+
+fn never_hit(facts: &Facts) -> usize {
+    let (hits, names) = (&facts.traffic.totals.rules, &facts.traffic.identities.rules);
+    let rules = facts.in_force.policy.rules.iter();
+    rules.filter(|rule| names.find(&rule.id).is_none_or(|name| !hits.contains_key(&name))).count()
 }
 
 fn groups(totals: &Totals, names: &Names) -> Vec<GroupStatus> {

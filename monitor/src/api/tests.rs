@@ -30,6 +30,7 @@ use crate::{
         task::Engine,
     },
     failure::Failure,
+    policy::{ClockMap, Policy},
     reconcile::{Amount, Base, Device, Presence, Queue, Reading},
 };
 
@@ -50,20 +51,34 @@ impl Drop for Bench {
 }
 
 async fn bench() -> Bench {
-    let fake = Fake::default();
+    bench_of(InForce { policy: fake::policy().into(), inside: "EEA".into(), ..InForce::default() }).await
+}
+
+async fn bench_of(in_force: InForce) -> Bench {
+    let fake = Fake::new(in_force.clone());
     let facts =
         SharedFacts::new(Facts { started: now(), epoch_length: Duration::from_secs(3_600), ..Facts::default() });
     let (sinks, _) = Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100).expect("a thread");
-    let in_force = InForce { policy: fake::policy().into(), inside: "EEA".into(), ..InForce::default() };
     let host = Host { boot_id: "b0".into(), ..Host::default() };
-    let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, host, in_force);
+    let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, host, in_force.clone());
+    let directory = tempfile::tempdir().expect("a directory");
     let stop = CancellationToken::new();
     let (events, received) = tokio::sync::mpsc::channel(10);
     tokio::spawn(engine.run(received, stop.clone()));
-    let directory = tempfile::tempdir().expect("a directory");
+    let next = || InForce { policy: Policy { digest: "b".repeat(64), ..fake::policy() }.into(), ..InForce::default() };
+    let setup = change::Setup {
+        read: Arc::new(move || change::Read { files: change::Files::default(), policy: Ok(next()) }),
+        files: change::Files::default(),
+        clocks: Arc::new(ClockMap::default),
+        confirm: None,
+        memory: change::memory::Memory::open(directory.path()),
+    };
+    let (changer, changes) = change::Changer::new(setup, handle.clone(), facts.clone(), in_force);
+    tokio::spawn(changer.run(stop.clone()));
     let socket = directory.path().join("run/control.sock");
     let control = ControlSocket::bind(&socket).expect("a socket");
-    tokio::spawn(serve_unix(control, router(facts.clone(), Some(handle), "enclave-1"), stop.clone()));
+    let asked = Control { epochs: handle, changes };
+    tokio::spawn(serve_unix(control, router(facts.clone(), Some(asked), "enclave-1"), stop.clone()));
     let listener = bind_tcp("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(serve_tcp(listener, router(facts, None, "enclave-1"), stop.clone()));
@@ -112,6 +127,38 @@ fn accounted(reply: &Flows) -> Sums {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_policy_is_changed_over_the_control_socket_alone() {
+    let bench = bench().await;
+    for path in ["/api/v1/policy/reload", "/api/v1/policy/reload?confirm=60", "/api/v1/policy/confirm"] {
+        let (status, _) =
+            bench.request(&format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")).await;
+        assert_eq!(status, 404, "{path} over TCP");
+    }
+    assert_eq!(bench.fake.script().staged, []);
+    let post = |path: &'static str| {
+        let socket = bench.socket.clone();
+        tokio::task::spawn_blocking(move || client::post::<change::Outcome>(&socket, path))
+    };
+    for bad in ["0", "86401", "-1", "x"] {
+        let path: &'static str = format!("/api/v1/policy/reload?confirm={bad}").leak();
+        assert!(post(path).await.expect("no panic").is_err(), "{bad}");
+    }
+    let named = |digest: &str| change::Named { digest: digest.repeat(64), mode: "observe".into() };
+    let outcome = post("/api/v1/policy/reload?confirm=60").await.expect("no panic").expect("an answer");
+    assert_eq!((outcome.policy, outcome.changed), (named("b"), true));
+    let trial = outcome.unconfirmed.expect("a trial");
+    assert_eq!(trial.back_to.digest, fake::policy().digest);
+    assert!((58..=60).contains(&trial.seconds_left), "{trial:?}");
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    assert_eq!(status.unconfirmed.map(|trial| trial.back_to.digest), Some(fake::policy().digest));
+    assert!(text::status(&bench.ask("/api/v1/status").await.expect("an answer")).contains("UNCONFIRMED, returns to"));
+    let outcome = post("/api/v1/policy/confirm").await.expect("no panic").expect("an answer");
+    assert_eq!((outcome.policy, outcome.unconfirmed, outcome.warning), (named("b"), None, None));
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    assert_eq!((status.unconfirmed, status.policy.digest), (None, "b".repeat(64)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fresh_flows_are_exact_and_every_grouping_adds_up_to_the_hook() {
     let bench = bench().await;
     let mut snapshot = fake::snapshot(0);
@@ -152,6 +199,225 @@ async fn fresh_flows_are_exact_and_every_grouping_adds_up_to_the_hook() {
     let (_, body) = bench.get("/api/v1/flows?verdict=allowed").await;
     let reply: Flows = serde_json::from_str(&body).expect(&body);
     assert_eq!(reply.flows.iter().map(|row| row.sums.packets).collect::<Vec<_>>(), [10]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_show_what_they_decided_and_which_decided_nothing() {
+    let mut policy = fake::policy();
+    policy.rules[0].owner = "dpo@example.org".into();
+    policy.rules[0].expires = Some(4_102_358_400);
+    policy.rules[0].max_bytes_per_day = Some(1_000);
+    let past = crate::policy::RuleInfo {
+        id: "never".into(),
+        action: crate::config::Action::Deny,
+        expires: Some(1),
+        ..Default::default()
+    };
+    policy.rules.push(past);
+    let bench = bench_of(InForce { policy: policy.into(), inside: "EEA".into(), ..InForce::default() }).await;
+    let mut snapshot = fake::snapshot(0);
+    let key = |port| FlowKey { rule: 1, verdict: Verdict::Allowed as u8, ..fake::key(7, fake::OUTSIDE, port) };
+    fake::add(&mut snapshot, key(1), 3);
+    fake::add(&mut snapshot, key(2), 2);
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 3, 7);
+    fake::add_overflow(&mut snapshot, fake::OUTSIDE, Verdict::Allowed, 4);
+    bench.fake.script().next.push_back(snapshot);
+    let reply: rules::Rules = bench.ask("/api/v1/rules?fresh=1").await.expect("an answer");
+    let rows: Vec<_> = reply
+        .rules
+        .iter()
+        .map(|row| (row.rule.as_str(), row.action.as_deref(), row.state.as_str(), row.flows, row.sums.wire_bytes))
+        .collect();
+    assert_eq!(rows, [("migration-sg", Some("allow"), "holds", 2, 520), ("never", Some("deny"), "expired", 0, 0)]);
+    assert_eq!((reply.never_hit.as_slice(), reply.overflow.packets), (&["never".to_owned()][..], 4));
+    let first = &reply.rules[0];
+    assert_eq!(first.first_hit.as_deref(), Some("2027-01-15T08:00:09.000Z"));
+    assert_eq!(first.last_hit.as_deref(), Some("2027-01-15T08:00:09.500Z"));
+    assert_eq!((first.owner.as_str(), first.expires.as_deref()), ("dpo@example.org", Some("2099-12-31T00:00:00Z")));
+    let budget = first.budget.as_ref().expect("it has one");
+    assert_eq!((budget.bytes_per_day, budget.used, budget.beyond), (1_000, 520, 0));
+    assert_eq!(budget.suspended_since, None);
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    assert_eq!((status.policy.rules, status.policy.never_hit, status.policy.suspended.len()), (2, 1, 0));
+    let page = bench.get("/metrics").await.1;
+    for line in [
+        r#"egress_monitor_rule_packets_total{rule="migration-sg"} 5"#,
+        r#"egress_monitor_rule_wire_bytes_total{rule="migration-sg"} 520"#,
+        r#"egress_monitor_rule_flows_total{rule="migration-sg"} 2"#,
+        r#"egress_monitor_rule_last_hit_timestamp_seconds{rule="migration-sg"} 1800000009"#,
+        r#"egress_monitor_rule_budget_used_bytes{rule="migration-sg"} 520"#,
+        r#"egress_monitor_rule_suspended{rule="migration-sg"} 0"#,
+        "egress_monitor_rules_suspended 0",
+    ] {
+        assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
+    }
+    let text = text::rules(&reply);
+    let shown: Vec<&str> = text.lines().nth(2).expect("a row").split_whitespace().collect();
+    assert_eq!(
+        shown,
+        [
+            "migration-sg",
+            "allow",
+            "holds",
+            "2",
+            "5",
+            "520",
+            "B",
+            "2027-01-15T08:00:09.500Z",
+            "520",
+            "B",
+            "1000",
+            "B",
+            "2099-12-31T00:00:00Z",
+            "dpo@example.org",
+            "-"
+        ]
+    );
+    assert!(text.contains("which rules decided 4 packets is not known"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shadow_page_says_what_would_have_been_otherwise_and_adds_up() {
+    // To the candidate every address is of class 1, and that is denied.
+    let mut classes = fake::policy().image.classes;
+    classes[1].deny = 1;
+    let image = monitor_common::classify::build::Image::build(&[(0, 1)], &[(0, 1)], classes, vec![]).expect("fits");
+    let candidate = crate::policy::Policy { digest: "e".repeat(64), image, ..fake::policy() };
+    let candidate = crate::shadow::Candidate {
+        file: "/etc/candidate.toml".into(),
+        policy: candidate.into(),
+        clock: Default::default(),
+    };
+    let shadow = crate::shadow::Shadow::Candidate(candidate.into());
+    let bench = bench_of(InForce { policy: fake::policy().into(), shadow, ..InForce::default() }).await;
+    let mut snapshot = fake::snapshot(0);
+    for (port, packets) in [(1, 5), (2, 9), (3, 7)] {
+        fake::add_flow(&mut snapshot, 7, fake::INSIDE, port, packets);
+    }
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 4, 30);
+    fake::add_overflow(&mut snapshot, fake::OUTSIDE, Verdict::Observed, 4);
+    fake::add_unparsed(&mut snapshot, Reason::LinkControl, 2, 0);
+    bench.fake.script().next.push_back(snapshot);
+    let page: shadow::ShadowPage = bench.ask("/api/v1/policy/shadow?fresh=1&top=2").await.expect("an answer");
+    assert_eq!(page.candidate.as_ref().map(|candidate| candidate.digest.clone()), Some("e".repeat(64)));
+    assert_eq!((page.stricter.packets, page.looser.packets, page.hook.packets), (21, 0, 57));
+    assert_eq!((page.not_evaluated.overflow.packets, page.not_evaluated.unparsed.packets), (4, 0));
+    let mut all = Sums::default();
+    for row in page.verdicts.iter().chain(&page.unparsed) {
+        plus(&mut all, &row.sums);
+    }
+    let not = &page.not_evaluated;
+    for sums in [not.overflow, not.unparsed, not.hops, not.unanswered] {
+        plus(&mut all, &sums);
+    }
+    assert_eq!(all, page.hook);
+    let rows: Vec<_> = page
+        .flows
+        .iter()
+        .map(|row| {
+            let flow = &row.flow;
+            (flow.destination_port, flow.sums.packets, flow.verdict.as_str(), row.shadow_verdict.as_str())
+        })
+        .collect();
+    assert_eq!(rows, [(2, 9, "allowed", "observed"), (3, 7, "allowed", "observed")]);
+    assert_eq!((page.rest.flows, page.rest.sums.packets, page.summed_up.flows), (1, 5, 0));
+    let text = text::shadow(&page);
+    assert!(text.contains("it denies what is allowed now: 21 packets, 2.1 KiB on the wire"), "{text}");
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    let shadow = status.policy.shadow.as_ref().expect("it has one");
+    assert_eq!((shadow.stricter.packets, shadow.refused.as_ref()), (21, None));
+    assert!(text::status(&status).contains("would deny 21 packets (2.1 KiB) more and allow 0 (0 B) more"));
+    let metrics = bench.get("/metrics").await.1;
+    for line in [
+        r#"egress_monitor_shadow_bytes_total{shadow="observed",verdict="allowed"} 2100"#,
+        r#"egress_monitor_shadow_wire_bytes_total{shadow="allowed",verdict="allowed"} 208"#,
+        r#"egress_monitor_shadow_not_evaluated_packets_total{why="overflow"} 4"#,
+        "egress_monitor_shadow_refused 0",
+    ] {
+        assert!(metrics.lines().any(|other| other == line), "{line} is not in\n{metrics}");
+    }
+    assert_eq!(bench.get("/api/v1/policy/shadow?top=0").await.0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shadow_policy_that_is_no_good_is_told_and_stops_nothing() {
+    let shadow = crate::shadow::Shadow::Refused("candidate.toml:3: no".into());
+    let bench = bench_of(InForce { policy: fake::policy().into(), shadow, ..InForce::default() }).await;
+    let status: Status = bench.ask("/api/v1/status?fresh=1").await.expect("an answer");
+    assert_eq!(status.conditions.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), ["shadow_refused"]);
+    assert!(text::status(&status).contains("shadow      REFUSED: candidate.toml:3: no"), "{}", text::status(&status));
+    let page: shadow::ShadowPage = bench.ask("/api/v1/policy/shadow").await.expect("an answer");
+    assert_eq!(page.refused.as_deref(), Some("candidate.toml:3: no"));
+    assert!(bench.get("/metrics").await.1.contains("\negress_monitor_shadow_refused 1\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flows_of_the_last_minutes_are_those_of_the_last_minutes_and_add_up() {
+    let bench = bench().await;
+    let nothing: Flows = bench.ask("/api/v1/flows?since=60").await.expect("an answer");
+    assert_eq!((nothing.flows.len(), nothing.hook, nothing.window_seconds), (0, Sums::default(), Some(60)));
+    for epoch in 0..60 {
+        let mut snapshot = fake::snapshot(epoch);
+        fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 1);
+        fake::add_unparsed(&mut snapshot, Reason::NotIp, 1, 0);
+        bench.fake.script().next.push_back(snapshot);
+    }
+    for _ in 0..60 {
+        let _: Status = bench.ask("/api/v1/status?fresh=1").await.expect("an answer");
+    }
+    // Ten minutes of epochs; six of them a slice.
+    for (since, packets, began) in [
+        (60, 6, "2027-01-15T08:09:00.000Z"),
+        (61, 12, "2027-01-15T08:08:00.000Z"),
+        (3_600, 60, "2027-01-15T08:00:00.000Z"),
+    ] {
+        for by in ["", "&by=country"] {
+            let (status, body) = bench.get(&format!("/api/v1/flows?since={since}{by}")).await;
+            assert_eq!(status, 200, "{body}");
+            let reply: Flows = serde_json::from_str(&body).expect(&body);
+            assert_eq!((reply.since.as_str(), reply.until.as_deref()), (began, Some("2027-01-15T08:10:00.000Z")));
+            let rows = reply.flows.iter().map(|row| row.sums.packets);
+            assert_eq!(rows.chain(reply.groups.iter().map(|row| row.sums.packets)).collect::<Vec<_>>(), [packets]);
+            assert_eq!((reply.unparsed.packets, reply.hook.packets), (packets, 2 * packets));
+            assert_eq!(accounted(&reply), reply.hook);
+        }
+    }
+    for bad in ["0", "3601", "-1", "1h"] {
+        assert_eq!(bench.get(&format!("/api/v1/flows?since={bad}")).await.0, 400, "{bad}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn networks_are_named_by_who_announces_them_where_a_dataset_says() {
+    let policy = crate::policy::Policy { asn: Some(fake::systems().into()), ..fake::policy() };
+    let bench = bench_of(InForce { policy: policy.into(), ..InForce::default() }).await;
+    let mut snapshot = fake::snapshot(0);
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 1, 30);
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 2, 10);
+    let to =
+        |address| FlowKey { destination: monitor_common::wire::Address::v4(address), ..fake::key(7, fake::OUTSIDE, 3) };
+    fake::add(&mut snapshot, to(0xcb00_7109), 20);
+    fake::add(&mut snapshot, to(0xc000_0209), 5);
+    bench.fake.script().next.push_back(snapshot);
+    let flows: Flows = bench.ask("/api/v1/flows?fresh=1").await.expect("an answer");
+    let rows: Vec<_> = flows
+        .flows
+        .iter()
+        .map(|row| row.autonomous_system.as_ref().map(|system| (system.number, system.name.as_str())))
+        .collect();
+    let example = Some((64_500, "Example Net"));
+    assert_eq!(rows, [example, Some((64_501, "")), example, None]);
+    let text = text::flows(&flows, None);
+    let column: Vec<&str> = text.lines().skip(1).take(5).map(|line| line.rsplit("  ").next().unwrap_or(line)).collect();
+    assert_eq!(column, ["announced by", "AS64500 Example Net", "AS64501", "AS64500 Example Net", "-"]);
+    for window in ["", "&since=60"] {
+        let (_, body) = bench.get(&format!("/api/v1/flows?by=network{window}")).await;
+        let reply: Flows = serde_json::from_str(&body).expect(&body);
+        let rows: Vec<_> = reply.groups.iter().map(|row| (row.key.as_str(), row.name.as_deref(), row.flows)).collect();
+        assert_eq!(rows, [("AS64500", Some("Example Net"), 2), ("AS64501", None, 1), ("192.0.2.0/24", None, 1)]);
+    }
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    assert_eq!(status.asn.map(|asn| (asn.name, asn.version)), Some(("as.csv".into(), "7".into())));
 }
 
 #[tokio::test(flavor = "multi_thread")]

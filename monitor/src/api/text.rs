@@ -7,8 +7,10 @@ use std::{
 };
 
 use super::{
-    flows::{FlowRow, Flows},
-    status::{Status, Sums},
+    flows::{AutonomousSystem, FlowRow, Flows},
+    rules::{RuleRow, Rules},
+    shadow::ShadowPage,
+    status::{ShadowStatus, Status, Sums},
 };
 use crate::{
     policy::target::has_ports,
@@ -86,10 +88,45 @@ pub fn status(status: &Status) -> String {
         &format!(
             "{}, {}, in force for {}",
             short(&policy.digest),
-            counted(policy.rules, "allow rule"),
+            counted(policy.rules, "rule"),
             span(policy.age_seconds)
         ),
     );
+    if policy.never_hit > 0 {
+        line("", &format!("{} never hit (egress-monitor rules --never-hit)", counted(policy.never_hit, "rule")));
+    }
+    for rule in &policy.suspended {
+        line("", &format!("SUSPENDED until midnight UTC: {rule}, its daily budget is used up (egress-monitor rules)"));
+    }
+    match &policy.shadow {
+        Some(ShadowStatus { refused: Some(why), .. }) => line("shadow", &format!("REFUSED: {why}")),
+        Some(shadow) => {
+            let (stricter, looser) = (&shadow.stricter, &shadow.looser);
+            line(
+                "shadow",
+                &format!(
+                    "{}, would deny {} packets ({}) more and allow {} ({}) more (egress-monitor flows --shadow)",
+                    short(shadow.digest.as_deref().unwrap_or("-")),
+                    count(stricter.packets),
+                    size(stricter.wire_bytes),
+                    count(looser.packets),
+                    size(looser.wire_bytes)
+                ),
+            );
+        }
+        None => {}
+    }
+    if let Some(unconfirmed) = &status.unconfirmed {
+        line(
+            "",
+            &format!(
+                "UNCONFIRMED, returns to {} ({}) in {}: `egress-monitor confirm` keeps it",
+                short(&unconfirmed.back_to.digest),
+                unconfirmed.back_to.mode,
+                span(unconfirmed.seconds_left)
+            ),
+        );
+    }
     if let Some(error) = &status.reload_error {
         line("", &format!("REFUSED a newer one: {error}"));
     }
@@ -97,6 +134,10 @@ pub fn status(status: &Status) -> String {
         let age = dataset.age_days.map_or_else(|| "of unknown age".into(), |days| format!("{days} days old"));
         let stale = if dataset.stale { ": STALE, import a newer one" } else { "" };
         line("geo data", &format!("{} {}, {age}{stale}", dataset.name, dataset.version));
+    }
+    if let Some(asn) = &status.asn {
+        let age = asn.age_days.map_or_else(|| "of unknown age".into(), |days| format!("{days} days old"));
+        line("AS numbers", &format!("{} {}, {age}", asn.name, asn.version));
     }
     match &status.epoch {
         Some(epoch) => {
@@ -229,12 +270,19 @@ pub fn flows(reply: &Flows, by: Option<&str>) -> String {
     } else if let Some(by) = by {
         let heading = [by, "verdict", "flows", "packets", "segments", "bytes", "on the wire", "last seen"];
         let rows = reply.groups.iter().map(|row| {
-            let names = [row.key.clone(), row.verdict.clone(), count(row.flows)];
+            let key = row.name.as_ref().map_or_else(|| row.key.clone(), |name| format!("{} {name}", row.key));
+            let names = [key, row.verdict.clone(), count(row.flows)];
             names.into_iter().chain(sums(&row.sums)).chain([row.last_seen.clone()]).collect()
         });
         let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
         text += &table(INDENT, &rows, &[2, 3, 4, 5, 6]);
     } else {
+        // A column only where a dataset says something.
+        let systems = reply.flows.iter().any(|row| row.autonomous_system.is_some());
+        let system = |row: &FlowRow| {
+            let of = |system: &AutonomousSystem| format!("AS{} {}", system.number, system.name).trim_end().to_owned();
+            systems.then(|| row.autonomous_system.as_ref().map_or_else(|| "-".to_owned(), of))
+        };
         let rows = reply.flows.iter().map(|row| {
             let names = [
                 row.interface.clone(),
@@ -246,7 +294,8 @@ pub fn flows(reply: &Flows, by: Option<&str>) -> String {
                 row.rule.clone().unwrap_or_else(|| "-".into()),
                 row.verdict.clone(),
             ];
-            names.into_iter().chain(sums(&row.sums)).chain([row.last_seen.clone()]).collect()
+            let all = names.into_iter().chain(sums(&row.sums)).chain([row.last_seen.clone()]);
+            all.chain(system(row)).collect()
         });
         let heading = [
             "interface",
@@ -263,7 +312,9 @@ pub fn flows(reply: &Flows, by: Option<&str>) -> String {
             "on the wire",
             "last seen",
         ];
-        let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
+        let mut heading = cells(&heading);
+        heading.extend(systems.then(|| "announced by".to_owned()));
+        let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
         text += &table(INDENT, &rows, &[8, 9, 10, 11]);
     }
     let rest = [
@@ -293,6 +344,167 @@ pub fn flows(reply: &Flows, by: Option<&str>) -> String {
     if rows.len() > 1 {
         text.push('\n');
         text += &table(INDENT, &rows, &[2, 3, 4, 5]);
+    }
+    text
+}
+
+/// `egress-monitor rules`.
+#[must_use]
+pub fn rules(reply: &Rules) -> String {
+    let until = reply.until.as_deref().unwrap_or("-");
+    let mut text = format!("Rules of policy {}, hits from {} until {until}\n", short(&reply.policy), reply.since);
+    let heading = [
+        "rule",
+        "action",
+        "state",
+        "flows",
+        "packets",
+        "on the wire",
+        "last hit",
+        "today",
+        "of",
+        "expires",
+        "owner",
+        "ticket",
+    ];
+    let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+    let row = |row: &RuleRow| {
+        let (used, most) = row
+            .budget
+            .as_ref()
+            .map_or_else(|| ("-".into(), "-".into()), |budget| (size(budget.used), size(budget.bytes_per_day)));
+        let state = match row.state.as_str() {
+            "suspended" => "SUSPENDED".to_owned(),
+            state => state.replace('_', " "),
+        };
+        vec![
+            row.rule.clone(),
+            row.action.clone().unwrap_or_else(|| "-".into()),
+            state,
+            count(row.flows),
+            count(row.sums.packets),
+            size(row.sums.wire_bytes),
+            row.last_hit.clone().unwrap_or_else(|| "never".into()),
+            used,
+            most,
+            row.expires.clone().unwrap_or_else(|| "-".into()),
+            or_dash(&row.owner),
+            or_dash(&row.ticket),
+        ]
+    };
+    if reply.rules.is_empty() && reply.former.is_empty() {
+        text += "  none\n";
+    } else {
+        let rows = reply.rules.iter().chain(&reply.former).map(row);
+        let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
+        text += &table(INDENT, &rows, &[3, 4, 5, 7, 8]);
+    }
+    for row in &reply.rules {
+        let Some(budget) = row.budget.as_ref().filter(|budget| budget.suspended_since.is_some()) else { continue };
+        text += &format!(
+            "  {} is suspended until {}: its max_bytes_per_day is used up, {} passed beyond it\n",
+            plain(&row.rule),
+            budget.until,
+            size(budget.beyond)
+        );
+    }
+    if reply.overflow.packets > 0 {
+        text += &format!(
+            "  which rules decided {} packets is not known: the flow table was full\n",
+            count(reply.overflow.packets)
+        );
+    }
+    text
+}
+
+/// `egress-monitor flows --shadow`.
+#[must_use]
+pub fn shadow(page: &ShadowPage) -> String {
+    let Some(candidate) = &page.candidate else {
+        return match &page.refused {
+            Some(why) => format!("No shadow policy: it was REFUSED: {}\n", plain(why)),
+            None => {
+                "No shadow policy: name a candidate's file in [policy] shadow, or wait for the first epoch\n".into()
+            }
+        };
+    };
+    let mut text = format!(
+        "Shadow {} ({}) beside policy {}, from {} until {}\n",
+        plain(&candidate.file),
+        short(&candidate.digest),
+        short(&page.policy),
+        page.since.as_deref().unwrap_or("-"),
+        page.until.as_deref().unwrap_or("-")
+    );
+    for (what, of) in [("denies what is allowed", &page.stricter), ("allows what is denied", &page.looser)] {
+        text += &format!("  it {what} now: {} packets, {} on the wire\n", count(of.packets), size(of.wire_bytes));
+    }
+    let heading = ["verdict", "shadow", "packets", "segments", "bytes", "on the wire"];
+    let mut rows = vec![cells(&heading)];
+    for (what, list) in [("", &page.verdicts), ("not parsed: ", &page.unparsed)] {
+        rows.extend(list.iter().map(|row| {
+            [format!("{what}{}", row.verdict), row.shadow.clone()].into_iter().chain(sums(&row.sums)).collect()
+        }));
+    }
+    let not = &page.not_evaluated;
+    for (what, of) in [
+        ("flow table full", &not.overflow),
+        ("not parsed", &not.unparsed),
+        ("decided by a hop that is not kept", &not.hops),
+        ("no answer (a defect)", &not.unanswered),
+    ] {
+        if *of != Sums::default() {
+            rows.push([what.to_owned(), "not evaluated".into()].into_iter().chain(sums(of)).collect());
+        }
+    }
+    rows.push(["everything at the hooks".to_owned(), String::new()].into_iter().chain(sums(&page.hook)).collect());
+    text.push('\n');
+    text += &table(INDENT, &rows, &[2, 3, 4, 5]);
+    if page.flows.is_empty() {
+        return text;
+    }
+    let heading = [
+        "interface",
+        "protocol",
+        "source",
+        "destination",
+        "rule",
+        "verdict",
+        "shadow",
+        "its class",
+        "its country",
+        "its rule",
+        "packets",
+        "on the wire",
+        "last seen",
+    ];
+    let rows = page.flows.iter().map(|row| {
+        let flow = &row.flow;
+        let rule = |rule: &Option<String>| rule.clone().unwrap_or_else(|| "-".into());
+        vec![
+            flow.interface.clone(),
+            protocol(flow),
+            endpoint(flow.source, flow.source_port, flow.protocol),
+            destination(flow),
+            rule(&flow.rule),
+            flow.verdict.clone(),
+            row.shadow_verdict.clone(),
+            row.shadow_class.clone(),
+            row.shadow_country.clone(),
+            rule(&row.shadow_rule),
+            count(flow.sums.packets),
+            size(flow.sums.wire_bytes),
+            flow.last_seen.clone(),
+        ]
+    });
+    let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
+    text += "\nFlows with another verdict\n";
+    text += &table(INDENT, &rows, &[10, 11]);
+    for (what, part) in [("not shown (raise --top)", &page.rest), ("summed up", &page.summed_up)] {
+        if part.flows > 0 {
+            let (flows, bytes) = (count(part.flows), size(part.sums.wire_bytes));
+            text += &format!("  {what}: {flows} flows, {bytes} on the wire\n");
+        }
     }
     text
 }

@@ -6,7 +6,8 @@ use super::Daemon;
 use crate::{
     api::{
         client,
-        flows::{By, Flows},
+        flows::{By, Flows, MAX_SINCE},
+        shadow::ShadowPage,
         text,
     },
     failure::Failure,
@@ -16,7 +17,7 @@ use crate::{
 /// Flow counters of the running monitor.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  egress-monitor flows --by country --verdict observed\n  \
-                        egress-monitor flows --top 1000 --json")]
+                        egress-monitor flows --top 1000 --json\n  egress-monitor flows --since 10min --by peer\n  egress-monitor flows --shadow")]
 pub struct Args {
     /// Rows, those with most bytes on the wire first.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -27,11 +28,25 @@ pub struct Args {
     /// Only flows with this verdict.
     #[arg(long, value_name = "VERDICT", value_parser = ["allowed", "observed", "denied"])]
     verdict: Option<String>,
+    /// Only the last hour, or as much of it: 1h, 10min, 90s. Begins up to a minute earlier; the heading says when.
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<u32>,
+    /// Instead: what the shadow policy would have made of the traffic, and the flows of which it thinks otherwise.
+    #[arg(long, conflicts_with_all = ["by", "verdict", "since"])]
+    shadow: bool,
     #[command(flatten)]
     daemon: Daemon,
     /// One JSON document with stable field names.
     #[arg(long)]
     json: bool,
+}
+
+/// Seconds, rounded up.
+fn since(text: &str) -> Result<u32, String> {
+    let time = super::run::duration(text)?;
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    let seconds = u32::try_from(seconds).ok().filter(|seconds| *seconds <= MAX_SINCE);
+    seconds.ok_or_else(|| format!("more than is kept: write {} s or less", MAX_SINCE))
 }
 
 /// Runs the command.
@@ -40,9 +55,14 @@ pub struct Args {
 /// No daemon answers, or the configuration is bad.
 pub fn run(args: Args) -> Result<(), Failure> {
     let socket = args.daemon.socket()?;
+    if args.shadow {
+        let page: ShadowPage = client::get(&socket, &format!("/api/v1/policy/shadow?fresh=1&top={}", args.top))?;
+        return print_either(args.json, &page, text::shadow);
+    }
     let by = args.by.and_then(|by| by.to_possible_value()).map(|by| by.get_name().to_owned());
     let mut path = format!("/api/v1/flows?fresh=1&top={}", args.top);
-    for (key, value) in [("by", &by), ("verdict", &args.verdict)] {
+    let since = args.since.map(|seconds| seconds.to_string());
+    for (key, value) in [("by", &by), ("verdict", &args.verdict), ("since", &since)] {
         if let Some(value) = value {
             path += &format!("&{key}={value}");
         }

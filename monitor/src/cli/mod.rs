@@ -1,10 +1,13 @@
 //! The command line: arguments in, one command's `run` called. One file a command.
 
 pub mod check;
+pub mod confirm;
 pub mod explain;
 pub mod flows;
 pub mod geo;
 mod inputs;
+pub mod reload;
+pub mod rules;
 pub mod run;
 pub mod status;
 
@@ -29,6 +32,9 @@ enum Command {
     Explain(explain::Args),
     Status(status::Args),
     Flows(flows::Args),
+    Rules(rules::Args),
+    Reload(reload::Args),
+    Confirm(confirm::Args),
     Geo(geo::Args),
 }
 
@@ -82,6 +88,9 @@ pub fn main() -> Result<(), Failure> {
         Command::Explain(args) => explain::run(args),
         Command::Status(args) => status::run(args),
         Command::Flows(args) => flows::run(args),
+        Command::Rules(args) => rules::run(args),
+        Command::Reload(args) => reload::run(args),
+        Command::Confirm(args) => confirm::run(args),
         Command::Geo(args) => geo::run(args),
     }
 }

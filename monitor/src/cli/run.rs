@@ -15,15 +15,15 @@ use tokio::{
     sync::{Notify, mpsc},
 };
 
-use self::daemon::{Command, Reload, Setup};
-use crate::{alerts::sinks::Output, failure::Failure, kernel};
+use self::daemon::{Command, Setup};
+use crate::{alerts::sinks::Output, change, failure::Failure, kernel};
 
 /// Counts (and with --enforce drops) what leaves, in the foreground.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:\n  egress-monitor run > alerts.jsonl\n  \
                         egress-monitor run --interface eth0 --duration 10min --enforce\n\n\
                         Signals: SIGINT and SIGTERM detach, print totals and end; SIGHUP reads configuration and \
-                        policy again.")]
+                        policy again, as does a change of the files ([policy] reload).")]
 pub struct Args {
     /// Configuration file [default: /etc/egress-monitor/config.toml if it exists, else the built-in defaults]
     #[arg(long, value_name = "FILE")]
@@ -37,6 +37,10 @@ pub struct Args {
     /// End when this time has passed since attaching (30s, 10min, 1h 30min).
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
+    /// Each change of the policy, and an enforcing start, returns to what was confirmed last unless `egress-monitor
+    /// confirm` follows in this time (30s, 5min).
+    #[arg(long, value_name = "TIME", value_parser = confirmation)]
+    pub confirm: Option<Duration>,
     /// How to attach, instead of what the configuration says.
     #[arg(long, value_enum)]
     pub hook: Option<Hook>,
@@ -79,10 +83,18 @@ pub enum KernelLog {
     Trace,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed: Result<jiff::SignedDuration, _> = text.parse();
     let parsed = parsed.ok().and_then(|time| Duration::try_from(time).ok()).filter(|time| !time.is_zero());
     parsed.ok_or_else(|| "not a time above zero, such as 30s, 10min or 1h".to_owned())
+}
+
+/// A time to confirm in.
+pub(super) fn confirmation(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        time if time < Duration::from_secs(1) || time > change::LONGEST => Err("from 1s to 24h".to_owned()),
+        time => Ok(time),
+    }
 }
 
 /// Runs the command.
@@ -92,8 +104,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 pub fn run(args: Args) -> Result<(), Failure> {
     kernel::tame_allocator();
     say::start_log(args.kernel_log);
-    let config = prepare::load(args.config.as_deref())?;
-    let in_force = prepare::compile(&config, prepare::enforces(&config, &args))?;
+    let (config, in_force, files) = prepare::read(&args)?;
     // Before the sockets, whose refusal would hide the reason.
     kernel::require()?;
     let closed = |error| Failure::Unavailable(format!("standard output is closed: {error}: send it to /dev/null"));
@@ -107,9 +118,16 @@ pub fn run(args: Args) -> Result<(), Failure> {
         epoch: config.epoch,
         listen: config.listen,
         socket: config.paths.runtime.join("control.sock"),
+        state: config.paths.state.clone(),
         in_force,
         outputs,
-        reload: reload(args.clone()),
+        change: change::Setup {
+            read: prepare::reader(args.clone()),
+            files,
+            clocks: Arc::new(prepare::clocks),
+            confirm: args.confirm,
+            memory: change::memory::Memory::open(&config.paths.state),
+        },
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Unavailable(format!("can't start threads: {error}")))?;
@@ -130,14 +148,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
     // A thread that hangs in a write to a stuck pipe must not hold the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
-}
-
-/// Reads the same files again. `--enforce` stays; interfaces, port, paths and epoch do not change without a restart.
-fn reload(args: Args) -> Reload {
-    Arc::new(move || {
-        let config = prepare::load(args.config.as_deref()).map_err(|failure| failure.to_string())?;
-        prepare::compile(&config, prepare::enforces(&config, &args)).map_err(|failure| failure.to_string())
-    })
 }
 
 /// How often the wall clock is held against the one that rules are timed by, and free memory given back.
@@ -175,9 +185,9 @@ fn commands(duration: Option<Duration>, attached: Arc<Notify>) -> std::io::Resul
                     if seconds == 0 {
                         continue;
                     }
-                    tracing::info!(seconds, "the wall clock was set: rules with times are compiled anew");
+                    tracing::info!(seconds, "the wall clock was set: rules with times are timed anew");
                     boot_began = now;
-                    Command::Reload
+                    Command::ClockSet
                 }
             };
             if sender.send(command).await.is_err() || command == Command::Stop {

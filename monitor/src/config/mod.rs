@@ -33,6 +33,15 @@ pub enum Mode {
     Enforce,
 }
 
+/// When configuration and policy are read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// When told to, and when one of their files changes.
+    Auto,
+    /// Only when told to.
+    Signal,
+}
+
 /// How to attach to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
@@ -84,6 +93,8 @@ pub struct Config {
     pub rules: Vec<Rule>,
     /// `[management]`.
     pub management: Option<Management>,
+    /// `[policy] reload`.
+    pub reload: Reload,
     /// `[policy] shadow`: a configuration to be judged beside this one, never enforced.
     pub shadow: Option<PathBuf>,
     /// The files of `[policy] allowlists`, and the directories in which its globs look for more.
@@ -134,7 +145,7 @@ impl Zone {
 }
 
 /// `[geo]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geo {
     /// `sources`: `embedded` or files.
     pub sources: Vec<String>,
@@ -214,7 +225,7 @@ impl Config {
     }
 
     /// Every file that went into it, and every directory in which a file more would: the configuration, allowlists,
-    /// datasets, overlays, the AS dataset.
+    /// datasets, overlays, the AS dataset; and the shadow policy's own.
     #[must_use]
     pub fn inputs(&self) -> Vec<PathBuf> {
         let mut inputs: Vec<PathBuf> = self.file.iter().cloned().collect();
@@ -222,6 +233,7 @@ impl Config {
         let datasets = self.geo.sources.iter().chain(&self.geo.asn).filter(|source| *source != "embedded");
         inputs.extend(datasets.map(PathBuf::from));
         inputs.extend(self.geo.overlays.iter().cloned());
+        inputs.extend(self.shadow.iter().cloned());
         inputs
     }
 }
@@ -241,6 +253,7 @@ impl Default for Config {
             sites: Vec::new(),
             rules: Vec::new(),
             management: None,
+            reload: Reload::Auto,
             shadow: None,
             allowlists: Vec::new(),
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 9477))),

@@ -66,8 +66,14 @@ pub(super) fn read<'a>(root: Table<'a>, now: i64, config: &mut Config) -> Patter
     }
     match root.table("policy", "[policy]") {
         Some(table) => {
+            if let Some(reload) =
+                table.get("reload").and_then(|value| value.read("\"auto\" or \"signal\"", values::reload))
+            {
+                config.reload = reload;
+            }
             if let Some(value) = table.get("shadow") {
-                config.shadow = file(value, directory, "shadow policy");
+                // One that is not there is told and stops nothing, as one that is no good.
+                config.shadow = value.text("a file name in quotes").map(|name| directory.join(name));
             }
             policy(table, directory)
         }
@@ -391,7 +397,7 @@ fn paths(table: Table<'_>, paths: &mut Paths) {
 }
 
 fn policy<'a>(table: Table<'a>, directory: &Path) -> Patterns<'a> {
-    table.only(&["allowlists", "shadow"], &[]);
+    table.only(&["allowlists", "reload", "shadow"], &[]);
     // An empty list is as good as none.
     let elements = match table.get("allowlists") {
         Some(value) if value.value.get_ref().as_array().is_some_and(|list| list.is_empty()) => return Vec::new(),

@@ -547,7 +547,7 @@ fn every_file_that_went_in_is_known_and_where_more_would_be_looked_for() {
     )
     .expect("written");
     let config = load_at(Some(&here("c.toml")), NOW).expect("good");
-    let files = ["c.toml", "allow.d", "allow.d/a.txt", "b.toml", "g.csv", "as.csv", "o.json"];
+    let files = ["c.toml", "allow.d", "allow.d/a.txt", "b.toml", "g.csv", "as.csv", "o.json", "s.toml"];
     assert_eq!(config.inputs(), files.map(here));
     assert_eq!(config.shadow, Some(here("s.toml")));
     fs::remove_file(here("o.json")).expect("removed");

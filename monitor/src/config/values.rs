@@ -8,7 +8,7 @@ use std::{
 use ipnetwork::IpNetwork;
 use monitor_common::wire::Embedded;
 
-use super::{Action, Hook, Mode, PortRange, document::quote};
+use super::{Action, Hook, Mode, PortRange, Reload, document::quote};
 use crate::{
     geo::{Country, names},
     policy::{region, target},
@@ -29,6 +29,10 @@ fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
 
 pub(super) fn mode(text: &str) -> Result<Mode, String> {
     choice(text, &[("observe", Mode::Observe), ("enforce", Mode::Enforce)])
+}
+
+pub(super) fn reload(text: &str) -> Result<Reload, String> {
+    choice(text, &[("auto", Reload::Auto), ("signal", Reload::Signal)])
 }
 
 pub(super) fn hook(text: &str) -> Result<Hook, String> {

@@ -10,11 +10,14 @@ use std::{
     time::Duration,
 };
 
-use super::{Attachment, Fill, Traffic, flows::FlowStore};
+use super::{Attachment, Fill, Traffic, flows::FlowStore, recent::Recent};
 use crate::{
     alerts::sinks::SinkStats,
+    budgets::Standings,
+    change::Named,
     policy::Policy,
     reconcile::{Presence, Standing},
+    shadow::{Report, Shadow},
 };
 
 /// Latest alerts kept for the API.
@@ -50,8 +53,19 @@ pub struct InForce {
     pub inside: String,
     /// Its datasets.
     pub datasets: Vec<DatasetInfo>,
+    /// The policy that is judged beside it.
+    pub shadow: Shadow,
     /// Since when it holds, UTC nanoseconds since 1970.
     pub since: i128,
+}
+
+/// That what is in force is yet to be confirmed: see [`crate::change`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unconfirmed {
+    /// Until when, UTC nanoseconds since 1970.
+    pub until: i128,
+    /// What comes back then.
+    pub back_to: Named,
 }
 
 /// The epoch closed last; its sums are in [`Traffic::latest`].
@@ -86,6 +100,14 @@ pub struct Facts {
     pub standings: Vec<Standing>,
     /// The policy in force.
     pub in_force: InForce,
+    /// Since when each of its rules is, by id, UTC nanoseconds since 1970.
+    pub rules_since: BTreeMap<String, i128>,
+    /// Its budgets.
+    pub budgets: Standings,
+    /// What the shadow policy would have made of the traffic.
+    pub shadow: Report,
+    /// Whether it is on trial.
+    pub unconfirmed: Option<Unconfirmed>,
     /// `None` until the first epoch is closed.
     pub last: Option<LastEpoch>,
     /// Epochs that could not be closed.
@@ -94,6 +116,10 @@ pub struct Facts {
     pub flip_error: Option<String>,
     /// Reloads that were refused.
     pub reload_failures: u64,
+    /// Policies that failed their check in the kernel and were taken back.
+    pub rollbacks: u64,
+    /// Policies that nobody confirmed in time.
+    pub returns: u64,
     /// Why the last reload was refused; `None` after a good one.
     pub reload_error: Option<String>,
     /// Alertable flows without an alert of their own, because an epoch had too many: see
@@ -110,6 +136,13 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Another policy is in force: rules that it does not have are forgotten, others are known since `now`.
+    pub(super) fn note_rules(&mut self, now: i128) {
+        let before = std::mem::take(&mut self.rules_since);
+        let since = |id: &String| before.get(id).copied().unwrap_or(now);
+        self.rules_since = self.in_force.policy.rules.iter().map(|rule| (rule.id.clone(), since(&rule.id))).collect();
+    }
+
     /// How an interface stands; `None` before the first epoch is closed.
     #[must_use]
     pub fn standing(&self, interface: &str) -> Option<&Standing> {
@@ -152,6 +185,7 @@ impl Facts {
 #[derive(Debug, Default)]
 struct Shared {
     flows: RwLock<FlowStore>,
+    recent: RwLock<Recent>,
     facts: RwLock<Facts>,
 }
 
@@ -179,6 +213,16 @@ impl SharedFacts {
     /// To read flows. Never to be asked for by whoever holds the facts.
     pub fn flows(&self) -> RwLockReadGuard<'_, FlowStore> {
         self.0.flows.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To read the traffic of the last hour, with the same rule.
+    pub fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.0.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To write it.
+    pub fn recent_mut(&self) -> RwLockWriteGuard<'_, Recent> {
+        self.0.recent.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// To write flows, with the same rule.

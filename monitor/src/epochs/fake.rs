@@ -13,14 +13,17 @@ use monitor_common::{
 };
 
 use super::{
-    Attachment, Drained, Fill, InterfaceCounts, Places, Snapshot, Source, Traffic,
+    Attachment, Fill, InterfaceCounts, Places, Snapshot, Source, Traffic,
     facts::InForce,
     flows::FlowStore,
     names::{Name, Resolver},
     traffic::Kept,
 };
 use crate::{
-    geo::Country,
+    geo::{
+        Country,
+        asn::{AsDataset, AsRange, Names},
+    },
     policy::{ClassInfo, Policy, RuleInfo},
 };
 
@@ -69,6 +72,15 @@ pub fn policy() -> Policy {
         zone: "eu-user-data".into(),
         ..Policy::default()
     }
+}
+
+/// 198.51.100.0/24 is announced by AS64500 (`Example Net`), 203.0.113.0/24 by AS64501, which has no name.
+pub fn systems() -> AsDataset {
+    let range = |first: u32, asn| AsRange { first, last: first + 255, asn };
+    let mut names = Names::default();
+    names.push(64_500, "Example Net").expect("there is room");
+    let v4 = vec![range(0xc633_6400, 64_500), range(0xcb00_7100, 64_501)];
+    AsDataset { name: "as.csv".into(), version: "7".into(), v4, names, ..AsDataset::default() }
 }
 
 /// An empty epoch of ten seconds with `eth0` (index 7) and the unregistered interface.
@@ -211,7 +223,13 @@ pub fn merge(traffic: &mut Traffic, store: &mut FlowStore, snapshot: &Snapshot) 
 /// What a [`Fake`] is made to do and what it saw, shared with the test.
 #[derive(Debug, Default)]
 pub struct Script {
-    /// Next epochs; when there are none, an empty one. Epoch numbers are set by the fake.
+    /// What holds.
+    in_force: InForce,
+    /// What is to hold from the next flip on.
+    next_in_force: Option<InForce>,
+    /// What held in an epoch that could not be drained.
+    closed: Option<InForce>,
+    /// Next epochs; when there are none, an empty one. Number, policy and mode are set by the fake.
     pub next: VecDeque<Snapshot>,
     /// Flips so far.
     pub flips: u32,
@@ -219,15 +237,32 @@ pub struct Script {
     pub broken: bool,
     /// Digests of what was staged, with the mode.
     pub staged: Vec<(String, bool)>,
+    /// What the next checks of a policy in force find.
+    pub checks: VecDeque<Result<(), String>>,
+    /// Rolled back so often.
+    pub rollbacks: u32,
     /// Whether it was detached.
     pub detached: bool,
 }
 
 /// A source that yields what its script says.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Fake(pub Arc<Mutex<Script>>);
 
+impl Default for Fake {
+    /// With [`policy`] in force.
+    fn default() -> Self {
+        Self::new(InForce { policy: policy().into(), ..InForce::default() })
+    }
+}
+
 impl Fake {
+    /// With this in force.
+    #[must_use]
+    pub fn new(in_force: InForce) -> Self {
+        Self(Arc::new(Mutex::new(Script { in_force, ..Script::default() })))
+    }
+
     /// The script.
     pub fn script(&self) -> std::sync::MutexGuard<'_, Script> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -235,29 +270,40 @@ impl Fake {
 }
 
 impl Source for Fake {
-    fn flip(&mut self) -> anyhow::Result<Drained> {
+    fn flip(&mut self) -> anyhow::Result<Snapshot> {
         let mut script = self.script();
-        anyhow::ensure!(!script.broken, "bpf(2) says no");
+        // As the kernel does it: an epoch that can't be drained is closed all the same, and keeps its policy.
+        let held = match script.closed.take() {
+            Some(held) => held,
+            None => match script.next_in_force.take() {
+                Some(next) => std::mem::replace(&mut script.in_force, next),
+                None => script.in_force.clone(),
+            },
+        };
+        if script.broken {
+            script.closed = Some(held);
+            anyhow::bail!("bpf(2) says no");
+        }
         let epoch = script.flips;
         script.flips = epoch.wrapping_add(1);
         let one = script.next.pop_front().unwrap_or_else(|| snapshot(epoch));
-        Ok(Drained {
-            epoch,
-            interfaces: one.interfaces,
-            flows: one.flows,
-            events_lost: one.events_lost,
-            jiffies: one.jiffies,
-            hz: one.hz,
-            started: one.started,
-            ended: one.ended,
-            fill: one.fill,
-            readings: one.readings,
-        })
+        Ok(Snapshot { epoch, policy: held.policy, enforce: held.enforce, ..one })
     }
 
     fn stage(&mut self, next: &InForce) -> anyhow::Result<()> {
         anyhow::ensure!(next.policy.digest != "too large", "it does not fit");
-        self.script().staged.push((next.policy.digest.clone(), next.enforce));
+        let mut script = self.script();
+        script.staged.push((next.policy.digest.clone(), next.enforce));
+        script.next_in_force = Some(next.clone());
+        Ok(())
+    }
+
+    fn verify(&mut self) -> anyhow::Result<()> {
+        self.script().checks.pop_front().unwrap_or(Ok(())).map_err(anyhow::Error::msg)
+    }
+
+    fn roll_back(&mut self) -> anyhow::Result<()> {
+        self.script().rollbacks += 1;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use monitor_common::{
 
 use super::{
     Snapshot, clamp,
-    names::{FlowId, Group, Interfaces, Name, Resolver, Traits},
+    names::{FlowId, Group, Interfaces, Name, Names, Resolver, Traits},
     table::Table,
 };
 
@@ -52,6 +52,23 @@ pub struct Evicted {
     pub counters: Counters,
 }
 
+/// What the flows of one rule come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleSums {
+    /// Flows that the store did not have. One that was evicted and came back counts twice.
+    pub flows: u64,
+    /// Their sums, and those of the flows that it had.
+    pub sums: FlowSums,
+}
+
+impl RuleSums {
+    /// Takes in what came later.
+    pub fn add(&mut self, later: &Self) {
+        self.flows += later.flows;
+        self.sums.add(&later.sums);
+    }
+}
+
 /// What the flows of one epoch come to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct EpochSums {
@@ -61,6 +78,8 @@ pub struct EpochSums {
     pub opaque: BTreeMap<(Name, Opaque, Verdict), Counters>,
     /// What goes on from its destination.
     pub onward: BTreeMap<(Name, &'static str, Verdict), Counters>,
+    /// What rules decided, by rule.
+    pub rules: BTreeMap<Name, RuleSums>,
 }
 
 impl EpochSums {
@@ -73,6 +92,17 @@ impl EpochSums {
         if let Some(via) = via {
             self.onward.entry((name, via, verdict)).or_default().add(counters);
         }
+    }
+}
+
+/// Adds to the sums of a rule.
+fn count(by_rule: &mut Vec<Option<RuleSums>>, rule: Name, more: &RuleSums) {
+    if rule.index() >= by_rule.len() {
+        by_rule.resize(rule.index() + 1, None);
+    }
+    match &mut by_rule[rule.index()] {
+        Some(sums) => sums.add(more),
+        none => *none = Some(*more),
     }
 }
 
@@ -138,6 +168,7 @@ impl FlowStore {
     pub fn merge(&mut self, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver) -> EpochSums {
         let mut sums = EpochSums::default();
         let mut by_traits: Vec<Counters> = Vec::new();
+        let mut by_rule: Vec<Option<RuleSums>> = Vec::new();
         let six = snapshot.flows.iter().filter(|(key, _)| key.flow.ip_version != 4).count();
         self.v4.reserve(snapshot.flows.len() - six);
         self.v6.reserve(six);
@@ -149,7 +180,11 @@ impl FlowStore {
             let id = resolver.resolve(key, run.1);
             let (first, last) = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
             let flow = FlowSums { counters: value.counters, first: clamp(first), last: clamp(last) };
-            match self.add(&id, &flow).map(usize::from) {
+            let (number, new) = self.add(&id, &flow);
+            if id.rule != Names::NONE {
+                count(&mut by_rule, id.rule, &RuleSums { flows: u64::from(new), sums: flow });
+            }
+            match number.map(usize::from) {
                 Some(number) => {
                     if number >= by_traits.len() {
                         by_traits.resize(number + 1, Counters::default());
@@ -162,12 +197,14 @@ impl FlowStore {
         for (traits, counters) in self.traits.iter().zip(&by_traits).filter(|(_, counters)| !counters.is_zero()) {
             sums.add(traits, traits.carrier.map(|carrier| carrier.name()), counters);
         }
+        let rules = by_rule.into_iter().zip(0..).filter_map(|(sums, rule)| Some((Name::at(rule), sums?)));
+        sums.rules = rules.collect();
         self.trim();
         sums
     }
 
-    /// Adds to one flow. Gives the number of its traits, where they are kept by number.
-    fn add(&mut self, id: &FlowId, sums: &FlowSums) -> Option<u16> {
+    /// Adds to one flow. Gives the number of its traits, where they are kept by number, and whether it was not there.
+    fn add(&mut self, id: &FlowId, sums: &FlowSums) -> (Option<u16>, bool) {
         let number = if id.onward.is_none() { self.number(id.traits()) } else { None };
         let (entry, there) = match number {
             Some(number) if id.ip_version == 4 => {
@@ -183,7 +220,7 @@ impl FlowStore {
         if there {
             entry.add(sums);
         }
-        number
+        (number, !there)
     }
 
     fn number(&mut self, traits: Traits) -> Option<u16> {
@@ -241,20 +278,31 @@ impl FlowStore {
         if self.len() <= self.limit {
             return;
         }
-        let surplus = self.len() - (self.limit - self.limit / 8);
-        let mut times: Vec<i64> = Vec::with_capacity(self.len());
-        times.extend(self.v4.iter().map(|(_, sums)| sums.last));
-        times.extend(self.v6.iter().map(|(_, sums)| sums.last));
-        times.extend(self.other.iter().map(|(_, sums)| sums.last));
-        let (earlier, &mut cut, _) = times.select_nth_unstable(surplus - 1);
-        let older = earlier.iter().filter(|time| **time < cut).count();
+        self.evict(self.limit - self.limit / 8, |sums| sums.last);
+    }
+
+    /// Keeps only so many flows, those with most bytes on the wire.
+    pub fn keep_largest(&mut self, keep: usize) {
+        self.evict(keep, |sums| sums.counters.wire_bytes.cast_signed());
+    }
+
+    /// Sums up the flows of least worth until only `keep` are left.
+    fn evict(&mut self, keep: usize, worth: impl Fn(&FlowSums) -> i64) {
+        let Some(surplus) = self.len().checked_sub(keep).filter(|surplus| *surplus > 0) else { return };
+        let mut worths: Vec<i64> = Vec::with_capacity(self.len());
+        worths.extend(self.v4.iter().map(|(_, sums)| worth(sums)));
+        worths.extend(self.v6.iter().map(|(_, sums)| worth(sums)));
+        worths.extend(self.other.iter().map(|(_, sums)| worth(sums)));
+        let (less, &mut cut, _) = worths.select_nth_unstable(surplus - 1);
+        let below = less.iter().filter(|worth| **worth < cut).count();
         // Of those at the very cut only as many as needed: a burst ends in one jiffy, and must not all go.
-        let mut at_cut = surplus - older;
+        let mut at_cut = surplus - below;
         let (traits, evicted) = (&self.traits, &mut self.evicted);
         let mut stays = |group: &dyn Fn() -> Group, sums: &FlowSums| {
-            let goes = sums.last < cut || (sums.last == cut && at_cut > 0);
+            let worth = worth(sums);
+            let goes = worth < cut || (worth == cut && at_cut > 0);
             if goes {
-                at_cut -= usize::from(sums.last == cut);
+                at_cut -= usize::from(worth == cut);
                 let sum = evicted.entry(group()).or_default();
                 sum.flows += 1;
                 sum.counters.add(&sums.counters);
@@ -265,6 +313,25 @@ impl FlowStore {
         self.v4.retain(|key, sums| stays(&|| group(key.0 as u64), sums));
         self.v6.retain(|key, sums| stays(&|| group(key.rest), sums));
         self.other.retain(|id, sums| stays(&|| id.traits().group(), sums));
+    }
+
+    /// Takes in what another store has.
+    pub fn absorb(&mut self, other: &Self) {
+        for (id, sums) in other.iter() {
+            self.add(&id, sums);
+        }
+        for (group, more) in &other.evicted {
+            let sum = self.evicted.entry(*group).or_default();
+            sum.flows += more.flows;
+            sum.counters.add(&more.counters);
+        }
+    }
+
+    /// Gives back the room for flows that are not there yet.
+    pub fn shrink(&mut self) {
+        self.v4.shrink();
+        self.v6.shrink();
+        self.other.shrink();
     }
 
     /// Every flow, in no order.
@@ -343,13 +410,14 @@ mod tests {
         let mut identities = std::sync::Arc::new(Identities::default());
         let resolver = Resolver::new(&mut identities, &std::sync::Arc::new(fake::policy()));
         let id = resolver.resolve(&fake::key(7, fake::INSIDE, 1).into(), Name::default());
-        assert_eq!(store.add(&id, &FlowSums::default()), Some(0));
+        assert_eq!(store.add(&id, &FlowSums::default()), (Some(0), true));
         store.traits.resize(TRAITS_LIMIT, id.traits());
         let other = FlowId { verdict: Verdict::Denied, ..id };
-        for _ in 0..2 {
-            assert_eq!(store.add(&other, &FlowSums { counters: fake::sums(2), first: 0, last: 0 }), None);
+        for new in [true, false] {
+            let sums = FlowSums { counters: fake::sums(2), first: 0, last: 0 };
+            assert_eq!(store.add(&other, &sums), (None, new));
         }
-        assert_eq!(store.add(&id, &FlowSums::default()), Some(0));
+        assert_eq!(store.add(&id, &FlowSums::default()), (Some(0), false));
         assert_eq!((store.v4.len(), store.other.len()), (1, 1));
         let flows: Vec<_> = store.iter().map(|(id, sums)| (id, sums.counters)).collect();
         assert_eq!(flows, [(id, Counters::default()), (other, fake::sums(4))]);

@@ -19,6 +19,7 @@ pub mod facts;
 pub mod flows;
 pub mod names;
 pub mod onward;
+pub mod recent;
 pub mod source;
 pub mod table;
 pub mod task;
@@ -28,7 +29,7 @@ pub mod traffic;
 pub mod fake;
 
 pub use facts::{Facts, SharedFacts};
-pub use source::{Attachment, Drained, Fill, Places, Source};
+pub use source::{Attachment, Fill, Places, Source};
 pub use traffic::Traffic;
 
 /// The sums of one interface in one epoch.
@@ -61,9 +62,9 @@ pub struct Snapshot {
     pub policy: Arc<Policy>,
     /// Whether denied packets were dropped.
     pub enforce: bool,
-    /// Per interface.
+    /// Per interface; first the traffic of interfaces that nobody registered (`ifindex` 0), if there was any.
     pub interfaces: Vec<InterfaceCounts>,
-    /// Flows with their sums, in no order. First and last seen are still jiffies: see [`Snapshot::wall_time`].
+    /// Flows with their sums, each key once, in no order. First and last seen are still jiffies: see [`Snapshot::wall_time`].
     pub flows: Vec<(OnwardKey, FlowValue)>,
     /// Events that found the ring buffer full in this epoch.
     pub events_lost: u64,
@@ -73,30 +74,12 @@ pub struct Snapshot {
     pub hz: u32,
     /// How full the kernel's half was.
     pub fill: Fill,
-    /// What the devices say they sent, each held against its hook.
+    /// What the devices say they sent, each held against its hook, read after the epoch was closed and before anything
+    /// was detached.
     pub readings: Vec<Reading>,
 }
 
 impl Snapshot {
-    /// What was drained, with the policy and mode that held while it was counted.
-    #[must_use]
-    pub fn new(drained: Drained, policy: Arc<Policy>, enforce: bool) -> Self {
-        Self {
-            epoch: drained.epoch,
-            started: drained.started,
-            ended: drained.ended,
-            policy,
-            enforce,
-            interfaces: drained.interfaces,
-            flows: drained.flows,
-            events_lost: drained.events_lost,
-            jiffies: drained.jiffies,
-            hz: drained.hz,
-            fill: drained.fill,
-            readings: drained.readings,
-        }
-    }
-
     /// The time of a jiffies reading taken in this epoch, UTC nanoseconds since 1970, exact to a jiffy.
     #[must_use]
     pub fn wall_time(&self, jiffies: u64) -> i128 {

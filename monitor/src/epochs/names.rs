@@ -22,6 +22,19 @@ const MAX_INTERFACE_NAMES: u16 = 1024;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(u16);
 
+impl Name {
+    /// Its place in the table: names are numbered in the order in which they came.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// The name in this place.
+    pub(super) const fn at(index: u16) -> Self {
+        Self(index)
+    }
+}
+
 /// Names, each kept once, never forgotten, bounded.
 #[derive(Clone, Debug)]
 pub struct Names {

@@ -3,21 +3,21 @@
 
 use std::{future::Future, pin::Pin};
 
-use monitor_common::wire::{Event, FlowValue, OnwardKey};
+use monitor_common::wire::Event;
 
-use super::{InterfaceCounts, facts::InForce};
-use crate::reconcile::Reading;
+use super::{Snapshot, facts::InForce};
 
 /// The kernel half of the epoch protocol. Its methods may block (tens of milliseconds); the epoch task calls
 /// them where that is allowed, one at a time.
 pub trait Source: Send {
     /// Begins the next epoch, under the staged policy if there is one, waits until no packet is still counted in
-    /// the old one, drains and clears its maps. After a failure: drains the epoch that could not be drained.
+    /// the old one, drains and clears its maps; gives it with the policy and mode that held in it. After a failure:
+    /// drains the epoch that could not be drained.
     ///
     /// # Errors
     /// The next epoch has begun all the same, and with it a staged policy; what the old one counted comes, whole
     /// and under its own policy, with a later call.
-    fn flip(&mut self) -> anyhow::Result<Drained>;
+    fn flip(&mut self) -> anyhow::Result<Snapshot>;
 
     /// Takes a policy that is to hold, whole, from the next [`flip`](Self::flip) on. Staging again before that
     /// replaces what was staged.
@@ -25,6 +25,19 @@ pub trait Source: Send {
     /// # Errors
     /// It can't hold (it does not fit). The running policy stays.
     fn stage(&mut self, next: &InForce) -> anyhow::Result<()>;
+
+    /// Checks the policy in force where packets find it: called after the [`flip`](Self::flip) that put it there.
+    ///
+    /// # Errors
+    /// What is not as it was staged.
+    fn verify(&mut self) -> anyhow::Result<()>;
+
+    /// Takes the policy and mode that held before the last switch, whole, to hold again from the next
+    /// [`flip`](Self::flip) on.
+    ///
+    /// # Errors
+    /// There is none, or it can't hold.
+    fn roll_back(&mut self) -> anyhow::Result<()>;
 
     /// What is attached now: without interfaces that are gone, or in another network namespace.
     fn attachments(&self) -> Vec<Attachment>;
@@ -34,31 +47,6 @@ pub trait Source: Send {
     /// # Errors
     /// What could not be detached, and how to do it by hand.
     fn detach(&mut self) -> anyhow::Result<()>;
-}
-
-/// What one flip yields.
-#[derive(Clone, Debug, Default)]
-pub struct Drained {
-    /// Number of the epoch that was closed.
-    pub epoch: u32,
-    /// Per interface, the unregistered one (`ifindex` 0) included.
-    pub interfaces: Vec<InterfaceCounts>,
-    /// Flows with their sums, each key once, in no order.
-    pub flows: Vec<(OnwardKey, FlowValue)>,
-    /// Events that found the ring buffer full in this epoch.
-    pub events_lost: u64,
-    /// Jiffies at `ended`.
-    pub jiffies: u64,
-    /// Jiffies a second (`CONFIG_HZ`, measured).
-    pub hz: u32,
-    /// When the epoch began, UTC nanoseconds since 1970.
-    pub started: i128,
-    /// When it was closed.
-    pub ended: i128,
-    /// Places that were in use.
-    pub fill: Fill,
-    /// What the devices say they sent, read after the epoch was closed and before anything was detached.
-    pub readings: Vec<Reading>,
 }
 
 /// Places for flows, in one half.

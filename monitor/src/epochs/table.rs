@@ -109,13 +109,25 @@ impl<K: Copy + Eq + Hash, V: Copy> Table<K, V> {
     }
 }
 
+impl<K, V> Table<K, V> {
+    /// Gives back the room for rows that are not there yet.
+    pub fn shrink(&mut self) {
+        if let Some(last) = self.chunks.last_mut() {
+            last.shrink_to_fit();
+        }
+    }
+}
+
 fn at<K, V>(chunks: &[Vec<(K, V)>], row: u32) -> &(K, V) {
     &chunks[row as usize / CHUNK][row as usize % CHUNK]
 }
 
 fn push<T>(chunks: &mut Vec<Vec<T>>, row: T) {
     match chunks.last_mut() {
-        Some(last) if last.len() < CHUNK => last.push(row),
+        Some(last) if last.len() < CHUNK => {
+            last.reserve_exact(CHUNK - last.len());
+            last.push(row);
+        }
         _ => {
             let mut chunk = Vec::with_capacity(CHUNK);
             chunk.push(row);

@@ -5,12 +5,17 @@
 //! A request is answered by a flip that began after the request came, and one flip answers all that wait, at
 //! most one in [`MIN_GAP`]: whoever asks may rely on every packet that left before asking.
 
-use std::{collections::HashMap, mem, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
 use monitor_common::wire::{Counters, Event};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +23,7 @@ use super::{
     Attachment, Facts, Moment, SharedFacts, Snapshot, Source,
     facts::{InForce, LATEST_ALERTS, LastEpoch},
     names::{Identities, Interfaces, Name, Resolver},
-    now,
+    now, rfc3339,
     source::Events,
     traffic::Kept,
 };
@@ -28,8 +33,10 @@ use crate::{
         findings::{Condition, Conditions, Detail, Unaccounted},
         sinks::Sinks,
     },
+    budgets::{Day, Standings, has_any, keeper::Keeper},
     geo::STALE_AFTER_DAYS,
     reconcile::{Presence, Reconciler, Surplus},
+    shadow::{Comparison, Shadow},
 };
 
 /// Shortest time between two flips on request.
@@ -54,10 +61,23 @@ enum Request {
     /// Close the epoch.
     Close(Answer),
     /// Put another policy in force.
-    Reload(Box<InForce>, Answer),
+    Reload(Box<InForce>, ReloadAnswer),
     /// A reload failed before it came here.
     Refused(String),
+    /// A policy was not confirmed and another took its place, or should have; `None`: that is settled.
+    Returned(Option<String>),
 }
+
+/// Why a policy is not in force, or not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The one before it stays, or is in force again.
+    Refused(String),
+    /// It is in force, but the epoch before it could not be drained yet.
+    Late(String),
+}
+
+type ReloadAnswer = oneshot::Sender<Result<(), Refusal>>;
 
 /// The near end of the request queue.
 #[derive(Clone, Debug)]
@@ -76,10 +96,24 @@ impl Handle {
     /// Puts a policy in force, from the next epoch, which begins at once.
     ///
     /// # Errors
-    /// Why not; the old one stays.
-    pub async fn reload(&self, next: InForce) -> Result<(), String> {
+    /// Why not.
+    pub async fn reload(&self, next: InForce) -> Result<(), Refusal> {
+        let stopping = || Refusal::Refused("the monitor is stopping".to_owned());
         let (answer, answered) = oneshot::channel();
-        self.ask(Request::Reload(Box::new(next), answer), answered).await
+        self.0.send(Request::Reload(Box::new(next), answer)).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?
+    }
+
+    /// Tells that a policy was not confirmed, and what came of it.
+    pub async fn returned(&self, what: String) {
+        // As below.
+        let _ = self.0.send(Request::Returned(Some(what))).await;
+    }
+
+    /// Tells that somebody has decided what is to be in force since.
+    pub async fn settled(&self) {
+        // As below.
+        let _ = self.0.send(Request::Returned(None)).await;
     }
 
     /// Counts and reports a reload that failed before it came here.
@@ -95,6 +129,29 @@ impl Handle {
     }
 }
 
+/// Those whose answer comes with the next flip.
+#[derive(Default)]
+struct Waiting {
+    closes: Vec<Answer>,
+    reloads: Vec<ReloadAnswer>,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.closes.is_empty() && self.reloads.is_empty()
+    }
+
+    fn answer(&mut self, closed: &Result<(), String>, swapped: &Result<(), Refusal>) {
+        // Whoever asked may be gone.
+        for answer in self.closes.drain(..) {
+            let _ = answer.send(closed.clone());
+        }
+        for answer in self.reloads.drain(..) {
+            let _ = answer.send(swapped.clone());
+        }
+    }
+}
+
 /// The task's state.
 pub struct Engine {
     source: Box<dyn Source>,
@@ -103,10 +160,13 @@ pub struct Engine {
     alerter: Alerter,
     conditions: Conditions,
     reconciler: Reconciler,
+    budgets: Keeper,
+    comparison: Comparison,
+    /// Whether a rule of the policy in force has a budget: its day ends at midnight.
+    budgeted: bool,
     /// Who flows are under the policies of the latest epochs, each from its first epoch on: for events that are read
     /// late.
     book: Vec<(u32, Resolver)>,
-    current: InForce,
     /// Loaded; in force from the next successful flip.
     staged: Option<InForce>,
     interfaces: Interfaces,
@@ -133,15 +193,18 @@ impl Engine {
         let (interfaces, resolver) = {
             let mut facts = facts.write();
             facts.attachments.clone_from(&attached);
-            facts.in_force = in_force.clone();
+            facts.in_force = in_force;
+            let started = facts.started;
+            facts.note_rules(started);
             facts.sinks = Arc::clone(sinks.stats());
             facts.boot_id.clone_from(&host.boot_id);
-            let Facts { attachments, traffic, .. } = &mut *facts;
+            let Facts { attachments, traffic, in_force, .. } = &mut *facts;
             let identities = &mut traffic.identities;
             let names: HashMap<u32, Name> =
                 attachments.iter().map(|one| (one.ifindex, identities.interface(&one.interface))).collect();
             (Interfaces::new(names, identities.interface("")), Resolver::new(identities, &in_force.policy))
         };
+        let budgeted = has_any(&facts.read().in_force.policy);
         let engine = Self {
             source,
             facts,
@@ -149,8 +212,10 @@ impl Engine {
             alerter: Alerter::new(host),
             conditions: Conditions::default(),
             reconciler: Reconciler::default(),
+            budgets: Keeper::in_memory(),
+            comparison: Comparison::default(),
+            budgeted,
             book: vec![(0, resolver)],
-            current: in_force,
             staged: None,
             interfaces,
             attached,
@@ -159,6 +224,14 @@ impl Engine {
             requests,
         };
         (engine, Handle(sender))
+    }
+
+    /// With the day's budgets as they were kept. What is in force has them applied.
+    #[must_use]
+    pub fn keeping(mut self, budgets: Keeper) -> Self {
+        self.budgets = budgets;
+        self.tell_budgets(&mut self.facts.clone().write());
+        self
     }
 
     /// Runs until `stop`; then detaches and drains what is left, so that the facts end exact.
@@ -170,13 +243,16 @@ impl Engine {
         let mut tick = interval_at(Instant::now() + length, length);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(EVENT_BATCH);
-        let mut waiting: Vec<Answer> = Vec::new();
+        let mut waiting = Waiting::default();
         let mut may_flip = Instant::now();
         let (mut events_open, mut requests_open) = (true, true);
         loop {
+            let midnight = until_midnight();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                // Each day's budgets with epochs of their own.
+                () = sleep(midnight), if self.budgeted => self.close_and_answer(&mut waiting),
                 _ = tick.tick() => {
                     self.close_and_answer(&mut waiting);
                     may_flip = Instant::now() + MIN_GAP;
@@ -186,9 +262,7 @@ impl Engine {
                     may_flip = Instant::now() + MIN_GAP;
                 }
                 request = self.requests.recv(), if requests_open => match request {
-                    Some(Request::Close(answer)) => waiting.push(answer),
-                    Some(Request::Reload(next, answer)) => self.stage(*next, answer, &mut waiting),
-                    Some(Request::Refused(why)) => self.reload_refused(why),
+                    Some(request) => self.take(request, &mut waiting),
                     None => requests_open = false,
                 },
                 taken = events.recv_many(&mut batch, EVENT_BATCH), if events_open => {
@@ -202,57 +276,58 @@ impl Engine {
         self.finish(&mut events, &mut waiting)
     }
 
-    fn finish(&mut self, events: &mut Events, waiting: &mut Vec<Answer>) -> anyhow::Result<()> {
+    fn finish(&mut self, events: &mut Events, waiting: &mut Waiting) -> anyhow::Result<()> {
         let detached = tokio::task::block_in_place(|| self.source.detach());
         // That nothing is attached any more is no news.
         self.attached.clear();
         while let Ok(event) = events.try_recv() {
             self.events(&[event]);
         }
-        let closed = self.close();
-        for answer in waiting.drain(..) {
-            // Whoever asked may be gone.
-            let _ = answer.send(closed.clone());
-        }
+        let (closed, swapped) = self.close_one();
+        tokio::task::block_in_place(|| self.budgets.save(now()));
+        waiting.answer(&closed, &swapped);
         detached?;
         closed.map_err(|why| anyhow::anyhow!("the last epoch could not be drained, the totals lack it: {why}"))
     }
 
-    fn close_and_answer(&mut self, waiting: &mut Vec<Answer>) {
+    fn close_and_answer(&mut self, waiting: &mut Waiting) {
         // Requests that came before the flip are answered by it.
         let mut later = Vec::new();
         while let Ok(request) = self.requests.try_recv() {
             match request {
-                Request::Close(answer) => waiting.push(answer),
+                Request::Close(answer) => waiting.closes.push(answer),
                 other => later.push(other),
             }
         }
-        let closed = self.close();
-        for answer in waiting.drain(..) {
-            // Whoever asked may be gone.
-            let _ = answer.send(closed.clone());
-        }
+        let (closed, swapped) = self.close();
+        waiting.answer(&closed, &swapped);
         for request in later {
-            match request {
-                Request::Reload(next, answer) => self.stage(*next, answer, waiting),
-                Request::Refused(why) => self.reload_refused(why),
-                Request::Close(answer) => waiting.push(answer),
-            }
+            self.take(request, waiting);
+        }
+    }
+
+    fn take(&mut self, request: Request, waiting: &mut Waiting) {
+        match request {
+            Request::Close(answer) => waiting.closes.push(answer),
+            Request::Reload(next, answer) => self.stage(*next, answer, waiting),
+            Request::Refused(why) => self.reload_refused(why),
+            Request::Returned(what) => self.returned(what),
         }
     }
 
     /// Stages a policy. Its answer waits for the flip that puts it in force.
-    fn stage(&mut self, next: InForce, answer: Answer, waiting: &mut Vec<Answer>) {
+    fn stage(&mut self, mut next: InForce, answer: ReloadAnswer, waiting: &mut Waiting) {
+        next.policy = self.budgets.hold(&next.policy);
         match tokio::task::block_in_place(|| self.source.stage(&next)) {
             Ok(()) => {
                 self.staged = Some(next);
-                waiting.push(answer);
+                waiting.reloads.push(answer);
             }
             Err(error) => {
                 let why = format!("{error:#}");
                 self.reload_refused(why.clone());
                 // Whoever asked may be gone.
-                let _ = answer.send(Err(why));
+                let _ = answer.send(Err(Refusal::Refused(why)));
             }
         }
     }
@@ -264,6 +339,16 @@ impl Engine {
         facts.reload_failures += 1;
         self.tell(&mut facts, Condition::ReloadRefused, Some(why.as_str().into()));
         facts.reload_error = Some(why);
+    }
+
+    fn returned(&mut self, what: Option<String>) {
+        let facts = self.facts.clone();
+        let mut facts = facts.write();
+        if let Some(what) = &what {
+            tracing::warn!(what, "a policy was not confirmed");
+            facts.returns += 1;
+        }
+        self.tell(&mut facts, Condition::PolicyReturned, what.as_deref().map(Detail::from));
     }
 
     fn events(&mut self, batch: &[(Event, i128)]) {
@@ -284,11 +369,77 @@ impl Engine {
         }
     }
 
-    /// Closes the epoch.
-    fn close(&mut self) -> Result<(), String> {
+    /// Closes the epoch, and says what came of a policy that was staged; and closes the next one at once, where a budget
+    /// is used up by now or a new day has begun.
+    fn close(&mut self) -> (Result<(), String>, Result<(), Refusal>) {
+        let answer = self.close_one();
+        if answer.0.is_err() {
+            return answer;
+        }
+        let next = {
+            let in_force = &self.facts.read().in_force;
+            let policy = self.budgets.hold(&in_force.policy);
+            let changed = !Arc::ptr_eq(&policy, &in_force.policy);
+            changed.then(|| InForce { policy, ..in_force.clone() })
+        };
+        let Some(next) = next else { return answer };
+        match tokio::task::block_in_place(|| self.source.stage(&next)) {
+            Ok(()) => {
+                self.staged = Some(next);
+                // What goes wrong is told there, and tried again after the next epoch.
+                let _ = self.close_one();
+            }
+            // The same; what passes meanwhile is counted as beyond the budget.
+            Err(error) => tracing::error!(why = format!("{error:#}"), "a rule's budget could not be applied"),
+        }
+        answer
+    }
+
+    /// Closes the epoch, and says what came of a policy that was staged.
+    fn close_one(&mut self) -> (Result<(), String>, Result<(), Refusal>) {
+        let before = self.staged.is_some().then(|| self.facts.read().in_force.clone());
+        let closed = self.flip();
+        let swapped = match (&closed, before) {
+            (Err(why), _) => Err(Refusal::Late(why.clone())),
+            (Ok(()), Some(before)) => tokio::task::block_in_place(|| self.check(before)).map_err(Refusal::Refused),
+            (Ok(()), None) => Ok(()),
+        };
+        (closed, swapped)
+    }
+
+    /// Has the policy that was just put in force checked where it is in force, and puts `before` back where it fails.
+    fn check(&mut self, before: InForce) -> Result<(), String> {
+        let Err(error) = self.source.verify() else {
+            let facts = self.facts.clone();
+            self.tell(&mut facts.write(), Condition::PolicyRolledBack, None);
+            return Ok(());
+        };
+        let named = |of: &InForce| format!("{} ({})", of.policy.digest, if of.enforce { "enforce" } else { "observe" });
+        let (failed, old) = (named(&self.facts.read().in_force), named(&before));
+        let result = self.source.roll_back().map_err(|error| format!("{error:#}"));
+        let result = result.and_then(|()| {
+            self.staged = Some(before);
+            self.flip()
+        });
+        let told = match result {
+            Ok(()) => format!("policy {failed} failed its check in the kernel: {error:#}: {old} is in force again"),
+            Err(why) => format!(
+                "policy {failed} failed its check in the kernel: {error:#}: {old} could not be put back ({why}): restart"
+            ),
+        };
+        tracing::error!(told, "policy rolled back");
+        let facts = self.facts.clone();
+        let mut facts = facts.write();
+        facts.rollbacks += 1;
+        facts.reload_failures += 1;
+        self.tell(&mut facts, Condition::PolicyRolledBack, Some(told.as_str().into()));
+        facts.reload_error = Some(told.clone());
+        Err(told)
+    }
+
+    fn flip(&mut self) -> Result<(), String> {
         tokio::task::block_in_place(|| match self.source.flip() {
-            Ok(drained) => {
-                let snapshot = Snapshot::new(drained, Arc::clone(&self.current.policy), self.current.enforce);
+            Ok(snapshot) => {
                 self.merge(&snapshot);
                 Ok(())
             }
@@ -340,8 +491,14 @@ impl Engine {
             });
             facts.traffic.merge(snapshot, &self.interfaces, sums, &residual)
         };
+        let latest = shared.read().traffic.latest.clone();
+        shared.recent_mut().merge(snapshot, &self.interfaces, &resolver, &latest);
         let suppressed = self.alert(snapshot, &resolver, &identities);
+        self.budgets.count(snapshot);
+        let shadow = shared.read().in_force.shadow.clone();
+        self.comparison.epoch(&shadow, snapshot, &self.interfaces, &resolver);
         let mut facts = shared.write();
+        facts.shadow = self.comparison.report().clone();
         facts.attachments = self.source.attachments();
         if facts.flip_error.take().is_some() {
             tracing::warn!(epoch = snapshot.epoch, "epochs are closed again");
@@ -354,6 +511,12 @@ impl Engine {
         if let Some(next) = self.staged.take() {
             self.put_in_force(&mut facts, next, snapshot);
         }
+        self.tell_budgets(&mut facts);
+        let refused = match &facts.in_force.shadow {
+            Shadow::Refused(why) => Some(why.as_str().into()),
+            Shadow::None | Shadow::Candidate(_) => None,
+        };
+        self.tell(&mut facts, Condition::ShadowRefused, refused);
         self.tell_stale_data(&mut facts, snapshot.ended);
     }
 
@@ -372,16 +535,23 @@ impl Engine {
     }
 
     fn put_in_force(&mut self, facts: &mut Facts, mut next: InForce, closed: &Snapshot) {
-        next.since = closed.ended;
-        tracing::info!(policy = next.policy.digest, enforce = next.enforce, "policy in force");
+        let there = &facts.in_force;
+        // The same policy, of which other rules are suspended.
+        let by_budget = next.policy.digest == there.policy.digest && next.policy.suspended != there.policy.suspended;
+        next.since = if by_budget { there.since } else { closed.ended };
+        let suspended = next.policy.suspended.len();
+        tracing::info!(policy = next.policy.digest, enforce = next.enforce, suspended, "policy in force");
+        self.budgeted = has_any(&next.policy);
         let resolver = Resolver::new(&mut facts.traffic.identities, &next.policy);
         self.book.push((closed.epoch.wrapping_add(1), resolver));
         let surplus = self.book.len().saturating_sub(4);
         self.book.drain(..surplus);
-        facts.in_force = next.clone();
-        facts.reload_error = None;
-        self.tell(facts, Condition::ReloadRefused, None);
-        self.current = next;
+        facts.in_force = next;
+        facts.note_rules(closed.ended);
+        if !by_budget {
+            facts.reload_error = None;
+            self.tell(facts, Condition::ReloadRefused, None);
+        }
     }
 
     fn tell_lost_interfaces(&mut self, facts: &mut Facts) {
@@ -475,6 +645,36 @@ impl Engine {
         self.tell(facts, Condition::AlertsSuppressed, detail.as_deref().map(Detail::from));
     }
 
+    fn tell_budgets(&mut self, facts: &mut Facts) {
+        let policy = Arc::clone(&facts.in_force.policy);
+        facts.budgets = Standings::of(self.budgets.sums(), &policy, &facts.budgets, now());
+        let mut suspended = BTreeMap::new();
+        for (rule, _) in policy.rules.iter().zip(1..).filter(|(_, number)| policy.suspended.contains(number)) {
+            let Some(standing) = facts.budgets.rules.get(&rule.id) else { continue };
+            let detail = format!(
+                "'{}' ({}) has let through {} of {} bytes on the wire on {}, {} of them beyond the budget until it was \
+                 suspended; it holds again from {}",
+                rule.id,
+                rule.origin,
+                standing.used,
+                standing.most,
+                facts.budgets.day.text(),
+                standing.beyond(),
+                rfc3339(facts.budgets.day.end())
+            );
+            suspended.insert(rule.id.clone(), detail);
+        }
+        for id in self.conditions.subjects(Condition::BudgetUsedUp) {
+            suspended.entry(id).or_default();
+        }
+        for (id, detail) in suspended {
+            let detail = (!detail.is_empty()).then(|| detail.as_str().into());
+            self.tell_of(facts, (Condition::BudgetUsedUp, &id), detail);
+        }
+        let problem = self.budgets.problem(&policy).map(Detail::from);
+        self.tell(facts, Condition::BudgetState, problem);
+    }
+
     fn tell_stale_data(&mut self, facts: &mut Facts, now: i128) {
         let stale: Vec<String> = facts
             .in_force
@@ -489,11 +689,22 @@ impl Engine {
     }
 
     fn tell(&mut self, facts: &mut Facts, condition: Condition, detail: Option<Detail>) {
-        if let Some(alert) = self.conditions.tell(self.alerter.host(), condition, detail, now()) {
+        self.tell_of(facts, (condition, ""), detail);
+    }
+
+    fn tell_of(&mut self, facts: &mut Facts, condition: (Condition, &str), detail: Option<Detail>) {
+        if let Some(alert) = self.conditions.tell_of(self.alerter.host(), condition, detail, now()) {
             deliver(&self.sinks, facts, [alert]);
         }
         facts.conditions = self.conditions.open().collect();
     }
+}
+
+/// Until the UTC day ends, and a moment more: the clocks that sleep and tell the time are not the same.
+fn until_midnight() -> Duration {
+    let now = now();
+    let left = u64::try_from(Day::of(now).end() - now).unwrap_or(0);
+    Duration::from_nanos(left) + Duration::from_millis(1)
 }
 
 /// For the alert.

@@ -49,14 +49,23 @@ fn bench(snapshots: impl IntoIterator<Item = Snapshot>) -> Bench {
 }
 
 fn bench_with(snapshots: impl IntoIterator<Item = Snapshot>, epoch_length: Duration) -> Bench {
-    let fake = Fake::default();
+    bench_of(in_force(&"a".repeat(64)), Keeper::in_memory(), snapshots, epoch_length)
+}
+
+fn bench_of(
+    in_force: InForce,
+    budgets: Keeper,
+    snapshots: impl IntoIterator<Item = Snapshot>,
+    epoch_length: Duration,
+) -> Bench {
+    let fake = Fake::new(in_force.clone());
     fake.script().next.extend(snapshots);
     let facts = SharedFacts::new(Facts { epoch_length, ..Facts::default() });
     let lines = Memory::default();
     let output = crate::alerts::sinks::Output::new("memory", Box::new(lines.clone()));
     let (sinks, written) = Sinks::start(vec![output], 1_000).expect("a thread");
-    let (engine, handle) =
-        Engine::new(Box::new(fake.clone()), facts.clone(), sinks, Host::default(), in_force(&"a".repeat(64)));
+    let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, Host::default(), in_force);
+    let engine = engine.keeping(budgets);
     let (events, received) = mpsc::channel(EVENT_QUEUE);
     let stop = CancellationToken::new();
     let task = tokio::spawn(engine.run(received, stop.clone()));
@@ -198,7 +207,8 @@ async fn a_reload_holds_from_the_next_epoch_and_the_drained_one_keeps_its_policy
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_reload_leaves_the_policy_and_is_told() {
     let bench = bench([]);
-    assert_eq!(bench.handle.reload(in_force("too large")).await, Err("it does not fit".into()));
+    let refused = Err(Refusal::Refused("it does not fit".into()));
+    assert_eq!(bench.handle.reload(in_force("too large")).await, refused);
     bench.handle.reload_refused("config.toml:3: no".into()).await;
     assert_eq!(bench.handle.reload(in_force(&"c".repeat(64))).await, Ok(()));
     {
@@ -207,6 +217,49 @@ async fn a_refused_reload_leaves_the_policy_and_is_told() {
         assert_eq!(facts.in_force.policy.digest, "c".repeat(64));
     }
     assert_eq!(bench.end().await, [alert("reload_refused", "Create"), alert("reload_refused", "Close")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_told_by_name() {
+    let (old, new) = ("a".repeat(64), "b".repeat(64));
+    let mut under = [fake::snapshot(0), fake::snapshot(1), fake::snapshot(2)];
+    for (snapshot, port) in under.iter_mut().zip([441, 442, 443]) {
+        fake::add_flow(snapshot, 7, fake::INSIDE, port, 3);
+    }
+    let bench = bench(under);
+    bench.fake.script().checks.push_back(Err("class 7 is not what was written".into()));
+    let mut next = in_force(&new);
+    let mut policy = Policy { digest: new.clone(), ..fake::policy() };
+    policy.classes.reverse();
+    let meanwhile = policy.classes[usize::from(fake::INSIDE)].country.to_string();
+    assert_ne!(meanwhile, "IE");
+    (next.policy, next.enforce) = (policy.into(), true);
+    let told = format!(
+        "policy {new} (enforce) failed its check in the kernel: class 7 is not what was written: {old} (observe) is in \
+         force again"
+    );
+    assert_eq!(bench.handle.reload(next).await, Err(Refusal::Refused(told.clone())));
+    let (flips, rollbacks) = {
+        let script = bench.fake.script();
+        (script.flips, script.rollbacks)
+    };
+    assert_eq!((flips, rollbacks), (2, 1));
+    {
+        let facts = bench.facts.read();
+        assert_eq!((facts.in_force.policy.digest.as_str(), facts.in_force.enforce), (old.as_str(), false));
+        assert_eq!((facts.rollbacks, facts.reload_failures), (1, 1));
+        assert_eq!(facts.reload_error, Some(told));
+        assert_eq!(facts.conditions.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["policy_rolled_back"]);
+        // What passed while it was in force is counted under its numbers, as it was judged.
+        let countries: Vec<_> = facts.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
+        let mut expected = ["IE".to_owned(), meanwhile];
+        expected.sort_unstable();
+        assert_eq!(countries, expected);
+    }
+    assert_eq!(bench.handle.reload(in_force(&"c".repeat(64))).await, Ok(()));
+    assert_eq!(bench.facts.read().traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 9);
+    let told: Vec<_> = bench.end().await.into_iter().filter(|(kind, _)| kind != "egress").collect();
+    assert_eq!(told, [alert("policy_rolled_back", "Create"), alert("policy_rolled_back", "Close")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,7 +272,7 @@ async fn an_epoch_that_comes_late_is_merged_under_its_own_policy_before_the_swit
     let mut policy = Policy { digest: "b".repeat(64), ..fake::policy() };
     policy.classes.reverse();
     next.policy = policy.into();
-    assert_eq!(bench.handle.reload(next).await, Err("bpf(2) says no".into()));
+    assert_eq!(bench.handle.reload(next).await, Err(Refusal::Late("bpf(2) says no".into())));
     assert_eq!(bench.facts.read().flip_failures, 1);
     assert_eq!(bench.facts.read().in_force.policy.digest, "a".repeat(64));
     bench.fake.script().broken = false;
@@ -281,6 +334,95 @@ async fn what_leaves_beside_the_hook_is_told_in_each_epoch_in_which_it_grows() {
         |wanted: &str| told.iter().filter(|(kind, _)| kind == wanted).map(|(_, how)| how.as_str()).collect::<Vec<_>>();
     assert_eq!(of("unaccounted_egress"), ["Create", "Close", "Create", "Create", "Close"]);
     assert_eq!(of("detached"), ["Create"]);
+}
+
+/// Rule 1 may send 1,000 bytes a day.
+fn budgeted(digest: &str) -> InForce {
+    let mut policy = Policy { digest: digest.repeat(64), ..fake::policy() };
+    policy.rules[0].max_bytes_per_day = Some(1_000);
+    InForce { policy: policy.into(), ..InForce::default() }
+}
+
+/// An epoch in which rule 1 let through `packets` of 104 bytes.
+fn by_rule(began: i128, packets: u64) -> Snapshot {
+    let mut snapshot = Snapshot { started: began, ended: began + 10_000_000_000, ..fake::snapshot(0) };
+    let key =
+        monitor_common::wire::FlowKey { rule: 1, verdict: Verdict::Allowed as u8, ..fake::key(7, fake::OUTSIDE, 443) };
+    fake::add(&mut snapshot, key, packets);
+    snapshot
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_whose_budget_is_used_up_is_suspended_at_once_and_holds_again_after_midnight() {
+    let midnight = Day::of(fake::START).end();
+    // The third is what passes until the rule is suspended.
+    let epochs = [
+        by_rule(fake::START, 9),
+        by_rule(fake::START, 2),
+        by_rule(fake::START, 1),
+        by_rule(fake::START, 0),
+        by_rule(fake::START, 0),
+        by_rule(midnight - 1_000_000_000, 0),
+    ];
+    let bench = bench_of(budgeted("a"), Keeper::in_memory(), epochs, Duration::from_secs(3_600));
+    let standing = || {
+        let facts = bench.facts.read();
+        let standing = facts.budgets.rules["migration-sg"];
+        let suspended = facts.in_force.policy.suspended.iter().copied().collect::<Vec<_>>();
+        assert_eq!(standing.suspended.is_some(), !suspended.is_empty());
+        let told = facts.conditions.iter().any(|(name, _)| *name == "budget_used_up");
+        assert_eq!(told, !suspended.is_empty());
+        assert_eq!(facts.in_force.policy.digest, "a".repeat(64));
+        (standing.used, standing.beyond(), suspended, bench.fake.script().flips)
+    };
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert_eq!(standing(), (936, 0, vec![], 1));
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert_eq!(standing(), (1_248, 248, vec![1], 3));
+    assert_eq!(bench.fake.script().staged, [("a".repeat(64), false)]);
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert_eq!(standing(), (1_248, 248, vec![1], 4));
+    // Another policy does not give the rule its bytes back; one with a greater budget does.
+    assert_eq!(bench.handle.reload(budgeted("a")).await, Ok(()));
+    assert_eq!(standing().2, [1]);
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert_eq!(standing(), (0, 0, vec![], 7), "the day is over");
+    let told: Vec<_> = bench.end().await.into_iter().filter(|(kind, _)| kind == "budget_used_up").collect();
+    assert_eq!(told, [alert("budget_used_up", "Create"), alert("budget_used_up", "Close")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_daemon_begins_with_the_days_sums_and_a_disk_that_takes_nothing_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = directory.path().join("state");
+    let hour = Duration::from_secs(3_600);
+    let bench = bench_of(budgeted("a"), Keeper::open(&state, fake::START), [by_rule(fake::START, 5)], hour);
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    bench.end().await;
+    let again = Keeper::open(&state, fake::START + 60_000_000_000);
+    assert!(again.hold(&budgeted("a").policy).suspended.is_empty());
+    let bench = bench_of(budgeted("a"), again, [by_rule(fake::START, 5)], hour);
+    assert_eq!(bench.facts.read().budgets.rules["migration-sg"].used, 520);
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert_eq!(bench.facts.read().in_force.policy.suspended, [1].into());
+    bench.end().await;
+    // Suspended from the first packet on; and where its directory was is a file now.
+    std::fs::remove_dir_all(&state).expect("removed");
+    std::fs::write(&state, "").expect("written");
+    let broken = Keeper::open(&state, fake::START);
+    assert_eq!(broken.problem(&fake::policy()), None, "of no use to a policy without budgets");
+    assert!(broken.problem(&budgeted("a").policy).is_some_and(|why| why.contains("budgets.json")), "{broken:?}");
+    let bench = bench_of(budgeted("a"), broken, [by_rule(fake::START, 5)], hour);
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert_eq!(bench.facts.read().conditions.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["budget_state"]);
+    assert_eq!(bench.facts.read().budgets.rules["migration-sg"].used, 520);
+    std::fs::remove_file(&state).expect("removed");
+    bench.fake.script().next.push_back(by_rule(fake::START + 10_000_000_000, 1));
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert_eq!(bench.facts.read().conditions, []);
+    bench.end().await;
+    let kept = Keeper::open(&state, fake::START);
+    assert_eq!((kept.sums().used("migration-sg"), kept.problem(&budgeted("a").policy)), (624, None));
 }
 
 fn amount(packets: u64) -> Amount {

@@ -18,7 +18,7 @@ use monitor_common::{
 
 use super::{
     Snapshot,
-    flows::{EpochSums, Evicted, FlowStore},
+    flows::{EpochSums, Evicted, FlowStore, RuleSums},
     names::{Group, Identities, Interfaces, Name, place},
 };
 
@@ -33,6 +33,8 @@ pub struct Totals {
     pub opaque: BTreeMap<(Name, Opaque, Verdict), Counters>,
     /// Of flows, what goes on from its destination, by interface, way (see [`super::names::FlowId::via`]) and verdict.
     pub onward: BTreeMap<(Name, &'static str, Verdict), Counters>,
+    /// Of flows, what a rule decided, by rule.
+    pub rules: BTreeMap<Name, RuleSums>,
     /// What has no flow, by interface and reason.
     pub unparsed: BTreeMap<(Name, Reason), Tally>,
     /// Hook totals.
@@ -49,7 +51,7 @@ pub struct Totals {
 
 impl Totals {
     /// Adds those of an epoch.
-    fn add(&mut self, epoch: &Self) {
+    pub fn add(&mut self, epoch: &Self) {
         fn add<K: Copy + Ord>(sums: &mut BTreeMap<K, Counters>, more: &BTreeMap<K, Counters>) {
             for (key, counters) in more {
                 sums.entry(*key).or_default().add(counters);
@@ -62,6 +64,9 @@ impl Totals {
         add(&mut self.hook, &epoch.hook);
         add(&mut self.dropped, &epoch.dropped);
         add(&mut self.residual, &epoch.residual);
+        for (rule, sums) in &epoch.rules {
+            self.rules.entry(*rule).and_modify(|there| there.add(sums)).or_insert(*sums);
+        }
         for (key, tally) in &epoch.unparsed {
             add_tally(self.unparsed.entry(*key).or_default(), tally);
         }
@@ -123,9 +128,9 @@ impl Traffic {
         sums: EpochSums,
         residual: &[(u32, Counters)],
     ) -> Vec<(Name, Counters)> {
-        let EpochSums { groups, opaque, onward } = sums;
+        let EpochSums { groups, opaque, onward, rules } = sums;
         let mut epoch =
-            Totals { groups, opaque, onward, events_lost: snapshot.events_lost, epochs: 1, ..Totals::default() };
+            Totals { groups, opaque, onward, rules, events_lost: snapshot.events_lost, epochs: 1, ..Totals::default() };
         for interface in &snapshot.interfaces {
             let name = interfaces.name(interface.ifindex);
             epoch.hook.entry(name).or_default().add(&interface.hook);
@@ -235,6 +240,34 @@ mod tests {
         assert_eq!(flows.len(), 1);
         assert_eq!(flows[0].1.counters.packets, 7);
         assert_eq!(flows[0].0.country.to_string(), "SG");
+    }
+
+    #[test]
+    fn what_a_rule_decided_is_counted_by_rule_and_a_flow_of_two_epochs_once() {
+        let (mut traffic, mut store) = (Traffic::default(), FlowStore::new(100));
+        let of_rule = |port| monitor_common::wire::FlowKey {
+            rule: 1,
+            verdict: Verdict::Allowed as u8,
+            ..fake::key(7, fake::OUTSIDE, port)
+        };
+        let mut first = fake::snapshot(1);
+        fake::add(&mut first, of_rule(443), 3);
+        fake::add_flow(&mut first, 7, fake::OUTSIDE, 443, 9);
+        fake::merge(&mut traffic, &mut store, &first);
+        let mut second = fake::snapshot(2);
+        fake::add(&mut second, of_rule(443), 4);
+        fake::add(&mut second, of_rule(444), 5);
+        fake::merge(&mut traffic, &mut store, &second);
+        let rule = traffic.identities.rules.find("migration-sg").expect("known");
+        let (began, ended) = (first.wall_time(first.jiffies - 250), second.wall_time(second.jiffies - 125));
+        let sums = crate::epochs::flows::FlowSums {
+            counters: fake::sums(12),
+            first: super::super::clamp(began),
+            last: super::super::clamp(ended),
+        };
+        assert_eq!(traffic.totals.rules, [(rule, RuleSums { flows: 2, sums })].into());
+        assert_eq!(traffic.latest.rules[&rule].sums.counters, fake::sums(9));
+        assert_eq!(traffic.latest.rules[&rule].flows, 1);
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Names {
     }
 
     /// Adds the next one by number; `None` where it is not the next, or they are too many.
-    pub(super) fn push(&mut self, asn: u32, name: &str) -> Option<()> {
+    pub(crate) fn push(&mut self, asn: u32, name: &str) -> Option<()> {
         if self.ends.last().is_some_and(|last| last.0 >= asn) {
             return None;
         }

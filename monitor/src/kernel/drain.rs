@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
     os::fd::AsFd as _,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use aya::{
@@ -19,37 +19,10 @@ use monitor_common::{
 
 use super::{Kernel, KernelError, clock, load, sys};
 use crate::{
-    epochs::{Fill, InterfaceCounts, Places},
+    epochs::{Fill, InterfaceCounts, Places, Snapshot},
     policy::Policy,
     reconcile::Reading,
 };
-
-/// What one epoch left in the maps.
-#[derive(Debug)]
-pub struct Drained {
-    /// Its number.
-    pub epoch: u32,
-    /// When it began and when it was closed.
-    pub span: (jiff::Timestamp, jiff::Timestamp),
-    /// The policy that held.
-    pub policy: Arc<Policy>,
-    /// Whether denied packets were dropped.
-    pub enforce: bool,
-    /// Per interface; first the traffic of interfaces that nobody registered, if there was any.
-    pub interfaces: Vec<InterfaceCounts>,
-    /// Flows, with and without a further destination.
-    pub flows: Vec<(OnwardKey, FlowValue)>,
-    /// How full the half was.
-    pub fill: Fill,
-    /// Events that found the ring full.
-    pub events_lost: u64,
-    /// Jiffies at the close.
-    pub jiffies: u64,
-    /// Jiffies a second.
-    pub hz: u32,
-    /// What the devices say, each held against its hook.
-    pub readings: Vec<Reading>,
-}
 
 /// A policy and mode to switch to with the next epoch.
 #[derive(Debug)]
@@ -85,8 +58,43 @@ impl Kernel {
             return Err(KernelError::Closing);
         }
         // The other slot: since the last grace period no packet reads it.
-        self.images.write(1 - self.control.slot(), &next.policy.image)?;
+        let slot = 1 - self.control.slot();
+        self.images.write(slot, &next.policy.image)?;
+        // What was there is no way back any more, nor can it come into force.
+        (self.previous, self.staged) = (None, None);
+        self.images.check(slot, &next.policy.image)?;
         self.staged = Some(next);
+        Ok(())
+    }
+
+    /// Whether the policy in force is what it should be: its bytes in the maps, and the control word.
+    ///
+    /// # Errors
+    /// What is not.
+    pub fn verify(&mut self) -> Result<(), KernelError> {
+        if self.maps.control.atomic(0).load(Ordering::Acquire) != self.control.0 {
+            return Err(KernelError::Differs { what: "control word", at: "0".into() });
+        }
+        let policy = Arc::clone(&self.policy);
+        self.images.check(self.control.slot(), &policy.image)
+    }
+
+    /// Takes the policy and mode before the last switch, still in the other slot, to hold again from the next
+    /// [`Kernel::flip`] on. It is read back first, and written anew if need be.
+    ///
+    /// # Errors
+    /// There is none, or its epoch is not drained yet.
+    pub fn roll_back(&mut self) -> Result<(), KernelError> {
+        if self.closing.is_some() {
+            return Err(KernelError::Closing);
+        }
+        let previous = self.previous.take().ok_or(KernelError::NothingBefore)?;
+        let slot = 1 - self.control.slot();
+        if self.images.check(slot, &previous.policy.image).is_err() {
+            self.images.write(slot, &previous.policy.image)?;
+            self.images.check(slot, &previous.policy.image)?;
+        }
+        self.staged = Some(previous);
         Ok(())
     }
 
@@ -95,7 +103,7 @@ impl Kernel {
     ///
     /// # Errors
     /// A map that can't be read. The next epoch has begun, the closed one comes with a later call.
-    pub fn flip(&mut self) -> Result<Drained, KernelError> {
+    pub fn flip(&mut self) -> Result<Snapshot, KernelError> {
         let mut closing = match self.closing.take() {
             Some(closing) => closing,
             None => self.open_next(),
@@ -103,7 +111,7 @@ impl Kernel {
         match self.drain(&mut closing) {
             Ok(()) => {
                 let readings = self.readings();
-                Ok(self.drained(closing, readings))
+                Ok(self.snapshot(closing, readings))
             }
             Err(error) => {
                 self.closing = Some(closing);
@@ -120,6 +128,7 @@ impl Kernel {
         if let Some(next) = self.staged.take() {
             self.control = Control::new(epoch, 1 - old.slot(), next.enforce);
             policy = std::mem::replace(&mut self.policy, next.policy);
+            self.previous = Some(Switch { policy: Arc::clone(&policy), enforce: old.enforce() });
         }
         self.publish();
         let interface = |name: &str, ifindex| InterfaceCounts { name: name.into(), ifindex, ..Default::default() };
@@ -180,15 +189,16 @@ impl Kernel {
         Ok(())
     }
 
-    fn drained(&self, closing: Closing, readings: Vec<Reading>) -> Drained {
+    fn snapshot(&self, closing: Closing, readings: Vec<Reading>) -> Snapshot {
         let (ended, clock) = closing.quiet.unwrap_or((self.epoch_started, Clock::default()));
         let mut interfaces = closing.interfaces;
         interfaces.retain(|counts| counts.ifindex != 0 || !counts.hook.is_zero());
         let mut flows = closing.flows;
         combine(&mut flows);
-        Drained {
+        Snapshot {
             epoch: closing.control.epoch(),
-            span: (closing.started, ended),
+            started: closing.started.as_nanosecond(),
+            ended: ended.as_nanosecond(),
             policy: closing.policy,
             enforce: closing.control.enforce(),
             interfaces,

@@ -42,6 +42,17 @@ pub enum KernelError {
         /// Entries there are.
         capacity: usize,
     },
+    /// A policy is not in the maps as it was written, or does not answer as it should.
+    #[error("{what} {at} is not what was written: another program writes to the policy maps, or the memory is bad")]
+    Differs {
+        /// What.
+        what: &'static str,
+        /// Which of them.
+        at: String,
+    },
+    /// There is nothing to go back to.
+    #[error("no policy was in force before this one")]
+    NothingBefore,
     /// A policy can't be staged now.
     #[error("the last epoch is not drained yet, so the new policy would be counted with it: reload again")]
     Closing,

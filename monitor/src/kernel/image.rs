@@ -1,4 +1,8 @@
-//! The two policy images in the kernel: made with room to grow, written one while the other is in force.
+//! The two policy images in the kernel: made with room to grow, written one while the other is in force, and read back.
+//!
+//! What was written is compared byte by byte. The maps are mapped: what is read here is the memory that the programs
+//! read, not a copy, so equal bytes mean equal look-ups, and looking addresses up as well would show nothing more. That
+//! the program finds the tables where they are is another question, which [`super::Kernel::verify`] puts to the kernel.
 
 use aya::{
     Ebpf,
@@ -86,15 +90,7 @@ impl Images {
                 return Err(KernelError::TooLarge { what, needed, capacity: room as usize });
             }
         }
-        let meta = PolicyMeta {
-            v4_base: slot * capacity.v4_entries,
-            v6_base: slot * capacity.v6_nodes,
-            v6_nodes: image.v6_nodes.len() as u32,
-            v6_low_base: slot * capacity.v6_low,
-            rules_base: slot * capacity.rules,
-            _reserved: 0,
-            drop_reasons: image.drop_reasons,
-        };
+        let meta = self.header(slot, image);
         put(&mut self.v4_buckets, slot as usize * V4_BUCKETS, &image.v4_buckets);
         put(&mut self.v4_entries, meta.v4_base as usize, &image.v4_entries);
         put(&mut self.v6_nodes, meta.v6_base as usize, &image.v6_nodes);
@@ -105,6 +101,35 @@ impl Images {
         self.meta.set(slot, meta, 0).map_err(KernelError::aya("writing the policy header"))
     }
 
+    fn header(&self, slot: u32, image: &Image) -> PolicyMeta {
+        let capacity = self.capacity;
+        PolicyMeta {
+            v4_base: slot * capacity.v4_entries,
+            v6_base: slot * capacity.v6_nodes,
+            v6_nodes: image.v6_nodes.len() as u32,
+            v6_low_base: slot * capacity.v6_low,
+            rules_base: slot * capacity.rules,
+            _reserved: 0,
+            drop_reasons: image.drop_reasons,
+        }
+    }
+
+    /// Reads a slot back and holds it against the image that it should hold: every byte that a look-up can come to.
+    pub fn check(&mut self, slot: u32, image: &Image) -> Result<(), KernelError> {
+        let meta = self.header(slot, image);
+        let there = self.meta.get(&slot, 0).map_err(KernelError::aya("reading the policy header"))?;
+        if there != meta {
+            return Err(KernelError::Differs { what: "policy header", at: slot.to_string() });
+        }
+        same("IPv4 bucket", &mut self.v4_buckets, slot as usize * V4_BUCKETS, &image.v4_buckets)?;
+        same("IPv4 interval", &mut self.v4_entries, meta.v4_base as usize, &image.v4_entries)?;
+        same("IPv6 tree node", &mut self.v6_nodes, meta.v6_base as usize, &image.v6_nodes)?;
+        same("IPv6 tree value", &mut self.v6_values, meta.v6_base as usize, &image.v6_values)?;
+        same("IPv6 interval below /64", &mut self.v6_low, meta.v6_low_base as usize, &image.v6_low)?;
+        same("class", &mut self.classes, (slot * self.capacity.classes) as usize, &image.classes)?;
+        same("rule row", &mut self.rules, meta.rules_base as usize, &image.rules)
+    }
+
     /// Class rows an image may have: the stride of the overflow counters.
     pub fn class_capacity(&self) -> u32 {
         self.capacity.classes
@@ -113,6 +138,21 @@ impl Images {
 
 fn put<T: bytemuck::Pod>(map: &mut Shared<T>, start: usize, values: &[T]) {
     map.part(start, values.len()).copy_from_slice(values);
+}
+
+fn same<T: bytemuck::Pod>(
+    what: &'static str,
+    map: &mut Shared<T>,
+    start: usize,
+    values: &[T],
+) -> Result<(), KernelError> {
+    let there: &[u8] = bytemuck::cast_slice(map.part(start, values.len()));
+    let wanted: &[u8] = bytemuck::cast_slice(values);
+    if there == wanted {
+        return Ok(());
+    }
+    let at = there.iter().zip(wanted).position(|(there, wanted)| there != wanted).unwrap_or(0);
+    Err(KernelError::Differs { what, at: (at / size_of::<T>()).to_string() })
 }
 
 fn shared<T: bytemuck::Pod>(

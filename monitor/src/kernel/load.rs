@@ -70,6 +70,8 @@ pub struct Kernel {
     slots: u32,
     pub(super) epoch_started: jiff::Timestamp,
     pub(super) staged: Option<Switch>,
+    /// What held before the last switch: whole in the other slot until the next policy is written there.
+    pub(super) previous: Option<Switch>,
     pub(super) closing: Option<Closing>,
     /// What passed each slot's hook in all epochs drained so far.
     pub(super) hooked: Vec<HookSums>,
@@ -151,6 +153,7 @@ impl Kernel {
         };
         let mut images = Images::new(&mut ebpf, capacity)?;
         images.write(0, &policy.image)?;
+        images.check(0, &policy.image)?;
         let mut kernel = Self {
             ebpf,
             attachments: Vec::new(),
@@ -166,6 +169,7 @@ impl Kernel {
             slots,
             epoch_started: jiff::Timestamp::now(),
             staged: None,
+            previous: None,
             closing: None,
             hooked: vec![HookSums::default(); MAX_INTERFACES as usize],
             nic: None,

@@ -18,7 +18,7 @@ mod readings;
 mod sys;
 
 pub use attach::{Attachment, Hook};
-pub use drain::{Drained, Switch};
+pub use drain::Switch;
 pub use error::KernelError;
 pub use events::EventReader;
 pub use interfaces::{Interface, resolve};

@@ -1,5 +1,5 @@
-//! An image at a moment: what the kernel would answer then. Called by `explain`, which must not change the image that
-//! others read.
+//! An image at a moment: what the kernel would answer then. Called by `explain` and by the shadow
+//! policy, which must not change the image that others read.
 
 use monitor_common::{
     classify::{Tables, build::Image},
@@ -7,10 +7,10 @@ use monitor_common::{
 };
 
 /// The image, with a clock of its own.
-pub(super) struct At<'a> {
-    pub(super) image: &'a Image,
+pub(crate) struct At<'a> {
+    pub(crate) image: &'a Image,
     /// CLOCK_BOOTTIME.
-    pub(super) boot_ns: u64,
+    pub(crate) boot_ns: u64,
 }
 
 impl Tables for At<'_> {

@@ -3,29 +3,39 @@
 //! `run`, `check` and `explain` call them.
 
 mod at;
+mod cidr;
 pub mod compile;
+pub mod diff;
 mod digest;
 pub mod explain;
 mod layers;
 mod networks;
+pub mod overlaps;
 mod precedence;
 #[cfg(test)]
 mod random;
 pub mod region;
+pub mod retime;
 mod rows;
+mod suspend;
 pub mod target;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
-use monitor_common::{classify::build::Image, wire::Kind};
+use monitor_common::{
+    classify::build::Image,
+    wire::{Kind, RuleRow},
+};
 
 use crate::{
     config::RuleAction,
     geo::{Country, Dataset, Rejected, asn::AsDataset, overlay::Overlay, special::Special},
 };
 
+pub(crate) use at::At;
 pub use compile::{PolicyError, compile};
 pub use explain::{Explanation, Grounds, explain};
+pub use overlaps::RuleNote;
 pub use target::Target;
 
 /// What is known of addresses from outside the configuration: what a policy is compiled from, beside it.
@@ -71,7 +81,7 @@ pub struct RuleInfo {
     pub not_before: Option<i64>,
     /// When it ceases, seconds since 1970.
     pub expires: Option<i64>,
-    /// How many bytes a day it lets through before somebody is told.
+    /// How many bytes on the wire it lets through in a UTC day before it is suspended.
     pub max_bytes_per_day: Option<u64>,
     /// Who answers for it; may be empty, as what follows.
     pub owner: String,
@@ -194,14 +204,20 @@ impl ClockMap {
     /// stands for "never" in a rule row.
     #[must_use]
     pub fn boot_ns(&self, realtime_seconds: i64) -> u64 {
+        self.boot_ns_at(i128::from(realtime_seconds) * 1_000_000_000)
+    }
+
+    /// The same of a time in nanoseconds since 1970.
+    #[must_use]
+    pub fn boot_ns_at(&self, realtime_ns: i128) -> u64 {
         let boot_began = i128::from(self.realtime_ns) - i128::from(self.boottime_ns);
-        let since_boot = i128::from(realtime_seconds) * 1_000_000_000 - boot_began;
+        let since_boot = realtime_ns - boot_began;
         u64::try_from(since_boot.clamp(0, i128::from(u64::MAX) - 1)).unwrap_or(u64::MAX - 1)
     }
 }
 
 /// A compiled policy.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// For the kernel.
     pub image: Image,
@@ -209,6 +225,8 @@ pub struct Policy {
     pub classes: Vec<ClassInfo>,
     /// Rule `n` of the image is `rules[n - 1]`: by id, and the management networks last.
     pub rules: Vec<RuleInfo>,
+    /// What is to be told of rules that meet.
+    pub notes: Vec<RuleNote>,
     /// SHA-256 over image, rules and datasets' digests, in hexadecimal: the same for the same policy on every
     /// host and after every boot.
     pub digest: String,
@@ -226,4 +244,8 @@ pub struct Policy {
     pub asn: Option<Arc<AsDataset>>,
     /// The first expiry still to come when the policy was compiled, seconds since 1970.
     pub next_expiry: Option<i64>,
+    /// Rules (numbered from 1) that do not hold for now: see [`Policy::suspending`].
+    pub suspended: BTreeSet<u16>,
+    /// While there are any, the image's rule rows as they were compiled.
+    pub configured_rows: Vec<RuleRow>,
 }

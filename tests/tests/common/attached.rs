@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use egress_monitor::{
-    kernel::{Drained, Kernel, Options, resolve},
+    epochs::Snapshot,
+    kernel::{Kernel, Options, resolve},
     policy::Policy,
 };
 use egress_monitor_tests::stage::{INTERFACE, Stage};
@@ -18,7 +19,7 @@ pub fn attach(stage: &Stage, flows: u32, enforce: bool, policy: Arc<Policy>) -> 
 }
 
 /// What the hook counted in an epoch, after holding it against its parts.
-pub fn hook(drained: &Drained) -> Counters {
+pub fn hook(drained: &Snapshot) -> Counters {
     let mut parts: BTreeMap<u32, Counters> = BTreeMap::new();
     for (key, value) in &drained.flows {
         parts.entry(key.flow.ifindex).or_default().add(&value.counters);

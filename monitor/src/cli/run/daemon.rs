@@ -1,7 +1,7 @@
 //! The daemon itself, from bound sockets to the closing drain, with everything outside handed in: so that the tests
 //! run it whole, with a fake kernel and without signals.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use tokio::sync::mpsc;
 
@@ -11,22 +11,15 @@ use crate::{
         sinks::{self, Output, Sinks},
     },
     api::{self, server, server::ControlSocket},
-    epochs::{
-        Attachment, Facts, SharedFacts,
-        facts::InForce,
-        now,
-        source::Opened,
-        task::{Engine, Handle},
-    },
+    budgets::keeper::Keeper,
+    change::{self, Changer},
+    epochs::{Attachment, Facts, SharedFacts, facts::InForce, now, source::Opened, task::Engine},
     failure::Failure,
     supervisor::Supervisor,
 };
 
 /// For everything that is to end, together.
 const SHUTDOWN: Duration = Duration::from_secs(10);
-
-/// Makes the policy anew for a reload.
-pub type Reload = Arc<dyn Fn() -> Result<InForce, String> + Send + Sync>;
 
 /// What the daemon is told from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +28,8 @@ pub enum Command {
     Stop,
     /// Read configuration and policy again.
     Reload,
+    /// The wall clock was set.
+    ClockSet,
 }
 
 /// Everything the daemon needs.
@@ -45,12 +40,14 @@ pub struct Setup {
     pub listen: Option<SocketAddr>,
     /// Control socket.
     pub socket: PathBuf,
+    /// Where the day's budgets are kept.
+    pub state: PathBuf,
     /// The policy to begin with.
     pub in_force: InForce,
     /// Where alerts go.
     pub outputs: Vec<Output>,
-    /// For a reload.
-    pub reload: Reload,
+    /// For every change of the policy.
+    pub change: change::Setup,
 }
 
 /// What is told when it works.
@@ -74,7 +71,7 @@ pub struct Started {
 /// # Errors
 /// A socket is taken, `open` failed, or a task did: then everything is taken down in order first.
 pub async fn run(
-    setup: Setup,
+    mut setup: Setup,
     open: impl FnOnce(&InForce) -> Result<Opened, Failure>,
     mut commands: mpsc::Receiver<Command>,
     started: impl FnOnce(&Started),
@@ -90,11 +87,17 @@ pub async fn run(
     };
     let (sinks, written) = Sinks::start(setup.outputs, sinks::QUEUE).map_err(|error| cannot_start("alerts", &error))?;
     let host = Host::read();
+    // What is used up today is not in force from the first packet on.
+    let budgets = Keeper::open(&setup.state, now());
+    let configured = setup.in_force.clone();
+    setup.in_force.policy = budgets.hold(&setup.in_force.policy);
     let opened = open(&setup.in_force)?;
 
     let facts = SharedFacts::new(Facts { started: now(), epoch_length: setup.epoch, ..Facts::default() });
     let host_name = host.name.clone();
     let (engine, handle) = Engine::new(opened.source, facts.clone(), sinks, host, setup.in_force);
+    let engine = engine.keeping(budgets);
+    let (changer, changes) = Changer::new(setup.change, handle.clone(), facts.clone(), configured);
     let mut supervisor = Supervisor::default();
     supervisor.spawn("alert sinks", |stop| async move {
         stop.cancelled().await;
@@ -112,7 +115,9 @@ pub async fn run(
             }
         });
     }
-    let router = api::router(facts.clone(), Some(handle.clone()), &host_name);
+    supervisor.spawn("policy changes", |stop| changer.run(stop));
+    let control_only = api::Control { epochs: handle, changes: changes.clone() };
+    let router = api::router(facts.clone(), Some(control_only), &host_name);
     supervisor.spawn("control socket", |stop| server::serve_unix(control, router, stop));
     if let Some(listener) = http {
         let router = api::router(facts.clone(), None, &host_name);
@@ -133,9 +138,15 @@ pub async fn run(
         tokio::select! {
             ended = supervisor.ended() => break Some(ended),
             command = commands.recv() => match command {
-                Some(Command::Reload) => {
-                    tokio::spawn(reload(Arc::clone(&setup.reload), handle.clone()));
-                }
+                // Not waited for: who is told to stop meanwhile stops.
+                Some(Command::Reload) => drop(tokio::spawn({
+                    let changes = changes.clone();
+                    async move { changes.reload_unheard().await }
+                })),
+                Some(Command::ClockSet) => drop(tokio::spawn({
+                    let changes = changes.clone();
+                    async move { changes.clock_set().await }
+                })),
                 Some(Command::Stop) | None => break None,
             },
         }
@@ -149,13 +160,4 @@ pub async fn run(
     wrong.extend(shutdown.failed.into_iter().map(|(name, why)| format!("{name}: {why}")));
     wrong.extend(shutdown.late.into_iter().map(|name| format!("{name} did not end in {} s", SHUTDOWN.as_secs())));
     if wrong.is_empty() { Ok(facts) } else { Err(Failure::Unavailable(wrong.join("; "))) }
-}
-
-async fn reload(make: Reload, handle: Handle) {
-    let made = tokio::task::spawn_blocking(move || make()).await.unwrap_or_else(|error| Err(error.to_string()));
-    match made {
-        // Refused later (by the kernel), it is counted and told there.
-        Ok(next) => drop(handle.reload(next).await),
-        Err(why) => handle.reload_refused(why).await,
-    }
 }

@@ -7,17 +7,19 @@ use tokio::sync::mpsc;
 
 use super::{Args, Hook, KernelLog};
 use crate::{
+    change::{Files, Read, Reader, watch::Seen},
     cli::inputs,
     config::{self, Config, Mode},
     epochs::{
-        Attachment, Drained, Source,
+        Attachment, Snapshot, Source,
         facts::{DatasetInfo, InForce},
         now,
         source::{EVENT_QUEUE, Opened, Task},
     },
     failure::Failure,
     kernel::{self, Kernel, Options, Switch},
-    policy::{self, ClockMap},
+    policy::{self, ClockMap, Knowledge},
+    shadow::{Candidate, Shadow},
 };
 
 /// Reads the configuration.
@@ -44,13 +46,82 @@ pub fn compile(config: &Config, enforce: bool) -> Result<InForce, Failure> {
         return Err(Failure::Usage(mend.to_owned()));
     }
     let knowledge = inputs::knowledge(config)?;
-    // Rules with times are judged by CLOCK_BOOTTIME in the kernel.
-    let clock = ClockMap { realtime_ns: i64::try_from(now()).unwrap_or(i64::MAX), boottime_ns: kernel::boot_ns() };
+    let clock = clocks();
     let policy = policy::compile(config, &knowledge, &clock)?;
+    let shadow = shadow(config, &knowledge, clock);
     let datasets = inputs::data(&knowledge)
         .map(|(name, version, built)| DatasetInfo { name: name.into(), version: version.into(), built })
         .collect();
-    Ok(InForce { policy: policy.into(), enforce, inside: config.zone.inside_text.clone(), datasets, since: now() })
+    let inside = config.zone.inside_text.clone();
+    Ok(InForce { policy: policy.into(), enforce, inside, datasets, shadow, since: now() })
+}
+
+/// The policy to be judged beside it. One that is no good never stops the daemon: it is told.
+fn shadow(config: &Config, knowledge: &Knowledge, clock: ClockMap) -> Shadow {
+    let Some(file) = &config.shadow else { return Shadow::None };
+    let compiled = (|| {
+        let candidate = load(Some(file))?;
+        let same = candidate.geo == config.geo;
+        let other = if same { None } else { Some(inputs::knowledge(&candidate)?) };
+        Ok::<_, Failure>(policy::compile(&candidate, other.as_ref().unwrap_or(knowledge), &clock)?)
+    })();
+    match compiled {
+        Ok(policy) => Shadow::Candidate(Arc::new(Candidate { file: file.clone(), policy: policy.into(), clock })),
+        Err(failure) => {
+            let why = failure.to_string().lines().collect::<Vec<_>>().join("; ");
+            tracing::warn!(why, "the shadow policy is refused");
+            Shadow::Refused(why)
+        }
+    }
+}
+
+/// Wall clock and CLOCK_BOOTTIME, by which rules with times are judged in the kernel.
+#[must_use]
+pub fn clocks() -> ClockMap {
+    ClockMap { realtime_ns: i64::try_from(now()).unwrap_or(i64::MAX), boottime_ns: kernel::boot_ns() }
+}
+
+/// Configuration and policy for the start, with what they were read from.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn read(args: &Args) -> Result<(Config, InForce, Files), Failure> {
+    let before = Seen::look(&own(args));
+    let config = load(args.config.as_deref())?;
+    let files = files(&config, args, before);
+    let in_force = compile(&config, enforces(&config, args))?;
+    Ok((config, in_force, files))
+}
+
+/// Reads the same files again. `--enforce` stays; interfaces, port, paths and epoch do not change without a restart.
+#[must_use]
+pub fn reader(args: Args) -> Reader {
+    Arc::new(move || {
+        let before = Seen::look(&own(&args));
+        match load(args.config.as_deref()) {
+            Ok(config) => Read {
+                files: files(&config, &args, before),
+                policy: compile(&config, enforces(&config, &args)).map_err(|failure| failure.to_string()),
+            },
+            Err(failure) => Read {
+                files: Files { inputs: own(&args), seen: before, watch: None },
+                policy: Err(failure.to_string()),
+            },
+        }
+    })
+}
+
+/// The configuration file itself.
+fn own(args: &Args) -> Vec<std::path::PathBuf> {
+    vec![args.config.clone().unwrap_or_else(|| config::DEFAULT_FILE.into())]
+}
+
+/// What a configuration depends on, looked at before datasets are read; of the file itself, as it was `before`.
+fn files(config: &Config, args: &Args, before: Seen) -> Files {
+    let mut inputs = config.inputs();
+    inputs.extend(own(args));
+    let seen = Seen::look(&inputs).after(before);
+    Files { inputs, seen, watch: Some(config.reload == config::Reload::Auto) }
 }
 
 /// When this machine booted by the wall clock, UTC nanoseconds since 1970: moves when the wall clock is set.
@@ -106,25 +177,21 @@ fn hook(config: &Config, args: &Args) -> Option<kernel::Hook> {
 struct KernelSource(Kernel);
 
 impl Source for KernelSource {
-    fn flip(&mut self) -> anyhow::Result<Drained> {
-        let drained = self.0.flip()?;
-        Ok(Drained {
-            epoch: drained.epoch,
-            interfaces: drained.interfaces,
-            flows: drained.flows,
-            events_lost: drained.events_lost,
-            jiffies: drained.jiffies,
-            hz: drained.hz,
-            started: drained.span.0.as_nanosecond(),
-            ended: drained.span.1.as_nanosecond(),
-            fill: drained.fill,
-            readings: drained.readings,
-        })
+    fn flip(&mut self) -> anyhow::Result<Snapshot> {
+        Ok(self.0.flip()?)
     }
 
     fn stage(&mut self, next: &InForce) -> anyhow::Result<()> {
         let policy = Arc::clone(&next.policy);
         Ok(self.0.stage(Switch { policy, enforce: next.enforce })?)
+    }
+
+    fn verify(&mut self) -> anyhow::Result<()> {
+        Ok(self.0.verify()?)
+    }
+
+    fn roll_back(&mut self) -> anyhow::Result<()> {
+        Ok(self.0.roll_back()?)
     }
 
     fn attachments(&self) -> Vec<Attachment> {

@@ -10,6 +10,7 @@ use crate::{
         fake::{self, Fake},
         source::{EVENT_QUEUE, Opened, Task},
     },
+    policy::ClockMap,
 };
 
 fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
@@ -17,9 +18,19 @@ fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
         epoch: Duration::from_secs(3_600),
         listen: Some("127.0.0.1:0".parse().expect("an address")),
         socket: directory.join("control.sock"),
+        state: directory.join("state"),
         in_force: InForce { policy: fake::policy().into(), inside: "EEA".into(), ..InForce::default() },
         outputs: vec![Output::file(alerts).expect("a file")],
-        reload: Arc::new(|| Err("config.toml:7: expires = \"never\": not a time".into())),
+        change: change::Setup {
+            read: Arc::new(|| change::Read {
+                files: change::Files::default(),
+                policy: Err("config.toml:7: expires = \"never\": not a time".into()),
+            }),
+            files: change::Files::default(),
+            clocks: Arc::new(ClockMap::default),
+            confirm: None,
+            memory: change::memory::Memory::default(),
+        },
     }
 }
 

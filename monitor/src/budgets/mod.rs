@@ -1,0 +1,223 @@
+//! Daily byte budgets of rules (`max_bytes_per_day`): closed epochs in; what each rule let through this UTC day, and
+//! which rules are used up, out. Called by the epoch task, which suspends these (see [`crate::policy`]'s `suspending`).
+//! [`store`] keeps the day's sums over a restart.
+//!
+//! Bytes are bytes on the wire, of flows: what overflowed has no rule. An epoch belongs to the day in which it began;
+//! the epoch task ends one at midnight.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{epochs::Snapshot, policy::Policy};
+
+pub mod keeper;
+pub mod store;
+
+/// Nanoseconds of a day.
+pub const DAY_NS: i128 = 86_400_000_000_000;
+
+/// A UTC day, counted from 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Day(pub i64);
+
+impl Day {
+    /// The day of a time (UTC nanoseconds since 1970).
+    #[must_use]
+    pub fn of(nanoseconds: i128) -> Self {
+        Self(i64::try_from(nanoseconds.div_euclid(DAY_NS)).unwrap_or(0))
+    }
+
+    /// The midnight at which it ends.
+    #[must_use]
+    pub fn end(self) -> i128 {
+        (i128::from(self.0) + 1) * DAY_NS
+    }
+
+    /// `2026-11-22`.
+    #[must_use]
+    pub fn text(self) -> String {
+        crate::text::time(self.0.saturating_mul(86_400)).chars().take(10).collect()
+    }
+}
+
+/// Whether a rule of the policy has a budget.
+#[must_use]
+pub fn has_any(policy: &Policy) -> bool {
+    policy.rules.iter().any(|rule| rule.max_bytes_per_day.is_some())
+}
+
+/// What rules with a budget let through in one day.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Budgets {
+    /// The day.
+    pub day: Day,
+    /// Bytes on the wire, by the rule's id: also of rules that have no budget any more, or are not there.
+    pub used: BTreeMap<String, u64>,
+}
+
+impl Budgets {
+    /// Nothing used yet on this day.
+    #[must_use]
+    pub const fn new(day: Day) -> Self {
+        Self { day, used: BTreeMap::new() }
+    }
+
+    /// Adds an epoch; begins the next day with one that ends in it. True if anything has changed.
+    pub fn count(&mut self, snapshot: &Snapshot) -> bool {
+        let (before, mut changed) = (self.day, false);
+        if Day::of(snapshot.started) >= self.day {
+            // After a pause of the daemon nothing of today has been counted yet.
+            self.begin(Day::of(snapshot.started));
+            changed = self.add(snapshot);
+        }
+        self.begin(Day::of(snapshot.ended));
+        changed || before != self.day
+    }
+
+    fn add(&mut self, snapshot: &Snapshot) -> bool {
+        let rules = &snapshot.policy.rules;
+        let mut changed = false;
+        if !has_any(&snapshot.policy) {
+            return changed;
+        }
+        // By number first: there are a hundred thousand flows and few rules.
+        let mut sums = vec![0_u64; rules.len() + 1];
+        for (key, value) in &snapshot.flows {
+            if key.flow.rule != 0
+                && let Some(sum) = sums.get_mut(usize::from(key.flow.rule))
+            {
+                *sum = sum.saturating_add(value.counters.wire_bytes);
+            }
+        }
+        for (rule, bytes) in rules.iter().zip(sums.into_iter().skip(1)) {
+            if rule.max_bytes_per_day.is_some() && bytes > 0 {
+                let used = self.used.entry(rule.id.clone()).or_default();
+                *used = used.saturating_add(bytes);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// A later day begins with nothing. A clock that was set back does not give a day anew.
+    fn begin(&mut self, day: Day) {
+        if day > self.day {
+            *self = Self::new(day);
+        }
+    }
+
+    /// What a rule has used.
+    #[must_use]
+    pub fn used(&self, rule: &str) -> u64 {
+        self.used.get(rule).copied().unwrap_or(0)
+    }
+
+    /// The rules of this policy (numbered from 1) that have nothing left.
+    #[must_use]
+    pub fn used_up(&self, policy: &Policy) -> BTreeSet<u16> {
+        let rules = policy.rules.iter().zip(1..);
+        let used_up = rules.filter(|(rule, _)| rule.max_bytes_per_day.is_some_and(|most| self.used(&rule.id) >= most));
+        used_up.map(|(_, number)| number).collect()
+    }
+}
+
+/// How a rule with a budget stands today, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// What it may let through, in bytes on the wire.
+    pub most: u64,
+    /// What it has let through.
+    pub used: u64,
+    /// Since when it is suspended, UTC nanoseconds since 1970.
+    pub suspended: Option<i128>,
+}
+
+impl Standing {
+    /// What passed before it was suspended, and should not have.
+    #[must_use]
+    pub const fn beyond(&self) -> u64 {
+        self.used.saturating_sub(self.most)
+    }
+}
+
+/// The budgets of the policy in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standings {
+    /// Of which day.
+    pub day: Day,
+    /// By the rule's id.
+    pub rules: BTreeMap<String, Standing>,
+}
+
+impl Standings {
+    /// Of this policy; `before` knows since when rules are suspended.
+    #[must_use]
+    pub fn of(sums: &Budgets, policy: &Policy, before: &Self, now: i128) -> Self {
+        let standing = |(rule, number): (&crate::policy::RuleInfo, u16)| {
+            let since = before.rules.get(&rule.id).and_then(|standing| standing.suspended).unwrap_or(now);
+            let suspended = policy.suspended.contains(&number).then_some(since);
+            Some((rule.id.clone(), Standing { most: rule.max_bytes_per_day?, used: sums.used(&rule.id), suspended }))
+        };
+        Self { day: sums.day, rules: policy.rules.iter().zip(1..).filter_map(standing).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use monitor_common::wire::FlowKey;
+
+    use super::*;
+    use crate::{epochs::fake, policy::RuleInfo};
+
+    /// Rule 1 may send 1,000 bytes a day, rule 2 has no budget.
+    fn policy() -> Arc<Policy> {
+        let mut policy = fake::policy();
+        policy.rules[0].max_bytes_per_day = Some(1_000);
+        policy.rules.push(RuleInfo { id: "free".into(), ..RuleInfo::default() });
+        policy.into()
+    }
+
+    /// An epoch of ten seconds in which rule `rule` let through packets of 104 bytes.
+    fn epoch(began: i128, rule: u16, packets: u64) -> Snapshot {
+        let mut snapshot =
+            Snapshot { policy: policy(), started: began, ended: began + 10_000_000_000, ..fake::snapshot(1) };
+        for port in 1..=2 {
+            fake::add(&mut snapshot, FlowKey { rule, ..fake::key(7, fake::OUTSIDE, port) }, packets);
+        }
+        snapshot
+    }
+
+    #[test]
+    fn a_rule_is_used_up_when_its_bytes_on_the_wire_reach_the_budget_and_not_before() {
+        let mut budgets = Budgets::new(Day::of(fake::START));
+        assert!(!budgets.count(&epoch(fake::START, 2, 100)), "a rule without a budget");
+        assert!(budgets.count(&epoch(fake::START, 1, 4)));
+        assert_eq!((budgets.used("migration-sg"), budgets.used_up(&policy())), (832, BTreeSet::new()));
+        budgets.count(&epoch(fake::START, 1, 1));
+        assert_eq!((budgets.used("migration-sg"), budgets.used_up(&policy())), (1_040, BTreeSet::from([1])));
+        // The same rule with a greater budget goes on.
+        let mut more = fake::policy();
+        more.rules[0].max_bytes_per_day = Some(1_041);
+        assert_eq!(budgets.used_up(&more), BTreeSet::new());
+        more.rules[0].max_bytes_per_day = Some(1_040);
+        assert_eq!(budgets.used_up(&more), BTreeSet::from([1]));
+    }
+
+    #[test]
+    fn an_epoch_belongs_to_the_day_in_which_it_began_and_the_next_day_begins_with_nothing() {
+        let day = Day::of(fake::START);
+        let mut budgets = Budgets::new(day);
+        budgets.count(&epoch(day.end() - 20_000_000_000, 1, 4));
+        assert_eq!((budgets.day, budgets.used("migration-sg")), (day, 832));
+        // Begins before midnight and ends after it.
+        assert!(budgets.count(&epoch(day.end() - 1, 1, 5)));
+        assert_eq!(budgets, Budgets::new(Day(day.0 + 1)));
+        budgets.count(&epoch(day.end(), 1, 1));
+        assert_eq!(budgets.used("migration-sg"), 208);
+        // A clock that was set back gives nothing back.
+        assert!(!budgets.count(&epoch(fake::START, 1, 9)));
+        assert_eq!((budgets.day, budgets.used("migration-sg")), (Day(day.0 + 1), 208));
+        assert_eq!((day.text(), Day(0).text()), ("2027-01-15".into(), "1970-01-01".into()));
+    }
+}

@@ -1,0 +1,186 @@
+//! The day's sums in a file of the state directory: read at the start, replaced whole after epochs that changed them, so
+//! that neither a crash nor a full disk leaves half a file. Called by the daemon's start and by the epoch task.
+
+use std::{
+    collections::BTreeMap,
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Budgets, Day};
+
+/// The file's name.
+pub const FILE: &str = "budgets.json";
+/// What such a file says it is.
+const FORMAT: &str = "egress-monitor budgets 1";
+/// Bytes that are read at most: far more than as many rules as there can be have.
+const MAX_FILE: u64 = 16 << 20;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    format: String,
+    /// UTC.
+    day: String,
+    /// Bytes on the wire by rule.
+    used: BTreeMap<String, u64>,
+}
+
+/// Where the sums are kept.
+#[derive(Clone, Debug)]
+pub struct Store {
+    directory: PathBuf,
+}
+
+impl Store {
+    /// In this directory, which is made with the first [`Store::save`].
+    #[must_use]
+    pub fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.directory.join(FILE)
+    }
+
+    /// The sums of `today`: none if the file is not there or of an earlier day.
+    ///
+    /// # Errors
+    /// What is wrong with the file, in one line: it is ignored then, and replaced by the next [`Store::save`].
+    pub fn load(&self, today: Day) -> Result<Budgets, String> {
+        let path = self.path();
+        let wrong = |why: &dyn std::fmt::Display| {
+            format!("{}: {why}: today's budgets begin anew; the file is replaced", path.display())
+        };
+        let mut options = OpenOptions::new();
+        // Not blocked by a pipe, and not led elsewhere by a link.
+        options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        let file = match options.open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Budgets::new(today)),
+            Err(error) => return Err(wrong(&error)),
+        };
+        if !file.metadata().is_ok_and(|found| found.is_file()) {
+            return Err(wrong(&"not a file"));
+        }
+        let mut text = String::new();
+        file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(|error| wrong(&error))?;
+        if text.len() as u64 > MAX_FILE {
+            return Err(wrong(&"too long"));
+        }
+        let document: Document = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
+        if document.format != FORMAT {
+            return Err(wrong(&format!("its format is {:?}, not {FORMAT:?}", document.format)));
+        }
+        let day = document.day.parse::<jiff::civil::Date>().map_err(|error| wrong(&error))?;
+        let epoch = jiff::civil::Date::constant(1970, 1, 1);
+        let day = Day(day.since(epoch).map_err(|error| wrong(&error))?.get_days().into());
+        match day.cmp(&today) {
+            std::cmp::Ordering::Less => Ok(Budgets::new(today)),
+            std::cmp::Ordering::Equal => Ok(Budgets { day, used: document.used }),
+            std::cmp::Ordering::Greater => {
+                Err(wrong(&format!("it is of {}, and today is {}", document.day, today.text())))
+            }
+        }
+    }
+
+    /// Replaces the file.
+    ///
+    /// # Errors
+    /// Why not, in one line; what was there before is still there.
+    pub fn save(&self, budgets: &Budgets) -> Result<(), String> {
+        let document = Document { format: FORMAT.into(), day: budgets.day.text(), used: budgets.used.clone() };
+        let draft = self.directory.join(format!("{FILE}.new"));
+        let saved = serde_json::to_vec(&document).map_err(io::Error::from).and_then(|text| {
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+            let mut file = options.open(&draft)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            std::fs::rename(&draft, self.path())?;
+            File::open(&self.directory)?.sync_all()
+        });
+        saved.map_err(|error| {
+            // Half a draft on a full disk helps nobody; the error that counts is the first.
+            let _ = std::fs::remove_file(&draft);
+            format!(
+                "{}: {error}: after a restart today's budgets would begin anew; make room, or set [paths] state to a \
+                 directory that can be written",
+                self.path().display()
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TODAY: Day = Day(20_779);
+
+    fn budgets() -> Budgets {
+        Budgets { day: TODAY, used: [("a".to_owned(), 7), ("b \"c\"".to_owned(), u64::MAX)].into() }
+    }
+
+    #[test]
+    fn sums_survive_a_restart_within_the_day_and_not_the_night() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::new(&directory.path().join("state"));
+        assert_eq!(store.load(TODAY), Ok(Budgets::new(TODAY)));
+        for _ in 0..2 {
+            assert_eq!(store.save(&budgets()), Ok(()));
+            assert_eq!(store.load(TODAY), Ok(budgets()));
+        }
+        assert_eq!(store.load(Day(TODAY.0 + 1)), Ok(Budgets::new(Day(TODAY.0 + 1))));
+        let files = std::fs::read_dir(directory.path().join("state")).expect("there").count();
+        assert_eq!(files, 1, "no draft is left");
+    }
+
+    #[test]
+    fn a_file_that_is_not_ours_or_not_whole_is_told_and_replaced() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::new(directory.path());
+        let good = format!(r#"{{"format":"{FORMAT}","day":"2026-11-22","used":{{}}}}"#);
+        for (text, why) in [
+            ("", "EOF while parsing"),
+            (&good[..good.len() - 3], "EOF while parsing"),
+            ("{\"format\":\"egress-monitor budgets 9\",\"day\":\"2026-11-22\",\"used\":{}}", "its format is"),
+            (&good.replace("22", "23"), "it is of 2026-11-23, and today is 2026-11-22"),
+            (&good.replace("22", "99"), "day"),
+            (&good.replace("{}", "{\"a\":-1}"), "invalid value"),
+            (&good.replace("\"day\"", "\"dya\""), "unknown field"),
+        ] {
+            std::fs::write(store.path(), text).expect("written");
+            let told = store.load(TODAY).expect_err(text);
+            assert!(told.contains(why) && told.contains("budgets.json"), "{told}");
+            assert_eq!(told.lines().count(), 1);
+        }
+        std::fs::write(store.path(), good).expect("written");
+        assert_eq!(store.load(TODAY), Ok(Budgets::new(TODAY)));
+        std::fs::remove_file(store.path()).expect("there");
+        let elsewhere = directory.path().join("elsewhere");
+        std::fs::write(&elsewhere, "x").expect("written");
+        std::os::unix::fs::symlink(&elsewhere, store.path()).expect("a link");
+        assert!(store.load(TODAY).is_err());
+        assert_eq!(store.save(&budgets()), Ok(()));
+        assert_eq!(store.load(TODAY), Ok(budgets()));
+        assert_eq!(std::fs::read(elsewhere).expect("there"), b"x");
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_is_told_with_the_file_and_the_mend() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").expect("written");
+        // As root every directory can be written, but none is below a file.
+        let told = Store::new(&file.join("state")).save(&budgets()).expect_err("must fail");
+        assert!(told.contains("budgets.json") && told.contains("[paths] state"), "{told}");
+    }
+}

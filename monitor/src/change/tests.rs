@@ -1,0 +1,175 @@
+use std::sync::Mutex;
+
+use super::*;
+use crate::{
+    alerts::{
+        Host,
+        sinks::{Output, Sinks},
+    },
+    epochs::{
+        Facts,
+        fake::{self, Fake},
+        task::Engine,
+    },
+    policy::Policy,
+};
+
+/// The task over a fake kernel; what is read is whatever the test put into `file`.
+struct Bench {
+    fake: Fake,
+    facts: SharedFacts,
+    handle: Handle,
+    file: Arc<Mutex<Result<InForce, String>>>,
+    stop: CancellationToken,
+    _events: mpsc::Sender<(monitor_common::wire::Event, i128)>,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn in_force(digest: &str, enforce: bool) -> InForce {
+    let policy = Policy { digest: digest.into(), ..fake::policy() };
+    InForce { policy: policy.into(), enforce, ..InForce::default() }
+}
+
+fn named(digest: &str, mode: &str) -> Named {
+    Named { digest: digest.into(), mode: mode.into() }
+}
+
+fn bench(first: InForce, confirm: Option<Duration>, memory: Memory) -> Bench {
+    let fake = Fake::default();
+    let facts = SharedFacts::new(Facts { epoch_length: Duration::from_secs(3_600), ..Facts::default() });
+    let (sinks, _) = Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100).expect("a thread");
+    let (engine, epochs) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, Host::default(), first.clone());
+    let stop = CancellationToken::new();
+    let (events, received) = mpsc::channel(10);
+    tokio::spawn(engine.run(received, stop.clone()));
+    let file = Arc::new(Mutex::new(Ok(first.clone())));
+    let content = Arc::clone(&file);
+    let read = move || Read { files: Files::default(), policy: content.lock().unwrap().clone() };
+    let clocks = Arc::new(ClockMap::default);
+    let setup = Setup { read: Arc::new(read), files: Files::default(), clocks, confirm, memory };
+    let (changer, handle) = Changer::new(setup, epochs, facts.clone(), first);
+    tokio::spawn(changer.run(stop.clone()));
+    Bench { fake, facts, handle, file, stop, _events: events }
+}
+
+impl Bench {
+    async fn load(&self, next: InForce, confirm: Option<Duration>) -> Result<Outcome, String> {
+        *self.file.lock().unwrap() = Ok(next);
+        self.handle.reload(confirm).await
+    }
+
+    fn now(&self) -> Named {
+        Named::of(&self.facts.read().in_force)
+    }
+
+    fn back(&self) -> Option<Named> {
+        self.facts.read().unconfirmed.as_ref().map(|trial| trial.back_to.clone())
+    }
+
+    async fn until(&self, what: impl Fn(&Facts) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !what(&self.facts.read()) {
+            assert!(Instant::now() < deadline, "it does not come");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+const SOON: Option<Duration> = Some(Duration::from_millis(150));
+const LATE: Option<Duration> = Some(Duration::from_secs(600));
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_confirms_goes_and_what_was_confirmed_last_comes_back() {
+    let bench = bench(in_force("a", false), None, Memory::default());
+    let outcome = bench.load(in_force("b", true), LATE).await.expect("in force");
+    assert_eq!((outcome.policy, outcome.changed), (named("b", "enforce"), true));
+    assert_eq!(outcome.unconfirmed.map(|trial| trial.back_to), Some(named("a", "observe")));
+    // One on top of it: the way back stays the one that was confirmed.
+    let outcome = bench.load(in_force("c", true), SOON).await.expect("in force");
+    assert_eq!(outcome.unconfirmed.map(|trial| trial.back_to), Some(named("a", "observe")));
+    assert_eq!(bench.now(), named("c", "enforce"));
+    bench.until(|facts| facts.returns == 1).await;
+    assert_eq!((bench.now(), bench.back()), (named("a", "observe"), None));
+    let staged = [("b", true), ("c", true), ("a", false)].map(|(digest, enforce)| (digest.to_owned(), enforce));
+    assert_eq!(bench.fake.script().staged, staged);
+    let line = bench.facts.read().latest_alerts.back().cloned().expect("an alert");
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(line["severity"], "High");
+    assert_eq!(
+        line["finding_info"]["desc"],
+        "policy c (enforce) was not confirmed within 0 s: a (observe) is in force again"
+    );
+    let open = |facts: &Facts| facts.conditions.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    assert_eq!(open(&bench.facts.read()), ["policy_returned"]);
+    // Somebody decides anew: that is over.
+    bench.load(in_force("c", true), None).await.expect("in force");
+    bench.until(|facts| facts.conditions.is_empty()).await;
+    assert_eq!((bench.now(), bench.back()), (named("c", "enforce"), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_confirmed_stays_and_is_the_way_back_from_then_on() {
+    let bench = bench(in_force("a", false), LATE, Memory::open(tempfile::tempdir().unwrap().path()));
+    assert_eq!(bench.back(), None, "an observing start cuts nobody off");
+    bench.load(in_force("b", true), None).await.expect("in force");
+    assert_eq!(bench.back(), Some(named("a", "observe")));
+    let outcome = bench.handle.confirm().await.expect("confirmed");
+    assert_eq!((outcome.policy, outcome.unconfirmed), (named("b", "enforce"), None));
+    // The same again: nothing to confirm.
+    assert_eq!(bench.load(in_force("b", true), LATE).await.expect("in force").unconfirmed, None);
+    bench.load(in_force("c", true), None).await.expect("in force");
+    assert_eq!(bench.back(), Some(named("b", "enforce")));
+    // What was confirmed is in force again by a reload: nothing is on trial any more.
+    assert_eq!(bench.load(in_force("b", true), None).await.expect("in force").unconfirmed, None);
+    assert_eq!(bench.facts.read().returns, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_is_refused_changes_neither_policy_nor_trial() {
+    let bench = bench(in_force("a", false), None, Memory::default());
+    bench.load(in_force("b", false), LATE).await.expect("in force");
+    *bench.file.lock().unwrap() = Err("config.toml:1: no".into());
+    assert_eq!(bench.handle.reload(None).await, Err("config.toml:1: no".into()));
+    assert_eq!(bench.load(in_force("too large", false), LATE).await, Err("it does not fit".into()));
+    bench.until(|facts| facts.reload_failures == 2).await;
+    assert_eq!((bench.now(), bench.back()), (named("b", "observe"), Some(named("a", "observe"))));
+    // Without a time of its own a change goes on the trial that there is.
+    bench.load(in_force("c", false), None).await.expect("in force");
+    assert_eq!((bench.now(), bench.back()), (named("c", "observe"), Some(named("a", "observe"))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enforcing_start_falls_back_to_observing_unless_it_was_or_is_confirmed() {
+    let state = tempfile::tempdir().unwrap();
+    let first = bench(in_force("a", true), SOON, Memory::open(state.path()));
+    first.until(|facts| facts.returns == 1).await;
+    assert_eq!((first.now(), first.back()), (named("a", "observe"), None));
+
+    let second = bench(in_force("a", true), LATE, Memory::open(state.path()));
+    assert_eq!(second.back(), Some(named("a", "observe")));
+    assert_eq!(second.handle.confirm().await.expect("confirmed").warning, None);
+    assert_eq!(second.back(), None);
+
+    // After a restart it is known.
+    let third = bench(in_force("a", true), SOON, Memory::open(state.path()));
+    assert_eq!((third.now(), third.back()), (named("a", "enforce"), None));
+    // Another policy is not.
+    let fourth = bench(in_force("b", true), LATE, Memory::open(state.path()));
+    assert_eq!(fourth.back(), Some(named("b", "observe")));
+    assert_eq!(third.facts.read().returns, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_cannot_come_back_is_tried_again_and_told() {
+    let bench = bench(in_force("too large", false), None, Memory::default());
+    bench.load(in_force("b", false), SOON).await.expect("in force");
+    bench.until(|facts| facts.returns >= 2).await;
+    assert_eq!(bench.now(), named("b", "observe"));
+    let line = bench.facts.read().latest_alerts.iter().find(|line| line.contains("can't come back")).cloned();
+    assert!(line.is_some_and(|line| line.contains("it does not fit")));
+}

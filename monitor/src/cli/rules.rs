@@ -1,0 +1,37 @@
+//! `egress-monitor rules`: asks the running daemon through its control socket.
+
+use super::Daemon;
+use crate::{
+    api::{client, rules::Rules, text},
+    failure::Failure,
+    text::print_either,
+};
+
+/// What each rule of the running monitor decided, its budget, and who answers for it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  egress-monitor rules\n  egress-monitor rules --never-hit\n  \
+                        egress-monitor rules --json | jq '.rules[] | select(.budget)'")]
+pub struct Args {
+    /// Only rules that decided nothing since they are in force.
+    #[arg(long)]
+    never_hit: bool,
+    #[command(flatten)]
+    daemon: Daemon,
+    /// One JSON document with stable field names.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// No daemon answers, or the configuration is bad.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let socket = args.daemon.socket()?;
+    let mut reply: Rules = client::get(&socket, "/api/v1/rules?fresh=1")?;
+    if args.never_hit {
+        reply.rules.retain(|row| row.last_hit.is_none());
+        reply.former.clear();
+    }
+    print_either(args.json, &reply, text::rules)
+}
