@@ -709,3 +709,19 @@ fn the_example_that_is_shipped_is_good() {
     assert_eq!(config.sites.len(), 2);
     assert_eq!(config.rules[0].id, "migration-sg");
 }
+
+#[test]
+fn files_that_change_are_read_by_themselves_unless_a_signal_is_wanted() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("config.toml");
+    let mut reload = |text: &str| {
+        fs::write(&file, text).expect("written");
+        load_at(Some(&file), NOW).expect("good").reload
+    };
+    assert_eq!(reload(""), Reload::Auto);
+    assert_eq!(reload("[policy]\nreload = \"auto\""), Reload::Auto);
+    assert_eq!(reload("[policy]\nreload = \"signal\""), Reload::Signal);
+    fs::write(&file, "[policy]\nreload = \"never\"").expect("written");
+    let refused = load_at(Some(&file), NOW).expect_err("must be refused").to_string();
+    assert!(refused.contains("config.toml:2:") && refused.contains("never") && refused.contains("signal"), "{refused}");
+}

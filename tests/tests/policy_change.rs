@@ -1,0 +1,181 @@
+//! Promise: a policy is checked where packets find it and taken back if it is not what was written; one that nobody
+//! confirms goes by itself; files that change are read without being told to; `diff --running` says beforehand what
+//! becomes of real traffic.
+
+#[path = "common/attached.rs"]
+mod attached;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use attached::{attach, hook};
+use aya::maps::{Array, Map, MapData, loaded_maps};
+use egress_monitor::{
+    config,
+    geo::special,
+    kernel::Switch,
+    policy::{ClockMap, Knowledge, Policy, compile},
+};
+use egress_monitor_tests::{
+    daemon::Daemon,
+    stage::{OUTSIDE, PATIENCE, Stage, v4},
+    traffic::send_udp,
+};
+
+/// A policy that says this of what is outside.
+fn policy(stage: &Stage, on_outside: &str) -> Arc<Policy> {
+    let file = stage.folder().join("policy.toml");
+    std::fs::write(&file, format!("[zone]\nname = \"test\"\ninside = \"EEA\"\non_outside = \"{on_outside}\"\n"))
+        .unwrap();
+    let config = config::load(Some(&file)).unwrap();
+    let knowledge = Knowledge::new(&[], special::table());
+    Arc::new(compile(&config, &knowledge, &ClockMap::wall(0)).unwrap())
+}
+
+/// The kernel part's map of that name that was made last: this test's own.
+fn map(name: &str) -> (MapData, u32) {
+    let named = loaded_maps().flatten().filter(|info| info.name_as_str() == Some(name));
+    let info = named.max_by_key(|info| info.id()).expect("the map is loaded");
+    (MapData::from_id(info.id()).unwrap(), info.max_entries())
+}
+
+/// Changes a byte of an element, as a program of somebody else's might.
+fn damage<const N: usize>(name: &str, element: impl FnOnce(u32) -> u32) {
+    let (map, entries) = map(name);
+    let mut array: Array<_, [u8; N]> = Array::try_from(Map::Array(map)).unwrap();
+    let at = element(entries);
+    let mut value = array.get(&at, 0).unwrap();
+    value[0] ^= 1;
+    array.set(at, value, 0).unwrap();
+}
+
+#[test]
+fn a_policy_that_is_not_in_the_maps_as_it_was_written_is_found_and_the_one_before_comes_back() {
+    let stage = Stage::build(false).unwrap();
+    let (old, new) = (policy(&stage, "deny"), policy(&stage, "allow"));
+    let mut kernel = attach(&stage, 4_096, false, Arc::clone(&old));
+    kernel.verify().unwrap();
+    let to = |policy: &Arc<Policy>| Switch { policy: Arc::clone(policy), enforce: false };
+    // A class, and the word in which the tables' places begin: both of the slot that is switched to.
+    let second_half = |entries: u32| entries / 2;
+    let faults: [(&str, &dyn Fn()); 2] =
+        [("class 0", &|| damage::<16>("CLASSES", second_half)), ("policy header 1", &|| damage::<32>("POLICY", |_| 1))];
+    for (what, fault) in faults {
+        kernel.stage(to(&new)).unwrap();
+        fault();
+        let closed = kernel.flip().unwrap();
+        hook(&closed);
+        assert!(Arc::ptr_eq(&closed.policy, &old));
+        let error = kernel.verify().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{what} is not what was written")), "{error}");
+        kernel.roll_back().unwrap();
+        assert!(Arc::ptr_eq(&kernel.flip().unwrap().policy, &new));
+        assert!(Arc::ptr_eq(kernel.policy(), &old));
+        kernel.verify().unwrap();
+        // It is in the first slot again, and the second is written anew.
+        kernel.stage(to(&new)).unwrap();
+        kernel.flip().unwrap();
+        kernel.verify().unwrap();
+        kernel.stage(to(&old)).unwrap();
+        kernel.flip().unwrap();
+        kernel.verify().unwrap();
+    }
+    // The control word: packets would go by the other slot.
+    damage::<8>("CONTROL", |_| 0);
+    let error = kernel.verify().unwrap_err().to_string();
+    assert!(error.starts_with("control word"), "{error}");
+}
+
+fn send(stage: &Stage, count: usize) {
+    let to = SocketAddr::new(v4(OUTSIDE).into(), 9);
+    stage.near.run(|| send_udp(stage.from(to), to, &vec![1; count])).unwrap();
+}
+
+#[test]
+fn a_policy_that_nobody_confirms_goes_by_itself_and_one_that_is_confirmed_stays() {
+    let stage = Stage::build(false).unwrap();
+    let text = |mode: &str| {
+        format!("{}[policy]\nreload = \"signal\"\n", stage.config(&format!("mode = \"{mode}\"\nepoch = \"100ms\""), ""))
+    };
+    let daemon = Daemon::start(&stage.near, &text("observe"), &[]).unwrap();
+    let back = daemon.json(&["status"]).unwrap()["policy"]["digest"].clone();
+    daemon.home().configure(&text("enforce")).unwrap();
+
+    let outcome = daemon.json(&["reload", "--confirm", "3s"]).unwrap();
+    assert_eq!(outcome["policy"]["mode"], "enforce");
+    assert_eq!((&outcome["unconfirmed"]["back_to"]["digest"], outcome["changed"].as_bool()), (&back, Some(true)));
+    let before = stage.sent().unwrap();
+    send(&stage, 5);
+    assert_eq!(stage.sent().unwrap(), before, "it is enforced meanwhile");
+    let told = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"policy_returned\"")).unwrap();
+    assert!(told.contains("(enforce) was not confirmed within 3 s"), "{told}");
+    let status = daemon.json_until(&["status"], |status| status["mode"] == "observe").unwrap();
+    assert_eq!((&status["policy"]["digest"], &status["unconfirmed"]), (&back, &serde_json::Value::Null));
+    assert_eq!(status["losses"]["policies_returned"], 1);
+    let before = stage.sent().unwrap();
+    send(&stage, 5);
+    assert_eq!(stage.sent().unwrap().since(before).packets, 5);
+
+    daemon.json(&["reload", "--confirm", "1h"]).unwrap();
+    let status = String::from_utf8(daemon.ask(&["status"]).unwrap().stdout).unwrap();
+    assert!(status.contains("UNCONFIRMED, returns to"), "{status}");
+    let outcome = daemon.json(&["confirm"]).unwrap();
+    assert_eq!((&outcome["unconfirmed"], &outcome["warning"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    let status = daemon.json(&["status"]).unwrap();
+    assert_eq!((status["mode"].as_str(), &status["unconfirmed"]), (Some("enforce"), &serde_json::Value::Null));
+    assert!(daemon.home().path().join("state/confirmed.json").is_file());
+    assert_eq!(daemon.stop().unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn files_that_change_are_read_by_themselves_and_one_that_is_gone_changes_nothing() {
+    let stage = Stage::build(false).unwrap();
+    let text = |mode: &str| stage.config(&format!("mode = \"{mode}\"\nepoch = \"100ms\""), "");
+    let daemon = Daemon::start(&stage.near, &text("observe"), &[]).unwrap();
+    daemon.home().configure(&text("enforce")).unwrap();
+    daemon.json_until(&["status"], |status| status["mode"] == "enforce").unwrap();
+    std::fs::remove_file(daemon.home().config()).unwrap();
+    let status = daemon.json_until(&["status"], |status| status["losses"]["reloads_refused"] == 1).unwrap();
+    assert_eq!(status["mode"], "enforce");
+    assert!(status["reload_error"].as_str().unwrap().contains("no such file"), "{status:#}");
+    daemon.home().configure(&text("observe")).unwrap();
+    let status = daemon.json_until(&["status"], |status| status["mode"] == "observe").unwrap();
+    assert_eq!(
+        (status["losses"]["reloads_refused"].as_u64(), &status["reload_error"]),
+        (Some(1), &serde_json::Value::Null)
+    );
+}
+
+#[test]
+fn a_diff_with_what_runs_tells_what_becomes_of_the_traffic_of_the_last_hour() {
+    let stage = Stage::build(false).unwrap();
+    let text = stage.config("epoch = \"100ms\"", "");
+    let daemon = Daemon::start(&stage.near, &text, &[]).unwrap();
+    send(&stage, 7);
+    let new = daemon.home().path().join("new.toml");
+    let rule = format!(
+        "[[allow]]\nid = \"backup\"\nto = [\"{}/32\"]\nports = [\"udp/9\"]\nreason = \"a test\"\n",
+        v4(OUTSIDE)
+    );
+    std::fs::write(&new, text + &rule).unwrap();
+    let diff = daemon.json(&["diff", "--running", new.to_str().unwrap()]).unwrap();
+    let changes = diff["changes"].as_array().unwrap();
+    assert_eq!(changes.len(), 1, "{diff:#}");
+    let network = format!("{}/32", v4(OUTSIDE));
+    assert_eq!(changes[0]["ipv4"]["largest"], serde_json::json!([network]));
+    assert_eq!(changes[0]["only"], serde_json::json!(["udp/9"]));
+    assert_eq!(changes[0]["old"]["verdict"], "denied");
+    assert_eq!((&changes[0]["new"]["verdict"], &changes[0]["new"]["rule"]), (&"allowed".into(), &"backup".into()));
+    let traffic = diff["traffic"]["changes"].as_array().unwrap();
+    assert_eq!(traffic.len(), 1, "{diff:#}");
+    assert_eq!((traffic[0]["packets"].as_u64(), traffic[0]["flows"].as_u64()), (Some(7), Some(1)));
+    assert_eq!(traffic[0]["destinations"], serde_json::json!([v4(OUTSIDE).to_string()]));
+    let flows = daemon.json(&["flows"]).unwrap();
+    let row = flows["flows"].as_array().unwrap().iter().find(|row| row["destination_port"] == 9).unwrap();
+    assert_eq!(traffic[0]["bytes"], row["bytes"]);
+    // The same file as runs: nothing.
+    let same = daemon.json(&["diff", "--running", daemon.home().config().to_str().unwrap()]).unwrap();
+    assert_eq!(
+        (same["changes"].as_array().unwrap().len(), same["traffic"]["changes"].as_array().unwrap().len()),
+        (0, 0)
+    );
+}
