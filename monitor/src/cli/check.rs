@@ -140,10 +140,6 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
         warnings
             .push(format!("AS numbers '{name}' are {age} days old: renew what is older than {STALE_AFTER_DAYS} days"));
     }
-    if let Some(Err(failure)) = inputs.config.shadow.as_ref().map(|file| inputs::read(Some(file))) {
-        let why = failure.to_string().lines().collect::<Vec<_>>().join("; ");
-        warnings.push(format!("no shadow policy: {why}"));
-    }
     let config = &inputs.config;
     let none = config.management.as_ref().filter(|management| management.networks.is_empty());
     if let Some(management) = none.filter(|_| config.mode == Mode::Enforce) {
@@ -152,6 +148,10 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
              policy",
             management.origin
         ));
+    }
+    if let Some(Err(failure)) = inputs.config.shadow.as_ref().map(|file| inputs::read(Some(file))) {
+        let why = failure.to_string().lines().collect::<Vec<_>>().join("; ");
+        warnings.push(format!("no shadow policy: {why}"));
     }
     for near in upcoming(&inputs.policy.rules, inputs.clock.seconds()) {
         let origin = inputs.policy.rules.iter().find(|rule| rule.id == near.rule).map_or("", |rule| &rule.origin);
