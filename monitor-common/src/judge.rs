@@ -87,14 +87,14 @@ impl Judgement {
     #[must_use]
     pub fn of_flow(tables: &impl Tables, key: &OnwardKey) -> Option<Classified> {
         let flow = &key.flow;
-        let mut judgement = Self::default();
-        judgement.candidate = Onward {
+        let own = Onward {
             address: flow.destination,
             port: flow.destination_port,
             protocol: flow.protocol,
             ip_version: flow.ip_version,
             ..Onward::default()
         };
+        let mut judgement = Self { candidate: own, ..Self::default() };
         judgement.judge(tables)?;
         if key.onward.exists() {
             judgement.candidate = key.onward;

@@ -213,6 +213,86 @@ fn the_example_that_is_shipped_passes_check() {
 }
 
 #[test]
+fn a_ring_around_the_us_lets_the_us_in_and_the_eea_out() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/us-enclave.example.toml");
+    let ran = run(&["check", "--config", example, "--json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    assert_eq!(json(&ran)["countries"], serde_json::json!(["AS", "GU", "MP", "PR", "UM", "US", "VI"]));
+    let addresses = ["8.8.8.8", "193.0.6.139", "10.80.9.9", "10.80.4.4:443", "10.1.1.1", "127.0.0.1", "240.0.0.1"];
+    let ran = run(&[&["explain"], &addresses[..], &["--json", "--config", example]].concat());
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let told: Vec<String> = json(&ran)
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|story| ["address", "country", "class", "enforce"].map(|key| story[key].as_str().unwrap_or("?")).join(" "))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "8.8.8.8 US inside allowed",
+            "193.0.6.139 NL outside denied",
+            "10.80.9.9 DE outside denied",
+            "10.80.4.4 DE outside allowed",
+            "10.1.1.1 -- private allowed",
+            "127.0.0.1 -- local allowed",
+            "240.0.0.1 -- unknown denied",
+        ]
+    );
+}
+
+#[test]
+fn overlays_and_as_numbers_are_read_warned_of_and_explained() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configured(directory.path());
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).expect("written");
+    write(
+        "feed.csv",
+        "# built: 2026-01-01\n5.0.0.0/24,SG,,,\n5.0.0.128/25,,,,\n5.0.0.0/25,DE,,,\n5.0.0.0/25,US,,,\nx,DE\n",
+    );
+    write("asn.csv", "5.0.0.0/16,64500,\"Example, Inc.\"\n");
+    let text = fs::read_to_string(&config).expect("read");
+    let more = "[geo]\noverlays = [\"feed.csv\"]\nasn = \"asn.csv\"\n";
+    fs::write(&config, text.replace("[geo]\n", more)).expect("written");
+
+    let ran = run(&["check", "--config", &config, "--json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let checked = json(&ran);
+    let feed = &checked["overlays"][0];
+    assert_eq!((&feed["name"], &feed["kind"], &feed["ipv4_ranges"]), (&"feed".into(), &"geofeed".into(), &1.into()));
+    assert_eq!((&feed["contradictions"], &feed["rejected"]["count"]), (&1.into(), &1.into()));
+    assert_eq!(checked["as_numbers"]["numbers"], 1);
+    let warnings = checked["warnings"].to_string();
+    for warning in [
+        "overlay 'feed' is ",
+        "overlay 'feed': 1 left out: 1 no address; the first: line 6: \\\"x\\\" is no IP address",
+        "overlay 'feed': 1 networks have two countries in it: taken as undetermined",
+    ] {
+        assert!(warnings.contains(warning), "{warning} is not in {warnings}");
+    }
+    let text = run(&["check", "--config", &config]);
+    assert_eq!(text.code, Some(0));
+    assert!(text.out.lines().any(|line| line.starts_with("feed ") && line.contains("geofeed")), "{}", text.out);
+
+    let ran = run(&["explain", "5.0.0.200", "5.0.1.1", "--config", &config]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    for line in [
+        "  class    unknown (by overlays)",
+        "  reason   location undetermined (feed); on_unknown = deny",
+        "  overlay  feed (2026-01-01): location undetermined for 5.0.0.0 - 5.0.0.255",
+        "  as       AS64500 Example, Inc.",
+        "  class    inside (by sources)",
+    ] {
+        assert!(ran.out.lines().any(|other| other == line), "{line} is not in\n{}", ran.out);
+    }
+
+    // The policy is another when the overlay says something else of the same networks.
+    write("feed.csv", "5.0.0.0/24,SG,,,\n");
+    let again = run(&["check", "--config", &config, "--json"]);
+    assert_ne!(json(&again)["policy"], checked["policy"]);
+}
+
+#[test]
 fn help_has_an_example() {
     for command in ["check", "explain"] {
         let ran = run(&[command, "--help"]);
@@ -268,4 +348,24 @@ fn diff_tells_whose_verdict_changes_for_which_ports_and_refuses_what_it_cannot_c
     let ran = run(&["diff", "--running", &new, "--socket", &directory.path().join("none").display().to_string()]);
     assert_eq!(ran.code, Some(69));
     assert!(ran.err.contains("no daemon answers"), "{}", ran.err);
+}
+
+#[test]
+fn check_warns_of_a_shadow_policy_that_is_no_good_and_accepts_the_rest() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = configured(directory.path());
+    let mut text = fs::read_to_string(&file).expect("there");
+    text += "[policy]\nshadow = \"candidate.toml\"\n";
+    fs::write(&file, text).expect("written");
+    let shadow = |candidate: &str| {
+        fs::write(directory.path().join("candidate.toml"), candidate).expect("written");
+        let ran = run(&["check", "--json", "--config", &file]);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        let warnings = json(&ran)["warnings"].as_array().expect("a list").clone();
+        warnings.iter().filter_map(Value::as_str).filter(|text| text.contains("shadow")).map(str::to_owned).collect()
+    };
+    let warned: Vec<String> = shadow("[zoen]\n");
+    assert_eq!(warned.len(), 1);
+    assert!(warned[0].starts_with("no shadow policy: ") && warned[0].contains("candidate.toml:1"), "{}", warned[0]);
+    assert_eq!(shadow("[geo]\nsources = [\"geo.csv\"]\n"), Vec::<String>::new());
 }

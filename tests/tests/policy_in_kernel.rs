@@ -1,6 +1,7 @@
 //! Promise: the kernel does with a destination exactly what `explain` says, under the real embedded datasets: class,
 //! country, rule, verdict and alert are the same, and under enforce what is outside, ambiguous or unknown and has no
-//! rule is dropped. Of a packet with a further destination it does what `explain` says of the stricter of the two.
+//! rule is dropped, and what a deny rule covers, inside too. At every boundary of the compiled table the kernel finds the
+//! class and rule that the host finds. Of a packet with a further destination it does what `explain` says of the stricter of the two.
 //! Packets go through the loaded program (BPF_PROG_TEST_RUN) and nowhere else.
 
 #[allow(dead_code, reason = "not every test file needs all of it")]
@@ -30,8 +31,9 @@ use egress_monitor_tests::corpus::{
 };
 use machine::{DROP, Machine, NEXT, random, run};
 use monitor_common::{
-    verdict::Verdict,
-    wire::{FlowKey, Link, OnwardKey},
+    classify::classify,
+    verdict::{Verdict, decide},
+    wire::{Address, FlowKey, Link, OnwardKey},
 };
 
 /// Sites that contradict the datasets, one of them below a /64, and rules of every kind.
@@ -69,7 +71,37 @@ id = "relay"
 to = ["64:ff9b::/96", "2002::/16"]
 ports = ["udp/4500-4510"]
 reason = "a test"
+
+[[deny]]
+id = "telnet"
+to = ["0.0.0.0/0", "::/0"]
+ports = ["tcp/23"]
+reason = "a test"
+
+[[deny]]
+id = "lab"
+to = ["10.32.8.0/24"]
+reason = "a test"
+
+[[allow]]
+id = "lab-ssh"
+to = ["10.32.8.0/24"]
+ports = ["tcp/22"]
+reason = "a test"
+
+[[deny]]
+id = "ireland-sctp"
+to = ["Ireland"]
+ports = ["sctp"]
+reason = "a test"
+
+[management]
+networks = ["10.32.8.7/32"]
+ports = ["udp/161", "tcp/22"]
 "#;
+
+/// Those of them that deny.
+const DENYING: [&str; 3] = ["telnet", "lab", "ireland-sctp"];
 
 /// Random packets of each family, in each mode; the ring holds their events.
 const RANDOM: usize = 10_000;
@@ -190,9 +222,9 @@ struct Answer {
 /// How strict the policy is: denied, alerted of, let through by a rule, allowed.
 fn rank(story: &Explanation) -> u8 {
     match story {
-        _ if story.rule.is_some() => 1,
         _ if story.enforce == "denied" => 3,
         _ if story.alert => 2,
+        _ if story.rule.is_some() => 1,
         _ => 0,
     }
 }
@@ -448,13 +480,42 @@ const KNOWN: &[(&str, &str, &str, Option<&str>)] = &[
     ("[2001:db8:4:8::5efe:808:808]:54/udp", "US", "outside", None),
     ("[2001:db8:1::5efe:808:808]:54/udp", "US", "outside", None),
     ("[2001:db8:1::100:5efe:808:808]:54/udp", "IE", "inside", None),
+    // Rules that deny, inside the region too; the narrower network, then the narrower ports.
+    ("10.32.0.1:23/tcp", "IE", "inside", Some("telnet")),
+    ("[2001:db8:1::1]:23/tcp", "IE", "inside", Some("telnet")),
+    ("5.9.0.1:23/tcp", "DE", "inside", Some("telnet")),
+    ("8.8.8.9:23/tcp", "US", "outside", Some("telnet")),
+    ("127.0.0.1:23/tcp", "--", "local", Some("telnet")),
+    ("10.64.8.1:23/tcp", "SG", "outside", Some("migration")),
+    ("10.32.8.1:23/tcp", "IE", "inside", Some("lab")),
+    ("10.32.8.1:1/udp", "IE", "inside", Some("lab")),
+    ("10.32.8.1/icmp", "IE", "inside", Some("lab")),
+    ("10.32.8.1:22/tcp", "IE", "inside", Some("lab-ssh")),
+    ("10.32.7.255:1/sctp", "IE", "inside", Some("ireland-sctp")),
+    ("8.8.4.4:1/sctp", "IE", "inside", Some("ireland-sctp")),
+    ("5.9.0.1:1/sctp", "DE", "inside", None),
+    // What is kept whatever other rules say.
+    ("10.32.8.7:22/tcp", "IE", "inside", Some("management")),
+    ("10.32.8.7:161/udp", "IE", "inside", Some("management")),
+    ("10.32.8.7:162/udp", "IE", "inside", Some("lab")),
+    ("10.32.8.8:161/udp", "IE", "inside", Some("lab")),
+    // Of a prefix and the address inside the stricter rule, management above both.
+    ("[64:ff9b::a20:801]:1/udp", "IE", "inside", Some("lab")),
+    ("[64:ff9b::a20:801]:4500/udp", "IE", "inside", Some("lab")),
+    ("[64:ff9b::a20:801]:22/tcp", "IE", "inside", Some("lab-ssh")),
+    ("[64:ff9b::a20:807]:161/udp", "IE", "inside", Some("management")),
+    ("[64:ff9b::808:808]:23/tcp", "US", "outside", Some("telnet")),
+    ("[64:ff9b::a40:801]:23/tcp", "SG", "outside", Some("telnet")),
+    ("[2001:db8:1::5efe:a20:801]:1/udp", "IE", "inside", Some("lab")),
+    ("[2001:db8:1::5efe:a20:807]:161/udp", "IE", "inside", Some("management")),
 ];
 
 const DROPPED: [&str; 3] = ["outside", "ambiguous", "unknown"];
 
-/// What the default zone has to make of a class where no rule helps.
-fn verdict(class: &str, rule: bool, enforce: bool) -> &'static str {
-    match (DROPPED.contains(&class) && !rule, enforce) {
+/// What the default zone and the rules have to make of a class.
+fn verdict(class: &str, rule: Option<&str>, enforce: bool) -> &'static str {
+    let denied = rule.map_or(DROPPED.contains(&class), |rule| DENYING.contains(&rule));
+    match (denied, enforce) {
         (false, _) => "allowed",
         (true, false) => "observed",
         (true, true) => "denied",
@@ -470,7 +531,7 @@ fn each_kind_of_destination_fares_in_the_kernel_as_explain_says() {
         let held = world.hold(&mut machine, enforce, &packets);
         assert_eq!(held.len(), KNOWN.len());
         for ((text, country, class, rule), packet) in KNOWN.iter().zip(&packets) {
-            let verdict = verdict(class, rule.is_some(), enforce);
+            let verdict = verdict(class, *rule, enforce);
             let expected = Answer {
                 country: (*country).to_owned(),
                 class,
@@ -517,7 +578,7 @@ fn random_destinations_fare_in_the_kernel_as_explain_says() {
         for v6 in [false, true] {
             let packets: Vec<Packet> = (0..RANDOM).map(|_| Packet::random(&mut random, v6)).collect();
             for (packet, answer) in world.hold(&mut machine, enforce, &packets) {
-                let expected = verdict(answer.class, answer.rule.is_some(), enforce);
+                let expected = verdict(answer.class, answer.rule.as_deref(), enforce);
                 assert_eq!(answer.verdict, expected, "{packet:?}: {answer:?}");
                 *met.entry((v6, answer.class)).or_default() += 1;
             }
@@ -560,4 +621,79 @@ fn of_two_destinations_the_stricter_decides() {
             assert!(met.contains(&[outer, inner]), "{outer}, then {inner}: {met:?}");
         }
     }
+}
+
+/// Every address at which anything begins that the table was compiled from (so every boundary of the table), and the one
+/// before it.
+fn boundaries(config: &Config) -> BTreeSet<IpAddr> {
+    let mut starts: BTreeSet<IpAddr> = BTreeSet::new();
+    let mut v4 = |first: u32, last: u32| {
+        let around = [first.wrapping_sub(1), first, last, last.wrapping_add(1)];
+        starts.extend(around.map(|at| IpAddr::from(Ipv4Addr::from_bits(at))));
+    };
+    knowledge().datasets.iter().flat_map(|dataset| &dataset.v4).for_each(|range| v4(range.first, range.last));
+    let rules =
+        config.rules.iter().flat_map(|rule| &rule.to).chain(config.sites.iter().flat_map(|site| &site.networks));
+    let rules = rules.chain(&config.zone.nat64).chain(config.management.iter().flat_map(|of| &of.networks));
+    let named = rules.map(|(network, _)| network).chain(knowledge().special.iter().map(|special| &special.network));
+    let named: Vec<(IpAddr, IpAddr)> = named.map(|network| (network.network(), network.broadcast())).collect();
+    for ends in &named {
+        if let (IpAddr::V4(first), IpAddr::V4(last)) = ends {
+            v4(first.to_bits(), last.to_bits());
+        }
+    }
+    let mut v6 = |first: u128, last: u128| {
+        let around = [first.wrapping_sub(1), first, last, last.wrapping_add(1)];
+        starts.extend(around.map(|at| IpAddr::from(Ipv6Addr::from_bits(at))));
+    };
+    knowledge().datasets.iter().flat_map(|dataset| &dataset.v6).for_each(|range| v6(range.first, range.last));
+    for ends in &named {
+        if let (IpAddr::V6(first), IpAddr::V6(last)) = ends {
+            v6(first.to_bits(), last.to_bits());
+        }
+    }
+    starts
+}
+
+#[test]
+fn at_every_boundary_of_the_compiled_table_the_kernel_finds_what_the_host_finds() {
+    let world = World::new("");
+    let mut machine = Machine::new(Arc::clone(&world.policy), true, Link::Ethernet);
+    let all: Vec<IpAddr> = boundaries(&world.config).into_iter().collect();
+    assert!(all.len() > 500_000, "{} boundaries", all.len());
+    // By a protocol without ports, of which no header says more: the same frame but for the destination.
+    let frames = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]
+        .map(|to| Packet::from(End { to, protocol: ESP, port: None }).frame());
+    let mut asked = 0;
+    // As many as the flow table has room for.
+    for some in all.chunks(60_000) {
+        let mut expected: BTreeMap<IpAddr, (u16, u16, u8)> = BTreeMap::new();
+        for to in some {
+            let mut frame = frames[usize::from(to.is_ipv6())].clone();
+            let (version, address) = match to {
+                IpAddr::V4(v4) => {
+                    frame[14 + 16..14 + 20].copy_from_slice(&v4.octets());
+                    (4, Address::v4(v4.to_bits()))
+                }
+                IpAddr::V6(v6) => {
+                    frame[14 + 24..14 + 40].copy_from_slice(&v6.octets());
+                    (6, Address::from(*v6))
+                }
+            };
+            let found = classify(&world.policy.image, version, address, ESP, Some(0)).expect("the image is whole");
+            let verdict = decide(&found, true);
+            let returned = run(&mut machine.kernel, &frame, frame.len() as u32, 1);
+            assert_eq!(returned, if verdict == Verdict::Denied { DROP } else { NEXT }, "{to}");
+            expected.insert(*to, (found.class, found.rule, verdict as u8));
+        }
+        let drained = machine.kernel.flip().unwrap();
+        let noted = drained.flows.iter().map(|(key, _)| {
+            let OnwardKey { flow, .. } = key;
+            (flow.ip(flow.destination), (flow.class, flow.rule, flow.verdict))
+        });
+        assert!(noted.collect::<BTreeMap<_, _>>() == expected, "after {asked}");
+        asked += expected.len();
+        while machine.events.ready().is_some() {}
+    }
+    println!("{asked} addresses");
 }

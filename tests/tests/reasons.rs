@@ -72,7 +72,7 @@ fn config(mode: &str, zone: &str) -> String {
     let sites: String = SITES.iter().enumerate().map(site).collect();
     format!(
         "[monitor]\ninterfaces = [\"{INTERFACE}\"]\nmode = \"{mode}\"\nepoch = \"100ms\"\n[zone]\nname = \"test\"\n\
-         inside = \"EEA\"\nnat64 = {NAT64:?}\n{zone}\n[http]\nlisten = \"\"\n{sites}[[allow]]\nid = \"ruled\"\n\
+         inside = \"EEA\"\nnat64 = {NAT64:?}\n{zone}\n[management]\nnetworks = []\n[http]\nlisten = \"\"\n{sites}[[allow]]\nid = \"ruled\"\n\
          to = {RULED_NETWORKS:?}\nports = [\"udp/4500-4510\", \"tcp/443\"]\nreason = \"a test\"\n"
     )
 }

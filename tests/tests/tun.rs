@@ -13,6 +13,9 @@ const CONFIG: &str = r#"
 [monitor]
 interfaces = ["tun0"]
 
+[management]
+networks = []
+
 [http]
 listen = ""
 

@@ -16,7 +16,7 @@ use crate::{
         names::{FlowId, Identities, Names},
         onward::Decider,
     },
-    geo::Country,
+    geo::{Country, asn::AsDataset},
     policy::target::has_ports,
 };
 
@@ -32,6 +32,8 @@ pub struct Seen<'a> {
     pub identities: &'a Identities,
     /// Digest of the policy that held.
     pub policy: &'a str,
+    /// Who announces which network, where such a dataset is loaded.
+    pub asn: Option<&'a AsDataset>,
     /// Epoch that it was counted in.
     pub epoch: u32,
     /// Time of the first packet, UTC nanoseconds since 1970.
@@ -67,6 +69,13 @@ pub fn egress(host: &Host, seen: &Seen<'_>) -> Alert {
     // The country is that of the destination with the strictest standing, which may be a further one.
     if flow.decider == Some(Decider::Destination) && placed(flow.country) {
         destination_endpoint["location"] = json!({ "country": flow.country.to_string() });
+    }
+    if let Some((number, name)) = seen.asn.and_then(|asn| asn.lookup(destination)) {
+        let mut system = json!({ "number": number });
+        if !name.is_empty() {
+            system["name"] = name.into();
+        }
+        destination_endpoint["autonomous_system"] = system;
     }
     let mut unmapped = json!({
         "rule": (flow.rule != Names::NONE).then(|| seen.identities.rules.get(flow.rule)),

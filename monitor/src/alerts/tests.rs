@@ -401,6 +401,20 @@ fn the_line_says_what_can_not_be_read() {
 }
 
 #[test]
+fn an_alert_says_who_announces_its_destination_where_a_dataset_does() {
+    let policy = Policy { asn: Some(fake::systems().into()), ..fake::policy() };
+    let mut bench = Bench::with(policy, 9, PER_EPOCH);
+    let to = |address| FlowKey { destination: Address::v4(address), ..fake::key(7, fake::OUTSIDE, 443) };
+    let mut system = |address| {
+        let alert = bench.event(to(address), 1, fake::START).expect("new");
+        valid(&alert.line)["dst_endpoint"]["autonomous_system"].clone()
+    };
+    assert_eq!(system(0xc633_6409), serde_json::json!({"number": 64_500, "name": "Example Net"}));
+    assert_eq!(system(0xcb00_7109), serde_json::json!({"number": 64_501}));
+    assert_eq!(system(0xc000_0209), Value::Null);
+}
+
+#[test]
 fn the_schema_refuses_lines_that_contradict_themselves() {
     let alert = Bench::new(9).event(fake::key(7, fake::OUTSIDE, 443), 1, fake::START).expect("new");
     let good = valid(&alert.line);

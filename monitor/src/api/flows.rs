@@ -23,6 +23,7 @@ use crate::{
         table::Table,
         traffic::Totals,
     },
+    geo::asn::AsDataset,
 };
 
 /// Rows given when nobody says how many.
@@ -39,7 +40,7 @@ pub const MAX_SINCE: u32 = (recent::KEPT_NS / 1_000_000_000) as u32;
 pub enum By {
     /// Destination country.
     Country,
-    /// Destination network: /24, /48.
+    /// Destination network: autonomous system where a dataset says which, else /24, /48.
     Network,
     /// Rule that let it through; `-` without one.
     Rule,
@@ -81,6 +82,19 @@ impl FlowsQuery {
     }
 }
 
+/// Who announces a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutonomousSystem {
+    /// Number.
+    pub number: u32,
+    /// Name; empty where the dataset has none.
+    pub name: String,
+}
+
+fn system(asn: Option<&AsDataset>, address: IpAddr) -> Option<AutonomousSystem> {
+    asn?.lookup(address).map(|(number, name)| AutonomousSystem { number, name: name.to_owned() })
+}
+
 /// A flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowRow {
@@ -94,6 +108,8 @@ pub struct FlowRow {
     pub destination: IpAddr,
     /// Destination port; ICMP: type × 256 + code.
     pub destination_port: u16,
+    /// Who announces the destination, where a dataset says.
+    pub autonomous_system: Option<AutonomousSystem>,
     /// IANA protocol number.
     pub protocol: u8,
     /// Its name, where it has one here.
@@ -128,8 +144,10 @@ pub struct FlowRow {
 /// Flows with the same key and verdict, summed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupRow {
-    /// Country, network, rule or peer.
+    /// Country, network (`AS64500`, or `192.0.2.0/24` where no dataset says whose it is), rule or peer.
     pub key: String,
+    /// The autonomous system's name.
+    pub name: Option<String>,
     /// allowed, observed, denied.
     pub verdict: String,
     /// How many flows.
@@ -205,11 +223,11 @@ pub fn flows(shared: &SharedFacts, query: &FlowsQuery) -> Flows {
     let Some(seconds) = query.since else {
         // In this order: the facts are those of the flows then.
         let store = shared.flows();
-        let (reply, identities) = {
+        let (reply, names) = {
             let facts = shared.read();
-            (frame(&facts, &facts.traffic.totals, query), Arc::clone(&facts.traffic.identities))
+            (frame(&facts, &facts.traffic.totals, query), Named::of(&facts))
         };
-        return filled(reply, &store, &identities, query);
+        return filled(reply, &store, &names, query);
     };
     let window = shared.recent().window(i128::from(seconds) * 1_000_000_000);
     let facts = shared.read();
@@ -223,13 +241,26 @@ pub fn flows(shared: &SharedFacts, query: &FlowsQuery) -> Flows {
         window_seconds: query.since,
         ..frame(&facts, &window.totals, query)
     };
-    let identities = Arc::clone(&facts.traffic.identities);
+    let names = Named::of(&facts);
     drop(facts);
-    filled(reply, &window.flows, &identities, query)
+    filled(reply, &window.flows, &names, query)
+}
+
+/// What rows are named by.
+pub(super) struct Named {
+    identities: Arc<Identities>,
+    asn: Option<Arc<AsDataset>>,
+}
+
+impl Named {
+    /// As it stands.
+    pub(super) fn of(facts: &Facts) -> Self {
+        Self { identities: Arc::clone(&facts.traffic.identities), asn: facts.in_force.policy.asn.clone() }
+    }
 }
 
 /// The document with what comes from the flows.
-fn filled(mut reply: Flows, store: &FlowStore, identities: &Identities, query: &FlowsQuery) -> Flows {
+fn filled(mut reply: Flows, store: &FlowStore, names: &Named, query: &FlowsQuery) -> Flows {
     let wanted = |verdict: Verdict| query.verdict.is_none_or(|only| only == verdict);
     for (_, evicted) in store.evicted().iter().filter(|(group, _)| wanted(group.verdict)) {
         reply.evicted.flows += evicted.flows;
@@ -240,12 +271,13 @@ fn filled(mut reply: Flows, store: &FlowStore, identities: &Identities, query: &
     match query.by {
         None => {
             let rows = first(top, &mut reply.rest, chosen.map(|(id, sums)| (id, 1, *sums)));
-            reply.flows = rows.iter().map(|(id, _, sums)| flow_row(id, sums, identities)).collect();
+            reply.flows = rows.iter().map(|(id, _, sums)| flow_row(id, sums, names)).collect();
         }
         Some(by) => {
             let mut groups: Table<(Key, Verdict), (u64, FlowSums)> = Table::default();
             for (id, sums) in chosen {
-                let ((flows, sum), there) = groups.upsert((Key::of(by, &id), id.verdict), || (0, *sums));
+                let ((flows, sum), there) =
+                    groups.upsert((Key::of(by, &id, names.asn.as_deref()), id.verdict), || (0, *sums));
                 *flows += 1;
                 if there {
                     sum.add(sums);
@@ -255,7 +287,8 @@ fn filled(mut reply: Flows, store: &FlowStore, identities: &Identities, query: &
             reply.groups = first(top, &mut reply.rest, groups)
                 .into_iter()
                 .map(|((key, verdict), flows, sums)| GroupRow {
-                    key: key.text(identities),
+                    key: key.text(&names.identities),
+                    name: key.name(names.asn.as_deref()),
                     verdict: verdict.name().into(),
                     flows,
                     sums: (&sums.counters).into(),
@@ -349,31 +382,39 @@ fn first<K: Ord>(
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Key {
     Country(crate::geo::Country),
+    System(u32),
     Network(IpAddr, u8),
     Rule(Name),
     Peer(IpAddr),
 }
 
 impl Key {
-    fn of(by: By, id: &FlowId) -> Self {
+    fn of(by: By, id: &FlowId, asn: Option<&AsDataset>) -> Self {
+        let system = || Some(Self::System(asn?.lookup(id.ip(id.destination))?.0));
         match by {
             By::Country => Self::Country(id.country),
             By::Rule => Self::Rule(id.rule),
             By::Peer => Self::Peer(id.ip(id.destination)),
-            By::Network => match id.ip(id.destination) {
+            By::Network => system().unwrap_or_else(|| match id.ip(id.destination) {
                 IpAddr::V4(address) => {
                     Self::Network(Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << 8)).into(), 24)
                 }
                 IpAddr::V6(address) => {
                     Self::Network(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80)).into(), 48)
                 }
-            },
+            }),
         }
+    }
+
+    fn name(self, asn: Option<&AsDataset>) -> Option<String> {
+        let Self::System(number) = self else { return None };
+        asn.map(|asn| asn.names.get(number)).filter(|name| !name.is_empty()).map(str::to_owned)
     }
 
     fn text(self, identities: &Identities) -> String {
         match self {
             Self::Country(country) => country.to_string(),
+            Self::System(number) => format!("AS{number}"),
             Self::Network(address, length) => format!("{address}/{length}"),
             Self::Rule(Names::NONE) => "-".into(),
             Self::Rule(rule) => identities.rules.get(rule).into(),
@@ -391,13 +432,15 @@ fn reason_row(reason: Reason, tally: &Tally) -> ReasonRow {
     }
 }
 
-pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, identities: &Identities) -> FlowRow {
+pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, names: &Named) -> FlowRow {
+    let identities = &names.identities;
     FlowRow {
         interface: identities.interfaces.get(id.interface).into(),
         source: id.ip(id.source),
         source_port: id.source_port,
         destination: id.ip(id.destination),
         destination_port: id.destination_port,
+        autonomous_system: system(names.asn.as_deref(), id.ip(id.destination)),
         protocol: id.protocol,
         protocol_name: protocol_name(id.protocol).map(str::to_owned),
         onward: id.further(),

@@ -1,13 +1,13 @@
 //! [`Facts`] in, what the shadow policy would have made of the traffic out: served at `/api/v1/policy/shadow`, printed by
 //! `egress-monitor flows --shadow`. Verdicts + unparsed + not evaluated = hook.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use monitor_common::{verdict::Verdict, wire::Counters};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    flows::{FlowRow, MAX_TOP, Part, flow_row},
+    flows::{FlowRow, MAX_TOP, Named, Part, flow_row},
     status::Sums,
 };
 use crate::{
@@ -149,9 +149,9 @@ pub fn differences(report: &Report) -> [Sums; 2] {
 /// The document. What it needs of the facts is copied first, so that nobody waits for the rows.
 #[must_use]
 pub fn shadow(shared: &SharedFacts, query: &ShadowQuery) -> ShadowPage {
-    let (report, identities, mut page) = {
+    let (report, names, mut page) = {
         let facts = shared.read();
-        (facts.shadow.clone(), Arc::clone(&facts.traffic.identities), frame(&facts))
+        (facts.shadow.clone(), Named::of(&facts), frame(&facts))
     };
     let Some(candidate) = &report.candidate else { return page };
     let top = query.top.unwrap_or(super::flows::DEFAULT_TOP);
@@ -163,7 +163,7 @@ pub fn shadow(shared: &SharedFacts, query: &ShadowQuery) -> ShadowPage {
         }
         let rule = usize::from(instead.rule).checked_sub(1).and_then(|number| candidate.policy.rules.get(number));
         page.flows.push(DifferingRow {
-            flow: flow_row(id, sums, &identities),
+            flow: flow_row(id, sums, &names),
             shadow_verdict: instead.verdict.name().into(),
             shadow_class: instead.kind.name().into(),
             shadow_country: instead.country.to_string(),

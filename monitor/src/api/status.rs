@@ -9,12 +9,13 @@ use crate::{
     change::UnconfirmedStatus,
     epochs::{
         Facts, Places,
-        facts::LastEpoch,
+        facts::{DatasetInfo, LastEpoch},
         names::{Group, Name, Names},
         rfc3339,
         task::STALE_AFTER,
         traffic::Totals,
     },
+    geo::asn::AsDataset,
     policy::times::{Upcoming, upcoming},
     reconcile::{Amount, Presence, Standing},
 };
@@ -329,6 +330,8 @@ pub struct Status {
     pub reload_error: Option<String>,
     /// Datasets.
     pub datasets: Vec<DatasetStatus>,
+    /// The dataset of autonomous systems; none where none is named.
+    pub asn: Option<DatasetStatus>,
     /// Interfaces.
     pub interfaces: Vec<InterfaceStatus>,
     /// The last epoch.
@@ -394,20 +397,11 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
         rule_times: rule_times.into_iter().take(RULE_TIMES).collect(),
         unconfirmed: facts.unconfirmed.as_ref().map(|one| one.status(now)),
         reload_error: facts.reload_error.clone(),
-        datasets: in_force
-            .datasets
-            .iter()
-            .map(|dataset| {
-                let age = dataset.age_seconds(now);
-                DatasetStatus {
-                    name: dataset.name.clone(),
-                    version: dataset.version.clone(),
-                    built: dataset.built.map(|built| rfc3339(i128::from(built) * 1_000_000_000)),
-                    age_days: age.map(|age| age / 86_400),
-                    stale: age.is_some_and(|age| age > STALE_AFTER),
-                }
-            })
-            .collect(),
+        datasets: in_force.datasets.iter().map(|one| dataset(one, now)).collect(),
+        asn: in_force.policy.asn.as_ref().map(|asn| {
+            let AsDataset { name, version, built, .. } = &**asn;
+            dataset(&DatasetInfo { name: name.clone(), version: version.clone(), built: *built }, now)
+        }),
         interfaces: interfaces(facts),
         epoch: facts.last.map(|last| epoch(facts, &last)),
         totals: groups(totals, names),
@@ -443,6 +437,17 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
             })
             .collect(),
         blind_spots: BLIND_SPOTS.map(str::to_owned).to_vec(),
+    }
+}
+
+fn dataset(of: &DatasetInfo, now: i128) -> DatasetStatus {
+    let age = of.age_seconds(now);
+    DatasetStatus {
+        name: of.name.clone(),
+        version: of.version.clone(),
+        built: of.built.map(|built| rfc3339(i128::from(built) * 1_000_000_000)),
+        age_days: age.map(|age| age / 86_400),
+        stale: age.is_some_and(|age| age > STALE_AFTER),
     }
 }
 

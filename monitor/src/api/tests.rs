@@ -388,6 +388,39 @@ async fn flows_of_the_last_minutes_are_those_of_the_last_minutes_and_add_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn networks_are_named_by_who_announces_them_where_a_dataset_says() {
+    let policy = crate::policy::Policy { asn: Some(fake::systems().into()), ..fake::policy() };
+    let bench = bench_of(InForce { policy: policy.into(), ..InForce::default() }).await;
+    let mut snapshot = fake::snapshot(0);
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 1, 30);
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 2, 10);
+    let to =
+        |address| FlowKey { destination: monitor_common::wire::Address::v4(address), ..fake::key(7, fake::OUTSIDE, 3) };
+    fake::add(&mut snapshot, to(0xcb00_7109), 20);
+    fake::add(&mut snapshot, to(0xc000_0209), 5);
+    bench.fake.script().next.push_back(snapshot);
+    let flows: Flows = bench.ask("/api/v1/flows?fresh=1").await.expect("an answer");
+    let rows: Vec<_> = flows
+        .flows
+        .iter()
+        .map(|row| row.autonomous_system.as_ref().map(|system| (system.number, system.name.as_str())))
+        .collect();
+    let example = Some((64_500, "Example Net"));
+    assert_eq!(rows, [example, Some((64_501, "")), example, None]);
+    let text = text::flows(&flows, None);
+    let column: Vec<&str> = text.lines().skip(1).take(5).map(|line| line.rsplit("  ").next().unwrap_or(line)).collect();
+    assert_eq!(column, ["announced by", "AS64500 Example Net", "AS64501", "AS64500 Example Net", "-"]);
+    for window in ["", "&since=60"] {
+        let (_, body) = bench.get(&format!("/api/v1/flows?by=network{window}")).await;
+        let reply: Flows = serde_json::from_str(&body).expect(&body);
+        let rows: Vec<_> = reply.groups.iter().map(|row| (row.key.as_str(), row.name.as_deref(), row.flows)).collect();
+        assert_eq!(rows, [("AS64500", Some("Example Net"), 2), ("AS64501", None, 1), ("192.0.2.0/24", None, 1)]);
+    }
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    assert_eq!(status.asn.map(|asn| (asn.name, asn.version)), Some(("as.csv".into(), "7".into())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn flows_show_where_they_go_on_to_and_what_can_not_be_read() {
     let bench = bench().await;
     let mut snapshot = fake::snapshot(0);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    flows::{FlowRow, Flows},
+    flows::{AutonomousSystem, FlowRow, Flows},
     rules::{RuleRow, Rules},
     shadow::ShadowPage,
     status::{ShadowStatus, Status, Sums},
@@ -145,6 +145,10 @@ pub fn status(status: &Status) -> String {
         let stale = if dataset.stale { ": STALE, import a newer one" } else { "" };
         line("geo data", &format!("{} {}, {age}{stale}", dataset.name, dataset.version));
     }
+    if let Some(asn) = &status.asn {
+        let age = asn.age_days.map_or_else(|| "of unknown age".into(), |days| format!("{days} days old"));
+        line("AS numbers", &format!("{} {}, {age}", asn.name, asn.version));
+    }
     match &status.epoch {
         Some(epoch) => {
             let packets: u64 = epoch.interfaces.iter().map(|interface| interface.hook.packets).sum();
@@ -276,12 +280,19 @@ pub fn flows(reply: &Flows, by: Option<&str>) -> String {
     } else if let Some(by) = by {
         let heading = [by, "verdict", "flows", "packets", "segments", "bytes", "on the wire", "last seen"];
         let rows = reply.groups.iter().map(|row| {
-            let names = [row.key.clone(), row.verdict.clone(), count(row.flows)];
+            let key = row.name.as_ref().map_or_else(|| row.key.clone(), |name| format!("{} {name}", row.key));
+            let names = [key, row.verdict.clone(), count(row.flows)];
             names.into_iter().chain(sums(&row.sums)).chain([row.last_seen.clone()]).collect()
         });
         let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
         text += &table(INDENT, &rows, &[2, 3, 4, 5, 6]);
     } else {
+        // A column only where a dataset says something.
+        let systems = reply.flows.iter().any(|row| row.autonomous_system.is_some());
+        let system = |row: &FlowRow| {
+            let of = |system: &AutonomousSystem| format!("AS{} {}", system.number, system.name).trim_end().to_owned();
+            systems.then(|| row.autonomous_system.as_ref().map_or_else(|| "-".to_owned(), of))
+        };
         let rows = reply.flows.iter().map(|row| {
             let names = [
                 row.interface.clone(),
@@ -293,7 +304,8 @@ pub fn flows(reply: &Flows, by: Option<&str>) -> String {
                 row.rule.clone().unwrap_or_else(|| "-".into()),
                 row.verdict.clone(),
             ];
-            names.into_iter().chain(sums(&row.sums)).chain([row.last_seen.clone()]).collect()
+            let all = names.into_iter().chain(sums(&row.sums)).chain([row.last_seen.clone()]);
+            all.chain(system(row)).collect()
         });
         let heading = [
             "interface",
@@ -310,7 +322,9 @@ pub fn flows(reply: &Flows, by: Option<&str>) -> String {
             "on the wire",
             "last seen",
         ];
-        let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
+        let mut heading = cells(&heading);
+        heading.extend(systems.then(|| "announced by".to_owned()));
+        let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
         text += &table(INDENT, &rows, &[8, 9, 10, 11]);
     }
     let rest = [

@@ -3,7 +3,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{Budgets, Day, store::Store};
+use super::{Budgets, Day, has_any, store::Store};
 use crate::{epochs::Snapshot, policy::Policy};
 
 /// The file is written at most so often (nanoseconds): `status` may end an epoch twenty times a second.
@@ -17,6 +17,8 @@ pub struct Keeper {
     unsaved: bool,
     saved: i128,
     problem: Option<String>,
+    /// Whether there has been a rule with a budget.
+    needed: bool,
 }
 
 impl Keeper {
@@ -29,13 +31,13 @@ impl Keeper {
             Err(why) => (Budgets::new(today), Some(why)),
         };
         // A file that is no good is replaced.
-        Self { sums, store: Some(store), unsaved: problem.is_some(), saved: 0, problem }
+        Self { sums, store: Some(store), unsaved: problem.is_some(), saved: 0, problem, needed: false }
     }
 
     /// One that keeps nothing over a restart.
     #[must_use]
     pub const fn in_memory() -> Self {
-        Self { sums: Budgets::new(Day(0)), store: None, unsaved: false, saved: 0, problem: None }
+        Self { sums: Budgets::new(Day(0)), store: None, unsaved: false, saved: 0, problem: None, needed: false }
     }
 
     /// The sums.
@@ -44,15 +46,17 @@ impl Keeper {
         &self.sums
     }
 
-    /// What is wrong with the file.
+    /// What is wrong with the file, if that matters to this policy.
     #[must_use]
-    pub fn problem(&self) -> Option<&str> {
-        self.problem.as_deref()
+    pub fn problem(&self, policy: &Policy) -> Option<&str> {
+        self.problem.as_deref().filter(|_| has_any(policy))
     }
 
     /// Counts an epoch, and writes the file if it is time.
     pub fn count(&mut self, snapshot: &Snapshot) {
         self.unsaved |= self.sums.count(snapshot);
+        // Without budgets the directory is none of our business.
+        self.needed |= has_any(&snapshot.policy);
         if (snapshot.ended - self.saved).abs() >= SAVE_EVERY {
             self.save(snapshot.ended);
         }
@@ -60,7 +64,7 @@ impl Keeper {
 
     /// Writes what is not written yet.
     pub fn save(&mut self, now: i128) {
-        let Some(store) = self.store.as_ref().filter(|_| self.unsaved) else { return };
+        let Some(store) = self.store.as_ref().filter(|_| self.unsaved && self.needed) else { return };
         // A day on which no rule with a budget has sent anything needs no file, but replaces one.
         if self.sums.used.is_empty() && self.problem.is_none() && !store.path().exists() {
             self.unsaved = false;

@@ -39,6 +39,12 @@ impl Day {
     }
 }
 
+/// Whether a rule of the policy has a budget.
+#[must_use]
+pub fn has_any(policy: &Policy) -> bool {
+    policy.rules.iter().any(|rule| rule.max_bytes_per_day.is_some())
+}
+
 /// What rules with a budget let through in one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Budgets {
@@ -57,20 +63,21 @@ impl Budgets {
 
     /// Adds an epoch; begins the next day with one that ends in it. True if anything has changed.
     pub fn count(&mut self, snapshot: &Snapshot) -> bool {
-        let before = (self.day, self.used.values().sum::<u64>());
+        let (before, mut changed) = (self.day, false);
         if Day::of(snapshot.started) >= self.day {
             // After a pause of the daemon nothing of today has been counted yet.
             self.begin(Day::of(snapshot.started));
-            self.add(snapshot);
+            changed = self.add(snapshot);
         }
         self.begin(Day::of(snapshot.ended));
-        before != (self.day, self.used.values().sum())
+        changed || before != self.day
     }
 
-    fn add(&mut self, snapshot: &Snapshot) {
+    fn add(&mut self, snapshot: &Snapshot) -> bool {
         let rules = &snapshot.policy.rules;
-        if rules.iter().all(|rule| rule.max_bytes_per_day.is_none()) {
-            return;
+        let mut changed = false;
+        if !has_any(&snapshot.policy) {
+            return changed;
         }
         // By number first: there are a hundred thousand flows and few rules.
         let mut sums = vec![0_u64; rules.len() + 1];
@@ -85,8 +92,10 @@ impl Budgets {
             if rule.max_bytes_per_day.is_some() && bytes > 0 {
                 let used = self.used.entry(rule.id.clone()).or_default();
                 *used = used.saturating_add(bytes);
+                changed = true;
             }
         }
+        changed
     }
 
     /// A later day begins with nothing. A clock that was set back does not give a day anew.

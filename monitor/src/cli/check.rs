@@ -117,6 +117,33 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
             ));
         }
     }
+    for overlay in &inputs.knowledge.overlays {
+        let name = &overlay.name;
+        if let Some(age) = overlay.age_days(inputs.clock.seconds()).filter(|age| *age > STALE_AFTER_DAYS) {
+            warnings
+                .push(format!("overlay '{name}' is {age} days old: renew lists older than {STALE_AFTER_DAYS} days"));
+        }
+        if let Some(example) = overlay.rejected.kinds.values().find_map(|kind| kind.examples.first()) {
+            warnings.push(format!("overlay '{name}': {}; the first: {example}", overlay.rejected.summary()));
+        }
+        if overlay.contradictions > 0 {
+            let count = overlay.contradictions;
+            warnings
+                .push(format!("overlay '{name}': {count} networks have two countries in it: taken as undetermined"));
+        }
+    }
+    let asn = inputs.knowledge.asn.as_ref();
+    if let Some((asn, age)) = asn.and_then(|asn| Some((asn, asn.age_days(inputs.clock.seconds())?)))
+        && age > STALE_AFTER_DAYS
+    {
+        let name = &asn.name;
+        warnings
+            .push(format!("AS numbers '{name}' are {age} days old: renew what is older than {STALE_AFTER_DAYS} days"));
+    }
+    if let Some(Err(failure)) = inputs.config.shadow.as_ref().map(|file| inputs::read(Some(file))) {
+        let why = failure.to_string().lines().collect::<Vec<_>>().join("; ");
+        warnings.push(format!("no shadow policy: {why}"));
+    }
     for near in upcoming(&inputs.policy.rules, inputs.clock.seconds()) {
         let origin = inputs.policy.rules.iter().find(|rule| rule.id == near.rule).map_or("", |rule| &rule.origin);
         let (rule, days) = (format!("rule '{}' ({origin})", near.rule), near.seconds.div_euclid(86_400));
@@ -164,6 +191,22 @@ fn as_json(inputs: &Inputs) -> Value {
                     "attribution": source.attribution })
         })
         .collect();
+    let overlays: Vec<Value> = policy
+        .overlays
+        .iter()
+        .zip(&inputs.knowledge.overlays)
+        .map(|(of, overlay)| {
+            json!({ "name": of.name, "file": of.file, "kind": of.kind, "version": of.version,
+                    "built": of.built.map(time), "age_days": overlay.age_days(inputs.clock.seconds()),
+                    "digest": of.digest, "ipv4_ranges": of.v4_ranges, "ipv6_ranges": of.v6_ranges,
+                    "contradictions": of.contradictions, "rejected": of.rejected, "attribution": of.attribution })
+        })
+        .collect();
+    let as_numbers = policy.asn.as_ref().map(|of| {
+        json!({ "name": of.name, "version": of.version, "built": of.built.map(time),
+                "age_days": of.age_days(inputs.clock.seconds()), "ipv4_ranges": of.v4.len(),
+                "ipv6_ranges": of.v6.len(), "numbers": of.names.len(), "attribution": of.attribution })
+    });
     json!({
         "ok": true,
         "config": config.file,
@@ -183,6 +226,8 @@ fn as_json(inputs: &Inputs) -> Value {
         "rules": rules,
         "next_expiry": policy.next_expiry.map(time),
         "sources": sources,
+        "overlays": overlays,
+        "as_numbers": as_numbers,
         "warnings": warnings(inputs),
     })
 }
@@ -275,6 +320,38 @@ fn as_text(inputs: &Inputs) -> String {
     }
     text += "\n";
     text += &table(0, &rows, &[3, 4, 5]);
+    let age = |days: Option<i64>| days.map_or_else(|| "unknown".into(), |days| format!("{days} days"));
+    if !policy.overlays.is_empty() {
+        let mut rows = vec![cells(&["overlay", "kind", "built", "age", "IPv4 ranges", "IPv6 ranges", "left out"])];
+        for (of, overlay) in policy.overlays.iter().zip(&inputs.knowledge.overlays) {
+            rows.push(vec![
+                of.name.clone(),
+                of.kind.to_owned(),
+                of.built.map_or_else(|| "unknown".into(), time),
+                age(overlay.age_days(inputs.clock.seconds())),
+                count(of.v4_ranges as u128),
+                count(of.v6_ranges as u128),
+                count(of.rejected.count as u128),
+            ]);
+        }
+        text += "\n";
+        text += &table(0, &rows, &[3, 4, 5, 6]);
+    }
+    if let Some(of) = &policy.asn {
+        let rows = [
+            cells(&["AS numbers", "built", "age", "IPv4 ranges", "IPv6 ranges", "names"]),
+            vec![
+                of.name.clone(),
+                of.built.map_or_else(|| "unknown".into(), time),
+                age(of.age_days(inputs.clock.seconds())),
+                count(of.v4.len() as u128),
+                count(of.v6.len() as u128),
+                count(of.names.len() as u128),
+            ],
+        ];
+        text += "\n";
+        text += &table(0, &rows, &[2, 3, 4, 5]);
+    }
     for source in policy.datasets.iter().filter(|source| !source.attribution.is_empty()) {
         text += &format!("{}: {}\n", source.name, source.attribution);
     }

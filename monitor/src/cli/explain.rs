@@ -1,11 +1,12 @@
 //! `egress-monitor explain`: what the policy makes of an address, and why.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use super::inputs::{self, Inputs};
 use crate::{
+    api::{client, rules::Rules},
     failure::Failure,
-    policy::{Explanation, Grounds, Target, explain, explain::Standing},
+    policy::{Explanation, Grounds, Policy, Target, explain, explain::Standing},
     text::{print_either, table},
 };
 
@@ -24,6 +25,9 @@ pub struct Args {
     /// Configuration file [default: /etc/egress-monitor/config.toml if it exists, else the built-in defaults]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// By what the running daemon has in force: the same policy, without the rules whose daily budget is used up.
+    #[arg(long)]
+    running: bool,
     /// JSON instead of text: a list with an object for each destination.
     #[arg(long)]
     json: bool,
@@ -36,9 +40,30 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), Failure> {
     let targets = args.destinations.iter().map(|text| text.parse::<Target>());
     let targets = targets.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::Usage(error.to_string()))?;
-    let inputs = inputs::read(args.config.as_deref())?;
+    let mut inputs = inputs::read(args.config.as_deref())?;
+    if args.running {
+        inputs.policy = running(&inputs)?;
+    }
     let stories = stories(&targets, &inputs)?;
     print_either(args.json, &stories, |stories| stories.iter().map(as_text).collect::<Vec<_>>().join("\n"))
+}
+
+/// The policy as the daemon has it in force.
+fn running(inputs: &Inputs) -> Result<Policy, Failure> {
+    let socket = inputs.config.paths.runtime.join("control.sock");
+    let there: Rules = client::get(&socket, "/api/v1/rules")?;
+    let policy = &inputs.policy;
+    if there.policy != policy.digest {
+        return Err(Failure::Unavailable(format!(
+            "the daemon has policy {} in force, and the configuration comes to {}: reload it, or ask without --running",
+            there.policy, policy.digest
+        )));
+    }
+    let is_suspended = |id: &str| there.rules.iter().any(|row| row.rule == id && row.state == "suspended");
+    let suspended = policy.rules.iter().zip(1..).filter(|(rule, _)| is_suspended(&rule.id));
+    let suspended = suspended.map(|(_, number)| number).collect();
+    let held = Arc::new(policy.clone()).suspending(&suspended);
+    Ok(Arc::unwrap_or_clone(held))
 }
 
 fn stories(targets: &[Target], inputs: &Inputs) -> Result<Vec<Explanation>, Failure> {

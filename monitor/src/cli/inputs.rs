@@ -34,9 +34,21 @@ pub(super) fn knowledge(config: &Config) -> Result<Knowledge, Failure> {
         knowledge.overlays.push(geo::overlay::open(overlay)?);
     }
     if let Some(asn) = &config.geo.asn {
+        if asn == "embedded" {
+            let what = "[geo] asn: no AS numbers are built in: name a file, such as \"asn.mmdb\", or leave it out";
+            return Err(Failure::Usage(what.into()));
+        }
         knowledge.asn = Some(geo::asn::open(Path::new(asn))?.into());
     }
     Ok(knowledge)
+}
+
+/// Name, version and date of all data that grows old: datasets, overlays, AS numbers.
+pub(super) fn data(knowledge: &Knowledge) -> impl Iterator<Item = (&str, &str, Option<i64>)> {
+    let datasets = knowledge.datasets.iter().map(|of| (of.name.as_str(), of.version.as_str(), of.built));
+    let overlays = knowledge.overlays.iter().map(|of| (of.name.as_str(), of.version.as_str(), of.built));
+    let asn = knowledge.asn.iter().map(|of| (of.name.as_str(), of.version.as_str(), of.built));
+    datasets.chain(overlays).chain(asn)
 }
 
 /// Compiles a configuration as it would hold now.

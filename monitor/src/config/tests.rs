@@ -429,13 +429,13 @@ fn two_rules_with_one_id_are_refused() {
 fn a_region_that_is_none_is_refused_with_its_line() {
     refused(
         "[zone]\ninside = \"EEA + US\"",
-        "config.toml:2: 'US' can't be inside by address: the US adequacy decision covers certified companies, not \
+        "config.toml:2: 'US' can't be inside beside EEA by address: the US adequacy decision covers certified companies, not \
          networks: remove it and name each permitted transfer in an [[allow]] rule",
     );
     refused(
         "[zone]\ninside = \"EEA + QQ\"",
-        "config.toml:2: 'QQ' is no country or region: write an ISO 3166-1 code such as 'DE', EU, EEA, EFTA, ADEQUATE, or \
-         'private'",
+        "config.toml:2: 'QQ' is no country or region: write an ISO 3166-1 code such as 'DE', a country's name, EU, EEA, EFTA, \
+         ADEQUATE, or 'private'",
     );
     refused(
         "[[site]]\nname = \"a\"\ncountry = \"UK\"\nnetworks = [\"10.0.0.0/8\"]",

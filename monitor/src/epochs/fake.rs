@@ -20,7 +20,10 @@ use super::{
     traffic::Kept,
 };
 use crate::{
-    geo::Country,
+    geo::{
+        Country,
+        asn::{AsDataset, AsRange, Names},
+    },
     policy::{ClassInfo, Policy, RuleInfo},
 };
 
@@ -69,6 +72,15 @@ pub fn policy() -> Policy {
         zone: "eu-user-data".into(),
         ..Policy::default()
     }
+}
+
+/// 198.51.100.0/24 is announced by AS64500 (`Example Net`), 203.0.113.0/24 by AS64501, which has no name.
+pub fn systems() -> AsDataset {
+    let range = |first: u32, asn| AsRange { first, last: first + 255, asn };
+    let mut names = Names::default();
+    names.push(64_500, "Example Net").expect("there is room");
+    let v4 = vec![range(0xc633_6400, 64_500), range(0xcb00_7100, 64_501)];
+    AsDataset { name: "as.csv".into(), version: "7".into(), v4, names, ..AsDataset::default() }
 }
 
 /// An empty epoch of ten seconds with `eth0` (index 7) and the unregistered interface.

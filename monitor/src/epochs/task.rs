@@ -33,7 +33,7 @@ use crate::{
         findings::{Condition, Conditions, Detail, Unaccounted, notice},
         sinks::Sinks,
     },
-    budgets::{Day, Standings, keeper::Keeper},
+    budgets::{Day, Standings, has_any, keeper::Keeper},
     geo::STALE_AFTER_DAYS,
     policy::times::{self, Notice},
     reconcile::{Presence, Reconciler, Surplus},
@@ -206,7 +206,7 @@ impl Engine {
                 attachments.iter().map(|one| (one.ifindex, identities.interface(&one.interface))).collect();
             (Interfaces::new(names, identities.interface("")), Resolver::new(identities, &in_force.policy))
         };
-        let budgeted = has_budgets(&facts.read().in_force);
+        let budgeted = has_any(&facts.read().in_force.policy);
         let engine = Self {
             source,
             facts,
@@ -545,7 +545,7 @@ impl Engine {
         next.since = if by_budget { there.since } else { closed.ended };
         let suspended = next.policy.suspended.len();
         tracing::info!(policy = next.policy.digest, enforce = next.enforce, suspended, "policy in force");
-        self.budgeted = has_budgets(&next);
+        self.budgeted = has_any(&next.policy);
         let resolver = Resolver::new(&mut facts.traffic.identities, &next.policy);
         self.book.push((closed.epoch.wrapping_add(1), resolver));
         let surplus = self.book.len().saturating_sub(4);
@@ -675,7 +675,7 @@ impl Engine {
             let detail = (!detail.is_empty()).then(|| detail.as_str().into());
             self.tell_of(facts, (Condition::BudgetUsedUp, &id), detail);
         }
-        let problem = self.budgets.problem().map(Detail::from);
+        let problem = self.budgets.problem(&policy).map(Detail::from);
         self.tell(facts, Condition::BudgetState, problem);
     }
 
@@ -716,10 +716,6 @@ impl Engine {
         }
         facts.conditions = self.conditions.open().collect();
     }
-}
-
-fn has_budgets(in_force: &InForce) -> bool {
-    in_force.policy.rules.iter().any(|rule| rule.max_bytes_per_day.is_some())
 }
 
 /// Until the UTC day ends, and a moment more: the clocks that sleep and tell the time are not the same.

@@ -410,7 +410,8 @@ async fn a_restarted_daemon_begins_with_the_days_sums_and_a_disk_that_takes_noth
     std::fs::remove_dir_all(&state).expect("removed");
     std::fs::write(&state, "").expect("written");
     let broken = Keeper::open(&state, fake::START);
-    assert!(broken.problem().is_some_and(|why| why.contains("budgets.json")), "{broken:?}");
+    assert_eq!(broken.problem(&fake::policy()), None, "of no use to a policy without budgets");
+    assert!(broken.problem(&budgeted("a").policy).is_some_and(|why| why.contains("budgets.json")), "{broken:?}");
     let bench = bench_of(budgeted("a"), broken, [by_rule(fake::START, 5)], hour);
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
     assert_eq!(bench.facts.read().conditions.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["budget_state"]);
@@ -421,7 +422,7 @@ async fn a_restarted_daemon_begins_with_the_days_sums_and_a_disk_that_takes_noth
     assert_eq!(bench.facts.read().conditions, []);
     bench.end().await;
     let kept = Keeper::open(&state, fake::START);
-    assert_eq!((kept.sums().used("migration-sg"), kept.problem()), (624, None));
+    assert_eq!((kept.sums().used("migration-sg"), kept.problem(&budgeted("a").policy)), (624, None));
 }
 
 fn amount(packets: u64) -> Amount {

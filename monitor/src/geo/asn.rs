@@ -6,7 +6,11 @@
 //! `first,last,number,name` or `network,number,name` with commas, or `first<TAB>last<TAB>number<TAB>country<TAB>name`
 //! as iptoasn.com has it; AS number 0 means that nobody announces it.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Deserializer, de::Visitor};
 
@@ -105,7 +109,7 @@ impl Names {
     }
 
     /// Adds the next one by number; `None` where it is not the next, or they are too many.
-    pub(super) fn push(&mut self, asn: u32, name: &str) -> Option<()> {
+    pub(crate) fn push(&mut self, asn: u32, name: &str) -> Option<()> {
         if self.ends.last().is_some_and(|last| last.0 >= asn) {
             return None;
         }
@@ -165,6 +169,45 @@ pub fn read(file: &Path, progress: &Progress) -> Result<AsDataset, GeoError> {
         Some(_) => read_text(file, &bytes, about, progress),
         None => Err(GeoError::file(file, super::UNKNOWN_KIND)),
     }
+}
+
+/// One dataset of several files that do not overlap. What is said of it is the first's; its date is the oldest.
+///
+/// # Errors
+/// Two files have the same address, or there is no file.
+pub fn merge(files: Vec<AsDataset>) -> Result<AsDataset, GeoError> {
+    let mut files = files.into_iter();
+    let first = files.next().ok_or_else(|| GeoError::file(Path::new(""), "no file to import: name at least one"))?;
+    if files.len() == 0 {
+        return Ok(first);
+    }
+    let mut collector: Collector<u32> = Collector::default();
+    let mut names = NamesByNumber::new();
+    let mut sum = AsDataset { v4: Vec::new(), v6: Vec::new(), names: Names::default(), ..first.clone() };
+    let file = PathBuf::from(&first.name);
+    for (at, next) in std::iter::once(first).chain(files).enumerate() {
+        let v4 = next.v4.iter().map(|range| Piece::V4(range.first, range.last, range.asn));
+        let v6 = next.v6.iter().map(|range| Piece::V6(range.first, range.last, range.asn));
+        for piece in v4.chain(v6) {
+            collector.push(piece).map_err(|TooMany| text::too_many(&file))?;
+        }
+        for (asn, name) in next.names.iter() {
+            names.entry(asn).or_insert_with(|| name.into());
+        }
+        if at > 0 {
+            sum.built = sum.built.zip(next.built).map(|(a, b)| a.min(b));
+            sum.contradictions += next.contradictions;
+            sum.rejected.add(next.rejected);
+        }
+    }
+    if collector.overlaps() {
+        let what =
+            "several of the files have the same addresses: give files that do not overlap, or import them one by one";
+        return Err(GeoError::file(&file, what));
+    }
+    let spans = collector.settle(0, false).map_err(|TooMany| text::too_many(&file))?;
+    let contradictions = sum.contradictions;
+    Ok(AsDataset { contradictions, ..finish(&file, spans, names, sum)? })
 }
 
 /// The first name that a file gives to each AS number.

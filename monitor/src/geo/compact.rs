@@ -30,7 +30,7 @@ use std::io::Read;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Country, Dataset, MAX_RANGES, Range, Space,
+    Content, Country, Dataset, MAX_RANGES, Range, Space,
     asn::{AsDataset, AsRange, Names},
     overlay::Overlay,
     ranges::Span,
@@ -224,14 +224,13 @@ pub fn decode_asn(bytes: &[u8]) -> Result<AsDataset, CompactError> {
     })
 }
 
-/// Whether the bytes hold AS numbers.
-pub(super) fn is_asn(bytes: &[u8]) -> bool {
-    with_plain(bytes, |bytes| Ok(read_header(bytes)?.0 == Some(AS_NUMBERS))).unwrap_or(false)
-}
-
-/// Whether the bytes hold an overlay.
-pub(super) fn is_overlay(bytes: &[u8]) -> bool {
-    with_plain(bytes, |bytes| Ok(read_header(bytes)?.0 == Some(OVERLAY))).unwrap_or(false)
+/// What the bytes hold; a dataset where they are damaged.
+pub(super) fn content(bytes: &[u8]) -> Content {
+    match with_plain(bytes, |bytes| Ok(read_header(bytes)?.0)) {
+        Ok(Some(OVERLAY)) => Content::Overlay,
+        Ok(Some(_)) => Content::AsNumbers,
+        Ok(None) | Err(_) => Content::Dataset,
+    }
 }
 
 fn with_plain<T>(bytes: &[u8], read: impl FnOnce(&[u8]) -> Result<T, CompactError>) -> Result<T, CompactError> {

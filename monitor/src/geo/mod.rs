@@ -17,7 +17,10 @@ pub mod special;
 mod testing;
 mod text;
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
+};
 
 pub use country::{Country, CountryError, all as all_countries};
 pub use progress::Progress;
@@ -290,6 +293,38 @@ fn sniff(file: &Path, bytes: &[u8]) -> Option<Format> {
     (text || name.ends_with(".csv") || name.ends_with(".txt")).then_some(Format::Csv)
 }
 
+/// What a file can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A dataset of countries.
+    Dataset,
+    /// An overlay.
+    Overlay,
+    /// AS numbers.
+    AsNumbers,
+}
+
+/// What a file is, as far as it says so itself: a cloud provider's list is an overlay, the product's own form says
+/// what it holds. Of anything else a dataset is expected.
+///
+/// # Errors
+/// The file can't be read.
+pub fn content(file: &Path) -> Result<Content, GeoError> {
+    let bytes = file::read_bounded(file)?;
+    Ok(match sniff(file, &bytes) {
+        Some(Format::Json) => Content::Overlay,
+        Some(Format::Compact) => compact::content(&bytes),
+        _ => Content::Dataset,
+    })
+}
+
+/// An address that both have, where there is one.
+fn first_overlap<A: Space, B: Space>(v4: (&[Range<A>], &[Range<A>]), v6: (&[Range<B>], &[Range<B>])) -> Option<IpAddr> {
+    let v4 =
+        ranges::overlap(v4.0, v4.1).and_then(|at| u32::try_from(at.number()).ok()).map(|at| Ipv4Addr::from(at).into());
+    v4.or_else(|| ranges::overlap(v6.0, v6.1).map(|at| Ipv6Addr::from(at.number()).into()))
+}
+
 /// One dataset of several files that do not overlap (the two families, usually). Name, version, date,
 /// attribution and provenance are the first's; the date is the oldest.
 ///
@@ -310,16 +345,8 @@ pub fn merge(opened: Vec<Opened>) -> Result<(Dataset, String), GeoError> {
         let name = path(next.file);
         let Dataset { built, v4, v6, .. } = next.dataset;
         for (before, before_v4, before_v6) in &files {
-            let again = ranges::overlap(before_v4, &v4)
-                .map(|address| std::net::IpAddr::from(std::net::Ipv4Addr::from(address)))
-                .or_else(|| ranges::overlap(before_v6, &v6).map(|at| std::net::Ipv6Addr::from(at).into()));
-            if let Some(address) = again {
-                return Err(GeoError::file(
-                    Path::new(&name),
-                    format!(
-                        "places {address} again, which {before} does too: give files that do not overlap, or import them one by one"
-                    ),
-                ));
+            if let Some(address) = first_overlap((before_v4, &v4), (before_v6, &v6)) {
+                return Err(placed_again(&name, address, before));
             }
         }
         sum.built = sum.built.zip(built).map(|(a, b)| a.min(b));
@@ -342,6 +369,11 @@ pub fn merge(opened: Vec<Opened>) -> Result<(Dataset, String), GeoError> {
     let Dataset { digest, v4, v6, .. } = joined.dataset;
     sum = Dataset { digest, v4, v6, ..sum };
     Ok((sum, first.provenance))
+}
+
+fn placed_again(file: &str, address: IpAddr, before: &str) -> GeoError {
+    let mend = "give files that do not overlap, or import them one by one";
+    GeoError::file(Path::new(file), format!("places {address} again, which {before} does too: {mend}"))
 }
 
 /// A hostile value cut to what fits in a message; the caller quotes it with `{:?}`, which escapes it.

@@ -256,7 +256,7 @@ ZM Zambia
 ZW Zimbabwe";
 
 /// Each name with its code.
-fn names() -> impl Iterator<Item = (&'static str, Country)> {
+pub(crate) fn names() -> impl Iterator<Item = (&'static str, Country)> {
     NAMES
         .lines()
         .filter_map(|line| {

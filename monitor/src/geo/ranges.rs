@@ -138,6 +138,13 @@ impl<V: Copy + Ord> Collector<V> {
         if length <= MAX_RANGES { Ok(()) } else { Err(TooMany) }
     }
 
+    /// Whether two ranges have an address in common. Sorts them.
+    pub(super) fn overlaps(&mut self) -> bool {
+        self.v4.sort_unstable();
+        self.v6.sort_unstable();
+        self.v4.windows(2).any(|pair| pair[1].0 <= pair[0].1) || self.v6.windows(2).any(|pair| pair[1].0 <= pair[0].1)
+    }
+
     /// Whether nothing was taken.
     #[must_use]
     pub fn is_empty(&self) -> bool {

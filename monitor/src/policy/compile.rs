@@ -136,11 +136,13 @@ pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Resu
         .map(|row| ClassInfo { country: Country(row.country), kind: Kind::from_wire(row.kind) })
         .collect();
     let digest = digest::of(config, knowledge, &numbered, (&v4, &v6), (&classes.rows, &rules.rows));
+    let notes = rules.notes();
     let mut image = Image::build(&v4, &v6, classes.rows, rules.rows)?;
     image.host_boot_ns = clock.boottime_ns;
     image.drop_reasons = drop_reasons(&config.zone);
     Ok(Policy {
         digest,
+        notes,
         image,
         classes: infos,
         rules: numbered.iter().map(|(_, rule)| describe_rule(rule)).collect(),

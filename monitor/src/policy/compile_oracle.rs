@@ -93,6 +93,28 @@ impl Naive<'_> {
             let kind = if private_inside { Kind::Inside } else { special.kind };
             return Place { inner: carried(special.embedded), ..nowhere(kind) };
         }
+        // Overlays override datasets: all that say something are asked.
+        let overlaid: Vec<Country> = self
+            .knowledge
+            .overlays
+            .iter()
+            .filter_map(|data| match address {
+                IpAddr::V4(v4) => data.lookup_v4(v4.to_bits()).map(|range| range.country),
+                IpAddr::V6(v6) => data.lookup_v6(v6.to_bits()).map(|range| range.country),
+            })
+            .collect();
+        if overlaid.contains(&Country::UNDETERMINED) {
+            return Place { country: Country::UNKNOWN, kind: Kind::Unknown, inner: None, system };
+        }
+        if let Some(first) = overlaid.first() {
+            let inside = overlaid.iter().filter(|country| self.inside(**country)).count();
+            let kind = match inside {
+                0 => Kind::Outside,
+                all if all == overlaid.len() => Kind::Inside,
+                _ => Kind::Ambiguous,
+            };
+            return Place { country: *first, kind, inner: None, system };
+        }
         let says: Vec<Option<Country>> = self
             .knowledge
             .datasets

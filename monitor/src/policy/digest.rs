@@ -179,3 +179,7 @@ impl Hash {
         self.count(count);
     }
 }
+
+#[cfg(test)]
+#[path = "digest_tests.rs"]
+mod tests;

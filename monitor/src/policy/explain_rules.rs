@@ -106,7 +106,10 @@ impl Grounds<'_> {
             .iter()
             .filter_map(|(number, rule)| {
                 let (place, entry) = covers(rule, standing.address, system, country)?;
-                let (ports, applies, why) = self.applies(rule, target);
+                let (ports, mut applies, mut why) = self.applies(rule, target);
+                if applies && self.policy.suspended.contains(&number) {
+                    (applies, why) = (false, "suspended until midnight UTC: its max_bytes_per_day is used up".into());
+                }
                 let rank = numbered.rank(number, place, ports);
                 let action = match numbered.ruling(number) {
                     Ruling::Keep => "keep",

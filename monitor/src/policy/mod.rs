@@ -11,6 +11,7 @@ mod digest;
 pub mod explain;
 mod layers;
 mod networks;
+pub mod overlaps;
 mod precedence;
 #[cfg(test)]
 mod random;
@@ -36,6 +37,7 @@ use crate::{
 pub(crate) use at::At;
 pub use compile::{PolicyError, compile};
 pub use explain::{Explanation, Grounds, explain};
+pub use overlaps::RuleNote;
 pub use target::Target;
 
 /// What is known of addresses from outside the configuration: what a policy is compiled from, beside it.
@@ -225,6 +227,8 @@ pub struct Policy {
     pub classes: Vec<ClassInfo>,
     /// Rule `n` of the image is `rules[n - 1]`: by id, and the management networks last.
     pub rules: Vec<RuleInfo>,
+    /// What is to be told of rules that meet.
+    pub notes: Vec<RuleNote>,
     /// SHA-256 over image, rules and datasets' digests, in hexadecimal: the same for the same policy on every
     /// host and after every boot.
     pub digest: String,

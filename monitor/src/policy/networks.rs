@@ -4,7 +4,7 @@
 //! CIDR networks nest or are apart, so one pass over them in order, with a stack of those that enclose, is enough: a
 //! million networks of one rule are a million times the same short step.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::layers::{Address, Partition};
 
@@ -28,6 +28,8 @@ pub(super) struct States {
     total: Vec<bool>,
     states: Vec<State>,
     numbers: HashMap<State, u32>,
+    /// A rule for all traffic, and one that a wider network has and that therefore has no say in it.
+    hidden: BTreeSet<(u16, u16)>,
     /// What a network of one rule within a state comes to.
     steps: HashMap<(u32, u16), u32>,
 }
@@ -36,11 +38,16 @@ impl States {
     /// `total` is by rule number, from 1 on.
     pub(super) fn new(kept: u16, total: Vec<bool>) -> Self {
         let numbers = HashMap::from([(State::default(), 0)]);
-        Self { kept, total, states: vec![State::default()], numbers, steps: HashMap::new() }
+        Self { kept, total, states: vec![State::default()], numbers, hidden: BTreeSet::new(), steps: HashMap::new() }
     }
 
     pub(super) fn get(&self, number: u32) -> &State {
         &self.states[number as usize]
+    }
+
+    /// Pairs of which the first leaves the second no say somewhere.
+    pub(super) fn hidden(&self) -> impl Iterator<Item = (u16, u16)> {
+        self.hidden.iter().copied()
     }
 
     /// The state in a network that `rules` name (ascending, each once), within `around`.
@@ -60,8 +67,9 @@ impl States {
         let mut state = self.states[around as usize].clone();
         state.kept |= rules.contains(&self.kept);
         let here: Vec<u16> = rules.iter().copied().filter(|rule| *rule != self.kept).collect();
-        if here.iter().any(|rule| self.total[usize::from(*rule)]) {
-            state.levels.clear();
+        if let Some(total) = here.iter().find(|rule| self.total[usize::from(**rule)]) {
+            let wider = state.levels.drain(..).flatten().filter(|rule| !here.contains(rule));
+            self.hidden.extend(wider.map(|rule| (*total, rule)));
         }
         // A rule that covers a wider network as well is as specific as its narrowest one.
         for level in &mut state.levels {

@@ -32,6 +32,13 @@ pub(super) struct Rank {
     number: u16,
 }
 
+impl Rank {
+    /// Whether only what they say or their ids tell them apart.
+    pub(super) fn ties(&self, other: &Self) -> bool {
+        (self.kept, self.place, self.width) == (other.kept, other.place, other.width)
+    }
+}
+
 /// How many ports a rule's range has; more than any for all traffic.
 pub(super) fn width(ports: Option<&PortRange>) -> u32 {
     ports.map_or(u32::MAX, |ports| u32::from(ports.high - ports.low) + 1)

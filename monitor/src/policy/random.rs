@@ -12,8 +12,9 @@ use super::{ClockMap, Knowledge, layers::Address};
 use crate::{
     config::{Action, Config, Management, PortRange, Rule, Site, Zone},
     geo::{
-        Country, Dataset, Range,
+        Country, Dataset, Range, Rejected,
         asn::{AsDataset, AsRange},
+        overlay::{self, Overlay},
         special::Special,
     },
 };
@@ -80,9 +81,9 @@ fn v6(random: &mut fastrand::Rng) -> Vec<(u128, u128)> {
     spans(random, |random| random.u128(..) & V6_BITS)
 }
 
-/// A dataset with these countries by chance.
-fn placed<A: Copy>(random: &mut fastrand::Rng, spans: Vec<(A, A)>) -> Vec<Range<A>> {
-    let mut of = |(first, last)| Range { first, last, country: country(CODES[random.usize(0..CODES.len())]) };
+/// With one of these countries by chance.
+fn placed<A: Copy>(random: &mut fastrand::Rng, spans: Vec<(A, A)>, countries: &[Country]) -> Vec<Range<A>> {
+    let mut of = |(first, last)| Range { first, last, country: countries[random.usize(0..countries.len())] };
     spans.into_iter().map(&mut of).collect()
 }
 
@@ -112,16 +113,41 @@ pub(super) fn special_ranges() -> Vec<Special> {
     ]
 }
 
+fn overlay(random: &mut fastrand::Rng) -> Overlay {
+    let (v4, v6) = (v4(random), v6(random));
+    let countries = [country("DE"), country("SG"), Country::UNDETERMINED];
+    Overlay {
+        name: "overlay".into(),
+        file: "overlay.csv".into(),
+        kind: overlay::Kind::Networks,
+        version: String::new(),
+        built: None,
+        attribution: String::new(),
+        provenance: String::new(),
+        digest: [0; 32],
+        v4: placed(random, v4, &countries),
+        v6: placed(random, v6, &countries),
+        contradictions: 0,
+        rejected: Rejected::default(),
+    }
+}
+
 /// What is known of addresses.
 pub(super) fn knowledge(random: &mut fastrand::Rng) -> Knowledge {
     let datasets = (0..random.usize(1..=3)).map(|number| {
         let (v4, v6) = (v4(random), v6(random));
-        Dataset { name: number.to_string(), v4: placed(random, v4), v6: placed(random, v6), ..Dataset::default() }
+        Dataset {
+            name: number.to_string(),
+            v4: placed(random, v4, &CODES.map(country)),
+            v6: placed(random, v6, &CODES.map(country)),
+            ..Dataset::default()
+        }
     });
     let datasets = datasets.collect();
+    let overlays = (0..random.usize(0..3)).map(|_| overlay(random)).collect();
     let (v4, v6) = (v4(random), v6(random));
     let asn = AsDataset { v4: announced(random, v4), v6: announced(random, v6), ..AsDataset::default() };
-    Knowledge { datasets, special: special_ranges(), asn: Some(Arc::new(asn)), ..Knowledge::default() }
+    Knowledge { datasets, overlays, special: special_ranges(), asn: Some(Arc::new(asn)) }
 }
 
 fn ports(random: &mut fastrand::Rng) -> Vec<PortRange> {
@@ -207,6 +233,10 @@ pub(super) fn probes(random: &mut fastrand::Rng, config: &Config, knowledge: &Kn
     let v6 = |at: u128| IpAddr::from(Ipv6Addr::from_bits(at));
     let mut edges: Vec<IpAddr> = Vec::new();
     for data in &knowledge.datasets {
+        edges.extend(data.v4.iter().flat_map(|range| [v4(range.first), v4(range.last)]));
+        edges.extend(data.v6.iter().flat_map(|range| [v6(range.first), v6(range.last)]));
+    }
+    for data in &knowledge.overlays {
         edges.extend(data.v4.iter().flat_map(|range| [v4(range.first), v4(range.last)]));
         edges.extend(data.v6.iter().flat_map(|range| [v6(range.first), v6(range.last)]));
     }

@@ -1,36 +1,73 @@
 //! Region algebra: `EEA + CH - LI` in, sorted country codes out. Called by the configuration reader.
 //!
-//! Evaluated from left to right. Some countries have parts with ISO codes of their own that belong to the same legal
-//! area (Réunion to France, Åland to Finland): naming the country or its region takes them along, and they can be
-//! added and subtracted by themselves.
+//! Evaluated from left to right. A country is its ISO 3166-1 code or its name in English. Some countries have parts with
+//! ISO codes of their own that belong to the same legal area (Réunion to France, Åland to Finland, Puerto Rico to the
+//! US): naming the country or its region takes them along, and they can be added and subtracted by themselves.
 
 use std::collections::BTreeSet;
 
-use crate::geo::{Country, all_countries};
+use crate::geo::{Country, all_countries, names};
 
-/// The 27 member states and their parts: see [`PARTS`].
-const EU: &str =
-    "AT AX BE BG CY CZ DE DK EE ES FI FR GF GP GR HR HU IE IT LT LU LV MF MQ MT NL PL PT RE RO SE SI SK YT";
+/// The members of every named region were compared with their sources on this day.
+pub const AS_OF: &str = "2026-06-01";
 
-/// What the European Economic Area has beside the EU.
-const EEA_BESIDE_EU: &str = "IS LI NO";
+/// A region that has a name: what it is made of, and which acts say so.
+#[derive(Clone, Copy, Debug)]
+pub struct Named {
+    /// As it is written in `inside`.
+    pub name: &'static str,
+    /// What it stands for.
+    pub meaning: &'static str,
+    /// The legal acts.
+    pub source: &'static str,
+    /// Codes, sorted.
+    members: &'static str,
+}
 
-/// The European Free Trade Association.
-const EFTA: &str = "CH IS LI NO";
+impl Named {
+    /// Its members' codes, sorted.
+    pub fn members(&self) -> impl Iterator<Item = Country> {
+        codes(self.members)
+    }
+}
 
-/// Countries with an adequacy decision under Art. 45 GDPR that covers a country as such. Canada and Japan: private
-/// sector only. Brazil since 26 January 2026; the United Kingdom's renewed on 19 December 2025. Not the US: its
-/// decision covers certified companies.
-const ADEQUATE: &str = "AD AR BR CA CH FO GB GG IL IM JE JP KR NZ UY";
+/// Every region that has a name.
+pub const NAMED: [Named; 4] = [
+    Named {
+        name: "EU",
+        meaning: "European Union",
+        source: "Treaty on European Union, Art. 52; Treaty on the Functioning of the European Union, Art. 349 and 355; \
+                 Protocol 2 to the 1994 Act of Accession (Åland); the United Kingdom left on 31 January 2020",
+        members: "AT AX BE BG CY CZ DE DK EE ES FI FR GF GP GR HR HU IE IT LT LU LV MF MQ MT NL PL PT RE RO SE SI SK YT",
+    },
+    Named {
+        name: "EEA",
+        meaning: "European Economic Area: the EU, Iceland, Liechtenstein, Norway (without Svalbard and Jan Mayen)",
+        source: "Agreement on the European Economic Area, Art. 126 and Protocol 40; Joint Committee decision 154/2018 (GDPR)",
+        members: "AT AX BE BG CY CZ DE DK EE ES FI FR GF GP GR HR HU IE IS IT LI LT LU LV MF MQ MT NL NO PL PT RE RO SE SI \
+                  SK YT",
+    },
+    Named {
+        name: "EFTA",
+        meaning: "European Free Trade Association",
+        source: "Convention establishing the European Free Trade Association (Vaduz, 21 June 2001)",
+        members: "CH IS LI NO",
+    },
+    Named {
+        name: "ADEQUATE",
+        meaning: "countries with an adequacy decision under GDPR Art. 45 that covers a country as such. Canada and Japan: \
+                  private sector only. Not the US: its decision covers certified companies",
+        source: "Commission decisions 2010/625/EU (AD), 2003/490/EC (AR), of 26 January 2026 (BR), 2002/2/EC (CA), \
+                 2000/518/EC (CH), 2010/146/EU (FO), (EU) 2021/1772 as renewed on 19 December 2025 (GB), 2003/821/EC (GG), \
+                 2011/61/EU (IL), 2004/411/EC (IM), 2008/393/EC (JE), (EU) 2019/419 (JP), (EU) 2022/254 (KR), \
+                 2013/65/EU (NZ), 2012/484/EU (UY)",
+        members: "AD AR BR CA CH FO GB GG IL IM JE JP KR NZ UY",
+    },
+];
 
-/// Parts of EU member states to which EU law applies as to the rest (Art. 349 and 355 TFEU; Protocol 2 on Åland).
-const PARTS: [(&str, &str); 2] = [("FI", "AX"), ("FR", "GF GP MF MQ RE YT")];
-
-/// The US and its territories with codes of their own.
-const US: &str = "AS GU MP PR UM US VI";
-
-/// The names that are not countries.
-const REGIONS: [&str; 4] = ["EU", "EEA", "EFTA", "ADEQUATE"];
+/// Parts of countries with codes of their own, in which the country's law on personal data or on export applies as in
+/// the rest: Art. 349 and 355 TFEU and Protocol 2 on Åland; for the US 22 CFR 120.60.
+const PARTS: [(&str, &str); 3] = [("FI", "AX"), ("FR", "GF GP MF MQ RE YT"), ("US", "AS GU MP PR UM VI")];
 
 /// The word for unplaced private networks.
 const PRIVATE: &str = "private";
@@ -58,12 +95,12 @@ pub enum RegionError {
     /// A code that people use and ISO 3166-1 does not.
     #[error("'{0}' is not the ISO 3166-1 code: write '{1}'")]
     Synonym(String, &'static str),
-    /// The US.
+    /// The US in a region under European law.
     #[error(
-        "'{0}' can't be inside by address: the US adequacy decision covers certified companies, not networks: remove \
-         it and name each permitted transfer in an [[allow]] rule"
+        "'{0}' can't be inside beside {1} by address: the US adequacy decision covers certified companies, not \
+         networks: remove it and name each permitted transfer in an [[allow]] rule"
     )]
-    UnitedStates(String),
+    UnitedStates(String, &'static str),
     /// Two names without an operator, two operators, nothing at all.
     #[error("{0}: write names joined by '+' and '-', such as 'EEA + CH - LI'")]
     Syntax(String),
@@ -73,9 +110,12 @@ pub enum RegionError {
 }
 
 fn mend(nearest: Option<&String>) -> String {
+    let regions = NAMED.map(|region| region.name).join(", ");
     match nearest {
-        Some(name) => format!("did you mean '{name}'? Known: ISO 3166-1 codes, {}, {PRIVATE}", REGIONS.join(", ")),
-        None => format!("write an ISO 3166-1 code such as 'DE', {}, or '{PRIVATE}'", REGIONS.join(", ")),
+        Some(name) => {
+            format!("did you mean '{name}'? Known: ISO 3166-1 codes, countries' names, {regions}, {PRIVATE}")
+        }
+        None => format!("write an ISO 3166-1 code such as 'DE', a country's name, {regions}, or '{PRIVATE}'"),
     }
 }
 
@@ -87,15 +127,17 @@ fn codes(text: &str) -> impl Iterator<Item = Country> {
 /// The EEA's codes, sorted: the default for what is inside.
 #[must_use]
 pub fn eea() -> Vec<Country> {
-    let mut countries: Vec<_> = codes(EU).chain(codes(EEA_BESIDE_EU)).collect();
-    countries.sort_unstable();
-    countries
+    region("EEA").map(|eea| eea.members().collect()).unwrap_or_default()
 }
 
-/// The country with this ISO 3166-1 code.
+fn region(name: &str) -> Option<&'static Named> {
+    NAMED.iter().find(|region| region.name == name)
+}
+
+/// The country with this ISO 3166-1 code, or of this name.
 ///
 /// # Errors
-/// The code is not assigned: what to write instead.
+/// There is none: what to write instead.
 pub fn country(code: &str) -> Result<Country, RegionError> {
     if let Some(synonym) = synonym(code) {
         return Err(RegionError::Synonym(code.to_owned(), synonym));
@@ -104,6 +146,9 @@ pub fn country(code: &str) -> Result<Country, RegionError> {
         && Country(letters).is_assigned()
     {
         return Ok(Country(letters));
+    }
+    if let Some(country) = names::named(code) {
+        return Ok(country);
     }
     Err(RegionError::Unknown { name: code.to_owned(), nearest: nearest(code) })
 }
@@ -119,28 +164,55 @@ fn synonym(code: &str) -> Option<&'static str> {
 fn nearest(name: &str) -> Option<String> {
     let upper = name.to_ascii_uppercase();
     let countries = all_countries().iter().map(Country::to_string).filter(|code| *code == upper);
-    let regions = REGIONS.into_iter().chain([PRIVATE]).map(str::to_owned);
+    let regions = NAMED.iter().map(|region| region.name).chain([PRIVATE]).map(str::to_owned);
     countries
         .chain(regions)
         .map(|known| (strsim::damerau_levenshtein(&upper, &known.to_ascii_uppercase()), known))
         .filter(|(distance, known)| *distance <= known.len() / 3)
         .min()
         .map(|(_, known)| known)
+        .or_else(|| names::nearest(name).map(str::to_owned))
 }
 
 /// What one name stands for.
 fn named(name: &str) -> Result<Vec<Country>, RegionError> {
-    Ok(match name {
-        "EU" => codes(EU).collect(),
-        "EEA" => eea(),
-        "EFTA" => codes(EFTA).collect(),
-        "ADEQUATE" => codes(ADEQUATE).collect(),
-        code => {
-            let whole = country(code)?;
-            let parts = PARTS.iter().find(|(state, _)| *state == code).map_or("", |(_, parts)| parts);
-            std::iter::once(whole).chain(codes(parts)).collect()
-        }
-    })
+    if let Some(region) = region(name) {
+        return Ok(region.members().collect());
+    }
+    let whole = country(name)?;
+    let parts = PARTS.iter().find(|(state, _)| state.as_bytes() == whole.0).map_or("", |(_, parts)| parts);
+    Ok(std::iter::once(whole).chain(codes(parts)).collect())
+}
+
+/// Cuts an expression into operators and names. Names may have blanks in them, and some a hyphen.
+fn words(text: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '+' | '-' => 1,
+            _ => hyphenated(rest).unwrap_or_else(|| rest.find(['+', '-']).unwrap_or(rest.len())),
+        };
+        let (word, more) = rest.split_at(length);
+        words.push(word.trim_end());
+        rest = more.trim_start();
+    }
+    words
+}
+
+/// The length of the country's name with a hyphen in it that the text starts with: `Guinea-Bissau`.
+fn hyphenated(text: &str) -> Option<usize> {
+    let names = names::names().map(|(name, _)| name).filter(|name| name.contains('-'));
+    let starts = |name: &&str| {
+        let start = text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+        start && text[name.len()..].trim_start().chars().next().is_none_or(|next| matches!(next, '+' | '-'))
+    };
+    names.filter(starts).map(str::len).max()
+}
+
+/// Whether it stands for something by itself.
+fn is_known(word: &str) -> bool {
+    word == PRIVATE || named(word).is_ok()
 }
 
 /// Works an expression out.
@@ -148,13 +220,14 @@ fn named(name: &str) -> Result<Vec<Country>, RegionError> {
 /// # Errors
 /// [`RegionError`] when it names no region.
 pub fn parse(text: &str) -> Result<Region, RegionError> {
-    let spaced = text.replace('+', " + ").replace('-', " - ");
     let mut countries = BTreeSet::new();
     let mut private = false;
+    // What of European law and what of the US was added.
+    let (mut european, mut american) = (None, None);
     // The operator before the next name; a leading '+' may be left out.
     let mut operator = Some("+");
-    for word in spaced.split_whitespace() {
-        match (word, operator) {
+    for word in words(text) {
+        match (word, operator.take()) {
             ("+" | "-", None) => operator = Some(word),
             ("+" | "-", Some(_)) => {
                 return Err(RegionError::Syntax(format!("'{word}' has no name before it in '{text}'")));
@@ -162,32 +235,45 @@ pub fn parse(text: &str) -> Result<Region, RegionError> {
             (name, None) => {
                 return Err(RegionError::Syntax(format!("'{name}' has no '+' or '-' before it in '{text}'")));
             }
-            (PRIVATE, Some(sign)) => {
-                private = sign == "+";
-                operator = None;
-            }
-            (name, Some("+")) => {
-                if US.split_ascii_whitespace().any(|code| code == name) {
-                    return Err(RegionError::UnitedStates(name.to_owned()));
+            (PRIVATE, Some(sign)) => private = sign == "+",
+            (name, Some(sign)) => {
+                let of = named(name).map_err(|error| apart(name, text).unwrap_or(error))?;
+                if sign == "+" {
+                    european = european.or_else(|| region(name).map(|region| region.name));
+                    let of_us = |country: &Country| *country == US || us_parts().any(|part| part == *country);
+                    american = american.or_else(|| of.iter().any(of_us).then(|| name.to_owned()));
+                    countries.extend(of);
+                } else {
+                    of.iter().for_each(|country| {
+                        countries.remove(country);
+                    });
                 }
-                countries.extend(named(name)?);
-                operator = None;
-            }
-            (name, Some(_)) => {
-                for country in named(name)? {
-                    countries.remove(&country);
-                }
-                operator = None;
             }
         }
     }
     if operator.is_some() && !text.trim().is_empty() {
         return Err(RegionError::Syntax(format!("'{text}' ends in an operator")));
     }
+    if let (Some(region), Some(name)) = (european, american) {
+        return Err(RegionError::UnitedStates(name, region));
+    }
     if countries.is_empty() && !private {
         return Err(RegionError::Empty);
     }
     Ok(Region { countries: countries.into_iter().collect(), private })
+}
+
+const US: Country = Country(*b"US");
+
+fn us_parts() -> impl Iterator<Item = Country> {
+    PARTS.iter().filter(|(state, _)| state.as_bytes() == US.0).flat_map(|(_, parts)| codes(parts))
+}
+
+/// Two names without an operator, rather than one that nobody knows: `EEA CH`.
+fn apart(name: &str, text: &str) -> Option<RegionError> {
+    let (before, after) = name.rsplit_once(char::is_whitespace)?;
+    let missing = is_known(after) && before.split_whitespace().next_back().is_some_and(is_known);
+    missing.then(|| RegionError::Syntax(format!("'{after}' has no '+' or '-' before it in '{text}'")))
 }
 
 #[cfg(test)]
@@ -238,28 +324,174 @@ mod tests {
     }
 
     #[test]
-    fn the_us_and_its_territories_are_never_inside_but_may_be_subtracted() {
-        for code in ["US", "PR", "GU"] {
-            assert_eq!(parse(&format!("EEA + {code}")), Err(RegionError::UnitedStates(code.into())));
+    fn the_us_is_a_region_of_its_own_but_never_beside_european_ones() {
+        for name in ["US", "PR", "GU", "United States"] {
+            assert_eq!(parse(&format!("EEA + {name}")), Err(RegionError::UnitedStates(name.into(), "EEA")));
+            assert_eq!(parse(&format!("{name} + ADEQUATE")), Err(RegionError::UnitedStates(name.into(), "ADEQUATE")));
         }
         assert_eq!(
-            complaint("US"),
-            "'US' can't be inside by address: the US adequacy decision covers certified companies, not networks: \
-             remove it and name each permitted transfer in an [[allow]] rule"
+            complaint("US + EU"),
+            "'US' can't be inside beside EU by address: the US adequacy decision covers certified companies, not \
+             networks: remove it and name each permitted transfer in an [[allow]] rule"
         );
         assert_eq!(text("CH - US"), "CH");
+        assert_eq!(text("EEA - US"), EEA_TEXT);
+        assert_eq!(text("US"), "AS GU MP PR UM US VI");
+        assert_eq!(text("US - Puerto Rico"), "AS GU MP UM US VI");
+    }
+
+    #[test]
+    fn countries_may_be_named_in_english() {
+        assert_eq!(text("Germany + united kingdom + CH"), "CH DE GB");
+        assert_eq!(text("EFTA - Switzerland"), "IS LI NO");
+        assert_eq!(text("guinea-bissau-Guinea-Bissau+Timor-Leste"), "TL");
+        assert_eq!(text("Bosnia and Herzegovina"), "BA");
+        assert_eq!(country("Norway"), Ok(Country(*b"NO")));
+        assert_eq!(
+            complaint("Germny"),
+            "'Germny' is no country or region: did you mean 'Germany'? Known: ISO 3166-1 codes, countries' names, EU, \
+             EEA, EFTA, ADEQUATE, private"
+        );
+    }
+
+    #[test]
+    fn every_named_region_has_exactly_its_members() {
+        let members = |name: &str| -> Vec<&str> {
+            let region = region(name).expect("named");
+            region.members().map(|country| names::name(country).expect("every country has a name")).collect()
+        };
+        let mut eu = vec![
+            "Austria",
+            "Belgium",
+            "Bulgaria",
+            "Croatia",
+            "Cyprus",
+            "Czechia",
+            "Denmark",
+            "Estonia",
+            "Finland",
+            "France",
+            "Germany",
+            "Greece",
+            "Hungary",
+            "Ireland",
+            "Italy",
+            "Latvia",
+            "Lithuania",
+            "Luxembourg",
+            "Malta",
+            "Netherlands",
+            "Poland",
+            "Portugal",
+            "Romania",
+            "Slovakia",
+            "Slovenia",
+            "Spain",
+            "Sweden",
+        ];
+        assert_eq!(eu.len(), 27);
+        // The parts with codes of their own.
+        eu.extend(["Åland Islands", "French Guiana", "Guadeloupe", "Martinique", "Mayotte", "Réunion", "Saint Martin"]);
+        let same = |name: &str, expected: &[&str]| {
+            let (mut is, mut expected) = (members(name), expected.to_vec());
+            is.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(is, expected, "{name}");
+        };
+        same("EU", &eu);
+        same("EEA", &[&eu[..], &["Iceland", "Liechtenstein", "Norway"]].concat());
+        same("EFTA", &["Iceland", "Liechtenstein", "Norway", "Switzerland"]);
+        let adequate = [
+            "Andorra",
+            "Argentina",
+            "Brazil",
+            "Canada",
+            "Faroe Islands",
+            "Guernsey",
+            "Isle of Man",
+            "Israel",
+            "Japan",
+            "Jersey",
+            "New Zealand",
+            "South Korea",
+            "Switzerland",
+            "United Kingdom",
+            "Uruguay",
+        ];
+        same("ADEQUATE", &adequate);
+        // Each decision stands with its country.
+        let acts = region("ADEQUATE").expect("named").source;
+        for country in region("ADEQUATE").expect("named").members() {
+            assert!(acts.contains(&format!("({country})")), "{country}");
+        }
+        // What is often taken for a part, and is none.
+        for (region, outside) in
+            [("EU", "GB"), ("EU", "CH"), ("EU", "GI"), ("EEA", "SJ"), ("EEA", "GL"), ("EEA", "FO"), ("EEA", "BL")]
+        {
+            assert!(
+                !parse(region)
+                    .expect("good")
+                    .countries
+                    .contains(&Country(*outside.as_bytes().first_chunk().expect("two")))
+            );
+        }
+    }
+
+    /// One term: a region, a country by code or by name.
+    fn random_term(random: &mut fastrand::Rng) -> String {
+        if random.u8(0..3) == 0 {
+            return NAMED[random.usize(0..NAMED.len())].name.into();
+        }
+        loop {
+            let country = all_countries()[random.usize(0..all_countries().len())];
+            if country != US && us_parts().all(|part| part != country) {
+                let name = names::name(country).expect("every country has a name");
+                return if random.bool() { country.to_string() } else { name.to_lowercase() };
+            }
+        }
+    }
+
+    #[test]
+    fn the_laws_of_the_algebra_hold() {
+        let seed = fastrand::u64(..);
+        println!("SEED={seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let of = |text: &str| match parse(text) {
+            Ok(region) => region.countries,
+            Err(RegionError::Empty) => Vec::new(),
+            Err(error) => panic!("{text}: {error}, seed {seed}"),
+        };
+        for _ in 0..2_000 {
+            let [a, b, c] = [(); 3].map(|()| random_term(&mut random));
+            assert_eq!(of(&format!("{a} + {b}")), of(&format!("{b} + {a}")), "seed {seed}");
+            assert_eq!(of(&format!("{a} + {b} + {c}")), of(&format!("{c} + {a} + {b}")), "seed {seed}");
+            assert_eq!(of(&format!("{a} + {a}")), of(&a), "seed {seed}");
+            assert_eq!(of(&format!("{a} + {b} - {b}")), of(&format!("{a} - {b}")), "seed {seed}");
+            assert_eq!(of(&format!("{a} - {b} - {c}")), of(&format!("{a} - {c} - {b}")), "seed {seed}");
+            assert_eq!(of(&format!("{a} - {b} + {b}")), of(&format!("{a} + {b}")), "seed {seed}");
+            assert_eq!(of(&format!("{a} - {a}")), [], "seed {seed}");
+            // Against sets: a member of the sum is one of a or b, one of the difference of a and not of b.
+            let (in_a, in_b) = (of(&a), of(&b));
+            let has = |list: &[Country], country: &Country| list.binary_search(country).is_ok();
+            let (sum, difference) = (of(&format!("{a}+{b}")), of(&format!("{a}-{b}")));
+            for country in all_countries() {
+                assert_eq!(has(&sum, country), has(&in_a, country) || has(&in_b, country), "seed {seed}");
+                assert_eq!(has(&difference, country), has(&in_a, country) && !has(&in_b, country), "seed {seed}");
+            }
+        }
     }
 
     #[test]
     fn what_is_no_region_is_refused_with_what_to_write() {
         assert_eq!(
             complaint("EAE"),
-            "'EAE' is no country or region: did you mean 'EEA'? Known: ISO 3166-1 codes, EU, EEA, EFTA, ADEQUATE, private"
+            "'EAE' is no country or region: did you mean 'EEA'? Known: ISO 3166-1 codes, countries' names, EU, EEA, EFTA, \
+             ADEQUATE, private"
         );
         assert_eq!(
-            complaint("Germany"),
-            "'Germany' is no country or region: write an ISO 3166-1 code such as 'DE', EU, EEA, EFTA, ADEQUATE, or \
-             'private'"
+            complaint("Atlantis"),
+            "'Atlantis' is no country or region: write an ISO 3166-1 code such as 'DE', a country's name, EU, EEA, EFTA, \
+             ADEQUATE, or 'private'"
         );
         assert_eq!(complaint("EEA + UK"), "'UK' is not the ISO 3166-1 code: write 'GB'");
         assert_eq!(
@@ -280,9 +512,9 @@ mod tests {
 
     #[test]
     fn every_region_is_made_of_assigned_codes() {
-        for list in [EU, EEA_BESIDE_EU, EFTA, ADEQUATE, US] {
+        for list in NAMED.iter().map(|region| region.members).chain(PARTS.iter().map(|(_, parts)| *parts)) {
             assert!(codes(list).all(Country::is_assigned), "{list}");
-            assert!(codes(list).is_sorted(), "{list}");
+            assert!(codes(list).is_sorted_by(|a, b| a < b), "{list}");
         }
     }
 }

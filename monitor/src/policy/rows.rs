@@ -8,6 +8,7 @@ use super::{
     ClockMap, PolicyError,
     layers::{Address, Partition},
     networks::{self, Named, State, States},
+    overlaps::{Meetings, RuleNote},
     precedence::{Numbered, Place, Rank},
 };
 use crate::{
@@ -38,6 +39,7 @@ pub(super) struct RuleTable<'a> {
     /// Equal blocks are one.
     known: HashMap<Vec<RuleRow>, (u32, u32)>,
     pub(super) rows: Vec<RuleRow>,
+    meetings: Meetings,
 }
 
 /// What covers a place: the state of its networks, its autonomous system and its country.
@@ -52,17 +54,42 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Whether this one leaves nothing of another to decide that ranks behind it.
-    fn hides(&self, other: &Self) -> bool {
+    /// Whether some packet is covered by both.
+    fn meets(&self, other: &Self) -> bool {
         let ports = match (self.ports, other.ports) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(mine), Some(its)) => mine.protocol == its.protocol && mine.low <= its.low && its.high <= mine.high,
+            (Some(mine), Some(its)) => mine.protocol == its.protocol && mine.low <= its.high && its.low <= mine.high,
+            _ => true,
         };
+        let before = |end: Option<i64>, start: Option<i64>| end.zip(start).is_some_and(|(end, start)| end <= start);
+        ports && !before(self.rule.expires, other.rule.not_before) && !before(other.rule.expires, self.rule.not_before)
+    }
+
+    /// Whether it holds whenever the other does. One with a budget may be suspended.
+    fn outlasts(&self, other: &Self) -> bool {
         let start = self.rule.not_before.is_none_or(|mine| other.rule.not_before.is_some_and(|its| mine <= its));
         let end = self.rule.expires.is_none_or(|mine| other.rule.expires.is_some_and(|its| mine >= its));
-        // One with a budget may be suspended.
-        ports && start && end && self.rule.max_bytes_per_day.is_none()
+        start && end && self.rule.max_bytes_per_day.is_none()
+    }
+
+    /// Whether those that rank before it, one or several together, leave nothing for it to decide.
+    fn hidden_by(&self, before: &[Self]) -> bool {
+        let outlasting = before.iter().filter(|other| other.outlasts(self) && other.meets(self));
+        let Some(mine) = self.ports else { return outlasting.into_iter().any(|other| other.ports.is_none()) };
+        let mut ranges: Vec<(u16, u16)> = Vec::new();
+        for other in outlasting {
+            match other.ports {
+                None => return true,
+                Some(ports) => ranges.push((ports.low, ports.high)),
+            }
+        }
+        ranges.sort_unstable();
+        let mut open = u32::from(mine.low);
+        for (low, high) in ranges {
+            if u32::from(low) <= open {
+                open = open.max(u32::from(high) + 1);
+            }
+        }
+        open > u32::from(mine.high)
     }
 }
 
@@ -102,6 +129,7 @@ impl<'a> RuleTable<'a> {
             last: ((0, NONE, NONE), Some((0, 0))),
             known: HashMap::new(),
             rows: Vec::new(),
+            meetings: Meetings::default(),
         }
     }
 
@@ -183,10 +211,27 @@ impl<'a> RuleTable<'a> {
                 Candidate { rank, number, rule, ports }
             }));
         }
-        candidates.sort_by_key(|candidate| candidate.rank);
+        // Ranges of one rule that no packet can tell apart: in any order, but always the same.
+        candidates.sort_by_key(|candidate| (candidate.rank, candidate.ports));
+        candidates
+    }
+
+    /// Those of them that decide something, in order. Whom the others yield to is noted.
+    fn deciding(&mut self, covered: Covered) -> Vec<Candidate<'a>> {
         let mut deciding: Vec<Candidate<'a>> = Vec::new();
-        for candidate in candidates {
-            if !deciding.iter().any(|before| before.hides(&candidate)) {
+        for candidate in self.candidates(covered) {
+            let number = candidate.number;
+            self.meetings.covers(number);
+            let hidden = candidate.hidden_by(&deciding);
+            for winner in deciding.iter().filter(|winner| winner.number != number && winner.meets(&candidate)) {
+                if hidden {
+                    self.meetings.hides(winner.number, number);
+                }
+                let tie = winner.rank.ties(&candidate.rank);
+                self.meetings.meet(winner.number, number, tie, self.rules);
+            }
+            if !hidden {
+                self.meetings.decides(number);
                 deciding.push(candidate);
             }
         }
@@ -194,7 +239,7 @@ impl<'a> RuleTable<'a> {
     }
 
     fn add(&mut self, covered: Covered) -> Option<(u32, u32)> {
-        let candidates = self.candidates(covered);
+        let candidates = self.deciding(covered);
         if candidates.len() > MAX_RULES_PER_CLASS as usize {
             return None;
         }
@@ -220,10 +265,20 @@ impl<'a> RuleTable<'a> {
         Some(block)
     }
 
+    /// What is to be told of the rules, once all places were asked for.
+    pub(super) fn notes(&mut self) -> Vec<RuleNote> {
+        for (winner, loser) in self.states.hidden() {
+            self.meetings.covers(loser);
+            self.meetings.hides(winner, loser);
+            self.meetings.meet(winner, loser, false, self.rules);
+        }
+        self.meetings.notes(self.rules, self.clock.seconds())
+    }
+
     /// The rules that came to more rows than the kernel looks at, at the first place where [`Self::block`] had none.
-    pub(super) fn too_many(&self, at: String) -> PolicyError {
+    pub(super) fn too_many(&mut self, at: String) -> PolicyError {
         let mut names: Vec<String> = Vec::new();
-        for candidate in self.fault.map(|covered| self.candidates(covered)).unwrap_or_default() {
+        for candidate in self.fault.map(|covered| self.deciding(covered)).unwrap_or_default() {
             let name = format!("'{}' ({})", candidate.rule.id, candidate.rule.origin);
             if !names.contains(&name) {
                 names.push(name);

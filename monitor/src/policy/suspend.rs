@@ -84,5 +84,9 @@ mod tests {
         let again = neither.suspending(&none);
         assert_eq!((&again.image, &again.configured_rows), (&policy.image, &Vec::new()));
         assert!(Arc::ptr_eq(&policy, &policy.suspending(&none)));
+        // A clock that was set times the rules as they were compiled; who is suspended is asked anew then.
+        let retimed = Arc::new(without.retimed(&ClockMap::wall(0)));
+        assert_eq!((&retimed.image, retimed.suspended.len()), (&policy.image, 0));
+        assert_eq!(rules(&retimed.suspending(&first)), [2, 2]);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use egress_monitor::policy::Policy;
 use monitor_common::{
     classify::build::Image,
-    wire::{ClassRow, Embedded, Kind, RuleRow},
+    wire::{ClassRow, Embedded, Kind, RuleRow, Ruling},
 };
 
 const RULE: RuleRow =
@@ -32,7 +32,7 @@ fn image() -> Image {
     let rules = vec![
         RuleRow { rule: 1, protocol: 6, port_low: 443, port_high: 443, ..RULE },
         RuleRow { rule: 2, protocol: 17, port_low: 4500, port_high: 4510, ..RULE },
-        RuleRow { rule: 3, ..RULE },
+        RuleRow { rule: 3, action: Ruling::Deny as u8, ..RULE },
         RuleRow { rule: 4, protocol: 17, port_low: 1, port_high: 1, expires_ns: 1, ..RULE },
         RuleRow { rule: 5, protocol: 17, port_low: 2, port_high: 2, not_before_ns: u64::MAX - 1, ..RULE },
         RuleRow {
@@ -42,6 +42,7 @@ fn image() -> Image {
             port_high: 3,
             not_before_ns: 1,
             expires_ns: u64::MAX - 1,
+            action: Ruling::Keep as u8,
             ..RULE
         },
     ];

@@ -175,7 +175,7 @@ fn config(mode: Mode, interface: &str, folder: &Path) -> String {
     let dataset = folder.join("dataset.csv");
     std::fs::write(&dataset, "2001:db8::,2001:db8:ffff:ffff:ffff:ffff:ffff:ffff,IE\n").unwrap();
     format!(
-        "[monitor]\ninterfaces = [\"{interface}\"]\nmode = \"{what}\"\nepoch = \"100ms\"\n[http]\nlisten = \"\"\n[geo]\n\
+        "[monitor]\ninterfaces = [\"{interface}\"]\nmode = \"{what}\"\nepoch = \"100ms\"\n[management]\nnetworks = []\n[http]\nlisten = \"\"\n[geo]\n\
          sources = [\"{}\"]\n{}",
         dataset.display(),
         policy::config(mode.zone())

@@ -1,27 +1,44 @@
 //! `egress-monitor geo import`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 
 use crate::{
     failure::Failure,
-    geo::{self, compact},
-    text::{json, print},
+    geo::{
+        self, Content, Progress, Rejected, STALE_AFTER_DAYS,
+        asn::{self, AsDataset},
+        compact,
+        overlay::{self, Overlay},
+    },
+    text::{json, plain, print, time},
 };
 
-/// Builds the compact form from MMDB, CSV or compact files: smaller, faster to load, with name, date and digest.
+/// Builds the compact form: smaller, faster to load, with name, date and digest.
+///
+/// Takes datasets of countries (MMDB; text: CSV, Tor's geoip, the registries' delegated files, networks with a country),
+/// overlays (geofeeds, the lists of AWS, Google Cloud, Azure and Oracle, networks) and AS numbers (MMDB, text). What is
+/// inconsistent is left out and counted; where that is more than what is good, nothing is written.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  egress-monitor geo import country.mmdb --out /etc/egress-monitor/geo/country.egm.zst\n  egress-monitor geo import ipv4.csv ipv6.csv --name example --built 2026-06-01T00:00:00Z --out example.egm.zst"
+    after_help = "Examples:\n  egress-monitor geo import country.mmdb --out /etc/egress-monitor/geo/country.egm.zst\n  egress-monitor geo import ipv4.csv ipv6.csv --name example --built 2026-06-01T00:00:00Z --out example.egm.zst\n  egress-monitor geo import ip-ranges.json --out aws.egm.zst\n  egress-monitor geo import GeoLite2-ASN.mmdb --kind asn --out asn.egm.zst"
 )]
 pub struct Args {
-    /// Files (.mmdb, .csv, .egm, .egm.zst). Several make one dataset, and must not overlap.
+    /// Files. Several make one dataset, and must not overlap.
     #[arg(value_name = "IN", required = true)]
     inputs: Vec<PathBuf>,
     /// What to write; compressed where the name ends in .zst. Replaced in one step, or left alone on any error.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// What the files are [default: a cloud provider's list is an overlay, anything else a dataset of countries]
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
     /// The dataset's name; the output file's name without it.
     #[arg(long)]
     name: Option<String>,
@@ -42,19 +59,189 @@ pub struct Args {
     json: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// Countries of the whole address space, for [geo] sources.
+    Dataset,
+    /// Countries of some networks, for [geo] overlays.
+    Overlay,
+    /// AS numbers, for [geo] asn.
+    Asn,
+}
+
 #[derive(Debug, Serialize)]
 struct Written {
     file: String,
+    kind: &'static str,
     bytes: usize,
     name: String,
+    built: Option<String>,
+    age_days: Option<i64>,
+    stale: bool,
     ipv4_ranges: usize,
     ipv6_ranges: usize,
-    /// Ranges that the files give two countries; taken as unknown.
+    /// Ranges that the files say two things of; taken as unknown.
     contradictions: usize,
+    /// What of the files was left out.
+    rejected: Rejected,
     digest: String,
 }
 
+/// What was read, whatever it is.
+enum Read {
+    Dataset(geo::Dataset, String),
+    Overlay(Overlay),
+    AsNumbers(AsDataset),
+}
+
+/// What every kind of data says of itself.
+struct About<'a> {
+    kind: &'static str,
+    name: &'a mut String,
+    version: &'a mut String,
+    attribution: &'a mut String,
+    provenance: &'a mut String,
+    built: &'a mut Option<i64>,
+    digest: [u8; 32],
+    ranges: (usize, usize),
+}
+
+impl Read {
+    fn about(&mut self) -> About<'_> {
+        match self {
+            Self::Dataset(of, provenance) => About {
+                kind: "dataset",
+                digest: of.digest,
+                ranges: (of.v4.len(), of.v6.len()),
+                name: &mut of.name,
+                version: &mut of.version,
+                attribution: &mut of.attribution,
+                provenance,
+                built: &mut of.built,
+            },
+            Self::Overlay(of) => About {
+                kind: "overlay",
+                digest: of.digest,
+                ranges: (of.v4.len(), of.v6.len()),
+                name: &mut of.name,
+                version: &mut of.version,
+                attribution: &mut of.attribution,
+                provenance: &mut of.provenance,
+                built: &mut of.built,
+            },
+            Self::AsNumbers(of) => About {
+                kind: "asn",
+                digest: of.digest,
+                ranges: (of.v4.len(), of.v6.len()),
+                name: &mut of.name,
+                version: &mut of.version,
+                attribution: &mut of.attribution,
+                provenance: &mut of.provenance,
+                built: &mut of.built,
+            },
+        }
+    }
+
+    /// The compact form, and whether it holds the same.
+    fn encode(&self) -> Result<(Vec<u8>, bool), compact::CompactError> {
+        match self {
+            Self::Dataset(of, provenance) => {
+                let bytes = compact::encode(of, provenance)?;
+                let (again, _) = compact::decode(&bytes)?;
+                Ok((bytes, (&again.v4, &again.v6) == (&of.v4, &of.v6)))
+            }
+            Self::Overlay(of) => {
+                let bytes = compact::encode_overlay(of)?;
+                let (again, _) = compact::decode_overlay(&bytes)?;
+                Ok((bytes, (&again.v4, &again.v6) == (&of.v4, &of.v6)))
+            }
+            Self::AsNumbers(of) => {
+                let bytes = compact::encode_asn(of)?;
+                let again = compact::decode_asn(&bytes)?;
+                Ok((bytes, (&again.v4, &again.v6, &again.names) == (&of.v4, &of.v6, &of.names)))
+            }
+        }
+    }
+}
+
+/// Reads the files: what they hold, what was left out, what they say two things of.
+fn read(args: &Args, progress: &Progress) -> Result<(Read, Rejected, usize), Failure> {
+    let kind = match args.kind {
+        Some(Kind::Dataset) => Content::Dataset,
+        Some(Kind::Overlay) => Content::Overlay,
+        Some(Kind::Asn) => Content::AsNumbers,
+        None => args.inputs.first().map_or(Ok(Content::Dataset), |file| geo::content(file))?,
+    };
+    let files = args.inputs.iter();
+    Ok(match kind {
+        Content::Dataset => {
+            let mut opened = files.map(|file| geo::read_file(file, progress)).collect::<Result<Vec<_>, _>>()?;
+            let mut rejected = Rejected::default();
+            opened.iter_mut().for_each(|file| rejected.add(std::mem::take(&mut file.rejected)));
+            let contradictions = opened.iter().map(|file| file.contradictions).sum();
+            let (dataset, provenance) = geo::merge(opened)?;
+            (Read::Dataset(dataset, provenance), rejected, contradictions)
+        }
+        Content::Overlay => {
+            let read = files.map(|file| overlay::read(file, progress)).collect::<Result<Vec<_>, _>>()?;
+            let mut overlay = overlay::merge(read)?;
+            let (rejected, contradictions) = (std::mem::take(&mut overlay.rejected), overlay.contradictions);
+            (Read::Overlay(overlay), rejected, contradictions)
+        }
+        Content::AsNumbers => {
+            let read = files.map(|file| asn::read(file, progress)).collect::<Result<Vec<_>, _>>()?;
+            let mut dataset = asn::merge(read)?;
+            let (rejected, contradictions) = (std::mem::take(&mut dataset.rejected), dataset.contradictions);
+            (Read::AsNumbers(dataset), rejected, contradictions)
+        }
+    })
+}
+
+/// How long a reading may take before it is told how far it has come.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Does the work, and says how far it has come on standard error once that has taken two seconds: in place on a
+/// terminal, else a line every ten seconds.
+fn with_progress<T: Send>(work: impl FnOnce(&Progress) -> T + Send) -> T {
+    let progress = Progress::default();
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let (done, ended) = mpsc::channel::<()>();
+        let worker = scope.spawn({
+            let progress = &progress;
+            move || {
+                let result = work(progress);
+                drop(done);
+                result
+            }
+        });
+        let mut err = std::io::stderr();
+        let terminal = err.is_terminal();
+        let mut wait = PATIENCE;
+        while ended.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let percent = progress.percent().map_or_else(String::new, |percent| format!(", {percent} %"));
+            let (before, after) = if terminal { ("\r", "\x1b[K") } else { ("", "\n") };
+            // Nobody to tell is no reason to end.
+            let _ = write!(err, "{before}reading: {} s{percent}{after}", began.elapsed().as_secs());
+            let _ = err.flush();
+            wait = Duration::from_secs(if terminal { 1 } else { 10 });
+        }
+        if terminal && began.elapsed() > PATIENCE {
+            let _ = write!(err, "\r\x1b[K");
+        }
+        match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let written = import(args)?;
+    if args.json { print(&json(&written)?) } else { print(&text(&written)) }
+}
+
+fn import(args: &Args) -> Result<Written, Failure> {
     let extension = args.out.to_string_lossy().to_ascii_lowercase();
     if !extension.ends_with(".egm") && !extension.ends_with(".egm.zst") {
         return Err(Failure::Usage(format!(
@@ -62,58 +249,80 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             args.out.display()
         )));
     }
-    let opened = args.inputs.iter().map(|file| geo::open_file(file)).collect::<Result<Vec<_>, _>>()?;
-    let contradictions = opened.iter().map(|file| file.contradictions).sum();
-    let (mut dataset, mut provenance) = geo::merge(opened)?;
+    let (mut read, rejected, contradictions) = with_progress(|progress| read(args, progress))?;
+    let about = read.about();
     if let Some(built) = args.built {
-        dataset.built = Some(built.as_second());
+        *about.built = Some(built.as_second());
     }
-    dataset.name = args.name.clone().unwrap_or_else(|| stem(&args.out));
-    for (value, given) in [
-        (&mut dataset.version, &args.version),
-        (&mut dataset.attribution, &args.attribution),
-        (&mut provenance, &args.provenance),
-    ] {
+    *about.name = args.name.clone().unwrap_or_else(|| stem(&args.out));
+    for (value, given) in
+        [(about.version, &args.version), (about.attribution, &args.attribution), (about.provenance, &args.provenance)]
+    {
         if let Some(given) = given {
             value.clone_from(given);
         }
     }
     let unfit = |error: compact::CompactError| Failure::Usage(format!("--out {}: {error}", args.out.display()));
-    let encoded = compact::encode(&dataset, &provenance).map_err(unfit)?;
-    let bytes = if extension.ends_with(".zst") { compact::compress(&encoded) } else { encoded };
     // What is written can be read, or nothing is written.
-    let (again, _) = compact::decode(&bytes).map_err(unfit)?;
-    if (&again.v4, &again.v6) != (&dataset.v4, &dataset.v6) {
+    let (encoded, same) = read.encode().map_err(unfit)?;
+    if !same {
         return Err(Failure::Internal("the compact form does not hold what was read".into()));
     }
+    let bytes = if extension.ends_with(".zst") { compact::compress(&encoded) } else { encoded };
     crate::geo::file::replace(&args.out, &bytes).map_err(|error| {
         Failure::Unavailable(format!("{}: {error}: check folder and permissions", args.out.display()))
     })?;
-    let written = Written {
+    let about = read.about();
+    let age_days = about.built.map(|built| (jiff::Timestamp::now().as_second() - built).div_euclid(86_400));
+    Ok(Written {
         file: args.out.display().to_string(),
+        kind: about.kind,
         bytes: bytes.len(),
-        name: dataset.name.clone(),
-        ipv4_ranges: dataset.v4.len(),
-        ipv6_ranges: dataset.v6.len(),
+        name: about.name.clone(),
+        built: about.built.map(time),
+        age_days,
+        stale: age_days.is_some_and(|days| days > STALE_AFTER_DAYS),
+        ipv4_ranges: about.ranges.0,
+        ipv6_ranges: about.ranges.1,
         contradictions,
-        digest: dataset.digest_hex(),
-    };
-    if args.json {
-        return print(&json(&written)?);
-    }
+        rejected,
+        digest: about.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+    })
+}
+
+fn text(written: &Written) -> String {
     let mut text = format!(
-        "{}: {} with {} IPv4 and {} IPv6 ranges, {:.1} KiB, digest sha256:{}\n",
+        "{}: {} {} with {} IPv4 and {} IPv6 ranges, {:.1} KiB, digest sha256:{}\n",
         written.file,
+        written.kind,
         written.name,
         written.ipv4_ranges,
         written.ipv6_ranges,
         written.bytes as f64 / 1024.0,
         written.digest
     );
-    if contradictions > 0 {
-        text += &format!("{contradictions} ranges have two countries in the input and were taken as unknown\n");
+    text += &match (&written.built, written.age_days) {
+        (Some(built), Some(days)) => {
+            let mend = if written.stale {
+                format!(": older than {STALE_AFTER_DAYS} days, fetch a fresh one")
+            } else {
+                String::new()
+            };
+            format!("built {built}, {days} days ago{mend}\n")
+        }
+        _ => "no date in it: give --built, so that its age can be told\n".into(),
+    };
+    if written.contradictions > 0 {
+        text +=
+            &format!("{} ranges have two meanings in the input and were taken as unknown\n", written.contradictions);
     }
-    print(&text)
+    if written.rejected.count > 0 {
+        text += &format!("{}\n", written.rejected.summary());
+        for example in written.rejected.kinds.values().flat_map(|kind| &kind.examples) {
+            text += &format!("  {}\n", plain(example));
+        }
+    }
+    text
 }
 
 /// `country` of `/a/country.egm.zst`.
@@ -123,63 +332,5 @@ fn stem(file: &Path) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn args(inputs: &[&Path], out: &Path) -> Args {
-        Args {
-            inputs: inputs.iter().map(|file| file.to_path_buf()).collect(),
-            out: out.into(),
-            name: None,
-            version: Some("7".into()),
-            built: Some("2026-06-01T00:00:00Z".parse().unwrap()),
-            attribution: None,
-            provenance: Some("a test".into()),
-            json: true,
-        }
-    }
-
-    #[test]
-    fn two_families_from_two_files_become_one_dataset_and_bad_input_leaves_the_old_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name);
-        std::fs::write(path("4.csv"), "192.0.2.0/24,DE\n").unwrap();
-        std::fs::write(path("6.csv"), "2001:db8::/32,SG\n").unwrap();
-        let out = path("both.egm.zst");
-        run(&args(&[&path("4.csv"), &path("6.csv")], &out)).unwrap();
-        let opened = geo::open_file(&out).unwrap();
-        assert_eq!((opened.dataset.v4.len(), opened.dataset.v6.len()), (1, 1));
-        assert_eq!((opened.dataset.name.as_str(), opened.dataset.version.as_str()), ("both", "7"));
-        assert_eq!((opened.dataset.built, opened.provenance.as_str()), (Some(1_780_272_000), "a test"));
-
-        let before = std::fs::read(&out).unwrap();
-        std::fs::write(path("4b.csv"), "192.0.2.128/25,NO\n").unwrap();
-        let error = run(&args(&[&path("4.csv"), &path("4b.csv")], &out)).unwrap_err();
-        assert!(matches!(error, Failure::Usage(_)));
-        assert_eq!(
-            error.to_string(),
-            format!(
-                "{}: places 192.0.2.128 again, which {} does too: give files that do not overlap, or import them one by one",
-                path("4b.csv").display(),
-                path("4.csv").display()
-            )
-        );
-        assert_eq!(std::fs::read(&out).unwrap(), before);
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 4, "a temporary file was left");
-    }
-
-    #[test]
-    fn the_outputs_name_and_folder_are_checked() {
-        let dir = tempfile::tempdir().unwrap();
-        let csv = dir.path().join("4.csv");
-        std::fs::write(&csv, "192.0.2.0/24,DE\n").unwrap();
-        let error = run(&args(&[&csv], Path::new("x.bin"))).unwrap_err();
-        assert_eq!(error.to_string(), "--out x.bin: a compact dataset's name ends in .egm or .egm.zst: add that");
-        let out = dir.path().join("none/x.egm");
-        let error = run(&args(&[&csv], &out)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("{}: No such file or directory (os error 2): check folder and permissions", out.display())
-        );
-    }
-}
+#[path = "import_tests.rs"]
+mod tests;

@@ -1,24 +1,38 @@
 //! `egress-monitor geo info`.
 
-use std::fmt::Write;
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
 use crate::{
     failure::Failure,
-    geo::{self, Opened, Range, STALE_AFTER_DAYS, Space},
+    geo::{
+        self, Content, Opened, Progress, Rejected, STALE_AFTER_DAYS, Space,
+        asn::{self, AsDataset},
+        overlay::{self, Overlay},
+    },
     text::{count, counted, print_either, time},
 };
 
-/// Says what datasets are: version, age, size, licence, digest.
+/// Says what datasets, overlays and AS numbers are: version, age, size, what was left out, licence, digest.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  egress-monitor geo info\n  egress-monitor geo info /etc/egress-monitor/geo/country.mmdb --json"
 )]
 pub struct Args {
-    /// Files (.mmdb, .csv, .egm, .egm.zst), or `embedded`.
+    /// Files, or `embedded`.
     #[arg(value_name = "FILE", default_value = "embedded")]
     files: Vec<String>,
+    /// Overlays; a cloud provider's list is one without this, too.
+    #[arg(long = "overlay", value_name = "FILE")]
+    overlays: Vec<PathBuf>,
+    /// AS numbers.
+    #[arg(long = "asn", value_name = "FILE")]
+    as_numbers: Vec<PathBuf>,
     /// JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -34,6 +48,8 @@ struct Family {
 
 #[derive(Debug, Serialize)]
 struct Info {
+    /// `dataset`, `overlay` or `asn`.
+    kind: &'static str,
     name: String,
     file: Option<String>,
     format: &'static str,
@@ -43,9 +59,14 @@ struct Info {
     stale: bool,
     ipv4: Family,
     ipv6: Family,
+    /// Of AS numbers: how many have a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    names: Option<usize>,
     countries: usize,
-    /// Ranges that a text file gives two countries; taken as unknown.
+    /// Ranges that a text file says two things of; taken as unknown.
     contradictions: usize,
+    /// What of the file was left out.
+    rejected: Rejected,
     digest: String,
     provenance: String,
     attribution: String,
@@ -54,22 +75,42 @@ struct Info {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let now = jiff::Timestamp::now().as_second();
     let mut infos = Vec::new();
-    for file in &args.files {
-        infos.extend(geo::open(file)?.iter().map(|opened| info(opened, now)));
+    // The embedded ones are asked for only by nobody asking for anything else.
+    let files = args.files.iter().filter(|file| {
+        *file != "embedded" || args.files.len() > 1 || (args.overlays.is_empty() && args.as_numbers.is_empty())
+    });
+    for file in files {
+        let path = Path::new(file);
+        match if file == "embedded" { Content::Dataset } else { geo::content(path)? } {
+            Content::Dataset if file == "embedded" => infos.extend(geo::open(file)?.iter().map(|of| info(of, now))),
+            Content::Dataset => infos.push(info(&geo::read_file(path, &Progress::default())?, now)),
+            Content::Overlay => infos.push(overlay_info(&overlay::open(path)?, now)),
+            Content::AsNumbers => infos.push(asn_info(file, &asn::read(path, &Progress::default())?, now)),
+        }
+    }
+    for file in &args.overlays {
+        infos.push(overlay_info(&overlay::open(file)?, now));
+    }
+    for file in &args.as_numbers {
+        infos.push(asn_info(&file.display().to_string(), &asn::read(file, &Progress::default())?, now));
     }
     print_either(args.json, &infos, |infos| infos.iter().map(text).collect::<Vec<_>>().join("\n"))
 }
 
-fn addresses<A: Space>(ranges: &[Range<A>]) -> u128 {
-    ranges
-        .iter()
-        .fold(0_u128, |sum, range| sum.saturating_add((range.last.number() - range.first.number()).saturating_add(1)))
+fn family<A: Space>(ranges: impl ExactSizeIterator<Item = (A, A)>) -> Family {
+    let length = ranges.len();
+    let size = |(first, last): (A, A)| (last.number() - first.number()).saturating_add(1);
+    let addresses = ranges.map(size).fold(0_u128, u128::saturating_add);
+    Family { ranges: length, addresses: addresses.to_string() }
 }
 
 fn info(opened: &Opened, now: i64) -> Info {
     let dataset = &opened.dataset;
     let age_days = dataset.age_days(now);
     Info {
+        kind: "dataset",
+        names: None,
+        rejected: opened.rejected.clone(),
         name: dataset.name.clone(),
         file: opened.file.as_ref().map(|file| file.display().to_string()),
         format: opened.format.name(),
@@ -77,14 +118,65 @@ fn info(opened: &Opened, now: i64) -> Info {
         built: dataset.built.map(time),
         age_days,
         stale: age_days.is_some_and(|days| days > STALE_AFTER_DAYS),
-        ipv4: Family { ranges: dataset.v4.len(), addresses: addresses(&dataset.v4).to_string() },
-        ipv6: Family { ranges: dataset.v6.len(), addresses: addresses(&dataset.v6).to_string() },
+        ipv4: family(dataset.v4.iter().map(|range| (range.first, range.last))),
+        ipv6: family(dataset.v6.iter().map(|range| (range.first, range.last))),
         countries: dataset.countries().len(),
         contradictions: opened.contradictions,
         digest: dataset.digest_hex(),
         provenance: opened.provenance.clone(),
         attribution: dataset.attribution.clone(),
     }
+}
+
+fn overlay_info(of: &Overlay, now: i64) -> Info {
+    let age_days = of.age_days(now);
+    let countries: BTreeSet<_> = of.v4.iter().map(|r| r.country).chain(of.v6.iter().map(|r| r.country)).collect();
+    Info {
+        kind: "overlay",
+        names: None,
+        rejected: of.rejected.clone(),
+        name: of.name.clone(),
+        file: Some(of.file.display().to_string()),
+        format: of.kind.name(),
+        version: of.version.clone(),
+        built: of.built.map(time),
+        age_days,
+        stale: age_days.is_some_and(|days| days > STALE_AFTER_DAYS),
+        ipv4: family(of.v4.iter().map(|range| (range.first, range.last))),
+        ipv6: family(of.v6.iter().map(|range| (range.first, range.last))),
+        countries: countries.into_iter().filter(|country| country.is_assigned()).count(),
+        contradictions: of.contradictions,
+        digest: hex(&of.digest),
+        provenance: of.provenance.clone(),
+        attribution: of.attribution.clone(),
+    }
+}
+
+fn asn_info(file: &str, of: &AsDataset, now: i64) -> Info {
+    let age_days = of.age_days(now);
+    Info {
+        kind: "asn",
+        names: Some(of.names.len()),
+        rejected: of.rejected.clone(),
+        name: of.name.clone(),
+        file: Some(file.to_owned()),
+        format: "AS numbers",
+        version: of.version.clone(),
+        built: of.built.map(time),
+        age_days,
+        stale: age_days.is_some_and(|days| days > STALE_AFTER_DAYS),
+        ipv4: family(of.v4.iter().map(|range| (range.first, range.last))),
+        ipv6: family(of.v6.iter().map(|range| (range.first, range.last))),
+        countries: 0,
+        contradictions: of.contradictions,
+        digest: hex(&of.digest),
+        provenance: of.provenance.clone(),
+        attribution: of.attribution.clone(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn text(info: &Info) -> String {
@@ -112,10 +204,14 @@ fn text(info: &Info) -> String {
     );
     // 2000::/3 is all that is assigned for global use.
     line("IPv6", &format!("{}, {}", counted(info.ipv6.ranges, "range"), share(&info.ipv6.addresses, 125, "2000::/3")));
-    line("countries", &info.countries.to_string());
-    if info.contradictions > 0 {
-        line("unknown", &format!("{} ranges that the file gives two countries", info.contradictions));
+    match info.names {
+        Some(names) => line("names", &count(names as u128)),
+        None => line("countries", &info.countries.to_string()),
     }
+    if info.contradictions > 0 {
+        line("unknown", &format!("{} ranges that the file says two things of", info.contradictions));
+    }
+    line("left out", &info.rejected.summary());
     line("format", info.format);
     line("made from", &info.provenance);
     line("digest", &format!("sha256:{}", info.digest));
@@ -137,7 +233,7 @@ fn share(addresses: &str, bits: u32, of: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geo::{Country, Dataset, Format};
+    use crate::geo::{Country, Dataset, Format, Range};
 
     fn opened(built: Option<i64>) -> Opened {
         let de = Country(*b"DE");

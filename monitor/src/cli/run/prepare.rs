@@ -49,10 +49,8 @@ pub fn compile(config: &Config, enforce: bool) -> Result<InForce, Failure> {
     let clock = clocks();
     let policy = policy::compile(config, &knowledge, &clock)?;
     let shadow = shadow(config, &knowledge, clock);
-    let datasets = knowledge
-        .datasets
-        .into_iter()
-        .map(|dataset| DatasetInfo { name: dataset.name, version: dataset.version, built: dataset.built })
+    let datasets = inputs::data(&knowledge)
+        .map(|(name, version, built)| DatasetInfo { name: name.into(), version: version.into(), built })
         .collect();
     let inside = config.zone.inside_text.clone();
     Ok(InForce { policy: policy.into(), enforce, inside, datasets, shadow, since: now() })

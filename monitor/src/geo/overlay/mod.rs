@@ -12,7 +12,7 @@ pub mod regions;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Dataset, Format, GeoError, Progress, Range, Rejected, TooMany, compact, file, mmdb,
+    Collector, Dataset, Format, GeoError, Piece, Progress, Range, Rejected, TooMany, compact, file, mmdb,
     ranges::{self, Spans},
     sniff, text,
 };
@@ -183,6 +183,34 @@ pub fn read(file: &Path, progress: &Progress) -> Result<Overlay, GeoError> {
     }
     overlay.digest = compact::digest(&overlay.v4, &overlay.v6);
     Ok(overlay)
+}
+
+/// One overlay of several files that do not overlap. What is said of it is the first's; its date is the oldest.
+///
+/// # Errors
+/// Two files place the same address, or there is no file.
+pub fn merge(files: Vec<Overlay>) -> Result<Overlay, GeoError> {
+    let mut files = files.into_iter();
+    let mut sum = files.next().ok_or_else(|| GeoError::file(Path::new(""), "no file to import: name at least one"))?;
+    for next in files {
+        if let Some(address) = super::first_overlap((&sum.v4, &next.v4), (&sum.v6, &next.v6)) {
+            let (file, before) = (next.file.display().to_string(), "a file before it");
+            return Err(super::placed_again(&file, address, before));
+        }
+        let mut collector = Collector::default();
+        let v4 = sum.v4.drain(..).chain(next.v4).map(|of| Piece::V4(of.first, of.last, of.country));
+        let v6 = sum.v6.drain(..).chain(next.v6).map(|of| Piece::V6(of.first, of.last, of.country));
+        for piece in v4.chain(v6) {
+            collector.push(piece).map_err(|TooMany| text::too_many(&next.file))?;
+        }
+        let spans = collector.finish_overlay().map_err(|TooMany| text::too_many(&next.file))?;
+        (sum.v4, sum.v6) = (ranges::countries(spans.v4), ranges::countries(spans.v6));
+        sum.built = sum.built.zip(next.built).map(|(a, b)| a.min(b));
+        sum.contradictions += next.contradictions;
+        sum.rejected.add(next.rejected);
+    }
+    sum.digest = compact::digest(&sum.v4, &sum.v6);
+    Ok(sum)
 }
 
 /// `ip-ranges` of `/a/ip-ranges.json`.
