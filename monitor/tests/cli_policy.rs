@@ -137,7 +137,14 @@ fn check_tells_what_a_good_configuration_comes_to() {
     assert!(text.out.starts_with(&format!("configuration  {config}: good\n")), "{}", text.out);
     let rule = text.out.lines().find(|line| line.starts_with("dns")).expect("the rule is listed");
     assert!(
-        rule.split_whitespace().eq(["dns", "1", "udp/53", "2099-01-01T00:00:00Z", &format!("{config}:5")]),
+        rule.split_whitespace().eq([
+            "dns",
+            "allow",
+            "8.8.8.8/32",
+            "udp/53",
+            "2099-01-01T00:00:00Z",
+            &format!("{config}:5")
+        ]),
         "{rule}"
     );
     let again = run(&["check", "--config", &config, "--json"]);
@@ -173,6 +180,96 @@ fn check_shows_the_exceptions_for_packets_that_can_not_be_read_and_the_translato
 }
 
 #[test]
+fn check_names_each_rule_that_decides_nothing_ties_or_makes_an_exception_with_both_places() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configured(directory.path());
+    let rule = |action: &str, id: &str, to: &str, more: &str| {
+        format!("[[{action}]]\nid = \"{id}\"\nto = [\"{to}\"]\nreason = \"r\"\n{more}\n")
+    };
+    let rules = [
+        "[management]\nnetworks = [\"8.0.0.0/16\"]\n".to_owned(),
+        rule("allow", "covered", "8.8.8.0/30", "ports = [\"tcp/80-90\"]"),
+        rule("deny", "low", "8.8.8.0/31", ""),
+        rule("deny", "high-a", "8.8.8.2/31", "ports = [\"tcp/1-85\"]"),
+        rule("deny", "high-b", "8.8.8.2/31", "ports = [\"tcp/86-99\"]"),
+        rule("allow", "twin-1", "5.5.5.0/24", "ports = [\"tcp/1\", \"udp/1\"]"),
+        rule("allow", "twin-2", "5.5.5.0/24", "ports = [\"udp/1\", \"tcp/1\"]"),
+        rule("allow", "tie", "5.5.6.0/24", "ports = [\"tcp/1-10\"]"),
+        rule("deny", "tied", "5.5.6.0/24", "ports = [\"tcp/10-19\"]"),
+        rule("deny", "states", "US", ""),
+        rule("deny", "empty", "Tuvalu", ""),
+        rule("allow", "later", "5.5.7.0/24", "not_before = 2098-01-01T00:00:00Z"),
+    ];
+    fs::write(&config, fs::read_to_string(&config).expect("read") + &rules.concat()).expect("written");
+    let ran = run(&["check", "--config", &config, "--json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let checked = json(&ran);
+    let notes: Vec<(String, String, String)> = checked["notes"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|note| {
+            let text = |key: &str| note[key].as_str().expect("text").to_owned();
+            let others = note["others"].as_array().expect("a list").iter();
+            let others: Vec<_> = others.map(|other| other["id"].as_str().expect("an id").to_owned()).collect();
+            (text("why"), text("id"), others.join(" "))
+        })
+        .collect();
+    let expected = [
+        ("shadowed", "covered", "high-a high-b low"),
+        ("empty", "empty", ""),
+        ("not_yet", "later", ""),
+        ("exception", "states", "covered dns management"),
+        ("tie", "tie", "tied"),
+        ("identical", "twin-2", "twin-1"),
+    ];
+    // The rule 'covered' is wholly covered, so it makes no exception either.
+    let expected = expected.map(|(why, id, others)| (why.into(), id.into(), others.replace("covered ", "")));
+    assert_eq!(notes, expected);
+    let text = run(&["check", "--config", &config]).out;
+    let line = |id: &str| {
+        1 + fs::read_to_string(&config).expect("read").lines().position(|l| l.contains(id)).expect("there") - 1
+    };
+    for note in [
+        format!(
+            "note: rule 'tie' ({config}:{}) is as specific as 'tied' ({config}:{}) where both cover a packet: that one \
+             denies, or has the smaller id, and decides",
+            line("\"tie\""),
+            line("\"tied\"")
+        ),
+        format!(
+            "note: rule 'empty' ({config}:{}) covers no address: nothing is known to be in what it names",
+            line("\"empty\"")
+        ),
+        "management     8.0.0.0/16, ports: all".to_owned(),
+    ] {
+        assert!(text.lines().any(|other| other == note), "{note} is not in\n{text}");
+    }
+}
+
+#[test]
+fn ten_thousand_rules_are_compared_in_good_time() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configured(directory.path());
+    let mut text = fs::read_to_string(&config).expect("read");
+    // Ten thousand for the same network, of which one decides, and as many networks as there can be classes for.
+    for number in 0..10_000 {
+        let to =
+            if number % 4 == 0 { format!("8.{}.{}.0/24", number / 1000, number / 4 % 250) } else { "8.0.0.0/8".into() };
+        text += &format!("[[deny]]\nid = \"r{number:05}\"\nto = [\"{to}\"]\nreason = \"r\"\n");
+    }
+    fs::write(&config, text).expect("written");
+    let began = std::time::Instant::now();
+    let ran = run(&["check", "--config", &config, "--json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let checked = json(&ran);
+    let notes = checked["notes"].as_array().expect("a list");
+    let same = |note: &&Value| note["why"] == "identical" && note["others"][0]["id"] == "r00001";
+    assert_eq!(notes.iter().filter(same).count(), 7_499, "all but the first of those for one network");
+    assert!(began.elapsed() < std::time::Duration::from_secs(120), "{:?}", began.elapsed());
+}
+
+#[test]
 fn check_prints_each_problem_on_a_line_and_exits_64() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("config.toml");
@@ -188,8 +285,8 @@ fn check_prints_each_problem_on_a_line_and_exits_64() {
     assert_eq!(
         ran.err,
         format!(
-            "egress-monitor: {file}:2: unknown key 'epcoh' in [monitor]: did you mean 'epoch'?\n\
-             egress-monitor: {file}:6: '10.0.0.1/8' has host bits set: write 10.0.0.0/8, or 10.0.0.1/32 for the one \
+            "egress-monitor: {file}:2:1: unknown key 'epcoh' in [monitor]: did you mean 'epoch'?\n\
+             egress-monitor: {file}:6:13: '10.0.0.1/8' has host bits set: write 10.0.0.0/8, or 10.0.0.1/32 for the one \
              address\n"
         )
     );

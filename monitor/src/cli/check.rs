@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::inputs::{self, Inputs};
 use crate::{
-    config::{self, Action, Mode, Zone},
+    config::{self, Action, Mode, PortRange, Rule, Zone},
     failure::Failure,
     geo::STALE_AFTER_DAYS,
     policy::{Extent, times::upcoming},
@@ -140,6 +140,15 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
         warnings
             .push(format!("AS numbers '{name}' are {age} days old: renew what is older than {STALE_AFTER_DAYS} days"));
     }
+    let config = &inputs.config;
+    let none = config.management.as_ref().filter(|management| management.networks.is_empty());
+    if let Some(management) = none.filter(|_| config.mode == Mode::Enforce) {
+        warnings.push(format!(
+            "[management] ({}) names no network: what you reach this host from can be cut off by any mistake in the \
+             policy",
+            management.origin
+        ));
+    }
     if let Some(Err(failure)) = inputs.config.shadow.as_ref().map(|file| inputs::read(Some(file))) {
         let why = failure.to_string().lines().collect::<Vec<_>>().join("; ");
         warnings.push(format!("no shadow policy: {why}"));
@@ -154,6 +163,25 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
         });
     }
     warnings
+}
+
+/// What a rule names, shortened to numbers where there is more than one network.
+fn covers(rule: &Rule) -> String {
+    let networks = match rule.to.as_slice() {
+        [] => None,
+        [(network, _)] => Some(network.to_string()),
+        more => Some(format!("{} networks", count(more.len() as u128))),
+    };
+    let systems = rule.ases.iter().map(|(asn, _)| format!("AS{asn}"));
+    let named = systems.chain(rule.countries.iter().map(|(country, _)| country.to_string()));
+    networks.into_iter().chain(named).collect::<Vec<_>>().join(", ")
+}
+
+fn ports(ports: &[PortRange]) -> String {
+    if ports.is_empty() {
+        return "all".into();
+    }
+    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 fn as_json(inputs: &Inputs) -> Value {
@@ -174,7 +202,10 @@ fn as_json(inputs: &Inputs) -> Value {
         .rules
         .iter()
         .map(|rule| {
-            json!({ "id": rule.id, "origin": rule.origin, "networks": rule.to.len(),
+            json!({ "id": rule.id, "origin": rule.origin, "action": action(rule.action), "networks": rule.to.len(),
+                    "countries": rule.countries.iter().map(|(country, _)| country.to_string()).collect::<Vec<_>>(),
+                    "systems": rule.ases.iter().map(|(asn, _)| asn).collect::<Vec<_>>(),
+                    "max_bytes_per_day": rule.max_bytes_per_day,
                     "ports": rule.ports.iter().map(ToString::to_string).collect::<Vec<_>>(),
                     "reason": rule.reason, "legal_basis": rule.legal_basis, "owner": rule.owner,
                     "ticket": rule.ticket, "not_before": rule.not_before.map(time),
@@ -224,6 +255,12 @@ fn as_json(inputs: &Inputs) -> Value {
         "class_rows": policy.classes.len(),
         "sites": config.sites.len(),
         "rules": rules,
+        "management": config.management.as_ref().map(|management| json!({
+            "origin": management.origin,
+            "networks": management.networks.iter().map(|(network, _)| network.to_string()).collect::<Vec<_>>(),
+            "ports": management.ports.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })),
+        "notes": policy.notes,
         "next_expiry": policy.next_expiry.map(time),
         "sources": sources,
         "overlays": overlays,
@@ -254,6 +291,11 @@ fn as_text(inputs: &Inputs) -> String {
         cells(&["not parsed", &undecodable(&config.zone)]),
         cells(&["policy", &policy.digest]),
     ];
+    if let Some(management) = &config.management {
+        let networks: Vec<_> = management.networks.iter().map(|(network, _)| network.to_string()).collect();
+        let what = if networks.is_empty() { "none, on purpose".into() } else { networks.join(" ") };
+        head.push(cells(&["management", &format!("{what}, ports: {}", ports(&management.ports))]));
+    }
     if !config.zone.nat64.is_empty() {
         let prefixes: Vec<_> = config.zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect();
         head.push(cells(&["nat64", &prefixes.join(" ")]));
@@ -291,20 +333,20 @@ fn as_text(inputs: &Inputs) -> String {
 
     text += "\n";
     if config.rules.is_empty() {
-        text += "no allow rules\n";
+        text += "no rules\n";
     } else {
-        let mut rows = vec![cells(&["allow rule", "networks", "ports", "expires", "where"])];
+        let mut rows = vec![cells(&["rule", "", "covers", "ports", "expires", "where"])];
         for rule in &config.rules {
-            let ports: Vec<_> = rule.ports.iter().map(ToString::to_string).collect();
             rows.push(vec![
                 rule.id.clone(),
-                count(rule.to.len() as u128),
-                if ports.is_empty() { "all".into() } else { ports.join(" ") },
+                action(rule.action).into(),
+                covers(rule),
+                ports(&rule.ports),
                 rule.expires.map_or_else(|| "never".into(), time),
                 rule.origin.clone(),
             ]);
         }
-        text += &table(0, &rows, &[1]);
+        text += &table(0, &rows, &[]);
     }
 
     let mut rows = vec![cells(&["geo source", "version", "built", "age", "IPv4 ranges", "IPv6 ranges"])];
@@ -354,6 +396,9 @@ fn as_text(inputs: &Inputs) -> String {
     }
     for source in policy.datasets.iter().filter(|source| !source.attribution.is_empty()) {
         text += &format!("{}: {}\n", source.name, source.attribution);
+    }
+    for note in &policy.notes {
+        text += &format!("\nnote: {}", note.message);
     }
     for warning in warnings(inputs) {
         text += &format!("\nwarning: {warning}");

@@ -4,9 +4,12 @@
 //! CIDR networks nest or are apart, so one pass over them in order, with a stack of those that enclose, is enough: a
 //! million networks of one rule are a million times the same short step.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use super::layers::{Address, Partition};
+use super::{
+    layers::{Address, Partition},
+    overlaps::NAMED,
+};
 
 /// A network's first and last address, and the number of the rule that names it.
 pub(super) type Named<A> = (A, A, u16);
@@ -28,8 +31,8 @@ pub(super) struct States {
     total: Vec<bool>,
     states: Vec<State>,
     numbers: HashMap<State, u32>,
-    /// A rule for all traffic, and one that a wider network has and that therefore has no say in it.
-    hidden: BTreeSet<(u16, u16)>,
+    /// By rule: some of those for all traffic in a narrower network, where it therefore has no say.
+    hidden: Vec<Vec<u16>>,
     /// What a network of one rule within a state comes to.
     steps: HashMap<(u32, u16), u32>,
 }
@@ -38,16 +41,17 @@ impl States {
     /// `total` is by rule number, from 1 on.
     pub(super) fn new(kept: u16, total: Vec<bool>) -> Self {
         let numbers = HashMap::from([(State::default(), 0)]);
-        Self { kept, total, states: vec![State::default()], numbers, hidden: BTreeSet::new(), steps: HashMap::new() }
+        let hidden = vec![Vec::new(); total.len()];
+        Self { kept, total, states: vec![State::default()], numbers, hidden, steps: HashMap::new() }
     }
 
     pub(super) fn get(&self, number: u32) -> &State {
         &self.states[number as usize]
     }
 
-    /// Pairs of which the first leaves the second no say somewhere.
+    /// Pairs of which the first leaves the second no say somewhere; a few for each.
     pub(super) fn hidden(&self) -> impl Iterator<Item = (u16, u16)> {
-        self.hidden.iter().copied()
+        (0_u16..).zip(&self.hidden).flat_map(|(rule, by)| by.iter().map(move |total| (*total, rule)))
     }
 
     /// The state in a network that `rules` name (ascending, each once), within `around`.
@@ -68,8 +72,12 @@ impl States {
         state.kept |= rules.contains(&self.kept);
         let here: Vec<u16> = rules.iter().copied().filter(|rule| *rule != self.kept).collect();
         if let Some(total) = here.iter().find(|rule| self.total[usize::from(**rule)]) {
-            let wider = state.levels.drain(..).flatten().filter(|rule| !here.contains(rule));
-            self.hidden.extend(wider.map(|rule| (*total, rule)));
+            for rule in state.levels.drain(..).flatten() {
+                let by = &mut self.hidden[usize::from(rule)];
+                if by.len() < NAMED && !by.contains(total) && !here.contains(&rule) {
+                    by.push(*total);
+                }
+            }
         }
         // A rule that covers a wider network as well is as specific as its narrowest one.
         for level in &mut state.levels {

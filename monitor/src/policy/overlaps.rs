@@ -10,7 +10,7 @@ use super::precedence::Numbered;
 use crate::config::{Action, PortRange, Rule};
 
 /// As many of the rules that one yields to are named.
-const NAMED: usize = 4;
+pub(super) const NAMED: usize = 4;
 
 /// Why a rule is mentioned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

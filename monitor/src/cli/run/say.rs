@@ -69,7 +69,7 @@ fn started_text(started: &Started) -> String {
     }
     lines.push(("inside", format!("{} (zone {})", in_force.inside, in_force.policy.zone)));
     let digest: String = in_force.policy.digest.chars().take(16).collect();
-    lines.push(("policy", format!("{digest}…, {}", counted(in_force.policy.rules.len(), "allow rule"))));
+    lines.push(("policy", format!("{digest}…, {}", counted(in_force.policy.rules.len(), "rule"))));
     for dataset in &in_force.datasets {
         let age =
             dataset.age_seconds(now()).map_or_else(|| "of unknown age".into(), |s| format!("{} days old", s / 86_400));
