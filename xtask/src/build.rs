@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Read by `monitor/build.rs`: a kernel object to embed instead of building one.
-const OBJECT: &str = "EGRESS_MONITOR_EBPF_OBJECT";
+pub const OBJECT: &str = "EGRESS_MONITOR_EBPF_OBJECT";
 
 /// Cargo with the kernel part taken care of: all builds, tests and runs of the workspace go through one of these,
 /// so that they share what they compile.

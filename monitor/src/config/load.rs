@@ -41,7 +41,15 @@ pub fn load_at(path: Option<&Path>, now: i64) -> Result<Config, ConfigError> {
         None => Path::new(DEFAULT_FILE),
     };
     let text = read_text(file).map_err(|problem| ConfigError { problems: vec![problem] })?;
-    let source = Source::new(file, &text);
+    parse_at(file, &text, now)
+}
+
+/// As [`load_at`], of a file's text; `file` is for messages, and file names are taken from its directory on.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse_at(file: &Path, text: &str, now: i64) -> Result<Config, ConfigError> {
+    let source = Source::new(file, text);
     let Some(table) = source.parse() else {
         return Err(ConfigError { problems: source.into_problems() });
     };

@@ -22,7 +22,7 @@ use monitor_common::parse::Reason;
 use crate::{geo::Country, kernel, policy::region};
 
 pub use error::{ConfigError, Problem};
-pub use load::{DEFAULT_FILE, load, load_at};
+pub use load::{DEFAULT_FILE, load, load_at, parse_at};
 
 /// What to do with denied packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -155,18 +155,25 @@ pub fn open(file: &Path) -> Result<AsDataset, GeoError> {
 /// # Errors
 /// The file can't be read, or more of it is wrong than good.
 pub fn read(file: &Path, progress: &Progress) -> Result<AsDataset, GeoError> {
-    let bytes = file::read_bounded(file)?;
+    read_bytes(file, &file::read_bounded(file)?, progress)
+}
+
+/// As [`read`], of a file's content; `file` is for messages.
+///
+/// # Errors
+/// More of it is wrong than good.
+pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<AsDataset, GeoError> {
     let about = AsDataset { name: file.display().to_string(), ..AsDataset::default() };
-    match sniff(file, &bytes) {
-        Some(Format::Compact) => compact::decode_asn(&bytes).map_err(|error| GeoError::file(file, error.to_string())),
+    match sniff(file, bytes) {
+        Some(Format::Compact) => compact::decode_asn(bytes).map_err(|error| GeoError::file(file, error.to_string())),
         Some(Format::Mmdb) => {
             let mut records = AsRecords::default();
-            let read = mmdb::walk(file, &bytes, &mut records, progress)?;
+            let read = mmdb::walk(file, bytes, &mut records, progress)?;
             let about = AsDataset { version: read.database_type, built: read.built, rejected: read.rejected, ..about };
             finish(file, Spans { v4: read.v4, v6: read.v6, contradictions: 0 }, records.names, about)
         }
         Some(Format::Json) => Err(GeoError::file(file, "JSON: AS numbers are read from MMDB, text or compact files")),
-        Some(_) => read_text(file, &bytes, about, progress),
+        Some(_) => read_text(file, bytes, about, progress),
         None => Err(GeoError::file(file, super::UNKNOWN_KIND)),
     }
 }

@@ -82,3 +82,20 @@ fn names_are_short_and_without_control_characters() {
     let name = dataset.names.get(64_500);
     assert!(name.len() <= MAX_NAME && name.starts_with('\u{fffd}'), "{name:?}");
 }
+
+#[test]
+fn every_truncation_and_every_changed_byte_of_the_compact_form_is_noticed() {
+    let dataset = opened("a.csv", "192.0.2.0/24,64500,One\n192.0.3.0/24,4294967295,Two\n2001:db8::/32,1,\n").unwrap();
+    let whole = compact::encode_asn(&dataset).unwrap();
+    for length in 0..whole.len() {
+        assert!(compact::decode_asn(&whole[..length]).is_err(), "{length}");
+    }
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x81;
+        if let Ok(again) = compact::decode_asn(&changed) {
+            // In a name of the dataset or the date.
+            assert_eq!((&again.v4, &again.v6, &again.names), (&dataset.v4, &dataset.v6, &dataset.names), "byte {at}");
+        }
+    }
+}

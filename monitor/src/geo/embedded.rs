@@ -111,6 +111,29 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_dataset_written_as_its_publishers_csv_reads_as_the_same_dataset() {
+        use std::fmt::Write as _;
+        let opened = open().unwrap();
+        let dataset = &opened[1].dataset;
+        let mut text = String::new();
+        for range in &dataset.v4 {
+            let [first, last] = [range.first, range.last].map(std::net::Ipv4Addr::from);
+            writeln!(text, "{first},{last},{}", range.country).unwrap();
+        }
+        // The other family as decimal numbers, and another order than that of the addresses.
+        for range in dataset.v6.iter().rev() {
+            writeln!(text, "{},{},{}", range.first, range.last, range.country).unwrap();
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("whole.csv");
+        std::fs::write(&file, text).unwrap();
+        let again = super::super::open_file(&file).unwrap();
+        assert_eq!((again.contradictions, again.format), (0, Format::Csv));
+        assert_eq!(again.dataset.digest, dataset.digest);
+        assert_eq!((again.dataset.v4.len(), again.dataset.v6.len()), (334_304, 216_286));
+    }
+
     fn answers(datasets: &[Dataset], address: &str) -> Vec<Option<String>> {
         let of = |dataset: &Dataset| match address.parse().unwrap() {
             IpAddr::V4(v4) => dataset.lookup_v4(v4.into()).map(|range| range.country),

@@ -4,6 +4,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -15,10 +16,15 @@ pub const MAX_FILE: u64 = 512 << 20;
 /// The whole file, if it is a regular one of bearable size.
 pub(super) fn read_bounded(file: &Path) -> Result<Vec<u8>, GeoError> {
     let failed = |source| GeoError::Read { file: file.into(), source };
-    // A pipe or a device could block or never end, so look before opening.
-    let about = std::fs::metadata(file).map_err(failed)?;
+    // A pipe or a device could block or never end, so look before opening, and again at what was opened.
+    let special = || GeoError::file(file, "not a regular file: give the path of a .mmdb, .csv, .egm or .egm.zst file");
+    if !std::fs::metadata(file).map_err(failed)?.is_file() {
+        return Err(special());
+    }
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(file).map_err(failed)?;
+    let about = opened.metadata().map_err(failed)?;
     if !about.is_file() {
-        return Err(GeoError::file(file, "not a regular file: give the path of a .mmdb, .csv, .egm or .egm.zst file"));
+        return Err(special());
     }
     let too_large = || {
         GeoError::file(
@@ -31,7 +37,7 @@ pub(super) fn read_bounded(file: &Path) -> Result<Vec<u8>, GeoError> {
     }
     let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0) + 1);
     // It may grow meanwhile.
-    File::open(file).map_err(failed)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
+    opened.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_FILE { Err(too_large()) } else { Ok(bytes) }
 }
 
@@ -75,6 +81,47 @@ mod tests {
             read_bounded(&path).unwrap_err().to_string(),
             format!("{}: larger than 512 MiB: a country dataset has 4 to 20 MB; give one of those", path.display())
         );
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe.mmdb");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        for path in [pipe.as_path(), dir.path(), Path::new("/dev/zero")] {
+            for error in [
+                super::super::open_file(path).unwrap_err(),
+                super::super::overlay::open(path).unwrap_err(),
+                super::super::asn::open(path).unwrap_err(),
+            ] {
+                assert_eq!(
+                    error.to_string(),
+                    format!(
+                        "{}: not a regular file: give the path of a .mmdb, .csv, .egm or .egm.zst file",
+                        path.display()
+                    )
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn two_gibibytes_of_nothing_are_refused_by_every_reader_without_reading() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("huge.csv");
+        File::create(&path).unwrap().set_len(2 << 30).unwrap();
+        let began = std::time::Instant::now();
+        for error in [
+            super::super::open_file(&path).unwrap_err(),
+            super::super::overlay::open(&path).unwrap_err(),
+            super::super::asn::open(&path).unwrap_err(),
+        ] {
+            assert!(
+                error.to_string().ends_with("larger than 512 MiB: a country dataset has 4 to 20 MB; give one of those")
+            );
+        }
+        assert!(began.elapsed() < std::time::Duration::from_secs(1), "it was read");
     }
 
     #[test]

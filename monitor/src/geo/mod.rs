@@ -230,7 +230,14 @@ pub fn open_file(file: &Path) -> Result<Opened, GeoError> {
 /// # Errors
 /// The file can't be read, or more of it is wrong than good.
 pub fn read_file(file: &Path, progress: &Progress) -> Result<Opened, GeoError> {
-    let bytes = file::read_bounded(file)?;
+    read_bytes(file, &file::read_bounded(file)?, progress)
+}
+
+/// As [`read_file`], of a file's content; `file` is for messages and for what its name says.
+///
+/// # Errors
+/// More of it is wrong than good.
+pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Opened, GeoError> {
     let opened = |dataset, format| Opened {
         dataset,
         file: Some(file.into()),
@@ -239,21 +246,21 @@ pub fn read_file(file: &Path, progress: &Progress) -> Result<Opened, GeoError> {
         contradictions: 0,
         rejected: Rejected::default(),
     };
-    match sniff(file, &bytes) {
+    match sniff(file, bytes) {
         Some(Format::Compact) => {
             let (dataset, provenance) =
-                compact::decode(&bytes).map_err(|error| GeoError::file(file, error.to_string()))?;
+                compact::decode(bytes).map_err(|error| GeoError::file(file, error.to_string()))?;
             Ok(Opened { provenance, ..opened(dataset, Format::Compact) })
         }
         Some(Format::Mmdb) => {
-            let (dataset, rejected) = mmdb::read(file, &bytes, progress)?;
+            let (dataset, rejected) = mmdb::read(file, bytes, progress)?;
             Ok(Opened { rejected, ..opened(dataset, Format::Mmdb) })
         }
         Some(Format::Json) => {
             Err(GeoError::file(file, "JSON: a cloud provider's list goes into [geo] overlays, not into sources"))
         }
         Some(_) => {
-            let text = text::read(file, &bytes, progress)?;
+            let text = text::read(file, bytes, progress)?;
             let Settled { dataset, contradictions } = text.ranges.finish().map_err(|TooMany| text::too_many(file))?;
             if dataset.v4.is_empty() && dataset.v6.is_empty() {
                 return Err(GeoError::file(file, "places nothing: every country in it is unknown; give another file"));

@@ -130,6 +130,7 @@ const V4: &[Row<Ipv4Addr>] = &[
     v4([192, 31, 196, 0], 24, Unknown, "AS112-v4 anycast", "RFC 7535"),
     v4([192, 52, 193, 0], 24, Unknown, "automatic multicast tunneling anycast", "RFC 7450"),
     v4([192, 88, 99, 0], 24, Unknown, "deprecated 6to4 relay anycast", "RFC 7526"),
+    v4([192, 88, 99, 2], 32, Unknown, "6a44 relay anycast", "RFC 6751"),
     v4([192, 168, 0, 0], 16, Private, "private use", "RFC 1918"),
     v4([192, 175, 48, 0], 24, Unknown, "direct delegation AS112 anycast", "RFC 7534"),
     v4([198, 18, 0, 0], 15, Private, "benchmarking", "RFC 2544"),
@@ -325,6 +326,42 @@ mod tests {
             ("2002:808:808::1", SixToFour),
         ] {
             assert_eq!(kind(address), Some((Unknown, expected)), "{address}");
+        }
+    }
+
+    /// IANA's two registries, whole: network, the standard that it names, whether it is globally reachable (`-`: not
+    /// applicable).
+    const REGISTRIES: &str = "\
+        0.0.0.0/8 791 no, 0.0.0.0/32 1122 no, 10.0.0.0/8 1918 no, 100.64.0.0/10 6598 no, 127.0.0.0/8 1122 no, \
+        169.254.0.0/16 3927 no, 172.16.0.0/12 1918 no, 192.0.0.0/24 6890 no, 192.0.0.0/29 7335 no, 192.0.0.8/32 7600 no, \
+        192.0.0.9/32 7723 yes, 192.0.0.10/32 8155 yes, 192.0.0.170/31 7050 no, 192.0.2.0/24 5737 no, \
+        192.31.196.0/24 7535 yes, 192.52.193.0/24 7450 yes, 192.88.99.0/24 7526 -, 192.88.99.2/32 6751 -, \
+        192.168.0.0/16 1918 no, 192.175.48.0/24 7534 yes, 198.18.0.0/15 2544 no, 198.51.100.0/24 5737 no, \
+        203.0.113.0/24 5737 no, 240.0.0.0/4 1112 no, 255.255.255.255/32 919 no, \
+        ::1/128 4291 no, ::/128 4291 no, ::ffff:0:0/96 4291 no, 64:ff9b::/96 6052 yes, 64:ff9b:1::/48 8215 no, \
+        100::/64 6666 no, 100:0:0:1::/64 9780 no, 2001::/23 2928 -, 2001::/32 4380 -, 2001:1::1/128 7723 yes, \
+        2001:1::2/128 8155 yes, 2001:1::3/128 9665 yes, 2001:2::/48 5180 no, 2001:3::/32 7450 yes, \
+        2001:4:112::/48 7535 yes, 2001:10::/28 4843 -, 2001:20::/28 7343 yes, 2001:30::/28 9374 yes, \
+        2001:db8::/32 3849 no, 2002::/16 3056 -, 2620:4f:8000::/48 7534 yes, 3fff::/20 9637 no, 5f00::/16 9602 no, \
+        fc00::/7 4193 no, fe80::/10 4291 no";
+
+    #[test]
+    fn both_registries_are_there_whole_and_nothing_reachable_is_taken_for_private() {
+        for entry in REGISTRIES.split(", ") {
+            let [network, standard, reachable] = entry.split_whitespace().collect::<Vec<_>>()[..] else {
+                panic!("{entry}");
+            };
+            let network: IpNetwork = network.parse().unwrap();
+            let row =
+                table().iter().find(|row| row.network == network).unwrap_or_else(|| panic!("{network} is missing"));
+            assert_eq!(row.source, format!("RFC {standard}"), "{network}");
+            if reachable != "no" {
+                assert_eq!(row.kind, Unknown, "{network}");
+            }
+        }
+        assert_eq!(REGISTRIES.split(", ").count(), 25 + 25);
+        for row in table() {
+            assert!(row.source.starts_with("RFC ") && !row.name.is_empty(), "{}", row.network);
         }
     }
 

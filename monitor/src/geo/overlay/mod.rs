@@ -121,7 +121,14 @@ pub fn open(file: &Path) -> Result<Overlay, GeoError> {
 /// # Errors
 /// As [`open`].
 pub fn read(file: &Path, progress: &Progress) -> Result<Overlay, GeoError> {
-    let bytes = file::read_bounded(file)?;
+    read_bytes(file, &file::read_bounded(file)?, progress)
+}
+
+/// As [`read`], of a file's content; `file` is for messages and for what its name says.
+///
+/// # Errors
+/// It is no good.
+pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Overlay, GeoError> {
     let mut overlay = Overlay {
         name: name_of(file),
         file: file.into(),
@@ -136,23 +143,23 @@ pub fn read(file: &Path, progress: &Progress) -> Result<Overlay, GeoError> {
         contradictions: 0,
         rejected: Rejected::default(),
     };
-    let collected = match sniff(file, &bytes) {
+    let collected = match sniff(file, bytes) {
         Some(Format::Compact) => {
             let (content, provenance) =
-                compact::decode_overlay(&bytes).map_err(|error| GeoError::file(file, error.to_string()))?;
+                compact::decode_overlay(bytes).map_err(|error| GeoError::file(file, error.to_string()))?;
             let Dataset { name, version, built, attribution, digest, v4, v6 } = content;
             let about = Overlay { name, version, attribution, provenance, ..overlay };
             return Ok(Overlay { kind: Kind::Compact, built, digest, v4, v6, ..about });
         }
         Some(Format::Mmdb) => {
-            let read = mmdb::walk(file, &bytes, &mut mmdb::Countries, progress)?;
+            let read = mmdb::walk(file, bytes, &mut mmdb::Countries, progress)?;
             (overlay.kind, overlay.version, overlay.built) = (Kind::Mmdb, read.database_type, read.built);
             overlay.rejected = read.rejected;
             (overlay.v4, overlay.v6) = (ranges::countries(read.v4), ranges::countries(read.v6));
             None
         }
         Some(Format::Json) => {
-            let cloud = cloud::read(file, &bytes)?;
+            let cloud = cloud::read(file, bytes)?;
             (overlay.kind, overlay.built, overlay.rejected) = (cloud.kind, cloud.built, cloud.rejected);
             if let Some((line, what)) = overlay.rejected.first.as_ref().filter(|_| overlay.rejected.count > cloud.taken)
             {
@@ -161,7 +168,7 @@ pub fn read(file: &Path, progress: &Progress) -> Result<Overlay, GeoError> {
             Some(cloud.ranges)
         }
         Some(_) => {
-            let text = text::read(file, &bytes, progress)?;
+            let text = text::read(file, bytes, progress)?;
             overlay.kind = match text.format {
                 Format::Delegated => Kind::Delegated,
                 Format::Networks => Kind::Networks,

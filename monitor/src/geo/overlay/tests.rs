@@ -161,3 +161,46 @@ fn one_overlay_has_one_digest_in_text_and_in_compact_form() {
     let error = super::super::open_file(&file).unwrap_err().to_string();
     assert!(error.ends_with("feed.egm.zst: it holds an overlay: name it in [geo] overlays"), "{error}");
 }
+
+#[test]
+fn random_damage_to_a_list_gives_an_overlay_or_one_clean_line() {
+    let seed = super::super::testing::seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut good, mut bad) = (0, 0);
+    for round in 0..20_000 {
+        let mut bytes = AWS.as_bytes().to_vec();
+        for _ in 0..random.usize(0..4) {
+            let at = random.usize(0..bytes.len());
+            bytes[at] = if random.bool() { random.u8(..) } else { b"{}[]\",:0 /\\"[random.usize(0..11)] };
+        }
+        match read_bytes(Path::new("t.json"), &bytes, &Progress::default()) {
+            Ok(overlay) => {
+                assert!(overlay.v4.windows(2).all(|w| w[0].last < w[1].first), "seed {seed} round {round}");
+                good += 1;
+            }
+            Err(error) => {
+                let text = error.to_string();
+                assert!(text.len() < 600 && !text.chars().any(char::is_control), "seed {seed} round {round}: {text:?}");
+                bad += 1;
+            }
+        }
+    }
+    assert!(good > 100 && bad > 100, "seed {seed}: {good} good, {bad} bad");
+}
+
+#[test]
+fn every_truncation_and_every_changed_byte_of_the_compact_form_is_noticed() {
+    let feed = opened("feed.csv", "192.0.2.0/24,DE,,,\n198.51.100.0/24,,,,\n2001:db8::/32,NO,,,\n").unwrap();
+    let whole = compact::encode_overlay(&feed).unwrap();
+    for length in 0..whole.len() {
+        assert!(compact::decode_overlay(&whole[..length]).is_err(), "{length}");
+    }
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x81;
+        if let Ok((again, _)) = compact::decode_overlay(&changed) {
+            // In a name or the date.
+            assert_eq!((&again.v4, &again.v6), (&feed.v4, &feed.v6), "byte {at}");
+        }
+    }
+}

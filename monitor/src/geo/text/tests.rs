@@ -271,3 +271,38 @@ fn the_registries_lines_are_read_as_by_a_naive_decoder() {
         }
     }
 }
+
+#[test]
+fn random_damage_gives_canonical_ranges_or_one_clean_line() {
+    let seed = super::super::testing::seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let whole = "# country: DE\n192.0.2.0,192.0.2.255,DE\n2001:db8::/32,SG,x\n3221225984,3221226239,??\n192.0.2.0/24\n\
+                 ripencc|DE|ipv4|192.0.2.0|768|20260101|allocated|x\nx|SG|ipv6|2001:db8::|32|2|assigned\n\
+                 \"a\",\"b\"\n10.0.0.0\t10.0.0.255\tUS\n";
+    let (mut good, mut bad) = (0, 0);
+    for round in 0..20_000 {
+        let mut bytes = whole.as_bytes().to_vec();
+        for _ in 0..random.usize(0..6) {
+            let at = random.usize(0..bytes.len());
+            match random.u8(0..3) {
+                0 => bytes[at] = random.u8(..),
+                1 => bytes[at] = b"0123456789.:/,|#\t\"\n"[random.usize(0..19)],
+                _ => bytes.truncate(at + 1),
+            }
+        }
+        match taken("t.csv", &bytes) {
+            Ok(text) => {
+                let dataset = text.ranges.finish().unwrap().dataset;
+                assert!(dataset.v4.windows(2).all(|w| w[0].last < w[1].first), "seed {seed} round {round}");
+                assert!(dataset.v6.windows(2).all(|w| w[0].last < w[1].first), "seed {seed} round {round}");
+                good += 1;
+            }
+            Err(error) => {
+                let text = error.to_string();
+                assert!(text.len() < 500 && !text.chars().any(char::is_control), "seed {seed} round {round}: {text:?}");
+                bad += 1;
+            }
+        }
+    }
+    assert!(good > 100 && bad > 100, "seed {seed}: {good} good, {bad} bad");
+}
