@@ -714,7 +714,7 @@ fn the_example_that_is_shipped_is_good() {
 fn files_that_change_are_read_by_themselves_unless_a_signal_is_wanted() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("config.toml");
-    let mut reload = |text: &str| {
+    let reload = |text: &str| {
         fs::write(&file, text).expect("written");
         load_at(Some(&file), NOW).expect("good").reload
     };

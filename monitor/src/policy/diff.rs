@@ -350,10 +350,12 @@ pub fn compare(old: &Side, new: &Side, keep: usize) -> Diff {
 }
 
 /// Visits every interval on which both partitions are constant.
-fn overlay<A: Address>(old: &[(A, u32)], new: &[(A, u32)], end: A, mut visit: impl FnMut(A, A, u32, u32))
-where
-    A: Into<u128> + TryFrom<u128>,
-{
+fn overlay<A: Address + Into<u128> + TryFrom<u128>>(
+    old: &[(A, u32)],
+    new: &[(A, u32)],
+    end: A,
+    mut visit: impl FnMut(A, A, u32, u32),
+) {
     let (mut i, mut j, mut at) = (0, 0, A::ZERO);
     while let (Some((_, from)), Some((_, to))) = (old.get(i), new.get(j)) {
         let next = [old.get(i + 1), new.get(j + 1)].into_iter().flatten().map(|(start, _)| *start).min();
