@@ -113,3 +113,25 @@ fn a_rule_lets_through_its_bytes_of_the_day_and_then_nothing_restart_or_not() {
     assert_eq!(standing(&daemon), holds(13 * FRAME, 3_000, "suspended"));
     arrived(13);
 }
+
+#[test]
+fn in_observe_mode_what_goes_beyond_is_observed_alerted_and_arrives() {
+    wait_for_a_day_with_room();
+    let stage = Stage::build(false).unwrap();
+    let config = stage.config("epoch = \"5min\"", "") + "max_bytes_per_day = 10000\n";
+    let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
+    let to = SocketAddr::new(v4(RULED).into(), RULED_PORT);
+    let before = stage.received().unwrap();
+    for (packets, used) in [(12, 12 * FRAME), (3, 12 * FRAME)] {
+        stage.near.run(|| send_udp(stage.from(to), to, &vec![PAYLOAD; packets])).unwrap();
+        assert_eq!(standing(&daemon), (used, 2_000, "suspended".to_owned()));
+    }
+    assert_eq!(stage.received().unwrap().since(before).packets, 15);
+    let rows = flows(&daemon).unwrap().flows.into_iter().filter(|row| row.destination == to.ip());
+    let mut rows: Vec<_> = rows.map(|row| (row.verdict, row.rule, row.sums.packets)).collect();
+    rows.sort_unstable();
+    let of = |verdict: &str, rule: Option<&str>, packets| (verdict.to_owned(), rule.map(str::to_owned), packets);
+    assert_eq!(rows, [of("allowed", Some("ruled"), 12), of("observed", None, 3)]);
+    let address = format!("\"ip\":\"{}\"", to.ip());
+    daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"class_uid\":4001") && line.contains(&address)).unwrap();
+}

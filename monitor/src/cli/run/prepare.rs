@@ -49,6 +49,9 @@ pub fn compile(config: &Config, enforce: bool) -> Result<InForce, Failure> {
     let clock = clocks();
     let policy = policy::compile(config, &knowledge, &clock)?;
     let shadow = shadow(config, &knowledge, clock);
+    for overlay in knowledge.overlays.iter().filter(|overlay| overlay.rejected.count > 0) {
+        tracing::warn!(overlay = overlay.name, "{}: `egress-monitor check` says what", overlay.rejected.summary());
+    }
     let datasets = inputs::data(&knowledge)
         .map(|(name, version, built)| DatasetInfo { name: name.into(), version: version.into(), built })
         .collect();
