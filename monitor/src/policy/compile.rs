@@ -135,7 +135,7 @@ pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Resu
         .iter()
         .map(|row| ClassInfo { country: Country(row.country), kind: Kind::from_wire(row.kind) })
         .collect();
-    let digest = digest::of(config, knowledge, &numbered, (&v4, &v6), (&classes.rows, &rules.rows));
+    let digest = digest::of(config, knowledge, &numbered, &v4, &v6, (&classes.rows, &rules.rows));
     let notes = rules.notes();
     let mut image = Image::build(&v4, &v6, classes.rows, rules.rows)?;
     image.host_boot_ns = clock.boottime_ns;

@@ -46,6 +46,9 @@ struct Ruled<'a> {
     force: u8,
 }
 
+/// What rules are compared by: how specific, how many ports, whether it allows, is a plain list, the id.
+type Key<'a> = (i32, u32, bool, bool, &'a str);
+
 struct Naive<'a> {
     config: &'a Config,
     knowledge: &'a Knowledge,
@@ -155,7 +158,7 @@ impl Naive<'_> {
         {
             return Some(Ruled { id: "management", force: 3 });
         }
-        let mut best: Option<(&Rule, (i32, u32, bool, bool, &str))> = None;
+        let mut best: Option<(&Rule, Key<'_>)> = None;
         for rule in &self.config.rules {
             let begun = rule.not_before.is_none_or(|start| start <= packet.now);
             let over = rule.expires.is_some_and(|end| end <= packet.now);

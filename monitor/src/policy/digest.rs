@@ -29,7 +29,8 @@ pub(super) fn of(
     config: &Config,
     knowledge: &Knowledge,
     rules: &Numbered<'_>,
-    (v4, v6): (&[(u32, u32)], &[(u128, u32)]),
+    v4: &[(u32, u32)],
+    v6: &[(u128, u32)],
     (classes, rows): (&[ClassRow], &[RuleRow]),
 ) -> String {
     let mut hash = Hash(Sha256::new());

@@ -72,8 +72,11 @@ fn a_policy_written_differently_has_the_same_digest_after_another_boot_too() {
     }
 }
 
+/// What is changed, and how.
+type Change = (&'static str, fn(&mut Rule));
+
 /// What can be done to a rule's terms, each of which changes what the policy means or what is on its record.
-const CHANGES: [(&str, fn(&mut Rule)); 10] = [
+const CHANGES: [Change; 10] = [
     ("action", |rule| {
         rule.action = if rule.action == Action::Allow { Action::Deny } else { Action::Allow };
     }),

@@ -35,6 +35,8 @@ pub(super) struct States {
     hidden: Vec<Vec<u16>>,
     /// What a network of one rule within a state comes to.
     steps: HashMap<(u32, u16), u32>,
+    /// The last new one of these: in a long list they are all the same.
+    last: ((u32, u16), u32),
 }
 
 impl States {
@@ -42,7 +44,7 @@ impl States {
     pub(super) fn new(kept: u16, total: Vec<bool>) -> Self {
         let numbers = HashMap::from([(State::default(), 0)]);
         let hidden = vec![Vec::new(); total.len()];
-        Self { kept, total, states: vec![State::default()], numbers, hidden, steps: HashMap::new() }
+        Self { kept, total, states: vec![State::default()], numbers, hidden, steps: HashMap::new(), last: ((0, 0), 0) }
     }
 
     pub(super) fn get(&self, number: u32) -> &State {
@@ -57,11 +59,15 @@ impl States {
     /// The state in a network that `rules` name (ascending, each once), within `around`.
     fn step(&mut self, around: u32, rules: &[u16]) -> u32 {
         if let [rule] = *rules {
+            if self.last.0 == (around, rule) {
+                return self.last.1;
+            }
             if let Some(known) = self.steps.get(&(around, rule)) {
                 return *known;
             }
             let state = self.enter(around, rules);
             self.steps.insert((around, rule), state);
+            self.last = ((around, rule), state);
             return state;
         }
         self.enter(around, rules)
