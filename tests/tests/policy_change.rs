@@ -8,11 +8,11 @@ mod attached;
 use std::{net::SocketAddr, sync::Arc};
 
 use attached::{attach, hook};
-use aya::maps::{Array, Map, MapData, loaded_maps};
+use aya::maps::{Array, Map, MapData};
 use egress_monitor::{
     config,
     geo::special,
-    kernel::Switch,
+    kernel::{Kernel, Switch},
     policy::{ClockMap, Knowledge, Policy, compile},
 };
 use egress_monitor_tests::{
@@ -31,16 +31,18 @@ fn policy(stage: &Stage, on_outside: &str) -> Arc<Policy> {
     Arc::new(compile(&config, &knowledge, &ClockMap::wall(0)).unwrap())
 }
 
-/// The kernel part's map of that name that was made last: this test's own.
-fn map(name: &str) -> (MapData, u32) {
-    let named = loaded_maps().flatten().filter(|info| info.name_as_str() == Some(name));
-    let info = named.max_by_key(|info| info.id()).expect("the map is loaded");
-    (MapData::from_id(info.id()).unwrap(), info.max_entries())
+/// The map of that name that the kernel part of this process uses: other tests load theirs.
+fn map(kernel: &mut Kernel, name: &str) -> (MapData, u32) {
+    let ids = kernel.program("egress").unwrap().info().unwrap().map_ids().unwrap().expect("the kernel tells map ids");
+    let mut own = ids.into_iter().map(|id| MapData::from_id(id).unwrap());
+    let map = own.find(|map| map.info().unwrap().name_as_str() == Some(name)).expect("the program uses the map");
+    let entries = map.info().unwrap().max_entries();
+    (map, entries)
 }
 
 /// Changes a byte of an element, as a program of somebody else's might.
-fn damage<const N: usize>(name: &str, element: impl FnOnce(u32) -> u32) {
-    let (map, entries) = map(name);
+fn damage<const N: usize>(kernel: &mut Kernel, name: &str, element: impl FnOnce(u32) -> u32) {
+    let (map, entries) = map(kernel, name);
     let mut array: Array<_, [u8; N]> = Array::try_from(Map::Array(map)).unwrap();
     let at = element(entries);
     let mut value = array.get(&at, 0).unwrap();
@@ -57,11 +59,13 @@ fn a_policy_that_is_not_in_the_maps_as_it_was_written_is_found_and_the_one_befor
     let to = |policy: &Arc<Policy>| Switch { policy: Arc::clone(policy), enforce: false };
     // A class, and the word in which the tables' places begin: both of the slot that is switched to.
     let second_half = |entries: u32| entries / 2;
-    let faults: [(&str, &dyn Fn()); 2] =
-        [("class 0", &|| damage::<16>("CLASSES", second_half)), ("policy header 1", &|| damage::<32>("POLICY", |_| 1))];
+    let faults: [(&str, &dyn Fn(&mut Kernel)); 2] = [
+        ("class 0", &|kernel| damage::<16>(kernel, "CLASSES", second_half)),
+        ("policy header 1", &|kernel| damage::<32>(kernel, "POLICY", |_| 1)),
+    ];
     for (what, fault) in faults {
         kernel.stage(to(&new)).unwrap();
-        fault();
+        fault(&mut kernel);
         let closed = kernel.flip().unwrap();
         hook(&closed);
         assert!(Arc::ptr_eq(&closed.policy, &old));
@@ -80,7 +84,7 @@ fn a_policy_that_is_not_in_the_maps_as_it_was_written_is_found_and_the_one_befor
         kernel.verify().unwrap();
     }
     // The control word: packets would go by the other slot.
-    damage::<8>("CONTROL", |_| 0);
+    damage::<8>(&mut kernel, "CONTROL", |_| 0);
     let error = kernel.verify().unwrap_err().to_string();
     assert!(error.starts_with("control word"), "{error}");
 }
