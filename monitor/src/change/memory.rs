@@ -1,38 +1,44 @@
-//! Which policy was confirmed last, kept over restarts: one small file in `[paths] state`. Called by the task of
-//! [`super`] only.
+//! Which policy was confirmed last and which one was on trial, kept over restarts: two small files in `[paths] state`.
+//! Called by the task of [`super`] only.
 
 use std::{
     fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::Named;
 
-/// The file's name.
+/// What was confirmed.
 const FILE: &str = "confirmed.json";
+/// What was not, or not yet.
+const TRIAL: &str = "trial.json";
 /// No such file is longer.
 const LONGEST: u64 = 4096;
 
-/// The file, and what it held.
+/// A policy that was to be confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Tried {
+    policy: Named,
+    within_seconds: u64,
+}
+
+/// The files, and what they held.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    file: PathBuf,
+    state: PathBuf,
     confirmed: Option<Named>,
+    tried: Option<Tried>,
 }
 
 impl Memory {
     /// Reads what was confirmed before. A file that is not there, or is none of ours, says that nothing was.
     #[must_use]
     pub fn open(state: &Path) -> Self {
-        let file = state.join(FILE);
-        let read = || {
-            let long = fs::metadata(&file).ok()?.len() > LONGEST;
-            let text = if long { None } else { fs::read(&file).ok() };
-            serde_json::from_slice(&text?).ok()
-        };
-        let confirmed = read();
-        Self { file, confirmed }
+        Self { state: state.to_owned(), confirmed: read(&state.join(FILE)), tried: read(&state.join(TRIAL)) }
     }
 
     /// Whether this is what was confirmed.
@@ -41,7 +47,37 @@ impl Memory {
         self.confirmed.as_ref() == Some(named)
     }
 
-    /// Keeps what was confirmed. The file is replaced in one step.
+    /// How long this one was to be confirmed in, where nobody has.
+    #[must_use]
+    pub fn unconfirmed(&self, named: &Named) -> Option<Duration> {
+        let tried = self.tried.as_ref().filter(|tried| tried.policy == *named && !self.holds(named))?;
+        Some(Duration::from_secs(tried.within_seconds))
+    }
+
+    /// Notes that a policy is to be confirmed. The note stays when it was not: a restart must not put it in force for
+    /// good.
+    ///
+    /// # Errors
+    /// It can't be written, with the mend.
+    pub fn try_out(&mut self, named: &Named, within: Duration) -> Result<(), String> {
+        let tried = Tried { policy: named.clone(), within_seconds: within.as_secs().max(1) };
+        if self.tried.as_ref() == Some(&tried) {
+            return Ok(());
+        }
+        self.write(TRIAL, &tried)?;
+        self.tried = Some(tried);
+        Ok(())
+    }
+
+    /// Forgets what was on trial: it was confirmed, or another one counts as such.
+    pub fn settle(&mut self) {
+        if self.tried.take().is_some() {
+            // One that stays says something of a policy that is not in force.
+            let _ = fs::remove_file(self.state.join(TRIAL));
+        }
+    }
+
+    /// Keeps what was confirmed.
     ///
     /// # Errors
     /// It can't be written, with the mend.
@@ -49,26 +85,39 @@ impl Memory {
         if self.holds(named) {
             return Ok(());
         }
-        let draft = self.file.with_extension("draft");
-        let write = || -> io::Result<()> {
-            if let Some(directory) = self.file.parent() {
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-            }
-            let text = serde_json::to_vec(named)?;
-            fs::write(&draft, text)?;
-            fs::File::open(&draft)?.sync_all()?;
-            fs::rename(&draft, &self.file)
-        };
-        write().map_err(|error| {
-            format!(
-                "{} can't be written: {error}: set [paths] state to a directory that can be, or confirm again after a \
-                 restart",
-                self.file.display()
-            )
-        })?;
+        self.write(FILE, named)?;
         self.confirmed = Some(named.clone());
         Ok(())
     }
+
+    /// Replaces a file in one step.
+    fn write(&self, name: &str, value: &impl Serialize) -> Result<(), String> {
+        if self.state.as_os_str().is_empty() {
+            // Made by default, for tests: nothing outlives the process.
+            return Ok(());
+        }
+        let file = self.state.join(name);
+        let draft = file.with_extension("draft");
+        let write = || -> io::Result<()> {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.state)?;
+            fs::write(&draft, serde_json::to_vec(value)?)?;
+            fs::File::open(&draft)?.sync_all()?;
+            fs::rename(&draft, &file)
+        };
+        write().map_err(|error| {
+            format!(
+                "{} can't be written: {error}: set [paths] state to a directory that can be, or decide again after a \
+                 restart",
+                file.display()
+            )
+        })
+    }
+}
+
+fn read<T: DeserializeOwned>(file: &Path) -> Option<T> {
+    let long = fs::metadata(file).ok()?.len() > LONGEST;
+    let text = if long { None } else { fs::read(file).ok() };
+    serde_json::from_slice(&text?).ok()
 }
 
 #[cfg(test)]
@@ -88,6 +137,12 @@ mod tests {
         assert_eq!(memory.keep(&named("a", "enforce")), Ok(()));
         let again = Memory::open(&state);
         assert!(again.holds(&named("a", "enforce")));
+        let minute = Duration::from_secs(60);
+        assert_eq!(memory.try_out(&named("b", "enforce"), minute), Ok(()));
+        assert_eq!(Memory::open(&state).unconfirmed(&named("b", "enforce")), Some(minute));
+        assert_eq!(Memory::open(&state).unconfirmed(&named("c", "enforce")), None);
+        memory.settle();
+        assert_eq!(Memory::open(&state).unconfirmed(&named("b", "enforce")), None);
         assert!(!again.holds(&named("a", "observe")) && !again.holds(&named("b", "enforce")));
     }
 

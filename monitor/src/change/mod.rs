@@ -4,8 +4,9 @@
 //!
 //! A change may have to be confirmed (`run --confirm`, `reload --confirm`): unless somebody does so in time, the last
 //! *confirmed* policy and mode come back. A change on top of an unconfirmed one keeps that way back. The policy itself
-//! is kept, compiled: the files that it came from may hold anything by then. What was confirmed by hand is remembered
-//! in the state directory ([`memory`]), so that a restart with it needs no second confirmation.
+//! is kept, compiled: the files that it came from may hold anything by then. What was confirmed by hand, and what was
+//! not, is remembered in the state directory ([`memory`]): a restart with the one needs no second confirmation, and puts
+//! the other in force for good no more than the reload did.
 
 pub mod memory;
 pub mod watch;
@@ -216,10 +217,9 @@ impl Changer {
             trial: None,
             asks,
         };
-        let enforces_unconfirmed = changer.current.enforce && !changer.memory.holds(&Named::of(&changer.current));
-        if let Some(within) = confirm
-            && enforces_unconfirmed
-        {
+        let named = Named::of(&changer.current);
+        let confirmed = !changer.current.enforce || changer.memory.holds(&named);
+        if let Some(within) = confirm.or(changer.memory.unconfirmed(&named)).filter(|_| !confirmed) {
             changer.confirmed.enforce = false;
             changer.begin_trial(within);
         }
@@ -297,6 +297,7 @@ impl Changer {
             self.confirmed = self.current.clone();
         }
         // Else: the trial goes on, with its way back and its end.
+        self.note();
         self.epochs.settled().await;
         Ok(self.outcome(changed))
     }
@@ -319,6 +320,7 @@ impl Changer {
         let was = self.trial.is_some();
         self.confirmed = self.current.clone();
         self.end_trial();
+        self.memory.settle();
         tracing::info!(policy = named.digest, mode = named.mode, was_on_trial = was, "policy confirmed");
         self.epochs.settled().await;
         let warning = self.memory.keep(&named).err();
@@ -370,6 +372,14 @@ impl Changer {
         tracing::info!(seconds = within.as_secs(), back_to = back.digest, mode = back.mode, "to be confirmed");
         let until = now() + i128::try_from(within.as_nanos()).unwrap_or(0);
         self.facts.write().unconfirmed = Some(Unconfirmed { until, back_to: back });
+    }
+
+    /// For a restart.
+    fn note(&mut self) {
+        let Some(trial) = &self.trial else { return self.memory.settle() };
+        if let Err(warning) = self.memory.try_out(&Named::of(&self.current), trial.within) {
+            tracing::warn!(warning, "a restart will not know that this policy is to be confirmed");
+        }
     }
 
     fn end_trial(&mut self) {

@@ -158,6 +158,14 @@ async fn an_enforcing_start_falls_back_to_observing_unless_it_was_or_is_confirme
     // After a restart it is known.
     let third = bench(in_force("a", true), SOON, Memory::open(state.path()));
     assert_eq!((third.now(), third.back()), (named("a", "enforce"), None));
+    // One that nobody confirmed is put on trial again by a restart, without anybody asking.
+    let loaded = bench(in_force("c", false), None, Memory::open(state.path()));
+    loaded.load(in_force("d", true), Some(Duration::from_secs(1))).await.expect("in force");
+    loaded.until(|facts| facts.returns == 1).await;
+    let restarted = bench(in_force("d", true), None, Memory::open(state.path()));
+    assert_eq!(restarted.back(), Some(named("d", "observe")));
+    restarted.until(|facts| facts.returns == 1).await;
+    assert_eq!(restarted.now(), named("d", "observe"));
     // Another policy is not.
     let fourth = bench(in_force("b", true), LATE, Memory::open(state.path()));
     assert_eq!(fourth.back(), Some(named("b", "observe")));
