@@ -96,6 +96,76 @@ fn explain_tells_the_rule_and_where_it_stands() {
 }
 
 #[test]
+fn explain_answers_a_list_line_by_line_and_names_the_line_that_is_none() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configured(directory.path());
+    let ask = |list: &str, json: bool| {
+        let file = directory.path().join("list.txt");
+        fs::write(&file, list).expect("written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_egress-monitor"));
+        command.args(["explain", "-", "--config", &config]).stdin(fs::File::open(&file).expect("there"));
+        let output = if json { command.arg("--json") } else { &mut command }.output().expect("the binary starts");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let list = "8.8.8.8:53/udp\n\n# a comment\n 8.8.8.8:53 # TCP\n5.1.2.3\n[2a00::1]:443\n64:ff9b::808:808";
+    assert_eq!(
+        ask(list, false),
+        (
+            Some(0),
+            format!(
+                "8.8.8.8:53/udp\tUS\toutside\tallowed\tallowed\tdns\t{config}:5\n\
+                 8.8.8.8:53\tUS\toutside\tobserved\tdenied\t-\t-\n\
+                 5.1.2.3\tDE\tinside\tallowed\tallowed\t-\t-\n\
+                 [2a00::1]:443\tIE\tinside\tallowed\tallowed\t-\t-\n\
+                 64:ff9b::808:808\tUS\toutside\tobserved\tdenied\t-\t-\n"
+            ),
+            String::new()
+        )
+    );
+    let (code, out, _) = ask(list, true);
+    let first: Value = serde_json::from_str(out.lines().next().expect("a line")).expect("JSON");
+    assert_eq!((code, &first["rule"], &first["alert"]), (Some(0), &"dns".into(), &false.into()));
+    assert_eq!(out.lines().count(), 5);
+    let (code, out, err) = ask("5.1.2.3\nnonsense\n", false);
+    assert_eq!((code, out.lines().count()), (Some(64), 1));
+    assert!(err.starts_with("egress-monitor: standard input:2: 'nonsense' is no destination: "), "{err}");
+    let (code, _, err) = ask(&"1".repeat(1000), false);
+    assert_eq!(
+        (code, err.as_str()),
+        (Some(64), "egress-monitor: standard input:1: the line is too long: write one destination on each\n")
+    );
+}
+
+#[test]
+fn explain_tells_what_a_network_is_made_of_to_the_last_address() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configured(directory.path());
+    let ran = run(&["explain", "--json", "--config", &config, "--network", "8.8.8.0/24", "--network", "::/0"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let told = json(&ran);
+    let parts: Vec<_> = told[0][1]
+        .as_array()
+        .expect("parts")
+        .iter()
+        .map(|part| {
+            let text = |key: &str| part[key].as_str().expect("text").to_owned();
+            (text("country"), text("class"), text("addresses"), text("first"), text("enforce"), part["rules"].clone())
+        })
+        .collect();
+    let part = |addresses: &str, first: &str, rules: Value| {
+        ("US".into(), "outside".into(), addresses.into(), first.into(), "denied".into(), rules)
+    };
+    assert_eq!(
+        parts,
+        [part("255", "8.8.8.0", serde_json::json!([])), part("1", "8.8.8.8", serde_json::json!(["dns udp/53"]))]
+    );
+    let sum = |part: &Value| part["addresses"].as_str().expect("text").parse::<u128>().expect("a number");
+    let all = told[1][1].as_array().expect("parts").iter().fold(0_u128, |all, part| all.wrapping_add(sum(part)));
+    assert_eq!(all, 0, "2^128, modulo 2^128");
+}
+
+#[test]
 fn explain_refuses_what_is_no_destination() {
     let ran = run(&["explain", "8.8.8.8", "example.org"]);
     assert_eq!(ran.code, Some(64));

@@ -1,6 +1,8 @@
 //! `egress-monitor explain`: what the policy makes of an address, and why.
 
-use std::{path::PathBuf, sync::Arc};
+mod batch;
+
+use std::{io, path::PathBuf, sync::Arc};
 
 use super::inputs::{self, Inputs};
 use crate::{
@@ -16,12 +18,16 @@ use crate::{
 /// in enforce. Rules with ports are judged when a port is given; a port without a protocol is TCP's.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  egress-monitor explain 8.8.8.8 2a00:1450:4001::1\n  egress-monitor explain 192.0.2.7:443 [2001:db8::1]:53/udp --json"
+    after_help = "Examples:\n  egress-monitor explain 8.8.8.8 2a00:1450:4001::1\n  egress-monitor explain 192.0.2.7:443 [2001:db8::1]:53/udp --json\n  egress-monitor explain --network 192.0.2.0/24\n  egress-monitor explain - < destinations.txt"
 )]
 pub struct Args {
-    /// ADDR, ADDR:PORT or [V6]:PORT, each with /PROTOCOL behind it
-    #[arg(required = true, value_name = "DESTINATION")]
+    /// ADDR, ADDR:PORT or [V6]:PORT, each with /PROTOCOL behind it; - for a list on standard input, one a line, and a line
+    /// of output each (destination, country, class, verdict in observe and in enforce, rule and where it stands)
+    #[arg(required_unless_present = "networks", value_name = "DESTINATION")]
     destinations: Vec<String>,
+    /// What a network is made of: each class in it with its size and the rules that decide there.
+    #[arg(long = "network", value_name = "NETWORK", conflicts_with = "destinations")]
+    networks: Vec<ipnetwork::IpNetwork>,
     /// Configuration file [default: /etc/egress-monitor/config.toml if it exists, else the built-in defaults]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -38,11 +44,24 @@ pub struct Args {
 /// # Errors
 /// A destination or the configuration is no good.
 pub fn run(args: Args) -> Result<(), Failure> {
+    if args.destinations == ["-"] {
+        let mut inputs = inputs::read(args.config.as_deref())?;
+        if args.running {
+            inputs.policy = running(&inputs)?;
+        }
+        return batch::run(&inputs, io::stdin().lock(), io::stdout().lock(), args.json);
+    }
     let targets = args.destinations.iter().map(|text| text.parse::<Target>());
     let targets = targets.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::Usage(error.to_string()))?;
     let mut inputs = inputs::read(args.config.as_deref())?;
     if args.running {
         inputs.policy = running(&inputs)?;
+    }
+    if !args.networks.is_empty() {
+        let parts: Vec<_> =
+            args.networks.iter().map(|network| (network, batch::parts(network, &inputs.policy))).collect();
+        let of = |(network, parts): &(&ipnetwork::IpNetwork, Vec<batch::Part>)| batch::as_text(network, parts);
+        return print_either(args.json, &parts, |parts| parts.iter().map(of).collect::<Vec<_>>().join("\n"));
     }
     let stories = stories(&targets, &inputs)?;
     print_either(args.json, &stories, |stories| stories.iter().map(as_text).collect::<Vec<_>>().join("\n"))

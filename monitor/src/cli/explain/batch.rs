@@ -1,0 +1,200 @@
+//! Destinations on standard input, one a line, in; a line of output each out. For lists of a million: only the compiled
+//! policy is asked, so what each source says is left to `explain` of a few.
+
+use std::{
+    io::{BufRead, BufWriter, Read as _, Write},
+    net::IpAddr,
+};
+
+use monitor_common::{
+    classify::classify,
+    verdict::decide,
+    wire::{Address, Kind},
+};
+use serde::Serialize;
+
+use crate::{
+    cli::inputs::Inputs,
+    failure::Failure,
+    geo::Country,
+    policy::{Policy, Target},
+};
+
+/// More than this is no destination.
+const LONGEST_LINE: u64 = 256;
+
+/// What is told of one destination.
+#[derive(Serialize)]
+struct Told<'a> {
+    destination: &'a str,
+    country: &'a str,
+    class: &'static str,
+    rule: Option<&'a str>,
+    origin: Option<&'a str>,
+    observe: &'static str,
+    enforce: &'static str,
+    alert: bool,
+}
+
+/// The countries of the policy's classes as text, so that none is made anew for each line.
+struct Answers<'a> {
+    policy: &'a Policy,
+    countries: Vec<String>,
+}
+
+impl<'a> Answers<'a> {
+    fn of(policy: &'a Policy) -> Self {
+        Self { policy, countries: policy.classes.iter().map(|class| class.country.to_string()).collect() }
+    }
+
+    fn tell<'t>(&'t self, text: &'t str, target: &Target) -> Option<Told<'t>> {
+        let (version, address) = match target.address {
+            IpAddr::V4(v4) => (4, Address::v4(v4.to_bits())),
+            IpAddr::V6(v6) => (6, Address::from(v6)),
+        };
+        let found = classify(&self.policy.image, version, address, target.protocol.unwrap_or(0), target.port)?;
+        let class = usize::from(found.class);
+        let rule = self.policy.rule(found.rule);
+        Some(Told {
+            destination: text,
+            country: self.countries.get(class)?,
+            class: self.policy.classes.get(class)?.kind.name(),
+            rule: rule.map(|rule| rule.id.as_str()),
+            origin: rule.map(|rule| rule.origin.as_str()),
+            observe: decide(&found, false).name(),
+            enforce: decide(&found, true).name(),
+            alert: found.alert,
+        })
+    }
+}
+
+/// Answers every line; empty ones and comments (`#`) are passed over.
+///
+/// # Errors
+/// A line is no destination, with its number; standard output is closed.
+pub(super) fn run(inputs: &Inputs, mut lines: impl BufRead, out: impl Write, json: bool) -> Result<(), Failure> {
+    let answers = Answers::of(&inputs.policy);
+    let mut out = BufWriter::with_capacity(1 << 16, out);
+    let mut line = String::new();
+    for number in 1_u64.. {
+        line.clear();
+        let read = lines.by_ref().take(LONGEST_LINE).read_line(&mut line);
+        let place = |what: &str| Failure::Usage(format!("standard input:{number}: {what}"));
+        match read {
+            Ok(0) => break,
+            Ok(length) if length as u64 == LONGEST_LINE && !line.ends_with('\n') => {
+                return Err(place("the line is too long: write one destination on each"));
+            }
+            Ok(_) => {}
+            Err(error) => return Err(place(&format!("can't be read ({error}): give text, one destination a line"))),
+        }
+        let text = line.split('#').next().unwrap_or_default().trim();
+        if text.is_empty() {
+            continue;
+        }
+        let target: Target = text.parse().map_err(|error| place(&format!("{error}")))?;
+        let told = answers.tell(text, &target).ok_or_else(|| Failure::Internal("the policy is not whole".into()))?;
+        let written = if json {
+            serde_json::to_writer(&mut out, &told).map_err(std::io::Error::from).and_then(|()| out.write_all(b"\n"))
+        } else {
+            let (rule, origin) = (told.rule.unwrap_or("-"), told.origin.unwrap_or("-"));
+            writeln!(
+                out,
+                "{text}\t{}\t{}\t{}\t{}\t{rule}\t{origin}",
+                told.country, told.class, told.observe, told.enforce
+            )
+        };
+        if let Err(error) = written {
+            return closed(&error);
+        }
+    }
+    out.flush().or_else(|error| closed(&error))
+}
+
+/// Whoever reads has had enough: `head`, say.
+fn closed(error: &std::io::Error) -> Result<(), Failure> {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return Ok(());
+    }
+    Err(Failure::Unavailable(format!("standard output can't be written: {error}")))
+}
+
+/// One kind of destination in a network.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Part {
+    country: String,
+    class: &'static str,
+    /// As text: IPv6 has more than numbers in JSON hold.
+    addresses: String,
+    /// The first of its addresses.
+    first: IpAddr,
+    /// The verdict in enforce on packets without ports; carried IPv4 addresses are judged by themselves.
+    enforce: &'static str,
+    /// The rules that decide here, by port, those in front that are tried first.
+    rules: Vec<String>,
+}
+
+/// What a network is made of, the largest part first.
+pub(super) fn parts(network: &ipnetwork::IpNetwork, policy: &Policy) -> Vec<Part> {
+    let image = &policy.image;
+    let (first, last, starts): (u128, u128, Vec<(u128, u32)>) = match network {
+        ipnetwork::IpNetwork::V4(v4) => (
+            v4.network().to_bits().into(),
+            v4.broadcast().to_bits().into(),
+            image.v4_intervals().into_iter().map(|(start, class)| (start.into(), class)).collect(),
+        ),
+        ipnetwork::IpNetwork::V6(v6) => (v6.network().to_bits(), v6.broadcast().to_bits(), image.v6_intervals()),
+    };
+    let address = |bits: u128| match network {
+        ipnetwork::IpNetwork::V4(_) => IpAddr::from(std::net::Ipv4Addr::from_bits(bits as u32)),
+        ipnetwork::IpNetwork::V6(_) => std::net::Ipv6Addr::from_bits(bits).into(),
+    };
+    // By class: how many addresses, less one so that all of IPv6 fits, and the first.
+    let mut found: std::collections::BTreeMap<u32, (u128, u128)> = std::collections::BTreeMap::new();
+    let from = starts.partition_point(|(start, _)| *start <= first).saturating_sub(1);
+    for (place, (start, class)) in starts.iter().enumerate().skip(from).take_while(|(_, (start, _))| *start <= last) {
+        let begin = (*start).max(first);
+        let end = starts.get(place + 1).map_or(last, |next| last.min(next.0 - 1));
+        let more = end - begin;
+        found
+            .entry(*class)
+            .and_modify(|(sum, _)| *sum = sum.saturating_add(more).saturating_add(1))
+            .or_insert((more, begin));
+    }
+    let mut parts: Vec<(u128, Part)> = found
+        .into_iter()
+        .filter_map(|(class, (more, begin))| {
+            let row = image.classes.get(class as usize)?;
+            let rows = image.rules.iter().skip(row.rules_start as usize).take(row.rules_len as usize);
+            let rules: Vec<String> = rows
+                .map(|row| {
+                    let id = policy.rule(row.rule).map_or("?", |rule| rule.id.as_str());
+                    let ports =
+                        crate::config::PortRange { protocol: row.protocol, low: row.port_low, high: row.port_high };
+                    if row.protocol == 0 { id.to_owned() } else { format!("{id} {ports}") }
+                })
+                .collect();
+            let (version, at) = match address(begin) {
+                IpAddr::V4(v4) => (4, Address::v4(v4.to_bits())),
+                IpAddr::V6(v6) => (6, Address::from(v6)),
+            };
+            let enforce = decide(&classify(image, version, at, 0, None)?, true).name();
+            let addresses = more.checked_add(1).map_or_else(|| "2^128".to_owned(), |count| count.to_string());
+            let (country, class) = (Country(row.country).to_string(), Kind::from_wire(row.kind).name());
+            Some((more, Part { country, class, addresses, first: address(begin), enforce, rules }))
+        })
+        .collect();
+    parts.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.first.cmp(&b.1.first)));
+    parts.into_iter().map(|(_, part)| part).collect()
+}
+
+/// For people.
+pub(super) fn as_text(network: &ipnetwork::IpNetwork, parts: &[Part]) -> String {
+    let cells = |row: [&str; 6]| row.map(str::to_owned).to_vec();
+    let mut rows = vec![cells(["  country", "class", "addresses", "from", "without ports", "rules"])];
+    for part in parts {
+        let (first, rules) = (part.first.to_string(), part.rules.join(", "));
+        rows.push(cells([&format!("  {}", part.country), part.class, &part.addresses, &first, part.enforce, &rules]));
+    }
+    format!("{network}\n{}", crate::text::table(0, &rows, &[2]))
+}
