@@ -30,7 +30,7 @@ pub const INTERFACE_TABLE: u32 = 1024;
 pub const INTERFACE_PROBES: u32 = 4;
 
 /// Classes in one policy: country, kind and rules in every combination that occurs.
-pub const MAX_CLASSES: u32 = 4096;
+pub const MAX_CLASSES: u32 = 16_384;
 
 /// Rule rows (one rule has a row per port range) that the kernel looks at for one class.
 pub const MAX_RULES_PER_CLASS: u32 = 32;
