@@ -50,6 +50,12 @@ fn damage<const N: usize>(kernel: &mut Kernel, name: &str, element: impl FnOnce(
     array.set(at, value, 0).unwrap();
 }
 
+type Fault = fn(&mut Kernel);
+
+const fn second_half(entries: u32) -> u32 {
+    entries / 2
+}
+
 #[test]
 fn a_policy_that_is_not_in_the_maps_as_it_was_written_is_found_and_the_one_before_comes_back() {
     let stage = Stage::build(false).unwrap();
@@ -58,10 +64,9 @@ fn a_policy_that_is_not_in_the_maps_as_it_was_written_is_found_and_the_one_befor
     kernel.verify().unwrap();
     let to = |policy: &Arc<Policy>| Switch { policy: Arc::clone(policy), enforce: false };
     // A class, and the word in which the tables' places begin: both of the slot that is switched to.
-    let second_half = |entries: u32| entries / 2;
-    let faults: [(&str, &dyn Fn(&mut Kernel)); 2] = [
-        ("class 0", &|kernel| damage::<16>(kernel, "CLASSES", second_half)),
-        ("policy header 1", &|kernel| damage::<32>(kernel, "POLICY", |_| 1)),
+    let faults = [
+        ("class 0", (|kernel| damage::<16>(kernel, "CLASSES", second_half)) as Fault),
+        ("policy header 1", |kernel| damage::<32>(kernel, "POLICY", |_| 1)),
     ];
     for (what, fault) in faults {
         kernel.stage(to(&new)).unwrap();

@@ -426,7 +426,7 @@ fn an_address_inside_an_ipv6_address_decides_but_never_makes_it_local() {
 
 /// The prefix's rule, or that of the address inside, by an image with one of each.
 fn embedded(prefix: Ruling, inside: Ruling, form: Embedded, kind: Kind) -> Classified {
-    let ruled = |ruling: Ruling, start| (ruling != Ruling::None).then_some((start, 1)).unwrap_or_default();
+    let ruled = |ruling: Ruling, start| if ruling == Ruling::None { (0, 0) } else { (start, 1) };
     let of = |kind: Kind, (rules_start, rules_len), form: Embedded| {
         let denied = u8::from(matches!(kind, Kind::Outside | Kind::Unknown));
         ClassRow {

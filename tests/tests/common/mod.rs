@@ -43,7 +43,6 @@ fn image() -> Image {
             not_before_ns: 1,
             expires_ns: u64::MAX - 1,
             action: Ruling::Keep as u8,
-            ..RULE
         },
     ];
     let classes = vec![
