@@ -153,14 +153,14 @@ fn message(why: Why, rule: &Rule, others: &[Named]) -> String {
     match why {
         Why::Identical => format!("{what} says what {by} says: remove one of them"),
         Why::Shadowed => {
-            format!("{what} decides nothing: {by} cover all of it more narrowly: remove it or narrow those")
+            format!("{what} decides nothing: all of it is covered more narrowly by {by}: remove it or narrow those")
         }
         Why::Empty => format!("{what} covers no address: nothing is known to be in what it names"),
         Why::Tie => format!(
             "{what} is as specific as {by} where both cover a packet: that one denies, or has the smaller id, and decides"
         ),
-        Why::Exception if rule.action == Action::Deny => format!("{what} denies, but {by} let a part of it through"),
-        Why::Exception => format!("{what} allows, but {by} deny a part of it"),
+        Why::Exception if rule.action == Action::Deny => format!("{what} denies, but a part of it is let through by {by}"),
+        Why::Exception => format!("{what} allows, but a part of it is denied by {by}"),
         Why::NotYet => format!("{what} does not hold before {}", time(rule.not_before)),
         Why::Expired => format!("{what} expired at {}: renew it or remove it", time(rule.expires)),
     }
