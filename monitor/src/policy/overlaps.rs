@@ -159,7 +159,9 @@ fn message(why: Why, rule: &Rule, others: &[Named]) -> String {
         Why::Tie => format!(
             "{what} is as specific as {by} where both cover a packet: that one denies, or has the smaller id, and decides"
         ),
-        Why::Exception if rule.action == Action::Deny => format!("{what} denies, but a part of it is let through by {by}"),
+        Why::Exception if rule.action == Action::Deny => {
+            format!("{what} denies, but a part of it is let through by {by}")
+        }
         Why::Exception => format!("{what} allows, but a part of it is denied by {by}"),
         Why::NotYet => format!("{what} does not hold before {}", time(rule.not_before)),
         Why::Expired => format!("{what} expired at {}: renew it or remove it", time(rule.expires)),
