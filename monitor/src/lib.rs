@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod metrics;
 pub mod policy;
 pub mod reconcile;
+pub mod regular;
 pub mod shadow;
 pub mod supervisor;
 pub mod text;

@@ -13,7 +13,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     io::{self, Read as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -23,6 +23,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::Files;
+use crate::regular;
 
 /// Between two looks.
 pub const EVERY: Duration = Duration::from_secs(1);
@@ -118,7 +119,7 @@ fn content(file: &Path) -> io::Result<[u8; 32]> {
         }
         return Ok(hash.finalize().into());
     }
-    let mut open = File::open(file)?;
+    let mut open = regular::open(file)?;
     let mut chunk = vec![0; 1 << 16];
     loop {
         match open.read(&mut chunk)? {

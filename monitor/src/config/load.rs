@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
     io::{self, Read as _},
     path::Path,
     time::SystemTime,
@@ -13,6 +12,7 @@ use super::{
     document::{Source, Table, quote},
     sections,
 };
+use crate::regular;
 
 /// What is read when no file is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/egress-monitor/config.toml";
@@ -74,7 +74,7 @@ pub fn parse_at(file: &Path, text: &str, now: i64) -> Result<Config, ConfigError
 /// A file's text.
 pub(super) fn read_text(file: &Path) -> Result<String, Problem> {
     let mut bytes = Vec::new();
-    let read = File::open(file).and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes));
+    let read = regular::open(file).and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes));
     match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Problem::of_file(file, "no such file: create it or name another"));

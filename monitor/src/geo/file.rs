@@ -4,11 +4,11 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
 use super::GeoError;
+use crate::regular;
 
 /// Largest file that is read: a country dataset has 4 to 20 MB, the most detailed ones on sale a few hundred.
 pub const MAX_FILE: u64 = 512 << 20;
@@ -16,16 +16,13 @@ pub const MAX_FILE: u64 = 512 << 20;
 /// The whole file, if it is a regular one of bearable size.
 pub(super) fn read_bounded(file: &Path) -> Result<Vec<u8>, GeoError> {
     let failed = |source| GeoError::Read { file: file.into(), source };
-    // A pipe or a device could block or never end, so look before opening, and again at what was opened.
-    let special = || GeoError::file(file, "not a regular file: give the path of a .mmdb, .csv, .egm or .egm.zst file");
-    if !std::fs::metadata(file).map_err(failed)?.is_file() {
-        return Err(special());
-    }
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(file).map_err(failed)?;
+    let opened = regular::open(file).map_err(|error| match error.kind() {
+        io::ErrorKind::Other => {
+            GeoError::file(file, "not a regular file: give the path of a .mmdb, .csv, .egm or .egm.zst file")
+        }
+        _ => failed(error),
+    })?;
     let about = opened.metadata().map_err(failed)?;
-    if !about.is_file() {
-        return Err(special());
-    }
     let too_large = || {
         GeoError::file(
             file,
