@@ -18,7 +18,10 @@ use egress_monitor::{
     kernel::{Interface, Kernel, Options, Switch, boot_ns},
     policy::Policy,
 };
-use egress_monitor_tests::corpus::build::{eth, ip, payload, udp_from};
+use egress_monitor_tests::{
+    corpus::build::{eth, ip, payload, udp_from},
+    measure::pin,
+};
 use machine::{DROP, LOOPBACK, Machine, NEXT, run};
 use monitor_common::{
     cache::{IDLE, VERDICT_AGE},
@@ -34,16 +37,6 @@ fn udp(to: impl Into<IpAddr>, source: u16, port: u16) -> Vec<u8> {
 
 fn send(kernel: &mut Kernel, frame: &[u8]) -> u32 {
     run(kernel, frame, frame.len() as u32, 1)
-}
-
-fn on_cpu(cpu: usize) {
-    // SAFETY: all-zero bytes are an empty set; the set outlives the call, which changes this thread alone.
-    let result = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
-    };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 fn with_cache(policy: Arc<Policy>, places: u32) -> Kernel {
@@ -104,7 +97,7 @@ fn a_flow_that_several_cpus_count_is_one_flow() {
     let length = frame.len() as u64;
     for epoch in 1..4 {
         for cpu in &cpus {
-            on_cpu(*cpu as usize);
+            pin(*cpu as usize).unwrap();
             for _ in 0..epoch {
                 assert_eq!(send(&mut kernel, &frame), DROP);
             }
@@ -121,7 +114,7 @@ fn a_flow_that_several_cpus_count_is_one_flow() {
 #[test]
 fn flows_that_leave_the_cache_and_come_back_are_one_flow_each() {
     const FLOWS: u16 = 600;
-    on_cpu(0);
+    pin(0).unwrap();
     let mut kernel = with_cache(common::policy(), 128);
     let frames: Vec<_> = (0..FLOWS).map(|source| udp(OUTSIDE, source, 53)).collect();
     for epoch in 0..2 {

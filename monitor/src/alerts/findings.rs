@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Alert, Host, Severity,
-    ocsf::{device, hex, metadata, milliseconds},
+    ocsf::{device, metadata, milliseconds},
 };
+use crate::text::hex;
 
 /// What can be wrong with the monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

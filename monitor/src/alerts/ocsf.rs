@@ -18,6 +18,7 @@ use crate::{
     },
     geo::{Country, asn::AsDataset},
     policy::target::has_ports,
+    text::hex,
 };
 
 /// The version of OCSF that the lines keep to: the first with `observation_point_id` in this class.
@@ -196,16 +197,6 @@ fn uid(host: &Host, seen: &Seen<'_>) -> String {
         hash.update([onward.protocol, onward.ip_version, onward.via as u8]);
     }
     hex(&hash.finalize()[..16])
-}
-
-/// Lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn severity(flow: &FlowId) -> Severity {

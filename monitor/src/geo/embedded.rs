@@ -77,7 +77,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            opened.iter().map(|o| o.dataset.digest_hex()).collect::<Vec<_>>(),
+            opened.iter().map(|o| crate::text::hex(&o.dataset.digest)).collect::<Vec<_>>(),
             [
                 "490faa6e61026d47cbd128a11adc5217eaae9818911da61ed654b9c5fd6299f7",
                 "520537709c9a3959d1cd62f8900a71429580f69714dc488967343a8f819fd912",

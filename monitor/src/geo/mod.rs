@@ -79,12 +79,6 @@ impl Dataset {
         ranges::find(&self.v6, address)
     }
 
-    /// The digest in hexadecimal.
-    #[must_use]
-    pub fn digest_hex(&self) -> String {
-        self.digest.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     /// Whole days from the build to `now` (seconds since the epoch); `None` when the source does not say when it
     /// was built. Negative when it was built in the future.
     #[must_use]

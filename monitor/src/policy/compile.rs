@@ -41,6 +41,7 @@ use crate::{
         overlay::Overlay,
         special::Special,
     },
+    text::hex,
 };
 
 /// Rules are numbered from 1 in 16 bits; one is management's.
@@ -183,7 +184,7 @@ fn describe(dataset: &Dataset) -> DatasetInfo {
         name: dataset.name.clone(),
         version: dataset.version.clone(),
         built: dataset.built,
-        digest: digest::hex(&dataset.digest),
+        digest: hex(&dataset.digest),
         attribution: dataset.attribution.clone(),
         v4_ranges: dataset.v4.len(),
         v6_ranges: dataset.v6.len(),
@@ -197,7 +198,7 @@ fn describe_overlay(overlay: &Overlay) -> OverlayInfo {
         kind: overlay.kind.name(),
         version: overlay.version.clone(),
         built: overlay.built,
-        digest: digest::hex(&overlay.digest),
+        digest: hex(&overlay.digest),
         attribution: overlay.attribution.clone(),
         v4_ranges: overlay.v4.len(),
         v6_ranges: overlay.v6.len(),

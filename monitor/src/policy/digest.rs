@@ -16,12 +16,10 @@ use super::{
     compile::{Family, drop_reasons},
     precedence::Numbered,
 };
-use crate::config::{Config, PortRange, Rule};
-
-/// Bytes in lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+use crate::{
+    config::{Config, PortRange, Rule},
+    text::hex,
+};
 
 /// SHA-256 in hexadecimal over the intervals of both families, the rules, the zone and the digests of what is known of
 /// addresses. Rule times go in as wall-clock times.

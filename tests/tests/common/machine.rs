@@ -8,6 +8,7 @@ use egress_monitor::{
     kernel::{EventReader, Interface, Kernel, Options},
     policy::Policy,
 };
+use egress_monitor_tests::measure::pin;
 use monitor_common::wire::Link;
 
 /// TCX_NEXT as BPF_PROG_TEST_RUN returns it.
@@ -44,13 +45,9 @@ impl Machine {
 }
 
 pub fn stay_on_this_cpu() {
-    // SAFETY: all-zero bytes are an empty set; the set outlives the calls, which change this thread alone.
-    let result = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(usize::try_from(libc::sched_getcpu()).unwrap_or(0), &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
-    };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: reads a number.
+    let cpu = unsafe { libc::sched_getcpu() };
+    pin(usize::try_from(cpu).unwrap_or(0)).expect("the CPU that it runs on");
 }
 
 /// `struct __sk_buff` with the fields that BPF_PROG_TEST_RUN takes over: wire_len at 160, gso_segs at 164.

@@ -17,7 +17,7 @@ use crate::{
         compact,
         overlay::{self, Overlay},
     },
-    text::{json, plain, print, time},
+    text::{hex, json, plain, print, time},
 };
 
 /// Builds the compact form: smaller, faster to load, with name, date and digest.
@@ -286,7 +286,7 @@ fn import(args: &Args) -> Result<Written, Failure> {
         ipv6_ranges: about.ranges.1,
         contradictions,
         rejected,
-        digest: about.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        digest: hex(&about.digest),
     })
 }
 

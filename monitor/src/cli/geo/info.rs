@@ -15,7 +15,7 @@ use crate::{
         asn::{self, AsDataset},
         overlay::{self, Overlay},
     },
-    text::{count, counted, print_either, time},
+    text::{count, counted, hex, print_either, time},
 };
 
 /// Says what datasets, overlays and AS numbers are: version, age, size, what was left out, licence, digest.
@@ -122,7 +122,7 @@ fn info(opened: &Opened, now: i64) -> Info {
         ipv6: family(dataset.v6.iter().map(|range| (range.first, range.last))),
         countries: dataset.countries().len(),
         contradictions: opened.contradictions,
-        digest: dataset.digest_hex(),
+        digest: hex(&dataset.digest),
         provenance: opened.provenance.clone(),
         attribution: dataset.attribution.clone(),
     }
@@ -173,10 +173,6 @@ fn asn_info(file: &str, of: &AsDataset, now: i64) -> Info {
         provenance: of.provenance.clone(),
         attribution: of.attribution.clone(),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn text(info: &Info) -> String {
