@@ -52,6 +52,36 @@ pub struct Evicted {
     pub counters: Counters,
 }
 
+impl Evicted {
+    fn add(&mut self, counters: &Counters) {
+        self.flows += 1;
+        self.counters.add(counters);
+    }
+}
+
+/// Which of many go, so that a number of them stays: those of least worth.
+struct Cut {
+    worth: i64,
+    /// How many of just this worth go: a burst ends in one jiffy, and must not all go.
+    at: usize,
+}
+
+impl Cut {
+    fn of(mut worths: Vec<i64>, keep: usize) -> Self {
+        let Some(last) = worths.len().checked_sub(keep + 1) else { return Self { worth: i64::MIN, at: 0 } };
+        let (less, &mut worth, _) = worths.select_nth_unstable(last);
+        let below = less.iter().filter(|less| **less < worth).count();
+        Self { worth, at: last + 1 - below }
+    }
+
+    /// To be asked once for each.
+    fn keeps(&mut self, worth: i64) -> bool {
+        let goes = worth < self.worth || (worth == self.worth && self.at > 0);
+        self.at -= usize::from(goes && worth == self.worth);
+        !goes
+    }
+}
+
 /// What the flows of one rule come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RuleSums {
@@ -127,6 +157,23 @@ fn rest(id: &FlowId, traits: u16) -> u64 {
         | u64::from(traits)
 }
 
+/// An epoch's flows as they are kept.
+fn resolved(
+    snapshot: &Snapshot,
+    interfaces: &Interfaces,
+    resolver: &Resolver,
+) -> impl Iterator<Item = (FlowId, FlowSums)> {
+    let mut run = (0, interfaces.name(0));
+    snapshot.flows.iter().map(move |(key, value)| {
+        if key.flow.ifindex != run.0 {
+            run = (key.flow.ifindex, interfaces.name(key.flow.ifindex));
+        }
+        let (first, last) = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
+        let sums = FlowSums { counters: value.counters, first: clamp(first), last: clamp(last) };
+        (resolver.resolve(key, run.1), sums)
+    })
+}
+
 /// Flows since the start.
 #[derive(Debug)]
 pub struct FlowStore {
@@ -172,14 +219,7 @@ impl FlowStore {
         let six = snapshot.flows.iter().filter(|(key, _)| key.flow.ip_version != 4).count();
         self.v4.reserve(snapshot.flows.len() - six);
         self.v6.reserve(six);
-        let mut run = (0, interfaces.name(0));
-        for (key, value) in &snapshot.flows {
-            if key.flow.ifindex != run.0 {
-                run = (key.flow.ifindex, interfaces.name(key.flow.ifindex));
-            }
-            let id = resolver.resolve(key, run.1);
-            let (first, last) = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
-            let flow = FlowSums { counters: value.counters, first: clamp(first), last: clamp(last) };
+        for (id, flow) in resolved(snapshot, interfaces, resolver) {
             let (number, new) = self.add(&id, &flow);
             if id.rule != Names::NONE {
                 count(&mut by_rule, id.rule, &RuleSums { flows: u64::from(new), sums: flow });
@@ -189,9 +229,9 @@ impl FlowStore {
                     if number >= by_traits.len() {
                         by_traits.resize(number + 1, Counters::default());
                     }
-                    by_traits[number].add(&value.counters);
+                    by_traits[number].add(&flow.counters);
                 }
-                None => sums.add(&id.traits(), id.via(), &value.counters),
+                None => sums.add(&id.traits(), id.via(), &flow.counters),
             }
         }
         for (traits, counters) in self.traits.iter().zip(&by_traits).filter(|(_, counters)| !counters.is_zero()) {
@@ -201,6 +241,20 @@ impl FlowStore {
         sums.rules = rules.collect();
         self.trim();
         sums
+    }
+
+    /// Adds the flows of an epoch; of more than `most` only those with most bytes on the wire, and of the others their
+    /// sums.
+    pub fn merge_largest(&mut self, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver, most: usize) {
+        let worths = snapshot.flows.iter().map(|(_, value)| value.counters.wire_bytes.cast_signed());
+        let mut cut = Cut::of(worths.collect(), most);
+        for (id, flow) in resolved(snapshot, interfaces, resolver) {
+            if cut.keeps(flow.counters.wire_bytes.cast_signed()) {
+                self.add(&id, &flow);
+            } else {
+                self.evicted.entry(id.traits().group()).or_default().add(&flow.counters);
+            }
+        }
     }
 
     /// Adds to one flow. Gives the number of its traits, where they are kept by number, and whether it was not there.
@@ -288,26 +342,21 @@ impl FlowStore {
 
     /// Sums up the flows of least worth until only `keep` are left.
     fn evict(&mut self, keep: usize, worth: impl Fn(&FlowSums) -> i64) {
-        let Some(surplus) = self.len().checked_sub(keep).filter(|surplus| *surplus > 0) else { return };
+        if self.len() <= keep {
+            return;
+        }
         let mut worths: Vec<i64> = Vec::with_capacity(self.len());
         worths.extend(self.v4.iter().map(|(_, sums)| worth(sums)));
         worths.extend(self.v6.iter().map(|(_, sums)| worth(sums)));
         worths.extend(self.other.iter().map(|(_, sums)| worth(sums)));
-        let (less, &mut cut, _) = worths.select_nth_unstable(surplus - 1);
-        let below = less.iter().filter(|worth| **worth < cut).count();
-        // Of those at the very cut only as many as needed: a burst ends in one jiffy, and must not all go.
-        let mut at_cut = surplus - below;
+        let mut cut = Cut::of(worths, keep);
         let (traits, evicted) = (&self.traits, &mut self.evicted);
         let mut stays = |group: &dyn Fn() -> Group, sums: &FlowSums| {
-            let worth = worth(sums);
-            let goes = worth < cut || (worth == cut && at_cut > 0);
-            if goes {
-                at_cut -= usize::from(worth == cut);
-                let sum = evicted.entry(group()).or_default();
-                sum.flows += 1;
-                sum.counters.add(&sums.counters);
+            let stays = cut.keeps(worth(sums));
+            if !stays {
+                evicted.entry(group()).or_default().add(&sums.counters);
             }
-            !goes
+            stays
         };
         let group = |rest: u64| traits[usize::from(rest as u16)].group();
         self.v4.retain(|key, sums| stays(&|| group(key.0 as u64), sums));

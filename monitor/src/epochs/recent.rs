@@ -79,7 +79,7 @@ impl Recent {
         }
         if let Some(slice) = self.slices.back_mut() {
             slice.ended = snapshot.ended;
-            slice.flows.merge(snapshot, interfaces, resolver);
+            slice.flows.merge_largest(snapshot, interfaces, resolver, self.limit);
             slice.totals.add(totals);
         }
         while self.slices.front().is_some_and(|first| first.ended <= snapshot.ended - KEPT_NS)

@@ -12,7 +12,7 @@ use aya::{
     maps::{IterableMap as _, MapData, PerCpuArray, PerCpuValues},
     util::nr_cpus,
 };
-use hashbrown::HashTable;
+use hashbrown::{HashTable, hash_table::Entry};
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
@@ -44,9 +44,54 @@ pub(super) struct Closing {
     /// When no packet was counted in it any more, and the kernel's clocks then.
     quiet: Option<(jiff::Timestamp, Clock)>,
     interfaces: Vec<InterfaceCounts>,
-    flows: Vec<(OnwardKey, FlowValue)>,
+    flows: Taken,
     fill: Fill,
     events_lost: u64,
+}
+
+/// Flows, each once. One may be in several CPUs' caches and in the table: those of the caches come first.
+#[derive(Default)]
+struct Taken {
+    rows: Vec<(OnwardKey, FlowValue)>,
+    /// Where the caches' flows are in `rows`. They are few beside a full table, of which each flow is looked for here.
+    cached: HashTable<u32>,
+    /// Keyed at random: whoever sends packets chooses the keys.
+    state: RandomState,
+}
+
+impl Taken {
+    /// Adds what a cache has of a flow.
+    fn add_cached(&mut self, key: FlowKey, value: &FlowValue) {
+        let (rows, state) = (&mut self.rows, &self.state);
+        let hash = |key: &FlowKey| state.hash_one(bytemuck::bytes_of(key));
+        match self.cached.entry(
+            hash(&key),
+            |at| rows[*at as usize].0.flow == key,
+            |at| hash(&rows[*at as usize].0.flow),
+        ) {
+            Entry::Occupied(at) => rows[*at.get() as usize].1.add(value),
+            Entry::Vacant(place) => {
+                place.insert(rows.len() as u32);
+                rows.push((key.into(), *value));
+            }
+        }
+    }
+
+    /// Adds what the table has of a flow, all of it.
+    fn add(&mut self, key: FlowKey, value: FlowValue) {
+        let hash = || self.state.hash_one(bytemuck::bytes_of(&key));
+        let at = (!self.cached.is_empty()).then(hash);
+        let at = at.and_then(|hash| self.cached.find(hash, |at| self.rows[*at as usize].0.flow == key));
+        match at {
+            Some(at) => self.rows[*at as usize].1.add(&value),
+            None => self.rows.push((key.into(), value)),
+        }
+    }
+
+    /// Adds what there is of a flow with a further destination, which no cache has.
+    fn add_onward(&mut self, key: OnwardKey, value: FlowValue) {
+        self.rows.push((key, value));
+    }
 }
 
 impl Kernel {
@@ -143,7 +188,7 @@ impl Kernel {
             started: std::mem::replace(&mut self.epoch_started, jiff::Timestamp::now()),
             quiet: None,
             interfaces: std::iter::once(interface("", 0)).chain(registered).collect(),
-            flows: Vec::new(),
+            flows: Taken::default(),
             fill: Fill {
                 cache: Places { used: 0, places: self.cache.places() },
                 table: Places { used: 0, places: self.flow_capacity },
@@ -161,22 +206,22 @@ impl Kernel {
         }
         let parity = closing.control.parity();
         let (flows, fill) = (&mut closing.flows, &mut closing.fill);
-        let plain = self.maps.flows[parity as usize].map().fd().as_fd();
-        sys::drain_hash(plain, self.flow_capacity as usize, |key: FlowKey, value| {
-            fill.table.used += 1;
-            flows.push((key.into(), value));
-        })
-        .map_err(KernelError::map("can't drain the flow table"))?;
         let now = closing.quiet.map_or(0, |(_, clock)| clock.jiffies);
         self.cache
             .drain(&self.maps.cache, parity, |entry| {
                 fill.cache.used += 1;
-                flows.push((FlowKey::from(&entry.key).into(), entry.value(now)));
+                flows.add_cached(FlowKey::from(&entry.key), &entry.value(now));
             })
             .map_err(KernelError::map("can't drain the flow cache"))?;
+        let plain = self.maps.flows[parity as usize].map().fd().as_fd();
+        sys::drain_hash(plain, self.flow_capacity as usize, |key, value| {
+            fill.table.used += 1;
+            flows.add(key, value);
+        })
+        .map_err(KernelError::map("can't drain the flow table"))?;
         let onward = self.maps.onward[parity as usize].map().fd().as_fd();
         sys::drain_hash(onward, load::onward_capacity(self.flow_capacity) as usize, |key, value| {
-            flows.push((key, value));
+            flows.add_onward(key, value);
         })
         .map_err(KernelError::map("can't drain the table of flows with a further destination"))?;
         for (counts, slot) in closing.interfaces.iter_mut().zip(0..) {
@@ -197,8 +242,6 @@ impl Kernel {
         let (ended, clock) = closing.quiet.unwrap_or((self.epoch_started, Clock::default()));
         let mut interfaces = closing.interfaces;
         interfaces.retain(|counts| counts.ifindex != 0 || !counts.hook.is_zero());
-        let mut flows = closing.flows;
-        combine(&mut flows);
         Snapshot {
             epoch: closing.control.epoch(),
             started: closing.started.as_nanosecond(),
@@ -206,7 +249,7 @@ impl Kernel {
             policy: closing.policy,
             enforce: closing.control.enforce(),
             interfaces,
-            flows,
+            flows: closing.flows.rows,
             fill: closing.fill,
             events_lost: closing.events_lost,
             jiffies: clock.jiffies,
@@ -250,28 +293,6 @@ impl Kernel {
         }
         overflow
     }
-}
-
-/// Makes one of what table and CPUs have of the same flow. The index holds places and not keys: a million keys are a hundred
-/// MiB, and a million misses of the processor's cache.
-fn combine(flows: &mut Vec<(OnwardKey, FlowValue)>) {
-    // Keyed at random: whoever sends packets chooses the keys.
-    let state = RandomState::new();
-    let mut places: HashTable<u32> = HashTable::with_capacity(flows.len());
-    let mut kept = 0;
-    for at in 0..flows.len() {
-        let (key, value) = flows[at];
-        let hash = state.hash_one(bytemuck::bytes_of(&key));
-        if let Some(place) = places.find(hash, |place| flows[*place as usize].0 == key) {
-            flows[*place as usize].1.add(&value);
-            continue;
-        }
-        // There is room for all: nothing is hashed again.
-        places.insert_unique(hash, kept as u32, |_| hash);
-        flows[kept] = (key, value);
-        kept += 1;
-    }
-    flows.truncate(kept);
 }
 
 /// Sums a per-CPU element and clears it. The half is closed, so nobody adds between the two.
