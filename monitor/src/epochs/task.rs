@@ -4,6 +4,8 @@
 //!
 //! A request is answered by a flip that began after the request came, and one flip answers all that wait, at
 //! most one in [`MIN_GAP`]: whoever asks may rely on every packet that left before asking.
+//!
+//! Here are its loop and the closing of an epoch. How others ask is in `handle`, what it tells people in `tell`.
 
 mod handle;
 mod tell;

@@ -2,6 +2,8 @@
 //!
 //! The verdict comes from the compiled image, looked up as the kernel does. The story (sources, ranges, site, rules) is
 //! worked out from what the image was compiled from; should the two ever differ, that is said instead.
+//!
+//! Here are verdict and reason. What is known of an address is in `standing`, the rules that cover it in `rules`.
 
 mod rules;
 mod standing;
