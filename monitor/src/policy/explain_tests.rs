@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    config::{PortRange, Zone},
-    geo::{Dataset, special},
+    config::{PortRange, Site, Zone},
+    geo::{Dataset, Range, special},
     policy::compile,
 };
 
