@@ -239,6 +239,22 @@ fn the_longest_list_below_64_is_searched_to_its_end_and_a_longer_one_is_refused(
 }
 
 #[test]
+fn as_many_rows_below_64_as_fit_are_found_and_one_more_is_refused() {
+    const ROWS: u32 = 1 << LOW_START_BITS;
+    let rows = |rows: u32| -> Vec<(u128, u32)> {
+        (0..rows).map(|row| (u128::from(row / 4095 * 2) << 64 | u128::from(row % 4095), row % CLASSES)).collect()
+    };
+    let full = rows(ROWS);
+    let image = image_v6(&full);
+    assert_eq!(image.v6_low.len(), ROWS as usize);
+    for (start, class) in full.into_iter().rev().take(5_000) {
+        assert_eq!(class_v6(&image, address(start)), Some(class), "{start:#x}");
+    }
+    let refused = Image::build(&[(0, 0)], &rows(ROWS + 1), classes(), Vec::new());
+    assert_eq!(refused, Err(BuildError::TooManyLow));
+}
+
+#[test]
 fn what_is_no_partition_or_does_not_fit_is_refused() {
     let build = |v4: &[(u32, u32)], v6: &[(u128, u32)]| Image::build(v4, v6, classes(), Vec::new()).err();
     assert_eq!(build(&[], &[(0, 0)]), Some(BuildError::NotAPartition(0)));
@@ -262,6 +278,24 @@ fn what_is_no_partition_or_does_not_fit_is_refused() {
     let many = MAX_CLASSES as usize + 1;
     let refused = Image::build(&[(0, 0)], &[(0, 0)], vec![ClassRow::default(); many], Vec::new());
     assert_eq!(refused, Err(BuildError::TooManyClasses(many)));
+}
+
+#[test]
+fn as_many_classes_as_fit_are_found_by_their_numbers() {
+    let last = MAX_CLASSES - 1;
+    let numbers = [0, last, 0xff, 0x100, last - 1];
+    let v4: Vec<(u32, u32)> = (0..).zip(numbers).collect();
+    let v6: Vec<(u128, u32)> = (0..5).map(|at| at << 64).zip(numbers).collect();
+    let below: Vec<(u128, u32)> = (0..).zip(numbers).collect();
+    let build = |v6: &[(u128, u32)]| {
+        Image::build(&v4, v6, vec![ClassRow::default(); MAX_CLASSES as usize], Vec::new()).expect("just fits")
+    };
+    let (image, listed) = (build(&v6), build(&below));
+    for (at, class) in (0_u32..).zip(numbers) {
+        assert_eq!(class_v4(&image, at), Some(class));
+        assert_eq!(class_v6(&image, address(u128::from(at) << 64)), Some(class));
+        assert_eq!(class_v6(&listed, address(at.into())), Some(class));
+    }
 }
 
 const TCP: u8 = 6;
