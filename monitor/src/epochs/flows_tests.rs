@@ -154,6 +154,19 @@ fn every_flow_comes_out_as_it_went_in_whatever_its_form() {
 }
 
 #[test]
+fn a_flow_begins_with_its_earliest_packet_and_ends_with_its_latest_whatever_the_order() {
+    let sums = |packets, first, last| FlowSums { counters: fake::sums(packets), first, last };
+    for (one, other) in [((5, 8), (3, 6)), ((3, 6), (5, 8)), ((3, 8), (5, 6)), ((5, 6), (3, 8))] {
+        let mut sum = sums(1, one.0, one.1);
+        sum.add(&sums(2, other.0, other.1));
+        assert_eq!(sum, sums(3, 3, 8), "{one:?} {other:?}");
+    }
+    let mut rule = RuleSums { flows: 1, sums: sums(1, 3, 6) };
+    rule.add(&RuleSums { flows: 2, sums: sums(2, 5, 8) });
+    assert_eq!(rule, RuleSums { flows: 3, sums: sums(3, 3, 8) });
+}
+
+#[test]
 fn flows_whose_traits_have_no_number_any_more_are_kept_whole() {
     let mut store = FlowStore::default();
     let mut identities = std::sync::Arc::new(Identities::default());

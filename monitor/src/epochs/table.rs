@@ -173,4 +173,18 @@ mod tests {
         assert!(table.is_empty());
         assert_eq!(table.chunks.capacity(), 0);
     }
+
+    #[test]
+    fn room_for_rows_to_come_is_that_of_one_piece_and_is_given_back() {
+        let mut table = Table::default();
+        let room = |table: &Table<usize, ()>| table.chunks.iter().map(Vec::capacity).collect::<Vec<_>>();
+        for (rows, full) in [(CHUNK - 1, 0), (CHUNK, 0), (CHUNK + 1, 1)] {
+            (0..rows).for_each(|row| drop(table.upsert(row, || ())));
+            assert_eq!((table.len(), room(&table)), (rows, vec![CHUNK; full + 1]));
+            table.shrink();
+            assert_eq!(room(&table), [&vec![CHUNK; full][..], &[rows - full * CHUNK]].concat());
+        }
+        table.retain(|row, _| *row < CHUNK);
+        assert_eq!(room(&table), [CHUNK], "a piece that is full stays as it is");
+    }
 }

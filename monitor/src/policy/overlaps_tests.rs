@@ -68,13 +68,14 @@ fn a_rule_that_says_what_others_say_is_told_with_the_first_of_them_whatever_the_
         told(&[third, one.clone(), other.clone()]),
         [of(Why::Identical, "b", &["a"]), of(Why::Identical, "c", &["a"])]
     );
-    let differ: [(&str, fn(&mut Rule)); 7] = [
+    let differ: [(&str, fn(&mut Rule)); 8] = [
         ("action", |rule| rule.action = Action::Deny),
         ("network", |rule| rule.to[1] = network("8.8.5.0/24")),
         ("first network", |rule| rule.to.truncate(1)),
         ("country", |rule| rule.countries.truncate(1)),
         ("port", |rule| rule.ports[0].high += 1),
-        ("time", |rule| (rule.not_before, rule.expires) = (Some(1), Some(NOW + 1))),
+        ("begin", |rule| rule.not_before = Some(1)),
+        ("end", |rule| rule.expires = Some(NOW + 1)),
         ("budget", |rule| rule.max_bytes_per_day = Some(1)),
     ];
     for (what, change) in differ {
@@ -83,6 +84,10 @@ fn a_rule_that_says_what_others_say_is_told_with_the_first_of_them_whatever_the_
         let identical = told(&[one.clone(), other]).iter().any(|told| told.0 == Why::Identical);
         assert!(!identical, "{what}");
     }
+    // Two on autonomous systems, of which the data here knows none.
+    let of = |id: &str, asn| Rule { ases: vec![(asn, "c.toml:5".into())], ..allow(id, "", &[]) };
+    let config = Config { rules: vec![of("a", 1), of("b", 2), of("c", 1)], ..Config::default() };
+    assert_eq!(identical(&Numbered::of(&config)), HashMap::from([(3, 1)]));
 }
 
 #[test]
@@ -114,11 +119,17 @@ fn a_tie_needs_the_same_network_and_as_many_ports_that_meet() {
     ] {
         assert_eq!(told(&[one.clone(), other.clone()]), expected, "{other:?}");
     }
+    // Ranges of one rule are no others.
+    assert_eq!(told(&[allow("a", "8.8.8.0/24", &[(1, 5), (3, 7), (4, 5)])]), []);
     // Rules of times that never meet.
     let until = Rule { expires: Some(NOW + 9), ..one };
     let from = |start| Rule { not_before: Some(start), ..allow("b", "8.8.8.0/24", &[(19, 28)]) };
     assert_eq!(told(&[until.clone(), from(NOW + 9)]), [of(Why::NotYet, "b", &[])]);
     assert_eq!(told(&[until, from(NOW + 8)]), [of(Why::NotYet, "b", &[]), of(Why::Tie, "b", &["a"])]);
+    let until = |end| Rule { expires: Some(end), ..allow("b", "8.8.8.0/24", &[(19, 28)]) };
+    let from = Rule { not_before: Some(NOW + 9), ..deny("a", "8.8.8.0/24", &[(10, 19)]) };
+    assert_eq!(told(&[from.clone(), until(NOW + 9)]), [of(Why::NotYet, "a", &[])]);
+    assert_eq!(told(&[from, until(NOW + 10)]), [of(Why::NotYet, "a", &[]), of(Why::Tie, "b", &["a"])]);
 }
 
 #[test]
@@ -151,7 +162,40 @@ fn a_rule_is_shadowed_only_where_others_that_outlast_it_leave_it_nothing() {
         let rules: Vec<Rule> = others.iter().cloned().chain([hidden.clone()]).collect();
         assert_eq!(told(&rules), expected, "{others:?}");
     }
+    // One range within another of those that cover it.
+    let inner = deny("b", "8.8.8.0/24", &[(11, 12)]);
+    assert_eq!(told(&[whole.clone(), inner, hidden.clone()]), shadowed(&["a", "b"]));
+    // Rules for all traffic in each half: they hide it as long as they hold, and what is for all traffic too.
+    let halves = |begin, end| {
+        let halves = deny("a", "8.8.8.0/25 8.8.8.128/25", &[]);
+        Rule { not_before: begin, expires: end, ..halves }
+    };
+    for z in [hidden.clone(), allow("z", "8.8.8.0/24", &[])] {
+        for (begin, end, expected) in [
+            (None, None, shadowed(&["a"])),
+            (None, Some(NOW + 5), vec![of(Why::Exception, "z", &["a"])]),
+            (Some(NOW), None, vec![of(Why::Exception, "z", &["a"])]),
+        ] {
+            assert_eq!(told(&[halves(begin, end), z.clone()]), expected, "{begin:?} {end:?} {z:?}");
+        }
+        let z = Rule { expires: Some(NOW + 5), ..z };
+        assert_eq!(told(&[halves(None, Some(NOW + 5)), z]), shadowed(&["a"]));
+    }
+    // Times: one that begins and ends with it, one that begins later, one that ends before.
+    for (begin, end, expected) in [
+        (NOW - 5, NOW + 5, shadowed(&["a"])),
+        (NOW - 6, NOW + 6, shadowed(&["a"])),
+        (NOW - 4, NOW + 5, vec![of(Why::Tie, "z", &["a"])]),
+        (NOW - 5, NOW + 4, vec![of(Why::Tie, "z", &["a"])]),
+    ] {
+        let timed = |rule: &Rule, begin, end| Rule { not_before: Some(begin), expires: Some(end), ..rule.clone() };
+        let rules = [timed(&whole, begin, end), timed(&hidden, NOW - 5, NOW + 5)];
+        assert_eq!(told(&rules), expected, "{begin} {end}");
+    }
     // Of many the first few.
+    let many: Vec<Rule> =
+        (0..11_u16).map(|at| deny(&format!("{at:02}"), "8.8.8.0/24", &[(10 + at, 10 + at)])).collect();
+    assert_eq!(told(&[many, vec![hidden]].concat()), shadowed(&["00", "01", "02", "03"]));
     let many: Vec<Rule> = (0..NAMED + 2)
         .map(|at| deny(&format!("{at}"), &format!("8.8.8.{}/28", 16 * at), &[]))
         .chain([allow("z", "8.8.8.0/26 8.8.8.64/27", &[])])
