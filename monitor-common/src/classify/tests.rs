@@ -164,7 +164,7 @@ fn small_ipv6_partitions_agree_with_a_scan_at_every_boundary_and_below_64() {
     let mut random = fastrand::Rng::with_seed(seed);
     const HALF: u128 = 1 << 64;
     let top = u128::from(u64::MAX) << 64;
-    let by_hand: [&[(u128, u32)]; 12] = [
+    let by_hand: [&[(u128, u32)]; 14] = [
         &[(0, 5)],
         &[(0, 5), (1, 6)],
         &[(0, 5), (u128::MAX, 6)],
@@ -178,6 +178,9 @@ fn small_ipv6_partitions_agree_with_a_scan_at_every_boundary_and_below_64() {
         &[(0, 5), (HALF - 1, 6), (HALF, 7), (2 * HALF, 8)],
         &[(0, 5), (HALF + 9, 6), (3 * HALF + 9, 7)],
         &[(0, 5), (HALF, 6), (HALF + 1, 7), (2 * HALF - 1, 8), (u128::MAX, 9)],
+        // The second tree begins with what holds before its first start.
+        &[(0, 5), (9, 6), ((1 << 127) + HALF, 7)],
+        &[(0, 5), ((1 << 127) + 1, 6), ((1 << 127) + HALF, 7)],
     ];
     for partition in by_hand {
         check_v6(partition, vec![], seed);
@@ -203,6 +206,26 @@ fn small_ipv6_partitions_agree_with_a_scan_at_every_boundary_and_below_64() {
         let addresses = (0..100).map(|_| random.u128(..)).collect();
         check_v6(&partition, addresses, seed);
     }
+}
+
+#[test]
+fn a_tree_has_each_half_once_at_most() {
+    const HALF: u128 = 1 << 64;
+    const UPPER: u128 = 1 << 127;
+    let image = image_v6(&[
+        (0, 5),
+        (7, 6),
+        (HALF, 7),
+        (HALF + 1, 8),
+        (2 * HALF + 1, 9),
+        (UPPER, 10),
+        (UPPER + 1, 11),
+        (UPPER + 2 * HALF, 12),
+    ]);
+    let keys: Vec<Vec<u64>> = image.v6_nodes.iter().map(|node| node.keys.to_vec()).collect();
+    // What follows the last key goes on with it.
+    let fill = |keys: &[u64]| [keys, &vec![u64::MAX >> 1; V6_KEYS - keys.len()]].concat();
+    assert_eq!(keys, [fill(&[0, 1, 2, 3]), fill(&[0, 1, 2])]);
 }
 
 #[test]
