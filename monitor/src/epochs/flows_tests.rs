@@ -1,9 +1,14 @@
 //! What the flow store promises: nothing gets lost, what is evicted is summed up, and which flows that is.
 
+use std::sync::Arc;
+
 use monitor_common::wire::{FlowKey, OnwardKey, Via};
 
 use super::*;
-use crate::epochs::{Traffic, fake, names::Identities};
+use crate::{
+    epochs::{Traffic, fake, names::Identities, onward::Carrier},
+    policy::RuleInfo,
+};
 
 /// Its flows and what was evicted.
 fn held(store: &FlowStore) -> (BTreeMap<FlowId, FlowSums>, BTreeMap<Group, Evicted>) {
@@ -73,6 +78,10 @@ fn over_its_limit_a_store_sums_up_the_flows_that_were_silent_longest_and_an_eigh
     let (mut traffic, mut store) = (Traffic::default(), FlowStore::new(16));
     for epoch in 0..17_u16 {
         let mut snapshot = fake::snapshot(u32::from(epoch));
+        if epoch == 16 {
+            // The one that began first sends again.
+            fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 0, 1);
+        }
         // The one that sends most is silent longest.
         fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, epoch, u64::from(17 - epoch));
         fake::merge(&mut traffic, &mut store, &snapshot);
@@ -81,9 +90,54 @@ fn over_its_limit_a_store_sums_up_the_flows_that_were_silent_longest_and_an_eigh
         }
     }
     let ports: Vec<u16> = store.iter().map(|(id, _)| id.destination_port).collect();
-    assert_eq!(ports, (3..17).collect::<Vec<_>>());
+    assert_eq!(ports, [0].into_iter().chain(4..17).collect::<Vec<_>>());
     let evicted: Vec<Evicted> = store.evicted.values().copied().collect();
-    assert_eq!(evicted, [Evicted { flows: 3, counters: fake::sums(17 + 16 + 15) }]);
+    assert_eq!(evicted, [Evicted { flows: 3, counters: fake::sums(16 + 15 + 14) }]);
+}
+
+#[test]
+fn a_store_for_no_flow_keeps_one() {
+    let (mut traffic, mut store) = (Traffic::default(), FlowStore::new(0));
+    let mut snapshot = fake::snapshot(0);
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 1, 1);
+    fake::merge(&mut traffic, &mut store, &snapshot);
+    assert_eq!((store.len(), store.evicted.len()), (1, 0));
+}
+
+#[test]
+fn the_largest_are_those_with_most_bytes_on_the_wire() {
+    let (mut traffic, mut store) = (Traffic::default(), FlowStore::default());
+    let mut snapshot = fake::snapshot(0);
+    for (port, wire_bytes) in [(1, 300), (2, 500), (3, 400)] {
+        fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, port, 1);
+        let counters = Counters { packets: 600 - wire_bytes, segments: 1, bytes: 600 - wire_bytes, wire_bytes };
+        snapshot.flows[usize::from(port) - 1].1.counters = counters;
+    }
+    let interfaces = traffic.names(&snapshot);
+    let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
+    store.merge_largest(&snapshot, &interfaces, &resolver, 2);
+    let ports = |store: &FlowStore| store.iter().map(|(id, _)| id.destination_port).collect::<Vec<_>>();
+    assert_eq!(ports(&store), [2, 3]);
+    store.keep_largest(1);
+    assert_eq!(ports(&store), [2]);
+}
+
+#[test]
+fn each_flow_has_its_own_interface_and_the_times_of_its_first_and_last_packet() {
+    let (mut traffic, mut store) = (Traffic::default(), FlowStore::default());
+    let mut snapshot = fake::snapshot(0);
+    for (port, ifindex) in (0..).zip([0, 7, 7, 0, 99, 7]) {
+        fake::add_flow(&mut snapshot, ifindex, fake::OUTSIDE, port, 1);
+    }
+    fake::merge(&mut traffic, &mut store, &snapshot);
+    let found: Vec<_> = store
+        .iter()
+        .map(|(id, sums)| (traffic.identities.interfaces.get(id.interface).to_owned(), sums.first, sums.last))
+        .collect();
+    let end = i64::try_from(snapshot.ended).unwrap();
+    let of = |name: &str| (name.to_owned(), end - 1_000_000_000, end - 500_000_000);
+    let [eth0, other] = ["eth0", "(unregistered)"];
+    assert_eq!(found, [other, eth0, eth0, other, other, eth0].map(of));
 }
 
 #[test]
@@ -94,21 +148,28 @@ fn an_epoch_comes_to_the_sums_of_its_flows_by_place_mark_way_on_and_rule() {
         let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
         store.merge(snapshot, &interfaces, &resolver)
     };
-    let mut snapshot = fake::snapshot(0);
+    let mut policy = fake::policy();
+    policy.rules.push(RuleInfo { id: "second".into(), ..policy.rules[0].clone() });
+    let policy = Arc::new(policy);
+    let mut snapshot = Snapshot { policy: Arc::clone(&policy), ..fake::snapshot(0) };
+    fake::add(&mut snapshot, FlowKey { flags: Opaque::Esp as u8, ..fake::key(7, fake::OUTSIDE, 3) }, 4);
+    let isatap = Address { high: 0x2001_0db8 << 32, low: 0x5efe << 32 | 0x0808_0808 };
+    let six = FlowKey { ip_version: 6, destination: isatap, ..fake::key(7, fake::OUTSIDE, 6) };
+    fake::add(&mut snapshot, six, 16);
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 1, 1);
     fake::add(&mut snapshot, FlowKey { rule: 1, ..fake::key(7, fake::OUTSIDE, 2) }, 2);
-    fake::add(&mut snapshot, FlowKey { flags: Opaque::Esp as u8, ..fake::key(7, fake::OUTSIDE, 3) }, 4);
+    fake::add(&mut snapshot, FlowKey { rule: 2, ..fake::key(7, fake::OUTSIDE, 7) }, 32);
     fake::add(&mut snapshot, fake::onward(fake::key(7, fake::OUTSIDE, 4), Via::Gre), 8);
     let sums = merge(&mut traffic, &mut store, &snapshot);
-    assert_eq!(sums.groups.values().copied().collect::<Vec<_>>(), [fake::sums(15)]);
+    assert_eq!(sums.groups.values().copied().collect::<Vec<_>>(), [fake::sums(63)]);
     let opaque: Vec<_> = sums.opaque.iter().map(|((_, opaque, _), sums)| (*opaque, *sums)).collect();
     assert_eq!(opaque, [(Opaque::Esp, fake::sums(4))]);
     let onward: Vec<_> = sums.onward.iter().map(|((_, via, _), sums)| (*via, *sums)).collect();
-    assert_eq!(onward, [("gre", fake::sums(8))]);
+    assert_eq!(onward, [("gre", fake::sums(8)), (Carrier::Isatap.name(), fake::sums(16))]);
     let rules = |sums: &EpochSums| sums.rules.values().map(|sums| (sums.flows, sums.sums.counters)).collect::<Vec<_>>();
-    assert_eq!(rules(&sums), [(1, fake::sums(2))]);
+    assert_eq!(rules(&sums), [(1, fake::sums(2)), (1, fake::sums(32))]);
     // The same flow again is none more, and what the store had is in no later epoch's sums.
-    let mut snapshot = fake::snapshot(1);
+    let mut snapshot = Snapshot { policy, ..fake::snapshot(1) };
     fake::add(&mut snapshot, FlowKey { rule: 1, ..fake::key(7, fake::OUTSIDE, 2) }, 3);
     fake::add(&mut snapshot, FlowKey { rule: 1, ..fake::key(7, fake::OUTSIDE, 5) }, 4);
     let sums = merge(&mut traffic, &mut store, &snapshot);

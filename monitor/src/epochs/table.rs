@@ -168,6 +168,9 @@ mod tests {
             assert_eq!(table.iter().copied().collect::<BTreeMap<_, _>>(), map);
             assert_eq!(table.iter().map(|(key, _)| *key).collect::<Vec<_>>(), order);
             assert_eq!((table.len(), table.is_empty()), (map.len(), false));
+            for key in 0..30_001 {
+                assert_eq!(table.get_mut(&key).copied(), map.get(&key).copied(), "{key}");
+            }
         }
         table.retain(|_, _| false);
         assert!(table.is_empty());
@@ -186,5 +189,6 @@ mod tests {
         }
         table.retain(|row, _| *row < CHUNK);
         assert_eq!(room(&table), [CHUNK], "a piece that is full stays as it is");
+        assert_eq!((table.len(), table.iter().count()), (CHUNK, CHUNK));
     }
 }
