@@ -209,6 +209,21 @@ fn small_ipv6_partitions_agree_with_a_scan_at_every_boundary_and_below_64() {
 }
 
 #[test]
+fn the_seventh_level_of_a_tree_is_reached() {
+    // What fills six levels, and two nodes more: those hold the lowest keys.
+    let keys = (V6_KEYS as u64 + 1).pow(6) - 1 + 2 * V6_KEYS as u64;
+    let class = |key: u64| (key % u64::from(CLASSES)) as u32;
+    let partition: Vec<(u128, u32)> = (0..keys).map(|key| (u128::from(key) << 64, class(key))).collect();
+    let image = image_v6(&partition);
+    assert_eq!(u64::from(image.v6_upper), keys.div_ceil(V6_KEYS as u64));
+    for key in (0..1_000).chain((1_000..keys).step_by(997)).chain(keys - 100..keys) {
+        for low in [0, u64::MAX] {
+            assert_eq!(class_v6(&image, Address { high: key, low }), Some(class(key)), "key {key}");
+        }
+    }
+}
+
+#[test]
 fn a_tree_has_each_half_once_at_most() {
     const HALF: u128 = 1 << 64;
     const UPPER: u128 = 1 << 127;
