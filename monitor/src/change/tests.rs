@@ -181,3 +181,27 @@ async fn a_policy_that_cannot_come_back_is_tried_again_and_told() {
     let line = bench.facts.read().latest_alerts.iter().find(|line| line.contains("can't come back")).cloned();
     assert!(line.is_some_and(|line| line.contains("it does not fit")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_to_confirm_in_is_the_reloads_own_then_the_runs_and_an_equal_policy_changes_no_trial() {
+    let (own, run) = (Some(Duration::from_secs(60)), LATE);
+    let left = |bench: &Bench| {
+        let facts = bench.facts.read();
+        let left = facts.unconfirmed.as_ref().map(|trial| trial.status(now()).seconds_left);
+        // To the minute: some of it has passed.
+        left.map(|left| (left + 59) / 60)
+    };
+    let first = bench(in_force("a", false), run, Memory::default());
+    first.load(in_force("b", true), None).await.expect("in force");
+    assert_eq!(left(&first), Some(10));
+    first.load(in_force("c", true), own).await.expect("in force");
+    assert_eq!(left(&first), Some(1));
+    assert!(!first.load(in_force("c", true), None).await.expect("in force").changed);
+    assert_eq!(left(&first), Some(1), "no later end for nothing");
+    // A start: the run's own, then what the policy had.
+    let state = tempfile::tempdir().unwrap();
+    let mut memory = Memory::open(state.path());
+    memory.try_out(&named("d", "enforce"), Duration::from_secs(60)).unwrap();
+    let started = |confirm| bench(in_force("d", true), confirm, memory.clone());
+    assert_eq!([run, None].map(|confirm| left(&started(confirm))), [Some(10), Some(1)]);
+}
