@@ -205,3 +205,45 @@ async fn the_time_to_confirm_in_is_the_reloads_own_then_the_runs_and_an_equal_po
     let started = |confirm| bench(in_force("d", true), confirm, memory.clone());
     assert_eq!([run, None].map(|confirm| left(&started(confirm))), [Some(10), Some(1)]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_back_is_what_was_in_force_before_the_trial_whatever_is_loaded_on_top() {
+    let bench = bench(in_force("a", false), None, Memory::default());
+    bench.load(in_force("b", true), None).await.expect("in force");
+    assert_eq!(bench.back(), None, "it stays, and is the way back from now on");
+    bench.load(in_force("c", true), SOON).await.expect("in force");
+    bench.load(in_force("d", true), None).await.expect("in force");
+    bench.until(|facts| facts.returns == 1).await;
+    assert_eq!((bench.now(), bench.back()), (named("b", "enforce"), None));
+    // Confirmed, what came back is nobody's concern any more.
+    assert_eq!(bench.facts.read().conditions.iter().count(), 1);
+    bench.handle.confirm().await.expect("confirmed");
+    bench.until(|facts| facts.conditions.iter().count() == 0).await;
+    // A day is the longest trial.
+    let outcome = bench.load(in_force("c", true), Some(LONGEST * 9)).await.expect("in force");
+    let left = outcome.unconfirmed.map(|trial| trial.seconds_left);
+    assert!(left.is_some_and(|left| (86_000..=86_400).contains(&left)), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_is_told_of_a_trial_for_as_long_as_there_is_one() {
+    let state = tempfile::tempdir().unwrap();
+    let bench = bench(in_force("a", true), None, Memory::open(state.path()));
+    let trial = |digest| Memory::open(state.path()).unconfirmed(&named(digest, "enforce"));
+    bench.load(in_force("b", true), LATE).await.expect("in force");
+    assert_eq!(trial("b"), LATE);
+    bench.load(in_force("a", true), None).await.expect("in force");
+    assert_eq!([trial("a"), trial("b")], [None, None], "what was confirmed is in force again");
+    bench.load(in_force("b", true), LATE).await.expect("in force");
+    bench.handle.confirm().await.expect("confirmed");
+    // Another one is confirmed: the trial of this one was over all the same.
+    Memory::open(state.path()).keep(&named("c", "enforce")).unwrap();
+    assert_eq!(trial("b"), None);
+}
+
+#[test]
+fn no_time_is_left_of_a_trial_that_is_over() {
+    let trial = Unconfirmed { until: 5_000_000_000, back_to: named("a", "observe") };
+    let left = |now| trial.status(now).seconds_left;
+    assert_eq!([0, 1, 4_000_000_000, 5_000_000_000, 9_000_000_000].map(left), [5, 4, 1, 0, 0]);
+}
