@@ -50,7 +50,8 @@ fn bench(first: InForce, confirm: Option<Duration>, memory: Memory) -> Bench {
     let file = Arc::new(Mutex::new(Ok(first.clone())));
     let content = Arc::clone(&file);
     let read = move || Read { files: Files::default(), policy: content.lock().unwrap().clone() };
-    let clocks = Arc::new(ClockMap::default);
+    // Never the clock that a policy of the tests was compiled by.
+    let clocks = Arc::new(|| ClockMap { realtime_ns: 70_000_000_000, boottime_ns: 7_000_000_000 });
     let setup = Setup { read: Arc::new(read), files: Files::default(), clocks, confirm, memory };
     let (changer, handle) = Changer::new(setup, epochs, facts.clone(), first);
     tokio::spawn(changer.run(stop.clone()));
@@ -246,4 +247,20 @@ fn no_time_is_left_of_a_trial_that_is_over() {
     let trial = Unconfirmed { until: 5_000_000_000, back_to: named("a", "observe") };
     let left = |now| trial.status(now).seconds_left;
     assert_eq!([0, 1, 4_000_000_000, 5_000_000_000, 9_000_000_000].map(left), [5, 4, 1, 0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_set_times_what_is_in_force_anew_and_what_comes_back_later_too() {
+    let bench = bench(in_force("a", false), None, Memory::default());
+    let timed_at = |facts: &Facts| facts.in_force.policy.image.host_boot_ns;
+    bench.load(in_force("b", true), None).await.expect("in force");
+    assert_eq!(timed_at(&bench.facts.read()), 0);
+    bench.handle.clock_set().await;
+    bench.until(|facts| timed_at(facts) == 7_000_000_000).await;
+    assert_eq!((bench.now(), bench.back()), (named("b", "enforce"), None));
+    bench.load(in_force("c", true), None).await.expect("in force");
+    bench.load(in_force("d", true), SOON).await.expect("in force");
+    assert_eq!(timed_at(&bench.facts.read()), 0);
+    bench.until(|facts| facts.returns == 1).await;
+    assert_eq!((bench.now(), timed_at(&bench.facts.read())), (named("c", "enforce"), 7_000_000_000));
 }
