@@ -392,6 +392,15 @@ fn a_rule_without_ports_covers_every_packet_and_fragments_too() {
 }
 
 #[test]
+fn a_rule_for_all_of_a_protocol_covers_what_has_no_port_and_one_for_all_but_one_does_not() {
+    let rules = vec![row(1, TCP, 1, 65535), row(2, TCP, 0, 65534), row(3, UDP, 0, 65535), row(4, TCP, 0, 65535)];
+    let image = one_class(rules);
+    let rule = |protocol, port| classify(&image, 4, Address::v4(1), protocol, port).expect("whole").rule;
+    assert_eq!([rule(TCP, None), rule(UDP, None), rule(1, None)], [4, 3, 0]);
+    assert_eq!([rule(TCP, Some(0)), rule(TCP, Some(1))], [2, 1]);
+}
+
+#[test]
 fn a_rule_out_of_its_time_is_passed_over_for_the_next() {
     let timed = RuleRow { not_before_ns: 1000, expires_ns: 2000, ..row(1, TCP, 443, 443) };
     let mut image = one_class(vec![timed, row(2, TCP, 440, 450)]);

@@ -426,6 +426,36 @@ fn what_is_denied_and_what_makes_an_alert_follows_the_zone() {
 }
 
 #[test]
+fn each_kind_of_place_has_an_action_of_its_own() {
+    let one = dataset("one", &[("192.0.2.0/25", "DE"), ("192.0.2.128/25", "SG")]);
+    let two = dataset("two", &[("192.0.2.0/26", "DE"), ("192.0.2.64/26", "SG"), ("192.0.2.128/25", "SG")]);
+    let table = [special("10.0.0.0/8", Kind::Private, Embedded::None)];
+    // Outside, ambiguous, unknown, private; then inside, which no action is asked of.
+    let places = ["192.0.2.128", "192.0.2.64", "203.0.113.1", "10.0.0.1", "192.0.2.1"];
+    let allow = Zone {
+        on_outside: Action::Allow,
+        on_ambiguous: Action::Allow,
+        on_unknown: Action::Allow,
+        on_private: Action::Allow,
+        ..Zone::default()
+    };
+    let deny: [(usize, fn(&mut Zone)); 4] = [
+        (0, |zone| zone.on_outside = Action::Deny),
+        (1, |zone| zone.on_ambiguous = Action::Deny),
+        (2, |zone| zone.on_unknown = Action::Deny),
+        (3, |zone| zone.on_private = Action::Deny),
+    ];
+    for (denied, change) in deny {
+        let mut zone = allow.clone();
+        change(&mut zone);
+        let policy = compiled(&Config { zone, ..Config::default() }, &[one.clone(), two.clone()], &table);
+        let standings = places.map(|address| ask(&policy, address, 6, 1));
+        let expected = std::array::from_fn(|place| (place == denied, place == denied || place < 3));
+        assert_eq!(standings.map(|found| (found.deny, found.alert)), expected, "{denied}");
+    }
+}
+
+#[test]
 fn rule_times_hold_by_the_boot_clock_to_the_nanosecond() {
     let mut timed = rule("timed", &["192.0.2.0/24"], &[]);
     timed.not_before = Some(1_000_000);

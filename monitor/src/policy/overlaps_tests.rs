@@ -35,7 +35,7 @@ fn deny(id: &str, to: &str, ports: &[(u16, u16)]) -> Rule {
 /// By the compiler; 8.0.0.0/8 is American.
 fn notes(config: &Config) -> Vec<RuleNote> {
     let v4 = vec![Range { first: 8 << 24, last: (9 << 24) - 1, country: Country(*b"US") }];
-    let data = Dataset { name: "one".into(), v4, ..Dataset::default() };
+    let data = Dataset { v4, ..Dataset::default() };
     let clock = ClockMap::wall(NOW * 1_000_000_000);
     compile(config, &Knowledge::new(&[data], &[]), &clock).expect("compiles").notes
 }
