@@ -361,6 +361,23 @@ mod tests {
     }
 
     #[test]
+    fn the_first_address_of_two_lists_is_the_first_that_both_hold() {
+        let list = |ends: &[(u32, u32)]| countries(ends.iter().map(|&(first, last)| (first, last, DE)).collect());
+        let one = list(&[(0, 9), (20, 29), (40, 49)]);
+        for (ends, expected) in [
+            (&[(10, 19), (30, 39), (50, 59)][..], None),
+            (&[(9, 9)], Some(9)),
+            (&[(10, 20)], Some(20)),
+            (&[(10, 19), (25, 45)], Some(25)),
+            (&[(30, 31), (32, 33), (49, 60)], Some(49)),
+            (&[], None),
+        ] {
+            let other = list(ends);
+            assert_eq!([overlap(&one, &other), overlap(&other, &one)], [expected; 2], "{ends:?}");
+        }
+    }
+
+    #[test]
     fn settled_ranges_and_lookups_agree_with_a_linear_scan() {
         let seed = seed();
         let mut random = fastrand::Rng::with_seed(seed);
