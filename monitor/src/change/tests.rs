@@ -217,9 +217,9 @@ async fn the_way_back_is_what_was_in_force_before_the_trial_whatever_is_loaded_o
     bench.until(|facts| facts.returns == 1).await;
     assert_eq!((bench.now(), bench.back()), (named("b", "enforce"), None));
     // Confirmed, what came back is nobody's concern any more.
-    assert_eq!(bench.facts.read().conditions.iter().count(), 1);
+    assert_eq!(bench.facts.read().conditions.len(), 1);
     bench.handle.confirm().await.expect("confirmed");
-    bench.until(|facts| facts.conditions.iter().count() == 0).await;
+    bench.until(|facts| facts.conditions.is_empty()).await;
     // A day is the longest trial.
     let outcome = bench.load(in_force("c", true), Some(LONGEST * 9)).await.expect("in force");
     let left = outcome.unconfirmed.map(|trial| trial.seconds_left);

@@ -182,7 +182,9 @@ mod tests {
         let mut table = Table::default();
         let room = |table: &Table<usize, ()>| table.chunks.iter().map(Vec::capacity).collect::<Vec<_>>();
         for (rows, full) in [(CHUNK - 1, 0), (CHUNK, 0), (CHUNK + 1, 1)] {
-            (0..rows).for_each(|row| drop(table.upsert(row, || ())));
+            for row in 0..rows {
+                table.upsert(row, || ());
+            }
             assert_eq!((table.len(), room(&table)), (rows, vec![CHUNK; full + 1]));
             table.shrink();
             assert_eq!(room(&table), [&vec![CHUNK; full][..], &[rows - full * CHUNK]].concat());

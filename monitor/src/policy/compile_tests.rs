@@ -439,7 +439,8 @@ fn each_kind_of_place_has_an_action_of_its_own() {
         on_private: Action::Allow,
         ..Zone::default()
     };
-    let deny: [(usize, fn(&mut Zone)); 4] = [
+    type Change = fn(&mut Zone);
+    let deny: [(usize, Change); 4] = [
         (0, |zone| zone.on_outside = Action::Deny),
         (1, |zone| zone.on_ambiguous = Action::Deny),
         (2, |zone| zone.on_unknown = Action::Deny),

@@ -68,7 +68,8 @@ fn a_rule_that_says_what_others_say_is_told_with_the_first_of_them_whatever_the_
         told(&[third, one.clone(), other.clone()]),
         [of(Why::Identical, "b", &["a"]), of(Why::Identical, "c", &["a"])]
     );
-    let differ: [(&str, fn(&mut Rule)); 8] = [
+    type Change = fn(&mut Rule);
+    let differ: [(&str, Change); 8] = [
         ("action", |rule| rule.action = Action::Deny),
         ("network", |rule| rule.to[1] = network("8.8.5.0/24")),
         ("first network", |rule| rule.to.truncate(1)),
