@@ -164,7 +164,7 @@ fn small_ipv6_partitions_agree_with_a_scan_at_every_boundary_and_below_64() {
     let mut random = fastrand::Rng::with_seed(seed);
     const HALF: u128 = 1 << 64;
     let top = u128::from(u64::MAX) << 64;
-    let by_hand: [&[(u128, u32)]; 12] = [
+    let by_hand: [&[(u128, u32)]; 14] = [
         &[(0, 5)],
         &[(0, 5), (1, 6)],
         &[(0, 5), (u128::MAX, 6)],
@@ -178,6 +178,9 @@ fn small_ipv6_partitions_agree_with_a_scan_at_every_boundary_and_below_64() {
         &[(0, 5), (HALF - 1, 6), (HALF, 7), (2 * HALF, 8)],
         &[(0, 5), (HALF + 9, 6), (3 * HALF + 9, 7)],
         &[(0, 5), (HALF, 6), (HALF + 1, 7), (2 * HALF - 1, 8), (u128::MAX, 9)],
+        // The second tree begins with what holds before its first start.
+        &[(0, 5), (9, 6), ((1 << 127) + HALF, 7)],
+        &[(0, 5), ((1 << 127) + 1, 6), ((1 << 127) + HALF, 7)],
     ];
     for partition in by_hand {
         check_v6(partition, vec![], seed);
@@ -203,6 +206,41 @@ fn small_ipv6_partitions_agree_with_a_scan_at_every_boundary_and_below_64() {
         let addresses = (0..100).map(|_| random.u128(..)).collect();
         check_v6(&partition, addresses, seed);
     }
+}
+
+#[test]
+fn the_seventh_level_of_a_tree_is_reached() {
+    // What fills six levels, and two nodes more: those hold the lowest keys.
+    let keys = (V6_KEYS as u64 + 1).pow(6) - 1 + 2 * V6_KEYS as u64;
+    let class = |key: u64| (key % u64::from(CLASSES)) as u32;
+    let partition: Vec<(u128, u32)> = (0..keys).map(|key| (u128::from(key) << 64, class(key))).collect();
+    let image = image_v6(&partition);
+    assert_eq!(u64::from(image.v6_upper), keys.div_ceil(V6_KEYS as u64));
+    for key in (0..1_000).chain((1_000..keys).step_by(997)).chain(keys - 100..keys) {
+        for low in [0, u64::MAX] {
+            assert_eq!(class_v6(&image, Address { high: key, low }), Some(class(key)), "key {key}");
+        }
+    }
+}
+
+#[test]
+fn a_tree_has_each_half_once_at_most() {
+    const HALF: u128 = 1 << 64;
+    const UPPER: u128 = 1 << 127;
+    let image = image_v6(&[
+        (0, 5),
+        (7, 6),
+        (HALF, 7),
+        (HALF + 1, 8),
+        (2 * HALF + 1, 9),
+        (UPPER, 10),
+        (UPPER + 1, 11),
+        (UPPER + 2 * HALF, 12),
+    ]);
+    let keys: Vec<Vec<u64>> = image.v6_nodes.iter().map(|node| node.keys.to_vec()).collect();
+    // What follows the last key goes on with it.
+    let fill = |keys: &[u64]| [keys, &vec![u64::MAX >> 1; V6_KEYS - keys.len()]].concat();
+    assert_eq!(keys, [fill(&[0, 1, 2, 3]), fill(&[0, 1, 2])]);
 }
 
 #[test]
@@ -239,6 +277,22 @@ fn the_longest_list_below_64_is_searched_to_its_end_and_a_longer_one_is_refused(
 }
 
 #[test]
+fn as_many_rows_below_64_as_fit_are_found_and_one_more_is_refused() {
+    const ROWS: u32 = 1 << LOW_START_BITS;
+    let rows = |rows: u32| -> Vec<(u128, u32)> {
+        (0..rows).map(|row| (u128::from(row / 4095 * 2) << 64 | u128::from(row % 4095), row % CLASSES)).collect()
+    };
+    let full = rows(ROWS);
+    let image = image_v6(&full);
+    assert_eq!(image.v6_low.len(), ROWS as usize);
+    for (start, class) in full.into_iter().rev().take(5_000) {
+        assert_eq!(class_v6(&image, address(start)), Some(class), "{start:#x}");
+    }
+    let refused = Image::build(&[(0, 0)], &rows(ROWS + 1), classes(), Vec::new());
+    assert_eq!(refused, Err(BuildError::TooManyLow));
+}
+
+#[test]
 fn what_is_no_partition_or_does_not_fit_is_refused() {
     let build = |v4: &[(u32, u32)], v6: &[(u128, u32)]| Image::build(v4, v6, classes(), Vec::new()).err();
     assert_eq!(build(&[], &[(0, 0)]), Some(BuildError::NotAPartition(0)));
@@ -262,6 +316,24 @@ fn what_is_no_partition_or_does_not_fit_is_refused() {
     let many = MAX_CLASSES as usize + 1;
     let refused = Image::build(&[(0, 0)], &[(0, 0)], vec![ClassRow::default(); many], Vec::new());
     assert_eq!(refused, Err(BuildError::TooManyClasses(many)));
+}
+
+#[test]
+fn as_many_classes_as_fit_are_found_by_their_numbers() {
+    let last = MAX_CLASSES - 1;
+    let numbers = [0, last, 0xff, 0x100, last - 1];
+    let v4: Vec<(u32, u32)> = (0..).zip(numbers).collect();
+    let v6: Vec<(u128, u32)> = (0..5).map(|at| at << 64).zip(numbers).collect();
+    let below: Vec<(u128, u32)> = (0..).zip(numbers).collect();
+    let build = |v6: &[(u128, u32)]| {
+        Image::build(&v4, v6, vec![ClassRow::default(); MAX_CLASSES as usize], Vec::new()).expect("just fits")
+    };
+    let (image, listed) = (build(&v6), build(&below));
+    for (at, class) in (0_u32..).zip(numbers) {
+        assert_eq!(class_v4(&image, at), Some(class));
+        assert_eq!(class_v6(&image, address(u128::from(at) << 64)), Some(class));
+        assert_eq!(class_v6(&listed, address(at.into())), Some(class));
+    }
 }
 
 const TCP: u8 = 6;
@@ -317,6 +389,15 @@ fn a_rule_without_ports_covers_every_packet_and_fragments_too() {
             "protocol {protocol} {known}"
         );
     }
+}
+
+#[test]
+fn a_rule_for_all_of_a_protocol_covers_what_has_no_port_and_one_for_all_but_one_does_not() {
+    let rules = vec![row(1, TCP, 1, 65535), row(2, TCP, 0, 65534), row(3, UDP, 0, 65535), row(4, TCP, 0, 65535)];
+    let image = one_class(rules);
+    let rule = |protocol, port| classify(&image, 4, Address::v4(1), protocol, port).expect("whole").rule;
+    assert_eq!([rule(TCP, None), rule(UDP, None), rule(1, None)], [4, 3, 0]);
+    assert_eq!([rule(TCP, Some(0)), rule(TCP, Some(1))], [2, 1]);
 }
 
 #[test]

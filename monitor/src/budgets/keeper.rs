@@ -83,3 +83,77 @@ impl Keeper {
         policy.suspending(&self.sums.used_up(policy))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use monitor_common::wire::FlowKey;
+
+    use super::*;
+    use crate::epochs::fake;
+
+    /// An epoch that ends so long after the fake's beginning, in which a rule with a budget, or one without, sent one
+    /// packet of 104 bytes.
+    fn epoch(after: i128, budget: bool) -> Snapshot {
+        let mut policy = fake::policy();
+        policy.rules[0].max_bytes_per_day = budget.then_some(1_000);
+        let ended = fake::START + after;
+        let mut snapshot = Snapshot { policy: policy.into(), started: ended - 1, ended, ..fake::snapshot(0) };
+        fake::add(&mut snapshot, FlowKey { rule: 1, ..fake::key(7, fake::OUTSIDE, 1) }, 1);
+        snapshot
+    }
+
+    /// What a restart would find.
+    fn kept(directory: &Path) -> u64 {
+        Store::new(directory).load(Day::of(fake::START)).expect("good").used("migration-sg")
+    }
+
+    #[test]
+    fn the_file_is_written_once_a_second_at_most_by_whatever_way_the_clock_goes() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut keeper = Keeper::open(directory.path(), fake::START);
+        let noon = 3_600 * SAVE_EVERY;
+        for (after, expected) in
+            [(noon, 104), (noon + SAVE_EVERY - 1, 104), (noon + SAVE_EVERY, 312), (noon + 1, 312), (noon, 520)]
+        {
+            keeper.count(&epoch(after, true));
+            assert_eq!(kept(directory.path()), expected, "{after}");
+        }
+        keeper.count(&epoch(noon + 1, true));
+        keeper.save(fake::START + noon + 2);
+        assert_eq!(kept(directory.path()), 624, "when it stops");
+    }
+
+    #[test]
+    fn what_is_written_is_not_written_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut keeper = Keeper::open(directory.path(), fake::START);
+        keeper.count(&epoch(SAVE_EVERY, true));
+        let file = Store::new(directory.path()).path();
+        std::fs::remove_file(&file).expect("it was written");
+        keeper.save(fake::START + 9 * SAVE_EVERY);
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn without_budgets_no_file_is_made_and_a_bad_one_is_replaced_by_the_first_policy_with_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = directory.path().join("state");
+        let mut keeper = Keeper::open(&state, fake::START);
+        keeper.count(&epoch(SAVE_EVERY, false));
+        assert!(!state.exists());
+        // A budget, but of it nothing is used.
+        keeper.count(&Snapshot { flows: Vec::new(), ..epoch(2 * SAVE_EVERY, true) });
+        keeper.save(fake::START + 9 * SAVE_EVERY);
+        assert!(!state.exists());
+
+        let file = Store::new(directory.path()).path();
+        std::fs::write(&file, "no").expect("written");
+        let mut keeper = Keeper::open(directory.path(), fake::START);
+        let (without, with) = (epoch(SAVE_EVERY, false), epoch(2 * SAVE_EVERY, true));
+        assert_eq!((keeper.problem(&without.policy), keeper.problem(&with.policy).is_some()), (None, true));
+        keeper.count(&without);
+        assert_eq!(std::fs::read(&file).expect("there"), b"no");
+        keeper.count(&Snapshot { flows: Vec::new(), ..with.clone() });
+        assert_eq!((keeper.problem(&with.policy), kept(directory.path())), (None, 0));
+    }
+}

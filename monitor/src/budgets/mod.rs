@@ -220,4 +220,52 @@ mod tests {
         assert_eq!((budgets.day, budgets.used("migration-sg")), (Day(day.0 + 1), 208));
         assert_eq!((day.text(), Day(0).text()), ("2027-01-15".into(), "1970-01-01".into()));
     }
+
+    #[test]
+    fn what_an_epoch_sends_is_of_its_own_day_also_after_a_pause_and_before_1970() {
+        let day = Day::of(fake::START);
+        let mut budgets = Budgets::new(day);
+        budgets.count(&epoch(fake::START, 1, 4));
+        // Nothing ran over two midnights.
+        assert!(budgets.count(&epoch(day.end() + DAY_NS + 5, 1, 1)));
+        assert_eq!((budgets.day, budgets.used("migration-sg")), (Day(day.0 + 2), 208));
+        // A new day is a change, whatever was sent.
+        assert!(budgets.count(&epoch(Day(day.0 + 2).end() - 1, 2, 1)));
+        assert!(!budgets.count(&epoch(Day(day.0 + 2).end(), 2, 1)));
+        assert_eq!([-1, 0, DAY_NS - 1, DAY_NS].map(Day::of), [Day(-1), Day(0), Day(0), Day(1)]);
+    }
+
+    #[test]
+    fn one_byte_counts_and_the_sum_never_wraps() {
+        let mut budgets = Budgets::new(Day::of(fake::START));
+        let mut one = epoch(fake::START, 1, 0);
+        one.flows[0].1.counters.wire_bytes = 1;
+        assert!(budgets.count(&one));
+        assert_eq!(budgets.used, BTreeMap::from([("migration-sg".to_owned(), 1)]));
+        assert!(!budgets.count(&epoch(fake::START, 1, 0)), "no bytes");
+        budgets.used.insert("migration-sg".to_owned(), u64::MAX - 1);
+        budgets.count(&epoch(fake::START, 1, 9));
+        assert_eq!(budgets.used("migration-sg"), u64::MAX);
+    }
+
+    #[test]
+    fn a_standing_keeps_since_when_the_rule_is_suspended_for_as_long_as_it_is() {
+        let mut sums = Budgets::new(Day(5));
+        sums.used.insert("migration-sg".to_owned(), 1_040);
+        let open = policy();
+        let suspended = open.suspending(&sums.used_up(&open));
+        let standing = |policy: &Policy, before: &Standings, now| {
+            let standings = Standings::of(&sums, policy, before, now);
+            assert_eq!((standings.day, standings.rules.len()), (Day(5), 1));
+            let standing = standings.rules["migration-sg"];
+            assert_eq!((standing.most, standing.used, standing.beyond()), (1_000, 1_040, 40));
+            (standing.suspended, standings)
+        };
+        let (never, before) = standing(&open, &Standings::default(), 7);
+        let (since, before) = standing(&suspended, &before, 8);
+        let (still, before) = standing(&suspended, &before, 9);
+        let (over, before) = standing(&open, &before, 10);
+        let (again, _) = standing(&suspended, &before, 11);
+        assert_eq!([never, since, still, over, again], [None, Some(8), Some(8), None, Some(11)]);
+    }
 }

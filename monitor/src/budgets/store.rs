@@ -183,4 +183,49 @@ mod tests {
         let told = Store::new(&file.join("state")).save(&budgets()).expect_err("must fail");
         assert!(told.contains("budgets.json") && told.contains("[paths] state"), "{told}");
     }
+
+    #[test]
+    fn what_lies_at_the_file_or_the_draft_is_neither_followed_nor_waited_for_nor_kept() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        let state = path("state");
+        let store = Store::new(&state);
+        assert_eq!(store.save(&budgets()), Ok(()));
+        // A good file, but by a link.
+        std::fs::rename(store.path(), path("good")).expect("there");
+        std::os::unix::fs::symlink(path("good"), store.path()).expect("a link");
+        assert!(store.load(TODAY).is_err_and(|told| told.contains("budgets.json")));
+        std::fs::remove_file(store.path()).expect("there");
+        assert!(std::process::Command::new("mkfifo").arg(store.path()).status().expect("runs").success());
+        assert!(store.load(TODAY).is_err_and(|told| told.contains("not a file")));
+        // What a crash left of a draft, longer than the new one; then a link.
+        let draft = state.join("budgets.json.new");
+        std::fs::write(&draft, [b'x'; 4096]).expect("written");
+        assert_eq!(store.save(&budgets()), Ok(()));
+        assert_eq!(store.load(TODAY), Ok(budgets()));
+        std::fs::write(path("elsewhere"), "x").expect("written");
+        std::os::unix::fs::symlink(path("elsewhere"), &draft).expect("a link");
+        assert!(store.save(&Budgets::new(TODAY)).is_err());
+        assert_eq!(std::fs::read(path("elsewhere")).expect("there"), b"x");
+        assert!(!draft.is_symlink(), "no draft is left");
+        assert_eq!(store.load(TODAY), Ok(budgets()), "what was there is still there");
+    }
+
+    #[test]
+    fn nobody_else_reads_it_and_one_that_is_too_long_is_not_taken() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = directory.path().join("state");
+        let store = Store::new(&state);
+        assert_eq!(store.save(&budgets()), Ok(()));
+        let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        assert_eq!([mode(&state), mode(&store.path())], [0o700, 0o600]);
+        let mut text = std::fs::read_to_string(store.path()).expect("there");
+        text.extend(std::iter::repeat_n(' ', MAX_FILE as usize - text.len()));
+        std::fs::write(store.path(), &text).expect("written");
+        assert_eq!(store.load(TODAY), Ok(budgets()));
+        text.push(' ');
+        std::fs::write(store.path(), &text).expect("written");
+        assert!(store.load(TODAY).is_err_and(|told| told.contains("too long")));
+    }
 }

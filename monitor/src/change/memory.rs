@@ -144,6 +144,11 @@ mod tests {
         memory.settle();
         assert_eq!(Memory::open(&state).unconfirmed(&named("b", "enforce")), None);
         assert!(!again.holds(&named("a", "observe")) && !again.holds(&named("b", "enforce")));
+        // Less than a second is one; what was confirmed is on trial no more.
+        assert_eq!(memory.try_out(&named("b", "enforce"), Duration::from_millis(150)), Ok(()));
+        assert_eq!(Memory::open(&state).unconfirmed(&named("b", "enforce")), Some(Duration::from_secs(1)));
+        assert_eq!(memory.keep(&named("b", "enforce")), Ok(()));
+        assert_eq!(Memory::open(&state).unconfirmed(&named("b", "enforce")), None);
     }
 
     #[test]

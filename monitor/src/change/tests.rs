@@ -50,7 +50,8 @@ fn bench(first: InForce, confirm: Option<Duration>, memory: Memory) -> Bench {
     let file = Arc::new(Mutex::new(Ok(first.clone())));
     let content = Arc::clone(&file);
     let read = move || Read { files: Files::default(), policy: content.lock().unwrap().clone() };
-    let clocks = Arc::new(ClockMap::default);
+    // Never the clock that a policy of the tests was compiled by.
+    let clocks = Arc::new(|| ClockMap { realtime_ns: 70_000_000_000, boottime_ns: 7_000_000_000 });
     let setup = Setup { read: Arc::new(read), files: Files::default(), clocks, confirm, memory };
     let (changer, handle) = Changer::new(setup, epochs, facts.clone(), first);
     tokio::spawn(changer.run(stop.clone()));
@@ -180,4 +181,86 @@ async fn a_policy_that_cannot_come_back_is_tried_again_and_told() {
     assert_eq!(bench.now(), named("b", "observe"));
     let line = bench.facts.read().latest_alerts.iter().find(|line| line.contains("can't come back")).cloned();
     assert!(line.is_some_and(|line| line.contains("it does not fit")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_to_confirm_in_is_the_reloads_own_then_the_runs_and_an_equal_policy_changes_no_trial() {
+    let (own, run) = (Some(Duration::from_secs(60)), LATE);
+    let left = |bench: &Bench| {
+        let facts = bench.facts.read();
+        let left = facts.unconfirmed.as_ref().map(|trial| trial.status(now()).seconds_left);
+        // To the minute: some of it has passed.
+        left.map(|left| (left + 59) / 60)
+    };
+    let first = bench(in_force("a", false), run, Memory::default());
+    first.load(in_force("b", true), None).await.expect("in force");
+    assert_eq!(left(&first), Some(10));
+    first.load(in_force("c", true), own).await.expect("in force");
+    assert_eq!(left(&first), Some(1));
+    assert!(!first.load(in_force("c", true), None).await.expect("in force").changed);
+    assert_eq!(left(&first), Some(1), "no later end for nothing");
+    // A start: the run's own, then what the policy had.
+    let state = tempfile::tempdir().unwrap();
+    let mut memory = Memory::open(state.path());
+    memory.try_out(&named("d", "enforce"), Duration::from_secs(60)).unwrap();
+    let started = |confirm| bench(in_force("d", true), confirm, memory.clone());
+    assert_eq!([run, None].map(|confirm| left(&started(confirm))), [Some(10), Some(1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_back_is_what_was_in_force_before_the_trial_whatever_is_loaded_on_top() {
+    let bench = bench(in_force("a", false), None, Memory::default());
+    bench.load(in_force("b", true), None).await.expect("in force");
+    assert_eq!(bench.back(), None, "it stays, and is the way back from now on");
+    bench.load(in_force("c", true), SOON).await.expect("in force");
+    bench.load(in_force("d", true), None).await.expect("in force");
+    bench.until(|facts| facts.returns == 1).await;
+    assert_eq!((bench.now(), bench.back()), (named("b", "enforce"), None));
+    // Confirmed, what came back is nobody's concern any more.
+    assert_eq!(bench.facts.read().conditions.len(), 1);
+    bench.handle.confirm().await.expect("confirmed");
+    bench.until(|facts| facts.conditions.is_empty()).await;
+    // A day is the longest trial.
+    let outcome = bench.load(in_force("c", true), Some(LONGEST * 9)).await.expect("in force");
+    let left = outcome.unconfirmed.map(|trial| trial.seconds_left);
+    assert!(left.is_some_and(|left| (86_000..=86_400).contains(&left)), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_is_told_of_a_trial_for_as_long_as_there_is_one() {
+    let state = tempfile::tempdir().unwrap();
+    let bench = bench(in_force("a", true), None, Memory::open(state.path()));
+    let trial = |digest| Memory::open(state.path()).unconfirmed(&named(digest, "enforce"));
+    bench.load(in_force("b", true), LATE).await.expect("in force");
+    assert_eq!(trial("b"), LATE);
+    bench.load(in_force("a", true), None).await.expect("in force");
+    assert_eq!([trial("a"), trial("b")], [None, None], "what was confirmed is in force again");
+    bench.load(in_force("b", true), LATE).await.expect("in force");
+    bench.handle.confirm().await.expect("confirmed");
+    // Another one is confirmed: the trial of this one was over all the same.
+    Memory::open(state.path()).keep(&named("c", "enforce")).unwrap();
+    assert_eq!(trial("b"), None);
+}
+
+#[test]
+fn no_time_is_left_of_a_trial_that_is_over() {
+    let trial = Unconfirmed { until: 5_000_000_000, back_to: named("a", "observe") };
+    let left = |now| trial.status(now).seconds_left;
+    assert_eq!([0, 1, 4_000_000_000, 5_000_000_000, 9_000_000_000].map(left), [5, 4, 1, 0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_was_set_times_what_is_in_force_anew_and_what_comes_back_later_too() {
+    let bench = bench(in_force("a", false), None, Memory::default());
+    let timed_at = |facts: &Facts| facts.in_force.policy.image.host_boot_ns;
+    bench.load(in_force("b", true), None).await.expect("in force");
+    assert_eq!(timed_at(&bench.facts.read()), 0);
+    bench.handle.clock_set().await;
+    bench.until(|facts| timed_at(facts) == 7_000_000_000).await;
+    assert_eq!((bench.now(), bench.back()), (named("b", "enforce"), None));
+    bench.load(in_force("c", true), None).await.expect("in force");
+    bench.load(in_force("d", true), SOON).await.expect("in force");
+    assert_eq!(timed_at(&bench.facts.read()), 0);
+    bench.until(|facts| facts.returns == 1).await;
+    assert_eq!((bench.now(), timed_at(&bench.facts.read())), (named("c", "enforce"), 7_000_000_000));
 }

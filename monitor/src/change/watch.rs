@@ -319,8 +319,68 @@ mod tests {
         // What an editor leaves beside it is no allowlist.
         fs::write(folder.path().join(".config.toml.swp"), "x").unwrap();
         assert!(!decides(&mut watch));
-        fs::write(folder.path().join("more.txt"), "192.0.2.0/24\n").unwrap();
+        for more in ["more.txt", "more.toml"] {
+            fs::write(folder.path().join(more), "192.0.2.0/24\n").unwrap();
+            assert!(decides(&mut watch), "{more}");
+            watch.take(files.to_vec(), &Seen::look(&files));
+            assert!(!decides(&mut watch), "{more}: it was read");
+        }
+    }
+
+    #[test]
+    fn a_change_takes_two_looks_and_a_file_that_went_four() {
+        let folder = tempfile::tempdir().unwrap();
+        // One that was never there is not gone.
+        let files = [folder.path().join("config.toml"), folder.path().join("none.toml")];
+        fs::write(&files[0], "one").unwrap();
+        let mut watch = watch(&files);
+        assert!(!decides(&mut watch));
+        replace(&files[0], "two");
+        while !Seen::look(&files).is_old() {
+            std::thread::yield_now();
+        }
+        assert_eq!([watch.look(), watch.look()], [false, true]);
+        watch.take(files.to_vec(), &Seen::look(&files));
+        assert!(!decides(&mut watch));
+        fs::remove_file(&files[0]).unwrap();
+        assert_eq!([(); 4].map(|()| watch.look()), [false, false, false, true]);
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_read_leaves_what_is_watched_and_whether() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two] = ["one.toml", "two.toml"].map(|name| folder.path().join(name));
+        for file in [&one, &two] {
+            fs::write(file, "one").unwrap();
+        }
+        let of = |files: &[&PathBuf], watch| {
+            let inputs: Vec<PathBuf> = files.iter().map(|file| (*file).clone()).collect();
+            Files { seen: Seen::look(&inputs), inputs, watch }
+        };
+        let mut watch = Watch::new(of(&[&one], None));
+        assert!(!watch.on, "not known, so not");
+        watch.taken(of(&[&two], None));
+        assert_eq!((watch.on, watch.seen.files()), (false, vec![one.clone(), two.clone()]));
+        watch.taken(of(&[&one], Some(true)));
+        assert_eq!((watch.on, watch.seen.files()), (true, vec![one.clone()]));
+        watch.taken(of(&[], None));
+        assert_eq!((watch.on, watch.seen.files()), (true, vec![one.clone()]));
+        assert!(!decides(&mut watch));
+        replace(&one, "two");
         assert!(decides(&mut watch));
+    }
+
+    #[test]
+    fn of_a_file_that_was_seen_twice_the_earlier_look_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two] = ["one.toml", "two.toml"].map(|name| folder.path().join(name));
+        fs::write(&one, "one").unwrap();
+        let earlier = Seen::look(std::slice::from_ref(&one));
+        replace(&one, "two");
+        let later = Seen::look(&[one.clone(), two.clone()]);
+        assert_ne!(later.0[&one], earlier.0[&one]);
+        let both = later.after(earlier.clone());
+        assert_eq!(both, Seen(BTreeMap::from([(one.clone(), earlier.0[&one]), (two, None)])));
     }
 
     #[test]

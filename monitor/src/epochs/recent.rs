@@ -205,6 +205,49 @@ mod tests {
     }
 
     #[test]
+    fn as_many_flows_as_fit_stay_and_with_one_more_half_of_the_fullest_slice_is_summed_up() {
+        let (mut recent, mut traffic, mut store) = (Recent::new(640), Traffic::default(), FlowStore::default());
+        let mut epoch = |recent: &mut Recent, number: u32, flows: u16| {
+            let mut snapshot = fake::snapshot(number);
+            for port in 0..flows {
+                fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, port, 1 + u64::from(port));
+            }
+            merge(recent, &mut traffic, &mut store, &snapshot);
+            let evicted = |slice: &Slice| slice.flows.evicted().values().map(|sum| sum.flows).sum();
+            recent.slices.iter().map(|slice| (slice.flows.len(), evicted(slice))).collect::<Vec<(usize, u64)>>()
+        };
+        // Ten minutes apart, so that each has a slice of its own.
+        assert_eq!(epoch(&mut recent, 0, 700), [(640, 60)], "of one epoch alone as many as fit");
+        let mut recent = Recent::new(640);
+        assert_eq!(epoch(&mut recent, 60, 400), [(400, 0)]);
+        assert_eq!(epoch(&mut recent, 120, 240), [(400, 0), (240, 0)]);
+        assert_eq!(epoch(&mut recent, 180, 1), [(200, 200), (240, 0), (1, 0)]);
+        let largest: Vec<u16> = recent.slices[0].flows.iter().map(|(id, _)| id.destination_port).collect();
+        assert_eq!(largest, (200..400).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_slice_ends_after_a_minute_and_goes_an_hour_after_its_end() {
+        let (mut recent, mut traffic, mut store) = (Recent::default(), Traffic::default(), FlowStore::default());
+        let mut epoch = |recent: &mut Recent, began: i128, ended: i128| {
+            let mut snapshot = fake::snapshot(0);
+            (snapshot.started, snapshot.ended) = (began, ended);
+            fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 1);
+            merge(recent, &mut traffic, &mut store, &snapshot);
+            recent.slices.iter().map(|slice| (slice.began, slice.ended)).collect::<Vec<_>>()
+        };
+        let end = 60 * SECOND;
+        assert_eq!(epoch(&mut recent, 0, SECOND), [(0, SECOND)]);
+        assert_eq!(epoch(&mut recent, SECOND, end), [(0, end)], "just a minute");
+        assert_eq!(epoch(&mut recent, end, end + 1), [(0, end), (end, end + 1)]);
+        assert_eq!(recent.window(1).map(|window| (window.began, window.ended)), Some((end, end + 1)));
+        assert_eq!(recent.window(2).map(|window| (window.began, window.ended)), Some((0, end + 1)));
+        let late = end + KEPT_NS;
+        assert_eq!(epoch(&mut recent, late - 2, late - 1), [(0, end), (end, end + 1), (late - 2, late - 1)]);
+        assert_eq!(epoch(&mut recent, late - 1, late), [(end, end + 1), (late - 2, late)]);
+    }
+
+    #[test]
     fn a_clock_that_is_set_back_or_forward_costs_detail_and_never_memory() {
         let (mut recent, mut traffic, mut store) = (Recent::default(), Traffic::default(), FlowStore::default());
         for epoch in 0..200_u32 {

@@ -168,9 +168,29 @@ mod tests {
             assert_eq!(table.iter().copied().collect::<BTreeMap<_, _>>(), map);
             assert_eq!(table.iter().map(|(key, _)| *key).collect::<Vec<_>>(), order);
             assert_eq!((table.len(), table.is_empty()), (map.len(), false));
+            for key in 0..30_001 {
+                assert_eq!(table.get_mut(&key).copied(), map.get(&key).copied(), "{key}");
+            }
         }
         table.retain(|_, _| false);
         assert!(table.is_empty());
         assert_eq!(table.chunks.capacity(), 0);
+    }
+
+    #[test]
+    fn room_for_rows_to_come_is_that_of_one_piece_and_is_given_back() {
+        let mut table = Table::default();
+        let room = |table: &Table<usize, ()>| table.chunks.iter().map(Vec::capacity).collect::<Vec<_>>();
+        for (rows, full) in [(CHUNK - 1, 0), (CHUNK, 0), (CHUNK + 1, 1)] {
+            for row in 0..rows {
+                table.upsert(row, || ());
+            }
+            assert_eq!((table.len(), room(&table)), (rows, vec![CHUNK; full + 1]));
+            table.shrink();
+            assert_eq!(room(&table), [&vec![CHUNK; full][..], &[rows - full * CHUNK]].concat());
+        }
+        table.retain(|row, _| *row < CHUNK);
+        assert_eq!(room(&table), [CHUNK], "a piece that is full stays as it is");
+        assert_eq!((table.len(), table.iter().count()), (CHUNK, CHUNK));
     }
 }

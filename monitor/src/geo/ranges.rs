@@ -337,6 +337,47 @@ mod tests {
     }
 
     #[test]
+    fn a_dataset_has_nothing_that_is_unknown_or_undetermined() {
+        let mut collector = Collector::default();
+        for (first, last, code) in [(0_u32, 9, b"DE"), (4, 5, b"??"), (7, 7, b"ZZ"), (20, 21, b"??")] {
+            collector.push(Piece::V4(first, last, Country(*code))).expect("few");
+        }
+        let range = |first, last| Range { first, last, country: DE };
+        let settled = collector.finish().expect("few");
+        assert_eq!((settled.dataset.v4, settled.contradictions), (vec![range(0, 3), range(6, 6), range(8, 9)], 0));
+    }
+
+    #[test]
+    fn one_address_in_common_is_an_overlap_in_either_family() {
+        let overlaps = |pieces: &[Piece<Country>]| {
+            let mut collector = Collector::default();
+            pieces.iter().for_each(|piece| collector.push(*piece).expect("few"));
+            collector.overlaps()
+        };
+        let (v4, v6) = (|first, last| Piece::V4(first, last, DE), |first, last| Piece::V6(first, last, DE));
+        assert!(!overlaps(&[v4(10, 19), v4(0, 9), v6(10, 19), v6(0, 9)]));
+        assert!(overlaps(&[v4(10, 19), v4(0, 10)]));
+        assert!(overlaps(&[v4(10, 19), v4(0, 9), v6(10, 19), v6(0, 10)]));
+    }
+
+    #[test]
+    fn the_first_address_of_two_lists_is_the_first_that_both_hold() {
+        let list = |ends: &[(u32, u32)]| countries(ends.iter().map(|&(first, last)| (first, last, DE)).collect());
+        let one = list(&[(0, 9), (20, 29), (40, 49)]);
+        for (ends, expected) in [
+            (&[(10, 19), (30, 39), (50, 59)][..], None),
+            (&[(9, 9)], Some(9)),
+            (&[(10, 20)], Some(20)),
+            (&[(10, 19), (25, 45)], Some(25)),
+            (&[(30, 31), (32, 33), (49, 60)], Some(49)),
+            (&[], None),
+        ] {
+            let other = list(ends);
+            assert_eq!([overlap(&one, &other), overlap(&other, &one)], [expected; 2], "{ends:?}");
+        }
+    }
+
+    #[test]
     fn settled_ranges_and_lookups_agree_with_a_linear_scan() {
         let seed = seed();
         let mut random = fastrand::Rng::with_seed(seed);

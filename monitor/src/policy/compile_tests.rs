@@ -214,6 +214,11 @@ fn a_configured_nat64_prefix_stands_above_sites_and_special_ranges_but_for_local
     assert_eq!(class(&policy, "64:ff9b:1:808:8:800::"), "US outside");
     assert_eq!(class(&policy, "64:ff9b:1:505:5:500::"), "DE inside");
     assert_eq!(class(&policy, "64:ff9b:1:1::808:808"), "US outside", "the narrowest says the form");
+    let mut backwards = config.clone();
+    backwards.zone.nat64.reverse();
+    let backwards = compiled(&backwards, &data, crate::geo::special::table());
+    assert_eq!(class(&backwards, "64:ff9b:1:1::808:808"), "US outside", "wherever it stands");
+    assert_eq!(class(&backwards, "64:ff9b:1:808:8:800::"), "US outside");
     assert_eq!(class(&policy, "fc00::8:808:800:0"), "US outside", "though the site is in Ireland");
     assert_eq!(class(&policy, "fc00:0:0:1::1"), "IE inside");
     assert_eq!(class(&policy, "fe80::8:808:800:0"), "-- local");
@@ -421,6 +426,37 @@ fn what_is_denied_and_what_makes_an_alert_follows_the_zone() {
 }
 
 #[test]
+fn each_kind_of_place_has_an_action_of_its_own() {
+    let one = dataset("one", &[("192.0.2.0/25", "DE"), ("192.0.2.128/25", "SG")]);
+    let two = dataset("two", &[("192.0.2.0/26", "DE"), ("192.0.2.64/26", "SG"), ("192.0.2.128/25", "SG")]);
+    let table = [special("10.0.0.0/8", Kind::Private, Embedded::None)];
+    // Outside, ambiguous, unknown, private; then inside, which no action is asked of.
+    let places = ["192.0.2.128", "192.0.2.64", "203.0.113.1", "10.0.0.1", "192.0.2.1"];
+    let allow = Zone {
+        on_outside: Action::Allow,
+        on_ambiguous: Action::Allow,
+        on_unknown: Action::Allow,
+        on_private: Action::Allow,
+        ..Zone::default()
+    };
+    type Change = fn(&mut Zone);
+    let deny: [(usize, Change); 4] = [
+        (0, |zone| zone.on_outside = Action::Deny),
+        (1, |zone| zone.on_ambiguous = Action::Deny),
+        (2, |zone| zone.on_unknown = Action::Deny),
+        (3, |zone| zone.on_private = Action::Deny),
+    ];
+    for (denied, change) in deny {
+        let mut zone = allow.clone();
+        change(&mut zone);
+        let policy = compiled(&Config { zone, ..Config::default() }, &[one.clone(), two.clone()], &table);
+        let standings = places.map(|address| ask(&policy, address, 6, 1));
+        let expected = std::array::from_fn(|place| (place == denied, place == denied || place < 3));
+        assert_eq!(standings.map(|found| (found.deny, found.alert)), expected, "{denied}");
+    }
+}
+
+#[test]
 fn rule_times_hold_by_the_boot_clock_to_the_nanosecond() {
     let mut timed = rule("timed", &["192.0.2.0/24"], &[]);
     timed.not_before = Some(1_000_000);
@@ -559,6 +595,24 @@ fn a_dataset_out_of_order_is_refused() {
         refused(&broken),
         "geo source 'broken': IPv4 range 0 overlaps or precedes the one before it: import it anew"
     );
+    let range = |first, last| Range { first, last, country: country("DE") };
+    broken.v4 = vec![range(1, 1), range(2, 9), range(9, 10)];
+    assert_eq!(
+        refused(&broken),
+        "geo source 'broken': IPv4 range 2 overlaps or precedes the one before it: import it anew"
+    );
+}
+
+#[test]
+fn the_next_expiry_is_the_first_that_is_still_to_come() {
+    let until = |id: &str, expires| Rule { expires, ..rule(id, &["192.0.2.0/24"], &[]) };
+    let next = |ends: &[Option<i64>]| {
+        let rules = (0..).zip(ends).map(|(number, end)| until(&format!("{number}"), *end)).collect();
+        let config = Config { rules, ..Config::default() };
+        compile(&config, &Knowledge::default(), &ClockMap::wall(9_000_000_000)).expect("must compile").next_expiry
+    };
+    assert_eq!(next(&[None, Some(12), Some(8), Some(9), Some(11), Some(10)]), Some(10));
+    assert_eq!(next(&[None, Some(8), Some(9)]), None);
 }
 
 #[test]

@@ -203,3 +203,7 @@ fn identical(numbered: &Numbered<'_>) -> HashMap<u16, u16> {
     }
     same
 }
+
+#[cfg(test)]
+#[path = "overlaps_tests.rs"]
+mod tests;

@@ -109,3 +109,84 @@ fn as_rule(management: &Management) -> Rule {
         ..Rule::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(id: &str, action: Action, plain: bool) -> Rule {
+        Rule { id: id.into(), action, plain, ..Rule::default() }
+    }
+
+    #[test]
+    fn rules_are_numbered_by_id_plain_lists_after_them_and_management_last() {
+        let mut config = Config {
+            rules: vec![
+                rule("a", Action::Allow, true),
+                rule("c", Action::Deny, false),
+                rule("b", Action::Allow, false),
+                rule("0", Action::Deny, true),
+            ],
+            ..Config::default()
+        };
+        let ids = |config: &Config| -> Vec<(u16, String, Ruling)> {
+            let numbered = Numbered::of(config);
+            numbered.iter().map(|(number, rule)| (number, rule.id.clone(), numbered.ruling(number))).collect()
+        };
+        let of = |number, id: &str, ruling| (number, id.to_owned(), ruling);
+        let mut expected = vec![
+            of(1, "b", Ruling::Allow),
+            of(2, "c", Ruling::Deny),
+            of(3, "0", Ruling::Deny),
+            of(4, "a", Ruling::Allow),
+        ];
+        assert_eq!((ids(&config), Numbered::of(&config).kept()), (expected.clone(), 0));
+        config.management = Some(Management::default());
+        assert_eq!((ids(&config), Numbered::of(&config).kept()), (expected.clone(), 0), "no networks on purpose");
+        let networks = vec![("192.0.2.0/24".parse().expect("a network"), "c.toml:1".into())];
+        config.management = Some(Management { networks, ..Management::default() });
+        expected.push(of(5, Management::RULE, Ruling::Keep));
+        assert_eq!((ids(&config), Numbered::of(&config).kept()), (expected, 5));
+    }
+
+    #[test]
+    fn place_then_ports_then_deny_then_number_decide_and_only_the_last_two_tie() {
+        let networks = vec![("192.0.2.0/24".parse().expect("a network"), "c.toml:1".into())];
+        let config = Config {
+            rules: vec![
+                rule("a", Action::Allow, false),
+                rule("b", Action::Allow, false),
+                rule("c", Action::Deny, false),
+            ],
+            management: Some(Management { networks, ..Management::default() }),
+            ..Config::default()
+        };
+        let numbered = Numbered::of(&config);
+        let ports = |low, high| PortRange { protocol: 6, low, high };
+        let (one, every) = (ports(9, 9), ports(0, u16::MAX));
+        assert_eq!([width(Some(&one)), width(Some(&every)), width(None)], [1, 65_536, u32::MAX]);
+        // Each before the next; the second of a pair that ties is marked.
+        let ranks = [
+            (4, Place::Country, None, false),
+            (2, Place::Network(25), None, false),
+            (1, Place::Network(24), Some(&one), false),
+            (3, Place::Network(24), Some(&every), false),
+            (1, Place::Network(24), Some(&every), true),
+            (2, Place::Network(24), Some(&every), true),
+            (3, Place::Network(24), None, false),
+            (1, Place::Network(24), None, true),
+            (1, Place::Network(0), Some(&one), false),
+            (1, Place::As, Some(&one), false),
+            (1, Place::Country, Some(&one), false),
+        ]
+        .map(|(number, place, ports, ties)| (numbered.rank(number, place, ports), ties));
+        for pair in ranks.windows(2) {
+            let [(before, _), (after, ties)] = pair else { unreachable!("windows of two") };
+            assert!(before < after, "{before:?} {after:?}");
+            assert_eq!((before.ties(after), after.ties(before)), (*ties, *ties), "{before:?} {after:?}");
+        }
+        // As specific as a rule, but above it.
+        let [kept, rule] = [4, 1].map(|number| numbered.rank(number, Place::Network(24), None));
+        assert_eq!((kept < rule, kept.ties(&rule)), (true, false));
+    }
+}

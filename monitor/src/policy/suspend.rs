@@ -78,6 +78,8 @@ mod tests {
         let (none, first, both) = (BTreeSet::new(), BTreeSet::from([1]), BTreeSet::from([1, 2]));
         let without = policy.suspending(&first);
         assert_eq!((rules(&without), &without.digest), ([2, 2], &policy.digest));
+        let told = |policy: &Policy| policy.suspended_rules().map(|rule| rule.id.clone()).collect::<Vec<_>>();
+        assert_eq!([told(&policy), told(&without)], [vec![], vec!["a".to_owned()]]);
         let neither = without.suspending(&both);
         assert_eq!(rules(&neither), [0, 0]);
         assert_eq!(rules(&neither.suspending(&first)), [2, 2]);

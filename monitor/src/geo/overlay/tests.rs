@@ -163,6 +163,26 @@ fn one_overlay_has_one_digest_in_text_and_in_compact_form() {
 }
 
 #[test]
+fn files_that_do_not_overlap_become_one_overlay_with_the_oldest_date_and_all_that_was_wrong() {
+    let feed = |date: &str, lines: &str| opened("feed.csv", &format!("# built: {date}\n{lines}")).unwrap();
+    let one = feed("2026-06-02", "192.0.2.0/25,DE,,,\n198.51.100.0/24,DE,,,\n198.51.100.0/24,FR,,,\n");
+    let two =
+        feed("2026-06-01", "192.0.2.128/25,DE,,,\n203.0.113.0/24,SG,,,\n203.0.113.0/24,US,,,\n9.9.9.1/24,DE,,,\n");
+    let whole = feed("2026-06-03", "192.0.2.0/24,DE,,,\n198.51.100.0/24,,,,\n203.0.113.0/24,,,,\n");
+    for files in [[&one, &two], [&two, &one]] {
+        let merged = merge(files.map(Clone::clone).into()).unwrap();
+        assert_eq!((&merged.v4, &merged.v6, merged.digest), (&whole.v4, &whole.v6, whole.digest));
+        assert_eq!((merged.built, merged.contradictions, merged.rejected.count), (Some(1_780_272_000), 2, 1));
+    }
+    let again = merge(vec![whole.clone(), whole]).unwrap_err().to_string();
+    assert!(again.contains("places 192.0.2.0 again"), "{again}");
+    // Of one family only, either.
+    let six = opened("feed.csv", "2001:db8::/32,DE,,,\n").unwrap();
+    assert_eq!((six.v4.len(), six.v6.len()), (0, 1));
+    assert_eq!(name_of(Path::new("/a/.csv")), ".csv");
+}
+
+#[test]
 fn random_damage_to_a_list_gives_an_overlay_or_one_clean_line() {
     let seed = super::super::testing::seed();
     let mut random = fastrand::Rng::with_seed(seed);
