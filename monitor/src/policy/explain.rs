@@ -393,7 +393,12 @@ impl Grounds<'_> {
         let says = |(dataset, range): (&Dataset, Option<(Country, String)>)| {
             let known = range.filter(|(country, _)| *country != Country::UNKNOWN);
             let (country, range) = known.map(|(country, range)| (country.to_string(), range)).unzip();
-            SourceSays { source: dataset.name.clone(), built: dataset.built.map(text::time), country, range }
+            SourceSays {
+                source: dataset.about.name.clone(),
+                built: dataset.about.built.map(text::time),
+                country,
+                range,
+            }
         };
         let overlaid: Vec<(&Overlay, Country, String)> = self
             .knowledge
@@ -422,9 +427,9 @@ impl Grounds<'_> {
             overlays: overlaid
                 .into_iter()
                 .map(|(overlay, country, range)| OverlaySays {
-                    overlay: overlay.name.clone(),
+                    overlay: overlay.about.name.clone(),
                     kind: overlay.kind.name(),
-                    built: overlay.built.map(text::time),
+                    built: overlay.about.built.map(text::time),
                     country: Some(country).filter(|country| *country != Country::UNDETERMINED).map(|c| c.to_string()),
                     range,
                 })
