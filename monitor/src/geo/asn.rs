@@ -231,14 +231,8 @@ fn read_text(file: &Path, bytes: &[u8], about: About, progress: &Progress) -> Re
     let mut names = NamesByNumber::new();
     let mut rejected = Rejected::default();
     let mut built = None;
-    let (mut begun, mut taken, mut start) = (false, 0_usize, 0);
-    progress.begin(bytes.len());
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-        if index % 4096 == 0 {
-            progress.at(start);
-        }
-        start += line.len() + 1;
+    let (mut begun, mut taken) = (false, 0_usize);
+    for (number, line) in text::lines(bytes, progress) {
         // A name may hold anything; in names alone what is no UTF-8 is replaced.
         let line = String::from_utf8_lossy(line);
         let line = line.trim();
@@ -253,7 +247,7 @@ fn read_text(file: &Path, bytes: &[u8], about: About, progress: &Progress) -> Re
             continue;
         }
         match parse(line, &values) {
-            Err(bad) => rejected.note(Place::Line(index + 1), bad),
+            Err(bad) => rejected.note(Place::Line(number), bad),
             Ok((piece, asn, name)) => {
                 taken += 1;
                 // Narrower ranges that nobody announces are gaps in wider ones.

@@ -334,17 +334,19 @@ impl Standing {
         if !undetermined.is_empty() {
             return format!("location undetermined ({})", undetermined.join(", "));
         }
-        let says: Vec<_> = self
-            .overlays
-            .iter()
-            .map(|says| format!("overlay {} says {}", says.overlay, says.country.as_deref().unwrap_or("nothing")))
-            .collect();
-        let verdict = match kind {
-            Kind::Ambiguous => format!("not all agree that it is inside {inside}"),
-            kind => format!("{} {inside}", kind.name()),
-        };
-        format!("{}: {verdict}", says.join(", "))
+        let says = self.overlays.iter().map(|says| (format!("overlay {}", says.overlay), says.country.as_deref()));
+        told(says, kind, inside)
     }
+}
+
+/// What each says, and what that comes to.
+fn told<'a>(says: impl Iterator<Item = (String, Option<&'a str>)>, kind: Kind, inside: &str) -> String {
+    let says: Vec<_> = says.map(|(who, country)| format!("{who} says {}", country.unwrap_or("nothing"))).collect();
+    let verdict = match kind {
+        Kind::Ambiguous => format!("not all agree that it is inside {inside}"),
+        kind => format!("{} {inside}", kind.name()),
+    };
+    format!("{}: {verdict}", says.join(", "))
 }
 
 impl Grounds<'_> {
@@ -492,16 +494,8 @@ impl Grounds<'_> {
             (_, None, None) if !deciding.overlays.is_empty() => deciding.overlaid(kind, inside),
             (Kind::Unknown, None, None) => "no source knows it".into(),
             (_, None, None) => {
-                let says: Vec<_> = deciding
-                    .sources
-                    .iter()
-                    .map(|says| format!("{} says {}", says.source, says.country.as_deref().unwrap_or("nothing")))
-                    .collect();
-                let verdict = match kind {
-                    Kind::Ambiguous => format!("not all agree that it is inside {inside}"),
-                    kind => format!("{} {inside}", kind.name()),
-                };
-                format!("{}: {verdict}", says.join(", "))
+                let says = deciding.sources.iter().map(|says| (says.source.clone(), says.country.as_deref()));
+                told(says, kind, inside)
             }
         };
         let (key, action) = match kind {
