@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use monitor_common::{
     verdict::Verdict,
-    wire::{Address, Counters, Opaque},
+    wire::{Address, Counters, FlowValue, OnwardKey, Opaque},
 };
 
 use super::{
@@ -35,6 +35,11 @@ pub struct FlowSums {
 }
 
 impl FlowSums {
+    fn of(snapshot: &Snapshot, value: &FlowValue) -> Self {
+        let (first, last) = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
+        Self { counters: value.counters, first: clamp(first), last: clamp(last) }
+    }
+
     /// Takes in the sums of another flow, or of this one in a later epoch.
     pub fn add(&mut self, other: &Self) {
         self.counters.add(&other.counters);
@@ -157,20 +162,17 @@ fn rest(id: &FlowId, traits: u16) -> u64 {
         | u64::from(traits)
 }
 
-/// An epoch's flows as they are kept.
-fn resolved(
-    snapshot: &Snapshot,
-    interfaces: &Interfaces,
-    resolver: &Resolver,
-) -> impl Iterator<Item = (FlowId, FlowSums)> {
+/// An epoch's flows, each with the name of its interface.
+fn named<'a>(
+    snapshot: &'a Snapshot,
+    interfaces: &'a Interfaces,
+) -> impl Iterator<Item = (Name, &'a OnwardKey, &'a FlowValue)> {
     let mut run = (0, interfaces.name(0));
     snapshot.flows.iter().map(move |(key, value)| {
         if key.flow.ifindex != run.0 {
             run = (key.flow.ifindex, interfaces.name(key.flow.ifindex));
         }
-        let (first, last) = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
-        let sums = FlowSums { counters: value.counters, first: clamp(first), last: clamp(last) };
-        (resolver.resolve(key, run.1), sums)
+        (run.1, key, value)
     })
 }
 
@@ -219,7 +221,8 @@ impl FlowStore {
         let six = snapshot.flows.iter().filter(|(key, _)| key.flow.ip_version != 4).count();
         self.v4.reserve(snapshot.flows.len() - six);
         self.v6.reserve(six);
-        for (id, flow) in resolved(snapshot, interfaces, resolver) {
+        for (interface, key, value) in named(snapshot, interfaces) {
+            let (id, flow) = (resolver.resolve(key, interface), FlowSums::of(snapshot, value));
             let (number, new) = self.add(&id, &flow);
             if id.rule != Names::NONE {
                 count(&mut by_rule, id.rule, &RuleSums { flows: u64::from(new), sums: flow });
@@ -248,11 +251,12 @@ impl FlowStore {
     pub fn merge_largest(&mut self, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver, most: usize) {
         let worths = snapshot.flows.iter().map(|(_, value)| value.counters.wire_bytes.cast_signed());
         let mut cut = Cut::of(worths.collect(), most);
-        for (id, flow) in resolved(snapshot, interfaces, resolver) {
-            if cut.keeps(flow.counters.wire_bytes.cast_signed()) {
-                self.add(&id, &flow);
+        for (interface, key, value) in named(snapshot, interfaces) {
+            if cut.keeps(value.counters.wire_bytes.cast_signed()) {
+                self.add(&resolver.resolve(key, interface), &FlowSums::of(snapshot, value));
             } else {
-                self.evicted.entry(id.traits().group()).or_default().add(&flow.counters);
+                let group = resolver.group(&key.flow, interface);
+                self.evicted.entry(group).or_default().add(&value.counters);
             }
         }
     }
@@ -411,7 +415,7 @@ impl FlowStore {
 
 #[cfg(test)]
 mod tests {
-    use monitor_common::wire::{FlowKey, OnwardKey, Via};
+    use monitor_common::wire::{FlowKey, Via};
 
     use super::*;
     use crate::epochs::{fake, names::Identities};

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use monitor_common::{
     verdict::Verdict,
-    wire::{Address, Kind, OnwardKey, Opaque},
+    wire::{Address, FlowKey, Kind, OnwardKey, Opaque},
 };
 
 use super::onward::{self, Carrier, Decider, Ends, Onward};
@@ -271,8 +271,17 @@ impl Resolver {
         &self.policy
     }
 
+    /// The sum that a flow belongs to.
+    #[must_use]
+    #[inline]
+    pub fn group(&self, key: &FlowKey, interface: Name) -> Group {
+        let (country, kind) = place(&self.policy, key.class);
+        Group { interface, country, kind, verdict: Verdict::from_wire(key.verdict) }
+    }
+
     /// Who the flow is.
     #[must_use]
+    #[inline]
     pub fn resolve(&self, key: &OnwardKey, interface: Name) -> FlowId {
         let Ends { carrier, onward, decider } = Ends::of(key, &self.policy);
         let key = &key.flow;
@@ -307,6 +316,7 @@ impl Resolver {
 
 /// Country and kind of a class; a number that the policy does not have is of unknown place.
 #[must_use]
+#[inline]
 pub fn place(policy: &Policy, class: u16) -> (Country, Kind) {
     policy.classes.get(usize::from(class)).map_or((Country::UNKNOWN, Kind::Unknown), |info| (info.country, info.kind))
 }

@@ -119,6 +119,7 @@ pub(super) struct Ends {
 
 impl Ends {
     /// Reads them off the key; the policy is the one that held when the flow was counted.
+    #[inline]
     pub(super) fn of(key: &OnwardKey, policy: &Policy) -> Self {
         let (flow, further) = (&key.flow, &key.onward);
         if flow.ip_version == 4 && !further.exists() {

@@ -4,39 +4,44 @@
 //!
 //! A request is answered by a flip that began after the request came, and one flip answers all that wait, at
 //! most one in [`MIN_GAP`]: whoever asks may rely on every packet that left before asking.
+//!
+//! Here are its loop and the closing of an epoch. How others ask is in `handle`, what it tells people in `tell`.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    mem,
-    sync::Arc,
-    time::Duration,
-};
+mod handle;
+mod tell;
 
-use monitor_common::wire::{Counters, Event};
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
+
+use monitor_common::wire::Event;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::handle::{Handle, Refusal};
+use self::{
+    handle::{ReloadAnswer, Request, Waiting},
+    tell::deliver,
+};
 use super::{
     Attachment, Facts, Moment, SharedFacts, Snapshot, Source,
-    facts::{InForce, LATEST_ALERTS, LastEpoch},
+    facts::{InForce, LastEpoch},
     names::{Identities, Interfaces, Name, Resolver},
-    now, rfc3339,
+    now,
     source::Events,
     traffic::Kept,
 };
 use crate::{
     alerts::{
-        Alert, Alerter, Host, PER_EPOCH,
-        findings::{Condition, Conditions, Detail, Unaccounted, notice},
+        Alerter, Host,
+        findings::{Condition, Conditions, Detail},
         sinks::Sinks,
     },
-    budgets::{Day, Standings, has_any, keeper::Keeper},
+    budgets::{Day, has_any, keeper::Keeper},
     geo::STALE_AFTER_DAYS,
-    policy::times::{self, Notice},
-    reconcile::{Presence, Reconciler, Surplus},
+    policy::times,
+    reconcile::Reconciler,
     shadow::{Comparison, Shadow},
 };
 
@@ -54,104 +59,6 @@ const EVENT_BATCH: usize = 1024;
 
 /// Alerts made before they are handed on: those who read facts wait for that, not for the making.
 const ALERT_BATCH: usize = 256;
-
-type Answer = oneshot::Sender<Result<(), String>>;
-
-/// What others ask of the task.
-enum Request {
-    /// Close the epoch.
-    Close(Answer),
-    /// Put another policy in force.
-    Reload(Box<InForce>, ReloadAnswer),
-    /// A reload failed before it came here.
-    Refused(String),
-    /// A policy was not confirmed and another took its place, or should have; `None`: that is settled.
-    Returned(Option<String>),
-}
-
-/// Why a policy is not in force, or not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The one before it stays, or is in force again.
-    Refused(String),
-    /// It is in force, but the epoch before it could not be drained yet.
-    Late(String),
-}
-
-type ReloadAnswer = oneshot::Sender<Result<(), Refusal>>;
-
-/// The near end of the request queue.
-#[derive(Clone, Debug)]
-pub struct Handle(mpsc::Sender<Request>);
-
-impl Handle {
-    /// Closes the epoch, so that [`Facts`] are exact up to this moment.
-    ///
-    /// # Errors
-    /// Why it could not be closed, or that the monitor is stopping.
-    pub async fn close_epoch(&self) -> Result<(), String> {
-        let (answer, answered) = oneshot::channel();
-        self.ask(Request::Close(answer), answered).await
-    }
-
-    /// Puts a policy in force, from the next epoch, which begins at once.
-    ///
-    /// # Errors
-    /// Why not.
-    pub async fn reload(&self, next: InForce) -> Result<(), Refusal> {
-        let stopping = || Refusal::Refused("the monitor is stopping".to_owned());
-        let (answer, answered) = oneshot::channel();
-        self.0.send(Request::Reload(Box::new(next), answer)).await.map_err(|_| stopping())?;
-        answered.await.map_err(|_| stopping())?
-    }
-
-    /// Tells that a policy was not confirmed, and what came of it.
-    pub async fn returned(&self, what: String) {
-        // As below.
-        let _ = self.0.send(Request::Returned(Some(what))).await;
-    }
-
-    /// Tells that somebody has decided what is to be in force since.
-    pub async fn settled(&self) {
-        // As below.
-        let _ = self.0.send(Request::Returned(None)).await;
-    }
-
-    /// Counts and reports a reload that failed before it came here.
-    pub async fn reload_refused(&self, why: String) {
-        // A monitor that is stopping has nobody to tell.
-        let _ = self.0.send(Request::Refused(why)).await;
-    }
-
-    async fn ask(&self, request: Request, answered: oneshot::Receiver<Result<(), String>>) -> Result<(), String> {
-        let stopping = || "the monitor is stopping".to_owned();
-        self.0.send(request).await.map_err(|_| stopping())?;
-        answered.await.map_err(|_| stopping())?
-    }
-}
-
-/// Those whose answer comes with the next flip.
-#[derive(Default)]
-struct Waiting {
-    closes: Vec<Answer>,
-    reloads: Vec<ReloadAnswer>,
-}
-
-impl Waiting {
-    fn is_empty(&self) -> bool {
-        self.closes.is_empty() && self.reloads.is_empty()
-    }
-
-    fn answer(&mut self, closed: &Result<(), String>, swapped: &Result<(), Refusal>) {
-        // Whoever asked may be gone.
-        for answer in self.closes.drain(..) {
-            let _ = answer.send(closed.clone());
-        }
-        for answer in self.reloads.drain(..) {
-            let _ = answer.send(swapped.clone());
-        }
-    }
-}
 
 /// The task's state.
 pub struct Engine {
@@ -557,165 +464,6 @@ impl Engine {
             self.tell(facts, Condition::ReloadRefused, None);
         }
     }
-
-    fn tell_lost_interfaces(&mut self, facts: &mut Facts) {
-        if self.attached.is_empty() {
-            return;
-        }
-        let there = |attached: &&Attachment| facts.attachments.iter().any(|now| now.ifindex == attached.ifindex);
-        let lost: Vec<String> = self
-            .attached
-            .iter()
-            .filter(|attached| !there(attached))
-            .map(|attached| format!("{} (index {})", attached.interface, attached.ifindex))
-            .collect();
-        let detail = (!lost.is_empty()).then(|| {
-            format!(
-                "{} was removed or moved to another network namespace; what leaves by an interface that has its name \
-                 now is not counted: restart",
-                lost.join(", ")
-            )
-        });
-        self.tell(facts, Condition::InterfaceLost, detail.as_deref().map(Detail::from));
-    }
-
-    fn tell_breaches(&mut self, facts: &mut Facts, snapshot: &Snapshot, breaches: &[(Name, Counters)]) {
-        let mut detail = Vec::new();
-        for (name, residual) in breaches {
-            let interface = facts.traffic.identities.interfaces.get(*name);
-            let (packets, bytes) = (residual.packets.cast_signed(), residual.bytes.cast_signed());
-            tracing::error!(interface, epoch = snapshot.epoch, packets, bytes, "conservation breach");
-            detail.push(format!(
-                "{interface}, epoch {}: hook minus accounted is {packets} packets, {bytes} bytes",
-                snapshot.epoch
-            ));
-        }
-        let detail = (!detail.is_empty()).then(|| detail.join("; ").as_str().into());
-        self.tell(facts, Condition::ConservationBreach, detail);
-    }
-
-    /// Holds hooks and devices against each other.
-    fn reconcile(&mut self, facts: &mut Facts, snapshot: &Snapshot) {
-        let surpluses = self.reconciler.read(&snapshot.readings);
-        facts.standings = self.reconciler.standings();
-        let found: Vec<_> = surpluses.into_iter().map(|surplus| unaccounted(surplus, snapshot.epoch)).collect();
-        let detail = (!found.is_empty()).then(|| {
-            let of = |one: &Unaccounted| {
-                format!(
-                    "{}, epoch {}: {} packets, {} bytes (since it was attached {} and {})",
-                    one.interface, one.epoch, one.packets, one.bytes, one.total_packets, one.total_bytes
-                )
-            };
-            Detail { text: found.iter().map(of).collect::<Vec<_>>().join("; "), unaccounted: found.clone() }
-        });
-        self.tell(facts, Condition::UnaccountedEgress, detail);
-        let off = facts.standings.iter().filter(|one| one.here && one.presence == Presence::Detached);
-        let off: Vec<&str> = off.map(|one| one.interface.as_str()).collect();
-        let detail = (!off.is_empty()).then(|| {
-            format!("{}: what leaves there is neither counted nor dropped; restart to attach again", off.join(", "))
-        });
-        self.tell(facts, Condition::Detached, detail.as_deref().map(Detail::from));
-    }
-
-    fn tell_losses(&mut self, facts: &mut Facts, snapshot: &Snapshot, suppressed: u64) {
-        let lost = snapshot.events_lost;
-        let detail = (lost > 0).then(|| {
-            format!("{lost} events in epoch {}; their alerts were rebuilt from the flow table", snapshot.epoch)
-        });
-        self.tell(facts, Condition::EventsLost, detail.as_deref().map(Detail::from));
-        let sums = snapshot.interfaces.iter().flat_map(|interface| interface.overflow.values());
-        let overflow: u64 = sums.map(|counters| counters.packets).sum();
-        let detail = (overflow > 0).then(|| {
-            format!(
-                "{overflow} packets in epoch {} are counted by country but not by flow; alerts for new flows among \
-                 them are missing. Raise [monitor] flows (now {}) or shorten [monitor] epoch",
-                snapshot.epoch, snapshot.fill.table.places
-            )
-        });
-        self.tell(facts, Condition::FlowTableOverflow, detail.as_deref().map(Detail::from));
-        let total = self.sinks.stats().lost();
-        let lost = total - self.alerts_lost;
-        self.alerts_lost = total;
-        let detail = (lost > 0).then(|| format!("{lost} alert lines; the latest are at /api/v1/alerts"));
-        self.tell(facts, Condition::AlertsLost, detail.as_deref().map(Detail::from));
-        facts.alerts_suppressed += suppressed;
-        let detail = (suppressed > 0).then(|| {
-            format!(
-                "{suppressed} flows of epoch {} have no alert of their own, only the first {PER_EPOCH}: see \
-                 `egress-monitor flows --by country`, `--by peer`. Those that go on get theirs in later epochs",
-                snapshot.epoch
-            )
-        });
-        self.tell(facts, Condition::AlertsSuppressed, detail.as_deref().map(Detail::from));
-    }
-
-    fn tell_budgets(&mut self, facts: &mut Facts) {
-        let policy = Arc::clone(&facts.in_force.policy);
-        facts.budgets = Standings::of(self.budgets.sums(), &policy, &facts.budgets, now());
-        let mut suspended = BTreeMap::new();
-        for (rule, _) in policy.rules.iter().zip(1..).filter(|(_, number)| policy.suspended.contains(number)) {
-            let Some(standing) = facts.budgets.rules.get(&rule.id) else { continue };
-            let detail = format!(
-                "'{}' ({}) has let through {} of {} bytes on the wire on {}, {} of them beyond the budget until it was \
-                 suspended; it holds again from {}",
-                rule.id,
-                rule.origin,
-                standing.used,
-                standing.most,
-                facts.budgets.day.text(),
-                standing.beyond(),
-                rfc3339(facts.budgets.day.end())
-            );
-            suspended.insert(rule.id.clone(), detail);
-        }
-        for id in self.conditions.subjects(Condition::BudgetUsedUp) {
-            suspended.entry(id).or_default();
-        }
-        for (id, detail) in suspended {
-            let detail = (!detail.is_empty()).then(|| detail.as_str().into());
-            self.tell_of(facts, (Condition::BudgetUsedUp, &id), detail);
-        }
-        let problem = self.budgets.problem(&policy).map(Detail::from);
-        self.tell(facts, Condition::BudgetState, problem);
-    }
-
-    /// What begins, ends soon or has ended, each once.
-    fn tell_rule_times(&mut self, facts: &mut Facts, at: i128) {
-        let seconds = i64::try_from(at / 1_000_000_000).unwrap_or(i64::MAX);
-        for Notice { event, text } in self.rule_times.news(&facts.in_force.policy.rules, seconds) {
-            let condition = match event {
-                times::Event::Begins | times::Event::Began => Condition::RuleBegins,
-                times::Event::Ends(_) => Condition::RuleExpiring,
-                times::Event::Ended => Condition::RuleExpired,
-            };
-            tracing::warn!(text, "rule times");
-            deliver(&self.sinks, facts, [notice(self.alerter.host(), condition, &text, &text, now())]);
-        }
-    }
-
-    fn tell_stale_data(&mut self, facts: &mut Facts, now: i128) {
-        let stale: Vec<String> = facts
-            .in_force
-            .datasets
-            .iter()
-            .filter_map(|dataset| dataset.age_seconds(now).map(|age| (dataset, age)))
-            .filter(|(_, age)| *age > STALE_AFTER)
-            .map(|(dataset, age)| format!("{} {} is {} days old", dataset.name, dataset.version, age / 86_400))
-            .collect();
-        let detail = (!stale.is_empty()).then(|| format!("{}; import a newer one ([geo] sources)", stale.join(", ")));
-        self.tell(facts, Condition::StaleGeoData, detail.as_deref().map(Detail::from));
-    }
-
-    fn tell(&mut self, facts: &mut Facts, condition: Condition, detail: Option<Detail>) {
-        self.tell_of(facts, (condition, ""), detail);
-    }
-
-    fn tell_of(&mut self, facts: &mut Facts, condition: (Condition, &str), detail: Option<Detail>) {
-        if let Some(alert) = self.conditions.tell_of(self.alerter.host(), condition, detail, now()) {
-            deliver(&self.sinks, facts, [alert]);
-        }
-        facts.conditions = self.conditions.open().collect();
-    }
 }
 
 /// Until the UTC day ends, and a moment more: the clocks that sleep and tell the time are not the same.
@@ -723,32 +471,6 @@ fn until_midnight() -> Duration {
     let now = now();
     let left = u64::try_from(Day::of(now).end() - now).unwrap_or(0);
     Duration::from_nanos(left) + Duration::from_millis(1)
-}
-
-/// For the alert.
-fn unaccounted(surplus: Surplus, epoch: u32) -> Unaccounted {
-    let Surplus { interface, found, total } = surplus;
-    tracing::error!(interface, epoch, packets = found.packets, bytes = found.bytes, "unaccounted egress");
-    Unaccounted {
-        interface,
-        epoch,
-        packets: found.packets,
-        bytes: found.bytes,
-        total_packets: total.packets,
-        total_bytes: total.bytes,
-    }
-}
-
-/// Counts, keeps and sends alerts.
-fn deliver(sinks: &Sinks, facts: &mut Facts, alerts: impl IntoIterator<Item = Alert>) {
-    for alert in alerts {
-        *facts.alerts.entry((alert.severity.label(), alert.kind)).or_default() += 1;
-        sinks.send(&alert.line);
-        if facts.latest_alerts.len() >= LATEST_ALERTS {
-            facts.latest_alerts.pop_front();
-        }
-        facts.latest_alerts.push_back(alert.line);
-    }
 }
 
 #[cfg(test)]

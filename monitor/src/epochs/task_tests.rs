@@ -2,6 +2,7 @@ use std::sync::Mutex;
 
 use monitor_common::verdict::Verdict;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::{

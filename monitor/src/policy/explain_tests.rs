@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    config::{PortRange, Zone},
-    geo::{About, Dataset, special},
+    config::{PortRange, Site, Zone},
+    geo::{About, Dataset, Range, special},
     policy::compile,
 };
 

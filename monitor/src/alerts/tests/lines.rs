@@ -1,0 +1,188 @@
+//! What the line of an alert says, and that the schema holds it to it.
+
+use monitor_common::{
+    verdict::Verdict,
+    wire::{Address, Onward, Opaque, Via},
+};
+
+use super::*;
+
+#[test]
+fn the_line_says_what_the_packet_was() {
+    let mut bench = Bench::new(100);
+    let alert = bench.event(fake::key(7, fake::OUTSIDE, 443), 1, fake::START).expect("new");
+    let line = valid(&alert.line);
+    assert_eq!(line["time"], 1_800_000_000_000_u64);
+    assert_eq!(line["src_endpoint"], serde_json::json!({"ip": "192.0.2.1", "port": 40000, "interface_name": "eth0"}));
+    assert_eq!(
+        line["dst_endpoint"],
+        serde_json::json!({"ip": "198.51.100.9", "port": 443, "location": {"country": "SG"}})
+    );
+    assert_eq!(
+        line["message"],
+        "Left (observe mode): tcp from 192.0.2.1:40000 to 198.51.100.9:443, outside the region (SG), on eth0"
+    );
+    assert_eq!(line["device"]["hostname"], "enclave-1");
+    assert_eq!((line["type_uid"].as_u64(), line["is_alert"].as_bool()), (Some(400_106), Some(true)));
+}
+
+#[test]
+fn what_is_no_port_is_not_called_one() {
+    let mut bench = Bench::new(100);
+    let ping = FlowKey { protocol: 1, source_port: 0, destination_port: 8 << 8, ..fake::key(7, fake::OUTSIDE, 0) };
+    let line = valid(&bench.event(ping, 1, 0).expect("new").line);
+    assert!(line["dst_endpoint"].get("port").is_none());
+    assert_eq!((line["unmapped"]["icmp_type"].as_u64(), line["unmapped"]["icmp_code"].as_u64()), (Some(8), Some(0)));
+    let six = FlowKey {
+        ip_version: 6,
+        protocol: 200,
+        destination: "2001:db8::9".parse::<std::net::Ipv6Addr>().expect("address").into(),
+        ..fake::key(7, fake::UNKNOWN, 0)
+    };
+    let line = valid(&bench.event(six, 1, 0).expect("new").line);
+    assert_eq!(line["dst_endpoint"], serde_json::json!({"ip": "2001:db8::9"}));
+    assert!(line["connection_info"].get("protocol_name").is_none());
+}
+
+/// The alert on a flow under a policy in which 5/8 is German and 8/8 American; the class is that of `strictest`.
+fn placed(destination: &str, onward: Option<(&str, Via)>, opaque: Opaque, strictest: &str) -> Value {
+    let range = |first, last, code: &[u8; 2]| crate::geo::Range { first, last, country: crate::geo::Country(*code) };
+    let data = crate::geo::Dataset {
+        v4: vec![range(0x0500_0000, 0x05ff_ffff, b"DE"), range(0x0800_0000, 0x08ff_ffff, b"US")],
+        ..crate::geo::Dataset::default()
+    };
+    let config = crate::config::Config::default();
+    let clock = crate::policy::ClockMap::wall(0);
+    let knowledge = crate::policy::Knowledge::new(&[data], crate::geo::special::table());
+    let policy = crate::policy::compile(&config, &knowledge, &clock).expect("must compile");
+    let address = |text: &str| match text.parse().expect("an address") {
+        std::net::IpAddr::V4(v4) => (4, Address::v4(v4.to_bits())),
+        std::net::IpAddr::V6(v6) => (6, v6.into()),
+    };
+    let class = monitor_common::classify::class_v4(&policy.image, address(strictest).1.low as u32).expect("a class");
+    let (ip_version, destination) = address(destination);
+    let class = class.try_into().expect("few classes");
+    let source = address(if ip_version == 4 { "192.0.2.1" } else { "2a00::1" }).1;
+    let flow = FlowKey { ip_version, source, destination, class, flags: opaque as u8, ..fake::key(7, 0, 4789) };
+    let mut flow = OnwardKey::from(FlowKey { verdict: Verdict::Observed as u8, protocol: 17, ..flow });
+    if let Some((onward, via)) = onward {
+        let (ip_version, address) = address(onward);
+        flow.onward = Onward { address, port: 443, protocol: 6, ip_version, via: via as u8, _reserved: [0; 3] };
+    }
+    let mut bench = Bench::with(policy, 9, 9);
+    valid(&bench.event(flow, 1, fake::START).expect("new").line)
+}
+
+#[test]
+fn the_line_names_both_destinations_and_which_is_the_reason() {
+    let line = placed("5.0.0.1", Some(("8.0.0.9", Via::Vxlan)), Opaque::None, "8.0.0.9");
+    assert_eq!(line["dst_endpoint"], serde_json::json!({"ip": "5.0.0.1", "port": 4789}), "the country is not its own");
+    assert_eq!(
+        line["unmapped"]["onward"],
+        serde_json::json!({
+            "destination": "8.0.0.9", "destination_port": 443, "protocol": 6, "via": "vxlan", "embedded": null
+        })
+    );
+    assert_eq!((&line["unmapped"]["decided_by"], &line["unmapped"]["country"]), (&"8.0.0.9".into(), &"US".into()));
+    assert_eq!(line["unmapped"]["embedded"], Value::Null);
+    let message = |line: &Value| {
+        let text = line["message"].as_str().expect("text");
+        text.replace("from 192.0.2.1:40000 ", "").replace("from [2a00::1]:40000 ", "")
+    };
+    assert_eq!(
+        message(&line),
+        "Left (observe mode): udp to 5.0.0.1:4789 and on to 8.0.0.9:443 (vxlan), 8.0.0.9 is outside the region (US), on \
+         eth0"
+    );
+
+    let line = placed("8.0.0.9", Some(("5.0.0.1", Via::SourceRoute)), Opaque::None, "8.0.0.9");
+    assert_eq!(line["dst_endpoint"]["location"], serde_json::json!({"country": "US"}));
+    assert_eq!(
+        message(&line),
+        "Left (observe mode): udp to 8.0.0.9:4789 and on to 5.0.0.1:443 (source_route), 8.0.0.9 is outside the region \
+         (US), on eth0"
+    );
+
+    let line = placed("5.0.0.1", Some(("5.0.0.2", Via::RoutingHeader)), Opaque::None, "8.0.0.9");
+    assert_eq!(line["unmapped"]["decided_by"], Value::Null);
+    assert_eq!(
+        message(&line),
+        "Left (observe mode): udp to 5.0.0.1:4789 and on to 5.0.0.2:443 (routing_header), a hop on the way is outside the \
+         region (US), on eth0"
+    );
+
+    let line = placed("64:ff9b::800:9", None, Opaque::None, "8.0.0.9");
+    assert_eq!(line["dst_endpoint"], serde_json::json!({"ip": "64:ff9b::800:9", "port": 4789}));
+    assert_eq!(
+        (&line["unmapped"]["onward"]["via"], &line["unmapped"]["decided_by"]),
+        (&"nat64".into(), &"8.0.0.9".into())
+    );
+    assert_eq!(
+        message(&line),
+        "Left (observe mode): udp to [64:ff9b::800:9]:4789 and on to 8.0.0.9:4789 (nat64), 8.0.0.9 is outside the region \
+         (US), on eth0"
+    );
+
+    let line = placed("64:ff9b::500:1", Some(("2002:800:9::1", Via::IpInIp)), Opaque::None, "8.0.0.9");
+    assert_eq!(line["unmapped"]["onward"]["embedded"], serde_json::json!({"destination": "8.0.0.9", "via": "6to4"}));
+    assert_eq!(line["unmapped"]["embedded"], serde_json::json!({"destination": "5.0.0.1", "via": "nat64"}));
+    assert_eq!(
+        message(&line),
+        "Left (observe mode): udp to [64:ff9b::500:1]:4789 and on to 5.0.0.1 (nat64) and on to [2002:800:9::1]:443 \
+         (ip_in_ip) and on to 8.0.0.9 (6to4), 8.0.0.9 is outside the region (US), on eth0"
+    );
+}
+
+#[test]
+fn the_line_says_what_can_not_be_read() {
+    let line = placed("8.0.0.9", None, Opaque::WireGuard, "8.0.0.9");
+    assert_eq!((&line["unmapped"]["opaque"], &line["unmapped"]["onward"]), (&"wireguard".into(), &Value::Null));
+    assert_eq!(line["dst_endpoint"]["location"], serde_json::json!({"country": "US"}));
+    assert_eq!(
+        line["message"],
+        "Left (observe mode): udp from 192.0.2.1:40000 to 8.0.0.9:4789, content not readable (wireguard), outside the \
+         region (US), on eth0"
+    );
+}
+
+#[test]
+fn an_alert_says_who_announces_its_destination_where_a_dataset_does() {
+    let policy = Policy { asn: Some(fake::systems().into()), ..fake::policy() };
+    let mut bench = Bench::with(policy, 9, PER_EPOCH);
+    let to = |address| FlowKey { destination: Address::v4(address), ..fake::key(7, fake::OUTSIDE, 443) };
+    let mut system = |address| {
+        let alert = bench.event(to(address), 1, fake::START).expect("new");
+        valid(&alert.line)["dst_endpoint"]["autonomous_system"].clone()
+    };
+    assert_eq!(system(0xc633_6409), serde_json::json!({"number": 64_500, "name": "Example Net"}));
+    assert_eq!(system(0xcb00_7109), serde_json::json!({"number": 64_501}));
+    assert_eq!(system(0xc000_0209), Value::Null);
+}
+
+#[test]
+fn the_schema_refuses_lines_that_contradict_themselves() {
+    let alert = Bench::new(9).event(fake::key(7, fake::OUTSIDE, 443), 1, fake::START).expect("new");
+    let good = valid(&alert.line);
+    let change = |path: &str, value: Value| {
+        let mut line = good.clone();
+        *line.pointer_mut(path).expect(path) = value;
+        line
+    };
+    let schema = schema();
+    for bad in [
+        change("/action_id", 2.into()),
+        change("/severity", "Low".into()),
+        change("/unmapped/verdict", "denied".into()),
+        change("/dst_endpoint/ip", "198.51.100.256".into()),
+        change("/dst_endpoint/location/country", "sg".into()),
+        change("/metadata/uid", "".into()),
+        change("/traffic/packets", 0.into()),
+        change("/time", "now".into()),
+        change("/unmapped/policy", "abc".into()),
+        change("/unmapped/opaque", "none".into()),
+        change("/unmapped/decided_by", "outside".into()),
+        change("/unmapped/onward", serde_json::json!({"destination": "203.0.113.5"})),
+    ] {
+        assert!(!schema.is_valid(&bad), "{bad}");
+    }
+}

@@ -1,0 +1,110 @@
+//! The files that a configuration names, allowlists among them.
+
+use super::*;
+
+#[test]
+fn every_file_that_went_in_is_known_and_where_more_would_be_looked_for() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let here = |name: &str| directory.path().join(name);
+    fs::create_dir(here("allow.d")).expect("made");
+    for name in ["allow.d/a.txt", "b.toml", "o.json", "g.csv", "as.csv", "s.toml"] {
+        fs::write(here(name), "").expect("written");
+    }
+    fs::write(
+        here("c.toml"),
+        "[geo]\nsources = [\"embedded\", \"g.csv\"]\noverlays = [\"o.json\"]\nasn = \"as.csv\"\n[policy]\n\
+         allowlists = [\"allow.d/*.txt\", \"b.toml\"]\nshadow = \"s.toml\"",
+    )
+    .expect("written");
+    let config = load_at(Some(&here("c.toml")), NOW).expect("good");
+    let files = ["c.toml", "allow.d", "allow.d/a.txt", "b.toml", "g.csv", "as.csv", "o.json", "s.toml"];
+    assert_eq!(config.inputs(), files.map(here));
+    assert_eq!(config.shadow, Some(here("s.toml")));
+    fs::remove_file(here("o.json")).expect("removed");
+    let refused = load_at(Some(&here("c.toml")), NOW).expect_err("must be refused").to_string();
+    assert!(
+        refused.ends_with("c.toml:3:13: overlay 'o.json' is no file: write the name of an existing one"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn files_that_are_not_there_or_not_text_are_refused() {
+    let missing = load_at(Some(std::path::Path::new("/nonexistent/config.toml")), NOW).expect_err("must be refused");
+    assert_eq!(missing.to_string(), "/nonexistent/config.toml: no such file: create it or name another");
+    assert_eq!(
+        load_with(b"[monitor]\n# caf\xe9\n", &[]).expect_err("must be refused"),
+        ["config.toml:2: not UTF-8 at byte '0xe9': save the file as UTF-8"]
+    );
+    let found = problems("[geo]\nsources = [\"embedded\", \"none.mmdb\", \"embedded\"]");
+    assert_eq!(
+        found,
+        [
+            "config.toml:2: geo source 'none.mmdb' is no file: write \"embedded\" or an existing file",
+            "config.toml:2: geo source 'embedded' stands here twice: remove one",
+        ]
+    );
+}
+
+#[test]
+fn allowlists_of_both_kinds_are_read_in_the_order_of_their_names() {
+    let text = b"[policy]\nallowlists = [\"*.txt\", \"b.toml\", \"none-*.toml\"]\n[[allow]]\nid = \"first\"\nto = [\"::/0\"]\nreason = \"r\"";
+    let plain = b"\xef\xbb\xbf# partners\n\n192.0.2.0/24   # one\n2001:db8::1\r\n";
+    let config = load_with(
+        text,
+        &[
+            ("z.txt", b"198.51.100.0/24"),
+            ("a.txt", plain),
+            ("empty.txt", b"# nothing yet\n"),
+            ("b.toml", b"[[allow]]\nid = \"b\"\nto = [\"203.0.113.0/24\"]\nreason = \"r\"\nports = [\"udp/53\"]"),
+        ],
+    )
+    .unwrap_or_else(|problems| panic!("refused: {problems:#?}"));
+    let rules: Vec<_> = config.rules.iter().map(|rule| rule.id.as_str()).collect();
+    assert_eq!(rules, ["first", "a.txt", "z.txt", "b"]);
+    let networks: Vec<_> = config.rules[1].to.iter().map(|(network, _)| network.to_string()).collect();
+    assert_eq!(networks, ["192.0.2.0/24", "2001:db8::1/128"]);
+    assert!(config.rules[1].origin.ends_with("a.txt:3"), "{}", config.rules[1].origin);
+    assert_eq!(config.rules[1].ports, []);
+    assert_eq!(config.rules[3].ports, [PortRange { protocol: 17, low: 53, high: 53 }]);
+}
+
+#[test]
+fn what_is_wrong_in_an_allowlist_is_told_with_its_own_line() {
+    let text = b"[policy]\nallowlists = [\"*.txt\", \"b.toml\", \"missing.toml\", \"c.json\"]";
+    let found = load_with(
+        text,
+        &[
+            ("a.txt", b"192.0.2.0/24\n192.0.2.1/24\nnonsense\n"),
+            ("b.toml", b"\n[zone]\nname = \"x\""),
+            ("c.json", b"{}"),
+        ],
+    )
+    .expect_err("must be refused");
+    assert_eq!(
+        found,
+        [
+            "config.toml:2: allowlist 'missing.toml' does not exist: create it or remove it here",
+            "config.toml:2: allowlist 'c.json' is neither .toml nor .txt: rename it or narrow the pattern",
+            "a.txt:2: '192.0.2.1/24' has host bits set: write 192.0.2.0/24, or 192.0.2.1/32 for the one address",
+            "a.txt:3: 'nonsense' is no network: write an address and a prefix length, such as 192.0.2.0/24 or 2001:db8::/32",
+            "b.toml:2: unknown key 'zone' in the file: known are allow, deny",
+        ]
+    );
+}
+
+#[test]
+fn files_that_change_are_read_by_themselves_unless_a_signal_is_wanted() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("config.toml");
+    let reload = |text: &str| {
+        fs::write(&file, text).expect("written");
+        load_at(Some(&file), NOW).expect("good").reload
+    };
+    assert_eq!(reload(""), Reload::Auto);
+    assert_eq!(reload("[policy]\nreload = \"auto\""), Reload::Auto);
+    assert_eq!(reload("[policy]\nreload = \"signal\""), Reload::Signal);
+    fs::write(&file, "[policy]\nreload = \"never\"").expect("written");
+    let refused = load_at(Some(&file), NOW).expect_err("must be refused").to_string();
+    assert!(refused.contains("config.toml:2:") && refused.contains("never") && refused.contains("signal"), "{refused}");
+}

@@ -1,0 +1,173 @@
+//! What a rule may say, and what the management networks must.
+
+use super::*;
+
+fn allow(lines: &str) -> String {
+    format!("[[allow]]\nid = \"a\"\nreason = \"r\"\nto = [\"192.0.2.0/24\"]\n{lines}")
+}
+
+#[test]
+fn a_rule_that_can_never_hold_is_refused() {
+    refused(
+        &allow("expires = 2026-05-31T23:59:59Z"),
+        "config.toml:5: rule 'a' expired at 2026-05-31T23:59:59Z: renew 'expires' or remove the rule",
+    );
+    refused(
+        &allow("expires = 2026-06-01T00:00:00Z"),
+        "config.toml:5: rule 'a' expired at 2026-06-01T00:00:00Z: renew 'expires' or remove the rule",
+    );
+    good(&allow("expires = 2026-06-01T00:00:01Z"));
+    refused(
+        &allow("not_before = 2027-01-01T00:00:00Z\nexpires = 2027-01-01T00:00:00Z"),
+        "config.toml:6: rule 'a' expires at 2027-01-01T00:00:00Z and so never holds: write a time after its 'not_before'",
+    );
+    refused(
+        &allow("expires = 2026-12-31"),
+        "config.toml:5: 'expires' is '2026-12-31', which is no moment: write date, time and offset, such as \
+         2026-12-31T00:00:00Z",
+    );
+    refused(
+        &allow("expires = \"2026-12-31T00:00:00Z\""),
+        "config.toml:5: 'expires' is the string '2026-12-31T00:00:00Z': write a time without quotes, such as \
+         2026-12-31T00:00:00Z",
+    );
+}
+
+#[test]
+fn a_rule_must_say_who_where_and_why() {
+    refused(
+        "[[allow]]\nid = \"a\"\nreason = \"r\"",
+        "config.toml:1: [[allow]] has no 'to': add to = [\"192.0.2.0/24\"]",
+    );
+    refused(
+        "[[allow]]\nid = \"a\"\nreason = \"r\"\nto = []",
+        "config.toml:4: 'to' is empty: write what it covers, such as [\"10.64.0.0/10\", \"SG\", \"AS64500\"]",
+    );
+    refused(
+        "[[allow]]\nid = \"a\"\nto = [\"192.0.2.0/24\"]",
+        "config.toml:1: [[allow]] has no 'reason': add reason = \"why this transfer is permitted\"",
+    );
+    refused(
+        "[[allow]]\nid = \" \"\nreason = \"r\"\nto = [\"192.0.2.0/24\"]",
+        "config.toml:2: ' ' is no name: write 1 to 64 characters without control characters or spaces around them",
+    );
+}
+
+#[test]
+fn a_bad_port_range_never_becomes_all_ports() {
+    for (ports, complaint) in [
+        (
+            "tpc",
+            "'tpc' is no port range: write protocol/port, protocol/first-last or a protocol alone, such as \"tcp/443\", \"udp/4500-4510\" or \"icmp\"",
+        ),
+        (
+            "icmp/8",
+            "'icmp/8' has no protocol with ports that is known: write tcp, udp, sctp, dccp or udplite before the '/'",
+        ),
+        (
+            "tcp/65536",
+            "'tcp/65536' has no port of 0 to 65535: write protocol/port, protocol/first-last or a protocol alone, such as \"tcp/443\", \"udp/4500-4510\" or \"icmp\"",
+        ),
+        (
+            "tcp/+1",
+            "'tcp/+1' has no port of 0 to 65535: write protocol/port, protocol/first-last or a protocol alone, such as \"tcp/443\", \"udp/4500-4510\" or \"icmp\"",
+        ),
+        (
+            "tcp/",
+            "'tcp/' has no port of 0 to 65535: write protocol/port, protocol/first-last or a protocol alone, such as \"tcp/443\", \"udp/4500-4510\" or \"icmp\"",
+        ),
+        ("tcp/2-1", "'tcp/2-1' is reversed: write the lower port first, 1-2"),
+    ] {
+        refused(&allow(&format!("ports = [\"{ports}\"]")), &format!("config.toml:5: {complaint}"));
+    }
+    refused(
+        &allow("ports = []"),
+        "config.toml:5: 'ports' is empty: write ports such as [\"tcp/443\"], or leave the key out for all traffic",
+    );
+}
+
+#[test]
+fn two_rules_with_one_id_are_refused() {
+    let twice = format!("{}\n{}", allow(""), allow(""));
+    let found = problems(&twice);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("config.toml:6: rule id 'a' is taken by the rule at "), "{found:?}");
+    assert!(found[0].ends_with("config.toml:1: give one of them another id"), "{found:?}");
+}
+
+#[test]
+fn what_a_rule_covers_is_a_network_a_country_or_an_autonomous_system() {
+    let of = |to: &str| format!("[[deny]]\nid = \"a\"\nreason = \"r\"\nto = [\n\"{to}\"]");
+    let wrong = |to: &str, mend: &str| {
+        refused(&of(to), &format!("config.toml:5: '{to}' is no network, country or autonomous system: {mend}"));
+    };
+    wrong("Singapur", "did you mean \"Singapore\"?");
+    wrong("UK", "write \"GB\"");
+    wrong("EEA", "write a network such as 192.0.2.0/24, a country such as \"SG\" or \"Singapore\", or \"AS64500\"");
+    for number in ["AS0", "AS4294967296", "AS1.5", "AS064500"] {
+        refused(
+            &of(number),
+            &format!(
+                "config.toml:5: '{number}' is no autonomous system: write AS1 to AS4294967295, such as \"AS64500\""
+            ),
+        );
+    }
+    refused(
+        &of("192.0.2.0/33"),
+        "config.toml:5: '192.0.2.0/33' has no prefix length of 0 to 32: write an address and a prefix length, such as \
+         192.0.2.0/24 or 2001:db8::/32",
+    );
+    assert_eq!(good(&of("AS")).rules[0].countries[0].0, Country(*b"AS"));
+}
+
+#[test]
+fn a_budget_is_an_amount_above_zero_and_only_for_what_is_allowed() {
+    let of = |amount: &str| allow(&format!("max_bytes_per_day = {amount}"));
+    for (amount, bytes) in [
+        ("\"200 GiB\"", 200 << 30),
+        ("\"200GB\"", 200_000_000_000),
+        ("\"1 TiB\"", 1 << 40),
+        ("\"7 B\"", 7),
+        ("1000", 1000),
+    ] {
+        assert_eq!(good(&of(amount)).rules[0].max_bytes_per_day, Some(bytes), "{amount}");
+    }
+    for amount in ["200", "0 GiB", "-1 GiB", "1.5 GiB", "1 GiBs", "99999999 TiB", ""] {
+        refused(
+            &of(&format!("\"{amount}\"")),
+            &format!(
+                "config.toml:5: '{amount}' is no amount: write a whole number above 0 with B, kB, MB, GB, TB, KiB, MiB, \
+                 GiB or TiB, such as \"200 GiB\""
+            ),
+        );
+    }
+    refused(
+        &of("0"),
+        "config.toml:5: 'max_bytes_per_day' is the integer '0': write an amount in quotes, such as \"200 GiB\", or a \
+         number of bytes, above 0",
+    );
+    refused(
+        "[[deny]]\nid = \"a\"\nto = [\"SG\"]\nreason = \"r\"\nmax_bytes_per_day = 5",
+        "config.toml:5: 'max_bytes_per_day' in [[deny]] has no meaning: remove the key, or write [[allow]]",
+    );
+}
+
+#[test]
+fn enforce_insists_on_a_failsafe_and_takes_none_on_purpose() {
+    let enforce = "[monitor]\nmode = \"enforce\"\n";
+    refused(
+        enforce,
+        "config.toml:2: enforce needs [management]: add networks = [\"192.0.2.0/24\"] with the networks that must never \
+         be cut off, or networks = [] if there are none on purpose",
+    );
+    let none = good(&format!("{enforce}[management]\nnetworks = []")).management.expect("it is there");
+    assert_eq!((none.networks.len(), none.ports.len()), (0, 0));
+    refused(
+        "[management]\nports = [\"tcp/22\"]",
+        "config.toml:1: [management] has no 'networks': add networks = [\"192.0.2.0/24\"], or [] for none on purpose",
+    );
+    refused(
+        "[[allow]]\nid = \"management\"\nto = [\"192.0.2.0/24\"]\nreason = \"r\"",
+        "config.toml:2: rule id 'management' is that of [management]: give the rule another id",
+    );
+}
