@@ -9,9 +9,9 @@ use super::inputs::{self, Inputs};
 use crate::{
     config::{self, Action, Mode, PortRange, Rule, Zone},
     failure::Failure,
-    geo::STALE_AFTER_DAYS,
+    geo::{About, Dataset, STALE_AFTER_DAYS},
     policy::{Extent, times::upcoming},
-    text::{cells, count, print, table, time},
+    text::{cells, count, hex, print, table, time},
 };
 
 /// Says what is wrong with the configuration, or what it comes to.
@@ -102,24 +102,20 @@ fn undecodable(zone: &Zone) -> String {
 /// Most telling first.
 const ORDER: [Kind; 6] = [Kind::Inside, Kind::Outside, Kind::Ambiguous, Kind::Unknown, Kind::Private, Kind::Local];
 
-/// Age in days of each source, where it is known.
-fn ages(inputs: &Inputs) -> impl Iterator<Item = Option<i64>> {
-    inputs.knowledge.datasets.iter().map(|dataset| dataset.age_days(inputs.clock.seconds()))
-}
-
 fn warnings(inputs: &Inputs) -> Vec<String> {
     let mut warnings = Vec::new();
-    for (dataset, age) in inputs.knowledge.datasets.iter().zip(ages(inputs)) {
-        if let Some(age) = age.filter(|age| *age > STALE_AFTER_DAYS) {
+    let now = inputs.clock.seconds();
+    for about in inputs.knowledge.datasets.iter().map(|dataset| &dataset.about) {
+        if let Some(age) = about.stale_days(now) {
             warnings.push(format!(
                 "geo source '{}' is {age} days old: renew sources older than {STALE_AFTER_DAYS} days",
-                dataset.name
+                about.name
             ));
         }
     }
     for overlay in &inputs.knowledge.overlays {
-        let name = &overlay.name;
-        if let Some(age) = overlay.age_days(inputs.clock.seconds()).filter(|age| *age > STALE_AFTER_DAYS) {
+        let name = &overlay.about.name;
+        if let Some(age) = overlay.about.stale_days(now) {
             warnings
                 .push(format!("overlay '{name}' is {age} days old: renew lists older than {STALE_AFTER_DAYS} days"));
         }
@@ -132,11 +128,8 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
                 .push(format!("overlay '{name}': {count} networks have two countries in it: taken as undetermined"));
         }
     }
-    let asn = inputs.knowledge.asn.as_ref();
-    if let Some((asn, age)) = asn.and_then(|asn| Some((asn, asn.age_days(inputs.clock.seconds())?)))
-        && age > STALE_AFTER_DAYS
-    {
-        let name = &asn.name;
+    let asn = inputs.knowledge.asn.as_ref().map(|asn| &asn.about);
+    if let Some((name, age)) = asn.and_then(|about| Some((&about.name, about.stale_days(now)?))) {
         warnings
             .push(format!("AS numbers '{name}' are {age} days old: renew what is older than {STALE_AFTER_DAYS} days"));
     }
@@ -153,7 +146,7 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
         let why = failure.to_string().lines().collect::<Vec<_>>().join("; ");
         warnings.push(format!("no shadow policy: {why}"));
     }
-    for near in upcoming(&inputs.policy.rules, inputs.clock.seconds()) {
+    for near in upcoming(&inputs.policy.rules, now) {
         let origin = inputs.policy.rules.iter().find(|rule| rule.id == near.rule).map_or("", |rule| &rule.origin);
         let (rule, days) = (format!("rule '{}' ({origin})", near.rule), near.seconds.div_euclid(86_400));
         warnings.push(match near.what.as_str() {
@@ -212,31 +205,30 @@ fn as_json(inputs: &Inputs) -> Value {
                     "expires": rule.expires.map(time) })
         })
         .collect();
-    let sources: Vec<Value> = policy
-        .datasets
-        .iter()
-        .zip(ages(inputs))
-        .map(|(source, age)| {
-            json!({ "name": source.name, "version": source.version, "built": source.built.map(time), "age_days": age,
-                    "digest": source.digest, "ipv4_ranges": source.v4_ranges, "ipv6_ranges": source.v6_ranges,
-                    "attribution": source.attribution })
-        })
-        .collect();
-    let overlays: Vec<Value> = policy
-        .overlays
-        .iter()
-        .zip(&inputs.knowledge.overlays)
-        .map(|(of, overlay)| {
-            json!({ "name": of.name, "file": of.file, "kind": of.kind, "version": of.version,
-                    "built": of.built.map(time), "age_days": overlay.age_days(inputs.clock.seconds()),
-                    "digest": of.digest, "ipv4_ranges": of.v4_ranges, "ipv6_ranges": of.v6_ranges,
-                    "contradictions": of.contradictions, "rejected": of.rejected, "attribution": of.attribution })
-        })
-        .collect();
-    let as_numbers = policy.asn.as_ref().map(|of| {
-        json!({ "name": of.name, "version": of.version, "built": of.built.map(time),
-                "age_days": of.age_days(inputs.clock.seconds()), "ipv4_ranges": of.v4.len(),
-                "ipv6_ranges": of.v6.len(), "numbers": of.names.len(), "attribution": of.attribution })
+    let knowledge = &inputs.knowledge;
+    let described = |about: &About, v4_ranges: usize, v6_ranges: usize| {
+        json!({ "name": about.name, "version": about.version, "built": about.built.map(time),
+                "age_days": about.age_days(inputs.clock.seconds()), "ipv4_ranges": v4_ranges,
+                "ipv6_ranges": v6_ranges, "attribution": about.attribution })
+    };
+    let sources = knowledge.datasets.iter().map(|of| {
+        let mut source = described(&of.about, of.v4.len(), of.v6.len());
+        source["digest"] = hex(&of.about.digest).into();
+        source
+    });
+    let overlays = knowledge.overlays.iter().map(|of| {
+        let mut overlay = described(&of.about, of.v4.len(), of.v6.len());
+        overlay["digest"] = hex(&of.about.digest).into();
+        overlay["file"] = json!(of.file);
+        overlay["kind"] = of.kind.name().into();
+        overlay["contradictions"] = of.contradictions.into();
+        overlay["rejected"] = json!(of.rejected);
+        overlay
+    });
+    let as_numbers = knowledge.asn.as_ref().map(|of| {
+        let mut numbers = described(&of.about, of.v4.len(), of.v6.len());
+        numbers["numbers"] = of.names.len().into();
+        numbers
     });
     json!({
         "ok": true,
@@ -262,8 +254,8 @@ fn as_json(inputs: &Inputs) -> Value {
         })),
         "notes": policy.notes,
         "next_expiry": policy.next_expiry.map(time),
-        "sources": sources,
-        "overlays": overlays,
+        "sources": sources.collect::<Vec<_>>(),
+        "overlays": overlays.collect::<Vec<_>>(),
         "as_numbers": as_numbers,
         "warnings": warnings(inputs),
     })
@@ -350,42 +342,46 @@ fn as_text(inputs: &Inputs) -> String {
     }
 
     let mut rows = vec![cells(&["geo source", "version", "built", "age", "IPv4 ranges", "IPv6 ranges"])];
-    for (source, age) in policy.datasets.iter().zip(ages(inputs)) {
+    let knowledge = &inputs.knowledge;
+    let built = |about: &About| about.built.map_or_else(|| "unknown".into(), time);
+    let age = |about: &About| {
+        about.age_days(inputs.clock.seconds()).map_or_else(|| "unknown".into(), |days| format!("{days} days"))
+    };
+    for Dataset { about, v4, v6 } in &knowledge.datasets {
         rows.push(vec![
-            source.name.clone(),
-            source.version.clone(),
-            source.built.map_or_else(|| "unknown".into(), time),
-            age.map_or_else(|| "unknown".into(), |days| format!("{days} days")),
-            count(source.v4_ranges as u128),
-            count(source.v6_ranges as u128),
+            about.name.clone(),
+            about.version.clone(),
+            built(about),
+            age(about),
+            count(v4.len() as u128),
+            count(v6.len() as u128),
         ]);
     }
     text += "\n";
     text += &table(0, &rows, &[3, 4, 5]);
-    let age = |days: Option<i64>| days.map_or_else(|| "unknown".into(), |days| format!("{days} days"));
-    if !policy.overlays.is_empty() {
+    if !knowledge.overlays.is_empty() {
         let mut rows = vec![cells(&["overlay", "kind", "built", "age", "IPv4 ranges", "IPv6 ranges", "left out"])];
-        for (of, overlay) in policy.overlays.iter().zip(&inputs.knowledge.overlays) {
+        for of in &knowledge.overlays {
             rows.push(vec![
-                of.name.clone(),
-                of.kind.to_owned(),
-                of.built.map_or_else(|| "unknown".into(), time),
-                age(overlay.age_days(inputs.clock.seconds())),
-                count(of.v4_ranges as u128),
-                count(of.v6_ranges as u128),
+                of.about.name.clone(),
+                of.kind.name().to_owned(),
+                built(&of.about),
+                age(&of.about),
+                count(of.v4.len() as u128),
+                count(of.v6.len() as u128),
                 count(of.rejected.count as u128),
             ]);
         }
         text += "\n";
         text += &table(0, &rows, &[3, 4, 5, 6]);
     }
-    if let Some(of) = &policy.asn {
+    if let Some(of) = &knowledge.asn {
         let rows = [
             cells(&["AS numbers", "built", "age", "IPv4 ranges", "IPv6 ranges", "names"]),
             vec![
-                of.name.clone(),
-                of.built.map_or_else(|| "unknown".into(), time),
-                age(of.age_days(inputs.clock.seconds())),
+                of.about.name.clone(),
+                built(&of.about),
+                age(&of.about),
                 count(of.v4.len() as u128),
                 count(of.v6.len() as u128),
                 count(of.names.len() as u128),
@@ -394,8 +390,8 @@ fn as_text(inputs: &Inputs) -> String {
         text += "\n";
         text += &table(0, &rows, &[2, 3, 4, 5]);
     }
-    for source in policy.datasets.iter().filter(|source| !source.attribution.is_empty()) {
-        text += &format!("{}: {}\n", source.name, source.attribution);
+    for about in knowledge.datasets.iter().map(|of| &of.about).filter(|about| !about.attribution.is_empty()) {
+        text += &format!("{}: {}\n", about.name, about.attribution);
     }
     for note in &policy.notes {
         text += &format!("\nnote: {}", note.message);

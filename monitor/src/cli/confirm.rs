@@ -10,9 +10,6 @@ use crate::{api::client, change::Outcome, failure::Failure, text::print_either};
 pub struct Args {
     #[command(flatten)]
     daemon: Daemon,
-    /// One JSON document with stable field names.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs the command.
@@ -21,5 +18,5 @@ pub struct Args {
 /// No daemon answers.
 pub fn run(args: Args) -> Result<(), Failure> {
     let outcome: Outcome = client::post(&args.daemon.socket()?, "/api/v1/policy/confirm")?;
-    print_either(args.json, &outcome, as_text)
+    print_either(args.daemon.json, &outcome, as_text)
 }

@@ -45,9 +45,6 @@ pub struct Args {
     networks: u32,
     #[command(flatten)]
     daemon: Daemon,
-    /// One JSON document with stable field names.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Traffic that fares otherwise.
@@ -108,7 +105,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         diff: compare(&old, &new, args.networks as usize),
         traffic: flows.map(|flows| traffic(&old, &new, &flows)),
     };
-    print_either(args.json, &document, as_text)
+    print_either(args.daemon.json, &document, as_text)
 }
 
 fn usage(what: &str) -> Failure {

@@ -36,9 +36,6 @@ pub struct Args {
     shadow: bool,
     #[command(flatten)]
     daemon: Daemon,
-    /// One JSON document with stable field names.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Seconds, rounded up.
@@ -57,7 +54,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let socket = args.daemon.socket()?;
     if args.shadow {
         let page: ShadowPage = client::get(&socket, &format!("/api/v1/policy/shadow?fresh=1&top={}", args.top))?;
-        return print_either(args.json, &page, text::shadow);
+        return print_either(args.daemon.json, &page, text::shadow);
     }
     let by = args.by.and_then(|by| by.to_possible_value()).map(|by| by.get_name().to_owned());
     let mut path = format!("/api/v1/flows?fresh=1&top={}", args.top);
@@ -68,5 +65,5 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
     }
     let reply: Flows = client::get(&socket, &path)?;
-    print_either(args.json, &reply, |reply| text::flows(reply, by.as_deref()))
+    print_either(args.daemon.json, &reply, |reply| text::flows(reply, by.as_deref()))
 }

@@ -6,7 +6,7 @@ use crate::{
     config::{self, Config},
     epochs::now,
     failure::Failure,
-    geo,
+    geo::{self, About},
     policy::{self, ClockMap, Knowledge, Policy, PolicyError},
 };
 
@@ -43,12 +43,11 @@ pub(super) fn knowledge(config: &Config) -> Result<Knowledge, Failure> {
     Ok(knowledge)
 }
 
-/// Name, version and date of all data that grows old: datasets, overlays, AS numbers.
-pub(super) fn data(knowledge: &Knowledge) -> impl Iterator<Item = (&str, &str, Option<i64>)> {
-    let datasets = knowledge.datasets.iter().map(|of| (of.name.as_str(), of.version.as_str(), of.built));
-    let overlays = knowledge.overlays.iter().map(|of| (of.name.as_str(), of.version.as_str(), of.built));
-    let asn = knowledge.asn.iter().map(|of| (of.name.as_str(), of.version.as_str(), of.built));
-    datasets.chain(overlays).chain(asn)
+/// What all data that grows old says of itself: datasets, overlays, AS numbers.
+pub(super) fn data(knowledge: &Knowledge) -> impl Iterator<Item = &About> {
+    let datasets = knowledge.datasets.iter().map(|of| &of.about);
+    let overlays = knowledge.overlays.iter().map(|of| &of.about);
+    datasets.chain(overlays).chain(knowledge.asn.iter().map(|of| &of.about))
 }
 
 /// Compiles a configuration as it would hold now.

@@ -40,7 +40,7 @@ enum Command {
     Geo(geo::Args),
 }
 
-/// Which daemon to ask.
+/// Which daemon to ask, and how to show what it says.
 #[derive(Debug, clap::Args)]
 struct Daemon {
     /// Configuration file that names the daemon's runtime directory.
@@ -49,13 +49,16 @@ struct Daemon {
     /// The daemon's control socket, instead of the configured one.
     #[arg(long, value_name = "PATH", conflicts_with = "config")]
     socket: Option<PathBuf>,
+    /// One JSON document with stable field names.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Daemon {
     /// Its control socket.
-    fn socket(self) -> Result<PathBuf, Failure> {
-        match self.socket {
-            Some(socket) => Ok(socket),
+    fn socket(&self) -> Result<PathBuf, Failure> {
+        match &self.socket {
+            Some(socket) => Ok(socket.clone()),
             None => Ok(run::prepare::load(self.config.as_deref())?.paths.runtime.join("control.sock")),
         }
     }

@@ -22,9 +22,6 @@ pub struct Args {
     confirm: Option<Duration>,
     #[command(flatten)]
     daemon: Daemon,
-    /// One JSON document with stable field names.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs the command.
@@ -36,7 +33,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     // The daemon's own configuration may be what is wrong: then it says so, if its socket can be found.
     let socket = args.daemon.socket()?;
     let outcome: Outcome = client::post(&socket, &format!("/api/v1/policy/reload{within}"))?;
-    print_either(args.json, &outcome, as_text)
+    print_either(args.daemon.json, &outcome, as_text)
 }
 
 /// For people.

@@ -17,9 +17,6 @@ pub struct Args {
     never_hit: bool,
     #[command(flatten)]
     daemon: Daemon,
-    /// One JSON document with stable field names.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs the command.
@@ -33,5 +30,5 @@ pub fn run(args: Args) -> Result<(), Failure> {
         reply.rules.retain(|row| row.last_hit.is_none());
         reply.former.clear();
     }
-    print_either(args.json, &reply, text::rules)
+    print_either(args.daemon.json, &reply, text::rules)
 }

@@ -13,9 +13,6 @@ use crate::{
 pub struct Args {
     #[command(flatten)]
     daemon: Daemon,
-    /// One JSON document with stable field names.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs the command.
@@ -28,5 +25,5 @@ pub fn run(args: Args) -> Result<(), Failure> {
         // When an epoch can't be closed the last known state is what helps; it says so itself.
         client::get(&socket, "/api/v1/status").map_err(|_| failure)
     })?;
-    print_either(args.json, &status, text::status)
+    print_either(args.daemon.json, &status, text::status)
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     geo::{
-        Country,
+        About, Country,
         asn::{AsDataset, AsRange, Names},
     },
     policy::{ClassInfo, Policy, RuleInfo},
@@ -80,7 +80,8 @@ pub fn systems() -> AsDataset {
     let mut names = Names::default();
     names.push(64_500, "Example Net").expect("there is room");
     let v4 = vec![range(0xc633_6400, 64_500), range(0xcb00_7100, 64_501)];
-    AsDataset { name: "as.csv".into(), version: "7".into(), v4, names, ..AsDataset::default() }
+    let about = About { version: "7".into(), ..About::named("as.csv") };
+    AsDataset { about, v4, names, ..AsDataset::default() }
 }
 
 /// An empty epoch of ten seconds with `eth0` (index 7) and the unregistered interface.

@@ -15,7 +15,7 @@ use std::{
 use serde::{Deserialize, Deserializer, de::Visitor};
 
 use super::{
-    Collector, Format, GeoError, Piece, Progress, Rejected, Space, TooMany, compact, file, mmdb,
+    About, Collector, Format, GeoError, Piece, Progress, Rejected, Space, TooMany, compact, file, mmdb,
     ranges::{self, Span, Spans},
     rejected::{Bad, Place},
     shown, sniff,
@@ -47,18 +47,8 @@ impl<A: Space> From<Span<A, u32>> for AsRange<A> {
 /// A dataset of AS numbers: ranges sorted by `first`, disjoint, neighbours of one AS joined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AsDataset {
-    /// Short name, or the file's path.
-    pub name: String,
-    /// Version as the source gives it.
-    pub version: String,
-    /// When it was built, seconds since 1970; `None` when the source does not say.
-    pub built: Option<i64>,
-    /// Licence and attribution, to be shown with results; empty for the operator's own files.
-    pub attribution: String,
-    /// What it was made from, where that is recorded.
-    pub provenance: String,
-    /// SHA-256 over ranges and names: the same for the same content, whatever the file format.
-    pub digest: [u8; 32],
+    /// What it says of itself.
+    pub about: About,
     /// IPv4 ranges.
     pub v4: Vec<AsRange<u32>>,
     /// IPv6 ranges.
@@ -130,12 +120,6 @@ impl AsDataset {
         };
         Some((asn, self.names.get(asn)))
     }
-
-    /// Whole days from the build to `now` (seconds since 1970); `None` when the source does not say when it was built.
-    #[must_use]
-    pub fn age_days(&self, now: i64) -> Option<i64> {
-        super::age_days(self.built, now)
-    }
 }
 
 /// Reads a file of AS numbers. All of it has to be good.
@@ -163,14 +147,15 @@ pub fn read(file: &Path, progress: &Progress) -> Result<AsDataset, GeoError> {
 /// # Errors
 /// More of it is wrong than good.
 pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<AsDataset, GeoError> {
-    let about = AsDataset { name: file.display().to_string(), ..AsDataset::default() };
+    let about = About::named(file.display().to_string());
     match sniff(file, bytes) {
         Some(Format::Compact) => compact::decode_asn(bytes).map_err(|error| GeoError::file(file, error.to_string())),
         Some(Format::Mmdb) => {
             let mut records = AsRecords::default();
             let read = mmdb::walk(file, bytes, &mut records, progress)?;
-            let about = AsDataset { version: read.database_type, built: read.built, rejected: read.rejected, ..about };
-            finish(file, Spans { v4: read.v4, v6: read.v6, contradictions: 0 }, records.names, about)
+            let about = About { version: read.database_type, built: read.built, ..about };
+            let spans = Spans { v4: read.v4, v6: read.v6, contradictions: 0 };
+            finish(file, spans, records.names, about, read.rejected)
         }
         Some(Format::Json) => Err(GeoError::file(file, "JSON: AS numbers are read from MMDB, text or compact files")),
         Some(_) => read_text(file, bytes, about, progress),
@@ -190,8 +175,9 @@ pub fn merge(files: Vec<AsDataset>) -> Result<AsDataset, GeoError> {
     }
     let mut collector: Collector<u32> = Collector::default();
     let mut names = NamesByNumber::new();
-    let mut sum = AsDataset { v4: Vec::new(), v6: Vec::new(), names: Names::default(), ..first.clone() };
-    let file = PathBuf::from(&first.name);
+    let (mut about, mut rejected) = (first.about.clone(), first.rejected.clone());
+    let mut contradictions = first.contradictions;
+    let file = PathBuf::from(&first.about.name);
     for (at, next) in std::iter::once(first).chain(files).enumerate() {
         let v4 = next.v4.iter().map(|range| Piece::V4(range.first, range.last, range.asn));
         let v6 = next.v6.iter().map(|range| Piece::V6(range.first, range.last, range.asn));
@@ -202,9 +188,9 @@ pub fn merge(files: Vec<AsDataset>) -> Result<AsDataset, GeoError> {
             names.entry(asn).or_insert_with(|| name.into());
         }
         if at > 0 {
-            sum.built = sum.built.zip(next.built).map(|(a, b)| a.min(b));
-            sum.contradictions += next.contradictions;
-            sum.rejected.add(next.rejected);
+            about.join(&next.about);
+            contradictions += next.contradictions;
+            rejected.add(next.rejected);
         }
     }
     if collector.overlaps() {
@@ -213,14 +199,19 @@ pub fn merge(files: Vec<AsDataset>) -> Result<AsDataset, GeoError> {
         return Err(GeoError::file(&file, what));
     }
     let spans = collector.settle(0, false).map_err(|TooMany| text::too_many(&file))?;
-    let contradictions = sum.contradictions;
-    Ok(AsDataset { contradictions, ..finish(&file, spans, names, sum)? })
+    Ok(AsDataset { contradictions, ..finish(&file, spans, names, about, rejected)? })
 }
 
 /// The first name that a file gives to each AS number.
 type NamesByNumber = BTreeMap<u32, Box<str>>;
 
-fn finish(file: &Path, spans: Spans<u32>, named: NamesByNumber, about: AsDataset) -> Result<AsDataset, GeoError> {
+fn finish(
+    file: &Path,
+    spans: Spans<u32>,
+    named: NamesByNumber,
+    about: About,
+    rejected: Rejected,
+) -> Result<AsDataset, GeoError> {
     let v4: Vec<AsRange<u32>> = spans.v4.into_iter().map(AsRange::from).collect();
     let v6: Vec<AsRange<u128>> = spans.v6.into_iter().map(AsRange::from).collect();
     if v4.is_empty() && v6.is_empty() {
@@ -231,22 +222,17 @@ fn finish(file: &Path, spans: Spans<u32>, named: NamesByNumber, about: AsDataset
         names.push(asn, &name).ok_or_else(|| text::too_many(file))?;
     }
     let digest = compact::asn_digest(&v4, &v6, &names);
-    Ok(AsDataset { digest, v4, v6, names, contradictions: spans.contradictions, ..about })
+    let about = About { digest, ..about };
+    Ok(AsDataset { about, v4, v6, names, contradictions: spans.contradictions, rejected })
 }
 
-fn read_text(file: &Path, bytes: &[u8], about: AsDataset, progress: &Progress) -> Result<AsDataset, GeoError> {
+fn read_text(file: &Path, bytes: &[u8], about: About, progress: &Progress) -> Result<AsDataset, GeoError> {
     let mut collector: Collector<u32> = Collector::default();
     let mut names = NamesByNumber::new();
     let mut rejected = Rejected::default();
     let mut built = None;
-    let (mut begun, mut taken, mut start) = (false, 0_usize, 0);
-    progress.begin(bytes.len());
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-        if index % 4096 == 0 {
-            progress.at(start);
-        }
-        start += line.len() + 1;
+    let (mut begun, mut taken) = (false, 0_usize);
+    for (number, line) in text::lines(bytes, progress) {
         // A name may hold anything; in names alone what is no UTF-8 is replaced.
         let line = String::from_utf8_lossy(line);
         let line = line.trim();
@@ -261,7 +247,7 @@ fn read_text(file: &Path, bytes: &[u8], about: AsDataset, progress: &Progress) -
             continue;
         }
         match parse(line, &values) {
-            Err(bad) => rejected.note(Place::Line(index + 1), bad),
+            Err(bad) => rejected.note(Place::Line(number), bad),
             Ok((piece, asn, name)) => {
                 taken += 1;
                 // Narrower ranges that nobody announces are gaps in wider ones.
@@ -276,7 +262,7 @@ fn read_text(file: &Path, bytes: &[u8], about: AsDataset, progress: &Progress) -
         return Err(text::first_wrong(file, *line, what));
     }
     let spans = collector.settle(0, false).map_err(|TooMany| text::too_many(file))?;
-    finish(file, spans, names, AsDataset { built, rejected, ..about })
+    finish(file, spans, names, About { built, ..about }, rejected)
 }
 
 /// One line: range, number (0 for nobody), name.

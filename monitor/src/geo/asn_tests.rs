@@ -39,7 +39,7 @@ fn each_publishers_form_gives_the_same_dataset() {
     assert_eq!((first.names.len(), first.names.get(64_502), first.names.get(64_501)), (2, "", "Other"));
     for (name, text) in [("ip2asn.tsv", tabs), ("networks.csv", networks)] {
         let other = opened(name, text).unwrap();
-        assert_eq!((other.digest, &other.v4, &other.v6), (first.digest, &first.v4, &first.v6), "{name}");
+        assert_eq!((other.about.digest, &other.v4, &other.v6), (first.about.digest, &first.v4, &first.v6), "{name}");
         assert_eq!(other.names, first.names);
     }
     let dir = tempfile::tempdir().unwrap();

@@ -30,7 +30,7 @@ use std::io::Read;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Content, Country, Dataset, MAX_RANGES, Range, Space,
+    About, Content, Country, Dataset, MAX_RANGES, Range, Space,
     asn::{AsDataset, AsRange, Names},
     overlay::Overlay,
     ranges::Span,
@@ -81,44 +81,34 @@ pub fn is_compact(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC) || bytes.starts_with(&ZSTD_MAGIC)
 }
 
-/// What stands in front of a body.
-struct Header<'a> {
-    /// `None` for a dataset.
-    kind: Option<u8>,
-    texts: [&'a str; 4],
-    built: Option<i64>,
-}
-
-impl Header<'_> {
-    fn with(&self, body: &[u8]) -> Result<Vec<u8>, CompactError> {
-        let mut out = Vec::with_capacity(body.len() + 1024);
-        out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&if self.kind.is_some() { FORMAT } else { DATASET }.to_le_bytes());
-        out.extend(self.kind);
-        for text in self.texts {
-            if text.len() > MAX_TEXT {
-                return Err(Unfit("a text longer than 4,096 bytes"));
-            }
-            put_text(&mut out, text);
+/// A body behind its header; `kind` is `None` for a dataset.
+fn with_header(kind: Option<u8>, about: &About, body: &[u8]) -> Result<Vec<u8>, CompactError> {
+    let mut out = Vec::with_capacity(body.len() + 1024);
+    out.extend_from_slice(MAGIC);
+    out.extend_from_slice(&if kind.is_some() { FORMAT } else { DATASET }.to_le_bytes());
+    out.extend(kind);
+    for text in [&about.name, &about.version, &about.attribution, &about.provenance] {
+        if text.len() > MAX_TEXT {
+            return Err(Unfit("a text longer than 4,096 bytes"));
         }
-        out.push(u8::from(self.built.is_some()));
-        if let Some(built) = self.built {
-            out.extend_from_slice(&built.to_le_bytes());
-        }
-        out.extend_from_slice(&Sha256::digest(body));
-        put_number(&mut out, body.len() as u128);
-        out.extend_from_slice(body);
-        if out.len() as u64 > MAX_UNCOMPRESSED { Err(TooLarge("64 MiB")) } else { Ok(out) }
+        put_text(&mut out, text);
     }
+    out.push(u8::from(about.built.is_some()));
+    if let Some(built) = about.built {
+        out.extend_from_slice(&built.to_le_bytes());
+    }
+    out.extend_from_slice(&Sha256::digest(body));
+    put_number(&mut out, body.len() as u128);
+    out.extend_from_slice(body);
+    if out.len() as u64 > MAX_UNCOMPRESSED { Err(TooLarge("64 MiB")) } else { Ok(out) }
 }
 
-/// The dataset in compact form, not compressed. `provenance` says what it was made from.
+/// The dataset in compact form, not compressed.
 ///
 /// # Errors
 /// A text longer than 4,096 bytes, or ranges that are not sorted, disjoint, joined and of known countries.
-pub fn encode(dataset: &Dataset, provenance: &str) -> Result<Vec<u8>, CompactError> {
-    let texts = [&*dataset.name, &dataset.version, &dataset.attribution, provenance];
-    Header { kind: None, texts, built: dataset.built }.with(&body(&dataset.v4, &dataset.v6)?)
+pub fn encode(dataset: &Dataset) -> Result<Vec<u8>, CompactError> {
+    with_header(None, &dataset.about, &body(&dataset.v4, &dataset.v6)?)
 }
 
 /// An overlay in compact form, not compressed.
@@ -126,8 +116,7 @@ pub fn encode(dataset: &Dataset, provenance: &str) -> Result<Vec<u8>, CompactErr
 /// # Errors
 /// As [`encode`].
 pub fn encode_overlay(overlay: &Overlay) -> Result<Vec<u8>, CompactError> {
-    let texts = [&*overlay.name, &overlay.version, &overlay.attribution, &overlay.provenance];
-    Header { kind: Some(OVERLAY), texts, built: overlay.built }.with(&body(&overlay.v4, &overlay.v6)?)
+    with_header(Some(OVERLAY), &overlay.about, &body(&overlay.v4, &overlay.v6)?)
 }
 
 /// A dataset of AS numbers in compact form, not compressed.
@@ -135,9 +124,7 @@ pub fn encode_overlay(overlay: &Overlay) -> Result<Vec<u8>, CompactError> {
 /// # Errors
 /// As [`encode`].
 pub fn encode_asn(dataset: &AsDataset) -> Result<Vec<u8>, CompactError> {
-    let texts = [&*dataset.name, &dataset.version, &dataset.attribution, &dataset.provenance];
-    let body = asn_body(&dataset.v4, &dataset.v6, &dataset.names)?;
-    Header { kind: Some(AS_NUMBERS), texts, built: dataset.built }.with(&body)
+    with_header(Some(AS_NUMBERS), &dataset.about, &asn_body(&dataset.v4, &dataset.v6, &dataset.names)?)
 }
 
 /// The compressed form of what [`encode`] gives: larger than `zstd -19` makes it, but without a C library.
@@ -156,15 +143,15 @@ pub(super) fn asn_digest(v4: &[AsRange<u32>], v6: &[AsRange<u128>], names: &Name
     asn_body(v4, v6, names).map(|body| Sha256::digest(&body).into()).unwrap_or_default()
 }
 
-/// Reads the compact form, compressed or not: the dataset and its provenance.
+/// Reads a dataset in the compact form, compressed or not.
 ///
 /// # Errors
 /// What is wrong with the bytes; every truncation and every changed byte of the ranges is noticed.
-pub fn decode(bytes: &[u8]) -> Result<(Dataset, String), CompactError> {
+pub fn decode(bytes: &[u8]) -> Result<Dataset, CompactError> {
     with_plain(bytes, |bytes| {
         let (kind, about, body) = read_header(bytes)?;
         match kind {
-            None => about.with_countries(body, false),
+            None => with_countries(about, body, false),
             Some(OVERLAY) => Err(Other("an overlay: name it in [geo] overlays")),
             Some(_) => Err(Other("AS numbers: name it in [geo] asn")),
         }
@@ -176,11 +163,11 @@ pub fn decode(bytes: &[u8]) -> Result<(Dataset, String), CompactError> {
 ///
 /// # Errors
 /// As [`decode`].
-pub fn decode_overlay(bytes: &[u8]) -> Result<(Dataset, String), CompactError> {
+pub fn decode_overlay(bytes: &[u8]) -> Result<Dataset, CompactError> {
     with_plain(bytes, |bytes| {
         let (kind, about, body) = read_header(bytes)?;
         match kind {
-            None | Some(OVERLAY) => about.with_countries(body, kind.is_some()),
+            None | Some(OVERLAY) => with_countries(about, body, kind.is_some()),
             Some(_) => Err(Other("AS numbers: name it in [geo] asn")),
         }
     })
@@ -206,21 +193,7 @@ pub fn decode_asn(bytes: &[u8]) -> Result<AsDataset, CompactError> {
         let v4 = body.family(&mut number)?.into_iter().map(AsRange::from).collect();
         let v6 = body.family(&mut number)?.into_iter().map(AsRange::from).collect();
         body.end()?;
-        let About { name, version, attribution, provenance, built, digest } = about;
-        let rejected = super::Rejected::default();
-        Ok(AsDataset {
-            name,
-            version,
-            built,
-            attribution,
-            provenance,
-            digest,
-            v4,
-            v6,
-            names,
-            contradictions: 0,
-            rejected,
-        })
+        Ok(AsDataset { about, v4, v6, names, ..AsDataset::default() })
     })
 }
 
@@ -255,32 +228,20 @@ fn decompress(mut bytes: &[u8]) -> Result<Vec<u8>, CompactError> {
     if bytes.is_empty() { Ok(out) } else { Err(Damaged("something follows its zstd frame")) }
 }
 
-/// A header as it was read.
-struct About {
-    name: String,
-    version: String,
-    attribution: String,
-    provenance: String,
-    built: Option<i64>,
-    digest: [u8; 32],
-}
-
-impl About {
-    fn with_countries(self, mut body: Input<'_>, undetermined: bool) -> Result<(Dataset, String), CompactError> {
-        let countries = body.countries(undetermined)?;
-        let mut country = |body: &mut Input<'_>| match body.byte()? {
-            0 => Ok(None),
-            place => match countries.get(usize::from(place) - 1) {
-                Some(country) => Ok(Some(*country)),
-                None => Err(Damaged("it uses a country it does not list")),
-            },
-        };
-        let v4 = super::ranges::countries(body.family(&mut country)?);
-        let v6 = super::ranges::countries(body.family(&mut country)?);
-        body.end()?;
-        let Self { name, version, attribution, provenance, built, digest } = self;
-        Ok((Dataset { name, version, built, attribution, digest, v4, v6 }, provenance))
-    }
+/// What a header says, with the countries' ranges of the body behind it.
+fn with_countries(about: About, mut body: Input<'_>, undetermined: bool) -> Result<Dataset, CompactError> {
+    let countries = body.countries(undetermined)?;
+    let mut country = |body: &mut Input<'_>| match body.byte()? {
+        0 => Ok(None),
+        place => match countries.get(usize::from(place) - 1) {
+            Some(country) => Ok(Some(*country)),
+            None => Err(Damaged("it uses a country it does not list")),
+        },
+    };
+    let v4 = super::ranges::countries(body.family(&mut country)?);
+    let v6 = super::ranges::countries(body.family(&mut country)?);
+    body.end()?;
+    Ok(Dataset { about, v4, v6 })
 }
 
 /// What kind it is, what its header says, and its body, which has the header's digest.

@@ -23,13 +23,15 @@ fn random_dataset(random: &mut fastrand::Rng, ranges: usize) -> Dataset {
         collector.push(Piece::V6(u128::MAX, u128::MAX, Country(*b"NO"))).unwrap();
     }
     let dataset = collector.finish().unwrap().dataset;
-    Dataset {
+    let about = About {
         name: "random".into(),
         version: "2026.1".into(),
         built: random.bool().then(|| random.i64(..)),
         attribution: "nobody — CC BY".into(),
-        ..dataset
-    }
+        provenance: "from nowhere".into(),
+        ..dataset.about
+    };
+    Dataset { about, ..dataset }
 }
 
 fn small() -> Dataset {
@@ -43,16 +45,11 @@ fn what_is_encoded_is_read_back_plain_and_compressed() {
     let mut random = fastrand::Rng::with_seed(seed);
     for round in 0..300 {
         let dataset = random_dataset(&mut random, [0, 1, 3, 200][round % 4]);
-        let encoded = encode(&dataset, "from nowhere").unwrap();
+        let encoded = encode(&dataset).unwrap();
         for bytes in [&encoded, &compress(&encoded)] {
-            let (read, provenance) = decode(bytes).unwrap();
-            assert_eq!(provenance, "from nowhere");
+            let read = decode(bytes).unwrap();
             assert_eq!((&read.v4, &read.v6), (&dataset.v4, &dataset.v6), "seed {seed} round {round}");
-            assert_eq!(read.digest, dataset.digest, "seed {seed} round {round}");
-            assert_eq!(
-                (&read.name, &read.version, read.built, &read.attribution),
-                (&dataset.name, &dataset.version, dataset.built, &dataset.attribution)
-            );
+            assert_eq!(read.about, dataset.about, "seed {seed} round {round}");
         }
     }
 }
@@ -62,7 +59,7 @@ fn lookups_after_a_round_trip_agree_with_a_linear_scan() {
     let seed = seed();
     let mut random = fastrand::Rng::with_seed(seed);
     for _ in 0..20 {
-        let dataset = decode(&encode(&random_dataset(&mut random, 100), "").unwrap()).unwrap().0;
+        let dataset = decode(&encode(&random_dataset(&mut random, 100)).unwrap()).unwrap();
         for _ in 0..2_000 {
             let near = |random: &mut fastrand::Rng, at: u128| at.wrapping_add(random.u128(0..3)).wrapping_sub(1);
             let v4 = match random.choice(&dataset.v4) {
@@ -83,7 +80,7 @@ fn lookups_after_a_round_trip_agree_with_a_linear_scan() {
 
 #[test]
 fn every_truncation_and_every_addition_is_an_error() {
-    let plain = encode(&small(), "x").unwrap();
+    let plain = encode(&small()).unwrap();
     for whole in [&plain, &compress(&plain)] {
         decode(whole).unwrap();
         for length in 0..whole.len() {
@@ -100,12 +97,12 @@ fn every_truncation_and_every_addition_is_an_error() {
 #[test]
 fn a_changed_byte_never_passes_for_other_ranges() {
     let dataset = small();
-    let whole = encode(&dataset, "x").unwrap();
+    let whole = encode(&dataset).unwrap();
     for at in 0..whole.len() {
         for flip in [1_u8, 0x80, 0xff] {
             let mut changed = whole.clone();
             changed[at] ^= flip;
-            if let Ok((read, _)) = decode(&changed) {
+            if let Ok(read) = decode(&changed) {
                 // In a name or the date: the ranges are still those of the digest.
                 assert_eq!((&read.v4, &read.v6), (&dataset.v4, &dataset.v6), "byte {at}");
             }
@@ -128,7 +125,7 @@ fn with_body(body: &[u8]) -> Vec<u8> {
 #[test]
 fn a_forged_body_is_refused_for_what_is_wrong_with_it() {
     let ok: &[u8] = &[1, 0, b'D', b'E', 2, 8, 8, 1, 1, 1, 0, 0];
-    let (dataset, _) = decode(&with_body(ok)).unwrap();
+    let dataset = decode(&with_body(ok)).unwrap();
     assert_eq!(dataset.v4, [Range { first: 256, last: 511, country: Country(*b"DE") }]);
     assert_eq!(dataset.v6, []);
 
@@ -164,7 +161,7 @@ fn other_files_and_later_formats_are_told_apart() {
         decode(b"PK\x03\x04 and so on").unwrap_err().to_string(),
         "not a compact dataset (it starts with [50, 4b, 03, 04, 20, 61]): make one with `egress-monitor geo import`"
     );
-    let mut later = encode(&small(), "").unwrap();
+    let mut later = encode(&small()).unwrap();
     later[6] = 9;
     assert_eq!(decode(&later).unwrap_err(), CompactError::Version(9));
 }
@@ -187,15 +184,15 @@ fn a_small_file_that_would_decompress_to_more_than_the_limit_is_refused() {
 
 #[test]
 fn a_text_with_terminal_escapes_is_refused() {
-    let dataset = Dataset { name: "\u{1b}[2J".into(), ..small() };
-    assert_eq!(decode(&encode(&dataset, "").unwrap()).unwrap_err(), Damaged("a text has control characters"));
+    let dataset = Dataset { about: About::named("\u{1b}[2J"), ..small() };
+    assert_eq!(decode(&encode(&dataset).unwrap()).unwrap_err(), Damaged("a text has control characters"));
 }
 
 #[test]
 fn a_dataset_that_breaks_its_own_rules_is_not_encoded() {
     let (de, no) = (Country(*b"DE"), Country(*b"NO"));
     let range = |first, last, country| Range { first, last, country };
-    let with = |v4: &[Range<u32>]| encode(&Dataset { v4: v4.into(), ..Dataset::default() }, "").map(|_| ());
+    let with = |v4: &[Range<u32>]| encode(&Dataset { v4: v4.into(), ..Dataset::default() }).map(|_| ());
     assert_eq!(with(&[range(5, 9, de), range(1, 2, no)]), Err(Unfit("its ranges are not sorted and disjoint")));
     assert_eq!(with(&[range(5, 9, de), range(9, 12, no)]), Err(Unfit("its ranges are not sorted and disjoint")));
     assert_eq!(with(&[range(9, 5, de)]), Err(Unfit("its ranges are not sorted and disjoint")));

@@ -27,12 +27,11 @@ pub fn open() -> Result<Vec<Opened>, GeoError> {
             let Ok((name, decoded)) = worker.join() else {
                 return Err(GeoError::file(Path::new("(embedded)"), "the decoder failed: reinstall egress-monitor"));
             };
-            let (dataset, provenance) = decoded.map_err(|error| GeoError::file(Path::new(name), error.to_string()))?;
+            let dataset = decoded.map_err(|error| GeoError::file(Path::new(name), error.to_string()))?;
             opened.push(Opened {
                 dataset,
                 file: None,
                 format: Format::Compact,
-                provenance,
                 contradictions: 0,
                 rejected: Rejected::default(),
             });
@@ -66,7 +65,14 @@ mod tests {
             .iter()
             .map(|o| {
                 let d = &o.dataset;
-                (d.name.as_str(), d.version.as_str(), d.built, d.v4.len(), d.v6.len(), d.countries().len())
+                (
+                    d.about.name.as_str(),
+                    d.about.version.as_str(),
+                    d.about.built,
+                    d.v4.len(),
+                    d.v6.len(),
+                    d.countries().len(),
+                )
             })
             .collect();
         assert_eq!(
@@ -77,7 +83,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            opened.iter().map(|o| crate::text::hex(&o.dataset.digest)).collect::<Vec<_>>(),
+            opened.iter().map(|o| crate::text::hex(&o.dataset.about.digest)).collect::<Vec<_>>(),
             [
                 "490faa6e61026d47cbd128a11adc5217eaae9818911da61ed654b9c5fd6299f7",
                 "520537709c9a3959d1cd62f8900a71429580f69714dc488967343a8f819fd912",
@@ -87,25 +93,25 @@ mod tests {
             assert_canonical(&o.dataset.v4);
             assert_canonical(&o.dataset.v6);
             // From the ranges, not from the file's body.
-            assert_eq!(o.dataset.digest, compact::digest(&o.dataset.v4, &o.dataset.v6));
+            assert_eq!(o.dataset.about.digest, compact::digest(&o.dataset.v4, &o.dataset.v6));
         }
     }
 
     #[test]
     fn licences_and_archives_are_named() {
         let opened = open().unwrap();
-        assert_eq!(opened[0].dataset.attribution, "IP Geolocation by DB-IP, https://db-ip.com (CC BY 4.0)");
+        assert_eq!(opened[0].dataset.about.attribution, "IP Geolocation by DB-IP, https://db-ip.com (CC BY 4.0)");
         assert_eq!(
-            opened[0].provenance,
+            opened[0].dataset.about.provenance,
             "npm @ip-location-db/dbip-country@2.3.2026060120, \
              sha256:78a6009a9c18434e6b690d703431241900d6127ddcd7c26ed48852549ee0df4f"
         );
         assert_eq!(
-            opened[1].dataset.attribution,
+            opened[1].dataset.about.attribution,
             "Registry data by the Number Resource Organization, https://www.nro.net (CC BY 4.0)"
         );
         assert_eq!(
-            opened[1].provenance,
+            opened[1].dataset.about.provenance,
             "npm @ip-location-db/geo-whois-asn-country@2.3.2026061719, \
              sha256:2a3e609015884c93c2d398e777ce1d2d34cab026054c43559bff32b25669f606"
         );
@@ -130,7 +136,7 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let again = super::super::open_file(&file).unwrap();
         assert_eq!((again.contradictions, again.format), (0, Format::Csv));
-        assert_eq!(again.dataset.digest, dataset.digest);
+        assert_eq!(again.dataset.about.digest, dataset.about.digest);
         assert_eq!((again.dataset.v4.len(), again.dataset.v6.len()), (334_304, 216_286));
     }
 

@@ -28,7 +28,7 @@ use serde::{
 };
 
 use super::{
-    Country, Dataset, GeoError, MAX_RANGES, Progress, compact,
+    About, Country, Dataset, GeoError, MAX_RANGES, Progress, compact,
     ranges::{self, Span},
     rejected::{Bad, Place, Rejected},
 };
@@ -82,16 +82,14 @@ pub fn read(file: &Path, bytes: &[u8], progress: &Progress) -> Result<(Dataset, 
     read.v4.retain(|span| span.2 != Country::UNDETERMINED);
     read.v6.retain(|span| span.2 != Country::UNDETERMINED);
     let (v4, v6) = (ranges::countries(read.v4), ranges::countries(read.v6));
-    let dataset = Dataset {
+    let about = About {
         name: file.display().to_string(),
         version: read.database_type,
         built: read.built,
-        attribution: String::new(),
         digest: compact::digest(&v4, &v6),
-        v4,
-        v6,
+        ..About::default()
     };
-    Ok((dataset, read.rejected))
+    Ok((Dataset { about, v4, v6 }, read.rejected))
 }
 
 /// Reads a whole file for what `records` looks for.

@@ -190,7 +190,7 @@ fn three_record_shapes_and_record_sizes_are_read_and_the_owners_country_is_not()
             ]
         );
         assert_eq!(dataset.v6, [Range { first: DB8, last: DB8 | (u128::MAX >> 32), country: Country(*b"NO") }]);
-        assert_eq!((dataset.version.as_str(), dataset.built), ("Test-Country", Some(1_780_000_000)));
+        assert_eq!((dataset.about.version.as_str(), dataset.about.built), ("Test-Country", Some(1_780_000_000)));
     }
 }
 
@@ -219,7 +219,7 @@ fn the_same_data_as_text_gives_the_same_digest() {
         .finish()
         .unwrap()
         .dataset;
-    assert_eq!(read_bytes(sample().bytes(28)).unwrap().digest, csv.digest);
+    assert_eq!(read_bytes(sample().bytes(28)).unwrap().about.digest, csv.about.digest);
 }
 
 #[test]
@@ -356,5 +356,5 @@ fn as_numbers_are_read_in_both_shapes_and_as_from_text() {
     std::fs::write(&text, "192.0.2.0/24,64500,Example\n198.51.100.0/24,64501,Other\n2001:db8::/32,64500,\n").unwrap();
     let (binary, text) = (super::super::asn::open(&file).unwrap(), super::super::asn::open(&text).unwrap());
     assert_eq!(binary.lookup("192.0.2.1".parse().unwrap()), Some((64_500, "Example")));
-    assert_eq!((binary.digest, &binary.v4, &binary.v6), (text.digest, &text.v4, &text.v6));
+    assert_eq!((binary.about.digest, &binary.v4, &binary.v6), (text.about.digest, &text.v4, &text.v6));
 }

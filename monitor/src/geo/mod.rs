@@ -1,6 +1,7 @@
 //! Address knowledge from outside: datasets in, sorted country ranges out. Called by the policy compiler and
 //! by `egress-monitor geo`.
 
+mod about;
 pub mod asn;
 pub mod compact;
 mod country;
@@ -22,6 +23,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use about::About;
 pub use country::{Country, CountryError, all as all_countries};
 pub use progress::Progress;
 pub use ranges::{Collector, Piece, Settled, Space, TooMany};
@@ -49,17 +51,8 @@ pub struct Range<A> {
 /// neighbours of one country joined.
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
-    /// Short name: `dbip-country`, or the file's path.
-    pub name: String,
-    /// Version or build date as the source gives it.
-    pub version: String,
-    /// When it was built, as seconds since the epoch; `None` when the source does not say.
-    pub built: Option<i64>,
-    /// Licence and attribution, to be shown with results; empty for the operator's own files.
-    pub attribution: String,
-    /// SHA-256 over the ranges in canonical form (the body of [`compact`]): the same for the same opinion,
-    /// whatever the file format it came in.
-    pub digest: [u8; 32],
+    /// What it says of itself.
+    pub about: About,
     /// IPv4 ranges.
     pub v4: Vec<Range<u32>>,
     /// IPv6 ranges.
@@ -79,13 +72,6 @@ impl Dataset {
         ranges::find(&self.v6, address)
     }
 
-    /// Whole days from the build to `now` (seconds since the epoch); `None` when the source does not say when it
-    /// was built. Negative when it was built in the future.
-    #[must_use]
-    pub fn age_days(&self, now: i64) -> Option<i64> {
-        age_days(self.built, now)
-    }
-
     /// Every country that has at least one range, sorted.
     #[must_use]
     pub fn countries(&self) -> Vec<Country> {
@@ -94,10 +80,6 @@ impl Dataset {
         seen.extend(self.v6.iter().map(|range| range.country));
         seen.into_iter().collect()
     }
-}
-
-fn age_days(built: Option<i64>, now: i64) -> Option<i64> {
-    built.map(|built| now.saturating_sub(built).div_euclid(86_400))
 }
 
 /// Why a dataset can't be used. One line with the file, where it has lines the line, the value and the mend.
@@ -182,8 +164,6 @@ pub struct Opened {
     pub file: Option<PathBuf>,
     /// The file's format.
     pub format: Format,
-    /// What it was made from (package, version, SHA-256 of the archive), where that is recorded.
-    pub provenance: String,
     /// Ranges that a text file gives two countries, and that are unknown therefore.
     pub contradictions: usize,
     /// What of the file could not be taken.
@@ -236,15 +216,13 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Open
         dataset,
         file: Some(file.into()),
         format,
-        provenance: String::new(),
         contradictions: 0,
         rejected: Rejected::default(),
     };
     match sniff(file, bytes) {
         Some(Format::Compact) => {
-            let (dataset, provenance) =
-                compact::decode(bytes).map_err(|error| GeoError::file(file, error.to_string()))?;
-            Ok(Opened { provenance, ..opened(dataset, Format::Compact) })
+            let dataset = compact::decode(bytes).map_err(|error| GeoError::file(file, error.to_string()))?;
+            Ok(opened(dataset, Format::Compact))
         }
         Some(Format::Mmdb) => {
             let (dataset, rejected) = mmdb::read(file, bytes, progress)?;
@@ -255,12 +233,13 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Open
         }
         Some(_) => {
             let text = text::read(file, bytes, progress)?;
-            let Settled { dataset, contradictions } = text.ranges.finish().map_err(|TooMany| text::too_many(file))?;
+            let Settled { mut dataset, contradictions } =
+                text.ranges.finish().map_err(|TooMany| text::too_many(file))?;
             if dataset.v4.is_empty() && dataset.v6.is_empty() {
                 return Err(GeoError::file(file, "places nothing: every country in it is unknown; give another file"));
             }
             let name = file.display().to_string();
-            let dataset = Dataset { name, version: text.version, built: text.built, ..dataset };
+            dataset.about = About { name, version: text.version, built: text.built, ..dataset.about };
             Ok(Opened { contradictions, rejected: text.rejected, ..opened(dataset, text.format) })
         }
         None => Err(GeoError::file(file, UNKNOWN_KIND)),
@@ -326,31 +305,31 @@ fn first_overlap<A: Space, B: Space>(v4: (&[Range<A>], &[Range<A>]), v6: (&[Rang
     v4.or_else(|| ranges::overlap(v6.0, v6.1).map(|at| Ipv6Addr::from(at.number()).into()))
 }
 
-/// One dataset of several files that do not overlap (the two families, usually). Name, version, date,
-/// attribution and provenance are the first's; the date is the oldest.
+/// One dataset of several files that do not overlap (the two families, usually). What is said of it is the first's;
+/// its date is the oldest.
 ///
 /// # Errors
 /// Two files place the same address, or there is no file.
-pub fn merge(opened: Vec<Opened>) -> Result<(Dataset, String), GeoError> {
+pub fn merge(opened: Vec<Opened>) -> Result<Dataset, GeoError> {
     let mut opened = opened.into_iter();
     let Some(first) = opened.next() else {
         return Err(GeoError::file(Path::new(""), "no file to import: name at least one"));
     };
     if opened.len() == 0 {
-        return Ok((first.dataset, first.provenance));
+        return Ok(first.dataset);
     }
     let path = |file: Option<PathBuf>| file.map_or_else(|| "(embedded)".into(), |file| file.display().to_string());
     let mut sum = first.dataset;
     let mut files = vec![(path(first.file), std::mem::take(&mut sum.v4), std::mem::take(&mut sum.v6))];
     for next in opened {
         let name = path(next.file);
-        let Dataset { built, v4, v6, .. } = next.dataset;
+        let Dataset { about, v4, v6 } = next.dataset;
         for (before, before_v4, before_v6) in &files {
             if let Some(address) = first_overlap((before_v4, &v4), (before_v6, &v6)) {
                 return Err(placed_again(&name, address, before));
             }
         }
-        sum.built = sum.built.zip(built).map(|(a, b)| a.min(b));
+        sum.about.join(&about);
         files.push((name, v4, v6));
     }
     let mut collector = Collector::default();
@@ -366,10 +345,9 @@ pub fn merge(opened: Vec<Opened>) -> Result<(Dataset, String), GeoError> {
     }
     let joined = collector
         .finish()
-        .map_err(|TooMany| GeoError::file(Path::new(&sum.name), "too many ranges: import it by itself"))?;
-    let Dataset { digest, v4, v6, .. } = joined.dataset;
-    sum = Dataset { digest, v4, v6, ..sum };
-    Ok((sum, first.provenance))
+        .map_err(|TooMany| GeoError::file(Path::new(&sum.about.name), "too many ranges: import it by itself"))?;
+    let Dataset { about: About { digest, .. }, v4, v6 } = joined.dataset;
+    Ok(Dataset { about: About { digest, ..sum.about }, v4, v6 })
 }
 
 fn placed_again(file: &str, address: IpAddr, before: &str) -> GeoError {
@@ -424,13 +402,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let csv = dir.path().join("a.csv");
         std::fs::write(&csv, "198.51.100.0,198.51.100.255,DE\n2001:db8::/32,SG\n").unwrap();
-        let first = load(csv.to_str().unwrap()).unwrap().remove(0);
+        let mut first = load(csv.to_str().unwrap()).unwrap().remove(0);
+        first.about.provenance = "made by a test".into();
         let egm = dir.path().join("a.egm");
-        std::fs::write(&egm, compact::encode(&first, "made by a test").unwrap()).unwrap();
+        std::fs::write(&egm, compact::encode(&first).unwrap()).unwrap();
         let opened = open(egm.to_str().unwrap()).unwrap().remove(0);
-        assert_eq!(opened.provenance, "made by a test");
+        assert_eq!(opened.dataset.about.provenance, "made by a test");
         assert_eq!(opened.format, Format::Compact);
-        assert_eq!(opened.dataset.digest, first.digest);
+        assert_eq!(opened.dataset.about.digest, first.about.digest);
         assert_eq!((opened.dataset.v4, opened.dataset.v6), (first.v4, first.v6));
     }
 }

@@ -8,7 +8,7 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use super::{Country, Dataset, MAX_RANGES, Range, compact};
+use super::{About, Country, Dataset, MAX_RANGES, Range, compact};
 
 /// The addresses of one family as numbers.
 pub trait Space: Copy + Ord + std::fmt::Debug + 'static {
@@ -100,7 +100,7 @@ pub(super) struct Spans<V> {
 /// What [`Collector::finish`] made of the ranges.
 #[derive(Debug)]
 pub struct Settled {
-    /// Ranges and digest; name, version, date and attribution are the caller's to fill in.
+    /// Ranges and digest; what else it says of itself is the caller's to fill in.
     pub dataset: Dataset,
     /// Ranges that were given with two countries and are therefore unknown.
     pub contradictions: usize,
@@ -172,7 +172,8 @@ impl Collector<Country> {
         let Spans { v4, v6, contradictions } = self.settle(Country::UNKNOWN, false)?;
         let (v4, v6) = (countries(v4), countries(v6));
         let digest = compact::digest(&v4, &v6);
-        Ok(Settled { dataset: Dataset { digest, v4, v6, ..Dataset::default() }, contradictions })
+        let about = About { digest, ..About::default() };
+        Ok(Settled { dataset: Dataset { about, v4, v6 }, contradictions })
     }
 
     /// The canonical ranges of an overlay: what it names without a country is undetermined, and stays.

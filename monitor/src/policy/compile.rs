@@ -28,7 +28,7 @@ use monitor_common::{
 };
 
 use super::{
-    ClassInfo, ClockMap, DatasetInfo, Extent, Knowledge, OverlayInfo, Policy, RuleInfo, Summary, digest,
+    ClassInfo, ClockMap, Extent, Knowledge, Policy, RuleInfo, Summary, digest,
     layers::{Address, Covering, Partition, overlay, sweep},
     precedence::Numbered,
     rows::{ClassTable, RuleTable},
@@ -36,12 +36,10 @@ use super::{
 use crate::{
     config::{Action, Config, Rule, Site, Zone},
     geo::{
-        Country, Dataset, Range,
+        Country, Range,
         asn::{AsDataset, AsRange},
-        overlay::Overlay,
         special::Special,
     },
-    text::hex,
 };
 
 /// Rules are numbered from 1 in 16 bits; one is management's.
@@ -99,12 +97,12 @@ pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Resu
         return Err(PolicyError::TooManyRulesInAll(config.rules.len()));
     }
     for dataset in datasets {
-        check_sorted(&dataset.name, "IPv4", &dataset.v4)?;
-        check_sorted(&dataset.name, "IPv6", &dataset.v6)?;
+        check_sorted(&dataset.about.name, "IPv4", &dataset.v4)?;
+        check_sorted(&dataset.about.name, "IPv6", &dataset.v6)?;
     }
     for overlay in overlays {
-        check_sorted(&overlay.name, "IPv4", &overlay.v4)?;
-        check_sorted(&overlay.name, "IPv6", &overlay.v6)?;
+        check_sorted(&overlay.about.name, "IPv4", &overlay.v4)?;
+        check_sorted(&overlay.about.name, "IPv6", &overlay.v6)?;
     }
     let mut classes = ClassTable::default();
     let numbered = Numbered::of(config);
@@ -150,8 +148,6 @@ pub fn compile(config: &Config, knowledge: &Knowledge, clock: &ClockMap) -> Resu
         zone: config.zone.name.clone(),
         inside: config.zone.inside_text.clone(),
         summary,
-        datasets: datasets.iter().map(describe).collect(),
-        overlays: overlays.iter().map(describe_overlay).collect(),
         asn: asn.clone(),
         next_expiry: config.rules.iter().filter_map(|rule| rule.expires).filter(|at| *at > clock.seconds()).min(),
         ..Policy::default()
@@ -176,34 +172,6 @@ fn describe_rule(rule: &Rule) -> RuleInfo {
         ticket: rule.ticket.clone(),
         legal_basis: rule.legal_basis.clone(),
         reason: rule.reason.clone(),
-    }
-}
-
-fn describe(dataset: &Dataset) -> DatasetInfo {
-    DatasetInfo {
-        name: dataset.name.clone(),
-        version: dataset.version.clone(),
-        built: dataset.built,
-        digest: hex(&dataset.digest),
-        attribution: dataset.attribution.clone(),
-        v4_ranges: dataset.v4.len(),
-        v6_ranges: dataset.v6.len(),
-    }
-}
-
-fn describe_overlay(overlay: &Overlay) -> OverlayInfo {
-    OverlayInfo {
-        name: overlay.name.clone(),
-        file: overlay.file.clone(),
-        kind: overlay.kind.name(),
-        version: overlay.version.clone(),
-        built: overlay.built,
-        digest: hex(&overlay.digest),
-        attribution: overlay.attribution.clone(),
-        v4_ranges: overlay.v4.len(),
-        v6_ranges: overlay.v6.len(),
-        contradictions: overlay.contradictions,
-        rejected: overlay.rejected.clone(),
     }
 }
 

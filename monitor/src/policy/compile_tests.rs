@@ -6,11 +6,15 @@ use monitor_common::{
 };
 
 use super::{super::random::country, *};
-use crate::config::{Management, PortRange};
+use crate::{
+    config::{Management, PortRange},
+    geo::{About, Dataset},
+};
 
 /// Networks of both families with their countries, in order.
 fn dataset(name: &str, ranges: &[(&str, &str)]) -> Dataset {
-    let mut dataset = Dataset { name: name.into(), digest: [7; 32], ..Dataset::default() };
+    let about = About { digest: [7; 32], ..About::named(name) };
+    let mut dataset = Dataset { about, ..Dataset::default() };
     for (network, code) in ranges {
         let network: ipnetwork::IpNetwork = network.parse().expect("a network");
         if let Some((first, last)) = u32::network(&network) {
@@ -528,7 +532,7 @@ fn the_digest_is_the_same_after_a_boot_and_another_for_anything_that_matters() {
     };
     assert_eq!(spelt(Action::Allow, Action::Deny), reference, "however the configuration comes to it");
     let mut newer = data.clone();
-    newer[0].digest = [8; 32];
+    newer[0].about.digest = [8; 32];
     assert_ne!(digest(&config, &newer, 5), reference);
 }
 

@@ -62,14 +62,14 @@ pub(super) fn of(
     hash.field(&[u8::from(zone.inside_private)]);
     hash.count(knowledge.datasets.len());
     for dataset in &knowledge.datasets {
-        hash.field(&dataset.digest);
+        hash.field(&dataset.about.digest);
     }
     hash.count(knowledge.overlays.len());
     for overlay in &knowledge.overlays {
-        hash.field(&overlay.digest);
+        hash.field(&overlay.about.digest);
     }
     if let Some(asn) = knowledge.asn.as_ref().filter(|_| config.rules.iter().any(|rule| !rule.ases.is_empty())) {
-        hash.field(&asn.digest);
+        hash.field(&asn.about.digest);
     }
     hex(&hash.0.finalize())
 }

@@ -130,7 +130,7 @@ fn any_change_of_meaning_changes_the_digest() {
             management.ports = vec![PortRange { protocol: 132, low: 9, high: 9 }];
         });
         let mut known = knowledge.clone();
-        known.datasets[0].digest[0] ^= 1;
+        known.datasets[0].about.digest[0] ^= 1;
         assert_ne!(digest(&config, &known), reference, "dataset, seed {seed}");
     }
 }

@@ -280,16 +280,8 @@ impl Grounds<'_> {
             (_, None, None) if !deciding.overlays.is_empty() => deciding.overlaid(kind, inside),
             (Kind::Unknown, None, None) => "no source knows it".into(),
             (_, None, None) => {
-                let says: Vec<_> = deciding
-                    .sources
-                    .iter()
-                    .map(|says| format!("{} says {}", says.source, says.country.as_deref().unwrap_or("nothing")))
-                    .collect();
-                let verdict = match kind {
-                    Kind::Ambiguous => format!("not all agree that it is inside {inside}"),
-                    kind => format!("{} {inside}", kind.name()),
-                };
-                format!("{}: {verdict}", says.join(", "))
+                let says = deciding.sources.iter().map(|says| (says.source.clone(), says.country.as_deref()));
+                standing::told(says, kind, inside)
             }
         };
         let (key, action) = match kind {

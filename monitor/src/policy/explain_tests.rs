@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     config::{PortRange, Site, Zone},
-    geo::{Dataset, Range, special},
+    geo::{About, Dataset, Range, special},
     policy::compile,
 };
 
@@ -23,24 +23,22 @@ fn v6(text: &str) -> u128 {
 
 fn knowledge() -> Knowledge {
     let one = Dataset {
-        name: "one".into(),
+        about: About::named("one"),
         v4: vec![
             range(v4("5.0.0.0"), v4("5.255.255.255"), b"DE"),
             range(v4("8.0.0.0"), v4("8.255.255.255"), b"US"),
             range(v4("9.0.0.0"), v4("9.255.255.255"), b"FR"),
         ],
         v6: vec![range(v6("2a00::"), v6("2a00:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), b"IE")],
-        ..Dataset::default()
     };
     let two = Dataset {
-        name: "two".into(),
+        about: About::named("two"),
         v4: vec![
             range(v4("5.0.0.0"), v4("5.127.255.255"), b"NO"),
             range(v4("8.8.8.0"), v4("8.8.8.255"), b"US"),
             range(v4("9.0.0.0"), v4("9.255.255.255"), b"SG"),
         ],
         v6: vec![range(v6("2a00:1450::"), v6("2a00:1450:ffff:ffff:ffff:ffff:ffff:ffff"), b"DE")],
-        ..Dataset::default()
     };
     Knowledge::new(&[one, two], special::table())
 }

@@ -12,7 +12,7 @@ use super::{ClockMap, Knowledge, layers::Address};
 use crate::{
     config::{Action, Config, Management, PortRange, Rule, Site, Zone},
     geo::{
-        Country, Dataset, Range, Rejected,
+        About, Country, Dataset, Range, Rejected,
         asn::{AsDataset, AsRange},
         overlay::{self, Overlay},
         special::Special,
@@ -117,14 +117,9 @@ fn overlay(random: &mut fastrand::Rng) -> Overlay {
     let (v4, v6) = (v4(random), v6(random));
     let countries = [country("DE"), country("SG"), Country::UNDETERMINED];
     Overlay {
-        name: "overlay".into(),
+        about: About::named("overlay"),
         file: "overlay.csv".into(),
         kind: overlay::Kind::Networks,
-        version: String::new(),
-        built: None,
-        attribution: String::new(),
-        provenance: String::new(),
-        digest: [0; 32],
         v4: placed(random, v4, &countries),
         v6: placed(random, v6, &countries),
         contradictions: 0,
@@ -137,10 +132,9 @@ pub(super) fn knowledge(random: &mut fastrand::Rng) -> Knowledge {
     let datasets = (0..random.usize(1..=3)).map(|number| {
         let (v4, v6) = (v4(random), v6(random));
         Dataset {
-            name: number.to_string(),
+            about: About::named(number.to_string()),
             v4: placed(random, v4, &CODES.map(country)),
             v6: placed(random, v6, &CODES.map(country)),
-            ..Dataset::default()
         }
     });
     let datasets = datasets.collect();

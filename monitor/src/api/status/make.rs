@@ -18,7 +18,7 @@ use crate::{
         task::STALE_AFTER,
         traffic::Totals,
     },
-    geo::asn::AsDataset,
+    geo::About,
     policy::times::upcoming,
     reconcile::{Presence, Standing},
 };
@@ -65,7 +65,7 @@ pub fn status(facts: &Facts, host: &str, now: i128) -> Status {
         reload_error: facts.reload_error.clone(),
         datasets: in_force.datasets.iter().map(|one| dataset(one, now)).collect(),
         asn: in_force.policy.asn.as_ref().map(|asn| {
-            let AsDataset { name, version, built, .. } = &**asn;
+            let About { name, version, built, .. } = &asn.about;
             dataset(&DatasetInfo { name: name.clone(), version: version.clone(), built: *built }, now)
         }),
         interfaces: interfaces(facts),

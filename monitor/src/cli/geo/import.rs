@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     failure::Failure,
     geo::{
-        self, Content, Progress, Rejected, STALE_AFTER_DAYS,
+        self, About, Content, Dataset, Progress, Rejected, STALE_AFTER_DAYS,
         asn::{self, AsDataset},
         compact,
         overlay::{self, Overlay},
@@ -89,70 +89,32 @@ struct Written {
 
 /// What was read, whatever it is.
 enum Read {
-    Dataset(geo::Dataset, String),
+    Dataset(Dataset),
     Overlay(Overlay),
     AsNumbers(AsDataset),
 }
 
-/// What every kind of data says of itself.
-struct About<'a> {
-    kind: &'static str,
-    name: &'a mut String,
-    version: &'a mut String,
-    attribution: &'a mut String,
-    provenance: &'a mut String,
-    built: &'a mut Option<i64>,
-    digest: [u8; 32],
-    ranges: (usize, usize),
-}
-
 impl Read {
-    fn about(&mut self) -> About<'_> {
+    /// Its kind, what it says of itself, and how many ranges of each family it has.
+    fn parts(&mut self) -> (&'static str, &mut About, (usize, usize)) {
         match self {
-            Self::Dataset(of, provenance) => About {
-                kind: "dataset",
-                digest: of.digest,
-                ranges: (of.v4.len(), of.v6.len()),
-                name: &mut of.name,
-                version: &mut of.version,
-                attribution: &mut of.attribution,
-                provenance,
-                built: &mut of.built,
-            },
-            Self::Overlay(of) => About {
-                kind: "overlay",
-                digest: of.digest,
-                ranges: (of.v4.len(), of.v6.len()),
-                name: &mut of.name,
-                version: &mut of.version,
-                attribution: &mut of.attribution,
-                provenance: &mut of.provenance,
-                built: &mut of.built,
-            },
-            Self::AsNumbers(of) => About {
-                kind: "asn",
-                digest: of.digest,
-                ranges: (of.v4.len(), of.v6.len()),
-                name: &mut of.name,
-                version: &mut of.version,
-                attribution: &mut of.attribution,
-                provenance: &mut of.provenance,
-                built: &mut of.built,
-            },
+            Self::Dataset(of) => ("dataset", &mut of.about, (of.v4.len(), of.v6.len())),
+            Self::Overlay(of) => ("overlay", &mut of.about, (of.v4.len(), of.v6.len())),
+            Self::AsNumbers(of) => ("asn", &mut of.about, (of.v4.len(), of.v6.len())),
         }
     }
 
     /// The compact form, and whether it holds the same.
     fn encode(&self) -> Result<(Vec<u8>, bool), compact::CompactError> {
         match self {
-            Self::Dataset(of, provenance) => {
-                let bytes = compact::encode(of, provenance)?;
-                let (again, _) = compact::decode(&bytes)?;
+            Self::Dataset(of) => {
+                let bytes = compact::encode(of)?;
+                let again = compact::decode(&bytes)?;
                 Ok((bytes, (&again.v4, &again.v6) == (&of.v4, &of.v6)))
             }
             Self::Overlay(of) => {
                 let bytes = compact::encode_overlay(of)?;
-                let (again, _) = compact::decode_overlay(&bytes)?;
+                let again = compact::decode_overlay(&bytes)?;
                 Ok((bytes, (&again.v4, &again.v6) == (&of.v4, &of.v6)))
             }
             Self::AsNumbers(of) => {
@@ -179,8 +141,7 @@ fn read(args: &Args, progress: &Progress) -> Result<(Read, Rejected, usize), Fai
             let mut rejected = Rejected::default();
             opened.iter_mut().for_each(|file| rejected.add(std::mem::take(&mut file.rejected)));
             let contradictions = opened.iter().map(|file| file.contradictions).sum();
-            let (dataset, provenance) = geo::merge(opened)?;
-            (Read::Dataset(dataset, provenance), rejected, contradictions)
+            (Read::Dataset(geo::merge(opened)?), rejected, contradictions)
         }
         Content::Overlay => {
             let read = files.map(|file| overlay::read(file, progress)).collect::<Result<Vec<_>, _>>()?;
@@ -250,14 +211,16 @@ fn import(args: &Args) -> Result<Written, Failure> {
         )));
     }
     let (mut read, rejected, contradictions) = with_progress(|progress| read(args, progress))?;
-    let about = read.about();
+    let (_, about, _) = read.parts();
     if let Some(built) = args.built {
-        *about.built = Some(built.as_second());
+        about.built = Some(built.as_second());
     }
-    *about.name = args.name.clone().unwrap_or_else(|| stem(&args.out));
-    for (value, given) in
-        [(about.version, &args.version), (about.attribution, &args.attribution), (about.provenance, &args.provenance)]
-    {
+    about.name = args.name.clone().unwrap_or_else(|| stem(&args.out));
+    for (value, given) in [
+        (&mut about.version, &args.version),
+        (&mut about.attribution, &args.attribution),
+        (&mut about.provenance, &args.provenance),
+    ] {
         if let Some(given) = given {
             value.clone_from(given);
         }
@@ -272,18 +235,18 @@ fn import(args: &Args) -> Result<Written, Failure> {
     crate::geo::file::replace(&args.out, &bytes).map_err(|error| {
         Failure::Unavailable(format!("{}: {error}: check folder and permissions", args.out.display()))
     })?;
-    let about = read.about();
-    let age_days = about.built.map(|built| (jiff::Timestamp::now().as_second() - built).div_euclid(86_400));
+    let (kind, about, (ipv4_ranges, ipv6_ranges)) = read.parts();
+    let now = jiff::Timestamp::now().as_second();
     Ok(Written {
         file: args.out.display().to_string(),
-        kind: about.kind,
+        kind,
         bytes: bytes.len(),
         name: about.name.clone(),
         built: about.built.map(time),
-        age_days,
-        stale: age_days.is_some_and(|days| days > STALE_AFTER_DAYS),
-        ipv4_ranges: about.ranges.0,
-        ipv6_ranges: about.ranges.1,
+        age_days: about.age_days(now),
+        stale: about.stale_days(now).is_some(),
+        ipv4_ranges,
+        ipv6_ranges,
         contradictions,
         rejected,
         digest: hex(&about.digest),

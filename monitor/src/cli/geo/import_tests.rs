@@ -26,8 +26,9 @@ fn two_families_from_two_files_become_one_dataset_and_bad_input_leaves_the_old_f
     run(&args(&[&path("4.csv"), &path("6.csv")], &out)).unwrap();
     let opened = geo::open_file(&out).unwrap();
     assert_eq!((opened.dataset.v4.len(), opened.dataset.v6.len()), (1, 1));
-    assert_eq!((opened.dataset.name.as_str(), opened.dataset.version.as_str()), ("both", "7"));
-    assert_eq!((opened.dataset.built, opened.provenance.as_str()), (Some(1_780_272_000), "a test"));
+    let about = &opened.dataset.about;
+    assert_eq!((about.name.as_str(), about.version.as_str()), ("both", "7"));
+    assert_eq!((about.built, about.provenance.as_str()), (Some(1_780_272_000), "a test"));
 
     let before = std::fs::read(&out).unwrap();
     std::fs::write(path("4b.csv"), "192.0.2.128/25,NO\n").unwrap();

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     failure::Failure,
     geo::{
-        self, Content, Opened, Progress, Rejected, STALE_AFTER_DAYS, Space,
+        self, About, Content, Opened, Progress, Rejected, STALE_AFTER_DAYS, Space,
         asn::{self, AsDataset},
         overlay::{self, Overlay},
     },
@@ -39,14 +39,14 @@ pub struct Args {
 }
 
 /// One family's share of a dataset.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Family {
     ranges: usize,
     /// A decimal number as text: IPv6 counts do not fit JSON's numbers.
     addresses: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 struct Info {
     /// `dataset`, `overlay` or `asn`.
     kind: &'static str,
@@ -104,74 +104,62 @@ fn family<A: Space>(ranges: impl ExactSizeIterator<Item = (A, A)>) -> Family {
     Family { ranges: length, addresses: addresses.to_string() }
 }
 
+/// What data says of itself; the rest is its kind's.
+fn described(about: &About, now: i64) -> Info {
+    Info {
+        name: about.name.clone(),
+        version: about.version.clone(),
+        built: about.built.map(time),
+        age_days: about.age_days(now),
+        stale: about.stale_days(now).is_some(),
+        digest: hex(&about.digest),
+        provenance: about.provenance.clone(),
+        attribution: about.attribution.clone(),
+        ..Info::default()
+    }
+}
+
 fn info(opened: &Opened, now: i64) -> Info {
     let dataset = &opened.dataset;
-    let age_days = dataset.age_days(now);
     Info {
         kind: "dataset",
-        names: None,
-        rejected: opened.rejected.clone(),
-        name: dataset.name.clone(),
         file: opened.file.as_ref().map(|file| file.display().to_string()),
         format: opened.format.name(),
-        version: dataset.version.clone(),
-        built: dataset.built.map(time),
-        age_days,
-        stale: age_days.is_some_and(|days| days > STALE_AFTER_DAYS),
         ipv4: family(dataset.v4.iter().map(|range| (range.first, range.last))),
         ipv6: family(dataset.v6.iter().map(|range| (range.first, range.last))),
         countries: dataset.countries().len(),
         contradictions: opened.contradictions,
-        digest: hex(&dataset.digest),
-        provenance: opened.provenance.clone(),
-        attribution: dataset.attribution.clone(),
+        rejected: opened.rejected.clone(),
+        ..described(&dataset.about, now)
     }
 }
 
 fn overlay_info(of: &Overlay, now: i64) -> Info {
-    let age_days = of.age_days(now);
     let countries: BTreeSet<_> = of.v4.iter().map(|r| r.country).chain(of.v6.iter().map(|r| r.country)).collect();
     Info {
         kind: "overlay",
-        names: None,
-        rejected: of.rejected.clone(),
-        name: of.name.clone(),
         file: Some(of.file.display().to_string()),
         format: of.kind.name(),
-        version: of.version.clone(),
-        built: of.built.map(time),
-        age_days,
-        stale: age_days.is_some_and(|days| days > STALE_AFTER_DAYS),
         ipv4: family(of.v4.iter().map(|range| (range.first, range.last))),
         ipv6: family(of.v6.iter().map(|range| (range.first, range.last))),
         countries: countries.into_iter().filter(|country| country.is_assigned()).count(),
         contradictions: of.contradictions,
-        digest: hex(&of.digest),
-        provenance: of.provenance.clone(),
-        attribution: of.attribution.clone(),
+        rejected: of.rejected.clone(),
+        ..described(&of.about, now)
     }
 }
 
 fn asn_info(file: &str, of: &AsDataset, now: i64) -> Info {
-    let age_days = of.age_days(now);
     Info {
         kind: "asn",
-        names: Some(of.names.len()),
-        rejected: of.rejected.clone(),
-        name: of.name.clone(),
         file: Some(file.to_owned()),
         format: "AS numbers",
-        version: of.version.clone(),
-        built: of.built.map(time),
-        age_days,
-        stale: age_days.is_some_and(|days| days > STALE_AFTER_DAYS),
         ipv4: family(of.v4.iter().map(|range| (range.first, range.last))),
         ipv6: family(of.v6.iter().map(|range| (range.first, range.last))),
-        countries: 0,
+        names: Some(of.names.len()),
         contradictions: of.contradictions,
-        digest: hex(&of.digest),
-        provenance: of.provenance.clone(),
-        attribution: of.attribution.clone(),
+        rejected: of.rejected.clone(),
+        ..described(&of.about, now)
     }
 }
 
@@ -235,16 +223,12 @@ mod tests {
         let de = Country(*b"DE");
         Opened {
             dataset: Dataset {
-                name: "t".into(),
-                version: "1".into(),
-                built,
+                about: About { version: "1".into(), built, ..About::named("t") },
                 v4: vec![Range { first: 0, last: 0x7fff_ffff, country: de }],
                 v6: vec![Range { first: 0, last: u128::MAX, country: de }],
-                ..Dataset::default()
             },
             file: None,
             format: Format::Csv,
-            provenance: String::new(),
             contradictions: 0,
             rejected: geo::Rejected::default(),
         }

@@ -81,7 +81,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let results: Vec<Found> = addresses.into_iter().map(|address| find(address, &datasets)).collect();
     let attributions: BTreeSet<String> =
-        datasets.iter().map(|dataset| dataset.attribution.clone()).filter(|text| !text.is_empty()).collect();
+        datasets.iter().map(|dataset| dataset.about.attribution.clone()).filter(|text| !text.is_empty()).collect();
     let output = Output { results, attributions: attributions.into_iter().collect() };
     print_either(args.json, &output, text)
 }
@@ -118,7 +118,7 @@ fn answer(address: IpAddr, dataset: &Dataset) -> Answer {
             .map(|r| (r.country, IpAddr::from(Ipv6Addr::from(r.first)), IpAddr::from(Ipv6Addr::from(r.last)))),
     };
     Answer {
-        source: dataset.name.clone(),
+        source: dataset.about.name.clone(),
         country: found.map(|(country, ..)| country.to_string()),
         first: found.map(|(_, first, _)| first),
         last: found.map(|(.., last)| last),
@@ -173,14 +173,13 @@ fn push_rows(rows: &mut Vec<Vec<String>>, found: &Found, label: String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geo::{Country, Range};
+    use crate::geo::{About, Country, Range};
 
     fn dataset() -> Dataset {
         Dataset {
-            name: "mine".into(),
-            attribution: "By me, https://example.org".into(),
+            about: About { attribution: "By me, https://example.org".into(), ..About::named("mine") },
             v4: vec![Range { first: 0x0808_0000, last: 0x0808_ffff, country: Country(*b"US") }],
-            ..Dataset::default()
+            v6: Vec::new(),
         }
     }
 
@@ -190,7 +189,7 @@ mod tests {
         let of = |text: &str| find(text.parse().unwrap(), &datasets);
         let output = Output {
             results: vec![of("8.8.8.8"), of("9.9.9.9"), of("10.1.2.3"), of("64:ff9b::808:808")],
-            attributions: vec![dataset().attribution],
+            attributions: vec![dataset().about.attribution],
         };
         assert_eq!(
             text(&output),

@@ -50,10 +50,14 @@ pub fn compile(config: &Config, enforce: bool) -> Result<InForce, Failure> {
     let policy = policy::compile(config, &knowledge, &clock)?;
     let shadow = shadow(config, &knowledge, clock);
     for overlay in knowledge.overlays.iter().filter(|overlay| overlay.rejected.count > 0) {
-        tracing::warn!(overlay = overlay.name, "{}: `egress-monitor check` says what", overlay.rejected.summary());
+        tracing::warn!(
+            overlay = overlay.about.name,
+            "{}: `egress-monitor check` says what",
+            overlay.rejected.summary()
+        );
     }
     let datasets = inputs::data(&knowledge)
-        .map(|(name, version, built)| DatasetInfo { name: name.into(), version: version.into(), built })
+        .map(|of| DatasetInfo { name: of.name.clone(), version: of.version.clone(), built: of.built })
         .collect();
     let inside = config.zone.inside_text.clone();
     Ok(InForce { policy: policy.into(), enforce, inside, datasets, shadow, since: now() })

@@ -12,7 +12,7 @@ pub mod regions;
 use std::path::{Path, PathBuf};
 
 use super::{
-    Collector, Dataset, Format, GeoError, Piece, Progress, Range, Rejected, TooMany, compact, file, mmdb,
+    About, Collector, Dataset, Format, GeoError, Piece, Progress, Range, Rejected, TooMany, compact, file, mmdb,
     ranges::{self, Spans},
     sniff, text,
 };
@@ -62,22 +62,12 @@ impl Kind {
 /// is assigned or [`super::Country::UNDETERMINED`].
 #[derive(Clone, Debug)]
 pub struct Overlay {
-    /// Short name: the file's name without its ending, or what it calls itself.
-    pub name: String,
+    /// What it says of itself; its name is the file's without its ending, where it has none of its own.
+    pub about: About,
     /// The file.
     pub file: PathBuf,
     /// What it was read from.
     pub kind: Kind,
-    /// Version as the source gives it; may be empty, as `attribution` and `provenance`.
-    pub version: String,
-    /// When it was built, seconds since 1970; `None` when the source does not say.
-    pub built: Option<i64>,
-    /// Licence and attribution, to be shown with results.
-    pub attribution: String,
-    /// What it was made from, where that is recorded.
-    pub provenance: String,
-    /// SHA-256 over the ranges in canonical form.
-    pub digest: [u8; 32],
     /// IPv4 ranges.
     pub v4: Vec<Range<u32>>,
     /// IPv6 ranges.
@@ -99,12 +89,6 @@ impl Overlay {
     #[must_use]
     pub fn lookup_v6(&self, address: u128) -> Option<&Range<u128>> {
         ranges::find(&self.v6, address)
-    }
-
-    /// Whole days from the build to `now` (seconds since 1970); `None` when the source does not say when it was built.
-    #[must_use]
-    pub fn age_days(&self, now: i64) -> Option<i64> {
-        super::age_days(self.built, now)
     }
 }
 
@@ -130,14 +114,9 @@ pub fn read(file: &Path, progress: &Progress) -> Result<Overlay, GeoError> {
 /// It is no good.
 pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Overlay, GeoError> {
     let mut overlay = Overlay {
-        name: name_of(file),
+        about: About::named(name_of(file)),
         file: file.into(),
         kind: Kind::Networks,
-        version: String::new(),
-        built: None,
-        attribution: String::new(),
-        provenance: String::new(),
-        digest: [0; 32],
         v4: Vec::new(),
         v6: Vec::new(),
         contradictions: 0,
@@ -145,22 +124,20 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Over
     };
     let collected = match sniff(file, bytes) {
         Some(Format::Compact) => {
-            let (content, provenance) =
+            let Dataset { about, v4, v6 } =
                 compact::decode_overlay(bytes).map_err(|error| GeoError::file(file, error.to_string()))?;
-            let Dataset { name, version, built, attribution, digest, v4, v6 } = content;
-            let about = Overlay { name, version, attribution, provenance, ..overlay };
-            return Ok(Overlay { kind: Kind::Compact, built, digest, v4, v6, ..about });
+            return Ok(Overlay { kind: Kind::Compact, about, v4, v6, ..overlay });
         }
         Some(Format::Mmdb) => {
             let read = mmdb::walk(file, bytes, &mut mmdb::Countries, progress)?;
-            (overlay.kind, overlay.version, overlay.built) = (Kind::Mmdb, read.database_type, read.built);
-            overlay.rejected = read.rejected;
+            (overlay.kind, overlay.rejected) = (Kind::Mmdb, read.rejected);
+            (overlay.about.version, overlay.about.built) = (read.database_type, read.built);
             (overlay.v4, overlay.v6) = (ranges::countries(read.v4), ranges::countries(read.v6));
             None
         }
         Some(Format::Json) => {
             let cloud = cloud::read(file, bytes)?;
-            (overlay.kind, overlay.built, overlay.rejected) = (cloud.kind, cloud.built, cloud.rejected);
+            (overlay.kind, overlay.about.built, overlay.rejected) = (cloud.kind, cloud.built, cloud.rejected);
             if let Some((line, what)) = overlay.rejected.first.as_ref().filter(|_| overlay.rejected.count > cloud.taken)
             {
                 return Err(text::first_wrong(file, *line, what));
@@ -174,7 +151,8 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Over
                 Format::Networks => Kind::Networks,
                 _ => Kind::Geofeed,
             };
-            (overlay.version, overlay.built, overlay.rejected) = (text.version, text.built, text.rejected);
+            (overlay.about.version, overlay.about.built) = (text.version, text.built);
+            overlay.rejected = text.rejected;
             Some(text.ranges)
         }
         None => return Err(GeoError::file(file, super::UNKNOWN_KIND)),
@@ -188,7 +166,7 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Over
     if overlay.v4.is_empty() && overlay.v6.is_empty() {
         return Err(GeoError::file(file, "no networks in it: fetch it again, or leave it out"));
     }
-    overlay.digest = compact::digest(&overlay.v4, &overlay.v6);
+    overlay.about.digest = compact::digest(&overlay.v4, &overlay.v6);
     Ok(overlay)
 }
 
@@ -212,11 +190,11 @@ pub fn merge(files: Vec<Overlay>) -> Result<Overlay, GeoError> {
         }
         let spans = collector.finish_overlay().map_err(|TooMany| text::too_many(&next.file))?;
         (sum.v4, sum.v6) = (ranges::countries(spans.v4), ranges::countries(spans.v6));
-        sum.built = sum.built.zip(next.built).map(|(a, b)| a.min(b));
+        sum.about.join(&next.about);
         sum.contradictions += next.contradictions;
         sum.rejected.add(next.rejected);
     }
-    sum.digest = compact::digest(&sum.v4, &sum.v6);
+    sum.about.digest = compact::digest(&sum.v4, &sum.v6);
     Ok(sum)
 }
 

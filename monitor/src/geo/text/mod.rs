@@ -72,24 +72,31 @@ pub(super) fn read(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Tex
         taken: 0,
         continents: 0,
     };
-    progress.begin(bytes.len());
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut start = 0;
-    for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
-        if index % 4096 == 0 {
-            progress.at(start);
-        }
-        start += line.len() + 1;
+    for (number, line) in lines(bytes, progress) {
         match reader.line(line) {
             Ok(None) => {}
             Ok(Some(piece)) => {
                 reader.taken += 1;
                 reader.text.ranges.push(piece).map_err(|TooMany| too_many(file))?;
             }
-            Err(bad) => reader.text.rejected.note(Place::Line(index + 1), bad),
+            Err(bad) => reader.text.rejected.note(Place::Line(number), bad),
         }
     }
     reader.finish(file)
+}
+
+/// The lines of a file with their numbers, from 1; `progress` hears how far they have come.
+pub(super) fn lines<'a>(bytes: &'a [u8], progress: &Progress) -> impl Iterator<Item = (usize, &'a [u8])> {
+    progress.begin(bytes.len());
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut start = 0;
+    bytes.split(|&byte| byte == b'\n').enumerate().map(move |(index, line)| {
+        if index % 4096 == 0 {
+            progress.at(start);
+        }
+        start += line.len() + 1;
+        (index + 1, line)
+    })
 }
 
 pub(super) fn too_many(file: &Path) -> GeoError {

@@ -38,7 +38,7 @@ fn every_notation_gives_the_same_ranges() {
     ] {
         let dataset = good(other);
         assert_eq!((&dataset.v4, &dataset.v6), (&plain.v4, &plain.v6), "{other}");
-        assert_eq!(dataset.digest, plain.digest, "{other}");
+        assert_eq!(dataset.about.digest, plain.about.digest, "{other}");
     }
 }
 

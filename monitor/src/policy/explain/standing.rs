@@ -130,17 +130,19 @@ impl Standing {
         if !undetermined.is_empty() {
             return format!("location undetermined ({})", undetermined.join(", "));
         }
-        let says: Vec<_> = self
-            .overlays
-            .iter()
-            .map(|says| format!("overlay {} says {}", says.overlay, says.country.as_deref().unwrap_or("nothing")))
-            .collect();
-        let verdict = match kind {
-            Kind::Ambiguous => format!("not all agree that it is inside {inside}"),
-            kind => format!("{} {inside}", kind.name()),
-        };
-        format!("{}: {verdict}", says.join(", "))
+        let says = self.overlays.iter().map(|says| (format!("overlay {}", says.overlay), says.country.as_deref()));
+        told(says, kind, inside)
     }
+}
+
+/// What each says, and what that comes to.
+pub(super) fn told<'a>(says: impl Iterator<Item = (String, Option<&'a str>)>, kind: Kind, inside: &str) -> String {
+    let says: Vec<_> = says.map(|(who, country)| format!("{who} says {}", country.unwrap_or("nothing"))).collect();
+    let verdict = match kind {
+        Kind::Ambiguous => format!("not all agree that it is inside {inside}"),
+        kind => format!("{} {inside}", kind.name()),
+    };
+    format!("{}: {verdict}", says.join(", "))
 }
 
 impl Grounds<'_> {
@@ -171,7 +173,12 @@ impl Grounds<'_> {
         let says = |(dataset, range): (&Dataset, Option<(Country, String)>)| {
             let known = range.filter(|(country, _)| *country != Country::UNKNOWN);
             let (country, range) = known.map(|(country, range)| (country.to_string(), range)).unzip();
-            SourceSays { source: dataset.name.clone(), built: dataset.built.map(text::time), country, range }
+            SourceSays {
+                source: dataset.about.name.clone(),
+                built: dataset.about.built.map(text::time),
+                country,
+                range,
+            }
         };
         let overlaid: Vec<(&Overlay, Country, String)> = self
             .knowledge
@@ -200,9 +207,9 @@ impl Grounds<'_> {
             overlays: overlaid
                 .into_iter()
                 .map(|(overlay, country, range)| OverlaySays {
-                    overlay: overlay.name.clone(),
+                    overlay: overlay.about.name.clone(),
                     kind: overlay.kind.name(),
-                    built: overlay.built.map(text::time),
+                    built: overlay.about.built.map(text::time),
                     country: Some(country).filter(|country| *country != Country::UNDETERMINED).map(|c| c.to_string()),
                     range,
                 })

@@ -11,7 +11,7 @@ use aya::maps::{
 };
 use egress_monitor::{
     config::{Config, Rule},
-    geo::{Country, Dataset, Range},
+    geo::{About, Country, Dataset, Range},
     kernel::{Kernel, Options, Switch},
 };
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
@@ -108,7 +108,8 @@ fn dataset(seed: u64) -> Dataset {
     let v4 = networks_v4(seed).map(|first| Range { first, last: first | 0xff, country: country() }).collect();
     let v6 =
         networks_v6(seed).map(|first| Range { first, last: first | ((1 << 80) - 1), country: country() }).collect();
-    Dataset { name: format!("synthetic-{seed}"), digest: [seed as u8; 32], v4, v6, ..Dataset::default() }
+    let about = About { digest: [seed as u8; 32], ..About::named(format!("synthetic-{seed}")) };
+    Dataset { about, v4, v6 }
 }
 
 /// The defaults, and one rule that lets the same networks through.
