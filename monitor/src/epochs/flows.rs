@@ -23,6 +23,9 @@ pub const FLOW_LIMIT: usize = 1_048_576;
 /// Different [`Traits`] told apart by number; flows with others are kept whole.
 const TRAITS_LIMIT: usize = 1 << 16;
 
+/// Of these so many are found without hashing.
+const LATELY: usize = 64;
+
 /// Sums of one flow since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FlowSums {
@@ -185,8 +188,8 @@ pub struct FlowStore {
     other: Table<FlowId, FlowSums>,
     traits: Vec<Traits>,
     numbers: HashMap<Traits, u16>,
-    /// The traits asked for last and their number: most often the next are the same.
-    latest: Option<(Traits, u16)>,
+    /// Traits asked for lately and their numbers: most often the next are among them.
+    lately: [Option<(Traits, u16)>; LATELY],
     evicted: BTreeMap<Group, Evicted>,
     limit: usize,
 }
@@ -207,7 +210,7 @@ impl FlowStore {
             other: Table::default(),
             traits: Vec::new(),
             numbers: HashMap::new(),
-            latest: None,
+            lately: [None; LATELY],
             evicted: BTreeMap::new(),
             limit: limit.max(1),
         }
@@ -218,9 +221,7 @@ impl FlowStore {
         let mut sums = EpochSums::default();
         let mut by_traits: Vec<Counters> = Vec::new();
         let mut by_rule: Vec<Option<RuleSums>> = Vec::new();
-        let six = snapshot.flows.iter().filter(|(key, _)| key.flow.ip_version != 4).count();
-        self.v4.reserve(snapshot.flows.len() - six);
-        self.v6.reserve(six);
+        self.reserve(snapshot, usize::MAX);
         for (interface, key, value) in named(snapshot, interfaces) {
             let (id, flow) = (resolver.resolve(key, interface), FlowSums::of(snapshot, value));
             let (number, new) = self.add(&id, &flow);
@@ -251,6 +252,7 @@ impl FlowStore {
     pub fn merge_largest(&mut self, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver, most: usize) {
         let worths = snapshot.flows.iter().map(|(_, value)| value.counters.wire_bytes.cast_signed());
         let mut cut = Cut::of(worths.collect(), most);
+        self.reserve(snapshot, most);
         for (interface, key, value) in named(snapshot, interfaces) {
             if cut.keeps(value.counters.wire_bytes.cast_signed()) {
                 self.add(&resolver.resolve(key, interface), &FlowSums::of(snapshot, value));
@@ -259,6 +261,13 @@ impl FlowStore {
                 self.evicted.entry(group).or_default().add(&value.counters);
             }
         }
+    }
+
+    /// Makes room for an epoch's flows, or for so many of them.
+    fn reserve(&mut self, snapshot: &Snapshot, most: usize) {
+        let six = snapshot.flows.iter().filter(|(key, _)| key.flow.ip_version != 4).count();
+        self.v4.reserve((snapshot.flows.len() - six).min(most));
+        self.v6.reserve(six.min(most));
     }
 
     /// Adds to one flow. Gives the number of its traits, where they are kept by number, and whether it was not there.
@@ -282,7 +291,8 @@ impl FlowStore {
     }
 
     fn number(&mut self, traits: Traits) -> Option<u16> {
-        if let Some((_, number)) = self.latest.filter(|(latest, _)| *latest == traits) {
+        let place = traits.mixed() % LATELY;
+        if let Some((_, number)) = self.lately[place].filter(|(lately, _)| *lately == traits) {
             return Some(number);
         }
         let number = match self.numbers.get(&traits) {
@@ -295,7 +305,7 @@ impl FlowStore {
             }
             None => return None,
         };
-        self.latest = Some((traits, number));
+        self.lately[place] = Some((traits, number));
         Some(number)
     }
 

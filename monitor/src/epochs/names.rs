@@ -182,6 +182,19 @@ pub struct Traits {
 }
 
 impl Traits {
+    /// A number for a small table: the same for the same traits, seldom so for others of one host.
+    #[must_use]
+    pub const fn mixed(&self) -> usize {
+        let [first, second] = self.country.0;
+        let of = [self.interface.0, self.rule.0, self.verdict as u16, self.kind as u16, self.opaque as u16];
+        let (mut sum, mut at) = (first as usize + 26 * second as usize, 0);
+        while at < of.len() {
+            sum += (2 * at + 3) * of[at] as usize;
+            at += 1;
+        }
+        sum
+    }
+
     /// The sum that such flows belong to.
     #[must_use]
     pub const fn group(&self) -> Group {

@@ -2,7 +2,7 @@
 //! `flows --since`. Written by the epoch task, read by the API.
 //!
 //! Time is cut into slices of a minute or an epoch, whichever is longer; each has the flows of that time with what they
-//! sent in it. All slices together hold at most [`LIMIT`] flows: beyond that the fullest slice sums up its smallest
+//! sent in it. All slices together hold at most [`LIMIT`] flows: beyond that the fullest slices sum up their smallest
 //! flows, by place and verdict as the flow store does, so that flows + evicted + overflow + unparsed = hook in each.
 
 use std::collections::VecDeque;
@@ -67,8 +67,8 @@ impl Recent {
         Self { slices: VecDeque::new(), limit }
     }
 
-    /// Adds an epoch; `totals` are what it came to.
-    pub fn merge(&mut self, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver, totals: &Totals) {
+    /// Adds an epoch's flows; what it came to is to be added before anybody looks.
+    pub fn merge(&mut self, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver) {
         let fits = |slice: &Slice| (0..=SLICE_NS).contains(&(snapshot.ended - slice.began));
         if !self.slices.back().is_some_and(fits) {
             if let Some(full) = self.slices.back_mut() {
@@ -80,7 +80,6 @@ impl Recent {
         if let Some(slice) = self.slices.back_mut() {
             slice.ended = snapshot.ended;
             slice.flows.merge_largest(snapshot, interfaces, resolver, self.limit);
-            slice.totals.add(totals);
         }
         while self.slices.front().is_some_and(|first| first.ended <= snapshot.ended - KEPT_NS)
             || self.slices.len() > SLICES
@@ -90,20 +89,31 @@ impl Recent {
         self.shrink();
     }
 
+    /// Adds what the epoch merged last came to.
+    pub fn add(&mut self, totals: &Totals) {
+        if let Some(slice) = self.slices.back_mut() {
+            slice.totals.add(totals);
+        }
+    }
+
     fn shrink(&mut self) {
-        let least = self.limit / SLICES;
-        let mut surplus = self.len().saturating_sub(self.limit);
-        while surplus > 0
-            && let Some(fullest) = self.slices.iter_mut().max_by_key(|slice| slice.flows.len())
-        {
-            // More than asked for, so that the work is rare.
-            let before = fullest.flows.len();
-            let keep = before.saturating_sub(surplus).min(before / 2).max(least);
-            fullest.flows.keep_largest(keep);
-            surplus = surplus.saturating_sub(before - fullest.flows.len());
-            if before == fullest.flows.len() {
+        if self.len() <= self.limit {
+            return;
+        }
+        // More than asked for, so that the work is rare. What the shorter ones leave is shared by the longer ones.
+        let mut room = self.limit - self.limit / 8;
+        let mut lengths: Vec<usize> = self.slices.iter().map(|slice| slice.flows.len()).collect();
+        lengths.sort_unstable();
+        let mut share = 0;
+        for (length, sharers) in lengths.iter().zip((1..=lengths.len()).rev()) {
+            share = room / sharers;
+            if *length > share {
                 break;
             }
+            room -= length;
+        }
+        for slice in &mut self.slices {
+            slice.flows.keep_largest(share);
         }
     }
 
@@ -147,7 +157,8 @@ mod tests {
         fake::merge(traffic, store, snapshot);
         let interfaces = traffic.names(snapshot);
         let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
-        recent.merge(snapshot, &interfaces, &resolver, &traffic.latest);
+        recent.merge(snapshot, &interfaces, &resolver);
+        recent.add(&traffic.latest);
     }
 
     fn sum<'a>(counters: impl IntoIterator<Item = &'a Counters>) -> Counters {
@@ -205,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_flows_as_fit_stay_and_with_one_more_half_of_the_fullest_slice_is_summed_up() {
+    fn as_many_flows_as_fit_stay_and_what_is_too_much_is_taken_from_the_longest_slices_alike() {
         let (mut recent, mut traffic, mut store) = (Recent::new(640), Traffic::default(), FlowStore::default());
         let mut epoch = |recent: &mut Recent, number: u32, flows: u16| {
             let mut snapshot = fake::snapshot(number);
@@ -221,9 +232,11 @@ mod tests {
         let mut recent = Recent::new(640);
         assert_eq!(epoch(&mut recent, 60, 400), [(400, 0)]);
         assert_eq!(epoch(&mut recent, 120, 240), [(400, 0), (240, 0)]);
-        assert_eq!(epoch(&mut recent, 180, 1), [(200, 200), (240, 0), (1, 0)]);
+        // Down to an eighth less than fit.
+        assert_eq!(epoch(&mut recent, 180, 1), [(319, 81), (240, 0), (1, 0)]);
         let largest: Vec<u16> = recent.slices[0].flows.iter().map(|(id, _)| id.destination_port).collect();
-        assert_eq!(largest, (200..400).collect::<Vec<_>>());
+        assert_eq!(largest, (81..400).collect::<Vec<_>>());
+        assert_eq!(epoch(&mut recent, 240, 240), [(186, 214), (186, 54), (1, 0), (186, 54)]);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 mod handle;
 mod tell;
 
-use std::{collections::HashMap, mem, sync::Arc, time::Duration};
+use std::{collections::HashMap, mem, sync::Arc, thread, time::Duration};
 
 use monitor_common::wire::Event;
 use tokio::{
@@ -29,6 +29,7 @@ use super::{
     facts::{InForce, LastEpoch},
     names::{Identities, Interfaces, Name, Resolver},
     now,
+    recent::Recent,
     source::Events,
     traffic::Kept,
 };
@@ -56,6 +57,9 @@ const REQUESTS: usize = 64;
 
 /// Events taken at once.
 const EVENT_BATCH: usize = 1024;
+
+/// An epoch with so many flows is merged by two threads.
+const MANY: usize = 50_000;
 
 /// Alerts made before they are handed on: those who read facts wait for that, not for the making.
 const ALERT_BATCH: usize = 256;
@@ -385,7 +389,13 @@ impl Engine {
         };
         let mut residual = snapshot.residual();
         residual.extend(snapshot.dropped_residual());
-        let breaches = {
+        let mut recent = shared.recent_mut();
+        let recent_too: &mut Recent = &mut recent;
+        let mut merge_recent = || recent_too.merge(snapshot, &self.interfaces, &resolver);
+        let (beside, breaches) = thread::scope(|scope| {
+            // Beside the others: of a million flows whoever asks would wait for it.
+            let many = snapshot.flows.len() >= MANY;
+            let beside = many && thread::Builder::new().spawn_scoped(scope, &mut merge_recent).is_ok();
             let mut flows = shared.flows_mut();
             let sums = flows.merge(snapshot, &self.interfaces, &resolver);
             let kept = Kept::of(&flows);
@@ -399,10 +409,13 @@ impl Engine {
                 flows: snapshot.flows.len(),
                 fill: snapshot.fill,
             });
-            facts.traffic.merge(snapshot, &self.interfaces, sums, &residual)
-        };
-        let latest = shared.read().traffic.latest.clone();
-        shared.recent_mut().merge(snapshot, &self.interfaces, &resolver, &latest);
+            (beside, facts.traffic.merge(snapshot, &self.interfaces, sums, &residual))
+        });
+        if !beside {
+            merge_recent();
+        }
+        recent.add(&shared.read().traffic.latest);
+        drop(recent);
         let suppressed = self.alert(snapshot, &resolver, &identities);
         self.budgets.count(snapshot);
         let shadow = shared.read().in_force.shadow.clone();

@@ -174,8 +174,8 @@ fn files_that_do_not_overlap_become_one_overlay_with_the_oldest_date_and_all_tha
     let whole = feed("2026-06-03", "192.0.2.0/24,DE,,,\n198.51.100.0/24,,,,\n203.0.113.0/24,,,,\n");
     for files in [[&one, &two], [&two, &one]] {
         let merged = merge(files.map(Clone::clone).into()).unwrap();
-        assert_eq!((&merged.v4, &merged.v6, merged.digest), (&whole.v4, &whole.v6, whole.digest));
-        assert_eq!((merged.built, merged.contradictions, merged.rejected.count), (Some(1_780_272_000), 2, 1));
+        assert_eq!((&merged.v4, &merged.v6, merged.about.digest), (&whole.v4, &whole.v6, whole.about.digest));
+        assert_eq!((merged.about.built, merged.contradictions, merged.rejected.count), (Some(1_780_272_000), 2, 1));
     }
     let again = merge(vec![whole.clone(), whole]).unwrap_err().to_string();
     assert!(again.contains("places 192.0.2.0 again"), "{again}");
