@@ -4,7 +4,10 @@
 //! A million flows are to fit: what many flows have in common (interface, country, verdict…) is kept once, under a
 //! number, and a flow without a further destination is its addresses, ports, protocol and that number.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem,
+};
 
 use monitor_common::{
     verdict::Verdict,
@@ -25,6 +28,9 @@ const TRAITS_LIMIT: usize = 1 << 16;
 
 /// Of these so many are found without hashing.
 const LATELY: usize = 64;
+
+/// Flows that are looked for before the first of them is added.
+const AHEAD: usize = 16;
 
 /// Sums of one flow since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -179,6 +185,24 @@ fn named<'a>(
     })
 }
 
+/// A flow on its way into its table.
+struct Coming {
+    id: FlowId,
+    sums: FlowSums,
+    /// Of its traits, where they are kept by number.
+    number: Option<u16>,
+    key: Key,
+    hash: u64,
+}
+
+/// By which table it is found.
+enum Key {
+    V4(Plain4),
+    V6(Plain6),
+    /// By its id.
+    Other,
+}
+
 /// Flows since the start.
 #[derive(Debug)]
 pub struct FlowStore {
@@ -222,11 +246,11 @@ impl FlowStore {
         let mut by_traits: Vec<Counters> = Vec::new();
         let mut by_rule: Vec<Option<RuleSums>> = Vec::new();
         self.reserve(snapshot, usize::MAX);
-        for (interface, key, value) in named(snapshot, interfaces) {
-            let (id, flow) = (resolver.resolve(key, interface), FlowSums::of(snapshot, value));
-            let (number, new) = self.add(&id, &flow);
+        let flows = named(snapshot, interfaces)
+            .map(|(interface, key, value)| (resolver.resolve(key, interface), FlowSums::of(snapshot, value)));
+        self.add(flows, |Coming { id, sums: flow, number, .. }, new| {
             if id.rule != Names::NONE {
-                count(&mut by_rule, id.rule, &RuleSums { flows: u64::from(new), sums: flow });
+                count(&mut by_rule, id.rule, &RuleSums { flows: u64::from(new), sums: *flow });
             }
             match number.map(usize::from) {
                 Some(number) => {
@@ -237,7 +261,7 @@ impl FlowStore {
                 }
                 None => sums.add(&id.traits(), id.via(), &flow.counters),
             }
-        }
+        });
         for (traits, counters) in self.traits.iter().zip(&by_traits).filter(|(_, counters)| !counters.is_zero()) {
             sums.add(traits, traits.carrier.map(|carrier| carrier.name()), counters);
         }
@@ -253,14 +277,16 @@ impl FlowStore {
         let worths = snapshot.flows.iter().map(|(_, value)| value.counters.wire_bytes.cast_signed());
         let mut cut = Cut::of(worths.collect(), most);
         self.reserve(snapshot, most);
-        for (interface, key, value) in named(snapshot, interfaces) {
+        let mut evicted = mem::take(&mut self.evicted);
+        let flows = named(snapshot, interfaces).filter_map(|(interface, key, value)| {
             if cut.keeps(value.counters.wire_bytes.cast_signed()) {
-                self.add(&resolver.resolve(key, interface), &FlowSums::of(snapshot, value));
-            } else {
-                let group = resolver.group(&key.flow, interface);
-                self.evicted.entry(group).or_default().add(&value.counters);
+                return Some((resolver.resolve(key, interface), FlowSums::of(snapshot, value)));
             }
-        }
+            evicted.entry(resolver.group(&key.flow, interface)).or_default().add(&value.counters);
+            None
+        });
+        self.add(flows, |_, _| ());
+        self.evicted = evicted;
     }
 
     /// Makes room for an epoch's flows, or for so many of them.
@@ -270,24 +296,59 @@ impl FlowStore {
         self.v6.reserve(six.min(most));
     }
 
-    /// Adds to one flow. Gives the number of its traits, where they are kept by number, and whether it was not there.
-    fn add(&mut self, id: &FlowId, sums: &FlowSums) -> (Option<u16>, bool) {
+    /// Adds to flows. `each` is told of every one, and whether it was not there.
+    fn add(&mut self, flows: impl Iterator<Item = (FlowId, FlowSums)>, mut each: impl FnMut(&Coming, bool)) {
+        let mut flows = flows.fuse();
+        let mut coming = Vec::with_capacity(AHEAD);
+        loop {
+            coming.extend(flows.by_ref().take(AHEAD).map(|(id, sums)| self.coming(id, sums)));
+            if coming.is_empty() {
+                return;
+            }
+            coming.iter().for_each(|one| self.look(one));
+            for one in coming.drain(..) {
+                let new = self.put(&one);
+                each(&one, new);
+            }
+        }
+    }
+
+    fn coming(&mut self, id: FlowId, sums: FlowSums) -> Coming {
         let number = if id.onward.is_none() { self.number(id.traits()) } else { None };
-        let (entry, there) = match number {
+        let (key, hash) = match number {
             Some(number) if id.ip_version == 4 => {
                 let addresses = u128::from(id.source.low as u32) << 96 | u128::from(id.destination.low as u32) << 64;
-                self.v4.upsert(Plain4(addresses | u128::from(rest(id, number))), || *sums)
+                let key = Plain4(addresses | u128::from(rest(&id, number)));
+                (Key::V4(key), self.v4.hash(&key))
             }
             Some(number) => {
-                let key = Plain6 { source: id.source, destination: id.destination, rest: rest(id, number) };
-                self.v6.upsert(key, || *sums)
+                let key = Plain6 { source: id.source, destination: id.destination, rest: rest(&id, number) };
+                (Key::V6(key), self.v6.hash(&key))
             }
-            None => self.other.upsert(*id, || *sums),
+            None => (Key::Other, self.other.hash(&id)),
+        };
+        Coming { id, sums, number, key, hash }
+    }
+
+    fn look(&self, Coming { id, key, hash, .. }: &Coming) {
+        match key {
+            Key::V4(key) => self.v4.look(*hash, key),
+            Key::V6(key) => self.v6.look(*hash, key),
+            Key::Other => self.other.look(*hash, id),
+        }
+    }
+
+    /// Adds to the flow. Gives whether it was not there.
+    fn put(&mut self, Coming { id, sums, key, hash, .. }: &Coming) -> bool {
+        let (entry, there) = match key {
+            Key::V4(key) => self.v4.upsert_hashed(*hash, *key, || *sums),
+            Key::V6(key) => self.v6.upsert_hashed(*hash, *key, || *sums),
+            Key::Other => self.other.upsert_hashed(*hash, *id, || *sums),
         };
         if there {
             entry.add(sums);
         }
-        (number, !there)
+        !there
     }
 
     fn number(&mut self, traits: Traits) -> Option<u16> {
@@ -380,9 +441,7 @@ impl FlowStore {
 
     /// Takes in what another store has.
     pub fn absorb(&mut self, other: &Self) {
-        for (id, sums) in other.iter() {
-            self.add(&id, sums);
-        }
+        self.add(other.iter().map(|(id, sums)| (id, *sums)), |_, _| ());
         for (group, more) in &other.evicted {
             let sum = self.evicted.entry(*group).or_default();
             sum.flows += more.flows;

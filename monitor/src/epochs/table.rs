@@ -52,14 +52,27 @@ impl<K: Copy + Eq + Hash, V: Copy> Table<K, V> {
         self.index.reserve(more, |row| state.hash_one(at(chunks, *row).0));
     }
 
+    /// What [`look`](Self::look) and [`upsert_hashed`](Self::upsert_hashed) want to have of a key.
+    #[must_use]
+    pub fn hash(&self, key: &K) -> u64 {
+        self.state.hash_one(key)
+    }
+
+    /// Has the processor fetch what `key` needs. In a large table each key's place is far from the others': to look for
+    /// several before the first is used is to wait for memory once.
+    pub fn look(&self, hash: u64, key: &K) {
+        std::hint::black_box(self.index.find(hash, |row| at(&self.chunks, *row).0 == *key));
+    }
+
     /// The value of `key`, and whether it was there before; if not, `new` makes it.
     pub fn upsert(&mut self, key: K, new: impl FnOnce() -> V) -> (&mut V, bool) {
+        self.upsert_hashed(self.hash(&key), key, new)
+    }
+
+    /// The same with the key's hash.
+    pub fn upsert_hashed(&mut self, hash: u64, key: K, new: impl FnOnce() -> V) -> (&mut V, bool) {
         let (chunks, state) = (&self.chunks, &self.state);
-        let found = self.index.entry(
-            state.hash_one(key),
-            |row| at(chunks, *row).0 == key,
-            |row| state.hash_one(at(chunks, *row).0),
-        );
+        let found = self.index.entry(hash, |row| at(chunks, *row).0 == key, |row| state.hash_one(at(chunks, *row).0));
         let (row, there) = match found {
             Entry::Occupied(entry) => (*entry.get() as usize, true),
             Entry::Vacant(entry) => {

@@ -5,7 +5,7 @@ use std::{
     io,
     marker::PhantomData,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd},
-    sync::atomic::AtomicU64,
+    sync::{atomic::AtomicU64, mpsc},
 };
 
 use bytemuck::Pod;
@@ -130,42 +130,104 @@ impl Grace {
     }
 }
 
-/// Takes every entry out of a hash map that nobody writes to any more and gives it to `entry`: what was taken before
-/// an error too, also by the very call that failed.
-pub fn drain_hash<K: Pod, V: Pod>(map: BorrowedFd<'_>, capacity: usize, mut entry: impl FnMut(K, V)) -> io::Result<()> {
-    // A bucket that does not fit gives ENOSPC; no bucket is nearly this long.
-    let chunk = capacity.clamp(256, 65_536);
+/// Entries taken by one system call. A bucket that does not fit gives ENOSPC; no bucket is nearly so long.
+const BATCH: usize = 8_192;
+
+/// Where a batch is to begin: at the beginning, or where another has ended.
+type Cursor = Option<u32>;
+
+/// What one system call took out of a hash map.
+struct Batch<K, V> {
     // Fresh pages of the system's: those that nothing is written to cost nothing.
-    let mut keys: Vec<K> = bytemuck::zeroed_vec(chunk);
-    let mut values: Vec<V> = bytemuck::zeroed_vec(chunk);
-    let mut cursor = 0_u32;
-    let mut next = 0_u32;
-    let mut first = true;
-    loop {
+    keys: Vec<K>,
+    values: Vec<V>,
+    /// Of these, how many are filled.
+    count: usize,
+}
+
+impl<K: Pod, V: Pod> Batch<K, V> {
+    fn new() -> Self {
+        Self { keys: bytemuck::zeroed_vec(BATCH), values: bytemuck::zeroed_vec(BATCH), count: 0 }
+    }
+
+    /// Takes what comes from the cursor on, and moves it. Gives whether there may be more.
+    fn take(&mut self, map: BorrowedFd<'_>, cursor: &mut Cursor) -> io::Result<bool> {
+        let mut next = 0_u32;
         let mut attr = BatchAttr {
-            in_batch: if first { 0 } else { std::ptr::from_ref(&cursor) as u64 },
+            in_batch: cursor.as_ref().map_or(0, |cursor| std::ptr::from_ref(cursor) as u64),
             out_batch: std::ptr::from_mut(&mut next) as u64,
-            keys: keys.as_mut_ptr() as u64,
-            values: values.as_mut_ptr() as u64,
-            count: chunk as u32,
+            keys: self.keys.as_mut_ptr() as u64,
+            values: self.values.as_mut_ptr() as u64,
+            count: BATCH as u32,
             map_fd: map.as_raw_fd() as u32,
             elem_flags: 0,
             flags: 0,
         };
         let result = bpf(BPF_MAP_LOOKUP_AND_DELETE_BATCH, &mut attr);
-        let count = match result.as_ref().map_err(io::Error::raw_os_error) {
+        self.count = match result.as_ref().map_err(io::Error::raw_os_error) {
             // ENOENT is the end of the map; a bucket that is locked ends a call too, after others were taken and
             // removed (EBUSY, or ETIMEDOUT and EDEADLK since kernel 6.15).
             Ok(_) | Err(Some(libc::ENOENT | libc::EBUSY | libc::ETIMEDOUT | libc::EDEADLK)) => attr.count as usize,
             Err(_) => 0,
         };
-        keys[..count].iter().zip(&values[..count]).for_each(|(key, value)| entry(*key, *value));
         match result {
-            Ok(_) => (cursor, first) = (next, false),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+            Ok(_) => *cursor = Some(next),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(false),
             Err(error) => return Err(error),
         }
+        Ok(true)
     }
+
+    fn entries(&self) -> impl Iterator<Item = (K, V)> {
+        self.keys.iter().copied().zip(self.values.iter().copied()).take(self.count)
+    }
+}
+
+/// Takes every entry out of a hash map that nobody writes to any more and gives it to `entry`: what was taken before
+/// an error too, also by the very call that failed.
+///
+/// The calling thread goes through the whole map. If there is much, another takes from the middle on meanwhile, and what
+/// it takes the first finds no more: whatever becomes of the second, every entry comes once.
+pub fn drain_hash<K: Pod + Send, V: Pod + Send>(
+    map: BorrowedFd<'_>,
+    capacity: usize,
+    mut entry: impl FnMut(K, V),
+) -> io::Result<()> {
+    let (mut batch, mut cursor) = (Batch::new(), None);
+    let mut more = batch.take(map, &mut cursor);
+    batch.entries().for_each(|(key, value)| entry(key, value));
+    if !more.as_ref().is_ok_and(|more| *more) {
+        return more.map(drop);
+    }
+    std::thread::scope(|scope| {
+        let (done, helped) = mpsc::sync_channel(4);
+        // For the kernel a cursor is the number of a bucket, and one that there is not the end; if that should change,
+        // the second thread takes less.
+        let mut middle = Some((capacity.next_power_of_two() / 2) as u32);
+        let help = move || {
+            let mut more = true;
+            while more {
+                let mut batch = Batch::<K, V>::new();
+                more = batch.take(map, &mut middle).unwrap_or(false);
+                if done.send(batch).is_err() {
+                    return;
+                }
+            }
+        };
+        // Without another thread it takes longer.
+        let _ = std::thread::Builder::new().spawn_scoped(scope, help);
+        while let Ok(true) = more {
+            more = batch.take(map, &mut cursor);
+            batch.entries().for_each(|(key, value)| entry(key, value));
+            for batch in helped.try_iter() {
+                batch.entries().for_each(|(key, value)| entry(key, value));
+            }
+        }
+        for batch in helped {
+            batch.entries().for_each(|(key, value)| entry(key, value));
+        }
+        more.map(drop)
+    })
 }
 
 /// The memory of a `BPF_F_MMAPABLE` array map, shared with the kernel.
