@@ -1,5 +1,6 @@
-//! Promise: a million flows at once are seen, told apart, kept and reported exactly, and asked for in no time; a
-//! million that all should alert make so many alerts as help, and say how many are missing.
+//! Promise: a million flows at once are seen, told apart, kept and reported exactly, and asked for in no time, since
+//! epochs end before there is too much in them; a million that all should alert make so many alerts as help, and say how
+//! many are missing.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
@@ -105,8 +106,9 @@ fn ask(daemon: &Daemon, arguments: &[&str]) -> Flows {
     flows
 }
 
-/// Sends each flow once and the further packets of the heavy ones, from two CPUs; gives how many frames that was.
-fn send_all(stage: &Stage) -> u64 {
+/// Sends each flow once and, of the heavy ones, so many times their further packets, from two CPUs; gives how many frames
+/// that was.
+fn send_all(stage: &Stage, times: u64) -> u64 {
     let began = Instant::now();
     // Each sender has every second flow, and the further packets of the other's.
     let senders: Vec<_> = (0..2_u32)
@@ -116,7 +118,7 @@ fn send_all(stage: &Stage) -> u64 {
                 assert_eq!(frame.len() as u64, LENGTH);
                 let first = (0..FLOWS).filter(move |flow| flow % 2 == cpu);
                 let further = (0..FLOWS).step_by(HEAVY as usize).filter(move |flow| flow / HEAVY % 2 != cpu);
-                let further = further.flat_map(|flow| (1..packets(flow)).map(move |_| flow));
+                let further = further.flat_map(|flow| (0..times * (packets(flow) - 1)).map(move |_| flow));
                 send_varied(INTERFACE, &frame, first.chain(further), address).unwrap()
             };
             on_cpu(&stage.near, cpu as usize, work).unwrap()
@@ -124,7 +126,7 @@ fn send_all(stage: &Stage) -> u64 {
         .collect();
     let sent: u64 = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
     println!("{sent} frames in {:?}", began.elapsed());
-    assert_eq!(sent, (0..FLOWS).map(packets).sum::<u64>());
+    assert_eq!(sent, (0..FLOWS).map(|flow| 1 + times * (packets(flow) - 1)).sum::<u64>());
     sent
 }
 
@@ -150,12 +152,11 @@ fn memory(process: u32) -> String {
 #[test]
 fn a_million_flows_are_told_apart_and_every_answer_adds_up() {
     let stage = Stage::build(false).unwrap();
-    // One epoch for everything.
     let config = stage.config("epoch = \"5min\"\nflows = 1048576", "") + SITES;
     let before = stage.sent().unwrap();
     let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
     println!("idle: {}", memory(daemon.id()));
-    let sent = send_all(&stage);
+    let sent = send_all(&stage, 1);
     assert_eq!(stage.sent().unwrap().since(before), Count { packets: sent, bytes: sent * LENGTH });
 
     let top = ask(&daemon, &["--top", "20"]);
@@ -195,22 +196,24 @@ fn a_million_flows_are_told_apart_and_every_answer_adds_up() {
 #[test]
 fn a_million_flows_to_alert_on_make_as_many_alerts_as_help_and_say_how_many_are_missing() {
     let stage = Stage::build(false).unwrap();
-    // One epoch for everything, and nothing of it is inside.
+    // Nothing of it is inside.
     let abroad = SITES.replace("IE", "SG").replace("FI", "US").replace("FR", "IN");
     let config = stage.config("epoch = \"5min\"\nflows = 1048576", "") + &abroad;
     let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
-    let sent = send_all(&stage);
+    // Each flow is one packet, and so in one epoch.
+    let sent = send_all(&stage, 0);
     let (began, used) = (Instant::now(), cpu(daemon.id()));
     let status: Status = serde_json::from_value(daemon.json(&["status"]).unwrap()).unwrap();
     let used = cpu(daemon.id()) - used;
     println!("status: {:?}, {used} ms of the daemon; {}", began.elapsed(), memory(daemon.id()));
-    assert_eq!(status.epoch.as_ref().map(|epoch| (epoch.flows, epoch.count)), Some((FLOWS as usize, 2)));
+    let epoch = status.epoch.as_ref().unwrap();
     assert_eq!(status.interfaces[0].total.packets, sent);
     // Whether an event or the drain came first: each flow has an alert or is counted as having none.
     let made: u64 = status.alerts.iter().filter(|alert| alert.kind == "egress").map(|alert| alert.count).sum();
-    assert_eq!(made, PER_EPOCH as u64);
+    assert!(made >= PER_EPOCH as u64 && made <= epoch.count * PER_EPOCH as u64, "{made} in {} epochs", epoch.count);
     assert_eq!(status.losses.alerts_suppressed, u64::from(FLOWS) - made);
-    assert!(status.conditions.iter().any(|condition| condition.kind == "alerts_suppressed"));
+    let suppressed = status.conditions.iter().any(|condition| condition.kind == "alerts_suppressed");
+    assert_eq!(suppressed, epoch.flows > PER_EPOCH);
     let began = Instant::now();
     let next: Status = serde_json::from_value(daemon.json(&["status"]).unwrap()).unwrap();
     println!("status: {:?}; {}", began.elapsed(), memory(daemon.id()));
@@ -222,5 +225,5 @@ fn a_million_flows_to_alert_on_make_as_many_alerts_as_help_and_say_how_many_are_
     let lost = next.losses.alerts_queue_full;
     assert_eq!(lines + lost, made);
     let told = ended.alerts.iter().filter(|line| line.contains("alerts_suppressed")).count();
-    assert_eq!(told as u64 + u64::from(lost > 0 && told < 2), 2, "one when it begins, one when it ends");
+    assert!(lost > 0 || (told >= 2 && told.is_multiple_of(2)), "{told}: one when it begins, one when it ends");
 }

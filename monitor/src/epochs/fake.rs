@@ -242,6 +242,8 @@ pub struct Script {
     pub checks: VecDeque<Result<(), String>>,
     /// Rolled back so often.
     pub rollbacks: u32,
+    /// What is in the flow table; it is empty after a flip.
+    pub table: Places,
     /// Whether it was detached.
     pub detached: bool,
 }
@@ -285,6 +287,7 @@ impl Source for Fake {
             script.closed = Some(held);
             anyhow::bail!("bpf(2) says no");
         }
+        script.table.used = 0;
         let epoch = script.flips;
         script.flips = epoch.wrapping_add(1);
         let one = script.next.pop_front().unwrap_or_else(|| snapshot(epoch));
@@ -306,6 +309,10 @@ impl Source for Fake {
     fn roll_back(&mut self) -> anyhow::Result<()> {
         self.script().rollbacks += 1;
         Ok(())
+    }
+
+    fn table(&self) -> Places {
+        self.script().table
     }
 
     fn attachments(&self) -> Vec<Attachment> {

@@ -306,10 +306,11 @@ impl FlowStore {
                 return;
             }
             coming.iter().for_each(|one| self.look(one));
-            for one in coming.drain(..) {
-                let new = self.put(&one);
-                each(&one, new);
+            for one in &coming {
+                let new = self.put(one);
+                each(one, new);
             }
+            coming.clear();
         }
     }
 

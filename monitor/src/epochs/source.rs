@@ -39,6 +39,9 @@ pub trait Source: Send {
     /// There is none, or it can't hold.
     fn roll_back(&mut self) -> anyhow::Result<()>;
 
+    /// About how full the flow table is now.
+    fn table(&self) -> Places;
+
     /// What is attached now: without interfaces that are gone, or in another network namespace.
     fn attachments(&self) -> Vec<Attachment>;
 

@@ -25,7 +25,7 @@ use self::{
     tell::deliver,
 };
 use super::{
-    Attachment, Facts, Moment, SharedFacts, Snapshot, Source,
+    Attachment, Facts, Moment, Places, SharedFacts, Snapshot, Source,
     facts::{InForce, LastEpoch},
     names::{Identities, Interfaces, Name, Resolver},
     now,
@@ -57,6 +57,15 @@ const REQUESTS: usize = 64;
 
 /// Events taken at once.
 const EVENT_BATCH: usize = 1024;
+
+/// How often it looks whether the flow table is filling.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A table with fewer places would be full between two looks.
+const LEAST_PLACES: u32 = 16_384;
+
+/// Flows of one epoch in the table that are many enough.
+const MOST_FLOWS: usize = 262_144;
 
 /// An epoch with so many flows is merged by two threads.
 const MANY: usize = 50_000;
@@ -158,7 +167,7 @@ impl Engine {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(EVENT_BATCH);
         let mut waiting = Waiting::default();
-        let mut may_flip = Instant::now();
+        let (mut may_flip, mut look) = (Instant::now(), Instant::now() + LOOK);
         let (mut events_open, mut requests_open) = (true, true);
         loop {
             let midnight = until_midnight();
@@ -174,6 +183,14 @@ impl Engine {
                 () = sleep_until(may_flip), if !waiting.is_empty() => {
                     self.close_and_answer(&mut waiting);
                     may_flip = Instant::now() + MIN_GAP;
+                }
+                () = sleep_until(look) => {
+                    let began = Instant::now();
+                    if is_filling(self.source.table()) {
+                        self.close_and_answer(&mut waiting);
+                    }
+                    // A flood of flows may cost half of a CPU.
+                    look = Instant::now() + began.elapsed().max(LOOK);
                 }
                 request = self.requests.recv(), if requests_open => match request {
                     Some(request) => self.take(request, &mut waiting),
@@ -477,6 +494,12 @@ impl Engine {
             self.tell(facts, Condition::ReloadRefused, None);
         }
     }
+}
+
+/// Whether the epoch is to end before its time: before the flow table is full, and before there is more in it than can be
+/// merged while somebody waits.
+fn is_filling(table: Places) -> bool {
+    table.places >= LEAST_PLACES && table.used >= (table.places as usize / 2).min(MOST_FLOWS)
 }
 
 /// Until the UTC day ends, and a moment more: the clocks that sleep and tell the time are not the same.

@@ -159,6 +159,26 @@ async fn epochs_are_closed_without_being_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_ends_early_when_the_flow_table_fills() {
+    let bench = bench_with([], Duration::from_secs(300));
+    bench.fake.script().table = Places { used: 131_072, places: 262_144 };
+    while bench.facts.read().traffic.totals.epochs < 1 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(bench.fake.script().flips, 1);
+    bench.end().await;
+}
+
+#[test]
+fn half_of_a_table_is_enough_or_as_many_flows_as_are_merged_in_no_time() {
+    let filling = |places, used| [used - 1, used].map(|used| is_filling(Places { used, places }));
+    for (places, used) in [(16_384, 8_192), (262_144, 131_072), (524_288, 262_144), (1_048_576, 262_144)] {
+        assert_eq!(filling(places, used), [false, true], "{places}");
+    }
+    assert_eq!(filling(16_383, 16_383), [false, false]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_alerts_at_once_and_the_drain_only_what_was_lost() {
     let mut snapshot = fake::snapshot(0);
     let key = fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);

@@ -169,6 +169,14 @@ impl Kernel {
         }
     }
 
+    /// About how many flows the table of the epoch holds that is open.
+    #[must_use]
+    pub fn table(&self) -> Places {
+        let open = self.maps.flows[self.control.parity() as usize].map().fd().as_fd();
+        let used = sys::estimate::<FlowKey, FlowValue>(open, self.flow_capacity as usize);
+        Places { used, places: self.flow_capacity }
+    }
+
     fn open_next(&mut self) -> Closing {
         let old = self.control;
         let epoch = old.epoch().wrapping_add(1);

@@ -15,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_PROG_QUERY: libc::c_long = 16;
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_MAP_LOOKUP_AND_DELETE_BATCH: libc::c_long = 25;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
@@ -130,13 +131,16 @@ impl Grace {
     }
 }
 
+/// Buckets that are looked at to know how full a map is.
+const SAMPLE: usize = 512;
+
 /// Entries taken by one system call. A bucket that does not fit gives ENOSPC; no bucket is nearly so long.
 const BATCH: usize = 8_192;
 
 /// Where a batch is to begin: at the beginning, or where another has ended.
 type Cursor = Option<u32>;
 
-/// What one system call took out of a hash map.
+/// What one system call got of a hash map.
 struct Batch<K, V> {
     // Fresh pages of the system's: those that nothing is written to cost nothing.
     keys: Vec<K>,
@@ -146,24 +150,28 @@ struct Batch<K, V> {
 }
 
 impl<K: Pod, V: Pod> Batch<K, V> {
-    fn new() -> Self {
-        Self { keys: bytemuck::zeroed_vec(BATCH), values: bytemuck::zeroed_vec(BATCH), count: 0 }
+    fn new(length: usize) -> Self {
+        Self { keys: bytemuck::zeroed_vec(length), values: bytemuck::zeroed_vec(length), count: 0 }
     }
 
-    /// Takes what comes from the cursor on, and moves it. Gives whether there may be more.
+    /// Takes out what comes from the cursor on, and moves it. Gives whether there may be more.
     fn take(&mut self, map: BorrowedFd<'_>, cursor: &mut Cursor) -> io::Result<bool> {
+        self.call(BPF_MAP_LOOKUP_AND_DELETE_BATCH, map, cursor)
+    }
+
+    fn call(&mut self, command: libc::c_long, map: BorrowedFd<'_>, cursor: &mut Cursor) -> io::Result<bool> {
         let mut next = 0_u32;
         let mut attr = BatchAttr {
             in_batch: cursor.as_ref().map_or(0, |cursor| std::ptr::from_ref(cursor) as u64),
             out_batch: std::ptr::from_mut(&mut next) as u64,
             keys: self.keys.as_mut_ptr() as u64,
             values: self.values.as_mut_ptr() as u64,
-            count: BATCH as u32,
+            count: self.keys.len() as u32,
             map_fd: map.as_raw_fd() as u32,
             elem_flags: 0,
             flags: 0,
         };
-        let result = bpf(BPF_MAP_LOOKUP_AND_DELETE_BATCH, &mut attr);
+        let result = bpf(command, &mut attr);
         self.count = match result.as_ref().map_err(io::Error::raw_os_error) {
             // ENOENT is the end of the map; a bucket that is locked ends a call too, after others were taken and
             // removed (EBUSY, or ETIMEDOUT and EDEADLK since kernel 6.15).
@@ -183,6 +191,18 @@ impl<K: Pod, V: Pod> Batch<K, V> {
     }
 }
 
+/// About how many entries a hash map with room for so many holds: what its last buckets hold, extrapolated; none where
+/// the kernel does not say.
+pub fn estimate<K: Pod, V: Pod>(map: BorrowedFd<'_>, capacity: usize) -> usize {
+    let buckets = capacity.next_power_of_two();
+    let sample = buckets.min(SAMPLE);
+    // With every place taken there is one to a bucket.
+    let mut batch = Batch::<K, V>::new(2 * sample);
+    // It ends with the last bucket, so with an error.
+    let _ = batch.call(BPF_MAP_LOOKUP_BATCH, map, &mut Some((buckets - sample) as u32));
+    batch.count * (buckets / sample)
+}
+
 /// Takes every entry out of a hash map that nobody writes to any more and gives it to `entry`: what was taken before
 /// an error too, also by the very call that failed.
 ///
@@ -193,7 +213,7 @@ pub fn drain_hash<K: Pod + Send, V: Pod + Send>(
     capacity: usize,
     mut entry: impl FnMut(K, V),
 ) -> io::Result<()> {
-    let (mut batch, mut cursor) = (Batch::new(), None);
+    let (mut batch, mut cursor) = (Batch::new(BATCH), None);
     let mut more = batch.take(map, &mut cursor);
     batch.entries().for_each(|(key, value)| entry(key, value));
     if !more.as_ref().is_ok_and(|more| *more) {
@@ -207,7 +227,7 @@ pub fn drain_hash<K: Pod + Send, V: Pod + Send>(
         let help = move || {
             let mut more = true;
             while more {
-                let mut batch = Batch::<K, V>::new();
+                let mut batch = Batch::<K, V>::new(BATCH);
                 more = batch.take(map, &mut middle).unwrap_or(false);
                 if done.send(batch).is_err() {
                     return;

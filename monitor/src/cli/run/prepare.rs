@@ -11,7 +11,7 @@ use crate::{
     cli::inputs,
     config::{self, Config, Mode},
     epochs::{
-        Attachment, Snapshot, Source,
+        Attachment, Places, Snapshot, Source,
         facts::{DatasetInfo, InForce},
         now,
         source::{EVENT_QUEUE, Opened, Task},
@@ -199,6 +199,10 @@ impl Source for KernelSource {
 
     fn roll_back(&mut self) -> anyhow::Result<()> {
         Ok(self.0.roll_back()?)
+    }
+
+    fn table(&self) -> Places {
+        self.0.table()
     }
 
     fn attachments(&self) -> Vec<Attachment> {
