@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use egress_monitor_tests::{
-    measure::{self, Way, thread_cpu},
+    measure::{self, Way, process_cpu},
     wire::Networks,
 };
 use etherparse::PacketBuilder;
@@ -63,9 +63,9 @@ fn cpu(plan: &Plan, base: &Base) -> Result<Row> {
         if flows > 0 {
             rig.run(Target::Egress, &frame, Flows::From(0), flows)?;
         }
-        let (before, began) = (thread_cpu(), Instant::now());
+        let (before, began) = (process_cpu(), Instant::now());
         let drained = rig.kernel.flip()?;
-        let took = (thread_cpu() - before).as_secs_f64();
+        let took = (process_cpu() - before).as_secs_f64();
         ensure!(drained.flows.len() as u32 == flows, "{} flows and not {flows}", drained.flows.len());
         if flows > 0 {
             whole.push(began.elapsed().as_secs_f64());
