@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use egress_monitor::api::{flows::Flows, status::Sums};
+use monitor_api::{flows::Flows, status::Sums};
 use tempfile::TempDir;
 
 use crate::{

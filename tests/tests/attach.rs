@@ -8,7 +8,10 @@ mod common;
 use std::net::{IpAddr, SocketAddr};
 
 use common::policy;
-use egress_monitor::kernel::{Hook, Kernel, Options, resolve};
+use egress_monitor::{
+    kernel::{Kernel, Options, resolve},
+    model::Hook,
+};
 use egress_monitor_tests::{
     netns::Namespace,
     traffic,

@@ -14,9 +14,8 @@ use std::{
 };
 
 use egress_monitor::{
-    epochs::Snapshot,
     kernel::{Interface, Kernel, Options, Switch, boot_ns},
-    policy::Policy,
+    model::Snapshot,
 };
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp_from},
@@ -28,6 +27,7 @@ use monitor_common::{
     verdict::Verdict,
     wire::{Counters, Link},
 };
+use monitor_policy::Policy;
 
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
 

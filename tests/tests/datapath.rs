@@ -18,9 +18,8 @@ use std::{
 
 use both::Both;
 use egress_monitor::{
-    epochs::Snapshot,
     kernel::{Interface, Kernel, Options, Switch},
-    policy::Policy,
+    model::Snapshot,
 };
 use egress_monitor_tests::corpus::{
     self,
@@ -31,6 +30,7 @@ use monitor_common::{
     verdict::Verdict,
     wire::{Counters, Link},
 };
+use monitor_policy::Policy;
 use mutate::{change, mutate};
 
 /// A policy with one of everything, by hand.

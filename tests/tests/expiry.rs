@@ -23,7 +23,7 @@ fn an_established_flow_stops_when_its_rule_ends_while_the_daemon_stands_still() 
     let rule = format!(
         "[[allow]]\nid = \"short\"\nto = [\"{}/32\"]\nreason = \"a test\"\nexpires = {}\n",
         v4(OUTSIDE),
-        egress_monitor::text::time(ends.as_secs() as i64)
+        monitor_policy::text::time(ends.as_secs() as i64)
     );
     let text = stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "") + &rule;
     let daemon = Daemon::start(&stage.near, &text, &[]).unwrap();

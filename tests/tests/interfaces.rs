@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 
-use egress_monitor::api::{flows::Flows, status::Status};
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp_from},
     daemon::Daemon,
@@ -13,6 +12,7 @@ use egress_monitor_tests::{
     traffic::{Frames, send_udp},
     wire::{Networks, Wire},
 };
+use monitor_api::{flows::Flows, status::Status};
 
 fn frames() -> Vec<Vec<u8>> {
     let frame = |number: u16| {

@@ -11,15 +11,14 @@ use attached::{attach, hook};
 use aya::maps::{Array, Map, MapData};
 use egress_monitor::{
     config,
-    geo::special,
     kernel::{Kernel, Switch},
-    policy::{ClockMap, Knowledge, Policy, compile},
 };
 use egress_monitor_tests::{
     daemon::Daemon,
     stage::{OUTSIDE, PATIENCE, Stage, v4},
     traffic::send_udp,
 };
+use monitor_policy::{ClockMap, Knowledge, Policy, compile, geo::special};
 
 /// A policy that says this of what is outside.
 fn policy(stage: &Stage, on_outside: &str) -> Arc<Policy> {
@@ -28,7 +27,7 @@ fn policy(stage: &Stage, on_outside: &str) -> Arc<Policy> {
         .unwrap();
     let config = config::load(Some(&file)).unwrap();
     let knowledge = Knowledge::new(&[], special::table());
-    Arc::new(compile(&config, &knowledge, &ClockMap::wall(0)).unwrap())
+    Arc::new(compile(&config.spec, &knowledge, &ClockMap::wall(0)).unwrap())
 }
 
 /// The map of that name that the kernel part of this process uses: other tests load theirs.

@@ -14,13 +14,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use egress_monitor::{
-    config::{self, Config},
-    epochs::now,
-    geo::{self, Range, Space, special},
-    kernel::boot_ns,
-    policy::{self, ClockMap, Explanation, Grounds, Knowledge, Policy, Target, explain, target::has_ports},
-};
+use egress_monitor::{config, kernel::boot_ns, model::now};
 use egress_monitor_tests::corpus::{
     build::{
         Stack, esp, eth, gre, icmp, icmpv6, ip, ports,
@@ -34,6 +28,11 @@ use monitor_common::{
     classify::classify,
     verdict::{Verdict, decide},
     wire::{Address, FlowKey, Link, OnwardKey},
+};
+use monitor_policy::{
+    ClockMap, Explanation, Grounds, Knowledge, Policy, Spec, Target, explain,
+    explain::target::has_ports,
+    geo::{self, Range, Space, special},
 };
 
 /// Sites that contradict the datasets, one of them below a /64, and rules of every kind.
@@ -108,7 +107,7 @@ const RANDOM: usize = 10_000;
 
 /// A configuration, what it was compiled from, and when.
 struct World {
-    config: Config,
+    config: Spec,
     policy: Arc<Policy>,
     clock: ClockMap,
 }
@@ -126,13 +125,13 @@ impl World {
         std::fs::write(&file, format!("[zone]\nnat64 = {NAT64:?}\n{zone}\n{SITES_AND_RULES}")).unwrap();
         let config = config::load(Some(&file)).unwrap_or_else(|error| panic!("{error}"));
         let clock = ClockMap { realtime_ns: i64::try_from(now()).unwrap(), boottime_ns: boot_ns() };
-        let policy = Arc::new(policy::compile(&config, knowledge(), &clock).unwrap());
-        Self { config, policy, clock }
+        let policy = Arc::new(monitor_policy::compile(&config.spec, knowledge(), &clock).unwrap());
+        Self { config: config.spec, policy, clock }
     }
 
     fn explain(&self, end: End) -> Explanation {
         let End { to: address, protocol, port } = end;
-        let grounds = Grounds { config: &self.config, knowledge: knowledge(), policy: &self.policy, clock: self.clock };
+        let grounds = Grounds { spec: &self.config, knowledge: knowledge(), policy: &self.policy, clock: self.clock };
         let target = Target { address, port, protocol: Some(protocol) };
         explain(&target, &grounds).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -625,7 +624,7 @@ fn of_two_destinations_the_stricter_decides() {
 
 /// Every address at which anything begins that the table was compiled from (so every boundary of the table), and the one
 /// before it.
-fn boundaries(config: &Config) -> BTreeSet<IpAddr> {
+fn boundaries(config: &Spec) -> BTreeSet<IpAddr> {
     let mut starts: BTreeSet<IpAddr> = BTreeSet::new();
     let mut v4 = |first: u32, last: u32| {
         let around = [first.wrapping_sub(1), first, last, last.wrapping_add(1)];

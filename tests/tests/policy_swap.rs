@@ -13,13 +13,7 @@ use std::{
 };
 
 use attached::{attach, hook};
-use egress_monitor::{
-    config,
-    epochs::Snapshot,
-    geo::special,
-    kernel::Switch,
-    policy::{ClockMap, Knowledge, Policy, compile},
-};
+use egress_monitor::{config, kernel::Switch, model::Snapshot};
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp},
     flood::Sender,
@@ -30,6 +24,7 @@ use monitor_common::{
     verdict::Verdict,
     wire::{Counters, Kind},
 };
+use monitor_policy::{ClockMap, Knowledge, Policy, compile, geo::special};
 
 /// Networks in each policy.
 #[derive(Clone, Copy)]
@@ -95,7 +90,7 @@ fn policy(stage: &Stage, side: Side, size: Size) -> Arc<Policy> {
     std::fs::write(&file, text).unwrap();
     let began = Instant::now();
     let config = config::load(Some(&file)).unwrap();
-    let policy = compile(&config, &Knowledge::new(&[], special::table()), &ClockMap::wall(0)).unwrap();
+    let policy = compile(&config.spec, &Knowledge::new(&[], special::table()), &ClockMap::wall(0)).unwrap();
     println!("{side:?}: {} networks read and compiled in {:.2?}", size.v4 + size.v6, began.elapsed());
     assert!(policy.rules[usize::from(side.rule()) - 1].id.starts_with(&format!("{side:?}")));
     Arc::new(policy)

@@ -10,12 +10,12 @@ use std::{
     thread::JoinHandle,
 };
 
-use egress_monitor::api::flows::Flows;
 use egress_monitor_tests::{
     capture::{Capture, Direction},
     daemon::Daemon,
     stage::{INTERFACE, OUTSIDE, PATIENCE, Stage, accounted, flows, on_cpu, v4},
 };
+use monitor_api::flows::Flows;
 
 /// Datagrams to the outside without end, until told to stop; gives how many.
 struct Traffic {

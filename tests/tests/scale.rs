@@ -4,10 +4,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
-use egress_monitor::{
-    alerts::PER_EPOCH,
-    api::{flows::Flows, status::Status},
-};
+use egress_monitor::alerts::PER_EPOCH;
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp},
     daemon::Daemon,
@@ -15,6 +12,7 @@ use egress_monitor_tests::{
     stage::{INSIDE, INTERFACE, Stage, accounted, count, on_cpu, v4},
     traffic::send_varied,
 };
+use monitor_api::{flows::Flows, status::Status};
 
 /// Distinct flows.
 const FLOWS: u32 = 1_000_000;

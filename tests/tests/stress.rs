@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use egress_monitor::api::{flows::Flows, status::Status};
 use egress_monitor_tests::{
     corpus::build::{eth, ether, ip, payload, udp_from},
     daemon::Daemon,
@@ -18,6 +17,7 @@ use egress_monitor_tests::{
     netns::Count,
     stage::{INSIDE, INTERFACE, NEIGHBOUR, OUTSIDE, PATIENCE, PRIVATE, RULED, RULED_PORT, Stage, accounted, v4, v6},
 };
+use monitor_api::{flows::Flows, status::Status};
 use serde_json::Value;
 
 /// The fewest places that there can be.

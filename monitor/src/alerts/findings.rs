@@ -10,7 +10,7 @@ use super::{
     Alert, Host, Severity,
     ocsf::{device, metadata, milliseconds},
 };
-use crate::text::hex;
+use monitor_policy::text::hex;
 
 /// What can be wrong with the monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

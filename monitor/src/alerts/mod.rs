@@ -17,14 +17,14 @@ use std::{
 use monitor_common::wire::{Counters, Event, FlowKey, FlowValue};
 
 use crate::{
-    config::RuleAction,
-    epochs::{
-        Snapshot, clamp,
+    model::{
+        Snapshot,
+        clock::clamp,
         names::{FlowId, Identities, Interfaces, Name, Resolver},
-        table::Table,
     },
-    policy::Policy,
+    store::table::Table,
 };
+use monitor_policy::{Policy, spec::Action};
 
 pub mod findings;
 pub mod ocsf;
@@ -336,7 +336,7 @@ impl Alerter {
 #[must_use]
 pub fn alertable(policy: &Policy, key: &FlowKey) -> bool {
     match policy.rule(key.rule) {
-        Some(rule) => rule.action == RuleAction::Deny,
+        Some(rule) => rule.action == Action::Deny,
         None => policy.image.classes.get(usize::from(key.class)).is_none_or(|class| class.alert != 0),
     }
 }

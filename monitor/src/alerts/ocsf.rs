@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{Alert, Host, Origin, Severity};
-use crate::{
-    epochs::{
-        names::{FlowId, Identities, Names},
-        onward::Decider,
-    },
+use crate::model::{
+    inner::Decider,
+    names::{FlowId, Identities, Names},
+};
+use monitor_policy::{
+    explain::target::has_ports,
     geo::{Country, asn::AsDataset},
-    policy::target::has_ports,
     text::hex,
 };
 

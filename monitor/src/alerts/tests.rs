@@ -9,7 +9,7 @@ use monitor_common::wire::OnwardKey;
 use serde_json::Value;
 
 use super::*;
-use crate::epochs::fake;
+use crate::fake;
 
 fn host() -> Host {
     Host { name: "enclave-1".into(), boot_id: "b0".into() }

@@ -4,7 +4,8 @@
 use std::{path::Path, sync::Arc};
 
 use super::{Budgets, Day, has_any, store::Store};
-use crate::{epochs::Snapshot, policy::Policy};
+use crate::model::Snapshot;
+use monitor_policy::Policy;
 
 /// The file is written at most so often (nanoseconds): `status` may end an epoch twenty times a second.
 const SAVE_EVERY: i128 = 1_000_000_000;
@@ -89,7 +90,7 @@ mod tests {
     use monitor_common::wire::FlowKey;
 
     use super::*;
-    use crate::epochs::fake;
+    use crate::fake;
 
     /// An epoch that ends so long after the fake's beginning, in which a rule with a budget, or one without, sent one
     /// packet of 104 bytes.

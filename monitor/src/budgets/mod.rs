@@ -1,5 +1,5 @@
 //! Daily byte budgets of rules (`max_bytes_per_day`): closed epochs in; what each rule let through this UTC day, and
-//! which rules are used up, out. Called by the epoch task, which suspends these (see [`crate::policy`]'s `suspending`).
+//! which rules are used up, out. Called by the epoch task, which suspends these (see [`monitor_policy`]'s `suspending`).
 //! [`store`] keeps the day's sums over a restart.
 //!
 //! Bytes are bytes on the wire, of flows: what overflowed has no rule. An epoch belongs to the day in which it began;
@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{epochs::Snapshot, policy::Policy};
+use crate::model::Snapshot;
+use monitor_policy::Policy;
 
 pub mod keeper;
 pub mod store;
@@ -35,7 +36,7 @@ impl Day {
     /// `2026-11-22`.
     #[must_use]
     pub fn text(self) -> String {
-        crate::text::time(self.0.saturating_mul(86_400)).chars().take(10).collect()
+        monitor_policy::text::time(self.0.saturating_mul(86_400)).chars().take(10).collect()
     }
 }
 
@@ -152,7 +153,7 @@ impl Standings {
     /// Of this policy; `before` knows since when rules are suspended.
     #[must_use]
     pub fn of(sums: &Budgets, policy: &Policy, before: &Self, now: i128) -> Self {
-        let standing = |(rule, number): (&crate::policy::RuleInfo, u16)| {
+        let standing = |(rule, number): (&monitor_policy::RuleInfo, u16)| {
             let since = before.rules.get(&rule.id).and_then(|standing| standing.suspended).unwrap_or(now);
             let suspended = policy.suspended.contains(&number).then_some(since);
             Some((rule.id.clone(), Standing { most: rule.max_bytes_per_day?, used: sums.used(&rule.id), suspended }))
@@ -168,7 +169,8 @@ mod tests {
     use monitor_common::wire::FlowKey;
 
     use super::*;
-    use crate::{epochs::fake, policy::RuleInfo};
+    use crate::fake;
+    use monitor_policy::RuleInfo;
 
     /// Rule 1 may send 1,000 bytes a day, rule 2 has no budget.
     fn policy() -> Arc<Policy> {

@@ -5,13 +5,18 @@ use std::path::PathBuf;
 use monitor_common::{parse::Reason, wire::Kind};
 use serde_json::{Value, json};
 
-use super::inputs::{self, Inputs};
+use crate::config::inputs::{self, Inputs};
 use crate::{
-    config::{self, Action, Mode, PortRange, Rule, Zone},
-    failure::Failure,
+    cli::output::{cells, print, table},
+    config::{self},
+    error::CliError,
+};
+use monitor_policy::{
+    Extent,
     geo::{About, Dataset, STALE_AFTER_DAYS},
-    policy::{Extent, times::upcoming},
-    text::{cells, count, hex, print, table, time},
+    spec::{Action, Mode, PortRange, Rule, Zone},
+    text::{count, hex, time},
+    times::upcoming,
 };
 
 /// Says what is wrong with the configuration, or what it comes to.
@@ -35,7 +40,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What is wrong with the configuration.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(args: Args) -> Result<(), CliError> {
     let checked = match config::load(args.config.as_deref()) {
         Ok(config) => inputs::compile(config),
         Err(error) => {
@@ -67,7 +72,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn denies(inputs: &Inputs, kind: Kind) -> bool {
-    let zone = &inputs.config.zone;
+    let zone = &inputs.config.spec.zone;
     let action = match kind {
         Kind::Inside | Kind::Local => Action::Allow,
         Kind::Outside => zone.on_outside,
@@ -134,7 +139,7 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
             .push(format!("AS numbers '{name}' are {age} days old: renew what is older than {STALE_AFTER_DAYS} days"));
     }
     let config = &inputs.config;
-    let none = config.management.as_ref().filter(|management| management.networks.is_empty());
+    let none = config.spec.management.as_ref().filter(|management| management.networks.is_empty());
     if let Some(management) = none.filter(|_| config.mode == Mode::Enforce) {
         warnings.push(format!(
             "[management] ({}) names no network: what you reach this host from can be cut off by any mistake in the \
@@ -189,9 +194,15 @@ fn as_json(inputs: &Inputs) -> Value {
         class["denied"] = denies(inputs, kind).into();
         classes.insert(kind.name().into(), class);
     }
-    let undecodable: serde_json::Map<_, Value> =
-        config.zone.undecodable.iter().map(|(reason, of)| (reason.name().to_owned(), action(*of).into())).collect();
+    let undecodable: serde_json::Map<_, Value> = config
+        .spec
+        .zone
+        .undecodable
+        .iter()
+        .map(|(reason, of)| (reason.name().to_owned(), action(*of).into()))
+        .collect();
     let rules: Vec<Value> = config
+        .spec
         .rules
         .iter()
         .map(|rule| {
@@ -234,20 +245,20 @@ fn as_json(inputs: &Inputs) -> Value {
         "ok": true,
         "config": config.file,
         "mode": if config.mode == Mode::Enforce { "enforce" } else { "observe" },
-        "zone": config.zone.name,
-        "inside": config.zone.inside_text,
-        "countries": config.zone.inside.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "private_inside": config.zone.inside_private,
+        "zone": config.spec.zone.name,
+        "inside": config.spec.zone.inside_text,
+        "countries": config.spec.zone.inside.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "private_inside": config.spec.zone.inside_private,
         "policy": policy.digest,
-        "on_undecodable": action(config.zone.on_undecodable),
+        "on_undecodable": action(config.spec.zone.on_undecodable),
         "undecodable": undecodable,
-        "nat64": config.zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect::<Vec<_>>(),
+        "nat64": config.spec.zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect::<Vec<_>>(),
         "classes": classes,
         "embedded_ipv4": extent(&policy.summary.embedded),
         "class_rows": policy.classes.len(),
-        "sites": config.sites.len(),
+        "sites": config.spec.sites.len(),
         "rules": rules,
-        "management": config.management.as_ref().map(|management| json!({
+        "management": config.spec.management.as_ref().map(|management| json!({
             "origin": management.origin,
             "networks": management.networks.iter().map(|(network, _)| network.to_string()).collect::<Vec<_>>(),
             "ports": management.ports.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -272,24 +283,24 @@ fn networks_48(addresses: u128) -> String {
 fn as_text(inputs: &Inputs) -> String {
     let (config, policy) = (&inputs.config, &inputs.policy);
     let file = config.file.as_ref().map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
-    let countries: Vec<_> = config.zone.inside.iter().map(ToString::to_string).collect();
-    let private = if config.zone.inside_private { ", and private networks" } else { "" };
+    let countries: Vec<_> = config.spec.zone.inside.iter().map(ToString::to_string).collect();
+    let private = if config.spec.zone.inside_private { ", and private networks" } else { "" };
     let mut head = vec![
         cells(&["configuration", &format!("{file}: good")]),
         cells(&["mode", if config.mode == Mode::Enforce { "enforce" } else { "observe" }]),
-        cells(&["zone", &config.zone.name]),
-        cells(&["inside", &config.zone.inside_text]),
+        cells(&["zone", &config.spec.zone.name]),
+        cells(&["inside", &config.spec.zone.inside_text]),
         cells(&["", &format!("= {} country codes: {}{private}", countries.len(), countries.join(" "))]),
-        cells(&["not parsed", &undecodable(&config.zone)]),
+        cells(&["not parsed", &undecodable(&config.spec.zone)]),
         cells(&["policy", &policy.digest]),
     ];
-    if let Some(management) = &config.management {
+    if let Some(management) = &config.spec.management {
         let networks: Vec<_> = management.networks.iter().map(|(network, _)| network.to_string()).collect();
         let what = if networks.is_empty() { "none, on purpose".into() } else { networks.join(" ") };
         head.push(cells(&["management", &format!("{what}, ports: {}", ports(&management.ports))]));
     }
-    if !config.zone.nat64.is_empty() {
-        let prefixes: Vec<_> = config.zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect();
+    if !config.spec.zone.nat64.is_empty() {
+        let prefixes: Vec<_> = config.spec.zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect();
         head.push(cells(&["nat64", &prefixes.join(" ")]));
     }
     let mut text = table(0, &head, &[]);
@@ -313,9 +324,9 @@ fn as_text(inputs: &Inputs) -> String {
     text += "\n";
     text += &table(0, &rows, &[1, 2, 3, 4]);
 
-    if !config.sites.is_empty() {
+    if !config.spec.sites.is_empty() {
         let mut rows = vec![cells(&["site", "country", "networks"])];
-        for site in &config.sites {
+        for site in &config.spec.sites {
             let networks: Vec<_> = site.networks.iter().map(|(network, _)| network.to_string()).collect();
             rows.push(vec![site.name.clone(), site.country.to_string(), networks.join(" ")]);
         }
@@ -324,11 +335,11 @@ fn as_text(inputs: &Inputs) -> String {
     }
 
     text += "\n";
-    if config.rules.is_empty() {
+    if config.spec.rules.is_empty() {
         text += "no rules\n";
     } else {
         let mut rows = vec![cells(&["rule", "", "covers", "ports", "expires", "where"])];
-        for rule in &config.rules {
+        for rule in &config.spec.rules {
             rows.push(vec![
                 rule.id.clone(),
                 action(rule.action).into(),

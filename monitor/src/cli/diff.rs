@@ -9,17 +9,21 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Daemon, inputs, run::prepare};
+use super::Daemon;
+use crate::config::inputs;
 use crate::{
-    api::{
-        client,
-        flows::{FlowRow, Flows, MAX_SINCE, MAX_TOP},
-        status::Sums,
-    },
-    config::Mode,
-    failure::Failure,
-    policy::diff::{Diff, Networks, Place, RuleChange, RuleTerms, Side, Verdict, compare},
-    text::{cells, count, counted, print_either, size, table, time},
+    cli::output::{cells, print_either, table},
+    error::CliError,
+};
+use monitor_api::{
+    client,
+    flows::{FlowRow, Flows, MAX_SINCE, MAX_TOP},
+    status::Sums,
+};
+use monitor_policy::{
+    diff::{Diff, Networks, Place, RuleChange, RuleTerms, Side, Verdict, compare},
+    spec::Mode,
+    text::{count, counted, size, time},
 };
 
 /// Changes shown to people; all of them are in the JSON.
@@ -85,13 +89,13 @@ struct Document {
 ///
 /// # Errors
 /// What is wrong with a configuration; no daemon answers.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(args: Args) -> Result<(), CliError> {
     let (old, new, flows) = match (&args.files[..], args.running) {
         ([new], true) => {
             let socket = args.daemon.socket()?;
             let bytes = client::fetch(&socket, "/api/v1/policy/image")?;
             let old = Side::decode(&bytes).map_err(|why| {
-                Failure::Unavailable(format!("the daemon on {} gives its policy, but {why}", socket.display()))
+                CliError::Unavailable(format!("the daemon on {} gives its policy, but {why}", socket.display()))
             })?;
             let path = format!("/api/v1/flows?fresh=1&since={MAX_SINCE}&top={MAX_TOP}");
             let flows: Flows = client::get(&socket, &path)?;
@@ -108,13 +112,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
     print_either(args.daemon.json, &document, as_text)
 }
 
-fn usage(what: &str) -> Failure {
-    Failure::Usage(format!("{what}; see `egress-monitor diff --help`"))
+fn usage(what: &str) -> CliError {
+    CliError::Usage(format!("{what}; see `egress-monitor diff --help`"))
 }
 
 /// A configuration compiled as it would hold now.
-fn side(file: &Path) -> Result<Side, Failure> {
-    let inputs = inputs::compile(prepare::load(Some(file))?)?;
+fn side(file: &Path) -> Result<Side, CliError> {
+    let inputs = inputs::compile(inputs::load(Some(file))?)?;
     Ok(Side::of(&inputs.policy, inputs.config.mode == Mode::Enforce))
 }
 

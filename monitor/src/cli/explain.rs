@@ -4,13 +4,13 @@ mod batch;
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use super::inputs::{self, Inputs};
+use crate::config::inputs::{self, Inputs};
 use crate::{
-    api::{client, rules::Rules},
-    failure::Failure,
-    policy::{Explanation, Grounds, Policy, Target, explain, explain::Standing},
-    text::{print_either, table},
+    cli::output::{print_either, table},
+    error::CliError,
 };
+use monitor_api::{client, rules::Rules};
+use monitor_policy::{Explanation, Grounds, Policy, Target, explain, explain::Standing};
 
 /// Says what the policy makes of a destination, and why.
 ///
@@ -43,7 +43,7 @@ pub struct Args {
 ///
 /// # Errors
 /// A destination or the configuration is no good.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(args: Args) -> Result<(), CliError> {
     if args.destinations == ["-"] {
         let mut inputs = inputs::read(args.config.as_deref())?;
         if args.running {
@@ -52,7 +52,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         return batch::run(&inputs, io::stdin().lock(), io::stdout().lock(), args.json);
     }
     let targets = args.destinations.iter().map(|text| text.parse::<Target>());
-    let targets = targets.collect::<Result<Vec<_>, _>>().map_err(|error| Failure::Usage(error.to_string()))?;
+    let targets = targets.collect::<Result<Vec<_>, _>>().map_err(|error| CliError::Usage(error.to_string()))?;
     let mut inputs = inputs::read(args.config.as_deref())?;
     if args.running {
         inputs.policy = running(&inputs)?;
@@ -68,12 +68,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 /// The policy as the daemon has it in force.
-fn running(inputs: &Inputs) -> Result<Policy, Failure> {
+fn running(inputs: &Inputs) -> Result<Policy, CliError> {
     let socket = inputs.config.paths.runtime.join("control.sock");
     let there: Rules = client::get(&socket, "/api/v1/rules")?;
     let policy = &inputs.policy;
     if there.policy != policy.digest {
-        return Err(Failure::Unavailable(format!(
+        return Err(CliError::Unavailable(format!(
             "the daemon has policy {} in force, and the configuration comes to {}: reload it, or ask without --running",
             there.policy, policy.digest
         )));
@@ -85,12 +85,12 @@ fn running(inputs: &Inputs) -> Result<Policy, Failure> {
     Ok(Arc::unwrap_or_clone(held))
 }
 
-fn stories(targets: &[Target], inputs: &Inputs) -> Result<Vec<Explanation>, Failure> {
+fn stories(targets: &[Target], inputs: &Inputs) -> Result<Vec<Explanation>, CliError> {
     let Inputs { config, knowledge, policy, clock } = inputs;
-    let grounds = Grounds { config, knowledge, policy, clock: *clock };
+    let grounds = Grounds { spec: &config.spec, knowledge, policy, clock: *clock };
     targets
         .iter()
-        .map(|target| explain(target, &grounds).map_err(|error| Failure::Internal(error.to_string())))
+        .map(|target| explain(target, &grounds).map_err(|error| CliError::Internal(error.to_string())))
         .collect()
 }
 

@@ -6,8 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use monitor_policy::spec::Rule;
+
 use super::{
-    Problem, Rule,
+    Problem,
     document::{Source, Table, quote},
     load::read_text,
     sections::{self, Patterns},

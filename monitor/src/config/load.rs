@@ -7,12 +7,14 @@ use std::{
     time::SystemTime,
 };
 
+use monitor_policy::spec::Site;
+
 use super::{
-    Config, ConfigError, Problem, Site, allowlist,
+    Config, ConfigError, Problem, allowlist,
     document::{Source, Table, quote},
     sections,
 };
-use crate::regular;
+use monitor_policy::fs::open_regular;
 
 /// What is read when no file is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/egress-monitor/config.toml";
@@ -59,7 +61,7 @@ pub fn parse_at(file: &Path, text: &str, now: i64) -> Result<Config, ConfigError
     let allow_files = allowlist::files(patterns, &mut config.allowlists);
     for allow_file in &allow_files {
         match allowlist::read(allow_file, now) {
-            Ok(rules) => config.rules.extend(rules),
+            Ok(rules) => config.spec.rules.extend(rules),
             Err(problems) => elsewhere.extend(problems),
         }
     }
@@ -67,14 +69,14 @@ pub fn parse_at(file: &Path, text: &str, now: i64) -> Result<Config, ConfigError
     let mut problems = source.into_problems();
     problems.extend(elsewhere);
     problems.extend(duplicate_rules(&config));
-    problems.extend(overlapping_sites(&config.sites));
+    problems.extend(overlapping_sites(&config.spec.sites));
     if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
 }
 
 /// A file's text.
 pub(super) fn read_text(file: &Path) -> Result<String, Problem> {
     let mut bytes = Vec::new();
-    let read = regular::open(file).and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes));
+    let read = open_regular(file).and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes));
     match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Problem::of_file(file, "no such file: create it or name another"));
@@ -110,7 +112,7 @@ fn place(origin: &str, message: String) -> Problem {
 fn duplicate_rules(config: &Config) -> Vec<Problem> {
     let mut seen: HashMap<&str, &str> = HashMap::new();
     let mut problems = Vec::new();
-    for rule in &config.rules {
+    for rule in &config.spec.rules {
         if let Some(first) = seen.get(rule.id.as_str()) {
             problems.push(place(
                 &rule.origin,

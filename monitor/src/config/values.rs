@@ -7,12 +7,15 @@ use std::{
 
 use ipnetwork::IpNetwork;
 use monitor_common::wire::Embedded;
-
-use super::{Action, Hook, Mode, PortRange, Reload, document::quote};
-use crate::{
+use monitor_policy::{
+    explain::target,
     geo::{Country, names},
-    policy::{region, target},
+    region,
+    spec::{Action, Mode, PortRange},
 };
+
+use super::{Reload, document::quote};
+use crate::model::HookChoice;
 
 /// The shortest and longest epoch.
 const EPOCHS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
@@ -35,8 +38,8 @@ pub(super) fn reload(text: &str) -> Result<Reload, String> {
     choice(text, &[("auto", Reload::Auto), ("signal", Reload::Signal)])
 }
 
-pub(super) fn hook(text: &str) -> Result<Hook, String> {
-    choice(text, &[("auto", Hook::Auto), ("tcx", Hook::Tcx), ("clsact", Hook::Clsact)])
+pub(super) fn hook(text: &str) -> Result<HookChoice, String> {
+    choice(text, &[("auto", HookChoice::Auto), ("tcx", HookChoice::Tcx), ("clsact", HookChoice::Clsact)])
 }
 
 pub(super) fn action(text: &str) -> Result<Action, String> {

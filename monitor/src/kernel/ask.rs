@@ -9,7 +9,7 @@ use monitor_common::{
 };
 
 use super::{Kernel, KernelError, load, sys};
-use crate::policy::at::At;
+use monitor_policy::ImageAt;
 
 /// Destinations asked for at most: a few milliseconds.
 const QUESTIONS: usize = 1024;
@@ -34,7 +34,7 @@ impl Kernel {
             }
             let expected = |boot_ns| {
                 let Question { version, address, protocol, port } = question;
-                let found = classify(&At { image, boot_ns }, version, address, protocol, Some(port));
+                let found = classify(&ImageAt { image, boot_ns }, version, address, protocol, Some(port));
                 found.map_or(Question::NO_ANSWER, |found| Question::reply(&found))
             };
             let options = TestRunOptions { data_in: Some(&FRAME), ctx_in: Some(&context), ..TestRunOptions::default() };

@@ -6,31 +6,11 @@ use aya::programs::{
 };
 
 use super::{Interface, Kernel, KernelError, load, sys};
-use crate::reconcile::Base;
-
-/// How a program hangs on an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
-    /// TCX link (kernel 6.6).
-    Tcx,
-    /// Filter in the clsact qdisc, direct action.
-    Clsact,
-}
-
-impl Hook {
-    /// The name in metrics and status.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tcx => "tcx",
-            Self::Clsact => "clsact",
-        }
-    }
-}
+use crate::{model::Hook, reconcile::Base};
 
 /// One attached interface.
 #[derive(Debug)]
-pub struct Attachment {
+pub struct AttachedProgram {
     /// The interface.
     pub interface: Interface,
     /// How.
@@ -44,7 +24,7 @@ pub struct Attachment {
     pub(super) base: Option<Base>,
 }
 
-impl Attachment {
+impl AttachedProgram {
     /// Whether its interface is still in this network namespace. A name is soon given again; an index only after all
     /// others.
     #[must_use]
@@ -106,7 +86,7 @@ impl Kernel {
         Ok(())
     }
 
-    fn attach_tcx(&mut self, interface: &Interface) -> Result<Attachment, KernelError> {
+    fn attach_tcx(&mut self, interface: &Interface) -> Result<AttachedProgram, KernelError> {
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
         self.attach_with(interface, Hook::Tcx, options, false).map_err(|refused| match refused.error {
             KernelError::Attach { interface, hook, error } => {
@@ -116,7 +96,7 @@ impl Kernel {
         })
     }
 
-    fn attach_clsact(&mut self, interface: &Interface) -> Result<Attachment, KernelError> {
+    fn attach_clsact(&mut self, interface: &Interface) -> Result<AttachedProgram, KernelError> {
         let made_qdisc = match tc::qdisc_add_clsact(&interface.name) {
             Ok(()) => true,
             // Somebody else's, or one that a killed monitor left: aya has no error of its own for it.
@@ -144,7 +124,7 @@ impl Kernel {
     }
 
     /// Puts our program in the place of the filter that a killed monitor left: packets pass one or the other.
-    fn take_over(&mut self, interface: &Interface) -> Result<Attachment, KernelError> {
+    fn take_over(&mut self, interface: &Interface) -> Result<AttachedProgram, KernelError> {
         let refused = |error: String| KernelError::Attach {
             interface: interface.name.clone(),
             hook: Hook::Clsact.name(),
@@ -157,7 +137,14 @@ impl Kernel {
             .map_err(|error| refused(load::chain(&error)))?;
         tracing::warn!(interface = interface.name, "took the place of a filter that a killed monitor left");
         let since = jiff::Timestamp::now();
-        Ok(Attachment { interface: interface.clone(), hook: Hook::Clsact, since, link, made_qdisc: false, base: None })
+        Ok(AttachedProgram {
+            interface: interface.clone(),
+            hook: Hook::Clsact,
+            since,
+            link,
+            made_qdisc: false,
+            base: None,
+        })
     }
 
     fn attach_with(
@@ -166,7 +153,7 @@ impl Kernel {
         hook: Hook,
         options: TcAttachOptions,
         made_qdisc: bool,
-    ) -> Result<Attachment, AttachError> {
+    ) -> Result<AttachedProgram, AttachError> {
         let link = load::program(&mut self.ebpf, "egress")
             .map_err(|error| AttachError { exists: false, error })?
             .attach_with_options(&interface.name, TcAttachType::Egress, options)
@@ -178,7 +165,7 @@ impl Kernel {
                     error: load::chain(&error),
                 },
             })?;
-        Ok(Attachment {
+        Ok(AttachedProgram {
             interface: interface.clone(),
             hook,
             since: jiff::Timestamp::now(),
@@ -190,7 +177,7 @@ impl Kernel {
 
     /// What is attached.
     #[must_use]
-    pub fn attachments(&self) -> &[Attachment] {
+    pub fn attachments(&self) -> &[AttachedProgram] {
         &self.attachments
     }
 

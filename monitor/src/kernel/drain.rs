@@ -21,10 +21,10 @@ use monitor_common::{
 
 use super::{Kernel, KernelError, clock, load, sys};
 use crate::{
-    epochs::{Fill, InterfaceCounts, Places, Snapshot},
-    policy::Policy,
+    model::{Fill, InterfaceCounts, Places, Snapshot},
     reconcile::Reading,
 };
+use monitor_policy::Policy;
 
 /// A policy and mode to switch to with the next epoch.
 #[derive(Debug)]

@@ -85,7 +85,7 @@ impl KernelError {
     }
 }
 
-impl From<KernelError> for crate::failure::Failure {
+impl From<KernelError> for crate::error::CliError {
     fn from(error: KernelError) -> Self {
         Self::Unavailable(error.to_string())
     }

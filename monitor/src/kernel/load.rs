@@ -17,7 +17,7 @@ use monitor_common::wire::{
 
 use super::{
     EventReader, Interface, KernelError, KernelLog, OBJECT,
-    attach::Attachment,
+    attach::AttachedProgram,
     cache::Cache,
     clock,
     drain::{Closing, Switch},
@@ -26,7 +26,9 @@ use super::{
     readings::Looked,
     sys::{Grace, Shared},
 };
-use crate::policy::Policy;
+use monitor_policy::Policy;
+
+use crate::model::DEFAULT_FLOWS;
 
 /// What the loader needs to know beside the policy.
 #[derive(Clone, Copy, Debug)]
@@ -45,17 +47,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { interfaces: MAX_INTERFACES - 1, flows: FLOWS, cache: None, enforce: false, log_level: 0 }
+        Self { interfaces: MAX_INTERFACES - 1, flows: DEFAULT_FLOWS, cache: None, enforce: false, log_level: 0 }
     }
 }
-
-/// Places in each half of the flow table by default.
-pub const FLOWS: u32 = 49_152;
 
 /// The loaded kernel part. Dropping it detaches everything.
 pub struct Kernel {
     pub(super) ebpf: Ebpf,
-    pub(super) attachments: Vec<Attachment>,
+    pub(super) attachments: Vec<AttachedProgram>,
     /// Slot `n` is `interfaces[n - 1]`.
     pub(super) interfaces: Vec<Interface>,
     pub(super) maps: Maps,

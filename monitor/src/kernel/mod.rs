@@ -18,12 +18,12 @@ mod probe;
 mod readings;
 mod sys;
 
-pub use attach::{Attachment, Hook};
+pub use attach::AttachedProgram;
 pub use drain::Switch;
 pub use error::KernelError;
 pub use events::EventReader;
 pub use interfaces::{Interface, resolve};
-pub use load::{FLOWS, Kernel, Options};
+pub use load::{Kernel, Options};
 pub use log::KernelLog;
 pub use probe::require;
 pub use sys::{boot_ns, tame_allocator, trim_heap};

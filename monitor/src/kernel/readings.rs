@@ -3,7 +3,8 @@
 
 use monitor_common::wire::{HookSums, MAX_INTERFACES};
 
-use super::{Hook, Interface, Kernel, KernelError, load, nic::Nic, sys};
+use super::{Interface, Kernel, KernelError, load, nic::Nic, sys};
+use crate::model::Hook;
 use crate::reconcile::{Amount, Base, Device, Presence, Queue, Reading};
 
 /// An interface just before it is attached.

@@ -16,15 +16,14 @@ use monitor_common::{
 };
 
 use crate::{
-    epochs::{
-        Snapshot, clamp,
-        flows::FlowSums,
+    model::{
+        Snapshot,
+        clock::clamp,
         names::{FlowId, Interfaces, Resolver},
-        table::Table,
     },
-    geo::Country,
-    policy::{At, ClockMap, Policy},
+    store::{flows::FlowSums, table::Table},
 };
+use monitor_policy::{ClockMap, ImageAt, Policy, geo::Country};
 
 #[cfg(test)]
 mod tests;
@@ -187,7 +186,7 @@ impl Comparison {
         }
         let last = snapshot.wall_time(value.last);
         let policy = &candidate.policy;
-        let image = At { image: &policy.image, boot_ns: candidate.clock.boot_ns_at(last) };
+        let image = ImageAt { image: &policy.image, boot_ns: candidate.clock.boot_ns_at(last) };
         let Some(to) = Judgement::of_flow(&image, key) else {
             report.not_evaluated.unanswered.add(&value.counters);
             return;
@@ -261,7 +260,7 @@ impl Comparison {
 }
 
 fn instead(policy: &Policy, to: &Classified, enforce: bool) -> Instead {
-    let (country, kind) = crate::epochs::names::place(policy, to.class);
+    let (country, kind) = crate::model::names::place(policy, to.class);
     Instead { verdict: decide(to, enforce), kind, country, rule: to.rule }
 }
 

@@ -5,14 +5,17 @@ use monitor_common::{
 
 use super::*;
 use crate::{
-    config::{Action, Config, Rule},
-    epochs::{InterfaceCounts, fake, names::Identities},
+    fake,
+    model::{InterfaceCounts, names::Identities},
+};
+use monitor_policy::{
+    Knowledge, Spec, compile,
     geo::{Dataset, Range, special},
-    policy::{Knowledge, compile},
+    spec::{Action, Rule},
 };
 
 /// 198.51/16 in Singapore, 203.0/16 in Ireland; both are documentation ranges, so the registries are left out.
-fn compiled(config: &Config, now: i128) -> Arc<Policy> {
+fn compiled(config: &Spec, now: i128) -> Arc<Policy> {
     let range = |first, country| Range { first, last: first | 0xffff, country: Country(country) };
     let dataset = Dataset { v4: vec![range(0xc633_0000, *b"SG"), range(0xcb00_0000, *b"IE")], ..Dataset::default() };
     let six = special::table().iter().filter(|special| special.network.is_ipv6()).cloned().collect();
@@ -25,7 +28,7 @@ fn clock(now: i128) -> ClockMap {
     ClockMap { realtime_ns: clamp(now), boottime_ns: 3_600_000_000_000 }
 }
 
-fn candidate(config: &Config) -> Shadow {
+fn candidate(config: &Spec) -> Shadow {
     let policy = compiled(config, fake::START);
     Shadow::Candidate(Arc::new(Candidate { file: "candidate.toml".into(), policy, clock: clock(fake::START) }))
 }
@@ -76,7 +79,7 @@ const IRELAND: u32 = 0xcb00_7109;
 
 #[test]
 fn what_a_stricter_candidate_would_have_stopped_is_told_flow_by_flow() {
-    let live = compiled(&Config { rules: vec![rule("198.51.100.0/24")], ..Config::default() }, fake::START);
+    let live = compiled(&Spec { rules: vec![rule("198.51.100.0/24")], ..Spec::default() }, fake::START);
     let mut snapshot = Snapshot { policy: Arc::clone(&live), ..fake::snapshot(0) };
     fake::add(&mut snapshot, flow(&live, SINGAPORE, 443), 30);
     fake::add(&mut snapshot, flow(&live, SINGAPORE, 80), 50);
@@ -86,7 +89,7 @@ fn what_a_stricter_candidate_would_have_stopped_is_told_flow_by_flow() {
     fake::add_unparsed(&mut snapshot, Reason::LinkControl, 2, 0);
     fake::add_unparsed(&mut snapshot, Reason::NotIp, 1, 0);
     let mut comparison = Comparison::default();
-    judge(&mut comparison, &candidate(&Config::default()), &snapshot);
+    judge(&mut comparison, &candidate(&Spec::default()), &snapshot);
     let report = comparison.report();
     assert_adds_up(report);
     use Verdict::{Allowed, Observed};
@@ -101,10 +104,10 @@ fn what_a_stricter_candidate_would_have_stopped_is_told_flow_by_flow() {
     let outside = |port, packets| (port, packets, Observed, Kind::Outside, "SG".to_owned());
     assert_eq!(rows.collect::<Vec<_>>(), [outside(80, 50), outside(443, 30)]);
     // A second epoch adds; another candidate begins anew.
-    judge(&mut comparison, &candidate(&Config::default()), &snapshot);
+    judge(&mut comparison, &candidate(&Spec::default()), &snapshot);
     assert_eq!(comparison.report().hook.packets, 2 * snapshot.interfaces[0].hook.packets);
     assert_eq!(comparison.report().differing[0].2.counters.packets, 100);
-    let other = Config { rules: vec![rule("198.51.100.9/32")], ..Config::default() };
+    let other = Spec { rules: vec![rule("198.51.100.9/32")], ..Spec::default() };
     judge(&mut comparison, &candidate(&other), &snapshot);
     assert_eq!((comparison.report().hook, comparison.report().differing.len()), (snapshot.interfaces[0].hook, 0));
     judge(&mut comparison, &Shadow::Refused("candidate.toml:3: no".into()), &snapshot);
@@ -114,7 +117,7 @@ fn what_a_stricter_candidate_would_have_stopped_is_told_flow_by_flow() {
 
 #[test]
 fn a_candidates_rule_is_judged_by_the_time_of_the_flow_and_not_by_that_of_the_question() {
-    let live = compiled(&Config::default(), fake::START);
+    let live = compiled(&Spec::default(), fake::START);
     let mut snapshot = Snapshot { policy: Arc::clone(&live), ..fake::snapshot(0) };
     fake::add(&mut snapshot, flow(&live, SINGAPORE, 443), 3);
     let last = snapshot.wall_time(snapshot.flows[0].1.last);
@@ -125,8 +128,7 @@ fn a_candidates_rule_is_judged_by_the_time_of_the_flow_and_not_by_that_of_the_qu
         (None, Some(seconds), Verdict::Observed),
         (None, Some(seconds + 1), Verdict::Allowed),
     ] {
-        let config =
-            Config { rules: vec![Rule { not_before, expires, ..rule("198.51.100.0/24") }], ..Config::default() };
+        let config = Spec { rules: vec![Rule { not_before, expires, ..rule("198.51.100.0/24") }], ..Spec::default() };
         let mut comparison = Comparison::default();
         judge(&mut comparison, &candidate(&config), &snapshot);
         assert_eq!(
@@ -139,7 +141,7 @@ fn a_candidates_rule_is_judged_by_the_time_of_the_flow_and_not_by_that_of_the_qu
 
 #[test]
 fn the_further_destination_counts_and_a_hop_that_is_not_kept_is_not_guessed() {
-    let live = compiled(&Config::default(), fake::START);
+    let live = compiled(&Spec::default(), fake::START);
     let mut snapshot = Snapshot { policy: Arc::clone(&live), ..fake::snapshot(0) };
     // To Ireland and on to Ireland; the candidate forbids where it ends up.
     fake::add(&mut snapshot, fake::onward(flow(&live, IRELAND, 4789), Via::Vxlan), 5);
@@ -147,7 +149,7 @@ fn the_further_destination_counts_and_a_hop_that_is_not_kept_is_not_guessed() {
     let outside = class_v4(&live.image, SINGAPORE).and_then(|class| u16::try_from(class).ok()).expect("a class");
     let hidden = FlowKey { class: outside, verdict: 1, ..flow(&live, IRELAND, 4790) };
     fake::add(&mut snapshot, fake::onward(hidden, Via::SourceRoute), 7);
-    let config = Config { rules: vec![Rule { action: Action::Deny, ..rule("203.0.113.5/32") }], ..Config::default() };
+    let config = Spec { rules: vec![Rule { action: Action::Deny, ..rule("203.0.113.5/32") }], ..Spec::default() };
     let mut comparison = Comparison::default();
     judge(&mut comparison, &candidate(&config), &snapshot);
     let report = comparison.report();
@@ -163,7 +165,7 @@ fn whatever_was_counted_evaluated_and_not_evaluated_add_up_and_memory_is_bounded
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let mut comparison = Comparison::keeping(20);
-    let shadow = candidate(&Config { rules: vec![rule("198.51.100.9/32")], ..Config::default() });
+    let shadow = candidate(&Spec { rules: vec![rule("198.51.100.9/32")], ..Spec::default() });
     for epoch in 0..20 {
         let mut snapshot = fake::random_snapshot(&mut random, epoch, 200);
         snapshot.enforce = random.bool();

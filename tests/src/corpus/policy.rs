@@ -6,12 +6,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use egress_monitor::{
-    config,
-    geo::special,
-    policy::{ClockMap, Knowledge, Policy},
-};
+use egress_monitor::config;
 use monitor_common::wire::Kind;
+use monitor_policy::{ClockMap, Knowledge, Policy, geo::special};
 
 use super::build::proto;
 
@@ -121,7 +118,7 @@ pub fn compile(zone: &str) -> Result<Policy> {
     let file = folder.path().join("config.toml");
     std::fs::write(&file, config(zone)).context("the configuration")?;
     let config = config::load(Some(&file)).map_err(|error| anyhow::anyhow!("{error}"))?;
-    egress_monitor::policy::compile(&config, &Knowledge::new(&[], special::table()), &ClockMap::wall(0))
+    monitor_policy::compile(&config.spec, &Knowledge::new(&[], special::table()), &ClockMap::wall(0))
         .context("compiling")
 }
 

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use egress_monitor::{
-    epochs::Snapshot,
     kernel::{Kernel, Options, resolve},
-    policy::Policy,
+    model::Snapshot,
 };
 use egress_monitor_tests::stage::{INTERFACE, Stage};
 use monitor_common::wire::Counters;
+use monitor_policy::Policy;
 
 /// Loads and attaches it, with flow caches so small that most flows are in the table.
 pub fn attach(stage: &Stage, flows: u32, enforce: bool, policy: Arc<Policy>) -> Kernel {

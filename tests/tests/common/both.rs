@@ -6,12 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use egress_monitor::{kernel::boot_ns, policy::Policy};
+use egress_monitor::kernel::boot_ns;
 use egress_monitor_tests::host::{Host, Told};
 use monitor_common::{
     parse::Reason,
     wire::{Counters, Link, OnwardKey, Tally},
 };
+use monitor_policy::Policy;
 
 use crate::machine::{DROP, LOOPBACK, Machine, NEXT, can_be_run, run};
 

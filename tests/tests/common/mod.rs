@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use egress_monitor::policy::Policy;
 use monitor_common::{
     classify::build::Image,
     wire::{ClassRow, Embedded, Kind, RuleRow, Ruling},
 };
+use monitor_policy::Policy;
 
 const RULE: RuleRow =
     RuleRow { not_before_ns: 0, expires_ns: u64::MAX, port_low: 0, port_high: 0, rule: 0, protocol: 0, action: 1 };

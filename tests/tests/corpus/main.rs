@@ -14,7 +14,6 @@ mod on_wire;
 
 use std::sync::{Arc, OnceLock};
 
-use egress_monitor::policy::Policy;
 use egress_monitor_tests::{
     corpus::{Case, Expect, Flow, policy},
     host::Told,
@@ -24,6 +23,7 @@ use monitor_common::{
     verdict::Verdict,
     wire::{Kind, OnwardKey, Opaque, Via},
 };
+use monitor_policy::Policy;
 
 /// A mode, and what the policy does with what can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

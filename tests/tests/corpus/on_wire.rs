@@ -10,7 +10,6 @@ use std::{
     sync::Arc,
 };
 
-use egress_monitor::api::flows::Flows;
 use egress_monitor_tests::{
     capture::Recorder,
     corpus::{self, Wire, build, policy},
@@ -21,6 +20,7 @@ use egress_monitor_tests::{
     traffic::{send_each, send_frames},
     tun,
 };
+use monitor_api::flows::Flows;
 use monitor_common::wire::{Link, Via};
 
 use crate::{MODES, Mode, Outcome};

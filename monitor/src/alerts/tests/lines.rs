@@ -46,15 +46,19 @@ fn what_is_no_port_is_not_called_one() {
 
 /// The alert on a flow under a policy in which 5/8 is German and 8/8 American; the class is that of `strictest`.
 fn placed(destination: &str, onward: Option<(&str, Via)>, opaque: Opaque, strictest: &str) -> Value {
-    let range = |first, last, code: &[u8; 2]| crate::geo::Range { first, last, country: crate::geo::Country(*code) };
-    let data = crate::geo::Dataset {
+    let range = |first, last, code: &[u8; 2]| monitor_policy::geo::Range {
+        first,
+        last,
+        country: monitor_policy::geo::Country(*code),
+    };
+    let data = monitor_policy::geo::Dataset {
         v4: vec![range(0x0500_0000, 0x05ff_ffff, b"DE"), range(0x0800_0000, 0x08ff_ffff, b"US")],
-        ..crate::geo::Dataset::default()
+        ..monitor_policy::geo::Dataset::default()
     };
     let config = crate::config::Config::default();
-    let clock = crate::policy::ClockMap::wall(0);
-    let knowledge = crate::policy::Knowledge::new(&[data], crate::geo::special::table());
-    let policy = crate::policy::compile(&config, &knowledge, &clock).expect("must compile");
+    let clock = monitor_policy::ClockMap::wall(0);
+    let knowledge = monitor_policy::Knowledge::new(&[data], monitor_policy::geo::special::table());
+    let policy = monitor_policy::compile(&config.spec, &knowledge, &clock).expect("must compile");
     let address = |text: &str| match text.parse().expect("an address") {
         std::net::IpAddr::V4(v4) => (4, Address::v4(v4.to_bits())),
         std::net::IpAddr::V6(v6) => (6, v6.into()),

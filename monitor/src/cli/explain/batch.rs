@@ -13,12 +13,8 @@ use monitor_common::{
 };
 use serde::Serialize;
 
-use crate::{
-    cli::inputs::Inputs,
-    failure::Failure,
-    geo::Country,
-    policy::{Policy, Target},
-};
+use crate::{config::inputs::Inputs, error::CliError};
+use monitor_policy::{Policy, Target, geo::Country};
 
 /// More than this is no destination.
 const LONGEST_LINE: u64 = 256;
@@ -72,14 +68,14 @@ impl<'a> Answers<'a> {
 ///
 /// # Errors
 /// A line is no destination, with its number; standard output is closed.
-pub(super) fn run(inputs: &Inputs, mut lines: impl BufRead, out: impl Write, json: bool) -> Result<(), Failure> {
+pub(super) fn run(inputs: &Inputs, mut lines: impl BufRead, out: impl Write, json: bool) -> Result<(), CliError> {
     let answers = Answers::of(&inputs.policy);
     let mut out = BufWriter::with_capacity(1 << 16, out);
     let mut line = String::new();
     for number in 1_u64.. {
         line.clear();
         let read = lines.by_ref().take(LONGEST_LINE).read_line(&mut line);
-        let place = |what: &str| Failure::Usage(format!("standard input:{number}: {what}"));
+        let place = |what: &str| CliError::Usage(format!("standard input:{number}: {what}"));
         match read {
             Ok(0) => break,
             Ok(length) if length as u64 == LONGEST_LINE && !line.ends_with('\n') => {
@@ -93,7 +89,7 @@ pub(super) fn run(inputs: &Inputs, mut lines: impl BufRead, out: impl Write, jso
             continue;
         }
         let target: Target = text.parse().map_err(|error| place(&format!("{error}")))?;
-        let told = answers.tell(text, &target).ok_or_else(|| Failure::Internal("the policy is not whole".into()))?;
+        let told = answers.tell(text, &target).ok_or_else(|| CliError::Internal("the policy is not whole".into()))?;
         let written = if json {
             serde_json::to_writer(&mut out, &told).map_err(std::io::Error::from).and_then(|()| out.write_all(b"\n"))
         } else {
@@ -112,11 +108,11 @@ pub(super) fn run(inputs: &Inputs, mut lines: impl BufRead, out: impl Write, jso
 }
 
 /// Whoever reads has had enough: `head`, say.
-fn closed(error: &std::io::Error) -> Result<(), Failure> {
+fn closed(error: &std::io::Error) -> Result<(), CliError> {
     if error.kind() == std::io::ErrorKind::BrokenPipe {
         return Ok(());
     }
-    Err(Failure::Unavailable(format!("standard output can't be written: {error}")))
+    Err(CliError::Unavailable(format!("standard output can't be written: {error}")))
 }
 
 /// One kind of destination in a network.
@@ -169,8 +165,11 @@ pub(super) fn parts(network: &ipnetwork::IpNetwork, policy: &Policy) -> Vec<Part
             let rules: Vec<String> = rows
                 .map(|row| {
                     let id = policy.rule(row.rule).map_or("?", |rule| rule.id.as_str());
-                    let ports =
-                        crate::config::PortRange { protocol: row.protocol, low: row.port_low, high: row.port_high };
+                    let ports = monitor_policy::spec::PortRange {
+                        protocol: row.protocol,
+                        low: row.port_low,
+                        high: row.port_high,
+                    };
                     if row.protocol == 0 { id.to_owned() } else { format!("{id} {ports}") }
                 })
                 .collect();
@@ -196,5 +195,5 @@ pub(super) fn as_text(network: &ipnetwork::IpNetwork, parts: &[Part]) -> String 
         let (first, rules) = (part.first.to_string(), part.rules.join(", "));
         rows.push(cells([&format!("  {}", part.country), part.class, &part.addresses, &first, part.enforce, &rules]));
     }
-    format!("{network}\n{}", crate::text::table(0, &rows, &[2]))
+    format!("{network}\n{}", crate::cli::output::table(0, &rows, &[2]))
 }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use egress_monitor::api::status::Status;
 use egress_monitor_tests::{daemon::Daemon, measure::Flood, stage::INTERFACE, wire::Networks};
+use monitor_api::status::Status;
 
 use crate::{
     plan::Plan,

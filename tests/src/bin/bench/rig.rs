@@ -10,12 +10,14 @@ use aya::{
 };
 use egress_monitor::{
     config::Config,
-    geo::{self, Dataset},
     kernel::{Interface, Kernel, Options, boot_ns},
-    policy::{self, ClockMap, Policy},
 };
 use egress_monitor_tests::stage::INTERFACE;
 use monitor_common::wire::Link;
+use monitor_policy::{
+    ClockMap, Knowledge, Policy, Spec,
+    geo::{self, Dataset},
+};
 use serde_json::{Value, json};
 
 /// The benchmark's programs (monitor-ebpf/src/bench).
@@ -45,7 +47,7 @@ impl Base {
     pub fn new() -> Result<Self> {
         let config = Config::default();
         let datasets = geo::load("embedded")?;
-        let policy = Arc::new(compile(&config, &datasets)?);
+        let policy = Arc::new(compile(&config.spec, &datasets)?);
         let mut kernel = load(&policy, Options { flows: config.flows, ..Options::default() })?;
         kernel.program("empty")?.load()?;
         let mut programs = Vec::new();
@@ -91,10 +93,10 @@ impl Base {
     }
 }
 
-/// A policy of `config` and `datasets`, by the clocks as they are.
-pub fn compile(config: &Config, datasets: &[Dataset]) -> Result<Policy> {
-    let clock = ClockMap { realtime_ns: egress_monitor::epochs::now() as i64, boottime_ns: boot_ns() };
-    Ok(policy::compile(config, &policy::Knowledge::new(datasets, geo::special::table()), &clock)?)
+/// A policy of `spec` and `datasets`, by the clocks as they are.
+pub fn compile(spec: &Spec, datasets: &[Dataset]) -> Result<Policy> {
+    let clock = ClockMap { realtime_ns: egress_monitor::model::now() as i64, boottime_ns: boot_ns() };
+    Ok(monitor_policy::compile(spec, &Knowledge::new(datasets, geo::special::table()), &clock)?)
 }
 
 /// The kernel part in observe mode.

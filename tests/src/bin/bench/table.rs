@@ -258,7 +258,7 @@ impl Row {
 
 /// A section that could not be measured.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct CliError {
     /// Its name.
     pub section: String,
     /// Why.

@@ -9,10 +9,7 @@ use aya::programs::{
     LinkOrder, TcAttachType,
     tc::{SchedClassifierLinkId, TcAttachOptions},
 };
-use egress_monitor::{
-    kernel::{Kernel, Options},
-    policy::Policy,
-};
+use egress_monitor::kernel::{Kernel, Options};
 use egress_monitor_tests::{
     measure::{self, Flood, Sent},
     netns::Namespace,
@@ -21,6 +18,7 @@ use egress_monitor_tests::{
 };
 use etherparse::PacketBuilder;
 use monitor_common::wire::Kind;
+use monitor_policy::Policy;
 
 use crate::{
     plan::Plan,

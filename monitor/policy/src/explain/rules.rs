@@ -1,0 +1,175 @@
+//! An address in, every rule that covers it out: the one that decides, and why each of the others does not. The rule
+//! part of [`super`], worked out from the configuration and not from the image.
+
+use std::net::IpAddr;
+
+use monitor_common::wire::{Kind, Ruling};
+
+use super::{CoveringRule, Grounds, Standing, time};
+use crate::{
+    explain::target::{Target, has_ports},
+    geo::Country,
+    precedence::{Numbered, Place, Rank},
+    spec::{PortRange, Rule},
+};
+
+/// A rule that covers an address.
+pub(crate) struct Covering {
+    pub(crate) number: u16,
+    rank: Rank,
+    place: Place,
+    width: u32,
+    pub(crate) entry: CoveringRule,
+}
+
+/// The rules of one address, those in front that would decide first. At most one applies.
+#[derive(Default)]
+pub(crate) struct Rules(pub(crate) Vec<Covering>);
+
+impl Rules {
+    pub(crate) fn deciding(&self) -> Option<u16> {
+        self.0.iter().find(|rule| rule.entry.applies).map(|rule| rule.number)
+    }
+
+    pub(crate) fn ruling(&self, numbered: &Numbered<'_>) -> Ruling {
+        self.deciding().map_or(Ruling::None, |number| numbered.ruling(number))
+    }
+
+    /// The one that would decide does not after all.
+    fn yield_to(&mut self, why: &str) {
+        for rule in self.0.iter_mut().filter(|rule| rule.entry.applies) {
+            rule.entry.applies = false;
+            rule.entry.why = why.to_owned();
+        }
+    }
+
+    /// With the rules of the address that this one carries: which decides of both.
+    pub(crate) fn with_inside(mut self, mut inside: Self, inner: &Standing, numbered: &Numbered<'_>) -> Self {
+        let (outer_ruling, ruling) = (self.ruling(numbered), inside.ruling(numbered));
+        let local = inner.row.kind == Kind::Local as u8;
+        if local && ruling != Ruling::Deny {
+            inside.yield_to("what never leaves the link or the host is not what the packet goes to");
+        } else if ruling > outer_ruling {
+            self.yield_to("a rule on the address inside overrides it");
+        } else if outer_ruling != Ruling::None {
+            inside.yield_to(if ruling == outer_ruling {
+                "a rule on the prefix says the same"
+            } else {
+                "a rule on the prefix overrides it"
+            });
+        }
+        self.0.extend(inside.0);
+        self
+    }
+
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = CoveringRule> {
+        self.0.into_iter().map(|rule| rule.entry)
+    }
+}
+
+/// Why a rule does not decide where another, which stands before it, does.
+fn lost(winner: &Covering, loser: &Covering, numbered: &Numbered<'_>) -> String {
+    let name = format!("rule '{}'", winner.entry.id);
+    let what = |place: Place| match place {
+        Place::Network(_) => "a network",
+        Place::As => "an autonomous system",
+        Place::Country => "a country",
+    };
+    match (winner.place, loser.place) {
+        _ if numbered.ruling(winner.number) == Ruling::Keep => "management networks stand above all rules".into(),
+        (Place::Network(a), Place::Network(b)) if a != b => format!("{name} names a narrower network"),
+        (a, b) if a != b => format!("{name} names {}, this one {}", what(a), what(b)),
+        _ if winner.width != loser.width => format!("{name} names fewer ports"),
+        _ if numbered.ruling(winner.number) != numbered.ruling(loser.number) => {
+            format!("{name} is as specific, and denies")
+        }
+        _ => format!("{name} is as specific, and its id comes first"),
+    }
+}
+
+impl Grounds<'_> {
+    /// The autonomous system that rules on one go by: special-purpose ranges and translators' prefixes have none.
+    fn system(&self, standing: &Standing) -> Option<u32> {
+        if standing.special.is_some() || standing.nat64.is_some() {
+            return None;
+        }
+        Some(self.knowledge.asn.as_ref()?.lookup(standing.address)?.0)
+    }
+
+    /// The rules that cover an address.
+    pub(crate) fn rules_of(&self, target: &Target, standing: &Standing, numbered: &Numbered<'_>) -> Rules {
+        let system = self.system(standing);
+        let country = Country(standing.row.country);
+        let mut rules: Vec<Covering> = numbered
+            .iter()
+            .filter_map(|(number, rule)| {
+                let (place, entry) = covers(rule, standing.address, system, country)?;
+                let (ports, mut applies, mut why) = self.applies(rule, target);
+                if applies && self.policy.suspended.contains(&number) {
+                    (applies, why) = (false, "suspended until midnight UTC: its max_bytes_per_day is used up".into());
+                }
+                let rank = numbered.rank(number, place, ports);
+                let action = match numbered.ruling(number) {
+                    Ruling::Keep => "keep",
+                    Ruling::Deny => "deny",
+                    Ruling::Allow | Ruling::None => "allow",
+                };
+                let (id, origin) = (rule.id.clone(), rule.origin.clone());
+                let entry = CoveringRule { id, origin, action, network: entry, applies, why };
+                Some(Covering { number, rank, place, width: crate::precedence::width(ports), entry })
+            })
+            .collect();
+        rules.sort_by_key(|rule| rule.rank);
+        if let Some(first) = rules.iter().position(|rule| rule.entry.applies) {
+            let (before, after) = rules.split_at_mut(first + 1);
+            for loser in after.iter_mut().filter(|rule| rule.entry.applies) {
+                loser.entry.applies = false;
+                loser.entry.why = lost(&before[first], loser, numbered);
+            }
+        }
+        Rules(rules)
+    }
+
+    /// The port range by which a rule covers the target, or would; whether it applies; and why or why not.
+    fn applies<'r>(&self, rule: &'r Rule, target: &Target) -> (Option<&'r PortRange>, bool, String) {
+        let covers = |ports: &&PortRange| {
+            Some(ports.protocol) == target.protocol
+                && target.port.map_or(ports.whole(), |port| (ports.low..=ports.high).contains(&port))
+        };
+        let narrowest = |ports: &&PortRange| ports.high - ports.low;
+        let covering = rule.ports.iter().filter(covers).min_by_key(narrowest);
+        let ports = covering.or(rule.ports.iter().min_by_key(narrowest));
+        let now = self.clock.boottime_ns;
+        if rule.not_before.is_some_and(|start| now < self.clock.boot_ns(start)) {
+            return (ports, false, format!("not before {}", time(rule.not_before)));
+        }
+        if rule.expires.is_some_and(|end| self.clock.boot_ns(end) <= now) {
+            return (ports, false, format!("expired at {}", time(rule.expires)));
+        }
+        let until = rule.expires.map_or_else(String::new, |_| format!(", until {}", time(rule.expires)));
+        if rule.ports.is_empty() {
+            return (None, true, format!("all traffic{until}"));
+        }
+        let ranges: Vec<_> = rule.ports.iter().map(ToString::to_string).collect();
+        let ranges = ranges.join(", ");
+        if covering.is_some() {
+            return (ports, true, format!("{ranges}{until}"));
+        }
+        let asked = target.port.is_some() || target.protocol.is_some_and(|protocol| !has_ports(protocol));
+        let mend = if asked { "" } else { ": ask with a port" };
+        (ports, false, format!("only for {ranges}{until}{mend}"))
+    }
+}
+
+/// How a rule covers an address: by the most specific of what it names, and that as it stands in the file.
+fn covers(rule: &Rule, address: IpAddr, system: Option<u32>, country: Country) -> Option<(Place, String)> {
+    let networks = rule.to.iter().filter(|(network, _)| network.contains(address));
+    if let Some((network, origin)) = networks.max_by_key(|(network, _)| network.prefix()) {
+        return Some((Place::Network(network.prefix()), format!("{network} ({origin})")));
+    }
+    if let Some((asn, origin)) = rule.ases.iter().find(|(asn, _)| Some(*asn) == system) {
+        return Some((Place::As, format!("AS{asn} ({origin})")));
+    }
+    let (country, origin) = rule.countries.iter().find(|(named, _)| *named == country)?;
+    Some((Place::Country, format!("{country} ({origin})")))
+}

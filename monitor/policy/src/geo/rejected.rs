@@ -1,0 +1,119 @@
+//! What of a file can't be taken: each thing goes in with its kind and its place, counts by kind and the first
+//! examples come out. Filled by the readers of every format; shown by `geo import`, `geo info` and `check`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// Examples that are kept of each kind.
+const EXAMPLES: usize = 3;
+
+/// Something that can't be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bad {
+    /// Of what kind, in few words.
+    pub(crate) kind: &'static str,
+    /// What is wrong with which value, and how to mend it.
+    pub(crate) what: String,
+}
+
+impl Bad {
+    pub(crate) fn new(kind: &'static str, what: impl Into<String>) -> Self {
+        Self { kind, what: what.into() }
+    }
+}
+
+/// Where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// Line number, from 1.
+    Line(usize),
+    /// An entry of a file without lines.
+    Entry(&'a str),
+}
+
+/// One kind of what was not taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Kind {
+    /// How often.
+    pub count: usize,
+    /// The first of them, each with its place.
+    pub examples: Vec<String>,
+}
+
+/// What was not taken of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Rejected {
+    /// How much in all.
+    pub count: usize,
+    /// By kind.
+    pub kinds: BTreeMap<&'static str, Kind>,
+    /// The first of all: its line, where there are lines, and what is wrong with it.
+    #[serde(skip)]
+    pub(crate) first: Option<(Option<usize>, String)>,
+}
+
+impl Rejected {
+    /// Notes one.
+    pub(crate) fn note(&mut self, place: Place<'_>, bad: Bad) {
+        self.count += 1;
+        let kind = self.kinds.entry(bad.kind).or_default();
+        kind.count += 1;
+        if kind.examples.len() < EXAMPLES {
+            kind.examples.push(match place {
+                Place::Line(line) => format!("line {line}: {}", bad.what),
+                Place::Entry(entry) => format!("{entry}: {}", bad.what),
+            });
+        }
+        if self.first.is_none() {
+            self.first = Some(match place {
+                Place::Line(line) => (Some(line), bad.what),
+                Place::Entry(entry) => (None, format!("{entry}: {}", bad.what)),
+            });
+        }
+    }
+
+    /// In one line: `3 left out: 2 no country code, 1 no address`. Empty where nothing was.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        if self.count == 0 {
+            return String::new();
+        }
+        let kinds: Vec<_> = self.kinds.iter().map(|(kind, of)| format!("{} {kind}", of.count)).collect();
+        format!("{} left out: {}", self.count, kinds.join(", "))
+    }
+
+    /// Adds what another file of the same import has.
+    pub fn add(&mut self, other: Self) {
+        self.count += other.count;
+        for (name, of) in other.kinds {
+            let kind = self.kinds.entry(name).or_default();
+            kind.count += of.count;
+            let room = EXAMPLES.saturating_sub(kind.examples.len());
+            kind.examples.extend(of.examples.into_iter().take(room));
+        }
+        self.first = self.first.take().or(other.first);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_counted_and_only_its_first_examples_are_kept() {
+        let mut rejected = Rejected::default();
+        assert_eq!(rejected.summary(), "");
+        for line in 1..=5 {
+            rejected.note(Place::Line(line), Bad::new("no country", "it has none"));
+        }
+        let mut other = Rejected::default();
+        other.note(Place::Entry("prefixes[0]"), Bad::new("unknown region", "'x' is none"));
+        rejected.add(other);
+        assert_eq!(rejected.summary(), "6 left out: 5 no country, 1 unknown region");
+        let examples = &rejected.kinds["no country"].examples;
+        assert_eq!(examples, &["line 1: it has none", "line 2: it has none", "line 3: it has none"]);
+        assert_eq!(rejected.kinds["unknown region"].examples, ["prefixes[0]: 'x' is none"]);
+        assert_eq!(rejected.first, Some((Some(1), "it has none".into())));
+    }
+}

@@ -1,0 +1,30 @@
+//! What the configuration means: a checked [`Spec`] and what is known of addresses ([`Knowledge`]) in, a compiled
+//! [`Policy`] out, with everything that explains it ([`explain`]), compares it ([`diff`]) and finds fault with its rules
+//! ([`lint`]).
+//!
+//! No file format but the geo data's, no network, no kernel: the daemon reads configuration into a [`Spec`], and puts
+//! the compiled image into the kernel's maps.
+
+pub mod clock;
+pub mod compile;
+pub mod diff;
+pub mod explain;
+pub mod fs;
+pub mod geo;
+pub mod lint;
+mod policy;
+mod precedence;
+pub mod region;
+pub mod spec;
+pub mod text;
+pub mod times;
+
+pub use self::{
+    clock::ClockMap,
+    compile::{PolicyError, compile},
+    explain::{Explanation, Grounds, explain, target::Target},
+    geo::Knowledge,
+    lint::RuleNote,
+    policy::{ClassInfo, Extent, ImageAt, Policy, PolicyRef, RuleInfo, Summary},
+    spec::Spec,
+};

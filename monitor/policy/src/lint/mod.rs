@@ -1,0 +1,208 @@
+//! What is to be told of rules that meet: which decide nothing, which say the same, which are told apart by a tie, which
+//! make an exception to which. The compiler notes whom it meets at each place (so it is told of the addresses as they are,
+//! by country and autonomous system too); `check` shows it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::Serialize;
+
+use crate::precedence::Numbered;
+use crate::spec::{Action, PortRange, Rule};
+
+/// As many of the rules that one yields to are named.
+pub(crate) const NAMED: usize = 4;
+
+/// Why a rule is mentioned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// It says what another says of the same packets.
+    Identical,
+    /// Others decide all that it covers.
+    Shadowed,
+    /// It covers no address.
+    Empty,
+    /// It is as specific as another: that denies, or its id comes first.
+    Tie,
+    /// Another that says the opposite decides a part of what it covers.
+    Exception,
+    /// It does not hold yet.
+    NotYet,
+    /// It holds no more.
+    Expired,
+}
+
+/// A rule, by name and place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Named {
+    /// Its id.
+    pub id: String,
+    /// `file:line`.
+    pub origin: String,
+}
+
+/// Something that is to be told of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct RuleNote {
+    /// What it is about.
+    pub why: Why,
+    /// The rule.
+    #[serde(flatten)]
+    pub rule: Named,
+    /// The rules that it yields to; the first few.
+    pub others: Vec<Named>,
+    /// All of it in a sentence.
+    pub message: String,
+}
+
+/// Whom each rule yields to, as far as was met.
+#[derive(Default)]
+pub(crate) struct Meetings {
+    /// Rules that cover an address.
+    covering: BTreeSet<u16>,
+    /// Those that decide for some packet.
+    deciding: BTreeSet<u16>,
+    /// By the rule that yields: who decided a place wholly in its stead.
+    hidden: BTreeMap<u16, BTreeSet<u16>>,
+    /// Who is as specific.
+    ties: BTreeMap<u16, BTreeSet<u16>>,
+    /// Who is more specific and says the opposite.
+    exceptions: BTreeMap<u16, BTreeSet<u16>>,
+}
+
+fn note(of: &mut BTreeMap<u16, BTreeSet<u16>>, loser: u16, winner: u16) {
+    let winners = of.entry(loser).or_default();
+    if winners.len() < NAMED {
+        winners.insert(winner);
+    }
+}
+
+impl Meetings {
+    pub(crate) fn covers(&mut self, rule: u16) {
+        self.covering.insert(rule);
+    }
+
+    pub(crate) fn decides(&mut self, rule: u16) {
+        self.deciding.insert(rule);
+    }
+
+    pub(crate) fn hides(&mut self, winner: u16, loser: u16) {
+        if winner != loser {
+            note(&mut self.hidden, loser, winner);
+        }
+    }
+
+    /// `winner` decides packets that `loser` covers as well. `tie`: network and number of ports are the same.
+    pub(crate) fn meet(&mut self, winner: u16, loser: u16, tie: bool, numbered: &Numbered<'_>) {
+        if tie {
+            note(&mut self.ties, loser, winner);
+        } else if numbered.get(winner).action != numbered.get(loser).action {
+            note(&mut self.exceptions, loser, winner);
+        }
+    }
+
+    /// What it comes to at `now`, in seconds since 1970.
+    pub(crate) fn notes(&self, numbered: &Numbered<'_>, now: i64) -> Vec<RuleNote> {
+        let named = |number: u16| {
+            let rule = numbered.get(number);
+            Named { id: rule.id.clone(), origin: rule.origin.clone() }
+        };
+        let mut notes = Vec::new();
+        let mut add = |why, number: u16, others: &mut dyn Iterator<Item = u16>| {
+            let others: Vec<Named> = others.map(named).collect();
+            notes.push(RuleNote {
+                why,
+                rule: named(number),
+                message: message(why, numbered.get(number), &others),
+                others,
+            });
+        };
+        let same = identical(numbered);
+        for (number, rule) in numbered.iter() {
+            if rule.expires.is_some_and(|end| end <= now) {
+                add(Why::Expired, number, &mut std::iter::empty());
+                continue;
+            }
+            if rule.not_before.is_some_and(|start| now < start) {
+                add(Why::NotYet, number, &mut std::iter::empty());
+            }
+            let yields = |to: &BTreeMap<u16, BTreeSet<u16>>| to.get(&number).cloned().unwrap_or_default();
+            if let Some(first) = same.get(&number) {
+                add(Why::Identical, number, &mut std::iter::once(*first));
+            } else if !self.covering.contains(&number) {
+                add(Why::Empty, number, &mut std::iter::empty());
+            } else if !self.deciding.contains(&number) {
+                add(Why::Shadowed, number, &mut yields(&self.hidden).into_iter());
+            } else {
+                for (why, others) in [(Why::Tie, yields(&self.ties)), (Why::Exception, yields(&self.exceptions))] {
+                    if !others.is_empty() {
+                        add(why, number, &mut others.into_iter());
+                    }
+                }
+            }
+        }
+        notes
+    }
+}
+
+fn message(why: Why, rule: &Rule, others: &[Named]) -> String {
+    let by: Vec<_> = others.iter().map(|other| format!("'{}' ({})", other.id, other.origin)).collect();
+    let by = by.join(", ");
+    let what = format!("rule '{}' ({})", rule.id, rule.origin);
+    let time = |seconds: Option<i64>| seconds.map_or_else(String::new, crate::text::time);
+    match why {
+        Why::Identical => format!("{what} says what {by} says: remove one of them"),
+        Why::Shadowed => {
+            format!("{what} decides nothing: all of it is covered more narrowly by {by}: remove it or narrow those")
+        }
+        Why::Empty => format!("{what} covers no address: nothing is known to be in what it names"),
+        Why::Tie => format!(
+            "{what} is as specific as {by} where both cover a packet: that one denies, or has the smaller id, and decides"
+        ),
+        Why::Exception if rule.action == Action::Deny => {
+            format!("{what} denies, but a part of it is let through by {by}")
+        }
+        Why::Exception => format!("{what} allows, but a part of it is denied by {by}"),
+        Why::NotYet => format!("{what} does not hold before {}", time(rule.not_before)),
+        Why::Expired => format!("{what} expired at {}: renew it or remove it", time(rule.expires)),
+    }
+}
+
+/// What a rule covers, in one order however it was written.
+type Terms<'a> = (BTreeSet<&'a ipnetwork::IpNetwork>, BTreeSet<[u8; 2]>, BTreeSet<u32>, BTreeSet<&'a PortRange>);
+
+/// Rules that say what another one says, each with the first of them. Numbers: the other one decides.
+fn identical(numbered: &Numbered<'_>) -> HashMap<u16, u16> {
+    // Sets are made only of rules that are alike at first sight: there may be a million networks.
+    let mut alike: HashMap<_, Vec<u16>> = HashMap::new();
+    for (number, rule) in numbered.iter().filter(|(number, _)| *number != numbered.kept()) {
+        let network = rule.to.iter().map(|(network, _)| network).min();
+        let sight = (rule.action, network, rule.not_before, rule.expires, rule.max_bytes_per_day);
+        alike.entry(sight).or_default().push(number);
+    }
+    let mut same = HashMap::new();
+    for group in alike.into_values().filter(|group| group.len() > 1) {
+        let mut first: HashMap<Terms<'_>, u16> = HashMap::new();
+        for number in group {
+            let rule = numbered.get(number);
+            let terms: Terms<'_> = (
+                rule.to.iter().map(|(network, _)| network).collect(),
+                rule.countries.iter().map(|(country, _)| country.0).collect(),
+                rule.ases.iter().map(|(asn, _)| *asn).collect(),
+                rule.ports.iter().collect(),
+            );
+            match first.get(&terms) {
+                Some(other) => {
+                    same.insert(number, *other);
+                }
+                None => {
+                    first.insert(terms, number);
+                }
+            }
+        }
+    }
+    same
+}
+
+#[cfg(test)]
+mod tests;

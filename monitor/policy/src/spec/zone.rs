@@ -1,0 +1,75 @@
+//! `[zone]`: what counts as inside, and what is done with the rest.
+
+use std::collections::BTreeMap;
+
+use ipnetwork::IpNetwork;
+use monitor_common::parse::Reason;
+
+use crate::{geo::Country, region};
+
+/// What the policy says of a kind of destination, and what a rule says of the packets that it covers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    /// Let through.
+    #[default]
+    Allow,
+    /// Deny: dropped in enforce mode, alerted in both.
+    Deny,
+}
+
+/// `[zone]`: what counts as inside, and what is done with the rest.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// `name`.
+    pub name: String,
+    /// `inside` as written, for people.
+    pub inside_text: String,
+    /// `inside` worked out: sorted country codes.
+    pub inside: Vec<Country>,
+    /// Whether `private` is part of `inside`.
+    pub inside_private: bool,
+    /// `on_outside`.
+    pub on_outside: Action,
+    /// `on_ambiguous`.
+    pub on_ambiguous: Action,
+    /// `on_unknown`.
+    pub on_unknown: Action,
+    /// `on_private`.
+    pub on_private: Action,
+    /// `on_undecodable`.
+    pub on_undecodable: Action,
+    /// `[zone.undecodable]`: where a reason has an action of its own.
+    pub undecodable: BTreeMap<Reason, Action>,
+    /// `nat64`: prefixes of translators, each with the `file:line` where it stands. IPv6 networks of a length that
+    /// [`monitor_common::wire::Embedded::nat64`] knows.
+    pub nat64: Vec<(IpNetwork, String)>,
+}
+
+impl Zone {
+    /// What happens to packets that have no flow for this reason.
+    #[must_use]
+    pub fn on_reason(&self, reason: Reason) -> Action {
+        if reason.always_passes() {
+            return Action::Allow;
+        }
+        self.undecodable.get(&reason).copied().unwrap_or(self.on_undecodable)
+    }
+}
+
+impl Default for Zone {
+    fn default() -> Self {
+        Self {
+            name: "eea".into(),
+            inside_text: "EEA".into(),
+            inside: region::eea(),
+            inside_private: false,
+            on_outside: Action::Deny,
+            on_ambiguous: Action::Deny,
+            on_unknown: Action::Deny,
+            on_private: Action::Allow,
+            on_undecodable: Action::Deny,
+            undecodable: BTreeMap::new(),
+            nat64: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The policy in force, with what was read to make it, and whether it is yet to be confirmed.
+
+use std::sync::Arc;
+
+use monitor_policy::{Policy, PolicyRef, spec::Mode};
+
+use crate::shadow::Shadow;
+
+/// A geo dataset as status and metrics show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DatasetInfo {
+    /// Short name or file.
+    pub name: String,
+    /// Version as the source gives it.
+    pub version: String,
+    /// When it was built, seconds since 1970.
+    pub built: Option<i64>,
+}
+
+impl DatasetInfo {
+    /// Its age in seconds at `now` (nanoseconds since 1970); `None` when the source does not say.
+    #[must_use]
+    pub fn age_seconds(&self, now: i128) -> Option<i64> {
+        self.built.and_then(|built| i64::try_from(now / 1_000_000_000 - i128::from(built)).ok())
+    }
+}
+
+/// A policy with what was read to make it.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyInForce {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// Whether denied packets are dropped.
+    pub enforce: bool,
+    /// `zone.inside` as written.
+    pub inside: String,
+    /// Its datasets.
+    pub datasets: Vec<DatasetInfo>,
+    /// The policy that is judged beside it.
+    pub shadow: Shadow,
+    /// Since when it holds, UTC nanoseconds since 1970.
+    pub since: i128,
+}
+
+impl PolicyInForce {
+    /// Which policy, and in which mode.
+    #[must_use]
+    pub fn reference(&self) -> PolicyRef {
+        PolicyRef { digest: self.policy.digest.clone(), mode: Mode::enforcing(self.enforce) }
+    }
+}
+
+/// That what is in force is yet to be confirmed: see [`crate::reload`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PendingConfirmation {
+    /// Until when, UTC nanoseconds since 1970.
+    pub until: i128,
+    /// What comes back then.
+    pub back_to: PolicyRef,
+}
