@@ -1,7 +1,6 @@
 //! The host's opinion on a packet: the same code as in the kernel, strung together without it. The short way of plain
 //! packets is left out, so that whoever compares the two compares that too.
 
-use egress_monitor::policy::Policy;
 use monitor_common::{
     fragments::{FRAGMENT_SETS, FragmentSet, set_of},
     judge::Judgement,
@@ -9,6 +8,8 @@ use monitor_common::{
     verdict::{Verdict, decide, drops},
     wire::{Link, Onward, OnwardKey},
 };
+
+use crate::monitor::policy::Policy;
 
 /// One CPU of the kernel's, with what it remembers of fragments.
 #[derive(Debug)]

@@ -4,13 +4,13 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
-use egress_monitor::{
-    alerts::PER_EPOCH,
-    api::{flows::Flows, status::Status},
-};
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp},
     daemon::Daemon,
+    monitor::{
+        PER_EPOCH,
+        api::{Flows, Status},
+    },
     netns::Count,
     stage::{INSIDE, INTERFACE, Stage, accounted, count, on_cpu, v4},
     traffic::send_varied,

@@ -9,7 +9,7 @@ use aya::maps::{
     MapData,
     lpm_trie::{Key, LpmTrie},
 };
-use egress_monitor::{
+use egress_monitor_tests::monitor::{
     config::{Config, Rule},
     geo::{About, Country, Dataset, Range},
     kernel::{Kernel, Options, Switch},

@@ -8,13 +8,16 @@ use aya::{
     maps::{Array, Map, MapData, MapError, ProgramArray},
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
-use egress_monitor::{
-    config::Config,
-    geo::{self, Dataset},
-    kernel::{Interface, Kernel, Options, boot_ns},
-    policy::{self, ClockMap, Policy},
+use egress_monitor_tests::{
+    monitor::{
+        config::Config,
+        geo::{self, Dataset},
+        kernel::{Interface, Kernel, Options, boot_ns},
+        now,
+        policy::{self, ClockMap, Policy},
+    },
+    stage::INTERFACE,
 };
-use egress_monitor_tests::stage::INTERFACE;
 use monitor_common::wire::Link;
 use serde_json::{Value, json};
 
@@ -93,7 +96,7 @@ impl Base {
 
 /// A policy of `config` and `datasets`, by the clocks as they are.
 pub fn compile(config: &Config, datasets: &[Dataset]) -> Result<Policy> {
-    let clock = ClockMap { realtime_ns: egress_monitor::epochs::now() as i64, boottime_ns: boot_ns() };
+    let clock = ClockMap { realtime_ns: now() as i64, boottime_ns: boot_ns() };
     Ok(policy::compile(config, &policy::Knowledge::new(datasets, geo::special::table()), &clock)?)
 }
 

@@ -9,12 +9,12 @@ use aya::programs::{
     LinkOrder, TcAttachType,
     tc::{SchedClassifierLinkId, TcAttachOptions},
 };
-use egress_monitor::{
-    kernel::{Kernel, Options},
-    policy::Policy,
-};
 use egress_monitor_tests::{
     measure::{self, Flood, Sent},
+    monitor::{
+        kernel::{Kernel, Options},
+        policy::Policy,
+    },
     netns::Namespace,
     stage::INTERFACE,
     wire::{Networks, Wire},

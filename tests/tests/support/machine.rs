@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use aya::programs::{TestRun as _, TestRunOptions};
-use egress_monitor::{
-    kernel::{EventReader, Interface, Kernel, Options},
-    policy::Policy,
+use egress_monitor_tests::{
+    measure::pin,
+    monitor::{
+        kernel::{EventReader, Interface, Kernel, Options},
+        policy::Policy,
+    },
 };
-use egress_monitor_tests::measure::pin;
 use monitor_common::wire::Link;
 
 /// TCX_NEXT as BPF_PROG_TEST_RUN returns it.

@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use egress_monitor::{
-    epochs::Snapshot,
-    kernel::{Kernel, Options, resolve},
-    policy::Policy,
+use egress_monitor_tests::{
+    monitor::{
+        Snapshot,
+        kernel::{Kernel, Options, resolve},
+        policy::Policy,
+    },
+    stage::{INTERFACE, Stage},
 };
-use egress_monitor_tests::stage::{INTERFACE, Stage};
 use monitor_common::wire::Counters;
 
 /// Loads and attaches it, with flow caches so small that most flows are in the table.

@@ -1,8 +1,9 @@
-//! What the kernel tests share: a small policy with one of everything.
+//! A small policy with one of everything, put together by hand and not by the compiler. Used by the tests that run
+//! packets through the kernel without a wire.
 
 use std::sync::{Arc, OnceLock};
 
-use egress_monitor::policy::Policy;
+use egress_monitor_tests::monitor::policy::Policy;
 use monitor_common::{
     classify::build::Image,
     wire::{ClassRow, Embedded, Kind, RuleRow, Ruling},
@@ -13,9 +14,14 @@ const RULE: RuleRow =
 
 /// A policy with every kind of class, rules with and without ports and times, embedded addresses and structure
 /// below /64.
-pub fn policy() -> Arc<Policy> {
+pub fn by_hand() -> &'static Arc<Policy> {
     static POLICY: OnceLock<Arc<Policy>> = OnceLock::new();
-    Arc::clone(POLICY.get_or_init(|| Arc::new(Policy { image: image(), ..Policy::default() })))
+    POLICY.get_or_init(|| Arc::new(Policy { image: image(), ..Policy::default() }))
+}
+
+/// The same, shared.
+pub fn policy() -> Arc<Policy> {
+    Arc::clone(by_hand())
 }
 
 fn image() -> Image {
