@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{lines::Lines, netns::Namespace};
+use crate::{leftovers, lines::Lines, netns::Namespace};
 
 /// How long the daemon may take to start, answer or stop before a test calls it hung.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -57,12 +57,11 @@ impl Home {
     /// There is no room for them.
     pub fn new() -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let folder = tempfile::Builder::new().prefix("egm-").tempdir().context("a temporary folder")?;
+        let folder = leftovers::folder()?;
         for name in ["config", "state", "run"] {
             std::fs::create_dir(folder.path().join(name)).context("a temporary folder")?;
         }
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let bpffs = PathBuf::from(format!("/sys/fs/bpf/egm-{}-{number}", std::process::id()));
+        let bpffs = leftovers::pins(NUMBER.fetch_add(1, Ordering::Relaxed));
         Ok(Self { folder, bpffs })
     }
 

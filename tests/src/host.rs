@@ -8,7 +8,8 @@ use monitor_common::{
     verdict::{Verdict, decide, drops},
     wire::{Link, Onward, OnwardKey},
 };
-use monitor_policy::Policy;
+
+use crate::monitor::policy::Policy;
 
 /// One CPU of the kernel's, with what it remembers of fragments.
 #[derive(Debug)]

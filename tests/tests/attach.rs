@@ -2,22 +2,17 @@
 //! that it has not is refused by name with nothing left behind. `cargo xtask kernels` runs this on older kernels
 //! than this machine's.
 
-#[allow(dead_code, reason = "the frames are for the tests that run packets without an interface")]
-mod common;
-
 use std::net::{IpAddr, SocketAddr};
 
-use common::policy;
-use egress_monitor::{
-    kernel::{Kernel, Options, resolve},
-    model::Hook,
-};
 use egress_monitor_tests::{
+    monitor::kernel::{Hook, Kernel, Options, resolve},
     netns::Namespace,
     traffic,
     wire::{Networks, Wire},
 };
 use monitor_common::wire::OnwardKey;
+
+use crate::support::policy::policy;
 
 /// The first kernel with TCX.
 const TCX: (u32, u32) = (6, 6);

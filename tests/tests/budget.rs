@@ -5,11 +5,11 @@ use std::{net::SocketAddr, time::SystemTime};
 
 use egress_monitor_tests::{
     daemon::{Daemon, Home},
+    monitor::api::{RuleRow, Rules},
     netns::Count,
     stage::{PATIENCE, RULED, RULED_PORT, Stage, flows, v4},
     traffic::send_udp,
 };
-use monitor_api::rules::{RuleRow, Rules};
 
 /// Payload of a datagram, and its frame.
 const PAYLOAD: usize = 958;

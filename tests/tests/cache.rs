@@ -1,33 +1,31 @@
 //! Promise: what a CPU counts in its flow cache is counted once, in its flow, under the policy that holds; and a verdict
 //! kept there does not outlive what it was given for.
 
-#[allow(dead_code, reason = "the frames are others' there")]
-mod common;
-#[allow(dead_code, reason = "random frames are for others")]
-#[path = "common/machine.rs"]
-mod machine;
-
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use egress_monitor::{
-    kernel::{Interface, Kernel, Options, Switch, boot_ns},
-    model::Snapshot,
-};
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp_from},
     measure::pin,
+    monitor::{
+        Snapshot,
+        kernel::{Interface, Kernel, Options, Switch, boot_ns},
+        policy::Policy,
+    },
 };
-use machine::{DROP, LOOPBACK, Machine, NEXT, run};
 use monitor_common::{
     cache::{IDLE, VERDICT_AGE},
     verdict::Verdict,
     wire::{Counters, Link},
 };
-use monitor_policy::Policy;
+
+use crate::support::{
+    machine::{DROP, LOOPBACK, Machine, NEXT, run},
+    policy::policy,
+};
 
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
 
@@ -52,8 +50,8 @@ fn packets(drained: &Snapshot) -> u64 {
 
 #[test]
 fn a_rule_that_ends_ends_for_an_established_flow_too_without_a_flip() {
-    let mut kernel = with_cache(common::policy(), 1024);
-    let mut image = common::policy().image.clone();
+    let mut kernel = with_cache(policy(), 1024);
+    let mut image = policy().image.clone();
     // Port 3 of 2001:db8:7::/48: let through until now and a bit.
     let row = image.rules.iter_mut().find(|row| row.rule == 6).expect("rule 6");
     let end = boot_ns() + 600_000_000;
@@ -92,7 +90,7 @@ fn a_rule_that_ends_ends_for_an_established_flow_too_without_a_flip() {
 #[test]
 fn a_flow_that_several_cpus_count_is_one_flow() {
     let cpus = aya::util::online_cpus().expect("the CPUs");
-    let mut kernel = with_cache(common::policy(), 1024);
+    let mut kernel = with_cache(policy(), 1024);
     let frame = udp(OUTSIDE, 9, 53);
     let length = frame.len() as u64;
     for epoch in 1..4 {
@@ -115,7 +113,7 @@ fn a_flow_that_several_cpus_count_is_one_flow() {
 fn flows_that_leave_the_cache_and_come_back_are_one_flow_each() {
     const FLOWS: u16 = 600;
     pin(0).unwrap();
-    let mut kernel = with_cache(common::policy(), 128);
+    let mut kernel = with_cache(policy(), 128);
     let frames: Vec<_> = (0..FLOWS).map(|source| udp(OUTSIDE, source, 53)).collect();
     for epoch in 0..2 {
         // Of the first half, those that have a place are silent long enough to lose it to the second half, then are back.
@@ -153,7 +151,7 @@ fn pause(jiffies: u32) {
 
 #[test]
 fn an_event_tells_of_a_flow_once_an_epoch_also_when_it_leaves_the_cache_and_comes_back() {
-    let mut machine = Machine::new(common::policy(), false, Link::Ethernet);
+    let mut machine = Machine::new(policy(), false, Link::Ethernet);
     let frames: Vec<_> = (0..3000).map(|source| udp(OUTSIDE, source, 53)).collect();
     for _ in 0..2 {
         for round in 0..2 {

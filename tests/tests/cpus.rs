@@ -1,16 +1,12 @@
 //! Promise: CPUs may come and go. What one counted before it went is in its epoch, and it counts again when it is back.
 //! This takes a CPU from the machine, so it is left to machines that are nobody's: `cargo xtask kernels` runs it.
 
-#[path = "common/attached.rs"]
-mod attached;
-
 use std::{
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use attached::{attach, hook};
 use egress_monitor_tests::{
     corpus::{
         build::{eth, ether, ip, payload, udp_from},
@@ -22,6 +18,8 @@ use egress_monitor_tests::{
     traffic::Frames,
 };
 use monitor_common::wire::Counters;
+
+use crate::support::attached::{attach, hook};
 
 /// CPU 1's switch.
 const SWITCH: &str = "/sys/devices/system/cpu/cpu1/online";

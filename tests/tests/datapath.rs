@@ -1,47 +1,34 @@
 //! Promise: the kernel makes of a packet exactly what the host's same code makes of it: key, class, rule, verdict,
 //! reason and every counter.
 
-#[path = "common/both.rs"]
-mod both;
-#[allow(dead_code, reason = "the frames are others' there")]
-mod common;
-#[path = "common/machine.rs"]
-mod machine;
-#[path = "common/mutate.rs"]
-mod mutate;
-
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, OnceLock},
 };
 
-use both::Both;
-use egress_monitor::{
-    kernel::{Interface, Kernel, Options, Switch},
-    model::Snapshot,
+use egress_monitor_tests::{
+    corpus::{
+        self,
+        build::{eth, ip, payload, udp, udp_from},
+    },
+    monitor::{
+        Snapshot,
+        kernel::{Interface, Kernel, Options, Switch},
+        policy::Policy,
+    },
 };
-use egress_monitor_tests::corpus::{
-    self,
-    build::{eth, ip, payload, udp, udp_from},
-};
-use machine::{DROP, LONGEST, LOOPBACK, Machine, NEXT, can_be_run, random, run, stay_on_this_cpu};
 use monitor_common::{
     verdict::Verdict,
     wire::{Counters, Link},
 };
-use monitor_policy::Policy;
-use mutate::{change, mutate};
 
-/// A policy with one of everything, by hand.
-fn policy() -> Arc<Policy> {
-    Arc::clone(by_hand())
-}
-
-fn by_hand() -> &'static Arc<Policy> {
-    static POLICY: OnceLock<Arc<Policy>> = OnceLock::new();
-    POLICY.get_or_init(common::policy)
-}
+use crate::support::{
+    both::Both,
+    machine::{DROP, LONGEST, LOOPBACK, Machine, NEXT, can_be_run, load, random, run, stay_on_this_cpu},
+    mutate::{change, mutate},
+    policy::{by_hand, policy},
+};
 
 /// The corpus's policy, by the compiler.
 fn compiled() -> &'static Arc<Policy> {
@@ -147,7 +134,7 @@ fn random_destinations_get_the_class_that_the_host_finds() {
 
 #[test]
 fn an_interface_that_nobody_registered_is_counted_under_no_name() {
-    let mut kernel = machine::load(policy(), false);
+    let mut kernel = load(policy(), false);
     let frame = udp_to(Ipv4Addr::new(198, 51, 100, 7), 53, 100);
     assert_eq!(run(&mut kernel, &frame, frame.len() as u32, 1), NEXT);
     let drained = kernel.flip().unwrap();
@@ -237,7 +224,7 @@ fn a_policy_that_does_not_fit_changes_nothing() {
 #[test]
 fn rules_hold_from_their_beginning_to_their_end_by_the_kernel_clock() {
     let mut kernel = with_loopback(true);
-    // See `common::policy`: 2001:db8:7::/48 is outside; port 1 has expired, 2 not begun, 3 holds.
+    // See `support::policy`: 2001:db8:7::/48 is outside; port 1 has expired, 2 not begun, 3 holds.
     let to: Ipv6Addr = "2001:db8:7::1".parse().unwrap();
     let verdicts: Vec<_> = [1, 2, 3]
         .map(|port| udp_to(to, port, 8))

@@ -14,6 +14,7 @@ use egress_monitor_tests::{
         mpls, part, payload, ports, proto, snap, srh, tcp, udp, vxlan,
     },
     daemon::Daemon,
+    monitor::api::{FlowRow, Flows},
     netns::Count,
     ping::{Pinged, echo_frame, ping},
     stage::{
@@ -68,7 +69,7 @@ impl Scene {
     }
 
     /// A frame that passes, so that everything sent before it has arrived when it has; then the end.
-    fn finish(self) -> (Captured, monitor_api::flows::Flows) {
+    fn finish(self) -> (Captured, Flows) {
         let last = FlowId {
             source: "192.0.2.1".parse().unwrap(),
             destination: v4(INSIDE).into(),
@@ -199,7 +200,7 @@ fn a_rule_lets_one_address_and_port_through_and_not_its_neighbours() {
     }
     let (captured, flows) = scene.finish();
     assert_eq!(by_flow(&flows, wire_count, |verdict| verdict == "denied"), denied);
-    let rule = |row: &&monitor_api::flows::FlowRow| row.rule.as_deref() == Some("ruled");
+    let rule = |row: &&FlowRow| row.rule.as_deref() == Some("ruled");
     assert_eq!(flows.flows.iter().filter(rule).count(), allowed.len());
     assert_eq!(captured.flows, allowed);
 }

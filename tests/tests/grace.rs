@@ -1,16 +1,11 @@
 //! Promise: each packet is counted in exactly one epoch, whole, whatever it is doing when the epoch ends: also in the
 //! middle of the program. `cargo xtask kernels` runs this on older kernels than this machine's.
 
-#[path = "common/attached.rs"]
-mod attached;
-
 use std::{
     sync::{Arc, mpsc},
     time::Duration,
 };
 
-use attached::{attach, hook};
-use egress_monitor::kernel::Kernel;
 use egress_monitor_tests::{
     corpus::{
         build::{eth, ip, payload, udp},
@@ -18,9 +13,12 @@ use egress_monitor_tests::{
     },
     gate::Gate,
     measure::pin,
+    monitor::kernel::Kernel,
     stage::{INTERFACE, Stage, on_cpu},
     traffic::send_each,
 };
+
+use crate::support::attached::{attach, hook};
 
 /// Where one packet was held.
 struct Place {

@@ -7,12 +7,12 @@ use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp_from},
     daemon::Daemon,
     flood::{Flood, Sender, total},
+    monitor::api::{Flows, Status},
     netns::{Count, Namespace},
     stage::{INSIDE, INTERFACE, OUTSIDE, PATIENCE, Stage, accounted, count, flows, v4, v6},
     traffic::{Frames, send_udp},
     wire::{Networks, Wire},
 };
-use monitor_api::{flows::Flows, status::Status};
 
 fn frames() -> Vec<Vec<u8>> {
     let frame = |number: u16| {

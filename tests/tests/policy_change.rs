@@ -2,32 +2,26 @@
 //! confirms goes by itself; files that change are read without being told to; `diff --running` says beforehand what
 //! becomes of real traffic.
 
-#[path = "common/attached.rs"]
-mod attached;
-
 use std::{net::SocketAddr, sync::Arc};
 
-use attached::{attach, hook};
 use aya::maps::{Array, Map, MapData};
-use egress_monitor::{
-    config,
-    kernel::{Kernel, Switch},
-};
 use egress_monitor_tests::{
     daemon::Daemon,
+    monitor::{
+        kernel::{Kernel, Switch},
+        policy::Policy,
+        policy_of,
+    },
     stage::{OUTSIDE, PATIENCE, Stage, v4},
     traffic::send_udp,
 };
-use monitor_policy::{ClockMap, Knowledge, Policy, compile, geo::special};
+
+use crate::support::attached::{attach, hook};
 
 /// A policy that says this of what is outside.
-fn policy(stage: &Stage, on_outside: &str) -> Arc<Policy> {
-    let file = stage.folder().join("policy.toml");
-    std::fs::write(&file, format!("[zone]\nname = \"test\"\ninside = \"EEA\"\non_outside = \"{on_outside}\"\n"))
-        .unwrap();
-    let config = config::load(Some(&file)).unwrap();
-    let knowledge = Knowledge::new(&[], special::table());
-    Arc::new(compile(&config.spec, &knowledge, &ClockMap::wall(0)).unwrap())
+fn policy(on_outside: &str) -> Arc<Policy> {
+    let text = format!("[zone]\nname = \"test\"\ninside = \"EEA\"\non_outside = \"{on_outside}\"\n");
+    Arc::new(policy_of(&text).unwrap())
 }
 
 /// The map of that name that the kernel part of this process uses: other tests load theirs.
@@ -58,7 +52,7 @@ const fn second_half(entries: u32) -> u32 {
 #[test]
 fn a_policy_that_is_not_in_the_maps_as_it_was_written_is_found_and_the_one_before_comes_back() {
     let stage = Stage::build(false).unwrap();
-    let (old, new) = (policy(&stage, "deny"), policy(&stage, "allow"));
+    let (old, new) = (policy("deny"), policy("allow"));
     let mut kernel = attach(&stage, 4_096, false, Arc::clone(&old));
     kernel.verify().unwrap();
     let to = |policy: &Arc<Policy>| Switch { policy: Arc::clone(policy), enforce: false };

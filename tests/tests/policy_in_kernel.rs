@@ -4,36 +4,37 @@
 //! class and rule that the host finds. Of a packet with a further destination it does what `explain` says of the stricter of the two.
 //! Packets go through the loaded program (BPF_PROG_TEST_RUN) and nowhere else.
 
-#[allow(dead_code, reason = "not every test file needs all of it")]
-#[path = "common/machine.rs"]
-mod machine;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, OnceLock},
 };
 
-use egress_monitor::{config, kernel::boot_ns, model::now};
-use egress_monitor_tests::corpus::{
-    build::{
-        Stack, esp, eth, gre, icmp, icmpv6, ip, ports,
-        proto::{ESP, GRE, ICMP, ICMPV6, IPIP, IPV6, SCTP, TCP, UDP},
-        raw, tcp, udp,
+use egress_monitor_tests::{
+    corpus::{
+        build::{
+            Stack, esp, eth, gre, icmp, icmpv6, ip, ports,
+            proto::{ESP, GRE, ICMP, ICMPV6, IPIP, IPV6, SCTP, TCP, UDP},
+            raw, tcp, udp,
+        },
+        policy::NAT64,
     },
-    policy::NAT64,
+    leftovers,
+    monitor::{
+        config::{self, Spec},
+        geo::{self, Range, Space, special},
+        kernel::boot_ns,
+        now,
+        policy::{self, ClockMap, Explanation, Grounds, Knowledge, Policy, Target, explain, has_ports},
+    },
 };
-use machine::{DROP, Machine, NEXT, random, run};
 use monitor_common::{
     classify::classify,
     verdict::{Verdict, decide},
     wire::{Address, FlowKey, Link, OnwardKey},
 };
-use monitor_policy::{
-    ClockMap, Explanation, Grounds, Knowledge, Policy, Spec, Target, explain,
-    explain::target::has_ports,
-    geo::{self, Range, Space, special},
-};
+
+use crate::support::machine::{DROP, Machine, NEXT, random, run};
 
 /// Sites that contradict the datasets, one of them below a /64, and rules of every kind.
 const SITES_AND_RULES: &str = r#"
@@ -120,12 +121,12 @@ fn knowledge() -> &'static Knowledge {
 impl World {
     /// `zone`: the lines of `[zone]`.
     fn new(zone: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = leftovers::folder().unwrap();
         let file = folder.path().join("config.toml");
         std::fs::write(&file, format!("[zone]\nnat64 = {NAT64:?}\n{zone}\n{SITES_AND_RULES}")).unwrap();
         let config = config::load(Some(&file)).unwrap_or_else(|error| panic!("{error}"));
         let clock = ClockMap { realtime_ns: i64::try_from(now()).unwrap(), boottime_ns: boot_ns() };
-        let policy = Arc::new(monitor_policy::compile(&config.spec, knowledge(), &clock).unwrap());
+        let policy = Arc::new(policy::compile(&config.spec, knowledge(), &clock).unwrap());
         Self { config: config.spec, policy, clock }
     }
 

@@ -1,9 +1,6 @@
 //! Promise: a policy is exchanged for another one that disagrees on everything while both CPUs send, a thousand times,
 //! and one of 500,000 networks again and again; no packet is lost, and none sees something of both: each is judged, counted, and dropped or not, wholly as the policy of its epoch says.
 
-#[path = "common/attached.rs"]
-mod attached;
-
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -12,11 +9,10 @@ use std::{
     time::Instant,
 };
 
-use attached::{attach, hook};
-use egress_monitor::{config, kernel::Switch, model::Snapshot};
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp},
     flood::Sender,
+    monitor::{Snapshot, kernel::Switch, policy::Policy, policy_of},
     netns::Count,
     stage::{INTERFACE, PATIENCE, Stage},
 };
@@ -24,7 +20,8 @@ use monitor_common::{
     verdict::Verdict,
     wire::{Counters, Kind},
 };
-use monitor_policy::{ClockMap, Knowledge, Policy, compile, geo::special};
+
+use crate::support::attached::{attach, hook};
 
 /// Networks in each policy.
 #[derive(Clone, Copy)]
@@ -81,16 +78,13 @@ fn policy(stage: &Stage, side: Side, size: Size) -> Arc<Policy> {
         Side::Even => "",
         Side::Odd => "[[allow]]\nid = \"nowhere\"\nto = [\"192.0.2.0/24\"]\nreason = \"a test\"\n",
     };
-    let file = stage.folder().join(format!("{side:?}.toml"));
     let text = format!(
         "[zone]\nname = \"test\"\ninside = \"EEA\"\n[policy]\nallowlists = [\"{}\"]\n{more}[[site]]\nname = \
          \"singapore\"\ncountry = \"SG\"\nnetworks = [\"198.18.0.0/15\", \"2001:db8::/32\"]\n",
         list.display()
     );
-    std::fs::write(&file, text).unwrap();
     let began = Instant::now();
-    let config = config::load(Some(&file)).unwrap();
-    let policy = compile(&config.spec, &Knowledge::new(&[], special::table()), &ClockMap::wall(0)).unwrap();
+    let policy = policy_of(&text).unwrap();
     println!("{side:?}: {} networks read and compiled in {:.2?}", size.v4 + size.v6, began.elapsed());
     assert!(policy.rules[usize::from(side.rule()) - 1].id.starts_with(&format!("{side:?}")));
     Arc::new(policy)

@@ -4,15 +4,17 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
-use egress_monitor::alerts::PER_EPOCH;
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp},
     daemon::Daemon,
+    monitor::{
+        PER_EPOCH,
+        api::{Flows, Status},
+    },
     netns::Count,
     stage::{INSIDE, INTERFACE, Stage, accounted, count, on_cpu, v4},
     traffic::send_varied,
 };
-use monitor_api::{flows::Flows, status::Status};
 
 /// Distinct flows.
 const FLOWS: u32 = 1_000_000;

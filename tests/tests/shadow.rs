@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 
 use egress_monitor_tests::{
     daemon::Daemon,
+    monitor::api::{Flows, ShadowPage, Sums},
     stage::{INSIDE, NEIGHBOUR, OUTSIDE, PATIENCE, RULED, RULED_PORT, Stage, accounted, v4, v6},
     traffic::send_udp,
 };
-use monitor_api::{flows::Flows, shadow::ShadowPage, status::Sums};
 
 fn packets<'a>(sums: impl IntoIterator<Item = &'a Sums>) -> u64 {
     sums.into_iter().map(|sums| sums.packets).sum()

@@ -14,10 +14,10 @@ use egress_monitor_tests::{
     corpus::build::{eth, ether, ip, payload, udp_from},
     daemon::Daemon,
     flood,
+    monitor::api::{Flows, Status},
     netns::Count,
     stage::{INSIDE, INTERFACE, NEIGHBOUR, OUTSIDE, PATIENCE, PRIVATE, RULED, RULED_PORT, Stage, accounted, v4, v6},
 };
-use monitor_api::{flows::Flows, status::Status};
 use serde_json::Value;
 
 /// The fewest places that there can be.

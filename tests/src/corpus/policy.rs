@@ -5,12 +5,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use anyhow::{Context as _, Result};
-use egress_monitor::config;
+use anyhow::Result;
 use monitor_common::wire::Kind;
-use monitor_policy::{ClockMap, Knowledge, Policy, geo::special};
 
 use super::build::proto;
+use crate::monitor::{policy::Policy, policy_of};
 
 const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(a, b, c, d))
@@ -114,12 +113,7 @@ pub fn config(zone: &str) -> String {
 /// # Errors
 /// A mistake in `zone`.
 pub fn compile(zone: &str) -> Result<Policy> {
-    let folder = tempfile::tempdir().context("a temporary folder")?;
-    let file = folder.path().join("config.toml");
-    std::fs::write(&file, config(zone)).context("the configuration")?;
-    let config = config::load(Some(&file)).map_err(|error| anyhow::anyhow!("{error}"))?;
-    monitor_policy::compile(&config.spec, &Knowledge::new(&[], special::table()), &ClockMap::wall(0))
-        .context("compiling")
+    policy_of(&config(zone))
 }
 
 /// Whether a network of the form `address/prefix` holds the address.

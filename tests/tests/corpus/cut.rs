@@ -6,7 +6,8 @@ use egress_monitor_tests::{
 };
 use monitor_common::wire::Link;
 
-use crate::{ENFORCE, OBSERVE, Outcome, both::Both, machine::LONGEST};
+use super::{ENFORCE, OBSERVE, Outcome};
+use crate::support::{both::Both, machine::LONGEST};
 
 /// That a cut case's outcome is a reason, or the case's own flow.
 #[track_caller]

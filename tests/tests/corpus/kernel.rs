@@ -5,10 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use egress_monitor_tests::corpus::{self, Case, Wire};
 use monitor_common::wire::{Counters, Link};
 
-use crate::{
-    MODES, Mode, Outcome, all_right,
-    machine::{DROP, Machine, NEXT, can_be_run, run},
-};
+use super::{MODES, Mode, Outcome, all_right};
+use crate::support::machine::{DROP, Machine, NEXT, can_be_run, run};
 
 /// What BPF_PROG_TEST_RUN refuses and a wire carries: half IP headers behind their EtherType, half an Ethernet header
 /// of a device that has none.

@@ -9,7 +9,8 @@ use monitor_common::{
     wire::{FlowKey, Link},
 };
 
-use crate::{MODES, Mode, OBSERVE, Outcome, all_right, machine::random};
+use super::{MODES, Mode, OBSERVE, Outcome, all_right};
+use crate::support::machine::random;
 
 const INTERFACE: u32 = 7;
 

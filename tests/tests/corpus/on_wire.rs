@@ -15,15 +15,16 @@ use egress_monitor_tests::{
     corpus::{self, Wire, build, policy},
     daemon::Daemon,
     host::{Host, Told},
+    leftovers,
+    monitor::api::Flows,
     netns::{Count, Namespace},
     stage::{INTERFACE, PATIENCE, Stage, accounted, count, flows, on_cpu},
     traffic::{send_each, send_frames},
     tun,
 };
-use monitor_api::flows::Flows;
 use monitor_common::wire::{Link, Via};
 
-use crate::{MODES, Mode, Outcome};
+use super::{MODES, Mode, Outcome};
 
 const MTU: &str = "9000";
 
@@ -251,7 +252,7 @@ fn on_a_device_without_a_link_header_too() {
         let near = Namespace::new("host").unwrap();
         let mut device = near.run(tun::tun0).unwrap();
         near.ip(&["link", "set", tun::NAME, "up"]).unwrap();
-        let folder = tempfile::tempdir().unwrap();
+        let folder = leftovers::folder().unwrap();
         let daemon = Daemon::start(&near, &config(mode, tun::NAME, folder.path()), &[]).unwrap();
         let mut host = Host::new(mode.policy(), mode.enforce, Link::Ip, near.run(|| index(tun::NAME)));
         let (mut expected, mut passed) = (Counted::default(), Vec::new());

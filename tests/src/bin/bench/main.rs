@@ -25,7 +25,7 @@ use machine::Machine;
 use plan::Plan;
 use rig::Base;
 use serde_json::json;
-use table::{CliError, Row, Table};
+use table::{Failure, Row, Table};
 
 /// What the monitor costs, beside what it is compared with.
 #[derive(Debug, Parser)]
@@ -105,7 +105,7 @@ fn bench(arguments: &Arguments) -> Result<ExitCode> {
             Err(error) => {
                 let error = format!("{error:#}");
                 eprintln!("bench: {}: {error}", section.name);
-                failures.push(CliError { section: section.name.into(), error });
+                failures.push(Failure { section: section.name.into(), error });
             }
         }
     }

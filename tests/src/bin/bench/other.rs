@@ -2,10 +2,12 @@
 //! the packets, over an empty one. No goals: a table of its own.
 
 use anyhow::{Context as _, Result};
-use egress_monitor::kernel::{Interface, Kernel, Options};
-use egress_monitor_tests::corpus::{
-    build::{eth, gre, ip, tcp, udp, vxlan},
-    policy::PRIVATE,
+use egress_monitor_tests::{
+    corpus::{
+        build::{eth, gre, ip, tcp, udp, vxlan},
+        policy::PRIVATE,
+    },
+    monitor::kernel::{Interface, Kernel, Options},
 };
 use etherparse::{IpNumber, Ipv6Header, PacketBuilder};
 use monitor_common::wire::Link;

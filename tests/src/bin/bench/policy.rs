@@ -9,13 +9,12 @@ use aya::maps::{
     MapData,
     lpm_trie::{Key, LpmTrie},
 };
-use egress_monitor::kernel::{Kernel, Options, Switch};
-use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
-use monitor_policy::{
-    Spec,
+use egress_monitor_tests::monitor::{
+    config::{Rule, Spec},
     geo::{About, Country, Dataset, Range},
-    spec::Rule,
+    kernel::{Kernel, Options, Switch},
 };
+use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
 use crate::{
     lookup::range_prefixes,

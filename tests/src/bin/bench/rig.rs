@@ -8,16 +8,17 @@ use aya::{
     maps::{Array, Map, MapData, MapError, ProgramArray},
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
-use egress_monitor::{
-    config::Config,
-    kernel::{Interface, Kernel, Options, boot_ns},
+use egress_monitor_tests::{
+    monitor::{
+        config::{Config, Spec},
+        geo::{self, Dataset},
+        kernel::{Interface, Kernel, Options, boot_ns},
+        now,
+        policy::{self, ClockMap, Policy},
+    },
+    stage::INTERFACE,
 };
-use egress_monitor_tests::stage::INTERFACE;
 use monitor_common::wire::Link;
-use monitor_policy::{
-    ClockMap, Knowledge, Policy, Spec,
-    geo::{self, Dataset},
-};
 use serde_json::{Value, json};
 
 /// The benchmark's programs (monitor-ebpf/src/bench).
@@ -95,8 +96,8 @@ impl Base {
 
 /// A policy of `spec` and `datasets`, by the clocks as they are.
 pub fn compile(spec: &Spec, datasets: &[Dataset]) -> Result<Policy> {
-    let clock = ClockMap { realtime_ns: egress_monitor::model::now() as i64, boottime_ns: boot_ns() };
-    Ok(monitor_policy::compile(spec, &Knowledge::new(datasets, geo::special::table()), &clock)?)
+    let clock = ClockMap { realtime_ns: now() as i64, boottime_ns: boot_ns() };
+    Ok(policy::compile(spec, &policy::Knowledge::new(datasets, geo::special::table()), &clock)?)
 }
 
 /// The kernel part in observe mode.

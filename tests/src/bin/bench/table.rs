@@ -258,7 +258,7 @@ impl Row {
 
 /// A section that could not be measured.
 #[derive(Clone, Debug)]
-pub struct CliError {
+pub struct Failure {
     /// Its name.
     pub section: String,
     /// Why.

@@ -12,8 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use egress_monitor::kernel::Options;
-use egress_monitor_tests::wire::Networks;
+use egress_monitor_tests::{monitor::kernel::Options, wire::Networks};
 
 use crate::{
     plan::Plan,

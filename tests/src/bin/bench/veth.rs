@@ -9,16 +9,18 @@ use aya::programs::{
     LinkOrder, TcAttachType,
     tc::{SchedClassifierLinkId, TcAttachOptions},
 };
-use egress_monitor::kernel::{Kernel, Options};
 use egress_monitor_tests::{
     measure::{self, Flood, Sent},
+    monitor::{
+        kernel::{Kernel, Options},
+        policy::Policy,
+    },
     netns::Namespace,
     stage::INTERFACE,
     wire::{Networks, Wire},
 };
 use etherparse::PacketBuilder;
 use monitor_common::wire::Kind;
-use monitor_policy::Policy;
 
 use crate::{
     plan::Plan,

@@ -4,10 +4,14 @@
 use std::sync::Arc;
 
 use aya::programs::{TestRun as _, TestRunOptions};
-use egress_monitor::kernel::{EventReader, Interface, Kernel, Options};
-use egress_monitor_tests::measure::pin;
+use egress_monitor_tests::{
+    measure::pin,
+    monitor::{
+        kernel::{EventReader, Interface, Kernel, Options},
+        policy::Policy,
+    },
+};
 use monitor_common::wire::Link;
-use monitor_policy::Policy;
 
 /// TCX_NEXT as BPF_PROG_TEST_RUN returns it.
 pub const NEXT: u32 = u32::MAX;

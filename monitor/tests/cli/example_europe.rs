@@ -1,17 +1,10 @@
 //! The worked example of `docs/policy.md`: the files in `packaging/example-europe`, and what becomes of traffic by them.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
-use serde_json::Value;
+use crate::{json, run};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/example-europe");
-
-/// Code, standard output, standard error.
-fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let ran = Command::new(env!("CARGO_BIN_EXE_egress-monitor")).args(arguments).output().expect("the binary starts");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (ran.status.code(), text(ran.stdout), text(ran.stderr))
-}
 
 #[test]
 fn the_european_example_says_of_each_destination_what_the_documentation_says() {
@@ -42,9 +35,9 @@ fn the_european_example_says_of_each_destination_what_the_documentation_says() {
     let config = format!("{EXAMPLE}/config.toml");
     let mut arguments = vec!["explain", "--json", "--config", &config];
     arguments.extend(expected.iter().map(|row| row.0));
-    let (code, out, err) = run(&arguments);
-    assert_eq!((code, err.as_str()), (Some(0), ""));
-    let stories: Value = serde_json::from_str(&out).expect("JSON");
+    let ran = run(&arguments);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let stories = json(&ran);
     for (row, story) in expected.iter().zip(stories.as_array().expect("a list")) {
         let text = |key: &str| story[key].as_str().unwrap_or("?");
         assert_eq!(
@@ -58,9 +51,9 @@ fn the_european_example_says_of_each_destination_what_the_documentation_says() {
 
 #[test]
 fn the_european_example_passes_check_and_is_told_of_its_exceptions() {
-    let (code, out, err) = run(&["check", "--json", "--config", &format!("{EXAMPLE}/config.toml")]);
-    assert_eq!((code, err.as_str()), (Some(0), ""));
-    let checked: Value = serde_json::from_str(&out).expect("JSON");
+    let ran = run(&["check", "--json", "--config", &format!("{EXAMPLE}/config.toml")]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let checked = json(&ran);
     let notes: Vec<_> = checked["notes"].as_array().expect("a list").iter().collect();
     let told: Vec<_> = notes.iter().map(|note| [&note["why"], &note["id"], &note["others"][0]["id"]]).collect();
     assert_eq!(told, [["exception", "migration-sg", "migration-retired"], ["exception", "no-smtp", "mail-relay"]]);
@@ -79,9 +72,9 @@ fn the_migration_of_the_european_example_ends_by_its_date() {
         fs::write(to, text.replace("expires = 2099-06-30", "expires = 2026-06-30")).expect("written");
     }
     let config = directory.path().join("config.toml").display().to_string();
-    let (code, out, _) = run(&["check", "--json", "--config", &config]);
-    let checked: Value = serde_json::from_str(&out).expect("JSON");
-    assert_eq!((code, &checked["ok"]), (Some(64), &false.into()));
+    let ran = run(&["check", "--json", "--config", &config]);
+    let checked = json(&ran);
+    assert_eq!((ran.code, &checked["ok"]), (Some(64), &false.into()));
     assert_eq!(
         checked["problems"][0]["message"],
         "rule 'migration-sg' expired at 2026-06-30T00:00:00Z: renew 'expires' or remove the rule"

@@ -6,15 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use egress_monitor::kernel::boot_ns;
-use egress_monitor_tests::host::{Host, Told};
+use egress_monitor_tests::{
+    host::{Host, Told},
+    monitor::{kernel::boot_ns, policy::Policy},
+};
 use monitor_common::{
     parse::Reason,
     wire::{Counters, Link, OnwardKey, Tally},
 };
-use monitor_policy::Policy;
 
-use crate::machine::{DROP, LOOPBACK, Machine, NEXT, can_be_run, run};
+use super::machine::{DROP, LOOPBACK, Machine, NEXT, can_be_run, run};
 
 /// As many frames as flow table and ring hold in one epoch.
 const BATCH: usize = 8_000;

@@ -2,13 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use egress_monitor::{
-    kernel::{Kernel, Options, resolve},
-    model::Snapshot,
+use egress_monitor_tests::{
+    monitor::{
+        Snapshot,
+        kernel::{Kernel, Options, resolve},
+        policy::Policy,
+    },
+    stage::{INTERFACE, Stage},
 };
-use egress_monitor_tests::stage::{INTERFACE, Stage};
 use monitor_common::wire::Counters;
-use monitor_policy::Policy;
 
 /// Loads and attaches it, with flow caches so small that most flows are in the table.
 pub fn attach(stage: &Stage, flows: u32, enforce: bool, policy: Arc<Policy>) -> Kernel {

@@ -62,9 +62,9 @@ fn what_a_killed_process_left_behind_is_swept_away() {
     let name = "egm-4194305-0-left";
     let added = std::process::Command::new("ip").args(["netns", "add", name]).status().unwrap();
     assert!(added.success());
-    // The sweep is made once in a process, so another one has to do it: this same test file, one other test.
+    // The sweep is made once in a process, so another one has to do it: this same program, one other test.
     let own = std::env::current_exe().unwrap();
-    let other = "a_namespace_is_there_while_its_value_lives_and_gone_afterwards";
+    let other = "harness::a_namespace_is_there_while_its_value_lives_and_gone_afterwards";
     let run = std::process::Command::new(own).args(["--exact", other]).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
     assert!(!Path::new("/run/netns").join(name).exists());

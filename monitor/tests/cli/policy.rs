@@ -1,28 +1,10 @@
-//! `check` and `explain` as a person runs them: text, JSON, exit codes.
+//! `check`, `explain` and `diff`.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use serde_json::Value;
 
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-fn run(arguments: &[&str]) -> Ran {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_egress-monitor")).args(arguments).output().expect("the binary starts");
-    Ran {
-        code: output.status.code(),
-        out: String::from_utf8(output.stdout).expect("UTF-8"),
-        err: String::from_utf8(output.stderr).expect("UTF-8"),
-    }
-}
-
-fn json(ran: &Ran) -> Value {
-    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}", ran.out))
-}
+use crate::{command, json, ran, run};
 
 /// A configuration with its own geo data, so that nothing depends on what is built in.
 fn configured(directory: &Path) -> String {
@@ -102,11 +84,10 @@ fn explain_answers_a_list_line_by_line_and_names_the_line_that_is_none() {
     let ask = |list: &str, json: bool| {
         let file = directory.path().join("list.txt");
         fs::write(&file, list).expect("written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_egress-monitor"));
+        let mut command = command();
         command.args(["explain", "-", "--config", &config]).stdin(fs::File::open(&file).expect("there"));
-        let output = if json { command.arg("--json") } else { &mut command }.output().expect("the binary starts");
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        (output.status.code(), text(output.stdout), text(output.stderr))
+        let ran = ran(if json { command.arg("--json") } else { &mut command });
+        (ran.code, ran.out, ran.err)
     };
     let list = "8.8.8.8:53/udp\n\n# a comment\n 8.8.8.8:53 # TCP\n5.1.2.3\n[2a00::1]:443\n64:ff9b::808:808";
     assert_eq!(

@@ -2,13 +2,9 @@
 //! which was written from the standards: on the host, through the loaded kernel program, and over a real wire; in
 //! observe and in enforce mode.
 
-#[path = "../common/both.rs"]
-mod both;
 mod cut;
 mod document;
 mod kernel;
-#[path = "../common/machine.rs"]
-mod machine;
 mod on_host;
 mod on_wire;
 
@@ -17,13 +13,13 @@ use std::sync::{Arc, OnceLock};
 use egress_monitor_tests::{
     corpus::{Case, Expect, Flow, policy},
     host::Told,
+    monitor::policy::Policy,
 };
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
     wire::{Kind, OnwardKey, Opaque, Via},
 };
-use monitor_policy::Policy;
 
 /// A mode, and what the policy does with what can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,21 +1,27 @@
-//! What the kernel tests share: a small policy with one of everything.
+//! A small policy with one of everything, put together by hand and not by the compiler. Used by the tests that run
+//! packets through the kernel without a wire.
 
 use std::sync::{Arc, OnceLock};
 
+use egress_monitor_tests::monitor::policy::Policy;
 use monitor_common::{
     classify::build::Image,
     wire::{ClassRow, Embedded, Kind, RuleRow, Ruling},
 };
-use monitor_policy::Policy;
 
 const RULE: RuleRow =
     RuleRow { not_before_ns: 0, expires_ns: u64::MAX, port_low: 0, port_high: 0, rule: 0, protocol: 0, action: 1 };
 
 /// A policy with every kind of class, rules with and without ports and times, embedded addresses and structure
 /// below /64.
-pub fn policy() -> Arc<Policy> {
+pub fn by_hand() -> &'static Arc<Policy> {
     static POLICY: OnceLock<Arc<Policy>> = OnceLock::new();
-    Arc::clone(POLICY.get_or_init(|| Arc::new(Policy { image: image(), ..Policy::default() })))
+    POLICY.get_or_init(|| Arc::new(Policy { image: image(), ..Policy::default() }))
+}
+
+/// The same, shared.
+pub fn policy() -> Arc<Policy> {
+    Arc::clone(by_hand())
 }
 
 fn image() -> Image {
