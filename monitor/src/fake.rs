@@ -9,7 +9,9 @@ use monitor_common::{
     classify::build::Image,
     parse::Reason,
     verdict::Verdict,
-    wire::{Address, ClassRow, Counters, FlowKey, FlowValue, Kind, Onward, OnwardKey, Opaque, Tally, Via},
+    wire::{
+        Address, Class, ClassRow, Counters, FlowKey, FlowValue, FullKey, InnerDestination, Opaque, ReasonSums, Via,
+    },
 };
 
 use crate::{
@@ -45,21 +47,21 @@ pub const START: i128 = 1_800_000_000_000_000_000;
 
 /// Five classes, one rule (`migration-sg`).
 pub fn policy() -> Policy {
-    let of = |country: &[u8; 2], kind| ClassInfo { country: Country(*country), kind };
+    let of = |country: &[u8; 2], class| ClassInfo { country: Country(*country), class };
     let classes = vec![
-        of(b"ZZ", Kind::Unknown),
-        of(b"IE", Kind::Inside),
-        of(b"SG", Kind::Outside),
-        of(b"DE", Kind::Ambiguous),
-        of(b"--", Kind::Private),
+        of(b"ZZ", Class::Unknown),
+        of(b"IE", Class::Inside),
+        of(b"SG", Class::Outside),
+        of(b"DE", Class::Ambiguous),
+        of(b"--", Class::Private),
     ];
     let rows = classes
         .iter()
-        .map(|class| {
-            let deny = u8::from(!matches!(class.kind, Kind::Inside | Kind::Private));
+        .map(|info| {
+            let deny = u8::from(!matches!(info.class, Class::Inside | Class::Private));
             ClassRow {
-                country: class.country.0,
-                kind: class.kind as u8,
+                country: info.country.0,
+                class: info.class as u8,
                 deny,
                 alert: deny,
                 ..bytemuck::Zeroable::zeroed()
@@ -111,8 +113,8 @@ pub fn sums(packets: u64) -> Counters {
 }
 
 /// The key of a TCP flow from 192.0.2.1 to 198.51.100.9, observed unless the class is allowed.
-pub fn key(ifindex: u32, class: u16, port: u16) -> FlowKey {
-    let verdict = if matches!(class, INSIDE | PRIVATE) { Verdict::Allowed } else { Verdict::Observed };
+pub fn key(ifindex: u32, class_id: u16, port: u16) -> FlowKey {
+    let verdict = if matches!(class_id, INSIDE | PRIVATE) { Verdict::Allowed } else { Verdict::Observed };
     FlowKey {
         source: Address::v4(0xc000_0201),
         destination: Address::v4(0xc633_6409),
@@ -123,33 +125,33 @@ pub fn key(ifindex: u32, class: u16, port: u16) -> FlowKey {
         ip_version: 4,
         verdict: verdict as u8,
         flags: Opaque::None as u8,
-        class,
+        class_id,
         rule: 0,
     }
 }
 
 /// The flow with a further destination: UDP port 53 of 203.0.113.5.
-pub fn onward(flow: FlowKey, via: Via) -> OnwardKey {
-    let onward = Onward {
+pub fn with_inner(flow: FlowKey, via: Via) -> FullKey {
+    let inner = InnerDestination {
         address: Address::v4(0xcb00_7105),
         port: 53,
         protocol: 17,
         ip_version: 4,
         via: via as u8,
-        ..Onward::default()
+        ..InnerDestination::default()
     };
-    OnwardKey { flow, onward }
+    FullKey { flow, inner }
 }
 
 /// Adds a flow and its packets to the hook total. First packet one second, last half a second before the end.
-pub fn add_flow(snapshot: &mut Snapshot, ifindex: u32, class: u16, port: u16, packets: u64) -> FlowKey {
-    let key = key(ifindex, class, port);
+pub fn add_flow(snapshot: &mut Snapshot, ifindex: u32, class_id: u16, port: u16, packets: u64) -> FlowKey {
+    let key = key(ifindex, class_id, port);
     add(snapshot, key, packets);
     key
 }
 
 /// As [`add_flow`], for any key that the snapshot does not have yet.
-pub fn add(snapshot: &mut Snapshot, key: impl Into<OnwardKey>, packets: u64) {
+pub fn add(snapshot: &mut Snapshot, key: impl Into<FullKey>, packets: u64) {
     let key = key.into();
     let value = FlowValue { counters: sums(packets), first: snapshot.jiffies - 250, last: snapshot.jiffies - 125 };
     snapshot.flows.push((key, value));
@@ -162,9 +164,9 @@ pub fn add(snapshot: &mut Snapshot, key: impl Into<OnwardKey>, packets: u64) {
 }
 
 /// Adds overflow on `eth0`.
-pub fn add_overflow(snapshot: &mut Snapshot, class: u16, verdict: Verdict, packets: u64) {
+pub fn add_overflow(snapshot: &mut Snapshot, class_id: u16, verdict: Verdict, packets: u64) {
     let interface = &mut snapshot.interfaces[0];
-    interface.overflow.entry((class, verdict)).or_default().add(&sums(packets));
+    interface.overflow.entry((class_id, verdict)).or_default().add(&sums(packets));
     interface.hook.add(&sums(packets));
     if verdict == Verdict::Denied {
         interface.dropped.add(&sums(packets));
@@ -174,8 +176,8 @@ pub fn add_overflow(snapshot: &mut Snapshot, class: u16, verdict: Verdict, packe
 /// Adds unparsed packets on `eth0`.
 pub fn add_unparsed(snapshot: &mut Snapshot, reason: Reason, passed: u64, dropped: u64) {
     let interface = &mut snapshot.interfaces[0];
-    let tally: &mut Tally = interface.unparsed.entry(reason).or_default();
-    for (sum, packets) in [(&mut tally.passed, passed), (&mut tally.dropped, dropped)] {
+    let reason_sums: &mut ReasonSums = interface.unparsed.entry(reason).or_default();
+    for (sum, packets) in [(&mut reason_sums.passed, passed), (&mut reason_sums.dropped, dropped)] {
         sum.add(&sums(packets));
         interface.hook.add(&sums(packets));
     }
@@ -193,7 +195,7 @@ pub fn random_snapshot(random: &mut fastrand::Rng, epoch: u32, flows: usize) -> 
             flags: random.u8(0..6),
             ..key([7, 0, 99][random.usize(0..3)], random.u16(0..6), random.u16(..))
         };
-        let key = if random.bool() { key.into() } else { onward(key, Via::ALL[random.usize(1..11)]) };
+        let key = if random.bool() { key.into() } else { with_inner(key, Via::ALL[random.usize(1..11)]) };
         keys.insert(key, random.u64(1..1_000));
     }
     for (key, packets) in keys {

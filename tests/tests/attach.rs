@@ -10,7 +10,7 @@ use egress_monitor_tests::{
     traffic,
     wire::{Networks, Wire},
 };
-use monitor_common::wire::OnwardKey;
+use monitor_common::wire::FullKey;
 
 use crate::support::policy::policy;
 
@@ -68,7 +68,7 @@ fn counts_exactly(ask: Option<Hook>) -> Hook {
         let counted = &drained.interfaces[0];
         assert_eq!((counted.name.as_str(), drained.interfaces.len()), (INTERFACE, 1));
         assert_eq!((counted.hook.packets, counted.hook.bytes), (sent.packets, sent.bytes), "hook and interface");
-        let is_ours = |key: &OnwardKey| (key.flow.source_port, key.flow.destination_port) == (from.port(), PORT);
+        let is_ours = |key: &FullKey| (key.flow.source_port, key.flow.destination_port) == (from.port(), PORT);
         let ours: Vec<_> = drained.flows.iter().filter(|(key, _)| is_ours(key)).collect();
         assert_eq!(ours.len(), 1);
         let bytes = SIZES.iter().map(|size| traffic::udp_frame(to.ip(), *size)).sum();

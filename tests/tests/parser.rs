@@ -42,9 +42,9 @@ use egress_monitor_tests::corpus::{
 use etherparse::{EtherType, Ipv6ExtensionSlice, LinkExtSlice, NetSlice, SlicedPacket, TransportSlice};
 use monitor_common::{
     classify::build::Image,
-    judge::Judgement,
-    parse::{MAX_HEADERS, Reason, Walk},
-    wire::{ClassRow, Kind, Link, Onward, Via},
+    evaluate::Evaluation,
+    parse::{HeaderWalker, MAX_HEADERS, Reason},
+    wire::{Class, ClassRow, InnerDestination, Link, Via},
 };
 
 const MUTATED: u32 = 250_000;
@@ -277,13 +277,13 @@ fn may_refuse(oracle: &Oracle, reason: Reason) -> bool {
 
 /// A policy to which all destinations are equal, so that of several the innermost is kept.
 fn indifferent() -> Image {
-    let class = ClassRow { kind: Kind::Inside as u8, ..ClassRow::default() };
+    let class = ClassRow { class: Class::Inside as u8, ..ClassRow::default() };
     Image::build(&[(0, 0)], &[(0, 0)], vec![class], Vec::new()).expect("one class for all")
 }
 
 struct Compared {
     image: Image,
-    walk: Walk,
+    walker: HeaderWalker,
     /// Frames that etherparse understood, and packets inside packets.
     understood: u32,
     inner: u32,
@@ -291,19 +291,19 @@ struct Compared {
 
 impl Compared {
     fn new() -> Self {
-        Self { image: indifferent(), walk: Walk::new(), understood: 0, inner: 0 }
+        Self { image: indifferent(), walker: HeaderWalker::new(), understood: 0, inner: 0 }
     }
 
     fn frame(&mut self, frame: &[u8]) {
         let Ok(packet) = SlicedPacket::from_ethernet(frame) else { return };
         let Some(oracle) = oracle(&packet) else { return };
-        let read = self.walk.whole(frame, Link::Ethernet);
+        let read = self.walker.walk(frame, Link::Ethernet);
         if let Some(reason) = odd_tag(&packet) {
             assert_eq!(read, Err(reason), "{oracle:?}\n{frame:02x?}");
             return;
         }
         if let Err(why) = self.agree(&oracle, read) {
-            let (key, hops) = (&self.walk.key, self.walk.hops());
+            let (key, hops) = (&self.walker.key, self.walker.hops());
             panic!("{why}\netherparse: {oracle:#?}\nours: {read:?} {key:x?} {hops:x?}\n{frame:02x?}");
         }
         self.understood += u32::from(oracle.end != End::Unknown);
@@ -311,19 +311,21 @@ impl Compared {
     }
 
     fn agree(&self, oracle: &Oracle, read: Result<(), Reason>) -> Result<(), &'static str> {
-        let Self { walk, image, .. } = self;
-        let key = &walk.key;
+        let Self { walker, image, .. } = self;
+        let key = &walker.key;
         let (first, last) = (&oracle.packets[0], oracle.packets.last().expect("one at least"));
         let complain = |wrong: bool, what| if wrong { Err(what) } else { Ok(()) };
         // Addresses, as far as both read.
         let addresses = (key.ip(key.source), key.ip(key.destination));
         complain(key.ip_version == 0, "no address")?;
         complain(addresses != (first.source, first.destination), "another address")?;
-        let onward = |hop: &monitor_common::parse::Hop| {
-            Onward { address: hop.address, ip_version: hop.ip_version, ..Onward::default() }.ip().expect("a version")
+        let inner = |hop: &monitor_common::parse::Hop| {
+            InnerDestination { address: hop.address, ip_version: hop.ip_version, ..InnerDestination::default() }
+                .ip()
+                .expect("a version")
         };
         let on_the_way = [Via::SourceRoute as u8, Via::RoutingHeader as u8];
-        let hops = walk.hops().iter().filter(|hop| !on_the_way.contains(&hop.via)).map(onward);
+        let hops = walker.hops().iter().filter(|hop| !on_the_way.contains(&hop.via)).map(inner);
         let hops: Vec<IpAddr> = hops.collect();
         let told: Vec<IpAddr> = oracle.packets[1..].iter().map(|told| told.destination).collect();
         let both = hops.len().min(told.len());
@@ -334,11 +336,11 @@ impl Compared {
         complain(hops.len() < told.len(), "we overlook a packet inside")?;
         complain(matches!(oracle.end, End::Truncated | End::Bad), "we read a tunnel that cannot be read")?;
         if first.is_passed_through() {
-            let later = walk.fragment_at(0).is_some_and(|fragment| fragment.start != 0);
+            let later = walker.fragment_at(0).is_some_and(|fragment| fragment.start != 0);
             return complain(key.protocol == first.protocol && !later, "an extension header as protocol");
         }
         // Which piece the outermost is.
-        let outer = walk.fragment_at(0).filter(|fragment| fragment.header == 0);
+        let outer = walker.fragment_at(0).filter(|fragment| fragment.header == 0);
         let outer = outer.map(|fragment| (fragment.id, fragment.start, fragment.more != 0));
         complain(outer != first.piece, "another piece")?;
         complain(key.protocol != first.protocol, "another protocol")?;
@@ -349,9 +351,10 @@ impl Compared {
         }
         complain(hops.len() != told.len(), "we see a packet inside that is not there")?;
         if let [_, .., innermost] = &oracle.packets[..] {
-            let onward = Judgement::of(image, walk, &Onward::default()).expect("the image is whole").onward;
-            complain(onward.protocol != innermost.protocol, "another inner protocol")?;
-            complain(last.ports.is_some_and(|(_, port)| port != onward.port), "another inner port")?;
+            let inner =
+                Evaluation::of_packet(image, walker, &InnerDestination::default()).expect("the image is whole").inner;
+            complain(inner.protocol != innermost.protocol, "another inner protocol")?;
+            complain(last.ports.is_some_and(|(_, port)| port != inner.port), "another inner port")?;
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ use egress_monitor_tests::{
 use monitor_common::{
     classify::classify,
     verdict::{Verdict, decide},
-    wire::{Address, FlowKey, Link, OnwardKey},
+    wire::{Address, FlowKey, FullKey, Link},
 };
 
 use crate::support::machine::{DROP, Machine, NEXT, random, run};
@@ -139,10 +139,10 @@ impl World {
 
     /// What the kernel noted of a flow, in words.
     fn noted(&self, key: &FlowKey, alert: bool) -> Answer {
-        let class = &self.policy.classes[usize::from(key.class)];
+        let info = &self.policy.classes[usize::from(key.class_id)];
         Answer {
-            country: class.country.to_string(),
-            class: class.kind.name(),
+            country: info.country.to_string(),
+            class: info.class.name(),
             rule: usize::from(key.rule).checked_sub(1).map(|number| self.policy.rules[number].id.clone()),
             verdict: Verdict::from_wire(key.verdict).name(),
             alert,
@@ -152,7 +152,7 @@ impl World {
     /// What the kernel has to make of a packet: of two destinations the stricter decides, of equals the outer.
     fn decisive(&self, packet: &Packet) -> Explanation {
         let outer = self.explain(packet.end);
-        match packet.onward.map(|inner| self.explain(inner)) {
+        match packet.inner.map(|inner| self.explain(inner)) {
             Some(inner) if rank(&inner) > rank(&outer) => inner,
             _ => outer,
         }
@@ -179,7 +179,7 @@ impl World {
         }
         let drained = machine.kernel.flip().unwrap();
         assert_eq!(drained.events_lost, 0);
-        let alerted: BTreeSet<OnwardKey> =
+        let alerted: BTreeSet<FullKey> =
             std::iter::from_fn(|| machine.events.ready()).map(|event| event.flow).collect();
         let mut noted = BTreeMap::new();
         for (key, value) in &drained.flows {
@@ -247,12 +247,12 @@ impl End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Packet {
     end: End,
-    onward: Option<End>,
+    inner: Option<End>,
 }
 
 impl From<End> for Packet {
     fn from(end: End) -> Self {
-        Self { end, onward: None }
+        Self { end, inner: None }
     }
 }
 
@@ -266,11 +266,11 @@ impl From<&str> for Packet {
     }
 }
 
-impl From<&OnwardKey> for Packet {
-    fn from(OnwardKey { flow, onward }: &OnwardKey) -> Self {
+impl From<&FullKey> for Packet {
+    fn from(FullKey { flow, inner }: &FullKey) -> Self {
         Self {
             end: End::new(flow.ip(flow.destination), flow.protocol, flow.destination_port),
-            onward: onward.ip().map(|to| End::new(to, onward.protocol, onward.port)),
+            inner: inner.ip().map(|to| End::new(to, inner.protocol, inner.port)),
         }
     }
 }
@@ -358,7 +358,7 @@ fn translated(prefix: &str, v4: u32, rest: u128) -> u128 {
 
 impl Packet {
     fn frame(self) -> Vec<u8> {
-        let Some(inner) = self.onward else { return (eth() / self.end.packet()).bytes() };
+        let Some(inner) = self.inner else { return (eth() / self.end.packet()).bytes() };
         match self.end.protocol {
             GRE => (eth() / ip(self.end.to) / gre() / inner.packet()).bytes(),
             _ => (eth() / ip(self.end.to) / inner.packet()).bytes(),
@@ -382,7 +382,7 @@ impl Packet {
             IpAddr::V4(_) => IPIP,
             IpAddr::V6(_) => IPV6,
         };
-        Self { end: End { to, protocol, port: None }, onward: Some(inner) }
+        Self { end: End { to, protocol, port: None }, inner: Some(inner) }
     }
 }
 
@@ -604,14 +604,14 @@ fn of_two_destinations_the_stricter_decides() {
         let known: Vec<End> = KNOWN.iter().map(|(text, ..)| Packet::from(*text).end).collect();
         for end in &known {
             let outer = End { to: end.to, protocol: GRE, port: None };
-            packets.extend(known.iter().map(|inner| Packet { end: outer, onward: Some(*inner) }));
+            packets.extend(known.iter().map(|inner| Packet { end: outer, inner: Some(*inner) }));
         }
         // As many as the ring has room for events.
         for some in packets.chunks(8_192) {
             world.hold(&mut machine, enforce, some);
         }
         for packet in &packets {
-            let ranks = [Some(packet.end), packet.onward].map(|end| rank(&world.explain(end.expect("both are there"))));
+            let ranks = [Some(packet.end), packet.inner].map(|end| rank(&world.explain(end.expect("both are there"))));
             met.insert(ranks);
         }
     }
@@ -684,12 +684,12 @@ fn at_every_boundary_of_the_compiled_table_the_kernel_finds_what_the_host_finds(
             let verdict = decide(&found, true);
             let returned = run(&mut machine.kernel, &frame, frame.len() as u32, 1);
             assert_eq!(returned, if verdict == Verdict::Denied { DROP } else { NEXT }, "{to}");
-            expected.insert(*to, (found.class, found.rule, verdict as u8));
+            expected.insert(*to, (found.class_id, found.rule, verdict as u8));
         }
         let drained = machine.kernel.flip().unwrap();
         let noted = drained.flows.iter().map(|(key, _)| {
-            let OnwardKey { flow, .. } = key;
-            (flow.ip(flow.destination), (flow.class, flow.rule, flow.verdict))
+            let FullKey { flow, .. } = key;
+            (flow.ip(flow.destination), (flow.class_id, flow.rule, flow.verdict))
         });
         assert!(noted.collect::<BTreeMap<_, _>>() == expected, "after {asked}");
         asked += expected.len();

@@ -18,7 +18,7 @@ use egress_monitor_tests::{
 };
 use monitor_common::{
     verdict::Verdict,
-    wire::{Counters, Kind},
+    wire::{Class, Counters},
 };
 
 use crate::support::attached::{attach, hook};
@@ -115,7 +115,7 @@ fn wholly(side: Side, drained: &Snapshot, sums: &mut BTreeMap<u8, Counters>) {
             (Verdict::Denied as u8, 0)
         };
         assert_eq!((key.verdict, key.rule), expected, "{destination} under {side:?}, epoch {}", drained.epoch);
-        assert_eq!(drained.policy.classes[usize::from(key.class)].kind, Kind::Outside);
+        assert_eq!(drained.policy.classes[usize::from(key.class_id)].class, Class::Outside);
         sums.entry(key.verdict).or_default().add(&value.counters);
     }
     for interface in &drained.interfaces {

@@ -24,7 +24,7 @@ use egress_monitor_tests::{
 };
 use monitor_common::{
     parse::Reason,
-    wire::{Kind, Link},
+    wire::{Class, Link},
 };
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ fn unread() -> Vec<Unread> {
             before: case.before,
             frame: case.frame,
             reason,
-            outside: to == Some(Kind::Outside),
+            outside: to == Some(Class::Outside),
         }),
     });
     let cases: Vec<Unread> = cases.collect();
@@ -66,7 +66,7 @@ fn on_a_wire() -> impl Iterator<Item = Reason> {
 
 /// The corpus's policy.
 fn config(mode: &str, zone: &str) -> String {
-    let site = |(number, (network, country, _)): (usize, &(&str, &str, Kind))| {
+    let site = |(number, (network, country, _)): (usize, &(&str, &str, Class))| {
         format!("[[site]]\nname = \"{number}\"\ncountry = \"{country}\"\nnetworks = [\"{network}\"]\n")
     };
     let sites: String = SITES.iter().enumerate().map(site).collect();

@@ -10,7 +10,7 @@ use crate::{
 };
 
 const CARGO_FUZZ: &str = "0.13.2";
-const TARGETS: [&str; 6] = ["walk", "fragments", "mmdb", "text", "json", "config"];
+const TARGETS: [&str; 6] = ["parse", "fragments", "mmdb", "text", "json", "config"];
 
 /// Longer inputs reach nothing new, and the repository keeps them.
 const MAX_BYTES: u32 = 2048;

@@ -118,8 +118,8 @@ pub struct FlowRow {
     pub protocol_name: Option<String>,
     /// Where its packets go on to: the end of a source route or tunnel, else the IPv4 address that the destination
     /// carries.
-    pub onward: Option<Further>,
-    /// The IPv4 address that the destination carries, where `onward` is another one.
+    pub inner: Option<Further>,
+    /// The IPv4 address that the destination carries, where `inner` is another one.
     pub embedded: Option<Carried>,
     /// What of it cannot be read: esp, wireguard, quic…
     pub opaque: Option<String>,

@@ -7,7 +7,7 @@
 
 use std::{borrow::Cow, cmp::Reverse};
 
-use monitor_common::wire::Ruling;
+use monitor_common::wire::RuleRowAction;
 
 use crate::spec::{Action, Management, PortRange, Rule, Spec};
 
@@ -78,11 +78,11 @@ impl<'a> Numbered<'a> {
         (1_u16..).zip(self.rules.iter().map(AsRef::as_ref))
     }
 
-    pub(crate) fn ruling(&self, number: u16) -> Ruling {
+    pub(crate) fn row_action(&self, number: u16) -> RuleRowAction {
         match self.get(number).action {
-            _ if number == self.kept => Ruling::Keep,
-            Action::Allow => Ruling::Allow,
-            Action::Deny => Ruling::Deny,
+            _ if number == self.kept => RuleRowAction::Keep,
+            Action::Allow => RuleRowAction::Allow,
+            Action::Deny => RuleRowAction::Deny,
         }
     }
 
@@ -92,7 +92,7 @@ impl<'a> Numbered<'a> {
             kept: Reverse(number == self.kept),
             place: Reverse(place),
             width: width(ports),
-            denies: Reverse(self.ruling(number) == Ruling::Deny),
+            denies: Reverse(self.row_action(number) == RuleRowAction::Deny),
             number,
         }
     }
@@ -129,23 +129,23 @@ mod tests {
             ],
             ..Spec::default()
         };
-        let ids = |spec: &Spec| -> Vec<(u16, String, Ruling)> {
+        let ids = |spec: &Spec| -> Vec<(u16, String, RuleRowAction)> {
             let numbered = Numbered::of(spec);
-            numbered.iter().map(|(number, rule)| (number, rule.id.clone(), numbered.ruling(number))).collect()
+            numbered.iter().map(|(number, rule)| (number, rule.id.clone(), numbered.row_action(number))).collect()
         };
-        let of = |number, id: &str, ruling| (number, id.to_owned(), ruling);
+        let of = |number, id: &str, row_action| (number, id.to_owned(), row_action);
         let mut expected = vec![
-            of(1, "b", Ruling::Allow),
-            of(2, "c", Ruling::Deny),
-            of(3, "0", Ruling::Deny),
-            of(4, "a", Ruling::Allow),
+            of(1, "b", RuleRowAction::Allow),
+            of(2, "c", RuleRowAction::Deny),
+            of(3, "0", RuleRowAction::Deny),
+            of(4, "a", RuleRowAction::Allow),
         ];
         assert_eq!((ids(&spec), Numbered::of(&spec).kept()), (expected.clone(), 0));
         spec.management = Some(Management::default());
         assert_eq!((ids(&spec), Numbered::of(&spec).kept()), (expected.clone(), 0), "no networks on purpose");
         let networks = vec![("192.0.2.0/24".parse().expect("a network"), "c.toml:1".into())];
         spec.management = Some(Management { networks, ..Management::default() });
-        expected.push(of(5, Management::RULE, Ruling::Keep));
+        expected.push(of(5, Management::RULE, RuleRowAction::Keep));
         assert_eq!((ids(&spec), Numbered::of(&spec).kept()), (expected, 5));
     }
 

@@ -337,6 +337,6 @@ impl Alerter {
 pub fn alertable(policy: &Policy, key: &FlowKey) -> bool {
     match policy.rule(key.rule) {
         Some(rule) => rule.action == Action::Deny,
-        None => policy.image.classes.get(usize::from(key.class)).is_none_or(|class| class.alert != 0),
+        None => policy.image.classes.get(usize::from(key.class_id)).is_none_or(|row| row.alert != 0),
     }
 }

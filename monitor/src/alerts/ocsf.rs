@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use monitor_common::{
     verdict::Verdict,
-    wire::{Counters, Kind},
+    wire::{Class, Counters},
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -80,15 +80,15 @@ pub fn egress(host: &Host, seen: &Seen<'_>) -> Alert {
     }
     let mut unmapped = json!({
         "rule": (flow.rule != Names::NONE).then(|| seen.identities.rules.get(flow.rule)),
-        "class": flow.kind.name(),
+        "class": flow.class.name(),
         "country": flow.country.to_string(),
-        "confidence": confidence(flow.kind),
+        "confidence": confidence(flow.class),
         "verdict": flow.verdict.name(),
         "policy": seen.policy,
         "epoch": seen.epoch,
         "interface": interface,
         "origin": match seen.origin { Origin::Event => "event", Origin::Drain => "drain" },
-        "onward": flow.further(),
+        "inner": flow.further(),
         "embedded": flow.embedded(),
         "opaque": flow.opaque.name(),
         "decided_by": flow.decided_by(),
@@ -188,31 +188,31 @@ fn uid(host: &Host, seen: &Seen<'_>) -> String {
     hash.update(flow.source_port.to_be_bytes());
     hash.update(flow.destination_port.to_be_bytes());
     hash.update(flow.country.0);
-    hash.update([flow.protocol, flow.ip_version, flow.opaque as u8, flow.kind as u8, flow.verdict as u8]);
-    if let Some(onward) = &flow.onward {
-        for word in [onward.address.high, onward.address.low] {
+    hash.update([flow.protocol, flow.ip_version, flow.opaque as u8, flow.class as u8, flow.verdict as u8]);
+    if let Some(inner) = &flow.inner {
+        for word in [inner.address.high, inner.address.low] {
             hash.update(word.to_be_bytes());
         }
-        hash.update(onward.port.to_be_bytes());
-        hash.update([onward.protocol, onward.ip_version, onward.via as u8]);
+        hash.update(inner.port.to_be_bytes());
+        hash.update([inner.protocol, inner.ip_version, inner.via as u8]);
     }
     hex(&hash.finalize()[..16])
 }
 
 fn severity(flow: &FlowId) -> Severity {
-    match (flow.verdict, flow.kind) {
-        (Verdict::Observed, Kind::Outside) => Severity::High,
-        (Verdict::Observed, _) | (Verdict::Denied, Kind::Outside) => Severity::Medium,
+    match (flow.verdict, flow.class) {
+        (Verdict::Observed, Class::Outside) => Severity::High,
+        (Verdict::Observed, _) | (Verdict::Denied, Class::Outside) => Severity::Medium,
         (Verdict::Denied | Verdict::Allowed, _) => Severity::Low,
     }
 }
 
 /// How sure the place is: what the sources said of each other.
-fn confidence(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Ambiguous => "disputed",
-        Kind::Unknown => "none",
-        Kind::Inside | Kind::Outside | Kind::Private | Kind::Local => "agreed",
+fn confidence(class: Class) -> &'static str {
+    match class {
+        Class::Ambiguous => "disputed",
+        Class::Unknown => "none",
+        Class::Inside | Class::Outside | Class::Private | Class::Local => "agreed",
     }
 }
 
@@ -252,11 +252,11 @@ fn message(seen: &Seen<'_>) -> String {
         Verdict::Observed => "Left (observe mode)",
         Verdict::Denied => "Dropped",
     };
-    let place = match flow.kind {
-        Kind::Outside => format!("outside the region ({})", flow.country),
-        Kind::Ambiguous => format!("of disputed place ({} by the first source)", flow.country),
-        Kind::Unknown => "of unknown place".to_owned(),
-        kind => format!("of class {}", kind.name()),
+    let place = match flow.class {
+        Class::Outside => format!("outside the region ({})", flow.country),
+        Class::Ambiguous => format!("of disputed place ({} by the first source)", flow.country),
+        Class::Unknown => "of unknown place".to_owned(),
+        class => format!("of class {}", class.name()),
     };
     let protocol = protocol_name(flow.protocol).map_or_else(|| format!("protocol {}", flow.protocol), str::to_owned);
     let interface = seen.identities.interfaces.get(flow.interface);

@@ -5,7 +5,7 @@ mod lines;
 mod once;
 mod writing;
 
-use monitor_common::wire::OnwardKey;
+use monitor_common::wire::FullKey;
 use serde_json::Value;
 
 use super::*;
@@ -57,7 +57,7 @@ impl Bench {
         }
     }
 
-    fn event(&mut self, flow: impl Into<OnwardKey>, jiffies: u64, wall: i128) -> Option<Alert> {
+    fn event(&mut self, flow: impl Into<FullKey>, jiffies: u64, wall: i128) -> Option<Alert> {
         let event = Event { flow: flow.into(), jiffies, epoch: self.epoch, wire_bytes: 104 };
         self.alerter.event(&event, (wall, wall), self.interfaces.name(7), &self.resolver, &self.identities)
     }

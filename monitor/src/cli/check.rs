@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use monitor_common::{parse::Reason, wire::Kind};
+use monitor_common::{parse::Reason, wire::Class};
 use serde_json::{Value, json};
 
 use crate::config::inputs::{self, Inputs};
@@ -71,14 +71,14 @@ pub fn run(args: Args) -> Result<(), CliError> {
     }
 }
 
-fn denies(inputs: &Inputs, kind: Kind) -> bool {
+fn denies(inputs: &Inputs, class: Class) -> bool {
     let zone = &inputs.config.spec.zone;
-    let action = match kind {
-        Kind::Inside | Kind::Local => Action::Allow,
-        Kind::Outside => zone.on_outside,
-        Kind::Ambiguous => zone.on_ambiguous,
-        Kind::Unknown => zone.on_unknown,
-        Kind::Private => zone.on_private,
+    let action = match class {
+        Class::Inside | Class::Local => Action::Allow,
+        Class::Outside => zone.on_outside,
+        Class::Ambiguous => zone.on_ambiguous,
+        Class::Unknown => zone.on_unknown,
+        Class::Private => zone.on_private,
     };
     action == Action::Deny
 }
@@ -105,7 +105,8 @@ fn undecodable(zone: &Zone) -> String {
 }
 
 /// Most telling first.
-const ORDER: [Kind; 6] = [Kind::Inside, Kind::Outside, Kind::Ambiguous, Kind::Unknown, Kind::Private, Kind::Local];
+const ORDER: [Class; 6] =
+    [Class::Inside, Class::Outside, Class::Ambiguous, Class::Unknown, Class::Private, Class::Local];
 
 fn warnings(inputs: &Inputs) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -189,10 +190,10 @@ fn as_json(inputs: &Inputs) -> Value {
                 "ipv6_ranges": extent.v6_ranges, "ipv6_addresses": extent.v6_addresses.to_string() })
     };
     let mut classes = serde_json::Map::new();
-    for kind in ORDER {
-        let mut class = extent(policy.summary.of(kind));
-        class["denied"] = denies(inputs, kind).into();
-        classes.insert(kind.name().into(), class);
+    for class in ORDER {
+        let mut document = extent(policy.summary.of(class));
+        document["denied"] = denies(inputs, class).into();
+        classes.insert(class.name().into(), document);
     }
     let undecodable: serde_json::Map<_, Value> = config
         .spec
@@ -316,9 +317,9 @@ fn as_text(inputs: &Inputs) -> String {
             verdict.to_owned(),
         ]
     };
-    for kind in ORDER {
-        let verdict = if denies(inputs, kind) { "deny" } else { "allow" };
-        rows.push(row(kind.name(), policy.summary.of(kind), verdict));
+    for class in ORDER {
+        let verdict = if denies(inputs, class) { "deny" } else { "allow" };
+        rows.push(row(class.name(), policy.summary.of(class), verdict));
     }
     rows.push(row("embeds IPv4", &policy.summary.embedded, "as the IPv4 address inside"));
     text += "\n";

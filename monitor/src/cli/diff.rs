@@ -123,7 +123,7 @@ fn side(file: &Path) -> Result<Side, CliError> {
 }
 
 /// What both policies make of a flow as a whole: of its destinations the strictest counts, the outermost of equals.
-fn judge(side: &Side, row: &FlowRow) -> Option<(Verdict, Place)> {
+fn evaluate(side: &Side, row: &FlowRow) -> Option<(Verdict, Place)> {
     let rank = |verdict: &Verdict| match (verdict.verdict.as_str(), verdict.alerts, &verdict.rule) {
         ("denied", ..) => 3,
         (_, true, _) => 2,
@@ -131,10 +131,10 @@ fn judge(side: &Side, row: &FlowRow) -> Option<(Verdict, Place)> {
         _ => 0,
     };
     let own = (row.destination, row.protocol, row.destination_port);
-    let further = row.onward.as_ref().map(|onward| (onward.destination, onward.protocol, onward.destination_port));
+    let further = row.inner.as_ref().map(|inner| (inner.destination, inner.protocol, inner.destination_port));
     let mut strictest: Option<(Verdict, Place)> = None;
     for (to, protocol, port) in [Some(own), further].into_iter().flatten() {
-        let found = side.judge(to, protocol, port)?;
+        let found = side.evaluate(to, protocol, port)?;
         if strictest.as_ref().is_none_or(|known| rank(&found.0) > rank(&known.0)) {
             strictest = Some(found);
         }
@@ -159,7 +159,7 @@ fn traffic(old: &Side, new: &Side, flows: &Flows) -> Traffic {
     let mut result = Traffic { since: flows.since.clone(), ..Traffic::default() };
     let mut changes: BTreeMap<(Place, Verdict, Verdict), Changed> = BTreeMap::new();
     for row in &flows.flows {
-        match (judge(old, row), judge(new, row)) {
+        match (evaluate(old, row), evaluate(new, row)) {
             (Some((before, _)), Some((after, place))) if before != after => {
                 let change = changes.entry((place, before, after)).or_default();
                 change.flows += 1;

@@ -5,14 +5,14 @@
 use aya::programs::{TestRun as _, TestRunOptions};
 use monitor_common::{
     classify::{build::Image, classify},
-    wire::{Address, Question},
+    wire::{Address, ProbeQuery},
 };
 
 use super::{Kernel, KernelError, load, sys};
 use monitor_policy::ImageAt;
 
 /// Destinations asked for at most: a few milliseconds.
-const QUESTIONS: usize = 1024;
+const QUERIES: usize = 1024;
 
 /// A frame that BPF_PROG_TEST_RUN accepts; its content is never looked at.
 const FRAME: [u8; 64] = [0; 64];
@@ -23,19 +23,19 @@ const CONTROL_BLOCK: usize = 48;
 const CONTEXT: usize = 192;
 
 impl Kernel {
-    /// Holds answers of the policy in `slot` (or [`Question::IN_FORCE`]) against those of its image.
+    /// Holds answers of the policy in `slot` (or [`ProbeQuery::IN_FORCE`]) against those of its image.
     pub(super) fn ask(&mut self, slot: u32, image: &Image) -> Result<(), KernelError> {
         let program = load::program(&mut self.ebpf, "probe")?;
-        for question in questions(image) {
+        for query in queries(image) {
             let mut context = [0; CONTEXT];
             context[MARK..MARK + 4].copy_from_slice(&slot.to_ne_bytes());
-            for (word, place) in question.words().iter().zip(context[CONTROL_BLOCK..].chunks_exact_mut(4)) {
+            for (word, place) in query.words().iter().zip(context[CONTROL_BLOCK..].chunks_exact_mut(4)) {
                 place.copy_from_slice(&word.to_ne_bytes());
             }
             let expected = |boot_ns| {
-                let Question { version, address, protocol, port } = question;
+                let ProbeQuery { version, address, protocol, port } = query;
                 let found = classify(&ImageAt { image, boot_ns }, version, address, protocol, Some(port));
-                found.map_or(Question::NO_ANSWER, |found| Question::reply(&found))
+                found.map_or(ProbeQuery::NO_ANSWER, |found| ProbeQuery::reply(&found))
             };
             let options = TestRunOptions { data_in: Some(&FRAME), ctx_in: Some(&context), ..TestRunOptions::default() };
             let before = sys::boot_ns();
@@ -43,7 +43,7 @@ impl Kernel {
             let run = run.map_err(|error| KernelError::Load(format!("the probe program does not run: {error}")))?;
             // A rule may have begun or ended between the two.
             if ![before, sys::boot_ns()].map(expected).contains(&run.return_value) {
-                let at = format!("for {} port {}", shown(&question), question.port);
+                let at = format!("for {} port {}", shown(&query), query.port);
                 return Err(KernelError::Differs { what: "the answer", at });
             }
         }
@@ -51,9 +51,9 @@ impl Kernel {
     }
 }
 
-fn shown(question: &Question) -> std::net::IpAddr {
-    let Address { high, low } = question.address;
-    match question.version {
+fn shown(query: &ProbeQuery) -> std::net::IpAddr {
+    let Address { high, low } = query.address;
+    match query.version {
         4 => std::net::Ipv4Addr::from_bits(low as u32).into(),
         _ => std::net::Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)).into(),
     }
@@ -61,30 +61,30 @@ fn shown(question: &Question) -> std::net::IpAddr {
 
 /// Both ends of an interval of each class, of each family, with the ends of each of its port ranges; thinned evenly to
 /// what there is time for.
-fn questions(image: &Image) -> Vec<Question> {
+fn queries(image: &Image) -> Vec<ProbeQuery> {
     let mut all = Vec::new();
-    let mut of = |version, class: u32, ends: [u128; 2]| {
-        let Some(row) = image.classes.get(class as usize) else { return };
+    let mut of = |version, class_id: u32, ends: [u128; 2]| {
+        let Some(row) = image.classes.get(class_id as usize) else { return };
         let start = row.rules_start as usize;
         let rows = image.rules.get(start..start + row.rules_len as usize).unwrap_or_default();
         let mut ports: Vec<(u8, u16)> = vec![(6, 443)];
         ports.extend(rows.iter().flat_map(|row| [(row.protocol, row.port_low), (row.protocol, row.port_high)]));
         for end in ends {
             let address = Address { high: (end >> 64) as u64, low: end as u64 };
-            all.extend(ports.iter().map(|&(protocol, port)| Question { version, address, protocol, port }));
+            all.extend(ports.iter().map(|&(protocol, port)| ProbeQuery { version, address, protocol, port }));
         }
     };
     let v4 = image.v4_intervals();
-    once_a_class(&v4, image.classes.len(), |at, class| {
+    once_a_class(&v4, image.classes.len(), |at, class_id| {
         let end = v4.get(at + 1).map_or(u32::MAX, |next| next.0 - 1);
-        of(4, class, [v4[at].0.into(), end.into()]);
+        of(4, class_id, [v4[at].0.into(), end.into()]);
     });
     let v6 = image.v6_intervals();
-    once_a_class(&v6, image.classes.len(), |at, class| {
+    once_a_class(&v6, image.classes.len(), |at, class_id| {
         let end = v6.get(at + 1).map_or(u128::MAX, |next| next.0 - 1);
-        of(6, class, [v6[at].0, end]);
+        of(6, class_id, [v6[at].0, end]);
     });
-    let step = all.len().div_ceil(QUESTIONS).max(1);
+    let step = all.len().div_ceil(QUERIES).max(1);
     all.into_iter().step_by(step).collect()
 }
 
@@ -92,11 +92,11 @@ fn questions(image: &Image) -> Vec<Question> {
 fn once_a_class<A>(intervals: &[(A, u32)], classes: usize, mut visit: impl FnMut(usize, u32)) {
     for half in [0, intervals.len() / 2] {
         let mut seen = vec![false; classes];
-        for (at, (_, class)) in intervals.iter().enumerate().skip(half) {
-            if let Some(seen) = seen.get_mut(*class as usize)
+        for (at, (_, class_id)) in intervals.iter().enumerate().skip(half) {
+            if let Some(seen) = seen.get_mut(*class_id as usize)
                 && !std::mem::replace(seen, true)
             {
-                visit(at, *class);
+                visit(at, *class_id);
             }
         }
     }

@@ -16,7 +16,7 @@ use hashbrown::{HashTable, hash_table::Entry};
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Clock, Control, Counters, FlowKey, FlowValue, HookSums, MAX_INTERFACES, OnwardKey, Question, Tally},
+    wire::{Clock, Control, Counters, FlowKey, FlowValue, FullKey, HookSums, MAX_INTERFACES, ProbeQuery, ReasonSums},
 };
 
 use super::{Kernel, KernelError, clock, load, sys};
@@ -52,7 +52,7 @@ pub(super) struct Closing {
 /// Flows, each once. One may be in several CPUs' caches and in the table: those of the caches come first.
 #[derive(Default)]
 struct Taken {
-    rows: Vec<(OnwardKey, FlowValue)>,
+    rows: Vec<(FullKey, FlowValue)>,
     /// Where the caches' flows are in `rows`. They are few beside a full table, of which each flow is looked for here.
     cached: HashTable<u32>,
     /// Keyed at random: whoever sends packets chooses the keys.
@@ -89,7 +89,7 @@ impl Taken {
     }
 
     /// Adds what there is of a flow with a further destination, which no cache has.
-    fn add_onward(&mut self, key: OnwardKey, value: FlowValue) {
+    fn add_inner(&mut self, key: FullKey, value: FlowValue) {
         self.rows.push((key, value));
     }
 }
@@ -125,7 +125,7 @@ impl Kernel {
         }
         let policy = Arc::clone(&self.policy);
         self.images.check(self.control.slot(), &policy.image)?;
-        self.ask(Question::IN_FORCE, &policy.image)
+        self.ask(ProbeQuery::IN_FORCE, &policy.image)
     }
 
     /// Takes the policy and mode before the last switch, still in the other slot, to hold again from the next
@@ -227,9 +227,9 @@ impl Kernel {
             flows.add(key, value);
         })
         .map_err(KernelError::map("can't drain the flow table"))?;
-        let onward = self.maps.onward[parity as usize].map().fd().as_fd();
-        sys::drain_hash(onward, load::onward_capacity(self.flow_capacity) as usize, |key, value| {
-            flows.add_onward(key, value);
+        let inner = self.maps.inner[parity as usize].map().fd().as_fd();
+        sys::drain_hash(inner, load::inner_capacity(self.flow_capacity) as usize, |key, value| {
+            flows.add_inner(key, value);
         })
         .map_err(KernelError::map("can't drain the table of flows with a further destination"))?;
         for (counts, slot) in closing.interfaces.iter_mut().zip(0..) {
@@ -237,8 +237,8 @@ impl Kernel {
             counts.hook.add(&taken.total);
             counts.dropped.add(&taken.dropped);
             self.hooked[slot as usize].add(&taken);
-            for ((class, verdict), counters) in self.take_overflow(parity, slot) {
-                counts.overflow.entry((class, verdict)).or_default().add(&counters);
+            for ((class_id, verdict), counters) in self.take_overflow(parity, slot) {
+                counts.overflow.entry((class_id, verdict)).or_default().add(&counters);
             }
             self.take_unparsed(parity, slot, &mut counts.unparsed)?;
         }
@@ -274,17 +274,17 @@ impl Kernel {
         &mut self,
         parity: u32,
         slot: u32,
-        unparsed: &mut BTreeMap<Reason, Tally>,
+        unparsed: &mut BTreeMap<Reason, ReasonSums>,
     ) -> Result<(), KernelError> {
-        let add = |sum: &mut Tally, value: &Tally| {
+        let add = |sum: &mut ReasonSums, value: &ReasonSums| {
             sum.passed.add(&value.passed);
             sum.dropped.add(&value.dropped);
         };
         for reason in Reason::ALL {
             let index = (parity * MAX_INTERFACES + slot) * Reason::COUNT + reason as u32;
-            let tally = take_per_cpu(&mut self.maps.unparsed, index, Tally::default(), add)?;
-            if tally != Tally::default() {
-                add(unparsed.entry(reason).or_default(), &tally);
+            let reason_sums = take_per_cpu(&mut self.maps.unparsed, index, ReasonSums::default(), add)?;
+            if reason_sums != ReasonSums::default() {
+                add(unparsed.entry(reason).or_default(), &reason_sums);
             }
         }
         Ok(())
@@ -325,7 +325,7 @@ fn take_per_cpu<T: aya::Pod + PartialEq + Default>(
 
 #[cfg(test)]
 mod tests {
-    use monitor_common::wire::{Address, Onward};
+    use monitor_common::wire::{Address, InnerDestination};
 
     use super::*;
 
@@ -338,7 +338,7 @@ mod tests {
             1 => FlowKey { destination: Address::v4(more.into()), ..plain },
             2 => FlowKey { source_port: more, ..plain },
             3 => FlowKey { destination_port: more, ..plain },
-            4 => FlowKey { class: more, ..plain },
+            4 => FlowKey { class_id: more, ..plain },
             5 => FlowKey { rule: more, ..plain },
             6 => FlowKey { ifindex: 7 + u32::from(more), ..plain },
             _ => FlowKey { verdict: more as u8, ..plain },
@@ -358,8 +358,8 @@ mod tests {
         println!("seed {seed}");
         let mut random = fastrand::Rng::with_seed(seed);
         for round in 0..300 {
-            let (mut taken, mut expected) = (Taken::default(), BTreeMap::<OnwardKey, FlowValue>::new());
-            let mut note = |key: OnwardKey, value: FlowValue| {
+            let (mut taken, mut expected) = (Taken::default(), BTreeMap::<FullKey, FlowValue>::new());
+            let mut note = |key: FullKey, value: FlowValue| {
                 expected.entry(key).and_modify(|sum| sum.add(&value)).or_insert(value);
             };
             // Every third round finds no cache, every third one nothing but caches.
@@ -379,9 +379,9 @@ mod tests {
             }
             for number in 0..random.u16(0..20) {
                 // The same flows as in cache and table, each with somewhere to go on to.
-                let onward = Onward { ip_version: 4, via: 1, port: number, ..Onward::default() };
-                let (key, value) = (OnwardKey { flow: key(number), onward }, value(&mut random));
-                taken.add_onward(key, value);
+                let inner = InnerDestination { ip_version: 4, via: 1, port: number, ..InnerDestination::default() };
+                let (key, value) = (FullKey { flow: key(number), inner }, value(&mut random));
+                taken.add_inner(key, value);
                 note(key, value);
             }
             assert_eq!(taken.rows.len(), expected.len(), "seed {seed}, round {round}: each flow once");
@@ -401,7 +401,7 @@ mod tests {
         }
         let rows: Vec<_> =
             taken.rows.iter().map(|(key, sum)| (*key, sum.counters.packets, sum.first, sum.last)).collect();
-        let flow = |number| OnwardKey::from(key(number));
+        let flow = |number| FullKey::from(key(number));
         assert_eq!(rows, [(flow(3), 2, 5, 6), (flow(1), 2, 4, 9), (flow(2), 1, 4, 9), (flow(0), 1, 4, 9)]);
     }
 }

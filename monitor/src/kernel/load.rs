@@ -11,8 +11,8 @@ use aya::{
     programs::SchedClassifier,
 };
 use monitor_common::wire::{
-    Clock, Control, Counters, FlowKey, FlowValue, HookSums, INTERFACE_PROBES, INTERFACE_TABLE, InterfaceEntry,
-    MAX_INTERFACES, OnwardKey, Tally,
+    Clock, Control, Counters, FlowKey, FlowValue, FullKey, HookSums, INTERFACE_PROBES, INTERFACE_TABLE, InterfaceEntry,
+    MAX_INTERFACES, ReasonSums,
 };
 
 use super::{
@@ -83,10 +83,10 @@ pub(super) struct Maps {
     pub control: Shared<u64>,
     pub interfaces: Array<MapData, InterfaceEntry>,
     pub hook: PerCpuArray<MapData, HookSums>,
-    pub unparsed: PerCpuArray<MapData, Tally>,
+    pub unparsed: PerCpuArray<MapData, ReasonSums>,
     pub cache: MapData,
     pub flows: [HashMap<MapData, FlowKey, FlowValue>; 2],
-    pub onward: [HashMap<MapData, OnwardKey, FlowValue>; 2],
+    pub inner: [HashMap<MapData, FullKey, FlowValue>; 2],
     pub overflow: Shared<Counters>,
     pub events_lost: PerCpuArray<MapData, u64>,
     pub clock: Array<MapData, Clock>,
@@ -116,8 +116,8 @@ impl Kernel {
                 .map_max_entries("CACHE", 2 * cache.half())
                 .map_max_entries("FLOWS_EVEN", options.flows)
                 .map_max_entries("FLOWS_ODD", options.flows)
-                .map_max_entries("ONWARD_EVEN", onward_capacity(options.flows))
-                .map_max_entries("ONWARD_ODD", onward_capacity(options.flows))
+                .map_max_entries("INNER_EVEN", inner_capacity(options.flows))
+                .map_max_entries("INNER_ODD", inner_capacity(options.flows))
                 .map_max_entries("OVERFLOW", overflow)
                 .map_max_entries("V4_ENTRIES", 2 * capacity.v4_entries)
                 .map_max_entries("V6_NODES", 2 * capacity.v6_nodes)
@@ -138,7 +138,7 @@ impl Kernel {
             unparsed: take(&mut ebpf, "UNPARSED")?,
             cache: data(&mut ebpf, "CACHE")?,
             flows: [take(&mut ebpf, "FLOWS_EVEN")?, take(&mut ebpf, "FLOWS_ODD")?],
-            onward: [take(&mut ebpf, "ONWARD_EVEN")?, take(&mut ebpf, "ONWARD_ODD")?],
+            inner: [take(&mut ebpf, "INNER_EVEN")?, take(&mut ebpf, "INNER_ODD")?],
             overflow: Shared::of(overflow_map.fd_of(), overflow as usize)
                 .map_err(KernelError::map("can't map the overflow counters"))?,
             events_lost: take(&mut ebpf, "EVENTS_LOST")?,
@@ -250,7 +250,7 @@ impl Kernel {
 }
 
 /// Places in each half of the table of flows with a further destination, beside so many without: few hosts have many.
-pub(super) const fn onward_capacity(flows: u32) -> u32 {
+pub(super) const fn inner_capacity(flows: u32) -> u32 {
     if flows / 8 > 1024 { flows / 8 } else { 1024 }
 }
 

@@ -56,7 +56,7 @@ fn traffic(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
     let interfaces = &facts.traffic.identities.interfaces;
     for (group, sums) in &totals.groups {
         let country = group.country.to_string();
-        let values = [interfaces.get(group.interface), country.as_str(), group.kind.name(), group.verdict.name()];
+        let values = [interfaces.get(group.interface), country.as_str(), group.class.name(), group.verdict.name()];
         packets.with_label_values(&values).inc_by(sums.packets);
         segments.with_label_values(&values).inc_by(sums.segments);
         bytes.with_label_values(&values).inc_by(sums.bytes);
@@ -69,7 +69,7 @@ fn traffic(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
     )?;
     for (group, sums) in &totals.overflow {
         let country = group.country.to_string();
-        let values = [interfaces.get(group.interface), country.as_str(), group.kind.name(), group.verdict.name()];
+        let values = [interfaces.get(group.interface), country.as_str(), group.class.name(), group.verdict.name()];
         overflow.with_label_values(&values).inc_by(sums.packets);
     }
     let opaque_labels = ["interface", "opaque", "verdict"];
@@ -81,21 +81,21 @@ fn traffic(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
         opaque_packets.with_label_values(&values).inc_by(sums.packets);
         opaque_bytes.with_label_values(&values).inc_by(sums.bytes);
     }
-    let onward = page.counter(
-        "onward_packets_total",
+    let inner = page.counter(
+        "inner_packets_total",
         "Of packets_total: they go on from their destination, by what (without what overflowed)",
         &["interface", "via", "verdict"],
     )?;
-    for ((name, via, verdict), sums) in &totals.onward {
-        onward.with_label_values(&[interfaces.get(*name), *via, verdict.name()]).inc_by(sums.packets);
+    for ((name, via, verdict), sums) in &totals.inner {
+        inner.with_label_values(&[interfaces.get(*name), *via, verdict.name()]).inc_by(sums.packets);
     }
     let unparsed = page.counter(
         "unparsed_packets_total",
         "Packets without a flow, by reason and what happened to them",
         &["interface", "reason", "fate"],
     )?;
-    for ((name, reason), tally) in &totals.unparsed {
-        for (fate, packets) in [("passed", tally.passed.packets), ("dropped", tally.dropped.packets)] {
+    for ((name, reason), reason_sums) in &totals.unparsed {
+        for (fate, packets) in [("passed", reason_sums.passed.packets), ("dropped", reason_sums.dropped.packets)] {
             if packets > 0 {
                 unparsed.with_label_values(&[interfaces.get(*name), reason.name(), fate]).inc_by(packets);
             }
@@ -392,8 +392,8 @@ mod tests {
         fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
         let esp = FlowKey { flags: Opaque::Esp as u8, ..fake::key(7, fake::INSIDE, 0) };
         fake::add(&mut snapshot, esp, 2);
-        fake::add(&mut snapshot, fake::onward(esp, Via::GtpU), 5);
-        fake::add(&mut snapshot, fake::onward(fake::key(7, fake::OUTSIDE, 1), Via::GtpU), 7);
+        fake::add(&mut snapshot, fake::with_inner(esp, Via::GtpU), 5);
+        fake::add(&mut snapshot, fake::with_inner(fake::key(7, fake::OUTSIDE, 1), Via::GtpU), 7);
         fake::merge(&mut facts.traffic, &mut store, &snapshot);
         facts.alerts.insert(("high", "egress"), 2);
         let attached = |interface: &str| crate::model::Attachment {
@@ -416,8 +416,8 @@ mod tests {
             r#"egress_monitor_wire_bytes_total{class="outside",country="SG",interface="eth0",verdict="observed"} 1040"#,
             r#"egress_monitor_opaque_packets_total{interface="eth0",opaque="esp",verdict="allowed"} 7"#,
             r#"egress_monitor_opaque_bytes_total{interface="eth0",opaque="esp",verdict="allowed"} 700"#,
-            r#"egress_monitor_onward_packets_total{interface="eth0",verdict="allowed",via="gtp_u"} 5"#,
-            r#"egress_monitor_onward_packets_total{interface="eth0",verdict="observed",via="gtp_u"} 7"#,
+            r#"egress_monitor_inner_packets_total{interface="eth0",verdict="allowed",via="gtp_u"} 5"#,
+            r#"egress_monitor_inner_packets_total{interface="eth0",verdict="observed",via="gtp_u"} 7"#,
             r#"egress_monitor_alerts_total{severity="high",type="egress"} 2"#,
             r#"egress_monitor_geo_dataset_age_seconds{dataset="dbip-country"} 86400"#,
             r#"egress_monitor_events_lost_total{stage="ring"} 0"#,

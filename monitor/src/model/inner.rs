@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::model::names::FlowId;
 use monitor_api::flows::{Carried, Further};
 use monitor_common::{
-    classify::{Tables as _, class_v4, class_v6, isatap},
-    wire::{Address, Embedded, FlowKey, OnwardKey, Via},
+    classify::{Tables as _, class_id_v4, class_id_v6, isatap},
+    wire::{Address, Embedded, FlowKey, FullKey, Via},
 };
 use monitor_policy::Policy;
 
@@ -78,14 +78,14 @@ pub enum Decider {
     /// The IPv4 address that it carries.
     Embedded,
     /// The further one.
-    Onward,
+    Inner,
     /// The IPv4 address that the further one carries.
-    OnwardEmbedded,
+    InnerEmbedded,
 }
 
-/// A further destination: see [`monitor_common::wire::Onward`].
+/// A further destination: see [`monitor_common::wire::InnerDestination`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Onward {
+pub struct ResolvedInner {
     /// Where.
     pub address: Address,
     /// Destination port of the headers that go there; ICMP: type × 256 + code.
@@ -100,7 +100,7 @@ pub struct Onward {
     pub carrier: Option<Carrier>,
 }
 
-impl Onward {
+impl ResolvedInner {
     /// The address as the standard library's type.
     #[must_use]
     pub fn ip(&self) -> IpAddr {
@@ -112,26 +112,26 @@ impl Onward {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ends {
     pub(crate) carrier: Option<Carrier>,
-    pub(crate) onward: Option<Onward>,
+    pub(crate) inner: Option<ResolvedInner>,
     pub(crate) decider: Option<Decider>,
 }
 
 impl Ends {
     /// Reads them off the key; the policy is the one that held when the flow was counted.
     #[inline]
-    pub(crate) fn of(key: &OnwardKey, policy: &Policy) -> Self {
-        let (flow, further) = (&key.flow, &key.onward);
+    pub(crate) fn of(key: &FullKey, policy: &Policy) -> Self {
+        let (flow, further) = (&key.flow, &key.inner);
         if flow.ip_version == 4 && !further.exists() {
             // By far the most, and there is nothing to look up.
-            return Self { carrier: None, onward: None, decider: Some(Decider::Destination) };
+            return Self { carrier: None, inner: None, decider: Some(Decider::Destination) };
         }
-        let class = u32::from(flow.class);
-        let here = Place::of(policy, flow.ip_version, flow.destination, class);
-        let mut ends = Self { carrier: here.carrier, onward: None, decider: None };
+        let class_id = u32::from(flow.class_id);
+        let here = Place::of(policy, flow.ip_version, flow.destination, class_id);
+        let mut ends = Self { carrier: here.carrier, inner: None, decider: None };
         let mut beyond = Place::default();
         if further.exists() {
-            beyond = Place::of(policy, further.ip_version, further.address, class);
-            ends.onward = Some(Onward {
+            beyond = Place::of(policy, further.ip_version, further.address, class_id);
+            ends.inner = Some(ResolvedInner {
                 address: further.address,
                 port: further.port,
                 protocol: further.protocol,
@@ -144,8 +144,8 @@ impl Ends {
         ends.decider = match () {
             () if here.decides => Some(Decider::Destination),
             () if here.carried_decides => Some(Decider::Embedded),
-            () if beyond.decides => Some(Decider::Onward),
-            () if beyond.carried_decides => Some(Decider::OnwardEmbedded),
+            () if beyond.decides => Some(Decider::Inner),
+            () if beyond.carried_decides => Some(Decider::InnerEmbedded),
             // One destination only, whatever its number means; or one of several that the key does not hold.
             () => (here.carrier.is_none() && !further.exists()).then_some(Decider::Destination),
         };
@@ -162,19 +162,19 @@ struct Place {
 }
 
 impl Place {
-    fn of(policy: &Policy, ip_version: u8, address: Address, flow_class: u32) -> Self {
+    fn of(policy: &Policy, ip_version: u8, address: Address, flow_class_id: u32) -> Self {
         let image = &policy.image;
         if ip_version == 4 {
-            let decides = class_v4(image, address.low as u32) == Some(flow_class);
+            let decides = class_id_v4(image, address.low as u32) == Some(flow_class_id);
             return Self { decides, ..Self::default() };
         }
-        let class = class_v6(image, address);
-        let row = class.and_then(|number| image.class(number));
+        let class_id = class_id_v6(image, address);
+        let row = class_id.and_then(|number| image.class_row(number));
         let form = row.map_or(Embedded::None, |row| Embedded::from_wire(row.embedded));
         // As `classify` has it: an interface identifier counts where the prefix carries nothing.
         let carrier = Carrier::of(form, address).or_else(|| isatap(address).map(|_| Carrier::Isatap));
-        let inside = carrier.and_then(|carrier| class_v4(image, carrier.carried(address).to_bits()));
-        Self { carrier, decides: class == Some(flow_class), carried_decides: inside == Some(flow_class) }
+        let inside = carrier.and_then(|carrier| class_id_v4(image, carrier.carried(address).to_bits()));
+        Self { carrier, decides: class_id == Some(flow_class_id), carried_decides: inside == Some(flow_class_id) }
     }
 }
 
@@ -197,13 +197,13 @@ impl FlowId {
     /// Where its packets go on to: the further destination, else the IPv4 address that the destination carries.
     #[must_use]
     pub fn further(&self) -> Option<Further> {
-        if let Some(onward) = &self.onward {
+        if let Some(inner) = &self.inner {
             return Some(Further {
-                destination: onward.ip(),
-                destination_port: onward.port,
-                protocol: onward.protocol,
-                via: via_name(onward.via).into(),
-                embedded: onward.carrier.map(|carrier| carried(carrier, onward.address)),
+                destination: inner.ip(),
+                destination_port: inner.port,
+                protocol: inner.protocol,
+                via: via_name(inner.via).into(),
+                embedded: inner.carrier.map(|carrier| carried(carrier, inner.address)),
             });
         }
         self.carrier.map(|carrier| Further {
@@ -218,13 +218,13 @@ impl FlowId {
     /// The IPv4 address that the destination carries, where [`FlowId::further`] is another one.
     #[must_use]
     pub fn embedded(&self) -> Option<Carried> {
-        self.onward.and(self.carrier).map(|carrier| carried(carrier, self.destination))
+        self.inner.and(self.carrier).map(|carrier| carried(carrier, self.destination))
     }
 
     /// By what its packets go on; `None` where they don't.
     #[must_use]
     pub fn via(&self) -> Option<&'static str> {
-        self.onward.map(|onward| via_name(onward.via)).or_else(|| self.carrier.map(Carrier::name))
+        self.inner.map(|inner| via_name(inner.via)).or_else(|| self.carrier.map(Carrier::name))
     }
 
     /// The address that class, country and rule are those of; `None` where it is one that the key does not hold.
@@ -234,8 +234,8 @@ impl FlowId {
         match self.decider? {
             Decider::Destination => Some(self.ip(self.destination)),
             Decider::Embedded => carried(self.carrier, self.destination),
-            Decider::Onward => self.onward.map(|onward| onward.ip()),
-            Decider::OnwardEmbedded => self.onward.and_then(|onward| carried(onward.carrier, onward.address)),
+            Decider::Inner => self.inner.map(|inner| inner.ip()),
+            Decider::InnerEmbedded => self.inner.and_then(|inner| carried(inner.carrier, inner.address)),
         }
     }
 }
@@ -276,22 +276,29 @@ mod tests {
     }
 
     /// The flow whose class is that of `strictest`, an address without another inside.
-    fn flow(policy: &Arc<Policy>, destination: &str, onward: Option<&str>, strictest: &str) -> FlowId {
+    fn flow(policy: &Arc<Policy>, destination: &str, inner: Option<&str>, strictest: &str) -> FlowId {
         let (version, bits) = address(strictest);
-        let class = if version == 4 { class_v4(&policy.image, bits.low as u32) } else { class_v6(&policy.image, bits) };
+        let class_id =
+            if version == 4 { class_id_v4(&policy.image, bits.low as u32) } else { class_id_v6(&policy.image, bits) };
         let (ip_version, destination) = address(destination);
-        let mut key = OnwardKey::from(FlowKey {
+        let mut key = FullKey::from(FlowKey {
             destination,
             ip_version,
             destination_port: 443,
             protocol: 6,
-            class: class.and_then(|class| class.try_into().ok()).expect("a class"),
+            class_id: class_id.and_then(|number| number.try_into().ok()).expect("a class"),
             ..FlowKey::default()
         });
-        if let Some(onward) = onward {
-            let (ip_version, address) = address(onward);
-            key.onward =
-                wire::Onward { address, port: 80, protocol: 17, ip_version, via: Via::Gre as u8, _reserved: [0; 3] };
+        if let Some(inner) = inner {
+            let (ip_version, address) = address(inner);
+            key.inner = wire::InnerDestination {
+                address,
+                port: 80,
+                protocol: 17,
+                ip_version,
+                via: Via::Gre as u8,
+                _reserved: [0; 3],
+            };
         }
         Resolver::new(&mut Default::default(), policy).resolve(&key, Names::NONE)
     }
@@ -344,7 +351,7 @@ mod tests {
     #[test]
     fn the_destination_whose_class_the_flow_has_is_named_the_outermost_of_equals() {
         let policy = policy();
-        let of = |destination, onward, strictest| flow(&policy, destination, Some(onward), strictest).decided_by();
+        let of = |destination, inner, strictest| flow(&policy, destination, Some(inner), strictest).decided_by();
         let ip = |text: &str| Some(text.parse::<IpAddr>().expect("an address"));
         assert_eq!(of("5.0.0.1", "8.0.0.1", "8.0.0.1"), ip("8.0.0.1"));
         assert_eq!(of("8.0.0.1", "5.0.0.1", "8.0.0.1"), ip("8.0.0.1"));
@@ -371,7 +378,7 @@ mod tests {
                 Some("8.8.8.8".into())
             )
         );
-        assert_eq!((flow.via(), flow.decider), (Some("gre"), Some(Decider::OnwardEmbedded)));
+        assert_eq!((flow.via(), flow.decider), (Some("gre"), Some(Decider::InnerEmbedded)));
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use monitor_common::{
     verdict::Verdict,
-    wire::{Address, FlowKey, Kind, OnwardKey, Opaque},
+    wire::{Address, Class, FlowKey, FullKey, Opaque},
 };
 
-use crate::model::inner::{self, Carrier, Decider, Ends, Onward};
+use crate::model::inner::{self, Carrier, Decider, Ends, ResolvedInner};
 use monitor_policy::{Policy, geo::Country};
 
 /// The interface name for packets of an interface that nobody registered.
@@ -110,11 +110,11 @@ pub struct FlowId {
     /// By what the destination carries an IPv4 address.
     pub carrier: Option<Carrier>,
     /// Where its packets go on to.
-    pub onward: Option<Onward>,
+    pub inner: Option<ResolvedInner>,
     /// Which of the destinations the flow has its class of; `None`: one that is not kept here.
     pub decider: Option<Decider>,
     /// What the destination is to the policy, the strictest of several.
-    pub kind: Kind,
+    pub class: Class,
     /// What happened.
     pub verdict: Verdict,
 }
@@ -129,8 +129,8 @@ impl FlowId {
     /// What it has in common with many others.
     #[must_use]
     pub const fn traits(&self) -> Traits {
-        let Self { interface, rule, country, opaque, carrier, decider, kind, verdict, .. } = *self;
-        Traits { interface, rule, country, opaque, carrier, decider, kind, verdict }
+        let Self { interface, rule, country, opaque, carrier, decider, class, verdict, .. } = *self;
+        Traits { interface, rule, country, opaque, carrier, decider, class, verdict }
     }
 
     /// Everything but what follows from it, for hashing: the same for the same flow in one process only.
@@ -146,17 +146,17 @@ impl FlowId {
             self.protocol,
             self.ip_version,
             self.opaque as u8,
-            self.kind as u8,
+            self.class as u8,
             self.verdict as u8,
             self.decider.map_or(0, |decider| decider as u8 + 1),
         ];
-        let [mut onward, mut on_high, mut on_low] = [0; 3];
-        if let Some(further) = &self.onward {
+        let [mut inner, mut on_high, mut on_low] = [0; 3];
+        if let Some(further) = &self.inner {
             (on_high, on_low) = (further.address.high, further.address.low);
             let bytes = [further.protocol, further.ip_version, further.via as u8, 1];
-            onward = u64::from(further.port) << 32 | u64::from(u32::from_be_bytes(bytes));
+            inner = u64::from(further.port) << 32 | u64::from(u32::from_be_bytes(bytes));
         }
-        [high, low, to_high, to_low, ports << 32 | names, u64::from_be_bytes(bytes), on_high, on_low, onward]
+        [high, low, to_high, to_low, ports << 32 | names, u64::from_be_bytes(bytes), on_high, on_low, inner]
     }
 }
 
@@ -176,7 +176,7 @@ pub struct Traits {
     #[allow(missing_docs)]
     pub decider: Option<Decider>,
     #[allow(missing_docs)]
-    pub kind: Kind,
+    pub class: Class,
     #[allow(missing_docs)]
     pub verdict: Verdict,
 }
@@ -186,7 +186,7 @@ impl Traits {
     #[must_use]
     pub const fn mixed(&self) -> usize {
         let [first, second] = self.country.0;
-        let of = [self.interface.0, self.rule.0, self.verdict as u16, self.kind as u16, self.opaque as u16];
+        let of = [self.interface.0, self.rule.0, self.verdict as u16, self.class as u16, self.opaque as u16];
         let (mut sum, mut at) = (first as usize + 26 * second as usize, 0);
         while at < of.len() {
             sum += (2 * at + 3) * of[at] as usize;
@@ -198,7 +198,7 @@ impl Traits {
     /// The sum that such flows belong to.
     #[must_use]
     pub const fn group(&self) -> Group {
-        Group { interface: self.interface, country: self.country, kind: self.kind, verdict: self.verdict }
+        Group { interface: self.interface, country: self.country, class: self.class, verdict: self.verdict }
     }
 }
 
@@ -210,7 +210,7 @@ pub struct Group {
     /// Where.
     pub country: Country,
     /// What to the policy.
-    pub kind: Kind,
+    pub class: Class,
     /// What happened.
     pub verdict: Verdict,
 }
@@ -288,17 +288,17 @@ impl Resolver {
     #[must_use]
     #[inline]
     pub fn group(&self, key: &FlowKey, interface: Name) -> Group {
-        let (country, kind) = place(&self.policy, key.class);
-        Group { interface, country, kind, verdict: Verdict::from_wire(key.verdict) }
+        let (country, class) = place(&self.policy, key.class_id);
+        Group { interface, country, class, verdict: Verdict::from_wire(key.verdict) }
     }
 
     /// Who the flow is.
     #[must_use]
     #[inline]
-    pub fn resolve(&self, key: &OnwardKey, interface: Name) -> FlowId {
-        let Ends { carrier, onward, decider } = Ends::of(key, &self.policy);
+    pub fn resolve(&self, key: &FullKey, interface: Name) -> FlowId {
+        let Ends { carrier, inner, decider } = Ends::of(key, &self.policy);
         let key = &key.flow;
-        let (country, kind) = place(&self.policy, key.class);
+        let (country, class) = place(&self.policy, key.class_id);
         FlowId {
             source: key.source,
             destination: key.destination,
@@ -311,9 +311,9 @@ impl Resolver {
             ip_version: key.ip_version,
             opaque: Opaque::from_wire(key.flags),
             carrier,
-            onward,
+            inner,
             decider,
-            kind,
+            class,
             verdict: Verdict::from_wire(key.verdict),
         }
     }
@@ -327,11 +327,14 @@ impl Resolver {
     }
 }
 
-/// Country and kind of a class; a number that the policy does not have is of unknown place.
+/// Country and class of a row; a number that the policy does not have is of unknown place.
 #[must_use]
 #[inline]
-pub fn place(policy: &Policy, class: u16) -> (Country, Kind) {
-    policy.classes.get(usize::from(class)).map_or((Country::UNKNOWN, Kind::Unknown), |info| (info.country, info.kind))
+pub fn place(policy: &Policy, class_id: u16) -> (Country, Class) {
+    policy
+        .classes
+        .get(usize::from(class_id))
+        .map_or((Country::UNKNOWN, Class::Unknown), |info| (info.country, info.class))
 }
 
 #[cfg(test)]

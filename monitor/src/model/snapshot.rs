@@ -9,7 +9,7 @@ use std::{
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Counters, FlowValue, OnwardKey, Tally},
+    wire::{Counters, FlowValue, FullKey, ReasonSums},
 };
 use monitor_policy::Policy;
 
@@ -30,7 +30,7 @@ pub struct InterfaceCounts {
     /// Packets whose flow found no place in the table, by class number and verdict.
     pub overflow: BTreeMap<(u16, Verdict), Counters>,
     /// Packets without a flow, by reason.
-    pub unparsed: BTreeMap<Reason, Tally>,
+    pub unparsed: BTreeMap<Reason, ReasonSums>,
 }
 
 /// All traffic of one epoch.
@@ -49,7 +49,7 @@ pub struct Snapshot {
     /// Per interface; first the traffic of interfaces that nobody registered (`ifindex` 0), if there was any.
     pub interfaces: Vec<InterfaceCounts>,
     /// Flows with their sums, each key once, in no order. First and last seen are still jiffies: see [`Snapshot::wall_time`].
-    pub flows: Vec<(OnwardKey, FlowValue)>,
+    pub flows: Vec<(FullKey, FlowValue)>,
     /// Events that found the ring buffer full in this epoch.
     pub events_lost: u64,
     /// Jiffies at `ended`, and their rate a second.
@@ -102,10 +102,10 @@ impl Snapshot {
                     subtract(&mut rest[at].1, counters);
                 }
             }
-            for tally in interface.unparsed.values() {
-                subtract(&mut rest[at].1, &tally.dropped);
+            for reason_sums in interface.unparsed.values() {
+                subtract(&mut rest[at].1, &reason_sums.dropped);
                 if !dropped {
-                    subtract(&mut rest[at].1, &tally.passed);
+                    subtract(&mut rest[at].1, &reason_sums.passed);
                 }
             }
         }
@@ -147,7 +147,7 @@ mod tests {
         Counters { packets, segments: packets + 1, bytes: packets * 60, wire_bytes: packets * 64 }
     }
 
-    fn flow(ifindex: u32, packets: u64) -> (OnwardKey, FlowValue) {
+    fn flow(ifindex: u32, packets: u64) -> (FullKey, FlowValue) {
         let key = FlowKey { ifindex, ..FlowKey::default() };
         (key.into(), FlowValue { counters: sums(packets), first: 0, last: 0 })
     }
@@ -163,7 +163,7 @@ mod tests {
                     ifindex: 2,
                     hook,
                     overflow: [((0, Verdict::Observed), sums(4))].into(),
-                    unparsed: [(Reason::NotIp, Tally { passed: Counters::default(), dropped: sums(5) })].into(),
+                    unparsed: [(Reason::NotIp, ReasonSums { passed: Counters::default(), dropped: sums(5) })].into(),
                     ..InterfaceCounts::default()
                 },
                 InterfaceCounts { hook: sums(7), ..InterfaceCounts::default() },
@@ -190,7 +190,7 @@ mod tests {
                 ifindex: 2,
                 dropped,
                 overflow: [((0, Verdict::Denied), sums(4)), ((0, Verdict::Observed), sums(9))].into(),
-                unparsed: [(Reason::NotIp, Tally { passed: sums(8), dropped: sums(5) })].into(),
+                unparsed: [(Reason::NotIp, ReasonSums { passed: sums(8), dropped: sums(5) })].into(),
                 ..InterfaceCounts::default()
             }],
             flows: vec![denied, flow(2, 6)],

@@ -8,11 +8,11 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use monitor_common::{
-    classify::Classified,
-    judge::Judgement,
+    classify::Classification,
+    evaluate::Evaluation,
     parse::Reason,
     verdict::{Verdict, decide},
-    wire::{Counters, FlowValue, Kind, OnwardKey, Ruling},
+    wire::{Class, Counters, FlowValue, FullKey, RuleRowAction},
 };
 
 use crate::{
@@ -60,7 +60,7 @@ pub struct Instead {
     /// Verdict, in the mode in force.
     pub verdict: Verdict,
     /// Class.
-    pub kind: Kind,
+    pub class: Class,
     /// Country.
     pub country: Country,
     /// The candidate's rule that decides; 0 for none.
@@ -173,21 +173,21 @@ impl Comparison {
         &mut self,
         candidate: &Candidate,
         snapshot: &Snapshot,
-        (key, value): (&OnwardKey, &FlowValue),
+        (key, value): (&FullKey, &FlowValue),
         interfaces: &Interfaces,
         resolver: &Resolver,
     ) {
         let report = &mut self.report;
         let id = || resolver.resolve(key, interfaces.name(key.flow.ifindex));
         // Of several further destinations one is kept; where another decided, it could decide here, too.
-        if key.onward.exists() && id().decider.is_none() {
+        if key.inner.exists() && id().decider.is_none() {
             report.not_evaluated.hops.add(&value.counters);
             return;
         }
         let last = snapshot.wall_time(value.last);
         let policy = &candidate.policy;
         let image = ImageAt { image: &policy.image, boot_ns: candidate.clock.boot_ns_at(last) };
-        let Some(to) = Judgement::of_flow(&image, key) else {
+        let Some(to) = Evaluation::of_flow(&image, key) else {
             report.not_evaluated.unanswered.add(&value.counters);
             return;
         };
@@ -208,20 +208,20 @@ impl Comparison {
     /// What overflowed and what was not parsed.
     fn without_flow(&mut self, policy: &Policy, snapshot: &Snapshot) {
         let report = &mut self.report;
-        let keeps = policy.image.rules.iter().any(|row| row.action == Ruling::Keep as u8);
+        let keeps = policy.image.rules.iter().any(|row| row.action == RuleRowAction::Keep as u8);
         for interface in &snapshot.interfaces {
             report.hook.add(&interface.hook);
             for counters in interface.overflow.values() {
                 report.not_evaluated.overflow.add(counters);
             }
-            for (reason, tally) in &interface.unparsed {
+            for (reason, reason_sums) in &interface.unparsed {
                 let instead = reasoned(*reason, policy.image.drop_reasons, keeps, snapshot.enforce);
                 let passed = match () {
                     () if snapshot.enforce || reason.always_passes() => Verdict::Allowed,
                     () if snapshot.policy.image.drop_reasons & reason.bit() != 0 => Verdict::Observed,
                     () => Verdict::Allowed,
                 };
-                for (live, counters) in [(passed, &tally.passed), (Verdict::Denied, &tally.dropped)] {
+                for (live, counters) in [(passed, &reason_sums.passed), (Verdict::Denied, &reason_sums.dropped)] {
                     match instead {
                         _ if counters.is_zero() => {}
                         Some(instead) => report.unparsed.entry((live, instead)).or_default().add(counters),
@@ -259,9 +259,9 @@ impl Comparison {
     }
 }
 
-fn instead(policy: &Policy, to: &Classified, enforce: bool) -> Instead {
-    let (country, kind) = crate::model::names::place(policy, to.class);
-    Instead { verdict: decide(to, enforce), kind, country, rule: to.rule }
+fn instead(policy: &Policy, to: &Classification, enforce: bool) -> Instead {
+    let (country, class) = crate::model::names::place(policy, to.class_id);
+    Instead { verdict: decide(to, enforce), class, country, rule: to.rule }
 }
 
 /// What a policy surely makes of a packet with this reason. Where it lets the reason pass, a destination that was read

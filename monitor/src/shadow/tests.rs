@@ -1,5 +1,5 @@
 use monitor_common::{
-    classify::{class_v4, classify},
+    classify::{class_id_v4, classify},
     wire::{Address, FlowKey, Via},
 };
 
@@ -43,14 +43,14 @@ fn flow(policy: &Policy, destination: u32, port: u16) -> FlowKey {
     FlowKey {
         destination: Address::v4(destination),
         destination_port: port,
-        class: to.class,
+        class_id: to.class_id,
         rule: to.rule,
         verdict: decide(&to, false) as u8,
         ..fake::key(7, 0, port)
     }
 }
 
-fn judge(comparison: &mut Comparison, shadow: &Shadow, snapshot: &Snapshot) {
+fn evaluate(comparison: &mut Comparison, shadow: &Shadow, snapshot: &Snapshot) {
     let mut identities = Arc::new(Identities::default());
     let interfaces = Interfaces::new([(7, identities.interface("eth0"))].into(), identities.interface(""));
     let resolver = Resolver::new(&mut identities, &snapshot.policy);
@@ -89,7 +89,7 @@ fn what_a_stricter_candidate_would_have_stopped_is_told_flow_by_flow() {
     fake::add_unparsed(&mut snapshot, Reason::LinkControl, 2, 0);
     fake::add_unparsed(&mut snapshot, Reason::NotIp, 1, 0);
     let mut comparison = Comparison::default();
-    judge(&mut comparison, &candidate(&Spec::default()), &snapshot);
+    evaluate(&mut comparison, &candidate(&Spec::default()), &snapshot);
     let report = comparison.report();
     assert_adds_up(report);
     use Verdict::{Allowed, Observed};
@@ -99,18 +99,18 @@ fn what_a_stricter_candidate_would_have_stopped_is_told_flow_by_flow() {
     assert_eq!(packets, [((Allowed, Allowed), 2), ((Observed, Observed), 1)]);
     assert_eq!(report.not_evaluated.overflow.packets, 3);
     let rows = report.differing.iter().map(|(id, instead, sums)| {
-        (id.destination_port, sums.counters.packets, instead.verdict, instead.kind, instead.country.to_string())
+        (id.destination_port, sums.counters.packets, instead.verdict, instead.class, instead.country.to_string())
     });
-    let outside = |port, packets| (port, packets, Observed, Kind::Outside, "SG".to_owned());
+    let outside = |port, packets| (port, packets, Observed, Class::Outside, "SG".to_owned());
     assert_eq!(rows.collect::<Vec<_>>(), [outside(80, 50), outside(443, 30)]);
     // A second epoch adds; another candidate begins anew.
-    judge(&mut comparison, &candidate(&Spec::default()), &snapshot);
+    evaluate(&mut comparison, &candidate(&Spec::default()), &snapshot);
     assert_eq!(comparison.report().hook.packets, 2 * snapshot.interfaces[0].hook.packets);
     assert_eq!(comparison.report().differing[0].2.counters.packets, 100);
     let other = Spec { rules: vec![rule("198.51.100.9/32")], ..Spec::default() };
-    judge(&mut comparison, &candidate(&other), &snapshot);
+    evaluate(&mut comparison, &candidate(&other), &snapshot);
     assert_eq!((comparison.report().hook, comparison.report().differing.len()), (snapshot.interfaces[0].hook, 0));
-    judge(&mut comparison, &Shadow::Refused("candidate.toml:3: no".into()), &snapshot);
+    evaluate(&mut comparison, &Shadow::Refused("candidate.toml:3: no".into()), &snapshot);
     assert_eq!(comparison.report().refused.as_deref(), Some("candidate.toml:3: no"));
     assert!(comparison.report().candidate.is_none() && comparison.report().verdicts.is_empty());
 }
@@ -130,7 +130,7 @@ fn a_candidates_rule_is_judged_by_the_time_of_the_flow_and_not_by_that_of_the_qu
     ] {
         let config = Spec { rules: vec![Rule { not_before, expires, ..rule("198.51.100.0/24") }], ..Spec::default() };
         let mut comparison = Comparison::default();
-        judge(&mut comparison, &candidate(&config), &snapshot);
+        evaluate(&mut comparison, &candidate(&config), &snapshot);
         assert_eq!(
             comparison.report().verdicts.keys().copied().collect::<Vec<_>>(),
             [(Verdict::Observed, instead)],
@@ -144,14 +144,14 @@ fn the_further_destination_counts_and_a_hop_that_is_not_kept_is_not_guessed() {
     let live = compiled(&Spec::default(), fake::START);
     let mut snapshot = Snapshot { policy: Arc::clone(&live), ..fake::snapshot(0) };
     // To Ireland and on to Ireland; the candidate forbids where it ends up.
-    fake::add(&mut snapshot, fake::onward(flow(&live, IRELAND, 4789), Via::Vxlan), 5);
+    fake::add(&mut snapshot, fake::with_inner(flow(&live, IRELAND, 4789), Via::Vxlan), 5);
     // The same by way of something that is outside and not in the key.
-    let outside = class_v4(&live.image, SINGAPORE).and_then(|class| u16::try_from(class).ok()).expect("a class");
-    let hidden = FlowKey { class: outside, verdict: 1, ..flow(&live, IRELAND, 4790) };
-    fake::add(&mut snapshot, fake::onward(hidden, Via::SourceRoute), 7);
+    let outside = class_id_v4(&live.image, SINGAPORE).and_then(|class| u16::try_from(class).ok()).expect("a class");
+    let hidden = FlowKey { class_id: outside, verdict: 1, ..flow(&live, IRELAND, 4790) };
+    fake::add(&mut snapshot, fake::with_inner(hidden, Via::SourceRoute), 7);
     let config = Spec { rules: vec![Rule { action: Action::Deny, ..rule("203.0.113.5/32") }], ..Spec::default() };
     let mut comparison = Comparison::default();
-    judge(&mut comparison, &candidate(&config), &snapshot);
+    evaluate(&mut comparison, &candidate(&config), &snapshot);
     let report = comparison.report();
     assert_adds_up(report);
     assert_eq!(report.verdicts, [((Verdict::Allowed, Verdict::Observed), fake::sums(5))].into());
@@ -169,7 +169,7 @@ fn whatever_was_counted_evaluated_and_not_evaluated_add_up_and_memory_is_bounded
     for epoch in 0..20 {
         let mut snapshot = fake::random_snapshot(&mut random, epoch, 200);
         snapshot.enforce = random.bool();
-        judge(&mut comparison, &shadow, &snapshot);
+        evaluate(&mut comparison, &shadow, &snapshot);
         assert!(comparison.differing.len() <= 20);
         assert_adds_up(comparison.report());
     }

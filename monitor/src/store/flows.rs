@@ -11,7 +11,7 @@ use std::{
 
 use monitor_common::{
     verdict::Verdict,
-    wire::{Address, Counters, FlowValue, OnwardKey, Opaque},
+    wire::{Address, Counters, FlowValue, FullKey, Opaque},
 };
 
 use crate::{
@@ -124,7 +124,7 @@ pub struct EpochSums {
     /// What carries something that can't be read.
     pub opaque: BTreeMap<(Name, Opaque, Verdict), Counters>,
     /// What goes on from its destination.
-    pub onward: BTreeMap<(Name, &'static str, Verdict), Counters>,
+    pub inner: BTreeMap<(Name, &'static str, Verdict), Counters>,
     /// What rules decided, by rule.
     pub rules: BTreeMap<Name, RuleSums>,
 }
@@ -137,7 +137,7 @@ impl EpochSums {
             self.opaque.entry((name, traits.opaque, verdict)).or_default().add(counters);
         }
         if let Some(via) = via {
-            self.onward.entry((name, via, verdict)).or_default().add(counters);
+            self.inner.entry((name, via, verdict)).or_default().add(counters);
         }
     }
 }
@@ -178,7 +178,7 @@ fn rest(id: &FlowId, traits: u16) -> u64 {
 fn named<'a>(
     snapshot: &'a Snapshot,
     interfaces: &'a Interfaces,
-) -> impl Iterator<Item = (Name, &'a OnwardKey, &'a FlowValue)> {
+) -> impl Iterator<Item = (Name, &'a FullKey, &'a FlowValue)> {
     let mut run = (0, interfaces.name(0));
     snapshot.flows.iter().map(move |(key, value)| {
         if key.flow.ifindex != run.0 {
@@ -318,7 +318,7 @@ impl FlowStore {
     }
 
     fn coming(&mut self, id: FlowId, sums: FlowSums) -> Coming {
-        let number = if id.onward.is_none() { self.number(id.traits()) } else { None };
+        let number = if id.inner.is_none() { self.number(id.traits()) } else { None };
         let (key, hash) = match number {
             Some(number) if id.ip_version == 4 => {
                 let addresses = u128::from(id.source.low as u32) << 96 | u128::from(id.destination.low as u32) << 64;
@@ -384,7 +384,7 @@ impl FlowStore {
     }
 
     fn id(&self, ip_version: u8, source: Address, destination: Address, rest: u64) -> FlowId {
-        let Traits { interface, rule, country, opaque, carrier, decider, kind, verdict } =
+        let Traits { interface, rule, country, opaque, carrier, decider, class, verdict } =
             self.traits[usize::from(rest as u16)];
         FlowId {
             source,
@@ -398,9 +398,9 @@ impl FlowStore {
             ip_version,
             opaque,
             carrier,
-            onward: None,
+            inner: None,
             decider,
-            kind,
+            class,
             verdict,
         }
     }

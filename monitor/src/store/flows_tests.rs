@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use monitor_common::wire::{FlowKey, OnwardKey, Via};
+use monitor_common::wire::{FlowKey, FullKey, Via};
 
 use super::*;
 use crate::{
@@ -43,8 +43,8 @@ fn merging_the_largest_is_merging_all_and_keeping_the_largest_of_what_came() {
                 if random.bool() {
                     key = FlowKey { ip_version: 6, ..key };
                 }
-                let onward = random.u8(0..4) == 0;
-                let key = if onward { fake::onward(key, Via::Gre) } else { key.into() };
+                let inner = random.u8(0..4) == 0;
+                let key = if inner { fake::with_inner(key, Via::Gre) } else { key.into() };
                 fake::add(&mut snapshot, key, *packets);
             }
             let interfaces = traffic.names(&snapshot);
@@ -169,13 +169,13 @@ fn an_epoch_comes_to_the_sums_of_its_flows_by_place_mark_way_on_and_rule() {
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 1, 1);
     fake::add(&mut snapshot, FlowKey { rule: 1, ..fake::key(7, fake::OUTSIDE, 2) }, 2);
     fake::add(&mut snapshot, FlowKey { rule: 2, ..fake::key(7, fake::OUTSIDE, 7) }, 32);
-    fake::add(&mut snapshot, fake::onward(fake::key(7, fake::OUTSIDE, 4), Via::Gre), 8);
+    fake::add(&mut snapshot, fake::with_inner(fake::key(7, fake::OUTSIDE, 4), Via::Gre), 8);
     let sums = merge(&mut traffic, &mut store, &snapshot);
     assert_eq!(sums.groups.values().copied().collect::<Vec<_>>(), [fake::sums(63)]);
     let opaque: Vec<_> = sums.opaque.iter().map(|((_, opaque, _), sums)| (*opaque, *sums)).collect();
     assert_eq!(opaque, [(Opaque::Esp, fake::sums(4))]);
-    let onward: Vec<_> = sums.onward.iter().map(|((_, via, _), sums)| (*via, *sums)).collect();
-    assert_eq!(onward, [("gre", fake::sums(8)), (Carrier::Isatap.name(), fake::sums(16))]);
+    let inner: Vec<_> = sums.inner.iter().map(|((_, via, _), sums)| (*via, *sums)).collect();
+    assert_eq!(inner, [("gre", fake::sums(8)), (Carrier::Isatap.name(), fake::sums(16))]);
     let rules = |sums: &EpochSums| sums.rules.values().map(|sums| (sums.flows, sums.sums.counters)).collect::<Vec<_>>();
     assert_eq!(rules(&sums), [(1, fake::sums(2)), (1, fake::sums(32))]);
     // The same flow again is none more, and what the store had is in no later epoch's sums.
@@ -184,7 +184,7 @@ fn an_epoch_comes_to_the_sums_of_its_flows_by_place_mark_way_on_and_rule() {
     fake::add(&mut snapshot, FlowKey { rule: 1, ..fake::key(7, fake::OUTSIDE, 5) }, 4);
     let sums = merge(&mut traffic, &mut store, &snapshot);
     assert_eq!(rules(&sums), [(1, fake::sums(7))]);
-    assert_eq!((sums.groups.len(), sums.opaque.len(), sums.onward.len()), (1, 0, 0));
+    assert_eq!((sums.groups.len(), sums.opaque.len(), sums.inner.len()), (1, 0, 0));
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn every_flow_comes_out_as_it_went_in_whatever_its_form() {
             // Now and then an address that is an IPv4 one in disguise: only the version tells.
             flow.destination.high = [0, 0x2001_0db8 << 32][random.usize(0..2)];
         }
-        let key: OnwardKey = if random.u8(0..8) == 0 { fake::onward(flow, Via::Gre) } else { flow.into() };
+        let key: FullKey = if random.u8(0..8) == 0 { fake::with_inner(flow, Via::Gre) } else { flow.into() };
         let id = resolver.resolve(&key, names[random.usize(0..2)]);
         let time = random.i64(0..1_000);
         let sums = FlowSums { counters: fake::sums(random.u64(1..9)), first: time, last: time + 5 };

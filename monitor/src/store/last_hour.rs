@@ -207,7 +207,9 @@ mod tests {
                 let mut parts: Vec<Counters> = window.flows.iter().map(|(_, sums)| sums.counters).collect();
                 parts.extend(window.flows.evicted().values().map(|evicted| evicted.counters));
                 parts.extend(window.totals.overflow.values());
-                parts.extend(window.totals.unparsed.values().flat_map(|tally| [tally.passed, tally.dropped]));
+                parts.extend(
+                    window.totals.unparsed.values().flat_map(|reason_sums| [reason_sums.passed, reason_sums.dropped]),
+                );
                 assert_eq!(sum(&parts), sum(window.totals.hook.values()));
             }
         }

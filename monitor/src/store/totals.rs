@@ -1,6 +1,6 @@
-//! All traffic since the start: snapshots in; sums by interface, country, kind and verdict, and by reason out; flow
+//! All traffic since the start: snapshots in; sums by interface, country, class and verdict, and by reason out; flow
 //! by flow it is in the [`FlowStore`]. Class and rule numbers mean something only with the snapshot's own policy, so
-//! they are turned into country, kind and rule id when merging.
+//! they are turned into country, class and rule id when merging.
 //!
 //! A merge is in three steps, so that nobody who reads these sums waits for the flows: [`Traffic::names`],
 //! [`FlowStore::merge`], [`Traffic::merge`].
@@ -13,7 +13,7 @@ use std::{
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Counters, Opaque, Tally},
+    wire::{Counters, Opaque, ReasonSums},
 };
 
 use crate::{
@@ -34,11 +34,11 @@ pub struct Totals {
     /// Of flows, what carries something that cannot be read, by interface, form and verdict.
     pub opaque: BTreeMap<(Name, Opaque, Verdict), Counters>,
     /// Of flows, what goes on from its destination, by interface, way (see [`crate::model::names::FlowId::via`]) and verdict.
-    pub onward: BTreeMap<(Name, &'static str, Verdict), Counters>,
+    pub inner: BTreeMap<(Name, &'static str, Verdict), Counters>,
     /// Of flows, what a rule decided, by rule.
     pub rules: BTreeMap<Name, RuleSums>,
     /// What has no flow, by interface and reason.
-    pub unparsed: BTreeMap<(Name, Reason), Tally>,
+    pub unparsed: BTreeMap<(Name, Reason), ReasonSums>,
     /// Hook totals.
     pub hook: BTreeMap<Name, Counters>,
     /// Of these, what we dropped.
@@ -62,15 +62,15 @@ impl Totals {
         add(&mut self.groups, &epoch.groups);
         add(&mut self.overflow, &epoch.overflow);
         add(&mut self.opaque, &epoch.opaque);
-        add(&mut self.onward, &epoch.onward);
+        add(&mut self.inner, &epoch.inner);
         add(&mut self.hook, &epoch.hook);
         add(&mut self.dropped, &epoch.dropped);
         add(&mut self.residual, &epoch.residual);
         for (rule, sums) in &epoch.rules {
             self.rules.entry(*rule).and_modify(|there| there.add(sums)).or_insert(*sums);
         }
-        for (key, tally) in &epoch.unparsed {
-            add_tally(self.unparsed.entry(*key).or_default(), tally);
+        for (key, reason_sums) in &epoch.unparsed {
+            add_reason_sums(self.unparsed.entry(*key).or_default(), reason_sums);
         }
         self.events_lost += epoch.events_lost;
         self.epochs += epoch.epochs;
@@ -130,21 +130,21 @@ impl Traffic {
         sums: EpochSums,
         residual: &[(u32, Counters)],
     ) -> Vec<(Name, Counters)> {
-        let EpochSums { groups, opaque, onward, rules } = sums;
+        let EpochSums { groups, opaque, inner, rules } = sums;
         let mut epoch =
-            Totals { groups, opaque, onward, rules, events_lost: snapshot.events_lost, epochs: 1, ..Totals::default() };
+            Totals { groups, opaque, inner, rules, events_lost: snapshot.events_lost, epochs: 1, ..Totals::default() };
         for interface in &snapshot.interfaces {
             let name = interfaces.name(interface.ifindex);
             epoch.hook.entry(name).or_default().add(&interface.hook);
             epoch.dropped.entry(name).or_default().add(&interface.dropped);
-            for ((class, verdict), counters) in &interface.overflow {
-                let (country, kind) = place(&snapshot.policy, *class);
-                let group = Group { interface: name, country, kind, verdict: *verdict };
+            for ((class_id, verdict), counters) in &interface.overflow {
+                let (country, class) = place(&snapshot.policy, *class_id);
+                let group = Group { interface: name, country, class, verdict: *verdict };
                 epoch.groups.entry(group).or_default().add(counters);
                 epoch.overflow.entry(group).or_default().add(counters);
             }
-            for (reason, tally) in &interface.unparsed {
-                add_tally(epoch.unparsed.entry((name, *reason)).or_default(), tally);
+            for (reason, reason_sums) in &interface.unparsed {
+                add_reason_sums(epoch.unparsed.entry((name, *reason)).or_default(), reason_sums);
             }
         }
         let mut breaches = Vec::new();
@@ -166,7 +166,7 @@ impl Traffic {
     }
 }
 
-fn add_tally(sum: &mut Tally, more: &Tally) {
+fn add_reason_sums(sum: &mut ReasonSums, more: &ReasonSums) {
     sum.passed.add(&more.passed);
     sum.dropped.add(&more.dropped);
 }
@@ -186,7 +186,8 @@ mod tests {
     /// flows + evicted + overflow + unparsed = hook, and groups + unparsed = hook.
     fn assert_adds_up(traffic: &Traffic, store: &FlowStore) {
         let hook = sum(traffic.totals.hook.values());
-        let unparsed = sum(traffic.totals.unparsed.values().flat_map(|tally| [&tally.passed, &tally.dropped]));
+        let unparsed =
+            sum(traffic.totals.unparsed.values().flat_map(|reason_sums| [&reason_sums.passed, &reason_sums.dropped]));
         let flows = sum(store.iter().map(|(_, sums)| &sums.counters));
         let evicted = traffic.kept.evicted.counters;
         let overflow = sum(traffic.totals.overflow.values());
@@ -235,7 +236,7 @@ mod tests {
         renumbered.image.classes.swap(usize::from(fake::OUTSIDE), usize::from(fake::INSIDE));
         second.policy = std::sync::Arc::new(renumbered);
         let renumbered = fake::key(7, fake::OUTSIDE, 443);
-        fake::add(&mut second, monitor_common::wire::FlowKey { class: fake::INSIDE, ..renumbered }, 4);
+        fake::add(&mut second, monitor_common::wire::FlowKey { class_id: fake::INSIDE, ..renumbered }, 4);
         fake::merge(&mut traffic, &mut store, &second);
         // The class numbers differ, the flow is the same.
         let flows: Vec<_> = store.iter().collect();

@@ -2,7 +2,7 @@
 
 use egress_monitor_tests::{
     corpus::{self, Case, Expect},
-    host::{Host, Told},
+    host::{Host, PacketOutcome},
 };
 use monitor_common::wire::Link;
 
@@ -11,7 +11,7 @@ use crate::support::{both::Both, machine::LONGEST};
 
 /// That a cut case's outcome is a reason, or the case's own flow.
 #[track_caller]
-fn right(case: &Case, length: usize, told: &Told) {
+fn right(case: &Case, length: usize, told: &PacketOutcome) {
     let Outcome::Flow { flow: got, .. } = Outcome::told(OBSERVE.policy(), told) else { return };
     let Expect::Flow(expected) = &case.expect else {
         panic!("{} cut at {length}: has no flow, but here {got:?}", case.name)
@@ -30,7 +30,7 @@ fn on_the_host_every_cut_of_every_case_is_a_reason_or_the_right_flow() {
             }
             let told = host.packet(&case.frame[..length], 1);
             right(&case, length, &told);
-            whole += usize::from(matches!(told, Told::Flow { .. }));
+            whole += usize::from(matches!(told, PacketOutcome::Flow { .. }));
             count += 1;
         }
     }

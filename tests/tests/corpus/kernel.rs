@@ -40,11 +40,11 @@ fn outcome(machine: &mut Machine, mode: Mode, case: &Case) -> Outcome {
             assert!(events.is_empty() || events == [*key], "{}: {events:?}", case.name);
             Outcome::of(mode.policy(), key, !events.is_empty())
         }
-        ([], [(reason, tally)]) => {
+        ([], [(reason, reason_sums)]) => {
             assert!(events.is_empty(), "{}: {events:?}", case.name);
-            let dropped = tally.passed.is_zero();
-            assert_eq!(if dropped { tally.dropped } else { tally.passed }, one, "{}", case.name);
-            assert_eq!(tally.dropped.is_zero(), !dropped, "{}", case.name);
+            let dropped = reason_sums.passed.is_zero();
+            assert_eq!(if dropped { reason_sums.dropped } else { reason_sums.passed }, one, "{}", case.name);
+            assert_eq!(reason_sums.dropped.is_zero(), !dropped, "{}", case.name);
             Outcome::Unparsed { reason: **reason, dropped }
         }
         other => panic!("{}: one packet is {other:?}", case.name),

@@ -12,13 +12,13 @@ use std::sync::{Arc, OnceLock};
 
 use egress_monitor_tests::{
     corpus::{Case, Expect, Flow, policy},
-    host::Told,
+    host::PacketOutcome,
     monitor::policy::Policy,
 };
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Kind, OnwardKey, Opaque, Via},
+    wire::{Class, FullKey, Opaque, Via},
 };
 
 /// A mode, and what the policy does with what can't be read.
@@ -59,7 +59,7 @@ impl Outcome {
     fn expected(case: &Case, mode: Mode) -> Self {
         match &case.expect {
             Expect::Flow(flow) => {
-                let denied = flow.place == Kind::Outside && !flow.rule;
+                let denied = flow.place == Class::Outside && !flow.rule;
                 let verdict = match (denied, mode.enforce) {
                     (false, _) => Verdict::Allowed,
                     (true, false) => Verdict::Observed,
@@ -68,14 +68,14 @@ impl Outcome {
                 Self::Flow { flow: flow.clone(), verdict, alert: denied }
             }
             Expect::Unread { reason, to } => {
-                let denied = *reason != Reason::LinkControl && (!mode.lenient || *to == Some(Kind::Outside));
+                let denied = *reason != Reason::LinkControl && (!mode.lenient || *to == Some(Class::Outside));
                 Self::Unparsed { reason: *reason, dropped: mode.enforce && denied }
             }
         }
     }
 
     /// A flow as the kernel notes it.
-    fn of(policy: &Policy, OnwardKey { flow: key, onward }: &OnwardKey, alert: bool) -> Self {
+    fn of(policy: &Policy, FullKey { flow: key, inner }: &FullKey, alert: bool) -> Self {
         let flow = Flow {
             source: key.ip(key.source),
             destination: key.ip(key.destination),
@@ -83,19 +83,19 @@ impl Outcome {
             source_port: key.source_port,
             destination_port: key.destination_port,
             opaque: Opaque::from_wire(key.flags),
-            onward: onward
+            inner: inner
                 .ip()
-                .map(|ip| (ip, onward.protocol, onward.port, Via::from_wire(onward.via).expect("a known way"))),
-            place: policy.classes[usize::from(key.class)].kind,
+                .map(|ip| (ip, inner.protocol, inner.port, Via::from_wire(inner.via).expect("a known way"))),
+            place: policy.classes[usize::from(key.class_id)].class,
             rule: key.rule != 0,
         };
         Self::Flow { flow, verdict: Verdict::from_wire(key.verdict), alert }
     }
 
-    fn told(policy: &Policy, told: &Told) -> Self {
+    fn told(policy: &Policy, told: &PacketOutcome) -> Self {
         match told {
-            Told::Flow { key, alert } => Self::of(policy, key, *alert),
-            Told::Unparsed { reason, dropped } => Self::Unparsed { reason: *reason, dropped: *dropped },
+            PacketOutcome::Flow { key, alert } => Self::of(policy, key, *alert),
+            PacketOutcome::Unparsed { reason, dropped } => Self::Unparsed { reason: *reason, dropped: *dropped },
         }
     }
 

@@ -14,7 +14,7 @@ use egress_monitor_tests::{
     capture::Recorder,
     corpus::{self, Wire, build, policy},
     daemon::Daemon,
-    host::{Host, Told},
+    host::{Host, PacketOutcome},
     leftovers,
     monitor::api::Flows,
     netns::{Count, Namespace},
@@ -79,7 +79,7 @@ struct Row {
     from: (IpAddr, u16),
     to: (IpAddr, u16),
     protocol: u8,
-    onward: Option<(IpAddr, u16, u8, String)>,
+    inner: Option<(IpAddr, u16, u8, String)>,
     opaque: Option<String>,
     class: String,
     rule: Option<String>,
@@ -94,15 +94,15 @@ struct Counted {
 }
 
 impl Counted {
-    fn add(&mut self, mode: Mode, told: &Told, bytes: u64) {
+    fn add(&mut self, mode: Mode, told: &PacketOutcome, bytes: u64) {
         match Outcome::told(mode.policy(), told) {
             Outcome::Flow { flow, verdict, .. } => {
                 let row = Row {
                     from: (flow.source, flow.source_port),
                     to: (flow.destination, flow.destination_port),
                     protocol: flow.protocol,
-                    onward: flow
-                        .onward
+                    inner: flow
+                        .inner
                         .map(|(to, protocol, port, via)| (to, port, protocol, via.name().unwrap_or("?").to_owned())),
                     opaque: flow.opaque.name().map(str::to_owned),
                     class: flow.place.name().to_owned(),
@@ -141,12 +141,12 @@ impl Counted {
         let ways: BTreeSet<_> = Via::ALL.into_iter().filter_map(Via::name).collect();
         let mut counted = Self::default();
         for flow in &document.flows {
-            let onward = flow.onward.as_ref().filter(|further| ways.contains(further.via.as_str()));
+            let inner = flow.inner.as_ref().filter(|further| ways.contains(further.via.as_str()));
             let row = Row {
                 from: (flow.source, flow.source_port),
                 to: (flow.destination, flow.destination_port),
                 protocol: flow.protocol,
-                onward: onward.map(|to| (to.destination, to.destination_port, to.protocol, to.via.clone())),
+                inner: inner.map(|to| (to.destination, to.destination_port, to.protocol, to.via.clone())),
                 opaque: flow.opaque.clone(),
                 class: flow.class.clone(),
                 rule: flow.rule.clone(),

@@ -30,9 +30,9 @@ pub fn hook(drained: &Snapshot) -> Counters {
     for interface in &drained.interfaces {
         let part = parts.entry(interface.ifindex).or_default();
         interface.overflow.values().for_each(|sums| part.add(sums));
-        interface.unparsed.values().for_each(|tally| {
-            part.add(&tally.passed);
-            part.add(&tally.dropped);
+        interface.unparsed.values().for_each(|reason_sums| {
+            part.add(&reason_sums.passed);
+            part.add(&reason_sums.dropped);
         });
         assert_eq!(interface.hook, *part, "{} in epoch {}", interface.name, drained.epoch);
         hook.add(&interface.hook);

@@ -7,12 +7,12 @@ use std::{
 };
 
 use egress_monitor_tests::{
-    host::{Host, Told},
+    host::{Host, PacketOutcome},
     monitor::{kernel::boot_ns, policy::Policy},
 };
 use monitor_common::{
     parse::Reason,
-    wire::{Counters, Link, OnwardKey, Tally},
+    wire::{Counters, FullKey, Link, ReasonSums},
 };
 
 use super::machine::{DROP, LOOPBACK, Machine, NEXT, can_be_run, run};
@@ -24,24 +24,24 @@ const BATCH: usize = 8_000;
 #[derive(Debug, Default, PartialEq)]
 struct Expected {
     hook: Counters,
-    flows: HashMap<OnwardKey, Counters>,
-    unparsed: BTreeMap<Reason, Tally>,
-    events: HashSet<OnwardKey>,
+    flows: HashMap<FullKey, Counters>,
+    unparsed: BTreeMap<Reason, ReasonSums>,
+    events: HashSet<FullKey>,
 }
 
 impl Expected {
-    fn add(&mut self, told: &Told, size: &Counters) {
+    fn add(&mut self, told: &PacketOutcome, size: &Counters) {
         self.hook.add(size);
         match told {
-            Told::Flow { key, alert } => {
+            PacketOutcome::Flow { key, alert } => {
                 self.flows.entry(*key).or_default().add(size);
                 if *alert {
                     self.events.insert(*key);
                 }
             }
-            Told::Unparsed { reason, dropped } => {
-                let tally = self.unparsed.entry(*reason).or_default();
-                (if *dropped { &mut tally.dropped } else { &mut tally.passed }).add(size);
+            PacketOutcome::Unparsed { reason, dropped } => {
+                let reason_sums = self.unparsed.entry(*reason).or_default();
+                (if *dropped { &mut reason_sums.dropped } else { &mut reason_sums.passed }).add(size);
             }
         }
     }
@@ -83,7 +83,7 @@ impl Both {
 
     /// Sends a frame through both, and gives the host's opinion; `None`: it can't be run. What they counted is compared
     /// by [`Both::settle`], after each batch by itself.
-    pub fn send(&mut self, frame: &[u8]) -> Option<Told> {
+    pub fn send(&mut self, frame: &[u8]) -> Option<PacketOutcome> {
         if !can_be_run(frame) {
             return None;
         }

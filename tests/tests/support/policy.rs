@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use egress_monitor_tests::monitor::policy::Policy;
 use monitor_common::{
     classify::build::Image,
-    wire::{ClassRow, Embedded, Kind, RuleRow, Ruling},
+    wire::{Class, ClassRow, Embedded, RuleRow, RuleRowAction},
 };
 
 const RULE: RuleRow =
@@ -25,11 +25,11 @@ pub fn policy() -> Arc<Policy> {
 }
 
 fn image() -> Image {
-    let class = |kind: Kind, deny: bool, embedded: Embedded, rules: std::ops::Range<u32>| ClassRow {
+    let class = |class: Class, deny: bool, embedded: Embedded, rules: std::ops::Range<u32>| ClassRow {
         rules_start: rules.start,
         rules_len: rules.len() as u32,
         country: *b"ZZ",
-        kind: kind as u8,
+        class: class as u8,
         deny: deny.into(),
         alert: deny.into(),
         embedded: embedded as u8,
@@ -38,7 +38,7 @@ fn image() -> Image {
     let rules = vec![
         RuleRow { rule: 1, protocol: 6, port_low: 443, port_high: 443, ..RULE },
         RuleRow { rule: 2, protocol: 17, port_low: 4500, port_high: 4510, ..RULE },
-        RuleRow { rule: 3, action: Ruling::Deny as u8, ..RULE },
+        RuleRow { rule: 3, action: RuleRowAction::Deny as u8, ..RULE },
         RuleRow { rule: 4, protocol: 17, port_low: 1, port_high: 1, expires_ns: 1, ..RULE },
         RuleRow { rule: 5, protocol: 17, port_low: 2, port_high: 2, not_before_ns: u64::MAX - 1, ..RULE },
         RuleRow {
@@ -48,22 +48,22 @@ fn image() -> Image {
             port_high: 3,
             not_before_ns: 1,
             expires_ns: u64::MAX - 1,
-            action: Ruling::Keep as u8,
+            action: RuleRowAction::Keep as u8,
         },
     ];
     let classes = vec![
-        class(Kind::Unknown, true, Embedded::None, 0..0),
-        class(Kind::Inside, false, Embedded::None, 0..0),
-        class(Kind::Outside, true, Embedded::None, 0..0),
-        class(Kind::Ambiguous, true, Embedded::None, 0..0),
-        class(Kind::Private, false, Embedded::None, 0..0),
-        class(Kind::Outside, true, Embedded::None, 0..2),
-        class(Kind::Outside, true, Embedded::None, 2..3),
-        class(Kind::Unknown, true, Embedded::Low32, 0..0),
-        class(Kind::Unknown, true, Embedded::SixToFour, 2..3),
-        class(Kind::Unknown, true, Embedded::Teredo, 0..0),
-        class(Kind::Outside, true, Embedded::None, 3..6),
-        class(Kind::Local, false, Embedded::None, 0..0),
+        class(Class::Unknown, true, Embedded::None, 0..0),
+        class(Class::Inside, false, Embedded::None, 0..0),
+        class(Class::Outside, true, Embedded::None, 0..0),
+        class(Class::Ambiguous, true, Embedded::None, 0..0),
+        class(Class::Private, false, Embedded::None, 0..0),
+        class(Class::Outside, true, Embedded::None, 0..2),
+        class(Class::Outside, true, Embedded::None, 2..3),
+        class(Class::Unknown, true, Embedded::Low32, 0..0),
+        class(Class::Unknown, true, Embedded::SixToFour, 2..3),
+        class(Class::Unknown, true, Embedded::Teredo, 0..0),
+        class(Class::Outside, true, Embedded::None, 3..6),
+        class(Class::Local, false, Embedded::None, 0..0),
     ];
     let v4 = |a: u32, b: u32, c: u32, d: u32| a << 24 | b << 16 | c << 8 | d;
     let mut v4_starts = vec![(0, 0), (v4(10, 0, 0, 0), 4), (v4(11, 0, 0, 0), 0)];

@@ -119,7 +119,7 @@ fn record(rule: &Rule) -> Vec<u8> {
 fn meaning(class: &ClassRow, rows: &[RuleRow], terms: &[Vec<u8>]) -> Vec<u8> {
     let mut fields = Fields::default();
     fields.add(&class.country);
-    fields.add(&[class.kind, class.deny, class.alert, class.embedded]);
+    fields.add(&[class.class, class.deny, class.alert, class.embedded]);
     let (start, length) = (class.rules_start as usize, class.rules_len as usize);
     for row in rows.iter().skip(start).take(length) {
         let terms = usize::from(row.rule).checked_sub(1).and_then(|place| terms.get(place));
@@ -157,11 +157,11 @@ impl Hash {
         let mut before = None;
         let mut bytes = Vec::with_capacity(AT_ONCE + 32);
         let mut count = 0;
-        for (start, class) in partition {
-            let class = *class as usize;
-            let name = *names[class].get_or_insert_with(|| {
+        for (start, class_id) in partition {
+            let class_id = *class_id as usize;
+            let name = *names[class_id].get_or_insert_with(|| {
                 let next = met.len() as u32;
-                *met.entry(&meanings[class]).or_insert(next)
+                *met.entry(&meanings[class_id]).or_insert(next)
             });
             if before.replace(name) == Some(name) {
                 continue;

@@ -12,10 +12,10 @@
 //!   say. One that says nothing of it is no doubt: each knows some networks only. The first names the country.
 //! - No dataset or overlay places a special-purpose range. Where several of these are nested the narrowest holds.
 //! - A site's country decides for its networks, private ones and prefixes with embedded IPv4 too. Only what never
-//!   leaves the link or the host (kind *local*) is not to be placed.
+//!   leaves the link or the host (class *local*) is not to be placed.
 //! - A NAT64 prefix that the operator names carries IPv4 addresses, which decide; of several nested the narrowest.
 //!   That a translator stands there says more than in which site it stands.
-//! - Rules cover what they name whatever its kind; [`super::precedence`] says which decides. A rule on a country covers
+//! - Rules cover what they name whatever its class; [`super::precedence`] says which decides. A rule on a country covers
 //!   what the layers above put there; one on an autonomous system what the AS dataset says, but for special-purpose
 //!   ranges and translators' prefixes: those are nobody's.
 
@@ -31,7 +31,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use monitor_common::{
     classify::build::{BuildError, Image},
     parse::Reason,
-    wire::{ClassRow, Embedded, Kind},
+    wire::{Class, ClassRow, Embedded},
 };
 
 use crate::{
@@ -141,7 +141,7 @@ pub fn compile(spec: &Spec, knowledge: &Knowledge, clock: &ClockMap) -> Result<P
     let infos = classes
         .rows
         .iter()
-        .map(|row| ClassInfo { country: Country(row.country), kind: Kind::from_wire(row.kind) })
+        .map(|row| ClassInfo { country: Country(row.country), class: Class::from_wire(row.class) })
         .collect();
     let digest = digest::of(spec, knowledge, &numbered, &v4, &v6, (&classes.rows, &rules.rows));
     let notes = rules.notes();
@@ -251,16 +251,16 @@ struct Sources<'a, A> {
     systems: &'a [AsRange<A>],
 }
 
-/// What overlays come to, as the value of a layer: [`NONE`], or kind and country.
-fn overlaid_value(overlaid: Option<(Kind, Country)>) -> u32 {
-    overlaid.map_or(NONE, |(kind, country)| {
-        1 << 24 | u32::from(kind as u8) << 16 | u32::from(u16::from_be_bytes(country.0))
+/// What overlays come to, as the value of a layer: [`NONE`], or class and country.
+fn overlaid_value(overlaid: Option<(Class, Country)>) -> u32 {
+    overlaid.map_or(NONE, |(class, country)| {
+        1 << 24 | u32::from(class as u8) << 16 | u32::from(u16::from_be_bytes(country.0))
     })
 }
 
-fn overlaid_from(value: u32) -> Option<(Kind, Country)> {
-    let [_, kind, country @ ..] = value.to_be_bytes();
-    (value != NONE).then(|| (Kind::from_wire(kind), Country(country)))
+fn overlaid_from(value: u32) -> Option<(Class, Country)> {
+    let [_, class, country @ ..] = value.to_be_bytes();
+    (value != NONE).then(|| (Class::from_wire(class), Country(country)))
 }
 
 fn family<A: Family>(
@@ -311,7 +311,7 @@ fn family<A: Family>(
                 None => TOO_MANY,
             }
         });
-    match partition.iter().find(|(_, class)| *class == TOO_MANY) {
+    match partition.iter().find(|(_, class_id)| *class_id == TOO_MANY) {
         Some((at, _)) => Err(rules.too_many(at.show().to_string())),
         None => Ok(partition),
     }
@@ -353,7 +353,7 @@ impl<'a> Judge<'a> {
     }
 
     /// What several sources come to.
-    fn place(&self, countries: &[Option<[u8; 2]>]) -> (Kind, Country) {
+    fn place(&self, countries: &[Option<[u8; 2]>]) -> (Class, Country) {
         let known = |country: &Option<[u8; 2]>| country.filter(|code| *code != Country::UNKNOWN.0);
         let (mut inside, mut outside, mut silent) = (false, false, false);
         for country in countries {
@@ -363,64 +363,64 @@ impl<'a> Judge<'a> {
                 Some(_) => outside = true,
             }
         }
-        let kind = match (inside, outside, silent) {
-            (false, false, _) => Kind::Unknown,
-            (true, false, false) => Kind::Inside,
-            (false, true, _) => Kind::Outside,
-            (true, true, _) | (true, false, true) => Kind::Ambiguous,
+        let class = match (inside, outside, silent) {
+            (false, false, _) => Class::Unknown,
+            (true, false, false) => Class::Inside,
+            (false, true, _) => Class::Outside,
+            (true, true, _) | (true, false, true) => Class::Ambiguous,
         };
-        (kind, countries.iter().find_map(known).map_or(Country::UNKNOWN, Country))
+        (class, countries.iter().find_map(known).map_or(Country::UNKNOWN, Country))
     }
 
     /// What several overlays come to; `None` where none says anything.
-    pub(crate) fn overlaid(&self, says: &[Option<[u8; 2]>]) -> Option<(Kind, Country)> {
+    pub(crate) fn overlaid(&self, says: &[Option<[u8; 2]>]) -> Option<(Class, Country)> {
         let (mut inside, mut outside) = (false, false);
         for code in says.iter().flatten() {
             if *code == Country::UNDETERMINED.0 {
-                return Some((Kind::Unknown, Country::UNKNOWN));
+                return Some((Class::Unknown, Country::UNKNOWN));
             }
             *(if self.inside(*code) { &mut inside } else { &mut outside }) = true;
         }
-        let kind = match (inside, outside) {
-            (true, true) => Kind::Ambiguous,
-            (true, false) => Kind::Inside,
-            (false, true) => Kind::Outside,
+        let class = match (inside, outside) {
+            (true, true) => Class::Ambiguous,
+            (true, false) => Class::Inside,
+            (false, true) => Class::Outside,
             (false, false) => return None,
         };
-        Some((kind, says.iter().flatten().next().copied().map_or(Country::UNKNOWN, Country)))
+        Some((class, says.iter().flatten().next().copied().map_or(Country::UNKNOWN, Country)))
     }
 
     /// The class row, still without rules.
     pub(crate) fn row(
         &self,
         countries: &[Option<[u8; 2]>],
-        overlaid: Option<(Kind, Country)>,
+        overlaid: Option<(Class, Country)>,
         special: Option<&Special>,
         site: Option<&Site>,
         nat64: Option<Embedded>,
     ) -> ClassRow {
-        let (kind, country, embedded) = match (special, nat64, site) {
-            (Some(special), ..) if special.kind == Kind::Local => (Kind::Local, Country::NONE, Embedded::None),
-            (_, Some(form), _) => (Kind::Unknown, Country::NONE, form),
+        let (class, country, embedded) = match (special, nat64, site) {
+            (Some(special), ..) if special.class == Class::Local => (Class::Local, Country::NONE, Embedded::None),
+            (_, Some(form), _) => (Class::Unknown, Country::NONE, form),
             (_, None, Some(site)) => {
-                let kind = if self.inside(site.country.0) { Kind::Inside } else { Kind::Outside };
-                (kind, site.country, Embedded::None)
+                let class = if self.inside(site.country.0) { Class::Inside } else { Class::Outside };
+                (class, site.country, Embedded::None)
             }
             (Some(special), None, None) => {
-                let private_inside = special.kind == Kind::Private && self.zone.inside_private;
-                let kind = if private_inside { Kind::Inside } else { special.kind };
-                (kind, Country::NONE, special.embedded)
+                let private_inside = special.class == Class::Private && self.zone.inside_private;
+                let class = if private_inside { Class::Inside } else { special.class };
+                (class, Country::NONE, special.embedded)
             }
             (None, None, None) => {
-                let (kind, country) = overlaid.unwrap_or_else(|| self.place(countries));
-                (kind, country, Embedded::None)
+                let (class, country) = overlaid.unwrap_or_else(|| self.place(countries));
+                (class, country, Embedded::None)
             }
         };
-        let deny = self.denied(kind);
-        let alert = deny || matches!(kind, Kind::Outside | Kind::Ambiguous | Kind::Unknown);
+        let deny = self.denied(class);
+        let alert = deny || matches!(class, Class::Outside | Class::Ambiguous | Class::Unknown);
         ClassRow {
             country: country.0,
-            kind: kind as u8,
+            class: class as u8,
             deny: u8::from(deny),
             alert: u8::from(alert),
             embedded: embedded as u8,
@@ -428,13 +428,13 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn denied(&self, kind: Kind) -> bool {
-        let action = match kind {
-            Kind::Inside | Kind::Local => Action::Allow,
-            Kind::Outside => self.zone.on_outside,
-            Kind::Ambiguous => self.zone.on_ambiguous,
-            Kind::Unknown => self.zone.on_unknown,
-            Kind::Private => self.zone.on_private,
+    fn denied(&self, class: Class) -> bool {
+        let action = match class {
+            Class::Inside | Class::Local => Action::Allow,
+            Class::Outside => self.zone.on_outside,
+            Class::Ambiguous => self.zone.on_ambiguous,
+            Class::Unknown => self.zone.on_unknown,
+            Class::Private => self.zone.on_private,
         };
         action == Action::Deny
     }
@@ -442,24 +442,24 @@ impl<'a> Judge<'a> {
 
 fn summarise(v4: &[(u32, u32)], v6: &[(u128, u32)], classes: &[ClassRow]) -> Summary {
     let mut summary = Summary::default();
-    let mut add = |class: u32, count: &dyn Fn(&mut Extent)| {
-        let row = &classes[class as usize];
+    let mut add = |class_id: u32, count: &dyn Fn(&mut Extent)| {
+        let row = &classes[class_id as usize];
         count(if row.embedded == 0 {
-            &mut summary.kinds[Kind::from_wire(row.kind) as usize]
+            &mut summary.classes[Class::from_wire(row.class) as usize]
         } else {
             &mut summary.embedded
         });
     };
     let v4_ends = v4.iter().skip(1).map(|step| u64::from(step.0)).chain([1 << 32]);
-    for (&(start, class), end) in v4.iter().zip(v4_ends) {
-        add(class, &|extent| {
+    for (&(start, class_id), end) in v4.iter().zip(v4_ends) {
+        add(class_id, &|extent| {
             extent.v4_ranges += 1;
             extent.v4_addresses += end - u64::from(start);
         });
     }
     let v6_lasts = v6.iter().skip(1).map(|step| step.0 - 1).chain([u128::MAX]);
-    for (&(start, class), last) in v6.iter().zip(v6_lasts) {
-        add(class, &|extent| {
+    for (&(start, class_id), last) in v6.iter().zip(v6_lasts) {
+        add(class_id, &|extent| {
             extent.v6_ranges += 1;
             extent.v6_addresses = extent.v6_addresses.saturating_add((last - start).saturating_add(1));
         });

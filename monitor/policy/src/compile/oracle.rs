@@ -11,7 +11,7 @@ use crate::compile::random::{self, BOOT, CLOCK};
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Outcome {
     country: String,
-    kind: &'static str,
+    class: &'static str,
     rule: Option<String>,
     deny: bool,
     alert: bool,
@@ -31,7 +31,7 @@ struct Packet {
 /// What an address is, without rules.
 struct Place {
     country: Country,
-    kind: Kind,
+    class: Class,
     inner: Option<Ipv4Addr>,
     system: Option<u32>,
 }
@@ -67,13 +67,13 @@ impl Naive<'_> {
             IpAddr::V6(v6) => form.extract(v6.into()).map(Ipv4Addr::from_bits),
             IpAddr::V4(_) => None,
         };
-        let nowhere = |kind| Place { country: Country::NONE, kind, inner: None, system: None };
-        if let Some(special) = special.filter(|special| special.kind == Kind::Local) {
-            return nowhere(special.kind);
+        let nowhere = |class| Place { country: Country::NONE, class, inner: None, system: None };
+        if let Some(special) = special.filter(|special| special.class == Class::Local) {
+            return nowhere(special.class);
         }
         if let Some((prefix, _)) = nat64 {
             let form = Embedded::nat64(prefix.prefix()).expect("checked");
-            return Place { inner: carried(form), ..nowhere(Kind::Unknown) };
+            return Place { inner: carried(form), ..nowhere(Class::Unknown) };
         }
         let system = self.knowledge.asn.as_ref().and_then(|asn| match address {
             IpAddr::V4(v4) => {
@@ -85,13 +85,13 @@ impl Naive<'_> {
         });
         let system = system.filter(|_| special.is_none());
         if let Some(site) = site {
-            let kind = if self.inside(site.country) { Kind::Inside } else { Kind::Outside };
-            return Place { country: site.country, kind, inner: None, system };
+            let class = if self.inside(site.country) { Class::Inside } else { Class::Outside };
+            return Place { country: site.country, class, inner: None, system };
         }
         if let Some(special) = special {
-            let private_inside = special.kind == Kind::Private && self.spec.zone.inside_private;
-            let kind = if private_inside { Kind::Inside } else { special.kind };
-            return Place { inner: carried(special.embedded), ..nowhere(kind) };
+            let private_inside = special.class == Class::Private && self.spec.zone.inside_private;
+            let class = if private_inside { Class::Inside } else { special.class };
+            return Place { inner: carried(special.embedded), ..nowhere(class) };
         }
         // Overlays override datasets: all that say something are asked.
         let overlaid: Vec<Country> = self
@@ -104,16 +104,16 @@ impl Naive<'_> {
             })
             .collect();
         if overlaid.contains(&Country::UNDETERMINED) {
-            return Place { country: Country::UNKNOWN, kind: Kind::Unknown, inner: None, system };
+            return Place { country: Country::UNKNOWN, class: Class::Unknown, inner: None, system };
         }
         if let Some(first) = overlaid.first() {
             let inside = overlaid.iter().filter(|country| self.inside(**country)).count();
-            let kind = match inside {
-                0 => Kind::Outside,
-                all if all == overlaid.len() => Kind::Inside,
-                _ => Kind::Ambiguous,
+            let class = match inside {
+                0 => Class::Outside,
+                all if all == overlaid.len() => Class::Inside,
+                _ => Class::Ambiguous,
             };
-            return Place { country: *first, kind, inner: None, system };
+            return Place { country: *first, class, inner: None, system };
         }
         let says: Vec<Option<Country>> = self
             .knowledge
@@ -125,17 +125,17 @@ impl Naive<'_> {
             })
             .map(|country| country.filter(|country| *country != Country::UNKNOWN))
             .collect();
-        let kind = if says.iter().all(Option::is_none) {
-            Kind::Unknown
+        let class = if says.iter().all(Option::is_none) {
+            Class::Unknown
         } else if says.iter().all(|country| country.is_some_and(|country| self.inside(country))) {
-            Kind::Inside
+            Class::Inside
         } else if says.iter().flatten().any(|country| self.inside(*country)) {
-            Kind::Ambiguous
+            Class::Ambiguous
         } else {
-            Kind::Outside
+            Class::Outside
         };
         let country = says.iter().flatten().next().copied().unwrap_or(Country::UNKNOWN);
-        Place { country, kind, inner: None, system }
+        Place { country, class, inner: None, system }
     }
 
     fn ruled(&self, address: IpAddr, place: &Place, packet: &Packet) -> Option<Ruled<'_>> {
@@ -178,18 +178,18 @@ impl Naive<'_> {
 
     fn outcome(&self, place: &Place, ruled: Option<Ruled<'_>>) -> Outcome {
         let zone = &self.spec.zone;
-        let action = match place.kind {
-            Kind::Inside | Kind::Local => Action::Allow,
-            Kind::Outside => zone.on_outside,
-            Kind::Ambiguous => zone.on_ambiguous,
-            Kind::Unknown => zone.on_unknown,
-            Kind::Private => zone.on_private,
+        let action = match place.class {
+            Class::Inside | Class::Local => Action::Allow,
+            Class::Outside => zone.on_outside,
+            Class::Ambiguous => zone.on_ambiguous,
+            Class::Unknown => zone.on_unknown,
+            Class::Private => zone.on_private,
         };
-        let odd = matches!(place.kind, Kind::Outside | Kind::Ambiguous | Kind::Unknown);
+        let odd = matches!(place.class, Class::Outside | Class::Ambiguous | Class::Unknown);
         let deny = ruled.as_ref().map_or(action == Action::Deny, |rule| rule.force == 2);
         Outcome {
             country: place.country.to_string(),
-            kind: place.kind.name(),
+            class: place.class.name(),
             alert: deny || odd && ruled.is_none(),
             rule: ruled.map(|rule| rule.id.to_owned()),
             deny,
@@ -198,14 +198,14 @@ impl Naive<'_> {
         }
     }
 
-    fn judge(&self, packet: &Packet) -> Outcome {
+    fn evaluate(&self, packet: &Packet) -> Outcome {
         let place = self.place(packet.to);
         let ruled = self.ruled(packet.to, &place, packet);
         let force = |ruled: &Option<Ruled<'_>>| ruled.as_ref().map_or(0, |rule| rule.force);
         if let Some(inner) = place.inner {
             let inside = self.place(inner.into());
             let other = self.ruled(inner.into(), &inside, packet);
-            if inside.kind == Kind::Local {
+            if inside.class == Class::Local {
                 let denies = force(&other) == 2 && force(&ruled) < 2;
                 return self.outcome(&place, if denies { other } else { ruled });
             }
@@ -249,10 +249,10 @@ fn a_compiled_policy_agrees_with_a_scan_of_everything_at_and_around_every_bounda
             policy.image.host_boot_ns = (now - BOOT) as u64 * 1_000_000_000;
             for (protocol, port) in [(6, 85), (6, 91), (17, 1), (1, 0)] {
                 let found = standing(&policy, address, protocol, port);
-                let info = &policy.classes[usize::from(found.class)];
+                let info = &policy.classes[usize::from(found.class_id)];
                 let got = Outcome {
                     country: info.country.to_string(),
-                    kind: info.kind.name(),
+                    class: info.class.name(),
                     rule: policy.rule(found.rule).map(|rule| rule.id.clone()),
                     deny: found.deny,
                     alert: found.alert,
@@ -260,7 +260,7 @@ fn a_compiled_policy_agrees_with_a_scan_of_everything_at_and_around_every_bounda
                     enforce: decide(&found, true),
                 };
                 let packet = Packet { to: address, protocol, port, now };
-                assert_eq!(got, naive.judge(&packet), "{packet:?}, round {round}, seed {seed}: {spec:#?}");
+                assert_eq!(got, naive.evaluate(&packet), "{packet:?}, round {round}, seed {seed}: {spec:#?}");
                 lookups += 1;
                 ruled += u64::from(found.rule != 0);
                 denied_by_rule += u64::from(found.rule != 0 && found.deny);

@@ -47,7 +47,7 @@ fn knowledge() -> Knowledge {
     Knowledge {
         datasets: vec![dataset("NO"), dataset("US")],
         overlays: vec![list("one", &one, &[(1 << 125, 1 << 125 | 99, "IE")]), list("two", &two, &[])],
-        special: vec![special("10.0.0.0/8", Kind::Private, Embedded::None)],
+        special: vec![special("10.0.0.0/8", Class::Private, Embedded::None)],
         asn: None,
     }
 }
@@ -130,7 +130,7 @@ fn an_overlay_out_of_order_is_refused() {
 fn scan(spec: &Spec, knowledge: &Knowledge, address: u32) -> String {
     let network = IpAddr::from(Ipv4Addr::from(address));
     if let Some(special) = knowledge.special.iter().find(|special| special.network.contains(network)) {
-        return format!("-- {}", special.kind.name());
+        return format!("-- {}", special.class.name());
     }
     let find = |ranges: &[Range<u32>]| {
         ranges.iter().find(|range| range.first <= address && address <= range.last).map(|range| range.country)
@@ -141,21 +141,21 @@ fn scan(spec: &Spec, knowledge: &Knowledge, address: u32) -> String {
         return "ZZ unknown".into();
     }
     if let Some(first) = says.first() {
-        let kind = match says.iter().filter(|country| inside(country)).count() {
+        let class = match says.iter().filter(|country| inside(country)).count() {
             0 => "outside",
             all if all == says.len() => "inside",
             _ => "ambiguous",
         };
-        return format!("{first} {kind}");
+        return format!("{first} {class}");
     }
     let says: Vec<Option<Country>> = knowledge.datasets.iter().map(|dataset| find(&dataset.v4)).collect();
-    let kind = match (says.iter().flatten().any(inside), says.iter().all(|says| says.as_ref().is_some_and(inside))) {
+    let class = match (says.iter().flatten().any(inside), says.iter().all(|says| says.as_ref().is_some_and(inside))) {
         (_, true) => "inside",
         (true, false) => "ambiguous",
         (false, _) if says.iter().all(Option::is_none) => "unknown",
         (false, _) => "outside",
     };
-    format!("{} {kind}", says.iter().flatten().next().unwrap_or(&Country::UNKNOWN))
+    format!("{} {class}", says.iter().flatten().next().unwrap_or(&Country::UNKNOWN))
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_policy_with_overlays_agrees_with_a_scan_of_everything() {
             list
         };
         let mut knowledge =
-            Knowledge { special: vec![special("0.0.0.64/28", Kind::Private, Embedded::None)], ..Knowledge::default() };
+            Knowledge { special: vec![special("0.0.0.64/28", Class::Private, Embedded::None)], ..Knowledge::default() };
         for number in 0..3 {
             let v4 = ranges(&["DE", "NO", "SG", "US"]);
             knowledge.datasets.push(Dataset { about: About::named(number.to_string()), v4, v6: Vec::new() });
@@ -187,8 +187,8 @@ fn a_policy_with_overlays_agrees_with_a_scan_of_everything() {
         let policy = compile(&spec, &knowledge, &ClockMap::wall(0)).unwrap();
         for address in 0..520_u32 {
             let found = ask(&policy, &Ipv4Addr::from(address).to_string(), 6, 443);
-            let info = &policy.classes[usize::from(found.class)];
-            let found = format!("{} {}", info.country, info.kind.name());
+            let info = &policy.classes[usize::from(found.class_id)];
+            let found = format!("{} {}", info.country, info.class.name());
             assert_eq!(found, scan(&spec, &knowledge, address), "seed {seed} round {round} address {address}");
         }
     }

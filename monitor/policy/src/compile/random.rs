@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnetwork::IpNetwork;
-use monitor_common::wire::{Embedded, Kind};
+use monitor_common::wire::{Class, Embedded};
 
 use crate::{ClockMap, Knowledge, compile::layers::Address};
 use crate::{
@@ -94,22 +94,22 @@ fn announced<A: Copy>(random: &mut fastrand::Rng, spans: Vec<(A, A)>) -> Vec<AsR
 
 /// Special-purpose ranges, of each sort one.
 pub(crate) fn special_ranges() -> Vec<Special> {
-    let special = |network: &str, kind: Kind, embedded: Embedded| Special {
+    let special = |network: &str, class: Class, embedded: Embedded| Special {
         network: network.parse().expect("a network"),
-        kind,
+        class,
         embedded,
         name: "test",
         source: "RFC 0",
     };
     vec![
-        special("10.0.0.0/8", Kind::Private, Embedded::None),
-        special("127.0.0.0/8", Kind::Local, Embedded::None),
-        special("192.0.0.0/16", Kind::Unknown, Embedded::None),
-        special("192.1.128.0/24", Kind::Private, Embedded::None),
-        special("0:0:0:1::/96", Kind::Unknown, Embedded::Low32),
-        special("2000::/16", Kind::Unknown, Embedded::SixToFour),
-        special("1000::/32", Kind::Unknown, Embedded::Teredo),
-        special("3000::/8", Kind::Local, Embedded::None),
+        special("10.0.0.0/8", Class::Private, Embedded::None),
+        special("127.0.0.0/8", Class::Local, Embedded::None),
+        special("192.0.0.0/16", Class::Unknown, Embedded::None),
+        special("192.1.128.0/24", Class::Private, Embedded::None),
+        special("0:0:0:1::/96", Class::Unknown, Embedded::Low32),
+        special("2000::/16", Class::Unknown, Embedded::SixToFour),
+        special("1000::/32", Class::Unknown, Embedded::Teredo),
+        special("3000::/8", Class::Local, Embedded::None),
     ]
 }
 

@@ -252,7 +252,7 @@ impl<'a> RuleTable<'a> {
             port_high: candidate.ports.map_or(u16::MAX, |ports| ports.high),
             rule: candidate.number,
             protocol: candidate.ports.map_or(0, |ports| ports.protocol),
-            action: self.rules.ruling(candidate.number) as u8,
+            action: self.rules.row_action(candidate.number) as u8,
         };
         let rows: Vec<RuleRow> = candidates.into_iter().map(row).collect();
         if rows.is_empty() {

@@ -1,7 +1,7 @@
 //! What the compiler promises, against hand-worked cases and a scan of everything for random ones.
 
 use monitor_common::{
-    classify::{Classified, classify},
+    classify::{Classification, classify},
     wire,
 };
 
@@ -27,8 +27,8 @@ fn dataset(name: &str, ranges: &[(&str, &str)]) -> Dataset {
     dataset
 }
 
-pub(crate) fn special(network: &str, kind: Kind, embedded: Embedded) -> Special {
-    Special { network: network.parse().expect("a network"), kind, embedded, name: "test", source: "RFC 0" }
+pub(crate) fn special(network: &str, class: Class, embedded: Embedded) -> Special {
+    Special { network: network.parse().expect("a network"), class, embedded, name: "test", source: "RFC 0" }
 }
 
 fn site(code: &str, networks: &[&str]) -> Site {
@@ -51,11 +51,11 @@ pub(crate) fn compiled(spec: &Spec, datasets: &[Dataset], special: &[Special]) -
     compile(spec, &Knowledge::new(datasets, special), &ClockMap::wall(0)).expect("must compile")
 }
 
-pub(crate) fn ask(policy: &Policy, address: &str, protocol: u8, port: u16) -> Classified {
+pub(crate) fn ask(policy: &Policy, address: &str, protocol: u8, port: u16) -> Classification {
     standing(policy, address.parse().expect("an address"), protocol, port)
 }
 
-pub(crate) fn standing(policy: &Policy, address: IpAddr, protocol: u8, port: u16) -> Classified {
+pub(crate) fn standing(policy: &Policy, address: IpAddr, protocol: u8, port: u16) -> Classification {
     let (version, address) = match address {
         IpAddr::V4(v4) => (4, wire::Address::v4(v4.to_bits())),
         IpAddr::V6(v6) => (6, wire::Address::from(v6)),
@@ -63,10 +63,10 @@ pub(crate) fn standing(policy: &Policy, address: IpAddr, protocol: u8, port: u16
     classify(&policy.image, version, address, protocol, Some(port)).expect("the image is whole")
 }
 
-/// Country and kind, as `DE inside`.
+/// Country and class, as `DE inside`.
 fn class(policy: &Policy, address: &str) -> String {
-    let info = &policy.classes[usize::from(ask(policy, address, 6, 443).class)];
-    format!("{} {}", info.country, info.kind.name())
+    let info = &policy.classes[usize::from(ask(policy, address, 6, 443).class_id)];
+    format!("{} {}", info.country, info.class.name())
 }
 
 #[test]
@@ -115,10 +115,10 @@ fn one_source_alone_decides() {
 fn special_ranges_override_datasets_and_sites_override_both_but_for_local_ones() {
     let data = [dataset("one", &[("0.0.0.0/0", "US"), ("::/0", "US")])];
     let table = [
-        special("10.0.0.0/8", Kind::Private, Embedded::None),
-        special("127.0.0.0/8", Kind::Local, Embedded::None),
-        special("192.0.0.0/24", Kind::Unknown, Embedded::None),
-        special("192.0.0.8/32", Kind::Local, Embedded::None),
+        special("10.0.0.0/8", Class::Private, Embedded::None),
+        special("127.0.0.0/8", Class::Local, Embedded::None),
+        special("192.0.0.0/24", Class::Unknown, Embedded::None),
+        special("192.0.0.8/32", Class::Local, Embedded::None),
     ];
     let spec = Spec {
         sites: vec![site("SG", &["10.64.0.0/10"]), site("IE", &["0.0.0.0/5", "126.0.0.0/7"])],
@@ -140,8 +140,10 @@ fn special_ranges_override_datasets_and_sites_override_both_but_for_local_ones()
 
 #[test]
 fn private_in_the_region_makes_unplaced_private_networks_inside_and_no_others() {
-    let table =
-        [special("10.0.0.0/8", Kind::Private, Embedded::None), special("198.18.0.0/15", Kind::Unknown, Embedded::None)];
+    let table = [
+        special("10.0.0.0/8", Class::Private, Embedded::None),
+        special("198.18.0.0/15", Class::Unknown, Embedded::None),
+    ];
     let zone = Zone { inside_private: true, ..Zone::default() };
     let policy = compiled(&Spec { zone, sites: vec![site("SG", &["10.9.0.0/16"])], ..Spec::default() }, &[], &table);
     assert_eq!(class(&policy, "10.1.2.3"), "-- inside");
@@ -153,10 +155,10 @@ fn private_in_the_region_makes_unplaced_private_networks_inside_and_no_others() 
 fn an_embedded_ipv4_address_decides_unless_a_site_or_a_rule_covers_the_prefix() {
     let data = [dataset("one", &[("5.0.0.0/8", "DE"), ("8.0.0.0/8", "US")])];
     let table = [
-        special("64:ff9b::/96", Kind::Unknown, Embedded::Low32),
-        special("2002::/16", Kind::Unknown, Embedded::SixToFour),
-        special("2001::/32", Kind::Unknown, Embedded::Teredo),
-        special("127.0.0.0/8", Kind::Local, Embedded::None),
+        special("64:ff9b::/96", Class::Unknown, Embedded::Low32),
+        special("2002::/16", Class::Unknown, Embedded::SixToFour),
+        special("2001::/32", Class::Unknown, Embedded::Teredo),
+        special("127.0.0.0/8", Class::Local, Embedded::None),
     ];
     let policy = compiled(&Spec::default(), &data, &table);
     assert_eq!(class(&policy, "64:ff9b::808:808"), "US outside");
@@ -173,7 +175,7 @@ fn an_embedded_ipv4_address_decides_unless_a_site_or_a_rule_covers_the_prefix() 
         ..Spec::default()
     };
     let policy = compiled(&ruled, &data, &table);
-    assert_eq!(ask(&policy, "64:ff9b::808:808", 6, 443), Classified { rule: 2, ..ask(&policy, "8.8.8.8", 6, 1) });
+    assert_eq!(ask(&policy, "64:ff9b::808:808", 6, 443), Classification { rule: 2, ..ask(&policy, "8.8.8.8", 6, 1) });
     assert_eq!(ask(&policy, "2002:808:808::", 6, 443).rule, 1, "a rule for the address inside holds too");
     assert_eq!(ask(&policy, "2002:808:908::", 6, 443).rule, 0);
 }
@@ -341,7 +343,7 @@ fn a_network_beats_an_autonomous_system_and_that_a_country() {
         last: u32::from_be_bytes(last),
         asn,
     };
-    let mut knowledge = Knowledge::new(&data, &[special("10.0.0.0/8", Kind::Private, Embedded::None)]);
+    let mut knowledge = Knowledge::new(&data, &[special("10.0.0.0/8", Class::Private, Embedded::None)]);
     knowledge.asn = Some(std::sync::Arc::new(AsDataset {
         v4: vec![
             as_range([8, 8, 0, 0], [9, 8, 255, 255], 64_500),
@@ -394,7 +396,7 @@ fn management_networks_stand_above_every_rule_and_only_for_their_ports() {
         management: Some(management),
         ..Spec::default()
     };
-    let policy = compiled(&spec, &[], &[special("64:ff9b::/96", Kind::Unknown, Embedded::Low32)]);
+    let policy = compiled(&spec, &[], &[special("64:ff9b::/96", Class::Unknown, Embedded::Low32)]);
     let kept = ask(&policy, "192.0.2.9", 6, 22);
     assert_eq!((kept.rule, kept.deny, kept.alert, kept.keep), (3, false, false, true));
     assert_eq!(policy.rule(3).map(|rule| rule.id.as_str()), Some("management"));
@@ -409,7 +411,7 @@ fn management_networks_stand_above_every_rule_and_only_for_their_ports() {
 fn what_is_denied_and_what_makes_an_alert_follows_the_zone() {
     let data = [dataset("one", &[("192.0.2.0/25", "DE"), ("192.0.2.128/25", "SG")])];
     let table =
-        [special("10.0.0.0/8", Kind::Private, Embedded::None), special("127.0.0.0/8", Kind::Local, Embedded::None)];
+        [special("10.0.0.0/8", Class::Private, Embedded::None), special("127.0.0.0/8", Class::Local, Embedded::None)];
     let verdict = |policy: &Policy, address| {
         let classified = ask(policy, address, 6, 1);
         (classified.deny, classified.alert)
@@ -433,7 +435,7 @@ fn what_is_denied_and_what_makes_an_alert_follows_the_zone() {
 fn each_kind_of_place_has_an_action_of_its_own() {
     let one = dataset("one", &[("192.0.2.0/25", "DE"), ("192.0.2.128/25", "SG")]);
     let two = dataset("two", &[("192.0.2.0/26", "DE"), ("192.0.2.64/26", "SG"), ("192.0.2.128/25", "SG")]);
-    let table = [special("10.0.0.0/8", Kind::Private, Embedded::None)];
+    let table = [special("10.0.0.0/8", Class::Private, Embedded::None)];
     // Outside, ambiguous, unknown, private; then inside, which no action is asked of.
     let places = ["192.0.2.128", "192.0.2.64", "203.0.113.1", "10.0.0.1", "192.0.2.1"];
     let allow = Zone {
@@ -539,18 +541,20 @@ fn the_digest_is_the_same_after_a_boot_and_another_for_anything_that_matters() {
 #[test]
 fn the_summary_counts_every_address_once() {
     let data = [dataset("one", &[("0.0.0.0/2", "DE"), ("128.0.0.0/1", "SG"), ("2000::/4", "SG")])];
-    let table =
-        [special("10.0.0.0/8", Kind::Private, Embedded::None), special("64:ff9b::/96", Kind::Unknown, Embedded::Low32)];
+    let table = [
+        special("10.0.0.0/8", Class::Private, Embedded::None),
+        special("64:ff9b::/96", Class::Unknown, Embedded::Low32),
+    ];
     let summary = compiled(&Spec::default(), &data, &table).summary;
-    let v4 = |kind: Kind| (summary.of(kind).v4_ranges, summary.of(kind).v4_addresses);
-    assert_eq!(v4(Kind::Inside), (2, (1 << 30) - (1 << 24)));
-    assert_eq!(v4(Kind::Private), (1, 1 << 24));
-    assert_eq!(v4(Kind::Unknown), (1, 1 << 30));
-    assert_eq!(v4(Kind::Outside), (1, 1 << 31));
-    assert_eq!((summary.of(Kind::Outside).v6_ranges, summary.of(Kind::Outside).v6_addresses), (1, 1 << 124));
+    let v4 = |class: Class| (summary.of(class).v4_ranges, summary.of(class).v4_addresses);
+    assert_eq!(v4(Class::Inside), (2, (1 << 30) - (1 << 24)));
+    assert_eq!(v4(Class::Private), (1, 1 << 24));
+    assert_eq!(v4(Class::Unknown), (1, 1 << 30));
+    assert_eq!(v4(Class::Outside), (1, 1 << 31));
+    assert_eq!((summary.of(Class::Outside).v6_ranges, summary.of(Class::Outside).v6_addresses), (1, 1 << 124));
     assert_eq!((summary.embedded.v6_ranges, summary.embedded.v6_addresses), (1, 1 << 32));
     let all =
-        summary.kinds.iter().fold(summary.embedded.v6_addresses, |sum, extent| sum.wrapping_add(extent.v6_addresses));
+        summary.classes.iter().fold(summary.embedded.v6_addresses, |sum, extent| sum.wrapping_add(extent.v6_addresses));
     assert_eq!(all, 0, "2^128, modulo 2^128");
 }
 

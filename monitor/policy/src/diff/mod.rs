@@ -12,9 +12,9 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use monitor_common::{
-    classify::{Classified, build::Image, classify, standing},
+    classify::{Classification, build::Image, classify, classify_row},
     parse::Reason,
-    wire::{Address as WireAddress, ClassRow, Embedded, Kind, RuleRow},
+    wire::{Address as WireAddress, Class, ClassRow, Embedded, RuleRow},
 };
 use serde::{Deserialize, Serialize};
 
@@ -89,8 +89,8 @@ impl Side {
         usize::from(number).checked_sub(1).and_then(|number| self.rules.get(number)).map(|rule| rule.id.as_str())
     }
 
-    fn class(&self, number: u32) -> ClassRow {
-        self.image.classes.get(number as usize).copied().unwrap_or_default()
+    fn class_row(&self, class_id: u32) -> ClassRow {
+        self.image.classes.get(class_id as usize).copied().unwrap_or_default()
     }
 
     fn rows(&self, class: &ClassRow) -> &[RuleRow] {
@@ -98,14 +98,14 @@ impl Side {
         self.image.rules.get(start..start + class.rules_len as usize).unwrap_or_default()
     }
 
-    fn verdict(&self, of: &Classified) -> Verdict {
+    fn verdict(&self, of: &Classification) -> Verdict {
         let verdict = if of.deny { "denied" } else { "allowed" };
         Verdict { verdict: verdict.into(), rule: self.rule(of.rule).map(str::to_owned), alerts: of.alert }
     }
 
     /// What it makes of a destination.
     #[must_use]
-    pub fn judge(&self, to: std::net::IpAddr, protocol: u8, port: u16) -> Option<(Verdict, Place)> {
+    pub fn evaluate(&self, to: std::net::IpAddr, protocol: u8, port: u16) -> Option<(Verdict, Place)> {
         let (version, address) = match to {
             std::net::IpAddr::V4(address) => (4, WireAddress { high: 0, low: address.to_bits().into() }),
             std::net::IpAddr::V6(address) => {
@@ -114,7 +114,7 @@ impl Side {
             }
         };
         let found = classify(&self.at(), version, address, protocol, Some(port))?;
-        Some((self.verdict(&found), Place::of(&self.class(found.class.into()))))
+        Some((self.verdict(&found), Place::of(&self.class_row(found.class_id.into()))))
     }
 }
 
@@ -140,7 +140,8 @@ pub struct Place {
 
 impl Place {
     fn of(row: &ClassRow) -> Self {
-        let class = if row.embedded == Embedded::None as u8 { Kind::from_wire(row.kind).name() } else { "embeds_ipv4" };
+        let class =
+            if row.embedded == Embedded::None as u8 { Class::from_wire(row.class).name() } else { "embeds_ipv4" };
         Self { country: Country(row.country).to_string(), class: class.into() }
     }
 }
@@ -373,12 +374,12 @@ fn overlay<A: Address + Into<u128> + TryFrom<u128>>(
 }
 
 fn pair(old: &Side, new: &Side, from: u32, to: u32, groups: &mut Groups) -> Pair {
-    let (old_row, new_row) = (old.class(from), new.class(to));
+    let (old_row, new_row) = (old.class_row(from), new.class_row(to));
     let (old_place, new_place) = (Place::of(&old_row), Place::of(&new_row));
     let embeds = old_row.embedded != 0 || new_row.embedded != 0;
     let verdicts = |protocol: u8, port: u16| {
         let of = |side: &Side, number, row: &ClassRow| {
-            let found = standing(&side.at(), number, protocol, Some(port)).unwrap_or_default();
+            let found = classify_row(&side.at(), number, protocol, Some(port)).unwrap_or_default();
             // Of a prefix that only carries an address, rules are all that is its own.
             if row.embedded != 0 && found.rule == 0 {
                 return Verdict { verdict: "as the IPv4 address inside".into(), rule: None, alerts: false };

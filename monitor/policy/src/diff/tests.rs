@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use monitor_common::classify::{class_v4, class_v6, isatap};
+use monitor_common::classify::{class_id_v4, class_id_v6, isatap};
 
 use super::*;
 use crate::{
@@ -20,10 +20,10 @@ fn wire(address: IpAddr) -> WireAddress {
 /// The class row of the address itself.
 fn row(side: &Side, address: IpAddr) -> ClassRow {
     let number = match address {
-        IpAddr::V4(address) => class_v4(&side.image, address.to_bits()),
-        IpAddr::V6(_) => class_v6(&side.image, wire(address)),
+        IpAddr::V4(address) => class_id_v4(&side.image, address.to_bits()),
+        IpAddr::V6(_) => class_id_v6(&side.image, wire(address)),
     };
-    side.class(number.expect("a whole image"))
+    side.class_row(number.expect("a whole image"))
 }
 
 fn covers(name: &str, protocol: u8, port: u16) -> bool {
@@ -77,7 +77,7 @@ fn a_network_is_listed_exactly_where_a_look_up_finds_another_verdict() {
         for address in probes {
             for (protocol, port) in PACKETS {
                 let (Some((before, from)), Some((after, to))) =
-                    (old.judge(address, protocol, port), new.judge(address, protocol, port))
+                    (old.evaluate(address, protocol, port), new.evaluate(address, protocol, port))
                 else {
                     panic!("an image is not whole")
                 };
@@ -107,9 +107,9 @@ fn a_network_is_listed_exactly_where_a_look_up_finds_another_verdict() {
                 let inner = |address: &u32| {
                     let address = IpAddr::from(std::net::Ipv4Addr::from_bits(*address));
                     // A local one inside leaves the prefix its own standing.
-                    let kinds = [&old, &new].map(|side| Kind::from_wire(row(side, address).kind));
-                    kinds[0] != kinds[1]
-                        || kinds[0] == Kind::Local
+                    let classes = [&old, &new].map(|side| Class::from_wire(row(side, address).class));
+                    classes[0] != classes[1]
+                        || classes[0] == Class::Local
                         || !self::found(&listed, address, protocol, port).is_empty()
                 };
                 if found.is_empty() && rows[0].embedded == rows[1].embedded && !inside.iter().flatten().any(inner) {

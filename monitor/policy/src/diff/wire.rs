@@ -47,13 +47,13 @@ impl Side {
         };
         let mut bytes = serde_json::to_vec(&head).map_err(|error| error.to_string())?;
         bytes.push(b'\n');
-        for (start, class) in &v4 {
+        for (start, class_id) in &v4 {
             bytes.extend(start.to_ne_bytes());
-            bytes.extend(class.to_ne_bytes());
+            bytes.extend(class_id.to_ne_bytes());
         }
-        for (start, class) in &v6 {
+        for (start, class_id) in &v6 {
             bytes.extend(start.to_ne_bytes());
-            bytes.extend(class.to_ne_bytes());
+            bytes.extend(class_id.to_ne_bytes());
         }
         bytes.extend_from_slice(bytemuck::cast_slice(&self.image.classes));
         bytes.extend_from_slice(bytemuck::cast_slice(&self.image.rules));
@@ -78,9 +78,10 @@ impl Side {
             rest = after;
             Ok(part)
         };
-        let v4 = take(head.v4, 8)?.chunks_exact(8).map(|pair| (u32::from_ne_bytes(word(pair)), class(&pair[4..])));
+        let v4 = take(head.v4, 8)?.chunks_exact(8).map(|pair| (u32::from_ne_bytes(word(pair)), class_id(&pair[4..])));
         let v4: Vec<_> = v4.collect();
-        let v6 = take(head.v6, 20)?.chunks_exact(20).map(|pair| (u128::from_ne_bytes(word(pair)), class(&pair[16..])));
+        let v6 =
+            take(head.v6, 20)?.chunks_exact(20).map(|pair| (u128::from_ne_bytes(word(pair)), class_id(&pair[16..])));
         let v6: Vec<_> = v6.collect();
         let classes = take(head.classes, size_of::<ClassRow>())?.chunks_exact(size_of::<ClassRow>());
         let classes = classes.map(bytemuck::pod_read_unaligned).collect();
@@ -105,7 +106,7 @@ fn word<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.first_chunk().copied().unwrap_or([0; N])
 }
 
-fn class(bytes: &[u8]) -> u32 {
+fn class_id(bytes: &[u8]) -> u32 {
     u32::from_ne_bytes(word(bytes))
 }
 
@@ -141,7 +142,7 @@ mod tests {
             damaged[at] ^= 1 << random.u32(0..8);
             // Refused or another one: no panic, and no look-up that has no answer.
             if let Ok(side) = Side::decode(&damaged) {
-                assert!(side.judge("192.0.2.1".parse().unwrap(), 6, 443).is_some());
+                assert!(side.evaluate("192.0.2.1".parse().unwrap(), 6, 443).is_some());
             }
         }
     }

@@ -12,9 +12,9 @@ pub mod target;
 use std::net::{IpAddr, Ipv4Addr};
 
 use monitor_common::{
-    classify::{Classified, classify, isatap},
+    classify::{Classification, classify, isatap},
     verdict::decide,
-    wire::{self, Embedded, Kind, Ruling},
+    wire::{self, Class, Embedded, RuleRowAction},
 };
 use serde::Serialize;
 
@@ -120,20 +120,20 @@ pub fn explain(target: &Target, grounds: &Grounds<'_>) -> Result<Explanation, Di
         embedded = Some(grounds.standing(Ipv4Addr::from_bits(inner).into(), &judge));
     }
     // What says it is local and yet is carried over IPv6 keeps the standing of the prefix.
-    let deciding = embedded.as_ref().filter(|inner| inner.row.kind != Kind::Local as u8).unwrap_or(&outer);
+    let deciding = embedded.as_ref().filter(|inner| inner.row.class != Class::Local as u8).unwrap_or(&outer);
     let numbered = Numbered::of(grounds.spec);
     let mut rules = grounds.rules_of(target, &outer, &numbered);
     if let Some(inner) = &embedded {
         rules = rules.with_inside(grounds.rules_of(target, inner, &numbered), inner, &numbered);
     }
-    let mut story = Story { deciding, rule: rules.deciding(), ruling: rules.ruling(&numbered) };
+    let mut story = Story { deciding, rule: rules.deciding(), row_action: rules.row_action(&numbered) };
     let isatap = grounds.isatap(&outer, &judge);
     let mut by_isatap = false;
     if let Some(inner) = &isatap {
         let more = grounds.rules_of(target, inner, &numbered);
-        let other = Story { deciding: inner, rule: more.deciding(), ruling: more.ruling(&numbered) };
+        let other = Story { deciding: inner, rule: more.deciding(), row_action: more.row_action(&numbered) };
         rules.0.extend(more.0);
-        by_isatap = story.ruling != Ruling::Keep && other.standing().rank() > story.standing().rank();
+        by_isatap = story.row_action != RuleRowAction::Keep && other.standing().rank() > story.standing().rank();
         if by_isatap {
             story = other;
         }
@@ -141,40 +141,40 @@ pub fn explain(target: &Target, grounds: &Grounds<'_>) -> Result<Explanation, Di
     let rule = story.rule;
 
     let image = grounds.ask(target);
-    let info = image.and_then(|found| grounds.policy.classes.get(usize::from(found.class)));
+    let info = image.and_then(|found| grounds.policy.classes.get(usize::from(found.class_id)));
     let told = image.zip(info).map(|(found, info)| {
-        let (country, kind) = (info.country.to_string(), info.kind);
-        (describe(&country, kind, &found), found, country, kind)
+        let (country, class) = (info.country.to_string(), info.class);
+        (describe(&country, class, &found), found, country, class)
     });
     let expected = describe(
         &Country(story.deciding.row.country).to_string(),
-        Kind::from_wire(story.deciding.row.kind),
+        Class::from_wire(story.deciding.row.class),
         &story.standing(),
     );
-    let (found, country, kind) = match told {
-        Some((told, found, country, kind)) if told == expected => (found, country, kind),
+    let (found, country, class) = match told {
+        Some((told, found, country, class)) if told == expected => (found, country, class),
         other => {
             let image = other.map_or_else(|| "nothing".to_owned(), |(told, ..)| told);
             return Err(Disagreement { address: target.address, image, story: expected });
         }
     };
-    let ruled = rule.map(|number| (numbered.get(number), story.ruling));
+    let ruled = rule.map(|number| (numbered.get(number), story.row_action));
     let reason = match &isatap {
         Some(inner) if by_isatap => {
-            let why = grounds.reason(inner, None, inner, kind, &found, ruled);
+            let why = grounds.reason(inner, None, inner, class, &found, ruled);
             format!("ISATAP (RFC 5214) carries {}: {why}", inner.address)
         }
         Some(inner) => {
-            let why = grounds.reason(&outer, embedded.as_ref(), story.deciding, kind, &found, ruled);
+            let why = grounds.reason(&outer, embedded.as_ref(), story.deciding, class, &found, ruled);
             format!("{why}; {}, which it carries by ISATAP (RFC 5214), is judged no stricter", inner.address)
         }
-        None => grounds.reason(&outer, embedded.as_ref(), story.deciding, kind, &found, ruled),
+        None => grounds.reason(&outer, embedded.as_ref(), story.deciding, class, &found, ruled),
     };
     Ok(Explanation {
         port: target.port,
         protocol: target.protocol.map(protocol_name),
         country,
-        class: kind.name(),
+        class: class.name(),
         basis: story.deciding.basis(),
         rule: ruled.map(|(rule, _)| rule.id.clone()),
         rules: rules.into_entries().collect(),
@@ -194,28 +194,34 @@ pub fn explain(target: &Target, grounds: &Grounds<'_>) -> Result<Explanation, Di
 struct Story<'a> {
     deciding: &'a Standing,
     rule: Option<u16>,
-    ruling: Ruling,
+    row_action: RuleRowAction,
 }
 
 impl Story<'_> {
     /// As the image would tell it, but for the class.
-    fn standing(&self) -> Classified {
+    fn standing(&self) -> Classification {
         let row = &self.deciding.row;
-        let (deny, alert) = match self.ruling {
-            Ruling::None => (row.deny != 0, row.alert != 0),
-            Ruling::Deny => (true, true),
-            Ruling::Allow | Ruling::Keep => (false, false),
+        let (deny, alert) = match self.row_action {
+            RuleRowAction::None => (row.deny != 0, row.alert != 0),
+            RuleRowAction::Deny => (true, true),
+            RuleRowAction::Allow | RuleRowAction::Keep => (false, false),
         };
-        Classified { class: 0, rule: self.rule.unwrap_or(0), deny, alert, keep: self.ruling == Ruling::Keep }
+        Classification {
+            class_id: 0,
+            rule: self.rule.unwrap_or(0),
+            deny,
+            alert,
+            keep: self.row_action == RuleRowAction::Keep,
+        }
     }
 }
 
 /// What is compared, in words.
-fn describe(country: &str, kind: Kind, found: &Classified) -> String {
+fn describe(country: &str, class: Class, found: &Classification) -> String {
     let verdict = if found.deny { "denied" } else { "allowed" };
     match found.rule {
-        0 => format!("{country}, {}, {verdict}", kind.name()),
-        rule => format!("{country}, {}, {verdict} by rule {rule}", kind.name()),
+        0 => format!("{country}, {}, {verdict}", class.name()),
+        rule => format!("{country}, {}, {verdict} by rule {rule}", class.name()),
     }
 }
 
@@ -230,7 +236,7 @@ impl Grounds<'_> {
     }
 
     /// What the kernel would make of it.
-    fn ask(&self, target: &Target) -> Option<Classified> {
+    fn ask(&self, target: &Target) -> Option<Classification> {
         let (version, address) = match target.address {
             IpAddr::V4(v4) => (4, wire::Address::v4(v4.to_bits())),
             IpAddr::V6(v6) => (6, wire::Address::from(v6)),
@@ -244,9 +250,9 @@ impl Grounds<'_> {
         outer: &Standing,
         embedded: Option<&Standing>,
         deciding: &Standing,
-        kind: Kind,
-        found: &Classified,
-        rule: Option<(&Rule, Ruling)>,
+        class: Class,
+        found: &Classification,
+        rule: Option<(&Rule, RuleRowAction)>,
     ) -> String {
         let mut reason = String::new();
         let carrier = match (&outer.nat64, &outer.special) {
@@ -261,42 +267,42 @@ impl Grounds<'_> {
         }
         let zone = &self.spec.zone;
         let inside = &zone.inside_text;
-        reason += &match (kind, &deciding.site, &deciding.special) {
+        reason += &match (class, &deciding.site, &deciding.special) {
             _ if prefix_decides => {
                 let name = carrier.map_or_else(String::new, |(name, _)| name);
-                format!("{name} is {}", kind.name())
+                format!("{name} is {}", class.name())
             }
-            (Kind::Local, _, Some(special)) => {
+            (Class::Local, _, Some(special)) => {
                 format!("{} ({}) never leaves the link or the host", special.name, special.standard)
             }
             (_, Some(site), _) => {
-                format!("site '{}' ({}) is in {}, {} {inside}", site.name, site.origin, site.country, kind.name())
+                format!("site '{}' ({}) is in {}, {} {inside}", site.name, site.origin, site.country, class.name())
             }
-            (Kind::Inside, None, Some(special)) => {
+            (Class::Inside, None, Some(special)) => {
                 format!("{} ({}), and {inside} takes private networks in", special.name, special.standard)
             }
             (_, None, Some(special)) => {
                 format!("{} ({}): no dataset can place it and no site does", special.name, special.standard)
             }
-            (_, None, None) if !deciding.overlays.is_empty() => deciding.overlaid(kind, inside),
-            (Kind::Unknown, None, None) => "no source knows it".into(),
+            (_, None, None) if !deciding.overlays.is_empty() => deciding.overlaid(class, inside),
+            (Class::Unknown, None, None) => "no source knows it".into(),
             (_, None, None) => {
                 let says = deciding.sources.iter().map(|says| (says.source.clone(), says.country.as_deref()));
-                standing::told(says, kind, inside)
+                standing::told(says, class, inside)
             }
         };
-        let (key, action) = match kind {
-            Kind::Outside => ("on_outside", zone.on_outside),
-            Kind::Ambiguous => ("on_ambiguous", zone.on_ambiguous),
-            Kind::Unknown => ("on_unknown", zone.on_unknown),
-            Kind::Private => ("on_private", zone.on_private),
-            Kind::Inside | Kind::Local => ("", Action::Allow),
+        let (key, action) = match class {
+            Class::Outside => ("on_outside", zone.on_outside),
+            Class::Ambiguous => ("on_ambiguous", zone.on_ambiguous),
+            Class::Unknown => ("on_unknown", zone.on_unknown),
+            Class::Private => ("on_private", zone.on_private),
+            Class::Inside | Class::Local => ("", Action::Allow),
         };
-        if let Some((rule, ruling)) = rule {
-            let does = match ruling {
-                Ruling::Deny => "denies it",
-                Ruling::Keep => "is never dropped",
-                Ruling::Allow | Ruling::None => "lets it through",
+        if let Some((rule, row_action)) = rule {
+            let does = match row_action {
+                RuleRowAction::Deny => "denies it",
+                RuleRowAction::Keep => "is never dropped",
+                RuleRowAction::Allow | RuleRowAction::None => "lets it through",
             };
             reason += &format!("; rule '{}' ({}) {does}", rule.id, rule.origin);
         } else if !key.is_empty() {

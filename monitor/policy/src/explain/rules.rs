@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use monitor_common::wire::{Kind, Ruling};
+use monitor_common::wire::{Class, RuleRowAction};
 
 use super::{CoveringRule, Grounds, Standing, time};
 use crate::{
@@ -31,8 +31,8 @@ impl Rules {
         self.0.iter().find(|rule| rule.entry.applies).map(|rule| rule.number)
     }
 
-    pub(crate) fn ruling(&self, numbered: &Numbered<'_>) -> Ruling {
-        self.deciding().map_or(Ruling::None, |number| numbered.ruling(number))
+    pub(crate) fn row_action(&self, numbered: &Numbered<'_>) -> RuleRowAction {
+        self.deciding().map_or(RuleRowAction::None, |number| numbered.row_action(number))
     }
 
     /// The one that would decide does not after all.
@@ -45,14 +45,14 @@ impl Rules {
 
     /// With the rules of the address that this one carries: which decides of both.
     pub(crate) fn with_inside(mut self, mut inside: Self, inner: &Standing, numbered: &Numbered<'_>) -> Self {
-        let (outer_ruling, ruling) = (self.ruling(numbered), inside.ruling(numbered));
-        let local = inner.row.kind == Kind::Local as u8;
-        if local && ruling != Ruling::Deny {
+        let (outer_row_action, row_action) = (self.row_action(numbered), inside.row_action(numbered));
+        let local = inner.row.class == Class::Local as u8;
+        if local && row_action != RuleRowAction::Deny {
             inside.yield_to("what never leaves the link or the host is not what the packet goes to");
-        } else if ruling > outer_ruling {
+        } else if row_action > outer_row_action {
             self.yield_to("a rule on the address inside overrides it");
-        } else if outer_ruling != Ruling::None {
-            inside.yield_to(if ruling == outer_ruling {
+        } else if outer_row_action != RuleRowAction::None {
+            inside.yield_to(if row_action == outer_row_action {
                 "a rule on the prefix says the same"
             } else {
                 "a rule on the prefix overrides it"
@@ -76,11 +76,13 @@ fn lost(winner: &Covering, loser: &Covering, numbered: &Numbered<'_>) -> String 
         Place::Country => "a country",
     };
     match (winner.place, loser.place) {
-        _ if numbered.ruling(winner.number) == Ruling::Keep => "management networks stand above all rules".into(),
+        _ if numbered.row_action(winner.number) == RuleRowAction::Keep => {
+            "management networks stand above all rules".into()
+        }
         (Place::Network(a), Place::Network(b)) if a != b => format!("{name} names a narrower network"),
         (a, b) if a != b => format!("{name} names {}, this one {}", what(a), what(b)),
         _ if winner.width != loser.width => format!("{name} names fewer ports"),
-        _ if numbered.ruling(winner.number) != numbered.ruling(loser.number) => {
+        _ if numbered.row_action(winner.number) != numbered.row_action(loser.number) => {
             format!("{name} is as specific, and denies")
         }
         _ => format!("{name} is as specific, and its id comes first"),
@@ -109,10 +111,10 @@ impl Grounds<'_> {
                     (applies, why) = (false, "suspended until midnight UTC: its max_bytes_per_day is used up".into());
                 }
                 let rank = numbered.rank(number, place, ports);
-                let action = match numbered.ruling(number) {
-                    Ruling::Keep => "keep",
-                    Ruling::Deny => "deny",
-                    Ruling::Allow | Ruling::None => "allow",
+                let action = match numbered.row_action(number) {
+                    RuleRowAction::Keep => "keep",
+                    RuleRowAction::Deny => "deny",
+                    RuleRowAction::Allow | RuleRowAction::None => "allow",
                 };
                 let (id, origin) = (rule.id.clone(), rule.origin.clone());
                 let entry = CoveringRule { id, origin, action, network: entry, applies, why };

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use monitor_common::wire::{ClassRow, Embedded, Kind};
+use monitor_common::wire::{Class, ClassRow, Embedded};
 use serde::Serialize;
 
 use super::Grounds;
@@ -108,7 +108,7 @@ pub struct Standing {
 
 impl Standing {
     pub(crate) fn basis(&self) -> &'static str {
-        if Kind::from_wire(self.row.kind) == Kind::Local {
+        if Class::from_wire(self.row.class) == Class::Local {
             "special"
         } else if self.nat64.is_some() {
             "nat64"
@@ -124,23 +124,23 @@ impl Standing {
     }
 
     /// Why overlays make it what it is.
-    pub(crate) fn overlaid(&self, kind: Kind, inside: &str) -> String {
+    pub(crate) fn overlaid(&self, class: Class, inside: &str) -> String {
         let undetermined: Vec<_> =
             self.overlays.iter().filter(|says| says.country.is_none()).map(|says| says.overlay.as_str()).collect();
         if !undetermined.is_empty() {
             return format!("location undetermined ({})", undetermined.join(", "));
         }
         let says = self.overlays.iter().map(|says| (format!("overlay {}", says.overlay), says.country.as_deref()));
-        told(says, kind, inside)
+        told(says, class, inside)
     }
 }
 
 /// What each says, and what that comes to.
-pub(crate) fn told<'a>(says: impl Iterator<Item = (String, Option<&'a str>)>, kind: Kind, inside: &str) -> String {
+pub(crate) fn told<'a>(says: impl Iterator<Item = (String, Option<&'a str>)>, class: Class, inside: &str) -> String {
     let says: Vec<_> = says.map(|(who, country)| format!("{who} says {}", country.unwrap_or("nothing"))).collect();
-    let verdict = match kind {
-        Kind::Ambiguous => format!("not all agree that it is inside {inside}"),
-        kind => format!("{} {inside}", kind.name()),
+    let verdict = match class {
+        Class::Ambiguous => format!("not all agree that it is inside {inside}"),
+        class => format!("{} {inside}", class.name()),
     };
     format!("{}: {verdict}", says.join(", "))
 }

@@ -5,8 +5,8 @@
 //! spaces (RFC 5771, RFC 2365, RFC 4291, RFC 7346) and the IPv6 address space: outside 2000::/3 nothing is
 //! assigned for global use. Of the rows that hold an address the most specific one counts.
 //!
-//! [`Kind::Local`] only where no router forwards; [`Kind::Private`] where it means something inside a network of
-//! one's own; [`Kind::Unknown`] where a packet may go anywhere (anycast, multicast, what Linux forwards although
+//! [`Class::Local`] only where no router forwards; [`Class::Private`] where it means something inside a network of
+//! one's own; [`Class::Unknown`] where a packet may go anywhere (anycast, multicast, what Linux forwards although
 //! no standard has it so). When in doubt the stricter one.
 
 use std::{
@@ -15,7 +15,7 @@ use std::{
 };
 
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
-use monitor_common::wire::{Embedded, Kind};
+use monitor_common::wire::{Class, Embedded};
 
 /// A row: a network and what it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Special {
     /// Which addresses.
     pub network: IpNetwork,
     /// What they are to the policy. For rows with an embedded address that address decides instead.
-    pub kind: Kind,
+    pub class: Class,
     /// Where such an address carries an IPv4 address.
     pub embedded: Embedded,
     /// The registry's name for it.
@@ -72,31 +72,38 @@ pub fn lookup(address: IpAddr) -> Option<&'static Special> {
     table().iter().filter(|row| row.network.contains(address)).max_by_key(|row| row.network.prefix())
 }
 
-struct Row<A>(A, u8, Kind, Embedded, &'static str, &'static str);
+struct Row<A>(A, u8, Class, Embedded, &'static str, &'static str);
 
 impl Row<Ipv4Addr> {
     fn special(&self) -> Special {
-        let &Row(address, prefix, kind, embedded, name, source) = self;
+        let &Row(address, prefix, class, embedded, name, source) = self;
         let network = Ipv4Network::new(address, prefix).expect("prefix lengths in the table are at most 32: tested");
-        Special { network: network.into(), kind, embedded, name, source }
+        Special { network: network.into(), class, embedded, name, source }
     }
 }
 
 impl Row<Ipv6Addr> {
     fn special(&self) -> Special {
-        let &Row(address, prefix, kind, embedded, name, source) = self;
+        let &Row(address, prefix, class, embedded, name, source) = self;
         let network = Ipv6Network::new(address, prefix).expect("prefix lengths in the table are at most 128: tested");
-        Special { network: network.into(), kind, embedded, name, source }
+        Special { network: network.into(), class, embedded, name, source }
     }
 }
 
-const fn v4(a: [u8; 4], prefix: u8, kind: Kind, name: &'static str, source: &'static str) -> Row<Ipv4Addr> {
-    Row(Ipv4Addr::new(a[0], a[1], a[2], a[3]), prefix, kind, Embedded::None, name, source)
+const fn v4(a: [u8; 4], prefix: u8, class: Class, name: &'static str, source: &'static str) -> Row<Ipv4Addr> {
+    Row(Ipv4Addr::new(a[0], a[1], a[2], a[3]), prefix, class, Embedded::None, name, source)
 }
 
 /// `a` are the first 16-bit groups and `last` is the eighth.
-const fn v6(a: [u16; 5], last: u16, prefix: u8, kind: Kind, name: &'static str, source: &'static str) -> Row<Ipv6Addr> {
-    Row(Ipv6Addr::new(a[0], a[1], a[2], a[3], a[4], 0, 0, last), prefix, kind, Embedded::None, name, source)
+const fn v6(
+    a: [u16; 5],
+    last: u16,
+    prefix: u8,
+    class: Class,
+    name: &'static str,
+    source: &'static str,
+) -> Row<Ipv6Addr> {
+    Row(Ipv6Addr::new(a[0], a[1], a[2], a[3], a[4], 0, 0, last), prefix, class, Embedded::None, name, source)
 }
 
 const fn carrier(
@@ -106,10 +113,10 @@ const fn carrier(
     name: &'static str,
     source: &'static str,
 ) -> Row<Ipv6Addr> {
-    Row(address, prefix, Kind::Unknown, form, name, source)
+    Row(address, prefix, Class::Unknown, form, name, source)
 }
 
-use Kind::{Local, Private, Unknown};
+use Class::{Local, Private, Unknown};
 
 const V4: &[Row<Ipv4Addr>] = &[
     // Linux has sent and forwarded these like any other address since 5.3; only the first one means this host.
@@ -187,7 +194,7 @@ const V6: &[Row<Ipv6Addr>] = &[
 /// Multicast with a scope that ends inside a network of one's own: the scope is the second byte's low half, and
 /// its high half are flags (transient, prefix-based, rendezvous point: RFC 4291, 3306, 3956), which don't matter.
 fn multicast_scopes() -> impl Iterator<Item = Special> {
-    const SCOPES: [(u16, Kind, &str, &str); 6] = [
+    const SCOPES: [(u16, Class, &str, &str); 6] = [
         (1, Local, "multicast, interface-local scope", "RFC 4291"),
         (2, Local, "multicast, link-local scope", "RFC 4291"),
         (3, Private, "multicast, realm-local scope", "RFC 7346"),
@@ -196,8 +203,8 @@ fn multicast_scopes() -> impl Iterator<Item = Special> {
         (8, Private, "multicast, organization-local scope", "RFC 4291"),
     ];
     (0..16_u16).flat_map(|flags| {
-        SCOPES.map(|(scope, kind, name, source)| {
-            v6([0xff00 | flags << 4 | scope, 0, 0, 0, 0], 0, 16, kind, name, source).special()
+        SCOPES.map(|(scope, class, name, source)| {
+            v6([0xff00 | flags << 4 | scope, 0, 0, 0, 0], 0, 16, class, name, source).special()
         })
     })
 }
@@ -206,8 +213,8 @@ fn multicast_scopes() -> impl Iterator<Item = Special> {
 mod tests {
     use super::*;
 
-    fn kind(address: &str) -> Option<(Kind, Embedded)> {
-        lookup(address.parse().unwrap()).map(|row| (row.kind, row.embedded))
+    fn class(address: &str) -> Option<(Class, Embedded)> {
+        lookup(address.parse().unwrap()).map(|row| (row.class, row.embedded))
     }
 
     #[test]
@@ -313,7 +320,7 @@ mod tests {
             ("ff0e::101", Unknown),
             ("ff3e::1", Unknown),
         ] {
-            assert_eq!(kind(address), Some((expected, Plain)), "{address}");
+            assert_eq!(class(address), Some((expected, Plain)), "{address}");
         }
         for (address, expected) in [
             ("::ffff:8.8.8.8", Low32),
@@ -325,7 +332,7 @@ mod tests {
             ("2001::1", Teredo),
             ("2002:808:808::1", SixToFour),
         ] {
-            assert_eq!(kind(address), Some((Unknown, expected)), "{address}");
+            assert_eq!(class(address), Some((Unknown, expected)), "{address}");
         }
     }
 
@@ -356,7 +363,7 @@ mod tests {
                 table().iter().find(|row| row.network == network).unwrap_or_else(|| panic!("{network} is missing"));
             assert_eq!(row.source, format!("RFC {standard}"), "{network}");
             if reachable != "no" {
-                assert_eq!(row.kind, Unknown, "{network}");
+                assert_eq!(row.class, Unknown, "{network}");
             }
         }
         assert_eq!(REGISTRIES.split(", ").count(), 25 + 25);
@@ -396,7 +403,7 @@ mod tests {
             "3fff:1000::1",
             "3ffe::1",
         ] {
-            assert_eq!(kind(address), None, "{address}");
+            assert_eq!(class(address), None, "{address}");
         }
     }
 

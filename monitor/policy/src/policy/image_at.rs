@@ -30,11 +30,11 @@ impl Tables for ImageAt<'_> {
     fn v6_low(&self, index: u32) -> Option<&V6Low> {
         self.image.v6_low(index)
     }
-    fn class(&self, number: u32) -> Option<&ClassRow> {
-        self.image.class(number)
+    fn class_row(&self, class_id: u32) -> Option<&ClassRow> {
+        self.image.class_row(class_id)
     }
-    fn rule(&self, index: u32) -> Option<&RuleRow> {
-        self.image.rule(index)
+    fn rule_row(&self, index: u32) -> Option<&RuleRow> {
+        self.image.rule_row(index)
     }
     fn boot_ns(&self) -> u64 {
         self.boot_ns

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use monitor_common::{
     classify::build::Image,
-    wire::{Kind, RuleRow},
+    wire::{Class, RuleRow},
 };
 
 use crate::{
@@ -64,8 +64,8 @@ impl Policy {
 pub struct ClassInfo {
     /// Country that the first source (or the site) names; [`Country::UNKNOWN`], [`Country::NONE`].
     pub country: Country,
-    /// Kind.
-    pub kind: Kind,
+    /// Class.
+    pub class: Class,
 }
 
 /// A rule, as the operator wrote it.
@@ -93,7 +93,7 @@ pub struct RuleInfo {
     pub reason: String,
 }
 
-/// How much address space one kind of destination has, by interval of the compiled index.
+/// How much address space one class of destination has, by interval of the compiled index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     /// IPv4 ranges.
@@ -109,16 +109,16 @@ pub struct Extent {
 /// What the address space came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// By [`Kind`], in the order of [`Kind::ALL`]; without what `embedded` holds.
-    pub kinds: [Extent; Kind::ALL.len()],
+    /// By [`Class`], in the order of [`Class::ALL`]; without what `embedded` holds.
+    pub classes: [Extent; Class::ALL.len()],
     /// IPv6 that carries an IPv4 address, which decides.
     pub embedded: Extent,
 }
 
 impl Summary {
-    /// The space of one kind.
+    /// The space of one class.
     #[must_use]
-    pub const fn of(&self, kind: Kind) -> &Extent {
-        &self.kinds[kind as usize]
+    pub const fn of(&self, class: Class) -> &Extent {
+        &self.classes[class as usize]
     }
 }

@@ -41,7 +41,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use monitor_common::{
-        classify::{Classified, classify},
+        classify::{Classification, classify},
         wire::Address,
     };
 
@@ -56,7 +56,7 @@ mod tests {
     fn rules(policy: &Policy) -> [u16; 2] {
         [1, 200].map(|host| {
             let found = classify(&policy.image, 4, Address::v4(0xc000_0200 + host), 6, Some(443));
-            found.map(|Classified { rule, .. }| rule).expect("whole")
+            found.map(|Classification { rule, .. }| rule).expect("whole")
         })
     }
 

@@ -2,7 +2,7 @@
 
 use monitor_common::{
     verdict::Verdict,
-    wire::{Address, Onward, Opaque, Via},
+    wire::{Address, InnerDestination, Opaque, Via},
 };
 
 use super::*;
@@ -45,7 +45,7 @@ fn what_is_no_port_is_not_called_one() {
 }
 
 /// The alert on a flow under a policy in which 5/8 is German and 8/8 American; the class is that of `strictest`.
-fn placed(destination: &str, onward: Option<(&str, Via)>, opaque: Opaque, strictest: &str) -> Value {
+fn placed(destination: &str, inner: Option<(&str, Via)>, opaque: Opaque, strictest: &str) -> Value {
     let range = |first, last, code: &[u8; 2]| monitor_policy::geo::Range {
         first,
         last,
@@ -63,15 +63,17 @@ fn placed(destination: &str, onward: Option<(&str, Via)>, opaque: Opaque, strict
         std::net::IpAddr::V4(v4) => (4, Address::v4(v4.to_bits())),
         std::net::IpAddr::V6(v6) => (6, v6.into()),
     };
-    let class = monitor_common::classify::class_v4(&policy.image, address(strictest).1.low as u32).expect("a class");
+    let class_id =
+        monitor_common::classify::class_id_v4(&policy.image, address(strictest).1.low as u32).expect("a class");
     let (ip_version, destination) = address(destination);
-    let class = class.try_into().expect("few classes");
+    let class_id = class_id.try_into().expect("few classes");
     let source = address(if ip_version == 4 { "192.0.2.1" } else { "2a00::1" }).1;
-    let flow = FlowKey { ip_version, source, destination, class, flags: opaque as u8, ..fake::key(7, 0, 4789) };
-    let mut flow = OnwardKey::from(FlowKey { verdict: Verdict::Observed as u8, protocol: 17, ..flow });
-    if let Some((onward, via)) = onward {
-        let (ip_version, address) = address(onward);
-        flow.onward = Onward { address, port: 443, protocol: 6, ip_version, via: via as u8, _reserved: [0; 3] };
+    let flow = FlowKey { ip_version, source, destination, class_id, flags: opaque as u8, ..fake::key(7, 0, 4789) };
+    let mut flow = FullKey::from(FlowKey { verdict: Verdict::Observed as u8, protocol: 17, ..flow });
+    if let Some((inner, via)) = inner {
+        let (ip_version, address) = address(inner);
+        flow.inner =
+            InnerDestination { address, port: 443, protocol: 6, ip_version, via: via as u8, _reserved: [0; 3] };
     }
     let mut bench = Bench::with(policy, 9, 9);
     valid(&bench.event(flow, 1, fake::START).expect("new").line)
@@ -82,7 +84,7 @@ fn the_line_names_both_destinations_and_which_is_the_reason() {
     let line = placed("5.0.0.1", Some(("8.0.0.9", Via::Vxlan)), Opaque::None, "8.0.0.9");
     assert_eq!(line["dst_endpoint"], serde_json::json!({"ip": "5.0.0.1", "port": 4789}), "the country is not its own");
     assert_eq!(
-        line["unmapped"]["onward"],
+        line["unmapped"]["inner"],
         serde_json::json!({
             "destination": "8.0.0.9", "destination_port": 443, "protocol": 6, "via": "vxlan", "embedded": null
         })
@@ -118,7 +120,7 @@ fn the_line_names_both_destinations_and_which_is_the_reason() {
     let line = placed("64:ff9b::800:9", None, Opaque::None, "8.0.0.9");
     assert_eq!(line["dst_endpoint"], serde_json::json!({"ip": "64:ff9b::800:9", "port": 4789}));
     assert_eq!(
-        (&line["unmapped"]["onward"]["via"], &line["unmapped"]["decided_by"]),
+        (&line["unmapped"]["inner"]["via"], &line["unmapped"]["decided_by"]),
         (&"nat64".into(), &"8.0.0.9".into())
     );
     assert_eq!(
@@ -128,7 +130,7 @@ fn the_line_names_both_destinations_and_which_is_the_reason() {
     );
 
     let line = placed("64:ff9b::500:1", Some(("2002:800:9::1", Via::IpInIp)), Opaque::None, "8.0.0.9");
-    assert_eq!(line["unmapped"]["onward"]["embedded"], serde_json::json!({"destination": "8.0.0.9", "via": "6to4"}));
+    assert_eq!(line["unmapped"]["inner"]["embedded"], serde_json::json!({"destination": "8.0.0.9", "via": "6to4"}));
     assert_eq!(line["unmapped"]["embedded"], serde_json::json!({"destination": "5.0.0.1", "via": "nat64"}));
     assert_eq!(
         message(&line),
@@ -140,7 +142,7 @@ fn the_line_names_both_destinations_and_which_is_the_reason() {
 #[test]
 fn the_line_says_what_can_not_be_read() {
     let line = placed("8.0.0.9", None, Opaque::WireGuard, "8.0.0.9");
-    assert_eq!((&line["unmapped"]["opaque"], &line["unmapped"]["onward"]), (&"wireguard".into(), &Value::Null));
+    assert_eq!((&line["unmapped"]["opaque"], &line["unmapped"]["inner"]), (&"wireguard".into(), &Value::Null));
     assert_eq!(line["dst_endpoint"]["location"], serde_json::json!({"country": "US"}));
     assert_eq!(
         line["message"],
@@ -185,7 +187,7 @@ fn the_schema_refuses_lines_that_contradict_themselves() {
         change("/unmapped/policy", "abc".into()),
         change("/unmapped/opaque", "none".into()),
         change("/unmapped/decided_by", "outside".into()),
-        change("/unmapped/onward", serde_json::json!({"destination": "203.0.113.5"})),
+        change("/unmapped/inner", serde_json::json!({"destination": "203.0.113.5"})),
     ] {
         assert!(!schema.is_valid(&bad), "{bad}");
     }

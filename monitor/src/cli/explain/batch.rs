@@ -9,7 +9,7 @@ use std::{
 use monitor_common::{
     classify::classify,
     verdict::decide,
-    wire::{Address, Kind},
+    wire::{Address, Class},
 };
 use serde::Serialize;
 
@@ -40,7 +40,7 @@ struct Answers<'a> {
 
 impl<'a> Answers<'a> {
     fn of(policy: &'a Policy) -> Self {
-        Self { policy, countries: policy.classes.iter().map(|class| class.country.to_string()).collect() }
+        Self { policy, countries: policy.classes.iter().map(|info| info.country.to_string()).collect() }
     }
 
     fn tell<'t>(&'t self, text: &'t str, target: &Target) -> Option<Told<'t>> {
@@ -49,12 +49,12 @@ impl<'a> Answers<'a> {
             IpAddr::V6(v6) => (6, Address::from(v6)),
         };
         let found = classify(&self.policy.image, version, address, target.protocol.unwrap_or(0), target.port)?;
-        let class = usize::from(found.class);
+        let class_id = usize::from(found.class_id);
         let rule = self.policy.rule(found.rule);
         Some(Told {
             destination: text,
-            country: self.countries.get(class)?,
-            class: self.policy.classes.get(class)?.kind.name(),
+            country: self.countries.get(class_id)?,
+            class: self.policy.classes.get(class_id)?.class.name(),
             rule: rule.map(|rule| rule.id.as_str()),
             origin: rule.map(|rule| rule.origin.as_str()),
             observe: decide(&found, false).name(),
@@ -115,7 +115,7 @@ fn closed(error: &std::io::Error) -> Result<(), CliError> {
     Err(CliError::Unavailable(format!("standard output can't be written: {error}")))
 }
 
-/// One kind of destination in a network.
+/// One class of destination in a network.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Part {
     country: String,
@@ -137,7 +137,7 @@ pub(super) fn parts(network: &ipnetwork::IpNetwork, policy: &Policy) -> Vec<Part
         ipnetwork::IpNetwork::V4(v4) => (
             v4.network().to_bits().into(),
             v4.broadcast().to_bits().into(),
-            image.v4_intervals().into_iter().map(|(start, class)| (start.into(), class)).collect(),
+            image.v4_intervals().into_iter().map(|(start, class_id)| (start.into(), class_id)).collect(),
         ),
         ipnetwork::IpNetwork::V6(v6) => (v6.network().to_bits(), v6.broadcast().to_bits(), image.v6_intervals()),
     };
@@ -148,19 +148,20 @@ pub(super) fn parts(network: &ipnetwork::IpNetwork, policy: &Policy) -> Vec<Part
     // By class: how many addresses, less one so that all of IPv6 fits, and the first.
     let mut found: std::collections::BTreeMap<u32, (u128, u128)> = std::collections::BTreeMap::new();
     let from = starts.partition_point(|(start, _)| *start <= first).saturating_sub(1);
-    for (place, (start, class)) in starts.iter().enumerate().skip(from).take_while(|(_, (start, _))| *start <= last) {
+    for (place, (start, class_id)) in starts.iter().enumerate().skip(from).take_while(|(_, (start, _))| *start <= last)
+    {
         let begin = (*start).max(first);
         let end = starts.get(place + 1).map_or(last, |next| last.min(next.0 - 1));
         let more = end - begin;
         found
-            .entry(*class)
+            .entry(*class_id)
             .and_modify(|(sum, _)| *sum = sum.saturating_add(more).saturating_add(1))
             .or_insert((more, begin));
     }
     let mut parts: Vec<(u128, Part)> = found
         .into_iter()
-        .filter_map(|(class, (more, begin))| {
-            let row = image.classes.get(class as usize)?;
+        .filter_map(|(class_id, (more, begin))| {
+            let row = image.classes.get(class_id as usize)?;
             let rows = image.rules.iter().skip(row.rules_start as usize).take(row.rules_len as usize);
             let rules: Vec<String> = rows
                 .map(|row| {
@@ -179,7 +180,7 @@ pub(super) fn parts(network: &ipnetwork::IpNetwork, policy: &Policy) -> Vec<Part
             };
             let enforce = decide(&classify(image, version, at, 0, None)?, true).name();
             let addresses = more.checked_add(1).map_or_else(|| "2^128".to_owned(), |count| count.to_string());
-            let (country, class) = (Country(row.country).to_string(), Kind::from_wire(row.kind).name());
+            let (country, class) = (Country(row.country).to_string(), Class::from_wire(row.class).name());
             Some((more, Part { country, class, addresses, first: address(begin), enforce, rules }))
         })
         .collect();

@@ -99,7 +99,7 @@ fn find(address: IpAddr, datasets: &[Dataset]) -> Found {
         address,
         special: special.map(|row: &Special| SpecialRange {
             network: row.network.to_string(),
-            kind: if row.embedded == Embedded::None { row.kind.name() } else { "embedded" },
+            kind: if row.embedded == Embedded::None { row.class.name() } else { "embedded" },
             name: row.name,
             reference: row.source,
         }),

@@ -55,15 +55,15 @@ fn target(address: IpAddr, port: u16, protocol: u8) -> String {
 /// `198.51.100.7:4789 → 203.0.113.9:443 (vxlan)`: where it goes, where it ends up and by what; what of it can't be read.
 fn destination(row: &FlowRow) -> String {
     let mut text = target(row.destination, row.destination_port, row.protocol);
-    let mut onward = |to: String, via: &str| text += &format!(" → {to} ({via})");
+    let mut arrow = |to: String, via: &str| text += &format!(" → {to} ({via})");
     if let Some(carried) = &row.embedded {
-        onward(carried.destination.to_string(), &carried.via);
+        arrow(carried.destination.to_string(), &carried.via);
     }
-    if let Some(further) = &row.onward {
+    if let Some(further) = &row.inner {
         let to = target(further.destination, further.destination_port, further.protocol);
-        onward(to, &further.via);
+        arrow(to, &further.via);
         if let Some(carried) = &further.embedded {
-            onward(carried.destination.to_string(), &carried.via);
+            arrow(carried.destination.to_string(), &carried.via);
         }
     }
     if let Some(form) = &row.opaque {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use monitor_api::flows::{AutonomousSystem, By, DEFAULT_TOP, FlowRow, Flows, FlowsQuery, GroupRow, Part, ReasonRow};
-use monitor_common::{parse::Reason, verdict::Verdict, wire::Tally};
+use monitor_common::{parse::Reason, verdict::Verdict, wire::ReasonSums};
 
 use crate::{
     alerts::ocsf::protocol_name,
@@ -128,15 +128,15 @@ fn frame(facts: &MonitorState, totals: &Totals, query: &FlowsQuery) -> Flows {
     for (_, counters) in totals.overflow.iter().filter(|(group, _)| wanted(group.verdict)) {
         reply.overflow.add(counters);
     }
-    let mut reasons: BTreeMap<Reason, Tally> = BTreeMap::new();
-    for ((_, reason), tally) in &totals.unparsed {
+    let mut reasons: BTreeMap<Reason, ReasonSums> = BTreeMap::new();
+    for ((_, reason), reason_sums) in &totals.unparsed {
         let sum = reasons.entry(*reason).or_default();
-        for (sum, counters) in [(&mut sum.passed, &tally.passed), (&mut sum.dropped, &tally.dropped)] {
+        for (sum, counters) in [(&mut sum.passed, &reason_sums.passed), (&mut sum.dropped, &reason_sums.dropped)] {
             sum.add(counters);
             reply.unparsed.add(counters);
         }
     }
-    reply.unparsed_reasons = reasons.iter().map(|(reason, tally)| reason_row(*reason, tally)).collect();
+    reply.unparsed_reasons = reasons.iter().map(|(reason, reason_sums)| reason_row(*reason, reason_sums)).collect();
     for counters in totals.hook.values() {
         reply.hook.add(counters);
     }
@@ -237,12 +237,12 @@ impl Key {
     }
 }
 
-fn reason_row(reason: Reason, tally: &Tally) -> ReasonRow {
+fn reason_row(reason: Reason, reason_sums: &ReasonSums) -> ReasonRow {
     ReasonRow {
         reason: reason.name().into(),
         meaning: reason.meaning().into(),
-        passed: (&tally.passed).into(),
-        dropped: (&tally.dropped).into(),
+        passed: (&reason_sums.passed).into(),
+        dropped: (&reason_sums.dropped).into(),
     }
 }
 
@@ -257,12 +257,12 @@ pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, names: &Named) -> FlowRow {
         autonomous_system: system(names.asn.as_deref(), id.ip(id.destination)),
         protocol: id.protocol,
         protocol_name: protocol_name(id.protocol).map(str::to_owned),
-        onward: id.further(),
+        inner: id.further(),
         embedded: id.embedded(),
         opaque: id.opaque.name().map(str::to_owned),
         decided_by: id.decided_by(),
         country: id.country.to_string(),
-        class: id.kind.name().into(),
+        class: id.class.name().into(),
         rule: (id.rule != Names::NONE).then(|| identities.rules.get(id.rule).to_owned()),
         verdict: id.verdict.name().into(),
         sums: (&sums.counters).into(),

@@ -58,7 +58,7 @@ pub fn shadow(shared: &SharedState, query: &ShadowQuery) -> ShadowPage {
         page.flows.push(DifferingRow {
             flow: flow_row(id, sums, &names),
             shadow_verdict: instead.verdict.name().into(),
-            shadow_class: instead.kind.name().into(),
+            shadow_class: instead.class.name().into(),
             shadow_country: instead.country.to_string(),
             shadow_rule: rule.map(|rule| rule.id.clone()),
         });

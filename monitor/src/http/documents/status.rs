@@ -73,11 +73,11 @@ pub fn status(facts: &MonitorState, host: &str, now: i128) -> Status {
         unparsed: totals
             .unparsed
             .iter()
-            .map(|((name, reason), tally)| UnparsedStatus {
+            .map(|((name, reason), reason_sums)| UnparsedStatus {
                 interface: names.get(*name).into(),
                 reason: reason.name().into(),
-                passed: (&tally.passed).into(),
-                dropped: (&tally.dropped).into(),
+                passed: (&reason_sums.passed).into(),
+                dropped: (&reason_sums.dropped).into(),
             })
             .collect(),
         losses: Losses {
@@ -138,7 +138,7 @@ fn groups(totals: &Totals, names: &Names) -> Vec<GroupStatus> {
     let row = |(group, counters): (&Group, &Counters)| GroupStatus {
         interface: names.get(group.interface).into(),
         country: group.country.to_string(),
-        class: group.kind.name().into(),
+        class: group.class.name().into(),
         verdict: group.verdict.name().into(),
         sums: counters.into(),
     };
@@ -160,10 +160,10 @@ fn epoch(facts: &MonitorState, last: &LastEpoch) -> EpochStatus {
         for (_, counters) in latest.overflow.iter().filter(|(group, _)| group.interface == *name) {
             of.overflow.add(counters);
         }
-        for (_, tally) in latest.unparsed.iter().filter(|((interface, _), _)| interface == name) {
-            of.unparsed.add(&tally.passed);
-            of.unparsed.add(&tally.dropped);
-            of.dropped.add(&tally.dropped);
+        for (_, reason_sums) in latest.unparsed.iter().filter(|((interface, _), _)| interface == name) {
+            of.unparsed.add(&reason_sums.passed);
+            of.unparsed.add(&reason_sums.dropped);
+            of.dropped.add(&reason_sums.dropped);
         }
         // The groups hold what overflowed, too.
         of.flows = Sums {

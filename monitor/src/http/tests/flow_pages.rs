@@ -1,6 +1,6 @@
 //! The flow pages: every one adds up to what passed the hooks.
 
-use monitor_common::wire::{Onward, Opaque, Via};
+use monitor_common::wire::{InnerDestination, Opaque, Via};
 
 use super::*;
 
@@ -122,14 +122,14 @@ async fn flows_show_where_they_go_on_to_and_what_can_not_be_read() {
     let mut snapshot = fake::snapshot(0);
     let key = fake::key(7, fake::OUTSIDE, 4789);
     let opaque = |form: Opaque| FlowKey { flags: form as u8, ..key };
-    fake::add(&mut snapshot, fake::onward(key, Via::Vxlan), 30);
-    let mut six = fake::onward(opaque(Opaque::Quic), Via::SourceRoute);
-    six.onward = Onward {
+    fake::add(&mut snapshot, fake::with_inner(key, Via::Vxlan), 30);
+    let mut six = fake::with_inner(opaque(Opaque::Quic), Via::SourceRoute);
+    six.inner = InnerDestination {
         address: "2001:db8::9".parse::<std::net::Ipv6Addr>().expect("an address").into(),
         port: 128 << 8,
         protocol: 58,
         ip_version: 6,
-        ..six.onward
+        ..six.inner
     };
     fake::add(&mut snapshot, six, 20);
     fake::add(&mut snapshot, FlowKey { protocol: 50, destination_port: 0, ..opaque(Opaque::Esp) }, 10);
@@ -141,17 +141,17 @@ async fn flows_show_where_they_go_on_to_and_what_can_not_be_read() {
     let document: Value = bench.ask("/api/v1/flows?fresh=1").await.expect("an answer");
     let rows = document["flows"].as_array().expect("rows");
     assert_eq!(
-        rows[0]["onward"],
+        rows[0]["inner"],
         serde_json::json!({
             "destination": "203.0.113.5", "destination_port": 53, "protocol": 17, "via": "vxlan", "embedded": null
         })
     );
     assert_eq!(
-        rows.iter().map(|row| (row["opaque"].as_str(), row["onward"]["via"].as_str())).collect::<Vec<_>>(),
+        rows.iter().map(|row| (row["opaque"].as_str(), row["inner"]["via"].as_str())).collect::<Vec<_>>(),
         [(None, Some("vxlan")), (Some("quic"), Some("source_route")), (Some("esp"), None), (None, None)]
     );
     assert_eq!(rows[3]["decided_by"], "198.51.100.9");
-    assert_eq!(rows[3]["onward"], Value::Null);
+    assert_eq!(rows[3]["inner"], Value::Null);
     let reply: Flows = serde_json::from_value(document).expect("the document");
     let reasons: Vec<_> = reply
         .unparsed_reasons

@@ -40,7 +40,7 @@ pub struct Base {
     pub policy: Arc<Policy>,
     /// Jiffies a second.
     pub hz: u32,
-    programs: Vec<(&'static str, Option<u32>, u32)>,
+    programs: [(&'static str, Option<u32>, u32); 2],
 }
 
 impl Base {
@@ -50,12 +50,11 @@ impl Base {
         let datasets = geo::load("embedded")?;
         let policy = Arc::new(compile(&config.spec, &datasets)?);
         let mut kernel = load(&policy, Options { flows: config.flows, ..Options::default() })?;
-        kernel.program("empty")?.load()?;
-        let mut programs = Vec::new();
-        for name in ["egress", "empty"] {
-            let info = kernel.program(name)?.info()?;
-            programs.push((name, info.verified_instruction_count(), info.size_jitted()));
-        }
+        let mut object = object(&[])?;
+        let egress = kernel.program("egress")?.info()?;
+        let empty = load_empty(&mut object)?.info()?;
+        let programs = [("egress", egress), ("empty", empty)]
+            .map(|(name, info)| (name, info.verified_instruction_count(), info.size_jitted()));
         let hz = kernel.flip()?.hz;
         Ok(Self { config, datasets, policy, hz, programs })
     }
@@ -133,6 +132,13 @@ pub fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassi
     program.try_into().with_context(|| format!("program {name}"))
 }
 
+/// The program that does nothing, loaded.
+pub fn load_empty(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier> {
+    let empty = program(ebpf, "empty")?;
+    empty.load().context("loading empty")?;
+    Ok(empty)
+}
+
 /// Mean nanoseconds of `repeat` runs on the same frame.
 pub fn run(program: &SchedClassifier, frame: &[u8], repeat: u32) -> Result<f64> {
     let mut context = [0; 192];
@@ -177,9 +183,8 @@ impl Rig {
     pub fn new(policy: &Arc<Policy>, flows: u32) -> Result<Self> {
         let mut kernel = load(policy, Options { flows, ..Options::default() })?;
         kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet })?;
-        kernel.program("empty")?.load()?;
         let mut object = object(&[])?;
-        for name in ["vary_v4", "vary_v6"] {
+        for name in ["empty", "vary_v4", "vary_v6"] {
             program(&mut object, name)?.load().with_context(|| format!("loading {name}"))?;
         }
         let (step, target) = (map(&mut object, "STEP")?, map(&mut object, "TARGET")?);
@@ -193,8 +198,11 @@ impl Rig {
             Flows::From(next) => (next, u64::MAX),
         };
         self.step.set(0, [next, mask, 0, 0], 0)?;
-        let name = if target == Target::Egress { "egress" } else { "empty" };
-        self.target.set(0, self.kernel.program(name)?.fd()?, 0)?;
+        let target = match target {
+            Target::Egress => self.kernel.program("egress")?,
+            Target::Empty => program(&mut self.object, "empty")?,
+        };
+        self.target.set(0, target.fd()?, 0)?;
         let vary = if frame[12..14] == [0x86, 0xdd] { "vary_v6" } else { "vary_v4" };
         run(program(&mut self.object, vary)?, frame, repeat)
     }

@@ -46,7 +46,7 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
                 return transfer.rate(plan);
             }
             kernel.flip()?;
-            let link = pair.attach(&mut kernel, "egress")?;
+            let link = pair.attach(kernel.program("egress")?)?;
             let rate = transfer.rate(plan);
             kernel.program("egress")?.detach(link)?;
             let bytes: u64 = kernel.flip()?.interfaces.iter().map(|counts| counts.hook.wire_bytes).sum();

@@ -1,18 +1,20 @@
-//! One header a step: the state between the steps, and which step comes next.
+//! One header a step: the state between the steps, and which step comes next. Called by the kernel's slow path and by
+//! the host; the other files of this folder read one layer each.
 
 use super::{Bytes, Reason};
 use crate::wire::{Address, FlowKey, Link, Opaque, Via};
 
-/// IP headers inside each other that are followed, the outermost included, before the packet is [`Reason::TooDeep`].
+/// Nested IP headers that are followed, the outermost included, before the packet is [`Reason::TooDeep`].
 pub const MAX_HEADERS: usize = 4;
-/// Further destinations that are kept before the packet is [`Reason::TooDeep`]: an IPv4 header has room for nine hops.
+/// Inner destinations that are recorded before the packet is [`Reason::TooDeep`]: an IPv4 header has room for nine
+/// hops.
 pub const MAX_HOPS: usize = 16;
-/// Fragments inside each other that are followed.
+/// Nested fragments that are followed.
 pub const MAX_FRAGMENTS: u32 = 2;
 /// Steps before the packet is [`Reason::TooDeep`]: four IPv4 headers full of one-byte options take 170.
 pub const MAX_STEPS: u32 = 192;
 
-/// A further destination.
+/// An inner destination: a hop of a source route or routing header, or that of a packet in a tunnel.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hop {
@@ -22,7 +24,7 @@ pub struct Hop {
     pub ip_version: u8,
     /// A [`Via`] as its number.
     pub via: u8,
-    /// Which of [`Walk::headers`] goes there.
+    /// Which of the walker's IP headers leads there.
     pub header: u8,
 }
 
@@ -40,30 +42,30 @@ pub struct Transport {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fragment {
-    /// Source of the header that is fragmented.
+    /// Source of the fragmented packet.
     pub source: Address,
     /// Its destination.
     pub destination: Address,
     /// Identification.
     pub id: u32,
-    /// First byte in units of eight; 0: the first fragment.
+    /// Offset of its first byte, in units of eight; 0: the first fragment.
     pub start: u16,
-    /// First unit after it.
+    /// The first unit after it.
     pub end: u16,
     /// 4 or 6.
     pub ip_version: u8,
     /// IPv4: part of the datagram's identity. IPv6: 0, it isn't (RFC 8200 4.5).
     pub protocol: u8,
-    /// Which of [`Walk::headers`] it is.
+    /// Which of the walker's IP headers it belongs to.
     pub header: u8,
-    /// 1: others follow.
+    /// 1: more fragments follow.
     pub more: u8,
 }
 
 impl Fragment {
-    /// Whether both are parts of one datagram.
+    /// Whether both belong to one datagram.
     #[inline(always)]
-    const fn is_of(&self, other: &Self) -> bool {
+    const fn same_datagram(&self, other: &Self) -> bool {
         self.id == other.id
             && self.ip_version == other.ip_version
             && self.protocol == other.protocol
@@ -74,7 +76,7 @@ impl Fragment {
     }
 }
 
-/// What the next step looks at.
+/// What the next step reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Layer {
@@ -82,7 +84,7 @@ pub(super) enum Layer {
     Ethernet = 0,
     /// `next` as an EtherType after a link header.
     EtherType,
-    /// An IP header of the version that its first bits tell; anything else only inside a tunnel.
+    /// An IP header of the version in its first bits; anything else only in a tunnel.
     Ip,
     /// An IPv4 header.
     Ipv4,
@@ -98,21 +100,22 @@ pub(super) enum Layer {
     Ipv6Hop,
     /// `next` as an IP protocol number.
     Protocol,
-    /// `next` as an EtherType that a tunnel header tells.
+    /// `next` as an EtherType in a tunnel's header.
     Payload,
     /// A GTP-U extension header of type `next`.
     GtpExtension,
     /// An MPLS label.
     Mpls,
-    /// Nothing: all is known.
+    /// Nothing: the packet is read.
     Done,
 }
 
-/// A packet on the way through its headers. Start with [`Walk::start`], then [`Walk::step`] until [`Walk::done`].
+/// Walks through a packet's headers. Begin with [`HeaderWalker::start`], then [`HeaderWalker::step`] until
+/// [`HeaderWalker::is_done`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct Walk {
-    /// The packet's part of the key, from the outermost IP header; `ip_version` is 0 until there was one.
+pub struct HeaderWalker {
+    /// The packet's part of the key, from the outermost IP header; `ip_version` is 0 until one was read.
     pub key: FlowKey,
     pub(crate) hops: [Hop; MAX_HOPS],
     pub(crate) headers: [Transport; MAX_HEADERS],
@@ -120,47 +123,46 @@ pub struct Walk {
     pub(crate) hops_len: u32,
     pub(crate) headers_len: u32,
     pub(crate) fragments_len: u32,
-    /// Source and destination of the IP header that was met last.
+    /// Source and destination of the current IP header, the innermost so far.
     pub(super) source: Address,
     pub(super) destination: Address,
-    /// What is looked at next, from the frame's first byte.
+    /// Where the next step reads, from the frame's first byte.
     pub(super) offset: u32,
-    /// Where what encloses it ends: never beyond the frame.
+    /// Where the enclosing packet ends: never beyond the frame.
     pub(super) limit: u32,
-    /// Where the IP header that was met last says that its packet ends: beyond `limit` in a first fragment only.
-    pub(super) announced: u32,
-    /// Where options end.
-    pub(super) resume: u32,
-    /// Where the fixed part of the IPv6 header that was met last ends.
-    pub(super) fixed_end: u32,
-    /// Next address of a source route or routing header, and how far it is from there to the one after it.
-    pub(super) hop_at: u32,
+    /// Where the packet of the current IP header ends according to the header: beyond `limit` in a first fragment only.
+    pub(super) announced_end: u32,
+    pub(super) options_end: u32,
+    /// End of the fixed part of the current IPv6 header.
+    pub(super) fixed_header_end: u32,
+    /// The next address of a source route or routing header, and the distance from there to the one after it.
+    pub(super) hop_offset: u32,
     pub(super) hop_step: u32,
     pub(super) hops_left: u32,
-    /// Bytes that the addresses of a routing header leave out, and the last one.
+    /// Bytes elided from the addresses of a routing header, and from the last one.
     pub(super) elided: u32,
     pub(super) elided_last: u32,
-    /// VLAN tags of this frame; extension headers of this packet.
+    /// VLAN tags of the current frame; extension headers of the current packet.
     pub(super) tags: u32,
     pub(super) extensions: u32,
     pub(super) next: u16,
     pub(super) layer: Layer,
-    /// Version of the IP header that was met last.
+    /// Version of the current IP header.
     pub(super) ip_version: u8,
-    /// By which tunnel the next IP header came.
+    /// The tunnel that the next IP header is in.
     pub(super) via: Via,
-    /// The packet, or one around it, is a first fragment: what lies beyond `limit` is in another packet.
-    pub(super) cut: bool,
-    /// The packet is a fragment after the first: no header follows.
-    pub(super) later: bool,
-    /// The IPv6 header that was met last has no payload length: no fragment has such a one.
-    pub(super) untold: bool,
-    /// It has none, but a hop-by-hop header that should tell it.
-    pub(super) jumbo: bool,
+    /// The packet, or an enclosing one, is a first fragment: what lies beyond `limit` is in another packet.
+    pub(super) in_first_fragment: bool,
+    /// The packet is a later fragment: no header follows.
+    pub(super) in_later_fragment: bool,
+    /// The current IPv6 header has no payload length, which no fragment may have.
+    pub(super) no_payload_length: bool,
+    /// It has none, but a hop-by-hop header that should contain it.
+    pub(super) expects_jumbo: bool,
 }
 
-impl Walk {
-    /// A walk that has not begun.
+impl HeaderWalker {
+    /// A walker that has not begun.
     #[must_use]
     pub const fn new() -> Self {
         const NOWHERE: Address = Address { high: 0, low: 0 };
@@ -175,7 +177,7 @@ impl Walk {
                 ip_version: 0,
                 verdict: 0,
                 flags: 0,
-                class: 0,
+                class_id: 0,
                 rule: 0,
             },
             hops: [Hop { address: NOWHERE, ip_version: 0, via: 0, header: 0 }; MAX_HOPS],
@@ -198,10 +200,10 @@ impl Walk {
             destination: NOWHERE,
             offset: 0,
             limit: 0,
-            announced: 0,
-            resume: 0,
-            fixed_end: 0,
-            hop_at: 0,
+            announced_end: 0,
+            options_end: 0,
+            fixed_header_end: 0,
+            hop_offset: 0,
             hop_step: 0,
             hops_left: 0,
             elided: 0,
@@ -212,14 +214,14 @@ impl Walk {
             layer: Layer::Done,
             ip_version: 0,
             via: Via::None,
-            cut: false,
-            later: false,
-            untold: false,
-            jumbo: false,
+            in_first_fragment: false,
+            in_later_fragment: false,
+            no_payload_length: false,
+            expects_jumbo: false,
         }
     }
 
-    /// Puts the walk before a frame of `length` bytes that starts with `link`'s header.
+    /// Begins with a frame of `length` bytes that starts with `link`'s header.
     ///
     /// # Errors
     /// [`Reason::UnknownLink`].
@@ -238,8 +240,8 @@ impl Walk {
         self.offset = 0;
         self.limit = length;
         self.via = Via::None;
-        self.cut = false;
-        self.later = false;
+        self.in_first_fragment = false;
+        self.in_later_fragment = false;
         self.layer = match link {
             Link::Ethernet => Layer::Ethernet,
             Link::Ip => Layer::Ip,
@@ -248,10 +250,10 @@ impl Walk {
         Ok(())
     }
 
-    /// Looks at the next header.
+    /// Reads the next header.
     ///
     /// # Errors
-    /// The [`Reason`] why the packet has no flow; what was met until then stays.
+    /// The [`Reason`] why the packet has no flow; what was read until then stays.
     #[inline(always)]
     pub fn step(&mut self, frame: impl Bytes) -> Result<(), Reason> {
         match self.layer {
@@ -272,76 +274,76 @@ impl Walk {
         }
     }
 
-    /// Whether all is known.
+    /// Whether the packet is read.
     #[must_use]
     #[inline(always)]
-    pub fn done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.layer == Layer::Done
     }
 
-    /// The whole way through a frame.
+    /// Walks through a whole frame.
     ///
     /// # Errors
-    /// As [`Walk::step`].
+    /// As [`HeaderWalker::step`].
     #[cfg(feature = "user")]
-    pub fn whole(&mut self, frame: &[u8], link: Link) -> Result<(), Reason> {
+    pub fn walk(&mut self, frame: &[u8], link: Link) -> Result<(), Reason> {
         self.start(link, frame.len() as u32)?;
         for _ in 0..MAX_STEPS {
             self.step(frame)?;
-            if self.done() {
+            if self.is_done() {
                 return Ok(());
             }
         }
         Err(Reason::TooDeep)
     }
 
-    /// Further destinations in the order in which they were met.
+    /// Inner destinations in the order of the headers.
     #[must_use]
     #[cfg(feature = "user")]
     pub fn hops(&self) -> &[Hop] {
         &self.hops[..self.hops_len as usize]
     }
 
-    /// Which parts of which datagrams the IP packets inside each other are, from the outermost on.
+    /// Which parts of which datagrams the nested IP packets are, from the outermost on.
     #[must_use]
     #[inline(always)]
     pub fn fragment_at(&self, number: usize) -> Option<Fragment> {
         if number < self.fragments_len as usize { self.fragments.get(number).copied() } else { None }
     }
 
-    /// Whether a tunnel's header was met.
+    /// Whether an IP header was read: a link or IP header that follows is inside a tunnel.
     #[inline(always)]
-    pub(super) fn inside(&self) -> bool {
+    pub(super) fn in_tunnel(&self) -> bool {
         self.headers_len != 0
     }
 
-    /// That `size` more bytes belong to what is being looked at.
+    /// Checks that `size` more bytes belong to the enclosing packet.
     #[inline(always)]
-    pub(super) fn need(&self, size: u32, else_reason: Reason) -> Result<(), Reason> {
+    pub(super) fn require(&self, size: u32, else_reason: Reason) -> Result<(), Reason> {
         if self.offset + size <= self.limit {
             Ok(())
-        } else if self.cut {
+        } else if self.in_first_fragment {
             Err(Reason::FragmentShort)
         } else {
             Err(else_reason)
         }
     }
 
-    /// Ends with what is known.
+    /// Ends with what was read.
     #[inline(always)]
     pub(super) fn finish(&mut self) -> Result<(), Reason> {
         self.layer = Layer::Done;
         Ok(())
     }
 
-    /// Ends, and says that the packet carries something that can't be read.
+    /// Ends, and marks the packet's content as unreadable.
     #[inline(always)]
-    pub(super) fn opaque(&mut self, what: Opaque) -> Result<(), Reason> {
+    pub(super) fn finish_opaque(&mut self, what: Opaque) -> Result<(), Reason> {
         self.key.flags = what as u8;
         self.finish()
     }
 
-    /// Goes on with a tunnel's content.
+    /// Continues with a tunnel's content.
     #[inline(always)]
     pub(super) fn enter_tunnel(&mut self, via: Via, header: u32, layer: Layer) -> Result<(), Reason> {
         self.offset += header;
@@ -350,9 +352,9 @@ impl Walk {
         Ok(())
     }
 
-    /// Takes note of an IP header.
+    /// Records an IP header.
     #[inline(always)]
-    pub(super) fn enter(
+    pub(super) fn enter_ip(
         &mut self,
         frame: impl Bytes,
         ip_version: u8,
@@ -367,53 +369,53 @@ impl Walk {
         self.destination = destination;
         self.ip_version = ip_version;
         self.extensions = 0;
-        self.jumbo = false;
+        self.expects_jumbo = false;
         self.headers_len = header + 1;
         if header == 0 {
             self.key.source = source;
             self.key.destination = destination;
             self.key.ip_version = ip_version;
         } else {
-            self.hop(frame, Hop { address: destination, ip_version, via: self.via as u8, header: header as u8 })?;
+            self.push_hop(frame, Hop { address: destination, ip_version, via: self.via as u8, header: header as u8 })?;
         }
-        self.carries(frame, 0, 0, 0);
+        self.set_current_transport(frame, 0, 0, 0);
         Ok(())
     }
 
-    /// Takes note of a further destination.
+    /// Records an inner destination.
     #[inline(always)]
-    pub(super) fn hop(&mut self, frame: impl Bytes, hop: Hop) -> Result<(), Reason> {
+    pub(super) fn push_hop(&mut self, frame: impl Bytes, hop: Hop) -> Result<(), Reason> {
         let number = self.hops_len;
         if number >= MAX_HOPS as u32 {
             return Err(Reason::TooDeep);
         }
         self.hops_len = number + 1;
-        if let Some(place) = self.hops.get_mut(frame.index(number, MAX_HOPS - 1)) {
-            *place = hop;
+        if let Some(entry) = self.hops.get_mut(frame.index(number, MAX_HOPS - 1)) {
+            *entry = hop;
         }
         Ok(())
     }
 
-    /// Takes note of a hop of the IP header that was met last.
+    /// Records a hop of the current IP header.
     #[inline(always)]
-    pub(super) fn hop_here(
+    pub(super) fn push_current_hop(
         &mut self,
         frame: impl Bytes,
         address: Address,
         ip_version: u8,
         via: Via,
     ) -> Result<(), Reason> {
-        self.hop(frame, Hop { address, ip_version, via: via as u8, header: (self.headers_len - 1) as u8 })
+        self.push_hop(frame, Hop { address, ip_version, via: via as u8, header: (self.headers_len - 1) as u8 })
     }
 
-    /// Takes note of what follows the IP header that was met last.
+    /// Records what follows the current IP header.
     #[inline(always)]
-    pub(super) fn carries(&mut self, frame: impl Bytes, protocol: u8, source_port: u16, port: u16) {
+    pub(super) fn set_current_transport(&mut self, frame: impl Bytes, protocol: u8, source_port: u16, port: u16) {
         let header = self.headers_len - 1;
         self.set_transport(frame.index(header, MAX_HEADERS - 1) as u32, protocol, source_port, port);
     }
 
-    /// Says what follows an IP header.
+    /// Records what follows an IP header.
     #[inline(always)]
     pub(crate) fn set_transport(&mut self, header: u32, protocol: u8, source_port: u16, port: u16) {
         if header == 0 {
@@ -425,9 +427,9 @@ impl Walk {
         self.headers[header as usize & (MAX_HEADERS - 1)] = Transport { port, protocol };
     }
 
-    /// Takes note that the IP packet is a part of another: `payload` bytes from unit `start` on.
+    /// Records that the IP packet is a fragment: `payload` bytes from unit `start` on.
     #[inline(always)]
-    pub(super) fn fragment(
+    pub(super) fn push_fragment(
         &mut self,
         frame: impl Bytes,
         protocol: u8,
@@ -450,8 +452,8 @@ impl Walk {
             header: (self.headers_len - 1) as u8,
             more: u8::from(more),
         };
-        // A part of a datagram inside a part of the same one: their bytes would be told apart by nobody.
-        if self.fragments_len != 0 && self.fragments[0].is_of(&fragment) {
+        // A fragment inside a fragment of the same datagram: nobody could tell their bytes apart.
+        if self.fragments_len != 0 && self.fragments[0].same_datagram(&fragment) {
             return Err(Reason::FragmentOverlap);
         }
         let number = self.fragments_len;
@@ -459,19 +461,19 @@ impl Walk {
             return Err(Reason::TooDeep);
         }
         self.fragments_len = number + 1;
-        if let Some(place) = self.fragments.get_mut(frame.index(number, MAX_FRAGMENTS as usize - 1)) {
-            *place = fragment;
+        if let Some(entry) = self.fragments.get_mut(frame.index(number, MAX_FRAGMENTS as usize - 1)) {
+            *entry = fragment;
         }
         if start == 0 {
-            self.cut = true;
+            self.in_first_fragment = true;
         } else {
-            self.later = true;
+            self.in_later_fragment = true;
         }
         Ok(())
     }
 }
 
-impl Default for Walk {
+impl Default for HeaderWalker {
     fn default() -> Self {
         Self::new()
     }

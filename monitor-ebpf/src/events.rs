@@ -1,13 +1,13 @@
-//! Telling userspace at once.
+//! Events to userspace.
 
 use aya_ebpf::helpers::bpf_jiffies64;
-use monitor_common::wire::{Event, OnwardKey};
+use monitor_common::wire::{Event, FullKey};
 
 use crate::{maps, table};
 
-/// One event for a flow that is new in this epoch; a full ring is counted.
+/// Submits an event for a flow that is new in this epoch; one that the ring has no room for is counted.
 #[inline(always)]
-pub fn event(parity: u32, epoch: u32, key: &OnwardKey, wire_bytes: u32) {
+pub fn submit(parity: u32, epoch: u32, key: &FullKey, wire_bytes: u32) {
     let Some(mut entry) = maps::EVENTS.reserve::<Event>(0) else {
         table::event_lost(parity);
         return;

@@ -1,12 +1,12 @@
-//! The walk through one frame. The first byte of the input is the device's link layer, the frame is the rest.
+//! The parser on one frame. The first byte of the input is the device's link layer, the frame is the rest.
 //!
 //! Besides not panicking (overflow of any sum is a panic here) and not reading past the end (the frame has memory of
 //! exactly its size, which the address sanitizer guards):
 //!
-//! - a plain packet is the same to the walk, and has neither hops nor fragments;
+//! - what the fast path reads, the header walker reads the same, without hops or fragments;
 //! - a flow is IPv4 or IPv6 and its lists are within their bounds;
-//! - bytes after the end that the outermost IP header tells change nothing. Where it tells none (length 0: a
-//!   super-packet or a jumbogram), where there is no such header, and where it tells more than there is, they may;
+//! - bytes after the end that the outermost IP header announces change nothing. Where it announces none (length 0: a
+//!   super-packet or a jumbogram), where there is no such header, and where it announces more than there is, they may;
 //! - a frame that is cut gives a reason, or, if only bytes after that end are gone, the very same. Where the outermost IP
 //!   header tells no end, what is opaque, where a fragment ends and whether it can end there go by the bytes there are,
 //!   and may differ.
@@ -15,28 +15,28 @@
 
 use libfuzzer_sys::fuzz_target;
 use monitor_common::{
-    parse::{Fragment, Hop, MAX_FRAGMENTS, MAX_HOPS, Reason, Walk, plain},
+    parse::{Fragment, HeaderWalker, Hop, MAX_FRAGMENTS, MAX_HOPS, Reason, fast_parse},
     wire::{FlowKey, Link, Opaque},
 };
 
-/// What a walk says.
+/// What the header walker reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Told {
+struct Parsed {
     result: Result<(), Reason>,
     key: FlowKey,
     hops: Vec<Hop>,
     fragments: Vec<Fragment>,
 }
 
-impl Told {
+impl Parsed {
     fn of(frame: &[u8], link: Link) -> Self {
-        let mut walk = Walk::new();
-        let result = walk.whole(frame, link);
-        let fragments = (0..=MAX_FRAGMENTS as usize).map_while(|number| walk.fragment_at(number)).collect();
-        Self { result, key: walk.key, hops: walk.hops().to_vec(), fragments }
+        let mut walker = HeaderWalker::new();
+        let result = walker.walk(frame, link);
+        let fragments = (0..=MAX_FRAGMENTS as usize).map_while(|number| walker.fragment_at(number)).collect();
+        Self { result, key: walker.key, hops: walker.hops().to_vec(), fragments }
     }
 
-    /// Without what goes by the length of a packet that does not tell its own.
+    /// Without what depends on the length of a packet that does not announce its own.
     fn without_length(mut self) -> Self {
         self.key.flags = Opaque::None as u8;
         for fragment in &mut self.fragments {
@@ -57,7 +57,7 @@ enum End {
     At(usize),
 }
 
-/// Finds the outermost IP header by reading the link header once more, by other code than the walk's.
+/// Finds the outermost IP header by reading the link header once more, by other code than the parser's.
 fn end(frame: &[u8], link: Link) -> End {
     let word = |at: usize| frame.get(at..at + 2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
     let header = match link {
@@ -113,16 +113,16 @@ fuzz_target!(|data: &[u8]| {
     let Some((link, frame)) = data.split_first() else { return };
     let link = Link::from_wire(u16::from(*link));
     let frame: Box<[u8]> = frame.into();
-    let told = Told::of(&frame, link);
+    let parsed = Parsed::of(&frame, link);
 
-    if let Some(key) = plain(&*frame, frame.len() as u32, link) {
-        let plainly = Told { result: Ok(()), key: FlowKey::from(&key), hops: Vec::new(), fragments: Vec::new() };
-        assert_eq!(told, plainly, "left: the walk; right: the short way");
+    if let Some(key) = fast_parse(&*frame, frame.len() as u32, link) {
+        let fast = Parsed { result: Ok(()), key: FlowKey::from(&key), hops: Vec::new(), fragments: Vec::new() };
+        assert_eq!(parsed, fast, "left: the header walker; right: the fast path");
     }
-    if told.result.is_ok() {
-        assert!(matches!(told.key.ip_version, 4 | 6), "{told:?}");
+    if parsed.result.is_ok() {
+        assert!(matches!(parsed.key.ip_version, 4 | 6), "{parsed:?}");
     }
-    assert!(told.hops.len() <= MAX_HOPS && told.fragments.len() <= MAX_FRAGMENTS as usize, "{told:?}");
+    assert!(parsed.hops.len() <= MAX_HOPS && parsed.fragments.len() <= MAX_FRAGMENTS as usize, "{parsed:?}");
 
     let mut numbers = numbers(data);
     let end = end(&frame, link);
@@ -131,17 +131,17 @@ fuzz_target!(|data: &[u8]| {
     {
         let mut longer = frame.to_vec();
         longer.extend(numbers.by_ref().take(4).flat_map(u64::to_le_bytes));
-        assert_eq!(Told::of(&longer, link), told, "left: with more bytes after the packet's end");
+        assert_eq!(Parsed::of(&longer, link), parsed, "left: with more bytes after the packet's end");
     }
     for number in numbers.take(8) {
         let cut: Box<[u8]> = frame[..number as usize % (frame.len() + 1)].into();
-        let after = Told::of(&cut, link);
+        let after = Parsed::of(&cut, link);
         match end {
-            End::At(end) if end <= cut.len() => assert_eq!(after, told, "left: cut to {}", cut.len()),
+            End::At(end) if end <= cut.len() => assert_eq!(after, parsed, "left: cut to {}", cut.len()),
             _ if after.result.is_err() => {}
             End::Untold => assert_eq!(
                 after.without_length(),
-                told.clone().without_length(),
+                parsed.clone().without_length(),
                 "left: cut to {}, without a length",
                 cut.len()
             ),
