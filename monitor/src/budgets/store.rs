@@ -11,7 +11,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Budgets, Day};
+use super::Budgets;
+use crate::model::budget::Day;
 
 /// The file's name.
 pub const FILE: &str = "budgets.json";

@@ -6,7 +6,7 @@ use aya::programs::{
 };
 
 use super::{Interface, Kernel, KernelError, load, sys};
-use crate::{model::Hook, reconcile::Base};
+use crate::model::{Hook, readings::Base};
 
 /// One attached interface.
 #[derive(Debug)]

@@ -20,10 +20,7 @@ use monitor_common::{
 };
 
 use super::{Kernel, KernelError, clock, load, sys};
-use crate::{
-    model::{Fill, InterfaceCounts, Places, Snapshot},
-    reconcile::Reading,
-};
+use crate::model::{Fill, InterfaceCounts, Places, Snapshot, readings::Reading};
 use monitor_policy::{Policy, spec::Mode};
 
 /// A policy and mode to switch to with the next epoch.

@@ -5,7 +5,7 @@ use monitor_common::wire::{HookSums, MAX_INTERFACES};
 
 use super::{Interface, Kernel, KernelError, load, nic::Nic, sys};
 use crate::model::Hook;
-use crate::reconcile::{Amount, Base, Device, Presence, Queue, Reading};
+use crate::model::readings::{Amount, Base, Device, Presence, Queue, Reading};
 
 /// An interface just before it is attached.
 pub(super) struct Before(Amount);
