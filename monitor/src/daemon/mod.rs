@@ -19,16 +19,23 @@ use self::supervisor::Supervisor;
 
 use crate::{
     alerts::{
-        ocsf,
+        Alerter, ocsf,
         sinks::{self, Output, Sinks},
     },
     budgets::keeper::Keeper,
-    engine::{Engine, source::Opened},
+    engine::{
+        Engine,
+        pipeline::Consumer,
+        reports::{Conservation, Losses, LostInterfaces, RuleTimes, StaleData},
+        source::Opened,
+    },
     error::CliError,
     http::{self, server, server::ControlSocket},
     kernel,
     model::{Alert, Attachment, Host, in_force::PolicyInForce, now},
+    reconcile::Reconciler,
     reload::{self, PolicyReloader},
+    shadow::Comparison,
     store::{MonitorState, SharedState},
 };
 
@@ -128,6 +135,21 @@ pub fn run(launch: &Launch, started: impl FnOnce(&Started)) -> Result<SharedStat
     result
 }
 
+/// Who makes something of each closed epoch, in this order.
+pub fn consumers(budgets: Keeper) -> Vec<Box<dyn Consumer>> {
+    vec![
+        Box::new(LostInterfaces::default()),
+        Box::new(Conservation),
+        Box::new(Reconciler::default()),
+        Box::new(Losses::default()),
+        Box::new(Alerter::default()),
+        Box::new(budgets),
+        Box::new(Comparison::default()),
+        Box::new(StaleData),
+        Box::new(RuleTimes::default()),
+    ]
+}
+
 /// Runs until told to stop. Whatever can fail fails before `open` attaches anything. Returns the state, exact to
 /// the last packet.
 ///
@@ -159,10 +181,15 @@ pub async fn serve(
     setup.in_force.policy = budgets.hold(&setup.in_force.policy);
     let opened = open(&setup.in_force)?;
 
-    let state = SharedState::new(MonitorState { started: now(), epoch_length: setup.epoch, ..MonitorState::default() });
+    let state = SharedState::new(MonitorState {
+        boot_id: host.boot_id.clone(),
+        started: now(),
+        epoch_length: setup.epoch,
+        ..MonitorState::default()
+    });
     let host_name = host.name.clone();
-    let (engine, handle) = Engine::new(opened.source, state.clone(), sinks, host, setup.in_force);
-    let engine = engine.keeping(budgets);
+    let (engine, handle) =
+        Engine::new(opened.source, state.clone(), Box::new(sinks), consumers(budgets), setup.in_force);
     let (reloader, reloads) = PolicyReloader::new(setup.reload, handle.clone(), state.clone(), configured);
     let mut supervisor = Supervisor::default();
     supervisor.spawn("alert sinks", |stop| async move {

@@ -11,14 +11,14 @@ use std::{
 
 use monitor_common::{
     verdict::Verdict,
-    wire::{Address, Counters, FlowValue, FullKey, Opaque},
+    wire::{Address, Counters, Opaque},
 };
 
 use crate::{
     model::{
-        Snapshot,
-        flow::{FlowId, FlowSums, Group, Resolver, RuleSums, SummedFlows, Traits},
-        identities::{Interfaces, Name, Names},
+        ClosedEpoch, Snapshot,
+        flow::{FlowId, FlowSums, Group, RuleSums, SummedFlows, Traits},
+        identities::{Name, Names},
     },
     store::table::Table,
 };
@@ -116,20 +116,6 @@ fn rest(id: &FlowId, traits: u16) -> u64 {
         | u64::from(traits)
 }
 
-/// An epoch's flows, each with the name of its interface.
-fn named<'a>(
-    snapshot: &'a Snapshot,
-    interfaces: &'a Interfaces,
-) -> impl Iterator<Item = (Name, &'a FullKey, &'a FlowValue)> {
-    let mut run = (0, interfaces.name(0));
-    snapshot.flows.iter().map(move |(key, value)| {
-        if key.flow.ifindex != run.0 {
-            run = (key.flow.ifindex, interfaces.name(key.flow.ifindex));
-        }
-        (run.1, key, value)
-    })
-}
-
 /// A flow on its way into its table.
 struct Coming {
     id: FlowId,
@@ -186,13 +172,13 @@ impl FlowStore {
     }
 
     /// Adds the flows of an epoch, and gives what they come to.
-    pub fn merge(&mut self, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver) -> EpochSums {
+    pub fn merge(&mut self, epoch: &ClosedEpoch<'_>) -> EpochSums {
+        let snapshot = epoch.snapshot;
         let mut sums = EpochSums::default();
         let mut by_traits: Vec<Counters> = Vec::new();
         let mut by_rule: Vec<Option<RuleSums>> = Vec::new();
         self.reserve(snapshot, usize::MAX);
-        let flows = named(snapshot, interfaces)
-            .map(|(interface, key, value)| (resolver.resolve(key, interface), FlowSums::of(snapshot, value)));
+        let flows = epoch.flows().map(|flow| (flow.id(), FlowSums::of(snapshot, flow.value)));
         self.add(flows, |Coming { id, sums: flow, number, .. }, new| {
             if id.rule != Names::NONE {
                 count(&mut by_rule, id.rule, &RuleSums { flows: u64::from(new), sums: *flow });
@@ -218,16 +204,17 @@ impl FlowStore {
 
     /// Adds the flows of an epoch; of more than `most` only those with most bytes on the wire, and of the others their
     /// sums.
-    pub fn merge_largest(&mut self, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver, most: usize) {
+    pub fn merge_largest(&mut self, epoch: &ClosedEpoch<'_>, most: usize) {
+        let snapshot = epoch.snapshot;
         let worths = snapshot.flows.iter().map(|(_, value)| value.counters.wire_bytes.cast_signed());
         let mut cut = Cut::of(worths.collect(), most);
         self.reserve(snapshot, most);
         let mut evicted = mem::take(&mut self.evicted);
-        let flows = named(snapshot, interfaces).filter_map(|(interface, key, value)| {
-            if cut.keeps(value.counters.wire_bytes.cast_signed()) {
-                return Some((resolver.resolve(key, interface), FlowSums::of(snapshot, value)));
+        let flows = epoch.flows().filter_map(|flow| {
+            if cut.keeps(flow.value.counters.wire_bytes.cast_signed()) {
+                return Some((flow.id(), FlowSums::of(snapshot, flow.value)));
             }
-            evicted.entry(resolver.group(&key.flow, interface)).or_default().add(&value.counters);
+            evicted.entry(flow.group()).or_default().add(&flow.value.counters);
             None
         });
         self.add(flows, |_, _| ());

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use crate::{
-    model::{Snapshot, flow::Resolver, identities::Interfaces},
+    model::ClosedEpoch,
     store::{flows::FlowStore, totals::Totals},
 };
 
@@ -66,7 +66,8 @@ impl Recent {
     }
 
     /// Adds an epoch's flows; what it came to is to be added before anybody looks.
-    pub fn merge(&mut self, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver) {
+    pub fn merge(&mut self, epoch: &ClosedEpoch<'_>) {
+        let snapshot = epoch.snapshot;
         let fits = |slice: &Slice| (0..=SLICE_NS).contains(&(snapshot.ended - slice.began));
         if !self.slices.back().is_some_and(fits) {
             if let Some(full) = self.slices.back_mut() {
@@ -77,7 +78,7 @@ impl Recent {
         }
         if let Some(slice) = self.slices.back_mut() {
             slice.ended = snapshot.ended;
-            slice.flows.merge_largest(snapshot, interfaces, resolver, self.limit);
+            slice.flows.merge_largest(epoch, self.limit);
         }
         while self.slices.front().is_some_and(|first| first.ended <= snapshot.ended - KEPT_NS)
             || self.slices.len() > SLICES
@@ -146,7 +147,11 @@ mod tests {
     use monitor_common::wire::Counters;
 
     use super::*;
-    use crate::{fake, store::Traffic};
+    use crate::{
+        fake,
+        model::{Snapshot, flow::Resolver},
+        store::Traffic,
+    };
 
     const SECOND: i128 = 1_000_000_000;
 
@@ -155,7 +160,7 @@ mod tests {
         fake::merge(traffic, store, snapshot);
         let interfaces = traffic.names(snapshot);
         let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
-        recent.merge(snapshot, &interfaces, &resolver);
+        recent.merge(&ClosedEpoch::new(snapshot, &interfaces, &resolver, &traffic.identities));
         recent.add(&traffic.latest);
     }
 

@@ -18,7 +18,7 @@ use monitor_common::{
 
 use crate::{
     model::{
-        Snapshot,
+        ClosedEpoch, Snapshot,
         flow::{Group, RuleSums, SummedFlows, place},
         identities::{Identities, Interfaces, Name},
     },
@@ -122,15 +122,9 @@ impl Traffic {
         Interfaces::new(names, self.identities.interface(""))
     }
 
-    /// Adds an epoch of which the flows are in the store already, and come to `sums`; `residual` is the snapshot's.
-    /// Returns the interfaces whose residual is not zero: a conservation breach.
-    pub fn merge(
-        &mut self,
-        snapshot: &Snapshot,
-        interfaces: &Interfaces,
-        sums: EpochSums,
-        residual: &[(u32, Counters)],
-    ) -> Vec<(Name, Counters)> {
+    /// Adds an epoch of which the flows are in the store already, and come to `sums`.
+    pub fn merge(&mut self, closed: &ClosedEpoch<'_>, sums: EpochSums) {
+        let ClosedEpoch { snapshot, interfaces, residual, .. } = closed;
         let EpochSums { groups, opaque, inner, rules } = sums;
         let mut epoch =
             Totals { groups, opaque, inner, rules, events_lost: snapshot.events_lost, epochs: 1, ..Totals::default() };
@@ -148,7 +142,6 @@ impl Traffic {
                 add_reason_sums(epoch.unparsed.entry((name, *reason)).or_default(), reason_sums);
             }
         }
-        let mut breaches = Vec::new();
         for (ifindex, residual) in residual {
             let name = interfaces.name(*ifindex);
             epoch.residual.entry(name).or_default().add(&Counters {
@@ -157,13 +150,9 @@ impl Traffic {
                 bytes: residual.bytes.cast_signed().unsigned_abs(),
                 wire_bytes: residual.wire_bytes.cast_signed().unsigned_abs(),
             });
-            if !residual.is_zero() {
-                breaches.push((name, *residual));
-            }
         }
         self.totals.add(&epoch);
         self.latest = epoch;
-        breaches
     }
 }
 
