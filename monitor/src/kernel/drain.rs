@@ -12,7 +12,7 @@ use monitor_common::{
     verdict::Verdict,
     wire::{Clock, Control, Counters, FlowKey, FlowValue, HookSums, MAX_INTERFACES, ReasonSums},
 };
-use monitor_policy::Policy;
+use monitor_policy::{Policy, spec::Mode};
 
 use super::{Kernel, KernelError, Switch, clock, flows::DrainedFlows, load, object, sys};
 use crate::{
@@ -143,7 +143,7 @@ impl Kernel {
             started: closing.started.as_nanosecond(),
             ended: ended.as_nanosecond(),
             policy: closing.policy,
-            enforce: closing.control.enforce(),
+            mode: Mode::enforcing(closing.control.enforce()),
             interfaces,
             flows: closing.flows.rows,
             fill: closing.fill,
