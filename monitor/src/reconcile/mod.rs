@@ -1,5 +1,5 @@
 //! What the hooks let pass held against what the devices say they sent: readings in, one [`Standing`] per interface
-//! and the surpluses of this epoch out. Pure: the kernel's numbers come with the snapshot (`kernel/nic.rs` reads them),
+//! and the surpluses of this epoch out. Pure: the kernel's numbers come with the snapshot (`kernel/readings` reads them),
 //! the epoch task calls [`Reconciler::read`] once per epoch.
 //!
 //! A surplus on the device's side is traffic that left without passing the hook. See [`account`] for what is proven
