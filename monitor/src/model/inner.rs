@@ -1,6 +1,6 @@
 //! Where packets end up beyond their destination: a flow's key and the policy that held in; the further destination
 //! (source route, tunnel), the IPv4 address that an IPv6 address carries, and whose standing the flow has, out. Called
-//! by [`crate::model::names`]; API and alerts show [`Further`].
+//! by [`crate::model::flow`]; API and alerts show [`Further`].
 
 use std::net::{IpAddr, Ipv4Addr};
 
