@@ -20,7 +20,7 @@ use crate::{
         Attachment, ClosedEpoch, Fill, InterfaceCounts, Places, Snapshot, flow::Resolver, identities::Name,
         in_force::PolicyInForce,
     },
-    store::{Traffic, flows::FlowStore, totals::Kept},
+    store::{Traffic, flows::FlowStore, last_hour::Recent, totals::Kept},
 };
 use monitor_policy::{
     ClassInfo, Policy, RuleInfo,
@@ -225,6 +225,14 @@ pub fn merge(traffic: &mut Traffic, store: &mut FlowStore, snapshot: &Snapshot) 
     traffic.kept = Kept::of(store);
     traffic.merge(&epoch, sums);
     epoch.breaches().collect()
+}
+
+/// Adds an epoch that was merged to the last hour.
+pub fn remember(recent: &mut Recent, traffic: &mut Traffic, snapshot: &Snapshot) {
+    let interfaces = traffic.names(snapshot);
+    let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
+    recent.merge(&ClosedEpoch::new(snapshot, &interfaces, &resolver, &traffic.identities));
+    recent.add(&traffic.latest);
 }
 
 /// What a [`Fake`] is made to do and what it saw, shared with the test.

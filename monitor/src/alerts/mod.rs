@@ -26,7 +26,7 @@ use crate::{
         identities::{Identities, Name},
         in_force::PolicyInForce,
     },
-    store::{MonitorState, table::Table},
+    store::{MonitorState, cut::Cut, table::Table},
 };
 use monitor_policy::{Policy, spec::Action};
 
@@ -248,15 +248,9 @@ impl Alerter {
 
     /// Forgets the eighth that was silent longest.
     fn shrink(&mut self) {
-        let mut times: Vec<i64> = self.alerted.iter().map(|(_, seen)| seen.packet).collect();
-        let mut surplus = times.len() - (self.limit - self.limit / 8).max(1);
-        let (_, cut, _) = times.select_nth_unstable(surplus - 1);
-        let cut = *cut;
-        self.alerted.retain(|_, seen| {
-            let goes = seen.packet <= cut && surplus > 0;
-            surplus -= usize::from(goes);
-            !goes
-        });
+        let keep = (self.limit - self.limit / 8).max(1);
+        let mut cut = Cut::of(self.alerted.iter().map(|(_, seen)| seen.packet).collect(), keep);
+        self.alerted.retain(|_, seen| cut.keeps(seen.packet));
     }
 }
 

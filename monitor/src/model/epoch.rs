@@ -9,7 +9,7 @@ use monitor_common::{
 
 use super::{
     Snapshot,
-    flow::{FlowId, Group, ResolvedFlow, Resolver},
+    flow::{FlowGroup, FlowId, Group, ResolvedFlow, Resolver},
     identities::{Identities, Interfaces, Name},
 };
 
@@ -91,8 +91,9 @@ impl EpochFlow<'_> {
     /// The sum that it belongs to.
     #[must_use]
     #[inline]
-    pub fn group(&self) -> Group {
-        let ResolvedFlow { interface, country, class, .. } = *self.resolved;
-        Group { interface, country, class, verdict: Verdict::from_wire(self.key.flow.verdict) }
+    pub fn group(&self) -> FlowGroup {
+        let ResolvedFlow { interface, country, class, rule, .. } = *self.resolved;
+        let verdict = Verdict::from_wire(self.key.flow.verdict);
+        FlowGroup { group: Group { interface, country, class, verdict }, rule }
     }
 }

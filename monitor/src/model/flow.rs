@@ -177,6 +177,21 @@ impl Traits {
     pub const fn group(&self) -> Group {
         Group { interface: self.interface, country: self.country, class: self.class, verdict: self.verdict }
     }
+
+    /// The same, with the rule that decided.
+    #[must_use]
+    pub const fn flow_group(&self) -> FlowGroup {
+        FlowGroup { group: self.group(), rule: self.rule }
+    }
+}
+
+/// What flows are summed by, without a look at each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowGroup {
+    /// Interface, country, class and verdict.
+    pub group: Group,
+    /// The rule that decided; [`Names::NONE`] without one.
+    pub rule: Name,
 }
 
 /// What sums are kept by.
@@ -283,16 +298,16 @@ impl FlowSums {
     }
 }
 
-/// What the flows of one rule come to.
+/// What the flows of one group, or of one rule, come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RuleSums {
+pub struct GroupSums {
     /// Flows that the store did not have. One that was evicted and came back counts twice.
     pub flows: u64,
     /// Their sums, and those of the flows that it had.
     pub sums: FlowSums,
 }
 
-impl RuleSums {
+impl GroupSums {
     /// Takes in what came later.
     pub fn add(&mut self, later: &Self) {
         self.flows += later.flows;

@@ -28,7 +28,7 @@ use crate::{
         in_force::PolicyInForce,
         shadow::{Candidate, Shadow, ShadowVerdict},
     },
-    store::{MonitorState, table::Table},
+    store::{MonitorState, cut::Cut, table::Table},
 };
 use monitor_policy::{ImageAt, Policy, spec::Mode};
 
@@ -175,23 +175,15 @@ impl Comparison {
         if self.differing.len() <= kept + slack {
             return;
         }
-        let mut bytes: Vec<u64> = self.differing.iter().map(|(_, sums)| sums.counters.wire_bytes).collect();
-        let mut surplus = bytes.len() - kept;
-        let (_, cut, _) = bytes.select_nth_unstable(surplus - 1);
-        let cut = *cut;
-        let below = bytes.iter().filter(|bytes| **bytes < cut).count();
-        // Of those at the cut only as many as needed.
-        surplus -= below;
+        let worth = |sums: &FlowSums| sums.counters.wire_bytes.cast_signed();
+        let mut cut = Cut::of(self.differing.iter().map(|(_, sums)| worth(sums)).collect(), kept);
         let rest = &mut self.report.rest;
         self.differing.retain(|_, sums| {
-            let at_cut = sums.counters.wire_bytes == cut && surplus > 0;
-            surplus -= usize::from(at_cut);
-            let goes = at_cut || sums.counters.wire_bytes < cut;
-            if goes {
-                rest.flows += 1;
-                rest.counters.add(&sums.counters);
+            let stays = cut.keeps(worth(sums));
+            if !stays {
+                rest.add(&sums.counters);
             }
-            !goes
+            stays
         });
     }
 }

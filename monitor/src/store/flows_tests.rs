@@ -21,7 +21,7 @@ fn add(store: &mut FlowStore, id: FlowId, sums: FlowSums) -> (Option<u16>, bool)
 }
 
 /// Its flows and what was evicted.
-fn held(store: &FlowStore) -> (BTreeMap<FlowId, FlowSums>, BTreeMap<Group, SummedFlows>) {
+fn held(store: &FlowStore) -> (BTreeMap<FlowId, FlowSums>, BTreeMap<FlowGroup, SummedFlows>) {
     (store.iter().map(|(id, sums)| (id, *sums)).collect(), store.evicted.clone())
 }
 
@@ -234,9 +234,9 @@ fn a_flow_begins_with_its_earliest_packet_and_ends_with_its_latest_whatever_the_
         sum.add(&sums(2, other.0, other.1));
         assert_eq!(sum, sums(3, 3, 8), "{one:?} {other:?}");
     }
-    let mut rule = RuleSums { flows: 1, sums: sums(1, 3, 6) };
-    rule.add(&RuleSums { flows: 2, sums: sums(2, 5, 8) });
-    assert_eq!(rule, RuleSums { flows: 3, sums: sums(3, 3, 8) });
+    let mut rule = GroupSums { flows: 1, sums: sums(1, 3, 6) };
+    rule.add(&GroupSums { flows: 2, sums: sums(2, 5, 8) });
+    assert_eq!(rule, GroupSums { flows: 3, sums: sums(3, 3, 8) });
 }
 
 #[test]

@@ -19,7 +19,7 @@ use monitor_common::{
 use crate::{
     model::{
         ClosedEpoch, Snapshot,
-        flow::{Group, RuleSums, SummedFlows, place},
+        flow::{FlowGroup, Group, GroupSums, SummedFlows, place},
         identities::{Identities, Interfaces, Name},
     },
     store::flows::{EpochSums, FlowStore},
@@ -36,8 +36,11 @@ pub struct Totals {
     pub opaque: BTreeMap<(Name, Opaque, Verdict), Counters>,
     /// Of flows, what goes on from its destination, by interface, way (see [`crate::model::flow::FlowId::via`]) and verdict.
     pub inner: BTreeMap<(Name, &'static str, Verdict), Counters>,
+    /// Flows: how many, what they sent, when they were first and last seen. Flows are those that the store did not have when
+    /// they came.
+    pub flows: BTreeMap<FlowGroup, GroupSums>,
     /// Of flows, what a rule decided, by rule.
-    pub rules: BTreeMap<Name, RuleSums>,
+    pub rules: BTreeMap<Name, GroupSums>,
     /// What has no flow, by interface and reason.
     pub unparsed: BTreeMap<(Name, Reason), ReasonSums>,
     /// Hook totals.
@@ -67,6 +70,9 @@ impl Totals {
         add(&mut self.hook, &epoch.hook);
         add(&mut self.dropped, &epoch.dropped);
         add(&mut self.residual, &epoch.residual);
+        for (group, sums) in &epoch.flows {
+            self.flows.entry(*group).and_modify(|there| there.add(sums)).or_insert(*sums);
+        }
         for (rule, sums) in &epoch.rules {
             self.rules.entry(*rule).and_modify(|there| there.add(sums)).or_insert(*sums);
         }
@@ -125,9 +131,17 @@ impl Traffic {
     /// Adds an epoch of which the flows are in the store already, and come to `sums`.
     pub fn merge(&mut self, closed: &ClosedEpoch<'_>, sums: EpochSums) {
         let ClosedEpoch { snapshot, interfaces, residual, .. } = closed;
-        let EpochSums { groups, opaque, inner, rules } = sums;
-        let mut epoch =
-            Totals { groups, opaque, inner, rules, events_lost: snapshot.events_lost, epochs: 1, ..Totals::default() };
+        let EpochSums { groups, flows, opaque, inner, rules } = sums;
+        let mut epoch = Totals {
+            groups,
+            flows,
+            opaque,
+            inner,
+            rules,
+            events_lost: snapshot.events_lost,
+            epochs: 1,
+            ..Totals::default()
+        };
         for interface in &snapshot.interfaces {
             let name = interfaces.name(interface.ifindex);
             epoch.hook.entry(name).or_default().add(&interface.hook);
@@ -258,7 +272,7 @@ mod tests {
             first: crate::model::clock::clamp(began),
             last: crate::model::clock::clamp(ended),
         };
-        assert_eq!(traffic.totals.rules, [(rule, RuleSums { flows: 2, sums })].into());
+        assert_eq!(traffic.totals.rules, [(rule, GroupSums { flows: 2, sums })].into());
         assert_eq!(traffic.latest.rules[&rule].sums.counters, fake::sums(9));
         assert_eq!(traffic.latest.rules[&rule].flows, 1);
     }
