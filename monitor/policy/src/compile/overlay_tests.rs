@@ -6,13 +6,13 @@ use super::{
     *,
 };
 use crate::compile::random::country;
-use crate::geo::{About, Dataset, Rejected, overlay, overlay::Overlay};
+use crate::geo::{About, Dataset, Overlay, OverlayKind, Rejected};
 
 fn list(name: &str, v4: &[(u32, u32, &str)], v6: &[(u128, u128, &str)]) -> Overlay {
     Overlay {
         about: About { built: Some(1_780_272_000), digest: [9; 32], ..About::named(name) },
         file: format!("{name}.csv").into(),
-        kind: overlay::Kind::Geofeed,
+        kind: OverlayKind::Geofeed,
         v4: v4.iter().map(|(first, last, code)| Range { first: *first, last: *last, country: country(code) }).collect(),
         v6: v6.iter().map(|(first, last, code)| Range { first: *first, last: *last, country: country(code) }).collect(),
         contradictions: 0,

@@ -13,7 +13,7 @@ use crate::{
     geo::{
         About, Country, Dataset, Range, Rejected,
         asn::{AsDataset, AsRange},
-        overlay::{self, Overlay},
+        overlay::{Overlay, OverlayKind},
         special::Special,
     },
     spec::{Action, Management, PortRange, Rule, Site, Spec, Zone},
@@ -119,7 +119,7 @@ fn overlay(random: &mut fastrand::Rng) -> Overlay {
     Overlay {
         about: About::named("overlay"),
         file: "overlay.csv".into(),
-        kind: overlay::Kind::Networks,
+        kind: OverlayKind::Networks,
         v4: placed(random, v4, &countries),
         v6: placed(random, v6, &countries),
         contradictions: 0,
