@@ -24,7 +24,7 @@ use crate::{
     store::{Traffic, flows::FlowStore, totals::Kept},
 };
 use monitor_policy::{
-    ClassInfo, Policy, RuleInfo,
+    ClassInfo, Origin, Policy, RuleInfo,
     geo::{
         About, Country,
         asn::{AsDataset, AsNames, AsRange},
@@ -71,7 +71,11 @@ pub fn policy() -> Policy {
     Policy {
         image: Image { classes: rows, ..Image::default() },
         classes,
-        rules: vec![RuleInfo { id: "migration-sg".into(), origin: "config.toml:9".into(), ..RuleInfo::default() }],
+        rules: vec![RuleInfo {
+            id: "migration-sg".into(),
+            origin: Origin::new(std::path::Path::new("config.toml"), 9),
+            ..RuleInfo::default()
+        }],
         digest: "d".repeat(64),
         zone: "eu-user-data".into(),
         ..Policy::default()

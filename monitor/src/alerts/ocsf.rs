@@ -16,8 +16,8 @@ use crate::model::{
     names::{FlowId, Identities, Names},
 };
 use monitor_policy::{
-    explain::target::has_ports,
     geo::{Country, asn::AsDataset},
+    protocol::{self, has_ports},
     text::hex,
 };
 
@@ -104,7 +104,7 @@ pub fn egress(host: &Host, seen: &Seen<'_>) -> Alert {
         "protocol_ver_id": flow.ip_version,
         "protocol_ver": if flow.ip_version == 4 { "IPv4" } else { "IPv6" },
     });
-    if let Some(name) = protocol_name(flow.protocol) {
+    if let Some(name) = protocol::name(flow.protocol) {
         connection["protocol_name"] = name.into();
     }
     let mut line = json!({
@@ -220,30 +220,6 @@ fn placed(country: Country) -> bool {
     country != Country::UNKNOWN && country != Country::NONE
 }
 
-/// IANA's name, lower case, for the protocols seen in practice.
-#[must_use]
-pub fn protocol_name(number: u8) -> Option<&'static str> {
-    Some(match number {
-        1 => "icmp",
-        2 => "igmp",
-        4 => "ipip",
-        6 => "tcp",
-        17 => "udp",
-        33 => "dccp",
-        41 => "ipv6",
-        47 => "gre",
-        50 => "esp",
-        51 => "ah",
-        58 => "ipv6-icmp",
-        89 => "ospf",
-        103 => "pim",
-        112 => "vrrp",
-        132 => "sctp",
-        136 => "udplite",
-        _ => return None,
-    })
-}
-
 /// One line for a person.
 fn message(seen: &Seen<'_>) -> String {
     let flow = seen.flow;
@@ -258,7 +234,7 @@ fn message(seen: &Seen<'_>) -> String {
         Class::Unknown => "of unknown place".to_owned(),
         class => format!("of class {}", class.name()),
     };
-    let protocol = protocol_name(flow.protocol).map_or_else(|| format!("protocol {}", flow.protocol), str::to_owned);
+    let protocol = protocol::name(flow.protocol).map_or_else(|| format!("protocol {}", flow.protocol), str::to_owned);
     let interface = seen.identities.interfaces.get(flow.interface);
     let source = endpoint(flow.ip(flow.source), flow.source_port, flow.protocol);
     let destination = endpoint(flow.ip(flow.destination), flow.destination_port, flow.protocol);
