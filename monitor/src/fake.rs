@@ -299,13 +299,13 @@ impl EpochSource for Fake {
         let epoch = script.flips;
         script.flips = epoch.wrapping_add(1);
         let one = script.next.pop_front().unwrap_or_else(|| snapshot(epoch));
-        Ok(Snapshot { epoch, policy: held.policy, enforce: held.enforce, ..one })
+        Ok(Snapshot { epoch, policy: held.policy, mode: held.mode, ..one })
     }
 
     fn stage(&mut self, next: &PolicyInForce) -> anyhow::Result<()> {
         anyhow::ensure!(next.policy.digest != "too large", "it does not fit");
         let mut script = self.script();
-        script.staged.push((next.policy.digest.clone(), next.enforce));
+        script.staged.push((next.policy.digest.clone(), next.mode.enforces()));
         script.next_in_force = Some(next.clone());
         Ok(())
     }

@@ -49,7 +49,7 @@ fn started_json(started: &Started) -> String {
     let line = json!({
         "started": rfc3339(now()),
         "version": env!("CARGO_PKG_VERSION"),
-        "mode": if in_force.enforce { "enforce" } else { "observe" },
+        "mode": in_force.mode.name(),
         "attached": started.attachments,
         "zone": in_force.policy.zone,
         "inside": in_force.inside,
@@ -64,7 +64,8 @@ fn started_json(started: &Started) -> String {
 
 fn started_text(started: &Started) -> String {
     let in_force = &started.in_force;
-    let mode = if in_force.enforce { "ENFORCE: denied packets are dropped" } else { "observe: nothing is dropped" };
+    let mode =
+        if in_force.mode.enforces() { "ENFORCE: denied packets are dropped" } else { "observe: nothing is dropped" };
     let mut lines = vec![("mode", mode.to_owned())];
     for attached in &started.attachments {
         lines.push(("attached", format!("{} (egress, {})", attached.interface, attached.hook)));

@@ -42,19 +42,19 @@ pub struct Launch {
     pub alerts_file: Option<PathBuf>,
 }
 
-/// Whether denied packets are dropped: the file says so or `--enforce` does.
+/// Denied packets are dropped where the file says so or `--enforce` does.
 #[must_use]
-pub fn enforces(config: &Config, launch: &Launch) -> bool {
-    launch.enforce || config.mode == Mode::Enforce
+pub fn mode(config: &Config, launch: &Launch) -> Mode {
+    if launch.enforce { Mode::Enforce } else { config.mode }
 }
 
 /// Compiles the policy, with what is to be said of it.
 ///
 /// # Errors
 /// What is wrong with the policy or with a dataset.
-pub fn compile(config: &Config, enforce: bool) -> Result<PolicyInForce, CliError> {
+pub fn compile(config: &Config, mode: Mode) -> Result<PolicyInForce, CliError> {
     // `--enforce` on the command line gets here with a file that says observe.
-    if let Some(mend) = config.lacks_for_enforce().filter(|_| enforce) {
+    if let Some(mend) = config.lacks_for_enforce().filter(|_| mode.enforces()) {
         return Err(CliError::Usage(mend.to_owned()));
     }
     let knowledge = inputs::knowledge(config)?;
@@ -72,7 +72,7 @@ pub fn compile(config: &Config, enforce: bool) -> Result<PolicyInForce, CliError
         .map(|of| DatasetInfo { name: of.name.clone(), version: of.version.clone(), built: of.built })
         .collect();
     let inside = config.spec.zone.inside_text.clone();
-    Ok(PolicyInForce { policy: policy.into(), enforce, inside, datasets, shadow, since: now() })
+    Ok(PolicyInForce { policy: policy.into(), mode, inside, datasets, shadow, since: now() })
 }
 
 /// The policy to be judged beside it. One that is no good never stops the daemon: it is told.
@@ -108,7 +108,7 @@ pub fn read(launch: &Launch) -> Result<(Config, PolicyInForce, Files), CliError>
     let before = Seen::look(&own(launch));
     let config = inputs::load(launch.config.as_deref())?;
     let files = files(&config, launch, before);
-    let in_force = compile(&config, enforces(&config, launch))?;
+    let in_force = compile(&config, mode(&config, launch))?;
     Ok((config, in_force, files))
 }
 
@@ -120,7 +120,7 @@ pub fn reader(launch: Launch) -> Reader {
         match inputs::load(launch.config.as_deref()) {
             Ok(config) => Read {
                 files: files(&config, &launch, before),
-                policy: compile(&config, enforces(&config, &launch)).map_err(|failure| failure.to_string()),
+                policy: compile(&config, mode(&config, &launch)).map_err(|failure| failure.to_string()),
             },
             Err(failure) => Read {
                 files: Files { inputs: own(&launch), seen: before, watch: None },
@@ -160,7 +160,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         interfaces: interfaces.len() as u32,
         flows: config.flows,
         cache: config.cache,
-        enforce: in_force.enforce,
+        enforce: in_force.mode.enforces(),
         log_level: launch.kernel_log,
     };
     let mut kernel = Kernel::load(options, Arc::clone(&in_force.policy))?;

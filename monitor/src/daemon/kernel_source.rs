@@ -18,7 +18,7 @@ impl EpochSource for KernelSource {
 
     fn stage(&mut self, next: &PolicyInForce) -> anyhow::Result<()> {
         let policy = Arc::clone(&next.policy);
-        Ok(self.0.stage(Switch { policy, enforce: next.enforce })?)
+        Ok(self.0.stage(Switch { policy, enforce: next.mode.enforces() })?)
     }
 
     fn verify(&mut self) -> anyhow::Result<()> {

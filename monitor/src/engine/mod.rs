@@ -346,9 +346,7 @@ impl Engine {
             self.tell(&mut facts.write(), Condition::PolicyRolledBack, None);
             return Ok(());
         };
-        let named =
-            |of: &PolicyInForce| format!("{} ({})", of.policy.digest, if of.enforce { "enforce" } else { "observe" });
-        let (failed, old) = (named(&self.facts.read().in_force), named(&before));
+        let (failed, old) = (self.facts.read().in_force.reference(), before.reference());
         let result = self.source.roll_back().map_err(|error| format!("{error:#}"));
         let result = result.and_then(|()| {
             self.staged = Some(before);
@@ -483,7 +481,7 @@ impl Engine {
         let by_budget = next.policy.digest == there.policy.digest && next.policy.suspended != there.policy.suspended;
         next.since = if by_budget { there.since } else { closed.ended };
         let suspended = next.policy.suspended.len();
-        tracing::info!(policy = next.policy.digest, enforce = next.enforce, suspended, "policy in force");
+        tracing::info!(policy = next.policy.digest, mode = next.mode.name(), suspended, "policy in force");
         self.budgeted = has_any(&next.policy);
         let resolver = Resolver::new(&mut facts.traffic.identities, &next.policy);
         self.book.push((closed.epoch.wrapping_add(1), resolver));

@@ -10,7 +10,7 @@ use crate::{
     fake::{self, Fake},
     reconcile::{Amount, Base, Device, Presence, Reading},
 };
-use monitor_policy::Policy;
+use monitor_policy::{Policy, spec::Mode};
 
 /// A running engine over a fake source.
 struct Bench {
@@ -208,7 +208,7 @@ async fn a_reload_holds_from_the_next_epoch_and_the_drained_one_keeps_its_policy
     fake::add_flow(&mut first, 7, fake::OUTSIDE, 443, 3);
     let bench = bench([first]);
     let mut next = in_force(&"b".repeat(64));
-    next.enforce = true;
+    next.mode = Mode::Enforce;
     let mut policy = Policy { digest: "b".repeat(64), ..fake::policy() };
     policy.classes.reverse();
     next.policy = policy.into();
@@ -216,7 +216,10 @@ async fn a_reload_holds_from_the_next_epoch_and_the_drained_one_keeps_its_policy
     assert_eq!(bench.fake.script().staged, [("b".repeat(64), true)]);
     {
         let facts = bench.facts.read();
-        assert_eq!((facts.in_force.policy.digest.as_str(), facts.in_force.enforce), ("b".repeat(64).as_str(), true));
+        assert_eq!(
+            (facts.in_force.policy.digest.as_str(), facts.in_force.mode.enforces()),
+            ("b".repeat(64).as_str(), true)
+        );
         let countries: Vec<_> = facts.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
         assert_eq!(countries, ["SG"], "the flow was counted under the old numbers");
     }
@@ -252,7 +255,7 @@ async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_told_by_n
     policy.classes.reverse();
     let meanwhile = policy.classes[usize::from(fake::INSIDE)].country.to_string();
     assert_ne!(meanwhile, "IE");
-    (next.policy, next.enforce) = (policy.into(), true);
+    (next.policy, next.mode) = (policy.into(), Mode::Enforce);
     let told = format!(
         "policy {new} (enforce) failed its check in the kernel: class 7 is not what was written: {old} (observe) is in \
          force again"
@@ -265,7 +268,7 @@ async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_told_by_n
     assert_eq!((flips, rollbacks), (2, 1));
     {
         let facts = bench.facts.read();
-        assert_eq!((facts.in_force.policy.digest.as_str(), facts.in_force.enforce), (old.as_str(), false));
+        assert_eq!((facts.in_force.policy.digest.as_str(), facts.in_force.mode.enforces()), (old.as_str(), false));
         assert_eq!((facts.rollbacks, facts.reload_failures), (1, 1));
         assert_eq!(facts.reload_error, Some(told));
         assert_eq!(facts.conditions.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["policy_rolled_back"]);

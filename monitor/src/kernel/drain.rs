@@ -24,7 +24,7 @@ use crate::{
     model::{Fill, InterfaceCounts, Places, Snapshot},
     reconcile::Reading,
 };
-use monitor_policy::Policy;
+use monitor_policy::{Policy, spec::Mode};
 
 /// A policy and mode to switch to with the next epoch.
 #[derive(Debug)]
@@ -255,7 +255,7 @@ impl Kernel {
             started: closing.started.as_nanosecond(),
             ended: ended.as_nanosecond(),
             policy: closing.policy,
-            enforce: closing.control.enforce(),
+            mode: Mode::enforcing(closing.control.enforce()),
             interfaces,
             flows: closing.flows.rows,
             fill: closing.fill,

@@ -295,8 +295,8 @@ fn rules(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
 fn policy(page: &Page, facts: &MonitorState, now: i128) -> prometheus::Result<()> {
     let in_force = &facts.in_force;
     let info = page.gauge("policy_info", "The policy in force", &["digest", "zone", "mode"])?;
-    let mode = if in_force.enforce { "enforce" } else { "observe" };
-    info.with_label_values(&[in_force.policy.digest.as_str(), in_force.policy.zone.as_str(), mode]).set(1);
+    info.with_label_values(&[in_force.policy.digest.as_str(), in_force.policy.zone.as_str(), in_force.mode.name()])
+        .set(1);
     let age =
         page.gauge("geo_dataset_age_seconds", "Age of each geo dataset that says when it was built", &["dataset"])?;
     for dataset in &in_force.datasets {

@@ -31,7 +31,7 @@ pub struct PolicyInForce {
     /// The policy.
     pub policy: Arc<Policy>,
     /// Whether denied packets are dropped.
-    pub enforce: bool,
+    pub mode: Mode,
     /// `zone.inside` as written.
     pub inside: String,
     /// Its datasets.
@@ -46,7 +46,7 @@ impl PolicyInForce {
     /// Which policy, and in which mode.
     #[must_use]
     pub fn reference(&self) -> PolicyRef {
-        PolicyRef { digest: self.policy.digest.clone(), mode: Mode::enforcing(self.enforce) }
+        PolicyRef { digest: self.policy.digest.clone(), mode: self.mode }
     }
 }
 

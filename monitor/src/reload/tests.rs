@@ -30,7 +30,7 @@ impl Drop for Bench {
 
 fn in_force(digest: &str, enforce: bool) -> PolicyInForce {
     let policy = Policy { digest: digest.into(), ..fake::policy() };
-    PolicyInForce { policy: policy.into(), enforce, ..PolicyInForce::default() }
+    PolicyInForce { policy: policy.into(), mode: Mode::enforcing(enforce), ..PolicyInForce::default() }
 }
 
 fn named(digest: &str, mode: &str) -> PolicyRef {

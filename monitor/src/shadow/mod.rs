@@ -23,7 +23,7 @@ use crate::{
     },
     store::{flows::FlowSums, table::Table},
 };
-use monitor_policy::{ClockMap, ImageAt, Policy, geo::Country};
+use monitor_policy::{ClockMap, ImageAt, Policy, geo::Country, spec::Mode};
 
 #[cfg(test)]
 mod tests;
@@ -191,7 +191,7 @@ impl Comparison {
             report.not_evaluated.unanswered.add(&value.counters);
             return;
         };
-        let (live, instead) = (Verdict::from_wire(key.flow.verdict), instead(policy, &to, snapshot.enforce));
+        let (live, instead) = (Verdict::from_wire(key.flow.verdict), instead(policy, &to, snapshot.mode));
         report.verdicts.entry((live, instead.verdict)).or_default().add(&value.counters);
         if live == instead.verdict {
             return;
@@ -215,9 +215,9 @@ impl Comparison {
                 report.not_evaluated.overflow.add(counters);
             }
             for (reason, reason_sums) in &interface.unparsed {
-                let instead = reasoned(*reason, policy.image.drop_reasons, keeps, snapshot.enforce);
+                let instead = reasoned(*reason, policy.image.drop_reasons, keeps, snapshot.mode);
                 let passed = match () {
-                    () if snapshot.enforce || reason.always_passes() => Verdict::Allowed,
+                    () if snapshot.mode.enforces() || reason.always_passes() => Verdict::Allowed,
                     () if snapshot.policy.image.drop_reasons & reason.bit() != 0 => Verdict::Observed,
                     () => Verdict::Allowed,
                 };
@@ -259,18 +259,18 @@ impl Comparison {
     }
 }
 
-fn instead(policy: &Policy, to: &Classification, enforce: bool) -> Instead {
+fn instead(policy: &Policy, to: &Classification, mode: Mode) -> Instead {
     let (country, class) = crate::model::names::place(policy, to.class_id);
-    Instead { verdict: decide(to, enforce), class, country, rule: to.rule }
+    Instead { verdict: decide(to, mode.enforces()), class, country, rule: to.rule }
 }
 
 /// What a policy surely makes of a packet with this reason. Where it lets the reason pass, a destination that was read
 /// before can still be denied; where it drops it, one in a management network (`keeps`) passes.
-fn reasoned(reason: Reason, drop_reasons: u64, keeps: bool, enforce: bool) -> Option<Verdict> {
+fn reasoned(reason: Reason, drop_reasons: u64, keeps: bool, mode: Mode) -> Option<Verdict> {
     match () {
         () if reason.always_passes() => Some(Verdict::Allowed),
         () if drop_reasons & reason.bit() == 0 || keeps => None,
-        () if enforce => Some(Verdict::Denied),
+        () if mode.enforces() => Some(Verdict::Denied),
         () => Some(Verdict::Observed),
     }
 }

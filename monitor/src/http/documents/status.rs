@@ -40,7 +40,7 @@ pub fn status(facts: &MonitorState, host: &str, now: i128) -> Status {
         time: rfc3339(now),
         started: rfc3339(facts.started),
         uptime_seconds: seconds_since(facts.started),
-        mode: if in_force.enforce { "enforce" } else { "observe" }.into(),
+        mode: in_force.mode.name().into(),
         zone: in_force.policy.zone.clone(),
         inside: in_force.inside.clone(),
         not_ready: facts.not_ready(now),
