@@ -273,7 +273,7 @@ mod tests {
             ..Dataset::default()
         };
         let mut config = Spec::default();
-        config.zone.nat64 = vec![("2a00:db8::/40".parse().expect("a network"), "c.toml:1".into())];
+        config.zone.nat64 = vec![("2a00:db8::/40".parse().expect("a network"), monitor_policy::Origin::default())];
         compile(&config, &Knowledge::new(&[data], special::table()), &ClockMap::wall(0)).expect("must compile").into()
     }
 

@@ -39,7 +39,7 @@ fn candidate(config: &Spec) -> Shadow {
 }
 
 fn rule(network: &str) -> Rule {
-    Rule { id: "r".into(), to: vec![(network.parse().expect("a network"), String::new())], ..Rule::default() }
+    Rule { id: "r".into(), to: vec![(network.parse().expect("a network"), Default::default())], ..Rule::default() }
 }
 
 /// A flow as the kernel would have counted it under `policy` in observe mode.

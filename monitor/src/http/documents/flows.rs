@@ -16,7 +16,6 @@ use monitor_common::{
 };
 
 use crate::{
-    alerts::ocsf::protocol_name,
     model::{
         flow::{FlowGroup, FlowId, FlowSums, GroupSums},
         identities::{Identities, Name, Names},
@@ -294,7 +293,7 @@ pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, names: &Named) -> FlowRow {
         destination_port: id.destination_port,
         autonomous_system: system(names.asn.as_deref(), id.ip(id.destination)),
         protocol: id.protocol,
-        protocol_name: protocol_name(id.protocol).map(str::to_owned),
+        protocol_name: monitor_policy::protocol::name(id.protocol).map(str::to_owned),
         inner: id.further(),
         embedded: id.embedded(),
         opaque: id.opaque.name().map(str::to_owned),

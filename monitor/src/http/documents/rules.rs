@@ -68,7 +68,7 @@ fn row(
             Action::Deny => "deny".into(),
         }),
         state: state.into(),
-        origin: Some(rule.origin.clone()),
+        origin: Some(rule.origin.to_string()),
         since: facts.rules_since.get(&rule.id).map(|since| rfc3339(*since)),
         not_before: time(rule.not_before),
         expires: time(rule.expires),
