@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     engine::source::EpochSource,
     kernel::{self, Kernel, Switch},
-    model::{Attachment, Places, Snapshot, in_force::PolicyInForce},
+    model::{Attachment, Occupancy, Snapshot, in_force::PolicyInForce},
 };
 
 /// The kernel part as the epoch task sees it.
@@ -29,7 +29,7 @@ impl EpochSource for KernelSource {
         Ok(self.0.roll_back()?)
     }
 
-    fn table(&self) -> Places {
+    fn table(&self) -> Occupancy {
         self.0.table()
     }
 

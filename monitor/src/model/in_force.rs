@@ -45,7 +45,7 @@ pub struct PolicyInForce {
     pub inside: String,
     /// Its datasets.
     pub datasets: Vec<DatasetInfo>,
-    /// The policy that is judged beside it.
+    /// The policy that is evaluated beside it.
     pub shadow: Shadow,
     /// Since when it holds, UTC nanoseconds since 1970.
     pub since: i128,
