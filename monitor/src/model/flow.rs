@@ -136,7 +136,7 @@ impl FlowId {
     }
 }
 
-/// What a flow has in common with many others, without a inner destination.
+/// What a flow has in common with many others, without an inner destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Traits {
     /// See [`FlowId`], as for all others.

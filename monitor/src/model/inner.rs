@@ -83,7 +83,7 @@ pub enum Decider {
     InnerEmbedded,
 }
 
-/// A inner destination: see [`monitor_common::wire::InnerDestination`].
+/// An inner destination: see [`monitor_common::wire::InnerDestination`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResolvedInner {
     /// Where.
@@ -197,7 +197,7 @@ fn carried(embedding: Embedding, address: Address) -> Carried {
     Carried { destination: embedding.embedded_in(address).into(), via: embedding.name().into() }
 }
 
-/// The name of the way to a inner destination.
+/// The name of the way to an inner destination.
 fn via_name(via: Via) -> &'static str {
     via.name().unwrap_or("unknown")
 }

@@ -2,7 +2,7 @@
 //! forgotten but moved into sums, so that flows + evicted + overflow + unparsed = hook total at any time.
 //!
 //! A million flows are to fit: what many flows have in common (interface, country, verdict…) is kept once, under a
-//! number, and a flow without a inner destination is its addresses, ports, protocol and that number.
+//! number, and a flow without an inner destination is its addresses, ports, protocol and that number.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,7 +23,7 @@ use crate::{
     store::{cut::Cut, table::Table},
 };
 
-/// Flows kept one by one. IPv4 flows without a inner destination take 74 bytes each, IPv6 ones 98, others 138.
+/// Flows kept one by one. IPv4 flows without an inner destination take 74 bytes each, IPv6 ones 98, others 138.
 pub const FLOW_LIMIT: usize = 1_048_576;
 
 /// Different [`Traits`] told apart by number; flows with others are kept whole.
@@ -111,7 +111,7 @@ enum Key {
 pub struct FlowStore {
     v4: Table<Plain4, FlowSums>,
     v6: Table<Plain6, FlowSums>,
-    /// With a inner destination, and those whose traits have no number.
+    /// With an inner destination, and those whose traits have no number.
     other: Table<FlowId, FlowSums>,
     traits: Vec<Traits>,
     numbers: HashMap<Traits, u16>,
