@@ -30,6 +30,9 @@ use monitor_policy::{
     },
 };
 
+/// The consumers of the daemon itself, for tests of what lies below it.
+pub use crate::daemon::consumers;
+
 /// Class numbers of [`policy`].
 pub const UNKNOWN: u16 = 0;
 /// Ireland.

@@ -73,7 +73,7 @@ fn bench_of(
     let encode = |alert: &Arc<Alert>| ocsf::line(&Host::default(), alert);
     let output = Output::new("memory", Box::new(lines.clone()));
     let (sinks, written) = Sinks::start(vec![output], 1_000, encode).expect("a thread");
-    let consumers = crate::daemon::consumers(budgets);
+    let consumers = fake::consumers(budgets);
     let (engine, handle) = Engine::new(Box::new(fake.clone()), state.clone(), Box::new(sinks), consumers, in_force);
     let (events, received) = mpsc::channel(EVENT_QUEUE);
     let stop = CancellationToken::new();

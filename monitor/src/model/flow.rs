@@ -70,6 +70,9 @@ pub struct ResolvedFlow {
     pub decider: Option<Decider>,
 }
 
+// There may be a million of them while an epoch is merged.
+const _: () = assert!(size_of::<ResolvedFlow>() <= 12);
+
 impl FlowId {
     /// The flow of a key that comes to this.
     #[must_use]

@@ -59,7 +59,7 @@ impl PolicyInForce {
     }
 }
 
-/// That what is in force is yet to be confirmed: see [`crate::reload`].
+/// That what is in force is yet to be confirmed: see `reload`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PendingConfirmation {
     /// Until when, UTC nanoseconds since 1970.
