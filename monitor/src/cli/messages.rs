@@ -19,9 +19,8 @@ use monitor_policy::text::{count, counted, size, span};
 /// Starts the log.
 pub fn start_log(kernel: KernelLog) {
     let level = match kernel {
-        KernelLog::Off | KernelLog::Error | KernelLog::Warn | KernelLog::Info => Level::INFO,
+        KernelLog::Off => Level::INFO,
         KernelLog::Debug => Level::DEBUG,
-        KernelLog::Trace => Level::TRACE,
     };
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(colour);
