@@ -7,10 +7,9 @@ use serde_json::json;
 use tracing::Level;
 
 use crate::{
-    alerts::Host,
     cli::render::totals,
     http::documents::status::status,
-    model::{now, rfc3339},
+    model::{Host, now, rfc3339},
     store::MonitorState,
 };
 use crate::{cli::run::KernelLog, daemon::Started};

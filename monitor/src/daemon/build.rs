@@ -1,14 +1,14 @@
 //! Building the daemon: everything that can fail is made here, the kernel part last, so that nothing is attached before
 //! the rest is there. Nothing runs yet.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, sync::Arc};
 
 use tokio::sync::oneshot;
 
 use super::{DaemonError, ServiceManager, Setup, Started};
 use crate::{
     alerts::{
-        Host,
+        ocsf,
         sinks::{self, Sinks},
     },
     budgets::keeper::Keeper,
@@ -18,7 +18,7 @@ use crate::{
     },
     error::CliError,
     http::server::{self, ControlSocket},
-    model::{in_force::PolicyInForce, now},
+    model::{Alert, Host, in_force::PolicyInForce, now},
     reload::{PolicyReloader, ReloadHandle},
     store::{MonitorState, SharedState},
 };
@@ -56,8 +56,10 @@ pub(super) fn build(
     let listen = listen.map_err(|error| DaemonError::Start { what: "HTTP", error })?;
     let host = Host::read();
     let host_name = host.name.clone();
-    let (sinks, alerts_written) =
-        Sinks::start(setup.outputs, sinks::QUEUE).map_err(|error| DaemonError::Start { what: "alerts", error })?;
+    let about = host.clone();
+    let encode = move |alert: &Arc<Alert>| ocsf::line(&about, alert);
+    let (sinks, alerts_written) = Sinks::start(setup.outputs, sinks::QUEUE, encode)
+        .map_err(|error| DaemonError::Start { what: "alerts", error })?;
     // What is used up today is not in force from the first packet on.
     let budgets = Keeper::open(&setup.state, now());
     let configured = setup.in_force.clone();

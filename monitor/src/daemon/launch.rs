@@ -14,9 +14,9 @@ use crate::{
         Hook, HookChoice,
         in_force::{DatasetInfo, PolicyInForce},
         now,
+        shadow::{Candidate, Shadow},
     },
     reload::{self, Files, Read, Reader, confirmations::ConfirmationStore, watch::Seen},
-    shadow::{Candidate, Shadow},
 };
 
 /// What the daemon is launched with, beside its configuration.

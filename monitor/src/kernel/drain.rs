@@ -15,10 +15,7 @@ use monitor_common::{
 use monitor_policy::{Policy, spec::Mode};
 
 use super::{Kernel, KernelError, Switch, clock, flows::DrainedFlows, load, object, sys};
-use crate::{
-    model::{Fill, InterfaceCounts, Places, Snapshot},
-    reconcile::Reading,
-};
+use crate::model::{Fill, InterfaceCounts, Places, Snapshot, readings::Reading};
 
 /// An epoch that packets have left and that is not drained whole yet. It is kept over a failure, so that what was
 /// taken from the maps is never lost and nothing is counted under another epoch's policy.

@@ -12,7 +12,7 @@ use super::{
     object::{self, EGRESS},
     sys,
 };
-use crate::{model::Hook, reconcile::Base};
+use crate::model::{Hook, readings::Base};
 
 /// One attached interface.
 #[derive(Debug)]

@@ -14,9 +14,9 @@ use super::{
     object::{self, EGRESS},
     sys,
 };
-use crate::{
-    model::Hook,
-    reconcile::{Amount, Base, Device, Presence, Queue, Reading},
+use crate::model::{
+    Hook,
+    readings::{Amount, Base, Device, Presence, Queue, Reading},
 };
 
 /// A reading without the last part, what has passed the hook.

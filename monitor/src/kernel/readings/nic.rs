@@ -1,5 +1,5 @@
 //! What the kernel says of an interface beside our program: device and queue counters, offloads, and whether the
-//! program is still there. An interface index in, the parts of a [`Reading`](crate::reconcile::Reading) out; called by
+//! program is still there. An interface index in, the parts of a [`Reading`](crate::model::readings::Reading) out; called by
 //! its parent.
 //!
 //! The sockets belong to the network namespace of the thread that opened them. Every call waits for the kernel's answer.
@@ -17,7 +17,7 @@ use netlink_packet_route::{
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::{offloads::Features, sys};
-use crate::reconcile::{Amount, Device, Offloads, Queue};
+use crate::model::readings::{Amount, Device, Offloads, Queue};
 
 /// The sockets to ask by.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Which super-packets a device takes whole, by its ethtool features.
 
-use crate::reconcile::Offloads;
+use crate::model::readings::Offloads;
 
 /// Segmentation that ordinary traffic asks for (netdev_features_strings, net/ethtool/common.c). A device with all of
 /// it gets every super-packet whole.
