@@ -95,8 +95,8 @@ fn mode(config: &Config, launch: &Launch) -> Mode {
 /// Compiles the policy, with what is to be said of it.
 fn compile(config: &Config, mode: Mode) -> Result<PolicyInForce, CliError> {
     // `--enforce` on the command line gets here with a file that says observe.
-    if let Some(mend) = config.lacks_for_enforce().filter(|_| mode.enforces()) {
-        return Err(CliError::Usage(mend.to_owned()));
+    if let Some(hint) = config.lacks_for_enforce().filter(|_| mode.enforces()) {
+        return Err(CliError::Usage(hint.to_owned()));
     }
     let knowledge = inputs::knowledge(config)?;
     let clock = clocks();
