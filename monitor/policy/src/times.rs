@@ -5,8 +5,10 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::RuleInfo;
-use crate::text::{counted, time};
+use crate::{
+    policy::RuleInfo,
+    text::{counted, time},
+};
 
 const DAY: i64 = 86_400;
 
@@ -77,7 +79,7 @@ pub struct Notice {
 
 /// What was told of which rule: once each, also when the policy is another and has the rule as it was.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct Announced {
     /// By id, begin and end.
     rules: HashMap<(String, Option<i64>, Option<i64>), Stage>,
 }
@@ -93,7 +95,7 @@ struct Stage {
     warned: usize,
 }
 
-impl Told {
+impl Announced {
     /// What is to be told of these rules at `now` and was not told yet.
     pub fn news(&mut self, rules: &[RuleInfo], now: i64) -> Vec<Notice> {
         let mut news: Vec<(Event, String)> = Vec::new();
@@ -158,7 +160,7 @@ mod tests {
     #[test]
     fn each_warning_comes_once_and_one_that_is_late_stands_for_those_before() {
         let rules = [rule("a", None, Some(END)), rule("never", None, None)];
-        let mut told = Told::default();
+        let mut told = Announced::default();
         let mut events = Vec::new();
         for hour in 0..=101 * 24 {
             events.extend(told.news(&rules, hour * 3_600).into_iter().map(|notice| (notice.event, hour)));
@@ -167,16 +169,16 @@ mod tests {
         let expected = [Event::Ends(30), Event::Ends(7), Event::Ends(1), Event::Ended].into_iter().zip(hours);
         assert_eq!(events, expected.collect::<Vec<_>>());
         // First seen two days before the end: one warning, and not three.
-        let news = Told::default().news(&rules, END - 2 * DAY);
+        let news = Announced::default().news(&rules, END - 2 * DAY);
         let text = "expire within 7 days: a at 1970-04-11T00:00:00Z; renew or remove them";
         assert_eq!(news, [Notice { event: Event::Ends(7), text: text.into() }]);
     }
 
     #[test]
     fn a_beginning_is_announced_and_told_and_a_renewed_rule_is_warned_of_anew() {
-        let mut told = Told::default();
+        let mut told = Announced::default();
         let first = [rule("a", Some(DAY), Some(END))];
-        let news = |told: &mut Told, rules: &[RuleInfo], now| {
+        let news = |told: &mut Announced, rules: &[RuleInfo], now| {
             told.news(rules, now).into_iter().map(|notice| notice.event).collect::<Vec<_>>()
         };
         assert_eq!(news(&mut told, &first, 0), [Event::Begins]);
@@ -189,13 +191,13 @@ mod tests {
         let renewed = [rule("a", Some(DAY), Some(END + 20 * DAY))];
         assert_eq!(news(&mut told, &renewed, END), [Event::Ends(30)]);
         // Begun before it was ever seen: nothing to tell.
-        assert_eq!(news(&mut Told::default(), &[rule("c", Some(1), None)], DAY), []);
+        assert_eq!(news(&mut Announced::default(), &[rule("c", Some(1), None)], DAY), []);
     }
 
     #[test]
     fn many_rules_make_one_notice_that_counts_them() {
         let rules: Vec<_> = (0..2_000).map(|number| rule(&format!("r{number:04}"), None, Some(END))).collect();
-        let news = Told::default().news(&rules, END);
+        let news = Announced::default().news(&rules, END);
         assert_eq!(news.len(), 1);
         assert!(news[0].text.contains("r0009") && !news[0].text.contains("r0010"), "{}", news[0].text);
         assert!(news[0].text.contains(" and 1,990 more rules;"), "{}", news[0].text);

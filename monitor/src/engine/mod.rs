@@ -97,7 +97,7 @@ pub struct Engine {
     /// The last epoch's end.
     clock: Option<Moment>,
     alerts_lost: u64,
-    rule_times: times::Told,
+    rule_times: times::Announced,
     requests: mpsc::Receiver<Request>,
 }
 
@@ -144,7 +144,7 @@ impl Engine {
             attached,
             clock: None,
             alerts_lost: 0,
-            rule_times: times::Told::default(),
+            rule_times: times::Announced::default(),
             requests,
         };
         (engine, EngineHandle(sender))

@@ -4,17 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use monitor_common::wire::{ClassRow, MAX_RULES_PER_CLASS, RuleRow};
 
-use crate::{
-    ClockMap, PolicyError,
-    compile::{
-        layers::{Address, Partition},
-        networks::{self, Named, State, States},
-    },
-    lint::{Meetings, RuleNote},
-    precedence::{Numbered, Place, Rank},
+use super::{
+    error::PolicyError,
+    layers::{Address, Partition},
+    networks::{self, Cover, Covers, RuleNetwork},
 };
 use crate::{
-    geo::{Country, asn::AsRange},
+    clock::ClockMap,
+    geo::{AsRange, Country},
+    lint::{RuleConflicts, RuleNote},
+    precedence::{NumberedRules, Rank, Specificity},
     spec::{PortRange, Rule},
 };
 
@@ -23,29 +22,29 @@ const NONE: u32 = 0;
 
 /// The rule table as it grows: a block of rows for each set of rules that covers some place.
 pub(crate) struct RuleTable<'a> {
-    rules: &'a Numbered<'a>,
+    rules: &'a NumberedRules<'a>,
     clock: ClockMap,
-    states: States,
+    covers: Covers,
     /// Rules on each autonomous system that rules name. What is there is its place in the list, plus 1.
     ases: BTreeMap<u32, Vec<u16>>,
     /// Rules on each country.
     countries: BTreeMap<Country, Vec<u16>>,
     /// The place of each in that list, plus 1, by its two letters as a number; empty if there is none.
     places: Vec<u16>,
-    /// First row and number of rows by state, autonomous system and country.
-    blocks: HashMap<Covered, Option<(u32, u32)>>,
+    /// First row and number of rows by cover, autonomous system and country.
+    blocks: HashMap<CoverKey, Option<(u32, u32)>>,
     /// The first place of which there were too many.
-    fault: Option<Covered>,
+    fault: Option<CoverKey>,
     /// The last question: most are the same as the one before.
-    last: (Covered, Option<(u32, u32)>),
+    last: (CoverKey, Option<(u32, u32)>),
     /// Equal blocks are one.
     known: HashMap<Vec<RuleRow>, (u32, u32)>,
     pub(crate) rows: Vec<RuleRow>,
-    meetings: Meetings,
+    conflicts: RuleConflicts,
 }
 
-/// What covers a place: the state of its networks, its autonomous system and its country.
-type Covered = (u32, u32, u32);
+/// What covers a place: the cover of its networks, its autonomous system and its country.
+type CoverKey = (u32, u32, u32);
 
 /// A port range of a rule on its way into the table.
 struct Candidate<'a> {
@@ -57,7 +56,7 @@ struct Candidate<'a> {
 
 impl Candidate<'_> {
     /// Whether some packet is covered by both.
-    fn meets(&self, other: &Self) -> bool {
+    fn overlaps(&self, other: &Self) -> bool {
         let ports = match (self.ports, other.ports) {
             (Some(mine), Some(its)) => mine.protocol == its.protocol && mine.low <= its.high && its.low <= mine.high,
             _ => true,
@@ -75,7 +74,7 @@ impl Candidate<'_> {
 
     /// Whether those that rank before it, one or several together, leave nothing for it to decide.
     fn hidden_by(&self, before: &[Self]) -> bool {
-        let outlasting = before.iter().filter(|other| other.outlasts(self) && other.meets(self));
+        let outlasting = before.iter().filter(|other| other.outlasts(self) && other.overlaps(self));
         let Some(mine) = self.ports else { return outlasting.into_iter().any(|other| other.ports.is_none()) };
         let mut ranges: Vec<(u16, u16)> = Vec::new();
         for other in outlasting {
@@ -96,7 +95,7 @@ impl Candidate<'_> {
 }
 
 impl<'a> RuleTable<'a> {
-    pub(crate) fn new(rules: &'a Numbered<'a>, clock: ClockMap) -> Self {
+    pub(crate) fn new(rules: &'a NumberedRules<'a>, clock: ClockMap) -> Self {
         let mut total = vec![false];
         let (mut ases, mut countries) = (BTreeMap::new(), BTreeMap::new());
         for (number, rule) in rules.iter() {
@@ -122,7 +121,7 @@ impl<'a> RuleTable<'a> {
         Self {
             rules,
             clock,
-            states: States::new(rules.kept(), total),
+            covers: Covers::new(rules.management(), total),
             ases,
             countries,
             places,
@@ -131,18 +130,18 @@ impl<'a> RuleTable<'a> {
             last: ((0, NONE, NONE), Some((0, 0))),
             known: HashMap::new(),
             rows: Vec::new(),
-            meetings: Meetings::default(),
+            conflicts: RuleConflicts::default(),
         }
     }
 
     /// The rules.
-    pub(crate) const fn numbered(&self) -> &'a Numbered<'a> {
+    pub(crate) const fn numbered(&self) -> &'a NumberedRules<'a> {
         self.rules
     }
 
-    /// Which state holds where.
-    pub(crate) fn networks<A: Address>(&mut self, networks: Vec<Named<A>>) -> Partition<A> {
-        networks::partition(networks, &mut self.states)
+    /// Which cover holds where.
+    pub(crate) fn networks<A: Address>(&mut self, networks: Vec<RuleNetwork<A>>) -> Partition<A> {
+        networks::partition(networks, &mut self.covers)
     }
 
     /// Where which of the autonomous systems is that rules name; the ranges are sorted and disjoint.
@@ -168,10 +167,10 @@ impl<'a> RuleTable<'a> {
     }
 
     /// First row and number of rows for a place; `None`: there are more than the kernel looks at.
-    pub(crate) fn block(&mut self, state: u32, system: u32, country: [u8; 2]) -> Option<(u32, u32)> {
+    pub(crate) fn block(&mut self, cover: u32, system: u32, country: [u8; 2]) -> Option<(u32, u32)> {
         let letters = usize::from(u16::from_be_bytes(country));
         let country = self.places.get(letters).map_or(NONE, |place| u32::from(*place));
-        let covered = (state, system, country);
+        let covered = (cover, system, country);
         if self.last.0 != covered {
             let block = match self.blocks.get(&covered) {
                 Some(block) => *block,
@@ -190,20 +189,20 @@ impl<'a> RuleTable<'a> {
     }
 
     /// The port ranges that cover a place, those that decide first in front, without those that never can.
-    fn candidates(&self, (state, system, country): Covered) -> Vec<Candidate<'a>> {
-        let State { kept, levels } = self.states.get(state);
+    fn candidates(&self, (cover, system, country): CoverKey) -> Vec<Candidate<'a>> {
+        let Cover { management, levels } = self.covers.get(cover);
         let rules = self.rules;
         let of = |map_place: u32, lists: &mut dyn Iterator<Item = &Vec<u16>>| -> Vec<u16> {
             let place = (map_place as usize).checked_sub(1);
             place.and_then(|place| lists.nth(place)).cloned().unwrap_or_default()
         };
-        let mut all: Vec<(Place, u16)> = Vec::new();
-        all.extend(kept.then_some((Place::Network(0), rules.kept())));
+        let mut all: Vec<(Specificity, u16)> = Vec::new();
+        all.extend(management.then_some((Specificity::Network(0), rules.management())));
         for (level, numbers) in (0..).zip(levels) {
-            all.extend(numbers.iter().map(|number| (Place::Network(level), *number)));
+            all.extend(numbers.iter().map(|number| (Specificity::Network(level), *number)));
         }
-        all.extend(of(system, &mut self.ases.values()).into_iter().map(|number| (Place::As, number)));
-        all.extend(of(country, &mut self.countries.values()).into_iter().map(|number| (Place::Country, number)));
+        all.extend(of(system, &mut self.ases.values()).into_iter().map(|number| (Specificity::As, number)));
+        all.extend(of(country, &mut self.countries.values()).into_iter().map(|number| (Specificity::Country, number)));
         let mut candidates: Vec<Candidate<'a>> = Vec::new();
         for (place, number) in all {
             let rule = rules.get(number);
@@ -219,28 +218,28 @@ impl<'a> RuleTable<'a> {
     }
 
     /// Those of them that decide something, in order. Whom the others yield to is noted.
-    fn deciding(&mut self, covered: Covered) -> Vec<Candidate<'a>> {
+    fn deciding(&mut self, covered: CoverKey) -> Vec<Candidate<'a>> {
         let mut deciding: Vec<Candidate<'a>> = Vec::new();
         for candidate in self.candidates(covered) {
             let number = candidate.number;
-            self.meetings.covers(number);
+            self.conflicts.covers(number);
             let hidden = candidate.hidden_by(&deciding);
-            for winner in deciding.iter().filter(|winner| winner.number != number && winner.meets(&candidate)) {
+            for winner in deciding.iter().filter(|winner| winner.number != number && winner.overlaps(&candidate)) {
                 if hidden {
-                    self.meetings.hides(winner.number, number);
+                    self.conflicts.hides(winner.number, number);
                 }
                 let tie = winner.rank.ties(&candidate.rank);
-                self.meetings.meet(winner.number, number, tie, self.rules);
+                self.conflicts.conflict(winner.number, number, tie, self.rules);
             }
             if !hidden {
-                self.meetings.decides(number);
+                self.conflicts.decides(number);
                 deciding.push(candidate);
             }
         }
         deciding
     }
 
-    fn add(&mut self, covered: Covered) -> Option<(u32, u32)> {
+    fn add(&mut self, covered: CoverKey) -> Option<(u32, u32)> {
         let candidates = self.deciding(covered);
         if candidates.len() > MAX_RULES_PER_CLASS as usize {
             return None;
@@ -269,12 +268,12 @@ impl<'a> RuleTable<'a> {
 
     /// What is to be told of the rules, once all places were asked for.
     pub(crate) fn notes(&mut self) -> Vec<RuleNote> {
-        for (winner, loser) in self.states.hidden() {
-            self.meetings.covers(loser);
-            self.meetings.hides(winner, loser);
-            self.meetings.meet(winner, loser, false, self.rules);
+        for (winner, loser) in self.covers.hidden() {
+            self.conflicts.covers(loser);
+            self.conflicts.hides(winner, loser);
+            self.conflicts.conflict(winner, loser, false, self.rules);
         }
-        self.meetings.notes(self.rules, self.clock.seconds())
+        self.conflicts.notes(self.rules, self.clock.seconds())
     }
 
     /// The rules that came to more rows than the kernel looks at, at the first place where [`Self::block`] had none.

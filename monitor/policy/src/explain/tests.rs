@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::{
-    compile,
+    ClockMap, Knowledge, compile,
     geo::{About, Dataset, Range, special},
     origin::at_line,
-    spec::{PortRange, Site, Zone},
+    spec::{Action, PortRange, Rule, Site, Spec, Zone},
 };
 
 const NOW: i64 = 1_780_272_000;
@@ -79,8 +79,8 @@ fn story_of(spec: &Spec, target: &str) -> Explanation {
     let knowledge = knowledge();
     let clock = ClockMap::wall(NOW * 1_000_000_000);
     let policy = compile(spec, &knowledge, &clock).expect("must compile");
-    let grounds = Grounds { spec, knowledge: &knowledge, policy: &policy, clock };
-    explain(&target.parse().expect("a destination"), &grounds).unwrap_or_else(|error| panic!("{error}"))
+    let inputs = ExplainInputs { spec, knowledge: &knowledge, policy: &policy, clock };
+    explain(&target.parse().expect("a destination"), &inputs).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Country, class, basis, verdict in observe and in enforce, rule, reason.
@@ -208,7 +208,7 @@ fn translating() -> Spec {
 fn a_configured_nat64_prefix_is_told_with_its_place() {
     let told = |target| {
         let story = story_of(&translating(), target);
-        let network = story.standing.nat64.map(|nat64| nat64.network);
+        let network = story.destination.nat64.map(|nat64| nat64.network);
         (
             network.unwrap_or_default(),
             format!("{} by {}: {}: {}", story.country, story.basis, story.enforce, story.reason),
@@ -367,14 +367,14 @@ fn story_and_image_agree_on_random_policies() {
         let knowledge = crate::compile::random::knowledge(&mut random);
         let clock = crate::compile::random::CLOCK;
         let policy = compile(&spec, &knowledge, &clock).expect("must compile");
-        let grounds = Grounds { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
+        let inputs = ExplainInputs { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
         let mut probes = crate::compile::random::probes(&mut random, &spec, &knowledge);
         random.shuffle(&mut probes);
         for address in probes.into_iter().take(200) {
             let port = [None, Some(85), Some(1)][random.usize(0..3)];
             let protocol = [None, Some(6), Some(17), Some(1)][random.usize(0..4)].or(port.map(|_| 6));
             let target = Target { address, port: port.filter(|_| protocol != Some(1)), protocol };
-            if let Err(error) = explain(&target, &grounds) {
+            if let Err(error) = explain(&target, &inputs) {
                 panic!("{error}, {target:?}, seed {seed}");
             }
         }
@@ -395,15 +395,15 @@ fn a_rule_that_applies_turns_the_verdict_and_stands_in_the_reason() {
 fn each_source_is_quoted_with_the_range_that_it_speaks_of() {
     let story = story_of(&spec(), "8.8.8.9");
     assert_eq!(
-        story.standing.sources,
+        story.destination.sources,
         [
-            SourceSays {
+            SourceOpinion {
                 source: "one".into(),
                 built: None,
                 country: Some("US".into()),
                 range: Some("8.0.0.0 - 8.255.255.255".into())
             },
-            SourceSays {
+            SourceOpinion {
                 source: "two".into(),
                 built: None,
                 country: Some("US".into()),
@@ -412,7 +412,10 @@ fn each_source_is_quoted_with_the_range_that_it_speaks_of() {
         ]
     );
     let story = story_of(&spec(), "5.200.0.1");
-    assert_eq!(story.standing.sources[1], SourceSays { source: "two".into(), built: None, country: None, range: None });
+    assert_eq!(
+        story.destination.sources[1],
+        SourceOpinion { source: "two".into(), built: None, country: None, range: None }
+    );
 }
 
 #[test]
@@ -423,10 +426,10 @@ fn an_image_that_differs_from_its_sources_is_reported_and_not_explained_away() {
     let knowledge = knowledge();
     let clock = ClockMap::wall(NOW * 1_000_000_000);
     let policy = compile(&other, &knowledge, &clock).expect("must compile");
-    let grounds = Grounds { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
+    let inputs = ExplainInputs { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
     let target = "8.8.9.9".parse().expect("a destination");
     assert_eq!(
-        explain(&target, &grounds).expect_err("must differ").to_string(),
+        explain(&target, &inputs).expect_err("must differ").to_string(),
         "the compiled policy says US, ambiguous, denied of 8.8.9.9, its sources say US, outside, denied"
     );
 }
@@ -438,7 +441,7 @@ fn story_and_image_agree_on_random_addresses_of_both_families() {
     let (spec, knowledge) = (translating(), knowledge());
     let clock = ClockMap::wall(NOW * 1_000_000_000);
     let policy = compile(&spec, &knowledge, &clock).expect("must compile");
-    let grounds = Grounds { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
+    let inputs = ExplainInputs { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
     let tops = [
         0x0064_ff9b_u128 << 96,
         0x2002 << 112,
@@ -461,7 +464,7 @@ fn story_and_image_agree_on_random_addresses_of_both_families() {
         };
         let port = random.bool().then(|| random.u16(..));
         let target = Target { address, port, protocol: port.map(|_| if random.bool() { 6 } else { 17 }) };
-        if let Err(error) = explain(&target, &grounds) {
+        if let Err(error) = explain(&target, &inputs) {
             panic!("{error}, seed {seed}");
         }
     }

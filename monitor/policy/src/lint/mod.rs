@@ -6,12 +6,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
-use crate::origin::Origin;
-use crate::precedence::Numbered;
-use crate::spec::{Action, PortRange, Rule};
+use crate::{
+    origin::Origin,
+    precedence::NumberedRules,
+    spec::{Action, PortRange, Rule},
+    text,
+};
 
 /// As many of the rules that one yields to are named.
-pub(crate) const NAMED: usize = 4;
+pub(crate) const MAX_NAMED: usize = 4;
 
 /// Why a rule is mentioned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -35,7 +38,7 @@ pub enum Why {
 
 /// A rule, by name and place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Named {
+pub struct RuleRef {
     /// Its id.
     pub id: String,
     /// Where it stands.
@@ -49,16 +52,16 @@ pub struct RuleNote {
     pub why: Why,
     /// The rule.
     #[serde(flatten)]
-    pub rule: Named,
+    pub rule: RuleRef,
     /// The rules that it yields to; the first few.
-    pub others: Vec<Named>,
+    pub others: Vec<RuleRef>,
     /// All of it in a sentence.
     pub message: String,
 }
 
 /// Whom each rule yields to, as far as was met.
 #[derive(Default)]
-pub(crate) struct Meetings {
+pub(crate) struct RuleConflicts {
     /// Rules that cover an address.
     covering: BTreeSet<u16>,
     /// Those that decide for some packet.
@@ -73,12 +76,12 @@ pub(crate) struct Meetings {
 
 fn note(of: &mut BTreeMap<u16, BTreeSet<u16>>, loser: u16, winner: u16) {
     let winners = of.entry(loser).or_default();
-    if winners.len() < NAMED {
+    if winners.len() < MAX_NAMED {
         winners.insert(winner);
     }
 }
 
-impl Meetings {
+impl RuleConflicts {
     pub(crate) fn covers(&mut self, rule: u16) {
         self.covering.insert(rule);
     }
@@ -94,7 +97,7 @@ impl Meetings {
     }
 
     /// `winner` decides packets that `loser` covers as well. `tie`: network and number of ports are the same.
-    pub(crate) fn meet(&mut self, winner: u16, loser: u16, tie: bool, numbered: &Numbered<'_>) {
+    pub(crate) fn conflict(&mut self, winner: u16, loser: u16, tie: bool, numbered: &NumberedRules<'_>) {
         if tie {
             note(&mut self.ties, loser, winner);
         } else if numbered.get(winner).action != numbered.get(loser).action {
@@ -103,14 +106,14 @@ impl Meetings {
     }
 
     /// What it comes to at `now`, in seconds since 1970.
-    pub(crate) fn notes(&self, numbered: &Numbered<'_>, now: i64) -> Vec<RuleNote> {
+    pub(crate) fn notes(&self, numbered: &NumberedRules<'_>, now: i64) -> Vec<RuleNote> {
         let named = |number: u16| {
             let rule = numbered.get(number);
-            Named { id: rule.id.clone(), origin: rule.origin.clone() }
+            RuleRef { id: rule.id.clone(), origin: rule.origin.clone() }
         };
         let mut notes = Vec::new();
         let mut add = |why, number: u16, others: &mut dyn Iterator<Item = u16>| {
-            let others: Vec<Named> = others.map(named).collect();
+            let others: Vec<RuleRef> = others.map(named).collect();
             notes.push(RuleNote {
                 why,
                 rule: named(number),
@@ -146,11 +149,11 @@ impl Meetings {
     }
 }
 
-fn message(why: Why, rule: &Rule, others: &[Named]) -> String {
+fn message(why: Why, rule: &Rule, others: &[RuleRef]) -> String {
     let by: Vec<_> = others.iter().map(|other| format!("'{}' ({})", other.id, other.origin)).collect();
     let by = by.join(", ");
     let what = format!("rule '{}' ({})", rule.id, rule.origin);
-    let time = |seconds: Option<i64>| seconds.map_or_else(String::new, crate::text::time);
+    let time = |seconds: Option<i64>| seconds.map_or_else(String::new, text::time);
     match why {
         Why::Identical => format!("{what} says what {by} says: remove one of them"),
         Why::Shadowed => {
@@ -173,10 +176,10 @@ fn message(why: Why, rule: &Rule, others: &[Named]) -> String {
 type Terms<'a> = (BTreeSet<&'a ipnetwork::IpNetwork>, BTreeSet<[u8; 2]>, BTreeSet<u32>, BTreeSet<&'a PortRange>);
 
 /// Rules that say what another one says, each with the first of them. Numbers: the other one decides.
-fn identical(numbered: &Numbered<'_>) -> HashMap<u16, u16> {
+fn identical(numbered: &NumberedRules<'_>) -> HashMap<u16, u16> {
     // Sets are made only of rules that are alike at first sight: there may be a million networks.
     let mut alike: HashMap<_, Vec<u16>> = HashMap::new();
-    for (number, rule) in numbered.iter().filter(|(number, _)| *number != numbered.kept()) {
+    for (number, rule) in numbered.iter().filter(|(number, _)| *number != numbered.management()) {
         let network = rule.to.iter().map(|(network, _)| network).min();
         let sight = (rule.action, network, rule.not_before, rule.expires, rule.max_bytes_per_day);
         alike.entry(sight).or_default().push(number);

@@ -89,7 +89,7 @@ fn a_rule_that_says_what_others_say_is_told_with_the_first_of_them_whatever_the_
     // Two on autonomous systems, of which the data here knows none.
     let of = |id: &str, asn| Rule { ases: vec![(asn, at_line("c.toml", 5))], ..allow(id, "", &[]) };
     let spec = Spec { rules: vec![of("a", 1), of("b", 2), of("c", 1)], ..Spec::default() };
-    assert_eq!(identical(&Numbered::of(&spec)), HashMap::from([(3, 1)]));
+    assert_eq!(identical(&NumberedRules::of(&spec)), HashMap::from([(3, 1)]));
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_rule_is_shadowed_only_where_others_that_outlast_it_leave_it_nothing() {
     let many: Vec<Rule> =
         (0..11_u16).map(|at| deny(&format!("{at:02}"), "8.8.8.0/24", &[(10 + at, 10 + at)])).collect();
     assert_eq!(told(&[many, vec![hidden]].concat()), shadowed(&["00", "01", "02", "03"]));
-    let many: Vec<Rule> = (0..NAMED + 2)
+    let many: Vec<Rule> = (0..MAX_NAMED + 2)
         .map(|at| deny(&format!("{at}"), &format!("8.8.8.{}/28", 16 * at), &[]))
         .chain([allow("z", "8.8.8.0/26 8.8.8.64/27", &[])])
         .collect();
@@ -261,8 +261,8 @@ fn each_note_says_what_is_the_matter_with_whom_and_where() {
         notes(&Spec { rules: shadowed, ..Spec::default() }),
         [RuleNote {
             why: Why::Shadowed,
-            rule: Named { id: "b".into(), origin: at_line("b.toml", 1) },
-            others: vec![Named { id: "a".into(), origin: at_line("a.toml", 1) }],
+            rule: RuleRef { id: "b".into(), origin: at_line("b.toml", 1) },
+            others: vec![RuleRef { id: "a".into(), origin: at_line("a.toml", 1) }],
             message:
                 "rule 'b' (b.toml:1) decides nothing: all of it is covered more narrowly by 'a' (a.toml:1): remove it \
                       or narrow those"

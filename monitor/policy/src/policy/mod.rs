@@ -14,7 +14,7 @@ use monitor_common::{
 };
 
 use crate::{
-    geo::{Country, asn::AsDataset},
+    geo::{AsDataset, Country},
     lint::RuleNote,
     origin::Origin,
     spec::Action,

@@ -1,7 +1,8 @@
 //! A policy whose rules are timed by clocks that were set since it was compiled. Called when the wall clock was set, and
 //! when a policy comes back: no file is read for it, since the files may hold another policy by then.
 
-use crate::{ClockMap, Policy};
+use super::Policy;
+use crate::clock::ClockMap;
 
 impl Policy {
     /// The same policy by `clock`: its rules begin and end at the same time of the wall clock.

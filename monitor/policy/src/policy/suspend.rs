@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use crate::{Policy, RuleInfo};
+use super::{Policy, RuleInfo};
 
 impl Policy {
     /// This policy with exactly these rules (numbered from 1) suspended, whatever is suspended in it now.
