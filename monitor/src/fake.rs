@@ -17,9 +17,7 @@ use monitor_common::{
 use crate::{
     engine::source::EpochSource,
     model::{
-        Attachment, Fill, InterfaceCounts, Places, Snapshot,
-        in_force::PolicyInForce,
-        names::{Name, Resolver},
+        Attachment, Fill, InterfaceCounts, Places, Snapshot, flow::Resolver, identities::Name, in_force::PolicyInForce,
     },
     store::{Traffic, flows::FlowStore, totals::Kept},
 };

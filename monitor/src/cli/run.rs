@@ -50,21 +50,13 @@ pub struct Args {
     pub json: bool,
 }
 
-/// `--kernel-log`.
+/// `--kernel-log`, with aya-log's level as its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum KernelLog {
     /// None: costs nothing.
-    Off,
-    /// What should not happen.
-    Error,
-    /// Also what is odd.
-    Warn,
-    /// Also what is worth knowing.
-    Info,
+    Off = 0,
     /// Every packet and what became of it.
-    Debug,
-    /// The same.
-    Trace,
+    Debug = 4,
 }
 
 /// A time to confirm in.

@@ -16,9 +16,9 @@ use crate::{
         Hook, HookChoice,
         in_force::{DatasetInfo, PolicyInForce},
         now,
+        shadow::{Candidate, Shadow},
     },
     reload::{Files, Read, Reader, watch::Seen},
-    shadow::{Candidate, Shadow},
 };
 
 /// What the daemon is launched with, beside its configuration.

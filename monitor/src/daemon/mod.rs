@@ -19,7 +19,7 @@ use self::supervisor::Supervisor;
 
 use crate::{
     alerts::{
-        Host,
+        ocsf,
         sinks::{self, Output, Sinks},
     },
     budgets::keeper::Keeper,
@@ -27,7 +27,7 @@ use crate::{
     error::CliError,
     http::{self, server, server::ControlSocket},
     kernel,
-    model::{Attachment, in_force::PolicyInForce, now},
+    model::{Alert, Attachment, Host, in_force::PolicyInForce, now},
     reload::{self, PolicyReloader},
     store::{MonitorState, SharedState},
 };
@@ -148,8 +148,11 @@ pub async fn serve(
         Some(listener) => Some(listener.local_addr().map_err(|error| cannot_start("HTTP", &error))?),
         None => None,
     };
-    let (sinks, written) = Sinks::start(setup.outputs, sinks::QUEUE).map_err(|error| cannot_start("alerts", &error))?;
     let host = Host::read();
+    let about = host.clone();
+    let encode = move |alert: &Arc<Alert>| ocsf::line(&about, alert);
+    let (sinks, written) =
+        Sinks::start(setup.outputs, sinks::QUEUE, encode).map_err(|error| cannot_start("alerts", &error))?;
     // What is used up today is not in force from the first packet on.
     let budgets = Keeper::open(&setup.state, now());
     let configured = setup.in_force.clone();

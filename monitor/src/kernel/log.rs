@@ -26,7 +26,7 @@ pub struct KernelLog(AsyncFd<EbpfLogger<ToTracing>>);
 impl KernelLog {
     pub(super) fn new(ebpf: &mut aya::Ebpf) -> io::Result<Self> {
         let logger = EbpfLogger::init_with_logger(ebpf, ToTracing).map_err(io::Error::other)?;
-        Ok(Self(sys::watch(logger)?))
+        Ok(Self(sys::async_fd(logger)?))
     }
 
     /// Forwards lines until the runtime ends.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use monitor_policy::{Policy, PolicyRef, spec::Mode};
 
-use crate::shadow::Shadow;
+use super::shadow::Shadow;
 
 /// A geo dataset as status and metrics show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::model::names::FlowId;
+use crate::model::flow::FlowId;
 use monitor_api::flows::{Carried, Further};
 use monitor_common::{
     classify::{Tables as _, class_id_v4, class_id_v6, isatap},
@@ -247,7 +247,7 @@ mod tests {
     use monitor_common::wire;
 
     use super::*;
-    use crate::model::names::{Names, Resolver};
+    use crate::model::{flow::Resolver, identities::Names};
     use monitor_policy::{
         ClockMap, Knowledge, Spec, compile,
         geo::{Country, Dataset, Range, special},

@@ -13,8 +13,7 @@ use monitor_common::{
 };
 use monitor_policy::{Policy, spec::Mode};
 
-use super::clock::Moment;
-use crate::reconcile::Reading;
+use super::{clock::Moment, readings::Reading};
 
 /// The sums of one interface in one epoch.
 #[derive(Clone, Debug, Default)]

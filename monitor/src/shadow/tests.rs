@@ -1,16 +1,16 @@
 use monitor_common::{
     classify::{class_id_v4, classify},
-    wire::{Address, FlowKey, Via},
+    wire::{Address, Class, Counters, FlowKey, Via},
 };
 
 use super::*;
 use crate::{
     fake,
-    model::{InterfaceCounts, names::Identities},
+    model::{InterfaceCounts, identities::Identities, shadow::NotEvaluated},
 };
 use monitor_policy::{
-    Knowledge, Spec, compile,
-    geo::{Dataset, Range, special},
+    ClockMap, Knowledge, Spec, compile,
+    geo::{Country, Dataset, Range, special},
     spec::{Action, Rule},
 };
 
@@ -65,7 +65,7 @@ fn sum<'a>(counters: impl IntoIterator<Item = &'a Counters>) -> Counters {
 }
 
 /// Evaluated + not evaluated = hook; differing flows are those off the diagonal.
-fn assert_adds_up(report: &Report) {
+fn assert_adds_up(report: &ShadowReport) {
     let NotEvaluated { overflow, unparsed, hops, unanswered } = &report.not_evaluated;
     let judged = report.verdicts.values().chain(report.unparsed.values());
     assert_eq!(sum(judged.chain([overflow, unparsed, hops, unanswered])), report.hook);

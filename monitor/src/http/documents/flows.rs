@@ -13,15 +13,11 @@ use monitor_common::{parse::Reason, verdict::Verdict, wire::ReasonSums};
 
 use crate::{
     model::{
-        names::{FlowId, Identities, Name, Names},
+        flow::{FlowId, FlowSums},
+        identities::{Identities, Name, Names},
         rfc3339,
     },
-    store::{
-        MonitorState, SharedState,
-        flows::{FlowStore, FlowSums},
-        table::Table,
-        totals::Totals,
-    },
+    store::{MonitorState, SharedState, flows::FlowStore, table::Table, totals::Totals},
 };
 use monitor_policy::geo::asn::AsDataset;
 

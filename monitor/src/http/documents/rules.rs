@@ -1,8 +1,8 @@
 //! [`MonitorState`] in, what each rule did out: served at `/api/v1/rules`, printed by `egress-monitor rules`.
 
 use crate::{
-    model::{names::Name, rfc3339},
-    store::{MonitorState, flows::RuleSums},
+    model::{flow::RuleSums, identities::Name, rfc3339},
+    store::MonitorState,
 };
 use monitor_api::{
     rules::{BudgetRow, RuleRow, Rules},
