@@ -3,7 +3,7 @@
 //!
 //! The management networks stand above all. Then the most specific: a network before an autonomous system before a
 //! country, the longer prefix first; then the narrower ports; then deny before allow; then the smaller id. Where rules
-//! stand in the files has no say.
+//! stand in the files does not matter.
 
 use std::{borrow::Cow, cmp::Reverse};
 
@@ -11,18 +11,18 @@ use monitor_common::wire::RuleRowAction;
 
 use crate::spec::{Action, Management, PortRange, Rule, Spec};
 
-/// How a rule names the place where a packet goes, the least specific first.
+/// How specifically a rule covers a destination, least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Specificity {
-    /// The country of its class.
+    /// By the country of its class.
     Country,
-    /// The autonomous system that announces it.
+    /// By the autonomous system that announces it.
     As,
-    /// A network. What is in it is the greater the longer the prefix.
+    /// By a network with a prefix of this length.
     Network(u8),
 }
 
-/// Where one port range of a rule stands among those that cover a packet: the least decides.
+/// The rank of one port range of a rule among those that cover a packet: the least decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     management: Reverse<bool>,
@@ -33,7 +33,7 @@ pub(crate) struct Rank {
 }
 
 impl Rank {
-    /// Whether only what they say or their ids tell them apart.
+    /// Whether they differ in action and id alone.
     pub(crate) fn ties(&self, other: &Self) -> bool {
         (self.management, self.specificity, self.width) == (other.management, other.specificity, other.width)
     }
@@ -44,7 +44,7 @@ pub(crate) fn width(ports: Option<&PortRange>) -> u32 {
     ports.map_or(u32::MAX, |ports| u32::from(ports.high - ports.low) + 1)
 }
 
-/// The rules with their numbers, from 1: by id, so that numbers don't hang on the order of files. The management
+/// The rules with their numbers, from 1: by id, so that numbers don't depend on the order of files. The management
 /// networks are the last.
 pub(crate) struct NumberedRules<'a> {
     rules: Vec<Cow<'a, Rule>>,
@@ -86,7 +86,7 @@ impl<'a> NumberedRules<'a> {
         }
     }
 
-    /// Where a port range of a rule stands.
+    /// The rank of one port range of a rule.
     pub(crate) fn rank(&self, number: u16, specificity: Specificity, ports: Option<&PortRange>) -> Rank {
         Rank {
             management: Reverse(number == self.management),

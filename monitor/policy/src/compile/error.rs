@@ -10,13 +10,13 @@ pub(super) const MAX_RULES: usize = u16::MAX as usize - 1;
 /// Why a checked configuration can't be compiled.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PolicyError {
-    /// More rule rows meet at one network than the kernel looks at.
+    /// More rule rows cover one network than the kernel looks at.
     #[error(
         "at {at} the rules {rules} come to more than {max} port ranges: merge ranges or leave 'ports' out",
         max = MAX_RULES_PER_CLASS
     )]
     TooManyRules {
-        /// Where they meet.
+        /// Its first address.
         at: String,
         /// Which: id and origin of each.
         rules: String,

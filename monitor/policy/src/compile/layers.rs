@@ -1,5 +1,5 @@
 //! Ranges in, partitions of an address space out, and several partitions merged into one by a single sweep over
-//! all their boundaries. Knows nothing of countries or rules; the policy compiler calls it.
+//! all their boundaries. Called by the policy compiler.
 
 use std::collections::BTreeMap;
 

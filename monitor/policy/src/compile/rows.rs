@@ -20,22 +20,22 @@ use crate::{
 /// Nothing here: no rule on the autonomous system, or on the country.
 const NONE: u32 = 0;
 
-/// The rule table as it grows: a block of rows for each set of rules that covers some place.
+/// The rule table as it grows: a block of rows for each set of rules that covers some interval.
 pub(crate) struct RuleTable<'a> {
     rules: &'a NumberedRules<'a>,
     clock: ClockMap,
     covers: Covers,
-    /// Rules on each autonomous system that rules name. What is there is its place in the list, plus 1.
+    /// Rules on each autonomous system that rules name. A partition has its index in this list, plus 1.
     ases: BTreeMap<u32, Vec<u16>>,
     /// Rules on each country.
     countries: BTreeMap<Country, Vec<u16>>,
-    /// The place of each in that list, plus 1, by its two letters as a number; empty if there is none.
-    places: Vec<u16>,
+    /// The index of each in that list, plus 1, by its two letters as a number; empty if there is none.
+    country_indices: Vec<u16>,
     /// First row and number of rows by cover, autonomous system and country.
     blocks: HashMap<CoverKey, Option<(u32, u32)>>,
-    /// The first place of which there were too many.
+    /// The first interval with too many rows.
     fault: Option<CoverKey>,
-    /// The last question: most are the same as the one before.
+    /// The last lookup: most are the same as the one before.
     last: (CoverKey, Option<(u32, u32)>),
     /// Equal blocks are one.
     known: HashMap<Vec<RuleRow>, (u32, u32)>,
@@ -43,7 +43,7 @@ pub(crate) struct RuleTable<'a> {
     conflicts: RuleConflicts,
 }
 
-/// What covers a place: the cover of its networks, its autonomous system and its country.
+/// What covers an interval: the cover of its networks, its autonomous system, its country.
 type CoverKey = (u32, u32, u32);
 
 /// A port range of a rule on its way into the table.
@@ -113,10 +113,10 @@ impl<'a> RuleTable<'a> {
                 of.dedup();
             }
         }
-        let mut places = vec![0; if countries.is_empty() { 0 } else { 1 << 16 }];
-        for (country, place) in countries.keys().zip(1..) {
+        let mut country_indices = vec![0; if countries.is_empty() { 0 } else { 1 << 16 }];
+        for (country, index) in countries.keys().zip(1..) {
             let country: &Country = country;
-            places[usize::from(u16::from_be_bytes(country.0))] = place;
+            country_indices[usize::from(u16::from_be_bytes(country.0))] = index;
         }
         Self {
             rules,
@@ -124,7 +124,7 @@ impl<'a> RuleTable<'a> {
             covers: Covers::new(rules.management(), total),
             ases,
             countries,
-            places,
+            country_indices,
             blocks: HashMap::new(),
             fault: None,
             last: ((0, NONE, NONE), Some((0, 0))),
@@ -166,10 +166,10 @@ impl<'a> RuleTable<'a> {
         partition
     }
 
-    /// First row and number of rows for a place; `None`: there are more than the kernel looks at.
+    /// First row and number of rows for an interval; `None`: there are more than the kernel looks at.
     pub(crate) fn block(&mut self, cover: u32, system: u32, country: [u8; 2]) -> Option<(u32, u32)> {
         let letters = usize::from(u16::from_be_bytes(country));
-        let country = self.places.get(letters).map_or(NONE, |place| u32::from(*place));
+        let country = self.country_indices.get(letters).map_or(NONE, |index| u32::from(*index));
         let covered = (cover, system, country);
         if self.last.0 != covered {
             let block = match self.blocks.get(&covered) {
@@ -188,7 +188,7 @@ impl<'a> RuleTable<'a> {
         self.last.1
     }
 
-    /// The port ranges that cover a place, those that decide first in front, without those that never can.
+    /// The port ranges that cover an interval, those that decide first in front.
     fn candidates(&self, (cover, system, country): CoverKey) -> Vec<Candidate<'a>> {
         let Cover { management, levels } = self.covers.get(cover);
         let rules = self.rules;
@@ -212,12 +212,12 @@ impl<'a> RuleTable<'a> {
                 Candidate { rank, number, rule, ports }
             }));
         }
-        // Ranges of one rule that no packet can tell apart: in any order, but always the same.
+        // By ports as well: ranges of one rule may rank equal, and the order must always be the same.
         candidates.sort_by_key(|candidate| (candidate.rank, candidate.ports));
         candidates
     }
 
-    /// Those of them that decide something, in order. Whom the others yield to is noted.
+    /// Those of them that decide something, in order. Conflicts are recorded.
     fn deciding(&mut self, covered: CoverKey) -> Vec<Candidate<'a>> {
         let mut deciding: Vec<Candidate<'a>> = Vec::new();
         for candidate in self.candidates(covered) {
@@ -266,7 +266,7 @@ impl<'a> RuleTable<'a> {
         Some(block)
     }
 
-    /// What is to be told of the rules, once all places were asked for.
+    /// Notes on the rules, once [`Self::block`] has been asked for every interval.
     pub(crate) fn notes(&mut self) -> Vec<RuleNote> {
         for (winner, loser) in self.covers.hidden() {
             self.conflicts.covers(loser);
@@ -276,7 +276,7 @@ impl<'a> RuleTable<'a> {
         self.conflicts.notes(self.rules, self.clock.seconds())
     }
 
-    /// The rules that came to more rows than the kernel looks at, at the first place where [`Self::block`] had none.
+    /// The rules that came to more rows than the kernel looks at, in the first interval for which [`Self::block`] had none.
     pub(crate) fn too_many(&mut self, at: String) -> PolicyError {
         let mut names: Vec<String> = Vec::new();
         for candidate in self.fault.map(|covered| self.deciding(covered)).unwrap_or_default() {
@@ -289,13 +289,13 @@ impl<'a> RuleTable<'a> {
     }
 }
 
-/// Places in the class table's cache; a power of two.
+/// Entries of the class table's cache; a power of two.
 const CACHE: usize = 1024;
 
 /// The class table as it grows. Equal rows have one number.
 pub(crate) struct ClassTable {
     numbers: HashMap<ClassRow, u32>,
-    /// What was asked for before, by a cheap hash: the sweep asks a million times for some hundred rows.
+    /// Recent lookups by a cheap hash: the sweep makes a million for some hundred rows.
     cache: Vec<Option<(ClassRow, u32)>>,
     pub(crate) rows: Vec<ClassRow>,
 }

@@ -293,9 +293,9 @@ fn what_is_denied_and_what_makes_an_alert_follows_the_zone() {
     let zone =
         Zone { on_outside: Action::Allow, on_unknown: Action::Allow, on_private: Action::Deny, ..Zone::default() };
     let policy = compiled(&Spec { zone, ..Spec::default() }, &data, &table);
-    assert_eq!(verdict(&policy, "192.0.2.128"), (false, true), "outside is told of even when it may pass");
+    assert_eq!(verdict(&policy, "192.0.2.128"), (false, true), "outside raises an alert even when it may pass");
     assert_eq!(verdict(&policy, "203.0.113.1"), (false, true));
-    assert_eq!(verdict(&policy, "10.0.0.1"), (true, true), "what is denied is told of");
+    assert_eq!(verdict(&policy, "10.0.0.1"), (true, true), "what is denied raises an alert");
     assert_eq!(verdict(&policy, "127.0.0.1"), (false, false));
 }
 
@@ -324,9 +324,9 @@ fn each_kind_of_place_has_an_action_of_its_own() {
         let mut zone = allow.clone();
         change(&mut zone);
         let policy = compiled(&Spec { zone, ..Spec::default() }, &[one.clone(), two.clone()], &table);
-        let standings = places.map(|address| ask(&policy, address, 6, 1));
+        let found = places.map(|address| ask(&policy, address, 6, 1));
         let expected = std::array::from_fn(|place| (place == denied, place == denied || place < 3));
-        assert_eq!(standings.map(|found| (found.deny, found.alert)), expected, "{denied}");
+        assert_eq!(found.map(|found| (found.deny, found.alert)), expected, "{denied}");
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{
     spec::Action,
 };
 
-/// Groups that are told apart; what comes after is summed up.
+/// Changes that are listed; the rest is counted.
 const MAX_GROUPS: usize = 10_000;
 
 /// A rule as far as two policies are compared by it.
@@ -397,7 +397,7 @@ fn pair(old: &Side, new: &Side, from: u32, to: u32, groups: &mut Groups) -> Pair
         of.insert(row.port_low.into());
         of.insert(u32::from(row.port_high) + 1);
     }
-    // Ports that some row tells apart, then everything else by a protocol that no row names.
+    // Port ranges that some row distinguishes; all else is represented by a protocol that no row names.
     let mut parts: Vec<(String, (Verdict, Verdict))> = Vec::new();
     for (protocol, cuts) in &cuts {
         let cuts: Vec<u32> = cuts.iter().copied().collect();

@@ -84,7 +84,7 @@ fn story_of(spec: &Spec, target: &str) -> Explanation {
 }
 
 /// Country, class, basis, verdict in observe and in enforce, rule, reason.
-fn told(target: &str) -> String {
+fn summary(target: &str) -> String {
     let story = story_of(&spec(), target);
     format!(
         "{} {} by {}: {}/{}{} {}: {}",
@@ -145,12 +145,12 @@ fn each_kind_of_destination_has_its_country_class_verdict_and_reason() {
              routed: IPv4/IPv6 translation is unknown; on_unknown = deny",
         ),
     ] {
-        assert_eq!(told(target), story, "{target}");
+        assert_eq!(summary(target), story, "{target}");
     }
 }
 
 #[test]
-fn of_an_isatap_destination_the_stricter_of_both_standings_holds_and_is_told() {
+fn of_an_isatap_destination_the_stricter_of_both_addresses_decides_and_the_reason_says_so() {
     for (target, story) in [
         (
             "2a00:1450::5efe:808:909",
@@ -187,7 +187,7 @@ fn of_an_isatap_destination_the_stricter_of_both_standings_holds_and_is_told() {
             "DE inside by sources: allowed/allowed -: 6to4 (RFC 3056) carries 5.1.1.1: one says DE, two says NO: inside EEA",
         ),
     ] {
-        assert_eq!(told(target), story, "{target}");
+        assert_eq!(summary(target), story, "{target}");
     }
     let story = story_of(&spec(), "[2a00:1450::5efe:808:809]:443");
     assert_eq!(story.isatap.map(|inner| inner.address.to_string()).as_deref(), Some("8.8.8.9"));
@@ -206,7 +206,7 @@ fn translating() -> Spec {
 
 #[test]
 fn a_configured_nat64_prefix_is_told_with_its_place() {
-    let told = |target| {
+    let summary = |target| {
         let story = story_of(&translating(), target);
         let network = story.destination.nat64.map(|nat64| nat64.network);
         (
@@ -215,7 +215,7 @@ fn a_configured_nat64_prefix_is_told_with_its_place() {
         )
     };
     assert_eq!(
-        told("2001:db8:64::8:809:900:0"),
+        summary("2001:db8:64::8:809:900:0"),
         (
             "2001:db8:64::/64".into(),
             "US by sources: denied: NAT64 prefix 2001:db8:64::/64 (c.toml:3) carries 8.8.9.9: one says US, two says nothing: \
@@ -224,7 +224,7 @@ fn a_configured_nat64_prefix_is_told_with_its_place() {
         )
     );
     assert_eq!(
-        told("2001:db8:64::501:101"),
+        summary("2001:db8:64::501:101"),
         (
             "2001:db8:64::/96".into(),
             "DE by sources: allowed: NAT64 prefix 2001:db8:64::/96 (c.toml:4) carries 5.1.1.1: one says DE, two says NO: \
@@ -233,7 +233,7 @@ fn a_configured_nat64_prefix_is_told_with_its_place() {
         )
     );
     assert_eq!(
-        told("2001:db8:64::7f00:1"),
+        summary("2001:db8:64::7f00:1"),
         (
             "2001:db8:64::/96".into(),
             "-- by nat64: denied: NAT64 prefix 2001:db8:64::/96 (c.toml:4) carries 127.0.0.1, which is never routed: NAT64 \
@@ -241,7 +241,7 @@ fn a_configured_nat64_prefix_is_told_with_its_place() {
                 .into()
         )
     );
-    assert_eq!(told("2001:db8:65::1").0, "");
+    assert_eq!(summary("2001:db8:65::1").0, "");
 }
 
 #[test]
@@ -310,14 +310,14 @@ fn why_a_rule_lost_is_told_for_each_reason_that_there_is() {
         ],
         ..spec()
     };
-    let told = |spec: &Spec, target: &str| -> Vec<String> {
+    let summary = |spec: &Spec, target: &str| -> Vec<String> {
         let story = story_of(spec, target);
         let mark = |rule: &CoveringRule| if rule.applies { "*" } else { "" };
         let lines = story.rules.iter().map(|rule| format!("{}{} {}: {}", mark(rule), rule.id, rule.action, rule.why));
         lines.chain([format!("{}: {}", story.enforce, story.reason.rsplit("; ").next().unwrap_or_default())]).collect()
     };
     assert_eq!(
-        told(&spec, "8.8.8.9:5"),
+        summary(&spec, "8.8.8.9:5"),
         [
             "*b allow: tcp/1-9",
             "c allow: rule 'b' is as specific, and its id comes first",
@@ -328,7 +328,7 @@ fn why_a_rule_lost_is_told_for_each_reason_that_there_is() {
     );
     spec.rules[1].action = Action::Deny;
     assert_eq!(
-        told(&spec, "[64:ff9b::808:809]:5"),
+        summary(&spec, "[64:ff9b::808:809]:5"),
         [
             "*c deny: tcp/1-9",
             "b allow: rule 'c' is as specific, and denies",
@@ -339,14 +339,14 @@ fn why_a_rule_lost_is_told_for_each_reason_that_there_is() {
     );
     spec.rules.push(rule("nat", "64:ff9b::/96", &[], (None, None)));
     assert_eq!(
-        told(&spec, "[64:ff9b::808:809]:5")[..2],
+        summary(&spec, "[64:ff9b::808:809]:5")[..2],
         ["nat allow: a rule on the address inside overrides it", "*c deny: tcp/1-9"]
     );
-    assert_eq!(told(&spec, "[64:ff9b::808:809]:11")[..2], ["*nat allow: all traffic", "c deny: only for tcp/1-9"]);
+    assert_eq!(summary(&spec, "[64:ff9b::808:809]:11")[..2], ["*nat allow: all traffic", "c deny: only for tcp/1-9"]);
     let networks = vec![network("8.0.0.0/8")];
     spec.management = Some(crate::spec::Management { networks, ports: Vec::new(), origin: at_line("c.toml", 7) });
     assert_eq!(
-        told(&spec, "8.8.8.9:5"),
+        summary(&spec, "8.8.8.9:5"),
         [
             "*management keep: all traffic",
             "c deny: management networks stand above all rules",
