@@ -45,7 +45,7 @@ fn with_loopback(enforce: bool) -> Kernel {
     Machine::new(policy(), enforce, Link::Ethernet).kernel
 }
 
-/// How many random frames in all: fewer on a slow machine, such as an emulated one (`cargo xtask kernels`).
+/// How many random frames in all: fewer on a slow machine, such as an emulated one (`cargo xtask prove kernels`).
 fn wanted() -> usize {
     std::env::var("FRAMES").map_or(200_000, |frames| frames.parse().expect("FRAMES is a number"))
 }
@@ -69,7 +69,7 @@ fn a_device_without_a_link_header_is_parsed_from_its_first_byte() {
             }
         }
     }
-    both.settle();
+    both.compare();
     assert_eq!(both.count, expected);
     println!("{expected} packets");
 }
@@ -96,7 +96,7 @@ fn random_and_mutated_frames_are_the_same_to_both() {
             }
             both.send(&part(mutate(case, &mut random)));
         }
-        both.settle();
+        both.compare();
         count += both.count;
     }
     assert!(count >= wanted());
@@ -128,7 +128,7 @@ fn random_destinations_get_the_class_that_the_host_finds() {
     for _ in 0..wanted() / 2 {
         both.send(&to_random_destination(&mut random));
     }
-    both.settle();
+    both.compare();
     assert_eq!(both.count, wanted() / 2);
 }
 

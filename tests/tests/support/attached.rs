@@ -1,4 +1,5 @@
-//! The kernel part in this process, on the interface of a stage's host, so that a test ends epochs itself and sees each.
+//! The kernel part in this process, on the interface of a stage's host, so that a test ends epochs itself and sees
+//! each.
 
 use std::{collections::BTreeMap, sync::Arc};
 
