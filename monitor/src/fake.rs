@@ -17,15 +17,16 @@ use monitor_common::{
 use crate::{
     engine::source::EpochSource,
     model::{
-        Attachment, Fill, InterfaceCounts, Places, Snapshot, flow::Resolver, identities::Name, in_force::PolicyInForce,
+        Attachment, ClosedEpoch, Fill, InterfaceCounts, Places, Snapshot, flow::Resolver, identities::Name,
+        in_force::PolicyInForce,
     },
-    store::{Traffic, flows::FlowStore, totals::Kept},
+    store::{Traffic, flows::FlowStore, last_hour::Recent, totals::Kept},
 };
 use monitor_policy::{
-    ClassInfo, Policy, RuleInfo,
+    ClassInfo, Origin, Policy, RuleInfo,
     geo::{
         About, Country,
-        asn::{AsDataset, AsRange, Names},
+        asn::{AsDataset, AsNames, AsRange},
     },
 };
 
@@ -69,7 +70,11 @@ pub fn policy() -> Policy {
     Policy {
         image: Image { classes: rows, ..Image::default() },
         classes,
-        rules: vec![RuleInfo { id: "migration-sg".into(), origin: "config.toml:9".into(), ..RuleInfo::default() }],
+        rules: vec![RuleInfo {
+            id: "migration-sg".into(),
+            origin: Origin::new(std::path::Path::new("config.toml"), 9),
+            ..RuleInfo::default()
+        }],
         digest: "d".repeat(64),
         zone: "eu-user-data".into(),
         ..Policy::default()
@@ -79,7 +84,7 @@ pub fn policy() -> Policy {
 /// 198.51.100.0/24 is announced by AS64500 (`Example Net`), 203.0.113.0/24 by AS64501, which has no name.
 pub fn systems() -> AsDataset {
     let range = |first: u32, asn| AsRange { first, last: first + 255, asn };
-    let mut names = Names::default();
+    let mut names = AsNames::default();
     names.push(64_500, "Example Net").expect("there is room");
     let v4 = vec![range(0xc633_6400, 64_500), range(0xcb00_7100, 64_501)];
     let about = About { version: "7".into(), ..About::named("as.csv") };
@@ -218,9 +223,20 @@ pub fn random_snapshot(random: &mut fastrand::Rng, epoch: u32, flows: usize) -> 
 pub fn merge(traffic: &mut Traffic, store: &mut FlowStore, snapshot: &Snapshot) -> Vec<(Name, Counters)> {
     let interfaces = traffic.names(snapshot);
     let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
-    let sums = store.merge(snapshot, &interfaces, &resolver);
+    let identities = Arc::clone(&traffic.identities);
+    let epoch = ClosedEpoch::new(snapshot, &interfaces, &resolver, &identities);
+    let sums = store.merge(&epoch);
     traffic.kept = Kept::of(store);
-    traffic.merge(snapshot, &interfaces, sums, &snapshot.residual())
+    traffic.merge(&epoch, sums);
+    epoch.breaches().collect()
+}
+
+/// Adds an epoch that was merged to the last hour.
+pub fn remember(recent: &mut Recent, traffic: &mut Traffic, snapshot: &Snapshot) {
+    let interfaces = traffic.names(snapshot);
+    let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
+    recent.merge(&ClosedEpoch::new(snapshot, &interfaces, &resolver, &traffic.identities));
+    recent.add(&traffic.latest);
 }
 
 /// What a [`Fake`] is made to do and what it saw, shared with the test.

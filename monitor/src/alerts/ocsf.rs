@@ -16,7 +16,11 @@ use crate::model::{
     flow::FlowId,
     inner::Decider,
 };
-use monitor_policy::{explain::target::has_ports, geo::Country, text::hex};
+use monitor_policy::{
+    geo::Country,
+    protocol::{self, has_ports},
+    text::hex,
+};
 
 /// The version of OCSF that the lines keep to: the first with `observation_point_id` in this class.
 pub const OCSF_VERSION: &str = "1.7.0";
@@ -91,7 +95,7 @@ fn flow(host: &Host, sighting: &FlowSighting) -> Value {
         "protocol_ver_id": flow.ip_version,
         "protocol_ver": if flow.ip_version == 4 { "IPv4" } else { "IPv6" },
     });
-    if let Some(name) = protocol_name(flow.protocol) {
+    if let Some(name) = protocol::name(flow.protocol) {
         connection["protocol_name"] = name.into();
     }
     let mut line = json!({
@@ -194,30 +198,6 @@ fn placed(country: Country) -> bool {
     country != Country::UNKNOWN && country != Country::NONE
 }
 
-/// IANA's name, lower case, for the protocols seen in practice.
-#[must_use]
-pub fn protocol_name(number: u8) -> Option<&'static str> {
-    Some(match number {
-        1 => "icmp",
-        2 => "igmp",
-        4 => "ipip",
-        6 => "tcp",
-        17 => "udp",
-        33 => "dccp",
-        41 => "ipv6",
-        47 => "gre",
-        50 => "esp",
-        51 => "ah",
-        58 => "ipv6-icmp",
-        89 => "ospf",
-        103 => "pim",
-        112 => "vrrp",
-        132 => "sctp",
-        136 => "udplite",
-        _ => return None,
-    })
-}
-
 /// One line for a person.
 fn message(sighting: &FlowSighting) -> String {
     let FlowSighting { flow, interface, .. } = sighting;
@@ -232,7 +212,7 @@ fn message(sighting: &FlowSighting) -> String {
         Class::Unknown => "of unknown place".to_owned(),
         class => format!("of class {}", class.name()),
     };
-    let protocol = protocol_name(flow.protocol).map_or_else(|| format!("protocol {}", flow.protocol), str::to_owned);
+    let protocol = protocol::name(flow.protocol).map_or_else(|| format!("protocol {}", flow.protocol), str::to_owned);
     let source = endpoint(flow.ip(flow.source), flow.source_port, flow.protocol);
     let destination = endpoint(flow.ip(flow.destination), flow.destination_port, flow.protocol);
     let way = ways(flow);

@@ -11,6 +11,7 @@ use crate::{
     model::HookChoice,
     reload,
 };
+use monitor_policy::duration;
 
 /// Counts (and with --enforce drops) what leaves, in the foreground.
 #[derive(Clone, Debug, clap::Args)]
@@ -29,7 +30,7 @@ pub struct Args {
     #[arg(long)]
     pub enforce: bool,
     /// End when this time has passed since attaching (30s, 10min, 1h 30min).
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub duration: Option<Duration>,
     /// Each change of the policy, and an enforcing start, returns to what was confirmed last unless `egress-monitor
     /// confirm` follows in this time (30s, 5min).
@@ -49,24 +50,18 @@ pub struct Args {
     pub json: bool,
 }
 
-/// `--kernel-log`, with aya-log's level as its number.
+/// `--kernel-log`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum KernelLog {
     /// None: costs nothing.
-    Off = 0,
+    Off,
     /// Every packet and what became of it.
-    Debug = 4,
-}
-
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: Result<jiff::SignedDuration, _> = text.parse();
-    let parsed = parsed.ok().and_then(|time| Duration::try_from(time).ok()).filter(|time| !time.is_zero());
-    parsed.ok_or_else(|| "not a time above zero, such as 30s, 10min or 1h".to_owned())
+    Debug,
 }
 
 /// A time to confirm in.
 pub(super) fn confirmation(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
+    match duration::parse(text).map_err(|error| error.to_string())? {
         time if time < Duration::from_secs(1) || time > reload::LONGEST => Err("from 1s to 24h".to_owned()),
         time => Ok(time),
     }
@@ -82,7 +77,7 @@ impl Args {
             duration: self.duration,
             confirm: self.confirm,
             hook: self.hook,
-            kernel_log: self.kernel_log as u8,
+            kernel_log: self.kernel_log == KernelLog::Debug,
             alerts_file: self.alerts_file.clone(),
         }
     }
@@ -98,18 +93,4 @@ pub fn run(args: Args) -> Result<(), CliError> {
     let state = daemon::run(&args.launch(), |started| messages::started(started, args.json))?;
     messages::ended(&state.read(), args.json);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_positive_times() {
-        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(duration("1h 30min"), Ok(Duration::from_secs(5_400)));
-        for bad in ["", "0s", "-5s", "10", "soon"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
 }

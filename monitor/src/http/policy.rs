@@ -68,7 +68,7 @@ async fn image(State(api): State<Api>, query: Result<Query<NoQuery>, QueryReject
         };
         match api.render(make).await? {
             Ok(bytes) => Ok(([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response()),
-            Err(why) => Err(Box::new(problem(StatusCode::INTERNAL_SERVER_ERROR, why))),
+            Err(why) => Err(Box::new(problem(StatusCode::INTERNAL_SERVER_ERROR, why.to_string()))),
         }
     };
     page(answer.await)

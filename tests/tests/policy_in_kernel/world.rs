@@ -14,7 +14,7 @@ use egress_monitor_tests::{
         geo::{self, special},
         kernel::boot_ns,
         now,
-        policy::{self, ClockMap, Explanation, Grounds, Knowledge, Policy, Target, explain},
+        policy::{self, ClockMap, ExplainInputs, Explanation, Knowledge, Policy, Target, explain},
     },
 };
 use monitor_common::{
@@ -54,9 +54,10 @@ impl World {
 
     pub(super) fn explain(&self, end: End) -> Explanation {
         let End { to: address, protocol, port } = end;
-        let grounds = Grounds { spec: &self.config, knowledge: knowledge(), policy: &self.policy, clock: self.clock };
+        let inputs =
+            ExplainInputs { spec: &self.config, knowledge: knowledge(), policy: &self.policy, clock: self.clock };
         let target = Target { address, port, protocol: Some(protocol) };
-        explain(&target, &grounds).unwrap_or_else(|error| panic!("{error}"))
+        explain(&target, &inputs).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// What the kernel noted of a flow, in words.

@@ -1,18 +1,24 @@
 //! What overlays make of a policy: they override datasets, and stand below registries, sites and translators.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::{
-    super::{Grounds, explain},
+    random::country,
     tests::{ask, special},
     *,
 };
-use crate::compile::random::country;
-use crate::geo::{About, Dataset, Rejected, overlay, overlay::Overlay};
+use crate::{
+    explain::{ExplainInputs, explain},
+    geo::{About, Dataset, Overlay, OverlayKind, Rejected},
+    origin::at_line,
+    spec::{Action, Site},
+};
 
 fn list(name: &str, v4: &[(u32, u32, &str)], v6: &[(u128, u128, &str)]) -> Overlay {
     Overlay {
         about: About { built: Some(1_780_272_000), digest: [9; 32], ..About::named(name) },
         file: format!("{name}.csv").into(),
-        kind: overlay::Kind::Geofeed,
+        kind: OverlayKind::Geofeed,
         v4: v4.iter().map(|(first, last, code)| Range { first: *first, last: *last, country: country(code) }).collect(),
         v6: v6.iter().map(|(first, last, code)| Range { first: *first, last: *last, country: country(code) }).collect(),
         contradictions: 0,
@@ -56,7 +62,7 @@ fn spec() -> Spec {
     let site = Site {
         name: "site".into(),
         country: country("SG"),
-        networks: vec![("5.0.1.128/25".parse().unwrap(), "c.toml:9".into())],
+        networks: vec![("5.0.1.128/25".parse().unwrap(), at_line("c.toml", 9))],
     };
     Spec { sites: vec![site], ..Spec::default() }
 }
@@ -66,7 +72,7 @@ fn overlays_override_datasets_and_nothing_else_and_their_doubts_are_told() {
     let (spec, knowledge) = (spec(), knowledge());
     let clock = ClockMap::wall(0);
     let policy = compile(&spec, &knowledge, &clock).unwrap();
-    let grounds = Grounds { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
+    let inputs = ExplainInputs { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
     for (address, expected) in [
         ("5.0.9.9", "DE inside by sources: data says DE, data says DE: inside EEA"),
         (
@@ -91,15 +97,15 @@ fn overlays_override_datasets_and_nothing_else_and_their_doubts_are_told() {
         ("20.0.1.9", "ZZ unknown by sources: no source knows it; on_unknown = deny"),
         ("2000::9", "IE inside by overlays: overlay one says IE: inside EEA"),
     ] {
-        let story = explain(&address.parse().unwrap(), &grounds).unwrap();
+        let story = explain(&address.parse().unwrap(), &inputs).unwrap();
         assert_eq!(
             format!("{} {} by {}: {}", story.country, story.class, story.basis, story.reason),
             expected,
             "{address}"
         );
     }
-    let story = explain(&"5.0.3.9".parse().unwrap(), &grounds).unwrap();
-    let overlays = serde_json::to_value(&story.standing.overlays).unwrap();
+    let story = explain(&"5.0.3.9".parse().unwrap(), &inputs).unwrap();
+    let overlays = serde_json::to_value(&story.destination.overlays).unwrap();
     assert_eq!(
         overlays,
         serde_json::json!([

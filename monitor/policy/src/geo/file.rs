@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::GeoError;
+use super::error::GeoError;
 use crate::fs::open_regular;
 
 /// Largest file that is read: a country dataset has 4 to 20 MB, the most detailed ones on sale a few hundred.

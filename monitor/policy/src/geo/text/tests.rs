@@ -1,13 +1,18 @@
 //! What text files promise: every notation, and one line for every mistake.
 
-use super::super::{Dataset, Range, Settled};
-use super::*;
+use super::{
+    super::{
+        dataset::{Dataset, Range},
+        ranges::Collected,
+    },
+    *,
+};
 
 fn taken(name: &str, text: &[u8]) -> Result<Text, GeoError> {
     read(Path::new(name), text, &Progress::default())
 }
 
-fn settled(text: &str) -> Settled {
+fn settled(text: &str) -> Collected {
     let text = taken("t.csv", text.as_bytes()).unwrap();
     assert_eq!(text.rejected, Rejected::default());
     text.ranges.finish().unwrap()
@@ -43,7 +48,7 @@ fn every_notation_gives_the_same_ranges() {
 }
 
 #[test]
-fn each_bad_line_names_file_line_value_and_mend() {
+fn each_bad_line_names_file_line_value_and_what_to_do() {
     let country = |code: &str| {
         format!(
             "t.csv:1: {code:?} is not a country code: give two letters of ISO 3166-1 (DE, NO, SG...), or leave it empty for unknown"
