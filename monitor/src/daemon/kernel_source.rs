@@ -10,7 +10,7 @@ use crate::{
     engine::source::{EVENT_QUEUE, EpochSource, Opened, Task},
     error::CliError,
     kernel::{self, Kernel, Options, Switch},
-    model::{Attachment, Places, Snapshot, in_force::PolicyInForce, now},
+    model::{Attachment, Occupancy, Snapshot, in_force::PolicyInForce, now},
 };
 
 /// Loads the kernel part and attaches it. Called within the runtime, after everything else that can fail.
@@ -68,7 +68,7 @@ impl EpochSource for KernelSource {
         Ok(self.0.roll_back()?)
     }
 
-    fn table(&self) -> Places {
+    fn table(&self) -> Occupancy {
         self.0.table()
     }
 
