@@ -12,7 +12,7 @@ use egress_monitor_tests::{
     measure::pin,
     monitor::{
         Snapshot,
-        kernel::{Interface, Kernel, Options, Switch, boot_ns},
+        kernel::{Interface, Kernel, Mode, Options, Switch, boot_ns},
         policy::Policy,
     },
 };
@@ -38,7 +38,7 @@ fn send(kernel: &mut Kernel, frame: &[u8]) -> u32 {
 }
 
 fn with_cache(policy: Arc<Policy>, places: u32) -> Kernel {
-    let options = Options { flows: 4096, enforce: true, cache: Some(places), ..Options::default() };
+    let options = Options { flows: 4096, mode: Mode::Enforce, cache: Some(places), ..Options::default() };
     let mut kernel = Kernel::load(options, policy).expect("the kernel part loads: these tests need root");
     kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet }).expect("it fits");
     kernel
@@ -57,7 +57,7 @@ fn a_rule_that_ends_ends_for_an_established_flow_too_without_a_flip() {
     let end = boot_ns() + 600_000_000;
     row.expires_ns = end;
     let policy = Arc::new(Policy { image, ..Policy::default() });
-    kernel.stage(Switch { policy, enforce: true }).unwrap();
+    kernel.stage(Switch { policy, mode: Mode::Enforce }).unwrap();
     kernel.flip().unwrap();
     let frame = udp("2001:db8:7::1".parse::<Ipv6Addr>().unwrap(), 9, 3);
     let (mut let_through, mut dropped) = (0, 0);

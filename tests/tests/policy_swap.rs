@@ -13,7 +13,12 @@ use std::{
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp},
     flood::Sender,
-    monitor::{Snapshot, kernel::Switch, policy::Policy, policy_of},
+    monitor::{
+        Snapshot,
+        kernel::{Mode, Switch},
+        policy::Policy,
+        policy_of,
+    },
     netns::Count,
     stage::{INTERFACE, PATIENCE, Stage},
 };
@@ -159,7 +164,7 @@ fn take_turns(size: Size, switches: usize, flows: u32, frames: usize, between: u
         }
         // Written while packets go by the other one.
         let began = Instant::now();
-        kernel.stage(Switch { policy: Arc::clone(&policies[1 - force]), enforce: true }).unwrap();
+        kernel.stage(Switch { policy: Arc::clone(&policies[1 - force]), mode: Mode::Enforce }).unwrap();
         let drained = kernel.flip().unwrap();
         kernel.verify().unwrap();
         switching.push(began.elapsed());
