@@ -50,13 +50,13 @@ pub struct Args {
     pub json: bool,
 }
 
-/// `--kernel-log`, with aya-log's level as its number.
+/// `--kernel-log`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum KernelLog {
     /// None: costs nothing.
-    Off = 0,
+    Off,
     /// Every packet and what became of it.
-    Debug = 4,
+    Debug,
 }
 
 /// A time to confirm in.
@@ -77,7 +77,7 @@ impl Args {
             duration: self.duration,
             confirm: self.confirm,
             hook: self.hook,
-            kernel_log: self.kernel_log as u8,
+            kernel_log: self.kernel_log == KernelLog::Debug,
             alerts_file: self.alerts_file.clone(),
         }
     }

@@ -36,13 +36,13 @@ pub struct Options {
     pub cache: Option<u32>,
     /// Whether denied packets are dropped.
     pub enforce: bool,
-    /// aya-log's level for the kernel part, 0 (off) to 5 (trace).
-    pub log_level: u8,
+    /// Whether the kernel part writes its debug lines: see [`Kernel::log`].
+    pub debug_log: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { interfaces: MAX_INTERFACES - 1, flows: DEFAULT_FLOWS, cache: None, enforce: false, log_level: 0 }
+        Self { interfaces: MAX_INTERFACES - 1, flows: DEFAULT_FLOWS, cache: None, enforce: false, debug_log: false }
     }
 }
 
@@ -204,13 +204,15 @@ impl Kernel {
 /// Maps made with their sizes, programs accepted by the verifier.
 fn load_object(options: Options, capacity: Capacity, cache: Cache, overflow: u32) -> Result<Ebpf, KernelError> {
     let inner = inner_capacity(options.flows);
+    // aya-log's levels are those of `log`; 0 is off.
+    let log_level = if options.debug_log { ::log::Level::Debug as u8 } else { 0 };
     let mut loader = EbpfLoader::new();
     loader
         .override_global("CLASS_CAPACITY", &capacity.classes, true)
         .override_global("CPUS", &cache.cpus, true)
         .override_global("CACHE_SETS", &cache.sets, true)
         .override_global("HASH_KEYS", &cache.keys, true)
-        .override_global(aya_log::LEVEL, &options.log_level, true)
+        .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("CACHE", 2 * cache.half())
         .map_max_entries("FLOWS_EVEN", options.flows)
         .map_max_entries("FLOWS_ODD", options.flows)

@@ -20,7 +20,7 @@ impl log::Log for ToTracing {
     fn flush(&self) {}
 }
 
-/// The debug lines that the kernel part writes while it is loaded with a level above 0.
+/// The debug lines that the kernel part writes if it is loaded with [`Options::debug_log`](super::Options::debug_log).
 pub struct KernelLog(AsyncFd<EbpfLogger<ToTracing>>);
 
 impl KernelLog {

@@ -19,7 +19,7 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use super::{offloads::Features, sys};
 use crate::model::readings::{Amount, Device, Offloads, Queue};
 
-/// The sockets to ask by.
+/// Sockets to rtnetlink and ethtool.
 #[derive(Debug)]
 pub struct Nic {
     netlink: Socket,
