@@ -20,6 +20,7 @@ pub mod overlay;
 mod progress;
 mod ranges;
 mod rejected;
+mod rejection;
 mod sniff;
 pub mod special;
 #[cfg(test)]
@@ -33,7 +34,7 @@ pub use self::{
         AsDataset, AsNames, AsRange, Content, Dataset, Format, Knowledge, MAX_RANGES, Opened, Overlay, OverlayKind,
         Range, Space,
     },
-    error::GeoError,
+    error::{GeoError, GeoFault, MmdbDamage},
     open::{load, merge, open, open_file, read_bytes, read_file},
     progress::Progress,
     rejected::Rejected,
