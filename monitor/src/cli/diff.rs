@@ -22,7 +22,6 @@ use monitor_api::{
 };
 use monitor_policy::{
     diff::{Diff, Location, Networks, RuleChange, RuleTerms, Side, Verdict, compare},
-    spec::Mode,
     text::{count, counted, size, time},
 };
 
@@ -119,7 +118,7 @@ fn usage(what: &str) -> CliError {
 /// A configuration compiled as it would hold now.
 fn side(file: &Path) -> Result<Side, CliError> {
     let inputs = inputs::compile(inputs::load(Some(file))?)?;
-    Ok(Side::of(&inputs.policy, inputs.config.mode == Mode::Enforce))
+    Ok(Side::of(&inputs.policy, inputs.config.mode))
 }
 
 /// What both policies make of a flow as a whole: of its destinations the strictest counts, the outermost of equals.

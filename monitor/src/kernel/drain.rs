@@ -68,9 +68,9 @@ impl Kernel {
         let mut policy = Arc::clone(&self.policy);
         self.control = Control::new(epoch, old.slot(), old.enforce());
         if let Some(next) = self.staged.take() {
-            self.control = Control::new(epoch, 1 - old.slot(), next.enforce);
+            self.control = Control::new(epoch, 1 - old.slot(), next.mode.enforces());
             policy = std::mem::replace(&mut self.policy, next.policy);
-            self.previous = Some(Switch { policy: Arc::clone(&policy), enforce: old.enforce() });
+            self.previous = Some(Switch { policy: Arc::clone(&policy), mode: Mode::enforcing(old.enforce()) });
         }
         self.publish();
         let interface = |name: &str, ifindex| InterfaceCounts { name: name.into(), ifindex, ..Default::default() };
