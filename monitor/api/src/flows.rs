@@ -66,6 +66,7 @@ impl FlowsQuery {
 
 /// Who announces a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AutonomousSystem {
     /// Number.
     pub number: u32,
@@ -75,6 +76,7 @@ pub struct AutonomousSystem {
 
 /// A further destination in flows and alerts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Further {
     /// Where.
     pub destination: IpAddr,
@@ -90,6 +92,7 @@ pub struct Further {
 
 /// An IPv4 address inside an IPv6 address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Carried {
     /// Where.
     pub destination: IpAddr,
@@ -99,6 +102,7 @@ pub struct Carried {
 
 /// A flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FlowRow {
     /// Interface that it left by.
     pub interface: String,
@@ -145,6 +149,7 @@ pub struct FlowRow {
 
 /// Flows with the same key and verdict, summed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupRow {
     /// Country, network (`AS64500`, or `192.0.2.0/24` where no dataset says whose it is), rule or peer.
     pub key: String,
@@ -165,6 +170,7 @@ pub struct GroupRow {
 
 /// Packets without a flow, for one reason, on all interfaces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReasonRow {
     /// Why.
     pub reason: String,
@@ -178,6 +184,7 @@ pub struct ReasonRow {
 
 /// Flows that have no row, summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Part {
     /// How many flows.
     pub flows: u64,
@@ -188,6 +195,7 @@ pub struct Part {
 
 /// The document. Without a verdict asked for: rows + rest + evicted + overflow + unparsed = hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Flows {
     /// Boot of the host, as in `status`.
     pub boot_id: String,

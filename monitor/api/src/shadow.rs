@@ -33,6 +33,7 @@ impl ShadowQuery {
 
 /// The candidate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CandidateRow {
     /// Where it was read.
     pub file: String,
@@ -44,6 +45,7 @@ pub struct CandidateRow {
 
 /// What had one verdict, and from the candidate another or the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VerdictRow {
     /// allowed, observed, denied.
     pub verdict: String,
@@ -56,6 +58,7 @@ pub struct VerdictRow {
 
 /// Why something is not evaluated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NotEvaluatedRow {
     /// The kernel's flow table had no place for it.
     pub overflow: Sums,
@@ -69,6 +72,7 @@ pub struct NotEvaluatedRow {
 
 /// A flow of which the candidate thinks otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DifferingRow {
     /// The flow as it was counted.
     #[serde(flatten)]
@@ -85,6 +89,7 @@ pub struct DifferingRow {
 
 /// The document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShadowPage {
     /// Digest of the policy in force.
     pub policy: String,

@@ -1,20 +1,18 @@
 //! The command line: arguments in, one command's `run` called. One file a command.
 
+mod args;
 pub mod check;
 pub mod confirm;
 pub mod diff;
 pub mod explain;
 pub mod flows;
 pub mod geo;
-mod messages;
 pub mod output;
 pub mod reload;
 pub mod render;
 pub mod rules;
 pub mod run;
 pub mod status;
-
-use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
@@ -40,30 +38,6 @@ enum Command {
     Reload(reload::Args),
     Confirm(confirm::Args),
     Geo(geo::Args),
-}
-
-/// Which daemon to ask, and how to show what it says.
-#[derive(Debug, clap::Args)]
-struct Daemon {
-    /// Configuration file that names the daemon's runtime directory.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The daemon's control socket, instead of the configured one.
-    #[arg(long, value_name = "PATH", conflicts_with = "config")]
-    socket: Option<PathBuf>,
-    /// One JSON document with stable field names.
-    #[arg(long)]
-    json: bool,
-}
-
-impl Daemon {
-    /// Its control socket.
-    fn socket(&self) -> Result<PathBuf, CliError> {
-        match &self.socket {
-            Some(socket) => Ok(socket.clone()),
-            None => Ok(crate::config::inputs::load(self.config.as_deref())?.paths.runtime.join("control.sock")),
-        }
-    }
 }
 
 /// clap's complaint in one line: what is wrong, with clap's tips; its usage is in `--help`.

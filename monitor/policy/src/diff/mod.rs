@@ -32,6 +32,7 @@ const MAX_GROUPS: usize = 10_000;
 
 /// A rule as far as two policies are compared by it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RuleTerms {
     /// Its id.
     pub id: String,
@@ -120,6 +121,7 @@ impl Side {
 
 /// What becomes of a packet, whatever the mode: observe counts, and enforce drops, what is denied.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// `allowed` or `denied`.
     pub verdict: String,
@@ -131,6 +133,7 @@ pub struct Verdict {
 
 /// Where an address is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Place {
     /// Country.
     pub country: String,
@@ -148,6 +151,7 @@ impl Place {
 
 /// A change, and for which traffic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Change {
     /// Where the networks are by the old policy.
     pub old_place: Place,
@@ -165,6 +169,7 @@ pub struct Change {
 
 /// Networks of one family.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Networks {
     /// How many, as CIDRs.
     pub networks: u64,
@@ -178,6 +183,7 @@ pub struct Networks {
 
 /// A change and the networks that it is of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Group {
     /// The change.
     #[serde(flatten)]
@@ -190,6 +196,7 @@ pub struct Group {
 
 /// A rule that is not in both policies as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RuleChange {
     /// Its id.
     pub id: String,
@@ -201,6 +208,7 @@ pub struct RuleChange {
 
 /// The whole document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Diff {
     /// Digest of the old policy.
     pub old: String,

@@ -46,6 +46,7 @@ pub struct Grounds<'a> {
 
 /// A rule that covers the address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CoveringRule {
     /// Its id.
     pub id: String,
@@ -63,6 +64,7 @@ pub struct CoveringRule {
 
 /// The story of one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Explanation {
     /// The destination.
     #[serde(flatten)]

@@ -16,6 +16,7 @@ use crate::{
 
 /// What one source says of an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SourceSays {
     /// The source.
     pub source: String,
@@ -29,6 +30,7 @@ pub struct SourceSays {
 
 /// What an overlay says of an address that it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OverlaySays {
     /// The overlay.
     pub overlay: String,
@@ -44,6 +46,7 @@ pub struct OverlaySays {
 
 /// Who announces an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Announcer {
     /// AS number.
     pub number: u32,
@@ -53,6 +56,7 @@ pub struct Announcer {
 
 /// The special-purpose range that an address is in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SpecialRange {
     /// Which.
     pub network: String,
@@ -64,6 +68,7 @@ pub struct SpecialRange {
 
 /// The translator's prefix that an address is in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Nat64Entry {
     /// Which.
     pub network: String,
@@ -73,6 +78,7 @@ pub struct Nat64Entry {
 
 /// The site that an address belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SiteEntry {
     /// Its name.
     pub name: String,
@@ -86,6 +92,7 @@ pub struct SiteEntry {
 
 /// What is known of one address, without what it may carry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Standing {
     /// The address.
     pub address: IpAddr,

@@ -34,6 +34,7 @@ pub(crate) enum Place<'a> {
 
 /// One kind of what was not taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Kind {
     /// How often.
     pub count: usize,
@@ -43,6 +44,7 @@ pub struct Kind {
 
 /// What was not taken of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rejected {
     /// How much in all.
     pub count: usize,

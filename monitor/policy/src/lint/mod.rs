@@ -14,6 +14,7 @@ pub(crate) const NAMED: usize = 4;
 
 /// Why a rule is mentioned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
     /// It says what another says of the same packets.
@@ -34,6 +35,7 @@ pub enum Why {
 
 /// A rule, by name and place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Named {
     /// Its id.
     pub id: String,
@@ -43,6 +45,7 @@ pub struct Named {
 
 /// Something that is to be told of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RuleNote {
     /// What it is about.
     pub why: Why,

@@ -30,7 +30,7 @@ use crate::{
     store::MonitorState,
 };
 use monitor_api::{
-    client,
+    client::Client,
     flows::Flows,
     reload::Outcome,
     rules::Rules,
@@ -114,7 +114,10 @@ impl Bench {
     /// Over the control socket.
     async fn ask<T: serde::de::DeserializeOwned + Send + 'static>(&self, path: &'static str) -> Result<T, CliError> {
         let socket = self.socket.clone();
-        tokio::task::spawn_blocking(move || client::get(&socket, path)).await.expect("no panic").map_err(CliError::from)
+        tokio::task::spawn_blocking(move || Client::new(socket).get(path))
+            .await
+            .expect("no panic")
+            .map_err(CliError::from)
     }
 }
 

@@ -109,7 +109,7 @@ async fn the_control_socket_is_private_and_only_a_dead_one_is_replaced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_daemon_the_client_names_the_mend() {
     let path = PathBuf::from("/nonexistent/control.sock");
-    let result = tokio::task::spawn_blocking(move || client::get::<Value>(&path, "/api/v1/status")).await;
+    let result = tokio::task::spawn_blocking(move || Client::new(path).get::<Value>("/api/v1/status")).await;
     let Err(CliError::Unavailable(text)) = result.expect("no panic").map_err(CliError::from) else {
         panic!("an answer from nobody")
     };
