@@ -17,17 +17,15 @@ use monitor_common::{
 use crate::{
     engine::source::EpochSource,
     model::{
-        Attachment, Fill, InterfaceCounts, Places, Snapshot,
-        in_force::PolicyInForce,
-        names::{Name, Resolver},
+        Attachment, Fill, InterfaceCounts, Places, Snapshot, flow::Resolver, identities::Name, in_force::PolicyInForce,
     },
     store::{Traffic, flows::FlowStore, totals::Kept},
 };
 use monitor_policy::{
-    ClassInfo, Policy, RuleInfo,
+    ClassInfo, Origin, Policy, RuleInfo,
     geo::{
         About, Country,
-        asn::{AsDataset, AsRange, Names},
+        asn::{AsDataset, AsNames, AsRange},
     },
 };
 
@@ -71,7 +69,11 @@ pub fn policy() -> Policy {
     Policy {
         image: Image { classes: rows, ..Image::default() },
         classes,
-        rules: vec![RuleInfo { id: "migration-sg".into(), origin: "config.toml:9".into(), ..RuleInfo::default() }],
+        rules: vec![RuleInfo {
+            id: "migration-sg".into(),
+            origin: Origin::new(std::path::Path::new("config.toml"), 9),
+            ..RuleInfo::default()
+        }],
         digest: "d".repeat(64),
         zone: "eu-user-data".into(),
         ..Policy::default()
@@ -81,7 +83,7 @@ pub fn policy() -> Policy {
 /// 198.51.100.0/24 is announced by AS64500 (`Example Net`), 203.0.113.0/24 by AS64501, which has no name.
 pub fn systems() -> AsDataset {
     let range = |first: u32, asn| AsRange { first, last: first + 255, asn };
-    let mut names = Names::default();
+    let mut names = AsNames::default();
     names.push(64_500, "Example Net").expect("there is room");
     let v4 = vec![range(0xc633_6400, 64_500), range(0xcb00_7100, 64_501)];
     let about = About { version: "7".into(), ..About::named("as.csv") };
@@ -295,13 +297,13 @@ impl EpochSource for Fake {
         let epoch = script.flips;
         script.flips = epoch.wrapping_add(1);
         let one = script.next.pop_front().unwrap_or_else(|| snapshot(epoch));
-        Ok(Snapshot { epoch, policy: held.policy, enforce: held.enforce, ..one })
+        Ok(Snapshot { epoch, policy: held.policy, mode: held.mode, ..one })
     }
 
     fn stage(&mut self, next: &PolicyInForce) -> anyhow::Result<()> {
         anyhow::ensure!(next.policy.digest != "too large", "it does not fit");
         let mut script = self.script();
-        script.staged.push((next.policy.digest.clone(), next.enforce));
+        script.staged.push((next.policy.digest.clone(), next.mode.enforces()));
         script.next_in_force = Some(next.clone());
         Ok(())
     }

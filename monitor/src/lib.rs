@@ -17,4 +17,5 @@ pub mod model;
 pub mod reconcile;
 pub mod reload;
 pub mod shadow;
+pub mod storage;
 pub mod store;

@@ -13,7 +13,10 @@ pub mod api {
 /// What an operator writes.
 pub mod config {
     pub use egress_monitor::config::{Config, load};
-    pub use monitor_policy::spec::{Rule, Spec};
+    pub use monitor_policy::{
+        Origin,
+        spec::{Rule, Spec},
+    };
 }
 
 /// Where networks are.
@@ -30,7 +33,7 @@ pub mod kernel {
 /// What a configuration means.
 pub mod policy {
     pub use monitor_policy::{
-        ClockMap, Explanation, Grounds, Knowledge, Policy, Target, compile, explain, explain::target::has_ports,
+        ClockMap, Explanation, Grounds, Knowledge, Policy, Target, compile, explain, protocol::has_ports,
     };
 }
 

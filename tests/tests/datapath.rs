@@ -202,7 +202,7 @@ fn a_switch_closes_the_epoch_and_holds_for_the_next_packet() {
     let verdicts = |drained: &Snapshot| drained.flows.iter().map(|(key, _)| key.flow.verdict).collect::<Vec<_>>();
     assert_eq!(verdicts(&observed), [Verdict::Observed as u8]);
     assert_eq!(verdicts(&denied), [Verdict::Denied as u8]);
-    assert_eq!((observed.enforce, denied.enforce), (false, true));
+    assert_eq!((observed.mode.enforces(), denied.mode.enforces()), (false, true));
     assert_eq!(denied.epoch, observed.epoch + 1);
 }
 

@@ -37,6 +37,7 @@ mod reconcile;
 mod reload;
 mod rules;
 mod scale;
+mod service_manager;
 mod shadow;
 mod stress;
 mod support;

@@ -108,11 +108,11 @@ fn a_policy_that_nobody_confirms_goes_by_itself_and_one_that_is_confirmed_stays(
     let before = stage.sent().unwrap();
     send(&stage, 5);
     assert_eq!(stage.sent().unwrap(), before, "it is enforced meanwhile");
-    let told = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"policy_returned\"")).unwrap();
+    let told = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"policy_reverted\"")).unwrap();
     assert!(told.contains("(enforce) was not confirmed within 3 s"), "{told}");
     let status = daemon.json_until(&["status"], |status| status["mode"] == "observe").unwrap();
     assert_eq!((&status["policy"]["digest"], &status["unconfirmed"]), (&back, &serde_json::Value::Null));
-    assert_eq!(status["losses"]["policies_returned"], 1);
+    assert_eq!(status["losses"]["policies_reverted"], 1);
     let before = stage.sent().unwrap();
     send(&stage, 5);
     assert_eq!(stage.sent().unwrap().since(before).packets, 5);

@@ -70,8 +70,8 @@ impl Link {
     }
 }
 
-#[cfg(feature = "user")]
-mod user {
+#[cfg(feature = "aya")]
+mod pod {
     use super::*;
     // SAFETY: all are `bytemuck::Pod`: no padding, every bit pattern valid, which is what aya::Pod asks.
     unsafe impl aya::Pod for InterfaceEntry {}

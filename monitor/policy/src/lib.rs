@@ -8,12 +8,15 @@
 pub mod clock;
 pub mod compile;
 pub mod diff;
+pub mod duration;
 pub mod explain;
 pub mod fs;
 pub mod geo;
 pub mod lint;
+pub mod origin;
 mod policy;
 mod precedence;
+pub mod protocol;
 pub mod region;
 pub mod spec;
 pub mod text;
@@ -25,6 +28,7 @@ pub use self::{
     explain::{Explanation, Grounds, explain, target::Target},
     geo::Knowledge,
     lint::RuleNote,
+    origin::Origin,
     policy::{ClassInfo, Extent, ImageAt, Policy, PolicyRef, RuleInfo, Summary},
     spec::Spec,
 };

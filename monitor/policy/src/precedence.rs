@@ -113,6 +113,7 @@ fn as_rule(management: &Management) -> Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::origin::at_line;
 
     fn rule(id: &str, action: Action, plain: bool) -> Rule {
         Rule { id: id.into(), action, plain, ..Rule::default() }
@@ -143,7 +144,7 @@ mod tests {
         assert_eq!((ids(&spec), Numbered::of(&spec).kept()), (expected.clone(), 0));
         spec.management = Some(Management::default());
         assert_eq!((ids(&spec), Numbered::of(&spec).kept()), (expected.clone(), 0), "no networks on purpose");
-        let networks = vec![("192.0.2.0/24".parse().expect("a network"), "c.toml:1".into())];
+        let networks = vec![("192.0.2.0/24".parse().expect("a network"), at_line("c.toml", 1))];
         spec.management = Some(Management { networks, ..Management::default() });
         expected.push(of(5, Management::RULE, RuleRowAction::Keep));
         assert_eq!((ids(&spec), Numbered::of(&spec).kept()), (expected, 5));
@@ -151,7 +152,7 @@ mod tests {
 
     #[test]
     fn place_then_ports_then_deny_then_number_decide_and_only_the_last_two_tie() {
-        let networks = vec![("192.0.2.0/24".parse().expect("a network"), "c.toml:1".into())];
+        let networks = vec![("192.0.2.0/24".parse().expect("a network"), at_line("c.toml", 1))];
         let spec = Spec {
             rules: vec![
                 rule("a", Action::Allow, false),

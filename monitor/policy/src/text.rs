@@ -6,6 +6,17 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
+/// Other people's text cut to what fits in a message; quote it with `{:?}`, which escapes it.
+#[must_use]
+pub fn excerpt(value: &str) -> String {
+    const LONGEST: usize = 60;
+    if value.chars().count() <= LONGEST {
+        value.into()
+    } else {
+        value.chars().take(LONGEST).chain("…".chars()).collect()
+    }
+}
+
 /// Lower-case hexadecimal, as digests and ids are written everywhere.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {

@@ -9,24 +9,22 @@
 //! An epoch makes at most [`PER_EPOCH`] alerts: a million lines help nobody and would hold up the epochs. Flows beyond
 //! are counted at the drain, which is told; they are not remembered, so one that goes on gets its alert later.
 
-use std::{
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    sync::Arc,
-};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
-use monitor_common::wire::{Counters, Event, FlowKey, FlowValue};
+use monitor_common::wire::{Counters, Event, FlowKey};
 
 use crate::{
     model::{
-        Snapshot,
+        Alert, Snapshot,
+        alert::{FlowSighting, Origin, Sighted},
         clock::clamp,
-        names::{FlowId, Identities, Interfaces, Name, Resolver},
+        flow::{FlowId, Resolver},
+        identities::{Identities, Interfaces, Name},
     },
     store::table::Table,
 };
 use monitor_policy::{Policy, spec::Action};
 
-pub mod findings;
 pub mod ocsf;
 pub mod sinks;
 
@@ -42,96 +40,16 @@ pub const REMEMBERED: usize = 1_048_576;
 /// Alerts on flows that one epoch makes: twice what the ring holds events, and less than a second's work.
 pub const PER_EPOCH: usize = 20_480;
 
-/// How bad, in OCSF's words and numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Severity {
-    /// For the record.
-    Informational = 1,
-    /// The policy let it pass knowingly, or stopped something of unclear place.
-    Low = 2,
-    /// Stopped, or of unclear place and passed.
-    Medium = 3,
-    /// Left for outside.
-    High = 4,
-    /// The counts can't be believed.
-    Critical = 5,
-}
-
-impl Severity {
-    /// OCSF's caption.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Informational => "Informational",
-            Self::Low => "Low",
-            Self::Medium => "Medium",
-            Self::High => "High",
-            Self::Critical => "Critical",
-        }
-    }
-
-    /// The metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Informational => "informational",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-/// One alert, ready to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alert {
-    /// How bad.
-    pub severity: Severity,
-    /// `egress`, or a self-alert's name: the metric label.
-    pub kind: &'static str,
-    /// The JSON object, without a line end.
-    pub line: Arc<str>,
-}
-
-/// What an alert says of the host.
-#[derive(Clone, Debug, Default)]
-pub struct Host {
-    /// Host name.
-    pub name: String,
-    /// `/proc/sys/kernel/random/boot_id`: makes jiffies, and so `metadata.uid`, unique.
-    pub boot_id: String,
-}
-
-impl Host {
-    /// This host.
-    #[must_use]
-    pub fn read() -> Self {
-        let line = |path| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
-        Self { name: line("/proc/sys/kernel/hostname"), boot_id: line("/proc/sys/kernel/random/boot_id") }
-    }
-}
-
-/// How an alert came to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// From the ring buffer, at the first packet.
-    Event,
-    /// From the drained flow table, because the event was lost or overtaken.
-    Drain,
-}
-
 /// When an alerted flow was seen last, UTC nanoseconds since 1970.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct LastSeen {
     /// Its last packet left.
     packet: i64,
     /// We heard of it: much later if the daemon was away.
     heard: i64,
 }
 
-impl Seen {
+impl LastSeen {
     fn of(packet: i128, heard: i128) -> Self {
         Self { packet: clamp(packet), heard: clamp(heard) }
     }
@@ -149,9 +67,8 @@ impl Seen {
 /// Decides which flows alert.
 #[derive(Debug)]
 pub struct Alerter {
-    host: Host,
     /// By the flow's [`fingerprint`](Self::fingerprint).
-    alerted: Table<[u64; 2], Seen>,
+    alerted: Table<[u64; 2], LastSeen>,
     keys: [RandomState; 2],
     limit: usize,
     per_epoch: usize,
@@ -166,16 +83,15 @@ pub struct Alerter {
 impl Alerter {
     /// One that has alerted nothing yet.
     #[must_use]
-    pub fn new(host: Host) -> Self {
-        Self::with_limits(host, REMEMBERED, PER_EPOCH)
+    pub fn new() -> Self {
+        Self::with_limits(REMEMBERED, PER_EPOCH)
     }
 
     /// The same with room for `remembered` flows, and at most `per_epoch` alerts an epoch.
     #[must_use]
-    pub fn with_limits(host: Host, remembered: usize, per_epoch: usize) -> Self {
+    pub fn with_limits(remembered: usize, per_epoch: usize) -> Self {
         let keys = [RandomState::new(), RandomState::new()];
         Self {
-            host,
             alerted: Table::default(),
             keys,
             limit: remembered.max(1),
@@ -184,12 +100,6 @@ impl Alerter {
             drained: None,
             overflowed: None,
         }
-    }
-
-    /// The host that alerts are about.
-    #[must_use]
-    pub fn host(&self) -> &Host {
-        &self.host
     }
 
     /// An event of a packet that left at `time`, read at `read`, under the policy of its epoch. The kernel decided that
@@ -214,11 +124,7 @@ impl Alerter {
             return None;
         }
         let bytes = u64::from(event.wire_bytes);
-        let seen = ocsf::Seen {
-            flow: &flow,
-            identities,
-            policy: &resolver.policy().digest,
-            asn: resolver.policy().asn.as_deref(),
+        let seen = Sighted {
             epoch: event.epoch,
             time,
             first_jiffies: event.jiffies,
@@ -226,7 +132,7 @@ impl Alerter {
             counters: Counters { packets: 1, segments: 1, bytes, wire_bytes: bytes },
             origin: Origin::Event,
         };
-        Some(ocsf::egress(&self.host, &seen))
+        Some(Alert::Flow(FlowSighting::new(flow, seen, identities, resolver)))
     }
 
     /// The alerts that the epoch's events should have made and didn't, through `each`; remembers what goes on, and
@@ -249,7 +155,14 @@ impl Alerter {
             if self.left == 0 && !self.is_told(&flow, span, snapshot.ended) {
                 suppressed += 1;
             } else if self.is_new(&flow, span, snapshot.ended) {
-                each(self.rebuilt(snapshot, &flow, value, identities));
+                let seen = Sighted {
+                    epoch: snapshot.epoch,
+                    time: span.0,
+                    first_jiffies: value.first,
+                    counters: value.counters,
+                    origin: Origin::Drain,
+                };
+                each(Alert::Flow(FlowSighting::new(flow, seen, identities, resolver)));
             }
         }
         self.forget(snapshot.ended);
@@ -260,26 +173,11 @@ impl Alerter {
         suppressed
     }
 
-    fn rebuilt(&self, snapshot: &Snapshot, flow: &FlowId, value: &FlowValue, identities: &Identities) -> Alert {
-        let seen = ocsf::Seen {
-            flow,
-            identities,
-            policy: &snapshot.policy.digest,
-            asn: snapshot.policy.asn.as_deref(),
-            epoch: snapshot.epoch,
-            time: snapshot.wall_time(value.first),
-            first_jiffies: value.first,
-            counters: value.counters,
-            origin: Origin::Drain,
-        };
-        ocsf::egress(&self.host, &seen)
-    }
-
     /// Whether the flow, with packets from `first` to `last`, was not alerted yet or had been silent for long. Remembers
     /// it either way; a new one takes one of the epoch's alerts. An epoch may be longer than [`IDLE`] if the daemon was
     /// away.
     fn is_new(&mut self, flow: &FlowId, span: (i128, i128), heard: i128) -> bool {
-        let now = Seen::of(span.1, heard);
+        let now = LastSeen::of(span.1, heard);
         let (seen, there) = self.alerted.upsert(self.fingerprint(flow), || now);
         let new = !there || seen.is_forgotten(span.0);
         seen.update(now);
@@ -295,7 +193,7 @@ impl Alerter {
         let Some(seen) = self.alerted.get_mut(&self.fingerprint(flow)) else { return false };
         let told = !seen.is_forgotten(span.0);
         if told {
-            seen.update(Seen::of(span.1, heard));
+            seen.update(LastSeen::of(span.1, heard));
         }
         told
     }

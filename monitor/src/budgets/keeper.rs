@@ -3,8 +3,8 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{Budgets, Day, has_any, store::Store};
-use crate::model::Snapshot;
+use super::{Budgets, has_any, store::Store};
+use crate::model::{Snapshot, budget::Day};
 use monitor_policy::Policy;
 
 /// The file is written at most so often (nanoseconds): `status` may end an epoch twenty times a second.

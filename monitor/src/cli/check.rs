@@ -144,7 +144,8 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
         warnings.push(format!("no shadow policy: {why}"));
     }
     for near in upcoming(&inputs.policy.rules, now) {
-        let origin = inputs.policy.rules.iter().find(|rule| rule.id == near.rule).map_or("", |rule| &rule.origin);
+        let rule = inputs.policy.rules.iter().find(|rule| rule.id == near.rule);
+        let origin = rule.map_or_else(String::new, |rule| rule.origin.to_string());
         let (rule, days) = (format!("rule '{}' ({origin})", near.rule), near.seconds.div_euclid(86_400));
         warnings.push(match near.what.as_str() {
             "begins" => format!("{rule} does not hold yet: it begins in {days} days"),

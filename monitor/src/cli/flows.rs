@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::args::{self, Daemon};
+use super::args::Daemon;
 use crate::{
     cli::{output::print_either, render},
     error::CliError,
@@ -38,7 +38,7 @@ pub struct Args {
 
 /// Seconds, rounded up.
 fn since(text: &str) -> Result<u32, String> {
-    let time = args::duration(text)?;
+    let time = monitor_policy::duration::parse(text).map_err(|error| error.to_string())?;
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     let seconds = u32::try_from(seconds).ok().filter(|seconds| *seconds <= MAX_SINCE);
     seconds.ok_or_else(|| format!("more than is kept: write {} s or less", MAX_SINCE))

@@ -9,18 +9,17 @@ use std::{
 
 use tracing::Level;
 
-use super::args::{confirmation, duration};
+use super::args::confirmation;
 use crate::{
-    alerts::Host,
     cli::render,
     daemon::{self, Launch},
     error::CliError,
     http::documents::status::status,
     kernel,
-    model::{HookChoice, now, rfc3339},
+    model::{HookChoice, Host, now, rfc3339},
 };
 use monitor_api::started::{Attached, Dataset, Started};
-use monitor_policy::spec::Mode;
+use monitor_policy::duration;
 
 /// Counts (and with --enforce drops) what leaves, in the foreground.
 #[derive(Clone, Debug, clap::Args)]
@@ -39,7 +38,7 @@ pub struct Args {
     #[arg(long)]
     pub enforce: bool,
     /// End when this time has passed since attaching (30s, 10min, 1h 30min).
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub duration: Option<Duration>,
     /// Each change of the policy, and an enforcing start, returns to what was confirmed last unless `egress-monitor
     /// confirm` follows in this time (30s, 5min).
@@ -64,16 +63,8 @@ pub struct Args {
 pub enum KernelLog {
     /// None: costs nothing.
     Off,
-    /// What should not happen.
-    Error,
-    /// Also what is odd.
-    Warn,
-    /// Also what is worth knowing.
-    Info,
     /// Every packet and what became of it.
     Debug,
-    /// The same.
-    Trace,
 }
 
 impl Args {
@@ -86,7 +77,7 @@ impl Args {
             duration: self.duration,
             confirm: self.confirm,
             hook: self.hook,
-            kernel_log: self.kernel_log as u8,
+            kernel_log: self.kernel_log == KernelLog::Debug,
             alerts_file: self.alerts_file.clone(),
         }
     }
@@ -111,9 +102,8 @@ pub fn run(args: Args) -> Result<(), CliError> {
 /// Starts the log, on standard error: standard output belongs to the alerts.
 fn start_log(kernel: KernelLog) {
     let level = match kernel {
-        KernelLog::Off | KernelLog::Error | KernelLog::Warn | KernelLog::Info => Level::INFO,
+        KernelLog::Off => Level::INFO,
         KernelLog::Debug => Level::DEBUG,
-        KernelLog::Trace => Level::TRACE,
     };
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(colour);
@@ -147,7 +137,7 @@ fn document(started: &daemon::Started) -> Started {
         inside: in_force.inside.clone(),
         kernel_memory_bytes: started.kernel_memory,
         listen: started.listen,
-        mode: Mode::enforcing(in_force.enforce),
+        mode: in_force.mode,
         policy: in_force.policy.digest.clone(),
         socket: started.socket.clone(),
         started: rfc3339(now),

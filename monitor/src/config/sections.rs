@@ -8,7 +8,7 @@ use std::{
 
 use monitor_common::parse::Reason;
 use monitor_policy::{
-    region,
+    Origin, region,
     spec::{Action, Management, Mode, PortRange, Rule, Site, Zone},
 };
 
@@ -260,7 +260,7 @@ fn site(table: Table<'_>) -> Option<Site> {
     Some(Site { name: name?, country: country?, networks: networks? })
 }
 
-fn networks(value: Value<'_>) -> Option<Vec<(ipnetwork::IpNetwork, String)>> {
+fn networks(value: Value<'_>) -> Option<Vec<(ipnetwork::IpNetwork, Origin)>> {
     let elements = value.list("networks such as [\"10.64.0.0/10\", \"2001:db8:5::/48\"]")?;
     Some(
         elements

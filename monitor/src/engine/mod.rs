@@ -7,6 +7,7 @@
 //!
 //! Here are its loop and the closing of an epoch. How others ask is in `handle`, what it tells people in `tell`.
 
+pub mod findings;
 mod handle;
 mod report;
 pub mod source;
@@ -26,23 +27,24 @@ use self::{
     report::deliver,
 };
 use crate::{
-    alerts::{
-        Alerter, Host,
-        findings::{Condition, Conditions, Detail},
-        sinks::Sinks,
+    alerts::{Alerter, sinks::Sinks},
+    budgets::{has_any, keeper::Keeper},
+    engine::{
+        findings::OpenFindings,
+        source::{EpochSource, Events},
     },
-    budgets::{Day, has_any, keeper::Keeper},
-    reconcile::Reconciler,
-    shadow::{Comparison, Shadow},
-};
-use crate::{
-    engine::source::{EpochSource, Events},
     model::{
-        Attachment, Moment, Places, Snapshot,
+        Attachment, FindingKind, Host, Moment, Places, Snapshot,
+        budget::Day,
+        finding::Detail,
+        flow::Resolver,
+        identities::{Identities, Interfaces, Name},
         in_force::PolicyInForce,
-        names::{Identities, Interfaces, Name, Resolver},
         now,
+        shadow::Shadow,
     },
+    reconcile::Reconciler,
+    shadow::Comparison,
     store::{MonitorState, SharedState, last_hour::Recent, state::LastEpoch, totals::Kept},
 };
 use monitor_policy::{geo::STALE_AFTER_DAYS, times};
@@ -80,7 +82,7 @@ pub struct Engine {
     facts: SharedState,
     sinks: Sinks,
     alerter: Alerter,
-    conditions: Conditions,
+    findings: OpenFindings,
     reconciler: Reconciler,
     budgets: Keeper,
     comparison: Comparison,
@@ -132,8 +134,8 @@ impl Engine {
             source,
             facts,
             sinks,
-            alerter: Alerter::new(host),
-            conditions: Conditions::default(),
+            alerter: Alerter::new(),
+            findings: OpenFindings::default(),
             reconciler: Reconciler::default(),
             budgets: Keeper::in_memory(),
             comparison: Comparison::default(),
@@ -269,7 +271,7 @@ impl Engine {
         let facts = self.facts.clone();
         let mut facts = facts.write();
         facts.reload_failures += 1;
-        self.tell(&mut facts, Condition::ReloadRefused, Some(why.as_str().into()));
+        self.tell(&mut facts, FindingKind::ReloadRefused, Some(why.as_str().into()));
         facts.reload_error = Some(why);
     }
 
@@ -278,9 +280,9 @@ impl Engine {
         let mut facts = facts.write();
         if let Some(what) = &what {
             tracing::warn!(what, "a policy was not confirmed");
-            facts.returns += 1;
+            facts.reverts += 1;
         }
-        self.tell(&mut facts, Condition::PolicyReturned, what.as_deref().map(Detail::from));
+        self.tell(&mut facts, FindingKind::PolicyReverted, what.as_deref().map(Detail::from));
     }
 
     fn events(&mut self, batch: &[(Event, i128)]) {
@@ -343,12 +345,10 @@ impl Engine {
     fn check(&mut self, before: PolicyInForce) -> Result<(), String> {
         let Err(error) = self.source.verify() else {
             let facts = self.facts.clone();
-            self.tell(&mut facts.write(), Condition::PolicyRolledBack, None);
+            self.tell(&mut facts.write(), FindingKind::PolicyRolledBack, None);
             return Ok(());
         };
-        let named =
-            |of: &PolicyInForce| format!("{} ({})", of.policy.digest, if of.enforce { "enforce" } else { "observe" });
-        let (failed, old) = (named(&self.facts.read().in_force), named(&before));
+        let (failed, old) = (self.facts.read().in_force.reference(), before.reference());
         let result = self.source.roll_back().map_err(|error| format!("{error:#}"));
         let result = result.and_then(|()| {
             self.staged = Some(before);
@@ -365,7 +365,7 @@ impl Engine {
         let mut facts = facts.write();
         facts.rollbacks += 1;
         facts.reload_failures += 1;
-        self.tell(&mut facts, Condition::PolicyRolledBack, Some(told.as_str().into()));
+        self.tell(&mut facts, FindingKind::PolicyRolledBack, Some(told.as_str().into()));
         facts.reload_error = Some(told.clone());
         Err(told)
     }
@@ -384,7 +384,7 @@ impl Engine {
                     tracing::error!(why, "the epoch could not be closed; what it counted comes with a later one");
                 }
                 facts.flip_failures += 1;
-                self.tell(&mut facts, Condition::EpochFailed, Some(why.as_str().into()));
+                self.tell(&mut facts, FindingKind::EpochFailed, Some(why.as_str().into()));
                 facts.flip_error = Some(why.clone());
                 // A staged policy is in force already; it is said to be when the epoch before it is merged.
                 Err(why)
@@ -445,7 +445,7 @@ impl Engine {
         if facts.flip_error.take().is_some() {
             tracing::warn!(epoch = snapshot.epoch, "epochs are closed again");
         }
-        self.tell(&mut facts, Condition::EpochFailed, None);
+        self.tell(&mut facts, FindingKind::EpochFailed, None);
         self.tell_lost_interfaces(&mut facts);
         self.tell_breaches(&mut facts, snapshot, &breaches);
         self.reconcile(&mut facts, snapshot);
@@ -458,7 +458,7 @@ impl Engine {
             Shadow::Refused(why) => Some(why.as_str().into()),
             Shadow::None | Shadow::Candidate(_) => None,
         };
-        self.tell(&mut facts, Condition::ShadowRefused, refused);
+        self.tell(&mut facts, FindingKind::ShadowRefused, refused);
         self.tell_stale_data(&mut facts, snapshot.ended);
         self.tell_rule_times(&mut facts, snapshot.ended);
     }
@@ -483,7 +483,7 @@ impl Engine {
         let by_budget = next.policy.digest == there.policy.digest && next.policy.suspended != there.policy.suspended;
         next.since = if by_budget { there.since } else { closed.ended };
         let suspended = next.policy.suspended.len();
-        tracing::info!(policy = next.policy.digest, enforce = next.enforce, suspended, "policy in force");
+        tracing::info!(policy = next.policy.digest, mode = next.mode.name(), suspended, "policy in force");
         self.budgeted = has_any(&next.policy);
         let resolver = Resolver::new(&mut facts.traffic.identities, &next.policy);
         self.book.push((closed.epoch.wrapping_add(1), resolver));
@@ -493,7 +493,7 @@ impl Engine {
         facts.note_rules(closed.ended);
         if !by_budget {
             facts.reload_error = None;
-            self.tell(facts, Condition::ReloadRefused, None);
+            self.tell(facts, FindingKind::ReloadRefused, None);
         }
     }
 }

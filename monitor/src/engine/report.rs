@@ -8,14 +8,17 @@ use monitor_common::wire::Counters;
 
 use super::{Engine, STALE_AFTER};
 use crate::{
-    alerts::{
-        Alert, PER_EPOCH,
-        findings::{Condition, Detail, Unaccounted, notice},
-        sinks::Sinks,
+    alerts::{PER_EPOCH, sinks::Sinks},
+    engine::findings::notice,
+    model::{
+        Alert, Attachment, FindingKind, Snapshot,
+        finding::{Detail, Unaccounted},
+        identities::Name,
+        now,
+        readings::Presence,
+        rfc3339,
     },
-    budgets::Standings,
-    model::{Attachment, Snapshot, names::Name, now, rfc3339},
-    reconcile::{Presence, Surplus},
+    reconcile::Surplus,
     store::{MonitorState, state::LATEST_ALERTS},
 };
 use monitor_policy::times::{self, Notice};
@@ -39,7 +42,7 @@ impl Engine {
                 lost.join(", ")
             )
         });
-        self.tell(facts, Condition::InterfaceLost, detail.as_deref().map(Detail::from));
+        self.tell(facts, FindingKind::InterfaceLost, detail.as_deref().map(Detail::from));
     }
 
     pub(super) fn tell_breaches(
@@ -59,13 +62,13 @@ impl Engine {
             ));
         }
         let detail = (!detail.is_empty()).then(|| detail.join("; ").as_str().into());
-        self.tell(facts, Condition::ConservationBreach, detail);
+        self.tell(facts, FindingKind::ConservationBreach, detail);
     }
 
     /// Holds hooks and devices against each other.
     pub(super) fn reconcile(&mut self, facts: &mut MonitorState, snapshot: &Snapshot) {
         let surpluses = self.reconciler.read(&snapshot.readings);
-        facts.standings = self.reconciler.standings();
+        facts.accounts = self.reconciler.accounts();
         let found: Vec<_> = surpluses.into_iter().map(|surplus| unaccounted(surplus, snapshot.epoch)).collect();
         let detail = (!found.is_empty()).then(|| {
             let of = |one: &Unaccounted| {
@@ -76,13 +79,13 @@ impl Engine {
             };
             Detail { text: found.iter().map(of).collect::<Vec<_>>().join("; "), unaccounted: found.clone() }
         });
-        self.tell(facts, Condition::UnaccountedEgress, detail);
-        let off = facts.standings.iter().filter(|one| one.here && one.presence == Presence::Detached);
+        self.tell(facts, FindingKind::UnaccountedEgress, detail);
+        let off = facts.accounts.iter().filter(|one| one.here && one.presence == Presence::Detached);
         let off: Vec<&str> = off.map(|one| one.interface.as_str()).collect();
         let detail = (!off.is_empty()).then(|| {
             format!("{}: what leaves there is neither counted nor dropped; restart to attach again", off.join(", "))
         });
-        self.tell(facts, Condition::Detached, detail.as_deref().map(Detail::from));
+        self.tell(facts, FindingKind::Detached, detail.as_deref().map(Detail::from));
     }
 
     pub(super) fn tell_losses(&mut self, facts: &mut MonitorState, snapshot: &Snapshot, suppressed: u64) {
@@ -90,7 +93,7 @@ impl Engine {
         let detail = (lost > 0).then(|| {
             format!("{lost} events in epoch {}; their alerts were rebuilt from the flow table", snapshot.epoch)
         });
-        self.tell(facts, Condition::EventsLost, detail.as_deref().map(Detail::from));
+        self.tell(facts, FindingKind::EventsLost, detail.as_deref().map(Detail::from));
         let sums = snapshot.interfaces.iter().flat_map(|interface| interface.overflow.values());
         let overflow: u64 = sums.map(|counters| counters.packets).sum();
         let detail = (overflow > 0).then(|| {
@@ -100,12 +103,12 @@ impl Engine {
                 snapshot.epoch, snapshot.fill.table.places
             )
         });
-        self.tell(facts, Condition::FlowTableOverflow, detail.as_deref().map(Detail::from));
+        self.tell(facts, FindingKind::FlowTableOverflow, detail.as_deref().map(Detail::from));
         let total = self.sinks.stats().lost();
         let lost = total - self.alerts_lost;
         self.alerts_lost = total;
         let detail = (lost > 0).then(|| format!("{lost} alert lines; the latest are at /api/v1/alerts"));
-        self.tell(facts, Condition::AlertsLost, detail.as_deref().map(Detail::from));
+        self.tell(facts, FindingKind::AlertsLost, detail.as_deref().map(Detail::from));
         facts.alerts_suppressed += suppressed;
         let detail = (suppressed > 0).then(|| {
             format!(
@@ -114,50 +117,50 @@ impl Engine {
                 snapshot.epoch
             )
         });
-        self.tell(facts, Condition::AlertsSuppressed, detail.as_deref().map(Detail::from));
+        self.tell(facts, FindingKind::AlertsSuppressed, detail.as_deref().map(Detail::from));
     }
 
     pub(super) fn tell_budgets(&mut self, facts: &mut MonitorState) {
         let policy = Arc::clone(&facts.in_force.policy);
-        facts.budgets = Standings::of(self.budgets.sums(), &policy, &facts.budgets, now());
+        facts.budgets = self.budgets.sums().uses(&policy, &facts.budgets, now());
         let mut suspended = BTreeMap::new();
         for (rule, _) in policy.rules.iter().zip(1..).filter(|(_, number)| policy.suspended.contains(number)) {
-            let Some(standing) = facts.budgets.rules.get(&rule.id) else { continue };
+            let Some(today) = facts.budgets.rules.get(&rule.id) else { continue };
             let detail = format!(
                 "'{}' ({}) has let through {} of {} bytes on the wire on {}, {} of them beyond the budget until it was \
                  suspended; it holds again from {}",
                 rule.id,
                 rule.origin,
-                standing.used,
-                standing.most,
+                today.used,
+                today.most,
                 facts.budgets.day.text(),
-                standing.beyond(),
+                today.beyond(),
                 rfc3339(facts.budgets.day.end())
             );
             suspended.insert(rule.id.clone(), detail);
         }
-        for id in self.conditions.subjects(Condition::BudgetUsedUp) {
-            suspended.entry(id).or_default();
+        for id in self.findings.subjects(FindingKind::BudgetUsedUp) {
+            suspended.entry(id.to_owned()).or_default();
         }
         for (id, detail) in suspended {
             let detail = (!detail.is_empty()).then(|| detail.as_str().into());
-            self.tell_of(facts, (Condition::BudgetUsedUp, &id), detail);
+            self.tell_of(facts, (FindingKind::BudgetUsedUp, &id), detail);
         }
         let problem = self.budgets.problem(&policy).map(Detail::from);
-        self.tell(facts, Condition::BudgetState, problem);
+        self.tell(facts, FindingKind::BudgetState, problem);
     }
 
     /// What begins, ends soon or has ended, each once.
     pub(super) fn tell_rule_times(&mut self, facts: &mut MonitorState, at: i128) {
         let seconds = i64::try_from(at / 1_000_000_000).unwrap_or(i64::MAX);
         for Notice { event, text } in self.rule_times.news(&facts.in_force.policy.rules, seconds) {
-            let condition = match event {
-                times::Event::Begins | times::Event::Began => Condition::RuleBegins,
-                times::Event::Ends(_) => Condition::RuleExpiring,
-                times::Event::Ended => Condition::RuleExpired,
+            let kind = match event {
+                times::Event::Begins | times::Event::Began => FindingKind::RuleBegins,
+                times::Event::Ends(_) => FindingKind::RuleExpiring,
+                times::Event::Ended => FindingKind::RuleExpired,
             };
             tracing::warn!(text, "rule times");
-            deliver(&self.sinks, facts, [notice(self.alerter.host(), condition, &text, &text, now())]);
+            deliver(&self.sinks, facts, [notice(kind, text, now())]);
         }
     }
 
@@ -171,18 +174,18 @@ impl Engine {
             .map(|(dataset, age)| format!("{} {} is {} days old", dataset.name, dataset.version, age / 86_400))
             .collect();
         let detail = (!stale.is_empty()).then(|| format!("{}; import a newer one ([geo] sources)", stale.join(", ")));
-        self.tell(facts, Condition::StaleGeoData, detail.as_deref().map(Detail::from));
+        self.tell(facts, FindingKind::StaleGeoData, detail.as_deref().map(Detail::from));
     }
 
-    pub(super) fn tell(&mut self, facts: &mut MonitorState, condition: Condition, detail: Option<Detail>) {
-        self.tell_of(facts, (condition, ""), detail);
+    pub(super) fn tell(&mut self, facts: &mut MonitorState, kind: FindingKind, detail: Option<Detail>) {
+        self.tell_of(facts, (kind, ""), detail);
     }
 
-    fn tell_of(&mut self, facts: &mut MonitorState, condition: (Condition, &str), detail: Option<Detail>) {
-        if let Some(alert) = self.conditions.tell_of(self.alerter.host(), condition, detail, now()) {
+    fn tell_of(&mut self, facts: &mut MonitorState, of: (FindingKind, &str), detail: Option<Detail>) {
+        if let Some(alert) = self.findings.report_of(of, detail, now()) {
             deliver(&self.sinks, facts, [alert]);
         }
-        facts.conditions = self.conditions.open().collect();
+        facts.findings = self.findings.open().collect();
     }
 }
 
@@ -202,12 +205,12 @@ fn unaccounted(surplus: Surplus, epoch: u32) -> Unaccounted {
 
 /// Counts, keeps and sends alerts.
 pub(super) fn deliver(sinks: &Sinks, facts: &mut MonitorState, alerts: impl IntoIterator<Item = Alert>) {
-    for alert in alerts {
-        *facts.alerts.entry((alert.severity.label(), alert.kind)).or_default() += 1;
-        sinks.send(&alert.line);
+    for alert in alerts.into_iter().map(Arc::new) {
+        *facts.alerts.entry((alert.severity().label(), alert.kind())).or_default() += 1;
+        sinks.send(&alert);
         if facts.latest_alerts.len() >= LATEST_ALERTS {
             facts.latest_alerts.pop_front();
         }
-        facts.latest_alerts.push_back(alert.line);
+        facts.latest_alerts.push_back(alert);
     }
 }

@@ -6,11 +6,15 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
+    alerts::ocsf,
     engine::source::EVENT_QUEUE,
     fake::{self, Fake},
-    reconcile::{Amount, Base, Device, Presence, Reading},
+    model::{
+        Alert,
+        readings::{Amount, Base, Device, Presence, Reading},
+    },
 };
-use monitor_policy::Policy;
+use monitor_policy::{Policy, spec::Mode};
 
 /// A running engine over a fake source.
 struct Bench {
@@ -61,8 +65,9 @@ fn bench_of(
     fake.script().next.extend(snapshots);
     let facts = SharedState::new(MonitorState { epoch_length, ..MonitorState::default() });
     let lines = Memory::default();
+    let encode = |alert: &Arc<Alert>| ocsf::line(&Host::default(), alert);
     let output = crate::alerts::sinks::Output::new("memory", Box::new(lines.clone()));
-    let (sinks, written) = Sinks::start(vec![output], 1_000).expect("a thread");
+    let (sinks, written) = Sinks::start(vec![output], 1_000, encode).expect("a thread");
     let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, Host::default(), in_force);
     let engine = engine.keeping(budgets);
     let (events, received) = mpsc::channel(EVENT_QUEUE);
@@ -80,7 +85,7 @@ impl Bench {
                 .read()
                 .latest_alerts
                 .iter()
-                .map(|line| serde_json::from_str(line).expect("JSON"))
+                .map(|alert| ocsf::document(&Host::default(), alert))
                 .filter(|line: &Value| line["class_uid"] == 4001)
                 .collect();
             if lines.len() >= wanted {
@@ -208,7 +213,7 @@ async fn a_reload_holds_from_the_next_epoch_and_the_drained_one_keeps_its_policy
     fake::add_flow(&mut first, 7, fake::OUTSIDE, 443, 3);
     let bench = bench([first]);
     let mut next = in_force(&"b".repeat(64));
-    next.enforce = true;
+    next.mode = Mode::Enforce;
     let mut policy = Policy { digest: "b".repeat(64), ..fake::policy() };
     policy.classes.reverse();
     next.policy = policy.into();
@@ -216,7 +221,10 @@ async fn a_reload_holds_from_the_next_epoch_and_the_drained_one_keeps_its_policy
     assert_eq!(bench.fake.script().staged, [("b".repeat(64), true)]);
     {
         let facts = bench.facts.read();
-        assert_eq!((facts.in_force.policy.digest.as_str(), facts.in_force.enforce), ("b".repeat(64).as_str(), true));
+        assert_eq!(
+            (facts.in_force.policy.digest.as_str(), facts.in_force.mode.enforces()),
+            ("b".repeat(64).as_str(), true)
+        );
         let countries: Vec<_> = facts.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
         assert_eq!(countries, ["SG"], "the flow was counted under the old numbers");
     }
@@ -252,7 +260,7 @@ async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_told_by_n
     policy.classes.reverse();
     let meanwhile = policy.classes[usize::from(fake::INSIDE)].country.to_string();
     assert_ne!(meanwhile, "IE");
-    (next.policy, next.enforce) = (policy.into(), true);
+    (next.policy, next.mode) = (policy.into(), Mode::Enforce);
     let told = format!(
         "policy {new} (enforce) failed its check in the kernel: class 7 is not what was written: {old} (observe) is in \
          force again"
@@ -265,10 +273,10 @@ async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_told_by_n
     assert_eq!((flips, rollbacks), (2, 1));
     {
         let facts = bench.facts.read();
-        assert_eq!((facts.in_force.policy.digest.as_str(), facts.in_force.enforce), (old.as_str(), false));
+        assert_eq!((facts.in_force.policy.digest.as_str(), facts.in_force.mode.enforces()), (old.as_str(), false));
         assert_eq!((facts.rollbacks, facts.reload_failures), (1, 1));
         assert_eq!(facts.reload_error, Some(told));
-        assert_eq!(facts.conditions.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["policy_rolled_back"]);
+        assert_eq!(facts.findings.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>(), ["policy_rolled_back"]);
         // What passed while it was in force is counted under its numbers, as it was judged.
         let countries: Vec<_> = facts.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
         let mut expected = ["IE".to_owned(), meanwhile];
@@ -319,7 +327,7 @@ async fn breach_overflow_and_stale_data_are_told() {
     stale.datasets =
         vec![crate::model::in_force::DatasetInfo { name: "old".into(), version: "1".into(), built: Some(built) }];
     assert_eq!(bench.handle.reload(stale).await, Ok(()));
-    let conditions: Vec<_> = bench.facts.read().conditions.iter().map(|(name, _)| *name).collect();
+    let conditions: Vec<_> = bench.facts.read().findings.iter().map(|(kind, _)| kind.name()).collect();
     assert_eq!(conditions, ["conservation_breach", "flow_table_overflow", "stale_geo_data"]);
     let told = bench.end().await;
     let begun: Vec<_> = told.iter().filter(|(_, how)| how == "Create").map(|(kind, _)| kind.as_str()).collect();
@@ -341,7 +349,7 @@ async fn what_leaves_beside_the_hook_is_told_in_each_epoch_in_which_it_grows() {
     for _ in epochs {
         assert_eq!(bench.handle.close_epoch().await, Ok(()));
         let facts = bench.facts.read();
-        let standing = facts.standing("eth0").expect("eth0");
+        let standing = facts.account("eth0").expect("eth0");
         assert_eq!(standing.before_attach, amount(40));
         told.push((standing.unaccounted.packets, facts.alerts.get(&("critical", "unaccounted_egress")).copied()));
         assert_eq!(facts.is_counted("eth0"), standing.presence == on);
@@ -389,7 +397,7 @@ async fn a_rule_whose_budget_is_used_up_is_suspended_at_once_and_holds_again_aft
         let standing = facts.budgets.rules["migration-sg"];
         let suspended = facts.in_force.policy.suspended.iter().copied().collect::<Vec<_>>();
         assert_eq!(standing.suspended.is_some(), !suspended.is_empty());
-        let told = facts.conditions.iter().any(|(name, _)| *name == "budget_used_up");
+        let told = facts.findings.iter().any(|(kind, _)| kind.name() == "budget_used_up");
         assert_eq!(told, !suspended.is_empty());
         assert_eq!(facts.in_force.policy.digest, "a".repeat(64));
         (standing.used, standing.beyond(), suspended, bench.fake.script().flips)
@@ -433,12 +441,12 @@ async fn a_restarted_daemon_begins_with_the_days_sums_and_a_disk_that_takes_noth
     assert!(broken.problem(&budgeted("a").policy).is_some_and(|why| why.contains("budgets.json")), "{broken:?}");
     let bench = bench_of(budgeted("a"), broken, [by_rule(fake::START, 5)], hour);
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
-    assert_eq!(bench.facts.read().conditions.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["budget_state"]);
+    assert_eq!(bench.facts.read().findings.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>(), ["budget_state"]);
     assert_eq!(bench.facts.read().budgets.rules["migration-sg"].used, 520);
     std::fs::remove_file(&state).expect("removed");
     bench.fake.script().next.push_back(by_rule(fake::START + 10_000_000_000, 1));
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
-    assert_eq!(bench.facts.read().conditions, []);
+    assert_eq!(bench.facts.read().findings, []);
     bench.end().await;
     let kept = Keeper::open(&state, fake::START);
     assert_eq!((kept.sums().used("migration-sg"), kept.problem(&budgeted("a").policy)), (624, None));
@@ -519,9 +527,9 @@ async fn an_interface_that_is_gone_is_told_once_and_the_end_is_no_such_thing() {
     bench.fake.script().detached = true;
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
-    assert_eq!(bench.facts.read().conditions.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["interface_lost"]);
+    assert_eq!(bench.facts.read().findings.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>(), ["interface_lost"]);
     assert!(bench.facts.read().not_ready(0).is_some_and(|why| why.starts_with("nothing is attached")));
-    let line: Value = serde_json::from_str(&bench.facts.read().latest_alerts[0]).expect("JSON");
+    let line = ocsf::document(&Host::default(), &bench.facts.read().latest_alerts[0]);
     assert!(line["finding_info"]["desc"].as_str().is_some_and(|text| text.starts_with("eth0 (index 7) was removed")));
     assert_eq!(bench.end().await, [alert("interface_lost", "Create")]);
 }

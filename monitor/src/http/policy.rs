@@ -64,11 +64,11 @@ async fn image(State(api): State<Api>, query: Result<Query<NoQuery>, QueryReject
         checked(query)?;
         let make = |facts: &SharedState| {
             let in_force = facts.read().in_force.clone();
-            Side { boot_ns: kernel::boot_ns(), ..Side::of(&in_force.policy, in_force.enforce) }.encode()
+            Side { boot_ns: kernel::boot_ns(), ..Side::of(&in_force.policy, in_force.mode.enforces()) }.encode()
         };
         match api.render(make).await? {
             Ok(bytes) => Ok(([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response()),
-            Err(why) => Err(Box::new(problem(StatusCode::INTERNAL_SERVER_ERROR, why))),
+            Err(why) => Err(Box::new(problem(StatusCode::INTERNAL_SERVER_ERROR, why.to_string()))),
         }
     };
     page(answer.await)

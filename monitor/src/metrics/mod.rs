@@ -7,9 +7,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::{
-    model::names::{Name, Names},
-    reconcile::Standing,
-    store::{MonitorState, flows::RuleSums},
+    model::{
+        InterfaceAccount,
+        flow::RuleSums,
+        identities::{Name, Names},
+    },
+    store::MonitorState,
 };
 use monitor_policy::times::{WARN_DAYS, upcoming};
 
@@ -175,7 +178,7 @@ fn health(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
         "Of these: policies that failed their check in the kernel and were taken back",
         facts.rollbacks,
     )?;
-    count("policy_returns_total", "Policies that nobody confirmed in time", facts.returns)?;
+    count("policy_reverts_total", "Policies that nobody confirmed in time", facts.reverts)?;
     one("policy_unconfirmed", "1 while the policy in force is to be confirmed", facts.unconfirmed.is_some().into())?;
     count(
         "alerts_suppressed_total",
@@ -207,7 +210,7 @@ fn health(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
 
 fn nics(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
     let labels = ["interface"];
-    type Number = fn(&Standing) -> u64;
+    type Number = fn(&InterfaceAccount) -> u64;
     let gauges: [(&str, &str, Number); 8] = [
         ("nic_packets", "Packets that the network card sent since the program was attached", |nic| nic.sent.packets),
         ("nic_bytes", "Bytes that the network card sent since the program was attached", |nic| nic.sent.bytes),
@@ -220,7 +223,7 @@ fn nics(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
     ];
     for (name, help, value) in gauges {
         let series = page.gauge(name, help, &labels)?;
-        for nic in &facts.standings {
+        for nic in &facts.accounts {
             series.with_label_values(&[nic.interface.as_str()]).set(gauge(value(nic)));
         }
     }
@@ -279,12 +282,12 @@ fn rules(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
     let most = of_budget("rule_budget_bytes", "What a rule may let through in a UTC day, in bytes on the wire")?;
     let used = of_budget("rule_budget_used_bytes", "What it has let through today")?;
     let suspended = of_budget("rule_suspended", "1: its budget is used up, it does not hold until midnight UTC")?;
-    for (id, standing) in &facts.budgets.rules {
+    for (id, today) in &facts.budgets.rules {
         let Some(rule) = names.find(id).filter(|name| name.index() < RULE_SERIES + 2) else { continue };
         let rule = [names.get(rule)];
-        most.with_label_values(&rule).set(gauge(standing.most));
-        used.with_label_values(&rule).set(gauge(standing.used));
-        suspended.with_label_values(&rule).set(standing.suspended.is_some().into());
+        most.with_label_values(&rule).set(gauge(today.most));
+        used.with_label_values(&rule).set(gauge(today.used));
+        suspended.with_label_values(&rule).set(today.suspended.is_some().into());
     }
     let none: [&str; 0] = [];
     let all = page.gauge("rules_suspended", "Rules whose daily budget is used up", &none)?;
@@ -295,8 +298,8 @@ fn rules(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
 fn policy(page: &Page, facts: &MonitorState, now: i128) -> prometheus::Result<()> {
     let in_force = &facts.in_force;
     let info = page.gauge("policy_info", "The policy in force", &["digest", "zone", "mode"])?;
-    let mode = if in_force.enforce { "enforce" } else { "observe" };
-    info.with_label_values(&[in_force.policy.digest.as_str(), in_force.policy.zone.as_str(), mode]).set(1);
+    info.with_label_values(&[in_force.policy.digest.as_str(), in_force.policy.zone.as_str(), in_force.mode.name()])
+        .set(1);
     let age =
         page.gauge("geo_dataset_age_seconds", "Age of each geo dataset that says when it was built", &["dataset"])?;
     for dataset in &in_force.datasets {
@@ -330,7 +333,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{fake, reconcile::Amount, store::flows::FlowStore};
+    use crate::{fake, model::readings::Amount, store::flows::FlowStore};
 
     fn sum(page: &str, name: &str) -> u64 {
         let series = page.lines().filter(|line| line.starts_with(&format!("egress_monitor_{name}{{")));
@@ -402,13 +405,13 @@ mod tests {
             ..Default::default()
         };
         facts.attachments = vec![attached("eth0"), attached("eth1")];
-        facts.standings = vec![Standing {
+        facts.accounts = vec![InterfaceAccount {
             interface: "eth0".into(),
             here: true,
-            presence: crate::reconcile::Presence::Detached,
+            presence: crate::model::readings::Presence::Detached,
             sent: Amount { packets: 50, bytes: 5_000 },
             unaccounted: Amount { packets: 3, bytes: 300 },
-            ..Standing::default()
+            ..InterfaceAccount::default()
         }];
         let page = render(&facts, fake::START).expect("renders");
         for line in [

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use monitor_policy::{Policy, PolicyRef, spec::Mode};
 
-use crate::shadow::Shadow;
+use super::shadow::Shadow;
 
 /// A geo dataset as status and metrics show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct PolicyInForce {
     /// The policy.
     pub policy: Arc<Policy>,
     /// Whether denied packets are dropped.
-    pub enforce: bool,
+    pub mode: Mode,
     /// `zone.inside` as written.
     pub inside: String,
     /// Its datasets.
@@ -46,7 +46,7 @@ impl PolicyInForce {
     /// Which policy, and in which mode.
     #[must_use]
     pub fn reference(&self) -> PolicyRef {
-        PolicyRef { digest: self.policy.digest.clone(), mode: Mode::enforcing(self.enforce) }
+        PolicyRef { digest: self.policy.digest.clone(), mode: self.mode }
     }
 }
 

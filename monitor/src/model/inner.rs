@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::model::names::FlowId;
+use crate::model::flow::FlowId;
 use monitor_api::flows::{Carried, Further};
 use monitor_common::{
     classify::{Tables as _, class_id_v4, class_id_v6, isatap},
@@ -247,7 +247,7 @@ mod tests {
     use monitor_common::wire;
 
     use super::*;
-    use crate::model::names::{Names, Resolver};
+    use crate::model::{flow::Resolver, identities::Names};
     use monitor_policy::{
         ClockMap, Knowledge, Spec, compile,
         geo::{Country, Dataset, Range, special},
@@ -264,7 +264,7 @@ mod tests {
             ..Dataset::default()
         };
         let mut config = Spec::default();
-        config.zone.nat64 = vec![("2a00:db8::/40".parse().expect("a network"), "c.toml:1".into())];
+        config.zone.nat64 = vec![("2a00:db8::/40".parse().expect("a network"), monitor_policy::Origin::default())];
         compile(&config, &Knowledge::new(&[data], special::table()), &ClockMap::wall(0)).expect("must compile").into()
     }
 

@@ -11,10 +11,9 @@ use monitor_common::{
     verdict::Verdict,
     wire::{Counters, FlowValue, FullKey, ReasonSums},
 };
-use monitor_policy::Policy;
+use monitor_policy::{Policy, spec::Mode};
 
-use super::clock::Moment;
-use crate::reconcile::Reading;
+use super::{clock::Moment, readings::Reading};
 
 /// The sums of one interface in one epoch.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +44,7 @@ pub struct Snapshot {
     /// The policy that held.
     pub policy: Arc<Policy>,
     /// Whether denied packets were dropped.
-    pub enforce: bool,
+    pub mode: Mode,
     /// Per interface; first the traffic of interfaces that nobody registered (`ifindex` 0), if there was any.
     pub interfaces: Vec<InterfaceCounts>,
     /// Flows with their sums, each key once, in no order. First and last seen are still jiffies: see [`Snapshot::wall_time`].

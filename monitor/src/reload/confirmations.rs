@@ -3,7 +3,6 @@
 
 use std::{
     fs, io,
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,6 +10,8 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use monitor_policy::PolicyRef;
+
+use crate::storage::{self, Access};
 
 /// What was confirmed.
 const FILE: &str = "confirmed.json";
@@ -97,12 +98,9 @@ impl ConfirmationStore {
             return Ok(());
         }
         let file = self.state.join(name);
-        let draft = file.with_extension("draft");
         let write = || -> io::Result<()> {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.state)?;
-            fs::write(&draft, serde_json::to_vec(value)?)?;
-            fs::File::open(&draft)?.sync_all()?;
-            fs::rename(&draft, &file)
+            storage::create_directory(&self.state)?;
+            storage::replace(&file, &serde_json::to_vec(value)?, Access::Owner)
         };
         write().map_err(|error| {
             format!(

@@ -35,7 +35,7 @@ use crate::{
     store::SharedState,
 };
 use monitor_api::reload::{Outcome, PendingStatus};
-use monitor_policy::ClockMap;
+use monitor_policy::{ClockMap, spec::Mode};
 
 /// Longest time to confirm in: who needs more wants no confirmation.
 pub const LONGEST: Duration = Duration::from_secs(86_400);
@@ -181,9 +181,9 @@ impl PolicyReloader {
             asks,
         };
         let named = reloader.current.reference();
-        let confirmed = !reloader.current.enforce || reloader.confirmations.holds(&named);
+        let confirmed = !reloader.current.mode.enforces() || reloader.confirmations.holds(&named);
         if let Some(within) = confirm.or(reloader.confirmations.unconfirmed(&named)).filter(|_| !confirmed) {
-            reloader.confirmed.enforce = false;
+            reloader.confirmed.mode = Mode::Observe;
             reloader.begin_trial(within);
         }
         (reloader, ReloadHandle(sender))

@@ -1,29 +1,31 @@
 //! A candidate policy judged beside the one in force (`[policy] shadow`): closed epochs in, what it would have made of
 //! them out. Never near a packet: it is asked, by the kernel's own code, about each flow that was counted. Called by the
-//! epoch task; status, metrics and API show the [`Report`].
+//! epoch task; status, metrics and API show the [`ShadowReport`].
 //!
 //! What has no flow, or not all that a verdict needs, is *not evaluated* and counted as that, so that evaluated + not
 //! evaluated = hook total.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use monitor_common::{
     classify::Classification,
     evaluate::Evaluation,
     parse::Reason,
     verdict::{Verdict, decide},
-    wire::{Class, Counters, FlowValue, FullKey, RuleRowAction},
+    wire::{FlowValue, FullKey, RuleRowAction},
 };
 
 use crate::{
     model::{
-        Snapshot,
+        ShadowReport, Snapshot,
         clock::clamp,
-        names::{FlowId, Interfaces, Resolver},
+        flow::{FlowId, FlowSums, Resolver, place},
+        identities::Interfaces,
+        shadow::{Candidate, Shadow, ShadowVerdict},
     },
-    store::{flows::FlowSums, table::Table},
+    store::table::Table,
 };
-use monitor_policy::{ClockMap, ImageAt, Policy, geo::Country};
+use monitor_policy::{ImageAt, Policy, spec::Mode};
 
 #[cfg(test)]
 mod tests;
@@ -31,94 +33,13 @@ mod tests;
 /// Flows with another verdict that are kept one by one; up to twice as many until the least are summed up.
 pub const KEPT: usize = 8_192;
 
-/// The policy to be judged by.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    /// Where it was read.
-    pub file: PathBuf,
-    /// It, compiled.
-    pub policy: Arc<Policy>,
-    /// The clocks when it was compiled: its rules have times.
-    pub clock: ClockMap,
-}
-
-/// `[policy] shadow` as it was read.
-#[derive(Clone, Debug, Default)]
-pub enum Shadow {
-    /// There is none.
-    #[default]
-    None,
-    /// It compiles.
-    Candidate(Arc<Candidate>),
-    /// It doesn't: why, in one line.
-    Refused(String),
-}
-
-/// What the candidate makes of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Instead {
-    /// Verdict, in the mode in force.
-    pub verdict: Verdict,
-    /// Class.
-    pub class: Class,
-    /// Country.
-    pub country: Country,
-    /// The candidate's rule that decides; 0 for none.
-    pub rule: u16,
-}
-
-/// Why something is not evaluated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NotEvaluated {
-    /// The kernel's flow table had no place: it has no row.
-    pub overflow: Counters,
-    /// It was not parsed, and a destination that was read before the reason could decide.
-    pub unparsed: Counters,
-    /// It has several further destinations, and the one that decided is not kept.
-    pub hops: Counters,
-    /// The candidate's image had no answer: a defect, never expected.
-    pub unanswered: Counters,
-}
-
-/// Flows that are no longer told apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rest {
-    /// How many; one that came back and went again counts twice.
-    pub flows: u64,
-    /// Their sums.
-    pub counters: Counters,
-}
-
-/// What came of it since [`Report::since`], for readers.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// The candidate.
-    pub candidate: Option<Arc<Candidate>>,
-    /// Why there is none although the configuration names one.
-    pub refused: Option<String>,
-    /// Counting since: the candidate or the policy in force is another one than before. UTC nanoseconds since 1970.
-    pub since: i128,
-    /// Evaluated flows, by verdict and by the candidate's.
-    pub verdicts: BTreeMap<(Verdict, Verdict), Counters>,
-    /// Of packets that were not parsed, what the candidate surely makes of them, in the same form.
-    pub unparsed: BTreeMap<(Verdict, Verdict), Counters>,
-    /// The rest.
-    pub not_evaluated: NotEvaluated,
-    /// Everything at the hooks.
-    pub hook: Counters,
-    /// Flows with another verdict, most bytes on the wire first.
-    pub differing: Arc<Vec<(FlowId, Instead, FlowSums)>>,
-    /// Those that are not kept.
-    pub rest: Rest,
-}
-
 /// The comparison as it goes on. Owned by the epoch task.
 #[derive(Debug, Default)]
 pub struct Comparison {
-    report: Report,
+    report: ShadowReport,
     /// Digest of the policy in force.
     live: String,
-    differing: Table<(FlowId, Instead), FlowSums>,
+    differing: Table<(FlowId, ShadowVerdict), FlowSums>,
     kept: Option<usize>,
 }
 
@@ -131,7 +52,7 @@ impl Comparison {
 
     /// What came of it.
     #[must_use]
-    pub const fn report(&self) -> &Report {
+    pub const fn report(&self) -> &ShadowReport {
         &self.report
     }
 
@@ -142,7 +63,7 @@ impl Comparison {
             Shadow::None | Shadow::Refused(_) => {
                 let refused = if let Shadow::Refused(why) = shadow { Some(why.clone()) } else { None };
                 *self = Self {
-                    report: Report { refused, since: snapshot.ended, ..Report::default() },
+                    report: ShadowReport { refused, since: snapshot.ended, ..ShadowReport::default() },
                     kept: self.kept,
                     ..Self::default()
                 };
@@ -152,7 +73,7 @@ impl Comparison {
         let digest = self.report.candidate.as_ref().map(|there| &there.policy.digest);
         if digest != Some(&candidate.policy.digest) || self.live != snapshot.policy.digest {
             *self = Self {
-                report: Report { since: snapshot.started, ..Report::default() },
+                report: ShadowReport { since: snapshot.started, ..ShadowReport::default() },
                 live: snapshot.policy.digest.clone(),
                 kept: self.kept,
                 ..Self::default()
@@ -191,7 +112,7 @@ impl Comparison {
             report.not_evaluated.unanswered.add(&value.counters);
             return;
         };
-        let (live, instead) = (Verdict::from_wire(key.flow.verdict), instead(policy, &to, snapshot.enforce));
+        let (live, instead) = (Verdict::from_wire(key.flow.verdict), instead(policy, &to, snapshot.mode));
         report.verdicts.entry((live, instead.verdict)).or_default().add(&value.counters);
         if live == instead.verdict {
             return;
@@ -215,9 +136,9 @@ impl Comparison {
                 report.not_evaluated.overflow.add(counters);
             }
             for (reason, reason_sums) in &interface.unparsed {
-                let instead = reasoned(*reason, policy.image.drop_reasons, keeps, snapshot.enforce);
+                let instead = reasoned(*reason, policy.image.drop_reasons, keeps, snapshot.mode);
                 let passed = match () {
-                    () if snapshot.enforce || reason.always_passes() => Verdict::Allowed,
+                    () if snapshot.mode.enforces() || reason.always_passes() => Verdict::Allowed,
                     () if snapshot.policy.image.drop_reasons & reason.bit() != 0 => Verdict::Observed,
                     () => Verdict::Allowed,
                 };
@@ -259,18 +180,18 @@ impl Comparison {
     }
 }
 
-fn instead(policy: &Policy, to: &Classification, enforce: bool) -> Instead {
-    let (country, class) = crate::model::names::place(policy, to.class_id);
-    Instead { verdict: decide(to, enforce), class, country, rule: to.rule }
+fn instead(policy: &Policy, to: &Classification, mode: Mode) -> ShadowVerdict {
+    let (country, class) = place(policy, to.class_id);
+    ShadowVerdict { verdict: decide(to, mode.enforces()), class, country, rule: to.rule }
 }
 
 /// What a policy surely makes of a packet with this reason. Where it lets the reason pass, a destination that was read
 /// before can still be denied; where it drops it, one in a management network (`keeps`) passes.
-fn reasoned(reason: Reason, drop_reasons: u64, keeps: bool, enforce: bool) -> Option<Verdict> {
+fn reasoned(reason: Reason, drop_reasons: u64, keeps: bool, mode: Mode) -> Option<Verdict> {
     match () {
         () if reason.always_passes() => Some(Verdict::Allowed),
         () if drop_reasons & reason.bit() == 0 || keeps => None,
-        () if enforce => Some(Verdict::Denied),
+        () if mode.enforces() => Some(Verdict::Denied),
         () => Some(Verdict::Observed),
     }
 }

@@ -1,16 +1,16 @@
 use monitor_common::{
     classify::{class_id_v4, classify},
-    wire::{Address, FlowKey, Via},
+    wire::{Address, Class, Counters, FlowKey, Via},
 };
 
 use super::*;
 use crate::{
     fake,
-    model::{InterfaceCounts, names::Identities},
+    model::{InterfaceCounts, identities::Identities, shadow::NotEvaluated},
 };
 use monitor_policy::{
-    Knowledge, Spec, compile,
-    geo::{Dataset, Range, special},
+    ClockMap, Knowledge, Spec, compile,
+    geo::{Country, Dataset, Range, special},
     spec::{Action, Rule},
 };
 
@@ -34,7 +34,7 @@ fn candidate(config: &Spec) -> Shadow {
 }
 
 fn rule(network: &str) -> Rule {
-    Rule { id: "r".into(), to: vec![(network.parse().expect("a network"), String::new())], ..Rule::default() }
+    Rule { id: "r".into(), to: vec![(network.parse().expect("a network"), Default::default())], ..Rule::default() }
 }
 
 /// A flow as the kernel would have counted it under `policy` in observe mode.
@@ -65,7 +65,7 @@ fn sum<'a>(counters: impl IntoIterator<Item = &'a Counters>) -> Counters {
 }
 
 /// Evaluated + not evaluated = hook; differing flows are those off the diagonal.
-fn assert_adds_up(report: &Report) {
+fn assert_adds_up(report: &ShadowReport) {
     let NotEvaluated { overflow, unparsed, hops, unanswered } = &report.not_evaluated;
     let judged = report.verdicts.values().chain(report.unparsed.values());
     assert_eq!(sum(judged.chain([overflow, unparsed, hops, unanswered])), report.hook);
@@ -168,7 +168,7 @@ fn whatever_was_counted_evaluated_and_not_evaluated_add_up_and_memory_is_bounded
     let shadow = candidate(&Spec { rules: vec![rule("198.51.100.9/32")], ..Spec::default() });
     for epoch in 0..20 {
         let mut snapshot = fake::random_snapshot(&mut random, epoch, 200);
-        snapshot.enforce = random.bool();
+        snapshot.mode = Mode::enforcing(random.bool());
         evaluate(&mut comparison, &shadow, &snapshot);
         assert!(comparison.differing.len() <= 20);
         assert_adds_up(comparison.report());
@@ -180,9 +180,9 @@ fn whatever_was_counted_evaluated_and_not_evaluated_add_up_and_memory_is_bounded
 #[test]
 fn a_reason_is_judged_only_where_nothing_that_was_read_before_could_decide() {
     let bit = Reason::Mpls.bit();
-    assert_eq!(reasoned(Reason::LinkControl, u64::MAX, true, true), Some(Verdict::Allowed));
-    assert_eq!(reasoned(Reason::Mpls, bit, false, true), Some(Verdict::Denied));
-    assert_eq!(reasoned(Reason::Mpls, bit, false, false), Some(Verdict::Observed));
-    assert_eq!(reasoned(Reason::Mpls, bit, true, true), None, "a management network passes");
-    assert_eq!(reasoned(Reason::Mpls, 0, false, true), None, "a destination before it may be denied");
+    assert_eq!(reasoned(Reason::LinkControl, u64::MAX, true, Mode::Enforce), Some(Verdict::Allowed));
+    assert_eq!(reasoned(Reason::Mpls, bit, false, Mode::Enforce), Some(Verdict::Denied));
+    assert_eq!(reasoned(Reason::Mpls, bit, false, Mode::Observe), Some(Verdict::Observed));
+    assert_eq!(reasoned(Reason::Mpls, bit, true, Mode::Enforce), None, "a management network passes");
+    assert_eq!(reasoned(Reason::Mpls, 0, false, Mode::Enforce), None, "a destination before it may be denied");
 }

@@ -17,8 +17,8 @@ use monitor_common::{
 use crate::{
     model::{
         Snapshot,
-        clock::clamp,
-        names::{FlowId, Group, Interfaces, Name, Names, Resolver, Traits},
+        flow::{FlowId, FlowSums, Group, Resolver, RuleSums, SummedFlows, Traits},
+        identities::{Interfaces, Name, Names},
     },
     store::table::Table,
 };
@@ -34,47 +34,6 @@ const LATELY: usize = 64;
 
 /// Flows that are looked for before the first of them is added.
 const AHEAD: usize = 16;
-
-/// Sums of one flow since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FlowSums {
-    /// The sums.
-    pub counters: Counters,
-    /// First packet, UTC nanoseconds since 1970.
-    pub first: i64,
-    /// Last packet.
-    pub last: i64,
-}
-
-impl FlowSums {
-    fn of(snapshot: &Snapshot, value: &FlowValue) -> Self {
-        let (first, last) = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
-        Self { counters: value.counters, first: clamp(first), last: clamp(last) }
-    }
-
-    /// Takes in the sums of another flow, or of this one in a later epoch.
-    pub fn add(&mut self, other: &Self) {
-        self.counters.add(&other.counters);
-        self.first = self.first.min(other.first);
-        self.last = self.last.max(other.last);
-    }
-}
-
-/// Flows evicted, summed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Evicted {
-    /// How many flows went in here. One that came back and went again counts twice.
-    pub flows: u64,
-    /// Their sums.
-    pub counters: Counters,
-}
-
-impl Evicted {
-    fn add(&mut self, counters: &Counters) {
-        self.flows += 1;
-        self.counters.add(counters);
-    }
-}
 
 /// Which of many go, so that a number of them stays: those of least worth.
 struct Cut {
@@ -96,23 +55,6 @@ impl Cut {
         let goes = worth < self.worth || (worth == self.worth && self.at > 0);
         self.at -= usize::from(goes && worth == self.worth);
         !goes
-    }
-}
-
-/// What the flows of one rule come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RuleSums {
-    /// Flows that the store did not have. One that was evicted and came back counts twice.
-    pub flows: u64,
-    /// Their sums, and those of the flows that it had.
-    pub sums: FlowSums,
-}
-
-impl RuleSums {
-    /// Takes in what came later.
-    pub fn add(&mut self, later: &Self) {
-        self.flows += later.flows;
-        self.sums.add(&later.sums);
     }
 }
 
@@ -217,7 +159,7 @@ pub struct FlowStore {
     numbers: HashMap<Traits, u16>,
     /// Traits asked for lately and their numbers: most often the next are among them.
     lately: [Option<(Traits, u16)>; LATELY],
-    evicted: BTreeMap<Group, Evicted>,
+    evicted: BTreeMap<Group, SummedFlows>,
     limit: usize,
 }
 
@@ -481,7 +423,7 @@ impl FlowStore {
 
     /// What was evicted.
     #[must_use]
-    pub fn evicted(&self) -> &BTreeMap<Group, Evicted> {
+    pub fn evicted(&self) -> &BTreeMap<Group, SummedFlows> {
         &self.evicted
     }
 }

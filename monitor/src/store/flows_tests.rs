@@ -7,7 +7,7 @@ use monitor_common::wire::{FlowKey, FullKey, Via};
 use super::*;
 use crate::{
     fake,
-    model::{inner::Carrier, names::Identities},
+    model::{identities::Identities, inner::Carrier},
     store::Traffic,
 };
 use monitor_policy::RuleInfo;
@@ -21,7 +21,7 @@ fn add(store: &mut FlowStore, id: FlowId, sums: FlowSums) -> (Option<u16>, bool)
 }
 
 /// Its flows and what was evicted.
-fn held(store: &FlowStore) -> (BTreeMap<FlowId, FlowSums>, BTreeMap<Group, Evicted>) {
+fn held(store: &FlowStore) -> (BTreeMap<FlowId, FlowSums>, BTreeMap<Group, SummedFlows>) {
     (store.iter().map(|(id, sums)| (id, *sums)).collect(), store.evicted.clone())
 }
 
@@ -74,13 +74,13 @@ fn of_flows_of_one_worth_just_so_many_stay_and_the_others_are_summed() {
     // The smallest goes, and of the three equals the first two.
     assert_eq!(ports(&store), [3, 4]);
     let evicted = |store: &FlowStore| store.evicted.values().copied().collect::<Vec<_>>();
-    assert_eq!(evicted(&store), [Evicted { flows: 3, counters: fake::sums(11) }]);
+    assert_eq!(evicted(&store), [SummedFlows { flows: 3, counters: fake::sums(11) }]);
     store.keep_largest(2);
     assert_eq!(ports(&store), [3, 4], "as many as are to stay are there");
     store.keep_largest(1);
-    assert_eq!((ports(&store), evicted(&store)), (vec![3], vec![Evicted { flows: 4, counters: fake::sums(16) }]));
+    assert_eq!((ports(&store), evicted(&store)), (vec![3], vec![SummedFlows { flows: 4, counters: fake::sums(16) }]));
     store.keep_largest(0);
-    assert_eq!((ports(&store), evicted(&store)), (vec![], vec![Evicted { flows: 5, counters: fake::sums(25) }]));
+    assert_eq!((ports(&store), evicted(&store)), (vec![], vec![SummedFlows { flows: 5, counters: fake::sums(25) }]));
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn over_its_limit_a_store_sums_up_the_flows_that_were_silent_longest_and_an_eigh
     }
     let ports: Vec<u16> = store.iter().map(|(id, _)| id.destination_port).collect();
     assert_eq!(ports, [0].into_iter().chain(4..17).collect::<Vec<_>>());
-    let evicted: Vec<Evicted> = store.evicted.values().copied().collect();
-    assert_eq!(evicted, [Evicted { flows: 3, counters: fake::sums(16 + 15 + 14) }]);
+    let evicted: Vec<SummedFlows> = store.evicted.values().copied().collect();
+    assert_eq!(evicted, [SummedFlows { flows: 3, counters: fake::sums(16 + 15 + 14) }]);
 }
 
 #[test]

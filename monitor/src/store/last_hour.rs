@@ -8,10 +8,7 @@
 use std::collections::VecDeque;
 
 use crate::{
-    model::{
-        Snapshot,
-        names::{Interfaces, Resolver},
-    },
+    model::{Snapshot, flow::Resolver, identities::Interfaces},
     store::{flows::FlowStore, totals::Totals},
 };
 

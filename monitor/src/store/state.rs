@@ -11,15 +11,11 @@ use std::{
 };
 
 use crate::{
-    alerts::sinks::SinkStats,
-    budgets::Standings,
-    reconcile::{Presence, Standing},
-    shadow::Report,
-};
-use crate::{
     model::{
-        Attachment, Fill,
+        Alert, Attachment, BudgetUses, Fill, FindingKind, InterfaceAccount, ShadowReport,
+        alert::SinkStats,
         in_force::{PendingConfirmation, PolicyInForce},
+        readings::Presence,
     },
     store::{Traffic, flows::FlowStore, last_hour::Recent},
 };
@@ -56,15 +52,15 @@ pub struct MonitorState {
     /// What was attached.
     pub attachments: Vec<Attachment>,
     /// What the devices sent beside what passed the hooks.
-    pub standings: Vec<Standing>,
+    pub accounts: Vec<InterfaceAccount>,
     /// The policy in force.
     pub in_force: PolicyInForce,
     /// Since when each of its rules is, by id, UTC nanoseconds since 1970.
     pub rules_since: BTreeMap<String, i128>,
     /// Its budgets.
-    pub budgets: Standings,
+    pub budgets: BudgetUses,
     /// What the shadow policy would have made of the traffic.
-    pub shadow: Report,
+    pub shadow: ShadowReport,
     /// Whether it is on trial.
     pub unconfirmed: Option<PendingConfirmation>,
     /// `None` until the first epoch is closed.
@@ -78,18 +74,18 @@ pub struct MonitorState {
     /// Policies that failed their check in the kernel and were taken back.
     pub rollbacks: u64,
     /// Policies that nobody confirmed in time.
-    pub returns: u64,
+    pub reverts: u64,
     /// Why the last reload was refused; `None` after a good one.
     pub reload_error: Option<String>,
     /// Alertable flows without an alert of their own, because an epoch had too many: see
-    /// [`crate::alerts::PER_EPOCH`]. One that goes on is counted in each such epoch.
+    /// `alerts::PER_EPOCH`. One that goes on is counted in each such epoch.
     pub alerts_suppressed: u64,
     /// Alerts made, by severity and type.
     pub alerts: BTreeMap<(&'static str, &'static str), u64>,
-    /// The latest alert lines, oldest first.
-    pub latest_alerts: VecDeque<Arc<str>>,
-    /// What is wrong with the monitor now, and since when: see [`crate::alerts::findings::Condition`].
-    pub conditions: Vec<(&'static str, i128)>,
+    /// The latest alerts, oldest first.
+    pub latest_alerts: VecDeque<Arc<Alert>>,
+    /// The findings that are open, and since when.
+    pub findings: Vec<(FindingKind, i128)>,
     /// What the sinks did.
     pub sinks: Arc<SinkStats>,
 }
@@ -102,21 +98,21 @@ impl MonitorState {
         self.rules_since = self.in_force.policy.rules.iter().map(|rule| (rule.id.clone(), since(&rule.id))).collect();
     }
 
-    /// How an interface stands; `None` before the first epoch is closed.
+    /// What an interface sent; `None` before the first epoch is closed.
     #[must_use]
-    pub fn standing(&self, interface: &str) -> Option<&Standing> {
-        self.standings.iter().find(|standing| standing.interface == interface)
+    pub fn account(&self, interface: &str) -> Option<&InterfaceAccount> {
+        self.accounts.iter().find(|account| account.interface == interface)
     }
 
     /// Whether somebody took the program off an interface that is still there.
     fn is_detached(&self, interface: &str) -> bool {
-        self.standing(interface).is_some_and(|standing| standing.here && standing.presence == Presence::Detached)
+        self.account(interface).is_some_and(|account| account.here && account.presence == Presence::Detached)
     }
 
     /// Whether an interface is there and counted, as far as is known.
     #[must_use]
     pub fn is_counted(&self, interface: &str) -> bool {
-        self.standing(interface).is_none_or(|standing| standing.here && standing.presence != Presence::Detached)
+        self.account(interface).is_none_or(|account| account.here && account.presence != Presence::Detached)
     }
 
     /// Why the monitor is not to be relied on now; `None` when it is. For `/readyz`.

@@ -19,9 +19,10 @@ use monitor_common::{
 use crate::{
     model::{
         Snapshot,
-        names::{Group, Identities, Interfaces, Name, place},
+        flow::{Group, RuleSums, SummedFlows, place},
+        identities::{Identities, Interfaces, Name},
     },
-    store::flows::{EpochSums, Evicted, FlowStore, RuleSums},
+    store::flows::{EpochSums, FlowStore},
 };
 
 /// Sums since the start.
@@ -33,7 +34,7 @@ pub struct Totals {
     pub overflow: BTreeMap<Group, Counters>,
     /// Of flows, what carries something that cannot be read, by interface, form and verdict.
     pub opaque: BTreeMap<(Name, Opaque, Verdict), Counters>,
-    /// Of flows, what goes on from its destination, by interface, way (see [`crate::model::names::FlowId::via`]) and verdict.
+    /// Of flows, what goes on from its destination, by interface, way (see [`crate::model::flow::FlowId::via`]) and verdict.
     pub inner: BTreeMap<(Name, &'static str, Verdict), Counters>,
     /// Of flows, what a rule decided, by rule.
     pub rules: BTreeMap<Name, RuleSums>,
@@ -83,14 +84,14 @@ pub struct Kept {
     /// Flows kept one by one.
     pub flows: usize,
     /// Flows evicted.
-    pub evicted: Evicted,
+    pub evicted: SummedFlows,
 }
 
 impl Kept {
     /// Of this store.
     #[must_use]
     pub fn of(store: &FlowStore) -> Self {
-        let mut kept = Self { flows: store.len(), evicted: Evicted::default() };
+        let mut kept = Self { flows: store.len(), evicted: SummedFlows::default() };
         for evicted in store.evicted().values() {
             kept.evicted.flows += evicted.flows;
             kept.evicted.counters.add(&evicted.counters);
@@ -263,7 +264,7 @@ mod tests {
         fake::merge(&mut traffic, &mut store, &second);
         let rule = traffic.identities.rules.find("migration-sg").expect("known");
         let (began, ended) = (first.wall_time(first.jiffies - 250), second.wall_time(second.jiffies - 125));
-        let sums = crate::store::flows::FlowSums {
+        let sums = crate::model::flow::FlowSums {
             counters: fake::sums(12),
             first: crate::model::clock::clamp(began),
             last: crate::model::clock::clamp(ended),

@@ -9,6 +9,7 @@ use crate::{
     ClockMap, compile,
     compile::random::{self, CLOCK},
     geo::Country,
+    origin::at_line,
     spec::{Action, Management},
 };
 
@@ -21,13 +22,13 @@ fn rewritten(random: &mut fastrand::Rng, spec: &Spec) -> Spec {
     let mut spec = spec.clone();
     let mut rules = Vec::new();
     for (number, mut rule) in spec.rules.drain(..).enumerate() {
-        rule.origin = format!("elsewhere.toml:{number}");
+        rule.origin = at_line("elsewhere.toml", number);
         random.shuffle(&mut rule.to);
         random.shuffle(&mut rule.ports);
         random.shuffle(&mut rule.countries);
         random.shuffle(&mut rule.ases);
         for (_, origin) in &mut rule.to {
-            origin.push('9');
+            origin.line += 9;
         }
         // Said twice is said once.
         rule.to.extend(rule.to.first().cloned());
@@ -45,7 +46,7 @@ fn rewritten(random: &mut fastrand::Rng, spec: &Spec) -> Spec {
     spec.rules = rules;
     if let Some(management) = &mut spec.management {
         random.shuffle(&mut management.networks);
-        management.origin = "elsewhere.toml:1".into();
+        management.origin = at_line("elsewhere.toml", 1);
     }
     for site in &mut spec.sites {
         random.shuffle(&mut site.networks);
@@ -85,8 +86,8 @@ const CHANGES: [Change; 10] = [
     ("reason", |rule| rule.reason.push('!')),
     ("owner", |rule| rule.owner.push('!')),
     ("ticket", |rule| rule.ticket.push('!')),
-    ("country", |rule| rule.countries.push((Country(*b"IN"), "test:9".into()))),
-    ("system", |rule| rule.ases.push((64_511, "test:9".into()))),
+    ("country", |rule| rule.countries.push((Country(*b"IN"), at_line("test", 9)))),
+    ("system", |rule| rule.ases.push((64_511, at_line("test", 9)))),
 ];
 
 #[test]
@@ -124,7 +125,7 @@ fn any_change_of_meaning_changes_the_digest() {
         changed("management", &|spec| {
             let management = spec.management.get_or_insert_with(Management::default);
             let everywhere: IpAddr = [203, 0, 113, 9].into();
-            management.networks.push((IpNetwork::new(everywhere, 32).expect("a length"), "test:9".into()));
+            management.networks.push((IpNetwork::new(everywhere, 32).expect("a length"), at_line("test", 9)));
             management.ports = vec![PortRange { protocol: 132, low: 9, high: 9 }];
         });
         let mut known = knowledge.clone();
@@ -137,7 +138,7 @@ fn any_change_of_meaning_changes_the_digest() {
 fn networks_of_a_list_are_part_of_it_and_its_name_is_not() {
     let list = |id: &str, networks: &[&str]| Rule {
         id: id.into(),
-        to: networks.iter().map(|text| (text.parse().expect("a network"), "list:1".into())).collect(),
+        to: networks.iter().map(|text| (text.parse().expect("a network"), at_line("list", 1))).collect(),
         plain: true,
         ..Rule::default()
     };
@@ -154,8 +155,8 @@ fn networks_of_a_list_are_part_of_it_and_its_name_is_not() {
 fn the_digest_of_a_known_policy_is_a_known_one() {
     let rule = Rule {
         id: "backup".into(),
-        to: vec![("192.0.2.0/24".parse().expect("a network"), "c.toml:1".into())],
-        countries: vec![(Country(*b"SG"), "c.toml:1".into())],
+        to: vec![("192.0.2.0/24".parse().expect("a network"), at_line("c.toml", 1))],
+        countries: vec![(Country(*b"SG"), at_line("c.toml", 1))],
         ports: vec![PortRange { protocol: 6, low: 443, high: 443 }],
         reason: "a test".into(),
         expires: Some(4_000_000_000),

@@ -40,6 +40,7 @@ use crate::{
         layers::{Address, Covering, Partition, overlay, sweep},
         rows::{ClassTable, RuleTable},
     },
+    origin::Origin,
     precedence::Numbered,
 };
 use crate::{
@@ -74,7 +75,7 @@ pub enum PolicyError {
         /// The rule.
         id: String,
         /// Where the number stands.
-        origin: String,
+        origin: Origin,
         /// The number.
         asn: u32,
     },

@@ -6,13 +6,14 @@ use super::{
     *,
 };
 use crate::compile::random::country;
-use crate::geo::{About, Dataset, Rejected, overlay, overlay::Overlay};
+use crate::geo::{About, Dataset, Overlay, OverlayKind, Rejected};
+use crate::origin::at_line;
 
 fn list(name: &str, v4: &[(u32, u32, &str)], v6: &[(u128, u128, &str)]) -> Overlay {
     Overlay {
         about: About { built: Some(1_780_272_000), digest: [9; 32], ..About::named(name) },
         file: format!("{name}.csv").into(),
-        kind: overlay::Kind::Geofeed,
+        kind: OverlayKind::Geofeed,
         v4: v4.iter().map(|(first, last, code)| Range { first: *first, last: *last, country: country(code) }).collect(),
         v6: v6.iter().map(|(first, last, code)| Range { first: *first, last: *last, country: country(code) }).collect(),
         contradictions: 0,
@@ -56,7 +57,7 @@ fn spec() -> Spec {
     let site = Site {
         name: "site".into(),
         country: country("SG"),
-        networks: vec![("5.0.1.128/25".parse().unwrap(), "c.toml:9".into())],
+        networks: vec![("5.0.1.128/25".parse().unwrap(), at_line("c.toml", 9))],
     };
     Spec { sites: vec![site], ..Spec::default() }
 }

@@ -13,9 +13,10 @@ use crate::{
     geo::{
         About, Country, Dataset, Range, Rejected,
         asn::{AsDataset, AsRange},
-        overlay::{self, Overlay},
+        overlay::{Overlay, OverlayKind},
         special::Special,
     },
+    origin::{Origin, at_line},
     spec::{Action, Management, PortRange, Rule, Site, Spec, Zone},
 };
 
@@ -53,8 +54,8 @@ fn network(random: &mut fastrand::Rng) -> IpNetwork {
     }
 }
 
-fn networks(random: &mut fastrand::Rng, count: usize) -> Vec<(IpNetwork, String)> {
-    (0..count).map(|_| (network(random), "test:1".to_owned())).collect()
+fn networks(random: &mut fastrand::Rng, count: usize) -> Vec<(IpNetwork, Origin)> {
+    (0..count).map(|_| (network(random), at_line("test", 1))).collect()
 }
 
 /// Cuts, sorted, made disjoint pairs that touch now and then.
@@ -119,7 +120,7 @@ fn overlay(random: &mut fastrand::Rng) -> Overlay {
     Overlay {
         about: About::named("overlay"),
         file: "overlay.csv".into(),
-        kind: overlay::Kind::Networks,
+        kind: OverlayKind::Networks,
         v4: placed(random, v4, &countries),
         v6: placed(random, v6, &countries),
         contradictions: 0,
@@ -162,16 +163,16 @@ fn time(random: &mut fastrand::Rng) -> Option<i64> {
 }
 
 fn rule(random: &mut fastrand::Rng, id: String) -> Rule {
-    let origin = format!("test:{id}");
+    let origin = at_line("test", id.len());
     if random.u8(0..5) == 0 {
         let to = networks(random, 4);
         return Rule { id: format!("{id}.txt"), origin, to, plain: true, ..Rule::default() };
     }
     let count = random.usize(0..4);
     let to = networks(random, count);
-    let countries = (0..random.usize(0..3)).map(|_| (country(CODES[random.usize(0..4)]), "test:2".to_owned()));
+    let countries = (0..random.usize(0..3)).map(|_| (country(CODES[random.usize(0..4)]), at_line("test", 2)));
     let countries = countries.collect();
-    let ases = (0..random.usize(0..3)).map(|_| (SYSTEMS[random.usize(0..3)], "test:3".to_owned())).collect();
+    let ases = (0..random.usize(0..3)).map(|_| (SYSTEMS[random.usize(0..3)], at_line("test", 3))).collect();
     let start = time(random).filter(|_| random.bool());
     let end = time(random).filter(|end| random.bool() && start.is_none_or(|start| start < *end));
     Rule {
@@ -203,7 +204,7 @@ pub(crate) fn spec(random: &mut fastrand::Rng) -> Spec {
         let length = [32, 40, 48, 56, 64, 96][random.usize(0..6)];
         let bits = random.u128(..) & V6_BITS & u128::MAX << (128 - length);
         let prefix = IpNetwork::new(Ipv6Addr::from_bits(bits).into(), length).expect("at most 128");
-        zone.nat64.push((prefix, "test:1".into()));
+        zone.nat64.push((prefix, at_line("test", 1)));
     }
     let sites = (0..random.usize(0..2)).map(|_| Site {
         name: "site".into(),
@@ -216,7 +217,7 @@ pub(crate) fn spec(random: &mut fastrand::Rng) -> Spec {
     let rules = letters.into_iter().take(random.usize(0..8)).map(|letter| rule(random, letter.to_string())).collect();
     let management = (random.u8(0..3) == 0).then(|| {
         let count = random.usize(0..3);
-        Management { networks: networks(random, count), ports: ports(random), origin: "test:4".into() }
+        Management { networks: networks(random, count), ports: ports(random), origin: at_line("test", 4) }
     });
     Spec { zone, sites, rules, management, ..Spec::default() }
 }

@@ -9,6 +9,7 @@ use super::*;
 use crate::compile::random::country;
 use crate::{
     geo::{About, Dataset},
+    origin::at_line,
     spec::{Management, PortRange},
 };
 
@@ -32,15 +33,15 @@ pub(crate) fn special(network: &str, class: Class, embedded: Embedded) -> Specia
 }
 
 fn site(code: &str, networks: &[&str]) -> Site {
-    let networks = networks.iter().map(|text| (text.parse().expect("a network"), "test:1".into())).collect();
+    let networks = networks.iter().map(|text| (text.parse().expect("a network"), at_line("test", 1))).collect();
     Site { name: code.into(), country: country(code), networks }
 }
 
 pub(crate) fn rule(id: &str, to: &[&str], ports: &[(u8, u16, u16)]) -> Rule {
     Rule {
         id: id.into(),
-        origin: format!("{id}.toml:1"),
-        to: to.iter().map(|text| (text.parse().expect("a network"), "test:1".into())).collect(),
+        origin: at_line(&format!("{id}.toml"), 1),
+        to: to.iter().map(|text| (text.parse().expect("a network"), at_line("test", 1))).collect(),
         ports: ports.iter().map(|&(protocol, low, high)| PortRange { protocol, low, high }).collect(),
         reason: "test".into(),
         ..Rule::default()
@@ -182,7 +183,7 @@ fn an_embedded_ipv4_address_decides_unless_a_site_or_a_rule_covers_the_prefix() 
 
 /// `[zone] nat64`.
 fn translators(prefixes: &[&str]) -> Zone {
-    let nat64 = prefixes.iter().map(|text| (text.parse().expect("a network"), "test:1".into())).collect();
+    let nat64 = prefixes.iter().map(|text| (text.parse().expect("a network"), at_line("test", 1))).collect();
     Zone { nat64, ..Zone::default() }
 }
 
@@ -311,7 +312,7 @@ fn the_most_specific_rule_wins_wherever_it_stands() {
     assert_eq!(ids, ["any", "host", "https", "tcp", "wide"]);
     let host = RuleInfo {
         id: "host".into(),
-        origin: "host.toml:1".into(),
+        origin: at_line("host.toml", 1),
         action: Action::Deny,
         reason: "test".into(),
         ..RuleInfo::default()
@@ -351,11 +352,11 @@ fn a_network_beats_an_autonomous_system_and_that_a_country() {
         ],
         ..AsDataset::default()
     }));
-    let place = |text: &str| (country(text), "c.toml:3".to_owned());
+    let place = |text: &str| (country(text), at_line("c.toml", 3));
     let rules = vec![
         Rule { countries: vec![place("SG")], ..deny("country", &[], &[(6, 443, 443)]) },
         Rule { countries: vec![place("DE")], ..deny("germany", &[], &[]) },
-        Rule { ases: vec![(64_500, "c.toml:4".into())], ..rule("as", &[], &[]) },
+        Rule { ases: vec![(64_500, at_line("c.toml", 4))], ..rule("as", &[], &[]) },
         deny("network", &["8.0.0.0/5"], &[(17, 53, 53)]),
     ];
     let spec = Spec { rules, sites: vec![site("SG", &["10.1.0.0/16"])], ..Spec::default() };
@@ -385,11 +386,11 @@ fn a_network_beats_an_autonomous_system_and_that_a_country() {
 
 #[test]
 fn management_networks_stand_above_every_rule_and_only_for_their_ports() {
-    let network = |text: &str| (text.parse().expect("a network"), "c.toml:7".to_owned());
+    let network = |text: &str| (text.parse().expect("a network"), at_line("c.toml", 7));
     let management = Management {
         networks: vec![network("192.0.0.0/16"), network("64:ff9b::/96")],
         ports: vec![PortRange { protocol: 6, low: 22, high: 22 }],
-        origin: "c.toml:6".into(),
+        origin: at_line("c.toml", 6),
     };
     let spec = Spec {
         rules: vec![deny("host", &["192.0.2.9/32"], &[(6, 22, 22)]), deny("ssh", &["0.0.0.0/0"], &[(6, 22, 22)])],
@@ -505,7 +506,7 @@ fn the_digest_is_the_same_after_a_boot_and_another_for_anything_that_matters() {
     assert_eq!(reference.len(), 64);
     assert_eq!(digest(&spec, &data, 77_000), reference);
     let mut moved = spec.clone();
-    moved.rules[0].origin = "elsewhere.toml:9".into();
+    moved.rules[0].origin = at_line("elsewhere.toml", 9);
     assert_eq!(digest(&moved, &data, 5), reference, "where a rule stands is not what it says");
 
     let changes: [fn(&mut Spec); 11] = [

@@ -9,6 +9,8 @@
 mod cidr;
 mod wire;
 
+pub use self::wire::DecodeError;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use monitor_common::{
@@ -22,10 +24,9 @@ use crate::{
     Policy,
     compile::layers::Address,
     diff::cidr::{Cidr, cidrs},
-    explain::target::protocol_name,
     policy::ImageAt,
 };
-use crate::{geo::Country, spec::Action};
+use crate::{geo::Country, protocol, spec::Action};
 
 /// Groups that are told apart; what comes after is summed up.
 const MAX_GROUPS: usize = 10_000;
@@ -410,9 +411,9 @@ fn pair(old: &Side, new: &Side, from: u32, to: u32, groups: &mut Groups) -> Pair
         for pair in cuts.windows(2) {
             let (low, high) = (pair[0], pair[1] - 1);
             let name = match (low, high) {
-                (0, 0xffff) => protocol_name(*protocol),
-                (low, high) if low == high => format!("{}/{low}", protocol_name(*protocol)),
-                (low, high) => format!("{}/{low}-{high}", protocol_name(*protocol)),
+                (0, 0xffff) => protocol::label(*protocol),
+                (low, high) if low == high => format!("{}/{low}", protocol::label(*protocol)),
+                (low, high) => format!("{}/{low}-{high}", protocol::label(*protocol)),
             };
             parts.push((name, verdicts(*protocol, low as u16)));
         }

@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     Spec, compile,
     compile::random,
+    origin::at_line,
     spec::{Management, Mode, PortRange, Rule, Site, Zone},
 };
 
@@ -29,7 +30,7 @@ fn row(side: &Side, address: IpAddr) -> ClassRow {
 fn covers(name: &str, protocol: u8, port: u16) -> bool {
     let (of, ports) = name.split_once('/').unwrap_or((name, "0-65535"));
     let (low, high) = ports.split_once('-').unwrap_or((ports, ports));
-    of == protocol_name(protocol) && (low.parse().unwrap()..=high.parse().unwrap()).contains(&port)
+    of == protocol::label(protocol) && (low.parse().unwrap()..=high.parse().unwrap()).contains(&port)
 }
 
 /// The networks of each change.
@@ -140,7 +141,7 @@ fn a_policy_does_not_differ_from_itself() {
 
 #[test]
 fn a_rule_for_a_port_changes_that_port_alone_and_networks_beyond_the_bound_are_counted() {
-    let network = |text: &str| (text.parse().expect("a network"), "c.toml:1".to_owned());
+    let network = |text: &str| (text.parse().expect("a network"), at_line("c.toml", 1));
     let side = |rules: Vec<Rule>, mode: Mode| {
         let sg = Site {
             name: "sg".into(),

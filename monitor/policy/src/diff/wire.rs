@@ -2,7 +2,7 @@
 //! partitions, class rows and rule rows as they are in memory: both ends are on one machine, and of one version.
 
 use monitor_common::{
-    classify::build::Image,
+    classify::build::{BuildError, Image},
     wire::{ClassRow, RuleRow},
 };
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,23 @@ use crate::diff::{RuleTerms, Side};
 
 /// Another version has another name here, or another form.
 const FORM: &str = concat!("egress-monitor image 1 ", env!("CARGO_PKG_VERSION"));
+
+/// Why bytes are no [`Side`].
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The head is not this version's.
+    #[error("it is of another version than this command: use the daemon's own binary")]
+    Version,
+    /// A table is cut off.
+    #[error("it is shorter than it says")]
+    Short,
+    /// Something follows the tables.
+    #[error("it is longer than it says")]
+    Long,
+    /// The tables make no image.
+    #[error(transparent)]
+    Image(#[from] BuildError),
+}
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -31,7 +48,7 @@ impl Side {
     ///
     /// # Errors
     /// Never in practice: a defect of ours.
-    pub fn encode(&self) -> Result<Vec<u8>, String> {
+    pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         let (v4, v6) = (self.image.v4_intervals(), self.image.v6_intervals());
         let head = Head {
             form: FORM.into(),
@@ -45,7 +62,7 @@ impl Side {
             classes: self.image.classes.len(),
             rows: self.image.rules.len(),
         };
-        let mut bytes = serde_json::to_vec(&head).map_err(|error| error.to_string())?;
+        let mut bytes = serde_json::to_vec(&head)?;
         bytes.push(b'\n');
         for (start, class_id) in &v4 {
             bytes.extend(start.to_ne_bytes());
@@ -64,17 +81,16 @@ impl Side {
     ///
     /// # Errors
     /// They are of another version, or damaged.
-    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let other = || "it is of another version than this command: use the daemon's own binary".to_owned();
-        let line = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(other)?;
-        let head: Head = serde_json::from_slice(&bytes[..line]).map_err(|_| other())?;
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let line = bytes.iter().position(|byte| *byte == b'\n').ok_or(DecodeError::Version)?;
+        let head: Head = serde_json::from_slice(&bytes[..line]).map_err(|_| DecodeError::Version)?;
         if head.form != FORM {
-            return Err(other());
+            return Err(DecodeError::Version);
         }
         let mut rest = &bytes[line + 1..];
-        let mut take = |count: usize, size: usize| -> Result<&[u8], String> {
+        let mut take = |count: usize, size: usize| -> Result<&[u8], DecodeError> {
             let length = count.checked_mul(size).filter(|length| *length <= rest.len());
-            let (part, after) = rest.split_at(length.ok_or("it is shorter than it says")?);
+            let (part, after) = rest.split_at(length.ok_or(DecodeError::Short)?);
             rest = after;
             Ok(part)
         };
@@ -88,9 +104,9 @@ impl Side {
         let rows = take(head.rows, size_of::<RuleRow>())?.chunks_exact(size_of::<RuleRow>());
         let rows = rows.map(bytemuck::pod_read_unaligned).collect();
         if !rest.is_empty() {
-            return Err("it is longer than it says".into());
+            return Err(DecodeError::Long);
         }
-        let image = Image::build(&v4, &v6, classes, rows).map_err(|error| error.to_string())?;
+        let image = Image::build(&v4, &v6, classes, rows)?;
         Ok(Self {
             image: Image { drop_reasons: head.drop_reasons, ..image },
             rules: head.rules,

@@ -20,11 +20,8 @@ use serde::Serialize;
 
 pub use self::standing::{Announcer, Nat64Entry, OverlaySays, SiteEntry, SourceSays, SpecialRange, Standing};
 use crate::{
-    ClockMap, Knowledge, Policy,
-    compile::Judge,
-    explain::target::{Target, protocol_name},
-    policy::ImageAt,
-    precedence::Numbered,
+    ClockMap, Knowledge, Policy, compile::Judge, explain::target::Target, origin::Origin, policy::ImageAt,
+    precedence::Numbered, protocol,
 };
 use crate::{
     geo::Country,
@@ -50,11 +47,11 @@ pub struct Grounds<'a> {
 pub struct CoveringRule {
     /// Its id.
     pub id: String,
-    /// `file:line`.
-    pub origin: String,
+    /// Where it stands.
+    pub origin: Origin,
     /// `allow`, `deny`, or `keep` for the management networks.
     pub action: &'static str,
-    /// The entry of `to` that covers the address, with its `file:line`.
+    /// The entry of `to` that covers the address, with where that stands.
     pub network: String,
     /// Whether it is the one that decides.
     pub applies: bool,
@@ -174,7 +171,7 @@ pub fn explain(target: &Target, grounds: &Grounds<'_>) -> Result<Explanation, Di
     };
     Ok(Explanation {
         port: target.port,
-        protocol: target.protocol.map(protocol_name),
+        protocol: target.protocol.map(protocol::label),
         country,
         class: class.name(),
         basis: story.deciding.basis(),
@@ -258,8 +255,8 @@ impl Grounds<'_> {
     ) -> String {
         let mut reason = String::new();
         let carrier = match (&outer.nat64, &outer.special) {
-            (Some(nat64), _) => Some((format!("NAT64 prefix {}", nat64.network), &nat64.origin)),
-            (None, Some(special)) => Some((special.name.clone(), &special.standard)),
+            (Some(nat64), _) => Some((format!("NAT64 prefix {}", nat64.network), nat64.origin.to_string())),
+            (None, Some(special)) => Some((special.name.clone(), special.standard.clone())),
             (None, None) => None,
         };
         let prefix_decides = embedded.is_some_and(|inner| inner.address != deciding.address);

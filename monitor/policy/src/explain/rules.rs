@@ -7,9 +7,10 @@ use monitor_common::wire::{Class, RuleRowAction};
 
 use super::{CoveringRule, Grounds, Standing, time};
 use crate::{
-    explain::target::{Target, has_ports},
+    explain::target::Target,
     geo::Country,
     precedence::{Numbered, Place, Rank},
+    protocol,
     spec::{PortRange, Rule},
 };
 
@@ -157,7 +158,7 @@ impl Grounds<'_> {
         if covering.is_some() {
             return (ports, true, format!("{ranges}{until}"));
         }
-        let asked = target.port.is_some() || target.protocol.is_some_and(|protocol| !has_ports(protocol));
+        let asked = target.port.is_some() || target.protocol.is_some_and(|number| !protocol::has_ports(number));
         let mend = if asked { "" } else { ": ask with a port" };
         (ports, false, format!("only for {ranges}{until}{mend}"))
     }

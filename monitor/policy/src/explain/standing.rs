@@ -10,6 +10,7 @@ use super::Grounds;
 use crate::{
     compile::{Family, Judge},
     geo::{Country, Dataset, Range, overlay::Overlay},
+    origin::Origin,
     spec::Site,
     text,
 };
@@ -72,8 +73,8 @@ pub struct SpecialRange {
 pub struct Nat64Entry {
     /// Which.
     pub network: String,
-    /// `file:line` of the entry.
-    pub origin: String,
+    /// Where the entry stands.
+    pub origin: Origin,
 }
 
 /// The site that an address belongs to.
@@ -86,8 +87,8 @@ pub struct SiteEntry {
     pub country: String,
     /// The entry that covers the address.
     pub network: String,
-    /// `file:line` of the entry.
-    pub origin: String,
+    /// Where the entry stands.
+    pub origin: Origin,
 }
 
 /// What is known of one address, without what it may carry.

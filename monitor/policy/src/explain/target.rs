@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, str::FromStr};
 
+use crate::protocol;
+
 /// A destination in question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -13,59 +15,37 @@ pub struct Target {
     pub protocol: Option<u8>,
 }
 
-/// Not a destination.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("'{0}' is no destination: {1}")]
-pub struct TargetError(String, &'static str);
+/// Characters of a text that is refused which its error shows.
+const LONGEST_SHOWN: usize = 80;
 
-const PROTOCOLS: [(&str, u8); 10] = [
-    ("icmp", 1),
-    ("tcp", 6),
-    ("udp", 17),
-    ("dccp", 33),
-    ("gre", 47),
-    ("esp", 50),
-    ("ah", 51),
-    ("ipv6-icmp", 58),
-    ("sctp", 132),
-    ("udplite", 136),
-];
-
-/// A protocol's name, or its number.
-#[must_use]
-pub fn protocol_name(number: u8) -> String {
-    PROTOCOLS.iter().find(|(_, known)| *known == number).map_or_else(|| number.to_string(), |(name, _)| (*name).into())
-}
-
-/// The protocol with this name, or with this number from 1 on.
-#[must_use]
-pub fn protocol_number(text: &str) -> Option<u8> {
-    let known = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
-    known.or_else(|| text.parse().ok().filter(|number| *number != 0 && text.bytes().all(|byte| byte.is_ascii_digit())))
-}
-
-/// Whether packets of a protocol have ports that rules can name.
-#[must_use]
-pub const fn has_ports(protocol: u8) -> bool {
-    matches!(protocol, 6 | 17 | 33 | 132 | 136)
+/// Why a text, of which each has the beginning, is no destination.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TargetError {
+    /// No address, or a port that is none.
+    #[error(
+        "'{0}' is no destination: write 192.0.2.1, 192.0.2.1:443, [2001:db8::1]:443, each with /tcp or /udp if you like"
+    )]
+    NoAddress(String),
+    /// A protocol that has neither a known name nor a number up to 255.
+    #[error("'{0}' is no destination: write a protocol such as tcp, udp or icmp behind the '/', or its number")]
+    UnknownProtocol(String),
+    /// A port with a protocol that has none.
+    #[error("'{0}' is no destination: this protocol has no ports: leave the port out")]
+    NoPorts(String),
 }
 
 impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
-        let refuse = |mend| {
-            let shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
-            Err(TargetError(shown, mend))
+        let refuse = |fault: fn(String) -> TargetError| {
+            Err(fault(text.chars().take(LONGEST_SHOWN).flat_map(char::escape_debug).collect()))
         };
         let (place, protocol) = match text.split_once('/') {
             None => (text, None),
-            Some((place, name)) => match PROTOCOLS.iter().find(|(known, _)| *known == name) {
-                Some((_, number)) => (place, Some(*number)),
-                None => match name.parse() {
-                    Ok(number) => (place, Some(number)),
-                    Err(_) => return refuse("write a protocol such as tcp, udp or icmp behind the '/', or its number"),
-                },
+            Some((place, name)) => match protocol::number(name).or_else(|| name.parse().ok()) {
+                Some(number) => (place, Some(number)),
+                None => return refuse(TargetError::UnknownProtocol),
             },
         };
         let (address, port) = if let Ok(address) = place.parse::<IpAddr>() {
@@ -79,12 +59,12 @@ impl FromStr for Target {
         {
             (address.into(), None)
         } else {
-            return refuse("write 192.0.2.1, 192.0.2.1:443, [2001:db8::1]:443, each with /tcp or /udp if you like");
+            return refuse(TargetError::NoAddress);
         };
-        if port.is_some() && protocol.is_some_and(|protocol| !has_ports(protocol)) {
-            return refuse("this protocol has no ports: leave the port out");
+        if port.is_some() && protocol.is_some_and(|number| !protocol::has_ports(number)) {
+            return refuse(TargetError::NoPorts);
         }
-        Ok(Self { address, port, protocol: protocol.or(port.map(|_| 6)) })
+        Ok(Self { address, port, protocol: protocol.or(port.map(|_| protocol::TCP)) })
     }
 }
 

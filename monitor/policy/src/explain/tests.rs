@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     compile,
     geo::{About, Dataset, Range, special},
+    origin::at_line,
     spec::{PortRange, Site, Zone},
 };
 
@@ -46,8 +47,8 @@ fn knowledge() -> Knowledge {
 fn rule(id: &str, to: &str, ports: &[(u8, u16, u16)], times: (Option<i64>, Option<i64>)) -> Rule {
     Rule {
         id: id.into(),
-        origin: format!("c.toml:{}", id.len()),
-        to: vec![(to.parse().expect("a network"), "c.toml:9".into())],
+        origin: at_line("c.toml", id.len()),
+        to: vec![(to.parse().expect("a network"), at_line("c.toml", 9))],
         ports: ports.iter().map(|&(protocol, low, high)| PortRange { protocol, low, high }).collect(),
         reason: "test".into(),
         not_before: times.0,
@@ -61,7 +62,7 @@ fn spec() -> Spec {
         sites: vec![Site {
             name: "singapore".into(),
             country: Country(*b"SG"),
-            networks: vec![("10.64.0.0/10".parse().expect("a network"), "c.toml:5".into())],
+            networks: vec![("10.64.0.0/10".parse().expect("a network"), at_line("c.toml", 5))],
         }],
         rules: vec![
             rule("web", "8.8.8.0/24", &[(6, 443, 443), (17, 53, 60)], (None, None)),
@@ -198,7 +199,7 @@ fn of_an_isatap_destination_the_stricter_of_both_standings_holds_and_is_told() {
 /// With 2001:db8:64::/64 and, in it, a /96 for translators.
 fn translating() -> Spec {
     let mut spec = spec();
-    let prefix = |text: &str, line| (text.parse().expect("a network"), format!("c.toml:{line}"));
+    let prefix = |text: &str, line| (text.parse().expect("a network"), at_line("c.toml", line));
     spec.zone.nat64 = vec![prefix("2001:db8:64::/64", 3), prefix("2001:db8:64::/96", 4)];
     spec
 }
@@ -297,7 +298,7 @@ fn every_rule_that_covers_the_address_is_told_with_why_it_applies_or_not() {
 
 #[test]
 fn why_a_rule_lost_is_told_for_each_reason_that_there_is() {
-    let network = |text: &str| (text.parse().expect("a network"), "c.toml:9".to_owned());
+    let network = |text: &str| (text.parse().expect("a network"), at_line("c.toml", 9));
     let here = |id: &str, ports| rule(id, "8.8.8.0/24", ports, (None, None));
     let everywhere = |id: &str| Rule { to: Vec::new(), ..here(id, &[]) };
     let mut spec = Spec {
@@ -305,7 +306,7 @@ fn why_a_rule_lost_is_told_for_each_reason_that_there_is() {
             here("b", &[(6, 1, 9)]),
             here("c", &[(6, 1, 9)]),
             here("d", &[(6, 1, 10)]),
-            Rule { countries: vec![(Country(*b"US"), "c.toml:8".into())], ..everywhere("us") },
+            Rule { countries: vec![(Country(*b"US"), at_line("c.toml", 8))], ..everywhere("us") },
         ],
         ..spec()
     };
@@ -343,7 +344,7 @@ fn why_a_rule_lost_is_told_for_each_reason_that_there_is() {
     );
     assert_eq!(told(&spec, "[64:ff9b::808:809]:11")[..2], ["*nat allow: all traffic", "c deny: only for tcp/1-9"]);
     let networks = vec![network("8.0.0.0/8")];
-    spec.management = Some(crate::spec::Management { networks, ports: Vec::new(), origin: "c.toml:7".into() });
+    spec.management = Some(crate::spec::Management { networks, ports: Vec::new(), origin: at_line("c.toml", 7) });
     assert_eq!(
         told(&spec, "8.8.8.9:5"),
         [

@@ -8,119 +8,31 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Deserializer, de::Visitor};
 
 use super::{
-    About, Collector, Format, GeoError, Piece, Progress, Rejected, Space, TooMany, compact, file, mmdb,
-    ranges::{self, Span, Spans},
-    rejected::{Bad, Place},
-    shown, sniff,
+    about::About,
+    compact,
+    dataset::Format,
+    error::GeoError,
+    file, mmdb,
+    progress::Progress,
+    ranges::{Collector, Piece, Spans, TooMany},
+    rejected::{Position, Rejected, Rejection},
+    sniff::{UNKNOWN_KIND, sniff},
     text::{self, about, address, values},
 };
+use crate::text::excerpt;
+
+pub use super::dataset::{AsDataset, AsNames, AsRange};
 
 /// Longest name that is kept, in bytes: longer ones are cut.
 const MAX_NAME: usize = 120;
 
 const NO_AS_NUMBER: &str = "no AS number";
-
-/// Addresses `first..=last`, announced by one AS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AsRange<A> {
-    /// First address, host order.
-    pub first: A,
-    /// Last address, inclusive.
-    pub last: A,
-    /// By whom.
-    pub asn: u32,
-}
-
-impl<A: Space> From<Span<A, u32>> for AsRange<A> {
-    fn from((first, last, asn): Span<A, u32>) -> Self {
-        Self { first, last, asn }
-    }
-}
-
-/// A dataset of AS numbers: ranges sorted by `first`, disjoint, neighbours of one AS joined.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AsDataset {
-    /// What it says of itself.
-    pub about: About,
-    /// IPv4 ranges.
-    pub v4: Vec<AsRange<u32>>,
-    /// IPv6 ranges.
-    pub v6: Vec<AsRange<u128>>,
-    /// Each AS number's name once.
-    pub names: Names,
-    /// Ranges that the file gives two AS numbers, and that nobody announces therefore.
-    pub contradictions: usize,
-    /// What of the file could not be taken.
-    pub rejected: Rejected,
-}
-
-/// Names by AS number, in one piece of text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
-    text: String,
-    /// AS number and where its name ends in `text`; it starts where the one before ends. Sorted.
-    ends: Vec<(u32, u32)>,
-}
-
-impl Names {
-    /// The name of an AS number; empty where it has none.
-    #[must_use]
-    pub fn get(&self, asn: u32) -> &str {
-        self.ends.binary_search_by_key(&asn, |entry| entry.0).map_or("", |at| self.at(at))
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// All of them, by number.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
-        self.ends.iter().enumerate().map(|(at, (asn, _))| (*asn, self.at(at)))
-    }
-
-    fn at(&self, at: usize) -> &str {
-        let start = at.checked_sub(1).map_or(0, |before| self.ends[before].1);
-        &self.text[start as usize..self.ends[at].1 as usize]
-    }
-
-    /// Adds the next one by number; `None` where it is not the next, or they are too many.
-    pub fn push(&mut self, asn: u32, name: &str) -> Option<()> {
-        if self.ends.last().is_some_and(|last| last.0 >= asn) {
-            return None;
-        }
-        let end = u32::try_from(self.text.len().checked_add(name.len())?).ok()?;
-        self.text.push_str(name);
-        self.ends.push((asn, end));
-        Some(())
-    }
-}
-
-impl AsDataset {
-    /// Who announces the address, by number and name; `None` where nobody is known to.
-    #[must_use]
-    pub fn lookup(&self, address: IpAddr) -> Option<(u32, &str)> {
-        let asn = match address {
-            IpAddr::V4(v4) => ranges::find_by(&self.v4, v4.to_bits(), |range| (range.first, range.last))?.asn,
-            IpAddr::V6(v6) => ranges::find_by(&self.v6, v6.to_bits(), |range| (range.first, range.last))?.asn,
-        };
-        Some((asn, self.names.get(asn)))
-    }
-}
 
 /// Reads a file of AS numbers. All of it has to be good.
 ///
@@ -129,12 +41,12 @@ impl AsDataset {
 pub fn open(file: &Path) -> Result<AsDataset, GeoError> {
     let dataset = read(file, &Progress::default())?;
     match &dataset.rejected.first {
-        Some((line, what)) => Err(text::first_wrong(file, *line, what)),
+        Some((line, what)) => Err(GeoError::first(file, *line, what)),
         None => Ok(dataset),
     }
 }
 
-/// As [`open`], but what can't be taken is left out, counted, and told.
+/// As [`open`], but what can't be taken is left out and counted by kind.
 ///
 /// # Errors
 /// The file can't be read, or more of it is wrong than good.
@@ -159,7 +71,7 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<AsDa
         }
         Some(Format::Json) => Err(GeoError::file(file, "JSON: AS numbers are read from MMDB, text or compact files")),
         Some(_) => read_text(file, bytes, about, progress),
-        None => Err(GeoError::file(file, super::UNKNOWN_KIND)),
+        None => Err(GeoError::file(file, UNKNOWN_KIND)),
     }
 }
 
@@ -182,7 +94,7 @@ pub fn merge(files: Vec<AsDataset>) -> Result<AsDataset, GeoError> {
         let v4 = next.v4.iter().map(|range| Piece::V4(range.first, range.last, range.asn));
         let v6 = next.v6.iter().map(|range| Piece::V6(range.first, range.last, range.asn));
         for piece in v4.chain(v6) {
-            collector.push(piece).map_err(|TooMany| text::too_many(&file))?;
+            collector.push(piece).map_err(|TooMany| GeoError::too_many_ranges(&file))?;
         }
         for (asn, name) in next.names.iter() {
             names.entry(asn).or_insert_with(|| name.into());
@@ -198,7 +110,7 @@ pub fn merge(files: Vec<AsDataset>) -> Result<AsDataset, GeoError> {
             "several of the files have the same addresses: give files that do not overlap, or import them one by one";
         return Err(GeoError::file(&file, what));
     }
-    let spans = collector.settle(0, false).map_err(|TooMany| text::too_many(&file))?;
+    let spans = collector.canonical(0, false).map_err(|TooMany| GeoError::too_many_ranges(&file))?;
     Ok(AsDataset { contradictions, ..finish(&file, spans, names, about, rejected)? })
 }
 
@@ -217,9 +129,9 @@ fn finish(
     if v4.is_empty() && v6.is_empty() {
         return Err(GeoError::file(file, "no AS numbers in it: expected lines like 192.0.2.0,192.0.2.255,64500,Name"));
     }
-    let mut names = Names::default();
+    let mut names = AsNames::default();
     for (asn, name) in named {
-        names.push(asn, &name).ok_or_else(|| text::too_many(file))?;
+        names.push(asn, &name).ok_or_else(|| GeoError::too_many_ranges(file))?;
     }
     let digest = compact::asn_digest(&v4, &v6, &names);
     let about = About { digest, ..about };
@@ -247,11 +159,11 @@ fn read_text(file: &Path, bytes: &[u8], about: About, progress: &Progress) -> Re
             continue;
         }
         match parse(line, &values) {
-            Err(bad) => rejected.note(Place::Line(number), bad),
+            Err(bad) => rejected.note(Position::Line(number), bad),
             Ok((piece, asn, name)) => {
                 taken += 1;
                 // Narrower ranges that nobody announces are gaps in wider ones.
-                collector.push(piece).map_err(|TooMany| text::too_many(file))?;
+                collector.push(piece).map_err(|TooMany| GeoError::too_many_ranges(file))?;
                 if asn != 0 && !name.is_empty() && !names.contains_key(&asn) {
                     names.insert(asn, cut(name));
                 }
@@ -259,20 +171,20 @@ fn read_text(file: &Path, bytes: &[u8], about: About, progress: &Progress) -> Re
         }
     }
     if let Some((line, what)) = rejected.first.as_ref().filter(|_| rejected.count > taken) {
-        return Err(text::first_wrong(file, *line, what));
+        return Err(GeoError::first(file, *line, what));
     }
-    let spans = collector.settle(0, false).map_err(|TooMany| text::too_many(file))?;
+    let spans = collector.canonical(0, false).map_err(|TooMany| GeoError::too_many_ranges(file))?;
     finish(file, spans, names, About { built, ..about }, rejected)
 }
 
 /// One line: range, number (0 for nobody), name.
-fn parse<'a>(line: &str, values: &[&'a str]) -> Result<(Piece<u32>, u32, &'a str), Bad> {
+fn parse<'a>(line: &str, values: &[&'a str]) -> Result<(Piece<u32>, u32, &'a str), Rejection> {
     let value = |at: usize| values.get(at).copied().unwrap_or("");
     let network = value(0).contains('/');
     let at = if network { 1 } else { 2 };
     if values.len() <= at {
-        let what = format!("{:?} has no AS number: expected first,last,number,name", shown(line));
-        return Err(Bad::new(NO_AS_NUMBER, what));
+        let what = format!("{:?} has no AS number: expected first,last,number,name", excerpt(line));
+        return Err(Rejection::new(NO_AS_NUMBER, what));
     }
     let asn = number(value(at))?;
     let piece = if network { address::network(value(0), asn)? } else { address::range(value(0), value(1), asn)? };
@@ -282,15 +194,15 @@ fn parse<'a>(line: &str, values: &[&'a str]) -> Result<(Piece<u32>, u32, &'a str
 }
 
 /// `64500` or `AS64500`; empty and `-` are nobody's.
-fn number(text: &str) -> Result<u32, Bad> {
+fn number(text: &str) -> Result<u32, Rejection> {
     if matches!(text, "" | "-") {
         return Ok(0);
     }
     let digits = text.strip_prefix("AS").or_else(|| text.strip_prefix("as")).unwrap_or(text);
     let parsed = digits.parse().ok().filter(|_| address::is_number(digits));
     parsed.ok_or_else(|| {
-        let what = format!("{:?} is no AS number: write it like 64500 or AS64500", shown(text));
-        Bad::new(NO_AS_NUMBER, what)
+        let what = format!("{:?} is no AS number: write it like 64500 or AS64500", excerpt(text));
+        Rejection::new(NO_AS_NUMBER, what)
     })
 }
 
@@ -328,7 +240,7 @@ struct AsRecord {
 }
 
 /// A number, or text with one in it.
-struct Number(Result<u32, Bad>);
+struct Number(Result<u32, Rejection>);
 
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -358,9 +270,9 @@ impl mmdb::Records for AsRecords {
     type Record = AsRecord;
     type Value = u32;
     const WHAT: &'static str = "AS number in any record of this MMDB";
-    const MEND: &'static str = "give an ASN database";
+    const HINT: &'static str = "give an ASN database";
 
-    fn value(&mut self, record: AsRecord) -> Result<Option<u32>, Bad> {
+    fn value(&mut self, record: AsRecord) -> Result<Option<u32>, Rejection> {
         let Some(Number(asn)) = record.autonomous_system_number.or(record.asn) else { return Ok(None) };
         let asn = asn?;
         let name = record.autonomous_system_organization.or(record.as_name).or(record.name).unwrap_or_default();

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::text::excerpt;
+
 /// ISO 3166-1 alpha-2 country code, upper case.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Country(pub [u8; 2]);
@@ -54,7 +56,7 @@ impl Country {
         }
         match <[u8; 2]>::try_from(upper.as_bytes()) {
             Ok(code) if Self(code).is_assigned() => Ok(Self(code)),
-            _ => Err(CountryError(super::shown(trimmed))),
+            _ => Err(CountryError(excerpt(trimmed))),
         }
     }
 

@@ -6,7 +6,12 @@
 
 use std::path::Path;
 
-use super::{Format, GeoError, Opened, Rejected, compact};
+use super::{
+    compact,
+    dataset::{Format, Opened},
+    error::GeoError,
+    rejected::Rejected,
+};
 
 /// DB-IP Lite, then the registries' and operators' own data (geofeeds, whois, AS numbers).
 const FILES: [(&str, &[u8]); 2] = [
@@ -44,7 +49,7 @@ pub fn open() -> Result<Vec<Opened>, GeoError> {
 mod tests {
     use std::net::IpAddr;
 
-    use super::super::{Country, Dataset, Range, Space};
+    use super::super::{Country, Dataset, Range, Space, load, open_file};
     use super::*;
 
     fn assert_canonical<A: Space>(ranges: &[Range<A>]) {
@@ -134,7 +139,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("whole.csv");
         std::fs::write(&file, text).unwrap();
-        let again = super::super::open_file(&file).unwrap();
+        let again = open_file(&file).unwrap();
         assert_eq!((again.contradictions, again.format), (0, Format::Csv));
         assert_eq!(again.dataset.about.digest, dataset.about.digest);
         assert_eq!((again.dataset.v4.len(), again.dataset.v6.len()), (334_304, 216_286));
@@ -150,7 +155,7 @@ mod tests {
 
     #[test]
     fn well_known_addresses_are_where_their_lines_in_the_archives_say() {
-        let datasets = super::super::load("embedded").unwrap();
+        let datasets = load("embedded").unwrap();
         let says = |country: &str| Some(country.to_owned());
         for (address, expected) in [
             ("8.8.8.8", [says("US"), says("US")]),

@@ -1,13 +1,11 @@
-//! Files in whole: a bounded read, and a replacement that is there entirely or not at all. Called by
-//! [`super::open_file`] and `geo import`.
+//! Files in whole: a bounded read. Called by [`super::open_file`] and its like.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Read as _},
     path::Path,
 };
 
-use super::GeoError;
+use super::error::GeoError;
 use crate::fs::open_regular;
 
 /// Largest file that is read: a country dataset has 4 to 20 MB, the most detailed ones on sale a few hundred.
@@ -38,34 +36,10 @@ pub(crate) fn read_bounded(file: &Path) -> Result<Vec<u8>, GeoError> {
     if bytes.len() as u64 > MAX_FILE { Err(too_large()) } else { Ok(bytes) }
 }
 
-/// Puts `bytes` in the place of `file`: a reader finds the old content or the new one, also after a power cut.
-///
-/// # Errors
-/// What the system said; the old file is then as it was.
-pub fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = file.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(".{}.tmp", std::process::id()));
-    let temporary = folder.join(temporary);
-    let written = (|| {
-        let mut out = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-        out.write_all(bytes)?;
-        out.sync_all()?;
-        std::fs::rename(&temporary, file)?;
-        // The rename is on the disk when its folder is.
-        File::open(folder)?.sync_all()
-    })();
-    // One that somebody else made is theirs.
-    if written.as_ref().is_err_and(|error: &io::Error| error.kind() != io::ErrorKind::AlreadyExists) {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     #[test]
@@ -119,19 +93,5 @@ mod tests {
             );
         }
         assert!(began.elapsed() < std::time::Duration::from_secs(1), "it was read");
-    }
-
-    #[test]
-    fn a_replacement_is_whole_and_leaves_nothing_beside_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x");
-        for content in ["one", "another"] {
-            replace(&path, content.as_bytes()).unwrap();
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
-        }
-        // A folder can't be replaced by a file.
-        std::fs::create_dir(dir.path().join("folder")).unwrap();
-        assert!(replace(&dir.path().join("folder"), b"x").is_err());
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 }

@@ -28,9 +28,14 @@ use serde::{
 };
 
 use super::{
-    About, Country, Dataset, GeoError, MAX_RANGES, Progress, compact,
-    ranges::{self, Span},
-    rejected::{Bad, Place, Rejected},
+    about::About,
+    compact,
+    country::Country,
+    dataset::{Dataset, MAX_RANGES, Span, to_ranges},
+    error::GeoError,
+    progress::Progress,
+    ranges,
+    rejected::{Position, Rejected, Rejection},
 };
 
 const METADATA_MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
@@ -67,10 +72,10 @@ pub(crate) trait Records {
     /// For the message when no record has any: what.
     const WHAT: &'static str;
     /// And what to give instead.
-    const MEND: &'static str;
+    const HINT: &'static str;
 
     /// `None` for a record that says nothing.
-    fn value(&mut self, record: Self::Record) -> Result<Option<Self::Value>, Bad>;
+    fn value(&mut self, record: Self::Record) -> Result<Option<Self::Value>, Rejection>;
 }
 
 /// Reads a whole MMDB file of countries; `file` is for messages and the dataset's name. What is undetermined is a gap.
@@ -81,7 +86,7 @@ pub fn read(file: &Path, bytes: &[u8], progress: &Progress) -> Result<(Dataset, 
     let mut read = walk(file, bytes, &mut Countries, progress)?;
     read.v4.retain(|span| span.2 != Country::UNDETERMINED);
     read.v6.retain(|span| span.2 != Country::UNDETERMINED);
-    let (v4, v6) = (ranges::countries(read.v4), ranges::countries(read.v6));
+    let (v4, v6) = (to_ranges(read.v4), to_ranges(read.v6));
     let about = About {
         name: file.display().to_string(),
         version: read.database_type,
@@ -131,7 +136,7 @@ fn walk_unguarded<R: Records>(
         record_bits: about.record_size.into(),
         bits: if about.ip_version == 6 { 128 } else { 32 },
     };
-    let mut walk = Walk {
+    let mut walk = TreeWalk {
         file,
         reader: &reader,
         tree: &tree,
@@ -143,12 +148,12 @@ fn walk_unguarded<R: Records>(
         ends: Instant::now() + TIME_LIMIT,
     };
     walk.run(progress)?;
-    let Walk { v4, v6, rejected, .. } = walk;
+    let TreeWalk { v4, v6, rejected, .. } = walk;
     let database_type = shown_long(&about.database_type);
     if v4.is_empty() && v6.is_empty() {
         return Err(match &rejected.first {
             Some((_, what)) => GeoError::file(file, what),
-            None => GeoError::file(file, format!("no {} ({database_type}): {}", R::WHAT, R::MEND)),
+            None => GeoError::file(file, format!("no {} ({database_type}): {}", R::WHAT, R::HINT)),
         });
     }
     let built = i64::try_from(about.build_epoch).ok().filter(|&epoch| epoch > 0 && epoch < MAX_TIME);
@@ -194,7 +199,7 @@ impl Tree<'_> {
     }
 }
 
-struct Walk<'a, 'b, R: Records> {
+struct TreeWalk<'a, 'b, R: Records> {
     file: &'a Path,
     reader: &'b Reader<&'b [u8]>,
     tree: &'a Tree<'b>,
@@ -208,7 +213,7 @@ struct Walk<'a, 'b, R: Records> {
     ends: Instant,
 }
 
-impl<R: Records> Walk<'_, '_, R> {
+impl<R: Records> TreeWalk<'_, '_, R> {
     fn run(&mut self, progress: &Progress) -> Result<(), GeoError> {
         let tree = self.tree;
         progress.begin(tree.nodes);
@@ -280,7 +285,7 @@ impl<R: Records> Walk<'_, '_, R> {
         let record: Option<R::Record> = found.decode().map_err(|error| damaged(self.file, error))?;
         let Some(record) = record else { return Ok(None) };
         Ok(self.records.value(record).unwrap_or_else(|bad| {
-            self.rejected.note(Place::Entry(&format!("the record of {address}")), bad);
+            self.rejected.note(Position::Entry(&format!("the record of {address}")), bad);
             None
         }))
     }
@@ -293,14 +298,14 @@ impl Records for Countries {
     type Record = Record;
     type Value = Country;
     const WHAT: &'static str = "country in any record of this MMDB";
-    const MEND: &'static str = "give a country or city database";
+    const HINT: &'static str = "give a country or city database";
 
-    fn value(&mut self, record: Record) -> Result<Option<Country>, Bad> {
+    fn value(&mut self, record: Record) -> Result<Option<Country>, Rejection> {
         if record.is_nowhere() {
             return Ok(Some(Country::UNDETERMINED));
         }
         let Some(text) = record.country() else { return Ok(None) };
-        let country = Country::parse(&text).map_err(|error| Bad::new("no country code", error.to_string()))?;
+        let country = Country::parse(&text).map_err(|error| Rejection::new("no country code", error.to_string()))?;
         Ok(Some(country).filter(|country| *country != Country::UNKNOWN))
     }
 }

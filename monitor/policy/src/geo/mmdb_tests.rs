@@ -1,8 +1,9 @@
 //! Promises of the MMDB reader, kept against files that a small writer here makes.
 
-use super::super::Range;
-use super::super::testing::seed;
-use super::*;
+use super::{
+    super::{Range, testing::seed},
+    *,
+};
 
 /// A value of the data section.
 enum Value<'a> {

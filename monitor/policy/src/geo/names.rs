@@ -1,6 +1,6 @@
 //! Countries' names in English in, codes out, and back. Called by the configuration reader, for rules that name countries.
 
-use super::Country;
+use super::country::Country;
 
 /// Code, the short name, and other names in use behind `=`. One a line.
 const NAMES: &str = "\

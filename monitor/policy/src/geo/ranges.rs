@@ -6,67 +6,22 @@
 //! range with two values counts as unknown, too: the source contradicts itself (published datasets do, here
 //! and there), and neither order in the file nor anything else says which half is right.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
-use super::{About, Country, Dataset, MAX_RANGES, Range, compact};
-
-/// The addresses of one family as numbers.
-pub trait Space: Copy + Ord + std::fmt::Debug + 'static {
-    /// Address length.
-    const BITS: u32;
-    /// The last address.
-    const LAST: Self;
-
-    /// As a number.
-    fn number(self) -> u128;
-    /// From a number; `None` past the last address.
-    fn from_number(number: u128) -> Option<Self>;
-}
-
-impl Space for u32 {
-    const BITS: u32 = 32;
-    const LAST: Self = Self::MAX;
-
-    fn number(self) -> u128 {
-        u128::from(self)
-    }
-
-    fn from_number(number: u128) -> Option<Self> {
-        Self::try_from(number).ok()
-    }
-}
-
-impl Space for u128 {
-    const BITS: u32 = 128;
-    const LAST: Self = Self::MAX;
-
-    fn number(self) -> u128 {
-        self
-    }
-
-    fn from_number(number: u128) -> Option<Self> {
-        Some(number)
-    }
-}
-
-/// The range that holds `address`, by binary search.
-pub(crate) fn find<A: Space>(ranges: &[Range<A>], address: A) -> Option<&Range<A>> {
-    find_by(ranges, address, |range| (range.first, range.last))
-}
-
-/// As [`find`], in ranges of any kind: `ends` says a range's first and last address.
-pub(crate) fn find_by<A: Space, R>(ranges: &[R], address: A, ends: impl Fn(&R) -> (A, A)) -> Option<&R> {
-    let after = ranges.partition_point(|range| ends(range).0 <= address);
-    let range = &ranges[after.checked_sub(1)?];
-    (address <= ends(range).1).then_some(range)
-}
+use super::{
+    about::About,
+    compact,
+    country::Country,
+    dataset::{Dataset, MAX_RANGES, Range, Space, Span, to_ranges},
+};
 
 /// More ranges than [`MAX_RANGES`] in one family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany;
-
-/// Addresses with what holds of them: first, last, value.
-pub(crate) type Span<A, V> = (A, A, V);
 
 /// A range of either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +54,7 @@ pub(crate) struct Spans<V> {
 
 /// What [`Collector::finish`] made of the ranges.
 #[derive(Debug)]
-pub struct Settled {
+pub struct Collected {
     /// Ranges and digest; what else it says of itself is the caller's to fill in.
     pub dataset: Dataset,
     /// Ranges that were given with two countries and are therefore unknown.
@@ -145,16 +100,10 @@ impl<V: Copy + Ord> Collector<V> {
         self.v4.windows(2).any(|pair| pair[1].0 <= pair[0].1) || self.v6.windows(2).any(|pair| pair[1].0 <= pair[0].1)
     }
 
-    /// Whether nothing was taken.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.v4.is_empty() && self.v6.is_empty()
-    }
-
     /// The canonical ranges, without those of the value `unknown`, which is also what contradictions come to.
-    pub(crate) fn settle(self, unknown: V, keep_unknown: bool) -> Result<Spans<V>, TooMany> {
-        let (v4, contradictions_v4) = settle(self.v4, unknown, keep_unknown);
-        let (v6, contradictions_v6) = settle(self.v6, unknown, keep_unknown);
+    pub(crate) fn canonical(self, unknown: V, keep_unknown: bool) -> Result<Spans<V>, TooMany> {
+        let (v4, contradictions_v4) = canonical(self.v4, unknown, keep_unknown);
+        let (v6, contradictions_v6) = canonical(self.v6, unknown, keep_unknown);
         if v4.len() > MAX_RANGES || v6.len() > MAX_RANGES {
             return Err(TooMany);
         }
@@ -167,19 +116,19 @@ impl Collector<Country> {
     ///
     /// # Errors
     /// They are too many.
-    pub fn finish(mut self) -> Result<Settled, TooMany> {
+    pub fn finish(mut self) -> Result<Collected, TooMany> {
         self.replace(Country::UNDETERMINED, Country::UNKNOWN);
-        let Spans { v4, v6, contradictions } = self.settle(Country::UNKNOWN, false)?;
-        let (v4, v6) = (countries(v4), countries(v6));
+        let Spans { v4, v6, contradictions } = self.canonical(Country::UNKNOWN, false)?;
+        let (v4, v6) = (to_ranges(v4), to_ranges(v6));
         let digest = compact::digest(&v4, &v6);
         let about = About { digest, ..About::default() };
-        Ok(Settled { dataset: Dataset { about, v4, v6 }, contradictions })
+        Ok(Collected { dataset: Dataset { about, v4, v6 }, contradictions })
     }
 
     /// The canonical ranges of an overlay: what it names without a country is undetermined, and stays.
     pub(crate) fn finish_overlay(mut self) -> Result<Spans<Country>, TooMany> {
         self.replace(Country::UNKNOWN, Country::UNDETERMINED);
-        self.settle(Country::UNDETERMINED, true)
+        self.canonical(Country::UNDETERMINED, true)
     }
 
     fn replace(&mut self, from: Country, to: Country) {
@@ -190,14 +139,9 @@ impl Collector<Country> {
     }
 }
 
-/// The same as [`Range`]s.
-pub(crate) fn countries<A>(spans: Vec<Span<A, Country>>) -> Vec<Range<A>> {
-    spans.into_iter().map(|(first, last, country)| Range { first, last, country }).collect()
-}
-
 /// Canonical ranges, and how many had two values: a sweep over all borders; between two of them the narrowest
 /// open range is the answer.
-fn settle<A: Space, V: Copy + Ord>(
+fn canonical<A: Space, V: Copy + Ord>(
     mut given: Vec<Span<A, V>>,
     unknown: V,
     keep_unknown: bool,
@@ -275,16 +219,28 @@ pub(crate) fn overlap<A: Space>(a: &[Range<A>], b: &[Range<A>]) -> Option<A> {
     None
 }
 
+/// An address that both have, where there is one.
+pub(crate) fn first_overlap<A: Space, B: Space>(
+    v4: (&[Range<A>], &[Range<A>]),
+    v6: (&[Range<B>], &[Range<B>]),
+) -> Option<IpAddr> {
+    let v4 = overlap(v4.0, v4.1).and_then(|at| u32::try_from(at.number()).ok()).map(|at| Ipv4Addr::from(at).into());
+    v4.or_else(|| overlap(v6.0, v6.1).map(|at| Ipv6Addr::from(at.number()).into()))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{random_country, seed};
+    use super::super::{
+        dataset::find,
+        testing::{random_country, seed},
+    };
     use super::*;
 
     const DE: Country = Country(*b"DE");
     const SG: Country = Country(*b"SG");
 
     fn settle_all<A: Space>(list: &[(A, A, Country)]) -> (Vec<(A, A, Country)>, usize) {
-        settle(list.to_vec(), Country::UNKNOWN, false)
+        canonical(list.to_vec(), Country::UNKNOWN, false)
     }
 
     fn settled<A: Space>(list: &[(A, A, Country)]) -> Vec<(A, A, Country)> {
@@ -363,7 +319,7 @@ mod tests {
 
     #[test]
     fn the_first_address_of_two_lists_is_the_first_that_both_hold() {
-        let list = |ends: &[(u32, u32)]| countries(ends.iter().map(|&(first, last)| (first, last, DE)).collect());
+        let list = |ends: &[(u32, u32)]| to_ranges(ends.iter().map(|&(first, last)| (first, last, DE)).collect());
         let one = list(&[(0, 9), (20, 29), (40, 49)]);
         for (ends, expected) in [
             (&[(10, 19), (30, 39), (50, 59)][..], None),
@@ -393,7 +349,7 @@ mod tests {
                 list.push((first, last, country));
             }
             let (result, _) = settle_all(&list);
-            let result = countries(result);
+            let result = to_ranges(result);
             assert!(result.windows(2).all(|w| w[0].last < w[1].first), "seed {seed} round {round}");
             assert!(
                 result.windows(2).all(|w| w[0].last + 1 != w[1].first || w[0].country != w[1].country),

@@ -10,14 +10,14 @@ const EXAMPLES: usize = 3;
 
 /// Something that can't be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Bad {
+pub(crate) struct Rejection {
     /// Of what kind, in few words.
     pub(crate) kind: &'static str,
-    /// What is wrong with which value, and how to mend it.
+    /// What is wrong with which value, and what to do about it.
     pub(crate) what: String,
 }
 
-impl Bad {
+impl Rejection {
     pub(crate) fn new(kind: &'static str, what: impl Into<String>) -> Self {
         Self { kind, what: what.into() }
     }
@@ -25,7 +25,7 @@ impl Bad {
 
 /// Where it stands.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Place<'a> {
+pub(crate) enum Position<'a> {
     /// Line number, from 1.
     Line(usize),
     /// An entry of a file without lines.
@@ -35,7 +35,7 @@ pub(crate) enum Place<'a> {
 /// One kind of what was not taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Kind {
+pub struct RejectedKind {
     /// How often.
     pub count: usize,
     /// The first of them, each with its place.
@@ -49,7 +49,7 @@ pub struct Rejected {
     /// How much in all.
     pub count: usize,
     /// By kind.
-    pub kinds: BTreeMap<&'static str, Kind>,
+    pub kinds: BTreeMap<&'static str, RejectedKind>,
     /// The first of all: its line, where there are lines, and what is wrong with it.
     #[serde(skip)]
     pub(crate) first: Option<(Option<usize>, String)>,
@@ -57,20 +57,20 @@ pub struct Rejected {
 
 impl Rejected {
     /// Notes one.
-    pub(crate) fn note(&mut self, place: Place<'_>, bad: Bad) {
+    pub(crate) fn note(&mut self, place: Position<'_>, bad: Rejection) {
         self.count += 1;
         let kind = self.kinds.entry(bad.kind).or_default();
         kind.count += 1;
         if kind.examples.len() < EXAMPLES {
             kind.examples.push(match place {
-                Place::Line(line) => format!("line {line}: {}", bad.what),
-                Place::Entry(entry) => format!("{entry}: {}", bad.what),
+                Position::Line(line) => format!("line {line}: {}", bad.what),
+                Position::Entry(entry) => format!("{entry}: {}", bad.what),
             });
         }
         if self.first.is_none() {
             self.first = Some(match place {
-                Place::Line(line) => (Some(line), bad.what),
-                Place::Entry(entry) => (None, format!("{entry}: {}", bad.what)),
+                Position::Line(line) => (Some(line), bad.what),
+                Position::Entry(entry) => (None, format!("{entry}: {}", bad.what)),
             });
         }
     }
@@ -107,10 +107,10 @@ mod tests {
         let mut rejected = Rejected::default();
         assert_eq!(rejected.summary(), "");
         for line in 1..=5 {
-            rejected.note(Place::Line(line), Bad::new("no country", "it has none"));
+            rejected.note(Position::Line(line), Rejection::new("no country", "it has none"));
         }
         let mut other = Rejected::default();
-        other.note(Place::Entry("prefixes[0]"), Bad::new("unknown region", "'x' is none"));
+        other.note(Position::Entry("prefixes[0]"), Rejection::new("unknown region", "'x' is none"));
         rejected.add(other);
         assert_eq!(rejected.summary(), "6 left out: 5 no country, 1 unknown region");
         let examples = &rejected.kinds["no country"].examples;

@@ -1,6 +1,6 @@
 //! What the tests of this module share.
 
-use super::Country;
+use super::country::Country;
 
 /// A seed: from `SEED` to repeat a run, else new; printed so that a failure can be repeated.
 pub fn seed() -> u64 {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
+use crate::origin::Origin;
 use crate::precedence::Numbered;
 use crate::spec::{Action, PortRange, Rule};
 
@@ -39,8 +40,8 @@ pub enum Why {
 pub struct Named {
     /// Its id.
     pub id: String,
-    /// `file:line`.
-    pub origin: String,
+    /// Where it stands.
+    pub origin: Origin,
 }
 
 /// Something that is to be told of a rule.

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     ClockMap, Knowledge, compile,
     geo::{Country, Dataset, Range},
+    origin::at_line,
     spec::{Management, Spec},
 };
 
@@ -14,14 +15,14 @@ const NOW: i64 = 1_000;
 
 type Told = Vec<(Why, String, Vec<String>)>;
 
-fn network(text: &str) -> (IpNetwork, String) {
-    (text.parse().expect("a network"), "c.toml:9".into())
+fn network(text: &str) -> (IpNetwork, Origin) {
+    (text.parse().expect("a network"), at_line("c.toml", 9))
 }
 
 fn allow(id: &str, to: &str, ports: &[(u16, u16)]) -> Rule {
     Rule {
         id: id.into(),
-        origin: format!("{id}.toml:1"),
+        origin: at_line(&format!("{id}.toml"), 1),
         to: to.split_whitespace().map(network).collect(),
         ports: ports.iter().map(|&(low, high)| PortRange { protocol: 6, low, high }).collect(),
         ..Rule::default()
@@ -56,7 +57,7 @@ fn of(why: Why, id: &str, others: &[&str]) -> (Why, String, Vec<String>) {
 #[test]
 fn a_rule_that_says_what_others_say_is_told_with_the_first_of_them_whatever_the_order_of_its_terms() {
     let one = Rule {
-        countries: vec![(Country(*b"US"), "1".into()), (Country(*b"SG"), "2".into())],
+        countries: vec![(Country(*b"US"), at_line("1", 0)), (Country(*b"SG"), at_line("2", 0))],
         ..allow("a", "8.8.8.0/24 8.8.4.0/24", &[(1, 2), (5, 9)])
     };
     let mut other = Rule { id: "b".into(), reason: "another".into(), ..one.clone() };
@@ -86,7 +87,7 @@ fn a_rule_that_says_what_others_say_is_told_with_the_first_of_them_whatever_the_
         assert!(!identical, "{what}");
     }
     // Two on autonomous systems, of which the data here knows none.
-    let of = |id: &str, asn| Rule { ases: vec![(asn, "c.toml:5".into())], ..allow(id, "", &[]) };
+    let of = |id: &str, asn| Rule { ases: vec![(asn, at_line("c.toml", 5))], ..allow(id, "", &[]) };
     let spec = Spec { rules: vec![of("a", 1), of("b", 2), of("c", 1)], ..Spec::default() };
     assert_eq!(identical(&Numbered::of(&spec)), HashMap::from([(3, 1)]));
 }
@@ -95,7 +96,7 @@ fn a_rule_that_says_what_others_say_is_told_with_the_first_of_them_whatever_the_
 fn management_is_no_twin_and_no_tie_of_a_rule() {
     let management = |ports: &[(u16, u16)]| {
         let Rule { to: networks, ports, .. } = allow("", "8.8.8.0/24", ports);
-        Some(Management { networks, ports, origin: "c.toml:3".into() })
+        Some(Management { networks, ports, origin: at_line("c.toml", 3) })
     };
     let with = |rule: Rule, ports: &[(u16, u16)]| {
         short(notes(&Spec { rules: vec![rule], management: management(ports), ..Spec::default() }))
@@ -212,7 +213,7 @@ fn a_rule_that_covers_nothing_and_one_out_of_its_time_are_told_to_the_second() {
     assert_eq!(at(Some(NOW + 1), None), [of(Why::NotYet, "a", &[])]);
     assert_eq!(at(Some(NOW - 1), Some(NOW)), [of(Why::Expired, "a", &[])]);
     // Of one that is over nothing else is told.
-    let nowhere = Rule { countries: vec![(Country(*b"TV"), "c.toml:1".into())], ..deny("b", "", &[]) };
+    let nowhere = Rule { countries: vec![(Country(*b"TV"), at_line("c.toml", 1))], ..deny("b", "", &[]) };
     assert_eq!(told(std::slice::from_ref(&nowhere)), [of(Why::Empty, "b", &[])]);
     assert_eq!(told(&[Rule { expires: Some(NOW), ..nowhere.clone() }]), [of(Why::Expired, "b", &[])]);
     assert_eq!(
@@ -232,7 +233,7 @@ fn each_note_says_what_is_the_matter_with_whom_and_where() {
         deny("f", "8.8.9.0/25", &[(1, 8)]),
         Rule { not_before: Some(NOW + 1), ..allow("g", "8.9.0.0/24", &[]) },
         Rule { expires: Some(NOW), ..allow("h", "8.9.1.0/24", &[]) },
-        Rule { countries: vec![(Country(*b"TV"), "c.toml:1".into())], ..allow("i", "", &[]) },
+        Rule { countries: vec![(Country(*b"TV"), at_line("c.toml", 1))], ..allow("i", "", &[]) },
         allow("j", "8.8.7.9/32", &[]),
         allow("k", "8.8.7.0/24", &[]),
         allow("l", "8.8.7.9/32", &[(1, 2)]),
@@ -260,8 +261,8 @@ fn each_note_says_what_is_the_matter_with_whom_and_where() {
         notes(&Spec { rules: shadowed, ..Spec::default() }),
         [RuleNote {
             why: Why::Shadowed,
-            rule: Named { id: "b".into(), origin: "b.toml:1".into() },
-            others: vec![Named { id: "a".into(), origin: "a.toml:1".into() }],
+            rule: Named { id: "b".into(), origin: at_line("b.toml", 1) },
+            others: vec![Named { id: "a".into(), origin: at_line("a.toml", 1) }],
             message:
                 "rule 'b' (b.toml:1) decides nothing: all of it is covered more narrowly by 'a' (a.toml:1): remove it \
                       or narrow those"

@@ -16,6 +16,7 @@ use monitor_common::{
 use crate::{
     geo::{Country, asn::AsDataset},
     lint::RuleNote,
+    origin::Origin,
     spec::Action,
 };
 
@@ -73,8 +74,8 @@ pub struct ClassInfo {
 pub struct RuleInfo {
     /// The operator's id, or the allowlist file's name.
     pub id: String,
-    /// `file:line` where it stands.
-    pub origin: String,
+    /// Where it stands.
+    pub origin: Origin,
     /// What becomes of the packets that it decides.
     pub action: Action,
     /// From when it holds, seconds since 1970.

@@ -49,6 +49,7 @@ mod tests {
     use crate::{
         ClockMap, Knowledge, compile,
         geo::special,
+        origin::Origin,
         spec::{Rule, Spec},
     };
 
@@ -64,7 +65,7 @@ mod tests {
     fn a_suspended_rule_does_not_hold_the_next_does_and_nothing_is_lost() {
         let rule = |id: &str, network: &str, max_bytes_per_day| Rule {
             id: id.into(),
-            to: vec![(network.parse().expect("a network"), String::new())],
+            to: vec![(network.parse().expect("a network"), Origin::default())],
             max_bytes_per_day,
             ..Rule::default()
         };

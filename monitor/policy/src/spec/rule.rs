@@ -3,23 +3,23 @@
 use ipnetwork::IpNetwork;
 
 use super::Action;
-use crate::geo::Country;
+use crate::{geo::Country, origin::Origin, protocol};
 
 /// `[[allow]]`, `[[deny]]`, or an allowlist file.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
     /// `id`.
     pub id: String,
-    /// `file:line`.
-    pub origin: String,
+    /// Where it begins.
+    pub origin: Origin,
     /// Which of the two it is.
     pub action: Action,
-    /// The networks of `to`, each with its `file:line`.
-    pub to: Vec<(IpNetwork, String)>,
+    /// The networks of `to`, each with where it stands.
+    pub to: Vec<(IpNetwork, Origin)>,
     /// The countries of `to`.
-    pub countries: Vec<(Country, String)>,
+    pub countries: Vec<(Country, Origin)>,
     /// The autonomous systems of `to`.
-    pub ases: Vec<(u32, String)>,
+    pub ases: Vec<(u32, Origin)>,
     /// `ports`; empty: every protocol and port.
     pub ports: Vec<PortRange>,
     /// `max_bytes_per_day`, on the wire.
@@ -43,12 +43,12 @@ pub struct Rule {
 /// `[management]`: what enforce never drops.
 #[derive(Clone, Debug, Default)]
 pub struct Management {
-    /// `networks`, each with its `file:line`; empty: none, on purpose.
-    pub networks: Vec<(IpNetwork, String)>,
+    /// `networks`, each with where it stands; empty: none, on purpose.
+    pub networks: Vec<(IpNetwork, Origin)>,
     /// `ports`; empty: every protocol and port.
     pub ports: Vec<PortRange>,
-    /// `file:line`.
-    pub origin: String,
+    /// Where it begins.
+    pub origin: Origin,
 }
 
 impl Management {
@@ -77,7 +77,7 @@ impl PortRange {
 
 impl std::fmt::Display for PortRange {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", crate::explain::target::protocol_name(self.protocol))?;
+        f.write_str(&protocol::label(self.protocol))?;
         if self.whole() {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use ipnetwork::IpNetwork;
 
-use crate::geo::Country;
+use crate::{geo::Country, origin::Origin};
 
 /// `[[site]]`: where networks of ours are.
 #[derive(Clone, Debug)]
@@ -11,6 +11,6 @@ pub struct Site {
     pub name: String,
     /// `country`.
     pub country: Country,
-    /// `networks`, each with the `file:line` where it stands.
-    pub networks: Vec<(IpNetwork, String)>,
+    /// `networks`, each with where it stands.
+    pub networks: Vec<(IpNetwork, Origin)>,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ipnetwork::IpNetwork;
 use monitor_common::parse::Reason;
 
-use crate::{geo::Country, region};
+use crate::{geo::Country, origin::Origin, region};
 
 /// What the policy says of a kind of destination, and what a rule says of the packets that it covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,9 +40,9 @@ pub struct Zone {
     pub on_undecodable: Action,
     /// `[zone.undecodable]`: where a reason has an action of its own.
     pub undecodable: BTreeMap<Reason, Action>,
-    /// `nat64`: prefixes of translators, each with the `file:line` where it stands. IPv6 networks of a length that
+    /// `nat64`: prefixes of translators, each with where it stands. IPv6 networks of a length that
     /// [`monitor_common::wire::Embedded::nat64`] knows.
-    pub nat64: Vec<(IpNetwork, String)>,
+    pub nat64: Vec<(IpNetwork, Origin)>,
 }
 
 impl Zone {

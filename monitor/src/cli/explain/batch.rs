@@ -18,15 +18,21 @@ use monitor_policy::{Policy, Target, geo::Country};
 /// More than this is no destination.
 const LONGEST_LINE: u64 = 256;
 
-/// The countries of the policy's classes as text, so that none is made anew for each line.
+/// The countries of the policy's classes, and where its rules stand, as text: none is made anew for each line.
 struct Answers<'a> {
     policy: &'a Policy,
     countries: Vec<String>,
+    /// Of the rules.
+    origins: Vec<String>,
 }
 
 impl<'a> Answers<'a> {
     fn of(policy: &'a Policy) -> Self {
-        Self { policy, countries: policy.classes.iter().map(|info| info.country.to_string()).collect() }
+        Self {
+            policy,
+            countries: policy.classes.iter().map(|info| info.country.to_string()).collect(),
+            origins: policy.rules.iter().map(|rule| rule.origin.to_string()).collect(),
+        }
     }
 
     fn line<'t>(&'t self, text: &'t str, target: &Target) -> Option<Line<'t>> {
@@ -42,7 +48,7 @@ impl<'a> Answers<'a> {
             country: self.countries.get(class_id)?,
             class: self.policy.classes.get(class_id)?.class.name(),
             rule: rule.map(|rule| rule.id.as_str()),
-            origin: rule.map(|rule| rule.origin.as_str()),
+            origin: usize::from(found.rule).checked_sub(1).and_then(|at| self.origins.get(at)).map(String::as_str),
             observe: decide(&found, false).name(),
             enforce: decide(&found, true).name(),
             alert: found.alert,

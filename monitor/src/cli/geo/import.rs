@@ -216,7 +216,7 @@ fn import(args: &Args) -> Result<Imported, CliError> {
         return Err(CliError::Internal("the compact form does not hold what was read".into()));
     }
     let bytes = if extension.ends_with(".zst") { compact::compress(&encoded) } else { encoded };
-    monitor_policy::geo::file::replace(&args.out, &bytes).map_err(|error| {
+    crate::storage::replace(&args.out, &bytes, crate::storage::Access::Everybody).map_err(|error| {
         CliError::Unavailable(format!("{}: {error}: check folder and permissions", args.out.display()))
     })?;
     let (kind, about, (ipv4_ranges, ipv6_ranges)) = read.parts();

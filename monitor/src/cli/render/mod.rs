@@ -27,7 +27,7 @@ pub use self::{
 };
 use monitor_api::{flows::FlowRow, status::Sums};
 use monitor_policy::{
-    explain::target::has_ports,
+    protocol::has_ports,
     text::{count, size},
 };
 

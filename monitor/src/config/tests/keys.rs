@@ -94,11 +94,11 @@ fn every_key_is_read() {
     );
     let prefixes: Vec<_> = zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect();
     assert_eq!(prefixes, ["64:ff9b:1::/48", "2001:db8:64::/96"]);
-    assert!(zone.nat64[1].1.ends_with("config.toml:17"), "{}", zone.nat64[1].1);
+    assert!(zone.nat64[1].1.to_string().ends_with("config.toml:17"), "{}", zone.nat64[1].1);
     let networks: Vec<_> = config.spec.sites[0].networks.iter().map(|(network, _)| network.to_string()).collect();
     assert_eq!(networks, ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]);
     let rule = &config.spec.rules[0];
-    assert!(rule.origin.ends_with("config.toml:26"), "{}", rule.origin);
+    assert!(rule.origin.to_string().ends_with("config.toml:26"), "{}", rule.origin);
     assert_eq!(
         rule.ports,
         [PortRange { protocol: 6, low: 443, high: 443 }, PortRange { protocol: 17, low: 4500, high: 4510 }]

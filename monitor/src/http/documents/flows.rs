@@ -12,17 +12,12 @@ use monitor_api::flows::{AutonomousSystem, By, DEFAULT_TOP, FlowRow, Flows, Flow
 use monitor_common::{parse::Reason, verdict::Verdict, wire::ReasonSums};
 
 use crate::{
-    alerts::ocsf::protocol_name,
     model::{
-        names::{FlowId, Identities, Name, Names},
+        flow::{FlowId, FlowSums},
+        identities::{Identities, Name, Names},
         rfc3339,
     },
-    store::{
-        MonitorState, SharedState,
-        flows::{FlowStore, FlowSums},
-        table::Table,
-        totals::Totals,
-    },
+    store::{MonitorState, SharedState, flows::FlowStore, table::Table, totals::Totals},
 };
 use monitor_policy::geo::asn::AsDataset;
 
@@ -256,7 +251,7 @@ pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, names: &Named) -> FlowRow {
         destination_port: id.destination_port,
         autonomous_system: system(names.asn.as_deref(), id.ip(id.destination)),
         protocol: id.protocol,
-        protocol_name: protocol_name(id.protocol).map(str::to_owned),
+        protocol_name: monitor_policy::protocol::name(id.protocol).map(str::to_owned),
         inner: id.further(),
         embedded: id.embedded(),
         opaque: id.opaque.name().map(str::to_owned),

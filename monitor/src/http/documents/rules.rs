@@ -1,8 +1,8 @@
 //! [`MonitorState`] in, what each rule did out: served at `/api/v1/rules`, printed by `egress-monitor rules`.
 
 use crate::{
-    model::{names::Name, rfc3339},
-    store::{MonitorState, flows::RuleSums},
+    model::{flow::RuleSums, identities::Name, rfc3339},
+    store::MonitorState,
 };
 use monitor_api::{
     rules::{BudgetRow, RuleRow, Rules},
@@ -68,7 +68,7 @@ fn row(
             Action::Deny => "deny".into(),
         }),
         state: state.into(),
-        origin: Some(rule.origin.clone()),
+        origin: Some(rule.origin.to_string()),
         since: facts.rules_since.get(&rule.id).map(|since| rfc3339(*since)),
         not_before: time(rule.not_before),
         expires: time(rule.expires),

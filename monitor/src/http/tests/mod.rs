@@ -19,10 +19,7 @@ use super::*;
 use crate::cli::render;
 use crate::http::server::{ControlSocket, bind_tcp, serve_tcp, serve_unix};
 use crate::{
-    alerts::{
-        Host,
-        sinks::{Output, Sinks},
-    },
+    alerts::sinks::{Output, Sinks},
     engine::Engine,
     error::CliError,
     fake::{self, Fake},
@@ -66,7 +63,8 @@ async fn bench_of(in_force: PolicyInForce) -> Bench {
         epoch_length: Duration::from_secs(3_600),
         ..MonitorState::default()
     });
-    let (sinks, _) = Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100).expect("a thread");
+    let (sinks, _) =
+        Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100, |_| String::new()).expect("a thread");
     let host = Host { boot_id: "b0".into(), ..Host::default() };
     let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, host, in_force.clone());
     let directory = tempfile::tempdir().expect("a directory");

@@ -2,7 +2,7 @@
 //! beside the time that an LPM trie takes to be filled with the same networks. That no packet sees half of one policy
 //! and half of another is held by tests.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{
@@ -10,7 +10,7 @@ use aya::maps::{
     lpm_trie::{Key, LpmTrie},
 };
 use egress_monitor_tests::monitor::{
-    config::{Rule, Spec},
+    config::{Origin, Rule, Spec},
     geo::{About, Country, Dataset, Range},
     kernel::{Kernel, Options, Switch},
 };
@@ -116,10 +116,11 @@ fn dataset(seed: u64) -> Dataset {
 fn allowing(config: &Spec, seed: u64) -> Spec {
     let v4 = networks_v4(seed).filter_map(|first| Ipv4Network::new(first.into(), 24).ok()).map(IpNetwork::V4);
     let v6 = networks_v6(seed).filter_map(|first| Ipv6Network::new(first.into(), 48).ok()).map(IpNetwork::V6);
+    let file: Arc<Path> = Path::new("synthetic").into();
     let rule = Rule {
         id: "synthetic".into(),
-        origin: "synthetic:1".into(),
-        to: v4.chain(v6).zip(1..).map(|(network, line)| (network, format!("synthetic:{line}"))).collect(),
+        origin: Origin::new(Arc::clone(&file), 1),
+        to: v4.chain(v6).zip(1..).map(|(network, line)| (network, Origin::new(Arc::clone(&file), line))).collect(),
         reason: "a benchmark".into(),
         ..Rule::default()
     };

@@ -14,13 +14,16 @@ use serde::{
 
 use super::{
     super::{
-        Collector, Country, GeoError, TooMany,
-        rejected::{Bad, Place, Rejected},
-        shown,
-        text::{about, address, too_many},
+        country::Country,
+        dataset::OverlayKind,
+        error::GeoError,
+        ranges::{Collector, TooMany},
+        rejected::{Position, Rejected, Rejection},
+        text::{about, address},
     },
-    Kind, regions,
+    regions,
 };
+use crate::text::excerpt;
 
 /// The longest of the lists has a tenth of this.
 const MAX_ENTRIES: usize = 1 << 20;
@@ -32,7 +35,7 @@ const UNKNOWN_REGION: &str = "unknown region";
 
 /// What a list comes to.
 pub(crate) struct Cloud {
-    pub(crate) kind: Kind,
+    pub(crate) kind: OverlayKind,
     pub(crate) ranges: Collector,
     pub(crate) rejected: Rejected,
     pub(crate) built: Option<i64>,
@@ -165,7 +168,7 @@ pub(crate) fn read(file: &Path, bytes: &[u8]) -> Result<Cloud, GeoError> {
     let mut reader = Reader {
         file,
         cloud: Cloud {
-            kind: Kind::Aws,
+            kind: OverlayKind::Aws,
             ranges: Collector::default(),
             rejected: Rejected::default(),
             built: None,
@@ -217,27 +220,29 @@ impl Reader<'_> {
             .ok_or_else(|| {
                 let what = format!(
                     "region {:?} of {:?} is not known (regions as of {}): use a later release, or leave it to the other sources",
-                    shown(region),
-                    shown(network),
+                    excerpt(region),
+                    excerpt(network),
                     regions::AS_OF
                 );
-                Bad::new(UNKNOWN_REGION, what)
+                Rejection::new(UNKNOWN_REGION, what)
             })
             .and_then(|country| address::network(network, country));
         match piece {
             Ok(piece) => {
                 self.cloud.taken += 1;
-                self.cloud.ranges.push(piece).map_err(|TooMany| too_many(self.file))
+                self.cloud.ranges.push(piece).map_err(|TooMany| GeoError::too_many_ranges(self.file))
             }
             Err(bad) => {
-                self.cloud.rejected.note(Place::Entry(&format!("{name}[{at}]")), bad);
+                self.cloud.rejected.note(Position::Entry(&format!("{name}[{at}]")), bad);
                 Ok(())
             }
         }
     }
 
     fn missing(&mut self, name: &str, at: usize, what: &'static str) {
-        self.cloud.rejected.note(Place::Entry(&format!("{name}[{at}]")), Bad::new(what, format!("{what} in it")));
+        self.cloud
+            .rejected
+            .note(Position::Entry(&format!("{name}[{at}]")), Rejection::new(what, format!("{what} in it")));
     }
 
     fn aws(&mut self, name: &str, prefixes: &[Prefix<'_>]) -> Result<(), GeoError> {
@@ -257,7 +262,7 @@ impl Reader<'_> {
     }
 
     fn google(&mut self, prefixes: &[Prefix<'_>]) -> Result<(), GeoError> {
-        self.cloud.kind = Kind::Google;
+        self.cloud.kind = OverlayKind::Google;
         for (at, prefix) in prefixes.iter().enumerate() {
             match (&prefix.google_prefix, &prefix.scope) {
                 (Some(network), Some(scope)) => self.take("prefixes", at, network, scope, regions::google(scope))?,
@@ -269,25 +274,25 @@ impl Reader<'_> {
     }
 
     fn azure(&mut self, tags: &[Tag<'_>]) -> Result<(), GeoError> {
-        self.cloud.kind = Kind::Azure;
+        self.cloud.kind = OverlayKind::Azure;
         self.cloud.built = date_in_name(self.file);
         // A tag without a region is of a service, and says nothing of where.
         for tag in tags.iter().filter(|tag| !tag.properties.region.is_empty()) {
             let Properties { region, address_prefixes } = &tag.properties;
             let country = regions::azure(region);
             for (at, Text(network)) in address_prefixes.0.iter().enumerate() {
-                self.take(&shown(&tag.name), at, network, region, country)?;
+                self.take(&excerpt(&tag.name), at, network, region, country)?;
             }
         }
         Ok(())
     }
 
     fn oracle(&mut self, list: &[Region<'_>]) -> Result<(), GeoError> {
-        self.cloud.kind = Kind::Oracle;
+        self.cloud.kind = OverlayKind::Oracle;
         for Region { region, cidrs } in list {
             let country = regions::oracle(region);
             for (at, Cidr { cidr }) in cidrs.0.iter().enumerate() {
-                self.take(&shown(region), at, cidr, region, country)?;
+                self.take(&excerpt(region), at, cidr, region, country)?;
             }
         }
         Ok(())

@@ -9,88 +9,22 @@
 mod cloud;
 pub mod regions;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{
-    About, Collector, Dataset, Format, GeoError, Piece, Progress, Range, Rejected, TooMany, compact, file, mmdb,
-    ranges::{self, Spans},
-    sniff, text,
+    about::About,
+    compact,
+    dataset::{Dataset, Format, to_ranges},
+    error::GeoError,
+    file, mmdb,
+    progress::Progress,
+    ranges::{Collector, Piece, Spans, TooMany, first_overlap},
+    rejected::Rejected,
+    sniff::{UNKNOWN_KIND, sniff},
+    text,
 };
 
-/// What an overlay was read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// RFC 8805, or other text with a country on each line.
-    Geofeed,
-    /// Networks, each with a country or all of one.
-    Networks,
-    /// The registries' statistics.
-    Delegated,
-    /// AWS `ip-ranges.json`.
-    Aws,
-    /// Google Cloud `cloud.json`.
-    Google,
-    /// Azure service tags.
-    Azure,
-    /// Oracle Cloud `public_ip_ranges.json`.
-    Oracle,
-    /// MaxMind DB.
-    Mmdb,
-    /// The product's own form.
-    Compact,
-}
-
-impl Kind {
-    /// For people and JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Geofeed => "geofeed",
-            Self::Networks => "networks",
-            Self::Delegated => "delegated",
-            Self::Aws => "aws",
-            Self::Google => "google",
-            Self::Azure => "azure",
-            Self::Oracle => "oracle",
-            Self::Mmdb => "mmdb",
-            Self::Compact => "compact",
-        }
-    }
-}
-
-/// One list's opinion on some networks: ranges sorted by `first`, disjoint, neighbours of one country joined. A country
-/// is assigned or [`super::Country::UNDETERMINED`].
-#[derive(Clone, Debug)]
-pub struct Overlay {
-    /// What it says of itself; its name is the file's without its ending, where it has none of its own.
-    pub about: About,
-    /// The file.
-    pub file: PathBuf,
-    /// What it was read from.
-    pub kind: Kind,
-    /// IPv4 ranges.
-    pub v4: Vec<Range<u32>>,
-    /// IPv6 ranges.
-    pub v6: Vec<Range<u128>>,
-    /// Networks that the file gives two countries, and that are undetermined therefore.
-    pub contradictions: usize,
-    /// What of the file could not be taken.
-    pub rejected: Rejected,
-}
-
-impl Overlay {
-    /// The range that holds an IPv4 address; `None` where the list says nothing.
-    #[must_use]
-    pub fn lookup_v4(&self, address: u32) -> Option<&Range<u32>> {
-        ranges::find(&self.v4, address)
-    }
-
-    /// The range that holds an IPv6 address, taken as it is.
-    #[must_use]
-    pub fn lookup_v6(&self, address: u128) -> Option<&Range<u128>> {
-        ranges::find(&self.v6, address)
-    }
-}
+pub use super::dataset::{Overlay, OverlayKind};
 
 /// Reads an overlay file.
 ///
@@ -116,7 +50,7 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Over
     let mut overlay = Overlay {
         about: About::named(name_of(file)),
         file: file.into(),
-        kind: Kind::Networks,
+        kind: OverlayKind::Networks,
         v4: Vec::new(),
         v6: Vec::new(),
         contradictions: 0,
@@ -126,13 +60,13 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Over
         Some(Format::Compact) => {
             let Dataset { about, v4, v6 } =
                 compact::decode_overlay(bytes).map_err(|error| GeoError::file(file, error.to_string()))?;
-            return Ok(Overlay { kind: Kind::Compact, about, v4, v6, ..overlay });
+            return Ok(Overlay { kind: OverlayKind::Compact, about, v4, v6, ..overlay });
         }
         Some(Format::Mmdb) => {
             let read = mmdb::walk(file, bytes, &mut mmdb::Countries, progress)?;
-            (overlay.kind, overlay.rejected) = (Kind::Mmdb, read.rejected);
+            (overlay.kind, overlay.rejected) = (OverlayKind::Mmdb, read.rejected);
             (overlay.about.version, overlay.about.built) = (read.database_type, read.built);
-            (overlay.v4, overlay.v6) = (ranges::countries(read.v4), ranges::countries(read.v6));
+            (overlay.v4, overlay.v6) = (to_ranges(read.v4), to_ranges(read.v6));
             None
         }
         Some(Format::Json) => {
@@ -140,27 +74,27 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Over
             (overlay.kind, overlay.about.built, overlay.rejected) = (cloud.kind, cloud.built, cloud.rejected);
             if let Some((line, what)) = overlay.rejected.first.as_ref().filter(|_| overlay.rejected.count > cloud.taken)
             {
-                return Err(text::first_wrong(file, *line, what));
+                return Err(GeoError::first(file, *line, what));
             }
             Some(cloud.ranges)
         }
         Some(_) => {
             let text = text::read(file, bytes, progress)?;
             overlay.kind = match text.format {
-                Format::Delegated => Kind::Delegated,
-                Format::Networks => Kind::Networks,
-                _ => Kind::Geofeed,
+                Format::Delegated => OverlayKind::Delegated,
+                Format::Networks => OverlayKind::Networks,
+                _ => OverlayKind::Geofeed,
             };
             (overlay.about.version, overlay.about.built) = (text.version, text.built);
             overlay.rejected = text.rejected;
             Some(text.ranges)
         }
-        None => return Err(GeoError::file(file, super::UNKNOWN_KIND)),
+        None => return Err(GeoError::file(file, UNKNOWN_KIND)),
     };
     if let Some(collected) = collected {
-        let settled = collected.finish_overlay().map_err(|TooMany| text::too_many(file))?;
-        let Spans { v4, v6, contradictions } = settled;
-        (overlay.v4, overlay.v6) = (ranges::countries(v4), ranges::countries(v6));
+        let spans = collected.finish_overlay().map_err(|TooMany| GeoError::too_many_ranges(file))?;
+        let Spans { v4, v6, contradictions } = spans;
+        (overlay.v4, overlay.v6) = (to_ranges(v4), to_ranges(v6));
         overlay.contradictions = contradictions;
     }
     if overlay.v4.is_empty() && overlay.v6.is_empty() {
@@ -178,18 +112,17 @@ pub fn merge(files: Vec<Overlay>) -> Result<Overlay, GeoError> {
     let mut files = files.into_iter();
     let mut sum = files.next().ok_or_else(|| GeoError::file(Path::new(""), "no file to import: name at least one"))?;
     for next in files {
-        if let Some(address) = super::first_overlap((&sum.v4, &next.v4), (&sum.v6, &next.v6)) {
-            let (file, before) = (next.file.display().to_string(), "a file before it");
-            return Err(super::placed_again(&file, address, before));
+        if let Some(address) = first_overlap((&sum.v4, &next.v4), (&sum.v6, &next.v6)) {
+            return Err(GeoError::placed_again(&next.file, address, "a file before it"));
         }
         let mut collector = Collector::default();
         let v4 = sum.v4.drain(..).chain(next.v4).map(|of| Piece::V4(of.first, of.last, of.country));
         let v6 = sum.v6.drain(..).chain(next.v6).map(|of| Piece::V6(of.first, of.last, of.country));
         for piece in v4.chain(v6) {
-            collector.push(piece).map_err(|TooMany| text::too_many(&next.file))?;
+            collector.push(piece).map_err(|TooMany| GeoError::too_many_ranges(&next.file))?;
         }
-        let spans = collector.finish_overlay().map_err(|TooMany| text::too_many(&next.file))?;
-        (sum.v4, sum.v6) = (ranges::countries(spans.v4), ranges::countries(spans.v6));
+        let spans = collector.finish_overlay().map_err(|TooMany| GeoError::too_many_ranges(&next.file))?;
+        (sum.v4, sum.v6) = (to_ranges(spans.v4), to_ranges(spans.v6));
         sum.about.join(&next.about);
         sum.contradictions += next.contradictions;
         sum.rejected.add(next.rejected);
@@ -210,5 +143,4 @@ fn name_of(file: &Path) -> String {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -3,7 +3,7 @@
 //! From the providers' own documentation of their regions, as of [`AS_OF`]. A region that is not here is left out and
 //! counted, never guessed: `eu-…` is no country, and new regions are where the last ones were not.
 
-use super::super::Country;
+use super::super::country::Country;
 
 /// When the tables were compared with the providers' documentation.
 pub const AS_OF: &str = "2026-06";

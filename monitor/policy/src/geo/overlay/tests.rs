@@ -31,7 +31,7 @@ fn a_geofeeds_narrowest_prefix_wins_and_one_without_a_country_is_undetermined() 
                 198.51.100.7,SG,,,\r\n2001:db8::/32,IE,,Dublin,\r\n198.51.100.0/24,DE,,,\r\n198.51.100.0/24,FR,,,\r\n\
                 192.0.2.1/24,DE,,,\r\n203.0.113.0/24,Germany,,,\r\n";
     let overlay = opened("feed.csv", text).unwrap();
-    assert_eq!((overlay.about.name.as_str(), overlay.kind), ("feed", Kind::Geofeed));
+    assert_eq!((overlay.about.name.as_str(), overlay.kind), ("feed", OverlayKind::Geofeed));
     assert_says(
         &overlay,
         &[
@@ -73,7 +73,10 @@ const AWS: &str = r#"{"syncToken": "1", "createDate": "2026-06-01-20-13-10", "pr
 #[test]
 fn the_four_clouds_lists_are_told_apart_and_read() {
     let aws = opened("ip-ranges.json", AWS).unwrap();
-    assert_eq!((aws.kind, aws.about.built, aws.about.name.as_str()), (Kind::Aws, Some(1_780_272_000), "ip-ranges"));
+    assert_eq!(
+        (aws.kind, aws.about.built, aws.about.name.as_str()),
+        (OverlayKind::Aws, Some(1_780_272_000), "ip-ranges")
+    );
     assert_says(
         &aws,
         &[
@@ -98,7 +101,7 @@ fn the_four_clouds_lists_are_told_apart_and_read() {
       {"ipv6Prefix": "2001:db8::/32", "service": "Google Cloud", "scope": "global"},
       {"ipv4Prefix": "198.51.100.0/24"}]}"#;
     let google = opened("cloud.json", google).unwrap();
-    assert_eq!((google.kind, google.about.built), (Kind::Google, Some(1_780_272_005)));
+    assert_eq!((google.kind, google.about.built), (OverlayKind::Google, Some(1_780_272_005)));
     assert_says(&google, &[("192.0.2.1", "DE"), ("2001:db8::1", "??"), ("198.51.100.1", "-")]);
     assert_eq!(google.rejected.summary(), "1 left out: 1 no scope");
 
@@ -107,14 +110,14 @@ fn the_four_clouds_lists_are_told_apart_and_read() {
       {"name": "AzureCloud.germanywc", "properties": {"region": "germanywc", "platform": "Azure",
         "addressPrefixes": ["192.0.2.0/24", "2001:db8::/32"]}}]}"#;
     let azure = opened("ServiceTags_Public_20260601.json", azure).unwrap();
-    assert_eq!((azure.kind, azure.about.built), (Kind::Azure, Some(1_780_272_000)));
+    assert_eq!((azure.kind, azure.about.built), (OverlayKind::Azure, Some(1_780_272_000)));
     assert_says(&azure, &[("192.0.2.1", "DE"), ("2001:db8::1", "DE"), ("203.0.113.1", "-")]);
 
     let oracle = r#"{"last_updated_timestamp": "2026-06-01T00:00:00.123456", "regions": [
       {"region": "eu-zurich-1", "cidrs": [{"cidr": "192.0.2.0/24", "tags": ["OCI"]}]},
       {"region": "us-ashburn-1", "cidrs": [{"cidr": "198.51.100.0/24", "tags": ["OSN"]}]}]}"#;
     let oracle = opened("public_ip_ranges.json", oracle).unwrap();
-    assert_eq!((oracle.kind, oracle.about.built), (Kind::Oracle, Some(1_780_272_000)));
+    assert_eq!((oracle.kind, oracle.about.built), (OverlayKind::Oracle, Some(1_780_272_000)));
     assert_says(&oracle, &[("192.0.2.1", "CH"), ("198.51.100.1", "US")]);
 }
 
@@ -156,7 +159,7 @@ fn one_overlay_has_one_digest_in_text_and_in_compact_form() {
     let again = open(&file).unwrap();
     assert_eq!(
         (again.kind, again.about.name.as_str(), again.about.built),
-        (Kind::Compact, "feed", Some(1_780_272_000))
+        (OverlayKind::Compact, "feed", Some(1_780_272_000))
     );
     assert_eq!((again.about.digest, &again.v4, &again.v6), (feed.about.digest, &feed.v4, &feed.v6));
     assert_ne!(again.about.digest, [0; 32]);

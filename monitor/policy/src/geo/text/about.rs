@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use super::{
-    super::{Country, names, rejected::Bad, shown},
-    NO_COUNTRY_CODE,
+    super::{country::Country, names, rejected::Rejection},
+    entry::NO_COUNTRY_CODE,
 };
+use crate::text::excerpt;
 
 /// A comment that means something.
 pub(in super::super) enum Comment {
     /// The lines after it that have no country are in this one.
-    Country(Result<Country, Bad>),
+    Country(Result<Country, Rejection>),
     /// When the file was built, seconds since 1970.
     Built(i64),
 }
@@ -27,13 +28,13 @@ pub(in super::super) fn comment(text: &str) -> Option<Comment> {
 }
 
 /// `DE`, `Germany`, `Germany (DE)`, `undetermined`.
-fn country(text: &str) -> Result<Country, Bad> {
+fn country(text: &str) -> Result<Country, Rejection> {
     let in_brackets = text.strip_suffix(')').and_then(|text| text.rsplit_once('(')).map(|(_, code)| code);
     let found = Country::parse(text).ok().or_else(|| names::named(text));
     let found = found.or_else(|| Country::parse(in_brackets?).ok()).filter(|country| *country != Country::UNKNOWN);
     found.ok_or_else(|| {
         let what = "is no country: write '# country: DE', a name, or 'undetermined' for anycast and satellite networks";
-        Bad::new(NO_COUNTRY_CODE, format!("{:?} {what}", shown(text)))
+        Rejection::new(NO_COUNTRY_CODE, format!("{:?} {what}", excerpt(text)))
     })
 }
 

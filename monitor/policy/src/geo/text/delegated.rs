@@ -5,13 +5,14 @@
 //! power of two, IPv6 a prefix length. Only what is allocated or assigned is somebody's.
 
 use super::{
-    super::{Country, ranges::Piece, rejected::Bad, shown},
-    Entry, NO_COUNTRY_CODE,
+    super::{country::Country, ranges::Piece, rejected::Rejection},
     address::{self, NO_ADDRESS},
+    entry::{Entry, NO_COUNTRY_CODE},
 };
+use crate::text::excerpt;
 
 /// One line; `None` for what is about the file, about AS numbers, or about space that nobody has.
-pub(crate) fn line(line: &str) -> Result<Option<Entry>, Bad> {
+pub(crate) fn line(line: &str) -> Result<Option<Entry>, Rejection> {
     let mut fields = [""; 8];
     for (field, value) in fields.iter_mut().zip(line.split('|')) {
         *field = value.trim();
@@ -29,22 +30,22 @@ pub(crate) fn line(line: &str) -> Result<Option<Entry>, Bad> {
         "available" | "reserved" => return Ok(None),
         _ => {
             let what = "is no status: expected allocated, assigned, available or reserved";
-            return Err(Bad::new("unknown status", format!("{:?} {what}", shown(status))));
+            return Err(Rejection::new("unknown status", format!("{:?} {what}", excerpt(status))));
         }
     }
     if kind == "asn" {
         return Ok(None);
     }
-    let country = Country::parse(country).map_err(|error| Bad::new(NO_COUNTRY_CODE, error.to_string()))?;
+    let country = Country::parse(country).map_err(|error| Rejection::new(NO_COUNTRY_CODE, error.to_string()))?;
     match kind {
         "ipv4" => {
-            let first: std::net::Ipv4Addr = start
-                .parse()
-                .map_err(|_| Bad::new(NO_ADDRESS, format!("{:?} is no IPv4 address: correct it", shown(start))))?;
+            let first: std::net::Ipv4Addr = start.parse().map_err(|_| {
+                Rejection::new(NO_ADDRESS, format!("{:?} is no IPv4 address: correct it", excerpt(start)))
+            })?;
             let first = u32::from(first);
             let bad = || {
-                let what = format!("{:?} addresses from {start} on are none, or reach past IPv4", shown(value));
-                Bad::new("impossible count", format!("{what}: correct the count"))
+                let what = format!("{:?} addresses from {start} on are none, or reach past IPv4", excerpt(value));
+                Rejection::new("impossible count", format!("{what}: correct the count"))
             };
             let count: u64 =
                 Some(value).filter(|v| address::is_number(v)).and_then(|v| v.parse().ok()).ok_or_else(bad)?;
@@ -54,9 +55,11 @@ pub(crate) fn line(line: &str) -> Result<Option<Entry>, Bad> {
         }
         "ipv6" => match address::network(&format!("{start}/{value}"), country)? {
             piece @ Piece::V6(..) => Ok(Some(Entry::Piece(piece))),
-            Piece::V4(..) => Err(Bad::new(NO_ADDRESS, format!("{:?} is no IPv6 address: correct it", shown(start)))),
+            Piece::V4(..) => {
+                Err(Rejection::new(NO_ADDRESS, format!("{:?} is no IPv6 address: correct it", excerpt(start))))
+            }
         },
-        _ => Err(Bad::new("unknown type", format!("{:?} is no type: expected asn, ipv4 or ipv6", shown(kind)))),
+        _ => Err(Rejection::new("unknown type", format!("{:?} is no type: expected asn, ipv4 or ipv6", excerpt(kind)))),
     }
 }
 

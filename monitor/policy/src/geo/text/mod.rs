@@ -18,18 +18,21 @@
 pub(crate) mod about;
 pub(crate) mod address;
 mod delegated;
+mod entry;
 pub(crate) mod values;
 
 use std::path::Path;
 
-use self::{about::Comment, values::Columns};
+use self::{about::Comment, entry::Entry, values::Columns};
 use super::{
-    Collector, Country, Format, GeoError, MAX_RANGES, Piece, Progress, TooMany,
-    rejected::{Bad, Place, Rejected},
-    shown,
+    country::Country,
+    dataset::Format,
+    error::GeoError,
+    progress::Progress,
+    ranges::{Collector, Piece, TooMany},
+    rejected::{Position, Rejected, Rejection},
 };
-
-pub(crate) const NO_COUNTRY_CODE: &str = "no country code";
+use crate::text::excerpt;
 
 /// What a text file comes to.
 pub(crate) struct Text {
@@ -41,16 +44,6 @@ pub(crate) struct Text {
     pub(crate) version: String,
     /// Seconds since 1970, where the file says so; of several the oldest.
     pub(crate) built: Option<i64>,
-}
-
-/// What a line says.
-enum Entry {
-    /// Where a range is.
-    Piece(Piece<Country>),
-    /// A range that has the file's country.
-    Bare(Piece<()>),
-    /// Something about the file.
-    About { version: String, built: Option<i64> },
 }
 
 /// Reads a whole text file; `file` is for messages, and its name may say the country.
@@ -77,9 +70,9 @@ pub(crate) fn read(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Tex
             Ok(None) => {}
             Ok(Some(piece)) => {
                 reader.taken += 1;
-                reader.text.ranges.push(piece).map_err(|TooMany| too_many(file))?;
+                reader.text.ranges.push(piece).map_err(|TooMany| GeoError::too_many_ranges(file))?;
             }
-            Err(bad) => reader.text.rejected.note(Place::Line(number), bad),
+            Err(bad) => reader.text.rejected.note(Position::Line(number), bad),
         }
     }
     reader.finish(file)
@@ -99,13 +92,6 @@ pub(crate) fn lines<'a>(bytes: &'a [u8], progress: &Progress) -> impl Iterator<I
     })
 }
 
-pub(crate) fn too_many(file: &Path) -> GeoError {
-    GeoError::file(
-        file,
-        format!("more than {MAX_RANGES} ranges of one family: use a dataset of countries, not of cities"),
-    )
-}
-
 struct Reader {
     text: Text,
     /// Of lines that have none.
@@ -120,10 +106,10 @@ struct Reader {
 }
 
 impl Reader {
-    fn line(&mut self, line: &[u8]) -> Result<Option<Piece<Country>>, Bad> {
+    fn line(&mut self, line: &[u8]) -> Result<Option<Piece<Country>>, Rejection> {
         let Ok(line) = std::str::from_utf8(line) else {
             let what = "not text (UTF-8): save the file as UTF-8, or give an .mmdb or .egm file its name";
-            return Err(Bad::new("not text", what));
+            return Err(Rejection::new("not text", what));
         };
         let line = line.trim();
         if let Some(comment) = line.strip_prefix(['#', ';']) {
@@ -158,7 +144,7 @@ impl Reader {
             Some(Entry::Bare(piece)) => Some(self.in_whole_file(line, piece)?),
             Some(Entry::About { version, built }) => {
                 if !version.is_empty() && self.text.version.is_empty() {
-                    self.text.version = shown(&version);
+                    self.text.version = excerpt(&version);
                 }
                 self.dated(built);
                 None
@@ -166,7 +152,7 @@ impl Reader {
         })
     }
 
-    fn comment(&mut self, comment: &str) -> Result<Option<Piece<Country>>, Bad> {
+    fn comment(&mut self, comment: &str) -> Result<Option<Piece<Country>>, Rejection> {
         match about::comment(comment) {
             Some(Comment::Country(country)) => {
                 self.country = None;
@@ -182,10 +168,10 @@ impl Reader {
         self.text.built = self.text.built.into_iter().chain(built).min();
     }
 
-    fn in_whole_file(&self, line: &str, piece: Piece<()>) -> Result<Piece<Country>, Bad> {
+    fn in_whole_file(&self, line: &str, piece: Piece<()>) -> Result<Piece<Country>, Rejection> {
         let missing = || {
-            let mend = "expected first,last,CC or network/prefix,CC, or a line '# country: DE' above";
-            Bad::new("no country", format!("{:?} has no country: {mend}", shown(line)))
+            let hint = "expected first,last,CC or network/prefix,CC, or a line '# country: DE' above";
+            Rejection::new("no country", format!("{:?} has no country: {hint}", excerpt(line)))
         };
         Ok(piece.with(self.country.ok_or_else(missing)?))
     }
@@ -200,7 +186,7 @@ impl Reader {
             ));
         }
         match &text.rejected.first {
-            Some((line, what)) if text.rejected.count >= taken.max(1) => Err(first_wrong(file, *line, what)),
+            Some((line, what)) if text.rejected.count >= taken.max(1) => Err(GeoError::first(file, *line, what)),
             _ if taken == 0 => {
                 Err(GeoError::file(file, "no ranges in it: expected lines like 192.0.2.0,192.0.2.255,DE"))
             }
@@ -209,14 +195,5 @@ impl Reader {
     }
 }
 
-/// What is wrong first, as the error of the whole file.
-pub(crate) fn first_wrong(file: &Path, line: Option<usize>, what: &str) -> GeoError {
-    match line {
-        Some(line) => GeoError::line(file, line, what),
-        None => GeoError::file(file, what),
-    }
-}
-
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

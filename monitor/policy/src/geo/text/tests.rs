@@ -1,13 +1,18 @@
 //! What text files promise: every notation, and one line for every mistake.
 
-use super::super::{Dataset, Range, Settled};
-use super::*;
+use super::{
+    super::{
+        dataset::{Dataset, Range},
+        ranges::Collected,
+    },
+    *,
+};
 
 fn taken(name: &str, text: &[u8]) -> Result<Text, GeoError> {
     read(Path::new(name), text, &Progress::default())
 }
 
-fn settled(text: &str) -> Settled {
+fn settled(text: &str) -> Collected {
     let text = taken("t.csv", text.as_bytes()).unwrap();
     assert_eq!(text.rejected, Rejected::default());
     text.ranges.finish().unwrap()

@@ -1,10 +1,11 @@
 //! One line of values, in whatever order and with whatever separator, into what it says. Called by the text reader.
 
 use super::{
-    super::{Country, rejected::Bad, shown},
-    Entry, NO_COUNTRY_CODE,
+    super::{country::Country, rejected::Rejection},
     address::{self, is_number},
+    entry::{Entry, NO_COUNTRY_CODE},
 };
+use crate::text::excerpt;
 
 /// Columns after these are not looked at.
 const MOST: usize = 16;
@@ -54,7 +55,7 @@ pub(crate) struct Columns {
 
 impl Columns {
     /// `None` where the names tell nothing, and the usual order holds.
-    pub(crate) fn named(names: &[&str]) -> Result<Option<Self>, Bad> {
+    pub(crate) fn named(names: &[&str]) -> Result<Option<Self>, Rejection> {
         let names: Vec<String> =
             names.iter().map(|name| name.to_ascii_lowercase().replace(['-', ' ', '.'], "_")).collect();
         let place = |known: &[&str]| known.iter().find_map(|known| names.iter().position(|name| name == known));
@@ -66,7 +67,7 @@ impl Columns {
             place(&["country_code", "country_iso_code", "country_iso", "iso_code", "cc", "alpha2", "country"]);
         if country.is_none() && names.iter().any(|name| name.contains("geoname_id")) {
             let what = "this file has numbers for countries, whose codes are in another file: give the .mmdb instead";
-            return Err(Bad::new(NO_COUNTRY_CODE, what));
+            return Err(Rejection::new(NO_COUNTRY_CODE, what));
         }
         Ok(match (network, first.zip(last), country) {
             (Some(first), _, Some(country)) => Some(Self { first, last: None, country }),
@@ -77,7 +78,7 @@ impl Columns {
 }
 
 /// What a line says; `line` is for messages.
-pub(super) fn entry(line: &str, values: &[&str], columns: Option<Columns>) -> Result<Entry, Bad> {
+pub(super) fn entry(line: &str, values: &[&str], columns: Option<Columns>) -> Result<Entry, Rejection> {
     let value = |at: usize| values.get(at).copied();
     let (first, last, country) = match columns {
         // A network has one end, whatever the first line says.
@@ -92,8 +93,8 @@ pub(super) fn entry(line: &str, values: &[&str], columns: Option<Columns>) -> Re
     let first = first.unwrap_or("");
     let missing_last = is_number(first);
     if last.is_none() && missing_last {
-        let what = format!("{:?} is no range: expected first,last,CC or network/prefix,CC", shown(line));
-        return Err(Bad::new("no range", what));
+        let what = format!("{:?} is no range: expected first,last,CC or network/prefix,CC", excerpt(line));
+        return Err(Rejection::new("no range", what));
     }
     let Some(country) = country else {
         return Ok(Entry::Bare(match last {
@@ -106,7 +107,7 @@ pub(super) fn entry(line: &str, values: &[&str], columns: Option<Columns>) -> Re
         Some(last) => address::range(first, last, Country::UNKNOWN)?,
         None => address::network(first, Country::UNKNOWN)?,
     };
-    let country = Country::parse(country).map_err(|error| Bad::new(NO_COUNTRY_CODE, error.to_string()))?;
+    let country = Country::parse(country).map_err(|error| Rejection::new(NO_COUNTRY_CODE, error.to_string()))?;
     Ok(Entry::Piece(piece.with(country)))
 }
 

@@ -1,12 +1,18 @@
-//! Putting the program on an interface's way out, and taking it off.
+//! Putting the program on an interface's way out, and taking it off. Called when the daemon starts and ends.
 
 use aya::programs::{
     LinkOrder, ProgramError, TcAttachType,
     tc::{self, NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcError, TcHandle},
 };
+use monitor_common::wire::{INTERFACE_PROBES, INTERFACE_TABLE, InterfaceEntry};
 
-use super::{Interface, Kernel, KernelError, load, sys};
-use crate::{model::Hook, reconcile::Base};
+use super::{
+    Interface, Kernel, KernelError,
+    error::with_causes,
+    object::{self, EGRESS},
+    sys,
+};
+use crate::model::{Hook, readings::Base};
 
 /// One attached interface.
 #[derive(Debug)]
@@ -25,6 +31,11 @@ pub struct AttachedProgram {
 }
 
 impl AttachedProgram {
+    fn now(interface: &Interface, hook: Hook, link: SchedClassifierLinkId, made_qdisc: bool) -> Self {
+        let interface = interface.clone();
+        Self { interface, hook, since: jiff::Timestamp::now(), link, made_qdisc, base: None }
+    }
+
     /// Whether its interface is still in this network namespace. A name is soon given again; an index only after all
     /// others.
     #[must_use]
@@ -65,10 +76,31 @@ impl Kernel {
         Ok(())
     }
 
+    /// Gives an interface the next slot, so that its packets are counted under it.
+    #[doc(hidden)] // public for the tests that run packets without attaching
+    pub fn register(&mut self, interface: &Interface) -> Result<(), KernelError> {
+        let slot = self.interfaces.len() as u32 + 1;
+        if slot >= self.interface_slots {
+            let most = self.interface_slots - 1;
+            return Err(KernelError::TooManyInterfaces { interface: interface.name.clone(), most });
+        }
+        let entry = InterfaceEntry { ifindex: interface.index, slot: slot as u16, link: interface.link as u16 };
+        for probe in 0..INTERFACE_PROBES {
+            let place = interface.index.wrapping_add(probe) & (INTERFACE_TABLE - 1);
+            let there = self.maps.interfaces.get(&place, 0).map_err(KernelError::aya("reading the interface table"))?;
+            if there.ifindex == 0 {
+                self.maps.interfaces.set(place, entry, 0).map_err(KernelError::aya("writing the interface table"))?;
+                self.interfaces.push(interface.clone());
+                return Ok(());
+            }
+        }
+        Err(KernelError::InterfaceCollides { interface: interface.name.clone(), index: interface.index })
+    }
+
     fn attach_one(&mut self, interface: &Interface, hook: Option<Hook>) -> Result<(), KernelError> {
         // First the slot: the first packet is counted under its interface already.
         self.register(interface)?;
-        let before = self.before_attach(interface)?;
+        let sent_before = self.sent_before_attach(interface)?;
         let mut attachment = match hook {
             Some(Hook::Tcx) => self.attach_tcx(interface)?,
             Some(Hook::Clsact) => self.attach_clsact(interface)?,
@@ -81,7 +113,7 @@ impl Kernel {
                 })?,
             },
         };
-        attachment.base = Some(self.base(interface, &before)?);
+        attachment.base = Some(self.base(interface, sent_before)?);
         self.attachments.push(attachment);
         Ok(())
     }
@@ -105,7 +137,7 @@ impl Kernel {
                 return Err(KernelError::Attach {
                     interface: interface.name.clone(),
                     hook: Hook::Clsact.name(),
-                    error: load::chain(&error),
+                    error: with_causes(&error),
                 });
             }
         };
@@ -132,19 +164,11 @@ impl Kernel {
         };
         let left = SchedClassifierLink::attached(&interface.name, TcAttachType::Egress, PRIORITY, HANDLE, None)
             .map_err(|error| refused(error.to_string()))?;
-        let link = load::program(&mut self.ebpf, "egress")?
+        let link = object::program(&mut self.ebpf, EGRESS)?
             .attach_to_link(left)
-            .map_err(|error| refused(load::chain(&error)))?;
+            .map_err(|error| refused(with_causes(&error)))?;
         tracing::warn!(interface = interface.name, "took the place of a filter that a killed monitor left");
-        let since = jiff::Timestamp::now();
-        Ok(AttachedProgram {
-            interface: interface.clone(),
-            hook: Hook::Clsact,
-            since,
-            link,
-            made_qdisc: false,
-            base: None,
-        })
+        Ok(AttachedProgram::now(interface, Hook::Clsact, link, false))
     }
 
     fn attach_with(
@@ -154,7 +178,7 @@ impl Kernel {
         options: TcAttachOptions,
         made_qdisc: bool,
     ) -> Result<AttachedProgram, AttachError> {
-        let link = load::program(&mut self.ebpf, "egress")
+        let link = object::program(&mut self.ebpf, EGRESS)
             .map_err(|error| AttachError { exists: false, error })?
             .attach_with_options(&interface.name, TcAttachType::Egress, options)
             .map_err(|error| AttachError {
@@ -162,17 +186,10 @@ impl Kernel {
                 error: KernelError::Attach {
                     interface: interface.name.clone(),
                     hook: hook.name(),
-                    error: load::chain(&error),
+                    error: with_causes(&error),
                 },
             })?;
-        Ok(AttachedProgram {
-            interface: interface.clone(),
-            hook,
-            since: jiff::Timestamp::now(),
-            link,
-            made_qdisc,
-            base: None,
-        })
+        Ok(AttachedProgram::now(interface, hook, link, made_qdisc))
     }
 
     /// What is attached.
@@ -184,11 +201,11 @@ impl Kernel {
     /// Takes the program off every interface. Counting ends with the packets that are under way; the maps stay
     /// for a last drain.
     pub fn detach(&mut self) {
-        self.part();
+        self.sample_before_detach();
         for attachment in std::mem::take(&mut self.attachments) {
             let name = &attachment.interface.name;
-            let result = load::program(&mut self.ebpf, "egress")
-                .and_then(|program| program.detach(attachment.link).map_err(|e| KernelError::Load(load::chain(&e))));
+            let result = object::program(&mut self.ebpf, EGRESS)
+                .and_then(|program| program.detach(attachment.link).map_err(|e| KernelError::Load(with_causes(&e))));
             if let Err(error) = result {
                 tracing::warn!(interface = name, %error, "the program was already gone when it was to be detached");
             }

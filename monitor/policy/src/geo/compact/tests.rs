@@ -1,9 +1,14 @@
 //! Promises of the compact form.
 
-use super::super::Piece;
-use super::super::testing::{random_country, seed};
-use super::super::{Collector, ranges};
-use super::*;
+use super::{
+    super::{
+        country::Country,
+        dataset::{Range, find},
+        ranges::{Collector, Piece},
+        testing::{random_country, seed},
+    },
+    *,
+};
 
 /// A dataset of random ranges over the whole space, with gaps, touching ends and both ends of the space.
 fn random_dataset(random: &mut fastrand::Rng, ranges: usize) -> Dataset {
@@ -199,5 +204,5 @@ fn a_dataset_that_breaks_its_own_rules_is_not_encoded() {
     assert_eq!(with(&[range(0, u32::MAX, de), range(0, 1, no)]), Err(Unfit("its ranges are not sorted and disjoint")));
     assert_eq!(with(&[range(5, 9, de), range(10, 12, de)]), Err(Unfit("its ranges are not joined")));
     assert_eq!(with(&[range(5, 9, Country::UNKNOWN)]), Err(Unfit("a range has no assigned country")));
-    assert_eq!(ranges::find(&[range(5_u32, 9, de)], 4), None);
+    assert_eq!(find(&[range(5_u32, 9, de)], 4), None);
 }

@@ -1,6 +1,6 @@
 //! What the kernel says of an interface beside our program: device and queue counters, offloads, and whether the
-//! program is still there. An interface index in, the parts of a [`Reading`](crate::reconcile::Reading) out; called by
-//! `readings.rs`.
+//! program is still there. An interface index in, the parts of a [`Reading`](crate::model::readings::Reading) out; called by
+//! its parent.
 //!
 //! The sockets belong to the network namespace of the thread that opened them. Every call waits for the kernel's answer.
 
@@ -16,64 +16,10 @@ use netlink_packet_route::{
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use super::sys;
-use crate::reconcile::{Amount, Device, Offloads, Queue};
+use super::{offloads::Features, sys};
+use crate::model::readings::{Amount, Device, Offloads, Queue};
 
-/// Segmentation that ordinary traffic asks for (netdev_features_strings, net/ethtool/common.c). A device with all of
-/// it gets every super-packet whole.
-const WHOLE: [&str; 11] = [
-    "tx-tcp-segmentation",
-    "tx-tcp-ecn-segmentation",
-    "tx-tcp-mangleid-segmentation",
-    "tx-tcp6-segmentation",
-    "tx-udp-segmentation",
-    "tx-gre-segmentation",
-    "tx-gre-csum-segmentation",
-    "tx-ipxip4-segmentation",
-    "tx-ipxip6-segmentation",
-    "tx-udp_tnl-segmentation",
-    "tx-udp_tnl-csum-segmentation",
-];
-
-/// Whether a feature keeps some super-packet whole. The generic one only says that the kernel may make them.
-fn keeps_whole(feature: &str) -> bool {
-    feature == "tx-gso-list"
-        || (feature.starts_with("tx-") && feature.ends_with("-segmentation") && feature != "tx-generic-segmentation")
-}
-
-/// Sets of features, as words of 32 bits.
-#[derive(Debug, Default)]
-struct Features {
-    whole: Vec<u32>,
-    any: Vec<u32>,
-}
-
-impl Features {
-    fn named(names: &[String]) -> Self {
-        let set = |wanted: &dyn Fn(&str) -> bool| {
-            let bits = |words: &[String]| {
-                let bits = words.iter().enumerate().filter(|(_, name)| wanted(name));
-                bits.fold(0, |word, (bit, _)| word | 1 << bit)
-            };
-            names.chunks(32).map(bits).collect()
-        };
-        Self { whole: set(&|name| WHOLE.contains(&name)), any: set(&keeps_whole) }
-    }
-
-    fn offloads(&self, on: &[u32]) -> Offloads {
-        let all = |set: &[u32]| set.iter().zip(on).all(|(set, on)| set & !on == 0) && set.iter().any(|set| *set != 0);
-        let none = |set: &[u32]| set.iter().zip(on).all(|(set, on)| set & on == 0);
-        if all(&self.whole) {
-            Offloads::Everything
-        } else if none(&self.any) && !self.any.is_empty() {
-            Offloads::Nothing
-        } else {
-            Offloads::Some
-        }
-    }
-}
-
-/// The way to ask.
+/// Sockets to rtnetlink and ethtool.
 #[derive(Debug)]
 pub struct Nic {
     netlink: Socket,
@@ -101,7 +47,7 @@ impl Nic {
     pub fn device(&mut self, ifindex: u32) -> io::Result<Option<Device>> {
         let mut message = LinkMessage::default();
         message.header.index = ifindex;
-        let answers = match self.ask(RouteNetlinkMessage::GetLink(message), 0) {
+        let answers = match self.request(RouteNetlinkMessage::GetLink(message), 0) {
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
             answers => answers?,
         };
@@ -149,7 +95,7 @@ impl Nic {
         message.header.index = ifindex.cast_signed();
         message.header.parent = TcHandle::ROOT;
         // Kernels before 6.6 answer to whoever listens, and to us only if asked to.
-        let answers = match self.ask(RouteNetlinkMessage::GetQueueDiscipline(message), NLM_F_ECHO) {
+        let answers = match self.request(RouteNetlinkMessage::GetQueueDiscipline(message), NLM_F_ECHO) {
             // EINVAL: the built-in one of a device that is down.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT | libc::EINVAL)) => {
                 return Ok(Queue::default());
@@ -184,7 +130,7 @@ impl Nic {
         let mut message = TcMessage::default();
         message.header.index = ifindex.cast_signed();
         message.header.parent = TcHandle { major: TcHandle::CLSACT.major, minor: TcHandle::MIN_EGRESS };
-        let answers = self.ask(RouteNetlinkMessage::GetTrafficFilter(message), NLM_F_DUMP)?;
+        let answers = self.request(RouteNetlinkMessage::GetTrafficFilter(message), NLM_F_DUMP)?;
         let runs = |attribute: &TcAttribute| {
             let TcAttribute::Options(options) = attribute else { return false };
             options.contains(&TcOption::Bpf(TcFilterBpfOption::ProgId(program)))
@@ -196,7 +142,7 @@ impl Nic {
     }
 
     /// Sends a request and gives all that is answered to it.
-    fn ask(&mut self, request: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+    fn request(&mut self, request: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
@@ -225,32 +171,5 @@ impl Nic {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn offloads_are_told_by_the_names_of_features() {
-        let mut names: Vec<String> = WHOLE.iter().map(|name| (*name).to_owned()).collect();
-        names.insert(3, "tx-generic-segmentation".into());
-        names.extend(["tx-sctp-segmentation", "rx-gro"].map(String::from));
-        names.splice(0..0, (0..30).map(|number| format!("tx-other-{number}")));
-        let features = Features::named(&names);
-        let on = |wanted: &dyn Fn(&str) -> bool| -> Offloads {
-            let mut words = vec![0; 2];
-            for (bit, _) in names.iter().enumerate().filter(|(_, name)| wanted(name)) {
-                words[bit / 32] |= 1 << (bit % 32);
-            }
-            features.offloads(&words)
-        };
-        assert_eq!(on(&|_| true), Offloads::Everything);
-        assert_eq!(on(&|name| WHOLE.contains(&name)), Offloads::Everything);
-        assert_eq!(on(&|name| name != "tx-tcp6-segmentation"), Offloads::Some);
-        assert_eq!(on(&|name| name == "tx-sctp-segmentation"), Offloads::Some);
-        assert_eq!(on(&|name| name == "tx-generic-segmentation" || name.starts_with("rx")), Offloads::Nothing);
-        assert_eq!(Features::default().offloads(&[1, 2]), Offloads::Some);
     }
 }

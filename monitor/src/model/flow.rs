@@ -1,88 +1,20 @@
-//! Names as small numbers, so that a flow is eighty bytes and not two hundred, and who a flow is once the
-//! policy that numbered its class is gone. Called by the flow store, [`crate::store::Traffic`] and the alerts.
+//! Who a flow is once the policy that numbered its class is gone, and what many flows come to. The flow store, the sums and
+//! all consumers of an epoch name flows by it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use monitor_common::{
     verdict::Verdict,
-    wire::{Address, Class, FlowKey, FullKey, Opaque},
+    wire::{Address, Class, Counters, FlowKey, FlowValue, FullKey, Opaque},
 };
-
-use crate::model::inner::{self, Carrier, Decider, Ends, ResolvedInner};
 use monitor_policy::{Policy, geo::Country};
 
-/// The interface name for packets of an interface that nobody registered.
-pub const UNREGISTERED: &str = "(unregistered)";
-
-/// Distinct interface names told apart; later ones are [`Names::OTHER`]. Metric labels come from here, so a
-/// host that makes interfaces all day must not grow them without end.
-const MAX_INTERFACE_NAMES: u16 = 1024;
-
-/// A name in a [`Names`] table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name(u16);
-
-impl Name {
-    /// Its place in the table: names are numbered in the order in which they came.
-    #[must_use]
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-
-    /// The name in this place.
-    pub(crate) const fn at(index: u16) -> Self {
-        Self(index)
-    }
-}
-
-/// Names, each kept once, never forgotten, bounded.
-#[derive(Clone, Debug)]
-pub struct Names {
-    list: Vec<Arc<str>>,
-    index: HashMap<Arc<str>, Name>,
-    limit: u16,
-}
-
-impl Names {
-    /// The empty name: no rule.
-    pub const NONE: Name = Name(0);
-    /// What names are called that no longer fit: `(other)`.
-    pub const OTHER: Name = Name(1);
-
-    /// A table for at most `limit` names, the two constants included.
-    #[must_use]
-    pub fn new(limit: u16) -> Self {
-        let mut names = Self { list: Vec::new(), index: HashMap::new(), limit: limit.max(2) };
-        names.intern("");
-        names.intern("(other)");
-        names
-    }
-
-    /// The number of a name; `None` for one that can still be added.
-    #[must_use]
-    pub fn find(&self, text: &str) -> Option<Name> {
-        let full = self.list.len() >= usize::from(self.limit);
-        self.index.get(text).copied().or_else(|| full.then_some(Self::OTHER))
-    }
-
-    /// The number of a name, added where it is new.
-    pub fn intern(&mut self, text: &str) -> Name {
-        self.find(text).unwrap_or_else(|| {
-            // Below the limit, which is 16 bits.
-            let name = Name(self.list.len() as u16);
-            let text: Arc<str> = text.into();
-            self.list.push(Arc::clone(&text));
-            self.index.insert(text, name);
-            name
-        })
-    }
-
-    /// The name with this number.
-    #[must_use]
-    pub fn get(&self, name: Name) -> &str {
-        self.list.get(usize::from(name.0)).map_or("(other)", |text| text)
-    }
-}
+use super::{
+    Snapshot,
+    clock::clamp,
+    identities::{Identities, Name, Names},
+    inner::{self, Carrier, Decider, Ends, ResolvedInner},
+};
 
 /// Who a flow is: everything that a later policy or a renamed interface would otherwise change under it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -139,7 +71,7 @@ impl FlowId {
         let Address { high, low } = self.source;
         let [to_high, to_low] = [self.destination.high, self.destination.low];
         let ports = u64::from(self.source_port) << 16 | u64::from(self.destination_port);
-        let names = u64::from(self.interface.0) << 16 | u64::from(self.rule.0);
+        let names = u64::from(self.interface.number()) << 16 | u64::from(self.rule.number());
         let bytes = [
             self.country.0[0],
             self.country.0[1],
@@ -186,7 +118,8 @@ impl Traits {
     #[must_use]
     pub const fn mixed(&self) -> usize {
         let [first, second] = self.country.0;
-        let of = [self.interface.0, self.rule.0, self.verdict as u16, self.class as u16, self.opaque as u16];
+        let of =
+            [self.interface.number(), self.rule.number(), self.verdict as u16, self.class as u16, self.opaque as u16];
         let (mut sum, mut at) = (first as usize + 26 * second as usize, 0);
         while at < of.len() {
             sum += (2 * at + 3) * of[at] as usize;
@@ -215,58 +148,11 @@ pub struct Group {
     pub verdict: Verdict,
 }
 
-/// The two name tables. Shared with readers; a copy is made when a name is added, which is rare.
-#[derive(Clone, Debug)]
-pub struct Identities {
-    /// Interface names.
-    pub interfaces: Names,
-    /// Rule ids.
-    pub rules: Names,
-}
-
-impl Default for Identities {
-    fn default() -> Self {
-        Self { interfaces: Names::new(MAX_INTERFACE_NAMES), rules: Names::new(u16::MAX) }
-    }
-}
-
-impl Identities {
-    /// The number of an interface's name; the kernel's `""` is [`UNREGISTERED`].
-    pub fn interface(self: &mut Arc<Self>, name: &str) -> Name {
-        let name = if name.is_empty() { UNREGISTERED } else { name };
-        self.interfaces.find(name).unwrap_or_else(|| Arc::make_mut(self).interfaces.intern(name))
-    }
-
-    fn rule(self: &mut Arc<Self>, id: &str) -> Name {
-        self.rules.find(id).unwrap_or_else(|| Arc::make_mut(self).rules.intern(id))
-    }
-}
-
-/// The names of an epoch's interfaces, by index.
-#[derive(Clone, Debug, Default)]
-pub struct Interfaces {
-    by_index: HashMap<u32, Name>,
-    unregistered: Name,
-}
-
-impl Interfaces {
-    /// With `unregistered` for all others.
-    #[must_use]
-    pub fn new(by_index: HashMap<u32, Name>, unregistered: Name) -> Self {
-        Self { by_index, unregistered }
-    }
-
-    /// The name of the interface with this index.
-    #[must_use]
-    pub fn name(&self, ifindex: u32) -> Name {
-        self.by_index.get(&ifindex).copied().unwrap_or(self.unregistered)
-    }
-}
-
 /// Who a flow is under one policy. Made once for each, then it needs nothing else.
 #[derive(Clone, Debug)]
 pub struct Resolver {
     policy: Arc<Policy>,
+    digest: Arc<str>,
     /// The policy's rules: number `n` is `rules[n - 1]`.
     rules: Vec<Name>,
 }
@@ -275,13 +161,19 @@ impl Resolver {
     /// One for flows that were counted under `policy`.
     pub fn new(identities: &mut Arc<Identities>, policy: &Arc<Policy>) -> Self {
         let rules = policy.rules.iter().map(|rule| identities.rule(&rule.id)).collect();
-        Self { policy: Arc::clone(policy), rules }
+        Self { policy: Arc::clone(policy), digest: policy.digest.as_str().into(), rules }
     }
 
     /// The policy.
     #[must_use]
     pub const fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    /// Its digest, to be kept.
+    #[must_use]
+    pub const fn digest(&self) -> &Arc<str> {
+        &self.digest
     }
 
     /// The sum that a flow belongs to.
@@ -337,19 +229,63 @@ pub fn place(policy: &Policy, class_id: u16) -> (Country, Class) {
         .map_or((Country::UNKNOWN, Class::Unknown), |info| (info.country, info.class))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Sums of one flow since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowSums {
+    /// The sums.
+    pub counters: Counters,
+    /// First packet, UTC nanoseconds since 1970.
+    pub first: i64,
+    /// Last packet.
+    pub last: i64,
+}
 
-    #[test]
-    fn a_full_table_calls_later_names_other_and_keeps_the_earlier_ones() {
-        let mut names = Names::new(4);
-        let (a, b) = (names.intern("a"), names.intern("b"));
-        assert_eq!(names.intern("c"), Names::OTHER);
-        assert_eq!((names.intern("a"), names.intern("b")), (a, b));
-        assert_eq!(
-            (names.get(a), names.get(b), names.get(Names::OTHER), names.get(Names::NONE)),
-            ("a", "b", "(other)", "")
-        );
+impl FlowSums {
+    /// What it came to in one epoch.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, value: &FlowValue) -> Self {
+        let (first, last) = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
+        Self { counters: value.counters, first: clamp(first), last: clamp(last) }
+    }
+
+    /// Takes in the sums of another flow, or of this one in a later epoch.
+    pub fn add(&mut self, other: &Self) {
+        self.counters.add(&other.counters);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+}
+
+/// What the flows of one rule come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleSums {
+    /// Flows that the store did not have. One that was evicted and came back counts twice.
+    pub flows: u64,
+    /// Their sums, and those of the flows that it had.
+    pub sums: FlowSums,
+}
+
+impl RuleSums {
+    /// Takes in what came later.
+    pub fn add(&mut self, later: &Self) {
+        self.flows += later.flows;
+        self.sums.add(&later.sums);
+    }
+}
+
+/// Flows that are no longer told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SummedFlows {
+    /// How many. One that came back and went again counts twice.
+    pub flows: u64,
+    /// Their sums.
+    pub counters: Counters,
+}
+
+impl SummedFlows {
+    /// Takes in a flow.
+    pub fn add(&mut self, counters: &Counters) {
+        self.flows += 1;
+        self.counters.add(counters);
     }
 }

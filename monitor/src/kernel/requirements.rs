@@ -1,6 +1,6 @@
-//! What the machine must have, asked before anything is touched.
+//! What the machine must have, looked at before anything is touched.
 
-use super::{KernelError, sys};
+use super::KernelError;
 
 /// `uname -r`.
 #[must_use]
@@ -8,12 +8,13 @@ pub fn release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(|_| "unknown".into(), |text| text.trim().into())
 }
 
-/// Checks privilege and kernel version, in that order: the first complaint is the one to mend first.
+/// Checks privilege and kernel version, in that order: the first complaint is the one to see to first.
 ///
 /// # Errors
 /// [`KernelError::NotPermitted`], [`KernelError::Lacks`], [`KernelError::Preemptible`].
 pub fn require() -> Result<(), KernelError> {
-    if !permitted(&std::fs::read_to_string("/proc/self/status").unwrap_or_default(), sys::is_root()) {
+    let root = rustix::process::geteuid().is_root();
+    if !permitted(&std::fs::read_to_string("/proc/self/status").unwrap_or_default(), root) {
         return Err(KernelError::NotPermitted);
     }
     let release = release();

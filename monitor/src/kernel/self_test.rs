@@ -1,4 +1,4 @@
-//! A policy in the maps asked through the kernel: the program `probe` finds the tables as packets do, by control word,
+//! The self-test of a policy in the maps, through the kernel: the program `probe` finds the tables as packets do, by control word,
 //! slot and header, and has to answer as the image does on the host. Called before a policy is switched to and again
 //! when it is in force. Nothing is counted.
 
@@ -8,10 +8,14 @@ use monitor_common::{
     wire::{Address, ProbeQuery},
 };
 
-use super::{Kernel, KernelError, load, sys};
 use monitor_policy::ImageAt;
 
-/// Destinations asked for at most: a few milliseconds.
+use super::{
+    Kernel, KernelError, boot_ns,
+    object::{self, PROBE},
+};
+
+/// Destinations looked up at most: a few milliseconds.
 const QUERIES: usize = 1024;
 
 /// A frame that BPF_PROG_TEST_RUN accepts; its content is never looked at.
@@ -24,8 +28,8 @@ const CONTEXT: usize = 192;
 
 impl Kernel {
     /// Holds answers of the policy in `slot` (or [`ProbeQuery::IN_FORCE`]) against those of its image.
-    pub(super) fn ask(&mut self, slot: u32, image: &Image) -> Result<(), KernelError> {
-        let program = load::program(&mut self.ebpf, "probe")?;
+    pub(super) fn self_test(&mut self, slot: u32, image: &Image) -> Result<(), KernelError> {
+        let program = object::program(&mut self.ebpf, PROBE)?;
         for query in queries(image) {
             let mut context = [0; CONTEXT];
             context[MARK..MARK + 4].copy_from_slice(&slot.to_ne_bytes());
@@ -38,11 +42,11 @@ impl Kernel {
                 found.map_or(ProbeQuery::NO_ANSWER, |found| ProbeQuery::reply(&found))
             };
             let options = TestRunOptions { data_in: Some(&FRAME), ctx_in: Some(&context), ..TestRunOptions::default() };
-            let before = sys::boot_ns();
+            let before = boot_ns();
             let run = program.test_run(options);
             let run = run.map_err(|error| KernelError::Load(format!("the probe program does not run: {error}")))?;
             // A rule may have begun or ended between the two.
-            if ![before, sys::boot_ns()].map(expected).contains(&run.return_value) {
+            if ![before, boot_ns()].map(expected).contains(&run.return_value) {
                 let at = format!("for {} port {}", shown(&query), query.port);
                 return Err(KernelError::Differs { what: "the answer", at });
             }
