@@ -17,9 +17,10 @@ use monitor_common::{
 use crate::{
     engine::source::EpochSource,
     model::{
-        Attachment, Fill, InterfaceCounts, Places, Snapshot, flow::Resolver, identities::Name, in_force::PolicyInForce,
+        Attachment, ClosedEpoch, Fill, InterfaceCounts, Places, Snapshot, flow::Resolver, identities::Name,
+        in_force::PolicyInForce,
     },
-    store::{Traffic, flows::FlowStore, totals::Kept},
+    store::{Traffic, flows::FlowStore, last_hour::Recent, totals::Kept},
 };
 use monitor_policy::{
     ClassInfo, Origin, Policy, RuleInfo,
@@ -222,9 +223,20 @@ pub fn random_snapshot(random: &mut fastrand::Rng, epoch: u32, flows: usize) -> 
 pub fn merge(traffic: &mut Traffic, store: &mut FlowStore, snapshot: &Snapshot) -> Vec<(Name, Counters)> {
     let interfaces = traffic.names(snapshot);
     let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
-    let sums = store.merge(snapshot, &interfaces, &resolver);
+    let identities = Arc::clone(&traffic.identities);
+    let epoch = ClosedEpoch::new(snapshot, &interfaces, &resolver, &identities);
+    let sums = store.merge(&epoch);
     traffic.kept = Kept::of(store);
-    traffic.merge(snapshot, &interfaces, sums, &snapshot.residual())
+    traffic.merge(&epoch, sums);
+    epoch.breaches().collect()
+}
+
+/// Adds an epoch that was merged to the last hour.
+pub fn remember(recent: &mut Recent, traffic: &mut Traffic, snapshot: &Snapshot) {
+    let interfaces = traffic.names(snapshot);
+    let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
+    recent.merge(&ClosedEpoch::new(snapshot, &interfaces, &resolver, &traffic.identities));
+    recent.add(&traffic.latest);
 }
 
 /// What a [`Fake`] is made to do and what it saw, shared with the test.

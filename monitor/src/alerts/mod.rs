@@ -14,14 +14,19 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use monitor_common::wire::{Counters, Event, FlowKey};
 
 use crate::{
+    engine::{
+        outbox::AlertBatch,
+        pipeline::{Consumer, Findings, ReadEvent},
+    },
     model::{
-        Alert, Snapshot,
+        Alert, ClosedEpoch, FindingKind,
         alert::{FlowSighting, Origin, Sighted},
         clock::clamp,
         flow::{FlowId, Resolver},
-        identities::{Identities, Interfaces, Name},
+        identities::{Identities, Name},
+        in_force::PolicyInForce,
     },
-    store::table::Table,
+    store::{MonitorState, cut::Cut, table::Table},
 };
 use monitor_policy::{Policy, spec::Action};
 
@@ -78,18 +83,48 @@ pub struct Alerter {
     drained: Option<u32>,
     /// The last one in which flows found no place in the kernel: they have no row at the drain.
     overflowed: Option<u32>,
+    /// Flows of the epoch drained last that got no alert.
+    suppressed: u64,
+}
+
+impl Consumer for Alerter {
+    fn events(&mut self, events: &[ReadEvent<'_>], identities: &Identities, alerts: &mut AlertBatch<'_>) {
+        for ReadEvent { event, time, read, interface, resolver } in events {
+            if let Some(alert) = self.event(event, (*time, *read), *interface, resolver, identities) {
+                alerts.push(alert);
+            }
+        }
+    }
+
+    fn epoch(&mut self, epoch: &ClosedEpoch<'_>, _: &PolicyInForce, alerts: &mut AlertBatch<'_>) {
+        self.suppressed = self.drain(epoch, |alert| alerts.push(alert));
+    }
+
+    fn publish(&mut self, epoch: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        let suppressed = self.suppressed;
+        state.alerts_suppressed += suppressed;
+        let detail = (suppressed > 0).then(|| {
+            format!(
+                "{suppressed} flows of epoch {} have no alert of their own, only the first {PER_EPOCH}: see \
+                 `egress-monitor flows --by country`, `--by peer`. Those that go on get theirs in later epochs",
+                epoch.snapshot.epoch
+            )
+        });
+        findings.report(FindingKind::AlertsSuppressed, detail);
+    }
+}
+
+impl Default for Alerter {
+    /// With room for [`REMEMBERED`] flows and [`PER_EPOCH`] alerts.
+    fn default() -> Self {
+        Self::new(REMEMBERED, PER_EPOCH)
+    }
 }
 
 impl Alerter {
-    /// One that has alerted nothing yet.
+    /// One that has alerted nothing yet, with room for `remembered` flows and at most `per_epoch` alerts an epoch.
     #[must_use]
-    pub fn new() -> Self {
-        Self::with_limits(REMEMBERED, PER_EPOCH)
-    }
-
-    /// The same with room for `remembered` flows, and at most `per_epoch` alerts an epoch.
-    #[must_use]
-    pub fn with_limits(remembered: usize, per_epoch: usize) -> Self {
+    pub fn new(remembered: usize, per_epoch: usize) -> Self {
         let keys = [RandomState::new(), RandomState::new()];
         Self {
             alerted: Table::default(),
@@ -99,6 +134,7 @@ impl Alerter {
             left: per_epoch,
             drained: None,
             overflowed: None,
+            suppressed: 0,
         }
     }
 
@@ -137,22 +173,16 @@ impl Alerter {
 
     /// The alerts that the epoch's events should have made and didn't, through `each`; remembers what goes on, and
     /// gives how many flows got no alert because there were too many.
-    pub fn snapshot(
-        &mut self,
-        snapshot: &Snapshot,
-        interfaces: &Interfaces,
-        resolver: &Resolver,
-        identities: &Identities,
-        mut each: impl FnMut(Alert),
-    ) -> u64 {
+    pub fn drain(&mut self, epoch: &ClosedEpoch<'_>, mut each: impl FnMut(Alert)) -> u64 {
+        let ClosedEpoch { snapshot, resolver, identities, .. } = *epoch;
         let mut suppressed = 0;
-        for (key, value) in &snapshot.flows {
-            if !alertable(&snapshot.policy, &key.flow) {
+        for flow in epoch.flows() {
+            if !alertable(&snapshot.policy, &flow.key.flow) {
                 continue;
             }
-            let flow = resolver.resolve(key, interfaces.name(key.flow.ifindex));
+            let (flow, value) = (flow.id(), flow.value);
             let span = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
-            if self.left == 0 && !self.is_told(&flow, span, snapshot.ended) {
+            if self.left == 0 && !self.is_alerted(&flow, span, snapshot.ended) {
                 suppressed += 1;
             } else if self.is_new(&flow, span, snapshot.ended) {
                 let seen = Sighted {
@@ -189,13 +219,13 @@ impl Alerter {
     }
 
     /// Whether it was alerted already and not long ago; if so, remembers that it goes on.
-    fn is_told(&mut self, flow: &FlowId, span: (i128, i128), heard: i128) -> bool {
+    fn is_alerted(&mut self, flow: &FlowId, span: (i128, i128), heard: i128) -> bool {
         let Some(seen) = self.alerted.get_mut(&self.fingerprint(flow)) else { return false };
-        let told = !seen.is_forgotten(span.0);
-        if told {
+        let alerted = !seen.is_forgotten(span.0);
+        if alerted {
             seen.update(LastSeen::of(span.1, heard));
         }
-        told
+        alerted
     }
 
     /// Who the flow is in 128 bits, by two hashes with keys that nobody knows: that two of a million are the same is
@@ -218,15 +248,9 @@ impl Alerter {
 
     /// Forgets the eighth that was silent longest.
     fn shrink(&mut self) {
-        let mut times: Vec<i64> = self.alerted.iter().map(|(_, seen)| seen.packet).collect();
-        let mut surplus = times.len() - (self.limit - self.limit / 8).max(1);
-        let (_, cut, _) = times.select_nth_unstable(surplus - 1);
-        let cut = *cut;
-        self.alerted.retain(|_, seen| {
-            let goes = seen.packet <= cut && surplus > 0;
-            surplus -= usize::from(goes);
-            !goes
-        });
+        let keep = (self.limit - self.limit / 8).max(1);
+        let mut cut = Cut::of(self.alerted.iter().map(|(_, seen)| seen.packet).collect(), keep);
+        self.alerted.retain(|_, seen| cut.keeps(seen.packet));
     }
 }
 

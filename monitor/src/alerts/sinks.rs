@@ -15,7 +15,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use crate::model::{Alert, alert::SinkStats};
+use crate::{
+    engine::outbox::AlertQueue,
+    model::{Alert, alert::SinkStats},
+};
 
 /// Alerts that can wait for the outputs: several epochs of [`super::PER_EPOCH`], a quarter of a kilobyte each.
 pub const QUEUE: usize = 65_536;
@@ -73,6 +76,16 @@ impl Output {
             }
         }
         self.to.flush()
+    }
+}
+
+impl AlertQueue for Sinks {
+    fn send(&self, alert: &Arc<Alert>) {
+        Self::send(self, alert);
+    }
+
+    fn stats(&self) -> &Arc<SinkStats> {
+        Self::stats(self)
     }
 }
 

@@ -11,7 +11,10 @@ use serde_json::Value;
 use std::sync::Arc;
 
 use super::*;
-use crate::{fake, model::Host};
+use crate::{
+    fake,
+    model::{Host, Snapshot, identities::Interfaces},
+};
 
 fn host() -> Host {
     Host { name: "enclave-1".into(), boot_id: "b0".into() }
@@ -56,7 +59,7 @@ impl Bench {
         let mut identities = Arc::new(Identities::default());
         let (eth0, unregistered) = (identities.interface("eth0"), identities.interface(""));
         Self {
-            alerter: Alerter::with_limits(remembered, per_epoch),
+            alerter: Alerter::new(remembered, per_epoch),
             resolver: Resolver::new(&mut identities, &policy.into()),
             interfaces: Interfaces::new([(7, eth0)].into(), unregistered),
             identities,
@@ -79,7 +82,8 @@ impl Bench {
     fn counted(&mut self, snapshot: &Snapshot) -> (Vec<Alert>, u64) {
         let mut alerts = Vec::new();
         let push = |alert| alerts.push(alert);
-        let suppressed = self.alerter.snapshot(snapshot, &self.interfaces, &self.resolver, &self.identities, push);
+        let epoch = ClosedEpoch::new(snapshot, &self.interfaces, &self.resolver, &self.identities);
+        let suppressed = self.alerter.drain(&epoch, push);
         (alerts, suppressed)
     }
 }

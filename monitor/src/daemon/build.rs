@@ -8,18 +8,22 @@ use tokio::sync::oneshot;
 use super::{DaemonError, ServiceManager, Setup, Started};
 use crate::{
     alerts::{
-        ocsf,
+        Alerter, ocsf,
         sinks::{self, Sinks},
     },
     budgets::keeper::Keeper,
     engine::{
         Engine, EngineHandle,
+        pipeline::Consumer,
+        reports::{Conservation, Losses, LostInterfaces, RuleTimes, StaleData},
         source::{Events, Opened, Task},
     },
     error::CliError,
     http::server::{self, ControlSocket},
     model::{Alert, Host, in_force::PolicyInForce, now},
+    reconcile::Reconciler,
     reload::{PolicyReloader, ReloadHandle},
+    shadow::Comparison,
     store::{MonitorState, SharedState},
 };
 
@@ -66,9 +70,13 @@ pub(super) fn build(
     setup.in_force.policy = budgets.hold(&setup.in_force.policy);
     let Opened { source, events, tasks: kernel_tasks, kernel_memory } = open(&setup.in_force)?;
 
-    let state = SharedState::new(MonitorState { started: now(), epoch_length: setup.epoch, ..MonitorState::default() });
-    let (engine, epochs) = Engine::new(source, state.clone(), sinks, host, setup.in_force);
-    let engine = engine.keeping(budgets);
+    let state = SharedState::new(MonitorState {
+        boot_id: host.boot_id,
+        started: now(),
+        epoch_length: setup.epoch,
+        ..MonitorState::default()
+    });
+    let (engine, epochs) = Engine::new(source, state.clone(), Box::new(sinks), consumers(budgets), setup.in_force);
     let (reloader, reloads) = PolicyReloader::new(setup.reload, epochs.clone(), state.clone(), configured);
     let started = {
         let state = state.read();
@@ -90,4 +98,19 @@ pub(super) fn build(
         service_manager: setup.service_manager,
         started,
     })
+}
+
+/// Who makes something of each closed epoch, in this order.
+pub fn consumers(budgets: Keeper) -> Vec<Box<dyn Consumer>> {
+    vec![
+        Box::new(LostInterfaces::default()),
+        Box::new(Conservation),
+        Box::new(Reconciler::default()),
+        Box::new(Losses::default()),
+        Box::new(Alerter::default()),
+        Box::new(budgets),
+        Box::new(Comparison::default()),
+        Box::new(StaleData),
+        Box::new(RuleTimes::default()),
+    ]
 }

@@ -19,6 +19,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Notify, mpsc};
 
 pub use self::{
+    build::consumers,
     error::{DaemonError, TaskError},
     launch::Launch,
     service_manager::ServiceManager,

@@ -6,11 +6,16 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
-    alerts::ocsf,
+    alerts::{
+        ocsf,
+        sinks::{Output, Sinks},
+    },
+    budgets::keeper::Keeper,
     engine::source::EVENT_QUEUE,
     fake::{self, Fake},
     model::{
-        Alert,
+        Alert, Host,
+        budget::Day,
         readings::{Amount, Base, Device, Presence, Reading},
     },
 };
@@ -66,10 +71,10 @@ fn bench_of(
     let facts = SharedState::new(MonitorState { epoch_length, ..MonitorState::default() });
     let lines = Memory::default();
     let encode = |alert: &Arc<Alert>| ocsf::line(&Host::default(), alert);
-    let output = crate::alerts::sinks::Output::new("memory", Box::new(lines.clone()));
+    let output = Output::new("memory", Box::new(lines.clone()));
     let (sinks, written) = Sinks::start(vec![output], 1_000, encode).expect("a thread");
-    let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, Host::default(), in_force);
-    let engine = engine.keeping(budgets);
+    let consumers = crate::daemon::consumers(budgets);
+    let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), Box::new(sinks), consumers, in_force);
     let (events, received) = mpsc::channel(EVENT_QUEUE);
     let stop = CancellationToken::new();
     let task = tokio::spawn(engine.run(received, stop.clone()));

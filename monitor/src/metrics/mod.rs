@@ -9,7 +9,7 @@ use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncode
 use crate::{
     model::{
         InterfaceAccount,
-        flow::RuleSums,
+        flow::GroupSums,
         identities::{Name, Names},
     },
     store::MonitorState,
@@ -270,7 +270,7 @@ fn rules(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
     let bytes = page.counter("rule_wire_bytes_total", "The same in bytes on the wire", &["rule"])?;
     let flows = page.counter("rule_flows_total", "Flows that a rule decided", &["rule"])?;
     let last = page.gauge("rule_last_hit_timestamp_seconds", "Last packet that a rule decided", &["rule"])?;
-    for (name, RuleSums { flows: number, sums }) in &facts.traffic.totals.rules {
+    for (name, GroupSums { flows: number, sums }) in &facts.traffic.totals.rules {
         let rule = [series(*name)];
         packets.with_label_values(&rule).inc_by(sums.counters.packets);
         bytes.with_label_values(&rule).inc_by(sums.counters.wire_bytes);

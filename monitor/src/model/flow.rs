@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use monitor_common::{
     verdict::Verdict,
-    wire::{Address, Class, Counters, FlowKey, FlowValue, FullKey, Opaque},
+    wire::{Address, Class, Counters, FlowValue, FullKey, Opaque},
 };
 use monitor_policy::{Policy, geo::Country};
 
@@ -13,7 +13,7 @@ use super::{
     Snapshot,
     clock::clamp,
     identities::{Identities, Name, Names},
-    inner::{self, Carrier, Decider, Ends, ResolvedInner},
+    inner::{self, Carrier, Decider, Destinations, ResolvedInner},
 };
 
 /// Who a flow is: everything that a later policy or a renamed interface would otherwise change under it.
@@ -51,7 +51,51 @@ pub struct FlowId {
     pub verdict: Verdict,
 }
 
+/// What a flow's key comes to under its policy: all of a [`FlowId`] that is not in the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResolvedFlow {
+    /// See [`FlowId`], as for all others.
+    pub interface: Name,
+    #[allow(missing_docs)]
+    pub rule: Name,
+    #[allow(missing_docs)]
+    pub country: Country,
+    #[allow(missing_docs)]
+    pub class: Class,
+    #[allow(missing_docs)]
+    pub carrier: Option<Carrier>,
+    /// Of the inner destination.
+    pub inner_carrier: Option<Carrier>,
+    #[allow(missing_docs)]
+    pub decider: Option<Decider>,
+}
+
 impl FlowId {
+    /// The flow of a key that comes to this.
+    #[must_use]
+    #[inline]
+    pub fn new(key: &FullKey, resolved: &ResolvedFlow) -> Self {
+        let ResolvedFlow { interface, rule, country, class, carrier, inner_carrier, decider } = *resolved;
+        let flow = &key.flow;
+        Self {
+            source: flow.source,
+            destination: flow.destination,
+            source_port: flow.source_port,
+            destination_port: flow.destination_port,
+            interface,
+            rule,
+            country,
+            protocol: flow.protocol,
+            ip_version: flow.ip_version,
+            opaque: Opaque::from_wire(flow.flags),
+            carrier,
+            inner: ResolvedInner::of(key, inner_carrier),
+            decider,
+            class,
+            verdict: Verdict::from_wire(flow.verdict),
+        }
+    }
+
     /// An address of this flow as the standard library's type.
     #[must_use]
     pub fn ip(&self, address: Address) -> std::net::IpAddr {
@@ -133,6 +177,21 @@ impl Traits {
     pub const fn group(&self) -> Group {
         Group { interface: self.interface, country: self.country, class: self.class, verdict: self.verdict }
     }
+
+    /// The same, with the rule that decided.
+    #[must_use]
+    pub const fn flow_group(&self) -> FlowGroup {
+        FlowGroup { group: self.group(), rule: self.rule }
+    }
+}
+
+/// What flows are summed by, without a look at each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowGroup {
+    /// Interface, country, class and verdict.
+    pub group: Group,
+    /// The rule that decided; [`Names::NONE`] without one.
+    pub rule: Name,
 }
 
 /// What sums are kept by.
@@ -176,38 +235,21 @@ impl Resolver {
         &self.digest
     }
 
-    /// The sum that a flow belongs to.
-    #[must_use]
-    #[inline]
-    pub fn group(&self, key: &FlowKey, interface: Name) -> Group {
-        let (country, class) = place(&self.policy, key.class_id);
-        Group { interface, country, class, verdict: Verdict::from_wire(key.verdict) }
-    }
-
     /// Who the flow is.
     #[must_use]
     #[inline]
     pub fn resolve(&self, key: &FullKey, interface: Name) -> FlowId {
-        let Ends { carrier, inner, decider } = Ends::of(key, &self.policy);
-        let key = &key.flow;
-        let (country, class) = place(&self.policy, key.class_id);
-        FlowId {
-            source: key.source,
-            destination: key.destination,
-            source_port: key.source_port,
-            destination_port: key.destination_port,
-            interface,
-            rule: self.rule(key.rule),
-            country,
-            protocol: key.protocol,
-            ip_version: key.ip_version,
-            opaque: Opaque::from_wire(key.flags),
-            carrier,
-            inner,
-            decider,
-            class,
-            verdict: Verdict::from_wire(key.verdict),
-        }
+        FlowId::new(key, &self.resolved(key, interface))
+    }
+
+    /// What the flow's key comes to.
+    #[must_use]
+    #[inline]
+    pub fn resolved(&self, key: &FullKey, interface: Name) -> ResolvedFlow {
+        let Destinations { carrier, inner_carrier, decider } = Destinations::of(key, &self.policy);
+        let (country, class) = place(&self.policy, key.flow.class_id);
+        let rule = self.rule(key.flow.rule);
+        ResolvedFlow { interface, rule, country, class, carrier, inner_carrier, decider }
     }
 
     fn rule(&self, number: u16) -> Name {
@@ -256,16 +298,16 @@ impl FlowSums {
     }
 }
 
-/// What the flows of one rule come to.
+/// What the flows of one group, or of one rule, come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RuleSums {
+pub struct GroupSums {
     /// Flows that the store did not have. One that was evicted and came back counts twice.
     pub flows: u64,
     /// Their sums, and those of the flows that it had.
     pub sums: FlowSums,
 }
 
-impl RuleSums {
+impl GroupSums {
     /// Takes in what came later.
     pub fn add(&mut self, later: &Self) {
         self.flows += later.flows;

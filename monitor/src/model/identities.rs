@@ -25,11 +25,6 @@ impl Name {
     pub(super) const fn number(self) -> u16 {
         self.0
     }
-
-    /// The name in this place.
-    pub(crate) const fn at(index: u16) -> Self {
-        Self(index)
-    }
 }
 
 /// Names, each kept once, never forgotten, bounded.

@@ -1,6 +1,6 @@
 //! Where packets end up beyond their destination: a flow's key and the policy that held in; the further destination
 //! (source route, tunnel), the IPv4 address that an IPv6 address carries, and whose standing the flow has, out. Called
-//! by [`crate::model::names`]; API and alerts show [`Further`].
+//! by [`crate::model::flow`]; API and alerts show [`Further`].
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -110,58 +110,67 @@ impl ResolvedInner {
 
 /// What a key's destinations come to under a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ends {
+pub(crate) struct Destinations {
+    /// By what the destination carries an IPv4 address.
     pub(crate) carrier: Option<Carrier>,
-    pub(crate) inner: Option<ResolvedInner>,
+    /// By what the inner one does.
+    pub(crate) inner_carrier: Option<Carrier>,
     pub(crate) decider: Option<Decider>,
 }
 
-impl Ends {
+impl Destinations {
     /// Reads them off the key; the policy is the one that held when the flow was counted.
     #[inline]
     pub(crate) fn of(key: &FullKey, policy: &Policy) -> Self {
-        let (flow, further) = (&key.flow, &key.inner);
-        if flow.ip_version == 4 && !further.exists() {
+        let (flow, inner) = (&key.flow, &key.inner);
+        if flow.ip_version == 4 && !inner.exists() {
             // By far the most, and there is nothing to look up.
-            return Self { carrier: None, inner: None, decider: Some(Decider::Destination) };
+            return Self { carrier: None, inner_carrier: None, decider: Some(Decider::Destination) };
         }
         let class_id = u32::from(flow.class_id);
-        let here = Place::of(policy, flow.ip_version, flow.destination, class_id);
-        let mut ends = Self { carrier: here.carrier, inner: None, decider: None };
-        let mut beyond = Place::default();
-        if further.exists() {
-            beyond = Place::of(policy, further.ip_version, further.address, class_id);
-            ends.inner = Some(ResolvedInner {
-                address: further.address,
-                port: further.port,
-                protocol: further.protocol,
-                ip_version: further.ip_version,
-                via: Via::from_wire(further.via).unwrap_or_default(),
-                carrier: beyond.carrier,
-            });
-        }
+        let outer = Candidate::of(policy, flow.ip_version, flow.destination, class_id);
+        let beyond = match inner.exists() {
+            true => Candidate::of(policy, inner.ip_version, inner.address, class_id),
+            false => Candidate::default(),
+        };
         // The outermost of equals, as the kernel takes it.
-        ends.decider = match () {
-            () if here.decides => Some(Decider::Destination),
-            () if here.carried_decides => Some(Decider::Embedded),
+        let decider = match () {
+            () if outer.decides => Some(Decider::Destination),
+            () if outer.carried_decides => Some(Decider::Embedded),
             () if beyond.decides => Some(Decider::Inner),
             () if beyond.carried_decides => Some(Decider::InnerEmbedded),
             // One destination only, whatever its number means; or one of several that the key does not hold.
-            () => (here.carrier.is_none() && !further.exists()).then_some(Decider::Destination),
+            () => (outer.carrier.is_none() && !inner.exists()).then_some(Decider::Destination),
         };
-        ends
+        Self { carrier: outer.carrier, inner_carrier: beyond.carrier, decider }
+    }
+}
+
+impl ResolvedInner {
+    /// The inner destination of a key, if it has one.
+    #[inline]
+    pub(crate) fn of(key: &FullKey, carrier: Option<Carrier>) -> Option<Self> {
+        let inner = &key.inner;
+        inner.exists().then(|| Self {
+            address: inner.address,
+            port: inner.port,
+            protocol: inner.protocol,
+            ip_version: inner.ip_version,
+            via: Via::from_wire(inner.via).unwrap_or_default(),
+            carrier,
+        })
     }
 }
 
 /// One address under a policy, and whether its class is the one that the flow has.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
+struct Candidate {
     carrier: Option<Carrier>,
     decides: bool,
     carried_decides: bool,
 }
 
-impl Place {
+impl Candidate {
     fn of(policy: &Policy, ip_version: u8, address: Address, flow_class_id: u32) -> Self {
         let image = &policy.image;
         if ip_version == 4 {

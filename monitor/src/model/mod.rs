@@ -5,6 +5,7 @@ pub mod alert;
 pub mod attachment;
 pub mod budget;
 pub mod clock;
+pub mod epoch;
 pub mod finding;
 pub mod flow;
 pub mod identities;
@@ -23,6 +24,7 @@ pub use self::{
     attachment::{Attachment, Hook, HookChoice},
     budget::{BudgetUse, BudgetUses},
     clock::{Moment, now, rfc3339},
+    epoch::ClosedEpoch,
     finding::FindingKind,
     in_force::PolicyInForce,
     interface_account::InterfaceAccount,

@@ -1,15 +1,24 @@
 //! What the hooks let pass held against what the devices say they sent: readings in, one [`InterfaceAccount`] per interface
 //! and the surpluses of this epoch out. Pure: the kernel's numbers come with the snapshot (`kernel/readings` reads them),
-//! the epoch task calls [`Reconciler::read`] once per epoch.
+//! the [pipeline](crate::engine::pipeline) hands over each epoch.
 //!
 //! A surplus on the device's side is traffic that left without passing the hook. See [`account`] for what is proven
 //! and when.
 
 use std::collections::BTreeMap;
 
-use crate::model::{
-    InterfaceAccount,
-    readings::{Amount, Reading},
+use crate::{
+    engine::{
+        outbox::AlertBatch,
+        pipeline::{Consumer, Findings},
+    },
+    model::{
+        ClosedEpoch, FindingKind, InterfaceAccount,
+        finding::{Detail, Unaccounted},
+        in_force::PolicyInForce,
+        readings::{Amount, Presence, Reading},
+    },
+    store::MonitorState,
 };
 
 mod account;
@@ -32,14 +41,19 @@ pub struct Surplus {
 
 /// All interfaces.
 #[derive(Debug, Default)]
-pub struct Reconciler(BTreeMap<u32, Account>);
+pub struct Reconciler {
+    /// By index.
+    accounts: BTreeMap<u32, Account>,
+    /// Found in the latest epoch.
+    surpluses: Vec<Surplus>,
+}
 
 impl Reconciler {
     /// Takes an epoch's readings; gives what was found in it.
     pub fn read(&mut self, readings: &[Reading]) -> Vec<Surplus> {
         let mut surpluses = Vec::new();
         for reading in readings {
-            let account = self.0.entry(reading.ifindex).or_insert_with(|| Account::new(reading));
+            let account = self.accounts.entry(reading.ifindex).or_insert_with(|| Account::new(reading));
             let found = account.read(reading);
             if found != Amount::default() {
                 let InterfaceAccount { interface, unaccounted, .. } = account.report();
@@ -49,9 +63,51 @@ impl Reconciler {
         surpluses
     }
 
-    /// How each interface stands.
+    /// What each interface comes to.
     #[must_use]
     pub fn accounts(&self) -> Vec<InterfaceAccount> {
-        self.0.values().map(Account::report).collect()
+        self.accounts.values().map(Account::report).collect()
+    }
+}
+
+impl Consumer for Reconciler {
+    fn epoch(&mut self, epoch: &ClosedEpoch<'_>, _: &PolicyInForce, _: &mut AlertBatch<'_>) {
+        self.surpluses = self.read(&epoch.snapshot.readings);
+    }
+
+    fn publish(&mut self, epoch: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        state.accounts = self.accounts();
+        let found: Vec<_> =
+            self.surpluses.drain(..).map(|surplus| unaccounted(surplus, epoch.snapshot.epoch)).collect();
+        let detail = (!found.is_empty()).then(|| {
+            let of = |one: &Unaccounted| {
+                format!(
+                    "{}, epoch {}: {} packets, {} bytes (since it was attached {} and {})",
+                    one.interface, one.epoch, one.packets, one.bytes, one.total_packets, one.total_bytes
+                )
+            };
+            Detail { text: found.iter().map(of).collect::<Vec<_>>().join("; "), unaccounted: found }
+        });
+        findings.report(FindingKind::UnaccountedEgress, detail);
+        let off = state.accounts.iter().filter(|one| one.here && one.presence == Presence::Detached);
+        let off: Vec<&str> = off.map(|one| one.interface.as_str()).collect();
+        let detail = (!off.is_empty()).then(|| {
+            format!("{}: what leaves there is neither counted nor dropped; restart to attach again", off.join(", "))
+        });
+        findings.report(FindingKind::Detached, detail);
+    }
+}
+
+/// For the alert.
+fn unaccounted(surplus: Surplus, epoch: u32) -> Unaccounted {
+    let Surplus { interface, found, total } = surplus;
+    tracing::error!(interface, epoch, packets = found.packets, bytes = found.bytes, "unaccounted egress");
+    Unaccounted {
+        interface,
+        epoch,
+        packets: found.packets,
+        bytes: found.bytes,
+        total_packets: total.packets,
+        total_bytes: total.bytes,
     }
 }

@@ -1,6 +1,6 @@
-//! A candidate policy judged beside the one in force (`[policy] shadow`): closed epochs in, what it would have made of
+//! A candidate policy evaluated beside the one in force (`[policy] shadow`): closed epochs in, what it would have made of
 //! them out. Never near a packet: it is asked, by the kernel's own code, about each flow that was counted. Called by the
-//! epoch task; status, metrics and API show the [`ShadowReport`].
+//! [pipeline](crate::engine::pipeline); status, metrics and API show the [`ShadowReport`].
 //!
 //! What has no flow, or not all that a verdict needs, is *not evaluated* and counted as that, so that evaluated + not
 //! evaluated = hook total.
@@ -12,18 +12,23 @@ use monitor_common::{
     evaluate::Evaluation,
     parse::Reason,
     verdict::{Verdict, decide},
-    wire::{FlowValue, FullKey, RuleRowAction},
+    wire::RuleRowAction,
 };
 
 use crate::{
+    engine::{
+        outbox::AlertBatch,
+        pipeline::{Consumer, Findings},
+    },
     model::{
-        ShadowReport, Snapshot,
+        ClosedEpoch, FindingKind, ShadowReport, Snapshot,
         clock::clamp,
-        flow::{FlowId, FlowSums, Resolver, place},
-        identities::Interfaces,
+        epoch::EpochFlow,
+        flow::{FlowId, FlowSums, place},
+        in_force::PolicyInForce,
         shadow::{Candidate, Shadow, ShadowVerdict},
     },
-    store::table::Table,
+    store::{MonitorState, cut::Cut, table::Table},
 };
 use monitor_policy::{ImageAt, Policy, spec::Mode};
 
@@ -43,6 +48,24 @@ pub struct Comparison {
     kept: Option<usize>,
 }
 
+impl Consumer for Comparison {
+    fn epoch(&mut self, epoch: &ClosedEpoch<'_>, in_force: &PolicyInForce, _: &mut AlertBatch<'_>) {
+        self.evaluate(&in_force.shadow, epoch);
+    }
+
+    fn publish(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, _: &mut Findings<'_>) {
+        state.shadow = self.report.clone();
+    }
+
+    fn review(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        let refused = match &state.in_force.shadow {
+            Shadow::Refused(why) => Some(why.as_str()),
+            Shadow::None | Shadow::Candidate(_) => None,
+        };
+        findings.report(FindingKind::ShadowRefused, refused);
+    }
+}
+
 impl Comparison {
     /// One that keeps at most `kept` differing flows.
     #[must_use]
@@ -56,8 +79,9 @@ impl Comparison {
         &self.report
     }
 
-    /// Judges an epoch. Begins anew with another candidate or another policy in force.
-    pub fn epoch(&mut self, shadow: &Shadow, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver) {
+    /// Evaluates an epoch. Begins anew with another candidate or another policy in force.
+    pub fn evaluate(&mut self, shadow: &Shadow, epoch: &ClosedEpoch<'_>) {
+        let snapshot = epoch.snapshot;
         let candidate = match shadow {
             Shadow::Candidate(candidate) => Arc::clone(candidate),
             Shadow::None | Shadow::Refused(_) => {
@@ -79,8 +103,8 @@ impl Comparison {
                 ..Self::default()
             };
         }
-        for (key, value) in &snapshot.flows {
-            self.flow(&candidate, snapshot, (key, value), interfaces, resolver);
+        for flow in epoch.flows() {
+            self.flow(&candidate, snapshot, flow);
         }
         self.without_flow(&candidate.policy, snapshot);
         self.report.candidate = Some(candidate);
@@ -90,18 +114,10 @@ impl Comparison {
         self.report.differing = Arc::new(rows);
     }
 
-    fn flow(
-        &mut self,
-        candidate: &Candidate,
-        snapshot: &Snapshot,
-        (key, value): (&FullKey, &FlowValue),
-        interfaces: &Interfaces,
-        resolver: &Resolver,
-    ) {
-        let report = &mut self.report;
-        let id = || resolver.resolve(key, interfaces.name(key.flow.ifindex));
+    fn flow(&mut self, candidate: &Candidate, snapshot: &Snapshot, flow: EpochFlow<'_>) {
+        let (report, EpochFlow { key, value, resolved }) = (&mut self.report, flow);
         // Of several further destinations one is kept; where another decided, it could decide here, too.
-        if key.inner.exists() && id().decider.is_none() {
+        if key.inner.exists() && resolved.decider.is_none() {
             report.not_evaluated.hops.add(&value.counters);
             return;
         }
@@ -119,7 +135,7 @@ impl Comparison {
         }
         let first = clamp(snapshot.wall_time(value.first));
         let sums = FlowSums { counters: value.counters, first, last: clamp(last) };
-        let (there, known) = self.differing.upsert((id(), instead), || sums);
+        let (there, known) = self.differing.upsert((flow.id(), instead), || sums);
         if known {
             there.add(&sums);
         }
@@ -159,23 +175,15 @@ impl Comparison {
         if self.differing.len() <= kept + slack {
             return;
         }
-        let mut bytes: Vec<u64> = self.differing.iter().map(|(_, sums)| sums.counters.wire_bytes).collect();
-        let mut surplus = bytes.len() - kept;
-        let (_, cut, _) = bytes.select_nth_unstable(surplus - 1);
-        let cut = *cut;
-        let below = bytes.iter().filter(|bytes| **bytes < cut).count();
-        // Of those at the cut only as many as needed.
-        surplus -= below;
+        let worth = |sums: &FlowSums| sums.counters.wire_bytes.cast_signed();
+        let mut cut = Cut::of(self.differing.iter().map(|(_, sums)| worth(sums)).collect(), kept);
         let rest = &mut self.report.rest;
         self.differing.retain(|_, sums| {
-            let at_cut = sums.counters.wire_bytes == cut && surplus > 0;
-            surplus -= usize::from(at_cut);
-            let goes = at_cut || sums.counters.wire_bytes < cut;
-            if goes {
-                rest.flows += 1;
-                rest.counters.add(&sums.counters);
+            let stays = cut.keeps(worth(sums));
+            if !stays {
+                rest.add(&sums.counters);
             }
-            !goes
+            stays
         });
     }
 }

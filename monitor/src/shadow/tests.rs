@@ -6,7 +6,12 @@ use monitor_common::{
 use super::*;
 use crate::{
     fake,
-    model::{InterfaceCounts, identities::Identities, shadow::NotEvaluated},
+    model::{
+        InterfaceCounts,
+        flow::Resolver,
+        identities::{Identities, Interfaces},
+        shadow::NotEvaluated,
+    },
 };
 use monitor_policy::{
     ClockMap, Knowledge, Spec, compile,
@@ -54,7 +59,7 @@ fn evaluate(comparison: &mut Comparison, shadow: &Shadow, snapshot: &Snapshot) {
     let mut identities = Arc::new(Identities::default());
     let interfaces = Interfaces::new([(7, identities.interface("eth0"))].into(), identities.interface(""));
     let resolver = Resolver::new(&mut identities, &snapshot.policy);
-    comparison.epoch(shadow, snapshot, &interfaces, &resolver);
+    comparison.evaluate(shadow, &ClosedEpoch::new(snapshot, &interfaces, &resolver, &identities));
 }
 
 fn sum<'a>(counters: impl IntoIterator<Item = &'a Counters>) -> Counters {

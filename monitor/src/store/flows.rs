@@ -11,16 +11,16 @@ use std::{
 
 use monitor_common::{
     verdict::Verdict,
-    wire::{Address, Counters, FlowValue, FullKey, Opaque},
+    wire::{Address, Counters, Opaque},
 };
 
 use crate::{
     model::{
-        Snapshot,
-        flow::{FlowId, FlowSums, Group, Resolver, RuleSums, SummedFlows, Traits},
-        identities::{Interfaces, Name, Names},
+        ClosedEpoch, Snapshot,
+        flow::{FlowGroup, FlowId, FlowSums, Group, GroupSums, SummedFlows, Traits},
+        identities::{Name, Names},
     },
-    store::table::Table,
+    store::{cut::Cut, table::Table},
 };
 
 /// Flows kept one by one. IPv4 flows without a further destination take 74 bytes each, IPv6 ones 98, others 138.
@@ -35,63 +35,35 @@ const LATELY: usize = 64;
 /// Flows that are looked for before the first of them is added.
 const AHEAD: usize = 16;
 
-/// Which of many go, so that a number of them stays: those of least worth.
-struct Cut {
-    worth: i64,
-    /// How many of just this worth go: a burst ends in one jiffy, and must not all go.
-    at: usize,
-}
-
-impl Cut {
-    fn of(mut worths: Vec<i64>, keep: usize) -> Self {
-        let Some(last) = worths.len().checked_sub(keep + 1) else { return Self { worth: i64::MIN, at: 0 } };
-        let (less, &mut worth, _) = worths.select_nth_unstable(last);
-        let below = less.iter().filter(|less| **less < worth).count();
-        Self { worth, at: last + 1 - below }
-    }
-
-    /// To be asked once for each.
-    fn keeps(&mut self, worth: i64) -> bool {
-        let goes = worth < self.worth || (worth == self.worth && self.at > 0);
-        self.at -= usize::from(goes && worth == self.worth);
-        !goes
-    }
-}
-
 /// What the flows of one epoch come to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct EpochSums {
     /// By place and verdict.
     pub groups: BTreeMap<Group, Counters>,
+    /// The same by rule, too, with how many flows they are of.
+    pub flows: BTreeMap<FlowGroup, GroupSums>,
     /// What carries something that can't be read.
     pub opaque: BTreeMap<(Name, Opaque, Verdict), Counters>,
     /// What goes on from its destination.
     pub inner: BTreeMap<(Name, &'static str, Verdict), Counters>,
     /// What rules decided, by rule.
-    pub rules: BTreeMap<Name, RuleSums>,
+    pub rules: BTreeMap<Name, GroupSums>,
 }
 
 impl EpochSums {
-    fn add(&mut self, traits: &Traits, via: Option<&'static str>, counters: &Counters) {
-        let (name, verdict) = (traits.interface, traits.verdict);
+    fn add(&mut self, traits: &Traits, via: Option<&'static str>, more: &GroupSums) {
+        let (name, verdict, counters) = (traits.interface, traits.verdict, &more.sums.counters);
         self.groups.entry(traits.group()).or_default().add(counters);
+        self.flows.entry(traits.flow_group()).and_modify(|sums| sums.add(more)).or_insert(*more);
+        if traits.rule != Names::NONE {
+            self.rules.entry(traits.rule).and_modify(|sums| sums.add(more)).or_insert(*more);
+        }
         if traits.opaque != Opaque::None {
             self.opaque.entry((name, traits.opaque, verdict)).or_default().add(counters);
         }
         if let Some(via) = via {
             self.inner.entry((name, via, verdict)).or_default().add(counters);
         }
-    }
-}
-
-/// Adds to the sums of a rule.
-fn count(by_rule: &mut Vec<Option<RuleSums>>, rule: Name, more: &RuleSums) {
-    if rule.index() >= by_rule.len() {
-        by_rule.resize(rule.index() + 1, None);
-    }
-    match &mut by_rule[rule.index()] {
-        Some(sums) => sums.add(more),
-        none => *none = Some(*more),
     }
 }
 
@@ -114,20 +86,6 @@ fn rest(id: &FlowId, traits: u16) -> u64 {
         | u64::from(id.destination_port) << 32
         | u64::from(id.protocol) << 16
         | u64::from(traits)
-}
-
-/// An epoch's flows, each with the name of its interface.
-fn named<'a>(
-    snapshot: &'a Snapshot,
-    interfaces: &'a Interfaces,
-) -> impl Iterator<Item = (Name, &'a FullKey, &'a FlowValue)> {
-    let mut run = (0, interfaces.name(0));
-    snapshot.flows.iter().map(move |(key, value)| {
-        if key.flow.ifindex != run.0 {
-            run = (key.flow.ifindex, interfaces.name(key.flow.ifindex));
-        }
-        (run.1, key, value)
-    })
 }
 
 /// A flow on its way into its table.
@@ -159,7 +117,7 @@ pub struct FlowStore {
     numbers: HashMap<Traits, u16>,
     /// Traits asked for lately and their numbers: most often the next are among them.
     lately: [Option<(Traits, u16)>; LATELY],
-    evicted: BTreeMap<Group, SummedFlows>,
+    evicted: BTreeMap<FlowGroup, SummedFlows>,
     limit: usize,
 }
 
@@ -186,48 +144,49 @@ impl FlowStore {
     }
 
     /// Adds the flows of an epoch, and gives what they come to.
-    pub fn merge(&mut self, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver) -> EpochSums {
+    pub fn merge(&mut self, epoch: &ClosedEpoch<'_>) -> EpochSums {
+        let snapshot = epoch.snapshot;
         let mut sums = EpochSums::default();
-        let mut by_traits: Vec<Counters> = Vec::new();
-        let mut by_rule: Vec<Option<RuleSums>> = Vec::new();
+        let mut by_traits: Vec<Option<GroupSums>> = Vec::new();
         self.reserve(snapshot, usize::MAX);
-        let flows = named(snapshot, interfaces)
-            .map(|(interface, key, value)| (resolver.resolve(key, interface), FlowSums::of(snapshot, value)));
+        let flows = epoch.flows().map(|flow| (flow.id(), FlowSums::of(snapshot, flow.value)));
         self.add(flows, |Coming { id, sums: flow, number, .. }, new| {
-            if id.rule != Names::NONE {
-                count(&mut by_rule, id.rule, &RuleSums { flows: u64::from(new), sums: *flow });
-            }
+            let more = GroupSums { flows: u64::from(new), sums: *flow };
             match number.map(usize::from) {
                 Some(number) => {
                     if number >= by_traits.len() {
-                        by_traits.resize(number + 1, Counters::default());
+                        by_traits.resize(number + 1, None);
                     }
-                    by_traits[number].add(&flow.counters);
+                    match &mut by_traits[number] {
+                        Some(sums) => sums.add(&more),
+                        none => *none = Some(more),
+                    }
                 }
-                None => sums.add(&id.traits(), id.via(), &flow.counters),
+                None => sums.add(&id.traits(), id.via(), &more),
             }
         });
-        for (traits, counters) in self.traits.iter().zip(&by_traits).filter(|(_, counters)| !counters.is_zero()) {
-            sums.add(traits, traits.carrier.map(|carrier| carrier.name()), counters);
+        for (traits, more) in self.traits.iter().zip(&by_traits) {
+            if let Some(more) = more {
+                sums.add(traits, traits.carrier.map(|carrier| carrier.name()), more);
+            }
         }
-        let rules = by_rule.into_iter().zip(0..).filter_map(|(sums, rule)| Some((Name::at(rule), sums?)));
-        sums.rules = rules.collect();
         self.trim();
         sums
     }
 
     /// Adds the flows of an epoch; of more than `most` only those with most bytes on the wire, and of the others their
     /// sums.
-    pub fn merge_largest(&mut self, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver, most: usize) {
+    pub fn merge_largest(&mut self, epoch: &ClosedEpoch<'_>, most: usize) {
+        let snapshot = epoch.snapshot;
         let worths = snapshot.flows.iter().map(|(_, value)| value.counters.wire_bytes.cast_signed());
         let mut cut = Cut::of(worths.collect(), most);
         self.reserve(snapshot, most);
         let mut evicted = mem::take(&mut self.evicted);
-        let flows = named(snapshot, interfaces).filter_map(|(interface, key, value)| {
-            if cut.keeps(value.counters.wire_bytes.cast_signed()) {
-                return Some((resolver.resolve(key, interface), FlowSums::of(snapshot, value)));
+        let flows = epoch.flows().filter_map(|flow| {
+            if cut.keeps(flow.value.counters.wire_bytes.cast_signed()) {
+                return Some((flow.id(), FlowSums::of(snapshot, flow.value)));
             }
-            evicted.entry(resolver.group(&key.flow, interface)).or_default().add(&value.counters);
+            evicted.entry(flow.group()).or_default().add(&flow.value.counters);
             None
         });
         self.add(flows, |_, _| ());
@@ -372,17 +331,17 @@ impl FlowStore {
         worths.extend(self.other.iter().map(|(_, sums)| worth(sums)));
         let mut cut = Cut::of(worths, keep);
         let (traits, evicted) = (&self.traits, &mut self.evicted);
-        let mut stays = |group: &dyn Fn() -> Group, sums: &FlowSums| {
+        let mut stays = |group: &dyn Fn() -> FlowGroup, sums: &FlowSums| {
             let stays = cut.keeps(worth(sums));
             if !stays {
                 evicted.entry(group()).or_default().add(&sums.counters);
             }
             stays
         };
-        let group = |rest: u64| traits[usize::from(rest as u16)].group();
+        let group = |rest: u64| traits[usize::from(rest as u16)].flow_group();
         self.v4.retain(|key, sums| stays(&|| group(key.0 as u64), sums));
         self.v6.retain(|key, sums| stays(&|| group(key.rest), sums));
-        self.other.retain(|id, sums| stays(&|| id.traits().group(), sums));
+        self.other.retain(|id, sums| stays(&|| id.traits().flow_group(), sums));
     }
 
     /// Takes in what another store has.
@@ -423,7 +382,7 @@ impl FlowStore {
 
     /// What was evicted.
     #[must_use]
-    pub fn evicted(&self) -> &BTreeMap<Group, SummedFlows> {
+    pub fn evicted(&self) -> &BTreeMap<FlowGroup, SummedFlows> {
         &self.evicted
     }
 }

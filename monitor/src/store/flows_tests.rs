@@ -7,7 +7,7 @@ use monitor_common::wire::{FlowKey, FullKey, Via};
 use super::*;
 use crate::{
     fake,
-    model::{identities::Identities, inner::Carrier},
+    model::{flow::Resolver, identities::Identities, inner::Carrier},
     store::Traffic,
 };
 use monitor_policy::RuleInfo;
@@ -21,7 +21,7 @@ fn add(store: &mut FlowStore, id: FlowId, sums: FlowSums) -> (Option<u16>, bool)
 }
 
 /// Its flows and what was evicted.
-fn held(store: &FlowStore) -> (BTreeMap<FlowId, FlowSums>, BTreeMap<Group, SummedFlows>) {
+fn held(store: &FlowStore) -> (BTreeMap<FlowId, FlowSums>, BTreeMap<FlowGroup, SummedFlows>) {
     (store.iter().map(|(id, sums)| (id, *sums)).collect(), store.evicted.clone())
 }
 
@@ -49,9 +49,11 @@ fn merging_the_largest_is_merging_all_and_keeping_the_largest_of_what_came() {
             }
             let interfaces = traffic.names(&snapshot);
             let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
-            store.merge_largest(&snapshot, &interfaces, &resolver, most);
+            let identities = Arc::clone(&traffic.identities);
+            let closed = ClosedEpoch::new(&snapshot, &interfaces, &resolver, &identities);
+            store.merge_largest(&closed, most);
             let mut came = FlowStore::default();
-            came.merge(&snapshot, &interfaces, &resolver);
+            came.merge(&closed);
             came.keep_largest(most);
             assert_eq!(came.len(), most.min(60), "seed {seed}");
             expected.absorb(&came);
@@ -69,7 +71,7 @@ fn of_flows_of_one_worth_just_so_many_stay_and_the_others_are_summed() {
     }
     let interfaces = traffic.names(&snapshot);
     let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
-    store.merge_largest(&snapshot, &interfaces, &resolver, 2);
+    store.merge_largest(&ClosedEpoch::new(&snapshot, &interfaces, &resolver, &traffic.identities), 2);
     let ports = |store: &FlowStore| store.iter().map(|(id, _)| id.destination_port).collect::<Vec<_>>();
     // The smallest goes, and of the three equals the first two.
     assert_eq!(ports(&store), [3, 4]);
@@ -125,7 +127,7 @@ fn the_largest_are_those_with_most_bytes_on_the_wire() {
     }
     let interfaces = traffic.names(&snapshot);
     let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
-    store.merge_largest(&snapshot, &interfaces, &resolver, 2);
+    store.merge_largest(&ClosedEpoch::new(&snapshot, &interfaces, &resolver, &traffic.identities), 2);
     let ports = |store: &FlowStore| store.iter().map(|(id, _)| id.destination_port).collect::<Vec<_>>();
     assert_eq!(ports(&store), [2, 3]);
     store.keep_largest(1);
@@ -156,7 +158,7 @@ fn an_epoch_comes_to_the_sums_of_its_flows_by_place_mark_way_on_and_rule() {
     let merge = |traffic: &mut Traffic, store: &mut FlowStore, snapshot: &Snapshot| {
         let interfaces = traffic.names(snapshot);
         let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
-        store.merge(snapshot, &interfaces, &resolver)
+        store.merge(&ClosedEpoch::new(snapshot, &interfaces, &resolver, &traffic.identities))
     };
     let mut policy = fake::policy();
     policy.rules.push(RuleInfo { id: "second".into(), ..policy.rules[0].clone() });
@@ -232,9 +234,9 @@ fn a_flow_begins_with_its_earliest_packet_and_ends_with_its_latest_whatever_the_
         sum.add(&sums(2, other.0, other.1));
         assert_eq!(sum, sums(3, 3, 8), "{one:?} {other:?}");
     }
-    let mut rule = RuleSums { flows: 1, sums: sums(1, 3, 6) };
-    rule.add(&RuleSums { flows: 2, sums: sums(2, 5, 8) });
-    assert_eq!(rule, RuleSums { flows: 3, sums: sums(3, 3, 8) });
+    let mut rule = GroupSums { flows: 1, sums: sums(1, 3, 6) };
+    rule.add(&GroupSums { flows: 2, sums: sums(2, 5, 8) });
+    assert_eq!(rule, GroupSums { flows: 3, sums: sums(3, 3, 8) });
 }
 
 #[test]

@@ -18,8 +18,8 @@ use monitor_common::{
 
 use crate::{
     model::{
-        Snapshot,
-        flow::{Group, RuleSums, SummedFlows, place},
+        ClosedEpoch, Snapshot,
+        flow::{FlowGroup, Group, GroupSums, SummedFlows, place},
         identities::{Identities, Interfaces, Name},
     },
     store::flows::{EpochSums, FlowStore},
@@ -36,8 +36,11 @@ pub struct Totals {
     pub opaque: BTreeMap<(Name, Opaque, Verdict), Counters>,
     /// Of flows, what goes on from its destination, by interface, way (see [`crate::model::flow::FlowId::via`]) and verdict.
     pub inner: BTreeMap<(Name, &'static str, Verdict), Counters>,
+    /// Flows: how many, what they sent, when they were first and last seen. Flows are those that the store did not have when
+    /// they came.
+    pub flows: BTreeMap<FlowGroup, GroupSums>,
     /// Of flows, what a rule decided, by rule.
-    pub rules: BTreeMap<Name, RuleSums>,
+    pub rules: BTreeMap<Name, GroupSums>,
     /// What has no flow, by interface and reason.
     pub unparsed: BTreeMap<(Name, Reason), ReasonSums>,
     /// Hook totals.
@@ -67,6 +70,9 @@ impl Totals {
         add(&mut self.hook, &epoch.hook);
         add(&mut self.dropped, &epoch.dropped);
         add(&mut self.residual, &epoch.residual);
+        for (group, sums) in &epoch.flows {
+            self.flows.entry(*group).and_modify(|there| there.add(sums)).or_insert(*sums);
+        }
         for (rule, sums) in &epoch.rules {
             self.rules.entry(*rule).and_modify(|there| there.add(sums)).or_insert(*sums);
         }
@@ -122,18 +128,20 @@ impl Traffic {
         Interfaces::new(names, self.identities.interface(""))
     }
 
-    /// Adds an epoch of which the flows are in the store already, and come to `sums`; `residual` is the snapshot's.
-    /// Returns the interfaces whose residual is not zero: a conservation breach.
-    pub fn merge(
-        &mut self,
-        snapshot: &Snapshot,
-        interfaces: &Interfaces,
-        sums: EpochSums,
-        residual: &[(u32, Counters)],
-    ) -> Vec<(Name, Counters)> {
-        let EpochSums { groups, opaque, inner, rules } = sums;
-        let mut epoch =
-            Totals { groups, opaque, inner, rules, events_lost: snapshot.events_lost, epochs: 1, ..Totals::default() };
+    /// Adds an epoch of which the flows are in the store already, and come to `sums`.
+    pub fn merge(&mut self, closed: &ClosedEpoch<'_>, sums: EpochSums) {
+        let ClosedEpoch { snapshot, interfaces, residual, .. } = closed;
+        let EpochSums { groups, flows, opaque, inner, rules } = sums;
+        let mut epoch = Totals {
+            groups,
+            flows,
+            opaque,
+            inner,
+            rules,
+            events_lost: snapshot.events_lost,
+            epochs: 1,
+            ..Totals::default()
+        };
         for interface in &snapshot.interfaces {
             let name = interfaces.name(interface.ifindex);
             epoch.hook.entry(name).or_default().add(&interface.hook);
@@ -148,7 +156,6 @@ impl Traffic {
                 add_reason_sums(epoch.unparsed.entry((name, *reason)).or_default(), reason_sums);
             }
         }
-        let mut breaches = Vec::new();
         for (ifindex, residual) in residual {
             let name = interfaces.name(*ifindex);
             epoch.residual.entry(name).or_default().add(&Counters {
@@ -157,13 +164,9 @@ impl Traffic {
                 bytes: residual.bytes.cast_signed().unsigned_abs(),
                 wire_bytes: residual.wire_bytes.cast_signed().unsigned_abs(),
             });
-            if !residual.is_zero() {
-                breaches.push((name, *residual));
-            }
         }
         self.totals.add(&epoch);
         self.latest = epoch;
-        breaches
     }
 }
 
@@ -269,7 +272,7 @@ mod tests {
             first: crate::model::clock::clamp(began),
             last: crate::model::clock::clamp(ended),
         };
-        assert_eq!(traffic.totals.rules, [(rule, RuleSums { flows: 2, sums })].into());
+        assert_eq!(traffic.totals.rules, [(rule, GroupSums { flows: 2, sums })].into());
         assert_eq!(traffic.latest.rules[&rule].sums.counters, fake::sums(9));
         assert_eq!(traffic.latest.rules[&rule].flows, 1);
     }

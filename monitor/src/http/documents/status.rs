@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use monitor_common::{verdict::Verdict, wire::Counters};
 
 use crate::{
-    engine::STALE_AFTER,
     http::documents::shadow::frame,
     model::{
         self, InterfaceAccount,
@@ -125,7 +124,7 @@ fn dataset(of: &DatasetInfo, now: i128) -> DatasetStatus {
         version: of.version.clone(),
         built: of.built.map(|built| rfc3339(i128::from(built) * 1_000_000_000)),
         age_days: age.map(|age| age / 86_400),
-        stale: age.is_some_and(|age| age > STALE_AFTER),
+        stale: of.is_stale(now),
     }
 }
 
