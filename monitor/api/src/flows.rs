@@ -16,6 +16,25 @@ pub const MAX_TOP: usize = 100_000;
 /// Seconds that `since` may go back.
 pub const MAX_SINCE: u32 = 3_600;
 
+/// A parameter that is out of its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// `top`.
+    #[error("top={0}: from 1 to {MAX_TOP}")]
+    Top(usize),
+    /// `since`.
+    #[error("since={0}: from 1 to {MAX_SINCE} seconds")]
+    Since(u32),
+}
+
+/// Of every page with rows.
+pub(crate) fn check_top(top: Option<usize>) -> Result<(), QueryError> {
+    match top {
+        Some(top) if top == 0 || top > MAX_TOP => Err(QueryError::Top(top)),
+        _ => Ok(()),
+    }
+}
+
 /// What flows are summed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -52,16 +71,12 @@ impl FlowsQuery {
     /// Checks what the types can't.
     ///
     /// # Errors
-    /// What is wrong, and the mend.
-    pub fn check(&self) -> Result<(), String> {
-        match self.top {
-            Some(top) if top == 0 || top > MAX_TOP => Err(format!("top={top}: from 1 to {MAX_TOP}")),
-            _ => match self.since {
-                Some(since) if since == 0 || since > MAX_SINCE => {
-                    Err(format!("since={since}: from 1 to {MAX_SINCE} seconds"))
-                }
-                _ => Ok(()),
-            },
+    /// What is out of its range.
+    pub fn check(&self) -> Result<(), QueryError> {
+        check_top(self.top)?;
+        match self.since {
+            Some(since) if since == 0 || since > MAX_SINCE => Err(QueryError::Since(since)),
+            _ => Ok(()),
         }
     }
 }

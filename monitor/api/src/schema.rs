@@ -22,8 +22,8 @@ use crate::{
 pub struct Document {
     /// The name of its schema's file, without the extension.
     pub name: &'static str,
-    /// The command that prints it, if one does.
-    pub command: Option<&'static str>,
+    /// The commands that print it.
+    pub printed_by: &'static [&'static str],
     /// What it is like.
     pub schema: Schema,
 }
@@ -32,27 +32,27 @@ pub struct Document {
 #[must_use]
 pub fn documents() -> Vec<Document> {
     vec![
-        document::<Alerts>("alerts", None),
-        document::<Check>("check", Some("check --json")),
-        document::<DiffDocument>("diff", Some("diff --json")),
-        document::<ErrorDocument>("error", None),
-        document::<Vec<Explanation>>("explain", Some("explain DESTINATION --json")),
-        document::<Line<'_>>("explain-line", Some("explain - --json (one a line)")),
-        document::<Vec<Network>>("explain-network", Some("explain --network NETWORK --json")),
-        document::<Flows>("flows", Some("flows --json")),
-        document::<Imported>("geo-import", Some("geo import --json")),
-        document::<Vec<Info>>("geo-info", Some("geo info --json")),
-        document::<Lookup>("geo-lookup", Some("geo lookup --json")),
-        document::<Outcome>("reload", Some("reload --json, confirm --json")),
-        document::<Rules>("rules", Some("rules --json")),
-        document::<ShadowPage>("shadow", Some("flows --shadow --json")),
-        document::<Started>("started", Some("run --json (first line on standard error)")),
-        document::<Status>("status", Some("status --json, run --json (last line on standard error)")),
+        document::<Alerts>("alerts", &[]),
+        document::<Check>("check", &["check --json"]),
+        document::<DiffDocument>("diff", &["diff --json"]),
+        document::<ErrorDocument>("error", &[]),
+        document::<Vec<Explanation>>("explain", &["explain DESTINATION --json"]),
+        document::<Line<'_>>("explain-line", &["explain - --json"]),
+        document::<Vec<Network>>("explain-network", &["explain --network NETWORK --json"]),
+        document::<Flows>("flows", &["flows --json"]),
+        document::<Imported>("geo-import", &["geo import --json"]),
+        document::<Vec<Info>>("geo-info", &["geo info --json"]),
+        document::<Lookup>("geo-lookup", &["geo lookup --json"]),
+        document::<Outcome>("reload", &["reload --json", "confirm --json"]),
+        document::<Rules>("rules", &["rules --json"]),
+        document::<ShadowPage>("shadow", &["flows --shadow --json"]),
+        document::<Started>("started", &["run --json"]),
+        document::<Status>("status", &["status --json", "run --json"]),
     ]
 }
 
 /// As it is written: a field that may be `null` is there all the same.
-fn document<T: JsonSchema>(name: &'static str, command: Option<&'static str>) -> Document {
+fn document<T: JsonSchema>(name: &'static str, printed_by: &'static [&'static str]) -> Document {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    Document { name, command, schema: generator.into_root_schema_for::<T>() }
+    Document { name, printed_by, schema: generator.into_root_schema_for::<T>() }
 }

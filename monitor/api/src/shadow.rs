@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    flows::{FlowRow, MAX_TOP, Part},
+    flows::{FlowRow, Part, QueryError, check_top},
     status::Sums,
 };
 
@@ -22,12 +22,9 @@ impl ShadowQuery {
     /// Checks what the types can't.
     ///
     /// # Errors
-    /// What is wrong, and the mend.
-    pub fn check(&self) -> Result<(), String> {
-        match self.top {
-            Some(top) if top == 0 || top > MAX_TOP => Err(format!("top={top}: from 1 to {MAX_TOP}")),
-            _ => Ok(()),
-        }
+    /// What is out of its range.
+    pub fn check(&self) -> Result<(), QueryError> {
+        check_top(self.top)
     }
 }
 

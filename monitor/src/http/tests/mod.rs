@@ -1,11 +1,12 @@
 //! The whole interface over a fake source, as somebody who asks sees it. A file a subject; here is what they share.
 
+mod documented;
 mod flow_pages;
 mod policy_pages;
 mod serving;
 mod status_page;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use monitor_common::{parse::Reason, verdict::Verdict, wire::FlowKey};
 use serde_json::Value;
@@ -24,7 +25,8 @@ use crate::{
     engine::Engine,
     error::CliError,
     fake::{self, Fake},
-    model::in_force::PolicyInForce,
+    model::{in_force::PolicyInForce, now},
+    reload,
     store::MonitorState,
 };
 use monitor_api::{
@@ -105,7 +107,9 @@ impl Bench {
         let mut reply = String::new();
         stream.read_to_string(&mut reply).await.expect("reads");
         let status = reply.split(' ').nth(1).and_then(|code| code.parse().ok()).expect(&reply);
-        (status, reply.split_once("\r\n\r\n").expect(&reply).1.to_owned())
+        let body = reply.split_once("\r\n\r\n").expect(&reply).1.to_owned();
+        documented::check_reply(head, status, &body);
+        (status, body)
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
@@ -115,10 +119,10 @@ impl Bench {
     /// Over the control socket.
     async fn ask<T: serde::de::DeserializeOwned + Send + 'static>(&self, path: &'static str) -> Result<T, CliError> {
         let socket = self.socket.clone();
-        tokio::task::spawn_blocking(move || Client::new(socket).get(path))
-            .await
-            .expect("no panic")
-            .map_err(CliError::from)
+        let asked = tokio::task::spawn_blocking(move || Client::new(socket).get::<Value>(path)).await;
+        let value = asked.expect("no panic")?;
+        documented::check(path, &value);
+        Ok(serde_json::from_value(value).expect("the document"))
     }
 }
 
