@@ -1,6 +1,8 @@
 //! The status document, served at `/api/v1/status` and printed by `egress-monitor status`: what is in it, and in which
 //! order. The daemon fills it.
 
+use std::ops::AddAssign;
+
 use monitor_common::wire::Counters;
 use monitor_policy::times::Upcoming;
 use serde::{Deserialize, Serialize};
@@ -48,6 +50,15 @@ impl From<&Counters> for Sums {
     }
 }
 
+impl AddAssign<&Self> for Sums {
+    fn add_assign(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.segments += other.segments;
+        self.bytes += other.bytes;
+        self.wire_bytes += other.wire_bytes;
+    }
+}
+
 impl Sums {
     /// Adds `counters`.
     pub fn add(&mut self, counters: &Counters) {
@@ -74,7 +85,7 @@ pub struct PolicyStatus {
     pub never_hit: usize,
     /// Ids of those whose daily budget is used up.
     pub suspended: Vec<String>,
-    /// The policy that is judged beside it; none where the configuration names none.
+    /// The policy that is evaluated beside it; none where the configuration names none.
     pub shadow: Option<ShadowStatus>,
 }
 

@@ -105,13 +105,6 @@ fn evaluate(side: &Side, row: &FlowRow) -> Option<(Verdict, Place)> {
     strictest
 }
 
-fn plus(sums: &mut Sums, more: &Sums) {
-    sums.packets += more.packets;
-    sums.segments += more.segments;
-    sums.bytes += more.bytes;
-    sums.wire_bytes += more.wire_bytes;
-}
-
 fn traffic(old: &Side, new: &Side, flows: &Flows) -> Traffic {
     #[derive(Default)]
     struct Changed {
@@ -126,15 +119,15 @@ fn traffic(old: &Side, new: &Side, flows: &Flows) -> Traffic {
             (Some((before, _)), Some((after, place))) if before != after => {
                 let change = changes.entry((place, before, after)).or_default();
                 change.flows += 1;
-                plus(&mut change.sums, &row.sums);
+                change.sums += &row.sums;
                 *change.destinations.entry(row.destination).or_default() += row.sums.wire_bytes;
             }
-            (Some(_), Some(_)) => plus(&mut result.same, &row.sums),
-            _ => plus(&mut result.not_judged, &row.sums),
+            (Some(_), Some(_)) => result.same += &row.sums,
+            _ => result.not_judged += &row.sums,
         }
     }
     for part in [&flows.rest.sums, &flows.evicted.sums, &flows.overflow, &flows.unparsed] {
-        plus(&mut result.not_judged, part);
+        result.not_judged += part;
     }
     result.changes = changes
         .into_iter()

@@ -55,7 +55,7 @@ fn one_line(rendered: &str) -> String {
 pub fn main() -> Result<(), CliError> {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        // Without any command: the whole help is the mend, and clap's.
+        // Without any command: the whole help is the hint, and clap's.
         Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             eprint!("{}", error.render());
             std::process::exit(64);
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_argument_is_one_line_with_the_mend() {
+    fn a_wrong_argument_is_one_line_with_the_hint() {
         for (arguments, line) in [
             (&["frob"][..], "unrecognized subcommand 'frob'; see `egress-monitor --help`"),
             (

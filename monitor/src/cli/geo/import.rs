@@ -142,7 +142,7 @@ fn read(args: &Args, progress: &Progress) -> Result<(Read, Rejected, usize), Cli
     })
 }
 
-/// How long a reading may take before it is told how far it has come.
+/// How long a reading may take before progress is shown.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Does the work, and says how far it has come on standard error once that has taken two seconds: in place on a

@@ -33,7 +33,7 @@ fn two_families_from_two_files_become_one_dataset_and_bad_input_leaves_the_old_f
     let before = std::fs::read(&out).unwrap();
     std::fs::write(path("4b.csv"), "192.0.2.128/25,NO\n").unwrap();
     let error = run(&args(&[&path("4.csv"), &path("4b.csv")], &out)).unwrap_err();
-    assert!(matches!(error, CliError::Usage(_)));
+    assert!(matches!(error, CliError::Geo(_)));
     assert_eq!(
         error.to_string(),
         format!(
@@ -76,9 +76,9 @@ fn overlays_and_as_numbers_are_imported_and_the_same_input_gives_the_same_bytes(
     let written = import(&of(&[&path("aws.json")], &out, None)).unwrap();
     assert_eq!((written.kind, written.ipv4_ranges, written.rejected.count), ("overlay", 2, 1));
     assert_eq!(written.built.as_deref(), Some("2026-06-01T00:00:00Z"));
-    let told = render::geo::imported(&written);
-    assert!(told.contains("1 left out: 1 unknown region\n  prefixes[2]: region \"moon-1\" of"), "{told}");
-    assert!(told.contains("built 2026-06-01T00:00:00Z, "), "{told}");
+    let shown = render::geo::imported(&written);
+    assert!(shown.contains("1 left out: 1 unknown region\n  prefixes[2]: region \"moon-1\" of"), "{shown}");
+    assert!(shown.contains("built 2026-06-01T00:00:00Z, "), "{shown}");
     let first = std::fs::read(&out).unwrap();
     import(&of(&[&path("aws.json")], &out, None)).unwrap();
     assert_eq!(std::fs::read(&out).unwrap(), first);

@@ -77,12 +77,12 @@ pub fn imported(written: &Imported) -> String {
     );
     text += &match (&written.built, written.age_days) {
         (Some(built), Some(days)) => {
-            let mend = if written.stale {
+            let hint = if written.stale {
                 format!(": older than {STALE_AFTER_DAYS} days, fetch a fresh one")
             } else {
                 String::new()
             };
-            format!("built {built}, {days} days ago{mend}\n")
+            format!("built {built}, {days} days ago{hint}\n")
         }
         _ => "no date in it: give --built, so that its age can be told\n".into(),
     };

@@ -61,7 +61,7 @@ async fn bench() -> Bench {
 
 async fn bench_of(in_force: PolicyInForce) -> Bench {
     let fake = Fake::new(in_force.clone());
-    let facts = SharedState::new(MonitorState {
+    let state = SharedState::new(MonitorState {
         boot_id: "b0".into(),
         started: now(),
         epoch_length: Duration::from_secs(3_600),
@@ -71,7 +71,7 @@ async fn bench_of(in_force: PolicyInForce) -> Bench {
         Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100, |_| String::new()).expect("a thread");
     let consumers = crate::daemon::consumers(Keeper::in_memory());
     let (engine, handle) =
-        Engine::new(Box::new(fake.clone()), facts.clone(), Box::new(sinks), consumers, in_force.clone());
+        Engine::new(Box::new(fake.clone()), state.clone(), Box::new(sinks), consumers, in_force.clone());
     let directory = tempfile::tempdir().expect("a directory");
     let stop = CancellationToken::new();
     let (events, received) = tokio::sync::mpsc::channel(10);
@@ -87,15 +87,15 @@ async fn bench_of(in_force: PolicyInForce) -> Bench {
         confirm: None,
         confirmations: reload::confirmations::ConfirmationStore::open(directory.path()),
     };
-    let (reloader, reloads) = reload::PolicyReloader::new(setup, handle.clone(), facts.clone(), in_force);
+    let (reloader, reloads) = reload::PolicyReloader::new(setup, handle.clone(), state.clone(), in_force);
     tokio::spawn(reloader.run(stop.clone()));
     let socket = directory.path().join("run/control.sock");
     let control = ControlSocket::bind(&socket).expect("a socket");
     let asked = Control { epochs: handle, reloads };
-    tokio::spawn(serve_unix(control, router(facts.clone(), Some(asked), "enclave-1"), stop.clone()));
+    tokio::spawn(serve_unix(control, router(state.clone(), Some(asked), "enclave-1"), stop.clone()));
     let listener = bind_tcp("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let address = listener.local_addr().expect("bound");
-    tokio::spawn(serve_tcp(listener, router(facts, None, "enclave-1"), stop.clone()));
+    tokio::spawn(serve_tcp(listener, router(state, None, "enclave-1"), stop.clone()));
     Bench { address, socket, fake, stop, _directory: directory, _events: events }
 }
 
