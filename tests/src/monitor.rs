@@ -33,7 +33,7 @@ pub mod kernel {
 /// What a configuration means.
 pub mod policy {
     pub use monitor_policy::{
-        ClockMap, Explanation, Grounds, Knowledge, Policy, Target, compile, explain, protocol::has_ports,
+        ClockMap, ExplainInputs, Explanation, Knowledge, Policy, Target, compile, explain, protocol::has_ports,
     };
 }
 

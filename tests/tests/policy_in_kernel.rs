@@ -25,7 +25,7 @@ use egress_monitor_tests::{
         geo::{self, Range, Space, special},
         kernel::boot_ns,
         now,
-        policy::{self, ClockMap, Explanation, Grounds, Knowledge, Policy, Target, explain, has_ports},
+        policy::{self, ClockMap, ExplainInputs, Explanation, Knowledge, Policy, Target, explain, has_ports},
     },
 };
 use monitor_common::{
@@ -132,7 +132,8 @@ impl World {
 
     fn explain(&self, end: End) -> Explanation {
         let End { to: address, protocol, port } = end;
-        let grounds = Grounds { spec: &self.config, knowledge: knowledge(), policy: &self.policy, clock: self.clock };
+        let grounds =
+            ExplainInputs { spec: &self.config, knowledge: knowledge(), policy: &self.policy, clock: self.clock };
         let target = Target { address, port, protocol: Some(protocol) };
         explain(&target, &grounds).unwrap_or_else(|error| panic!("{error}"))
     }

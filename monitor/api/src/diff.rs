@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-pub use monitor_policy::diff::{Change, Diff, Group, Networks, Place, RuleChange, RuleTerms, Verdict};
+pub use monitor_policy::diff::{Change, Diff, Group, Location, Networks, RuleChange, RuleTerms, Verdict};
 
 use crate::status::Sums;
 
@@ -36,7 +36,7 @@ pub struct Traffic {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TrafficChange {
     /// Where it went, by the new policy.
-    pub place: Place,
+    pub place: Location,
     /// What the old policy does.
     pub old: Verdict,
     /// What the new one does.

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 pub use monitor_policy::{
     Explanation,
-    explain::{Announcer, CoveringRule, Nat64Entry, OverlaySays, SiteEntry, SourceSays, SpecialRange, Standing},
+    explain::{
+        AddressInfo, Announcer, CoveringRule, Nat64Entry, OverlayOpinion, SiteEntry, SourceOpinion, SpecialRange,
+    },
 };
 
 /// What becomes of one destination, by the compiled policy alone.

@@ -25,7 +25,7 @@ pub mod times;
 pub use self::{
     clock::ClockMap,
     compile::{PolicyError, compile},
-    explain::{Explanation, Grounds, explain, target::Target},
+    explain::{ExplainInputs, Explanation, explain, target::Target},
     geo::Knowledge,
     lint::RuleNote,
     origin::Origin,

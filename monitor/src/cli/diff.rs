@@ -19,7 +19,7 @@ use monitor_api::{
     status::Sums,
 };
 use monitor_policy::{
-    diff::{Place, Side, Verdict, compare},
+    diff::{Location, Side, Verdict, compare},
     spec::Mode,
 };
 
@@ -86,7 +86,7 @@ fn side(file: &Path) -> Result<Side, CliError> {
 }
 
 /// What both policies make of a flow as a whole: of its destinations the strictest counts, the outermost of equals.
-fn evaluate(side: &Side, row: &FlowRow) -> Option<(Verdict, Place)> {
+fn evaluate(side: &Side, row: &FlowRow) -> Option<(Verdict, Location)> {
     let rank = |verdict: &Verdict| match (verdict.verdict.as_str(), verdict.alerts, &verdict.rule) {
         ("denied", ..) => 3,
         (_, true, _) => 2,
@@ -95,7 +95,7 @@ fn evaluate(side: &Side, row: &FlowRow) -> Option<(Verdict, Place)> {
     };
     let own = (row.destination, row.protocol, row.destination_port);
     let further = row.inner.as_ref().map(|inner| (inner.destination, inner.protocol, inner.destination_port));
-    let mut strictest: Option<(Verdict, Place)> = None;
+    let mut strictest: Option<(Verdict, Location)> = None;
     for (to, protocol, port) in [Some(own), further].into_iter().flatten() {
         let found = side.evaluate(to, protocol, port)?;
         if strictest.as_ref().is_none_or(|known| rank(&found.0) > rank(&known.0)) {
@@ -113,7 +113,7 @@ fn traffic(old: &Side, new: &Side, flows: &Flows) -> Traffic {
         destinations: BTreeMap<IpAddr, u64>,
     }
     let mut result = Traffic { since: flows.since.clone(), ..Traffic::default() };
-    let mut changes: BTreeMap<(Place, Verdict, Verdict), Changed> = BTreeMap::new();
+    let mut changes: BTreeMap<(Location, Verdict, Verdict), Changed> = BTreeMap::new();
     for row in &flows.flows {
         match (evaluate(old, row), evaluate(new, row)) {
             (Some((before, _)), Some((after, place))) if before != after => {

@@ -17,7 +17,7 @@ use monitor_api::{
     explain::{Explanation, Network},
     rules::Rules,
 };
-use monitor_policy::{Grounds, Policy, Target, explain};
+use monitor_policy::{ExplainInputs, Policy, Target, explain};
 
 /// Says what the policy makes of a destination, and why.
 ///
@@ -93,7 +93,7 @@ fn running(inputs: &Inputs) -> Result<Policy, CliError> {
 
 fn stories(targets: &[Target], inputs: &Inputs) -> Result<Vec<Explanation>, CliError> {
     let Inputs { config, knowledge, policy, clock } = inputs;
-    let grounds = Grounds { spec: &config.spec, knowledge, policy, clock: *clock };
+    let grounds = ExplainInputs { spec: &config.spec, knowledge, policy, clock: *clock };
     targets
         .iter()
         .map(|target| explain(target, &grounds).map_err(|error| CliError::Internal(error.to_string())))

@@ -122,7 +122,7 @@ impl Consumer for StaleData {
 
 /// Rules that begin, end soon or have ended, each once.
 #[derive(Debug, Default)]
-pub struct RuleTimes(times::Told);
+pub struct RuleTimes(times::Announced);
 
 impl Consumer for RuleTimes {
     fn review(&mut self, epoch: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {

@@ -20,15 +20,16 @@ use monitor_common::{
 };
 use serde::{Deserialize, Serialize};
 
+use self::cidr::{Cidr, cidrs};
 use crate::{
-    Policy,
     compile::layers::Address,
-    diff::cidr::{Cidr, cidrs},
-    policy::ImageAt,
+    geo::Country,
+    policy::{ImageAt, Policy, RuleInfo},
+    protocol,
+    spec::Action,
 };
-use crate::{geo::Country, protocol, spec::Action};
 
-/// Groups that are told apart; what comes after is summed up.
+/// Changes that are listed; the rest is counted.
 const MAX_GROUPS: usize = 10_000;
 
 /// A rule as far as two policies are compared by it.
@@ -64,7 +65,7 @@ impl Side {
     /// A policy of this process, at the moment that it was compiled for.
     #[must_use]
     pub fn of(policy: &Policy, enforce: bool) -> Self {
-        let terms = |rule: &crate::RuleInfo| RuleTerms {
+        let terms = |rule: &RuleInfo| RuleTerms {
             id: rule.id.clone(),
             action: if rule.action == Action::Deny { "deny" } else { "allow" }.into(),
             not_before: rule.not_before,
@@ -107,7 +108,7 @@ impl Side {
 
     /// What it makes of a destination.
     #[must_use]
-    pub fn evaluate(&self, to: std::net::IpAddr, protocol: u8, port: u16) -> Option<(Verdict, Place)> {
+    pub fn evaluate(&self, to: std::net::IpAddr, protocol: u8, port: u16) -> Option<(Verdict, Location)> {
         let (version, address) = match to {
             std::net::IpAddr::V4(address) => (4, WireAddress { high: 0, low: address.to_bits().into() }),
             std::net::IpAddr::V6(address) => {
@@ -116,7 +117,7 @@ impl Side {
             }
         };
         let found = classify(&self.at(), version, address, protocol, Some(port))?;
-        Some((self.verdict(&found), Place::of(&self.class_row(found.class_id.into()))))
+        Some((self.verdict(&found), Location::of(&self.class_row(found.class_id.into()))))
     }
 }
 
@@ -135,14 +136,14 @@ pub struct Verdict {
 /// Where an address is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Place {
+pub struct Location {
     /// Country.
     pub country: String,
     /// inside, outside…; `embeds_ipv4` where the address inside decides.
     pub class: String,
 }
 
-impl Place {
+impl Location {
     fn of(row: &ClassRow) -> Self {
         let class =
             if row.embedded == Embedded::None as u8 { Class::from_wire(row.class).name() } else { "embeds_ipv4" };
@@ -155,9 +156,9 @@ impl Place {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Change {
     /// Where the networks are by the old policy.
-    pub old_place: Place,
+    pub old_place: Location,
     /// And by the new.
-    pub new_place: Place,
+    pub new_place: Location,
     /// What the old one does.
     pub old: Verdict,
     /// What the new one does.
@@ -384,7 +385,7 @@ fn overlay<A: Address + Into<u128> + TryFrom<u128>>(
 
 fn pair(old: &Side, new: &Side, from: u32, to: u32, groups: &mut Groups) -> Pair {
     let (old_row, new_row) = (old.class_row(from), new.class_row(to));
-    let (old_place, new_place) = (Place::of(&old_row), Place::of(&new_row));
+    let (old_place, new_place) = (Location::of(&old_row), Location::of(&new_row));
     let embeds = old_row.embedded != 0 || new_row.embedded != 0;
     let verdicts = |protocol: u8, port: u16| {
         let of = |side: &Side, number, row: &ClassRow| {
@@ -404,7 +405,7 @@ fn pair(old: &Side, new: &Side, from: u32, to: u32, groups: &mut Groups) -> Pair
         of.insert(row.port_low.into());
         of.insert(u32::from(row.port_high) + 1);
     }
-    // Ports that some row tells apart, then everything else by a protocol that no row names.
+    // Port ranges that some row distinguishes; all else is represented by a protocol that no row names.
     let mut parts: Vec<(String, (Verdict, Verdict))> = Vec::new();
     for (protocol, cuts) in &cuts {
         let cuts: Vec<u32> = cuts.iter().copied().collect();

@@ -162,7 +162,7 @@ fn a_rule_for_a_port_changes_that_port_alone_and_networks_beyond_the_bound_are_c
     };
     let (old, new) = (side(Vec::new(), Mode::Observe), side(vec![rule], Mode::Enforce));
     let diff = compare(&old, &new, 1);
-    let place = Place { country: "SG".into(), class: "outside".into() };
+    let place = Location { country: "SG".into(), class: "outside".into() };
     let verdict = |verdict: &str, rule: Option<&str>, alerts| Verdict {
         verdict: verdict.into(),
         rule: rule.map(str::to_owned),

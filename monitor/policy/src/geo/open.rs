@@ -34,7 +34,7 @@ pub fn open(source: &str) -> Result<Vec<Opened>, GeoError> {
     if source == "embedded" { embedded::open() } else { Ok(vec![open_file(Path::new(source))?]) }
 }
 
-/// Reads a file, told apart by its content first and its name second. All of it has to be good.
+/// Reads a file of any format, which its content says, or else its name. All of it has to be good.
 ///
 /// # Errors
 /// The file can't be read or something in it is no good.

@@ -26,7 +26,7 @@ pub(crate) fn sniff(file: &Path, bytes: &[u8]) -> Option<Format> {
     if start.starts_with(b"{") || start.starts_with(b"[") {
         return Some(Format::Json);
     }
-    // Damaged files are told to be what their names say.
+    // A damaged file is reported as what its name says it is.
     if name.ends_with(".egm") || name.ends_with(".egm.zst") {
         return Some(Format::Compact);
     }

@@ -10,9 +10,9 @@ use crate::spec::Mode;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyRef {
-    /// SHA-256 in hexadecimal.
+    /// The policy's digest: SHA-256 in hexadecimal.
     pub digest: String,
-    /// Mode.
+    /// Whether denied packets are dropped.
     pub mode: Mode,
 }
 

@@ -8,7 +8,7 @@ pub const AS_OF: &str = "2026-06-01";
 
 /// A region that has a name: what it is made of, and which acts say so.
 #[derive(Clone, Copy, Debug)]
-pub struct Named {
+pub struct NamedRegion {
     /// As it is written in `inside`.
     pub name: &'static str,
     /// What it stands for.
@@ -19,7 +19,7 @@ pub struct Named {
     members: &'static str,
 }
 
-impl Named {
+impl NamedRegion {
     /// Its members' codes, sorted.
     pub fn members(&self) -> impl Iterator<Item = Country> {
         codes(self.members)
@@ -27,28 +27,28 @@ impl Named {
 }
 
 /// Every region that has a name.
-pub const NAMED: [Named; 4] = [
-    Named {
+pub const NAMED: [NamedRegion; 4] = [
+    NamedRegion {
         name: "EU",
         meaning: "European Union",
         source: "Treaty on European Union, Art. 52; Treaty on the Functioning of the European Union, Art. 349 and 355; \
                  Protocol 2 to the 1994 Act of Accession (Åland); the United Kingdom left on 31 January 2020",
         members: "AT AX BE BG CY CZ DE DK EE ES FI FR GF GP GR HR HU IE IT LT LU LV MF MQ MT NL PL PT RE RO SE SI SK YT",
     },
-    Named {
+    NamedRegion {
         name: "EEA",
         meaning: "European Economic Area: the EU, Iceland, Liechtenstein, Norway (without Svalbard and Jan Mayen)",
         source: "Agreement on the European Economic Area, Art. 126 and Protocol 40; Joint Committee decision 154/2018 (GDPR)",
         members: "AT AX BE BG CY CZ DE DK EE ES FI FR GF GP GR HR HU IE IS IT LI LT LU LV MF MQ MT NL NO PL PT RE RO SE SI \
                   SK YT",
     },
-    Named {
+    NamedRegion {
         name: "EFTA",
         meaning: "European Free Trade Association",
         source: "Convention establishing the European Free Trade Association (Vaduz, 21 June 2001)",
         members: "CH IS LI NO",
     },
-    Named {
+    NamedRegion {
         name: "ADEQUATE",
         meaning: "countries with an adequacy decision under GDPR Art. 45 that covers a country as such. Canada and Japan: \
                   private sector only. Not the US: its decision covers certified companies",
@@ -71,7 +71,7 @@ pub(crate) fn codes(text: &str) -> impl Iterator<Item = Country> {
     text.split_ascii_whitespace().filter_map(|code| Some(Country(*code.as_bytes().first_chunk()?)))
 }
 
-pub(crate) fn region(name: &str) -> Option<&'static Named> {
+pub(crate) fn region(name: &str) -> Option<&'static NamedRegion> {
     NAMED.iter().find(|region| region.name == name)
 }
 

@@ -8,7 +8,7 @@ mod acts;
 
 use std::collections::BTreeSet;
 
-pub use self::acts::{AS_OF, NAMED, Named};
+pub use self::acts::{AS_OF, NAMED, NamedRegion};
 use self::acts::{PARTS, US, codes, region, us_parts};
 use crate::geo::{Country, all_countries, names};
 
@@ -28,7 +28,7 @@ pub struct Region {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RegionError {
     /// No such country or region; the nearest one, where one is near.
-    #[error("'{name}' is no country or region: {}", mend(nearest.as_ref()))]
+    #[error("'{name}' is no country or region: {}", hint(nearest.as_ref()))]
     Unknown {
         /// As written.
         name: String,
@@ -52,7 +52,7 @@ pub enum RegionError {
     Empty,
 }
 
-fn mend(nearest: Option<&String>) -> String {
+fn hint(nearest: Option<&String>) -> String {
     let regions = NAMED.map(|region| region.name).join(", ");
     match nearest {
         Some(name) => {

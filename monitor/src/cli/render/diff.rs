@@ -2,7 +2,7 @@
 
 use crate::cli::output::{cells, table};
 use monitor_api::{
-    diff::{DiffDocument, Networks, Place, RuleChange, RuleTerms, Traffic, Verdict},
+    diff::{DiffDocument, Location, Networks, RuleChange, RuleTerms, Traffic, Verdict},
     status::Sums,
 };
 use monitor_policy::text::{count, counted, size, time};
@@ -16,8 +16,8 @@ fn verdict(of: &Verdict) -> String {
     format!("{}{rule}{alerts}", of.verdict)
 }
 
-fn place(old: &Place, new: &Place) -> String {
-    let one = |place: &Place| format!("{} {}", place.country, place.class);
+fn place(old: &Location, new: &Location) -> String {
+    let one = |place: &Location| format!("{} {}", place.country, place.class);
     if old == new { one(new) } else { format!("{} → {}", one(old), one(new)) }
 }
 

@@ -1,7 +1,7 @@
 //! The documents of `egress-monitor explain` in, its text out.
 
 use crate::cli::output::{cells, table};
-use monitor_api::explain::{Explanation, Network, Standing};
+use monitor_api::explain::{AddressInfo, Explanation, Network};
 
 /// What the policy makes of one destination.
 #[must_use]
@@ -11,14 +11,14 @@ pub fn explanation(story: &Explanation) -> String {
     line("country", story.country.clone());
     line("class", format!("{} (by {})", story.class, story.basis));
     line("reason", story.reason.clone());
-    standing(&story.standing, &mut line);
+    address(&story.destination, &mut line);
     if let Some(inner) = &story.embedded {
         line("carries", inner.address.to_string());
-        standing(inner, &mut line);
+        address(inner, &mut line);
     }
     if let Some(inner) = &story.isatap {
         line("carries", format!("{} (ISATAP)", inner.address));
-        standing(inner, &mut line);
+        address(inner, &mut line);
     }
     for rule in &story.rules {
         let applies = if rule.applies { "applies" } else { "does not apply" };
@@ -29,37 +29,37 @@ pub fn explanation(story: &Explanation) -> String {
     line("policy", story.policy.clone());
     let port = story.port.map_or_else(String::new, |port| format!(" port {port}"));
     let protocol = story.protocol.as_ref().map_or_else(String::new, |protocol| format!(" {protocol}"));
-    format!("{}{protocol}{port}\n{}", story.standing.address, table(0, &rows, &[]))
+    format!("{}{protocol}{port}\n{}", story.destination.address, table(0, &rows, &[]))
 }
 
-fn standing(standing: &Standing, line: &mut impl FnMut(&str, String)) {
+fn address(info: &AddressInfo, line: &mut impl FnMut(&str, String)) {
     let of = |name: &str, built: &Option<String>| match built {
         Some(built) => format!("{name} ({})", built.split('T').next().unwrap_or(built)),
         None => name.to_owned(),
     };
-    for says in &standing.overlays {
+    for says in &info.overlays {
         let country = says.country.as_deref().unwrap_or("location undetermined");
         line("overlay", format!("{}: {country} for {}", of(&says.overlay, &says.built), says.range));
     }
-    for says in &standing.sources {
+    for says in &info.sources {
         let what = match (&says.country, &says.range) {
             (Some(country), Some(range)) => format!("{country} for {range}"),
             // Where a registry says what the range is for, silence is what is expected.
-            _ if standing.special.is_some() || standing.nat64.is_some() => continue,
+            _ if info.special.is_some() || info.nat64.is_some() => continue,
             _ => "nothing".into(),
         };
         line("source", format!("{}: {what}", of(&says.source, &says.built)));
     }
-    if let Some(announcer) = &standing.announcer {
+    if let Some(announcer) = &info.announcer {
         line("as", format!("AS{} {}", announcer.number, announcer.name).trim_end().to_owned());
     }
-    if let Some(special) = &standing.special {
+    if let Some(special) = &info.special {
         line("special", format!("{}: {} ({})", special.network, special.name, special.standard));
     }
-    if let Some(nat64) = &standing.nat64 {
+    if let Some(nat64) = &info.nat64 {
         line("nat64", format!("{} ({})", nat64.network, nat64.origin));
     }
-    if let Some(site) = &standing.site {
+    if let Some(site) = &info.site {
         line("site", format!("'{}' in {}: {} ({})", site.name, site.country, site.network, site.origin));
     }
 }

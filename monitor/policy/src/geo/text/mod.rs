@@ -1,6 +1,6 @@
 //! Text files in, ranges with countries out. Called by [`super::open_file`] and by the overlays.
 //!
-//! One network or range a line, told apart line by line:
+//! One network or range a line, each line in any of these forms:
 //!
 //! ```text
 //! 192.0.2.0,192.0.2.255,DE         first, last, country; addresses or decimal numbers (ip-location-db, Tor, DB-IP)

@@ -54,7 +54,7 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// `None` where the names tell nothing, and the usual order holds.
+    /// `None` where the names say nothing, and the usual order holds.
     pub(crate) fn named(names: &[&str]) -> Result<Option<Self>, Rejection> {
         let names: Vec<String> =
             names.iter().map(|name| name.to_ascii_lowercase().replace(['-', ' ', '.'], "_")).collect();

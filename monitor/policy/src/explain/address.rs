@@ -1,14 +1,14 @@
-//! An address in, its [`Standing`] out: what each source, overlay, registry and site says of it, with the range or the
-//! line that says so. What becomes of traffic to it is its parent's, which calls.
+//! An address in, an [`AddressInfo`] out: what each source, overlay, registry and site says of it, with the range or the
+//! line that says so. What becomes of traffic to it is for [`super`] to say.
 
 use std::net::IpAddr;
 
 use monitor_common::wire::{Class, ClassRow, Embedded};
 use serde::Serialize;
 
-use super::Grounds;
+use super::inputs::ExplainInputs;
 use crate::{
-    compile::{Family, Judge},
+    compile::{Family, ZoneEvaluator},
     geo::{Country, Dataset, Range, overlay::Overlay},
     origin::Origin,
     spec::Site,
@@ -18,7 +18,7 @@ use crate::{
 /// What one source says of an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct SourceSays {
+pub struct SourceOpinion {
     /// The source.
     pub source: String,
     /// When it was built, RFC 3339; `null` when it does not say.
@@ -32,7 +32,7 @@ pub struct SourceSays {
 /// What an overlay says of an address that it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct OverlaySays {
+pub struct OverlayOpinion {
     /// The overlay.
     pub overlay: String,
     /// What kind of list it is.
@@ -94,13 +94,13 @@ pub struct SiteEntry {
 /// What is known of one address, without what it may carry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Standing {
+pub struct AddressInfo {
     /// The address.
     pub address: IpAddr,
     /// What each source says.
-    pub sources: Vec<SourceSays>,
+    pub sources: Vec<SourceOpinion>,
     /// What each overlay says that holds it; they override the sources.
-    pub overlays: Vec<OverlaySays>,
+    pub overlays: Vec<OverlayOpinion>,
     /// Who announces it, where a dataset of AS numbers is loaded and knows.
     #[serde(rename = "as")]
     pub announcer: Option<Announcer>,
@@ -111,11 +111,13 @@ pub struct Standing {
     /// Prefix of a translator of the operator's.
     pub nat64: Option<Nat64Entry>,
     #[serde(skip)]
-    pub(crate) row: ClassRow,
+    /// What the zone makes of it, without rules.
+    pub(super) row: ClassRow,
 }
 
-impl Standing {
-    pub(crate) fn basis(&self) -> &'static str {
+impl AddressInfo {
+    /// What the class rests on.
+    pub(super) fn basis(&self) -> &'static str {
         if Class::from_wire(self.row.class) == Class::Local {
             "special"
         } else if self.nat64.is_some() {
@@ -130,32 +132,11 @@ impl Standing {
             "sources"
         }
     }
-
-    /// Why overlays make it what it is.
-    pub(crate) fn overlaid(&self, class: Class, inside: &str) -> String {
-        let undetermined: Vec<_> =
-            self.overlays.iter().filter(|says| says.country.is_none()).map(|says| says.overlay.as_str()).collect();
-        if !undetermined.is_empty() {
-            return format!("location undetermined ({})", undetermined.join(", "));
-        }
-        let says = self.overlays.iter().map(|says| (format!("overlay {}", says.overlay), says.country.as_deref()));
-        told(says, class, inside)
-    }
 }
 
-/// What each says, and what that comes to.
-pub(crate) fn told<'a>(says: impl Iterator<Item = (String, Option<&'a str>)>, class: Class, inside: &str) -> String {
-    let says: Vec<_> = says.map(|(who, country)| format!("{who} says {}", country.unwrap_or("nothing"))).collect();
-    let verdict = match class {
-        Class::Ambiguous => format!("not all agree that it is inside {inside}"),
-        class => format!("{} {inside}", class.name()),
-    };
-    format!("{}: {verdict}", says.join(", "))
-}
-
-impl Grounds<'_> {
+impl ExplainInputs<'_> {
     /// All that is known of `address`.
-    pub(crate) fn standing(&self, address: IpAddr, judge: &Judge<'_>) -> Standing {
+    pub(super) fn address_info(&self, address: IpAddr, evaluator: &ZoneEvaluator<'_>) -> AddressInfo {
         let found: Vec<Option<(Country, String)>> = self
             .knowledge
             .datasets
@@ -181,7 +162,7 @@ impl Grounds<'_> {
         let says = |(dataset, range): (&Dataset, Option<(Country, String)>)| {
             let known = range.filter(|(country, _)| *country != Country::UNKNOWN);
             let (country, range) = known.map(|(country, range)| (country.to_string(), range)).unzip();
-            SourceSays {
+            SourceOpinion {
                 source: dataset.about.name.clone(),
                 built: dataset.about.built.map(text::time),
                 country,
@@ -202,11 +183,11 @@ impl Grounds<'_> {
             .collect();
         let said: Vec<_> = overlaid.iter().map(|(_, country, _)| Some(country.0)).collect();
         let asn = self.knowledge.asn.as_ref().and_then(|asn| asn.lookup(address));
-        Standing {
+        AddressInfo {
             address,
-            row: judge.row(
+            row: evaluator.row(
                 &countries,
-                judge.overlaid(&said),
+                evaluator.overlaid(&said),
                 special,
                 site.map(|(site, _): (&Site, _)| site),
                 nat64.and_then(|(prefix, _)| Embedded::nat64(prefix.prefix())),
@@ -214,7 +195,7 @@ impl Grounds<'_> {
             sources: self.knowledge.datasets.iter().zip(found).map(says).collect(),
             overlays: overlaid
                 .into_iter()
-                .map(|(overlay, country, range)| OverlaySays {
+                .map(|(overlay, country, range)| OverlayOpinion {
                     overlay: overlay.about.name.clone(),
                     kind: overlay.kind.name(),
                     built: overlay.about.built.map(text::time),
