@@ -1,6 +1,7 @@
 //! A sequence of frames through the table of fragments, as the kernel program and the tests' `Host` send them, next to
-//! a model: a map of datagrams, each with all the intervals that it has sent. The first byte of the input is the device's
-//! link layer; then come records of seconds since the frame before (one byte), length (two, big end first) and frame.
+//! a model: a map of datagrams, each with all the intervals that it has sent. The first byte of the input is the
+//! device's link layer; then come records of seconds since the frame before (one byte), length (two, big end first) and
+//! frame.
 //!
 //! The model is unbounded but for what it knows of the table: of five datagrams of a set the oldest is forgotten. Where
 //! even that is not enough, because one frame began two datagrams of a set at once, the set is not compared any more.
@@ -11,9 +12,9 @@ use std::collections::{HashMap, HashSet};
 
 use libfuzzer_sys::fuzz_target;
 use monitor_common::{
-    fragments::{FRAGMENT_SETS, FragmentSet, set_of},
-    parse::{Fragment, MAX_FRAGMENTS, Reason, Walk},
-    wire::{Address, FlowKey, Link, Onward},
+    fragments::{FRAGMENT_SETS, FragmentSet, set_index},
+    parse::{Fragment, HeaderWalker, MAX_FRAGMENTS, Reason},
+    wire::{Address, FlowKey, InnerDestination, Link},
 };
 
 const IFINDEX: u32 = 7;
@@ -36,7 +37,7 @@ struct Datagram {
     sent: Vec<(u16, u16)>,
     /// Of the first fragment's packet, if its outermost header is the one that is fragmented.
     key: Option<FlowKey>,
-    onward: Onward,
+    inner: InnerDestination,
 }
 
 #[derive(Default)]
@@ -50,34 +51,34 @@ impl Model {
         self.datagrams.retain(|_, datagram| now_ns - datagram.since_ns < PATIENCE_NS);
     }
 
-    /// What [`FragmentSet::resume`] has to say.
-    fn resume(&mut self, fragment: &Fragment) -> Result<Onward, Reason> {
+    /// What [`FragmentSet::restore`] has to say.
+    fn restore(&mut self, fragment: &Fragment) -> Result<InnerDestination, Reason> {
         let known = self.datagrams.get_mut(&identity(fragment));
         match (known, fragment.start) {
-            (None, 0) => Ok(Onward::default()),
+            (None, 0) => Ok(InnerDestination::default()),
             (None, _) => Err(Reason::FragmentWithoutFirst),
             (Some(datagram), start) => {
                 if datagram.sent.iter().any(|(_, end)| start < *end) {
                     return Err(Reason::FragmentOverlap);
                 }
                 datagram.sent.push((start, fragment.end));
-                let onward = datagram.onward;
+                let inner = datagram.inner;
                 if fragment.more == 0 {
                     self.datagrams.remove(&identity(fragment));
                 }
-                Ok(onward)
+                Ok(inner)
             }
         }
     }
 
-    /// As [`FragmentSet::keep`].
-    fn keep(&mut self, fragment: &Fragment, now_ns: u64, walk: &Walk, onward: Onward) {
+    /// As [`FragmentSet::record`].
+    fn record(&mut self, fragment: &Fragment, now_ns: u64, walker: &HeaderWalker, inner: InnerDestination) {
         if fragment.start != 0 {
             return;
         }
-        let set = set_of(fragment, IFINDEX);
-        let key = (fragment.header == 0).then_some(walk.key);
-        let begun = Datagram { since_ns: now_ns, sent: vec![(0, fragment.end)], key, onward };
+        let set = set_index(fragment, IFINDEX);
+        let key = (fragment.header == 0).then_some(walker.key);
+        let begun = Datagram { since_ns: now_ns, sent: vec![(0, fragment.end)], key, inner };
         if self.datagrams.values().any(|other| other.since_ns == now_ns)
             && self.in_set(set).any(|(_, since_ns)| since_ns == now_ns)
         {
@@ -95,7 +96,7 @@ impl Model {
         self.datagrams.iter().filter_map(move |(identity, datagram)| {
             let (source, destination, id, ip_version, protocol) = *identity;
             let fragment = Fragment { source, destination, id, ip_version, protocol, ..Fragment::default() };
-            (set_of(&fragment, IFINDEX) == set).then_some((*identity, datagram.since_ns))
+            (set_index(&fragment, IFINDEX) == set).then_some((*identity, datagram.since_ns))
         })
     }
 }
@@ -114,47 +115,47 @@ fuzz_target!(|data: &[u8]| {
     let link = Link::from_wire(u16::from(*link));
     let mut sets = vec![FragmentSet::default(); FRAGMENT_SETS as usize];
     let mut model = Model::default();
-    let mut walk = Walk::new();
+    let mut walker = HeaderWalker::new();
     let mut now_ns = 1;
     let mut number = 0_u16;
     while let Some((later, frame)) = record(&mut input) {
         now_ns += later;
         number = number.wrapping_add(1);
         model.forget_expired(now_ns);
-        if walk.whole(frame, link).is_err() {
+        if walker.walk(frame, link).is_err() {
             continue;
         }
         let fragments: Vec<Fragment> =
-            (0..MAX_FRAGMENTS as usize).map_while(|number| walk.fragment_at(number)).collect();
+            (0..MAX_FRAGMENTS as usize).map_while(|number| walker.fragment_at(number)).collect();
         let mut outcome = Ok(());
         for fragment in &fragments {
-            let set = set_of(fragment, IFINDEX);
+            let set = set_index(fragment, IFINDEX);
             let first = model.datagrams.get(&identity(fragment)).and_then(|datagram| datagram.key);
-            let expected = model.resume(fragment);
-            let told = sets[set as usize].resume(fragment, IFINDEX, now_ns, &mut walk);
+            let expected = model.restore(fragment);
+            let restored = sets[set as usize].restore(fragment, IFINDEX, now_ns, &mut walker);
             if model.not_compared.contains(&set) {
                 // Not even the model's state is the table's now.
                 return;
             }
-            assert_eq!(told, expected, "frame {number}: {fragment:?}");
-            if let (Ok(_), Some(first), 0) = (told, first, fragment.header) {
+            assert_eq!(restored, expected, "frame {number}: {fragment:?}");
+            if let (Ok(_), Some(first), 0) = (restored, first, fragment.header) {
                 assert_eq!(
-                    (walk.key.protocol, walk.key.source_port, walk.key.destination_port, walk.key.flags),
+                    (walker.key.protocol, walker.key.source_port, walker.key.destination_port, walker.key.flags),
                     (first.protocol, first.source_port, first.destination_port, first.flags),
                     "frame {number}: {fragment:?}"
                 );
             }
-            if let Err(reason) = told {
+            if let Err(reason) = restored {
                 outcome = Err(reason);
                 break;
             }
         }
         if outcome.is_ok() {
-            let onward = Onward { port: number, ip_version: 4, ..Onward::default() };
+            let inner = InnerDestination { port: number, ip_version: 4, ..InnerDestination::default() };
             for fragment in &fragments {
-                let set = set_of(fragment, IFINDEX);
-                sets[set as usize].keep(fragment, IFINDEX, now_ns, &walk, &onward);
-                model.keep(fragment, now_ns, &walk, onward);
+                let set = set_index(fragment, IFINDEX);
+                sets[set as usize].record(fragment, IFINDEX, now_ns, &walker, &inner);
+                model.record(fragment, now_ns, &walker, inner);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What a fragment after the first has of the first: a small table of each CPU's own, over which a datagram's fragments
-//! find each other. Bounded: a newer datagram takes the place of an older one, whose further fragments are then
+//! What later fragments need of the first: a small table for each CPU, in which the fragments of a datagram find each
+//! other. Bounded: a newer datagram evicts an older one, whose remaining fragments are then
 //! [`Reason::FragmentWithoutFirst`].
 
 #![forbid(unsafe_code)]
@@ -8,18 +8,18 @@
 mod tests;
 
 use crate::{
-    parse::{Fragment, MAX_HEADERS, Reason, Walk},
-    wire::{Address, Onward},
+    parse::{Fragment, HeaderWalker, MAX_HEADERS, Reason},
+    wire::{Address, InnerDestination},
 };
 
 /// Sets of datagrams; a power of two.
 pub const FRAGMENT_SETS: u32 = 64;
 /// Datagrams of one set.
 const WAYS: usize = 4;
-/// After this long the rest of a datagram is no longer waited for (RFC 8200 4.5, RFC 1122 3.3.2).
-const PATIENCE_NS: u64 = 60_000_000_000;
+/// Reassembly timeout (RFC 8200 4.5, RFC 1122 3.3.2).
+const TIMEOUT_NS: u64 = 60_000_000_000;
 
-/// A datagram on its way.
+/// A datagram whose fragments are in transit.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Datagram {
@@ -29,7 +29,7 @@ pub struct Datagram {
     since_ns: u64,
     id: u32,
     ifindex: u32,
-    /// First unit of eight bytes that has not been sent.
+    /// First unit of eight bytes that has not been sent yet.
     end: u16,
     source_port: u16,
     destination_port: u16,
@@ -40,21 +40,21 @@ pub struct Datagram {
     protocol: u8,
     /// As [`crate::wire::FlowKey::flags`].
     flags: u8,
-    /// Where the first ends up.
-    onward: Onward,
+    /// Inner destination of the first fragment.
+    inner: InnerDestination,
 }
 
-/// Datagrams whose hash is the same.
+/// Datagrams with the same hash.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FragmentSet {
     ways: [Datagram; WAYS],
 }
 
-/// Which set a datagram is in.
+/// The set that a datagram belongs to.
 #[must_use]
 #[inline(always)]
-pub const fn set_of(fragment: &Fragment, ifindex: u32) -> u32 {
+pub const fn set_index(fragment: &Fragment, ifindex: u32) -> u32 {
     let mixed = fragment.source.high
         ^ fragment.source.low.rotate_left(17)
         ^ fragment.destination.high.rotate_left(31)
@@ -68,9 +68,9 @@ pub const fn set_of(fragment: &Fragment, ifindex: u32) -> u32 {
 
 impl Datagram {
     #[inline(always)]
-    fn is(&self, fragment: &Fragment, ifindex: u32, now_ns: u64) -> bool {
+    fn matches(&self, fragment: &Fragment, ifindex: u32, now_ns: u64) -> bool {
         self.since_ns != 0
-            && now_ns - self.since_ns < PATIENCE_NS
+            && now_ns - self.since_ns < TIMEOUT_NS
             && self.id == fragment.id
             && self.ifindex == ifindex
             && self.ip_version == fragment.ip_version
@@ -83,27 +83,27 @@ impl Datagram {
 impl FragmentSet {
     #[inline(always)]
     fn find(&mut self, fragment: &Fragment, ifindex: u32, now_ns: u64) -> Option<&mut Datagram> {
-        self.ways.iter_mut().find(|way| way.is(fragment, ifindex, now_ns))
+        self.ways.iter_mut().find(|way| way.matches(fragment, ifindex, now_ns))
     }
 
-    /// Before the packet is judged: gives a fragment after the first what the first had. Gives the first's further
-    /// destination.
+    /// Before the packet is evaluated: gives a later fragment's walker the ports and flags of the first, and returns
+    /// the first's inner destination.
     ///
     /// # Errors
     /// [`Reason::FragmentOverlap`], [`Reason::FragmentWithoutFirst`].
     #[inline(always)]
-    pub fn resume(
+    pub fn restore(
         &mut self,
         fragment: &Fragment,
         ifindex: u32,
         now_ns: u64,
-        walk: &mut Walk,
-    ) -> Result<Onward, Reason> {
-        let known = self.find(fragment, ifindex, now_ns);
+        walker: &mut HeaderWalker,
+    ) -> Result<InnerDestination, Reason> {
+        let found = self.find(fragment, ifindex, now_ns);
         if fragment.start == 0 {
-            return if known.is_some() { Err(Reason::FragmentOverlap) } else { Ok(Onward::default()) };
+            return if found.is_some() { Err(Reason::FragmentOverlap) } else { Ok(InnerDestination::default()) };
         }
-        let Some(datagram) = known else { return Err(Reason::FragmentWithoutFirst) };
+        let Some(datagram) = found else { return Err(Reason::FragmentWithoutFirst) };
         if fragment.start < datagram.end {
             return Err(Reason::FragmentOverlap);
         }
@@ -112,24 +112,31 @@ impl FragmentSet {
             datagram.since_ns = 0;
         }
         let header = u32::from(fragment.header);
-        walk.set_transport(header, datagram.protocol, datagram.source_port, datagram.destination_port);
-        walk.key.flags = datagram.flags;
-        Ok(datagram.onward)
+        walker.set_transport(header, datagram.protocol, datagram.source_port, datagram.destination_port);
+        walker.key.flags = datagram.flags;
+        Ok(datagram.inner)
     }
 
-    /// After a first fragment was judged: keeps what the others will need.
+    /// After the packet was evaluated: records what the fragments after a first one will need.
     #[inline(always)]
-    pub fn keep(&mut self, fragment: &Fragment, ifindex: u32, now_ns: u64, walk: &Walk, onward: &Onward) {
+    pub fn record(
+        &mut self,
+        fragment: &Fragment,
+        ifindex: u32,
+        now_ns: u64,
+        walker: &HeaderWalker,
+        inner: &InnerDestination,
+    ) {
         if fragment.start != 0 {
             return;
         }
-        // A free way is older than any.
+        // A free way counts as older than any other.
         let [a, b, c, d] = &mut self.ways;
         let (ab, cd) = (if b.since_ns < a.since_ns { b } else { a }, if d.since_ns < c.since_ns { d } else { c });
         let oldest = if cd.since_ns < ab.since_ns { cd } else { ab };
         let header = usize::from(fragment.header);
         // The mask changes nothing. It is for the kernel's verifier, which sees no bound on a number in memory.
-        let transport = walk.headers[header & (MAX_HEADERS - 1)];
+        let transport = walker.headers[header & (MAX_HEADERS - 1)];
         *oldest = Datagram {
             source: fragment.source,
             destination: fragment.destination,
@@ -137,13 +144,13 @@ impl FragmentSet {
             id: fragment.id,
             ifindex,
             end: fragment.end,
-            source_port: if header == 0 { walk.key.source_port } else { 0 },
+            source_port: if header == 0 { walker.key.source_port } else { 0 },
             destination_port: transport.port,
             ip_version: fragment.ip_version,
             identity_protocol: fragment.protocol,
             protocol: transport.protocol,
-            flags: walk.key.flags,
-            onward: *onward,
+            flags: walker.key.flags,
+            inner: *inner,
         };
     }
 }

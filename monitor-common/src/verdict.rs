@@ -1,8 +1,8 @@
-//! Class, rule and mode in, verdict out.
+//! Classification and mode in, verdict out.
 
 #![forbid(unsafe_code)]
 
-use crate::{classify::Classified, parse::Reason};
+use crate::{classify::Classification, parse::Reason};
 
 /// What happens to a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,7 +21,7 @@ impl Verdict {
     /// All verdicts, in the order of their numbers.
     pub const ALL: [Self; 3] = [Self::Allowed, Self::Observed, Self::Denied];
 
-    /// The verdict with this number; an unknown number is [`Verdict::Denied`], which never hides anything.
+    /// The verdict with this number; an unknown number is [`Verdict::Denied`], which hides nothing.
     #[must_use]
     pub const fn from_wire(number: u8) -> Self {
         match number {
@@ -42,11 +42,11 @@ impl Verdict {
     }
 }
 
-/// The verdict on a packet whose destination was looked up.
+/// The verdict on a packet with a flow.
 #[must_use]
 #[inline(always)]
-pub const fn decide(to: &Classified, enforce: bool) -> Verdict {
-    if !to.deny {
+pub const fn decide(classification: &Classification, enforce: bool) -> Verdict {
+    if !classification.deny {
         Verdict::Allowed
     } else if enforce {
         Verdict::Denied
@@ -55,11 +55,11 @@ pub const fn decide(to: &Classified, enforce: bool) -> Verdict {
     }
 }
 
-/// Whether enforcing drops a packet without a flow: if its reason says so (bits of
-/// [`crate::wire::PolicyMeta::drop_reasons`]) and it goes to no management network, or if a destination that was read
-/// before the reason is denied.
+/// Whether enforce mode drops a packet without a flow: if its reason says so (bits of
+/// [`crate::wire::PolicyMeta::drop_reasons`]) and it goes to no management network, or if one of the destinations that
+/// could be read all the same is denied.
 #[must_use]
 #[inline(always)]
-pub const fn drops(reason: Reason, drop_reasons: u64, to: &Classified) -> bool {
-    !reason.always_passes() && (to.deny || (drop_reasons & reason.bit() != 0 && !to.keep))
+pub const fn drops(reason: Reason, drop_reasons: u64, classification: &Classification) -> bool {
+    !reason.always_passes() && (classification.deny || (drop_reasons & reason.bit() != 0 && !classification.keep))
 }

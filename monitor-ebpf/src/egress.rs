@@ -1,23 +1,20 @@
-//! The way of a packet: total → parse → flow cache → verdict. A flow that is not in the cache goes on in [`settle`].
+//! The fast path of a packet: total → fast parse → flow cache → verdict. Whatever the flow cache has no answer for
+//! continues in [`slow_path`], and packets that are not plain go through [`slow_parse`] first.
 
 use aya_ebpf::{helpers::bpf_jiffies64, programs::TcContext};
 use monitor_common::{
-    parse::plain,
-    wire::{Control, INTERFACE_PROBES, INTERFACE_TABLE, Link, PlainKey},
+    parse::fast_parse,
+    wire::{CacheKey, Control, INTERFACE_PROBES, INTERFACE_TABLE, Link},
 };
 
 use crate::{
-    cache, deep,
+    action::{NEXT, tc_action},
+    cache,
     maps::{self, Scratch},
     packet::Frame,
-    settle::{self, Way},
-    table,
+    slow_parse::{self, ParseOutcome},
+    slow_path, table,
 };
-
-/// TCX_NEXT, and TC_ACT_UNSPEC for clsact: the next program decides. 0 (OK) would end the chain.
-pub const NEXT: i32 = -1;
-/// TC_ACT_SHOT.
-pub const DROP: i32 = 2;
 
 /// Counts a packet and decides on it.
 #[inline(always)]
@@ -31,12 +28,12 @@ pub fn packet(context: &TcContext) -> i32 {
     let (slot, link) = interface(skb.ifindex);
     table::hook(control.parity(), slot, &size);
 
-    let Some(key) = plain(Frame::of(skb), skb.len, link) else {
+    let Some(key) = fast_parse(Frame::of(skb), skb.len, link) else {
         let Some(scratch) = scratch() else { return NEXT };
-        let way = deep::read(context.skb.skb, scratch, link, control.slot());
-        return settle::packet(context.skb.skb, scratch, control, slot, way);
+        let outcome = slow_parse::parse(context.skb.skb, scratch, link, control.slot());
+        return slow_path::packet(context.skb.skb, scratch, control, slot, outcome);
     };
-    let key = PlainKey { ifindex: skb.ifindex, ..key };
+    let key = CacheKey { ifindex: skb.ifindex, ..key };
     if let Some(set) = cache::set(control.parity(), &key) {
         // SAFETY: a helper without arguments; a set that only this CPU writes, and only one program at a time.
         let (now, set) = unsafe { (bpf_jiffies64() as u32, &mut *set) };
@@ -44,23 +41,23 @@ pub fn packet(context: &TcContext) -> i32 {
             && entry.is_fresh(now)
         {
             entry.count(&size, now);
-            return settle::fate(control.parity(), slot, entry.key.verdict, &size);
+            return tc_action(control.parity(), slot, entry.key.verdict, &size);
         }
     }
     let Some(scratch) = scratch() else { return NEXT };
-    scratch.plain = key;
-    settle::packet(context.skb.skb, scratch, control, slot, Way::PLAIN)
+    scratch.cache_key = key;
+    slow_path::packet(context.skb.skb, scratch, control, slot, ParseOutcome::FAST_PARSED)
 }
 
-/// Where a packet is put together.
+/// This CPU's scratch space.
 #[inline(always)]
 fn scratch<'a>() -> Option<&'a mut Scratch> {
-    // SAFETY: this CPU's own value; one packet at a time is between bottom halves off and on, and it asks once.
+    // SAFETY: this CPU's own value; bottom halves are off, so one packet at a time is here, and it asks once.
     maps::SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
 }
 
-/// Slot and link layer of an interface; slot 0 and Ethernet for one that nobody registered (a device that was
-/// moved to another namespace takes our program along).
+/// Slot and link layer of an interface; slot 0 and Ethernet for one that nobody registered (a device that moves to
+/// another namespace takes our program along).
 #[inline(always)]
 fn interface(ifindex: u32) -> (u32, Link) {
     for probe in 0..INTERFACE_PROBES {

@@ -1,5 +1,5 @@
-//! The kernel part: a packet in, a count and a verdict out. Programs, panic handler and licence only; the way of
-//! a packet is in [`egress`].
+//! The kernel part: a packet in, a count and a verdict out. Programs, panic handler and licence only; a packet begins
+//! in [`egress`].
 
 #![no_std]
 #![no_main]
@@ -7,15 +7,16 @@
 #![feature(asm_experimental_arch, core_intrinsics)]
 #![allow(missing_docs)] // the classifier macro makes functions without
 
+mod action;
 mod cache;
-mod deep;
 mod egress;
-mod emit;
+mod events;
 mod maps;
 mod packet;
 mod policy;
 mod probe;
-mod settle;
+mod slow_parse;
+mod slow_path;
 mod table;
 
 use aya_ebpf::{
@@ -38,25 +39,19 @@ pub fn clock(_context: TcContext) -> i32 {
         // SAFETY: a map value, written by nobody else while userspace waits for this run.
         unsafe { clock.write(Clock { jiffies: bpf_jiffies64(), boot_ns: bpf_ktime_get_boot_ns() }) };
     }
-    egress::NEXT
+    action::NEXT
 }
 
-/// Says what the policy makes of a destination; run with BPF_PROG_TEST_RUN, never attached.
+/// Classifies a destination for userspace; run with BPF_PROG_TEST_RUN, never attached.
 #[classifier]
 pub fn probe(context: TcContext) -> i32 {
-    probe::answer(context.skb.skb)
-}
-
-/// Does nothing: what the benchmark compares with.
-#[classifier]
-pub fn empty(_context: TcContext) -> i32 {
-    egress::NEXT
+    probe::reply(context.skb.skb)
 }
 
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    // No path reaches a panic: the verifier refuses an endless loop that one could reach.
+    // Unreachable: the verifier refuses programs with an endless loop.
     loop {}
 }
 

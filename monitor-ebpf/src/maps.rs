@@ -1,4 +1,4 @@
-//! Every map, each with who writes and who reads. Sizes marked "at load" are set by userspace before the load.
+//! All maps, each with who writes and who reads it. Sizes marked "at load" are set by userspace before the load.
 
 use aya_ebpf::{
     Global,
@@ -8,22 +8,22 @@ use aya_ebpf::{
 use monitor_common::{
     cache::HashKeys,
     classify::V4_BUCKET_ROWS,
+    evaluate::Evaluation,
     fragments::{FRAGMENT_SETS, FragmentSet},
-    judge::Judgement,
-    parse::{Reason, Walk},
+    parse::{HeaderWalker, Reason},
     wire::{
-        CacheSet, ClassRow, Clock, Counters, FlowKey, FlowValue, HookSums, INTERFACE_TABLE, InterfaceEntry,
-        MAX_CLASSES, MAX_INTERFACES, Onward, OnwardKey, PlainKey, PolicyMeta, RuleRow, Tally, V6Low, V6Node,
+        CacheKey, CacheSet, ClassRow, Clock, Counters, FlowKey, FlowValue, FullKey, HookSums, INTERFACE_TABLE,
+        InnerDestination, InterfaceEntry, MAX_CLASSES, MAX_INTERFACES, PolicyMeta, ReasonSums, RuleRow, V6Low, V6Node,
     },
 };
 
 const BPF_F_MMAPABLE: u32 = 1 << 10;
 
-/// Rows of the class table that one policy has place for: the stride of [`CLASSES`] and [`OVERFLOW`]. Set at load.
+/// Rows of the class table that one policy has room for: the stride of [`CLASSES`] and [`OVERFLOW`]. Set at load.
 #[unsafe(no_mangle)]
 pub static CLASS_CAPACITY: Global<u32> = Global::new(MAX_CLASSES);
 
-/// CPUs that [`CACHE`] has place for. Set at load.
+/// CPUs that [`CACHE`] has room for. Set at load.
 #[unsafe(no_mangle)]
 pub static CPUS: Global<u32> = Global::new(1);
 
@@ -31,11 +31,11 @@ pub static CPUS: Global<u32> = Global::new(1);
 #[unsafe(no_mangle)]
 pub static CACHE_SETS: Global<u32> = Global::new(1);
 
-/// For [`monitor_common::cache::set_of`]. Set at load, at random.
+/// For [`CacheKey::set_index`]. Set at load, at random.
 #[unsafe(no_mangle)]
 pub static HASH_KEYS: Global<HashKeys> = Global::new([1; 6]);
 
-/// [`monitor_common::wire::Control`]. Userspace writes (one store to shared memory), every packet reads once.
+/// [`monitor_common::wire::Control`]. Userspace writes (a single store to shared memory), every packet reads once.
 #[map]
 pub static CONTROL: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
@@ -50,32 +50,33 @@ pub static HOOK: PerCpuArray<HookSums> = PerCpuArray::with_max_entries(2 * MAX_I
 
 /// Packets without a flow, by parity, interface slot and reason. As [`HOOK`].
 #[map]
-pub static UNPARSED: PerCpuArray<Tally> = PerCpuArray::with_max_entries(2 * MAX_INTERFACES * Reason::COUNT, 0);
+pub static UNPARSED: PerCpuArray<ReasonSums> = PerCpuArray::with_max_entries(2 * MAX_INTERFACES * Reason::COUNT, 0);
 
-/// Where a packet is put together: map memory, so that the verifier forgets by which way.
+/// The state of the current packet: in map memory, of whose content the verifier knows nothing, whatever path leads to
+/// it.
 #[repr(C)]
 pub struct Scratch {
     /// The packet's key.
-    pub key: OnwardKey,
-    /// The same of a plain packet.
-    pub plain: PlainKey,
-    /// The state of the way through any other.
-    pub walk: Walk,
-    /// What its first fragment had.
-    pub kept: Onward,
+    pub key: FullKey,
+    /// Its key in the flow cache, if the fast path parsed it.
+    pub cache_key: CacheKey,
+    /// The state of the parser, for any other packet.
+    pub walker: HeaderWalker,
+    /// The inner destination of its first fragment.
+    pub of_first: InnerDestination,
     /// What the policy makes of it.
-    pub judgement: Judgement,
-    /// How the walk ended: a [`Reason`] as its number, or their count.
+    pub evaluation: Evaluation,
+    /// A [`crate::slow_parse::ParseOutcome`] as its number.
     pub outcome: u32,
-    /// Index of the interface that it leaves by.
+    /// Index of the interface that the packet leaves by.
     pub ifindex: u32,
     /// CLOCK_BOOTTIME.
     pub now: u64,
-    /// For [`crate::policy::Image`].
+    /// For [`crate::policy::MappedImage`].
     pub cell: u32,
 }
 
-/// Datagrams whose fragments are on their way. Packets write and read, each on its CPU.
+/// Datagrams whose fragments are in transit. Packets write and read, each on its CPU.
 #[map]
 pub static FRAGMENTS: PerCpuArray<FragmentSet> = PerCpuArray::with_max_entries(FRAGMENT_SETS, 0);
 
@@ -83,12 +84,13 @@ pub static FRAGMENTS: PerCpuArray<FragmentSet> = PerCpuArray::with_max_entries(F
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// Flows as each CPU counts them, by parity, CPU and [`monitor_common::cache::set_of`]. Packets write on their CPU; userspace
+/// Flows as each CPU counts them, by parity, CPU and [`CacheKey::set_index`]. Packets write on their CPU; userspace
 /// reads and clears the closed half. At load.
 #[map]
 pub static CACHE: Array<CacheSet> = Array::with_max_entries(2, BPF_F_MMAPABLE);
 
-/// Flows of the even epochs that left [`CACHE`] or never were in it. Packets insert and add; userspace drains the closed half. At load.
+/// Flows of the even epochs that were evicted from [`CACHE`] or never in it. Packets insert and add; userspace drains
+/// the closed half. At load.
 #[map]
 pub static FLOWS_EVEN: HashMap<FlowKey, FlowValue> = HashMap::with_max_entries(262_144, 0);
 
@@ -96,20 +98,20 @@ pub static FLOWS_EVEN: HashMap<FlowKey, FlowValue> = HashMap::with_max_entries(2
 #[map]
 pub static FLOWS_ODD: HashMap<FlowKey, FlowValue> = HashMap::with_max_entries(262_144, 0);
 
-/// Flows with a further destination, of the even epochs. As [`FLOWS_EVEN`]. At load.
+/// Flows with an inner destination, of the even epochs. As [`FLOWS_EVEN`]. At load.
 #[map]
-pub static ONWARD_EVEN: HashMap<OnwardKey, FlowValue> = HashMap::with_max_entries(32_768, 0);
+pub static INNER_EVEN: HashMap<FullKey, FlowValue> = HashMap::with_max_entries(32_768, 0);
 
-/// Flows with a further destination, of the odd epochs.
+/// Flows with an inner destination, of the odd epochs.
 #[map]
-pub static ONWARD_ODD: HashMap<OnwardKey, FlowValue> = HashMap::with_max_entries(32_768, 0);
+pub static INNER_ODD: HashMap<FullKey, FlowValue> = HashMap::with_max_entries(32_768, 0);
 
-/// Packets whose flow found no place, by interface slot, parity, class and verdict. Packets add; userspace reads
-/// and clears the closed half. At load.
+/// Packets whose flow found no place, by interface slot, parity, class id and verdict. Packets add; userspace reads and
+/// clears the closed half. At load.
 #[map]
 pub static OVERFLOW: Array<Counters> = Array::with_max_entries(2 * MAX_INTERFACES * MAX_CLASSES * 3, BPF_F_MMAPABLE);
 
-/// Events that found [`EVENTS`] full, by parity. As [`HOOK`].
+/// Events that [`EVENTS`] had no room for, by parity. As [`HOOK`].
 #[map]
 pub static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
 
@@ -117,11 +119,11 @@ pub static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
-/// The clocks, written by the `clock` program for userspace.
+/// The kernel's clocks. The `clock` program writes, userspace reads.
 #[map]
 pub static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);
 
-// The policy: two images side by side, the one in force told by the control word. Userspace writes the other.
+// The policy: two images side by side. Packets read the one that the control word names, userspace writes the other.
 
 /// Where each image starts in the maps below.
 #[map]

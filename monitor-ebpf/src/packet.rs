@@ -5,8 +5,7 @@ use core::arch::asm;
 use aya_ebpf::bindings::__sk_buff;
 use monitor_common::parse::{Bytes, Window};
 
-/// Headers are looked for at offsets up to here. A power of two less one, and far below the verifier's own limit of
-/// 64 KiB.
+/// Headers are read at offsets up to here. A power of two less one, and far below the verifier's own limit of 64 KiB.
 pub const MAX_OFFSET: u32 = 0x7fff;
 
 /// The linear part of a packet, from the link header on.
@@ -17,7 +16,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The linear part as it is now; every pull makes it stale.
+    /// The linear part as it is now; a pull invalidates it.
     #[inline(always)]
     pub fn of(skb: &__sk_buff) -> Self {
         Self { data: skb.data as usize, end: skb.data_end as usize }
@@ -36,10 +35,10 @@ impl Frame {
         }
         let mut start = offset as usize;
         // SAFETY: arithmetic on registers: `start = self.data + offset`, and the mask changes nothing after the check
-        // above. Both are done where the compiler can't look, for two reasons. It keeps it from working out `start` and
-        // the check below in two registers: the verifier proves only the very register that was compared. And where
-        // `offset` lives on the stack, the check above bounds one copy of it and the sum takes another: before kernel
-        // 6.8 the verifier does not know that they are the same, so the copy that is used is bounded by itself.
+        // above. Both are hidden from the compiler, for two reasons. It cannot compute `start` and the check below in
+        // two registers, of which the verifier proves only the one that was compared. And where `offset` lives on the
+        // stack, the check above bounds one copy of it and the sum uses another: before kernel 6.8 the verifier does
+        // not know that they are the same, so the copy in use is bounded by itself.
         unsafe {
             asm!("{0} &= {2}", "{0} += {1}", inout(reg) start, in(reg) self.data, const MAX_OFFSET,
                 options(pure, nomem, nostack, preserves_flags));
@@ -60,7 +59,7 @@ pub struct Checked(usize);
 impl Checked {
     #[inline(always)]
     fn read<T: Copy>(self, offset: u32) -> T {
-        // SAFETY: what the parser reads lies in what was checked, or the verifier refuses the program. Alignment as above.
+        // SAFETY: the parser reads within what was checked, or the verifier refuses the program. Alignment as above.
         unsafe { *((self.0 + offset as usize) as *const T) }
     }
 }

@@ -9,12 +9,12 @@ use monitor_common::{
 use crate::maps;
 
 /// One of the two images.
-pub struct Image {
+pub struct MappedImage {
     slot: u32,
     meta: PolicyMeta,
 }
 
-impl Image {
+impl MappedImage {
     /// The image in this slot.
     #[inline(always)]
     pub fn in_slot(slot: u32) -> Option<Self> {
@@ -27,7 +27,7 @@ fn half(row: Option<&[u32; 2]>, index: u32) -> Option<u32> {
     row.map(|row| row[(index & 1) as usize])
 }
 
-impl Tables for Image {
+impl Tables for MappedImage {
     #[inline(always)]
     fn v4_bucket(&self, number: u32) -> Option<u32> {
         half(maps::V4_BUCKETS.get(self.slot * V4_BUCKET_ROWS + (number >> 1)), number)
@@ -50,11 +50,11 @@ impl Tables for Image {
         maps::V6_LOW.get(self.meta.v6_low_base + index)
     }
     #[inline(always)]
-    fn class(&self, number: u32) -> Option<&ClassRow> {
-        maps::CLASSES.get(self.slot * maps::CLASS_CAPACITY.load() + number)
+    fn class_row(&self, class_id: u32) -> Option<&ClassRow> {
+        maps::CLASSES.get(self.slot * maps::CLASS_CAPACITY.load() + class_id)
     }
     #[inline(always)]
-    fn rule(&self, index: u32) -> Option<&RuleRow> {
+    fn rule_row(&self, index: u32) -> Option<&RuleRow> {
         maps::RULES.get(self.meta.rules_base + index)
     }
     #[inline(always)]
@@ -63,7 +63,7 @@ impl Tables for Image {
         unsafe { bpf_ktime_get_boot_ns() }
     }
     #[inline(always)]
-    fn forget(&self, number: u32) -> u32 {
+    fn as_unknown_scalar(&self, number: u32) -> u32 {
         let Some(scratch) = maps::SCRATCH.get_ptr_mut(0) else { return number };
         // SAFETY: this CPU's own value. Volatile, or the compiler would know that it reads what it wrote.
         unsafe {

@@ -1,22 +1,22 @@
-//! A destination in, what the policy makes of it out, and nothing counted: userspace asks with BPF_PROG_TEST_RUN whether
-//! a policy answers in the kernel as it does on the host. Never attached.
+//! A destination in, its classification out, and nothing counted: by BPF_PROG_TEST_RUN userspace tests that a policy
+//! gives the same in the kernel as on the host. Never attached.
 
 use aya_ebpf::bindings::__sk_buff;
 use monitor_common::{
     classify::classify,
-    wire::{Address, Control, Question},
+    wire::{Address, Control, ProbeQuery},
 };
 
-use crate::{maps, policy::Image};
+use crate::{maps, policy::MappedImage};
 
-/// Answers the question in the packet's control block.
+/// Replies to the query in the packet's mark and control block.
 #[inline(always)]
-pub fn answer(skb: *mut __sk_buff) -> i32 {
+pub fn reply(skb: *mut __sk_buff) -> i32 {
     // SAFETY: the context that the kernel gave us.
     let skb = unsafe { &*skb };
     let slot = match skb.mark {
-        Question::IN_FORCE => {
-            let Some(control) = maps::CONTROL.get_ptr(0) else { return Question::NO_ANSWER as i32 };
+        ProbeQuery::IN_FORCE => {
+            let Some(control) = maps::CONTROL.get_ptr(0) else { return ProbeQuery::NO_ANSWER as i32 };
             // SAFETY: a live map value; volatile as for any packet.
             Control(unsafe { control.read_volatile() }).slot()
         }
@@ -24,10 +24,10 @@ pub fn answer(skb: *mut __sk_buff) -> i32 {
     };
     let [a, b, c, d, rest] = skb.cb;
     let address = Address { high: (a as u64) << 32 | b as u64, low: (c as u64) << 32 | d as u64 };
-    let (port, protocol, version) = Question::unpack(rest);
-    let Some(image) = Image::in_slot(slot) else { return Question::NO_ANSWER as i32 };
+    let (port, protocol, version) = ProbeQuery::unpack(rest);
+    let Some(image) = MappedImage::in_slot(slot) else { return ProbeQuery::NO_ANSWER as i32 };
     match classify(&image, version, address, protocol, Some(port)) {
-        Some(found) => Question::reply(&found) as i32,
-        None => Question::NO_ANSWER as i32,
+        Some(found) => ProbeQuery::reply(&found) as i32,
+        None => ProbeQuery::NO_ANSWER as i32,
     }
 }

@@ -7,12 +7,12 @@ use aya_ebpf::{
 };
 use monitor_common::{
     parse::Reason,
-    wire::{Counters, FlowKey, FlowValue, MAX_INTERFACES, OnwardKey, Tally, segments},
+    wire::{Counters, FlowKey, FlowValue, FullKey, MAX_INTERFACES, ReasonSums, segments},
 };
 
 use crate::maps;
 
-/// Adds to a value of this CPU: programs on egress run with bottom halves off, so nobody else is at it.
+/// Adds to a value of this CPU: programs on egress run with bottom halves off, so nobody else writes it.
 #[inline(always)]
 fn add_here(into: &mut Counters, size: &Counters) {
     into.packets += size.packets;
@@ -34,9 +34,9 @@ unsafe fn add_shared(into: *mut Counters, size: &Counters) {
     }
 }
 
-/// Does something to this CPU's value; see [`add_here`].
+/// Changes this CPU's value; see [`add_here`].
 #[inline(always)]
-fn here<T>(map: &PerCpuArray<T>, index: u32, change: impl FnOnce(&mut T)) {
+fn change_here<T>(map: &PerCpuArray<T>, index: u32, change: impl FnOnce(&mut T)) {
     if let Some(value) = map.get_ptr_mut(index) {
         // SAFETY: a live map value that only this CPU writes, and only one program at a time.
         change(unsafe { &mut *value });
@@ -46,28 +46,28 @@ fn here<T>(map: &PerCpuArray<T>, index: u32, change: impl FnOnce(&mut T)) {
 /// Adds a packet to its interface's hook total.
 #[inline(always)]
 pub fn hook(parity: u32, slot: u32, size: &Counters) {
-    here(&maps::HOOK, parity * MAX_INTERFACES + slot, |sums| add_here(&mut sums.total, size));
+    change_here(&maps::HOOK, parity * MAX_INTERFACES + slot, |sums| add_here(&mut sums.total, size));
 }
 
 /// Adds a packet to what its interface's hook dropped; it is in the total already.
 #[inline(always)]
 pub fn dropped(parity: u32, slot: u32, size: &Counters) {
-    here(&maps::HOOK, parity * MAX_INTERFACES + slot, |sums| add_here(&mut sums.dropped, size));
+    change_here(&maps::HOOK, parity * MAX_INTERFACES + slot, |sums| add_here(&mut sums.dropped, size));
 }
 
 /// Counts a packet without a flow.
 #[inline(always)]
 pub fn unparsed(parity: u32, slot: u32, reason: Reason, dropped: bool, size: &Counters) {
     let index = (parity * MAX_INTERFACES + slot) * Reason::COUNT + reason as u32;
-    here(&maps::UNPARSED, index, |tally: &mut Tally| {
-        add_here(if dropped { &mut tally.dropped } else { &mut tally.passed }, size);
+    change_here(&maps::UNPARSED, index, |sums: &mut ReasonSums| {
+        add_here(if dropped { &mut sums.dropped } else { &mut sums.passed }, size);
     });
 }
 
-/// Counts an event that the ring had no place for.
+/// Counts an event that the ring had no room for.
 #[inline(always)]
 pub fn event_lost(parity: u32) {
-    here(&maps::EVENTS_LOST, parity, |lost| *lost += 1);
+    change_here(&maps::EVENTS_LOST, parity, |lost| *lost += 1);
 }
 
 /// The packet's sizes.
@@ -81,29 +81,29 @@ pub fn size(skb: &__sk_buff) -> Counters {
     }
 }
 
-/// Adds a packet to its flow; true if the flow is new in this epoch. A flow that finds no place, for whatever
-/// reason, is counted under its class instead.
+/// Adds a packet to its flow; true if the flow is new in this epoch. A flow that finds no place, for whatever reason,
+/// is counted under its class id instead.
 #[inline(always)]
 pub fn flow(parity: u32, slot: u32, key: &FlowKey, size: &Counters) -> bool {
-    put(parity, slot, key, &first(size))
+    add_sums(parity, slot, key, &of_one_packet(size))
 }
 
-/// The same for a flow with a further destination.
+/// The same for a flow with an inner destination.
 #[inline(always)]
-pub fn onward(parity: u32, slot: u32, key: &OnwardKey, size: &Counters) -> bool {
-    let flows = if parity == 0 { &maps::ONWARD_EVEN } else { &maps::ONWARD_ODD };
-    add(flows, parity, slot, key, &key.flow, &first(size))
+pub fn inner(parity: u32, slot: u32, key: &FullKey, size: &Counters) -> bool {
+    let flows = if parity == 0 { &maps::INNER_EVEN } else { &maps::INNER_ODD };
+    add(flows, parity, slot, key, &key.flow, &of_one_packet(size))
 }
 
-/// Adds the sums of a flow to what the table has of it.
+/// Adds the sums of a flow to those in the table; true if the flow is new in this epoch.
 #[inline(always)]
-pub fn put(parity: u32, slot: u32, key: &FlowKey, sums: &FlowValue) -> bool {
-    put_whole(parity, slot, key, sums) != 0
+pub fn add_sums(parity: u32, slot: u32, key: &FlowKey, sums: &FlowValue) -> bool {
+    add_to_flow(parity, slot, key, sums) != 0
 }
 
-/// A function of its own: it is called from three places, and its stack adds to theirs.
+/// A function of its own: it has three callers, and its stack adds to theirs.
 #[inline(never)]
-fn put_whole(parity: u32, slot: u32, key: *const FlowKey, sums: *const FlowValue) -> u32 {
+fn add_to_flow(parity: u32, slot: u32, key: *const FlowKey, sums: *const FlowValue) -> u32 {
     // SAFETY: the caller's references.
     let (key, sums) = unsafe { (&*key, &*sums) };
     u32::from(add(flows(parity), parity, slot, key, key, sums))
@@ -111,7 +111,7 @@ fn put_whole(parity: u32, slot: u32, key: *const FlowKey, sums: *const FlowValue
 
 /// Whether the table has this flow.
 #[inline(always)]
-pub fn has(parity: u32, key: &FlowKey) -> bool {
+pub fn contains(parity: u32, key: &FlowKey) -> bool {
     flows(parity).get_ptr(key).is_some()
 }
 
@@ -122,7 +122,7 @@ fn flows(parity: u32) -> &'static HashMap<FlowKey, FlowValue> {
 
 /// The sums of one packet.
 #[inline(always)]
-fn first(size: &Counters) -> FlowValue {
+fn of_one_packet(size: &Counters) -> FlowValue {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_jiffies64() };
     FlowValue { counters: *size, first: now, last: now }
@@ -132,7 +132,7 @@ fn first(size: &Counters) -> FlowValue {
 fn add<K>(flows: &HashMap<K, FlowValue>, parity: u32, slot: u32, key: &K, flow: &FlowKey, sums: &FlowValue) -> bool {
     if let Some(value) = flows.get_ptr_mut(key) {
         // SAFETY: a live map value; nothing is removed from the half that packets write to.
-        unsafe { again(value, sums) };
+        unsafe { merge(value, sums) };
         return false;
     }
     // BPF_NOEXIST: BPF_ANY would overwrite what another CPU has just inserted and counted.
@@ -141,16 +141,16 @@ fn add<K>(flows: &HashMap<K, FlowValue>, parity: u32, slot: u32, key: &K, flow: 
     }
     if let Some(value) = flows.get_ptr_mut(key) {
         // SAFETY: as above.
-        unsafe { again(value, sums) };
+        unsafe { merge(value, sums) };
         return false;
     }
     overflow(parity, slot, flow, &sums.counters);
     false
 }
 
-/// Times that two CPUs write at once may be off by as long as a flow was in the cache.
+/// Adds to the sums in the table. Times that two CPUs write at once may be off by as long as a flow was in the cache.
 #[inline(always)]
-unsafe fn again(value: *mut FlowValue, sums: &FlowValue) {
+unsafe fn merge(value: *mut FlowValue, sums: &FlowValue) {
     // SAFETY: the caller's pointer is a live map value.
     unsafe {
         add_shared(&raw mut (*value).counters, &sums.counters);
@@ -165,8 +165,8 @@ unsafe fn again(value: *mut FlowValue, sums: &FlowValue) {
 
 #[inline(always)]
 fn overflow(parity: u32, slot: u32, key: &FlowKey, size: &Counters) {
-    let class = (2 * slot + parity) * maps::CLASS_CAPACITY.load() + u32::from(key.class);
-    if let Some(sums) = maps::OVERFLOW.get_ptr_mut(class * 3 + u32::from(key.verdict)) {
+    let row = (2 * slot + parity) * maps::CLASS_CAPACITY.load() + u32::from(key.class_id);
+    if let Some(sums) = maps::OVERFLOW.get_ptr_mut(row * 3 + u32::from(key.verdict)) {
         // SAFETY: a live map value.
         unsafe { add_shared(sums, size) };
     }

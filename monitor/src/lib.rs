@@ -2,19 +2,20 @@
 //! drained into snapshots, and everything else a reader of snapshots.
 
 pub mod alerts;
-pub mod api;
 pub mod budgets;
-pub mod change;
 pub mod cli;
 pub mod config;
-pub mod epochs;
-pub mod failure;
-pub mod geo;
+pub mod daemon;
+pub mod engine;
+pub mod error;
+#[cfg(test)]
+pub mod fake;
+pub mod http;
 pub mod kernel;
 pub mod metrics;
-pub mod policy;
+pub mod model;
 pub mod reconcile;
-pub mod regular;
+pub mod reload;
 pub mod shadow;
-pub mod supervisor;
-pub mod text;
+pub mod storage;
+pub mod store;

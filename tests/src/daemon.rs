@@ -2,6 +2,7 @@
 //! condition, asked, told, stopped, and killed when dropped.
 
 use std::{
+    ffi::OsStr,
     io,
     os::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
@@ -17,7 +18,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{lines::Lines, netns::Namespace};
+use crate::{leftovers, lines::Lines, netns::Namespace};
 
 /// How long the daemon may take to start, answer or stop before a test calls it hung.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -57,12 +58,11 @@ impl Home {
     /// There is no room for them.
     pub fn new() -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let folder = tempfile::Builder::new().prefix("egm-").tempdir().context("a temporary folder")?;
+        let folder = leftovers::folder()?;
         for name in ["config", "state", "run"] {
             std::fs::create_dir(folder.path().join(name)).context("a temporary folder")?;
         }
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let bpffs = PathBuf::from(format!("/sys/fs/bpf/egm-{}-{number}", std::process::id()));
+        let bpffs = leftovers::pins(NUMBER.fetch_add(1, Ordering::Relaxed));
         Ok(Self { folder, bpffs })
     }
 
@@ -151,7 +151,22 @@ impl Daemon {
     /// # Errors
     /// It is not built.
     pub fn spawn(namespace: &Namespace, home: Home, arguments: &[&str]) -> Result<Self> {
+        Self::spawn_with(namespace, home, arguments, &[])
+    }
+
+    /// The same with further environment variables.
+    ///
+    /// # Errors
+    /// It is not built.
+    pub fn spawn_with(
+        namespace: &Namespace,
+        home: Home,
+        arguments: &[&str],
+        environment: &[(&str, &OsStr)],
+    ) -> Result<Self> {
         let mut command = namespace.command(binary()?)?;
+        // Whoever runs the tests as a service is not told of each daemon in them.
+        command.env_remove("NOTIFY_SOCKET").envs(environment.iter().copied());
         command.arg("run").arg("--config").arg(home.config()).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: between fork and exec the closure makes one system call and allocates nothing.

@@ -6,7 +6,7 @@ use std::{
     os::fd::AsRawFd as _,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 use socket2::{Domain, Socket, Type};
 
 use crate::{
+    background::Background,
     capture::link_address,
     netns::{Count, Namespace},
     stage::on_cpu,
@@ -126,9 +127,8 @@ pub fn from_cpu(
 /// A sender on one CPU that sends its frames again and again until it is told to stop.
 #[derive(Debug)]
 pub struct Sender {
-    stop: Arc<AtomicBool>,
     offered: Arc<AtomicU64>,
-    thread: JoinHandle<Result<(Ended, io::Result<()>)>>,
+    work: Background<Result<(Ended, io::Result<()>)>>,
 }
 
 /// What it did.
@@ -148,13 +148,13 @@ impl Sender {
     /// # Errors
     /// The namespace's handle cannot be duplicated.
     pub fn start(namespace: &Namespace, interface: &'static str, cpu: usize, frames: Vec<Vec<u8>>) -> Result<Self> {
-        let (stop, offered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (asked, told) = (Arc::clone(&stop), Arc::clone(&offered));
-        let thread = on_cpu(namespace, cpu, move || {
+        let offered = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&offered);
+        let work = Background::on_cpu(namespace, cpu, move |stop| {
             let flood = Flood::open(interface)?;
             let mut ended = Ended::default();
             for batch in frames.chunks(BATCH).cycle() {
-                if asked.load(Ordering::Relaxed) {
+                if stop.asked() {
                     break;
                 }
                 let began = Instant::now();
@@ -166,11 +166,11 @@ impl Sender {
                     return Ok((ended, result));
                 }
                 ended.offered = ended.offered.plus(total(batch));
-                told.store(ended.offered.packets, Ordering::Relaxed);
+                counter.store(ended.offered.packets, Ordering::Relaxed);
             }
             Ok((ended, Ok(())))
         })?;
-        Ok(Self { stop, offered, thread })
+        Ok(Self { offered, work })
     }
 
     /// Packets so far.
@@ -184,8 +184,7 @@ impl Sender {
     /// # Errors
     /// The interface was gone, or down.
     pub fn stop(self) -> Result<Ended> {
-        self.stop.store(true, Ordering::Relaxed);
-        let (ended, result) = self.join()?;
+        let (ended, result) = self.work.stop()?;
         result.with_context(|| format!("after {ended:?}"))?;
         Ok(ended)
     }
@@ -195,10 +194,6 @@ impl Sender {
     /// # Errors
     /// It never could.
     pub fn failed(self) -> Result<Ended> {
-        Ok(self.join()?.0)
-    }
-
-    fn join(self) -> Result<(Ended, io::Result<()>)> {
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        Ok(self.work.wait()?.0)
     }
 }

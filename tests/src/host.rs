@@ -1,16 +1,17 @@
-//! The host's opinion on a packet: the same code as in the kernel, strung together without it. The short way of plain
-//! packets is left out, so that whoever compares the two compares that too.
+//! What the host makes of a packet: the same code as in the kernel, put together without it. The fast path is left out,
+//! so that whoever compares the two tests it, too.
 
-use egress_monitor::policy::Policy;
 use monitor_common::{
-    fragments::{FRAGMENT_SETS, FragmentSet, set_of},
-    judge::Judgement,
-    parse::{MAX_FRAGMENTS, Reason, Walk},
+    evaluate::Evaluation,
+    fragments::{FRAGMENT_SETS, FragmentSet, set_index},
+    parse::{HeaderWalker, MAX_FRAGMENTS, Reason},
     verdict::{Verdict, decide, drops},
-    wire::{Link, Onward, OnwardKey},
+    wire::{FullKey, InnerDestination, Link},
 };
 
-/// One CPU of the kernel's, with what it remembers of fragments.
+use crate::monitor::policy::Policy;
+
+/// One CPU of the kernel's, with its table of fragments.
 #[derive(Debug)]
 pub struct Host<'a> {
     policy: &'a Policy,
@@ -18,16 +19,16 @@ pub struct Host<'a> {
     link: Link,
     ifindex: u32,
     sets: Vec<FragmentSet>,
-    walk: Walk,
+    walker: HeaderWalker,
 }
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum PacketOutcome {
     /// It is counted under this key.
     Flow {
         /// Whole, with class, rule and verdict.
-        key: OnwardKey,
+        key: FullKey,
         /// A new flow makes an alert.
         alert: bool,
     },
@@ -40,7 +41,7 @@ pub enum Told {
     },
 }
 
-impl Told {
+impl PacketOutcome {
     /// Whether the packet does not leave.
     #[must_use]
     pub const fn dropped(&self) -> bool {
@@ -56,51 +57,51 @@ impl<'a> Host<'a> {
     #[must_use]
     pub fn new(policy: &'a Policy, enforce: bool, link: Link, ifindex: u32) -> Self {
         let sets = vec![FragmentSet::default(); FRAGMENT_SETS as usize];
-        Self { policy, enforce, link, ifindex, sets, walk: Walk::new() }
+        Self { policy, enforce, link, ifindex, sets, walker: HeaderWalker::new() }
     }
 
     /// What becomes of a packet at `now_ns` (any clock that is not 0).
     ///
     /// # Panics
     /// The policy image is not whole.
-    pub fn packet(&mut self, frame: &[u8], now_ns: u64) -> Told {
+    pub fn packet(&mut self, frame: &[u8], now_ns: u64) -> PacketOutcome {
         let image = &self.policy.image;
-        let mut kept = Onward::default();
-        let mut outcome = self.walk.whole(frame, self.link);
+        let mut of_first = InnerDestination::default();
+        let mut outcome = self.walker.walk(frame, self.link);
         for number in 0..MAX_FRAGMENTS {
             if outcome.is_ok()
-                && let Some(fragment) = self.walk.fragment_at(number as usize)
+                && let Some(fragment) = self.walker.fragment_at(number as usize)
             {
-                let set = &mut self.sets[set_of(&fragment, self.ifindex) as usize];
-                match set.resume(&fragment, self.ifindex, now_ns, &mut self.walk) {
-                    Ok(onward) if onward.exists() => kept = onward,
+                let set = &mut self.sets[set_index(&fragment, self.ifindex) as usize];
+                match set.restore(&fragment, self.ifindex, now_ns, &mut self.walker) {
+                    Ok(inner) if inner.exists() => of_first = inner,
                     Ok(_) => {}
                     Err(reason) => outcome = Err(reason),
                 }
             }
         }
-        let judgement = Judgement::of(image, &self.walk, &kept).expect("the image is whole");
+        let evaluation = Evaluation::of_packet(image, &self.walker, &of_first).expect("the image is whole");
         if let Err(reason) = outcome {
-            let dropped = self.enforce && drops(reason, image.drop_reasons, &judgement.to);
-            return Told::Unparsed { reason, dropped };
+            let dropped = self.enforce && drops(reason, image.drop_reasons, &evaluation.strictest);
+            return PacketOutcome::Unparsed { reason, dropped };
         }
         for number in 0..MAX_FRAGMENTS {
-            if let Some(fragment) = self.walk.fragment_at(number as usize) {
-                let set = &mut self.sets[set_of(&fragment, self.ifindex) as usize];
-                set.keep(&fragment, self.ifindex, now_ns, &self.walk, &judgement.onward);
+            if let Some(fragment) = self.walker.fragment_at(number as usize) {
+                let set = &mut self.sets[set_index(&fragment, self.ifindex) as usize];
+                set.record(&fragment, self.ifindex, now_ns, &self.walker, &evaluation.inner);
             }
         }
-        let mut flow = self.walk.key;
+        let mut flow = self.walker.key;
         flow.ifindex = self.ifindex;
-        flow.class = judgement.to.class;
-        flow.rule = judgement.to.rule;
-        flow.verdict = decide(&judgement.to, self.enforce) as u8;
-        Told::Flow { key: OnwardKey { flow, onward: judgement.onward }, alert: judgement.to.alert }
+        flow.class_id = evaluation.strictest.class_id;
+        flow.rule = evaluation.strictest.rule;
+        flow.verdict = decide(&evaluation.strictest, self.enforce) as u8;
+        PacketOutcome::Flow { key: FullKey { flow, inner: evaluation.inner }, alert: evaluation.strictest.alert }
     }
 
     /// The state after the last packet.
     #[must_use]
-    pub const fn walk(&self) -> &Walk {
-        &self.walk
+    pub const fn walker(&self) -> &HeaderWalker {
+        &self.walker
     }
 }

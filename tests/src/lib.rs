@@ -3,6 +3,7 @@
 //! the built daemon as a child process. Nothing here knows how the monitor counts: it is what the monitor is
 //! compared with.
 
+pub mod background;
 pub mod bypass;
 pub mod capture;
 pub mod corpus;
@@ -10,8 +11,10 @@ pub mod daemon;
 pub mod flood;
 pub mod gate;
 pub mod host;
+pub mod leftovers;
 pub mod lines;
 pub mod measure;
+pub mod monitor;
 pub mod netns;
 pub mod offload;
 pub mod ping;

@@ -1,6 +1,5 @@
-//! Network namespaces: made by a test, removed when the value is dropped, also by a panic. What a killed process
-//! left behind is swept away by the next one: the names carry the process id. Called by everything that makes
-//! traffic.
+//! Network namespaces: made by a test, removed when the value is dropped, also by a panic (see [`leftovers`]). Called
+//! by everything that makes traffic.
 
 use std::{
     fs::File,
@@ -10,20 +9,16 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{
-        Once,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     thread,
 };
 
 use anyhow::{Context as _, Result, bail};
 
-/// All our namespaces are called `egm-<process>-<number>-<purpose>`.
-const PREFIX: &str = "egm-";
+use crate::leftovers;
 
 /// Where iproute2 keeps named namespaces.
-const FOLDER: &str = "/run/netns";
+pub(crate) const FOLDER: &str = "/run/netns";
 
 /// A network namespace of this test's own. It has no way out but the links that the test makes.
 #[derive(Debug)]
@@ -38,11 +33,9 @@ impl Namespace {
     /// # Errors
     /// Not root, or no iproute2.
     pub fn new(purpose: &str) -> Result<Self> {
-        static SWEPT: Once = Once::new();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        SWEPT.call_once(sweep);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{PREFIX}{}-{number}-{purpose}", std::process::id());
+        let name = format!("{}{number}-{purpose}", leftovers::prefix());
         ip(&["netns", "add", &name])?;
         let path = path(&name);
         let handle = match File::open(&path) {
@@ -253,19 +246,8 @@ fn path(name: &str) -> PathBuf {
 }
 
 /// Removes a namespace; what cannot be removed now is swept away later.
-fn remove(name: &str) {
+pub(crate) fn remove(name: &str) {
     if let Err(error) = ip(&["netns", "del", name]) {
         eprintln!("leaving a network namespace behind: {error:#}");
-    }
-}
-
-/// Removes what processes that are gone have left.
-fn sweep() {
-    let Ok(entries) = std::fs::read_dir(FOLDER) else { return };
-    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
-        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-        if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
-            remove(&name);
-        }
     }
 }

@@ -12,13 +12,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use egress_monitor::api::{flows::Flows, status::Sums};
 use tempfile::TempDir;
 
 use crate::{
     capture::{Capture, Captured, FlowId},
     daemon::Daemon,
+    leftovers,
     measure::pin,
+    monitor::api::{Flows, Sums},
     netns::{Count, Namespace},
     wire::{Networks, Wire},
 };
@@ -88,7 +89,7 @@ impl Stage {
         for number in OUTSIDE..=PRIVATE {
             wire.add_far_host(&near, &far, networks, number)?;
         }
-        let folder = tempfile::Builder::new().prefix("egm-geo-").tempdir().context("a temporary folder")?;
+        let folder = leftovers::folder()?;
         // They contradict each other about the very addresses in use, on which no dataset has a say.
         for (name, country) in [("one", "IE"), ("two", "SG")] {
             let line = format!("2001:db8::,2001:db8:ffff:ffff:ffff:ffff:ffff:ffff,{country}\n");
@@ -170,7 +171,7 @@ impl Stage {
     ///
     /// # Errors
     /// That is never so; says both.
-    pub fn settle(&self, daemon: &Daemon, capture: &Capture, before: Count) -> Result<(Flows, Captured)> {
+    pub fn when_quiet(&self, daemon: &Daemon, capture: &Capture, before: Count) -> Result<(Flows, Captured)> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let first = self.sent()?.since(before);

@@ -1,20 +1,18 @@
 //! Promise: by whichever hook the kernel has, every packet of a real interface is counted, and asking for a hook
-//! that it has not is refused by name with nothing left behind. `cargo xtask kernels` runs this on older kernels
+//! that it has not is refused by name with nothing left behind. `cargo xtask prove kernels` runs this on older kernels
 //! than this machine's.
-
-#[allow(dead_code, reason = "the frames are for the tests that run packets without an interface")]
-mod common;
 
 use std::net::{IpAddr, SocketAddr};
 
-use common::policy;
-use egress_monitor::kernel::{Hook, Kernel, Options, resolve};
 use egress_monitor_tests::{
+    monitor::kernel::{Hook, Kernel, Options, resolve},
     netns::Namespace,
     traffic,
     wire::{Networks, Wire},
 };
-use monitor_common::wire::OnwardKey;
+use monitor_common::wire::FullKey;
+
+use crate::support::policy::policy;
 
 /// The first kernel with TCX.
 const TCX: (u32, u32) = (6, 6);
@@ -70,7 +68,7 @@ fn counts_exactly(ask: Option<Hook>) -> Hook {
         let counted = &drained.interfaces[0];
         assert_eq!((counted.name.as_str(), drained.interfaces.len()), (INTERFACE, 1));
         assert_eq!((counted.hook.packets, counted.hook.bytes), (sent.packets, sent.bytes), "hook and interface");
-        let is_ours = |key: &OnwardKey| (key.flow.source_port, key.flow.destination_port) == (from.port(), PORT);
+        let is_ours = |key: &FullKey| (key.flow.source_port, key.flow.destination_port) == (from.port(), PORT);
         let ours: Vec<_> = drained.flows.iter().filter(|(key, _)| is_ours(key)).collect();
         assert_eq!(ours.len(), 1);
         let bytes = SIZES.iter().map(|size| traffic::udp_frame(to.ip(), *size)).sum();
@@ -86,7 +84,7 @@ fn the_verifier_walks_the_program_within_its_limit() {
     const LIMIT: u32 = 1_000_000;
     let verified = load().program("egress").unwrap().info().unwrap().verified_instruction_count();
     let verified = verified.expect("told since kernel 5.16");
-    // Read by `cargo xtask kernels`.
+    // Read by `cargo xtask prove kernels`.
     println!("verified instructions: {verified}");
     assert!(verified < LIMIT / 4 * 3, "{verified} of {LIMIT}");
 }

@@ -3,9 +3,9 @@
 
 use std::{net::SocketAddr, time::SystemTime};
 
-use egress_monitor::api::rules::{RuleRow, Rules};
 use egress_monitor_tests::{
     daemon::{Daemon, Home},
+    monitor::api::{RuleRow, Rules},
     netns::Count,
     stage::{PATIENCE, RULED, RULED_PORT, Stage, flows, v4},
     traffic::send_udp,

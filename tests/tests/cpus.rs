@@ -1,8 +1,5 @@
 //! Promise: CPUs may come and go. What one counted before it went is in its epoch, and it counts again when it is back.
-//! This takes a CPU from the machine, so it is left to machines that are nobody's: `cargo xtask kernels` runs it.
-
-#[path = "common/attached.rs"]
-mod attached;
+//! This takes a CPU from the machine, so it is left to machines that are nobody's: `cargo xtask prove kernels` runs it.
 
 use std::{
     path::Path,
@@ -10,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use attached::{attach, hook};
 use egress_monitor_tests::{
     corpus::{
         build::{eth, ether, ip, payload, udp_from},
@@ -22,6 +18,8 @@ use egress_monitor_tests::{
     traffic::Frames,
 };
 use monitor_common::wire::Counters;
+
+use crate::support::attached::{attach, hook};
 
 /// CPU 1's switch.
 const SWITCH: &str = "/sys/devices/system/cpu/cpu1/online";
@@ -62,7 +60,7 @@ fn counters(Count { packets, bytes }: Count) -> Counters {
 }
 
 #[test]
-#[ignore = "takes a CPU away: `cargo xtask kernels` runs it in an emulator"]
+#[ignore = "takes a CPU away: `cargo xtask prove kernels` runs it in an emulator"]
 fn what_a_cpu_counted_is_in_its_epoch_when_it_is_offline_and_when_it_is_back() {
     assert!(Path::new(SWITCH).exists(), "there is no CPU 1 that can be taken away");
     let stage = Stage::build(false).unwrap();

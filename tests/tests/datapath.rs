@@ -1,47 +1,34 @@
 //! Promise: the kernel makes of a packet exactly what the host's same code makes of it: key, class, rule, verdict,
 //! reason and every counter.
 
-#[path = "common/both.rs"]
-mod both;
-#[allow(dead_code, reason = "the frames are others' there")]
-mod common;
-#[path = "common/machine.rs"]
-mod machine;
-#[path = "common/mutate.rs"]
-mod mutate;
-
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, OnceLock},
 };
 
-use both::Both;
-use egress_monitor::{
-    epochs::Snapshot,
-    kernel::{Interface, Kernel, Options, Switch},
-    policy::Policy,
+use egress_monitor_tests::{
+    corpus::{
+        self,
+        build::{eth, ip, payload, udp, udp_from},
+    },
+    monitor::{
+        Snapshot,
+        kernel::{Interface, Kernel, Mode, Options, Switch},
+        policy::Policy,
+    },
 };
-use egress_monitor_tests::corpus::{
-    self,
-    build::{eth, ip, payload, udp, udp_from},
-};
-use machine::{DROP, LONGEST, LOOPBACK, Machine, NEXT, can_be_run, random, run, stay_on_this_cpu};
 use monitor_common::{
     verdict::Verdict,
     wire::{Counters, Link},
 };
-use mutate::{change, mutate};
 
-/// A policy with one of everything, by hand.
-fn policy() -> Arc<Policy> {
-    Arc::clone(by_hand())
-}
-
-fn by_hand() -> &'static Arc<Policy> {
-    static POLICY: OnceLock<Arc<Policy>> = OnceLock::new();
-    POLICY.get_or_init(common::policy)
-}
+use crate::support::{
+    both::Both,
+    machine::{DROP, LONGEST, LOOPBACK, Machine, NEXT, can_be_run, load, random, run, stay_on_this_cpu},
+    mutate::{change, mutate},
+    policy::{by_hand, policy},
+};
 
 /// The corpus's policy, by the compiler.
 fn compiled() -> &'static Arc<Policy> {
@@ -58,7 +45,7 @@ fn with_loopback(enforce: bool) -> Kernel {
     Machine::new(policy(), enforce, Link::Ethernet).kernel
 }
 
-/// How many random frames in all: fewer on a slow machine, such as an emulated one (`cargo xtask kernels`).
+/// How many random frames in all: fewer on a slow machine, such as an emulated one (`cargo xtask prove kernels`).
 fn wanted() -> usize {
     std::env::var("FRAMES").map_or(200_000, |frames| frames.parse().expect("FRAMES is a number"))
 }
@@ -82,7 +69,7 @@ fn a_device_without_a_link_header_is_parsed_from_its_first_byte() {
             }
         }
     }
-    both.settle();
+    both.compare();
     assert_eq!(both.count, expected);
     println!("{expected} packets");
 }
@@ -109,7 +96,7 @@ fn random_and_mutated_frames_are_the_same_to_both() {
             }
             both.send(&part(mutate(case, &mut random)));
         }
-        both.settle();
+        both.compare();
         count += both.count;
     }
     assert!(count >= wanted());
@@ -141,13 +128,13 @@ fn random_destinations_get_the_class_that_the_host_finds() {
     for _ in 0..wanted() / 2 {
         both.send(&to_random_destination(&mut random));
     }
-    both.settle();
+    both.compare();
     assert_eq!(both.count, wanted() / 2);
 }
 
 #[test]
 fn an_interface_that_nobody_registered_is_counted_under_no_name() {
-    let mut kernel = machine::load(policy(), false);
+    let mut kernel = load(policy(), false);
     let frame = udp_to(Ipv4Addr::new(198, 51, 100, 7), 53, 100);
     assert_eq!(run(&mut kernel, &frame, frame.len() as u32, 1), NEXT);
     let drained = kernel.flip().unwrap();
@@ -165,7 +152,7 @@ fn a_full_table_counts_under_class_and_verdict_and_nothing_is_lost() {
     /// In the cache; every packet of this test is counted on one CPU.
     const CACHED: u32 = 128;
     const FLOWS: u32 = 5000;
-    let options = Options { flows: PLACES, enforce: true, cache: Some(CACHED), ..Options::default() };
+    let options = Options { flows: PLACES, mode: Mode::Enforce, cache: Some(CACHED), ..Options::default() };
     stay_on_this_cpu();
     let mut kernel = Kernel::load(options, policy()).unwrap();
     kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet }).unwrap();
@@ -207,7 +194,7 @@ fn a_switch_closes_the_epoch_and_holds_for_the_next_packet() {
     let frame = udp_to(Ipv4Addr::new(203, 0, 113, 7), 9, 20);
     let send = |kernel: &mut Kernel| run(kernel, &frame, frame.len() as u32, 1);
     assert_eq!(send(&mut kernel), NEXT);
-    kernel.stage(Switch { policy: policy(), enforce: true }).unwrap();
+    kernel.stage(Switch { policy: policy(), mode: Mode::Enforce }).unwrap();
     assert_eq!(send(&mut kernel), NEXT, "staged is not in force");
     let observed = kernel.flip().unwrap();
     assert_eq!(send(&mut kernel), DROP);
@@ -215,7 +202,7 @@ fn a_switch_closes_the_epoch_and_holds_for_the_next_packet() {
     let verdicts = |drained: &Snapshot| drained.flows.iter().map(|(key, _)| key.flow.verdict).collect::<Vec<_>>();
     assert_eq!(verdicts(&observed), [Verdict::Observed as u8]);
     assert_eq!(verdicts(&denied), [Verdict::Denied as u8]);
-    assert_eq!((observed.enforce, denied.enforce), (false, true));
+    assert_eq!((observed.mode.enforces(), denied.mode.enforces()), (false, true));
     assert_eq!(denied.epoch, observed.epoch + 1);
 }
 
@@ -225,7 +212,7 @@ fn a_policy_that_does_not_fit_changes_nothing() {
     let mut large = policy().image.clone();
     large.rules = vec![Default::default(); 100_000];
     let large = Arc::new(Policy { image: large, ..Default::default() });
-    let error = kernel.stage(Switch { policy: large, enforce: false }).unwrap_err();
+    let error = kernel.stage(Switch { policy: large, mode: Mode::Observe }).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the new policy has 100000 rule rows, there is room for 1024: restart egress-monitor to make room"
@@ -237,7 +224,7 @@ fn a_policy_that_does_not_fit_changes_nothing() {
 #[test]
 fn rules_hold_from_their_beginning_to_their_end_by_the_kernel_clock() {
     let mut kernel = with_loopback(true);
-    // See `common::policy`: 2001:db8:7::/48 is outside; port 1 has expired, 2 not begun, 3 holds.
+    // See `support::policy`: 2001:db8:7::/48 is outside; port 1 has expired, 2 not begun, 3 holds.
     let to: Ipv6Addr = "2001:db8:7::1".parse().unwrap();
     let verdicts: Vec<_> = [1, 2, 3]
         .map(|port| udp_to(to, port, 8))

@@ -1,12 +1,8 @@
 //! Promise: a drain takes nothing from packets. While a full table is drained, both CPUs go on sending, and every epoch
 //! adds up.
 
-#[path = "common/attached.rs"]
-mod attached;
-
 use std::{sync::Arc, time::Instant};
 
-use attached::{attach, hook};
 use egress_monitor_tests::{
     corpus::{
         build::{eth, ip, payload, udp_from},
@@ -17,6 +13,8 @@ use egress_monitor_tests::{
     stage::{INTERFACE, PATIENCE, Stage},
 };
 use monitor_common::wire::Counters;
+
+use crate::support::attached::{attach, hook};
 
 #[test]
 fn packets_go_on_and_each_epoch_adds_up_while_a_full_table_is_drained() {

@@ -7,6 +7,7 @@ use std::{
 
 use egress_monitor_tests::{
     daemon::Daemon,
+    monitor::time,
     stage::{OUTSIDE, PATIENCE, Stage, accounted, flows, v4},
 };
 
@@ -23,7 +24,7 @@ fn an_established_flow_stops_when_its_rule_ends_while_the_daemon_stands_still() 
     let rule = format!(
         "[[allow]]\nid = \"short\"\nto = [\"{}/32\"]\nreason = \"a test\"\nexpires = {}\n",
         v4(OUTSIDE),
-        egress_monitor::text::time(ends.as_secs() as i64)
+        time(ends.as_secs() as i64)
     );
     let text = stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "") + &rule;
     let daemon = Daemon::start(&stage.near, &text, &[]).unwrap();

@@ -1,16 +1,11 @@
 //! Promise: each packet is counted in exactly one epoch, whole, whatever it is doing when the epoch ends: also in the
-//! middle of the program. `cargo xtask kernels` runs this on older kernels than this machine's.
-
-#[path = "common/attached.rs"]
-mod attached;
+//! middle of the program. `cargo xtask prove kernels` runs this on older kernels than this machine's.
 
 use std::{
     sync::{Arc, mpsc},
     time::Duration,
 };
 
-use attached::{attach, hook};
-use egress_monitor::kernel::Kernel;
 use egress_monitor_tests::{
     corpus::{
         build::{eth, ip, payload, udp},
@@ -18,9 +13,12 @@ use egress_monitor_tests::{
     },
     gate::Gate,
     measure::pin,
+    monitor::kernel::Kernel,
     stage::{INTERFACE, Stage, on_cpu},
-    traffic::send_each,
+    traffic::send_scattered,
 };
+
+use crate::support::attached::{attach, hook};
 
 /// Where one packet was held.
 struct Place {
@@ -38,7 +36,7 @@ fn hold(stage: &Stage, kernel: &mut Kernel, gate: &Arc<Gate>, skip: u64, frame: 
     let (sent, at) = (frame.to_vec(), Arc::clone(gate));
     let work = move || {
         at.arm(skip);
-        let left = send_each(INTERFACE, [(sent.as_slice(), Some(14))]).unwrap();
+        let left = send_scattered(INTERFACE, [(sent.as_slice(), 14)]).unwrap();
         (left, at.disarm())
     };
     let sender = on_cpu(&stage.near, 1, work).unwrap();

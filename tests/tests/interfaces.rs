@@ -3,11 +3,11 @@
 
 use std::net::SocketAddr;
 
-use egress_monitor::api::{flows::Flows, status::Status};
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp_from},
     daemon::Daemon,
     flood::{Flood, Sender, total},
+    monitor::api::{Flows, Status},
     netns::{Count, Namespace},
     stage::{INSIDE, INTERFACE, OUTSIDE, PATIENCE, Stage, accounted, count, flows, v4, v6},
     traffic::{Frames, send_udp},

@@ -1,17 +1,17 @@
-//! Promise: whenever etherparse, which shares nothing with our parser, understands a frame up to the transport
-//! header, our parser says the same: addresses, protocol, ports, and which piece of which datagram it is. The same for
-//! the packets inside: where ours goes on into IP in IP, GRE, VXLAN, Geneve, EtherIP, Ethernet in IP or Teredo, etherparse
+//! Promise: whenever etherparse, which shares nothing with our parser, understands a frame up to the transport header,
+//! our parser says the same: addresses, protocol, ports, and which piece of which datagram it is. The same for the
+//! packets inside: where ours goes on into IP in IP, GRE, VXLAN, Geneve, EtherIP, Ethernet in IP or Teredo, etherparse
 //! reads the content, too; the tunnels' own headers, which it does not know, are skipped by [`carried`]. Of an inner
 //! packet the destination is compared, of the innermost also protocol and ports.
 //!
 //! Where they may differ, and why, precisely. etherparse has an opinion where we have only a [`Reason`]:
 //! - tag protocol 0x9100: a VLAN tag to etherparse; to the kernel, and so to us, no tag but [`Reason::NotIp`];
 //! - MACsec in the clear: read by etherparse, [`Reason::Macsec`] to us;
-//! - more than eight extension headers: etherparse follows a chain of any length, we stop by [`Reason::ExtensionDepth`];
+//! - more than eight extension headers: etherparse follows a chain of any length, we stop: [`Reason::ExtensionDepth`];
 //! - IPv4 options, which etherparse does not look into: [`Reason::BadOptions`];
 //! - routing headers, likewise: [`Reason::BadRouting`];
-//! - a fragment that is empty, not in units of eight bytes or past 65,535: [`Reason::BadIpLength`]; a first one that ends
-//!   before what tells where it goes: [`Reason::FragmentShort`];
+//! - a fragment that is empty, not in units of eight bytes or past 65,535: [`Reason::BadIpLength`]; a first one that
+//!   ends before what tells where it goes: [`Reason::FragmentShort`];
 //! - an IPv6 packet without a payload length and with hop-by-hop options: whole to etherparse, to us a jumbogram, whose
 //!   length may be missing ([`Reason::BadIpLength`]), be none ([`Reason::TruncatedExtension`]) or beyond the frame
 //!   ([`Reason::LengthBeyondFrame`]);
@@ -19,16 +19,16 @@
 //! - more than four IP headers, or more hops and options than we follow: [`Reason::TooDeep`].
 //!
 //! And both have an opinion, but one of them looks no further:
-//! - what follows a later fragment's header (the first such header, should a fragment be in a fragment): read as headers
-//!   by etherparse, data to us;
+//! - what follows a later fragment's header (the first such header, should a fragment be in a fragment): read as
+//!   headers by etherparse, data to us;
 //! - ports and tunnels of a first fragment: read by us, not by etherparse;
 //! - mobility, HIP and Shim6 headers after IPv6, and a second authentication header after IPv4: the protocol to
 //!   etherparse, extension headers to us (RFC 7045), so that we name what follows them, or say what is wrong there;
 //! - GTP-U and MPLS: skipping their headers would be a parser of its own.
 //!
-//! Reasons that etherparse shares (headers cut short, lengths beyond the frame, versions) are none of these: a frame that
-//! we refuse by them has to be one that etherparse refuses, or the content of which it refuses. What etherparse does not
-//! take for IP (802.3 with SNAP), it has no opinion on.
+//! Reasons that etherparse shares (headers cut short, lengths beyond the frame, versions) are none of these: a frame
+//! that we refuse by them has to be one that etherparse refuses, or the content of which it refuses. What etherparse
+//! does not take for IP (802.3 with SNAP), it has no opinion on.
 //!
 //! In each of these both name the same addresses as far as both read.
 
@@ -42,9 +42,9 @@ use egress_monitor_tests::corpus::{
 use etherparse::{EtherType, Ipv6ExtensionSlice, LinkExtSlice, NetSlice, SlicedPacket, TransportSlice};
 use monitor_common::{
     classify::build::Image,
-    judge::Judgement,
-    parse::{MAX_HEADERS, Reason, Walk},
-    wire::{ClassRow, Kind, Link, Onward, Via},
+    evaluate::Evaluation,
+    parse::{HeaderWalker, MAX_HEADERS, Reason},
+    wire::{Class, ClassRow, InnerDestination, Link, Via},
 };
 
 const MUTATED: u32 = 250_000;
@@ -277,13 +277,13 @@ fn may_refuse(oracle: &Oracle, reason: Reason) -> bool {
 
 /// A policy to which all destinations are equal, so that of several the innermost is kept.
 fn indifferent() -> Image {
-    let class = ClassRow { kind: Kind::Inside as u8, ..ClassRow::default() };
+    let class = ClassRow { class: Class::Inside as u8, ..ClassRow::default() };
     Image::build(&[(0, 0)], &[(0, 0)], vec![class], Vec::new()).expect("one class for all")
 }
 
 struct Compared {
     image: Image,
-    walk: Walk,
+    walker: HeaderWalker,
     /// Frames that etherparse understood, and packets inside packets.
     understood: u32,
     inner: u32,
@@ -291,19 +291,19 @@ struct Compared {
 
 impl Compared {
     fn new() -> Self {
-        Self { image: indifferent(), walk: Walk::new(), understood: 0, inner: 0 }
+        Self { image: indifferent(), walker: HeaderWalker::new(), understood: 0, inner: 0 }
     }
 
     fn frame(&mut self, frame: &[u8]) {
         let Ok(packet) = SlicedPacket::from_ethernet(frame) else { return };
         let Some(oracle) = oracle(&packet) else { return };
-        let read = self.walk.whole(frame, Link::Ethernet);
+        let read = self.walker.walk(frame, Link::Ethernet);
         if let Some(reason) = odd_tag(&packet) {
             assert_eq!(read, Err(reason), "{oracle:?}\n{frame:02x?}");
             return;
         }
         if let Err(why) = self.agree(&oracle, read) {
-            let (key, hops) = (&self.walk.key, self.walk.hops());
+            let (key, hops) = (&self.walker.key, self.walker.hops());
             panic!("{why}\netherparse: {oracle:#?}\nours: {read:?} {key:x?} {hops:x?}\n{frame:02x?}");
         }
         self.understood += u32::from(oracle.end != End::Unknown);
@@ -311,19 +311,21 @@ impl Compared {
     }
 
     fn agree(&self, oracle: &Oracle, read: Result<(), Reason>) -> Result<(), &'static str> {
-        let Self { walk, image, .. } = self;
-        let key = &walk.key;
+        let Self { walker, image, .. } = self;
+        let key = &walker.key;
         let (first, last) = (&oracle.packets[0], oracle.packets.last().expect("one at least"));
         let complain = |wrong: bool, what| if wrong { Err(what) } else { Ok(()) };
         // Addresses, as far as both read.
         let addresses = (key.ip(key.source), key.ip(key.destination));
         complain(key.ip_version == 0, "no address")?;
         complain(addresses != (first.source, first.destination), "another address")?;
-        let onward = |hop: &monitor_common::parse::Hop| {
-            Onward { address: hop.address, ip_version: hop.ip_version, ..Onward::default() }.ip().expect("a version")
+        let inner = |hop: &monitor_common::parse::Hop| {
+            InnerDestination { address: hop.address, ip_version: hop.ip_version, ..InnerDestination::default() }
+                .ip()
+                .expect("a version")
         };
         let on_the_way = [Via::SourceRoute as u8, Via::RoutingHeader as u8];
-        let hops = walk.hops().iter().filter(|hop| !on_the_way.contains(&hop.via)).map(onward);
+        let hops = walker.hops().iter().filter(|hop| !on_the_way.contains(&hop.via)).map(inner);
         let hops: Vec<IpAddr> = hops.collect();
         let told: Vec<IpAddr> = oracle.packets[1..].iter().map(|told| told.destination).collect();
         let both = hops.len().min(told.len());
@@ -334,11 +336,11 @@ impl Compared {
         complain(hops.len() < told.len(), "we overlook a packet inside")?;
         complain(matches!(oracle.end, End::Truncated | End::Bad), "we read a tunnel that cannot be read")?;
         if first.is_passed_through() {
-            let later = walk.fragment_at(0).is_some_and(|fragment| fragment.start != 0);
+            let later = walker.fragment_at(0).is_some_and(|fragment| fragment.start != 0);
             return complain(key.protocol == first.protocol && !later, "an extension header as protocol");
         }
         // Which piece the outermost is.
-        let outer = walk.fragment_at(0).filter(|fragment| fragment.header == 0);
+        let outer = walker.fragment_at(0).filter(|fragment| fragment.header == 0);
         let outer = outer.map(|fragment| (fragment.id, fragment.start, fragment.more != 0));
         complain(outer != first.piece, "another piece")?;
         complain(key.protocol != first.protocol, "another protocol")?;
@@ -349,9 +351,10 @@ impl Compared {
         }
         complain(hops.len() != told.len(), "we see a packet inside that is not there")?;
         if let [_, .., innermost] = &oracle.packets[..] {
-            let onward = Judgement::of(image, walk, &Onward::default()).expect("the image is whole").onward;
-            complain(onward.protocol != innermost.protocol, "another inner protocol")?;
-            complain(last.ports.is_some_and(|(_, port)| port != onward.port), "another inner port")?;
+            let inner =
+                Evaluation::of_packet(image, walker, &InnerDestination::default()).expect("the image is whole").inner;
+            complain(inner.protocol != innermost.protocol, "another inner protocol")?;
+            complain(last.ports.is_some_and(|(_, port)| port != inner.port), "another inner port")?;
         }
         Ok(())
     }

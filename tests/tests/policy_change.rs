@@ -2,33 +2,26 @@
 //! confirms goes by itself; files that change are read without being told to; `diff --running` says beforehand what
 //! becomes of real traffic.
 
-#[path = "common/attached.rs"]
-mod attached;
-
 use std::{net::SocketAddr, sync::Arc};
 
-use attached::{attach, hook};
 use aya::maps::{Array, Map, MapData};
-use egress_monitor::{
-    config,
-    geo::special,
-    kernel::{Kernel, Switch},
-    policy::{ClockMap, Knowledge, Policy, compile},
-};
 use egress_monitor_tests::{
     daemon::Daemon,
+    monitor::{
+        kernel::{Kernel, Mode, Switch},
+        policy::Policy,
+        policy_of,
+    },
     stage::{OUTSIDE, PATIENCE, Stage, v4},
     traffic::send_udp,
 };
 
+use crate::support::attached::{attach, hook};
+
 /// A policy that says this of what is outside.
-fn policy(stage: &Stage, on_outside: &str) -> Arc<Policy> {
-    let file = stage.folder().join("policy.toml");
-    std::fs::write(&file, format!("[zone]\nname = \"test\"\ninside = \"EEA\"\non_outside = \"{on_outside}\"\n"))
-        .unwrap();
-    let config = config::load(Some(&file)).unwrap();
-    let knowledge = Knowledge::new(&[], special::table());
-    Arc::new(compile(&config, &knowledge, &ClockMap::wall(0)).unwrap())
+fn policy(on_outside: &str) -> Arc<Policy> {
+    let text = format!("[zone]\nname = \"test\"\ninside = \"EEA\"\non_outside = \"{on_outside}\"\n");
+    Arc::new(policy_of(&text).unwrap())
 }
 
 /// The map of that name that the kernel part of this process uses: other tests load theirs.
@@ -59,10 +52,10 @@ const fn second_half(entries: u32) -> u32 {
 #[test]
 fn a_policy_that_is_not_in_the_maps_as_it_was_written_is_found_and_the_one_before_comes_back() {
     let stage = Stage::build(false).unwrap();
-    let (old, new) = (policy(&stage, "deny"), policy(&stage, "allow"));
+    let (old, new) = (policy("deny"), policy("allow"));
     let mut kernel = attach(&stage, 4_096, false, Arc::clone(&old));
     kernel.verify().unwrap();
-    let to = |policy: &Arc<Policy>| Switch { policy: Arc::clone(policy), enforce: false };
+    let to = |policy: &Arc<Policy>| Switch { policy: Arc::clone(policy), mode: Mode::Observe };
     // A class, and the word in which the tables' places begin: both of the slot that is switched to.
     let faults = [
         ("class 0", (|kernel| damage::<16>(kernel, "CLASSES", second_half)) as Fault),
@@ -115,11 +108,11 @@ fn a_policy_that_nobody_confirms_goes_by_itself_and_one_that_is_confirmed_stays(
     let before = stage.sent().unwrap();
     send(&stage, 5);
     assert_eq!(stage.sent().unwrap(), before, "it is enforced meanwhile");
-    let told = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"policy_returned\"")).unwrap();
+    let told = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"policy_reverted\"")).unwrap();
     assert!(told.contains("(enforce) was not confirmed within 3 s"), "{told}");
     let status = daemon.json_until(&["status"], |status| status["mode"] == "observe").unwrap();
     assert_eq!((&status["policy"]["digest"], &status["unconfirmed"]), (&back, &serde_json::Value::Null));
-    assert_eq!(status["losses"]["policies_returned"], 1);
+    assert_eq!(status["losses"]["policies_reverted"], 1);
     let before = stage.sent().unwrap();
     send(&stage, 5);
     assert_eq!(stage.sent().unwrap().since(before).packets, 5);

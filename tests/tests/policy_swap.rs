@@ -1,8 +1,6 @@
 //! Promise: a policy is exchanged for another one that disagrees on everything while both CPUs send, a thousand times,
-//! and one of 500,000 networks again and again; no packet is lost, and none sees something of both: each is judged, counted, and dropped or not, wholly as the policy of its epoch says.
-
-#[path = "common/attached.rs"]
-mod attached;
+//! and one of 500,000 networks again and again; no packet is lost, and none sees something of both: each is evaluated,
+//! counted, and dropped or not, wholly as the policy of its epoch says.
 
 use std::{
     collections::BTreeMap,
@@ -12,24 +10,24 @@ use std::{
     time::Instant,
 };
 
-use attached::{attach, hook};
-use egress_monitor::{
-    config,
-    epochs::Snapshot,
-    geo::special,
-    kernel::Switch,
-    policy::{ClockMap, Knowledge, Policy, compile},
-};
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp},
     flood::Sender,
+    monitor::{
+        Snapshot,
+        kernel::{Mode, Switch},
+        policy::Policy,
+        policy_of,
+    },
     netns::Count,
     stage::{INTERFACE, PATIENCE, Stage},
 };
 use monitor_common::{
     verdict::Verdict,
-    wire::{Counters, Kind},
+    wire::{Class, Counters},
 };
+
+use crate::support::attached::{attach, hook};
 
 /// Networks in each policy.
 #[derive(Clone, Copy)]
@@ -86,16 +84,13 @@ fn policy(stage: &Stage, side: Side, size: Size) -> Arc<Policy> {
         Side::Even => "",
         Side::Odd => "[[allow]]\nid = \"nowhere\"\nto = [\"192.0.2.0/24\"]\nreason = \"a test\"\n",
     };
-    let file = stage.folder().join(format!("{side:?}.toml"));
     let text = format!(
         "[zone]\nname = \"test\"\ninside = \"EEA\"\n[policy]\nallowlists = [\"{}\"]\n{more}[[site]]\nname = \
          \"singapore\"\ncountry = \"SG\"\nnetworks = [\"198.18.0.0/15\", \"2001:db8::/32\"]\n",
         list.display()
     );
-    std::fs::write(&file, text).unwrap();
     let began = Instant::now();
-    let config = config::load(Some(&file)).unwrap();
-    let policy = compile(&config, &Knowledge::new(&[], special::table()), &ClockMap::wall(0)).unwrap();
+    let policy = policy_of(&text).unwrap();
     println!("{side:?}: {} networks read and compiled in {:.2?}", size.v4 + size.v6, began.elapsed());
     assert!(policy.rules[usize::from(side.rule()) - 1].id.starts_with(&format!("{side:?}")));
     Arc::new(policy)
@@ -126,7 +121,7 @@ fn wholly(side: Side, drained: &Snapshot, sums: &mut BTreeMap<u8, Counters>) {
             (Verdict::Denied as u8, 0)
         };
         assert_eq!((key.verdict, key.rule), expected, "{destination} under {side:?}, epoch {}", drained.epoch);
-        assert_eq!(drained.policy.classes[usize::from(key.class)].kind, Kind::Outside);
+        assert_eq!(drained.policy.classes[usize::from(key.class_id)].class, Class::Outside);
         sums.entry(key.verdict).or_default().add(&value.counters);
     }
     for interface in &drained.interfaces {
@@ -169,7 +164,7 @@ fn take_turns(size: Size, switches: usize, flows: u32, frames: usize, between: u
         }
         // Written while packets go by the other one.
         let began = Instant::now();
-        kernel.stage(Switch { policy: Arc::clone(&policies[1 - force]), enforce: true }).unwrap();
+        kernel.stage(Switch { policy: Arc::clone(&policies[1 - force]), mode: Mode::Enforce }).unwrap();
         let drained = kernel.flip().unwrap();
         kernel.verify().unwrap();
         switching.push(began.elapsed());
@@ -204,8 +199,8 @@ fn no_packet_sees_something_of_two_policies_of_500_000_networks() {
     take_turns(Size { v4: 65_536, v6: 500_000 - 65_536 }, 12, 262_144, 60_000, 20_000);
 }
 
-/// The policies disagree on every packet that is sent: one that saw something of both would be under a rule or verdict that
-/// its epoch's policy does not give it.
+/// The policies disagree on every packet that is sent: one that saw something of both would be under a rule or verdict
+/// that its epoch's policy does not give it.
 #[test]
 fn a_thousand_switches_under_traffic_of_both_cpus_lose_no_packet_and_mix_none() {
     take_turns(Size { v4: 500, v6: 500 }, 1_000, 32_768, 2_000, 100);

@@ -1,15 +1,10 @@
 //! Promise: what leaves an interface without passing the hook is noticed by the interface's own account, within an
 //! epoch, to the packet and byte; and nothing that did pass is ever accused.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::net::SocketAddr;
 
 use egress_monitor_tests::{
+    background::Background,
     bypass::{PassesEverything, detach_first, packet_bypass, xdp_send},
     corpus::build::{eth, ip, payload, tcp, udp},
     daemon::{Daemon, Ended},
@@ -330,22 +325,18 @@ fn a_bypass_among_super_packets_is_found_whole() {
     send_much(&stage, 1);
     daemon.json_until(&["status"], |status| status["interfaces"][0]["nic"]["counts"] == "skbs").unwrap();
     let (frames, count) = frames();
-    let stop = Arc::new(AtomicBool::new(false));
     let sink = TcpSink::listen(&stage.far, SocketAddr::new(v4(INSIDE).into(), 444)).unwrap();
-    let (from, to, stopped) = (stage.from(sink.address()), sink.address(), Arc::clone(&stop));
-    let sender = on_cpu(&stage.near, 1, move || {
-        while !stopped.load(Ordering::Relaxed) {
-            send_tcp(from, to, 2_000_000, PATIENCE).unwrap();
-        }
-    })
-    .unwrap();
+    let (from, to) = (stage.from(sink.address()), sink.address());
+    let send = move || {
+        send_tcp(from, to, 2_000_000, PATIENCE).unwrap();
+    };
+    let sender = Background::repeat(&stage.near, 1, send).unwrap();
     let rounds = 5;
     for _ in 0..rounds {
         stage.near.run(|| packet_bypass(INTERFACE, frames.iter().map(Vec::as_slice))).unwrap();
         interface(&daemon);
     }
-    stop.store(true, Ordering::Relaxed);
-    sender.join().unwrap();
+    sender.stop();
     sink.stop().unwrap();
     let all = Count { packets: rounds * count.packets, bytes: rounds * count.bytes };
     // What was under way may have hidden some; it is over.
@@ -383,22 +374,23 @@ fn offloads_that_are_switched_under_traffic_accuse_nobody() {
     assert_eq!(types(&ended.alerts), [""; 0]);
 }
 
+/// Datagrams to the outside without end.
+fn sending_on(stage: &Stage) -> Background<()> {
+    let to = SocketAddr::new(v4(OUTSIDE).into(), 9);
+    let from = stage.from(to);
+    let send = move || {
+        send_udp(from, to, &[100; 50]).unwrap();
+    };
+    Background::repeat(&stage.near, 1, send).unwrap()
+}
+
 #[test]
 fn what_is_sent_while_the_monitor_starts_is_told_as_such_and_nobody_is_accused() {
     let stage = Stage::build(false).unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let to = SocketAddr::new(v4(OUTSIDE).into(), 9);
-    let (from, stopped) = (stage.from(to), Arc::clone(&stop));
-    let sender = on_cpu(&stage.near, 1, move || {
-        while !stopped.load(Ordering::Relaxed) {
-            send_udp(from, to, &[100; 50]).unwrap();
-        }
-    })
-    .unwrap();
+    let sender = sending_on(&stage);
     let daemon = Daemon::start(&stage.near, &stage.config("epoch = \"100ms\"", ""), &[]).unwrap();
     interface(&daemon);
-    stop.store(true, Ordering::Relaxed);
-    sender.join().unwrap();
+    sender.stop();
     let all = stage.sent().unwrap();
     let one = interface(&daemon);
     assert_eq!(unaccounted(&one), Count::default());
@@ -414,20 +406,11 @@ fn what_is_sent_while_the_monitor_starts_is_told_as_such_and_nobody_is_accused()
 #[test]
 fn what_leaves_after_the_monitor_has_ended_is_not_held_against_it() {
     let stage = Stage::build(false).unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
     let daemon = Daemon::start(&stage.near, &stage.config("epoch = \"100ms\"", ""), &[]).unwrap();
-    let to = SocketAddr::new(v4(OUTSIDE).into(), 9);
-    let (from, stopped) = (stage.from(to), Arc::clone(&stop));
-    let sender = on_cpu(&stage.near, 1, move || {
-        while !stopped.load(Ordering::Relaxed) {
-            send_udp(from, to, &[100; 50]).unwrap();
-        }
-    })
-    .unwrap();
+    let sender = sending_on(&stage);
     interface(&daemon);
     let ended = daemon.stop().unwrap();
-    stop.store(true, Ordering::Relaxed);
-    sender.join().unwrap();
+    sender.stop();
     ended_well(&ended);
     assert_eq!(types(&ended.alerts), [""; 0]);
 }

@@ -1,49 +1,30 @@
 //! Promise: a reload is all or nothing. Under traffic, each packet is under the old policy or the new one and counted
 //! as that; a file that is wrong changes nothing and is told with its line.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
-};
+use std::net::SocketAddr;
 
-use egress_monitor::api::flows::Flows;
 use egress_monitor_tests::{
+    background::{Background, Stop},
     capture::{Capture, Direction},
     daemon::Daemon,
-    stage::{INTERFACE, OUTSIDE, PATIENCE, Stage, accounted, flows, on_cpu, v4},
+    monitor::api::Flows,
+    stage::{INTERFACE, OUTSIDE, PATIENCE, Stage, accounted, flows, v4},
 };
 
 /// Datagrams to the outside without end, until told to stop; gives how many.
-struct Traffic {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<u64>,
-}
-
-impl Traffic {
-    fn start(stage: &Stage) -> Self {
-        let to = SocketAddr::new(v4(OUTSIDE).into(), 9);
-        let (from, stop) = (stage.from(to), Arc::new(AtomicBool::new(false)));
-        let asked = Arc::clone(&stop);
-        let work = move || {
-            let socket = std::net::UdpSocket::bind(from).unwrap();
-            let mut sent = 0;
-            while !asked.load(Ordering::Relaxed) {
-                socket.send_to(&[1; 100], to).unwrap();
-                sent += 1;
-            }
-            sent
-        };
-        Self { stop, thread: on_cpu(&stage.near, 1, work).unwrap() }
-    }
-
-    fn stop(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
-    }
+fn traffic(stage: &Stage) -> Background<u64> {
+    let to = SocketAddr::new(v4(OUTSIDE).into(), 9);
+    let from = stage.from(to);
+    let work = move |stop: &Stop| {
+        let socket = std::net::UdpSocket::bind(from).unwrap();
+        let mut sent = 0;
+        while !stop.asked() {
+            socket.send_to(&[1; 100], to).unwrap();
+            sent += 1;
+        }
+        sent
+    };
+    Background::on_cpu(&stage.near, 1, work).unwrap()
 }
 
 fn packets(flows: &Flows, verdict: &str) -> u64 {
@@ -62,7 +43,7 @@ fn a_switch_under_traffic_splits_the_counters_exactly() {
     let lifted = stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "on_outside = \"allow\"");
     let daemon = Daemon::start(&stage.near, &observe, &[]).unwrap();
     let capture = Capture::start(&stage.far, INTERFACE, Direction::Incoming).unwrap();
-    let traffic = Traffic::start(&stage);
+    let traffic = traffic(&stage);
     for (config, mode, verdict) in [
         (&enforce, "enforce", "denied"),
         (&observe, "observe", "observed"),

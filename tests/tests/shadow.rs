@@ -3,9 +3,9 @@
 
 use std::net::SocketAddr;
 
-use egress_monitor::api::{flows::Flows, shadow::ShadowPage, status::Sums};
 use egress_monitor_tests::{
     daemon::Daemon,
+    monitor::api::{Flows, ShadowPage, Sums},
     stage::{INSIDE, NEIGHBOUR, OUTSIDE, PATIENCE, RULED, RULED_PORT, Stage, accounted, v4, v6},
     traffic::send_udp,
 };

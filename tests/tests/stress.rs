@@ -10,11 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use egress_monitor::api::{flows::Flows, status::Status};
 use egress_monitor_tests::{
     corpus::build::{eth, ether, ip, payload, udp_from},
     daemon::Daemon,
     flood,
+    monitor::api::{Flows, Status},
     netns::Count,
     stage::{INSIDE, INTERFACE, NEIGHBOUR, OUTSIDE, PATIENCE, PRIVATE, RULED, RULED_PORT, Stage, accounted, v4, v6},
 };

@@ -64,7 +64,7 @@ pub fn run(check: bool) -> anyhow::Result<()> {
     let mut differing = Vec::new();
     for source in &SOURCES {
         let made = make(root, &work, source)?;
-        let committed = root.join("monitor/data").join(format!("{}.egm.zst", source.name));
+        let committed = root.join("monitor/policy/data").join(format!("{}.egm.zst", source.name));
         if check {
             let expected = work.join(format!("{}.committed", source.name));
             // An empty or damaged file differs, too.

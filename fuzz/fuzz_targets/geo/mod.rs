@@ -3,10 +3,7 @@
 
 use std::path::Path;
 
-use egress_monitor::geo::{
-    self, Country, GeoError, Progress, Range, Space, asn, compact,
-    overlay,
-};
+use monitor_policy::geo::{self, Country, GeoError, Progress, Range, Space, asn, compact, overlay};
 
 /// Each reader on the same bytes.
 pub fn all(name: &str, bytes: &[u8]) {

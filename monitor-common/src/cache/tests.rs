@@ -5,34 +5,34 @@ use crate::wire::{Address, CACHE_WAYS, FlowKey};
 
 const SIZE: Counters = Counters { packets: 1, segments: 3, bytes: 100, wire_bytes: 120 };
 
-fn key(port: u16) -> PlainKey {
+fn key(port: u16) -> CacheKey {
     let mut ports = [0xde, 0xad, 0, 0];
     ports[2..].copy_from_slice(&port.to_be_bytes());
-    PlainKey {
+    CacheKey {
         addresses: [u64::from_ne_bytes([192, 0, 2, 1, 198, 51, 100, 2]), 0, 0, 0],
         ports: u32::from_ne_bytes(ports),
         ifindex: 7,
         protocol: 6,
         ip_version: 4,
-        ..PlainKey::default()
+        ..CacheKey::default()
     }
 }
 
-/// What [`crate::cache`] is used for: counts a packet, and gives the flow that had to go. `None`: no place.
-fn packet(set: &mut CacheSet, key: &PlainKey, now: u32) -> Option<CacheEntry> {
+/// What [`crate::cache`] is for: counts a packet, and gives the flow that was evicted. `None`: no place.
+fn packet(set: &mut CacheSet, key: &CacheKey, now: u32) -> Option<CacheEntry> {
     if let Some(entry) = set.find(key) {
         entry.count(&SIZE, now);
         return Some(CacheEntry::default());
     }
-    let entry = set.vacancy(now)?;
+    let entry = set.victim(now)?;
     let gone = *entry;
     entry.begin(key, &SIZE, 1, now);
     Some(gone)
 }
 
 #[test]
-fn a_key_is_the_flow_that_the_packet_tells() {
-    let v4 = PlainKey { verdict: 1, class: 2, rule: 3, flags: 4, ..key(443) };
+fn a_cache_key_is_the_same_flow_as_its_flow_key() {
+    let v4 = CacheKey { verdict: 1, class_id: 2, rule: 3, flags: 4, ..key(443) };
     let expected = FlowKey {
         source: Address::v4(0xc000_0201),
         destination: Address::v4(0xc633_6402),
@@ -43,11 +43,11 @@ fn a_key_is_the_flow_that_the_packet_tells() {
         ip_version: 4,
         verdict: 1,
         flags: 4,
-        class: 2,
+        class_id: 2,
         rule: 3,
     };
     assert_eq!(FlowKey::from(&v4), expected);
-    let v6 = PlainKey { addresses: [1_u64, 2, 3, 4].map(u64::to_be), ip_version: 6, ..v4 };
+    let v6 = CacheKey { addresses: [1_u64, 2, 3, 4].map(u64::to_be), ip_version: 6, ..v4 };
     let (source, destination) = (Address { high: 1, low: 2 }, Address { high: 3, low: 4 });
     assert_eq!(FlowKey::from(&v6), FlowKey { source, destination, ip_version: 6, ..expected });
 }
@@ -56,18 +56,18 @@ fn a_key_is_the_flow_that_the_packet_tells() {
 fn a_flow_is_found_by_everything_that_its_packets_have_and_by_nothing_else() {
     let mut set = CacheSet::default();
     let four = key(443);
-    let six = PlainKey { addresses: [1, 2, 3, 4], ip_version: 6, ..four };
+    let six = CacheKey { addresses: [1, 2, 3, 4], ip_version: 6, ..four };
     packet(&mut set, &four, 10);
     packet(&mut set, &six, 10);
     for of in [four, six] {
-        assert!(set.find(&PlainKey { verdict: 2, class: 9, rule: 5, ..of }).is_some());
+        assert!(set.find(&CacheKey { verdict: 2, class_id: 9, rule: 5, ..of }).is_some());
         let mut others = vec![
-            PlainKey { ports: of.ports ^ 1, ..of },
-            PlainKey { ports: of.ports ^ 1 << 31, ..of },
-            PlainKey { ifindex: 8, ..of },
-            PlainKey { protocol: 17, ..of },
-            PlainKey { flags: 1, ..of },
-            PlainKey { ip_version: of.ip_version ^ 2, ..of },
+            CacheKey { ports: of.ports ^ 1, ..of },
+            CacheKey { ports: of.ports ^ 1 << 31, ..of },
+            CacheKey { ifindex: 8, ..of },
+            CacheKey { protocol: 17, ..of },
+            CacheKey { flags: 1, ..of },
+            CacheKey { ip_version: of.ip_version ^ 2, ..of },
         ];
         for word in 0..if of.ip_version == 4 { 1 } else { 4 } {
             let mut other = of;
@@ -81,7 +81,7 @@ fn a_flow_is_found_by_everything_that_its_packets_have_and_by_nothing_else() {
 }
 
 #[test]
-fn a_flow_that_goes_on_stays_and_the_one_that_is_silent_longest_goes() {
+fn an_active_flow_stays_and_the_one_that_is_idle_longest_goes() {
     let mut set = CacheSet::default();
     for way in 0..CACHE_WAYS as u32 {
         assert_eq!(packet(&mut set, &key(way as u16), 100 + way), Some(CacheEntry::default()));
@@ -93,7 +93,7 @@ fn a_flow_that_goes_on_stays_and_the_one_that_is_silent_longest_goes() {
     assert_eq!((gone.key, gone.counters, gone.first, gone.last, gone.slot), (key(1), SIZE, 101, 101, 1));
     assert_eq!(packet(&mut set, &key(5), 101 + IDLE), None);
     assert_eq!(packet(&mut set, &key(5), 102 + IDLE).expect("another is idle").key, key(2));
-    // Jiffies come around.
+    // Jiffies wrap.
     let mut set = CacheSet::default();
     for way in 0..CACHE_WAYS as u32 {
         packet(&mut set, &key(way as u16), u32::MAX - 10 + 3 * way);
@@ -103,7 +103,7 @@ fn a_flow_that_goes_on_stays_and_the_one_that_is_silent_longest_goes() {
 }
 
 #[test]
-fn a_verdict_is_asked_for_anew_while_the_flow_goes_on() {
+fn the_policy_is_evaluated_again_while_a_flow_goes_on() {
     let mut set = CacheSet::default();
     let start = u32::MAX - 5;
     packet(&mut set, &key(1), start);
@@ -132,7 +132,7 @@ fn flows_spread_over_the_sets_whatever_they_differ_in() {
     let mut random = fastrand::Rng::with_seed(seed);
     let keys: HashKeys = core::array::from_fn(|_| random.u64(..) | 1);
     let six = |number: u32, word: usize, shift: u32| {
-        let mut key = PlainKey { ip_version: 6, ..key(443) };
+        let mut key = CacheKey { ip_version: 6, ..key(443) };
         key.addresses = [0x20, 1, 2, 3];
         key.addresses[word] ^= u64::from(number) << shift;
         key
@@ -142,10 +142,10 @@ fn flows_spread_over_the_sets_whatever_they_differ_in() {
         key.addresses[0] ^= u64::from(number) << shift;
         key
     };
-    let kinds: [(&str, &dyn Fn(u32) -> PlainKey); 10] = [
-        ("source ports", &|n| PlainKey { ports: n << 1, ..key(0) }),
-        ("destination ports", &|n| PlainKey { ports: (n & 0xff) << 24 | (n >> 8) << 16, ifindex: n >> 16, ..key(0) }),
-        ("interfaces", &|n| PlainKey { ifindex: n, ..key(0) }),
+    let kinds: [(&str, &dyn Fn(u32) -> CacheKey); 10] = [
+        ("source ports", &|n| CacheKey { ports: n << 1, ..key(0) }),
+        ("destination ports", &|n| CacheKey { ports: (n & 0xff) << 24 | (n >> 8) << 16, ifindex: n >> 16, ..key(0) }),
+        ("interfaces", &|n| CacheKey { ifindex: n, ..key(0) }),
         ("IPv4 sources", &|n| four(n, 0)),
         ("IPv4 networks", &|n| four(n, 8)),
         ("IPv4 destinations", &|n| four(n, 32)),
@@ -156,9 +156,9 @@ fn flows_spread_over_the_sets_whatever_they_differ_in() {
     ];
     for (what, flow) in kinds {
         let mut sets: HashMap<u32, u32> = HashMap::new();
-        let flows: std::collections::HashSet<PlainKey> = (0..FLOWS).map(flow).collect();
+        let flows: std::collections::HashSet<CacheKey> = (0..FLOWS).map(flow).collect();
         for key in &flows {
-            let set = key.set(&keys, SETS);
+            let set = key.set_index(&keys, SETS);
             assert!(set < SETS);
             *sets.entry(set).or_default() += 1;
         }

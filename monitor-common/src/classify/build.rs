@@ -1,14 +1,15 @@
-//! Interval starts in, [`Image`] out: the build half of the index. Called by the policy compiler, and by tests.
+//! Interval starts in, [`Image`] out: the build half of the interval index. Called by the policy compiler, and by
+//! tests.
 
 use super::{LOW_LIST, LOW_START_BITS, Tables, V4_BUCKETS, V6_NODES};
 use crate::wire::{ClassRow, MAX_CLASSES, MAX_RULES_PER_CLASS, RuleRow, V6_KEYS, V6Low, V6Node};
 
-/// A compiled policy, position-independent: the very bytes that go into the kernel's maps.
+/// A compiled policy, position-independent: the bytes that go into the kernel's maps as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     /// See [`Tables::v4_bucket`]; two a row, since the elements of a BPF array are multiples of eight bytes.
     pub v4_buckets: Vec<[u32; 2]>,
-    /// See [`Tables::v4_entry`]; two a row as well, and one that nobody asks for where the number is odd.
+    /// See [`Tables::v4_entry`]; two a row as well, the last one unused where the number is odd.
     pub v4_entries: Vec<[u32; 2]>,
     /// Both trees, one behind the other.
     pub v6_nodes: Vec<V6Node>,
@@ -16,7 +17,7 @@ pub struct Image {
     pub v6_upper: u32,
     /// Lists of low halves.
     pub v6_low: Vec<V6Low>,
-    /// Classes.
+    /// Class rows.
     pub classes: Vec<ClassRow>,
     /// Rule rows.
     pub rules: Vec<RuleRow>,
@@ -26,13 +27,13 @@ pub struct Image {
     pub host_boot_ns: u64,
 }
 
-/// Why a list of intervals can't be made an image.
+/// Why no image can be built of a list of intervals.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BuildError {
     /// Starts must ascend strictly from 0, so that every address is in exactly one interval.
     #[error("interval starts must begin at 0 and ascend strictly (element {0})")]
     NotAPartition(usize),
-    /// A class number has no row.
+    /// A class id has no row.
     #[error("class {0} has no row in the class table")]
     NoSuchClass(u32),
     /// The class table is too long.
@@ -50,7 +51,7 @@ pub enum BuildError {
 }
 
 impl Image {
-    /// Builds the index over two partitions of the address spaces: `(start, class)`, ascending, from 0.
+    /// Builds the index over two partitions of the address spaces: `(start, class id)`, ascending, from 0.
     ///
     /// # Errors
     /// [`BuildError`] when the input is not a partition or does not fit.
@@ -95,22 +96,22 @@ impl Image {
 
 fn partition(intervals: impl Iterator<Item = (u128, u32)>, classes: usize) -> Result<(), BuildError> {
     let mut previous = None;
-    for (i, (start, class)) in intervals.enumerate() {
+    for (i, (start, class_id)) in intervals.enumerate() {
         match previous {
             None if start != 0 => return Err(BuildError::NotAPartition(i)),
             Some(previous) if start <= previous => return Err(BuildError::NotAPartition(i)),
             _ => previous = Some(start),
         }
-        if class as usize >= classes {
-            return Err(BuildError::NoSuchClass(class));
+        if class_id as usize >= classes {
+            return Err(BuildError::NoSuchClass(class_id));
         }
     }
     if previous.is_none() { Err(BuildError::NotAPartition(0)) } else { Ok(()) }
 }
 
 fn index_v4(v4: &[(u32, u32)]) -> (Vec<[u32; 2]>, Vec<[u32; 2]>) {
-    let entries: Vec<u32> = v4.iter().map(|(start, class)| start << 16 | class).collect();
-    // Only ever forward: the buckets ascend as the starts do. The first interval starts with the address space.
+    let entries: Vec<u32> = v4.iter().map(|(start, class_id)| start << 16 | class_id).collect();
+    // Only ever forward: both buckets and starts ascend. The first interval starts with the address space.
     let mut next = 1;
     let buckets: Vec<u32> = (0..V4_BUCKETS)
         .map(|bucket| {
@@ -147,16 +148,20 @@ fn index_v6(v6: &[(u128, u32)]) -> Result<V6Index, BuildError> {
         } else {
             let first = low.len();
             if here[0].0 as u64 != 0 {
-                low.push(V6Low { start: 0, class: v6[i - 1].1, _reserved: 0 });
+                low.push(V6Low { start: 0, class_id: v6[i - 1].1, _reserved: 0 });
             }
-            low.extend(here.iter().map(|(start, class)| V6Low { start: *start as u64, class: *class, _reserved: 0 }));
+            low.extend(here.iter().map(|(start, class_id)| V6Low {
+                start: *start as u64,
+                class_id: *class_id,
+                _reserved: 0,
+            }));
             let length = low.len() - first;
             if length >= 1 << (31 - LOW_START_BITS) || low.len() > 1 << LOW_START_BITS {
                 return Err(BuildError::TooManyLow);
             }
             keys.push((high, LOW_LIST | (length as u32) << LOW_START_BITS | first as u32));
-            // Past this half the last interval goes on. If another starts in the very next half, that half gets a
-            // key of its own, and a list that begins with this interval's class where the start is not its first.
+            // Past this half the last interval goes on, unless the next half has a start, too: that one gets a key of
+            // its own, with a list that begins with this interval's class where the start is not its first address.
             let next_has_key = |next| v6.get(end).is_some_and(|(start, _)| (*start >> 64) as u64 == next);
             if let Some(next) = high.checked_add(1)
                 && !next_has_key(next)
@@ -166,7 +171,7 @@ fn index_v6(v6: &[(u128, u32)]) -> Result<V6Index, BuildError> {
         }
         i = end;
     }
-    // Two trees, each over what follows the first bit, and each from the first address on.
+    // Two trees, one for each first bit, over the bits after it and each from its first address on.
     const UPPER: u64 = 1 << 63;
     let upper = keys.partition_point(|(key, _)| *key < UPPER);
     let (below, above) = keys.split_at(upper);
@@ -221,10 +226,10 @@ impl Tables for Image {
     fn v6_low(&self, index: u32) -> Option<&V6Low> {
         self.v6_low.get(index as usize)
     }
-    fn class(&self, number: u32) -> Option<&ClassRow> {
-        self.classes.get(number as usize)
+    fn class_row(&self, class_id: u32) -> Option<&ClassRow> {
+        self.classes.get(class_id as usize)
     }
-    fn rule(&self, index: u32) -> Option<&RuleRow> {
+    fn rule_row(&self, index: u32) -> Option<&RuleRow> {
         self.rules.get(index as usize)
     }
     fn boot_ns(&self) -> u64 {

@@ -1,5 +1,5 @@
-//! Address in, class out: the lookup half of the interval index. [`Tables`] is what it reads from, maps in the
-//! kernel and vectors (`Image`) on the host; [`build`] makes it.
+//! Address in, classification out: the look-up half of the interval index. It reads from [`Tables`], which are maps in
+//! the kernel and vectors (`Image`) on the host; `build` makes them.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,9 @@ pub mod intervals;
 #[cfg(all(test, feature = "user"))]
 mod tests;
 
-use crate::wire::{Address, ClassRow, Embedded, Kind, MAX_RULES_PER_CLASS, RuleRow, Ruling, V6_KEYS, V6Low, V6Node};
+use crate::wire::{
+    Address, Class, ClassRow, Embedded, MAX_RULES_PER_CLASS, RuleRow, RuleRowAction, V6_KEYS, V6Low, V6Node,
+};
 
 /// See [`Tables::v4_bucket`].
 pub const V4_BUCKETS: u32 = 65_536 + 1;
@@ -26,87 +28,89 @@ pub(crate) const V6_NODES: usize = ((V6_KEYS + 1).pow(V6_LEVELS) - 1) / V6_KEYS;
 /// Steps of a search in a list of low halves (at most 4,095 long).
 const V6_LOW_STEPS: u32 = 12;
 
-/// The set bit that tells a list of low halves from a class number in a [`V6Node`].
+/// The bit that marks a list of low halves in a [`V6Node`]; without it the value is a class id.
 pub(crate) const LOW_LIST: u32 = 1 << 31;
 /// Bits for the first row of a list of low halves.
 pub(crate) const LOW_START_BITS: u32 = 19;
 
-/// Read access to one compiled image. Every method gives `None` past the end; indices are the image's own, the
-/// implementer adds where the image starts.
+/// Read access to one compiled image. Every method returns `None` past the end. Indices are relative to the image; the
+/// implementer adds where it starts.
 pub trait Tables {
-    /// The first IPv4 interval that starts in this bucket (addresses with one value of the first 16 bits) or after it; of
-    /// bucket 0 the second, since the first starts with the address space. [`V4_BUCKETS`] of them, the last one past the end.
+    /// The first IPv4 interval that starts in this bucket (addresses with one value of the first 16 bits) or after it;
+    /// of bucket 0 the second, since the first starts with the address space. [`V4_BUCKETS`] of them, the last one past
+    /// the end.
     fn v4_bucket(&self, number: u32) -> Option<u32>;
-    /// Last 16 bits of an interval's start (bits 31..16) and class number (bits 15..0).
+    /// Last 16 bits of an interval's start (bits 31..16) and class id (bits 15..0).
     fn v4_entry(&self, index: u32) -> Option<u32>;
     /// First node and number of nodes of the tree for addresses whose first bit is clear, or set.
     fn v6_tree(&self, upper: bool) -> (u32, u32);
-    /// A node.
+    /// A node of these trees.
     fn v6_node(&self, index: u32) -> Option<&V6Node>;
-    /// A row of the low-half lists.
+    /// A row of the lists of low halves.
     fn v6_low(&self, index: u32) -> Option<&V6Low>;
-    /// A class.
-    fn class(&self, number: u32) -> Option<&ClassRow>;
-    /// A rule row.
-    fn rule(&self, index: u32) -> Option<&RuleRow>;
-    /// CLOCK_BOOTTIME in nanoseconds; asked for only when a rule with a time is in question.
+    /// A row of the class table.
+    fn class_row(&self, class_id: u32) -> Option<&ClassRow>;
+    /// A row of the rule table.
+    fn rule_row(&self, index: u32) -> Option<&RuleRow>;
+    /// CLOCK_BOOTTIME in nanoseconds; called only for rules with a time.
     fn boot_ns(&self) -> u64;
-    /// The number itself. In the kernel, one of which the verifier knows nothing, so that ways through the program that
-    /// differ only in it are walked once.
-    fn forget(&self, number: u32) -> u32 {
+    /// The number itself. In the kernel, as a scalar of which the verifier knows nothing, so that it need not follow
+    /// paths through the program that differ only in it one by one.
+    fn as_unknown_scalar(&self, number: u32) -> u32 {
         number
     }
 }
 
 /// What the policy makes of a destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Classified {
-    /// The class.
-    pub class: u16,
+pub struct Classification {
+    /// Number of the row in the class table.
+    pub class_id: u16,
     /// The rule that decides; 0 for none.
     pub rule: u16,
-    /// It is denied: the rule says so, or where there is none the class.
+    /// It is denied: by the rule, or where there is none by the class.
     pub deny: bool,
-    /// A new flow to it makes an alert.
+    /// A new flow to it raises an alert.
     pub alert: bool,
     /// The rule is that of the management networks.
     pub keep: bool,
 }
 
-/// A rule's number and above it its [`Ruling`]: of two the one that overrides is the greater in the upper half.
+/// A rule's number, and in the upper half its [`RuleRowAction`]: of two rules the one with the greater upper half
+/// overrides.
 #[derive(Clone, Copy)]
-struct Applied(u32);
+struct AppliedRule(u32);
 
-impl Applied {
+impl AppliedRule {
     const NONE: Self = Self(0);
 
     #[inline(always)]
-    const fn by(row: &RuleRow) -> Self {
+    const fn new(row: &RuleRow) -> Self {
         Self((row.action as u32) << 16 | row.rule as u32)
     }
 
     #[inline(always)]
-    const fn ruling(self) -> u32 {
+    const fn action(self) -> u32 {
         self.0 >> 16
     }
 }
 
-impl Classified {
+impl Classification {
     #[inline(always)]
-    const fn of(number: u32, class: &ClassRow, applied: Applied) -> Self {
-        let ruling = applied.ruling();
-        let (denied, alerted) =
-            if ruling == 0 { (class.deny, class.alert) } else { ((ruling == DENY) as u8, (ruling == DENY) as u8) };
+    const fn new(class_id: u32, row: &ClassRow, applied: AppliedRule) -> Self {
+        let action = applied.action();
+        let (deny, alert) =
+            if action == 0 { (row.deny, row.alert) } else { ((action == DENY) as u8, (action == DENY) as u8) };
         Self {
-            class: number as u16,
+            class_id: class_id as u16,
             rule: applied.0 as u16,
-            deny: denied != 0,
-            alert: alerted != 0,
-            keep: ruling == Ruling::Keep as u32,
+            deny: deny != 0,
+            alert: alert != 0,
+            keep: action == RuleRowAction::Keep as u32,
         }
     }
 
-    /// How strict: denied, alerted of, let through by a rule, allowed.
+    /// How strict, descending: denied, alerted, allowed by a rule, allowed.
     #[must_use]
     #[inline(always)]
     pub const fn rank(&self) -> u8 {
@@ -122,13 +126,13 @@ impl Classified {
     }
 }
 
-const DENY: u32 = Ruling::Deny as u32;
+const DENY: u32 = RuleRowAction::Deny as u32;
 
-/// The class number of an IPv4 address; `None` if the image is not whole.
+/// The class id of an IPv4 address; `None` if the image is incomplete.
 #[inline(always)]
-pub fn class_v4(tables: &impl Tables, address: u32) -> Option<u32> {
+pub fn class_id_v4(tables: &impl Tables, address: u32) -> Option<u32> {
     let bucket = address >> 16;
-    // What the last interval of a bucket before reaches to, up to the last one that starts here.
+    // From the last interval of an earlier bucket, which reaches into this one, to the last that starts here.
     let mut low = tables.v4_bucket(bucket)?.wrapping_sub(1);
     let mut high = tables.v4_bucket(bucket + 1)?.wrapping_sub(1);
     for _ in 0..V4_STEPS {
@@ -136,7 +140,7 @@ pub fn class_v4(tables: &impl Tables, address: u32) -> Option<u32> {
             break;
         }
         let middle = low + ((high - low + 1) >> 1);
-        // All after the first start in this bucket: the last 16 bits tell.
+        // All after the first start in this bucket: the last 16 bits decide.
         if tables.v4_entry(middle)? >> 16 <= address & 0xffff {
             low = middle;
         } else {
@@ -146,9 +150,9 @@ pub fn class_v4(tables: &impl Tables, address: u32) -> Option<u32> {
     Some(tables.v4_entry(low)? & 0xffff)
 }
 
-/// The class number of an IPv6 address; `None` if the image is not whole.
+/// The class id of an IPv6 address; `None` if the image is incomplete.
 #[inline(always)]
-pub fn class_v6(tables: &impl Tables, address: Address) -> Option<u32> {
+pub fn class_id_v6(tables: &impl Tables, address: Address) -> Option<u32> {
     const FIRST_BIT: u64 = 1 << 63;
     let (root, nodes) = tables.v6_tree(address.high & FIRST_BIT != 0);
     let high = address.high & !FIRST_BIT;
@@ -159,8 +163,8 @@ pub fn class_v6(tables: &impl Tables, address: Address) -> Option<u32> {
         }
         let mut below = V6_KEYS as u32;
         for key in &tables.v6_node(root + node)?.keys {
-            // 1 if `high < key`: the borrow, which the first bit shows as both lack it. The BPF target has no compare-and-set,
-            // and a branch for each key is two ways on, which the verifier would walk one by one.
+            // 1 if `high < key`: the borrow, which shows in the first bit, as both lack it. The BPF target has no
+            // compare-and-set, and a branch for each key would double the paths that the verifier has to follow.
             below -= (high.wrapping_sub(*key) >> 63) as u32;
         }
         if below > 0 {
@@ -186,43 +190,43 @@ pub fn class_v6(tables: &impl Tables, address: Address) -> Option<u32> {
             high = middle - 1;
         }
     }
-    Some(tables.v6_low(low)?.class)
+    Some(tables.v6_low(low)?.class_id)
 }
 
-/// The rule of this class that decides a packet. Rows are tried in order: the compiler has put the most specific first.
-/// Without a port, rows for some ports of a protocol cover nothing.
+/// The rule of this class row that decides a packet. Rules are tried in order: the compiler has put the most specific
+/// first. Without a port, rules for some ports of a protocol cover nothing.
 #[inline(always)]
-fn matching_rule(tables: &impl Tables, class: &ClassRow, protocol: u8, port: Option<u16>) -> Option<Applied> {
+fn matching_rule(tables: &impl Tables, row: &ClassRow, protocol: u8, port: Option<u16>) -> Option<AppliedRule> {
     for i in 0..MAX_RULES_PER_CLASS {
-        if i >= class.rules_len {
+        if i >= row.rules_len {
             break;
         }
-        let row = tables.rule(class.rules_start + i)?;
-        let covers = row.protocol == 0
-            || (row.protocol == protocol
+        let rule = tables.rule_row(row.rules_start + i)?;
+        let covers = rule.protocol == 0
+            || (rule.protocol == protocol
                 && match port {
-                    Some(port) => row.port_low <= port && port <= row.port_high,
-                    None => row.port_low == 0 && row.port_high == u16::MAX,
+                    Some(port) => rule.port_low <= port && port <= rule.port_high,
+                    None => rule.port_low == 0 && rule.port_high == u16::MAX,
                 });
         if covers {
-            if row.always() {
-                return Some(Applied::by(row));
+            if rule.always() {
+                return Some(AppliedRule::new(rule));
             }
             let now = tables.boot_ns();
-            if row.not_before_ns <= now && now < row.expires_ns {
-                return Some(Applied::by(row));
+            if rule.not_before_ns <= now && now < rule.expires_ns {
+                return Some(AppliedRule::new(rule));
             }
         }
     }
-    Some(Applied::NONE)
+    Some(AppliedRule::NONE)
 }
 
-/// What a class comes to by itself, whatever IPv4 address its addresses carry. `None` as for [`classify`].
+/// What a class row comes to by itself, whatever IPv4 address its addresses carry. `None` as for [`classify`].
 #[cfg(feature = "user")]
 #[must_use]
-pub fn standing(tables: &impl Tables, number: u32, protocol: u8, port: Option<u16>) -> Option<Classified> {
-    let class = tables.class(number)?;
-    Some(Classified::of(number, class, matching_rule(tables, class, protocol, port)?))
+pub fn classify_row(tables: &impl Tables, class_id: u32, protocol: u8, port: Option<u16>) -> Option<Classification> {
+    let row = tables.class_row(class_id)?;
+    Some(Classification::new(class_id, row, matching_rule(tables, row, protocol, port)?))
 }
 
 /// The IPv4 address that an IPv6 address with an ISATAP interface identifier ends up at (RFC 5214 6.1).
@@ -232,8 +236,8 @@ pub const fn isatap(address: Address) -> Option<u32> {
     if (address.low >> 32) as u32 & !0x0200_0000 == 0x5efe { Some(address.low as u32) } else { None }
 }
 
-/// The destination's whole standing, an IPv4 address inside an IPv6 one included. Without a port no rule for some ports
-/// covers it. `None` only if the image is not whole, which its build excludes.
+/// What the policy makes of a destination, an IPv4 address inside an IPv6 one included. Without a port no rule for some
+/// ports covers it. `None` only if the image is incomplete, which its build excludes.
 #[inline(always)]
 pub fn classify(
     tables: &impl Tables,
@@ -241,34 +245,39 @@ pub fn classify(
     destination: Address,
     protocol: u8,
     port: Option<u16>,
-) -> Option<Classified> {
-    let number =
-        if ip_version == 4 { class_v4(tables, destination.low as u32)? } else { class_v6(tables, destination)? };
-    let class = tables.class(number)?;
-    let inner = match class.embedded {
+) -> Option<Classification> {
+    let class_id =
+        if ip_version == 4 { class_id_v4(tables, destination.low as u32)? } else { class_id_v6(tables, destination)? };
+    let row = tables.class_row(class_id)?;
+    let inner = match row.embedded {
         0 if ip_version == 4 => None,
         0 => isatap(destination),
         form => Embedded::from_wire(form).extract(destination),
     };
     let Some(inner) = inner else {
-        return Some(Classified::of(number, class, matching_rule(tables, class, protocol, port)?));
+        return Some(Classification::new(class_id, row, matching_rule(tables, row, protocol, port)?));
     };
-    // Both looked up before any rule is tried: each way out of the rules would else be walked on through the look-up.
-    let inner_number = class_v4(tables, tables.forget(inner))?;
-    let inner = tables.class(inner_number)?;
-    let applied = Applied(tables.forget(matching_rule(tables, class, protocol, port)?.0));
-    let inner_applied = Applied(tables.forget(matching_rule(tables, inner, protocol, port)?.0));
-    if class.embedded == 0 {
-        // ISATAP: where it goes and where it ends up, each with rules of its own; the stricter.
-        let outer = Classified::of(number, class, applied);
-        let inside = Classified::of(inner_number, inner, inner_applied);
+    // Both are looked up before any rule is tried: else the verifier would follow the look-up once for each path out of
+    // the rules.
+    let inner_class_id = class_id_v4(tables, tables.as_unknown_scalar(inner))?;
+    let inner_row = tables.class_row(inner_class_id)?;
+    let applied = AppliedRule(tables.as_unknown_scalar(matching_rule(tables, row, protocol, port)?.0));
+    let inner_applied = AppliedRule(tables.as_unknown_scalar(matching_rule(tables, inner_row, protocol, port)?.0));
+    if row.embedded == 0 {
+        // ISATAP: the address and the one inside, each with rules of its own; the stricter.
+        let outer = Classification::new(class_id, row, applied);
+        let inside = Classification::new(inner_class_id, inner_row, inner_applied);
         return Some(if !outer.keep && inside.rank() > outer.rank() { inside } else { outer });
     }
     // The prefix is no place, the address inside is. Rules on either hold, and the stricter where both have one. But
-    // loopback or link-local inside a prefix that is routed would be let through unseen, and the packet does leave the
-    // link: it keeps the standing of the prefix, and a rule inside can only deny.
-    let local = inner.kind == Kind::Local as u8;
-    let by_inner = inner_applied.ruling() > applied.ruling() && (!local || inner_applied.ruling() == DENY);
+    // loopback or link-local inside a routed prefix would pass unseen, and the packet does leave the link: it is
+    // classified by the prefix, and a rule on the address inside can only deny.
+    let local = inner_row.class == Class::Local as u8;
+    let by_inner = inner_applied.action() > applied.action() && (!local || inner_applied.action() == DENY);
     let applied = if by_inner { inner_applied } else { applied };
-    Some(if local { Classified::of(number, class, applied) } else { Classified::of(inner_number, inner, applied) })
+    Some(if local {
+        Classification::new(class_id, row, applied)
+    } else {
+        Classification::new(inner_class_id, inner_row, applied)
+    })
 }

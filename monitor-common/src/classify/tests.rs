@@ -4,7 +4,7 @@ use super::{
     build::{BuildError, Image},
     *,
 };
-use crate::wire::{MAX_CLASSES, MAX_RULES_PER_CLASS, Ruling};
+use crate::wire::{MAX_CLASSES, MAX_RULES_PER_CLASS, RuleRowAction};
 
 const CLASSES: u32 = 97;
 
@@ -77,7 +77,7 @@ fn check_v4(partition: &[(u32, u32)], more: Vec<u32>, seed: u64) {
     assert_eq!(image.v4_intervals(), without_steps(partition), "seed {seed}");
     let mut addresses = around_v4(partition);
     addresses.extend(more);
-    compare(partition, addresses, |address| class_v4(&image, address), seed);
+    compare(partition, addresses, |address| class_id_v4(&image, address), seed);
 }
 
 /// Without the intervals that only go on with what the one before has.
@@ -92,7 +92,7 @@ fn check_v6(partition: &[(u128, u32)], more: Vec<u128>, seed: u64) {
     assert_eq!(image.v6_intervals(), without_steps(partition), "seed {seed}");
     let mut addresses = around_v6(partition);
     addresses.extend(more);
-    compare(partition, addresses, |bits| class_v6(&image, address(bits)), seed);
+    compare(partition, addresses, |bits| class_id_v6(&image, address(bits)), seed);
 }
 
 #[test]
@@ -212,13 +212,13 @@ fn small_ipv6_partitions_agree_with_a_scan_at_every_boundary_and_below_64() {
 fn the_seventh_level_of_a_tree_is_reached() {
     // What fills six levels, and two nodes more: those hold the lowest keys.
     let keys = (V6_KEYS as u64 + 1).pow(6) - 1 + 2 * V6_KEYS as u64;
-    let class = |key: u64| (key % u64::from(CLASSES)) as u32;
-    let partition: Vec<(u128, u32)> = (0..keys).map(|key| (u128::from(key) << 64, class(key))).collect();
+    let class_id = |key: u64| (key % u64::from(CLASSES)) as u32;
+    let partition: Vec<(u128, u32)> = (0..keys).map(|key| (u128::from(key) << 64, class_id(key))).collect();
     let image = image_v6(&partition);
     assert_eq!(u64::from(image.v6_upper), keys.div_ceil(V6_KEYS as u64));
     for key in (0..1_000).chain((1_000..keys).step_by(997)).chain(keys - 100..keys) {
         for low in [0, u64::MAX] {
-            assert_eq!(class_v6(&image, Address { high: key, low }), Some(class(key)), "key {key}");
+            assert_eq!(class_id_v6(&image, Address { high: key, low }), Some(class_id(key)), "key {key}");
         }
     }
 }
@@ -285,8 +285,8 @@ fn as_many_rows_below_64_as_fit_are_found_and_one_more_is_refused() {
     let full = rows(ROWS);
     let image = image_v6(&full);
     assert_eq!(image.v6_low.len(), ROWS as usize);
-    for (start, class) in full.into_iter().rev().take(5_000) {
-        assert_eq!(class_v6(&image, address(start)), Some(class), "{start:#x}");
+    for (start, class_id) in full.into_iter().rev().take(5_000) {
+        assert_eq!(class_id_v6(&image, address(start)), Some(class_id), "{start:#x}");
     }
     let refused = Image::build(&[(0, 0)], &rows(ROWS + 1), classes(), Vec::new());
     assert_eq!(refused, Err(BuildError::TooManyLow));
@@ -329,10 +329,10 @@ fn as_many_classes_as_fit_are_found_by_their_numbers() {
         Image::build(&v4, v6, vec![ClassRow::default(); MAX_CLASSES as usize], Vec::new()).expect("just fits")
     };
     let (image, listed) = (build(&v6), build(&below));
-    for (at, class) in (0_u32..).zip(numbers) {
-        assert_eq!(class_v4(&image, at), Some(class));
-        assert_eq!(class_v6(&image, address(u128::from(at) << 64)), Some(class));
-        assert_eq!(class_v6(&listed, address(at.into())), Some(class));
+    for (at, class_id) in (0_u32..).zip(numbers) {
+        assert_eq!(class_id_v4(&image, at), Some(class_id));
+        assert_eq!(class_id_v6(&image, address(u128::from(at) << 64)), Some(class_id));
+        assert_eq!(class_id_v6(&listed, address(at.into())), Some(class_id));
     }
 }
 
@@ -340,13 +340,26 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 fn row(rule: u16, protocol: u8, port_low: u16, port_high: u16) -> RuleRow {
-    RuleRow { not_before_ns: 0, expires_ns: u64::MAX, port_low, port_high, rule, protocol, action: Ruling::Allow as u8 }
+    RuleRow {
+        not_before_ns: 0,
+        expires_ns: u64::MAX,
+        port_low,
+        port_high,
+        rule,
+        protocol,
+        action: RuleRowAction::Allow as u8,
+    }
 }
 
 /// One class with these rules, asked about at any address.
 fn one_class(rules: Vec<RuleRow>) -> Image {
-    let class =
-        ClassRow { rules_len: rules.len() as u32, deny: 1, alert: 1, kind: Kind::Outside as u8, ..ClassRow::default() };
+    let class = ClassRow {
+        rules_len: rules.len() as u32,
+        deny: 1,
+        alert: 1,
+        class: Class::Outside as u8,
+        ..ClassRow::default()
+    };
     Image::build(&[(0, 0)], &[(0, 0)], vec![class], rules).expect("fits")
 }
 
@@ -385,7 +398,7 @@ fn a_rule_without_ports_covers_every_packet_and_fragments_too() {
         let got = classify(&image, 4, Address::v4(1), protocol, known.then_some(port)).expect("whole");
         assert_eq!(
             got,
-            Classified { class: 0, rule, deny: false, alert: false, keep: false },
+            Classification { class_id: 0, rule, deny: false, alert: false, keep: false },
             "protocol {protocol} {known}"
         );
     }
@@ -436,13 +449,13 @@ fn random_rules_agree_with_a_scan() {
                 row.protocol == 0 || known && row.protocol == protocol && (row.port_low..=row.port_high).contains(&port)
             });
             let got = classify(&image, 4, Address::v4(9), protocol, known.then_some(port)).expect("whole");
-            let denied = expected.is_none_or(|row| row.action == Ruling::Deny as u8);
-            let expected = Classified {
-                class: 0,
+            let denied = expected.is_none_or(|row| row.action == RuleRowAction::Deny as u8);
+            let expected = Classification {
+                class_id: 0,
                 rule: expected.map_or(0, |row| row.rule),
                 deny: denied,
                 alert: denied,
-                keep: expected.is_some_and(|row| row.action == Ruling::Keep as u8),
+                keep: expected.is_some_and(|row| row.action == RuleRowAction::Keep as u8),
             };
             assert_eq!(got, expected, "seed {seed}");
         }
@@ -451,20 +464,20 @@ fn random_rules_agree_with_a_scan() {
 
 #[test]
 fn an_address_inside_an_ipv6_address_decides_but_never_makes_it_local() {
-    let of = |kind: Kind, rules: (u32, u32)| ClassRow {
-        kind: kind as u8,
-        deny: u8::from(matches!(kind, Kind::Outside | Kind::Unknown)),
-        alert: u8::from(matches!(kind, Kind::Outside | Kind::Unknown)),
+    let of = |class: Class, rules: (u32, u32)| ClassRow {
+        class: class as u8,
+        deny: u8::from(matches!(class, Class::Outside | Class::Unknown)),
+        alert: u8::from(matches!(class, Class::Outside | Class::Unknown)),
         rules_start: rules.0,
         rules_len: rules.1,
         ..ClassRow::default()
     };
-    let carrier = |form: Embedded| ClassRow { embedded: form as u8, ..of(Kind::Unknown, (0, 1)) };
+    let carrier = |form: Embedded| ClassRow { embedded: form as u8, ..of(Class::Unknown, (0, 1)) };
     let classes = vec![
-        of(Kind::Unknown, (0, 0)),
-        of(Kind::Outside, (1, 1)),
-        of(Kind::Local, (0, 0)),
-        of(Kind::Inside, (0, 0)),
+        of(Class::Unknown, (0, 0)),
+        of(Class::Outside, (1, 1)),
+        of(Class::Local, (0, 0)),
+        of(Class::Inside, (0, 0)),
         carrier(Embedded::Low32),
         carrier(Embedded::SixToFour),
         carrier(Embedded::Teredo),
@@ -486,32 +499,32 @@ fn an_address_inside_an_ipv6_address_decides_but_never_makes_it_local() {
         ("6to4", |inner| 0x2002 << 112 | inner << 80 | 1),
         ("Teredo", |inner| 0x2001_0000 << 96 | 0x1234_5678 << 64 | (inner ^ 0xffff_ffff)),
     ] {
-        let outside = Classified { class: 1, rule: 0, deny: true, alert: true, keep: false };
+        let outside = Classification { class_id: 1, rule: 0, deny: true, alert: true, keep: false };
         assert_eq!(ask(put(0x0808_0808), 443), outside, "{form}");
         assert_eq!(
             ask(put(0x0808_0808), 80),
-            Classified { rule: 1, deny: false, alert: false, ..outside },
+            Classification { rule: 1, deny: false, alert: false, ..outside },
             "{form}: the prefix's rule"
         );
         assert_eq!(
             ask(put(0x0808_0808), 90),
-            Classified { rule: 2, deny: false, alert: false, ..outside },
+            Classification { rule: 2, deny: false, alert: false, ..outside },
             "{form}: the rule inside"
         );
-        assert_eq!(ask(put(0x0505_0505), 443), Classified { class: 3, ..Classified::default() }, "{form}");
+        assert_eq!(ask(put(0x0505_0505), 443), Classification { class_id: 3, ..Classification::default() }, "{form}");
         let local = ask(put(0x7f00_0001), 443);
-        assert!(local.deny && local.alert && (4..=6).contains(&local.class), "{form}: {local:?}");
+        assert!(local.deny && local.alert && (4..=6).contains(&local.class_id), "{form}: {local:?}");
         assert_eq!(ask(put(0x7f00_0001), 80).rule, 1, "{form}");
     }
 }
 
 /// The prefix's rule, or that of the address inside, by an image with one of each.
-fn embedded(prefix: Ruling, inside: Ruling, form: Embedded, kind: Kind) -> Classified {
-    let ruled = |ruling: Ruling, start| if ruling == Ruling::None { (0, 0) } else { (start, 1) };
-    let of = |kind: Kind, (rules_start, rules_len), form: Embedded| {
-        let denied = u8::from(matches!(kind, Kind::Outside | Kind::Unknown));
+fn embedded(prefix: RuleRowAction, inside: RuleRowAction, form: Embedded, class: Class) -> Classification {
+    let ruled = |row_action: RuleRowAction, start| if row_action == RuleRowAction::None { (0, 0) } else { (start, 1) };
+    let of = |class: Class, (rules_start, rules_len), form: Embedded| {
+        let denied = u8::from(matches!(class, Class::Outside | Class::Unknown));
         ClassRow {
-            kind: kind as u8,
+            class: class as u8,
             deny: denied,
             alert: denied,
             rules_start,
@@ -520,7 +533,7 @@ fn embedded(prefix: Ruling, inside: Ruling, form: Embedded, kind: Kind) -> Class
             ..ClassRow::default()
         }
     };
-    let classes = vec![of(Kind::Unknown, ruled(prefix, 0), form), of(kind, ruled(inside, 1), Embedded::None)];
+    let classes = vec![of(Class::Unknown, ruled(prefix, 0), form), of(class, ruled(inside, 1), Embedded::None)];
     let rules =
         vec![RuleRow { action: prefix as u8, ..row(1, 0, 0, 0) }, RuleRow { action: inside as u8, ..row(2, 0, 0, 0) }];
     let image = Image::build(&[(0, 1)], &[(0, 0)], classes, rules).expect("fits");
@@ -530,9 +543,9 @@ fn embedded(prefix: Ruling, inside: Ruling, form: Embedded, kind: Kind) -> Class
 
 #[test]
 fn of_a_prefix_and_the_address_inside_the_stricter_rule_holds_and_management_stands_above_both() {
-    use Ruling::{Allow, Deny, Keep, None};
-    for kind in [Kind::Inside, Kind::Outside, Kind::Local] {
-        let local = kind == Kind::Local;
+    use RuleRowAction::{Allow, Deny, Keep, None};
+    for class in [Class::Inside, Class::Outside, Class::Local] {
+        let local = class == Class::Local;
         for (prefix, inside, rule) in [
             (None, None, 0),
             (Allow, None, 1),
@@ -548,35 +561,36 @@ fn of_a_prefix_and_the_address_inside_the_stricter_rule_holds_and_management_sta
             (Deny, Keep, if local { 1 } else { 2 }),
             (Keep, Deny, 1),
         ] {
-            let got = embedded(prefix, inside, Embedded::Low32, kind);
-            let ruling = [None, prefix, inside][usize::from(rule)];
-            let deny = if rule == 0 { kind != Kind::Inside } else { ruling == Deny };
-            let expected = Classified { class: u16::from(!local), rule, deny, alert: deny, keep: ruling == Keep };
-            assert_eq!(got, expected, "{kind:?}: {prefix:?} on the prefix, {inside:?} inside");
+            let got = embedded(prefix, inside, Embedded::Low32, class);
+            let row_action = [None, prefix, inside][usize::from(rule)];
+            let deny = if rule == 0 { class != Class::Inside } else { row_action == Deny };
+            let expected =
+                Classification { class_id: u16::from(!local), rule, deny, alert: deny, keep: row_action == Keep };
+            assert_eq!(got, expected, "{class:?}: {prefix:?} on the prefix, {inside:?} inside");
         }
     }
 }
 
 #[test]
-fn by_isatap_each_address_has_its_own_rules_and_the_stricter_standing_holds() {
-    use Ruling::{Allow, Deny, Keep, None};
-    // The outer address is denied by its class, the inner one as its kind says.
-    for (outer, inside, kind, class, deny) in [
-        (None, None, Kind::Inside, 0, true),
-        (None, None, Kind::Outside, 0, true),
-        (None, Allow, Kind::Outside, 0, true),
-        (None, Keep, Kind::Outside, 0, true),
-        (Allow, None, Kind::Inside, 0, false),
-        (Allow, None, Kind::Outside, 1, true),
-        (Allow, Allow, Kind::Outside, 0, false),
-        (Allow, Deny, Kind::Inside, 1, true),
-        (Deny, Allow, Kind::Inside, 0, true),
-        (Deny, Deny, Kind::Inside, 0, true),
-        (Keep, None, Kind::Outside, 0, false),
-        (Keep, Deny, Kind::Inside, 0, false),
+fn by_isatap_each_address_has_its_own_rules_and_the_stricter_of_the_two_holds() {
+    use RuleRowAction::{Allow, Deny, Keep, None};
+    // The outer address is denied by its class, the inner one by its own.
+    for (outer, inside, class, class_id, deny) in [
+        (None, None, Class::Inside, 0, true),
+        (None, None, Class::Outside, 0, true),
+        (None, Allow, Class::Outside, 0, true),
+        (None, Keep, Class::Outside, 0, true),
+        (Allow, None, Class::Inside, 0, false),
+        (Allow, None, Class::Outside, 1, true),
+        (Allow, Allow, Class::Outside, 0, false),
+        (Allow, Deny, Class::Inside, 1, true),
+        (Deny, Allow, Class::Inside, 0, true),
+        (Deny, Deny, Class::Inside, 0, true),
+        (Keep, None, Class::Outside, 0, false),
+        (Keep, Deny, Class::Inside, 0, false),
     ] {
-        let got = embedded(outer, inside, Embedded::None, kind);
-        assert_eq!((got.class, got.deny), (class, deny), "{kind:?}: {outer:?} outside, {inside:?} inside");
+        let got = embedded(outer, inside, Embedded::None, class);
+        assert_eq!((got.class_id, got.deny), (class_id, deny), "{class:?}: {outer:?} outside, {inside:?} inside");
         assert_eq!(got.keep, outer == Keep);
     }
 }
@@ -585,7 +599,7 @@ fn by_isatap_each_address_has_its_own_rules_and_the_stricter_standing_holds() {
 fn an_image_that_is_not_whole_gives_no_answer_and_never_panics() {
     let whole = image_v6(&[(0, 1), (5, 2), (1 << 100, 3)]);
     let ask = |image: &Image, version| classify(image, version, Address { high: 0, low: 7 }, TCP, Some(1));
-    assert_eq!(ask(&whole, 6).map(|got| got.class), Some(2));
+    assert_eq!(ask(&whole, 6).map(|got| got.class_id), Some(2));
     assert_eq!(ask(&Image::default(), 4), None);
     assert_eq!(ask(&Image::default(), 6), None);
     assert_eq!(ask(&Image { v4_entries: Vec::new(), ..whole.clone() }, 4), None);

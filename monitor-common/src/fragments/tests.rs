@@ -23,8 +23,8 @@ fn later(id: u32, start: u16, end: u16, more: u8) -> Fragment {
     Fragment { start, end, more, ..first(id) }
 }
 
-fn onward(port: u16) -> Onward {
-    Onward { port, ip_version: 4, ..Onward::default() }
+fn inner_destination(port: u16) -> InnerDestination {
+    InnerDestination { port, ip_version: 4, ..InnerDestination::default() }
 }
 
 /// A set and the clock.
@@ -36,60 +36,60 @@ struct Table {
 
 impl Table {
     /// A fragment one second later, the first of a datagram with its identification as port.
-    fn see(&mut self, fragment: &Fragment) -> Result<Onward, Reason> {
+    fn see(&mut self, fragment: &Fragment) -> Result<InnerDestination, Reason> {
         self.now_ns += SECOND_NS;
-        let mut walk = Walk::new();
-        walk.set_transport(u32::from(fragment.header), 17, 5, fragment.id as u16);
-        let told = self.set.resume(fragment, 3, self.now_ns, &mut walk)?;
-        self.set.keep(fragment, 3, self.now_ns, &walk, &onward(fragment.id as u16));
-        Ok(told)
+        let mut walker = HeaderWalker::new();
+        walker.set_transport(u32::from(fragment.header), 17, 5, fragment.id as u16);
+        let restored = self.set.restore(fragment, 3, self.now_ns, &mut walker)?;
+        self.set.record(fragment, 3, self.now_ns, &walker, &inner_destination(fragment.id as u16));
+        Ok(restored)
     }
 }
 
 #[test]
 fn a_later_fragment_has_all_that_the_first_had() {
     let mut set = FragmentSet::default();
-    let mut walk = Walk::new();
-    walk.set_transport(0, 17, 5, 53);
-    walk.key.flags = Opaque::WireGuard as u8;
-    assert_eq!(set.resume(&first(1), 3, 1, &mut walk), Ok(Onward::default()));
-    set.keep(&first(1), 3, 1, &walk, &onward(9));
-    let mut walk = Walk::new();
-    assert_eq!(set.resume(&later(1, 10, 20, 1), 3, 2, &mut walk), Ok(onward(9)));
-    let key = walk.key;
+    let mut walker = HeaderWalker::new();
+    walker.set_transport(0, 17, 5, 53);
+    walker.key.flags = Opaque::WireGuard as u8;
+    assert_eq!(set.restore(&first(1), 3, 1, &mut walker), Ok(InnerDestination::default()));
+    set.record(&first(1), 3, 1, &walker, &inner_destination(9));
+    let mut walker = HeaderWalker::new();
+    assert_eq!(set.restore(&later(1, 10, 20, 1), 3, 2, &mut walker), Ok(inner_destination(9)));
+    let key = walker.key;
     assert_eq!((key.protocol, key.source_port, key.destination_port, key.flags), (17, 5, 53, Opaque::WireGuard as u8));
-    assert_eq!(walk.headers[0], Transport { port: 53, protocol: 17 });
+    assert_eq!(walker.headers[0], Transport { port: 53, protocol: 17 });
 }
 
 #[test]
 fn a_fragment_in_a_tunnel_never_touches_the_outermost_ports() {
     let inner = |fragment: Fragment| Fragment { header: 2, ..fragment };
     let mut set = FragmentSet::default();
-    let mut walk = Walk::new();
-    walk.set_transport(0, 17, 1, 4789);
-    walk.set_transport(2, 6, 7, 443);
-    set.keep(&inner(first(1)), 3, 1, &walk, &onward(9));
-    let mut walk = Walk::new();
-    walk.set_transport(0, 17, 2, 4789);
-    assert_eq!(set.resume(&inner(later(1, 10, 20, 0)), 3, 2, &mut walk), Ok(onward(9)));
-    assert_eq!((walk.key.protocol, walk.key.source_port, walk.key.destination_port), (17, 2, 4789));
-    assert_eq!(walk.headers[2], Transport { port: 443, protocol: 6 });
+    let mut walker = HeaderWalker::new();
+    walker.set_transport(0, 17, 1, 4789);
+    walker.set_transport(2, 6, 7, 443);
+    set.record(&inner(first(1)), 3, 1, &walker, &inner_destination(9));
+    let mut walker = HeaderWalker::new();
+    walker.set_transport(0, 17, 2, 4789);
+    assert_eq!(set.restore(&inner(later(1, 10, 20, 0)), 3, 2, &mut walker), Ok(inner_destination(9)));
+    assert_eq!((walker.key.protocol, walker.key.source_port, walker.key.destination_port), (17, 2, 4789));
+    assert_eq!(walker.headers[2], Transport { port: 443, protocol: 6 });
 }
 
 #[test]
 fn fragments_in_order_pass_with_gaps_and_no_others_do() {
     let mut table = Table::default();
     assert_eq!(table.see(&later(1, 10, 20, 1)), Err(Reason::FragmentWithoutFirst));
-    assert_eq!(table.see(&first(1)), Ok(Onward::default()));
+    assert_eq!(table.see(&first(1)), Ok(InnerDestination::default()));
     assert_eq!(table.see(&first(1)), Err(Reason::FragmentOverlap), "repeated");
     assert_eq!(table.see(&later(1, 9, 20, 1)), Err(Reason::FragmentOverlap), "one unit too early");
-    assert_eq!(table.see(&later(1, 10, 20, 1)), Ok(onward(1)));
+    assert_eq!(table.see(&later(1, 10, 20, 1)), Ok(inner_destination(1)));
     assert_eq!(table.see(&later(1, 10, 20, 1)), Err(Reason::FragmentOverlap), "repeated");
-    assert_eq!(table.see(&later(1, 30, 40, 1)), Ok(onward(1)), "a gap");
+    assert_eq!(table.see(&later(1, 30, 40, 1)), Ok(inner_destination(1)), "a gap");
     assert_eq!(table.see(&later(1, 20, 30, 1)), Err(Reason::FragmentOverlap), "out of order");
-    assert_eq!(table.see(&later(1, 40, 41, 0)), Ok(onward(1)), "the end");
+    assert_eq!(table.see(&later(1, 40, 41, 0)), Ok(inner_destination(1)), "the end");
     assert_eq!(table.see(&later(1, 41, 42, 1)), Err(Reason::FragmentWithoutFirst), "after the end");
-    assert_eq!(table.see(&first(1)), Ok(Onward::default()), "the identification is free again");
+    assert_eq!(table.see(&first(1)), Ok(InnerDestination::default()), "the identification is free again");
 }
 
 #[test]
@@ -102,13 +102,13 @@ fn everything_in_the_identity_tells_datagrams_apart() {
         later(2, 10, 20, 1),
     ];
     let mut table = Table::default();
-    assert_eq!(table.see(&first(1)), Ok(Onward::default()));
+    assert_eq!(table.see(&first(1)), Ok(InnerDestination::default()));
     for fragment in &other {
         assert_eq!(table.see(fragment), Err(Reason::FragmentWithoutFirst), "{fragment:?}");
     }
-    let told = table.set.resume(&later(1, 10, 20, 1), 4, table.now_ns, &mut Walk::new());
-    assert_eq!(told, Err(Reason::FragmentWithoutFirst), "another interface");
-    assert_eq!(table.see(&later(1, 10, 20, 1)), Ok(onward(1)));
+    let restored = table.set.restore(&later(1, 10, 20, 1), 4, table.now_ns, &mut HeaderWalker::new());
+    assert_eq!(restored, Err(Reason::FragmentWithoutFirst), "another interface");
+    assert_eq!(table.see(&later(1, 10, 20, 1)), Ok(inner_destination(1)));
 }
 
 #[test]
@@ -116,18 +116,19 @@ fn of_five_datagrams_the_oldest_goes() {
     for ended in [None, Some(3)] {
         let mut table = Table::default();
         for id in 1..=4 {
-            assert_eq!(table.see(&first(id)), Ok(Onward::default()));
+            assert_eq!(table.see(&first(id)), Ok(InnerDestination::default()));
         }
         // Being used makes it no younger.
-        assert_eq!(table.see(&later(1, 10, 20, 1)), Ok(onward(1)));
+        assert_eq!(table.see(&later(1, 10, 20, 1)), Ok(inner_destination(1)));
         if let Some(id) = ended {
-            assert_eq!(table.see(&later(id, 10, 20, 0)), Ok(onward(3)));
+            assert_eq!(table.see(&later(id, 10, 20, 0)), Ok(inner_destination(3)));
         }
-        assert_eq!(table.see(&first(5)), Ok(Onward::default()));
+        assert_eq!(table.see(&first(5)), Ok(InnerDestination::default()));
         // The free place goes first.
         let gone = ended.unwrap_or(1);
         for id in 1..=5 {
-            let expected = if id == gone { Err(Reason::FragmentWithoutFirst) } else { Ok(onward(id as u16)) };
+            let expected =
+                if id == gone { Err(Reason::FragmentWithoutFirst) } else { Ok(inner_destination(id as u16)) };
             assert_eq!(table.see(&later(id, 20, 30, 1)), expected, "{id}, ended {ended:?}");
         }
     }
@@ -136,14 +137,14 @@ fn of_five_datagrams_the_oldest_goes() {
 #[test]
 fn the_rest_is_waited_for_a_minute_from_the_first() {
     let mut set = FragmentSet::default();
-    let mut walk = Walk::new();
+    let mut walker = HeaderWalker::new();
     let begin = 5 * SECOND_NS;
-    set.keep(&first(1), 3, begin, &walk, &onward(1));
+    set.record(&first(1), 3, begin, &walker, &inner_destination(1));
     let last = begin + 60 * SECOND_NS - 1;
-    assert_eq!(set.resume(&later(1, 10, 20, 1), 3, last, &mut walk), Ok(onward(1)));
-    assert_eq!(set.resume(&first(1), 3, last, &mut walk), Err(Reason::FragmentOverlap));
-    assert_eq!(set.resume(&later(1, 20, 30, 1), 3, last + 1, &mut walk), Err(Reason::FragmentWithoutFirst));
-    assert_eq!(set.resume(&first(1), 3, last + 1, &mut walk), Ok(Onward::default()));
+    assert_eq!(set.restore(&later(1, 10, 20, 1), 3, last, &mut walker), Ok(inner_destination(1)));
+    assert_eq!(set.restore(&first(1), 3, last, &mut walker), Err(Reason::FragmentOverlap));
+    assert_eq!(set.restore(&later(1, 20, 30, 1), 3, last + 1, &mut walker), Err(Reason::FragmentWithoutFirst));
+    assert_eq!(set.restore(&first(1), 3, last + 1, &mut walker), Ok(InnerDestination::default()));
 }
 
 #[test]
@@ -151,7 +152,7 @@ fn sets_fill_evenly() {
     let load = |fragments: &mut dyn Iterator<Item = Fragment>| {
         let mut load = [0_usize; FRAGMENT_SETS as usize];
         for fragment in fragments {
-            load[set_of(&fragment, 3) as usize] += 1;
+            load[set_index(&fragment, 3) as usize] += 1;
         }
         (load.iter().min().copied().unwrap_or(0), load.iter().max().copied().unwrap_or(0))
     };

@@ -1,7 +1,10 @@
-//! Ethernet II with 802.1Q and 802.1ad tags in the frame, and 802.3 with LLC. Offloaded tags are beside the frame and
+//! Ethernet II with 802.1Q and 802.1ad tags in the frame, and 802.3 with LLC. Offloaded tags are not in the frame and
 //! change nothing here.
 
-use super::{Bytes, Reason, ether_type as known, walk::Layer, walk::Walk};
+use super::{
+    Bytes, Reason, ether_type as known,
+    header_walker::{HeaderWalker, Layer},
+};
 use crate::wire::{Opaque, Via};
 
 const HEADER: u32 = 14;
@@ -29,10 +32,10 @@ const NSH: u16 = 0x894f;
 /// Below this the field is an 802.3 length and an LLC header follows (STP, CDP…).
 const FIRST_ETHERTYPE: u16 = 0x0600;
 
-impl Walk {
+impl HeaderWalker {
     #[inline(always)]
     pub(super) fn ethernet(&mut self, frame: impl Bytes) -> Result<(), Reason> {
-        self.need(HEADER, Reason::TruncatedLink)?;
+        self.require(HEADER, Reason::TruncatedLink)?;
         self.next = frame.be16(self.offset + HEADER - 2).ok_or(Reason::TruncatedLink)?;
         self.offset += HEADER;
         self.tags = 0;
@@ -52,7 +55,7 @@ impl Walk {
                 return Ok(());
             }
             VLAN | SERVICE_VLAN => return self.tag(frame),
-            known::MPLS | known::MPLS_MULTICAST if self.inside() => {
+            known::MPLS | known::MPLS_MULTICAST if self.in_tunnel() => {
                 return self.enter_tunnel(Via::Mpls, 0, Layer::Mpls);
             }
             known::MPLS | known::MPLS_MULTICAST => Reason::Mpls,
@@ -73,14 +76,14 @@ impl Walk {
             return Err(Reason::VlanDepth);
         }
         self.tags += 1;
-        self.need(TAG, Reason::TruncatedLink)?;
+        self.require(TAG, Reason::TruncatedLink)?;
         self.next = frame.be16(self.offset + 2).ok_or(Reason::TruncatedLink)?;
         self.offset += TAG;
         Ok(())
     }
 
-    /// 802.3 frames. The spanning tree's access point, and Cisco's protocols between neighbours, stay on the link. What
-    /// SNAP gives an EtherType to is that (RFC 1042). Anything else could be carried on.
+    /// 802.3 frames. The spanning tree's access point, and Cisco's protocols between neighbours, stay on the link. A
+    /// SNAP header with an EtherType is followed (RFC 1042). Anything else might be forwarded.
     #[inline(always)]
     fn llc(&mut self, frame: impl Bytes) -> Result<(), Reason> {
         const SPANNING_TREE: u16 = 0x4242;
@@ -89,36 +92,36 @@ impl Walk {
         const ETHERTYPE_FOLLOWS: u32 = 0x0300_0000;
         const BRIDGED_ETHERTYPE_FOLLOWS: u32 = 0x0300_00f8;
         const CISCO: u32 = 0x0300_000c;
-        self.need(3, Reason::TruncatedLink)?;
+        self.require(3, Reason::TruncatedLink)?;
         match frame.be16(self.offset).ok_or(Reason::TruncatedLink)? {
             SPANNING_TREE => return self.not_ip(Reason::LinkControl),
             SNAP => {}
             _ => return self.not_ip(Reason::NotIp),
         }
-        self.need(SNAP_HEADER, Reason::TruncatedLink)?;
+        self.require(SNAP_HEADER, Reason::TruncatedLink)?;
         let organisation = frame.be32(self.offset + 2).ok_or(Reason::TruncatedLink)?;
-        let kind = frame.be16(self.offset + 6).ok_or(Reason::TruncatedLink)?;
+        let ether_type = frame.be16(self.offset + 6).ok_or(Reason::TruncatedLink)?;
         match organisation {
-            ETHERTYPE_FOLLOWS | BRIDGED_ETHERTYPE_FOLLOWS if kind >= FIRST_ETHERTYPE => {
-                self.next = kind;
+            ETHERTYPE_FOLLOWS | BRIDGED_ETHERTYPE_FOLLOWS if ether_type >= FIRST_ETHERTYPE => {
+                self.next = ether_type;
                 self.offset += SNAP_HEADER;
                 Ok(())
             }
             // PAgP, PVST+, UDLD, CDP, VTP, DTP.
-            CISCO if matches!(kind, 0x0104 | 0x010b | 0x0111 | 0x2000 | 0x2003 | 0x2004) => {
+            CISCO if matches!(ether_type, 0x0104 | 0x010b | 0x0111 | 0x2000 | 0x2003 | 0x2004) => {
                 self.not_ip(Reason::LinkControl)
             }
             _ => self.not_ip(Reason::NotIp),
         }
     }
 
-    /// A frame that is not IP. Inside a tunnel there is a flow all the same, that of the packet around it: control is
-    /// for the link at the tunnel's other end, and of anything else nobody can tell where it ends up.
+    /// A frame that is not IP. In a tunnel there is a flow all the same, that of the enclosing packet: control is for
+    /// the link at the tunnel's other end, and where anything else ends up is not known.
     #[inline(always)]
     fn not_ip(&mut self, reason: Reason) -> Result<(), Reason> {
-        if !self.inside() {
+        if !self.in_tunnel() {
             return Err(reason);
         }
-        if matches!(reason, Reason::LinkControl) { self.finish() } else { self.opaque(Opaque::Other) }
+        if matches!(reason, Reason::LinkControl) { self.finish() } else { self.finish_opaque(Opaque::Other) }
     }
 }

@@ -1,6 +1,9 @@
 //! IPv4 (RFC 791) with its source routes.
 
-use super::{Bytes, Reason, walk::Layer, walk::Walk};
+use super::{
+    Bytes, Reason,
+    header_walker::{HeaderWalker, Layer},
+};
 use crate::wire::{Address, Opaque, Via};
 
 const FIXED_HEADER: u32 = 20;
@@ -12,16 +15,16 @@ const NO_OPERATION: u8 = 1;
 const LOOSE_SOURCE_ROUTE: u8 = 131;
 const STRICT_SOURCE_ROUTE: u8 = 137;
 
-impl Walk {
-    /// What a device without a link header sends, or a tunnel whose header does not tell what it carries.
+impl HeaderWalker {
+    /// The first header on a device without link layer, or in a tunnel whose header does not announce its content.
     #[inline(always)]
     pub(super) fn ip(&mut self, frame: impl Bytes) -> Result<(), Reason> {
-        let short = if self.inside() { Reason::TruncatedTunnel } else { Reason::TruncatedIp };
-        self.need(1, short)?;
+        let short = if self.in_tunnel() { Reason::TruncatedTunnel } else { Reason::TruncatedIp };
+        self.require(1, short)?;
         self.layer = match frame.u8(self.offset).ok_or(short)? >> 4 {
             4 => Layer::Ipv4,
             6 => Layer::Ipv6,
-            _ if self.inside() => return self.opaque(Opaque::Other),
+            _ if self.in_tunnel() => return self.finish_opaque(Opaque::Other),
             _ => return Err(Reason::BadIpVersion),
         };
         Ok(())
@@ -29,9 +32,9 @@ impl Walk {
 
     #[inline(always)]
     pub(super) fn ipv4(&mut self, frame: impl Bytes) -> Result<(), Reason> {
-        self.need(FIXED_HEADER, Reason::TruncatedIp)?;
+        self.require(FIXED_HEADER, Reason::TruncatedIp)?;
         let offset = self.offset;
-        // The last field of the fixed header first: with it the rest is there.
+        // The last field of the fixed header first: if it is there, so is the rest.
         let destination = Address::v4(frame.be32(offset + 16).ok_or(Reason::TruncatedIp)?);
         let source = Address::v4(frame.be32(offset + 12).ok_or(Reason::TruncatedIp)?);
         let first = frame.u8(offset).ok_or(Reason::TruncatedIp)?;
@@ -42,38 +45,38 @@ impl Walk {
         if first >> 4 != 4 {
             return Err(Reason::BadIpVersion);
         }
-        self.enter(frame, 4, source, destination)?;
-        self.carries(frame, protocol, 0, 0);
+        self.enter_ip(frame, 4, source, destination)?;
+        self.set_current_transport(frame, protocol, 0, 0);
         let header = u32::from(first & 0x0f) * 4;
         let available = self.limit - offset;
         let is_fragment = fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0;
-        // A total length of 0 is a GSO super-packet beyond 64 KiB (BIG TCP, kernel 6.3): what is around it tells. Such a
-        // packet is no fragment.
-        let known = total != 0;
-        let total = if known { total } else { available };
-        if header < FIXED_HEADER || header > total || (is_fragment && !known) {
+        // A total length of 0 is a GSO super-packet beyond 64 KiB (BIG TCP, kernel 6.3): it ends where the
+        // enclosing packet does. Such a packet is no fragment.
+        let has_length = total != 0;
+        let total = if has_length { total } else { available };
+        if header < FIXED_HEADER || header > total || (is_fragment && !has_length) {
             return Err(Reason::BadIpLength);
         }
-        self.ends_at(offset + total)?;
-        self.need(header, Reason::TruncatedIp)?;
+        self.set_announced_end(offset + total)?;
+        self.require(header, Reason::TruncatedIp)?;
         self.next = u16::from(protocol);
         self.offset = offset + FIXED_HEADER;
-        self.resume = offset + header;
+        self.options_end = offset + header;
         self.layer = Layer::Ipv4Option;
         if is_fragment {
             let start = u32::from(fragment & FRAGMENT_OFFSET);
-            self.fragment(frame, protocol, id, start, total - header, fragment & MORE_FRAGMENTS != 0)?;
+            self.push_fragment(frame, protocol, id, start, total - header, fragment & MORE_FRAGMENTS != 0)?;
         }
         Ok(())
     }
 
-    /// Takes note of where the IP header says that its packet ends.
+    /// Records where the packet ends according to its IP header.
     #[inline(always)]
-    pub(super) fn ends_at(&mut self, end: u32) -> Result<(), Reason> {
-        self.announced = end;
+    pub(super) fn set_announced_end(&mut self, end: u32) -> Result<(), Reason> {
+        self.announced_end = end;
         if end <= self.limit {
             self.limit = end;
-        } else if !self.cut {
+        } else if !self.in_first_fragment {
             return Err(Reason::LengthBeyondFrame);
         }
         Ok(())
@@ -81,10 +84,10 @@ impl Walk {
 
     #[inline(always)]
     pub(super) fn ipv4_option(&mut self, frame: impl Bytes) -> Result<(), Reason> {
-        let left = self.resume - self.offset;
+        let left = self.options_end - self.offset;
         let kind = if left == 0 { END } else { frame.u8(self.offset).ok_or(Reason::TruncatedIp)? };
         if kind == END {
-            self.offset = self.resume;
+            self.offset = self.options_end;
             self.layer = Layer::Protocol;
             return Ok(());
         }
@@ -109,7 +112,7 @@ impl Walk {
                 return Err(Reason::BadOptions);
             }
             if pointer < length {
-                self.hop_at = self.offset + pointer - 1;
+                self.hop_offset = self.offset + pointer - 1;
                 self.hops_left = (length + 1 - pointer) / 4;
                 self.layer = Layer::Ipv4Hop;
             }
@@ -120,9 +123,9 @@ impl Walk {
 
     #[inline(always)]
     pub(super) fn ipv4_hop(&mut self, frame: impl Bytes) -> Result<(), Reason> {
-        let address = Address::v4(frame.be32(self.hop_at).ok_or(Reason::TruncatedIp)?);
-        self.hop_here(frame, address, 4, Via::SourceRoute)?;
-        self.hop_at += 4;
+        let address = Address::v4(frame.be32(self.hop_offset).ok_or(Reason::TruncatedIp)?);
+        self.push_current_hop(frame, address, 4, Via::SourceRoute)?;
+        self.hop_offset += 4;
         self.hops_left -= 1;
         if self.hops_left == 0 {
             self.layer = Layer::Ipv4Option;

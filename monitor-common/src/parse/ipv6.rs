@@ -1,15 +1,19 @@
 //! IPv6 (RFC 8200) with its extension headers in any order (and the authentication header after IPv4), routing headers
 //! and jumbograms.
 
-use super::{Bytes, Reason, protocol as known, walk::Layer, walk::Walk};
+use super::{
+    Bytes, Reason,
+    header_walker::{HeaderWalker, Layer},
+    protocol as known,
+};
 use crate::wire::{Address, Via};
 
 const FIXED_HEADER: u32 = 40;
 /// Extension headers that are followed after one IP header before the packet is [`Reason::ExtensionDepth`].
 const MAX_EXTENSIONS: u32 = 8;
 
-/// Bytes that one unit of an extension header's length field stands for, beyond the first eight; `None` for what is no
-/// extension header. A fragment header has no length: its second byte is reserved.
+/// Bytes in one unit of an extension header's length field, which counts those beyond the first eight; `None` for what
+/// is no extension header. A fragment header has no length: its second byte is reserved.
 #[inline(always)]
 const fn unit(ip_version: u8, next: u8) -> Option<u32> {
     match next {
@@ -26,10 +30,10 @@ const fn unit(ip_version: u8, next: u8) -> Option<u32> {
     }
 }
 
-impl Walk {
+impl HeaderWalker {
     #[inline(always)]
     pub(super) fn ipv6(&mut self, frame: impl Bytes) -> Result<(), Reason> {
-        self.need(FIXED_HEADER, Reason::TruncatedIp)?;
+        self.require(FIXED_HEADER, Reason::TruncatedIp)?;
         let offset = self.offset;
         let low = frame.be64(offset + 32).ok_or(Reason::TruncatedIp)?;
         let high = frame.be64(offset + 24).ok_or(Reason::TruncatedIp)?;
@@ -41,29 +45,29 @@ impl Walk {
         if frame.u8(offset).ok_or(Reason::TruncatedIp)? >> 4 != 6 {
             return Err(Reason::BadIpVersion);
         }
-        self.enter(frame, 6, source, Address { high, low })?;
+        self.enter_ip(frame, 6, source, Address { high, low })?;
         let payload = word >> 16;
         let next = (word >> 8) as u8;
-        self.carries(frame, next, 0, 0);
+        self.set_current_transport(frame, next, 0, 0);
         self.offset = offset + FIXED_HEADER;
-        self.fixed_end = self.offset;
+        self.fixed_header_end = self.offset;
         self.next = u16::from(next);
         self.layer = Layer::Protocol;
-        self.untold = payload == 0;
-        if self.untold {
-            // A jumbogram (RFC 2675), or a GSO super-packet: what is around it tells.
-            self.jumbo = next == known::HOP_BY_HOP;
-            self.ends_at(self.limit)
+        self.no_payload_length = payload == 0;
+        if self.no_payload_length {
+            // A jumbogram (RFC 2675), or a GSO super-packet, which ends where the enclosing packet does.
+            self.expects_jumbo = next == known::HOP_BY_HOP;
+            self.set_announced_end(self.limit)
         } else {
-            self.ends_at(offset + FIXED_HEADER + payload)
+            self.set_announced_end(offset + FIXED_HEADER + payload)
         }
     }
 
-    /// `next` of an IP header or of an extension header.
+    /// The next header of an IP header or of an extension header.
     #[inline(always)]
     pub(super) fn protocol(&mut self, frame: impl Bytes) -> Result<(), Reason> {
         let next = self.next as u8;
-        if self.later {
+        if self.in_later_fragment {
             return self.finish();
         }
         match unit(self.ip_version, next) {
@@ -78,39 +82,39 @@ impl Walk {
             return Err(Reason::ExtensionDepth);
         }
         self.extensions += 1;
-        self.need(8, Reason::TruncatedExtension)?;
+        self.require(8, Reason::TruncatedExtension)?;
         let word = frame.be32(self.offset).ok_or(Reason::TruncatedExtension)?;
         let size = 8 + (word >> 16 & 0xff) * unit;
-        self.need(size, Reason::TruncatedExtension)?;
+        self.require(size, Reason::TruncatedExtension)?;
         self.next = (word >> 24) as u16;
-        self.carries(frame, (word >> 24) as u8, 0, 0);
+        self.set_current_transport(frame, (word >> 24) as u8, 0, 0);
         let offset = self.offset;
         self.offset = offset + size;
         match kind {
-            known::HOP_BY_HOP if self.jumbo => {
+            known::HOP_BY_HOP if self.expects_jumbo => {
                 self.offset = offset + 2;
-                self.resume = offset + size;
+                self.options_end = offset + size;
                 self.layer = Layer::JumboOption;
                 Ok(())
             }
             known::ROUTING => self.routing(frame, offset, size, word),
-            // Offset 0 and none to come: whole (RFC 6946).
-            known::FRAGMENT if word & 0xfff9 != 0 && self.untold => Err(Reason::BadIpLength),
+            // Offset 0 and no more fragments: a whole packet (RFC 6946).
+            known::FRAGMENT if word & 0xfff9 != 0 && self.no_payload_length => Err(Reason::BadIpLength),
             known::FRAGMENT if word & 0xfff9 != 0 => {
                 let id = frame.be32(offset + 4).ok_or(Reason::TruncatedExtension)?;
-                let payload = self.announced - self.offset;
-                self.fragment(frame, 0, id, (word & 0xfff8) >> 3, payload, word & 1 != 0)
+                let payload = self.announced_end - self.offset;
+                self.push_fragment(frame, 0, id, (word & 0xfff8) >> 3, payload, word & 1 != 0)
             }
             _ => Ok(()),
         }
     }
 
-    /// A hop-by-hop option where the packet's length is in one of them (RFC 2675).
+    /// A hop-by-hop option of a packet whose length is in one of them (RFC 2675).
     #[inline(always)]
     pub(super) fn jumbo_option(&mut self, frame: impl Bytes) -> Result<(), Reason> {
         const PAD_ONE: u8 = 0;
         const JUMBO_PAYLOAD: u8 = 0xc2;
-        let left = self.resume - self.offset;
+        let left = self.options_end - self.offset;
         if left == 0 {
             return Err(Reason::BadIpLength);
         }
@@ -137,13 +141,13 @@ impl Walk {
         if payload <= 0xffff {
             return Err(Reason::BadIpLength);
         }
-        self.offset = self.resume;
+        self.offset = self.options_end;
         self.layer = Layer::Protocol;
-        self.jumbo = false;
-        self.ends_at(self.fixed_end.saturating_add(payload))
+        self.expects_jumbo = false;
+        self.set_announced_end(self.fixed_header_end.saturating_add(payload))
     }
 
-    /// The addresses that a routing header has the packet visit yet, if any.
+    /// Finds the addresses of a routing header that the packet has yet to visit.
     #[inline(always)]
     fn routing(&mut self, frame: impl Bytes, offset: u32, size: u32, word: u32) -> Result<(), Reason> {
         const SOURCE_ROUTE: u32 = 0; // RFC 5095
@@ -161,14 +165,14 @@ impl Walk {
         self.elided_last = 0;
         self.hop_step = ADDRESS;
         match kind {
-            // The last addresses of the list, forwards.
+            // The last addresses of the list, in order.
             SOURCE_ROUTE | MOBILE => {
                 if list & (ADDRESS - 1) != 0 || left * ADDRESS > list || (kind == MOBILE && list != ADDRESS) {
                     return Err(Reason::BadRouting);
                 }
-                self.hop_at = offset + size - left * ADDRESS;
+                self.hop_offset = offset + size - left * ADDRESS;
             }
-            // The same, without the first bytes that they share with the destination.
+            // The same, without the leading bytes that they share with the destination.
             RPL => {
                 self.elided = after >> 28;
                 self.elided_last = after >> 24 & 0x0f;
@@ -179,15 +183,15 @@ impl Walk {
                 if bytes > list || !(list - last).is_multiple_of(self.hop_step) {
                     return Err(Reason::BadRouting);
                 }
-                self.hop_at = offset + size - bytes;
+                self.hop_offset = offset + size - bytes;
             }
-            // The first addresses of the list, backwards.
+            // The first addresses of the list, in reverse order.
             SEGMENTS => {
                 let segments = (after >> 24) + 1;
                 if left > segments || segments * ADDRESS > list {
                     return Err(Reason::BadRouting);
                 }
-                self.hop_at = offset + 8 + (left - 1) * ADDRESS;
+                self.hop_offset = offset + 8 + (left - 1) * ADDRESS;
                 self.hop_step = ADDRESS.wrapping_neg();
             }
             _ => return Err(Reason::BadRouting),
@@ -200,8 +204,8 @@ impl Walk {
     #[inline(always)]
     pub(super) fn ipv6_hop(&mut self, frame: impl Bytes) -> Result<(), Reason> {
         let elided = if self.hops_left == 1 { self.elided_last } else { self.elided };
-        // The bytes before what is there of the address belong to the packet's headers too.
-        let at = self.hop_at - elided;
+        // The bytes before a compressed address are part of the headers too, so that reading all 16 is safe.
+        let at = self.hop_offset - elided;
         let read = Address {
             high: frame.be64(at).ok_or(Reason::TruncatedExtension)?,
             low: frame.be64(at + 8).ok_or(Reason::TruncatedExtension)?,
@@ -211,8 +215,8 @@ impl Walk {
             high: self.destination.high & high | read.high & !high,
             low: self.destination.low & low | read.low & !low,
         };
-        self.hop_here(frame, address, 6, Via::RoutingHeader)?;
-        self.hop_at = self.hop_at.wrapping_add(self.hop_step);
+        self.push_current_hop(frame, address, 6, Via::RoutingHeader)?;
+        self.hop_offset = self.hop_offset.wrapping_add(self.hop_step);
         self.hops_left -= 1;
         if self.hops_left == 0 {
             self.layer = Layer::Protocol;

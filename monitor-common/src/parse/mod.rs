@@ -1,26 +1,27 @@
-//! Frame bytes in; where the packet goes and where it ends up, or a [`Reason`], out. Called by the kernel program on a
-//! packet's own memory and by the host on slices, through [`Bytes`].
+//! Frame bytes in; the flow and its inner destinations, or a [`Reason`], out. Called by the kernel program on packet
+//! memory and by the host on slices, through [`Bytes`].
 //!
-//! Nearly every packet is [`plain`]: one pass, nothing kept. Everything else is walked header by header by a [`Walk`],
-//! a state machine whose state the kernel keeps in a map: its verifier then checks one step, whatever comes before it.
+//! For nearly every packet [`fast_parse`] is enough: one pass, no state. For everything else a [`HeaderWalker`] goes
+//! from header to header: a state machine whose state the kernel keeps in a map, so that the verifier checks one step,
+//! whatever comes before it.
 
 #![forbid(unsafe_code)]
 
 mod ethernet;
+mod fast_parse;
+mod header_walker;
 mod ipv4;
 mod ipv6;
 mod opaque;
-mod plain;
 mod reason;
 #[cfg(all(test, feature = "user"))]
 mod tests;
 mod transport;
 mod tunnel;
-mod walk;
 
-pub use plain::plain;
+pub use fast_parse::fast_parse;
+pub use header_walker::{Fragment, HeaderWalker, Hop, MAX_FRAGMENTS, MAX_HEADERS, MAX_HOPS, MAX_STEPS, Transport};
 pub use reason::Reason;
-pub use walk::{Fragment, Hop, MAX_FRAGMENTS, MAX_HEADERS, MAX_HOPS, MAX_STEPS, Transport, Walk};
 
 /// Read access to a frame from its first byte. Every read is checked; `None` past the end.
 pub trait Bytes: Copy {
@@ -34,22 +35,22 @@ pub trait Bytes: Copy {
     fn be64(self, offset: u32) -> Option<u64>;
     /// The first `LENGTH` bytes, checked once.
     fn window<const LENGTH: u32>(self) -> Option<impl Window>;
-    /// `number & mask`, as an index. In the kernel done where the compiler can't see that it changes nothing, and leave it
-    /// out: the verifier sees no other bound.
+    /// `number & mask`, as an index. In the kernel out of the compiler's sight, which would see that it changes nothing
+    /// and leave it out: the verifier knows no other bound.
     fn index(self, number: u32, mask: usize) -> usize {
         number as usize & mask
     }
 }
 
-/// Bytes that are known to be there: an offset past the end is a mistake in the program.
+/// Bytes that were checked before: an offset past the end is a mistake in the program.
 pub trait Window: Copy {
     /// One byte.
     fn u8(self, offset: u32) -> u8;
     /// Two bytes in network order.
     fn be16(self, offset: u32) -> u16;
-    /// Four bytes as they stand.
+    /// Four bytes in network order, as they are.
     fn raw32(self, offset: u32) -> u32;
-    /// Eight bytes as they stand.
+    /// Eight bytes in network order, as they are.
     fn raw64(self, offset: u32) -> u64;
 }
 
@@ -90,7 +91,9 @@ impl Bytes for &[u8] {
     }
 }
 
-/// IANA protocol numbers, as IPv4's protocol and IPv6's next header.
+const UDP_HEADER: u32 = 8;
+
+/// IANA protocol numbers: IPv4's protocol and IPv6's next header.
 mod protocol {
     pub const HOP_BY_HOP: u8 = 0;
     pub const ICMP: u8 = 1;
@@ -121,7 +124,7 @@ mod protocol {
     pub const ETHERNET: u8 = 143;
 }
 
-/// EtherTypes that are followed.
+/// EtherTypes that the parser follows.
 mod ether_type {
     pub const IPV4: u16 = 0x0800;
     pub const IPV6: u16 = 0x86dd;

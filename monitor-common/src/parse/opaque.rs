@@ -1,6 +1,6 @@
-//! What UDP carries that cannot be read.
+//! Content of UDP that cannot be read: told by port or first bytes.
 
-use super::{Bytes, transport::UDP_HEADER};
+use super::{Bytes, UDP_HEADER};
 use crate::wire::Opaque;
 
 const HTTPS: u16 = 443;
@@ -12,14 +12,14 @@ const VXLAN_GPE: u16 = 4790;
 const CAPWAP: u16 = 5247;
 const GUE: u16 = 6080;
 
-/// Whether datagrams to this port are marked for it.
+/// Whether the destination port alone marks a datagram.
 #[inline(always)]
 pub(super) const fn is_port(port: u16) -> bool {
     matches!(port, IPSEC_NAT_TRAVERSAL | HTTPS | OPENVPN | L2TP | LISP | VXLAN_GPE | CAPWAP | GUE)
 }
 
-/// Marks a UDP datagram at `offset`, whose header is there and tells a `length`, in an IP packet that ends at `end`.
-/// `None`: its first bytes are not to be had.
+/// Marks a UDP datagram at `offset`, of whose header `length` and `ports` were read, in an IP packet that ends at
+/// `end`. `None`: its first bytes are outside the frame.
 #[inline(always)]
 pub(super) fn udp(frame: impl Bytes, offset: u32, end: u32, length: u32, ports: (u16, u16)) -> Option<Opaque> {
     match ports.1 {
@@ -39,7 +39,7 @@ pub(super) fn udp_from(frame: impl Bytes, offset: u32, end: u32, length: u32, po
         HTTPS => return Some(Opaque::Quic),
         _ => {}
     }
-    // Shorter is neither.
+    // A shorter one is neither.
     if offset + UDP_HEADER + 8 > end {
         return Some(Opaque::None);
     }
@@ -58,7 +58,7 @@ pub(super) fn udp_from(frame: impl Bytes, offset: u32, end: u32, length: u32, po
 /// A type and three zero bytes, and for each type a length: initiation, response, cookie, and data in units of 16.
 #[inline(always)]
 const fn is_wireguard(first: u64, length: u32) -> bool {
-    // One question for nearly all that is not.
+    // Nearly all that is not WireGuard ends here.
     if first >> 32 & 0x00ff_ffff != 0 {
         return false;
     }

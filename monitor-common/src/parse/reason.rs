@@ -1,4 +1,4 @@
-//! Why a packet has no flow. Numbers and names are stable: they are metric labels and stand in reports.
+//! Why a packet has no flow. Numbers and names are stable: they are metric labels and in reports.
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $reason:ident = $number:literal $name:literal,)+) => {
@@ -104,7 +104,7 @@ impl Reason {
         1 << self as u8
     }
 
-    /// Whether more bytes might have told more: the headers may lie outside the linear part.
+    /// Whether more bytes might help: the headers may lie outside the linear part.
     #[must_use]
     #[inline(always)]
     pub const fn is_truncation(self) -> bool {

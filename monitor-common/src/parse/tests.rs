@@ -42,25 +42,25 @@ fn ipv6(next: u8, content: &[u8]) -> Vec<u8> {
     [&header, bytes(0x20).as_slice(), &bytes(0x80), content].concat()
 }
 
-fn walk(frame: &[u8], link: Link) -> (Result<(), Reason>, Walk) {
-    let mut walk = Walk::new();
-    let result = walk.whole(frame, link);
-    (result, walk)
+fn walk(frame: &[u8], link: Link) -> (Result<(), Reason>, HeaderWalker) {
+    let mut walker = HeaderWalker::new();
+    let result = walker.walk(frame, link);
+    (result, walker)
 }
 
 #[test]
-fn a_plain_packet_is_the_same_to_the_walk() {
+fn fast_path_and_header_walker_read_the_same() {
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
     let mut plains = 0;
     for _ in 0..RANDOM {
         let frame = near_plain(&mut random);
         let link = if frame[0] >> 4 == 0 { Link::Ethernet } else { Link::Ip };
-        if let Some(key) = plain(frame.as_slice(), frame.len() as u32, link) {
+        if let Some(key) = fast_parse(frame.as_slice(), frame.len() as u32, link) {
             let key = FlowKey::from(&key);
-            let (result, walk) = walk(&frame, link);
-            assert_eq!((result, walk.key), (Ok(()), key), "seed {seed}: {frame:02x?}");
-            assert_eq!((walk.hops().len(), walk.fragments_len), (0, 0), "seed {seed}: {frame:02x?}");
+            let (result, walker) = walk(&frame, link);
+            assert_eq!((result, walker.key), (Ok(()), key), "seed {seed}: {frame:02x?}");
+            assert_eq!((walker.hops().len(), walker.fragments_len), (0, 0), "seed {seed}: {frame:02x?}");
             plains += 1;
         }
     }
@@ -194,31 +194,31 @@ fn every_length_of_a_compressed_hop_is_completed_from_the_destination() {
             let mut header = vec![TCP, (list.len() / 8) as u8, 3, 2];
             header.extend([(elided << 4 | elided_last) as u8, (padding << 4) as u8, 0, 0]);
             let packet = ipv6(43, &[header, list, vec![0; 8]].concat());
-            let (result, walk) = walk(&packet, Link::Ip);
+            let (result, walker) = walk(&packet, Link::Ip);
             assert_eq!(result, Ok(()), "{elided} and {elided_last}");
             let hop = |bytes| Hop { address: address(bytes), ip_version: 6, via: Via::RoutingHeader as u8, header: 0 };
-            assert_eq!(walk.hops(), [hop(first), hop(last)], "{elided} and {elided_last}");
+            assert_eq!(walker.hops(), [hop(first), hop(last)], "{elided} and {elided_last}");
         }
     }
 }
 
 #[test]
 fn a_walk_that_went_before_leaves_nothing_in_the_next_one() {
-    let mut used = Walk::new();
+    let mut used = HeaderWalker::new();
     let mut esp = ipv4(4, &[131, 7, 4, 9, 9, 9, 9, 0], &ipv4(50, &[], &[0; 16]));
     esp[6] = 0x20;
-    assert_eq!(used.whole(&esp[..44], Link::Ip), Err(Reason::LengthBeyondFrame));
-    assert_eq!(used.whole(&esp, Link::Ip), Err(Reason::BadIpLength), "44 bytes are no units of eight");
+    assert_eq!(used.walk(&esp[..44], Link::Ip), Err(Reason::LengthBeyondFrame));
+    assert_eq!(used.walk(&esp, Link::Ip), Err(Reason::BadIpLength), "44 bytes are no units of eight");
     esp.extend([0; 4]);
     esp[3] += 4;
-    assert_eq!(used.whole(&esp, Link::Ip), Ok(()));
+    assert_eq!(used.walk(&esp, Link::Ip), Ok(()));
     assert_eq!((used.hops().len(), used.fragments_len, used.key.flags), (2, 1, Opaque::Esp as u8));
     for next in [ipv4(TCP, &[], &[0; 8]), ipv6(60, &[TCP, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2]), ipv6(59, &[])] {
-        assert_eq!(used.whole(&next, Link::Ip), Ok(()));
+        assert_eq!(used.walk(&next, Link::Ip), Ok(()));
         let (_, fresh) = walk(&next, Link::Ip);
         assert_eq!((used.key, used.hops(), used.fragments_len), (fresh.key, fresh.hops(), 0));
     }
-    assert_eq!(used.whole(&ethernet(0x88b5, &[]), Link::Ethernet), Err(Reason::NotIp));
+    assert_eq!(used.walk(&ethernet(0x88b5, &[]), Link::Ethernet), Err(Reason::NotIp));
     assert_eq!((used.key.ip_version, used.hops().len()), (0, 0), "no destination of an earlier packet");
 }
 
@@ -237,8 +237,8 @@ fn any_bytes_are_a_flow_or_a_reason() {
                 place.copy_from_slice(&[0, length.saturating_sub(if at == 5 { 40 } else { 0 })]);
             }
         }
-        let (result, walk) = walk(&frame, Link::Ip);
-        assert!(result.is_err() || matches!(walk.key.ip_version, 4 | 6), "seed {seed}: {frame:02x?}");
+        let (result, walker) = walk(&frame, Link::Ip);
+        assert!(result.is_err() || matches!(walker.key.ip_version, 4 | 6), "seed {seed}: {frame:02x?}");
     }
 }
 

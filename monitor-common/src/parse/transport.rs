@@ -1,30 +1,28 @@
-//! The header after IP: ports, ICMP type and code, or a tunnel's.
+//! The header after IP: ports, ICMP type and code, or that of a tunnel.
 
-use super::{Bytes, Reason, opaque, protocol as known, tunnel, walk::Walk};
+use super::{Bytes, Reason, UDP_HEADER, header_walker::HeaderWalker, opaque, protocol as known, tunnel};
 use crate::wire::Opaque;
 
-pub(super) const UDP_HEADER: u32 = 8;
-
-impl Walk {
+impl HeaderWalker {
     #[inline(always)]
     pub(super) fn transport(&mut self, frame: impl Bytes, protocol: u8) -> Result<(), Reason> {
         match protocol {
             known::TCP | known::UDP | known::SCTP | known::DCCP | known::UDP_LITE => {
-                self.need(4, Reason::TruncatedTransport)?;
+                self.require(4, Reason::TruncatedTransport)?;
                 let ports = frame.be32(self.offset).ok_or(Reason::TruncatedTransport)?;
                 let (source, destination) = ((ports >> 16) as u16, ports as u16);
-                self.carries(frame, protocol, source, destination);
+                self.set_current_transport(frame, protocol, source, destination);
                 if protocol == known::UDP { self.udp(frame, source, destination) } else { self.finish() }
             }
             known::ICMP | known::ICMPV6 => {
-                self.need(2, Reason::TruncatedTransport)?;
+                self.require(2, Reason::TruncatedTransport)?;
                 let kind = frame.be16(self.offset).ok_or(Reason::TruncatedTransport)?;
-                self.carries(frame, protocol, 0, kind);
+                self.set_current_transport(frame, protocol, 0, kind);
                 self.finish()
             }
-            known::ESP => self.opaque(Opaque::Esp),
+            known::ESP => self.finish_opaque(Opaque::Esp),
             known::IPCOMP | known::L2TP | known::MINIMAL_ENCAPSULATION | known::IP_WITHIN_IP | known::ENCAPSULATION => {
-                self.opaque(Opaque::Other)
+                self.finish_opaque(Opaque::Other)
             }
             _ => self.tunnel(frame, protocol),
         }
@@ -40,6 +38,6 @@ impl Walk {
         }
         let length = frame.be16(self.offset + 4).ok_or(Reason::TruncatedTransport)?;
         let what = opaque::udp(frame, self.offset, self.limit, u32::from(length), (source, destination));
-        self.opaque(what.ok_or(Reason::TruncatedTransport)?)
+        self.finish_opaque(what.ok_or(Reason::TruncatedTransport)?)
     }
 }

@@ -1,4 +1,4 @@
-//! The one word that the program reads once per packet and acts on throughout.
+//! The control word, which the program reads once per packet and acts on throughout.
 
 /// Epoch number, policy slot and mode in one word, so that every packet belongs wholly to one epoch and one
 /// policy. Bits 63..32: epoch; bit 1: enforce; bit 0: policy slot.
@@ -16,7 +16,7 @@ impl Control {
         Self((epoch as u64) << 32 | (slot as u64 & Self::SLOT) | if enforce { Self::ENFORCE } else { 0 })
     }
 
-    /// The epoch that this packet is counted in.
+    /// The epoch that the packet is counted in.
     #[must_use]
     #[inline(always)]
     pub const fn epoch(self) -> u32 {
@@ -30,7 +30,7 @@ impl Control {
         self.epoch() & 1
     }
 
-    /// Which policy image holds: 0 or 1.
+    /// Which policy image is in force: 0 or 1.
     #[must_use]
     #[inline(always)]
     pub const fn slot(self) -> u32 {

@@ -1,14 +1,14 @@
-//! What the kernel part tells at once, through the ring buffer, and its clock.
+//! What the kernel part reports at once through the ring buffer, and its clocks.
 
-use super::OnwardKey;
+use super::FullKey;
 
-/// One alertable flow seen for the first time in an epoch. Best effort: what the ring lost is rebuilt from the
-/// flow table at the next drain.
+/// One alertable flow seen for the first time in an epoch. Best effort: what the ring loses is recovered from
+/// the flow table at the next drain.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Event {
     /// The flow.
-    pub flow: OnwardKey,
+    pub flow: FullKey,
     /// When, in jiffies; see [`Clock`].
     pub jiffies: u64,
     /// The epoch that the packet was counted in.

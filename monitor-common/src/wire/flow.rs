@@ -1,7 +1,7 @@
 //! Flows and their counters.
 
-/// An IPv4 or IPv6 address as two host-order words. IPv4 `a.b.c.d` is kept as `::ffff:a.b.c.d`; whether the
-/// packet itself was IPv4 is told by [`FlowKey::ip_version`].
+/// An IPv4 or IPv6 address as two host-order words. IPv4 `a.b.c.d` is stored as `::ffff:a.b.c.d`; whether
+/// the packet itself was IPv4 is in [`FlowKey::ip_version`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Address {
@@ -28,12 +28,12 @@ impl From<core::net::Ipv6Addr> for Address {
     }
 }
 
-/// What a packet carries that cannot be read: its destination is where it goes; where its content ends up nobody
-/// can tell. The low bits of [`FlowKey::flags`].
+/// Content of a packet that cannot be read: the packet's destination is known, where its content ends up is not. The
+/// low bits of [`FlowKey::flags`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Opaque {
-    /// Nothing of the kind.
+    /// None.
     #[default]
     None = 0,
     /// ESP (RFC 4303), after AH, extension headers or in a readable tunnel too.
@@ -45,9 +45,9 @@ pub enum Opaque {
     /// UDP from or to port 443, or a QUIC long header of version 1 or 2 (RFC 9000, 9369) at whatever port: may carry a
     /// tunnel (MASQUE, RFC 9298 and 9484).
     Quic = 4,
-    /// Another tunnel whose content is compressed, not IP, or in a form that is not followed: by protocol (IPComp, L2TP,
-    /// minimal encapsulation…) or UDP destination port (OpenVPN 1194, L2TP 1701, LISP 4341, VXLAN-GPE 4790, CAPWAP 5247,
-    /// GUE 6080).
+    /// Another tunnel whose content is compressed, not IP, or in a form that is not followed: by protocol (IPComp,
+    /// L2TP, minimal encapsulation…) or UDP destination port (OpenVPN 1194, L2TP 1701, LISP 4341, VXLAN-GPE 4790,
+    /// CAPWAP 5247, GUE 6080).
     Other = 5,
 }
 
@@ -82,7 +82,7 @@ impl Opaque {
     }
 }
 
-/// By what a packet gets from its destination to a further one.
+/// How a packet gets from its destination to an inner one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Via {
@@ -112,7 +112,7 @@ pub enum Via {
 }
 
 impl Via {
-    /// All ways, in the order of their numbers.
+    /// All of them, in the order of their numbers.
     pub const ALL: [Self; 11] = [
         Self::None,
         Self::SourceRoute,
@@ -127,7 +127,7 @@ impl Via {
         Self::Teredo,
     ];
 
-    /// The way with this number; `None` for an unknown one.
+    /// The one with this number; `None` for an unknown one.
     #[must_use]
     pub fn from_wire(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
@@ -152,17 +152,17 @@ impl Via {
     }
 }
 
-/// A destination beyond the packet's own: the next hops of a source route, what a tunnel carries.
+/// A destination beyond the packet's own: a hop of a source route or routing header, or that of a packet in a tunnel.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct Onward {
+pub struct InnerDestination {
     /// Where.
     pub address: Address,
     /// As [`FlowKey::destination_port`], of the headers that go there.
     pub port: u16,
     /// As [`FlowKey::protocol`], of the headers that go there.
     pub protocol: u8,
-    /// 4 or 6; 0: there is no further destination, and everything else is 0 too.
+    /// 4 or 6; 0: there is no inner destination, and everything else is 0 too.
     pub ip_version: u8,
     /// A [`Via`] as its number: the last one, where one tunnel carries another.
     pub via: u8,
@@ -170,7 +170,7 @@ pub struct Onward {
     pub _reserved: [u8; 3],
 }
 
-impl Onward {
+impl InnerDestination {
     /// Whether there is one.
     #[must_use]
     #[inline(always)]
@@ -179,8 +179,8 @@ impl Onward {
     }
 }
 
-/// What makes a flow: the 5-tuple, the interface, and what the policy made of it. The last fields are part of
-/// the key so that a value is nothing but sums.
+/// What makes a flow: the 5-tuple, the interface, and what the policy made of it. The latter is part of the key so that
+/// a value is nothing but sums.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct FlowKey {
@@ -202,33 +202,33 @@ pub struct FlowKey {
     pub verdict: u8,
     /// An [`Opaque`] as its number.
     pub flags: u8,
-    /// Class number in the policy that held in this epoch: of the strictest of all destinations, the outermost of
-    /// equals.
-    pub class: u16,
-    /// Rule that let the packet through; 0 for none.
+    /// Class id in the policy that was in force in this epoch: that of the strictest destination, of equals the
+    /// outermost.
+    pub class_id: u16,
+    /// The rule that decided; 0 for none.
     pub rule: u16,
 }
 
-/// A flow and its further destination: of several the one whose standing is strictest, the innermost of equals.
+/// A flow and its inner destination: of several the strictest, of equals the innermost.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct OnwardKey {
+pub struct FullKey {
     /// Where it goes, and what the policy made of it.
     pub flow: FlowKey,
     /// Where it ends up.
-    pub onward: Onward,
+    pub inner: InnerDestination,
 }
 
-impl From<FlowKey> for OnwardKey {
+impl From<FlowKey> for FullKey {
     #[inline(always)]
     fn from(flow: FlowKey) -> Self {
-        Self { flow, onward: Onward::default() }
+        Self { flow, inner: InnerDestination::default() }
     }
 }
 
 #[cfg(feature = "user")]
-impl Onward {
-    /// The address as the standard library's type; `None` if there is no further destination.
+impl InnerDestination {
+    /// The address as the standard library's type; `None` if there is no inner destination.
     #[must_use]
     pub fn ip(&self) -> Option<core::net::IpAddr> {
         self.exists().then(|| FlowKey { ip_version: self.ip_version, ..FlowKey::default() }.ip(self.address))
@@ -297,21 +297,21 @@ pub const fn segments(gso_segs: u32, gso_size: u32, len: u32, wire_len: u32) -> 
     len.saturating_sub(headers).saturating_add(gso_size - 1) / gso_size
 }
 
-/// Sums of what passed and of what was dropped, side by side.
+/// Sums of the packets without a flow for one reason.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct Tally {
-    /// Let through.
+pub struct ReasonSums {
+    /// What passed.
     pub passed: Counters,
-    /// Dropped by us.
+    /// What we dropped.
     pub dropped: Counters,
 }
 
-/// What one interface's hook saw, and what of it was dropped by us.
+/// What one interface's hook saw, and what of it we dropped.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct HookSums {
-    /// Dropped by us. First, because a live value is read from its start: a drop that comes while it is read makes
+    /// What we dropped. First, because a live value is read from its start: a drop that comes while it is read makes
     /// `total - dropped` too large, never too small.
     pub dropped: Counters,
     /// Everything, counted before anything else.
@@ -339,7 +339,7 @@ pub struct FlowValue {
 }
 
 impl FlowValue {
-    /// Adds what another CPU, or the table at another time, has of the same flow.
+    /// Adds what another CPU, or the table at another time, has counted of the same flow.
     pub fn add(&mut self, other: &Self) {
         self.counters.add(&other.counters);
         self.first = self.first.min(other.first);

@@ -1,35 +1,33 @@
 //! Every struct that crosses the kernel border.
 //!
-//! Plain integers with named padding only: no enum, bool or reference. Decoding into richer types is
-//! userspace's. A change of any layout here is a change of [`ABI_VERSION`].
+//! Plain integers with named padding only: no enum, bool or reference. Decoding into richer types is userspace's.
 
 mod cache;
 mod control;
 mod event;
 mod flow;
 mod policy;
-mod question;
+mod probe;
 
-pub use cache::{CACHE_WAYS, CacheEntry, CacheSet, PlainKey};
+pub use cache::{CACHE_WAYS, CacheEntry, CacheKey, CacheSet};
 pub use control::Control;
 pub use event::{Clock, Event};
-pub use flow::{Address, Counters, FlowKey, FlowValue, HookSums, Onward, OnwardKey, Opaque, Tally, Via, segments};
-pub use policy::{ClassRow, Embedded, Kind, PolicyMeta, RuleRow, Ruling, V6_KEYS, V6Low, V6Node};
-pub use question::Question;
+pub use flow::{
+    Address, Counters, FlowKey, FlowValue, FullKey, HookSums, InnerDestination, Opaque, ReasonSums, Via, segments,
+};
+pub use policy::{Class, ClassRow, Embedded, PolicyMeta, RuleRow, RuleRowAction, V6_KEYS, V6Low, V6Node};
+pub use probe::ProbeQuery;
 
-/// Version of every layout in this module; part of the name of whatever outlives one process.
-pub const ABI_VERSION: u32 = 4;
-
-/// Interfaces that one monitor can tell apart; slot 0 is kept for "an interface nobody registered".
+/// Interfaces that one monitor can tell apart; slot 0 is reserved for those that nobody registered.
 pub const MAX_INTERFACES: u32 = 64;
 
 /// Entries of the open-addressed interface table; see [`InterfaceEntry`].
 pub const INTERFACE_TABLE: u32 = 1024;
 
-/// Probes after which an interface is taken as not registered.
+/// Probes after which an interface counts as not registered.
 pub const INTERFACE_PROBES: u32 = 4;
 
-/// Classes in one policy: country, kind and rules in every combination that occurs.
+/// Class rows in one policy: country, class and rules in every combination that occurs.
 pub const MAX_CLASSES: u32 = 16_384;
 
 /// Rule rows (one rule has a row per port range) that the kernel looks at for one class.
@@ -41,13 +39,13 @@ pub const MAX_RULES_PER_CLASS: u32 = 32;
 pub struct InterfaceEntry {
     /// Kernel interface index; 0 marks a free entry.
     pub ifindex: u32,
-    /// Dense number below [`MAX_INTERFACES`] that counters are kept under; never 0.
+    /// Dense number below [`MAX_INTERFACES`] that the interface's counters are indexed by; never 0.
     pub slot: u16,
     /// A [`Link`] as its number.
     pub link: u16,
 }
 
-/// What comes before the network header on a device.
+/// What precedes the network header on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Link {
@@ -55,7 +53,7 @@ pub enum Link {
     Ethernet = 0,
     /// Nothing: the frame starts with IP (tun, WireGuard, IPIP, SIT…).
     Ip = 1,
-    /// A link layer that the parser does not know; everything is unparsed.
+    /// A link layer that the parser does not know; every packet is unparsed.
     Other = 2,
 }
 
@@ -72,15 +70,15 @@ impl Link {
     }
 }
 
-#[cfg(feature = "user")]
-mod user {
+#[cfg(feature = "aya")]
+mod pod {
     use super::*;
     // SAFETY: all are `bytemuck::Pod`: no padding, every bit pattern valid, which is what aya::Pod asks.
     unsafe impl aya::Pod for InterfaceEntry {}
     // SAFETY: as above.
     unsafe impl aya::Pod for FlowKey {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for OnwardKey {}
+    unsafe impl aya::Pod for FullKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for FlowValue {}
     // SAFETY: as above.
@@ -88,7 +86,7 @@ mod user {
     // SAFETY: as above.
     unsafe impl aya::Pod for Counters {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for Tally {}
+    unsafe impl aya::Pod for ReasonSums {}
     // SAFETY: as above.
     unsafe impl aya::Pod for HookSums {}
     // SAFETY: as above.
@@ -104,13 +102,13 @@ mod user {
 const _: () = {
     assert!(size_of::<InterfaceEntry>() == 8);
     assert!(size_of::<FlowKey>() == 48);
-    assert!(size_of::<Onward>() == 24);
-    assert!(size_of::<OnwardKey>() == 72);
+    assert!(size_of::<InnerDestination>() == 24);
+    assert!(size_of::<FullKey>() == 72);
     assert!(size_of::<FlowValue>() == 48);
-    assert!(size_of::<PlainKey>() == 48);
+    assert!(size_of::<CacheKey>() == 48);
     assert!(size_of::<CacheEntry>() == 96);
     assert!(size_of::<CacheSet>() == 384);
-    assert!(size_of::<Tally>() == 64);
+    assert!(size_of::<ReasonSums>() == 64);
     assert!(size_of::<HookSums>() == 64);
     assert!(core::mem::offset_of!(HookSums, dropped) == 0);
     assert!(size_of::<Event>() == 88);

@@ -1,11 +1,11 @@
 //! The compiled policy as the kernel reads it.
 
-/// What an address is to the policy.
+/// What the policy takes an address for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "user", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 #[repr(u8)]
-pub enum Kind {
-    /// No source places it.
+pub enum Class {
+    /// No source knows it.
     Unknown = 0,
     /// Every source places it inside the region.
     Inside = 1,
@@ -19,12 +19,12 @@ pub enum Kind {
     Local = 5,
 }
 
-impl Kind {
-    /// All kinds, in the order of their numbers.
+impl Class {
+    /// All classes, in the order of their numbers.
     pub const ALL: [Self; 6] =
         [Self::Unknown, Self::Inside, Self::Outside, Self::Ambiguous, Self::Private, Self::Local];
 
-    /// The kind with this number; an unknown number is [`Kind::Unknown`].
+    /// The class with this number; an unknown number is [`Class::Unknown`].
     #[must_use]
     #[inline(always)]
     pub const fn from_wire(number: u8) -> Self {
@@ -127,34 +127,35 @@ impl Embedded {
     }
 }
 
-/// A row of the class table: all that an address stands for.
+/// A row of the class table: everything that the policy knows of an address. Rows are named by their number, the class
+/// id; two rows of one [`Class`] differ in country or rules.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct ClassRow {
-    /// First of this class's rows in the rule table. The first that covers a packet decides it.
+    /// First of its rows in the rule table. The first that covers a packet decides.
     pub rules_start: u32,
     /// How many rows, at most [`super::MAX_RULES_PER_CLASS`].
     pub rules_len: u32,
     /// ISO 3166-1 alpha-2; `ZZ` when unknown, `--` where a country makes no sense.
     pub country: [u8; 2],
-    /// A [`Kind`] as its number.
-    pub kind: u8,
+    /// A [`Class`] as its number.
+    pub class: u8,
     /// 1: denied unless a rule says otherwise. 0: allowed.
     pub deny: u8,
-    /// 1: a new flow makes an alert unless a rule lets it through.
+    /// 1: a new flow raises an alert unless a rule allows it.
     pub alert: u8,
-    /// An [`Embedded`] as its number. Not None: the row holds only the rules of the IPv6 prefix; what else the
-    /// destination is follows from the class of the IPv4 address inside.
+    /// An [`Embedded`] as its number. If not None, the row holds only the rules of the IPv6 prefix; everything else
+    /// follows from the class row of the IPv4 address inside.
     pub embedded: u8,
     /// Always 0.
     pub _reserved: [u8; 2],
 }
 
-/// What a rule says of the packets that it decides. In the order in which one overrides the other where two
-/// addresses of a packet have a rule each.
+/// What a rule does to the packets that it decides. Ascending by precedence, for packets with two addresses that have a
+/// rule each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Ruling {
+pub enum RuleRowAction {
     /// No rule covers the packet.
     None = 0,
     /// It passes.
@@ -169,7 +170,7 @@ pub enum Ruling {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct RuleRow {
-    /// CLOCK_BOOTTIME nanoseconds from which the rule holds; 0: from ever.
+    /// CLOCK_BOOTTIME nanoseconds from which the rule holds; 0: always has.
     pub not_before_ns: u64,
     /// CLOCK_BOOTTIME nanoseconds from which it no longer holds; `u64::MAX`: never.
     pub expires_ns: u64,
@@ -179,14 +180,14 @@ pub struct RuleRow {
     pub port_high: u16,
     /// The rule's number, from 1.
     pub rule: u16,
-    /// IANA protocol number; 0: any protocol and any port (ports are then not looked at).
+    /// IANA protocol number; 0: any protocol and any port (the ports are then ignored).
     pub protocol: u8,
-    /// A [`Ruling`] as its number, never None.
+    /// A [`RuleRowAction`] as its number, never None.
     pub action: u8,
 }
 
 impl RuleRow {
-    /// Whether the row holds at all times, so that no clock needs to be read.
+    /// Whether the row holds at all times, so that no clock has to be read.
     #[must_use]
     #[inline(always)]
     pub const fn always(&self) -> bool {
@@ -197,32 +198,33 @@ impl RuleRow {
 /// Keys of a [`V6Node`].
 pub const V6_KEYS: usize = 10;
 
-/// A node of a static B-tree over the high halves of IPv6 interval starts: two lines of a processor's cache, side by side.
+/// A node of a static B-tree over the high halves of IPv6 interval starts: two lines of a processor's cache, side by
+/// side.
 #[repr(C, align(128))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct V6Node {
-    /// Without their first bit, ascending; unused ones are the highest there can be, with the value of the last used.
+    /// Without their first bit, ascending; unused ones are the highest possible, with the value of the last one used.
     pub keys: [u64; V6_KEYS],
-    /// For each key: bit 31 clear: a class number; set: the lower bits are 12 bits of length and 19 of first row in the list
-    /// of low halves.
+    /// For each key: with bit 31 clear, a class id; set, 12 bits of length and 19 of first row in the list of low
+    /// halves.
     pub values: [u32; V6_KEYS],
     /// Always 0.
     pub _reserved: [u32; 2],
 }
 
-/// An interval start below /64: the low half and its class.
+/// An interval start below /64: the low half and its class id.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct V6Low {
     /// Low 64 bits of the start.
     pub start: u64,
-    /// Class number.
-    pub class: u32,
+    /// Class id.
+    pub class_id: u32,
     /// Always 0.
     pub _reserved: u32,
 }
 
-/// Where an image's tables start in the flat maps that hold both images, and how large its tree is.
+/// Where an image's tables start in the flat maps that hold both images, and how large its trees are.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct PolicyMeta {

@@ -1,5 +1,5 @@
-//! For the benchmark alone, an object of its own: packets of many flows for the product's unchanged program, and
-//! the product's address index beside the kernel's LPM trie. Run with BPF_PROG_TEST_RUN, never attached.
+//! For the benchmark alone, an object of its own: packets of many flows for the product's unchanged program, one that
+//! does nothing as the baseline, and the product's address index beside the kernel's LPM trie.
 
 #![no_std]
 #![no_main]
@@ -11,15 +11,21 @@ mod policy;
 
 use aya_ebpf::{macros::classifier, maps::lpm_trie::Key, programs::TcContext};
 use monitor_common::{
-    classify::{class_v4, class_v6},
+    classify::{class_id_v4, class_id_v6},
     wire::Address,
 };
-use policy::Image;
+use policy::MappedImage;
 
 /// TCX_NEXT.
 const NEXT: i32 = -1;
 
-/// Makes an IPv4 packet without options the next flow's, then becomes the program under test.
+/// Does nothing: the baseline.
+#[classifier]
+pub fn empty(_context: TcContext) -> i32 {
+    NEXT
+}
+
+/// Turns an IPv4 packet without options into one of the next flow, then into the program under test.
 #[classifier]
 pub fn vary_v4(context: TcContext) -> i32 {
     vary::<29, 34>(&context)
@@ -31,8 +37,8 @@ pub fn vary_v6(context: TcContext) -> i32 {
     vary::<37, 54>(&context)
 }
 
-/// Writes the flow's number over the source port and the last byte of the source address. What is written stays in
-/// the packet: BPF_PROG_TEST_RUN gives every run the same one.
+/// Writes the flow's number over the source port and the last byte of the source address. It stays there:
+/// BPF_PROG_TEST_RUN gives every run the same packet.
 #[inline(always)]
 fn vary<const ADDRESS: usize, const PORT: usize>(context: &TcContext) -> i32 {
     let Some(step) = maps::STEP.get_ptr_mut(0) else { return NEXT };
@@ -52,7 +58,7 @@ fn vary<const ADDRESS: usize, const PORT: usize>(context: &TcContext) -> i32 {
         *((data + PORT) as *mut u16) = (flow as u16).to_be();
         maps::TARGET.tail_call(context, 0);
     }
-    // Not 0 nor what a program under test gives: userspace sees that there was none.
+    // Neither 0 nor a result of a program under test: userspace sees that there was none.
     i32::from(i16::MAX)
 }
 
@@ -63,7 +69,7 @@ pub fn none_v4(_context: TcContext) -> i32 {
 
 #[classifier]
 pub fn index_v4(_context: TcContext) -> i32 {
-    look_up(|number| class_v4(&Image::in_slot(0)?, random_v4(number)))
+    look_up(|number| class_id_v4(&MappedImage::in_slot(0)?, random_v4(number)))
 }
 
 #[classifier]
@@ -78,7 +84,7 @@ pub fn none_v6(_context: TcContext) -> i32 {
 
 #[classifier]
 pub fn index_v6(_context: TcContext) -> i32 {
-    look_up(|number| class_v6(&Image::in_slot(0)?, *maps::ADDRESSES.get(number)?))
+    look_up(|number| class_id_v6(&MappedImage::in_slot(0)?, *maps::ADDRESSES.get(number)?))
 }
 
 #[classifier]
@@ -89,8 +95,8 @@ pub fn trie_v6(_context: TcContext) -> i32 {
     })
 }
 
-/// An address of its own for each number, all over the space (the end of MurmurHash3): one that is read from memory
-/// would take room in the caches from what is looked up.
+/// A different address for each number, all over the space (the end of MurmurHash3): addresses in memory would compete
+/// with the tables for the processor's caches.
 #[inline(always)]
 const fn random_v4(number: u32) -> u32 {
     let number = (number ^ number >> 16).wrapping_mul(0x85eb_ca6b);
@@ -98,8 +104,8 @@ const fn random_v4(number: u32) -> u32 {
     number ^ number >> 16
 }
 
-/// The answer for the next number, and the sum of all answers: nothing may be left out, and both ways must come to the
-/// same.
+/// The answer for the next number, and the sum of all answers: nothing may be optimised away, and both indexes must
+/// come to the same.
 #[inline(always)]
 fn look_up(answer: impl FnOnce(u32) -> Option<u32>) -> i32 {
     let Some(step) = maps::STEP.get_ptr_mut(0) else { return NEXT };
@@ -117,7 +123,7 @@ fn look_up(answer: impl FnOnce(u32) -> Option<u32>) -> i32 {
 #[cfg(not(test))]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    // No path reaches a panic: the verifier refuses an endless loop that one could reach.
+    // Unreachable: the verifier refuses programs with an endless loop.
     loop {}
 }
 

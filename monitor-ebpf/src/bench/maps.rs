@@ -10,7 +10,7 @@ use monitor_common::{
     wire::{Address, ClassRow, PolicyMeta, RuleRow, V6Low, V6Node},
 };
 
-/// Where a run stands.
+/// The state of a run.
 #[repr(C)]
 pub struct Step {
     /// Number of the next run.
@@ -35,7 +35,7 @@ pub static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
 #[map]
 pub static ADDRESSES: Array<Address> = Array::with_max_entries(65_536, 0);
 
-/// The same prefixes as the index, by address in network order: class numbers. At load.
+/// The same prefixes as the index, by address in network order: class ids. At load.
 #[map]
 pub static TRIE_V4: LpmTrie<u32, u32> = LpmTrie::with_max_entries(1, 0);
 
@@ -45,7 +45,7 @@ pub static TRIE_V6: LpmTrie<[u64; 2], u32> = LpmTrie::with_max_entries(1, 0);
 
 // What `policy.rs` reads: as in the product, but one image alone.
 
-/// Classes are not looked at here.
+/// Class rows are not read here.
 #[unsafe(no_mangle)]
 pub static CLASS_CAPACITY: Global<u32> = Global::new(1);
 
@@ -71,7 +71,7 @@ pub static CLASSES: Array<ClassRow> = Array::with_max_entries(1, 0);
 #[map]
 pub static RULES: Array<RuleRow> = Array::with_max_entries(1, 0);
 
-/// For `Image::forget`.
+/// For `MappedImage::as_unknown_scalar`.
 pub struct Scratch {
     pub cell: u32,
 }

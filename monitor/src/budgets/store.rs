@@ -3,15 +3,19 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{DirBuilder, File, OpenOptions},
-    io::{self, ErrorKind, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs::OpenOptions,
+    io::{self, ErrorKind, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::{Budgets, Day};
+use super::Budgets;
+use crate::{
+    model::budget::Day,
+    storage::{self, Access},
+};
 
 /// The file's name.
 pub const FILE: &str = "budgets.json";
@@ -96,20 +100,11 @@ impl Store {
     /// Why not, in one line; what was there before is still there.
     pub fn save(&self, budgets: &Budgets) -> Result<(), String> {
         let document = Document { format: FORMAT.into(), day: budgets.day.text(), used: budgets.used.clone() };
-        let draft = self.directory.join(format!("{FILE}.new"));
         let saved = serde_json::to_vec(&document).map_err(io::Error::from).and_then(|text| {
-            DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-            let mut file = options.open(&draft)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            std::fs::rename(&draft, self.path())?;
-            File::open(&self.directory)?.sync_all()
+            storage::create_directory(&self.directory)?;
+            storage::replace(&self.path(), &text, Access::Owner)
         });
         saved.map_err(|error| {
-            // Half a draft on a full disk helps nobody; the error that counts is the first.
-            let _ = std::fs::remove_file(&draft);
             format!(
                 "{}: {error}: after a restart today's budgets would begin anew; make room, or set [paths] state to a \
                  directory that can be written",
@@ -199,7 +194,7 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(store.path()).status().expect("runs").success());
         assert!(store.load(TODAY).is_err_and(|told| told.contains("not a file")));
         // What a crash left of a draft, longer than the new one; then a link.
-        let draft = state.join("budgets.json.new");
+        let draft = state.join(".budgets.json.new");
         std::fs::write(&draft, [b'x'; 4096]).expect("written");
         assert_eq!(store.save(&budgets()), Ok(()));
         assert_eq!(store.load(TODAY), Ok(budgets()));

@@ -2,16 +2,21 @@
 
 use std::path::PathBuf;
 
-use monitor_common::{parse::Reason, wire::Kind};
+use monitor_common::{parse::Reason, wire::Class};
 use serde_json::{Value, json};
 
-use super::inputs::{self, Inputs};
+use crate::config::inputs::{self, Inputs};
 use crate::{
-    config::{self, Action, Mode, PortRange, Rule, Zone},
-    failure::Failure,
+    cli::output::{cells, print, table},
+    config::{self},
+    error::CliError,
+};
+use monitor_policy::{
+    Extent,
     geo::{About, Dataset, STALE_AFTER_DAYS},
-    policy::{Extent, times::upcoming},
-    text::{cells, count, hex, print, table, time},
+    spec::{Action, Mode, PortRange, Rule, Zone},
+    text::{count, hex, time},
+    times::upcoming,
 };
 
 /// Says what is wrong with the configuration, or what it comes to.
@@ -35,7 +40,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What is wrong with the configuration.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(args: Args) -> Result<(), CliError> {
     let checked = match config::load(args.config.as_deref()) {
         Ok(config) => inputs::compile(config),
         Err(error) => {
@@ -66,14 +71,14 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-fn denies(inputs: &Inputs, kind: Kind) -> bool {
-    let zone = &inputs.config.zone;
-    let action = match kind {
-        Kind::Inside | Kind::Local => Action::Allow,
-        Kind::Outside => zone.on_outside,
-        Kind::Ambiguous => zone.on_ambiguous,
-        Kind::Unknown => zone.on_unknown,
-        Kind::Private => zone.on_private,
+fn denies(inputs: &Inputs, class: Class) -> bool {
+    let zone = &inputs.config.spec.zone;
+    let action = match class {
+        Class::Inside | Class::Local => Action::Allow,
+        Class::Outside => zone.on_outside,
+        Class::Ambiguous => zone.on_ambiguous,
+        Class::Unknown => zone.on_unknown,
+        Class::Private => zone.on_private,
     };
     action == Action::Deny
 }
@@ -100,7 +105,8 @@ fn undecodable(zone: &Zone) -> String {
 }
 
 /// Most telling first.
-const ORDER: [Kind; 6] = [Kind::Inside, Kind::Outside, Kind::Ambiguous, Kind::Unknown, Kind::Private, Kind::Local];
+const ORDER: [Class; 6] =
+    [Class::Inside, Class::Outside, Class::Ambiguous, Class::Unknown, Class::Private, Class::Local];
 
 fn warnings(inputs: &Inputs) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -134,7 +140,7 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
             .push(format!("AS numbers '{name}' are {age} days old: renew what is older than {STALE_AFTER_DAYS} days"));
     }
     let config = &inputs.config;
-    let none = config.management.as_ref().filter(|management| management.networks.is_empty());
+    let none = config.spec.management.as_ref().filter(|management| management.networks.is_empty());
     if let Some(management) = none.filter(|_| config.mode == Mode::Enforce) {
         warnings.push(format!(
             "[management] ({}) names no network: what you reach this host from can be cut off by any mistake in the \
@@ -147,7 +153,8 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
         warnings.push(format!("no shadow policy: {why}"));
     }
     for near in upcoming(&inputs.policy.rules, now) {
-        let origin = inputs.policy.rules.iter().find(|rule| rule.id == near.rule).map_or("", |rule| &rule.origin);
+        let rule = inputs.policy.rules.iter().find(|rule| rule.id == near.rule);
+        let origin = rule.map_or_else(String::new, |rule| rule.origin.to_string());
         let (rule, days) = (format!("rule '{}' ({origin})", near.rule), near.seconds.div_euclid(86_400));
         warnings.push(match near.what.as_str() {
             "begins" => format!("{rule} does not hold yet: it begins in {days} days"),
@@ -184,14 +191,20 @@ fn as_json(inputs: &Inputs) -> Value {
                 "ipv6_ranges": extent.v6_ranges, "ipv6_addresses": extent.v6_addresses.to_string() })
     };
     let mut classes = serde_json::Map::new();
-    for kind in ORDER {
-        let mut class = extent(policy.summary.of(kind));
-        class["denied"] = denies(inputs, kind).into();
-        classes.insert(kind.name().into(), class);
+    for class in ORDER {
+        let mut document = extent(policy.summary.of(class));
+        document["denied"] = denies(inputs, class).into();
+        classes.insert(class.name().into(), document);
     }
-    let undecodable: serde_json::Map<_, Value> =
-        config.zone.undecodable.iter().map(|(reason, of)| (reason.name().to_owned(), action(*of).into())).collect();
+    let undecodable: serde_json::Map<_, Value> = config
+        .spec
+        .zone
+        .undecodable
+        .iter()
+        .map(|(reason, of)| (reason.name().to_owned(), action(*of).into()))
+        .collect();
     let rules: Vec<Value> = config
+        .spec
         .rules
         .iter()
         .map(|rule| {
@@ -234,20 +247,20 @@ fn as_json(inputs: &Inputs) -> Value {
         "ok": true,
         "config": config.file,
         "mode": if config.mode == Mode::Enforce { "enforce" } else { "observe" },
-        "zone": config.zone.name,
-        "inside": config.zone.inside_text,
-        "countries": config.zone.inside.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "private_inside": config.zone.inside_private,
+        "zone": config.spec.zone.name,
+        "inside": config.spec.zone.inside_text,
+        "countries": config.spec.zone.inside.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "private_inside": config.spec.zone.inside_private,
         "policy": policy.digest,
-        "on_undecodable": action(config.zone.on_undecodable),
+        "on_undecodable": action(config.spec.zone.on_undecodable),
         "undecodable": undecodable,
-        "nat64": config.zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect::<Vec<_>>(),
+        "nat64": config.spec.zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect::<Vec<_>>(),
         "classes": classes,
         "embedded_ipv4": extent(&policy.summary.embedded),
         "class_rows": policy.classes.len(),
-        "sites": config.sites.len(),
+        "sites": config.spec.sites.len(),
         "rules": rules,
-        "management": config.management.as_ref().map(|management| json!({
+        "management": config.spec.management.as_ref().map(|management| json!({
             "origin": management.origin,
             "networks": management.networks.iter().map(|(network, _)| network.to_string()).collect::<Vec<_>>(),
             "ports": management.ports.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -272,24 +285,24 @@ fn networks_48(addresses: u128) -> String {
 fn as_text(inputs: &Inputs) -> String {
     let (config, policy) = (&inputs.config, &inputs.policy);
     let file = config.file.as_ref().map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
-    let countries: Vec<_> = config.zone.inside.iter().map(ToString::to_string).collect();
-    let private = if config.zone.inside_private { ", and private networks" } else { "" };
+    let countries: Vec<_> = config.spec.zone.inside.iter().map(ToString::to_string).collect();
+    let private = if config.spec.zone.inside_private { ", and private networks" } else { "" };
     let mut head = vec![
         cells(&["configuration", &format!("{file}: good")]),
         cells(&["mode", if config.mode == Mode::Enforce { "enforce" } else { "observe" }]),
-        cells(&["zone", &config.zone.name]),
-        cells(&["inside", &config.zone.inside_text]),
+        cells(&["zone", &config.spec.zone.name]),
+        cells(&["inside", &config.spec.zone.inside_text]),
         cells(&["", &format!("= {} country codes: {}{private}", countries.len(), countries.join(" "))]),
-        cells(&["not parsed", &undecodable(&config.zone)]),
+        cells(&["not parsed", &undecodable(&config.spec.zone)]),
         cells(&["policy", &policy.digest]),
     ];
-    if let Some(management) = &config.management {
+    if let Some(management) = &config.spec.management {
         let networks: Vec<_> = management.networks.iter().map(|(network, _)| network.to_string()).collect();
         let what = if networks.is_empty() { "none, on purpose".into() } else { networks.join(" ") };
         head.push(cells(&["management", &format!("{what}, ports: {}", ports(&management.ports))]));
     }
-    if !config.zone.nat64.is_empty() {
-        let prefixes: Vec<_> = config.zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect();
+    if !config.spec.zone.nat64.is_empty() {
+        let prefixes: Vec<_> = config.spec.zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect();
         head.push(cells(&["nat64", &prefixes.join(" ")]));
     }
     let mut text = table(0, &head, &[]);
@@ -305,17 +318,17 @@ fn as_text(inputs: &Inputs) -> String {
             verdict.to_owned(),
         ]
     };
-    for kind in ORDER {
-        let verdict = if denies(inputs, kind) { "deny" } else { "allow" };
-        rows.push(row(kind.name(), policy.summary.of(kind), verdict));
+    for class in ORDER {
+        let verdict = if denies(inputs, class) { "deny" } else { "allow" };
+        rows.push(row(class.name(), policy.summary.of(class), verdict));
     }
     rows.push(row("embeds IPv4", &policy.summary.embedded, "as the IPv4 address inside"));
     text += "\n";
     text += &table(0, &rows, &[1, 2, 3, 4]);
 
-    if !config.sites.is_empty() {
+    if !config.spec.sites.is_empty() {
         let mut rows = vec![cells(&["site", "country", "networks"])];
-        for site in &config.sites {
+        for site in &config.spec.sites {
             let networks: Vec<_> = site.networks.iter().map(|(network, _)| network.to_string()).collect();
             rows.push(vec![site.name.clone(), site.country.to_string(), networks.join(" ")]);
         }
@@ -324,18 +337,18 @@ fn as_text(inputs: &Inputs) -> String {
     }
 
     text += "\n";
-    if config.rules.is_empty() {
+    if config.spec.rules.is_empty() {
         text += "no rules\n";
     } else {
         let mut rows = vec![cells(&["rule", "", "covers", "ports", "expires", "where"])];
-        for rule in &config.rules {
+        for rule in &config.spec.rules {
             rows.push(vec![
                 rule.id.clone(),
                 action(rule.action).into(),
                 covers(rule),
                 ports(&rule.ports),
                 rule.expires.map_or_else(|| "never".into(), time),
-                rule.origin.clone(),
+                rule.origin.to_string(),
             ]);
         }
         text += &table(0, &rows, &[]);

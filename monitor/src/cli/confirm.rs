@@ -1,7 +1,8 @@
 //! `egress-monitor confirm`: keeps a policy that would return otherwise (`reload --confirm`, `run --confirm`).
 
 use super::{Daemon, reload::as_text};
-use crate::{api::client, change::Outcome, failure::Failure, text::print_either};
+use crate::{cli::output::print_either, error::CliError};
+use monitor_api::{client, reload::Outcome};
 
 /// Keeps the policy in force, which returns to the one before otherwise.
 #[derive(Debug, clap::Args)]
@@ -16,7 +17,7 @@ pub struct Args {
 ///
 /// # Errors
 /// No daemon answers.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(args: Args) -> Result<(), CliError> {
     let outcome: Outcome = client::post(&args.daemon.socket()?, "/api/v1/policy/confirm")?;
     print_either(args.daemon.json, &outcome, as_text)
 }

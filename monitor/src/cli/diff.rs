@@ -9,17 +9,20 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Daemon, inputs, run::prepare};
+use super::Daemon;
+use crate::config::inputs;
 use crate::{
-    api::{
-        client,
-        flows::{FlowRow, Flows, MAX_SINCE, MAX_TOP},
-        status::Sums,
-    },
-    config::Mode,
-    failure::Failure,
-    policy::diff::{Diff, Networks, Place, RuleChange, RuleTerms, Side, Verdict, compare},
-    text::{cells, count, counted, print_either, size, table, time},
+    cli::output::{cells, print_either, table},
+    error::CliError,
+};
+use monitor_api::{
+    client,
+    flows::{FlowRow, Flows, MAX_SINCE, MAX_TOP},
+    status::Sums,
+};
+use monitor_policy::{
+    diff::{Diff, Location, Networks, RuleChange, RuleTerms, Side, Verdict, compare},
+    text::{count, counted, size, time},
 };
 
 /// Changes shown to people; all of them are in the JSON.
@@ -51,7 +54,7 @@ pub struct Args {
 #[derive(Clone, Debug, Serialize)]
 struct TrafficChange {
     /// Where it went, by the new policy.
-    place: Place,
+    place: Location,
     old: Verdict,
     new: Verdict,
     flows: u64,
@@ -85,13 +88,13 @@ struct Document {
 ///
 /// # Errors
 /// What is wrong with a configuration; no daemon answers.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(args: Args) -> Result<(), CliError> {
     let (old, new, flows) = match (&args.files[..], args.running) {
         ([new], true) => {
             let socket = args.daemon.socket()?;
             let bytes = client::fetch(&socket, "/api/v1/policy/image")?;
             let old = Side::decode(&bytes).map_err(|why| {
-                Failure::Unavailable(format!("the daemon on {} gives its policy, but {why}", socket.display()))
+                CliError::Unavailable(format!("the daemon on {} gives its policy, but {why}", socket.display()))
             })?;
             let path = format!("/api/v1/flows?fresh=1&since={MAX_SINCE}&top={MAX_TOP}");
             let flows: Flows = client::get(&socket, &path)?;
@@ -108,18 +111,18 @@ pub fn run(args: Args) -> Result<(), Failure> {
     print_either(args.daemon.json, &document, as_text)
 }
 
-fn usage(what: &str) -> Failure {
-    Failure::Usage(format!("{what}; see `egress-monitor diff --help`"))
+fn usage(what: &str) -> CliError {
+    CliError::Usage(format!("{what}; see `egress-monitor diff --help`"))
 }
 
 /// A configuration compiled as it would hold now.
-fn side(file: &Path) -> Result<Side, Failure> {
-    let inputs = inputs::compile(prepare::load(Some(file))?)?;
-    Ok(Side::of(&inputs.policy, inputs.config.mode == Mode::Enforce))
+fn side(file: &Path) -> Result<Side, CliError> {
+    let inputs = inputs::compile(inputs::load(Some(file))?)?;
+    Ok(Side::of(&inputs.policy, inputs.config.mode))
 }
 
 /// What both policies make of a flow as a whole: of its destinations the strictest counts, the outermost of equals.
-fn judge(side: &Side, row: &FlowRow) -> Option<(Verdict, Place)> {
+fn evaluate(side: &Side, row: &FlowRow) -> Option<(Verdict, Location)> {
     let rank = |verdict: &Verdict| match (verdict.verdict.as_str(), verdict.alerts, &verdict.rule) {
         ("denied", ..) => 3,
         (_, true, _) => 2,
@@ -127,10 +130,10 @@ fn judge(side: &Side, row: &FlowRow) -> Option<(Verdict, Place)> {
         _ => 0,
     };
     let own = (row.destination, row.protocol, row.destination_port);
-    let further = row.onward.as_ref().map(|onward| (onward.destination, onward.protocol, onward.destination_port));
-    let mut strictest: Option<(Verdict, Place)> = None;
+    let further = row.inner.as_ref().map(|inner| (inner.destination, inner.protocol, inner.destination_port));
+    let mut strictest: Option<(Verdict, Location)> = None;
     for (to, protocol, port) in [Some(own), further].into_iter().flatten() {
-        let found = side.judge(to, protocol, port)?;
+        let found = side.evaluate(to, protocol, port)?;
         if strictest.as_ref().is_none_or(|known| rank(&found.0) > rank(&known.0)) {
             strictest = Some(found);
         }
@@ -153,9 +156,9 @@ fn traffic(old: &Side, new: &Side, flows: &Flows) -> Traffic {
         destinations: BTreeMap<IpAddr, u64>,
     }
     let mut result = Traffic { since: flows.since.clone(), ..Traffic::default() };
-    let mut changes: BTreeMap<(Place, Verdict, Verdict), Changed> = BTreeMap::new();
+    let mut changes: BTreeMap<(Location, Verdict, Verdict), Changed> = BTreeMap::new();
     for row in &flows.flows {
-        match (judge(old, row), judge(new, row)) {
+        match (evaluate(old, row), evaluate(new, row)) {
             (Some((before, _)), Some((after, place))) if before != after => {
                 let change = changes.entry((place, before, after)).or_default();
                 change.flows += 1;
@@ -188,8 +191,8 @@ fn verdict(of: &Verdict) -> String {
     format!("{}{rule}{alerts}", of.verdict)
 }
 
-fn place(old: &Place, new: &Place) -> String {
-    let one = |place: &Place| format!("{} {}", place.country, place.class);
+fn place(old: &Location, new: &Location) -> String {
+    let one = |place: &Location| format!("{} {}", place.country, place.class);
     if old == new { one(new) } else { format!("{} → {}", one(old), one(new)) }
 }
 

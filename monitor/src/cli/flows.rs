@@ -4,14 +4,13 @@ use clap::ValueEnum;
 
 use super::Daemon;
 use crate::{
-    api::{
-        client,
-        flows::{By, Flows, MAX_SINCE},
-        shadow::ShadowPage,
-        text,
-    },
-    failure::Failure,
-    text::print_either,
+    cli::{output::print_either, render},
+    error::CliError,
+};
+use monitor_api::{
+    client,
+    flows::{By, Flows, MAX_SINCE},
+    shadow::ShadowPage,
 };
 
 /// Flow counters of the running monitor.
@@ -40,7 +39,7 @@ pub struct Args {
 
 /// Seconds, rounded up.
 fn since(text: &str) -> Result<u32, String> {
-    let time = super::run::duration(text)?;
+    let time = monitor_policy::duration::parse(text).map_err(|error| error.to_string())?;
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     let seconds = u32::try_from(seconds).ok().filter(|seconds| *seconds <= MAX_SINCE);
     seconds.ok_or_else(|| format!("more than is kept: write {} s or less", MAX_SINCE))
@@ -50,11 +49,11 @@ fn since(text: &str) -> Result<u32, String> {
 ///
 /// # Errors
 /// No daemon answers, or the configuration is bad.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(args: Args) -> Result<(), CliError> {
     let socket = args.daemon.socket()?;
     if args.shadow {
         let page: ShadowPage = client::get(&socket, &format!("/api/v1/policy/shadow?fresh=1&top={}", args.top))?;
-        return print_either(args.daemon.json, &page, text::shadow);
+        return print_either(args.daemon.json, &page, render::shadow);
     }
     let by = args.by.and_then(|by| by.to_possible_value()).map(|by| by.get_name().to_owned());
     let mut path = format!("/api/v1/flows?fresh=1&top={}", args.top);
@@ -65,5 +64,5 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
     }
     let reply: Flows = client::get(&socket, &path)?;
-    print_either(args.daemon.json, &reply, |reply| text::flows(reply, by.as_deref()))
+    print_either(args.daemon.json, &reply, |reply| render::flows(reply, by.as_deref()))
 }

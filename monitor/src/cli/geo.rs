@@ -4,7 +4,8 @@ mod import;
 mod info;
 mod lookup;
 
-use crate::{failure::Failure, geo::GeoError};
+use crate::error::CliError;
+use monitor_policy::geo::GeoError;
 
 /// Geo datasets: what is loaded, build the compact form, look up addresses.
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,7 @@ enum Command {
 ///
 /// # Errors
 /// What could not be done.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(args: Args) -> Result<(), CliError> {
     match args.command {
         Command::Info(args) => info::run(&args),
         Command::Import(args) => import::run(&args),
@@ -32,7 +33,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-impl From<GeoError> for Failure {
+impl From<GeoError> for CliError {
     fn from(error: GeoError) -> Self {
         Self::Usage(error.to_string())
     }

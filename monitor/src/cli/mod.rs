@@ -6,8 +6,10 @@ pub mod diff;
 pub mod explain;
 pub mod flows;
 pub mod geo;
-mod inputs;
+mod messages;
+pub mod output;
 pub mod reload;
+pub mod render;
 pub mod rules;
 pub mod run;
 pub mod status;
@@ -16,7 +18,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// Counts, and where told drops, what leaves this host for networks outside a region.
 #[derive(Debug, Parser)]
@@ -56,10 +58,10 @@ struct Daemon {
 
 impl Daemon {
     /// Its control socket.
-    fn socket(&self) -> Result<PathBuf, Failure> {
+    fn socket(&self) -> Result<PathBuf, CliError> {
         match &self.socket {
             Some(socket) => Ok(socket.clone()),
-            None => Ok(run::prepare::load(self.config.as_deref())?.paths.runtime.join("control.sock")),
+            None => Ok(crate::config::inputs::load(self.config.as_deref())?.paths.runtime.join("control.sock")),
         }
     }
 }
@@ -76,7 +78,7 @@ fn one_line(rendered: &str) -> String {
 ///
 /// # Errors
 /// What the command could not do.
-pub fn main() -> Result<(), Failure> {
+pub fn main() -> Result<(), CliError> {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // Without any command: the whole help is the mend, and clap's.
@@ -84,7 +86,7 @@ pub fn main() -> Result<(), Failure> {
             eprint!("{}", error.render());
             std::process::exit(64);
         }
-        Err(error) if error.use_stderr() => return Err(Failure::Usage(one_line(&error.render().to_string()))),
+        Err(error) if error.use_stderr() => return Err(CliError::Usage(one_line(&error.render().to_string()))),
         Err(help) => help.exit(),
     };
     match cli.command {

@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use super::{Daemon, run::confirmation};
-use crate::{
-    api::client,
-    change::Outcome,
-    failure::Failure,
-    text::{print_either, span},
-};
+use crate::{cli::output::print_either, error::CliError};
+use monitor_api::{client, reload::Outcome};
+use monitor_policy::text::span;
 
 /// Has the running monitor read configuration and policy again.
 ///
@@ -28,7 +25,7 @@ pub struct Args {
 ///
 /// # Errors
 /// No daemon answers, or it refuses the new policy.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(args: Args) -> Result<(), CliError> {
     let within = args.confirm.map(|time| format!("?confirm={}", time.as_secs())).unwrap_or_default();
     // The daemon's own configuration may be what is wrong: then it says so, if its socket can be found.
     let socket = args.daemon.socket()?;

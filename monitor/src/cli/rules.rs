@@ -2,10 +2,10 @@
 
 use super::Daemon;
 use crate::{
-    api::{client, rules::Rules, text},
-    failure::Failure,
-    text::print_either,
+    cli::{output::print_either, render},
+    error::CliError,
 };
+use monitor_api::{client, rules::Rules};
 
 /// What each rule of the running monitor decided, its budget, and who answers for it.
 #[derive(Debug, clap::Args)]
@@ -23,12 +23,12 @@ pub struct Args {
 ///
 /// # Errors
 /// No daemon answers, or the configuration is bad.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(args: Args) -> Result<(), CliError> {
     let socket = args.daemon.socket()?;
     let mut reply: Rules = client::get(&socket, "/api/v1/rules?fresh=1")?;
     if args.never_hit {
         reply.rules.retain(|row| row.last_hit.is_none());
         reply.former.clear();
     }
-    print_either(args.daemon.json, &reply, text::rules)
+    print_either(args.daemon.json, &reply, render::rules)
 }

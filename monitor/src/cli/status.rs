@@ -2,10 +2,10 @@
 
 use super::Daemon;
 use crate::{
-    api::{client, status::Status, text},
-    failure::Failure,
-    text::print_either,
+    cli::{output::print_either, render},
+    error::CliError,
 };
+use monitor_api::{client, status::Status};
 
 /// The running monitor: attachments, totals, losses.
 #[derive(Debug, clap::Args)]
@@ -19,11 +19,11 @@ pub struct Args {
 ///
 /// # Errors
 /// No daemon answers, or the configuration is bad.
-pub fn run(args: Args) -> Result<(), Failure> {
+pub fn run(args: Args) -> Result<(), CliError> {
     let socket = args.daemon.socket()?;
     let status: Status = client::get(&socket, "/api/v1/status?fresh=1").or_else(|failure| {
         // When an epoch can't be closed the last known state is what helps; it says so itself.
         client::get(&socket, "/api/v1/status").map_err(|_| failure)
     })?;
-    print_either(args.daemon.json, &status, text::status)
+    print_either(args.daemon.json, &status, render::status)
 }

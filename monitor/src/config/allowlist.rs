@@ -4,10 +4,13 @@
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use monitor_policy::{Origin, spec::Rule};
+
 use super::{
-    Problem, Rule,
+    Problem,
     document::{Source, Table, quote},
     load::read_text,
     sections::{self, Patterns},
@@ -93,15 +96,15 @@ fn plain(file: &Path, text: &str) -> Result<Vec<Rule>, Vec<Problem>> {
     let id = values::name(&name).map_err(|message| vec![Problem::of_file(file, message)])?;
     let mut to = Vec::new();
     let mut problems = Vec::new();
-    // Once for a million lines.
-    let place = file.display().to_string();
+    // One name for a million lines.
+    let shared: Arc<Path> = file.into();
     for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1_usize..) {
         let entry = line.split('#').next().unwrap_or_default().trim();
         if entry.is_empty() {
             continue;
         }
         match values::network(entry) {
-            Ok(network) => to.push((network, format!("{place}:{number}"))),
+            Ok(network) => to.push((network, Origin::new(Arc::clone(&shared), number))),
             Err(message) => {
                 let column = Some(line[..line.len() - line.trim_start().len()].chars().count() + 1);
                 problems.push(Problem { file: file.to_owned(), line: Some(number), column, message });

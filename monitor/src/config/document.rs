@@ -1,8 +1,9 @@
 //! One TOML file in, tables and values out that know their file and line. Complaints are collected, not returned, so
 //! that one reading finds them all. Called by [`super::load`] and [`super::allowlist`].
 
-use std::{cell::RefCell, path::Path};
+use std::{cell::RefCell, path::Path, sync::Arc};
 
+use monitor_policy::Origin;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -38,6 +39,8 @@ pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
 /// A file being read, and what is wrong with it so far.
 pub(super) struct Source<'a> {
     pub(super) file: &'a Path,
+    /// The same for the origins of everything in it.
+    shared: Arc<Path>,
     text: &'a str,
     /// Where each line starts: an allowlist may have a hundred thousand, each with a rule that knows its own.
     lines: Vec<usize>,
@@ -47,7 +50,7 @@ pub(super) struct Source<'a> {
 impl<'a> Source<'a> {
     pub(super) fn new(file: &'a Path, text: &'a str) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
-        Self { file, text, lines, problems: RefCell::default() }
+        Self { file, shared: file.into(), text, lines, problems: RefCell::default() }
     }
 
     /// Parses the text; TOML's own complaints are the only ones when there are any.
@@ -70,8 +73,8 @@ impl<'a> Source<'a> {
         (line, before.chars().count() + 1)
     }
 
-    pub(super) fn line(&self, offset: usize) -> usize {
-        self.lines.partition_point(|start| *start <= offset).max(1)
+    fn origin(&self, offset: usize) -> Origin {
+        Origin::new(Arc::clone(&self.shared), self.lines.partition_point(|start| *start <= offset).max(1))
     }
 
     /// Notes that something is wrong at a byte of the text.
@@ -179,9 +182,9 @@ impl<'a> Table<'a> {
             .collect()
     }
 
-    /// `file:line` of the table's heading.
-    pub(super) fn origin(&self) -> String {
-        format!("{}:{}", self.source.file.display(), self.source.line(self.offset))
+    /// Where the table's heading stands.
+    pub(super) fn origin(&self) -> Origin {
+        self.source.origin(self.offset)
     }
 }
 
@@ -198,9 +201,9 @@ impl<'a> Value<'a> {
         self.source.complain(self.value.span().start, message);
     }
 
-    /// `file:line` of the value.
-    pub(super) fn origin(&self) -> String {
-        format!("{}:{}", self.source.file.display(), self.source.line(self.value.span().start))
+    /// Where the value stands.
+    pub(super) fn origin(&self) -> Origin {
+        self.source.origin(self.value.span().start)
     }
 
     /// Complains, and is `None` for the caller's convenience.

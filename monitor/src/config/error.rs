@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,12 +57,12 @@ impl ConfigError {
     /// For a command: prints all problems but the last to standard error, one a line, and hands back the last as the
     /// failure that `main` prints.
     #[must_use]
-    pub fn into_failure(self) -> Failure {
+    pub fn into_failure(self) -> CliError {
         let mut problems = self.problems.into_iter();
         let last = problems.next_back().map_or_else(String::new, |problem| problem.to_string());
         for problem in problems {
             eprintln!("egress-monitor: {problem}");
         }
-        Failure::Usage(last)
+        CliError::Usage(last)
     }
 }

@@ -7,12 +7,13 @@ use std::{
     time::SystemTime,
 };
 
+use monitor_policy::{Origin, fs::open_regular, spec::Site};
+
 use super::{
-    Config, ConfigError, Problem, Site, allowlist,
+    Config, ConfigError, Problem, allowlist,
     document::{Source, Table, quote},
     sections,
 };
-use crate::regular;
 
 /// What is read when no file is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/egress-monitor/config.toml";
@@ -59,7 +60,7 @@ pub fn parse_at(file: &Path, text: &str, now: i64) -> Result<Config, ConfigError
     let allow_files = allowlist::files(patterns, &mut config.allowlists);
     for allow_file in &allow_files {
         match allowlist::read(allow_file, now) {
-            Ok(rules) => config.rules.extend(rules),
+            Ok(rules) => config.spec.rules.extend(rules),
             Err(problems) => elsewhere.extend(problems),
         }
     }
@@ -67,14 +68,14 @@ pub fn parse_at(file: &Path, text: &str, now: i64) -> Result<Config, ConfigError
     let mut problems = source.into_problems();
     problems.extend(elsewhere);
     problems.extend(duplicate_rules(&config));
-    problems.extend(overlapping_sites(&config.sites));
+    problems.extend(overlapping_sites(&config.spec.sites));
     if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
 }
 
 /// A file's text.
 pub(super) fn read_text(file: &Path) -> Result<String, Problem> {
     let mut bytes = Vec::new();
-    let read = regular::open(file).and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes));
+    let read = open_regular(file).and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes));
     match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Problem::of_file(file, "no such file: create it or name another"));
@@ -101,18 +102,17 @@ pub(super) fn read_text(file: &Path) -> Result<String, Problem> {
     })
 }
 
-/// Splits `file:line` as it stands in an origin.
-fn place(origin: &str, message: String) -> Problem {
-    let (file, line) = origin.rsplit_once(':').unwrap_or((origin, ""));
-    Problem { file: file.into(), line: line.parse().ok(), column: None, message }
+fn problem_at(origin: &Origin, message: String) -> Problem {
+    let line = (origin.line > 0).then_some(origin.line as usize);
+    Problem { file: origin.file.to_path_buf(), line, column: None, message }
 }
 
 fn duplicate_rules(config: &Config) -> Vec<Problem> {
-    let mut seen: HashMap<&str, &str> = HashMap::new();
+    let mut seen: HashMap<&str, &Origin> = HashMap::new();
     let mut problems = Vec::new();
-    for rule in &config.rules {
+    for rule in &config.spec.rules {
         if let Some(first) = seen.get(rule.id.as_str()) {
-            problems.push(place(
+            problems.push(problem_at(
                 &rule.origin,
                 format!("rule id {} is taken by the rule at {first}: give one of them another id", quote(&rule.id)),
             ));
@@ -126,12 +126,14 @@ fn duplicate_rules(config: &Config) -> Vec<Problem> {
 /// Names that stand for two sites, and networks that two sites claim.
 fn overlapping_sites(sites: &[Site]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut names: HashMap<&str, &str> = HashMap::new();
+    let mut names: HashMap<&str, &Origin> = HashMap::new();
     let mut networks = Vec::new();
+    // For a site none of whose networks could be read.
+    let nowhere = Origin::default();
     for (number, site) in sites.iter().enumerate() {
-        let origin = site.networks.first().map_or("", |(_, origin)| origin.as_str());
+        let origin = site.networks.first().map_or(&nowhere, |(_, origin)| origin);
         if let Some(first) = names.insert(&site.name, origin) {
-            problems.push(place(
+            problems.push(problem_at(
                 origin,
                 format!("site name {} is taken by the site at {first}: put their networks into one", quote(&site.name)),
             ));
@@ -140,13 +142,13 @@ fn overlapping_sites(sites: &[Site]) -> Vec<Problem> {
     }
     // CIDR networks nest or are apart: in this order whatever encloses a network is on the stack.
     networks.sort_by_key(|(network, number, _)| (network.network(), network.prefix(), *number));
-    let mut enclosing: Vec<(&ipnetwork::IpNetwork, usize, &String)> = Vec::new();
+    let mut enclosing: Vec<(&ipnetwork::IpNetwork, usize, &Origin)> = Vec::new();
     for (network, number, origin) in networks {
         while enclosing.last().is_some_and(|(outer, _, _)| !outer.contains(network.network())) {
             enclosing.pop();
         }
         if let Some((outer, other, elsewhere)) = enclosing.iter().rev().find(|(_, other, _)| *other != number) {
-            problems.push(place(
+            problems.push(problem_at(
                 origin,
                 format!(
                     "network '{network}' of site {} overlaps '{outer}' of site {} at {elsewhere}: leave it in one of \

@@ -7,13 +7,16 @@ use std::{
 };
 
 use monitor_common::parse::Reason;
+use monitor_policy::{
+    Origin, region,
+    spec::{Action, Management, Mode, PortRange, Rule, Site, Zone},
+};
 
 use super::{
-    Action, Config, Geo, Management, Mode, Paths, PortRange, Rule, Site, Zone,
+    Config, Geo, Paths,
     document::{Table, Unsupported, Value, quote},
     values::{self, Destination},
 };
-use crate::policy::region;
 
 /// Fewest and most places in the flow table.
 const FLOWS: RangeInclusive<i64> = 1024..=4_194_304;
@@ -37,15 +40,15 @@ pub(super) fn read<'a>(root: Table<'a>, now: i64, config: &mut Config) -> Patter
         monitor(table, config);
     }
     if let Some(table) = root.table("zone", "[zone]") {
-        zone(table, &mut config.zone);
+        zone(table, &mut config.spec.zone);
     }
     if let Some(table) = root.table("geo", "[geo]") {
         geo(table, directory, &mut config.geo);
     }
-    config.sites = root.tables("site", "[[site]]").into_iter().filter_map(site).collect();
-    config.rules = rules(root, now);
+    config.spec.sites = root.tables("site", "[[site]]").into_iter().filter_map(site).collect();
+    config.spec.rules = rules(root, now);
     if let Some(table) = root.table("management", "[management]") {
-        config.management = management(table);
+        config.spec.management = management(table);
     }
     if config.mode == Mode::Enforce && root.get("management").is_none() {
         let mode = root.table("monitor", "[monitor]").and_then(|table| table.get("mode"));
@@ -257,7 +260,7 @@ fn site(table: Table<'_>) -> Option<Site> {
     Some(Site { name: name?, country: country?, networks: networks? })
 }
 
-fn networks(value: Value<'_>) -> Option<Vec<(ipnetwork::IpNetwork, String)>> {
+fn networks(value: Value<'_>) -> Option<Vec<(ipnetwork::IpNetwork, Origin)>> {
     let elements = value.list("networks such as [\"10.64.0.0/10\", \"2001:db8:5::/48\"]")?;
     Some(
         elements

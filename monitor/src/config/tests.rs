@@ -4,10 +4,17 @@
 mod complaints;
 mod files;
 mod keys;
+mod retiming;
 mod rules;
 mod zone;
 
 use std::fs;
+
+use monitor_common::parse::Reason;
+use monitor_policy::{
+    geo::Country,
+    spec::{Action, Mode, PortRange, Zone},
+};
 
 use super::*;
 

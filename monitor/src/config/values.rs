@@ -7,12 +7,15 @@ use std::{
 
 use ipnetwork::IpNetwork;
 use monitor_common::wire::Embedded;
-
-use super::{Action, Hook, Mode, PortRange, Reload, document::quote};
-use crate::{
+use monitor_policy::{
+    duration,
     geo::{Country, names},
-    policy::{region, target},
+    protocol, region,
+    spec::{Action, Mode, PortRange},
 };
+
+use super::{Reload, document::quote};
+use crate::model::HookChoice;
 
 /// The shortest and longest epoch.
 const EPOCHS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(300);
@@ -35,8 +38,8 @@ pub(super) fn reload(text: &str) -> Result<Reload, String> {
     choice(text, &[("auto", Reload::Auto), ("signal", Reload::Signal)])
 }
 
-pub(super) fn hook(text: &str) -> Result<Hook, String> {
-    choice(text, &[("auto", Hook::Auto), ("tcx", Hook::Tcx), ("clsact", Hook::Clsact)])
+pub(super) fn hook(text: &str) -> Result<HookChoice, String> {
+    choice(text, &[("auto", HookChoice::Auto), ("tcx", HookChoice::Tcx), ("clsact", HookChoice::Clsact)])
 }
 
 pub(super) fn action(text: &str) -> Result<Action, String> {
@@ -45,18 +48,9 @@ pub(super) fn action(text: &str) -> Result<Action, String> {
 
 /// `10s`, `500ms`, `2min`, within [`EPOCHS`].
 pub(super) fn epoch(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let milliseconds = match unit.trim_start() {
-        "ms" => Some(1_u64),
-        "s" => Some(1000),
-        "min" => Some(60_000),
-        _ => None,
-    };
-    let (Ok(number), Some(unit)) = (number.parse::<u64>(), milliseconds) else {
+    let Ok(duration) = duration::parse_single(text) else {
         return Err(format!("{} is no duration: write a number with ms, s or min, such as \"10s\"", quote(text)));
     };
-    let duration = Duration::from_millis(number.saturating_mul(unit));
     if !EPOCHS.contains(&duration) {
         return Err(format!("epoch {} is out of bounds: write 100ms to 5min", quote(text)));
     }
@@ -181,12 +175,12 @@ pub(super) fn ports(text: &str) -> Result<PortRange, String> {
     let example = "write protocol/port, protocol/first-last or a protocol alone, such as \"tcp/443\", \
                    \"udp/4500-4510\" or \"icmp\"";
     let Some((protocol, range)) = text.split_once('/') else {
-        return match target::protocol_number(text) {
+        return match protocol::parse(text) {
             Some(protocol) => Ok(PortRange { protocol, low: 0, high: u16::MAX }),
             None => Err(format!("{} is no port range: {example}", quote(text))),
         };
     };
-    let Some(protocol) = target::protocol_number(protocol).filter(|protocol| target::has_ports(*protocol)) else {
+    let Some(protocol) = protocol::parse(protocol).filter(|number| protocol::has_ports(*number)) else {
         return Err(format!(
             "{} has no protocol with ports that is known: write tcp, udp, sctp, dccp or udplite before the '/'",
             quote(text)

@@ -1,30 +1,36 @@
-//! A candidate policy judged beside the one in force (`[policy] shadow`): closed epochs in, what it would have made of
+//! A candidate policy evaluated beside the one in force (`[policy] shadow`): closed epochs in, what it would have made of
 //! them out. Never near a packet: it is asked, by the kernel's own code, about each flow that was counted. Called by the
-//! epoch task; status, metrics and API show the [`Report`].
+//! [pipeline](crate::engine::pipeline); status, metrics and API show the [`ShadowReport`].
 //!
 //! What has no flow, or not all that a verdict needs, is *not evaluated* and counted as that, so that evaluated + not
 //! evaluated = hook total.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use monitor_common::{
-    classify::Classified,
-    judge::Judgement,
+    classify::Classification,
+    evaluate::Evaluation,
     parse::Reason,
     verdict::{Verdict, decide},
-    wire::{Counters, FlowValue, Kind, OnwardKey, Ruling},
+    wire::RuleRowAction,
 };
 
 use crate::{
-    epochs::{
-        Snapshot, clamp,
-        flows::FlowSums,
-        names::{FlowId, Interfaces, Resolver},
-        table::Table,
+    engine::{
+        outbox::AlertBatch,
+        pipeline::{Consumer, Findings},
     },
-    geo::Country,
-    policy::{At, ClockMap, Policy},
+    model::{
+        ClosedEpoch, FindingKind, ShadowReport, Snapshot,
+        clock::clamp,
+        epoch::EpochFlow,
+        flow::{FlowId, FlowSums, place},
+        in_force::PolicyInForce,
+        shadow::{Candidate, Shadow, ShadowVerdict},
+    },
+    store::{MonitorState, cut::Cut, table::Table},
 };
+use monitor_policy::{ImageAt, Policy, spec::Mode};
 
 #[cfg(test)]
 mod tests;
@@ -32,95 +38,32 @@ mod tests;
 /// Flows with another verdict that are kept one by one; up to twice as many until the least are summed up.
 pub const KEPT: usize = 8_192;
 
-/// The policy to be judged by.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    /// Where it was read.
-    pub file: PathBuf,
-    /// It, compiled.
-    pub policy: Arc<Policy>,
-    /// The clocks when it was compiled: its rules have times.
-    pub clock: ClockMap,
-}
-
-/// `[policy] shadow` as it was read.
-#[derive(Clone, Debug, Default)]
-pub enum Shadow {
-    /// There is none.
-    #[default]
-    None,
-    /// It compiles.
-    Candidate(Arc<Candidate>),
-    /// It doesn't: why, in one line.
-    Refused(String),
-}
-
-/// What the candidate makes of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Instead {
-    /// Verdict, in the mode in force.
-    pub verdict: Verdict,
-    /// Class.
-    pub kind: Kind,
-    /// Country.
-    pub country: Country,
-    /// The candidate's rule that decides; 0 for none.
-    pub rule: u16,
-}
-
-/// Why something is not evaluated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NotEvaluated {
-    /// The kernel's flow table had no place: it has no row.
-    pub overflow: Counters,
-    /// It was not parsed, and a destination that was read before the reason could decide.
-    pub unparsed: Counters,
-    /// It has several further destinations, and the one that decided is not kept.
-    pub hops: Counters,
-    /// The candidate's image had no answer: a defect, never expected.
-    pub unanswered: Counters,
-}
-
-/// Flows that are no longer told apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rest {
-    /// How many; one that came back and went again counts twice.
-    pub flows: u64,
-    /// Their sums.
-    pub counters: Counters,
-}
-
-/// What came of it since [`Report::since`], for readers.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// The candidate.
-    pub candidate: Option<Arc<Candidate>>,
-    /// Why there is none although the configuration names one.
-    pub refused: Option<String>,
-    /// Counting since: the candidate or the policy in force is another one than before. UTC nanoseconds since 1970.
-    pub since: i128,
-    /// Evaluated flows, by verdict and by the candidate's.
-    pub verdicts: BTreeMap<(Verdict, Verdict), Counters>,
-    /// Of packets that were not parsed, what the candidate surely makes of them, in the same form.
-    pub unparsed: BTreeMap<(Verdict, Verdict), Counters>,
-    /// The rest.
-    pub not_evaluated: NotEvaluated,
-    /// Everything at the hooks.
-    pub hook: Counters,
-    /// Flows with another verdict, most bytes on the wire first.
-    pub differing: Arc<Vec<(FlowId, Instead, FlowSums)>>,
-    /// Those that are not kept.
-    pub rest: Rest,
-}
-
 /// The comparison as it goes on. Owned by the epoch task.
 #[derive(Debug, Default)]
 pub struct Comparison {
-    report: Report,
+    report: ShadowReport,
     /// Digest of the policy in force.
     live: String,
-    differing: Table<(FlowId, Instead), FlowSums>,
+    differing: Table<(FlowId, ShadowVerdict), FlowSums>,
     kept: Option<usize>,
+}
+
+impl Consumer for Comparison {
+    fn epoch(&mut self, epoch: &ClosedEpoch<'_>, in_force: &PolicyInForce, _: &mut AlertBatch<'_>) {
+        self.evaluate(&in_force.shadow, epoch);
+    }
+
+    fn publish(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, _: &mut Findings<'_>) {
+        state.shadow = self.report.clone();
+    }
+
+    fn review(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        let refused = match &state.in_force.shadow {
+            Shadow::Refused(why) => Some(why.as_str()),
+            Shadow::None | Shadow::Candidate(_) => None,
+        };
+        findings.report(FindingKind::ShadowRefused, refused);
+    }
 }
 
 impl Comparison {
@@ -132,18 +75,19 @@ impl Comparison {
 
     /// What came of it.
     #[must_use]
-    pub const fn report(&self) -> &Report {
+    pub const fn report(&self) -> &ShadowReport {
         &self.report
     }
 
-    /// Judges an epoch. Begins anew with another candidate or another policy in force.
-    pub fn epoch(&mut self, shadow: &Shadow, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver) {
+    /// Evaluates an epoch. Begins anew with another candidate or another policy in force.
+    pub fn evaluate(&mut self, shadow: &Shadow, epoch: &ClosedEpoch<'_>) {
+        let snapshot = epoch.snapshot;
         let candidate = match shadow {
             Shadow::Candidate(candidate) => Arc::clone(candidate),
             Shadow::None | Shadow::Refused(_) => {
                 let refused = if let Shadow::Refused(why) = shadow { Some(why.clone()) } else { None };
                 *self = Self {
-                    report: Report { refused, since: snapshot.ended, ..Report::default() },
+                    report: ShadowReport { refused, since: snapshot.ended, ..ShadowReport::default() },
                     kept: self.kept,
                     ..Self::default()
                 };
@@ -153,14 +97,14 @@ impl Comparison {
         let digest = self.report.candidate.as_ref().map(|there| &there.policy.digest);
         if digest != Some(&candidate.policy.digest) || self.live != snapshot.policy.digest {
             *self = Self {
-                report: Report { since: snapshot.started, ..Report::default() },
+                report: ShadowReport { since: snapshot.started, ..ShadowReport::default() },
                 live: snapshot.policy.digest.clone(),
                 kept: self.kept,
                 ..Self::default()
             };
         }
-        for (key, value) in &snapshot.flows {
-            self.flow(&candidate, snapshot, (key, value), interfaces, resolver);
+        for flow in epoch.flows() {
+            self.flow(&candidate, snapshot, flow);
         }
         self.without_flow(&candidate.policy, snapshot);
         self.report.candidate = Some(candidate);
@@ -170,36 +114,28 @@ impl Comparison {
         self.report.differing = Arc::new(rows);
     }
 
-    fn flow(
-        &mut self,
-        candidate: &Candidate,
-        snapshot: &Snapshot,
-        (key, value): (&OnwardKey, &FlowValue),
-        interfaces: &Interfaces,
-        resolver: &Resolver,
-    ) {
-        let report = &mut self.report;
-        let id = || resolver.resolve(key, interfaces.name(key.flow.ifindex));
-        // Of several further destinations one is kept; where another decided, it could decide here, too.
-        if key.onward.exists() && id().decider.is_none() {
+    fn flow(&mut self, candidate: &Candidate, snapshot: &Snapshot, flow: EpochFlow<'_>) {
+        let (report, EpochFlow { key, value, resolved }) = (&mut self.report, flow);
+        // Of several inner destinations one is kept; where another decided, it could decide here, too.
+        if key.inner.exists() && resolved.decider.is_none() {
             report.not_evaluated.hops.add(&value.counters);
             return;
         }
         let last = snapshot.wall_time(value.last);
         let policy = &candidate.policy;
-        let image = At { image: &policy.image, boot_ns: candidate.clock.boot_ns_at(last) };
-        let Some(to) = Judgement::of_flow(&image, key) else {
+        let image = ImageAt { image: &policy.image, boot_ns: candidate.clock.boot_ns_at(last) };
+        let Some(to) = Evaluation::of_flow(&image, key) else {
             report.not_evaluated.unanswered.add(&value.counters);
             return;
         };
-        let (live, instead) = (Verdict::from_wire(key.flow.verdict), instead(policy, &to, snapshot.enforce));
+        let (live, instead) = (Verdict::from_wire(key.flow.verdict), instead(policy, &to, snapshot.mode));
         report.verdicts.entry((live, instead.verdict)).or_default().add(&value.counters);
         if live == instead.verdict {
             return;
         }
         let first = clamp(snapshot.wall_time(value.first));
         let sums = FlowSums { counters: value.counters, first, last: clamp(last) };
-        let (there, known) = self.differing.upsert((id(), instead), || sums);
+        let (there, known) = self.differing.upsert((flow.id(), instead), || sums);
         if known {
             there.add(&sums);
         }
@@ -209,20 +145,20 @@ impl Comparison {
     /// What overflowed and what was not parsed.
     fn without_flow(&mut self, policy: &Policy, snapshot: &Snapshot) {
         let report = &mut self.report;
-        let keeps = policy.image.rules.iter().any(|row| row.action == Ruling::Keep as u8);
+        let keeps = policy.image.rules.iter().any(|row| row.action == RuleRowAction::Keep as u8);
         for interface in &snapshot.interfaces {
             report.hook.add(&interface.hook);
             for counters in interface.overflow.values() {
                 report.not_evaluated.overflow.add(counters);
             }
-            for (reason, tally) in &interface.unparsed {
-                let instead = reasoned(*reason, policy.image.drop_reasons, keeps, snapshot.enforce);
+            for (reason, reason_sums) in &interface.unparsed {
+                let instead = reasoned(*reason, policy.image.drop_reasons, keeps, snapshot.mode);
                 let passed = match () {
-                    () if snapshot.enforce || reason.always_passes() => Verdict::Allowed,
+                    () if snapshot.mode.enforces() || reason.always_passes() => Verdict::Allowed,
                     () if snapshot.policy.image.drop_reasons & reason.bit() != 0 => Verdict::Observed,
                     () => Verdict::Allowed,
                 };
-                for (live, counters) in [(passed, &tally.passed), (Verdict::Denied, &tally.dropped)] {
+                for (live, counters) in [(passed, &reason_sums.passed), (Verdict::Denied, &reason_sums.dropped)] {
                     match instead {
                         _ if counters.is_zero() => {}
                         Some(instead) => report.unparsed.entry((live, instead)).or_default().add(counters),
@@ -239,39 +175,31 @@ impl Comparison {
         if self.differing.len() <= kept + slack {
             return;
         }
-        let mut bytes: Vec<u64> = self.differing.iter().map(|(_, sums)| sums.counters.wire_bytes).collect();
-        let mut surplus = bytes.len() - kept;
-        let (_, cut, _) = bytes.select_nth_unstable(surplus - 1);
-        let cut = *cut;
-        let below = bytes.iter().filter(|bytes| **bytes < cut).count();
-        // Of those at the cut only as many as needed.
-        surplus -= below;
+        let worth = |sums: &FlowSums| sums.counters.wire_bytes.cast_signed();
+        let mut cut = Cut::of(self.differing.iter().map(|(_, sums)| worth(sums)).collect(), kept);
         let rest = &mut self.report.rest;
         self.differing.retain(|_, sums| {
-            let at_cut = sums.counters.wire_bytes == cut && surplus > 0;
-            surplus -= usize::from(at_cut);
-            let goes = at_cut || sums.counters.wire_bytes < cut;
-            if goes {
-                rest.flows += 1;
-                rest.counters.add(&sums.counters);
+            let stays = cut.keeps(worth(sums));
+            if !stays {
+                rest.add(&sums.counters);
             }
-            !goes
+            stays
         });
     }
 }
 
-fn instead(policy: &Policy, to: &Classified, enforce: bool) -> Instead {
-    let (country, kind) = crate::epochs::names::place(policy, to.class);
-    Instead { verdict: decide(to, enforce), kind, country, rule: to.rule }
+fn instead(policy: &Policy, to: &Classification, mode: Mode) -> ShadowVerdict {
+    let (country, class) = place(policy, to.class_id);
+    ShadowVerdict { verdict: decide(to, mode.enforces()), class, country, rule: to.rule }
 }
 
 /// What a policy surely makes of a packet with this reason. Where it lets the reason pass, a destination that was read
 /// before can still be denied; where it drops it, one in a management network (`keeps`) passes.
-fn reasoned(reason: Reason, drop_reasons: u64, keeps: bool, enforce: bool) -> Option<Verdict> {
+fn reasoned(reason: Reason, drop_reasons: u64, keeps: bool, mode: Mode) -> Option<Verdict> {
     match () {
         () if reason.always_passes() => Some(Verdict::Allowed),
         () if drop_reasons & reason.bit() == 0 || keeps => None,
-        () if enforce => Some(Verdict::Denied),
+        () if mode.enforces() => Some(Verdict::Denied),
         () => Some(Verdict::Observed),
     }
 }

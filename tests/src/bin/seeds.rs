@@ -12,13 +12,13 @@ fn main() -> Result<()> {
     let folder = std::env::args_os().nth(1).context("usage: seeds FOLDER")?;
     let folder = Path::new(&folder);
     let cases = corpus();
-    write(&folder.join("walk"), cases.iter().map(|case| (case.name, walk(case))))?;
+    write(&folder.join("parse"), cases.iter().map(|case| (case.name, parse(case))))?;
     let in_sequence = cases.iter().filter(|case| !case.before.is_empty());
     write(&folder.join("fragments"), in_sequence.map(|case| (case.name, fragments(case))))
 }
 
 /// The link layer, then the frame.
-fn walk(case: &Case) -> Vec<u8> {
+fn parse(case: &Case) -> Vec<u8> {
     [&[case.link as u8], case.frame.as_slice()].concat()
 }
 

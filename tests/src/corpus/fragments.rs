@@ -4,7 +4,7 @@ use std::{net::IpAddr, ops::Range};
 
 use monitor_common::{
     parse::Reason,
-    wire::{Kind, Opaque, Via},
+    wire::{Class, Opaque, Via},
 };
 
 use super::{Case, Stack, build::*, case, flow, met, policy::*};
@@ -33,8 +33,8 @@ fn order() -> Vec<Case> {
     let v6 = |id, piece: Range<usize>, more| eth() / six(OUT6, id, &data, piece, more);
     let whole4 = || flow(OUT, proto::UDP, 53);
     let whole6 = || flow(OUT6, proto::UDP, 53);
-    let overlap = || met(Reason::FragmentOverlap, Kind::Outside);
-    let orphan = || met(Reason::FragmentWithoutFirst, Kind::Outside);
+    let overlap = || met(Reason::FragmentOverlap, Class::Outside);
+    let orphan = || met(Reason::FragmentWithoutFirst, Class::Outside);
     vec![
         case("fragment_first", "RFC 791: offset 0, more follow", v4(1, 0..24, true), whole4()),
         case("fragment_middle", "has no ports of its own", v4(2, 24..48, true), whole4()).after(v4(2, 0..24, true)),
@@ -170,7 +170,7 @@ fn order() -> Vec<Case> {
 
 /// What first fragments have in them.
 fn content() -> Vec<Case> {
-    let short = |kind| met(Reason::FragmentShort, kind);
+    let short = |class| met(Reason::FragmentShort, class);
     let chain =
         extension(proto::DESTINATION_OPTIONS, &[1, 4, 0, 0, 0, 0]) / destination_options() / udp(53) / payload(40);
     let plain = udp(53) / payload(56);
@@ -178,8 +178,8 @@ fn content() -> Vec<Case> {
     let tunnel = ip(OUT) / udp(53) / payload(80);
     let overlay = udp(4789) / vxlan(9) / eth() / ip(OUT) / udp(53) / payload(80);
     let signed = ah() / udp(53) / payload(56);
-    let ipip = || flow(IN, proto::IPIP, 0).onward(Via::IpInIp, OUT, proto::UDP, 53);
-    let in_vxlan = || flow(IN, proto::UDP, 4789).onward(Via::Vxlan, OUT, proto::UDP, 53);
+    let ipip = || flow(IN, proto::IPIP, 0).inner(Via::IpInIp, OUT, proto::UDP, 53);
+    let in_vxlan = || flow(IN, proto::UDP, 4789).inner(Via::Vxlan, OUT, proto::UDP, 53);
     let routed = |id, piece: Range<usize>, more| {
         eth() / ip(IN6) / type0(1, &[OUT6]) / fragment(id, piece.start, more) / part(plain.clone(), piece)
     };
@@ -259,44 +259,44 @@ fn content() -> Vec<Case> {
             "fragment_empty",
             "RFC 791: a fragment has at least eight bytes, this one has none",
             eth() / four(OUT, 50, &plain, 0..0, true),
-            met(Reason::BadIpLength, Kind::Outside),
+            met(Reason::BadIpLength, Class::Outside),
         ),
         case(
             "fragment6_short_chain",
             "RFC 7112: the chain of headers is not all in the first",
             eth() / six(OUT6, 51, &chain, 0..8, true),
-            short(Kind::Outside),
+            short(Class::Outside),
         ),
         case(
             "fragment6_no_ports",
             "RFC 7112: all extension headers, but no ports",
             eth() / six(IN6, 52, &chain, 0..16, true),
-            short(Kind::Inside),
+            short(Class::Inside),
         ),
-        case("fragment_short_ah", "ends inside AH", eth() / four(OUT, 53, &signed, 0..16, true), short(Kind::Outside)),
+        case("fragment_short_ah", "ends inside AH", eth() / four(OUT, 53, &signed, 0..16, true), short(Class::Outside)),
         case(
             "fragment_short_tunnel",
             "ends inside the inner IP header",
             eth() / four(IN, 54, &tunnel, 0..16, true),
-            short(Kind::Inside),
+            short(Class::Inside),
         ),
         case(
             "fragment_short_options",
             "ends inside the inner IP header's options",
             eth() / four(IN, 57, &(ip(OUT).options(&[1; 8]) / udp(53) / payload(80)), 0..24, true),
-            short(Kind::Outside),
+            short(Class::Outside),
         ),
         case(
             "fragment_short_vxlan",
             "ends inside the VXLAN header",
             eth() / four(OUT, 55, &overlay, 0..8, true),
-            short(Kind::Outside),
+            short(Class::Outside),
         ),
         case(
             "fragment_after_short",
             "a first that was not understood is none",
             eth() / four(OUT, 56, &signed, 40..88, false),
-            met(Reason::FragmentWithoutFirst, Kind::Outside),
+            met(Reason::FragmentWithoutFirst, Class::Outside),
         )
         .after(eth() / four(OUT, 56, &signed, 0..16, true)),
         // Tunnels and routes in fragments.
@@ -319,14 +319,14 @@ fn content() -> Vec<Case> {
             "fragment_source_route",
             "the source route is in every fragment",
             loose(63, 24..64, false),
-            flow(IN, proto::UDP, 53).onward(Via::SourceRoute, OUT, proto::UDP, 53),
+            flow(IN, proto::UDP, 53).inner(Via::SourceRoute, OUT, proto::UDP, 53),
         )
         .after(loose(63, 0..24, true)),
         case(
             "fragment6_routing",
             "the routing header is in every fragment",
             routed(64, 24..64, false),
-            flow(IN6, proto::UDP, 53).onward(Via::RoutingHeader, OUT6, proto::UDP, 53),
+            flow(IN6, proto::UDP, 53).inner(Via::RoutingHeader, OUT6, proto::UDP, 53),
         )
         .after(routed(64, 0..24, true)),
     ]
@@ -345,8 +345,8 @@ fn inside_tunnels() -> Vec<Case> {
     let other_source6 = ip(IN6).set(12, &[0, 9]) / fragment(90, 0, true) / part(data.clone(), 0..48);
     let in_gre = |id, piece: Range<usize>, more| eth() / ip(IN) / gre() / four(OUT, id, &data, piece, more);
     let in_v4 = |id, piece: Range<usize>, more| eth() / ip(IN) / six(OUT6, id, &data, piece, more);
-    let to_gre = || flow(IN, proto::GRE, 0).onward(Via::Gre, OUT, proto::UDP, 53);
-    let to_v4 = || flow(IN, proto::IPV6, 0).onward(Via::IpInIp, OUT6, proto::UDP, 53);
+    let to_gre = || flow(IN, proto::GRE, 0).inner(Via::Gre, OUT, proto::UDP, 53);
+    let to_v4 = || flow(IN, proto::IPV6, 0).inner(Via::IpInIp, OUT6, proto::UDP, 53);
     vec![
         case("inner_fragment_first", "the inner packet is a first fragment", in_gre(70, 0..24, true), to_gre()),
         case("inner_fragment_later", "the inner packet is a later one", in_gre(71, 24..72, false), to_gre())
@@ -360,20 +360,20 @@ fn inside_tunnels() -> Vec<Case> {
             "inner_fragment_orphan",
             "no first",
             in_gre(73, 24..72, false),
-            met(Reason::FragmentWithoutFirst, Kind::Outside),
+            met(Reason::FragmentWithoutFirst, Class::Outside),
         ),
         case(
             "inner_fragment_overlap",
             "overwrites what was sent",
             in_gre(74, 16..40, true),
-            met(Reason::FragmentOverlap, Kind::Outside),
+            met(Reason::FragmentOverlap, Class::Outside),
         )
         .after(in_gre(74, 0..24, true)),
         case(
             "inner_fragment_short",
             "the inner first has no ports",
             eth() / ip(IN) / six(OUT6, 75, &(destination_options() / data.clone()), 0..8, true),
-            met(Reason::FragmentShort, Kind::Outside),
+            met(Reason::FragmentShort, Class::Outside),
         ),
         case(
             "fragment_in_fragment",
@@ -385,37 +385,37 @@ fn inside_tunnels() -> Vec<Case> {
             "fragment_in_fragment_protocol",
             "one identification for both, and another protocol: another datagram",
             eth() / four(IN, 86, &(gre() / four(IN, 86, &data, 0..64, true)), 0..48, true),
-            flow(IN, proto::GRE, 0).onward(Via::Gre, IN, proto::UDP, 53),
+            flow(IN, proto::GRE, 0).inner(Via::Gre, IN, proto::UDP, 53),
         ),
         case(
             "fragment_in_fragment_destination",
             "the same, another destination",
             eth() / four(IN, 87, &four(OUT, 87, &(ip(IN_B) / data.clone()), 0..64, true), 0..56, true),
-            ipip().onward(Via::IpInIp, OUT, proto::IPIP, 0),
+            ipip().inner(Via::IpInIp, OUT, proto::IPIP, 0),
         ),
         case(
             "fragment_in_fragment_source",
             "the same, another source",
             eth() / four(IN, 88, &other_source, 0..56, true),
-            ipip().onward(Via::IpInIp, OUT, proto::UDP, 53),
+            ipip().inner(Via::IpInIp, OUT, proto::UDP, 53),
         ),
         case(
             "fragment6_in_fragment_destination",
             "in IPv6, and the destinations differ in the upper half only",
             eth() / six(IN6, 89, &six(OUT6, 89, &data, 0..48, true), 0..88, true),
-            flow(IN6, proto::IPV6, 0).onward(Via::IpInIp, OUT6, proto::UDP, 53),
+            flow(IN6, proto::IPV6, 0).inner(Via::IpInIp, OUT6, proto::UDP, 53),
         ),
         case(
             "fragment6_in_fragment_source",
             "the same for the sources",
             eth() / six(IN6, 90, &other_source6, 0..88, true),
-            flow(IN6, proto::IPV6, 0).onward(Via::IpInIp, IN6, proto::UDP, 53),
+            flow(IN6, proto::IPV6, 0).inner(Via::IpInIp, IN6, proto::UDP, 53),
         ),
         case(
             "fragment6_in_fragment",
             "the inner IPv6 header's length counts, not where the piece around it ends",
             eth() / four(IN, 91, &(gre() / six(OUT6, 91, &data, 0..64, true)), 0..88, true),
-            flow(IN, proto::GRE, 0).onward(Via::Gre, OUT6, proto::UDP, 53),
+            flow(IN, proto::GRE, 0).inner(Via::Gre, OUT6, proto::UDP, 53),
         ),
         case(
             "fragment_in_fragment_later",
@@ -436,7 +436,7 @@ fn inside_tunnels() -> Vec<Case> {
             "fragment_three_deep",
             "a first fragment in a first fragment in a first fragment",
             eth() / four(IN, 83, &in_two, 0..88, true),
-            met(Reason::TooDeep, Kind::Outside),
+            met(Reason::TooDeep, Class::Outside),
         ),
         case("inner_fragment_atomic", "an inner atomic fragment is whole", in_v4(76, 0..72, false), to_v4()),
     ]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use monitor_common::{
     parse::Reason,
-    wire::{Kind, Via},
+    wire::{Class, Via},
 };
 
 use super::{Case, Flow, build::*, case, flow, met, policy::*};
@@ -14,7 +14,7 @@ pub(super) fn cases() -> Vec<Case> {
     let outside = || flow(OUT6, proto::UDP, 53);
     let behind = |header: Layer| eth() / ip(OUT6) / header / udp(53);
     let routed = |header: Layer| eth() / ip(IN6) / header / udp(53);
-    let onward = |flow: Flow, to| flow.onward(Via::RoutingHeader, to, proto::UDP, 53);
+    let ends_in = |flow: Flow, to| flow.inner(Via::RoutingHeader, to, proto::UDP, 53);
     let options = |count: usize| (0..count).fold(eth() / ip(OUT6), |chain, _| chain / destination_options());
     let many = |count: usize, last: IpAddr| type0(count as u8, &[&vec![IN6; count - 1], [last].as_slice()].concat());
     vec![
@@ -78,7 +78,7 @@ pub(super) fn cases() -> Vec<Case> {
             outside(),
         ),
         case("eight_extensions", "the longest chain that is followed", options(8) / udp(53), outside()),
-        case("nine_extensions", "one more", options(9) / udp(53), met(Reason::ExtensionDepth, Kind::Outside)),
+        case("nine_extensions", "one more", options(9) / udp(53), met(Reason::ExtensionDepth, Class::Outside)),
         case(
             "no_next_header",
             "RFC 8200, 4.7: bytes that follow mean nothing",
@@ -95,59 +95,59 @@ pub(super) fn cases() -> Vec<Case> {
             "extension_cut",
             "the packet ends inside an extension header",
             eth() / ip(OUT6) / part(extension(proto::DESTINATION_OPTIONS, &PADDING), 0..8),
-            met(Reason::TruncatedExtension, Kind::Outside),
+            met(Reason::TruncatedExtension, Class::Outside),
         ),
         case(
             "extension_beyond",
             "an extension header longer than the packet",
             behind(destination_options().set(1, &[9])),
-            met(Reason::TruncatedExtension, Kind::Outside),
+            met(Reason::TruncatedExtension, Class::Outside),
         ),
         case(
             "extension_missing",
             "the chain announces one more, and the packet ends",
             eth() / ip(OUT6) / destination_options().next(60),
-            met(Reason::TruncatedExtension, Kind::Outside),
+            met(Reason::TruncatedExtension, Class::Outside),
         ),
         // Routing headers: all segments left are destinations.
         case(
             "type0_last",
             "RFC 5095 (deprecated, but forwarded): the last address outside",
             routed(type0(2, &[IN6_B, OUT6])),
-            onward(plain(), OUT6),
+            ends_in(plain(), OUT6),
         ),
-        case("type0_first", "the first address outside", routed(type0(2, &[OUT6, IN6_B])), onward(plain(), OUT6)),
+        case("type0_first", "the first address outside", routed(type0(2, &[OUT6, IN6_B])), ends_in(plain(), OUT6)),
         case(
             "type0_middle",
             "the middle address outside",
             routed(type0(3, &[IN6_B, OUT6, IN6])),
-            onward(plain(), OUT6),
+            ends_in(plain(), OUT6),
         ),
         case(
             "type0_two_outside",
             "of equals the last",
             routed(type0(3, &[OUT6, IN6, OUT6_B])),
-            onward(plain(), OUT6_B),
+            ends_in(plain(), OUT6_B),
         ),
-        case("type0_inside", "all addresses inside", routed(type0(2, &[IN6, IN6_B])), onward(plain(), IN6_B)),
+        case("type0_inside", "all addresses inside", routed(type0(2, &[IN6, IN6_B])), ends_in(plain(), IN6_B)),
         case(
             "type0_through_outside",
             "the header's own destination is outside",
             behind(type0(1, &[IN6])),
-            onward(outside(), IN6),
+            ends_in(outside(), IN6),
         ),
         case(
             "type0_passed",
             "the address outside is behind: one segment left",
             routed(type0(1, &[OUT6, IN6_B])),
-            onward(plain(), IN6_B),
+            ends_in(plain(), IN6_B),
         ),
         case("type0_done", "no segments left", routed(type0(0, &[OUT6])), plain()),
         case(
             "type0_rule",
             "an address has the packet's own protocol and port",
             eth() / ip(IN6) / type0(1, &[RULED6]) / tcp(443),
-            flow(IN6, proto::TCP, 443).onward(Via::RoutingHeader, RULED6, proto::TCP, 443),
+            flow(IN6, proto::TCP, 443).inner(Via::RoutingHeader, RULED6, proto::TCP, 443),
         ),
         case(
             "type0_behind_options",
@@ -159,96 +159,96 @@ pub(super) fn cases() -> Vec<Case> {
                 / type0(1, &[OUT6])
                 / destination_options()
                 / udp(53),
-            onward(plain(), OUT6),
+            ends_in(plain(), OUT6),
         ),
         case(
             "type0_sixteen",
             "as many further destinations as are followed",
             routed(many(16, OUT6)),
-            onward(plain(), OUT6),
+            ends_in(plain(), OUT6),
         ),
-        case("type0_seventeen", "one more", routed(many(17, IN6_B)), met(Reason::TooDeep, Kind::Inside)),
-        case("type2", "RFC 6275: the home address", routed(routing(2, 1, [0; 4], &[OUT6])), onward(plain(), OUT6)),
+        case("type0_seventeen", "one more", routed(many(17, IN6_B)), met(Reason::TooDeep, Class::Inside)),
+        case("type2", "RFC 6275: the home address", routed(routing(2, 1, [0; 4], &[OUT6])), ends_in(plain(), OUT6)),
         case("type2_done", "already at home", routed(routing(2, 0, [0; 4], &[OUT6])), plain()),
         case(
             "rpl",
             "RFC 6554, whole addresses, the first one outside",
             routed(rpl(2, 0, 0, &[OUT6, IN6_B])),
-            onward(plain(), OUT6),
+            ends_in(plain(), OUT6),
         ),
         case(
             "rpl_compressed",
             "RFC 6554: eight bytes elided of each, padded",
             routed(rpl(2, 8, 8, &[IN6_B, IN6])),
-            onward(plain(), IN6),
+            ends_in(plain(), IN6),
         ),
         case(
             "rpl_last",
             "all but the last compressed, the last one outside",
             routed(rpl(2, 15, 4, &[IN6_B, OUT6])),
-            onward(plain(), OUT6),
+            ends_in(plain(), OUT6),
         ),
         case(
             "rpl_fifteen",
             "as compressed as can be, seen from outside",
             behind(rpl(2, 15, 15, &[OUT6_B, OUT6])),
-            onward(outside(), OUT6),
+            ends_in(outside(), OUT6),
         ),
         case(
             "rpl_middle",
             "the middle address outside, the one before it passed",
             routed(rpl(2, 4, 4, &[IN6_B, OUT6, IN6])),
-            onward(plain(), OUT6),
+            ends_in(plain(), OUT6),
         ),
         case(
             "srh_end",
             "RFC 8754: the end of the path, first in the list, outside",
             routed(srh(1, &[IN6, OUT6])),
-            onward(plain(), OUT6),
+            ends_in(plain(), OUT6),
         ),
-        case("srh_next", "the next segment outside", routed(srh(2, &[IN6, OUT6, IN6_B])), onward(plain(), OUT6)),
+        case("srh_next", "the next segment outside", routed(srh(2, &[IN6, OUT6, IN6_B])), ends_in(plain(), OUT6)),
         case(
             "srh_middle",
             "a segment in the middle of the path outside",
             routed(srh(3, &[IN6, IN6_B, OUT6, IN6])),
-            onward(plain(), OUT6),
+            ends_in(plain(), OUT6),
         ),
         case(
             "srh_two_outside",
             "of equals the last on the way, which stands first in the list",
             routed(srh(2, &[IN6, OUT6, OUT6_B])),
-            onward(plain(), OUT6_B),
+            ends_in(plain(), OUT6_B),
         ),
         case(
             "srh_passed",
             "the segments outside are behind",
             routed(srh(1, &[OUT6, OUT6_B, IN6, IN6_B])),
-            onward(plain(), IN6_B),
+            ends_in(plain(), IN6_B),
         ),
         case(
             "srh_reduced",
             "the first segment only in the header's destination (RFC 8754, 4.1.1)",
             routed(srh(2, &[OUT6, IN6_B])),
-            onward(plain(), OUT6),
+            ends_in(plain(), OUT6),
         ),
         case("srh_done", "no segments left", routed(srh(0, &[OUT6, IN6])), plain()),
         case(
             "srh_tlv",
             "a TLV behind the segment list",
             routed(srh_with_padding(1, &[IN6, OUT6])),
-            onward(plain(), OUT6),
+            ends_in(plain(), OUT6),
         ),
         case(
             "routing_unknown",
             "RFC 8200, 4.4: an unknown type with segments left",
             routed(routing(9, 1, [0; 4], &[IN6])),
-            met(Reason::BadRouting, Kind::Inside),
+            met(Reason::BadRouting, Class::Inside),
         ),
         case(
             "routing_nimrod",
             "type 1, never deployed, to outside",
             behind(routing(1, 1, [0; 4], &[IN6])),
-            met(Reason::BadRouting, Kind::Outside),
+            met(Reason::BadRouting, Class::Outside),
         ),
         case(
             "routing_unknown_done",
@@ -260,55 +260,55 @@ pub(super) fn cases() -> Vec<Case> {
             "type0_beyond",
             "more segments left than addresses",
             routed(type0(3, &[IN6, IN6_B])),
-            met(Reason::BadRouting, Kind::Inside),
+            met(Reason::BadRouting, Class::Inside),
         ),
         case(
             "type0_odd",
             "RFC 2460: an odd length holds no whole addresses",
             routed(extension(proto::ROUTING, &[&[0, 1, 0, 0, 0, 0], [0; 24].as_slice()].concat())),
-            met(Reason::BadRouting, Kind::Inside),
+            met(Reason::BadRouting, Class::Inside),
         ),
         case(
             "type2_beyond",
             "two segments left of one",
             routed(routing(2, 2, [0; 4], &[IN6])),
-            met(Reason::BadRouting, Kind::Inside),
+            met(Reason::BadRouting, Class::Inside),
         ),
         case(
             "type2_two",
             "RFC 6275, 6.4.1: it holds one address, here are two",
             routed(routing(2, 1, [0; 4], &[IN6, IN6_B])),
-            met(Reason::BadRouting, Kind::Inside),
+            met(Reason::BadRouting, Class::Inside),
         ),
         case(
             "rpl_beyond",
             "more segments left than addresses",
             routed(rpl(4, 8, 8, &[IN6, IN6_B])),
-            met(Reason::BadRouting, Kind::Inside),
+            met(Reason::BadRouting, Class::Inside),
         ),
         case(
             "rpl_misaligned",
             "RFC 6554, 4.2: what is there is no whole number of addresses",
             routed(rpl(1, 8, 8, &[IN6_B, IN6]).set(4, &[0x78])),
-            met(Reason::BadRouting, Kind::Inside),
+            met(Reason::BadRouting, Class::Inside),
         ),
         case(
             "srh_beyond",
             "segments left beyond the list",
             routed(srh(5, &[IN6, IN6_B])),
-            met(Reason::BadRouting, Kind::Inside),
+            met(Reason::BadRouting, Class::Inside),
         ),
         case(
             "srh_list_beyond",
             "a last entry that the header has no room for",
             routed(srh(3, &[IN6, IN6_B]).set(4, &[2])),
-            met(Reason::BadRouting, Kind::Inside),
+            met(Reason::BadRouting, Class::Inside),
         ),
         case(
             "srh_list_beyond_unused",
             "the same, and what is left would be there",
             routed(srh(1, &[IN6, OUT6]).set(4, &[2])),
-            met(Reason::BadRouting, Kind::Inside),
+            met(Reason::BadRouting, Class::Inside),
         ),
         // Lengths.
         case(

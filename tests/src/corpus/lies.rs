@@ -1,6 +1,6 @@
 //! IP and transport headers that lie or end too early.
 
-use monitor_common::{parse::Reason, wire::Kind};
+use monitor_common::{parse::Reason, wire::Class};
 
 use super::{Case, build::*, case, flow, met, policy::*};
 
@@ -9,7 +9,7 @@ pub(super) fn cases() -> Vec<Case> {
     let six = |at, lie: &[u8]| eth() / ip(IN6).set(at, lie) / udp(53) / payload(20);
     let short = |layer: Layer, bytes| eth() / ip(OUT) / part(layer, 0..bytes);
     let short6 = |layer: Layer, bytes| eth() / ip(OUT6) / part(layer, 0..bytes);
-    let no_ports = || met(Reason::TruncatedTransport, Kind::Outside);
+    let no_ports = || met(Reason::TruncatedTransport, Class::Outside);
     vec![
         // Versions.
         case(
@@ -33,13 +33,13 @@ pub(super) fn cases() -> Vec<Case> {
             "ihl_4_outside",
             "the same on the way outside",
             eth() / ip(OUT).set(0, &[0x44]) / udp(53),
-            met(Reason::BadIpLength, Kind::Outside),
+            met(Reason::BadIpLength, Class::Outside),
         ),
         case(
             "ihl_beyond_outside",
             "a header longer than its packet on the way outside",
             eth() / ip(OUT).set(0, &[0x4f]) / udp(53),
-            met(Reason::BadIpLength, Kind::Outside),
+            met(Reason::BadIpLength, Class::Outside),
         ),
         case(
             "ihl_beyond_total",
@@ -60,7 +60,7 @@ pub(super) fn cases() -> Vec<Case> {
             "total_beyond_outside",
             "the same on the way outside",
             eth() / ip(OUT).set(2, &[255, 255]) / udp(53),
-            met(Reason::LengthBeyondFrame, Kind::Outside),
+            met(Reason::LengthBeyondFrame, Class::Outside),
         ),
         case(
             "total_shorter",

@@ -166,7 +166,7 @@ pub(super) fn cases() -> Vec<Case> {
             "bare_tunnel",
             "a tunnel on a device without link header",
             ip(IN) / gre() / v4(),
-            flow(IN, proto::GRE, 0).onward(Via::Gre, OUT, proto::UDP, 53),
+            flow(IN, proto::GRE, 0).inner(Via::Gre, OUT, proto::UDP, 53),
         )
         .on(Link::Ip),
         case(

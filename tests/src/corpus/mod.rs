@@ -1,5 +1,6 @@
 //! The packet corpus: every packet is understood, or counted by reason. Each case is a frame as a readable builder and
-//! what must come out, by the standards and by the policy below, not by the parser. [`table`] makes documentation of it.
+//! what must come out, by the standards and by the policy below, not by the parser. [`table`] makes documentation of
+//! it.
 //!
 //! | Network | Is | Why |
 //! |---|---|---|
@@ -32,7 +33,7 @@ use std::net::IpAddr;
 
 use monitor_common::{
     parse::Reason,
-    wire::{Kind, Link, Opaque, Via},
+    wire::{Class, Link, Opaque, Via},
 };
 
 use self::{
@@ -72,9 +73,9 @@ pub enum Expect {
     Unread {
         /// The reason.
         reason: Reason,
-        /// The strictest of the destinations that were read. In enforce a packet to a denied one is dropped whatever its
-        /// reason is set to. `None`: there was none, or only in a header that contradicts itself.
-        to: Option<Kind>,
+        /// The strictest of the destinations that were read. In enforce a packet to a denied one is dropped whatever
+        /// its reason is set to. `None`: there was none, or only in a header that contradicts itself.
+        to: Option<Class>,
     },
 }
 
@@ -94,9 +95,9 @@ pub struct Flow {
     /// What in it cannot be read.
     pub opaque: Opaque,
     /// The strictest further destination, the innermost of equals: address, protocol, port, by what.
-    pub onward: Option<(IpAddr, u8, u16, Via)>,
+    pub inner: Option<(IpAddr, u8, u16, Via)>,
     /// The strictest of all destinations (denied, let through by the rule, allowed), the outermost of equals.
-    pub place: Kind,
+    pub place: Class,
     /// Whether that destination is let through by the rule.
     pub rule: bool,
 }
@@ -159,11 +160,11 @@ impl std::fmt::Display for Expect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let flow = match self {
             Self::Flow(flow) => flow,
-            Self::Unread { reason, to: Some(Kind::Outside) } => return write!(f, "`{}`, to outside", reason.name()),
+            Self::Unread { reason, to: Some(Class::Outside) } => return write!(f, "`{}`, to outside", reason.name()),
             Self::Unread { reason, .. } => return write!(f, "`{}`", reason.name()),
         };
         write!(f, "flow to {}", end(flow.destination, flow.protocol, flow.destination_port))?;
-        if let Some((to, protocol, port, via)) = flow.onward {
+        if let Some((to, protocol, port, via)) = flow.inner {
             write!(f, ", onward to {} via {}", end(to, protocol, port), via.name().unwrap_or("nothing"))?;
         }
         if let Some(opaque) = flow.opaque.name() {
@@ -251,7 +252,7 @@ fn flow(to: IpAddr, protocol: u8, port: u16) -> Flow {
         source_port: if has_ports(protocol) { FROM_PORT } else { 0 },
         destination_port: port,
         opaque: Opaque::None,
-        onward: None,
+        inner: None,
         place,
         rule,
     }
@@ -267,14 +268,14 @@ impl Flow {
     }
 
     /// A further destination: the strictest, and the innermost of equals.
-    fn onward(self, via: Via, to: IpAddr, protocol: u8, port: u16) -> Self {
+    fn inner(self, via: Via, to: IpAddr, protocol: u8, port: u16) -> Self {
         let outer = Standing { place: self.place, rule: self.rule };
         let Standing { place, rule } = outer.or_stricter(Standing::of(to, protocol, port));
-        Self { onward: Some((to, protocol, port, via)), place, rule, ..self }
+        Self { inner: Some((to, protocol, port, via)), place, rule, ..self }
     }
 
     /// What it is to the policy where that is not told by plain networks.
-    fn is(self, place: Kind) -> Self {
+    fn is(self, place: Class) -> Self {
         Self { place, rule: false, ..self }
     }
 
@@ -296,6 +297,6 @@ impl From<Reason> for Expect {
 }
 
 /// No flow, but destinations were read, of which this is the strictest.
-fn met(reason: Reason, to: Kind) -> Expect {
+fn met(reason: Reason, to: Class) -> Expect {
     Expect::Unread { reason, to: Some(to) }
 }

@@ -91,13 +91,13 @@ pub(super) fn cases() -> Vec<Case> {
             "wireguard_in_gre",
             "the innermost layer marks the whole",
             eth() / ip(IN) / gre() / ip(OUT) / udp(33_333) / wireguard(2, 92),
-            flow(IN, proto::GRE, 0).onward(Via::Gre, OUT, proto::UDP, 33_333).opaque(Opaque::WireGuard),
+            flow(IN, proto::GRE, 0).inner(Via::Gre, OUT, proto::UDP, 33_333).opaque(Opaque::WireGuard),
         ),
         case(
             "quic_in_vxlan",
             "the same for UDP port 443",
             eth() / ip(IN) / udp(4789) / vxlan(9) / eth() / ip(OUT6) / udp(443) / payload(40),
-            flow(IN, proto::UDP, 4789).onward(Via::Vxlan, OUT6, proto::UDP, 443).opaque(Opaque::Quic),
+            flow(IN, proto::UDP, 4789).inner(Via::Vxlan, OUT6, proto::UDP, 443).opaque(Opaque::Quic),
         ),
         case(
             "quic_port",

@@ -1,19 +1,15 @@
-//! The policy that the corpus is judged by; the table stands in the documentation of [`super`].
+//! The policy that the corpus is evaluated by; the table stands in the documentation of [`super`].
 
 use std::{
     fmt::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use anyhow::{Context as _, Result};
-use egress_monitor::{
-    config,
-    geo::special,
-    policy::{ClockMap, Knowledge, Policy},
-};
-use monitor_common::wire::Kind;
+use anyhow::Result;
+use monitor_common::wire::Class;
 
 use super::build::proto;
+use crate::monitor::{policy::Policy, policy_of};
 
 const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(a, b, c, d))
@@ -51,13 +47,13 @@ pub const RULED6: IpAddr = v6(3, 7);
 pub const PRIVATE6: IpAddr = v6(9, 7);
 
 /// Sites: network, country, what that is to a region that holds IE but not SG.
-pub const SITES: [(&str, &str, Kind); 6] = [
-    ("198.51.100.0/24", "IE", Kind::Inside),
-    ("198.18.0.0/16", "SG", Kind::Outside),
-    ("198.19.0.0/24", "SG", Kind::Outside),
-    ("2001:db8:1::/48", "IE", Kind::Inside),
-    ("2001:db8:2::/48", "SG", Kind::Outside),
-    ("2001:db8:3::/48", "SG", Kind::Outside),
+pub const SITES: [(&str, &str, Class); 6] = [
+    ("198.51.100.0/24", "IE", Class::Inside),
+    ("198.18.0.0/16", "SG", Class::Outside),
+    ("198.19.0.0/24", "SG", Class::Outside),
+    ("2001:db8:1::/48", "IE", Class::Inside),
+    ("2001:db8:2::/48", "SG", Class::Outside),
+    ("2001:db8:3::/48", "SG", Class::Outside),
 ];
 
 /// Networks that the one rule is for.
@@ -117,12 +113,7 @@ pub fn config(zone: &str) -> String {
 /// # Errors
 /// A mistake in `zone`.
 pub fn compile(zone: &str) -> Result<Policy> {
-    let folder = tempfile::tempdir().context("a temporary folder")?;
-    let file = folder.path().join("config.toml");
-    std::fs::write(&file, config(zone)).context("the configuration")?;
-    let config = config::load(Some(&file)).map_err(|error| anyhow::anyhow!("{error}"))?;
-    egress_monitor::policy::compile(&config, &Knowledge::new(&[], special::table()), &ClockMap::wall(0))
-        .context("compiling")
+    policy_of(&config(zone))
 }
 
 /// Whether a network of the form `address/prefix` holds the address.
@@ -145,7 +136,7 @@ pub fn holds(network: &str, address: IpAddr) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// What it is.
-    pub place: Kind,
+    pub place: Class,
     /// Whether the rule covers protocol and port.
     pub rule: bool,
 }
@@ -156,7 +147,7 @@ impl Standing {
     pub fn of(to: IpAddr, protocol: u8, port: u16) -> Self {
         let local = ["255.255.255.255/32", "fe80::/10", "ff02::/16"].iter().any(|network| holds(network, to));
         let site = SITES.iter().find(|(network, _, _)| holds(network, to)).map(|(_, _, place)| *place);
-        let place = if local { Kind::Local } else { site.unwrap_or(Kind::Private) };
+        let place = if local { Class::Local } else { site.unwrap_or(Class::Private) };
         let covered = RULED_PORTS.iter().any(|&(p, low, high)| p == protocol && (low..=high).contains(&port));
         Self { place, rule: covered && RULED_NETWORKS.iter().any(|network| holds(network, to)) }
     }
@@ -165,7 +156,7 @@ impl Standing {
     fn rank(self) -> u8 {
         match (self.place, self.rule) {
             (_, true) => 1,
-            (Kind::Outside, false) => 2,
+            (Class::Outside, false) => 2,
             _ => 0,
         }
     }

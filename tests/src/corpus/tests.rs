@@ -33,7 +33,7 @@ fn every_reason_way_and_form_occurs() {
         assert!(corpus.iter().any(|case| is_reason(case, reason)), "{} does not occur", reason.name());
     }
     for via in Via::ALL.into_iter().skip(1) {
-        assert!(flows(&corpus).any(|flow| flow.onward.is_some_and(|onward| onward.3 == via)), "{via:?} does not occur");
+        assert!(flows(&corpus).any(|flow| flow.inner.is_some_and(|inner| inner.3 == via)), "{via:?} does not occur");
     }
     for opaque in Opaque::ALL {
         assert!(flows(&corpus).any(|flow| flow.opaque == opaque), "{opaque:?} does not occur");
@@ -68,14 +68,14 @@ fn a_sendable_frame_fits_a_wire() {
 #[test]
 fn the_stricter_standing_holds_and_of_equals_the_outer_one() {
     let place = |outer, inner, port| {
-        let flow = flow(outer, proto::IPIP, 0).onward(Via::IpInIp, inner, proto::UDP, port);
+        let flow = flow(outer, proto::IPIP, 0).inner(Via::IpInIp, inner, proto::UDP, port);
         (flow.place, flow.rule)
     };
-    assert_eq!(place(policy::IN, policy::OUT, 53), (Kind::Outside, false));
-    assert_eq!(place(policy::OUT, policy::IN, 53), (Kind::Outside, false));
-    assert_eq!(place(policy::IN, policy::PRIVATE, 53), (Kind::Inside, false));
-    assert_eq!(place(policy::PRIVATE, policy::RULED, 4505), (Kind::Outside, true));
-    assert_eq!(place(policy::PRIVATE, policy::RULED, 53), (Kind::Outside, false));
+    assert_eq!(place(policy::IN, policy::OUT, 53), (Class::Outside, false));
+    assert_eq!(place(policy::OUT, policy::IN, 53), (Class::Outside, false));
+    assert_eq!(place(policy::IN, policy::PRIVATE, 53), (Class::Inside, false));
+    assert_eq!(place(policy::PRIVATE, policy::RULED, 4505), (Class::Outside, true));
+    assert_eq!(place(policy::PRIVATE, policy::RULED, 53), (Class::Outside, false));
 }
 
 #[test]

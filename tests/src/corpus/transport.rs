@@ -1,6 +1,6 @@
 //! Plain packets: every transport protocol and every standing.
 
-use monitor_common::wire::{Kind, Opaque};
+use monitor_common::wire::{Class, Opaque};
 
 use super::{Case, build::*, case, flow, policy::*};
 
@@ -45,19 +45,19 @@ pub(super) fn cases() -> Vec<Case> {
             "private",
             "no site says where it is",
             eth() / ip(PRIVATE) / udp(53),
-            flow(PRIVATE, proto::UDP, 53).is(Kind::Private),
+            flow(PRIVATE, proto::UDP, 53).is(Class::Private),
         ),
         case(
             "private6",
             "no site says where it is",
             eth() / ip(PRIVATE6) / udp(53),
-            flow(PRIVATE6, proto::UDP, 53).is(Kind::Private),
+            flow(PRIVATE6, proto::UDP, 53).is(Class::Private),
         ),
         case(
             "broadcast",
             "DHCP (RFC 2131): never leaves the link",
             eth() / ip(BROADCAST) / udp_from(68, 67) / payload(240),
-            flow(BROADCAST, proto::UDP, 67).sent_from(68).is(Kind::Local),
+            flow(BROADCAST, proto::UDP, 67).sent_from(68).is(Class::Local),
         ),
         // The rule: udp/4500-4510 and tcp/443.
         case(
@@ -102,31 +102,31 @@ pub(super) fn cases() -> Vec<Case> {
             "router_solicitation",
             "RFC 4861: type 133 to all routers",
             eth() / ip(all_routers) / icmpv6(133, 0),
-            flow(all_routers, proto::ICMPV6, 0x8500).is(Kind::Local),
+            flow(all_routers, proto::ICMPV6, 0x8500).is(Class::Local),
         ),
         case(
             "neighbour_solicitation",
             "type 135 to a solicited-node group",
             eth() / ip(solicited) / icmpv6(135, 0) / payload(16),
-            flow(solicited, proto::ICMPV6, 0x8700).is(Kind::Local),
+            flow(solicited, proto::ICMPV6, 0x8700).is(Class::Local),
         ),
         case(
             "neighbour_advertisement",
             "type 136 to a link-local address",
             eth() / ip(neighbour) / icmpv6(136, 0) / payload(16),
-            flow(neighbour, proto::ICMPV6, 0x8800).is(Kind::Local),
+            flow(neighbour, proto::ICMPV6, 0x8800).is(Class::Local),
         ),
         case(
             "neighbour_solicitation_global",
             "type 135 to an address outside: a type is no scope",
             eth() / ip(OUT6) / icmpv6(135, 0) / payload(16),
-            flow(OUT6, proto::ICMPV6, 0x8700).is(Kind::Outside),
+            flow(OUT6, proto::ICMPV6, 0x8700).is(Class::Outside),
         ),
         case(
             "listener_report",
             "MLDv2 (RFC 9777) with a router alert before it",
             eth() / ip(all_routers) / hop_by_hop() / icmpv6(143, 0),
-            flow(all_routers, proto::ICMPV6, 0x8f00).is(Kind::Local),
+            flow(all_routers, proto::ICMPV6, 0x8f00).is(Class::Local),
         ),
     ]
 }

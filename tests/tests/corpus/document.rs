@@ -5,7 +5,7 @@ use std::path::Path;
 use egress_monitor_tests::corpus;
 
 /// Writes the document.
-const BLESS: &str = "BLESS=1 cargo test -p egress-monitor-tests --test corpus document";
+const BLESS: &str = "BLESS=1 cargo test -p egress-monitor-tests --test suite corpus::document";
 
 /// What `docs/packets.md` has to be.
 fn text() -> String {

@@ -1,15 +1,16 @@
-//! The first way: parser, fragment table and judge on the host.
+//! The first way: parser, fragment table and evaluation on the host.
 
 use egress_monitor_tests::{
     corpus::{self, Case, Expect},
-    host::{Host, Told},
+    host::{Host, PacketOutcome},
 };
 use monitor_common::{
-    parse::{Reason, plain},
+    parse::{Reason, fast_parse},
     wire::{FlowKey, Link},
 };
 
-use crate::{MODES, Mode, OBSERVE, Outcome, all_right, machine::random};
+use super::{MODES, Mode, OBSERVE, Outcome, all_right};
+use crate::support::machine::random;
 
 const INTERFACE: u32 = 7;
 
@@ -22,18 +23,20 @@ fn outcome(host: &mut Host<'_>, mode: Mode, case: &Case) -> Outcome {
     for frame in &case.before {
         packet(host, frame, case.link);
     }
-    Outcome::told(mode.policy(), &packet(host, &case.frame, case.link))
+    Outcome::from_host(mode.policy(), &packet(host, &case.frame, case.link))
 }
 
-/// The walk, and that the short way agrees with it.
-fn packet(host: &mut Host<'_>, frame: &[u8], link: Link) -> Told {
-    let told = host.packet(frame, 1);
-    if let Some(short) = plain(frame, frame.len() as u32, link) {
-        let Told::Flow { key, .. } = told else { panic!("the short way reads what the walk refuses: {told:?}") };
-        assert_eq!(FlowKey::from(&short), host.walk().key, "the short way reads another key");
-        assert!(!key.onward.exists(), "the short way overlooks a destination");
+/// The header walker, and that the fast path agrees with it.
+fn packet(host: &mut Host<'_>, frame: &[u8], link: Link) -> PacketOutcome {
+    let by_host = host.packet(frame, 1);
+    if let Some(fast) = fast_parse(frame, frame.len() as u32, link) {
+        let PacketOutcome::Flow { key, .. } = by_host else {
+            panic!("the fast path reads what the header walker refuses: {by_host:?}")
+        };
+        assert_eq!(FlowKey::from(&fast), host.walker().key, "the fast path reads another key");
+        assert!(!key.inner.exists(), "the fast path overlooks a destination");
     }
-    told
+    by_host
 }
 
 #[test]
@@ -56,9 +59,9 @@ fn the_cases_do_not_disturb_each_other() {
     }
 }
 
-/// [`packet`] compares the short way with the walk.
+/// [`packet`] compares the fast path with the header walker.
 #[test]
-fn the_short_way_agrees_with_the_walk_on_broken_packets() {
+fn the_fast_path_agrees_with_the_header_walker_on_broken_packets() {
     let mut random = random();
     let corpus = corpus::corpus();
     let mut hosts = [Link::Ethernet, Link::Ip].map(|link| (link, host(OBSERVE, link)));

@@ -2,7 +2,7 @@
 
 use monitor_common::{
     verdict::Verdict,
-    wire::{Address, Onward, Opaque, Via},
+    wire::{Address, InnerDestination, Opaque, Via},
 };
 
 use super::*;
@@ -11,7 +11,7 @@ use super::*;
 fn the_line_says_what_the_packet_was() {
     let mut bench = Bench::new(100);
     let alert = bench.event(fake::key(7, fake::OUTSIDE, 443), 1, fake::START).expect("new");
-    let line = valid(&alert.line);
+    let line = valid(&encoded(&alert));
     assert_eq!(line["time"], 1_800_000_000_000_u64);
     assert_eq!(line["src_endpoint"], serde_json::json!({"ip": "192.0.2.1", "port": 40000, "interface_name": "eth0"}));
     assert_eq!(
@@ -30,7 +30,7 @@ fn the_line_says_what_the_packet_was() {
 fn what_is_no_port_is_not_called_one() {
     let mut bench = Bench::new(100);
     let ping = FlowKey { protocol: 1, source_port: 0, destination_port: 8 << 8, ..fake::key(7, fake::OUTSIDE, 0) };
-    let line = valid(&bench.event(ping, 1, 0).expect("new").line);
+    let line = valid(&encoded(&bench.event(ping, 1, 0).expect("new")));
     assert!(line["dst_endpoint"].get("port").is_none());
     assert_eq!((line["unmapped"]["icmp_type"].as_u64(), line["unmapped"]["icmp_code"].as_u64()), (Some(8), Some(0)));
     let six = FlowKey {
@@ -39,38 +39,44 @@ fn what_is_no_port_is_not_called_one() {
         destination: "2001:db8::9".parse::<std::net::Ipv6Addr>().expect("address").into(),
         ..fake::key(7, fake::UNKNOWN, 0)
     };
-    let line = valid(&bench.event(six, 1, 0).expect("new").line);
+    let line = valid(&encoded(&bench.event(six, 1, 0).expect("new")));
     assert_eq!(line["dst_endpoint"], serde_json::json!({"ip": "2001:db8::9"}));
     assert!(line["connection_info"].get("protocol_name").is_none());
 }
 
 /// The alert on a flow under a policy in which 5/8 is German and 8/8 American; the class is that of `strictest`.
-fn placed(destination: &str, onward: Option<(&str, Via)>, opaque: Opaque, strictest: &str) -> Value {
-    let range = |first, last, code: &[u8; 2]| crate::geo::Range { first, last, country: crate::geo::Country(*code) };
-    let data = crate::geo::Dataset {
+fn placed(destination: &str, inner: Option<(&str, Via)>, opaque: Opaque, strictest: &str) -> Value {
+    let range = |first, last, code: &[u8; 2]| monitor_policy::geo::Range {
+        first,
+        last,
+        country: monitor_policy::geo::Country(*code),
+    };
+    let data = monitor_policy::geo::Dataset {
         v4: vec![range(0x0500_0000, 0x05ff_ffff, b"DE"), range(0x0800_0000, 0x08ff_ffff, b"US")],
-        ..crate::geo::Dataset::default()
+        ..monitor_policy::geo::Dataset::default()
     };
     let config = crate::config::Config::default();
-    let clock = crate::policy::ClockMap::wall(0);
-    let knowledge = crate::policy::Knowledge::new(&[data], crate::geo::special::table());
-    let policy = crate::policy::compile(&config, &knowledge, &clock).expect("must compile");
+    let clock = monitor_policy::ClockMap::wall(0);
+    let knowledge = monitor_policy::Knowledge::new(&[data], monitor_policy::geo::special::table());
+    let policy = monitor_policy::compile(&config.spec, &knowledge, &clock).expect("must compile");
     let address = |text: &str| match text.parse().expect("an address") {
         std::net::IpAddr::V4(v4) => (4, Address::v4(v4.to_bits())),
         std::net::IpAddr::V6(v6) => (6, v6.into()),
     };
-    let class = monitor_common::classify::class_v4(&policy.image, address(strictest).1.low as u32).expect("a class");
+    let class_id =
+        monitor_common::classify::class_id_v4(&policy.image, address(strictest).1.low as u32).expect("a class");
     let (ip_version, destination) = address(destination);
-    let class = class.try_into().expect("few classes");
+    let class_id = class_id.try_into().expect("few classes");
     let source = address(if ip_version == 4 { "192.0.2.1" } else { "2a00::1" }).1;
-    let flow = FlowKey { ip_version, source, destination, class, flags: opaque as u8, ..fake::key(7, 0, 4789) };
-    let mut flow = OnwardKey::from(FlowKey { verdict: Verdict::Observed as u8, protocol: 17, ..flow });
-    if let Some((onward, via)) = onward {
-        let (ip_version, address) = address(onward);
-        flow.onward = Onward { address, port: 443, protocol: 6, ip_version, via: via as u8, _reserved: [0; 3] };
+    let flow = FlowKey { ip_version, source, destination, class_id, flags: opaque as u8, ..fake::key(7, 0, 4789) };
+    let mut flow = FullKey::from(FlowKey { verdict: Verdict::Observed as u8, protocol: 17, ..flow });
+    if let Some((inner, via)) = inner {
+        let (ip_version, address) = address(inner);
+        flow.inner =
+            InnerDestination { address, port: 443, protocol: 6, ip_version, via: via as u8, _reserved: [0; 3] };
     }
     let mut bench = Bench::with(policy, 9, 9);
-    valid(&bench.event(flow, 1, fake::START).expect("new").line)
+    valid(&encoded(&bench.event(flow, 1, fake::START).expect("new")))
 }
 
 #[test]
@@ -78,7 +84,7 @@ fn the_line_names_both_destinations_and_which_is_the_reason() {
     let line = placed("5.0.0.1", Some(("8.0.0.9", Via::Vxlan)), Opaque::None, "8.0.0.9");
     assert_eq!(line["dst_endpoint"], serde_json::json!({"ip": "5.0.0.1", "port": 4789}), "the country is not its own");
     assert_eq!(
-        line["unmapped"]["onward"],
+        line["unmapped"]["inner"],
         serde_json::json!({
             "destination": "8.0.0.9", "destination_port": 443, "protocol": 6, "via": "vxlan", "embedded": null
         })
@@ -114,7 +120,7 @@ fn the_line_names_both_destinations_and_which_is_the_reason() {
     let line = placed("64:ff9b::800:9", None, Opaque::None, "8.0.0.9");
     assert_eq!(line["dst_endpoint"], serde_json::json!({"ip": "64:ff9b::800:9", "port": 4789}));
     assert_eq!(
-        (&line["unmapped"]["onward"]["via"], &line["unmapped"]["decided_by"]),
+        (&line["unmapped"]["inner"]["via"], &line["unmapped"]["decided_by"]),
         (&"nat64".into(), &"8.0.0.9".into())
     );
     assert_eq!(
@@ -124,7 +130,7 @@ fn the_line_names_both_destinations_and_which_is_the_reason() {
     );
 
     let line = placed("64:ff9b::500:1", Some(("2002:800:9::1", Via::IpInIp)), Opaque::None, "8.0.0.9");
-    assert_eq!(line["unmapped"]["onward"]["embedded"], serde_json::json!({"destination": "8.0.0.9", "via": "6to4"}));
+    assert_eq!(line["unmapped"]["inner"]["embedded"], serde_json::json!({"destination": "8.0.0.9", "via": "6to4"}));
     assert_eq!(line["unmapped"]["embedded"], serde_json::json!({"destination": "5.0.0.1", "via": "nat64"}));
     assert_eq!(
         message(&line),
@@ -136,7 +142,7 @@ fn the_line_names_both_destinations_and_which_is_the_reason() {
 #[test]
 fn the_line_says_what_can_not_be_read() {
     let line = placed("8.0.0.9", None, Opaque::WireGuard, "8.0.0.9");
-    assert_eq!((&line["unmapped"]["opaque"], &line["unmapped"]["onward"]), (&"wireguard".into(), &Value::Null));
+    assert_eq!((&line["unmapped"]["opaque"], &line["unmapped"]["inner"]), (&"wireguard".into(), &Value::Null));
     assert_eq!(line["dst_endpoint"]["location"], serde_json::json!({"country": "US"}));
     assert_eq!(
         line["message"],
@@ -152,7 +158,7 @@ fn an_alert_says_who_announces_its_destination_where_a_dataset_does() {
     let to = |address| FlowKey { destination: Address::v4(address), ..fake::key(7, fake::OUTSIDE, 443) };
     let mut system = |address| {
         let alert = bench.event(to(address), 1, fake::START).expect("new");
-        valid(&alert.line)["dst_endpoint"]["autonomous_system"].clone()
+        valid(&encoded(&alert))["dst_endpoint"]["autonomous_system"].clone()
     };
     assert_eq!(system(0xc633_6409), serde_json::json!({"number": 64_500, "name": "Example Net"}));
     assert_eq!(system(0xcb00_7109), serde_json::json!({"number": 64_501}));
@@ -162,7 +168,7 @@ fn an_alert_says_who_announces_its_destination_where_a_dataset_does() {
 #[test]
 fn the_schema_refuses_lines_that_contradict_themselves() {
     let alert = Bench::new(9).event(fake::key(7, fake::OUTSIDE, 443), 1, fake::START).expect("new");
-    let good = valid(&alert.line);
+    let good = valid(&encoded(&alert));
     let change = |path: &str, value: Value| {
         let mut line = good.clone();
         *line.pointer_mut(path).expect(path) = value;
@@ -181,7 +187,7 @@ fn the_schema_refuses_lines_that_contradict_themselves() {
         change("/unmapped/policy", "abc".into()),
         change("/unmapped/opaque", "none".into()),
         change("/unmapped/decided_by", "outside".into()),
-        change("/unmapped/onward", serde_json::json!({"destination": "203.0.113.5"})),
+        change("/unmapped/inner", serde_json::json!({"destination": "203.0.113.5"})),
     ] {
         assert!(!schema.is_valid(&bad), "{bad}");
     }

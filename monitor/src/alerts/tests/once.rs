@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use monitor_common::{
     verdict::Verdict,
-    wire::{Address, Onward, Opaque, Via},
+    wire::{Address, InnerDestination, Opaque, Via},
 };
 
 use super::*;
@@ -23,23 +23,23 @@ fn a_flow_alerts_once_whether_its_event_came_or_not() {
     assert!(bench.event(told, 4_750, snapshot.started).is_none());
     let rebuilt = bench.snapshot(&snapshot);
     assert_eq!(rebuilt.len(), 1);
-    let line = valid(&rebuilt[0].line);
+    let line = valid(&encoded(&rebuilt[0]));
     assert_eq!((&line["unmapped"]["class"], &line["unmapped"]["origin"]), (&"unknown".into(), &"drain".into()));
     assert_eq!((&line["traffic"]["packets"], &line["traffic"]["bytes"]), (&5.into(), &520.into()));
     assert!(bench.snapshot(&snapshot).is_empty());
 }
 
-/// The flow with further destinations that differ in one thing each.
-fn onwards(key: FlowKey) -> Vec<OnwardKey> {
-    let with = fake::onward(key, Via::Vxlan);
-    let of = |onward| OnwardKey { onward, ..with };
+/// The flow with inner destinations that differ in one thing each.
+fn inner_variants(key: FlowKey) -> Vec<FullKey> {
+    let with = fake::with_inner(key, Via::Vxlan);
+    let of = |inner| FullKey { inner, ..with };
     vec![
         with,
-        of(Onward { address: Address::v4(0xcb00_7106), ..with.onward }),
-        of(Onward { port: 54, ..with.onward }),
-        of(Onward { protocol: 6, ..with.onward }),
-        of(Onward { ip_version: 6, ..with.onward }),
-        of(Onward { via: Via::Gre as u8, ..with.onward }),
+        of(InnerDestination { address: Address::v4(0xcb00_7106), ..with.inner }),
+        of(InnerDestination { port: 54, ..with.inner }),
+        of(InnerDestination { protocol: 6, ..with.inner }),
+        of(InnerDestination { ip_version: 6, ..with.inner }),
+        of(InnerDestination { via: Via::Gre as u8, ..with.inner }),
     ]
 }
 
@@ -48,7 +48,7 @@ fn the_uid_is_the_same_from_event_and_drain_and_differs_for_anything_else() {
     let mut snapshot = fake::snapshot(1);
     let key = fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
     let first = snapshot.flows[0].1.first;
-    let uid = |alert: &Alert| valid(&alert.line)["metadata"]["uid"].as_str().map(str::to_owned);
+    let uid = |alert: &Alert| valid(&encoded(&alert))["metadata"]["uid"].as_str().map(str::to_owned);
     let told = Bench::new(9).event(key, first, snapshot.started).expect("new");
     let rebuilt = Bench::new(9).snapshot(&snapshot);
     assert_eq!(uid(&told), uid(&rebuilt[0]));
@@ -58,13 +58,13 @@ fn the_uid_is_the_same_from_event_and_drain_and_differs_for_anything_else() {
         FlowKey { destination_port: 1, ..key },
         FlowKey { protocol: 17, ..key },
         FlowKey { verdict: Verdict::Denied as u8, ..key },
-        FlowKey { class: fake::AMBIGUOUS, ..key },
+        FlowKey { class_id: fake::AMBIGUOUS, ..key },
         FlowKey { flags: Opaque::Esp as u8, ..key },
         FlowKey { flags: Opaque::Quic as u8, ..key },
     ]
-    .map(OnwardKey::from)
+    .map(FullKey::from)
     .into_iter()
-    .chain(onwards(key))
+    .chain(inner_variants(key))
     .collect::<Vec<_>>();
     for other in others {
         uids.insert(uid(&Bench::new(9).event(other, first, 0).expect("new")));
@@ -78,7 +78,7 @@ fn each_further_destination_and_each_opaque_form_alerts_once() {
     let mut bench = Bench::new(100);
     let key = fake::key(7, fake::OUTSIDE, 443);
     let opaque = FlowKey { flags: Opaque::WireGuard as u8, ..key };
-    let flows: Vec<OnwardKey> = onwards(key).into_iter().chain([key.into(), opaque.into()]).collect();
+    let flows: Vec<FullKey> = inner_variants(key).into_iter().chain([key.into(), opaque.into()]).collect();
     let mut told = || flows.iter().filter(|flow| bench.event(**flow, 1, fake::START).is_some()).count();
     assert_eq!((told(), told()), (8, 0));
     let mut snapshot = fake::snapshot(1);
@@ -176,10 +176,10 @@ fn a_change_of_verdict_or_class_is_another_alert() {
     let lines = [
         bench.event(key, 1, fake::START),
         bench.event(FlowKey { verdict: Verdict::Denied as u8, ..key }, 1, fake::START),
-        bench.event(FlowKey { class: fake::AMBIGUOUS, ..key }, 1, fake::START),
+        bench.event(FlowKey { class_id: fake::AMBIGUOUS, ..key }, 1, fake::START),
     ];
     let of = |alert: &Option<Alert>| {
-        let line = valid(&alert.as_ref().expect("new").line);
+        let line = valid(&encoded(&alert.as_ref().expect("new")));
         (line["action_id"].as_u64(), line["disposition_id"].as_u64(), line["severity_id"].as_u64())
     };
     assert_eq!(

@@ -9,16 +9,12 @@ use std::{
 use monitor_common::{
     classify::classify,
     verdict::decide,
-    wire::{Address, Kind},
+    wire::{Address, Class},
 };
 use serde::Serialize;
 
-use crate::{
-    cli::inputs::Inputs,
-    failure::Failure,
-    geo::Country,
-    policy::{Policy, Target},
-};
+use crate::{config::inputs::Inputs, error::CliError};
+use monitor_policy::{Policy, Target, geo::Country};
 
 /// More than this is no destination.
 const LONGEST_LINE: u64 = 256;
@@ -36,15 +32,21 @@ struct Told<'a> {
     alert: bool,
 }
 
-/// The countries of the policy's classes as text, so that none is made anew for each line.
+/// The countries of the policy's classes, and where its rules stand, as text: none is made anew for each line.
 struct Answers<'a> {
     policy: &'a Policy,
     countries: Vec<String>,
+    /// Of the rules.
+    origins: Vec<String>,
 }
 
 impl<'a> Answers<'a> {
     fn of(policy: &'a Policy) -> Self {
-        Self { policy, countries: policy.classes.iter().map(|class| class.country.to_string()).collect() }
+        Self {
+            policy,
+            countries: policy.classes.iter().map(|info| info.country.to_string()).collect(),
+            origins: policy.rules.iter().map(|rule| rule.origin.to_string()).collect(),
+        }
     }
 
     fn tell<'t>(&'t self, text: &'t str, target: &Target) -> Option<Told<'t>> {
@@ -53,14 +55,14 @@ impl<'a> Answers<'a> {
             IpAddr::V6(v6) => (6, Address::from(v6)),
         };
         let found = classify(&self.policy.image, version, address, target.protocol.unwrap_or(0), target.port)?;
-        let class = usize::from(found.class);
+        let class_id = usize::from(found.class_id);
         let rule = self.policy.rule(found.rule);
         Some(Told {
             destination: text,
-            country: self.countries.get(class)?,
-            class: self.policy.classes.get(class)?.kind.name(),
+            country: self.countries.get(class_id)?,
+            class: self.policy.classes.get(class_id)?.class.name(),
             rule: rule.map(|rule| rule.id.as_str()),
-            origin: rule.map(|rule| rule.origin.as_str()),
+            origin: usize::from(found.rule).checked_sub(1).and_then(|at| self.origins.get(at)).map(String::as_str),
             observe: decide(&found, false).name(),
             enforce: decide(&found, true).name(),
             alert: found.alert,
@@ -72,14 +74,14 @@ impl<'a> Answers<'a> {
 ///
 /// # Errors
 /// A line is no destination, with its number; standard output is closed.
-pub(super) fn run(inputs: &Inputs, mut lines: impl BufRead, out: impl Write, json: bool) -> Result<(), Failure> {
+pub(super) fn run(inputs: &Inputs, mut lines: impl BufRead, out: impl Write, json: bool) -> Result<(), CliError> {
     let answers = Answers::of(&inputs.policy);
     let mut out = BufWriter::with_capacity(1 << 16, out);
     let mut line = String::new();
     for number in 1_u64.. {
         line.clear();
         let read = lines.by_ref().take(LONGEST_LINE).read_line(&mut line);
-        let place = |what: &str| Failure::Usage(format!("standard input:{number}: {what}"));
+        let place = |what: &str| CliError::Usage(format!("standard input:{number}: {what}"));
         match read {
             Ok(0) => break,
             Ok(length) if length as u64 == LONGEST_LINE && !line.ends_with('\n') => {
@@ -93,7 +95,7 @@ pub(super) fn run(inputs: &Inputs, mut lines: impl BufRead, out: impl Write, jso
             continue;
         }
         let target: Target = text.parse().map_err(|error| place(&format!("{error}")))?;
-        let told = answers.tell(text, &target).ok_or_else(|| Failure::Internal("the policy is not whole".into()))?;
+        let told = answers.tell(text, &target).ok_or_else(|| CliError::Internal("the policy is not whole".into()))?;
         let written = if json {
             serde_json::to_writer(&mut out, &told).map_err(std::io::Error::from).and_then(|()| out.write_all(b"\n"))
         } else {
@@ -112,14 +114,14 @@ pub(super) fn run(inputs: &Inputs, mut lines: impl BufRead, out: impl Write, jso
 }
 
 /// Whoever reads has had enough: `head`, say.
-fn closed(error: &std::io::Error) -> Result<(), Failure> {
+fn closed(error: &std::io::Error) -> Result<(), CliError> {
     if error.kind() == std::io::ErrorKind::BrokenPipe {
         return Ok(());
     }
-    Err(Failure::Unavailable(format!("standard output can't be written: {error}")))
+    Err(CliError::Unavailable(format!("standard output can't be written: {error}")))
 }
 
-/// One kind of destination in a network.
+/// One class of destination in a network.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Part {
     country: String,
@@ -141,7 +143,7 @@ pub(super) fn parts(network: &ipnetwork::IpNetwork, policy: &Policy) -> Vec<Part
         ipnetwork::IpNetwork::V4(v4) => (
             v4.network().to_bits().into(),
             v4.broadcast().to_bits().into(),
-            image.v4_intervals().into_iter().map(|(start, class)| (start.into(), class)).collect(),
+            image.v4_intervals().into_iter().map(|(start, class_id)| (start.into(), class_id)).collect(),
         ),
         ipnetwork::IpNetwork::V6(v6) => (v6.network().to_bits(), v6.broadcast().to_bits(), image.v6_intervals()),
     };
@@ -152,25 +154,29 @@ pub(super) fn parts(network: &ipnetwork::IpNetwork, policy: &Policy) -> Vec<Part
     // By class: how many addresses, less one so that all of IPv6 fits, and the first.
     let mut found: std::collections::BTreeMap<u32, (u128, u128)> = std::collections::BTreeMap::new();
     let from = starts.partition_point(|(start, _)| *start <= first).saturating_sub(1);
-    for (place, (start, class)) in starts.iter().enumerate().skip(from).take_while(|(_, (start, _))| *start <= last) {
+    for (place, (start, class_id)) in starts.iter().enumerate().skip(from).take_while(|(_, (start, _))| *start <= last)
+    {
         let begin = (*start).max(first);
         let end = starts.get(place + 1).map_or(last, |next| last.min(next.0 - 1));
         let more = end - begin;
         found
-            .entry(*class)
+            .entry(*class_id)
             .and_modify(|(sum, _)| *sum = sum.saturating_add(more).saturating_add(1))
             .or_insert((more, begin));
     }
     let mut parts: Vec<(u128, Part)> = found
         .into_iter()
-        .filter_map(|(class, (more, begin))| {
-            let row = image.classes.get(class as usize)?;
+        .filter_map(|(class_id, (more, begin))| {
+            let row = image.classes.get(class_id as usize)?;
             let rows = image.rules.iter().skip(row.rules_start as usize).take(row.rules_len as usize);
             let rules: Vec<String> = rows
                 .map(|row| {
                     let id = policy.rule(row.rule).map_or("?", |rule| rule.id.as_str());
-                    let ports =
-                        crate::config::PortRange { protocol: row.protocol, low: row.port_low, high: row.port_high };
+                    let ports = monitor_policy::spec::PortRange {
+                        protocol: row.protocol,
+                        low: row.port_low,
+                        high: row.port_high,
+                    };
                     if row.protocol == 0 { id.to_owned() } else { format!("{id} {ports}") }
                 })
                 .collect();
@@ -180,7 +186,7 @@ pub(super) fn parts(network: &ipnetwork::IpNetwork, policy: &Policy) -> Vec<Part
             };
             let enforce = decide(&classify(image, version, at, 0, None)?, true).name();
             let addresses = more.checked_add(1).map_or_else(|| "2^128".to_owned(), |count| count.to_string());
-            let (country, class) = (Country(row.country).to_string(), Kind::from_wire(row.kind).name());
+            let (country, class) = (Country(row.country).to_string(), Class::from_wire(row.class).name());
             Some((more, Part { country, class, addresses, first: address(begin), enforce, rules }))
         })
         .collect();
@@ -196,5 +202,5 @@ pub(super) fn as_text(network: &ipnetwork::IpNetwork, parts: &[Part]) -> String 
         let (first, rules) = (part.first.to_string(), part.rules.join(", "));
         rows.push(cells([&format!("  {}", part.country), part.class, &part.addresses, &first, part.enforce, &rules]));
     }
-    format!("{network}\n{}", crate::text::table(0, &rows, &[2]))
+    format!("{network}\n{}", crate::cli::output::table(0, &rows, &[2]))
 }

@@ -10,14 +10,17 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    failure::Failure,
+    cli::output::{json, print},
+    error::CliError,
+};
+use monitor_policy::{
     geo::{
         self, About, Content, Dataset, Progress, Rejected, STALE_AFTER_DAYS,
         asn::{self, AsDataset},
         compact,
         overlay::{self, Overlay},
     },
-    text::{hex, json, plain, print, time},
+    text::{hex, plain, time},
 };
 
 /// Builds the compact form: smaller, faster to load, with name, date and digest.
@@ -127,7 +130,7 @@ impl Read {
 }
 
 /// Reads the files: what they hold, what was left out, what they say two things of.
-fn read(args: &Args, progress: &Progress) -> Result<(Read, Rejected, usize), Failure> {
+fn read(args: &Args, progress: &Progress) -> Result<(Read, Rejected, usize), CliError> {
     let kind = match args.kind {
         Some(Kind::Dataset) => Content::Dataset,
         Some(Kind::Overlay) => Content::Overlay,
@@ -197,15 +200,15 @@ fn with_progress<T: Send>(work: impl FnOnce(&Progress) -> T + Send) -> T {
     })
 }
 
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let written = import(args)?;
     if args.json { print(&json(&written)?) } else { print(&text(&written)) }
 }
 
-fn import(args: &Args) -> Result<Written, Failure> {
+fn import(args: &Args) -> Result<Written, CliError> {
     let extension = args.out.to_string_lossy().to_ascii_lowercase();
     if !extension.ends_with(".egm") && !extension.ends_with(".egm.zst") {
-        return Err(Failure::Usage(format!(
+        return Err(CliError::Usage(format!(
             "--out {}: a compact dataset's name ends in .egm or .egm.zst: add that",
             args.out.display()
         )));
@@ -225,15 +228,15 @@ fn import(args: &Args) -> Result<Written, Failure> {
             value.clone_from(given);
         }
     }
-    let unfit = |error: compact::CompactError| Failure::Usage(format!("--out {}: {error}", args.out.display()));
+    let unfit = |error: compact::CompactError| CliError::Usage(format!("--out {}: {error}", args.out.display()));
     // What is written can be read, or nothing is written.
     let (encoded, same) = read.encode().map_err(unfit)?;
     if !same {
-        return Err(Failure::Internal("the compact form does not hold what was read".into()));
+        return Err(CliError::Internal("the compact form does not hold what was read".into()));
     }
     let bytes = if extension.ends_with(".zst") { compact::compress(&encoded) } else { encoded };
-    crate::geo::file::replace(&args.out, &bytes).map_err(|error| {
-        Failure::Unavailable(format!("{}: {error}: check folder and permissions", args.out.display()))
+    crate::storage::replace(&args.out, &bytes, crate::storage::Access::Everybody).map_err(|error| {
+        CliError::Unavailable(format!("{}: {error}: check folder and permissions", args.out.display()))
     })?;
     let (kind, about, (ipv4_ranges, ipv6_ranges)) = read.parts();
     let now = jiff::Timestamp::now().as_second();

@@ -33,7 +33,7 @@ fn two_families_from_two_files_become_one_dataset_and_bad_input_leaves_the_old_f
     let before = std::fs::read(&out).unwrap();
     std::fs::write(path("4b.csv"), "192.0.2.128/25,NO\n").unwrap();
     let error = run(&args(&[&path("4.csv"), &path("4b.csv")], &out)).unwrap_err();
-    assert!(matches!(error, Failure::Usage(_)));
+    assert!(matches!(error, CliError::Usage(_)));
     assert_eq!(
         error.to_string(),
         format!(

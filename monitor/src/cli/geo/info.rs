@@ -8,14 +8,14 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{
-    failure::Failure,
+use crate::{cli::output::print_either, error::CliError};
+use monitor_policy::{
     geo::{
         self, About, Content, Opened, Progress, Rejected, STALE_AFTER_DAYS, Space,
         asn::{self, AsDataset},
         overlay::{self, Overlay},
     },
-    text::{count, counted, hex, print_either, time},
+    text::{count, counted, hex, time},
 };
 
 /// Says what datasets, overlays and AS numbers are: version, age, size, what was left out, licence, digest.
@@ -72,7 +72,7 @@ struct Info {
     attribution: String,
 }
 
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let now = jiff::Timestamp::now().as_second();
     let mut infos = Vec::new();
     // The embedded ones are asked for only by nobody asking for anything else.
@@ -217,7 +217,7 @@ fn share(addresses: &str, bits: u32, of: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geo::{Country, Dataset, Format, Range};
+    use monitor_policy::geo::{Country, Dataset, Format, Range};
 
     fn opened(built: Option<i64>) -> Opened {
         let de = Country(*b"DE");

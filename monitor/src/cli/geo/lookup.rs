@@ -9,12 +9,12 @@ use monitor_common::wire::{Address, Embedded};
 use serde::Serialize;
 
 use crate::{
-    failure::Failure,
-    geo::{
-        self, Dataset,
-        special::{self, Special},
-    },
-    text::{print_either, table},
+    cli::output::{print_either, table},
+    error::CliError,
+};
+use monitor_policy::geo::{
+    self, Dataset,
+    special::{self, Special},
 };
 
 /// Says where each source places addresses. What the policy makes of it says `explain`.
@@ -67,11 +67,11 @@ struct Answer {
     last: Option<IpAddr>,
 }
 
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let mut addresses = Vec::new();
     for text in &args.addresses {
         let address: IpAddr = text.parse().map_err(|_| {
-            Failure::Usage(format!("{text:?} is no IP address: write it like 192.0.2.1 or 2001:db8::1"))
+            CliError::Usage(format!("{text:?} is no IP address: write it like 192.0.2.1 or 2001:db8::1"))
         })?;
         addresses.push(address);
     }
@@ -99,7 +99,7 @@ fn find(address: IpAddr, datasets: &[Dataset]) -> Found {
         address,
         special: special.map(|row: &Special| SpecialRange {
             network: row.network.to_string(),
-            kind: if row.embedded == Embedded::None { row.kind.name() } else { "embedded" },
+            kind: if row.embedded == Embedded::None { row.class.name() } else { "embedded" },
             name: row.name,
             reference: row.source,
         }),
@@ -173,7 +173,7 @@ fn push_rows(rows: &mut Vec<Vec<String>>, found: &Found, label: String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geo::{About, Country, Range};
+    use monitor_policy::geo::{About, Country, Range};
 
     fn dataset() -> Dataset {
         Dataset {

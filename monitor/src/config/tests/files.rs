@@ -60,13 +60,13 @@ fn allowlists_of_both_kinds_are_read_in_the_order_of_their_names() {
         ],
     )
     .unwrap_or_else(|problems| panic!("refused: {problems:#?}"));
-    let rules: Vec<_> = config.rules.iter().map(|rule| rule.id.as_str()).collect();
+    let rules: Vec<_> = config.spec.rules.iter().map(|rule| rule.id.as_str()).collect();
     assert_eq!(rules, ["first", "a.txt", "z.txt", "b"]);
-    let networks: Vec<_> = config.rules[1].to.iter().map(|(network, _)| network.to_string()).collect();
+    let networks: Vec<_> = config.spec.rules[1].to.iter().map(|(network, _)| network.to_string()).collect();
     assert_eq!(networks, ["192.0.2.0/24", "2001:db8::1/128"]);
-    assert!(config.rules[1].origin.ends_with("a.txt:3"), "{}", config.rules[1].origin);
-    assert_eq!(config.rules[1].ports, []);
-    assert_eq!(config.rules[3].ports, [PortRange { protocol: 17, low: 53, high: 53 }]);
+    assert!(config.spec.rules[1].origin.to_string().ends_with("a.txt:3"), "{}", config.spec.rules[1].origin);
+    assert_eq!(config.spec.rules[1].ports, []);
+    assert_eq!(config.spec.rules[3].ports, [PortRange { protocol: 17, low: 53, high: 53 }]);
 }
 
 #[test]

@@ -11,9 +11,9 @@ fn an_empty_file_is_the_defaults() {
     assert_eq!(config.interfaces, ["auto"]);
     assert_eq!(config.epoch, Duration::from_secs(10));
     assert_eq!((config.flows, config.cache), (49_152, None));
-    assert_eq!(config.zone.inside_text, "EEA");
-    assert_eq!(config.zone.inside.len(), 37);
-    assert_eq!((config.zone.on_outside, config.zone.on_private), (Action::Deny, Action::Allow));
+    assert_eq!(config.spec.zone.inside_text, "EEA");
+    assert_eq!(config.spec.zone.inside.len(), 37);
+    assert_eq!((config.spec.zone.on_outside, config.spec.zone.on_private), (Action::Deny, Action::Allow));
     assert_eq!(config.geo.sources, ["embedded"]);
     assert_eq!(config.listen, Some("127.0.0.1:9477".parse().expect("an address")));
 }
@@ -76,10 +76,13 @@ fn every_key_is_read() {
         allowlists = []
         "#,
     );
-    assert_eq!((config.mode, config.hook, config.flows, config.cache), (Mode::Enforce, Hook::Clsact, 4096, Some(512)));
+    assert_eq!(
+        (config.mode, config.hook, config.flows, config.cache),
+        (Mode::Enforce, HookChoice::Clsact, 4096, Some(512))
+    );
     assert_eq!(config.interfaces, ["eth0", "wan*"]);
     assert_eq!(config.epoch, Duration::from_millis(500));
-    let zone = &config.zone;
+    let zone = &config.spec.zone;
     assert_eq!((zone.name.as_str(), zone.inside.as_slice(), zone.inside_private), ("in", &[Country(*b"IN")][..], true));
     assert_eq!(
         [zone.on_outside, zone.on_ambiguous, zone.on_unknown, zone.on_private, zone.on_undecodable],
@@ -91,11 +94,11 @@ fn every_key_is_read() {
     );
     let prefixes: Vec<_> = zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect();
     assert_eq!(prefixes, ["64:ff9b:1::/48", "2001:db8:64::/96"]);
-    assert!(zone.nat64[1].1.ends_with("config.toml:17"), "{}", zone.nat64[1].1);
-    let networks: Vec<_> = config.sites[0].networks.iter().map(|(network, _)| network.to_string()).collect();
+    assert!(zone.nat64[1].1.to_string().ends_with("config.toml:17"), "{}", zone.nat64[1].1);
+    let networks: Vec<_> = config.spec.sites[0].networks.iter().map(|(network, _)| network.to_string()).collect();
     assert_eq!(networks, ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]);
-    let rule = &config.rules[0];
-    assert!(rule.origin.ends_with("config.toml:26"), "{}", rule.origin);
+    let rule = &config.spec.rules[0];
+    assert!(rule.origin.to_string().ends_with("config.toml:26"), "{}", rule.origin);
     assert_eq!(
         rule.ports,
         [PortRange { protocol: 6, low: 443, high: 443 }, PortRange { protocol: 17, low: 4500, high: 4510 }]
@@ -106,12 +109,12 @@ fn every_key_is_read() {
     );
     assert_eq!((rule.not_before, rule.expires), (Some(1_767_225_600), Some(1_798_675_200)));
     assert_eq!((rule.action, rule.max_bytes_per_day), (Action::Allow, Some(200 << 30)));
-    let deny = &config.rules[1];
+    let deny = &config.spec.rules[1];
     assert_eq!((deny.action, deny.id.as_str(), deny.to.len()), (Action::Deny, "y", 1));
     assert_eq!(deny.countries.iter().map(|(country, _)| country.to_string()).collect::<Vec<_>>(), ["SG", "VN"]);
     assert_eq!(deny.ases.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [64_500, u32::MAX]);
     assert_eq!(deny.ports.iter().map(ToString::to_string).collect::<Vec<_>>(), ["icmp", "tcp", "sctp/1-2", "89"]);
-    let management = config.management.expect("it is there");
+    let management = config.spec.management.expect("it is there");
     assert_eq!(
         management.networks.iter().map(|(network, _)| network.to_string()).collect::<Vec<_>>(),
         ["198.51.100.0/24", "2001:db8:9::/48"]
@@ -213,6 +216,6 @@ fn numbers_and_addresses_out_of_bounds_are_refused() {
 fn the_example_that_is_shipped_is_good() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/config.example.toml");
     let config = load_at(Some(std::path::Path::new(example)), NOW).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(config.sites.len(), 2);
-    assert_eq!(config.rules[0].id, "migration-sg");
+    assert_eq!(config.spec.sites.len(), 2);
+    assert_eq!(config.spec.rules[0].id, "migration-sg");
 }

@@ -117,7 +117,7 @@ fn what_a_rule_covers_is_a_network_a_country_or_an_autonomous_system() {
         "config.toml:5: '192.0.2.0/33' has no prefix length of 0 to 32: write an address and a prefix length, such as \
          192.0.2.0/24 or 2001:db8::/32",
     );
-    assert_eq!(good(&of("AS")).rules[0].countries[0].0, Country(*b"AS"));
+    assert_eq!(good(&of("AS")).spec.rules[0].countries[0].0, Country(*b"AS"));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_budget_is_an_amount_above_zero_and_only_for_what_is_allowed() {
         ("\"7 B\"", 7),
         ("1000", 1000),
     ] {
-        assert_eq!(good(&of(amount)).rules[0].max_bytes_per_day, Some(bytes), "{amount}");
+        assert_eq!(good(&of(amount)).spec.rules[0].max_bytes_per_day, Some(bytes), "{amount}");
     }
     for amount in ["200", "0 GiB", "-1 GiB", "1.5 GiB", "1 GiBs", "99999999 TiB", ""] {
         refused(
@@ -160,7 +160,7 @@ fn enforce_insists_on_a_failsafe_and_takes_none_on_purpose() {
         "config.toml:2: enforce needs [management]: add networks = [\"192.0.2.0/24\"] with the networks that must never \
          be cut off, or networks = [] if there are none on purpose",
     );
-    let none = good(&format!("{enforce}[management]\nnetworks = []")).management.expect("it is there");
+    let none = good(&format!("{enforce}[management]\nnetworks = []")).spec.management.expect("it is there");
     assert_eq!((none.networks.len(), none.ports.len()), (0, 0));
     refused(
         "[management]\nports = [\"tcp/22\"]",

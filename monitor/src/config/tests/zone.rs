@@ -8,7 +8,7 @@ fn each_reason_takes_its_own_action_and_the_others_the_default() {
         let other = if default == "allow" { "deny" } else { "allow" };
         for reason in Reason::ALL.into_iter().filter(|reason| !reason.always_passes()) {
             let text = format!("[zone]\non_undecodable = \"{default}\"\nundecodable.{} = \"{other}\"", reason.name());
-            let zone = good(&text).zone;
+            let zone = good(&text).spec.zone;
             for of in Reason::ALL {
                 let denied = !of.always_passes() && (default == "deny") != (of == reason);
                 assert_eq!(zone.on_reason(of) == Action::Deny, denied, "{} in {text}", of.name());
@@ -35,7 +35,10 @@ fn a_reason_that_is_unknown_or_can_not_be_denied_is_refused() {
         "[zone.undecodable]\nlink_control = \"deny\"",
         "config.toml:2: 'link_control' can't be denied: without ARP and its like the host has no neighbours: remove the key",
     );
-    assert_eq!(good("[zone.undecodable]\nlink_control = \"allow\"").zone.on_reason(Reason::LinkControl), Action::Allow);
+    assert_eq!(
+        good("[zone.undecodable]\nlink_control = \"allow\"").spec.zone.on_reason(Reason::LinkControl),
+        Action::Allow
+    );
 }
 
 #[test]
@@ -61,7 +64,7 @@ fn a_nat64_prefix_is_ipv6_and_of_a_length_that_the_standard_knows() {
     for length in 0..=128_u8 {
         let text = format!("::/{length}");
         if [32, 40, 48, 56, 64, 96].contains(&length) {
-            assert_eq!(good(&of(&text)).zone.nat64[0].0.to_string(), text);
+            assert_eq!(good(&of(&text)).spec.zone.nat64[0].0.to_string(), text);
         } else {
             refused(
                 &of(&text),

@@ -11,8 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use egress_monitor::api::status::Status;
-use egress_monitor_tests::{daemon::Daemon, measure::Flood, stage::INTERFACE, wire::Networks};
+use egress_monitor_tests::{daemon::Daemon, measure::Flood, monitor::api::Status, stage::INTERFACE, wire::Networks};
 
 use crate::{
     plan::Plan,

@@ -83,7 +83,7 @@ fn delay(plan: &Plan, base: &Base) -> Result<Row> {
     // One more place, for the stream.
     let mut rig = Rig::new(&base.policy, 2 * FLOWS)?;
     rig::register(&mut rig.kernel, pair.index)?;
-    let link = pair.attach(&mut rig.kernel, "egress")?;
+    let link = pair.attach(rig.kernel.program("egress")?)?;
     let (near, far) = (SocketAddr::from((pair.wire.near.v4, 4000)), SocketAddr::from((pair.wire.far.v4, 4001)));
     let way = Way::new(
         pair.near.run(|| UdpSocket::bind(near)).context("the sender's socket")?,

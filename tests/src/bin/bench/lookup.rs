@@ -40,15 +40,15 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
 fn v4(plan: &Plan, id: &str, base: &Base) -> Result<Row> {
     let image = &base.policy.image;
     let starts: Vec<(u128, u32)> =
-        image.v4_intervals().iter().map(|(start, class)| (u128::from(*start), *class)).collect();
+        image.v4_intervals().iter().map(|(start, class_id)| (u128::from(*start), *class_id)).collect();
     let mut prefixes = Vec::new();
-    each_prefix(&starts, 32, |start, length, class| prefixes.push((start as u32, length, class)));
+    each_prefix(&starts, 32, |start, length, class_id| prefixes.push((start as u32, length, class_id)));
     plan.say(&format!("an LPM trie with {} IPv4 prefixes", prefixes.len()));
     let programs = ["none_v4", "index_v4", "trie_v4"];
     let mut bench = Bench::new(image, programs, "TRIE_V4", prefixes.len())?;
     let mut trie: LpmTrie<MapData, u32, u32> = map(&mut bench.object, "TRIE_V4")?;
-    for (start, length, class) in &prefixes {
-        trie.insert(&Key::new(*length, start.to_be()), class, 0)?;
+    for (start, length, class_id) in &prefixes {
+        trie.insert(&Key::new(*length, start.to_be()), class_id, 0)?;
     }
     let name = "address, IPv4, random";
     bench.measure(plan, id, name, 20.0, prefixes.len())
@@ -58,13 +58,13 @@ fn v6(plan: &Plan, id: &str, base: &Base) -> Result<Row> {
     let image = &base.policy.image;
     let starts = image.v6_intervals();
     let mut prefixes = Vec::new();
-    each_prefix(&starts, 128, |start, length, class| prefixes.push((start, length, class)));
+    each_prefix(&starts, 128, |start, length, class_id| prefixes.push((start, length, class_id)));
     plan.say(&format!("an LPM trie with {} IPv6 prefixes", prefixes.len()));
     let programs = ["none_v6", "index_v6", "trie_v6"];
     let mut bench = Bench::new(image, programs, "TRIE_V6", prefixes.len())?;
     let mut trie: LpmTrie<MapData, [u64; 2], u32> = map(&mut bench.object, "TRIE_V6")?;
-    for (start, length, class) in &prefixes {
-        trie.insert(&Key::new(*length, halves(*start).map(u64::to_be)), class, 0)?;
+    for (start, length, class_id) in &prefixes {
+        trie.insert(&Key::new(*length, halves(*start).map(u64::to_be)), class_id, 0)?;
     }
     let mut random = fastrand::Rng::with_seed(SEED);
     // Where an interval begins, or the last address before.
@@ -102,7 +102,7 @@ impl Bench {
         fill(&mut object, "V4_BUCKETS", image.v4_buckets.iter().copied())?;
         fill(&mut object, "V4_ENTRIES", image.v4_entries.iter().copied())?;
         fill(&mut object, "V6_NODES", image.v6_nodes.iter().copied())?;
-        fill(&mut object, "V6_LOW", image.v6_low.iter().map(|row| [row.start, row.class.into()]))?;
+        fill(&mut object, "V6_LOW", image.v6_low.iter().map(|row| [row.start, row.class_id.into()]))?;
         let nodes = [image.v6_upper, image.v6_nodes.len() as u32 - image.v6_upper];
         let meta = PolicyMeta { v6_nodes: nodes, ..PolicyMeta::default() };
         fill(&mut object, "POLICY", std::iter::once(meta))?;
@@ -161,8 +161,8 @@ fn fill<T: aya::Pod>(object: &mut Ebpf, name: &str, values: impl Iterator<Item =
 pub fn each_prefix(starts: &[(u128, u32)], bits: u32, mut prefix: impl FnMut(u128, u32, u32)) {
     let last_address = if bits == 128 { u128::MAX } else { (1 << bits) - 1 };
     let ends = starts.iter().skip(1).map(|(start, _)| start - 1).chain([last_address]);
-    for ((start, class), end) in starts.iter().zip(ends) {
-        range_prefixes(*start, end, bits, |at, length| prefix(at, length, *class));
+    for ((start, class_id), end) in starts.iter().zip(ends) {
+        range_prefixes(*start, end, bits, |at, length| prefix(at, length, *class_id));
     }
 }
 

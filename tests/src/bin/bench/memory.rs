@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::{maps::MapInfo, util::nr_cpus};
-use egress_monitor::kernel::Options;
+use egress_monitor_tests::monitor::kernel::Options;
 
 use crate::{
     plan::Plan,

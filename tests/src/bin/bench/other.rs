@@ -2,10 +2,13 @@
 //! the packets, over an empty one. No goals: a table of its own.
 
 use anyhow::{Context as _, Result};
-use egress_monitor::kernel::{Interface, Kernel, Options};
-use egress_monitor_tests::corpus::{
-    build::{eth, gre, ip, tcp, udp, vxlan},
-    policy::PRIVATE,
+use aya::Ebpf;
+use egress_monitor_tests::{
+    corpus::{
+        build::{eth, gre, ip, tcp, udp, vxlan},
+        policy::PRIVATE,
+    },
+    monitor::kernel::{Interface, Kernel, Options},
 };
 use etherparse::{IpNumber, Ipv6Header, PacketBuilder};
 use monitor_common::wire::Link;
@@ -35,19 +38,21 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
     on_cpu(0, || {
         let mut kernel = rig::load(&base.policy, Options { flows: 65_536, ..Options::default() })?;
         kernel.register(&Interface { name: "lo".into(), index: 1, link: Link::Ethernet })?;
-        kernel.program("empty")?.load()?;
+        let mut object = rig::object(&[])?;
+        rig::load_empty(&mut object)?;
         let mut rows = Vec::new();
         for id in ROWS.iter().filter(|id| plan.wants(id)) {
             let (name, frame) = frame(id)?;
-            rows.push(measure(plan, &mut kernel, id, name, &frame)?);
+            rows.push(measure(plan, &mut kernel, &mut object, id, name, &frame)?);
         }
         Ok(rows)
     })
 }
 
-fn measure(plan: &Plan, kernel: &mut Kernel, id: &str, name: &str, frame: &[u8]) -> Result<Row> {
+fn measure(plan: &Plan, kernel: &mut Kernel, object: &mut Ebpf, id: &str, name: &str, frame: &[u8]) -> Result<Row> {
     let [ours, empty] = plan.interleave(name, plan.rounds(ROUNDS), |variant| {
-        rig::run(kernel.program(["egress", "empty"][variant])?, frame, plan.repeat(REPEAT))
+        let program = if variant == 0 { kernel.program("egress")? } else { rig::program(object, "empty")? };
+        rig::run(program, frame, plan.repeat(REPEAT))
     })?;
     Ok(Row::new(id, name, Spread::of(&ours), Unit::Nanoseconds).with("empty program", Spread::of(&empty)).check(
         "more",

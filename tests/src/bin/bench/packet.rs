@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use egress_monitor::kernel::EventReader;
+use egress_monitor_tests::monitor::kernel::EventReader;
 use etherparse::PacketBuilder;
 
 use crate::{

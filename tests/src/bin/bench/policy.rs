@@ -2,17 +2,17 @@
 //! beside the time that an LPM trie takes to be filled with the same networks. That no packet sees half of one policy
 //! and half of another is held by tests.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{
     MapData,
     lpm_trie::{Key, LpmTrie},
 };
-use egress_monitor::{
-    config::{Config, Rule},
+use egress_monitor_tests::monitor::{
+    config::{Origin, Rule, Spec},
     geo::{About, Country, Dataset, Range},
-    kernel::{Kernel, Options, Switch},
+    kernel::{Kernel, Mode, Options, Switch},
 };
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
@@ -33,18 +33,18 @@ const COUNTRIES: [&[u8; 2]; 8] = [b"DE", b"FR", b"IE", b"US", b"SG", b"IN", b"BR
 pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     if plan.wants(ROWS[0]) {
-        let inputs = [1, 2].map(|seed| (base.config.clone(), vec![dataset(seed)]));
+        let inputs = [1, 2].map(|seed| (base.config.spec.clone(), vec![dataset(seed)]));
         rows.push(on_cpu(0, || measure(plan, ROWS[0], "policy, 500,000 networks in a dataset", &inputs))?);
     }
     if plan.wants(ROWS[1]) {
-        let inputs = [1, 2].map(|seed| (allowing(&base.config, seed), base.datasets.clone()));
+        let inputs = [1, 2].map(|seed| (allowing(&base.config.spec, seed), base.datasets.clone()));
         let name = "policy, 500,000 networks in an allowlist";
         rows.push(on_cpu(0, || measure(plan, ROWS[1], name, &inputs))?);
     }
     Ok(rows)
 }
 
-fn measure(plan: &Plan, id: &str, name: &str, inputs: &[(Config, Vec<Dataset>); 2]) -> Result<Row> {
+fn measure(plan: &Plan, id: &str, name: &str, inputs: &[(Spec, Vec<Dataset>); 2]) -> Result<Row> {
     plan.say(name);
     // Room for the larger, and some: what a daemon that was started with such a policy has.
     let policy = Arc::new(rig::compile(&inputs[0].0, &inputs[0].1)?);
@@ -71,11 +71,11 @@ fn measure(plan: &Plan, id: &str, name: &str, inputs: &[(Config, Vec<Dataset>); 
 }
 
 /// Seconds for the compiler, and from there until no packet is under the old policy.
-fn switch(kernel: &mut Kernel, config: &Config, datasets: &[Dataset]) -> Result<(f64, f64)> {
+fn switch(kernel: &mut Kernel, config: &Spec, datasets: &[Dataset]) -> Result<(f64, f64)> {
     let began = Instant::now();
     let policy = Arc::new(rig::compile(config, datasets)?);
     let compiled = began.elapsed();
-    kernel.stage(Switch { policy, enforce: false })?;
+    kernel.stage(Switch { policy, mode: Mode::Observe })?;
     kernel.flip()?;
     Ok((compiled.as_secs_f64(), (began.elapsed() - compiled).as_secs_f64()))
 }
@@ -113,17 +113,18 @@ fn dataset(seed: u64) -> Dataset {
 }
 
 /// The defaults, and one rule that lets the same networks through.
-fn allowing(config: &Config, seed: u64) -> Config {
+fn allowing(config: &Spec, seed: u64) -> Spec {
     let v4 = networks_v4(seed).filter_map(|first| Ipv4Network::new(first.into(), 24).ok()).map(IpNetwork::V4);
     let v6 = networks_v6(seed).filter_map(|first| Ipv6Network::new(first.into(), 48).ok()).map(IpNetwork::V6);
+    let file: Arc<Path> = Path::new("synthetic").into();
     let rule = Rule {
         id: "synthetic".into(),
-        origin: "synthetic:1".into(),
-        to: v4.chain(v6).zip(1..).map(|(network, line)| (network, format!("synthetic:{line}"))).collect(),
+        origin: Origin::new(Arc::clone(&file), 1),
+        to: v4.chain(v6).zip(1..).map(|(network, line)| (network, Origin::new(Arc::clone(&file), line))).collect(),
         reason: "a benchmark".into(),
         ..Rule::default()
     };
-    Config { rules: vec![rule], ..config.clone() }
+    Spec { rules: vec![rule], ..config.clone() }
 }
 
 fn networks_v4(seed: u64) -> impl Iterator<Item = u32> {

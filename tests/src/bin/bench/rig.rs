@@ -8,13 +8,16 @@ use aya::{
     maps::{Array, Map, MapData, MapError, ProgramArray},
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
-use egress_monitor::{
-    config::Config,
-    geo::{self, Dataset},
-    kernel::{Interface, Kernel, Options, boot_ns},
-    policy::{self, ClockMap, Policy},
+use egress_monitor_tests::{
+    monitor::{
+        config::{Config, Spec},
+        geo::{self, Dataset},
+        kernel::{Interface, Kernel, Options, boot_ns},
+        now,
+        policy::{self, ClockMap, Policy},
+    },
+    stage::INTERFACE,
 };
-use egress_monitor_tests::stage::INTERFACE;
 use monitor_common::wire::Link;
 use serde_json::{Value, json};
 
@@ -37,7 +40,7 @@ pub struct Base {
     pub policy: Arc<Policy>,
     /// Jiffies a second.
     pub hz: u32,
-    programs: Vec<(&'static str, Option<u32>, u32)>,
+    programs: [(&'static str, Option<u32>, u32); 2],
 }
 
 impl Base {
@@ -45,14 +48,13 @@ impl Base {
     pub fn new() -> Result<Self> {
         let config = Config::default();
         let datasets = geo::load("embedded")?;
-        let policy = Arc::new(compile(&config, &datasets)?);
+        let policy = Arc::new(compile(&config.spec, &datasets)?);
         let mut kernel = load(&policy, Options { flows: config.flows, ..Options::default() })?;
-        kernel.program("empty")?.load()?;
-        let mut programs = Vec::new();
-        for name in ["egress", "empty"] {
-            let info = kernel.program(name)?.info()?;
-            programs.push((name, info.verified_instruction_count(), info.size_jitted()));
-        }
+        let mut object = object(&[])?;
+        let egress = kernel.program("egress")?.info()?;
+        let empty = load_empty(&mut object)?.info()?;
+        let programs = [("egress", egress), ("empty", empty)]
+            .map(|(name, info)| (name, info.verified_instruction_count(), info.size_jitted()));
         let hz = kernel.flip()?.hz;
         Ok(Self { config, datasets, policy, hz, programs })
     }
@@ -91,10 +93,10 @@ impl Base {
     }
 }
 
-/// A policy of `config` and `datasets`, by the clocks as they are.
-pub fn compile(config: &Config, datasets: &[Dataset]) -> Result<Policy> {
-    let clock = ClockMap { realtime_ns: egress_monitor::epochs::now() as i64, boottime_ns: boot_ns() };
-    Ok(policy::compile(config, &policy::Knowledge::new(datasets, geo::special::table()), &clock)?)
+/// A policy of `spec` and `datasets`, by the clocks as they are.
+pub fn compile(spec: &Spec, datasets: &[Dataset]) -> Result<Policy> {
+    let clock = ClockMap { realtime_ns: now() as i64, boottime_ns: boot_ns() };
+    Ok(policy::compile(spec, &policy::Knowledge::new(datasets, geo::special::table()), &clock)?)
 }
 
 /// The kernel part in observe mode.
@@ -128,6 +130,13 @@ pub fn map<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str) -> Re
 pub fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
     let program = ebpf.program_mut(name).with_context(|| format!("the object has no program {name}"))?;
     program.try_into().with_context(|| format!("program {name}"))
+}
+
+/// The program that does nothing, loaded.
+pub fn load_empty(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier> {
+    let empty = program(ebpf, "empty")?;
+    empty.load().context("loading empty")?;
+    Ok(empty)
 }
 
 /// Mean nanoseconds of `repeat` runs on the same frame.
@@ -174,9 +183,8 @@ impl Rig {
     pub fn new(policy: &Arc<Policy>, flows: u32) -> Result<Self> {
         let mut kernel = load(policy, Options { flows, ..Options::default() })?;
         kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet })?;
-        kernel.program("empty")?.load()?;
         let mut object = object(&[])?;
-        for name in ["vary_v4", "vary_v6"] {
+        for name in ["empty", "vary_v4", "vary_v6"] {
             program(&mut object, name)?.load().with_context(|| format!("loading {name}"))?;
         }
         let (step, target) = (map(&mut object, "STEP")?, map(&mut object, "TARGET")?);
@@ -190,8 +198,11 @@ impl Rig {
             Flows::From(next) => (next, u64::MAX),
         };
         self.step.set(0, [next, mask, 0, 0], 0)?;
-        let name = if target == Target::Egress { "egress" } else { "empty" };
-        self.target.set(0, self.kernel.program(name)?.fd()?, 0)?;
+        let target = match target {
+            Target::Egress => self.kernel.program("egress")?,
+            Target::Empty => program(&mut self.object, "empty")?,
+        };
+        self.target.set(0, target.fd()?, 0)?;
         let vary = if frame[12..14] == [0x86, 0xdd] { "vary_v6" } else { "vary_v4" };
         run(program(&mut self.object, vary)?, frame, repeat)
     }

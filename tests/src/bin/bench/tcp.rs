@@ -12,8 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use egress_monitor::kernel::Options;
-use egress_monitor_tests::wire::Networks;
+use egress_monitor_tests::{monitor::kernel::Options, wire::Networks};
 
 use crate::{
     plan::Plan,
@@ -47,7 +46,7 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
                 return transfer.rate(plan);
             }
             kernel.flip()?;
-            let link = pair.attach(&mut kernel, "egress")?;
+            let link = pair.attach(kernel.program("egress")?)?;
             let rate = transfer.rate(plan);
             kernel.program("egress")?.detach(link)?;
             let bytes: u64 = kernel.flip()?.interfaces.iter().map(|counts| counts.hook.wire_bytes).sum();

@@ -5,22 +5,25 @@
 use std::{fmt::Write as _, io::Write as _, process::Stdio, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use aya::programs::{
-    LinkOrder, TcAttachType,
-    tc::{SchedClassifierLinkId, TcAttachOptions},
-};
-use egress_monitor::{
-    kernel::{Kernel, Options},
-    policy::Policy,
+use aya::{
+    Ebpf,
+    programs::{
+        LinkOrder, SchedClassifier, TcAttachType,
+        tc::{SchedClassifierLinkId, TcAttachOptions},
+    },
 };
 use egress_monitor_tests::{
     measure::{self, Flood, Sent},
+    monitor::{
+        kernel::{Kernel, Options},
+        policy::Policy,
+    },
     netns::Namespace,
     stage::INTERFACE,
     wire::{Networks, Wire},
 };
 use etherparse::PacketBuilder;
-use monitor_common::wire::Kind;
+use monitor_common::wire::Class;
 
 use crate::{
     plan::Plan,
@@ -61,16 +64,11 @@ impl Pair {
     }
 
     /// Puts a program on the interface, the first in order.
-    pub fn attach(&self, kernel: &mut Kernel, program: &str) -> Result<SchedClassifierLinkId> {
+    pub fn attach(&self, program: &mut SchedClassifier) -> Result<SchedClassifierLinkId> {
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
         self.near
-            .run(|| {
-                kernel
-                    .program(program)?
-                    .attach_with_options(INTERFACE, TcAttachType::Egress, options)
-                    .map_err(anyhow::Error::from)
-            })
-            .with_context(|| format!("attaching {program} (TCX needs Linux 6.6 or newer)"))
+            .run(|| program.attach_with_options(INTERFACE, TcAttachType::Egress, options).map_err(anyhow::Error::from))
+            .context("attaching a program (TCX needs Linux 6.6 or newer)")
     }
 
     /// UDP frames of `count` flows, each to another address of 198.19.0.0/16, and from another port after that.
@@ -99,7 +97,8 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
     let pair = Pair::new(Networks::number(9))?;
     let mut kernel = rig::load(&base.policy, Options { flows: base.config.flows, ..Options::default() })?;
     rig::register(&mut kernel, pair.index)?;
-    kernel.program("empty")?.load()?;
+    let mut object = rig::object(&[])?;
+    rig::load_empty(&mut object)?;
     let nft = Nft::new(plan, &pair.near, &base.policy);
     if let Err(error) = &nft {
         eprintln!("bench: without nftables: {error:#}");
@@ -109,7 +108,8 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
         if plan.wants(id) {
             let name = format!("64-byte UDP over veth, {flows} flows");
             let frames = pair.frames(flows)?;
-            let mut bench = Bench { pair: &pair, kernel: &mut kernel, frames: &frames, time: plan.time(TIME) };
+            let (kernel, object) = (&mut kernel, &mut object);
+            let mut bench = Bench { pair: &pair, kernel, object, frames: &frames, time: plan.time(TIME) };
             // Of nothing and of ours.
             let mut by_cpu = [Vec::new(), Vec::new()];
             let rounds = plan.rounds(ROUNDS);
@@ -153,6 +153,7 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
 struct Bench<'a> {
     pair: &'a Pair,
     kernel: &'a mut Kernel,
+    object: &'a mut Ebpf,
     frames: &'a [u8],
     time: Duration,
 }
@@ -166,16 +167,16 @@ impl Bench<'_> {
     }
 
     fn empty(&mut self) -> Result<Sent> {
-        let link = self.pair.attach(self.kernel, "empty")?;
+        let link = self.pair.attach(rig::program(self.object, "empty")?)?;
         let sent = self.sent();
-        self.kernel.program("empty")?.detach(link)?;
+        rig::program(self.object, "empty")?.detach(link)?;
         sent
     }
 
     fn ours(&mut self) -> Result<Sent> {
         // Whatever another variant's round left out: an epoch of this round's own.
         self.kernel.flip()?;
-        let link = self.pair.attach(self.kernel, "egress")?;
+        let link = self.pair.attach(self.kernel.program("egress")?)?;
         let sent = self.sent();
         self.kernel.program("egress")?.detach(link)?;
         let sent = sent?;
@@ -265,8 +266,8 @@ fn inside(policy: &Policy) -> Vec<(u32, u32)> {
     let intervals = policy.image.v4_intervals();
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     let ends = intervals.iter().skip(1).map(|(start, _)| start - 1).chain([u32::MAX]);
-    for (&(first, class), last) in intervals.iter().zip(ends) {
-        if policy.classes[class as usize].kind == Kind::Inside {
+    for (&(first, class_id), last) in intervals.iter().zip(ends) {
+        if policy.classes[class_id as usize].class == Class::Inside {
             match ranges.last_mut() {
                 Some(range) if range.1.checked_add(1) == Some(first) => range.1 = last,
                 _ => ranges.push((first, last)),

@@ -7,7 +7,6 @@ mod scene;
 
 use std::{
     process::ExitCode,
-    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -15,6 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use compare::Evidence;
 use egress_monitor_tests::{
     daemon::{Daemon, PATIENCE},
+    measure,
     netns::{Count, Statistics},
 };
 use scene::{Errand, Outcome, Scene, TCP_BYTES};
@@ -26,16 +26,13 @@ const SINGAPORE: usize = 1;
 /// Alerts come within a second; a busy machine gets some more.
 const ALERTS_COME: Duration = Duration::from_secs(5);
 
-/// Set by Ctrl-C; looked at between two steps, each of which is short.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
 fn main() -> ExitCode {
-    catch_interrupts();
+    measure::catch_interrupts();
     let begun = Instant::now();
     let result = story();
     // Everything was dropped by now: namespaces, wires, programs, files.
     match result {
-        _ if INTERRUPTED.load(Ordering::Relaxed) => {
+        _ if measure::interrupted() => {
             eprintln!("\ndemo: interrupted; everything that it made was removed");
             ExitCode::from(130)
         }
@@ -149,7 +146,7 @@ impl Show {
 
     /// One program, told live.
     fn errand(&mut self, place: usize, address: usize, family: usize, errand: Errand, expected: Outcome) -> Result<()> {
-        if INTERRUPTED.load(Ordering::Relaxed) {
+        if measure::interrupted() {
             bail!("interrupted");
         }
         let begun = Instant::now();
@@ -214,7 +211,7 @@ impl Show {
                 tcp_segments: self.scene.host.tcp_segments_sent()? - self.segments_before,
             };
             let found = compare::differences(&evidence)?;
-            if !found.is_empty() && Instant::now() < deadline && !INTERRUPTED.load(Ordering::Relaxed) {
+            if !found.is_empty() && Instant::now() < deadline && !measure::interrupted() {
                 continue;
             }
             println!("\n  {heading} (packets / bytes):\n\n{}", compare::table(&evidence)?);
@@ -268,18 +265,3 @@ const PICTURE: &str = "
 
   The monitor sits in the kernel where packets leave the host, on de0 and sg0: it counts each one, asks its policy
   where the destination is, and lets the packet go or drops it. The peers count what reaches them, with other code.";
-
-/// Ctrl-C and a polite kill set a flag; the second one ends the program at once.
-fn catch_interrupts() {
-    extern "C" fn note(_: libc::c_int) {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            // SAFETY: _exit may be called in a signal handler.
-            unsafe { libc::_exit(130) };
-        }
-    }
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        let handler: extern "C" fn(libc::c_int) = note;
-        // SAFETY: the handler touches an atomic and nothing else; the cast is how libc takes it.
-        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
-    }
-}

@@ -1,0 +1,119 @@
+//! All destinations of a packet in, the classification of the strictest out.
+
+#![forbid(unsafe_code)]
+
+#[cfg(all(test, feature = "user"))]
+mod tests;
+
+#[cfg(feature = "user")]
+use crate::wire::FullKey;
+use crate::{
+    classify::{Classification, Tables, classify},
+    parse::{HeaderWalker, MAX_HEADERS, MAX_HOPS},
+    wire::{InnerDestination, Via},
+};
+
+/// Destinations that one packet can have: its own, inner ones, and one of its first fragment's.
+pub const MAX_DESTINATIONS: u32 = MAX_HOPS as u32 + 2;
+
+/// What the policy makes of a packet as a whole.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evaluation {
+    /// Of all destinations the strictest classification, of equals the outermost.
+    pub strictest: Classification,
+    /// Of the inner destinations the strictest, of equals the innermost.
+    pub inner: InnerDestination,
+    inner_rank: u8,
+    /// The destination to be classified next; the packet's own has no [`Via`].
+    candidate: InnerDestination,
+}
+
+impl Evaluation {
+    /// Picks destination `number`: 0 is the packet's own, then come the inner ones in the order of the headers, then
+    /// `of_first`, the one that the first fragment had. False: there are no more.
+    #[inline(always)]
+    pub fn pick(&mut self, walker: &HeaderWalker, of_first: &InnerDestination, number: u32) -> bool {
+        self.candidate = if number == 0 {
+            let key = &walker.key;
+            InnerDestination {
+                address: key.destination,
+                port: key.destination_port,
+                protocol: key.protocol,
+                ip_version: key.ip_version,
+                ..InnerDestination::default()
+            }
+        } else if number <= walker.hops_len {
+            // The masks change nothing. They are for the kernel's verifier, which sees no bound on a number in memory.
+            let hop = &walker.hops[(number as usize - 1) & (MAX_HOPS - 1)];
+            let transport = &walker.headers[usize::from(hop.header) & (MAX_HEADERS - 1)];
+            InnerDestination {
+                address: hop.address,
+                port: transport.port,
+                protocol: transport.protocol,
+                ip_version: hop.ip_version,
+                via: hop.via,
+                ..InnerDestination::default()
+            }
+        } else if number == walker.hops_len + 1 {
+            *of_first
+        } else {
+            InnerDestination::default()
+        };
+        self.candidate.exists()
+    }
+
+    /// Classifies what was picked. `None`: the image is incomplete.
+    #[inline(always)]
+    pub fn evaluate(&mut self, tables: &impl Tables) -> Option<()> {
+        let candidate = &self.candidate;
+        let classification =
+            classify(tables, candidate.ip_version, candidate.address, candidate.protocol, Some(candidate.port))?;
+        let rank = classification.rank();
+        let own = candidate.via == Via::None as u8;
+        if own || rank > self.strictest.rank() {
+            self.strictest = classification;
+        }
+        if !own && (!self.inner.exists() || rank >= self.inner_rank) {
+            self.inner = self.candidate;
+            self.inner_rank = rank;
+        }
+        Some(())
+    }
+
+    /// The classification of a counted flow: of its destination and of the inner one in its key, in the order in which
+    /// a packet's are evaluated. `None`: the image is incomplete.
+    #[cfg(feature = "user")]
+    #[must_use]
+    pub fn of_flow(tables: &impl Tables, key: &FullKey) -> Option<Classification> {
+        let flow = &key.flow;
+        let own = InnerDestination {
+            address: flow.destination,
+            port: flow.destination_port,
+            protocol: flow.protocol,
+            ip_version: flow.ip_version,
+            ..InnerDestination::default()
+        };
+        let mut evaluation = Self { candidate: own, ..Self::default() };
+        evaluation.evaluate(tables)?;
+        if key.inner.exists() {
+            evaluation.candidate = key.inner;
+            evaluation.evaluate(tables)?;
+        }
+        Some(evaluation.strictest)
+    }
+
+    /// Evaluates all destinations of a packet. `None`: the image is incomplete.
+    #[cfg(feature = "user")]
+    #[must_use]
+    pub fn of_packet(tables: &impl Tables, walker: &HeaderWalker, of_first: &InnerDestination) -> Option<Self> {
+        let mut evaluation = Self::default();
+        for number in 0..MAX_DESTINATIONS {
+            if !evaluation.pick(walker, of_first, number) {
+                break;
+            }
+            evaluation.evaluate(tables)?;
+        }
+        Some(evaluation)
+    }
+}

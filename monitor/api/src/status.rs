@@ -1,0 +1,335 @@
+//! The status document, served at `/api/v1/status` and printed by `egress-monitor status`: what is in it, and in which
+//! order. The daemon fills it.
+
+use monitor_common::wire::Counters;
+use monitor_policy::times::Upcoming;
+use serde::{Deserialize, Serialize};
+
+use crate::reload::PendingStatus;
+
+/// Packets and bytes, as a device counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amount {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Places for flows, in one half.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places {
+    /// How many the epoch had in use.
+    pub used: usize,
+    /// How many there are.
+    pub places: u32,
+}
+
+/// The four sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
+    /// skbs.
+    pub packets: u64,
+    /// Packets on the wire.
+    pub segments: u64,
+    /// Bytes of the skbs.
+    pub bytes: u64,
+    /// Bytes on the wire.
+    pub wire_bytes: u64,
+}
+
+impl From<&Counters> for Sums {
+    fn from(counters: &Counters) -> Self {
+        let Counters { packets, segments, bytes, wire_bytes } = *counters;
+        Self { packets, segments, bytes, wire_bytes }
+    }
+}
+
+impl Sums {
+    /// Adds `counters`.
+    pub fn add(&mut self, counters: &Counters) {
+        self.packets += counters.packets;
+        self.segments += counters.segments;
+        self.bytes += counters.bytes;
+        self.wire_bytes += counters.wire_bytes;
+    }
+}
+
+/// The policy in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// SHA-256 in hexadecimal.
+    pub digest: String,
+    /// In force since, RFC 3339.
+    pub since: String,
+    /// The same in seconds.
+    pub age_seconds: i64,
+    /// Rules in it.
+    pub rules: usize,
+    /// Of these, how many decided nothing since they are in force: see `/api/v1/rules`.
+    pub never_hit: usize,
+    /// Ids of those whose daily budget is used up.
+    pub suspended: Vec<String>,
+    /// The policy that is judged beside it; none where the configuration names none.
+    pub shadow: Option<ShadowStatus>,
+}
+
+/// The shadow policy, in short: see `/api/v1/policy/shadow`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowStatus {
+    /// Its digest.
+    pub digest: Option<String>,
+    /// Why it was refused.
+    pub refused: Option<String>,
+    /// Compared since, RFC 3339.
+    pub since: Option<String>,
+    /// Allowed now, and it denies it.
+    pub stricter: Sums,
+    /// Denied now, and it allows it.
+    pub looser: Sums,
+}
+
+/// A geo dataset.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetStatus {
+    /// Name or file.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// Built when, RFC 3339.
+    pub built: Option<String>,
+    /// Age in days.
+    pub age_days: Option<i64>,
+    /// Older than 90 days.
+    pub stale: bool,
+}
+
+/// An interface: attached how, and what was counted there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Name.
+    pub interface: String,
+    /// `tcx` or `clsact`; none: not attached now.
+    pub hook: Option<String>,
+    /// Whether the program is on it now: `attached`, `detached` (somebody took it off), `gone` (the interface is),
+    /// `unknown`. None: it was never attached.
+    pub state: Option<String>,
+    /// Programs of others that have their say before ours.
+    pub ahead: u32,
+    /// Attached since, RFC 3339.
+    pub since: Option<String>,
+    /// Everything that passed the hook.
+    pub total: Sums,
+    /// Of that, what we dropped.
+    pub dropped: Sums,
+    /// Sum of absolute residuals; all 0 or a defect.
+    pub residual: Sums,
+    /// What the network card counted; none until it was read with an epoch.
+    pub nic: Option<NicStatus>,
+}
+
+/// What the device sent, held against what passed the hook. All since the program was attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NicStatus {
+    /// What it counts as a packet: `skbs`, `segments`, `undetermined`.
+    pub counts: String,
+    /// Sent, as the device counts.
+    pub sent: Amount,
+    /// Sent before, since the device was made.
+    pub before_attach: Amount,
+    /// Of that, while the program was being attached.
+    pub while_attaching: Amount,
+    /// Dropped by us, as the device would have counted it.
+    pub dropped_by_us: Amount,
+    /// Packets that the queueing discipline dropped.
+    pub qdisc_drops: u64,
+    /// Packets that wait there.
+    pub in_flight: u64,
+    /// Packets that passed the hook and that the device never counted, for no known reason.
+    pub lost: u64,
+    /// Sent without passing the hook: proven, never shrinks.
+    pub unaccounted: Amount,
+}
+
+/// Sums by interface, country, class and verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Interface.
+    pub interface: String,
+    /// Country.
+    pub country: String,
+    /// inside, outside…
+    pub class: String,
+    /// allowed, observed, denied.
+    pub verdict: String,
+    /// The sums.
+    #[serde(flatten)]
+    pub sums: Sums,
+}
+
+/// Packets without a flow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnparsedStatus {
+    /// Interface.
+    pub interface: String,
+    /// Why.
+    pub reason: String,
+    /// Let through.
+    pub passed: Sums,
+    /// Dropped.
+    pub dropped: Sums,
+}
+
+/// What one interface counted in one epoch: hook = flows + overflow + unparsed, in all four sums.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochInterface {
+    /// Interface.
+    pub interface: String,
+    /// Everything that passed the hook.
+    pub hook: Sums,
+    /// Of that, what has a flow.
+    pub flows: Sums,
+    /// What the flow table had no place for.
+    pub overflow: Sums,
+    /// What has no flow.
+    pub unparsed: Sums,
+    /// Of flows and overflow, what the policy denied and enforce mode dropped; and of the unparsed, what was dropped.
+    pub dropped: Sums,
+}
+
+/// The epoch closed last, and what it counted alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochStatus {
+    /// Its number: from 0 at each start of the daemon.
+    pub number: u32,
+    /// Began when, RFC 3339.
+    pub began: String,
+    /// Closed when.
+    pub closed: String,
+    /// Epochs closed since the start.
+    pub count: u64,
+    /// Flows in it.
+    pub flows: usize,
+    /// The kernel's flow table. A flow that a CPU and the table have, or several CPUs, counts in each.
+    pub flow_table: Places,
+    /// The flow caches of all CPUs.
+    pub flow_cache: Places,
+    /// Ring-buffer events that it lost.
+    pub events_lost: u64,
+    /// By interface.
+    pub interfaces: Vec<EpochInterface>,
+    /// By interface, country, class and verdict.
+    pub totals: Vec<GroupStatus>,
+}
+
+/// What was lost, by kind; every one is 0 on a good day.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses {
+    /// Ring-buffer events; their alerts were rebuilt.
+    pub events: u64,
+    /// Packets counted by country but not by flow: the kernel's table was full.
+    pub overflow_packets: u64,
+    /// Flows summed up because the store was full.
+    pub flows_evicted: u64,
+    /// Alert lines that a sink did not take.
+    pub alerts_unwritten: u64,
+    /// Alert lines that found the queue full.
+    pub alerts_queue_full: u64,
+    /// Flows that got no alert because their epoch had too many; one that goes on is counted in each such epoch.
+    pub alerts_suppressed: u64,
+    /// Epochs that could not be closed in time (their traffic comes with the next).
+    pub epochs_failed: u64,
+    /// Reloads refused.
+    pub reloads_refused: u64,
+    /// Of these, policies that failed their check in the kernel and were taken back.
+    pub policies_rolled_back: u64,
+    /// Policies that nobody confirmed in time.
+    pub policies_reverted: u64,
+}
+
+/// Alerts made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertCount {
+    /// Severity.
+    pub severity: String,
+    /// `egress` or a condition.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// A condition that holds now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionStatus {
+    /// Its name.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+}
+
+/// The whole document.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Host name.
+    pub host: String,
+    /// Boot of the host, as the kernel names it.
+    pub boot_id: String,
+    /// Time of this document, RFC 3339.
+    pub time: String,
+    /// Running since, RFC 3339. Every count here is since then and only grows: another `started` or `boot_id` says that
+    /// it began anew.
+    pub started: String,
+    /// The same in seconds.
+    pub uptime_seconds: i64,
+    /// `observe` or `enforce`.
+    pub mode: String,
+    /// `zone.name`.
+    pub zone: String,
+    /// `zone.inside` as written.
+    pub inside: String,
+    /// Why it is not to be relied on; none when it is.
+    pub not_ready: Option<String>,
+    /// What is wrong now.
+    pub conditions: Vec<ConditionStatus>,
+    /// The policy.
+    pub policy: PolicyStatus,
+    /// Whether it is on trial, until when, and what comes back then; none: it stays.
+    pub unconfirmed: Option<PendingStatus>,
+    /// Rules that begin, end within 30 days or have ended, soonest first: at most 50.
+    pub rule_times: Vec<Upcoming>,
+    /// How many more there are.
+    pub rule_times_left_out: usize,
+    /// Why the last reload was refused.
+    pub reload_error: Option<String>,
+    /// Datasets.
+    pub datasets: Vec<DatasetStatus>,
+    /// The dataset of autonomous systems; none where none is named.
+    pub asn: Option<DatasetStatus>,
+    /// Interfaces.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// The last epoch.
+    pub epoch: Option<EpochStatus>,
+    /// Sums of what was classified since the start.
+    pub totals: Vec<GroupStatus>,
+    /// What was not.
+    pub unparsed: Vec<UnparsedStatus>,
+    /// Losses.
+    pub losses: Losses,
+    /// Alerts.
+    pub alerts: Vec<AlertCount>,
+    /// What can't be seen.
+    pub blind_spots: Vec<String>,
+}
+
+/// What the monitor can't see, for every report.
+pub const BLIND_SPOTS: [&str; 4] = [
+    "traffic that no kernel interface of this host carries: DPDK/VFIO, RDMA, SR-IOV virtual functions given to a \
+     guest, the BMC, hardware flow offload",
+    "a screen inside the region that somebody outside looks at from afar",
+    "what an encrypted tunnel carries: only its outer destination is known",
+    "root on this host can detach anything",
+];

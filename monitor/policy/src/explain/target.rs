@@ -1,0 +1,116 @@
+//! What a person asks about: `ADDR`, `ADDR:PORT`, `[V6]:PORT`, each with `/PROTOCOL` behind it. Called by `explain`.
+
+use std::{net::IpAddr, str::FromStr};
+
+use crate::protocol;
+
+/// A destination in question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The address.
+    pub address: IpAddr,
+    /// The port, where one was given.
+    pub port: Option<u16>,
+    /// IANA protocol number, where one was given; TCP where only a port was.
+    pub protocol: Option<u8>,
+}
+
+/// Characters of a text that is refused which its error shows.
+const LONGEST_SHOWN: usize = 80;
+
+/// Why a text, of which each has the beginning, is no destination.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TargetError {
+    /// No address, or a port that is none.
+    #[error(
+        "'{0}' is no destination: write 192.0.2.1, 192.0.2.1:443, [2001:db8::1]:443, each with /tcp or /udp if you like"
+    )]
+    NoAddress(String),
+    /// A protocol that has neither a known name nor a number up to 255.
+    #[error("'{0}' is no destination: write a protocol such as tcp, udp or icmp behind the '/', or its number")]
+    UnknownProtocol(String),
+    /// A port with a protocol that has none.
+    #[error("'{0}' is no destination: this protocol has no ports: leave the port out")]
+    NoPorts(String),
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let refuse = |fault: fn(String) -> TargetError| {
+            Err(fault(text.chars().take(LONGEST_SHOWN).flat_map(char::escape_debug).collect()))
+        };
+        let (place, protocol) = match text.split_once('/') {
+            None => (text, None),
+            Some((place, name)) => match protocol::number(name).or_else(|| name.parse().ok()) {
+                Some(number) => (place, Some(number)),
+                None => return refuse(TargetError::UnknownProtocol),
+            },
+        };
+        let (address, port) = if let Ok(address) = place.parse::<IpAddr>() {
+            (address, None)
+        } else if let Ok(socket) = place.parse::<std::net::SocketAddr>() {
+            (socket.ip(), Some(socket.port()))
+        } else if let Some(address) = place
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .and_then(|inner| inner.parse::<std::net::Ipv6Addr>().ok())
+        {
+            (address.into(), None)
+        } else {
+            return refuse(TargetError::NoAddress);
+        };
+        if port.is_some() && protocol.is_some_and(|number| !protocol::has_ports(number)) {
+            return refuse(TargetError::NoPorts);
+        }
+        Ok(Self { address, port, protocol: protocol.or(port.map(|_| protocol::TCP)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_is_read() {
+        for (text, address, port, protocol) in [
+            ("8.8.8.8", "8.8.8.8", None, None),
+            ("8.8.8.8:53", "8.8.8.8", Some(53), Some(6)),
+            ("8.8.8.8:53/udp", "8.8.8.8", Some(53), Some(17)),
+            ("8.8.8.8/icmp", "8.8.8.8", None, Some(1)),
+            ("8.8.8.8/89", "8.8.8.8", None, Some(89)),
+            ("2001:db8::1", "2001:db8::1", None, None),
+            ("[2001:db8::1]", "2001:db8::1", None, None),
+            ("[2001:db8::1]:443", "2001:db8::1", Some(443), Some(6)),
+            ("[2001:db8::1]:443/sctp", "2001:db8::1", Some(443), Some(132)),
+            ("2001:db8::1/udp", "2001:db8::1", None, Some(17)),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(text.parse(), Ok(Target { address, port, protocol }), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_destination_is_refused_with_what_to_write() {
+        let complaint = |text: &str| text.parse::<Target>().unwrap_err().to_string();
+        for text in ["", "example.org", "8.8.8.8:", "8.8.8.8:65536", "8.8.8.256", "[8.8.8.8]:1", "2001:db8::1]:443"] {
+            assert_eq!(
+                complaint(text),
+                format!(
+                    "'{text}' is no destination: write 192.0.2.1, 192.0.2.1:443, [2001:db8::1]:443, each with /tcp or \
+                     /udp if you like"
+                )
+            );
+        }
+        assert_eq!(
+            complaint("8.8.8.8/24x"),
+            "'8.8.8.8/24x' is no destination: write a protocol such as tcp, udp or icmp behind the '/', or its number"
+        );
+        assert_eq!(
+            complaint("8.8.8.8:1/icmp"),
+            "'8.8.8.8:1/icmp' is no destination: this protocol has no ports: leave the port out"
+        );
+        assert!(complaint("\u{1b}[2J").starts_with("'\\u{1b}[2J' is"));
+    }
+}

@@ -1,0 +1,30 @@
+//! How far the reading of a file has come: the readers say, `geo import` shows.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Steps done and to be done: bytes of a text, nodes of a tree.
+#[derive(Debug, Default)]
+pub struct Progress {
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Progress {
+    /// Begins anew.
+    pub(crate) fn begin(&self, total: usize) {
+        self.done.store(0, Ordering::Relaxed);
+        self.total.store(total as u64, Ordering::Relaxed);
+    }
+
+    /// So far.
+    pub(crate) fn at(&self, done: usize) {
+        self.done.store(done as u64, Ordering::Relaxed);
+    }
+
+    /// In percent, at most 100; `None` before the first step.
+    #[must_use]
+    pub fn percent(&self) -> Option<u64> {
+        let (done, total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
+        (total > 0).then(|| (done.min(total) as u128 * 100 / u128::from(total)) as u64)
+    }
+}

@@ -1,0 +1,115 @@
+//! What a text file says about itself: comments, and its name. Called by the text readers.
+
+use std::path::Path;
+
+use super::super::{country::Country, names, rejection::Rejection};
+use crate::text::excerpt;
+
+/// A comment that means something.
+pub(in super::super) enum Comment {
+    /// The lines after it that have no country are in this one.
+    Country(Result<Country, Rejection>),
+    /// When the file was built, seconds since 1970.
+    Built(i64),
+}
+
+/// What stands behind a comment's `#`; `None` where it is for people only.
+pub(in super::super) fn comment(text: &str) -> Option<Comment> {
+    let (key, value) = text.split_once(':')?;
+    let (key, value) = (key.trim().to_ascii_lowercase(), value.trim());
+    match key.as_str() {
+        "country" | "country code" | "country-code" | "country_code" => Some(Comment::Country(country(value))),
+        "built" | "date" | "generated" | "updated" | "last updated" | "last-updated" => time(value).map(Comment::Built),
+        _ => None,
+    }
+}
+
+/// `DE`, `Germany`, `Germany (DE)`, `undetermined`.
+fn country(text: &str) -> Result<Country, Rejection> {
+    let in_brackets = text.strip_suffix(')').and_then(|text| text.rsplit_once('(')).map(|(_, code)| code);
+    let found = Country::parse(text).ok().or_else(|| names::named(text));
+    let found = found.or_else(|| Country::parse(in_brackets?).ok()).filter(|country| *country != Country::UNKNOWN);
+    found.ok_or_else(|| Rejection::CountryComment(excerpt(text)))
+}
+
+/// A date or a time (RFC 3339), in seconds since 1970.
+pub(in super::super) fn time(text: &str) -> Option<i64> {
+    let time: Result<jiff::Timestamp, _> = text.parse();
+    if let Ok(time) = time {
+        return Some(time.as_second());
+    }
+    let date: jiff::civil::Date = text.get(..10)?.parse().ok()?;
+    Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
+}
+
+/// The country that a file's name gives to all of it: `de.zone`, `de-aggregated.zone`, `country_de.netset`; and for
+/// lists of networks that are in no one place `anycast` or `satellite` as a part of it.
+pub(crate) fn of_name(file: &Path) -> Option<Country> {
+    let stem = file.file_name()?.to_string_lossy().to_ascii_lowercase();
+    let mut parts = stem.split(['.', '-', '_']).filter(|part| !part.is_empty());
+    if stem.split(['.', '-', '_']).any(|part| matches!(part, "anycast" | "satellite")) {
+        return Some(Country::UNDETERMINED);
+    }
+    let code = match (parts.next()?, parts.next()) {
+        ("country", Some(code)) => code,
+        // Words of two letters are words more often than codes: only where nothing else is in the name.
+        (code, rest) => {
+            let plain = |part: &str| matches!(part, "aggregated" | "zone" | "txt" | "cidr" | "csv" | "netset" | "list");
+            let plain = |part: &str| plain(part) || matches!(part, "ipv4" | "ipv6" | "v4" | "v6");
+            rest.into_iter().chain(parts).all(plain).then_some(code)?
+        }
+    };
+    let code: [u8; 2] = code.to_ascii_uppercase().as_bytes().try_into().ok()?;
+    Some(Country(code)).filter(|country| country.is_assigned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Option<Country> {
+        of_name(Path::new(text))
+    }
+
+    #[test]
+    fn a_files_name_gives_a_country_only_where_it_can_mean_nothing_else() {
+        for de in ["de.zone", "/a/DE.txt", "de-aggregated.zone", "country_de.netset", "de.ipv4.cidr", "de"] {
+            assert_eq!(name(de), Some(Country(*b"DE")), "{de}");
+        }
+        for undetermined in ["anycast.txt", "bgp-anycast-v4.txt", "satellite_networks.csv"] {
+            assert_eq!(name(undetermined), Some(Country::UNDETERMINED), "{undetermined}");
+        }
+        for none in ["my-sites.txt", "in-house.csv", "t.csv", "data.txt", "is-it.txt", "", "qq.zone"] {
+            assert_eq!(name(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_comment_gives_country_or_date() {
+        let of = |text: &str| match comment(text) {
+            Some(Comment::Country(Ok(country))) => country.to_string(),
+            Some(Comment::Country(Err(bad))) => bad.to_string(),
+            Some(Comment::Built(built)) => built.to_string(),
+            None => "-".into(),
+        };
+        for (text, expected) in [
+            (" country: DE", "DE"),
+            (" Country: Germany", "DE"),
+            ("Country code: no ", "NO"),
+            (" country: Germany (DE)", "DE"),
+            (" country: undetermined", "??"),
+            (" country: ??", "??"),
+            (" built: 2026-06-01", "1780272000"),
+            (" generated: 2026-06-01T00:00:05Z", "1780272005"),
+            (" built: yesterday", "-"),
+            (" a note: DE", "-"),
+            (" country", "-"),
+        ] {
+            assert_eq!(of(text), expected, "{text}");
+        }
+        assert_eq!(
+            of("country: EU"),
+            "\"EU\" is no country: write '# country: DE', a name, or 'undetermined' for anycast and satellite networks"
+        );
+    }
+}

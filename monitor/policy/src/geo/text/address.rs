@@ -1,0 +1,75 @@
+//! Addresses and networks as text files write them, into pieces. Called by the line readers.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::super::{ranges::Piece, rejection::Rejection};
+use crate::text::excerpt;
+
+pub(in super::super) fn is_number(value: &str) -> bool {
+    !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn decimal(value: &str) -> Result<u128, Rejection> {
+    value.parse().map_err(|_| Rejection::AddressTooLarge(excerpt(value)))
+}
+
+pub(crate) fn address(value: &str) -> Result<IpAddr, Rejection> {
+    value.parse().map_err(|_| Rejection::Address(excerpt(value)))
+}
+
+/// `first` to `last`: addresses, or decimal numbers.
+pub(in super::super) fn range<V>(first: &str, last: &str, value: V) -> Result<Piece<V>, Rejection> {
+    let (from, to) = if is_number(first) && is_number(last) {
+        let (from, to) = (decimal(first)?, decimal(last)?);
+        // A number says nothing of its family; only one that fits can be of IPv4.
+        match (u32::try_from(from), u32::try_from(to)) {
+            (Ok(from), Ok(to)) => (Ipv4Addr::from(from).into(), Ipv4Addr::from(to).into()),
+            _ => (IpAddr::from(Ipv6Addr::from(from)), IpAddr::from(Ipv6Addr::from(to))),
+        }
+    } else {
+        (address(first)?, address(last)?)
+    };
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) if from <= to => Ok(Piece::V4(from.into(), to.into(), value)),
+        (IpAddr::V6(from), IpAddr::V6(to)) if from <= to => Ok(Piece::V6(from.into(), to.into(), value)),
+        (IpAddr::V4(_), IpAddr::V4(_)) | (IpAddr::V6(_), IpAddr::V6(_)) => {
+            Err(Rejection::Reversed { first: excerpt(first), last: excerpt(last) })
+        }
+        _ => Err(Rejection::TwoFamilies { first: first.into(), last: last.into() }),
+    }
+}
+
+/// `address/prefix`, or one address.
+pub(in super::super) fn network<V>(text: &str, value: V) -> Result<Piece<V>, Rejection> {
+    let (ip, prefix) = text.split_once('/').map_or((text, None), |(ip, prefix)| (ip, Some(prefix)));
+    let ip = address(ip)?;
+    let longest: u8 = if ip.is_ipv4() { 32 } else { 128 };
+    // Digits only: a sign or a blank would pass `parse`, but is a typo here.
+    let prefix = match prefix {
+        None => longest,
+        Some(digits) => digits
+            .parse::<u8>()
+            .ok()
+            .filter(|&length| length <= longest && is_number(digits))
+            .ok_or_else(|| Rejection::PrefixLength { text: excerpt(text), address: ip, longest })?,
+    };
+    let host_bits = |network: IpAddr| Rejection::HostBits { text: text.into(), network, prefix };
+    match ip {
+        IpAddr::V4(ip) => {
+            let host = u32::MAX.checked_shr(prefix.into()).unwrap_or(0);
+            let first = u32::from(ip);
+            if first & host != 0 {
+                return Err(host_bits(Ipv4Addr::from(first & !host).into()));
+            }
+            Ok(Piece::V4(first, first | host, value))
+        }
+        IpAddr::V6(ip) => {
+            let host = u128::MAX.checked_shr(prefix.into()).unwrap_or(0);
+            let first = u128::from(ip);
+            if first & host != 0 {
+                return Err(host_bits(Ipv6Addr::from(first & !host).into()));
+            }
+            Ok(Piece::V6(first, first | host, value))
+        }
+    }
+}

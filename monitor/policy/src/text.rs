@@ -1,0 +1,99 @@
+//! Numbers, sizes, times and other people's text, formatted for people.
+
+/// The text without control characters, which could move a terminal's cursor: interface names and rule ids are other
+/// people's text.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// Other people's text cut to what fits in a message; quote it with `{:?}`, which escapes it.
+#[must_use]
+pub fn excerpt(value: &str) -> String {
+    const LONGEST: usize = 60;
+    if value.chars().count() <= LONGEST {
+        value.into()
+    } else {
+        value.chars().take(LONGEST).chain("…".chars()).collect()
+    }
+}
+
+/// Lower-case hexadecimal, as digests and ids are written everywhere.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A number with its thousands grouped: `1,234,567`.
+#[must_use]
+pub fn count(number: impl Into<u128>) -> String {
+    let digits = number.into().to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number with its noun: `1 rule`, `1,234 rules`.
+#[must_use]
+pub fn counted(number: usize, what: &str) -> String {
+    format!("{} {what}{}", count(number as u128), if number == 1 { "" } else { "s" })
+}
+
+/// Bytes in binary units, cut to one decimal: `1.2 MiB`; exact below 1 KiB.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let power = (bytes.ilog2() / 10).min(6);
+    // Two powers of ten are enough for one decimal: no rounding of u64 into f64 that shows.
+    let tenths = (u128::from(bytes) * 10) >> (10 * power);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[power as usize - 1])
+}
+
+/// Seconds in the two largest units that they reach: `3 d 4 h`, `5 min 6 s`. Negative ones are 0.
+#[must_use]
+pub fn span(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match () {
+        () if days > 0 => format!("{days} d {hours} h"),
+        () if hours > 0 => format!("{hours} h {minutes} min"),
+        () if minutes > 0 => format!("{minutes} min {} s", seconds % 60),
+        () => format!("{seconds} s"),
+    }
+}
+
+/// Seconds since 1970 as RFC 3339 in UTC; the number itself where the calendar has no such time.
+#[must_use]
+pub fn time(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable_and_sizes_exact_where_they_can_be() {
+        assert_eq!([0_u64, 999, 1_000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1, 1_000].map(|n| counted(n, "rule")), ["0 rules", "1 rule", "1,000 rules"]);
+        assert_eq!(
+            [0, 1_023, 1_024, 1_536, 1_048_575, 1 << 20, u64::MAX].map(size),
+            ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1023.9 KiB", "1.0 MiB", "15.9 EiB"]
+        );
+        assert_eq!([-5, 59, 61, 3_700, 100_000].map(span), ["0 s", "59 s", "1 min 1 s", "1 h 1 min", "1 d 3 h"]);
+        assert_eq!([0, i64::MAX].map(time), ["1970-01-01T00:00:00Z", "9223372036854775807"]);
+    }
+}

@@ -1,0 +1,73 @@
+//! Status, flow, rule and shadow documents in, text for people out: aligned columns, units, nothing that needs a second
+//! look at three in the morning. A file a view; here is what they share. Called by `run` (closing table), `status`,
+//! `flows` and `rules`.
+
+mod flows;
+mod rules;
+mod shadow;
+mod status;
+
+use std::net::{IpAddr, SocketAddr};
+
+pub use self::{
+    flows::flows,
+    rules::rules,
+    shadow::shadow,
+    status::{status, totals},
+};
+use monitor_api::{flows::FlowRow, status::Sums};
+use monitor_policy::{
+    protocol::has_ports,
+    text::{count, size},
+};
+
+/// How far tables stand in.
+const INDENT: usize = 2;
+
+/// The four cells of sums.
+fn sums(sums: &Sums) -> [String; 4] {
+    [count(sums.packets), count(sums.segments), size(sums.bytes), size(sums.wire_bytes)]
+}
+
+/// The start of a digest, enough to compare by eye.
+fn short(digest: &str) -> String {
+    let start: String = digest.chars().take(16).collect();
+    if digest.len() > 16 { format!("{start}…") } else { start }
+}
+
+fn protocol(row: &FlowRow) -> String {
+    row.protocol_name.clone().unwrap_or_else(|| row.protocol.to_string())
+}
+
+/// Address, and port where the protocol has one.
+fn endpoint(address: IpAddr, port: u16, protocol: u8) -> String {
+    if has_ports(protocol) { SocketAddr::new(address, port).to_string() } else { address.to_string() }
+}
+
+/// The same for a destination, where ICMP has a type and a code.
+fn target(address: IpAddr, port: u16, protocol: u8) -> String {
+    match protocol {
+        1 | 58 => format!("{address} type {} code {}", port >> 8, port & 0xff),
+        _ => endpoint(address, port, protocol),
+    }
+}
+
+/// `198.51.100.7:4789 → 203.0.113.9:443 (vxlan)`: where it goes, where it ends up and by what; what of it can't be read.
+fn destination(row: &FlowRow) -> String {
+    let mut text = target(row.destination, row.destination_port, row.protocol);
+    let mut arrow = |to: String, via: &str| text += &format!(" → {to} ({via})");
+    if let Some(carried) = &row.embedded {
+        arrow(carried.destination.to_string(), &carried.via);
+    }
+    if let Some(further) = &row.inner {
+        let to = target(further.destination, further.destination_port, further.protocol);
+        arrow(to, &further.via);
+        if let Some(carried) = &further.embedded {
+            arrow(carried.destination.to_string(), &carried.via);
+        }
+    }
+    if let Some(form) = &row.opaque {
+        text += &format!(" [not readable: {form}]");
+    }
+    text
+}

@@ -1,0 +1,248 @@
+//! The status document in, the page of `egress-monitor status` out, and the table of totals in it, with which `run`
+//! closes.
+
+use std::fmt::Write as _;
+
+use super::{INDENT, short, sums};
+use crate::cli::output::{cells, table};
+use monitor_api::status::{ShadowStatus, Status, Sums};
+use monitor_policy::text::{count, counted, plain, size, span};
+
+/// The closing table of `run`, and part of `status`: what was counted, and that it adds up.
+#[must_use]
+pub fn totals(status: &Status) -> String {
+    let heading = ["interface", "country", "class", "verdict", "packets", "segments", "bytes", "on the wire"];
+    let mut rows = vec![cells(&heading)];
+    let mut sum = Sums::default();
+    let mut row = |interface: &str, country: &str, class: &str, verdict: &str, of: &Sums| {
+        let names = [interface, country, class, verdict].map(str::to_owned);
+        rows.push(names.into_iter().chain(sums(of)).collect());
+        sum.packets += of.packets;
+        sum.segments += of.segments;
+        sum.bytes += of.bytes;
+        sum.wire_bytes += of.wire_bytes;
+    };
+    for group in &status.totals {
+        row(&group.interface, &group.country, &group.class, &group.verdict, &group.sums);
+    }
+    for unparsed in &status.unparsed {
+        for (fate, of) in [("passed", &unparsed.passed), ("dropped", &unparsed.dropped)] {
+            if *of != Sums::default() {
+                row(&unparsed.interface, "-", &format!("not parsed: {}", unparsed.reason), fate, of);
+            }
+        }
+    }
+    let all = ["all", "", "", ""].map(str::to_owned);
+    rows.push(all.into_iter().chain(sums(&sum)).collect());
+    let mut text = table(INDENT, &rows, &[4, 5, 6, 7]);
+    let breach: Vec<String> = status
+        .interfaces
+        .iter()
+        .filter(|interface| interface.residual != Sums::default())
+        .map(|interface| format!("{} by {} packets", interface.interface, count(interface.residual.packets)))
+        .collect();
+    text += &if breach.is_empty() {
+        "  every packet that passed the hooks is in this table: residual 0\n".to_owned()
+    } else {
+        format!("  WRONG: the hooks counted otherwise: {}. Please report this defect.\n", breach.join(", "))
+    };
+    text
+}
+
+/// `egress-monitor status`.
+#[must_use]
+pub fn status(status: &Status) -> String {
+    let mut text = String::new();
+    let mode =
+        if status.mode == "enforce" { "enforce: denied packets are dropped" } else { "observe: nothing is dropped" };
+    let mut line = |name: &str, value: &str| {
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "{name:<12}{}", plain(value));
+    };
+    let state = status.not_ready.as_ref().map_or_else(|| "working".to_owned(), |why| format!("NOT RELIABLE: {why}"));
+    line("state", &state);
+    line("mode", mode);
+    line("host", &format!("{}, up {} (since {})", status.host, span(status.uptime_seconds), status.started));
+    line("version", &status.version);
+    line("zone", &format!("{}, inside = {}", status.zone, status.inside));
+    let policy = &status.policy;
+    line(
+        "policy",
+        &format!(
+            "{}, {}, in force for {}",
+            short(&policy.digest),
+            counted(policy.rules, "rule"),
+            span(policy.age_seconds)
+        ),
+    );
+    if policy.never_hit > 0 {
+        line("", &format!("{} never hit (egress-monitor rules --never-hit)", counted(policy.never_hit, "rule")));
+    }
+    for rule in &policy.suspended {
+        line("", &format!("SUSPENDED until midnight UTC: {rule}, its daily budget is used up (egress-monitor rules)"));
+    }
+    match &policy.shadow {
+        Some(ShadowStatus { refused: Some(why), .. }) => line("shadow", &format!("REFUSED: {why}")),
+        Some(shadow) => {
+            let (stricter, looser) = (&shadow.stricter, &shadow.looser);
+            line(
+                "shadow",
+                &format!(
+                    "{}, would deny {} packets ({}) more and allow {} ({}) more (egress-monitor flows --shadow)",
+                    short(shadow.digest.as_deref().unwrap_or("-")),
+                    count(stricter.packets),
+                    size(stricter.wire_bytes),
+                    count(looser.packets),
+                    size(looser.wire_bytes)
+                ),
+            );
+        }
+        None => {}
+    }
+    if let Some(unconfirmed) = &status.unconfirmed {
+        line(
+            "",
+            &format!(
+                "UNCONFIRMED, returns to {} ({}) in {}: `egress-monitor confirm` keeps it",
+                short(&unconfirmed.back_to.digest),
+                unconfirmed.back_to.mode,
+                span(unconfirmed.seconds_left)
+            ),
+        );
+    }
+    for near in &status.rule_times {
+        let when = match near.what.as_str() {
+            "expired" => format!("EXPIRED {} ago", span(-near.seconds)),
+            what => format!("{what} in {}", span(near.seconds)),
+        };
+        line("rule", &format!("{} {when} ({})", near.rule, near.at));
+    }
+    if status.rule_times_left_out > 0 {
+        line("", &format!("and {} more", counted(status.rule_times_left_out, "rule")));
+    }
+    if let Some(error) = &status.reload_error {
+        line("", &format!("REFUSED a newer one: {error}"));
+    }
+    for dataset in &status.datasets {
+        let age = dataset.age_days.map_or_else(|| "of unknown age".into(), |days| format!("{days} days old"));
+        let stale = if dataset.stale { ": STALE, import a newer one" } else { "" };
+        line("geo data", &format!("{} {}, {age}{stale}", dataset.name, dataset.version));
+    }
+    if let Some(asn) = &status.asn {
+        let age = asn.age_days.map_or_else(|| "of unknown age".into(), |days| format!("{days} days old"));
+        line("AS numbers", &format!("{} {}, {age}", asn.name, asn.version));
+    }
+    match &status.epoch {
+        Some(epoch) => {
+            let packets: u64 = epoch.interfaces.iter().map(|interface| interface.hook.packets).sum();
+            line(
+                "epoch",
+                &format!(
+                    "{} closed {}: {} packets, {} flows; used {} of {} places in the flow caches, {} of {} in the flow table",
+                    epoch.number,
+                    epoch.closed,
+                    count(packets),
+                    count(epoch.flows as u64),
+                    count(epoch.flow_cache.used as u64),
+                    count(epoch.flow_cache.places),
+                    count(epoch.flow_table.used as u64),
+                    count(epoch.flow_table.places)
+                ),
+            );
+        }
+        None => line("epoch", "none closed yet"),
+    }
+    for condition in &status.conditions {
+        line("WRONG", &format!("{} since {}", condition.kind, condition.since));
+    }
+    text += "\nInterfaces\n";
+    let heading = ["interface", "hook", "since", "packets", "segments", "bytes", "on the wire", "residual"];
+    let rows = status.interfaces.iter().map(|interface| {
+        let hook = match (interface.hook.as_deref(), interface.state.as_deref()) {
+            (Some(hook), None | Some("attached")) if interface.ahead == 0 => hook.to_owned(),
+            (Some(hook), None | Some("attached")) => format!("{hook}, {} ahead", interface.ahead),
+            (Some(_), Some(state)) => state.to_uppercase(),
+            (None, _) => "not attached".into(),
+        };
+        let since = interface.since.clone().unwrap_or_else(|| "-".into());
+        let residual = count(interface.residual.packets);
+        [interface.interface.clone(), hook, since].into_iter().chain(sums(&interface.total)).chain([residual]).collect()
+    });
+    let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
+    text += &table(INDENT, &rows, &[3, 4, 5, 6, 7]);
+    text += &nics(status);
+    text += "\nTraffic since the start\n";
+    text += &totals(status);
+    text += "\nLosses\n";
+    let losses = &status.losses;
+    let rows = [
+        ("ring-buffer events (alerts rebuilt from the flow table)", losses.events),
+        ("packets not told apart by flow (flow table full)", losses.overflow_packets),
+        ("flows summed up (store full)", losses.flows_evicted),
+        ("alerts not written", losses.alerts_unwritten),
+        ("alerts that found the queue full", losses.alerts_queue_full),
+        ("epochs not closed in time (traffic comes with the next)", losses.epochs_failed),
+        ("reloads refused", losses.reloads_refused),
+    ]
+    .map(|(what, number)| vec![what.to_owned(), count(number)]);
+    text += &table(INDENT, &rows, &[1]);
+    text += "\nAlerts\n";
+    if status.alerts.is_empty() {
+        text += "  none\n";
+    } else {
+        let rows =
+            status.alerts.iter().map(|alert| vec![alert.kind.clone(), alert.severity.clone(), count(alert.count)]);
+        let rows: Vec<_> = std::iter::once(cells(&["type", "severity", "count"])).chain(rows).collect();
+        text += &table(INDENT, &rows, &[2]);
+    }
+    text += "\nNot visible from here\n";
+    for spot in &status.blind_spots {
+        text += &format!("  - {}\n", plain(spot));
+    }
+    text
+}
+
+/// What the devices sent beside what passed the hooks; of `status`.
+fn nics(status: &Status) -> String {
+    let heading = [
+        "interface",
+        "counts",
+        "sent",
+        "bytes",
+        "dropped by us",
+        "by the qdisc",
+        "in flight",
+        "lost",
+        "unaccounted",
+        "",
+    ];
+    let mut rows = vec![cells(&heading)];
+    let mut before = vec![];
+    for interface in &status.interfaces {
+        let Some(nic) = &interface.nic else { continue };
+        let numbers = [nic.sent.packets, nic.dropped_by_us.packets, nic.qdisc_drops, nic.in_flight, nic.lost];
+        let [sent, dropped, queue, waiting, lost] = numbers.map(count);
+        let names = [interface.interface.clone(), nic.counts.clone(), sent, size(nic.sent.bytes)];
+        let unaccounted = [count(nic.unaccounted.packets), size(nic.unaccounted.bytes)];
+        rows.push(names.into_iter().chain([dropped, queue, waiting, lost]).chain(unaccounted).collect());
+        before.push(format!(
+            "  {} had sent {} packets ({}) before, {} of them while the program was being attached\n",
+            interface.interface,
+            count(nic.before_attach.packets),
+            size(nic.before_attach.bytes),
+            count(nic.while_attaching.packets)
+        ));
+    }
+    if rows.len() == 1 {
+        return String::new();
+    }
+    let surplus = status.interfaces.iter().filter_map(|interface| interface.nic.as_ref());
+    let surplus: u64 = surplus.map(|nic| nic.unaccounted.packets).sum();
+    let verdict = if surplus == 0 {
+        "  nothing left that did not pass the hooks\n".to_owned()
+    } else {
+        format!("  WRONG: {} packets left without passing a hook\n", count(surplus))
+    };
+    let table = table(INDENT, &rows, &[2, 3, 4, 5, 6, 7, 8, 9]);
+    format!("\nNetwork cards since the program was attached\n{table}{}{verdict}", before.concat())
+}

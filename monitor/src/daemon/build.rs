@@ -1,0 +1,116 @@
+//! Building the daemon: everything that can fail is made here, the kernel part last, so that nothing is attached before
+//! the rest is there. Nothing runs yet.
+
+use std::{net::TcpListener, sync::Arc};
+
+use tokio::sync::oneshot;
+
+use super::{DaemonError, ServiceManager, Setup, Started};
+use crate::{
+    alerts::{
+        Alerter, ocsf,
+        sinks::{self, Sinks},
+    },
+    budgets::keeper::Keeper,
+    engine::{
+        Engine, EngineHandle,
+        pipeline::Consumer,
+        reports::{Conservation, Losses, LostInterfaces, RuleTimes, StaleData},
+        source::{Events, Opened, Task},
+    },
+    error::CliError,
+    http::server::{self, ControlSocket},
+    model::{Alert, Host, in_force::PolicyInForce, now},
+    reconcile::Reconciler,
+    reload::{PolicyReloader, ReloadHandle},
+    shadow::Comparison,
+    store::{MonitorState, SharedState},
+};
+
+/// Everything that the daemon consists of, to be [spawned](Self::spawn).
+pub(super) struct Daemon {
+    pub state: SharedState,
+    pub engine: Engine,
+    pub epochs: EngineHandle,
+    pub events: Events,
+    /// Those that read what the kernel part sends.
+    pub kernel_tasks: Vec<(&'static str, Task)>,
+    pub reloader: PolicyReloader,
+    pub reloads: ReloadHandle,
+    pub control: ControlSocket,
+    pub http: Option<TcpListener>,
+    /// When the thread of the alert sinks has ended.
+    pub alerts_written: oneshot::Receiver<()>,
+    pub host_name: String,
+    pub service_manager: ServiceManager,
+    pub started: Started,
+}
+
+/// Makes the daemon.
+///
+/// # Errors
+/// A socket is taken, there is no room for something, or `open` failed.
+pub(super) fn build(
+    mut setup: Setup,
+    open: impl FnOnce(&PolicyInForce) -> Result<Opened, CliError>,
+) -> Result<Daemon, CliError> {
+    let http = setup.listen.map(server::bind_tcp).transpose()?;
+    let control = ControlSocket::bind(&setup.socket)?;
+    let listen = http.as_ref().map(TcpListener::local_addr).transpose();
+    let listen = listen.map_err(|error| DaemonError::Start { what: "HTTP", error })?;
+    let host = Host::read();
+    let host_name = host.name.clone();
+    let about = host.clone();
+    let encode = move |alert: &Arc<Alert>| ocsf::line(&about, alert);
+    let (sinks, alerts_written) = Sinks::start(setup.outputs, sinks::QUEUE, encode)
+        .map_err(|error| DaemonError::Start { what: "alerts", error })?;
+    // What is used up today is not in force from the first packet on.
+    let budgets = Keeper::open(&setup.state, now());
+    let configured = setup.in_force.clone();
+    setup.in_force.policy = budgets.hold(&setup.in_force.policy);
+    let Opened { source, events, tasks: kernel_tasks, kernel_memory } = open(&setup.in_force)?;
+
+    let state = SharedState::new(MonitorState {
+        boot_id: host.boot_id,
+        started: now(),
+        epoch_length: setup.epoch,
+        ..MonitorState::default()
+    });
+    let (engine, epochs) = Engine::new(source, state.clone(), Box::new(sinks), consumers(budgets), setup.in_force);
+    let (reloader, reloads) = PolicyReloader::new(setup.reload, epochs.clone(), state.clone(), configured);
+    let started = {
+        let state = state.read();
+        let (attachments, in_force) = (state.attachments.clone(), state.in_force.clone());
+        Started { attachments, listen, socket: setup.socket, in_force, kernel_memory }
+    };
+    Ok(Daemon {
+        state,
+        engine,
+        epochs,
+        events,
+        kernel_tasks,
+        reloader,
+        reloads,
+        control,
+        http,
+        alerts_written,
+        host_name,
+        service_manager: setup.service_manager,
+        started,
+    })
+}
+
+/// Who makes something of each closed epoch, in this order.
+pub fn consumers(budgets: Keeper) -> Vec<Box<dyn Consumer>> {
+    vec![
+        Box::new(LostInterfaces::default()),
+        Box::new(Conservation),
+        Box::new(Reconciler::default()),
+        Box::new(Losses::default()),
+        Box::new(Alerter::default()),
+        Box::new(budgets),
+        Box::new(Comparison::default()),
+        Box::new(StaleData),
+        Box::new(RuleTimes::default()),
+    ]
+}

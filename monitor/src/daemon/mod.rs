@@ -1,0 +1,131 @@
+//! The composition root: configuration → policy → sockets → kernel → attach → work → on a signal or when the time is up:
+//! detach, drain. [`run`] reads everything and serves it; [`serve`] is the daemon from bound sockets to the closing
+//! drain, with everything outside handed in, so that the tests run it whole, with a fake kernel and without signals.
+
+mod build;
+mod error;
+mod kernel_source;
+mod launch;
+mod running;
+mod service_manager;
+mod signals;
+mod supervisor;
+
+#[cfg(test)]
+mod tests;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::{Notify, mpsc};
+
+pub use self::{
+    build::consumers,
+    error::{DaemonError, TaskError},
+    launch::Launch,
+    service_manager::ServiceManager,
+};
+
+use crate::{
+    alerts::sinks::Output,
+    engine::source::Opened,
+    error::CliError,
+    kernel,
+    model::{Attachment, in_force::PolicyInForce},
+    reload,
+    store::SharedState,
+};
+
+/// For everything that is to end, together.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+
+/// What the daemon is told from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// End in order.
+    Stop,
+    /// Read configuration and policy again.
+    Reload,
+    /// The wall clock was set.
+    ClockSet,
+}
+
+/// Everything the daemon needs.
+pub struct Setup {
+    /// Length of an epoch.
+    pub epoch: Duration,
+    /// HTTP port.
+    pub listen: Option<SocketAddr>,
+    /// Control socket.
+    pub socket: PathBuf,
+    /// Where the day's budgets are kept.
+    pub state: PathBuf,
+    /// The policy to begin with.
+    pub in_force: PolicyInForce,
+    /// Where alerts go.
+    pub outputs: Vec<Output>,
+    /// For every reload of the policy.
+    pub reload: reload::Setup,
+    /// Who is told how it goes.
+    pub service_manager: ServiceManager,
+}
+
+/// What is announced when it works.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// What is attached.
+    pub attachments: Vec<Attachment>,
+    /// The HTTP port in use.
+    pub listen: Option<SocketAddr>,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// What is in force.
+    pub in_force: PolicyInForce,
+    /// Bytes that the kernel part's maps take.
+    pub kernel_memory: u64,
+}
+
+/// Reads configuration and policy, opens the kernel part, and runs until a signal, or until the time is up. `started` is
+/// called when everything is attached. Returns the state, exact to the last packet.
+///
+/// # Errors
+/// What could not be done.
+pub fn run(launch: &Launch, started: impl FnOnce(&Started)) -> Result<SharedState, CliError> {
+    let (config, in_force, files) = launch::read(launch)?;
+    // Before the sockets, whose refusal would hide the reason.
+    kernel::require()?;
+    let setup = launch::setup(launch, &config, in_force, files)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(DaemonError::Threads)?;
+    let result = runtime.block_on(async {
+        let attached = Arc::new(Notify::new());
+        let commands = signals::commands(launch.duration, Arc::clone(&attached)).map_err(DaemonError::Signals)?;
+        let open = |in_force: &_| kernel_source::open(&config, launch, in_force);
+        serve(setup, open, commands, |running| {
+            started(running);
+            attached.notify_one();
+        })
+        .await
+    });
+    // A thread that hangs in a write to a stuck pipe must not hold the process.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+/// Runs until told to stop. Whatever can fail fails before `open` attaches anything. Returns the state, exact to
+/// the last packet.
+///
+/// # Errors
+/// A socket is taken, `open` failed, or a task did: then everything is taken down in order first.
+pub async fn serve(
+    setup: Setup,
+    open: impl FnOnce(&PolicyInForce) -> Result<Opened, CliError>,
+    mut commands: mpsc::Receiver<Command>,
+    started: impl FnOnce(&Started),
+) -> Result<SharedState, CliError> {
+    let daemon = build::build(setup, open)?;
+    let announced = daemon.started.clone();
+    let mut running = daemon.spawn();
+    started(&announced);
+    let fallen = running.work(&mut commands).await;
+    Ok(running.drain(fallen).await?)
+}

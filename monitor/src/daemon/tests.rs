@@ -1,0 +1,125 @@
+use std::sync::Mutex;
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::{
+    engine::source::{EVENT_QUEUE, Task},
+    fake::{self, Fake},
+};
+use monitor_api::{client, status::Status};
+use monitor_policy::ClockMap;
+
+fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
+    Setup {
+        epoch: Duration::from_secs(3_600),
+        listen: Some("127.0.0.1:0".parse().expect("an address")),
+        socket: directory.join("control.sock"),
+        state: directory.join("state"),
+        in_force: PolicyInForce { policy: fake::policy().into(), inside: "EEA".into(), ..PolicyInForce::default() },
+        outputs: vec![Output::file(alerts).expect("a file")],
+        reload: reload::Setup {
+            read: Arc::new(|| reload::Read {
+                files: reload::Files::default(),
+                policy: Err("config.toml:7: expires = \"never\": not a time".into()),
+            }),
+            files: reload::Files::default(),
+            clocks: Arc::new(ClockMap::default),
+            confirm: None,
+            confirmations: reload::confirmations::ConfirmationStore::default(),
+        },
+        service_manager: ServiceManager::default(),
+    }
+}
+
+fn opened(fake: &Fake, reader: impl Future<Output = anyhow::Result<()>> + Send + 'static) -> Opened {
+    let (sender, events) = mpsc::channel(EVENT_QUEUE);
+    let reader: Task = Box::pin(async move {
+        let _open = sender;
+        reader.await
+    });
+    Opened { source: Box::new(fake.clone()), events, tasks: vec![("event reader", reader)], kernel_memory: 1 << 20 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_starts_answers_refuses_a_bad_reload_and_ends_exact() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let alerts = directory.path().join("alerts.jsonl");
+    let fake = Fake::default();
+    let mut last = fake::snapshot(1);
+    fake::add_flow(&mut last, 7, fake::OUTSIDE, 443, 3);
+    fake.script().next.extend([fake::snapshot(0), last]);
+    let (commands, received) = mpsc::channel(1);
+    let (announce, announced) = oneshot::channel::<Started>();
+    let opened = opened(&fake, std::future::pending());
+    let daemon = tokio::spawn(serve(
+        setup(directory.path(), &alerts),
+        |_| Ok(opened),
+        received,
+        |started| {
+            announce.send(started.clone()).expect("awaited");
+        },
+    ));
+    let started = announced.await.expect("it starts");
+    assert_eq!(started.attachments[0].interface, "eth0");
+    assert_ne!(started.listen.expect("a port").port(), 0);
+
+    commands.send(Command::Reload).await.expect("taken");
+    let socket = started.socket.clone();
+    let status = tokio::task::spawn_blocking(move || {
+        loop {
+            let status: Status = client::get(&socket, "/api/v1/status").expect("an answer");
+            if status.losses.reloads_refused == 1 {
+                return status;
+            }
+        }
+    });
+    let status = status.await.expect("no panic");
+    assert_eq!(status.reload_error.as_deref(), Some("config.toml:7: expires = \"never\": not a time"));
+    assert_eq!(status.policy.digest, "d".repeat(64));
+
+    fake.script().next.pop_front();
+    commands.send(Command::Stop).await.expect("taken");
+    let state = daemon.await.expect("no panic").expect("a good end");
+    assert!(fake.script().detached);
+    assert_eq!(state.read().traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 3);
+    assert!(!started.socket.exists());
+    let text = std::fs::read_to_string(&alerts).expect("written");
+    let kinds: Vec<_> = text.lines().map(|line| line.contains("\"class_uid\":4001")).collect();
+    assert_eq!(kinds, [false, true], "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_falls_takes_the_daemon_down_in_order_with_its_name() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let fake = Fake::default();
+    let (_commands, received) = mpsc::channel(1);
+    let opened = opened(&fake, async { anyhow::bail!("ring gone") });
+    let setup = setup(directory.path(), &directory.path().join("alerts"));
+    let result = serve(setup, |_| Ok(opened), received, |_| {}).await;
+    let Err(CliError::Unavailable(text)) = result else { panic!("no failure") };
+    assert_eq!(text, "event reader failed: ring gone");
+    assert!(fake.script().detached);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_opened_when_a_socket_is_taken() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut setup = setup(directory.path(), &directory.path().join("alerts"));
+    setup.listen = Some(taken.local_addr().expect("bound"));
+    let asked = Mutex::new(false);
+    let (_commands, received) = mpsc::channel(1);
+    let result = serve(
+        setup,
+        |_| {
+            *asked.lock().expect("no panic") = true;
+            Err(CliError::Internal("opened".into()))
+        },
+        received,
+        |_| {},
+    );
+    let Err(CliError::Unavailable(text)) = result.await else { panic!("no failure") };
+    assert!(text.contains("can't listen on 127.0.0.1:"), "{text}");
+    assert!(!*asked.lock().expect("no panic"));
+}

@@ -1,0 +1,104 @@
+//! What others may ask of the epoch task: a call of [`EngineHandle`]'s in, a [`Request`] in the task's queue out, and the
+//! task's answer back. API and policy changer call; the task takes requests and keeps who is [`Waiting`] for its flip.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::model::in_force::PolicyInForce;
+
+pub(super) type Answer = oneshot::Sender<Result<(), String>>;
+
+/// What others ask of the task.
+pub(super) enum Request {
+    /// Close the epoch.
+    Close(Answer),
+    /// Put another policy in force.
+    Reload(Box<PolicyInForce>, ReloadAnswer),
+    /// A reload failed before it came here.
+    Refused(String),
+    /// A policy was not confirmed and another took its place, or should have; `None`: somebody has decided what is to hold.
+    Reverted(Option<String>),
+}
+
+/// Why a policy is not in force, or not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The one before it stays, or is in force again.
+    Refused(String),
+    /// It is in force, but the epoch before it could not be drained yet.
+    Late(String),
+}
+
+pub(super) type ReloadAnswer = oneshot::Sender<Result<(), Refusal>>;
+
+/// The near end of the request queue.
+#[derive(Clone, Debug)]
+pub struct EngineHandle(pub(super) mpsc::Sender<Request>);
+
+impl EngineHandle {
+    /// Closes the epoch, so that [`MonitorState`](crate::store::MonitorState) are exact up to this moment.
+    ///
+    /// # Errors
+    /// Why it could not be closed, or that the monitor is stopping.
+    pub async fn close_epoch(&self) -> Result<(), String> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Close(answer), answered).await
+    }
+
+    /// Puts a policy in force, from the next epoch, which begins at once.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn reload(&self, next: PolicyInForce) -> Result<(), Refusal> {
+        let stopping = || Refusal::Refused("the monitor is stopping".to_owned());
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Request::Reload(Box::new(next), answer)).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?
+    }
+
+    /// Reports that a policy was not confirmed, and what came of it.
+    pub async fn reverted(&self, what: String) {
+        // As below.
+        let _ = self.0.send(Request::Reverted(Some(what))).await;
+    }
+
+    /// Reports that somebody has decided what is to be in force since.
+    pub async fn decided(&self) {
+        // As below.
+        let _ = self.0.send(Request::Reverted(None)).await;
+    }
+
+    /// Counts and reports a reload that failed before it came here.
+    pub async fn reload_refused(&self, why: String) {
+        // A monitor that is stopping has nobody to tell.
+        let _ = self.0.send(Request::Refused(why)).await;
+    }
+
+    async fn ask(&self, request: Request, answered: oneshot::Receiver<Result<(), String>>) -> Result<(), String> {
+        let stopping = || "the monitor is stopping".to_owned();
+        self.0.send(request).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())?
+    }
+}
+
+/// Those whose answer comes with the next flip.
+#[derive(Default)]
+pub(super) struct Waiting {
+    pub(super) closes: Vec<Answer>,
+    pub(super) reloads: Vec<ReloadAnswer>,
+}
+
+impl Waiting {
+    pub(super) fn is_empty(&self) -> bool {
+        self.closes.is_empty() && self.reloads.is_empty()
+    }
+
+    pub(super) fn answer(&mut self, closed: &Result<(), String>, swapped: &Result<(), Refusal>) {
+        // Whoever asked may be gone.
+        for answer in self.closes.drain(..) {
+            let _ = answer.send(closed.clone());
+        }
+        for answer in self.reloads.drain(..) {
+            let _ = answer.send(swapped.clone());
+        }
+    }
+}

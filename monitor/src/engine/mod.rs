@@ -1,0 +1,303 @@
+//! The epoch task: every epoch, and on request, it flips, resolves what was drained into a [`ClosedEpoch`], merges it into
+//! the store and hands it to the [pipeline](pipeline) of consumers; between flips it hands events to them. The only owner of
+//! the [`EpochSource`], so that nothing here races.
+//!
+//! A request is answered by a flip that began after the request came, and one flip answers all that wait, at
+//! most one in [`MIN_GAP`]: whoever asks may rely on every packet that left before asking.
+//!
+//! Here are its loop and the closing of an epoch. How others ask is in `handle`, how another policy comes in force in
+//! `switch`, what becomes of an epoch in `merge` and [`pipeline`].
+
+pub mod findings;
+mod handle;
+mod merge;
+pub mod outbox;
+pub mod pipeline;
+pub mod reports;
+pub mod source;
+mod switch;
+
+use std::{collections::HashMap, future, sync::Arc, time::Duration};
+
+use monitor_common::wire::Event;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::handle::{EngineHandle, Refusal};
+use self::{
+    handle::{Request, Waiting},
+    outbox::{AlertQueue, Outbox},
+    pipeline::{Consumer, Pipeline, ReadEvent},
+    source::{EpochSource, Events},
+};
+use crate::{
+    model::{
+        ClosedEpoch, FindingKind, Moment, Occupancy, Snapshot,
+        flow::Resolver,
+        identities::{Interfaces, Name},
+        in_force::PolicyInForce,
+        now,
+    },
+    store::{MonitorState, SharedState},
+};
+
+/// Shortest time between two flips on request.
+pub const MIN_GAP: Duration = Duration::from_millis(50);
+
+/// Requests that can wait.
+const REQUESTS: usize = 64;
+
+/// Events taken at once.
+const EVENT_BATCH: usize = 1024;
+
+/// How often it looks whether the flow table is filling.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A table with fewer places would be full between two looks.
+const LEAST_CAPACITY: u32 = 16_384;
+
+/// Flows of one epoch in the table that are many enough.
+const MOST_FLOWS: usize = 262_144;
+
+/// The task's state.
+pub struct Engine {
+    source: Box<dyn EpochSource>,
+    state: SharedState,
+    pipeline: Pipeline,
+    /// Who flows are under the policies of the latest epochs, each from its first epoch on: for events that are read
+    /// late.
+    book: Vec<(u32, Resolver)>,
+    /// Loaded; in force from the next successful flip.
+    staged: Option<PolicyInForce>,
+    interfaces: Interfaces,
+    /// The last epoch's end.
+    clock: Option<Moment>,
+    requests: mpsc::Receiver<Request>,
+}
+
+impl Engine {
+    /// The task over `source`, with what is in force and who makes something of closed epochs, and the handle to ask it
+    /// by.
+    #[must_use]
+    pub fn new(
+        source: Box<dyn EpochSource>,
+        state: SharedState,
+        alerts: Box<dyn AlertQueue>,
+        consumers: Vec<Box<dyn Consumer>>,
+        in_force: PolicyInForce,
+    ) -> (Self, EngineHandle) {
+        let (sender, requests) = mpsc::channel(REQUESTS);
+        let stats = Arc::clone(alerts.stats());
+        let mut pipeline = Pipeline::new(consumers, Outbox::new(alerts, state.clone()));
+        let (interfaces, resolver) = {
+            let mut state = state.write();
+            state.attachments = source.attachments();
+            state.in_force = in_force;
+            let started = state.started;
+            state.note_rules(started);
+            state.sinks = stats;
+            let MonitorState { attachments, traffic, in_force, .. } = &mut *state;
+            let identities = &mut traffic.identities;
+            let names: HashMap<u32, Name> =
+                attachments.iter().map(|one| (one.ifindex, identities.interface(&one.interface))).collect();
+            let names = Interfaces::new(names, identities.interface(""));
+            let resolver = Resolver::new(identities, &in_force.policy);
+            pipeline.begin(&mut state);
+            (names, resolver)
+        };
+        let book = vec![(0, resolver)];
+        let engine = Self { source, state, pipeline, book, staged: None, interfaces, clock: None, requests };
+        (engine, EngineHandle(sender))
+    }
+
+    /// Runs until `stop`; then detaches and drains what is left, so that the state ends exact.
+    ///
+    /// # Errors
+    /// What could not be detached or drained at the end.
+    pub async fn run(mut self, mut events: Events, stop: CancellationToken) -> anyhow::Result<()> {
+        let length = self.state.read().epoch_length;
+        let mut tick = interval_at(Instant::now() + length, length);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(EVENT_BATCH);
+        let mut waiting = Waiting::default();
+        let (mut may_flip, mut look) = (Instant::now(), Instant::now() + LOOK);
+        let (mut events_open, mut requests_open) = (true, true);
+        loop {
+            let deadline = self.deadline();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                () = deadline => self.close_and_answer(&mut waiting),
+                _ = tick.tick() => {
+                    self.close_and_answer(&mut waiting);
+                    may_flip = Instant::now() + MIN_GAP;
+                }
+                () = sleep_until(may_flip), if !waiting.is_empty() => {
+                    self.close_and_answer(&mut waiting);
+                    may_flip = Instant::now() + MIN_GAP;
+                }
+                () = sleep_until(look) => {
+                    let began = Instant::now();
+                    if is_filling(self.source.table()) {
+                        self.close_and_answer(&mut waiting);
+                    }
+                    // A flood of flows may cost half of a CPU.
+                    look = Instant::now() + began.elapsed().max(LOOK);
+                }
+                request = self.requests.recv(), if requests_open => match request {
+                    Some(request) => self.take(request, &mut waiting),
+                    None => requests_open = false,
+                },
+                taken = events.recv_many(&mut batch, EVENT_BATCH), if events_open => {
+                    // The reader has ended: in order, or the supervisor says why. Alerts come with each drain.
+                    events_open = taken > 0;
+                    self.events(&batch);
+                    batch.clear();
+                }
+            }
+        }
+        self.finish(&mut events, &mut waiting)
+    }
+
+    fn finish(&mut self, events: &mut Events, waiting: &mut Waiting) -> anyhow::Result<()> {
+        let detached = tokio::task::block_in_place(|| self.source.detach());
+        self.pipeline.stopping();
+        while let Ok(event) = events.try_recv() {
+            self.events(&[event]);
+        }
+        let (closed, swapped) = self.close_one();
+        tokio::task::block_in_place(|| self.pipeline.stopped(now()));
+        waiting.answer(&closed, &swapped);
+        detached?;
+        closed.map_err(|why| anyhow::anyhow!("the last epoch could not be drained, the totals lack it: {why}"))
+    }
+
+    fn close_and_answer(&mut self, waiting: &mut Waiting) {
+        // Requests that came before the flip are answered by it.
+        let mut later = Vec::new();
+        while let Ok(request) = self.requests.try_recv() {
+            match request {
+                Request::Close(answer) => waiting.closes.push(answer),
+                other => later.push(other),
+            }
+        }
+        let (closed, swapped) = self.close();
+        waiting.answer(&closed, &swapped);
+        for request in later {
+            self.take(request, waiting);
+        }
+    }
+
+    fn take(&mut self, request: Request, waiting: &mut Waiting) {
+        match request {
+            Request::Close(answer) => waiting.closes.push(answer),
+            Request::Reload(next, answer) => self.stage(*next, answer, waiting),
+            Request::Refused(why) => self.reload_refused(why),
+            Request::Reverted(what) => self.reverted(what),
+        }
+    }
+
+    fn reverted(&mut self, what: Option<String>) {
+        let state = self.state.clone();
+        let mut state = state.write();
+        if let Some(what) = &what {
+            tracing::warn!(what, "a policy was not confirmed");
+            state.reverts += 1;
+        }
+        self.pipeline.report(&mut state, FindingKind::PolicyReverted, what.as_deref());
+    }
+
+    fn events(&mut self, batch: &[(Event, i128)]) {
+        let identities = Arc::clone(&self.state.read().traffic.identities);
+        let Self { book, clock, interfaces, .. } = self;
+        let read = batch.iter().filter_map(|(event, read)| {
+            // The difference, for the day on which the epochs' numbers begin anew.
+            let since = |from: &u32| event.epoch.wrapping_sub(*from).cast_signed() >= 0;
+            let (_, resolver) = book.iter().rev().find(|(from, _)| since(from)).or(book.first())?;
+            // A daemon that was away reads late.
+            let time = clock.map_or(*read, |clock| clock.wall_time(event.jiffies).min(*read));
+            let interface = interfaces.name(event.flow.flow.ifindex);
+            Some(ReadEvent { event, time, read: *read, interface, resolver })
+        });
+        self.pipeline.events(&read.collect::<Vec<_>>(), &identities);
+    }
+
+    fn flip(&mut self) -> Result<(), String> {
+        tokio::task::block_in_place(|| match self.source.flip() {
+            Ok(snapshot) => {
+                self.close_epoch(&snapshot);
+                Ok(())
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                let state = self.state.clone();
+                let mut state = state.write();
+                if state.flip_error.is_none() {
+                    tracing::error!(why, "the epoch could not be closed; what it counted comes with a later one");
+                }
+                state.flip_failures += 1;
+                self.pipeline.report(&mut state, FindingKind::EpochFailed, Some(&why));
+                state.flip_error = Some(why.clone());
+                // A staged policy is in force already; it is said to be when the epoch before it is merged.
+                Err(why)
+            }
+        })
+    }
+
+    fn close_epoch(&mut self, snapshot: &Snapshot) {
+        self.clock = Some(snapshot.end());
+        let shared = self.state.clone();
+        let (interfaces, resolver, identities, in_force) = {
+            let mut state = shared.write();
+            let traffic = &mut state.traffic;
+            let interfaces = traffic.names(snapshot);
+            let known = self.book.iter().find(|(_, known)| Arc::ptr_eq(known.policy(), &snapshot.policy));
+            let resolver = match known {
+                Some((_, resolver)) => resolver.clone(),
+                None => Resolver::new(&mut traffic.identities, &snapshot.policy),
+            };
+            (interfaces, resolver, Arc::clone(&traffic.identities), state.in_force.clone())
+        };
+        let epoch = ClosedEpoch::new(snapshot, &interfaces, &resolver, &identities);
+        merge::merge(&shared, &epoch);
+        self.pipeline.epoch(&epoch, &in_force);
+        let mut state = shared.write();
+        state.attachments = self.source.attachments();
+        if state.flip_error.take().is_some() {
+            tracing::warn!(epoch = snapshot.epoch, "epochs are closed again");
+        }
+        self.pipeline.report(&mut state, FindingKind::EpochFailed, None);
+        self.pipeline.publish(&epoch, &mut state);
+        if let Some(next) = self.staged.take() {
+            self.put_in_force(&mut state, next, snapshot);
+        }
+        self.pipeline.review(&epoch, &mut state);
+        drop(state);
+        self.interfaces = interfaces;
+    }
+
+    /// Until a consumer wants the epoch to end, and a moment more: the clocks that sleep and tell the time are not the
+    /// same. For ever, where none does.
+    fn deadline(&self) -> impl Future<Output = ()> + use<> {
+        let now = now();
+        let left = self.pipeline.deadline(now).map(|deadline| u64::try_from(deadline - now).unwrap_or(0));
+        async move {
+            match left {
+                Some(left) => sleep(Duration::from_nanos(left) + Duration::from_millis(1)).await,
+                None => future::pending().await,
+            }
+        }
+    }
+}
+
+/// Whether the epoch is to end before its time: before the flow table is full, and before there is more in it than can be
+/// merged while somebody waits.
+fn is_filling(table: Occupancy) -> bool {
+    table.capacity >= LEAST_CAPACITY && table.used >= (table.capacity as usize / 2).min(MOST_FLOWS)
+}
+
+#[cfg(test)]
+mod tests;

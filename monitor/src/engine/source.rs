@@ -1,0 +1,75 @@
+//! The seam to the kernel: what the epoch task asks of it and what it gets. `kernel` implements [`EpochSource`];
+//! tests use a fake, so that everything above this line is tested without a kernel.
+
+use std::{future::Future, pin::Pin};
+
+use monitor_common::wire::Event;
+
+use crate::model::{Attachment, Occupancy, PolicyInForce, Snapshot};
+
+/// The kernel half of the epoch protocol. Its methods may block (tens of milliseconds); the epoch task calls
+/// them where that is allowed, one at a time.
+pub trait EpochSource: Send {
+    /// Begins the next epoch, under the staged policy if there is one, waits until no packet is still counted in
+    /// the old one, drains and clears its maps; gives it with the policy and mode that held in it. After a failure:
+    /// drains the epoch that could not be drained.
+    ///
+    /// # Errors
+    /// The next epoch has begun all the same, and with it a staged policy; what the old one counted comes, whole
+    /// and under its own policy, with a later call.
+    fn flip(&mut self) -> anyhow::Result<Snapshot>;
+
+    /// Takes a policy that is to hold, whole, from the next [`flip`](Self::flip) on. Staging again before that
+    /// replaces what was staged.
+    ///
+    /// # Errors
+    /// It can't hold (it does not fit). The running policy stays.
+    fn stage(&mut self, next: &PolicyInForce) -> anyhow::Result<()>;
+
+    /// Checks the policy in force where packets find it: called after the [`flip`](Self::flip) that put it there.
+    ///
+    /// # Errors
+    /// What is not as it was staged.
+    fn verify(&mut self) -> anyhow::Result<()>;
+
+    /// Takes the policy and mode that held before the last switch, whole, to hold again from the next
+    /// [`flip`](Self::flip) on.
+    ///
+    /// # Errors
+    /// There is none, or it can't hold.
+    fn roll_back(&mut self) -> anyhow::Result<()>;
+
+    /// About how full the flow table is now.
+    fn table(&self) -> Occupancy;
+
+    /// What is attached now: without interfaces that are gone, or in another network namespace.
+    fn attachments(&self) -> Vec<Attachment>;
+
+    /// Detaches everything. A [`flip`](Self::flip) afterwards must still drain what had been counted.
+    ///
+    /// # Errors
+    /// What could not be detached, and how to do it by hand.
+    fn detach(&mut self) -> anyhow::Result<()>;
+}
+
+/// Ring-buffer events with the time (UTC nanoseconds since 1970) at which they were read. The kernel's reader
+/// sends; the epoch task receives.
+pub type Events = tokio::sync::mpsc::Receiver<(Event, i128)>;
+
+/// Places in the channel of [`Events`]: what the reader can put aside while an epoch is being drained.
+pub const EVENT_QUEUE: usize = 65_536;
+
+/// Something that runs as long as the daemon does, such as the ring-buffer reader.
+pub type Task = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+
+/// What opening the kernel part yields: loaded and attached.
+pub struct Opened {
+    /// The epoch protocol.
+    pub source: Box<dyn EpochSource>,
+    /// Events, sent by one of `tasks`.
+    pub events: Events,
+    /// To be run by name until the daemon stops; dropped then. One that ends by itself stops the daemon.
+    pub tasks: Vec<(&'static str, Task)>,
+    /// Bytes that the kernel part's maps take.
+    pub kernel_memory: u64,
+}

@@ -1,0 +1,313 @@
+//! Flows and [`MonitorState`] in, flow rows out: served at `/api/v1/flows`, printed by `egress-monitor flows`. Rows, the rest,
+//! what was evicted, what overflowed and what was not parsed always sum to the hook total, in one document.
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BinaryHeap},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
+
+use monitor_api::flows::{AutonomousSystem, By, DEFAULT_TOP, FlowRow, Flows, FlowsQuery, GroupRow, Part, ReasonRow};
+use monitor_common::{
+    parse::Reason,
+    verdict::Verdict,
+    wire::{Class, ReasonSums},
+};
+
+use crate::{
+    model::{
+        flow::{FlowGroup, FlowId, FlowSums, GroupSums},
+        identities::{Identities, Name, Names},
+        rfc3339,
+    },
+    store::{MonitorState, SharedState, flows::FlowStore, table::Table, totals::Totals},
+};
+use monitor_policy::geo::{Country, asn::AsDataset};
+
+fn system(asn: Option<&AsDataset>, address: IpAddr) -> Option<AutonomousSystem> {
+    asn?.lookup(address).map(|(number, name)| AutonomousSystem { number, name: name.to_owned() })
+}
+
+/// The document; rows by bytes on the wire, most first. What it needs of the facts is copied first, so that nobody waits
+/// for the walk through the flows.
+#[must_use]
+pub fn flows(shared: &SharedState, query: &FlowsQuery) -> Flows {
+    let groups_of = query.by.and_then(group_key);
+    let Some(seconds) = query.since else {
+        if let Some(key) = groups_of {
+            let (reply, names, groups) = {
+                let state = shared.read();
+                let totals = &state.traffic.totals;
+                (frame(&state, totals, query), Named::of(&state), summed(&totals.flows, key, query))
+            };
+            return grouped(reply, groups.into_iter(), &names, query);
+        }
+        // In this order: the state is that of the flows then.
+        let store = shared.flows();
+        let (reply, names) = {
+            let state = shared.read();
+            (frame(&state, &state.traffic.totals, query), Named::of(&state))
+        };
+        return filled(reply, &store, &names, query);
+    };
+    let window = shared.recent().window(i128::from(seconds) * 1_000_000_000);
+    let state = shared.read();
+    let Some(window) = window else {
+        let nothing = frame(&state, &Totals::default(), query);
+        return Flows { window_seconds: query.since, ..nothing };
+    };
+    let reply = Flows {
+        since: rfc3339(window.began),
+        until: Some(rfc3339(window.ended)),
+        window_seconds: query.since,
+        ..frame(&state, &window.totals, query)
+    };
+    let names = Named::of(&state);
+    drop(state);
+    match groups_of {
+        Some(key) => grouped(reply, summed(&window.groups(), key, query).into_iter(), &names, query),
+        None => filled(reply, &window.flows, &names, query),
+    }
+}
+
+/// How flows are grouped where that needs no look at each.
+fn group_key(by: By) -> Option<fn(&FlowGroup) -> Key> {
+    match by {
+        By::Country => Some(|of| Key::Country(of.group.country)),
+        By::Class => Some(|of| Key::Class(of.group.class)),
+        By::Rule => Some(|of| Key::Rule(of.rule)),
+        By::Network | By::Peer => None,
+    }
+}
+
+/// A group, how many flows it has, and what they come to.
+type GroupOf = ((Key, Verdict), u64, FlowSums);
+
+/// The groups that sums come to, those of flows that are no longer told apart, too.
+fn summed(flows: &BTreeMap<FlowGroup, GroupSums>, key: fn(&FlowGroup) -> Key, query: &FlowsQuery) -> Vec<GroupOf> {
+    let mut groups: BTreeMap<(Key, Verdict), GroupSums> = BTreeMap::new();
+    for (of, sums) in flows.iter().filter(|(of, _)| query.verdict.is_none_or(|only| only == of.group.verdict)) {
+        groups.entry((key(of), of.group.verdict)).and_modify(|there| there.add(sums)).or_insert(*sums);
+    }
+    groups.into_iter().map(|(key, GroupSums { flows, sums })| (key, flows, sums)).collect()
+}
+
+/// The document with the first of these groups.
+fn grouped(mut reply: Flows, groups: impl Iterator<Item = GroupOf>, names: &Named, query: &FlowsQuery) -> Flows {
+    reply.groups = first(query.top.unwrap_or(DEFAULT_TOP), &mut reply.rest, groups)
+        .into_iter()
+        .map(|((key, verdict), flows, sums)| GroupRow {
+            key: key.text(&names.identities),
+            name: key.name(names.asn.as_deref()),
+            verdict: verdict.name().into(),
+            flows,
+            sums: (&sums.counters).into(),
+            first_seen: rfc3339(sums.first.into()),
+            last_seen: rfc3339(sums.last.into()),
+        })
+        .collect();
+    reply
+}
+
+/// What rows are named by.
+pub(super) struct Named {
+    identities: Arc<Identities>,
+    asn: Option<Arc<AsDataset>>,
+}
+
+impl Named {
+    /// As it stands.
+    pub(super) fn of(facts: &MonitorState) -> Self {
+        Self { identities: Arc::clone(&facts.traffic.identities), asn: facts.in_force.policy.asn.clone() }
+    }
+}
+
+/// The document with what comes from the flows.
+fn filled(mut reply: Flows, store: &FlowStore, names: &Named, query: &FlowsQuery) -> Flows {
+    let wanted = |verdict: Verdict| query.verdict.is_none_or(|only| only == verdict);
+    for (_, evicted) in store.evicted().iter().filter(|(of, _)| wanted(of.group.verdict)) {
+        reply.evicted.flows += evicted.flows;
+        reply.evicted.sums.add(&evicted.counters);
+    }
+    let chosen = store.iter().filter(|(id, _)| wanted(id.verdict));
+    let Some(by) = query.by else {
+        let rows = first(query.top.unwrap_or(DEFAULT_TOP), &mut reply.rest, chosen.map(|(id, sums)| (id, 1, *sums)));
+        reply.flows = rows.iter().map(|(id, _, sums)| flow_row(id, sums, names)).collect();
+        return reply;
+    };
+    let mut groups: Table<(Key, Verdict), (u64, FlowSums)> = Table::default();
+    for (id, sums) in chosen {
+        let key = (Key::of(by, &id, names.asn.as_deref()), id.verdict);
+        let ((flows, sum), there) = groups.upsert(key, || (0, *sums));
+        *flows += 1;
+        if there {
+            sum.add(sums);
+        }
+    }
+    let groups = groups.iter().map(|(key, (flows, sums))| (*key, *flows, *sums));
+    grouped(reply, groups, names, query)
+}
+
+/// The document without what comes from the flows.
+fn frame(facts: &MonitorState, totals: &Totals, query: &FlowsQuery) -> Flows {
+    let mut reply = Flows {
+        boot_id: facts.boot_id.clone(),
+        since: rfc3339(facts.started),
+        until: facts.last.map(|last| rfc3339(last.ended)),
+        epoch: facts.last.map(|last| last.epoch),
+        ..Flows::default()
+    };
+    let wanted = |verdict: Verdict| query.verdict.is_none_or(|only| only == verdict);
+    for (_, counters) in totals.overflow.iter().filter(|(group, _)| wanted(group.verdict)) {
+        reply.overflow.add(counters);
+    }
+    let mut reasons: BTreeMap<Reason, ReasonSums> = BTreeMap::new();
+    for ((_, reason), reason_sums) in &totals.unparsed {
+        let sum = reasons.entry(*reason).or_default();
+        for (sum, counters) in [(&mut sum.passed, &reason_sums.passed), (&mut sum.dropped, &reason_sums.dropped)] {
+            sum.add(counters);
+            reply.unparsed.add(counters);
+        }
+    }
+    reply.unparsed_reasons = reasons.iter().map(|(reason, reason_sums)| reason_row(*reason, reason_sums)).collect();
+    for counters in totals.hook.values() {
+        reply.hook.add(counters);
+    }
+    reply
+}
+
+/// A row to be: by bytes on the wire, most first, then by key.
+struct Candidate<K>(K, u64, FlowSums);
+
+impl<K: Ord> Ord for Candidate<K> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let bytes = |candidate: &Self| candidate.2.counters.wire_bytes;
+        bytes(other).cmp(&bytes(self)).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl<K: Ord> PartialOrd for Candidate<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<K: Ord> PartialEq for Candidate<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<K: Ord> Eq for Candidate<K> {}
+
+/// The first `top` of `all` (key, flows, sums) in order; all others go into `rest`. A million are not put together to
+/// show fifty: no more than `top` are held at any time.
+fn first<K: Ord>(
+    top: usize,
+    rest: &mut Part,
+    all: impl Iterator<Item = (K, u64, FlowSums)>,
+) -> Vec<(K, u64, FlowSums)> {
+    let mut held: BinaryHeap<Candidate<K>> = BinaryHeap::new();
+    for (key, flows, sums) in all {
+        let mut candidate = Candidate(key, flows, sums);
+        if held.len() < top {
+            held.push(candidate);
+            continue;
+        }
+        if let Some(mut last) = held.peek_mut()
+            && candidate < *last
+        {
+            std::mem::swap(&mut candidate, &mut last);
+        }
+        rest.flows += candidate.1;
+        rest.sums.add(&candidate.2.counters);
+    }
+    held.into_sorted_vec().into_iter().map(|Candidate(key, flows, sums)| (key, flows, sums)).collect()
+}
+
+/// What a group has in common.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Key {
+    Country(Country),
+    Class(Class),
+    System(u32),
+    Network(IpAddr, u8),
+    Rule(Name),
+    Peer(IpAddr),
+}
+
+impl Key {
+    fn of(by: By, id: &FlowId, asn: Option<&AsDataset>) -> Self {
+        let system = || Some(Self::System(asn?.lookup(id.ip(id.destination))?.0));
+        match by {
+            By::Country => Self::Country(id.country),
+            By::Class => Self::Class(id.class),
+            By::Rule => Self::Rule(id.rule),
+            By::Peer => Self::Peer(id.ip(id.destination)),
+            By::Network => system().unwrap_or_else(|| match id.ip(id.destination) {
+                IpAddr::V4(address) => {
+                    Self::Network(Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << 8)).into(), 24)
+                }
+                IpAddr::V6(address) => {
+                    Self::Network(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 80)).into(), 48)
+                }
+            }),
+        }
+    }
+
+    fn name(self, asn: Option<&AsDataset>) -> Option<String> {
+        let Self::System(number) = self else { return None };
+        asn.map(|asn| asn.names.get(number)).filter(|name| !name.is_empty()).map(str::to_owned)
+    }
+
+    fn text(self, identities: &Identities) -> String {
+        match self {
+            Self::Country(country) => country.to_string(),
+            Self::Class(class) => class.name().into(),
+            Self::System(number) => format!("AS{number}"),
+            Self::Network(address, length) => format!("{address}/{length}"),
+            Self::Rule(Names::NONE) => "-".into(),
+            Self::Rule(rule) => identities.rules.get(rule).into(),
+            Self::Peer(address) => address.to_string(),
+        }
+    }
+}
+
+fn reason_row(reason: Reason, reason_sums: &ReasonSums) -> ReasonRow {
+    ReasonRow {
+        reason: reason.name().into(),
+        meaning: reason.meaning().into(),
+        passed: (&reason_sums.passed).into(),
+        dropped: (&reason_sums.dropped).into(),
+    }
+}
+
+pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, names: &Named) -> FlowRow {
+    let identities = &names.identities;
+    FlowRow {
+        interface: identities.interfaces.get(id.interface).into(),
+        source: id.ip(id.source),
+        source_port: id.source_port,
+        destination: id.ip(id.destination),
+        destination_port: id.destination_port,
+        autonomous_system: system(names.asn.as_deref(), id.ip(id.destination)),
+        protocol: id.protocol,
+        protocol_name: monitor_policy::protocol::name(id.protocol).map(str::to_owned),
+        inner: id.inner_document(),
+        embedded: id.embedded(),
+        opaque: id.opaque.name().map(str::to_owned),
+        decided_by: id.decided_by(),
+        country: id.country.to_string(),
+        class: id.class.name().into(),
+        rule: (id.rule != Names::NONE).then(|| identities.rules.get(id.rule).to_owned()),
+        verdict: id.verdict.name().into(),
+        sums: (&sums.counters).into(),
+        first_seen: rfc3339(sums.first.into()),
+        last_seen: rfc3339(sums.last.into()),
+    }
+}
+
+#[cfg(test)]
+#[path = "flows_tests.rs"]
+mod tests;

@@ -1,0 +1,139 @@
+//! The whole interface over a fake source, as somebody who asks sees it. A file a subject; here is what they share.
+
+mod flow_pages;
+mod policy_pages;
+mod serving;
+mod status_page;
+
+use std::{path::PathBuf, time::Duration};
+
+use monitor_common::{parse::Reason, verdict::Verdict, wire::FlowKey};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::cli::render;
+use crate::http::server::{ControlSocket, bind_tcp, serve_tcp, serve_unix};
+use crate::{
+    alerts::sinks::{Output, Sinks},
+    budgets::keeper::Keeper,
+    engine::Engine,
+    error::CliError,
+    fake::{self, Fake},
+    model::in_force::PolicyInForce,
+    store::MonitorState,
+};
+use monitor_api::{
+    client,
+    flows::Flows,
+    reload::Outcome,
+    rules::Rules,
+    shadow::ShadowPage,
+    status::{Status, Sums},
+};
+use monitor_policy::{ClockMap, Policy, PolicyRef, spec::Mode};
+
+/// The API over a fake source, on a loopback port and a control socket.
+struct Bench {
+    address: std::net::SocketAddr,
+    socket: PathBuf,
+    fake: Fake,
+    stop: CancellationToken,
+    _directory: tempfile::TempDir,
+    _events: tokio::sync::mpsc::Sender<(monitor_common::wire::Event, i128)>,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn bench() -> Bench {
+    bench_of(PolicyInForce { policy: fake::policy().into(), inside: "EEA".into(), ..PolicyInForce::default() }).await
+}
+
+async fn bench_of(in_force: PolicyInForce) -> Bench {
+    let fake = Fake::new(in_force.clone());
+    let facts = SharedState::new(MonitorState {
+        boot_id: "b0".into(),
+        started: now(),
+        epoch_length: Duration::from_secs(3_600),
+        ..MonitorState::default()
+    });
+    let (sinks, _) =
+        Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100, |_| String::new()).expect("a thread");
+    let consumers = fake::consumers(Keeper::in_memory());
+    let (engine, handle) =
+        Engine::new(Box::new(fake.clone()), facts.clone(), Box::new(sinks), consumers, in_force.clone());
+    let directory = tempfile::tempdir().expect("a directory");
+    let stop = CancellationToken::new();
+    let (events, received) = tokio::sync::mpsc::channel(10);
+    tokio::spawn(engine.run(received, stop.clone()));
+    let next = || PolicyInForce {
+        policy: Policy { digest: "b".repeat(64), ..fake::policy() }.into(),
+        ..PolicyInForce::default()
+    };
+    let setup = reload::Setup {
+        read: Arc::new(move || reload::Read { files: reload::Files::default(), policy: Ok(next()) }),
+        files: reload::Files::default(),
+        clocks: Arc::new(ClockMap::default),
+        confirm: None,
+        confirmations: reload::confirmations::ConfirmationStore::open(directory.path()),
+    };
+    let (reloader, reloads) = reload::PolicyReloader::new(setup, handle.clone(), facts.clone(), in_force);
+    tokio::spawn(reloader.run(stop.clone()));
+    let socket = directory.path().join("run/control.sock");
+    let control = ControlSocket::bind(&socket).expect("a socket");
+    let asked = Control { epochs: handle, reloads };
+    tokio::spawn(serve_unix(control, router(facts.clone(), Some(asked), "enclave-1"), stop.clone()));
+    let listener = bind_tcp("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(serve_tcp(listener, router(facts, None, "enclave-1"), stop.clone()));
+    Bench { address, socket, fake, stop, _directory: directory, _events: events }
+}
+
+impl Bench {
+    /// A whole exchange over TCP: status and body.
+    async fn request(&self, head: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.expect("connects");
+        stream.write_all(head.as_bytes()).await.expect("writes");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.expect("reads");
+        let status = reply.split(' ').nth(1).and_then(|code| code.parse().ok()).expect(&reply);
+        (status, reply.split_once("\r\n\r\n").expect(&reply).1.to_owned())
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        self.request(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await
+    }
+
+    /// Over the control socket.
+    async fn ask<T: serde::de::DeserializeOwned + Send + 'static>(&self, path: &'static str) -> Result<T, CliError> {
+        let socket = self.socket.clone();
+        tokio::task::spawn_blocking(move || client::get(&socket, path)).await.expect("no panic").map_err(CliError::from)
+    }
+}
+
+fn plus(sums: &mut Sums, other: &Sums) {
+    sums.packets += other.packets;
+    sums.segments += other.segments;
+    sums.bytes += other.bytes;
+    sums.wire_bytes += other.wire_bytes;
+}
+
+/// Rows + rest + evicted + overflow + unparsed.
+fn accounted(reply: &Flows) -> Sums {
+    let mut sums = Sums::default();
+    for row in reply.flows.iter().map(|row| &row.sums).chain(reply.groups.iter().map(|row| &row.sums)) {
+        plus(&mut sums, row);
+    }
+    for part in [&reply.rest.sums, &reply.evicted.sums, &reply.overflow, &reply.unparsed] {
+        plus(&mut sums, part);
+    }
+    sums
+}

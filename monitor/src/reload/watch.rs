@@ -1,0 +1,426 @@
+//! Files in, whether what they hold is another now out. Called by the task of [`super`], which reads them anew then.
+//!
+//! The files are looked at once a second (device, inode, size, times of content and inode) rather than watched with
+//! inotify: that works the same for a file that an editor renames into place, for symbolic links that are pointed
+//! elsewhere (Kubernetes' `..data`), for a file that is deleted and comes back, and on file systems where another
+//! machine writes (NFS, 9p, overlays); it needs no dependency and nothing that a limit of the system can refuse. A
+//! hundred files cost a tenth of a millisecond a second.
+//!
+//! What changed is taken only when two looks agree, so that a file that is being written is not read half; and only if
+//! the contents are others, so that a `touch` changes nothing. Of a directory that a glob names, the list of its
+//! `.toml` and `.txt` files is the content. A file that is gone has to be so for [`GONE`] looks: some editors delete
+//! before they write.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use sha2::{Digest as _, Sha256};
+
+use super::Files;
+use monitor_policy::fs::open_regular;
+
+/// Between two looks.
+pub const EVERY: Duration = Duration::from_secs(1);
+/// Looks that must agree.
+const AGREE: u32 = 2;
+/// The same where a file is gone.
+pub const GONE: u32 = 4;
+/// File times are those of the kernel's last tick: a file that changed so shortly before a look can change again and
+/// look the same.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// How files stood at a look; `None`: not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen(BTreeMap<PathBuf, Option<Stamp>>);
+
+impl Seen {
+    /// Looks at files; symbolic links are followed.
+    #[must_use]
+    pub fn look(files: &[PathBuf]) -> Self {
+        let stamp = |file: &PathBuf| {
+            let found = fs::metadata(file).ok()?;
+            Some(Stamp {
+                device: found.dev(),
+                inode: found.ino(),
+                size: found.size(),
+                modified: (found.mtime(), found.mtime_nsec()),
+                changed: (found.ctime(), found.ctime_nsec()),
+            })
+        };
+        Self(files.iter().map(|file| (file.clone(), stamp(file))).collect())
+    }
+
+    /// Adds what was seen of other files; of those in both, `earlier` holds.
+    #[must_use]
+    pub fn after(mut self, earlier: Self) -> Self {
+        self.0.extend(earlier.0);
+        self
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// Whether a file that `other` knows is not there.
+    fn lacks_one_of(&self, other: &Self) -> bool {
+        self.0.iter().any(|(file, stamp)| stamp.is_none() && other.0.get(file).is_some_and(Option::is_some))
+    }
+
+    /// Whether every change is so long ago that the next one will show.
+    fn is_old(&self) -> bool {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let newest = self.0.values().flatten().map(|stamp| stamp.changed).max();
+        newest.is_none_or(|(seconds, nanoseconds)| {
+            let at = Duration::new(seconds.try_into().unwrap_or(0), nanoseconds.try_into().unwrap_or(0));
+            // One of the future says nothing, as on a file system with a clock of its own.
+            at > now || now - at > TICK
+        })
+    }
+}
+
+/// SHA-256 over what the files hold.
+fn contents(files: &[PathBuf]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for file in files {
+        let one = content(file).unwrap_or_else(|error| Sha256::digest(format!("{:?}", error.kind())).into());
+        hash.update(file.as_os_str().as_encoded_bytes());
+        hash.update([0]);
+        hash.update(one);
+    }
+    hash.finalize().into()
+}
+
+fn content(file: &Path) -> io::Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    if fs::metadata(file)?.is_dir() {
+        let mut names: Vec<_> =
+            fs::read_dir(file)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
+        names.retain(|name| matches!(Path::new(name).extension().and_then(|end| end.to_str()), Some("toml" | "txt")));
+        names.sort_unstable();
+        for name in names {
+            hash.update(name.as_encoded_bytes());
+            hash.update([0]);
+        }
+        return Ok(hash.finalize().into());
+    }
+    let mut open = open_regular(file)?;
+    let mut chunk = vec![0; 1 << 16];
+    loop {
+        match open.read(&mut chunk)? {
+            0 => return Ok(hash.finalize().into()),
+            read => hash.update(&chunk[..read]),
+        }
+    }
+}
+
+/// What the policy in force, or the one refused last, was read from.
+#[derive(Debug)]
+pub struct Watch {
+    on: bool,
+    seen: Seen,
+    /// `None`: not known, the files changed while they were read.
+    contents: Option<[u8; 32]>,
+    /// Whether the next change will show in the stamps.
+    settled: bool,
+    /// What was seen since, and how often in a row.
+    differs: Option<(Seen, u32)>,
+}
+
+impl Watch {
+    /// Files that were read.
+    #[must_use]
+    pub fn new(files: Files) -> Self {
+        let on = files.watch.unwrap_or(false);
+        let mut watch = Self { on, seen: Seen::default(), contents: None, settled: false, differs: None };
+        watch.take(files.inputs, &files.seen);
+        watch
+    }
+
+    /// The files were read anew.
+    pub fn taken(&mut self, files: Files) {
+        let Files { mut inputs, seen, watch } = files;
+        if watch.is_none() {
+            // A configuration that could not be read names none: those of the one before are looked at.
+            inputs.extend(self.seen.files());
+        }
+        self.on = watch.unwrap_or(self.on);
+        // A file system that hangs holds up nobody else.
+        tokio::task::block_in_place(|| self.take(inputs, &seen));
+    }
+
+    fn take(&mut self, files: Vec<PathBuf>, before: &Seen) {
+        self.differs = None;
+        self.contents = None;
+        self.settled = false;
+        self.seen = Seen::look(&files);
+        if !self.on {
+            return;
+        }
+        let same = |(file, stamp): (&PathBuf, &Option<Stamp>)| before.0.get(file).is_none_or(|before| before == stamp);
+        if self.seen.0.iter().all(same) {
+            let (files, old) = (self.seen.files(), self.seen.is_old());
+            let hash = contents(&files);
+            if Seen::look(&files) == self.seen {
+                (self.contents, self.settled) = (Some(hash), old);
+            }
+        }
+    }
+
+    /// Looks; true if the files are to be read anew.
+    pub fn changed(&mut self) -> bool {
+        // As above.
+        self.on && tokio::task::block_in_place(|| self.look())
+    }
+
+    fn look(&mut self) -> bool {
+        let files = self.seen.files();
+        let now = Seen::look(&files);
+        if now == self.seen && self.settled && self.contents.is_some() {
+            self.differs = None;
+            return false;
+        }
+        let times = match self.differs.take() {
+            Some((before, times)) if before == now => times + 1,
+            _ => 1,
+        };
+        let enough = if now.lacks_one_of(&self.seen) { GONE } else { AGREE };
+        if times < enough || !now.is_old() {
+            self.differs = Some((now, times));
+            return false;
+        }
+        let hash = contents(&files);
+        if Seen::look(&files) != now {
+            return false;
+        }
+        if self.contents == Some(hash) {
+            (self.seen, self.settled) = (now, true);
+            return false;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::symlink, time::Instant};
+
+    use super::*;
+
+    /// A watch on what `folder` has: the configuration and a directory with allowlists.
+    fn watch(files: &[PathBuf]) -> Watch {
+        Watch::new(Files { inputs: files.to_vec(), seen: Seen::look(files), watch: Some(true) })
+    }
+
+    /// Looks until the watch has made up its mind: whether it wants the files read.
+    fn decides(watch: &mut Watch) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if watch.look() {
+                return true;
+            }
+            if watch.differs.is_none() && watch.settled {
+                return false;
+            }
+            assert!(Instant::now() < deadline, "it never decides");
+            std::thread::yield_now();
+        }
+    }
+
+    fn replace(file: &Path, text: &str) {
+        let draft = file.with_extension("draft");
+        fs::write(&draft, text).unwrap();
+        fs::rename(&draft, file).unwrap();
+    }
+
+    #[test]
+    fn other_contents_are_read_however_they_come_to_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        fs::write(&file, "one").unwrap();
+        let ways: [(&str, &dyn Fn()); 5] = [
+            ("written in place", &|| fs::write(&file, "two").unwrap()),
+            ("of the same length", &|| fs::write(&file, "six").unwrap()),
+            ("renamed into place", &|| replace(&file, "three")),
+            ("moved away, written, and the old one removed", &|| {
+                let away = folder.path().join("config.toml~");
+                fs::rename(&file, &away).unwrap();
+                fs::write(&file, "four").unwrap();
+                fs::remove_file(&away).unwrap();
+            }),
+            ("deleted", &|| fs::remove_file(&file).unwrap()),
+        ];
+        let files = [file.clone()];
+        for (way, change) in ways {
+            let mut watch = watch(&files);
+            assert!(!decides(&mut watch), "{way}: nothing changed yet");
+            change();
+            assert!(decides(&mut watch), "{way}");
+            watch.take(files.to_vec(), &Seen::look(&files));
+            assert!(!decides(&mut watch), "{way}: it was read");
+        }
+        let mut watch = watch(&files);
+        assert!(!decides(&mut watch), "it is still gone");
+        fs::write(&file, "five").unwrap();
+        assert!(decides(&mut watch), "it came back");
+    }
+
+    #[test]
+    fn a_link_that_is_pointed_elsewhere_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (version, text) in [("v1", "one"), ("v2", "two"), ("v3", "two")] {
+            fs::create_dir(path(version)).unwrap();
+            fs::write(path(version).join("config.toml"), text).unwrap();
+        }
+        let point = |version: &str| {
+            symlink(version, path("..draft")).unwrap();
+            fs::rename(path("..draft"), path("..data")).unwrap();
+        };
+        point("v1");
+        symlink("..data/config.toml", path("config.toml")).unwrap();
+        let files = [path("config.toml")];
+        let mut watch = watch(&files);
+        assert!(!decides(&mut watch));
+        point("v2");
+        assert!(decides(&mut watch));
+        watch.take(files.to_vec(), &Seen::look(&files));
+        point("v3");
+        assert!(!decides(&mut watch), "another file with the same contents");
+    }
+
+    #[test]
+    fn the_same_contents_are_not_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        fs::write(&file, "one").unwrap();
+        let files = [file.clone(), folder.path().to_owned()];
+        let mut watch = watch(&files);
+        assert!(!decides(&mut watch));
+        for same in [&|| fs::write(&file, "one").unwrap(), &|| replace(&file, "one")] as [&dyn Fn(); 2] {
+            same();
+            assert!(!decides(&mut watch));
+        }
+        // What an editor leaves beside it is no allowlist.
+        fs::write(folder.path().join(".config.toml.swp"), "x").unwrap();
+        assert!(!decides(&mut watch));
+        for more in ["more.txt", "more.toml"] {
+            fs::write(folder.path().join(more), "192.0.2.0/24\n").unwrap();
+            assert!(decides(&mut watch), "{more}");
+            watch.take(files.to_vec(), &Seen::look(&files));
+            assert!(!decides(&mut watch), "{more}: it was read");
+        }
+    }
+
+    #[test]
+    fn a_change_takes_two_looks_and_a_file_that_went_four() {
+        let folder = tempfile::tempdir().unwrap();
+        // One that was never there is not gone.
+        let files = [folder.path().join("config.toml"), folder.path().join("none.toml")];
+        fs::write(&files[0], "one").unwrap();
+        let mut watch = watch(&files);
+        assert!(!decides(&mut watch));
+        replace(&files[0], "two");
+        while !Seen::look(&files).is_old() {
+            std::thread::yield_now();
+        }
+        assert_eq!([watch.look(), watch.look()], [false, true]);
+        watch.take(files.to_vec(), &Seen::look(&files));
+        assert!(!decides(&mut watch));
+        fs::remove_file(&files[0]).unwrap();
+        assert_eq!([(); 4].map(|()| watch.look()), [false, false, false, true]);
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_read_leaves_what_is_watched_and_whether() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two] = ["one.toml", "two.toml"].map(|name| folder.path().join(name));
+        for file in [&one, &two] {
+            fs::write(file, "one").unwrap();
+        }
+        let of = |files: &[&PathBuf], watch| {
+            let inputs: Vec<PathBuf> = files.iter().map(|file| (*file).clone()).collect();
+            Files { seen: Seen::look(&inputs), inputs, watch }
+        };
+        let mut watch = Watch::new(of(&[&one], None));
+        assert!(!watch.on, "not known, so not");
+        watch.taken(of(&[&two], None));
+        assert_eq!((watch.on, watch.seen.files()), (false, vec![one.clone(), two.clone()]));
+        watch.taken(of(&[&one], Some(true)));
+        assert_eq!((watch.on, watch.seen.files()), (true, vec![one.clone()]));
+        watch.taken(of(&[], None));
+        assert_eq!((watch.on, watch.seen.files()), (true, vec![one.clone()]));
+        assert!(!decides(&mut watch));
+        replace(&one, "two");
+        assert!(decides(&mut watch));
+    }
+
+    #[test]
+    fn of_a_file_that_was_seen_twice_the_earlier_look_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two] = ["one.toml", "two.toml"].map(|name| folder.path().join(name));
+        fs::write(&one, "one").unwrap();
+        let earlier = Seen::look(std::slice::from_ref(&one));
+        replace(&one, "two");
+        let later = Seen::look(&[one.clone(), two.clone()]);
+        assert_ne!(later.0[&one], earlier.0[&one]);
+        let both = later.after(earlier.clone());
+        assert_eq!(both, Seen(BTreeMap::from([(one.clone(), earlier.0[&one]), (two, None)])));
+    }
+
+    #[test]
+    fn what_is_being_written_is_left_alone_until_two_looks_agree() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        fs::write(&file, "one").unwrap();
+        let mut watch = watch(std::slice::from_ref(&file));
+        assert!(!decides(&mut watch));
+        for part in 0..20 {
+            fs::write(&file, "x".repeat(part + 10)).unwrap();
+            assert!(!watch.look(), "part {part}");
+        }
+        assert!(decides(&mut watch));
+    }
+
+    #[test]
+    fn what_changed_while_it_was_read_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        fs::write(&file, "one").unwrap();
+        let files = [file.clone()];
+        let before = Seen::look(&files);
+        replace(&file, "two");
+        let mut watch = Watch::new(Files { inputs: files.to_vec(), seen: before, watch: Some(true) });
+        assert!(decides(&mut watch));
+        watch.take(files.to_vec(), &Seen::look(&files));
+        assert!(!decides(&mut watch));
+    }
+
+    #[test]
+    fn told_to_wait_for_a_signal_it_looks_at_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        fs::write(&file, "one").unwrap();
+        let files = std::slice::from_ref(&file);
+        let mut watch = Watch::new(Files { inputs: files.to_vec(), seen: Seen::look(files), watch: Some(false) });
+        replace(&file, "two");
+        for _ in 0..10 {
+            assert!(!watch.changed());
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Files that are there whole or not at all: bytes in, one atomic replacement out, synced with its directory. Called by
+//! confirmations, budgets and `geo import`.
+
+use std::{
+    ffi::OsString,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Its owner: what is kept in `[paths] state`.
+    Owner,
+    /// Everybody, as far as the umask allows.
+    Everybody,
+}
+
+impl Access {
+    const fn mode(self) -> u32 {
+        match self {
+            Self::Owner => 0o600,
+            Self::Everybody => 0o666,
+        }
+    }
+}
+
+/// Makes a directory of the daemon's own, with its parents: for its owner only.
+///
+/// # Errors
+/// What the system said.
+pub fn create_directory(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+/// Puts `bytes` in the place of `file`: a reader finds the old content or the new one, also after a crash, a full disk or
+/// a power cut. The draft beside it (`.NAME.new`) is locked while it is written, so that of two writers at once one is
+/// refused; one that a crash left is used again.
+///
+/// # Errors
+/// What the system said; the old file is then as it was, and no draft is left.
+pub fn replace(file: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let draft = draft_of(file, directory)?;
+    let written = (|| {
+        let mut out = open_locked(&draft, access)?;
+        out.set_len(0)?;
+        out.write_all(bytes)?;
+        out.sync_all()?;
+        fs::rename(&draft, file)?;
+        // The rename is on the disk when its directory is.
+        File::open(directory)?.sync_all()
+    })();
+    // One that another process writes is not ours to remove.
+    if written.as_ref().is_err_and(|error: &io::Error| error.kind() != ErrorKind::WouldBlock) {
+        let _ = fs::remove_file(&draft);
+    }
+    written
+}
+
+fn draft_of(file: &Path, directory: &Path) -> io::Result<PathBuf> {
+    let name = file.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "no file name"))?;
+    let mut draft = OsString::from(".");
+    draft.push(name);
+    draft.push(".new");
+    Ok(directory.join(draft))
+}
+
+/// The draft, ours alone until it is closed. Neither a link is followed nor a pipe waited for.
+fn open_locked(draft: &Path, access: Access) -> io::Result<File> {
+    loop {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(access.mode());
+        let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(draft)?;
+        file.try_lock()?;
+        let opened = file.metadata()?;
+        if !opened.is_file() {
+            return Err(io::Error::other("its draft is not a regular file"));
+        }
+        // Another writer may have renamed it between the two.
+        match fs::symlink_metadata(draft) {
+            Ok(there) if (there.dev(), there.ino()) == (opened.dev(), opened.ino()) => return Ok(file),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<OsString> {
+        let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn a_replacement_is_whole_and_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        for content in ["one", "another"] {
+            replace(&path, content.as_bytes(), Access::Owner).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        // A folder can't be replaced by a file.
+        fs::create_dir(dir.path().join("folder")).unwrap();
+        assert!(replace(&dir.path().join("folder"), b"x", Access::Everybody).is_err());
+        assert_eq!(names(dir.path()), ["folder", "x"]);
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_draft_is_used_again_and_a_link_in_its_place_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, draft, elsewhere) = (dir.path().join("x"), dir.path().join(".x.new"), dir.path().join("elsewhere"));
+        fs::write(&draft, [b'y'; 4096]).unwrap();
+        replace(&path, b"one", Access::Owner).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        fs::write(&elsewhere, "kept").unwrap();
+        symlink(&elsewhere, &draft).unwrap();
+        assert!(replace(&path, b"two", Access::Owner).is_err());
+        assert_eq!((fs::read(&path).unwrap(), fs::read(&elsewhere).unwrap()), (b"one".into(), b"kept".into()));
+        assert_eq!(names(dir.path()), ["elsewhere", "x"]);
+    }
+
+    #[test]
+    fn of_two_writers_at_once_one_is_refused_and_the_other_is_not_disturbed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let held = open_locked(&dir.path().join(".x.new"), Access::Owner).unwrap();
+        assert_eq!(replace(&path, b"two", Access::Owner).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert_eq!(names(dir.path()), [".x.new"]);
+        drop(held);
+        replace(&path, b"two", Access::Owner).unwrap();
+        assert_eq!(names(dir.path()), ["x"]);
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_is_an_error_and_nothing_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let gone = dir.path().join("gone/x");
+        assert_eq!(replace(&gone, b"x", Access::Owner).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(names(dir.path()), Vec::<OsString>::new());
+    }
+}

@@ -1,0 +1,187 @@
+//! Everything that metrics, API and the closing table are rendered from, under one lock, so that what one
+//! reader sees adds up. Written by the epoch task and, for what is yet to be confirmed, by the reloader.
+//!
+//! The flows, of which there can be a million, have a lock of their own, which is taken first: whoever holds it sees
+//! flows and state of the same epoch, and whoever wants the state alone does not wait for those who go through the flows.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
+};
+
+use crate::{
+    model::{
+        Alert, Attachment, BudgetUses, Fill, FindingKind, InterfaceAccount, ShadowReport,
+        alert::SinkStats,
+        in_force::{PendingConfirmation, PolicyInForce},
+        readings::Presence,
+    },
+    store::{Traffic, flows::FlowStore, last_hour::Recent},
+};
+
+/// Latest alerts kept for the API.
+pub const LATEST_ALERTS: usize = 1_000;
+
+/// The epoch closed last; its sums are in [`Traffic::latest`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastEpoch {
+    /// Its number.
+    pub epoch: u32,
+    /// When it began, UTC nanoseconds since 1970.
+    pub started: i128,
+    /// When it was closed.
+    pub ended: i128,
+    /// Flows that it had.
+    pub flows: usize,
+    /// How full the kernel's half was.
+    pub fill: Fill,
+}
+
+/// Everything that is shown.
+#[derive(Debug, Default)]
+pub struct MonitorState {
+    /// Of this boot of the host: with `started` it tells counters that began anew from ones that went back.
+    pub boot_id: String,
+    /// Since when the daemon runs, UTC nanoseconds since 1970.
+    pub started: i128,
+    /// Intended length of an epoch.
+    pub epoch_length: Duration,
+    /// All traffic.
+    pub traffic: Traffic,
+    /// What was attached.
+    pub attachments: Vec<Attachment>,
+    /// What the devices sent beside what passed the hooks.
+    pub accounts: Vec<InterfaceAccount>,
+    /// The policy in force.
+    pub in_force: PolicyInForce,
+    /// Since when each of its rules is, by id, UTC nanoseconds since 1970.
+    pub rules_since: BTreeMap<String, i128>,
+    /// Its budgets.
+    pub budgets: BudgetUses,
+    /// What the shadow policy would have made of the traffic.
+    pub shadow: ShadowReport,
+    /// Whether it is yet to be confirmed.
+    pub unconfirmed: Option<PendingConfirmation>,
+    /// `None` until the first epoch is closed.
+    pub last: Option<LastEpoch>,
+    /// Epochs that could not be closed.
+    pub flip_failures: u64,
+    /// Why, while it lasts.
+    pub flip_error: Option<String>,
+    /// Reloads that were refused.
+    pub reload_failures: u64,
+    /// Policies that failed their check in the kernel and were taken back.
+    pub rollbacks: u64,
+    /// Policies that nobody confirmed in time.
+    pub reverts: u64,
+    /// Why the last reload was refused; `None` after a good one.
+    pub reload_error: Option<String>,
+    /// Alertable flows without an alert of their own, because an epoch had too many: see
+    /// `alerts::PER_EPOCH`. One that goes on is counted in each such epoch.
+    pub alerts_suppressed: u64,
+    /// Alerts made, by severity and type.
+    pub alerts: BTreeMap<(&'static str, &'static str), u64>,
+    /// The latest alerts, oldest first.
+    pub latest_alerts: VecDeque<Arc<Alert>>,
+    /// The findings that are open, and since when.
+    pub findings: Vec<(FindingKind, i128)>,
+    /// What the sinks did.
+    pub sinks: Arc<SinkStats>,
+}
+
+impl MonitorState {
+    /// Another policy is in force: rules that it does not have are forgotten, others are known since `now`.
+    pub(crate) fn note_rules(&mut self, now: i128) {
+        let before = std::mem::take(&mut self.rules_since);
+        let since = |id: &String| before.get(id).copied().unwrap_or(now);
+        self.rules_since = self.in_force.policy.rules.iter().map(|rule| (rule.id.clone(), since(&rule.id))).collect();
+    }
+
+    /// What an interface sent; `None` before the first epoch is closed.
+    #[must_use]
+    pub fn account(&self, interface: &str) -> Option<&InterfaceAccount> {
+        self.accounts.iter().find(|account| account.interface == interface)
+    }
+
+    /// Whether somebody took the program off an interface that is still there.
+    fn is_detached(&self, interface: &str) -> bool {
+        self.account(interface).is_some_and(|account| account.here && account.presence == Presence::Detached)
+    }
+
+    /// Whether an interface is there and counted, as far as is known.
+    #[must_use]
+    pub fn is_counted(&self, interface: &str) -> bool {
+        self.account(interface).is_none_or(|account| account.here && account.presence != Presence::Detached)
+    }
+
+    /// Why the monitor is not to be relied on now; `None` when it is. For `/readyz`.
+    #[must_use]
+    pub fn not_ready(&self, now: i128) -> Option<String> {
+        if self.attachments.is_empty() {
+            return Some("nothing is attached: no traffic is counted".into());
+        }
+        let off: Vec<&str> =
+            self.attachments.iter().map(|one| one.interface.as_str()).filter(|name| self.is_detached(name)).collect();
+        if !off.is_empty() {
+            return Some(format!("somebody took the program off {}: restart to attach it again", off.join(", ")));
+        }
+        if let Some(error) = &self.flip_error {
+            return Some(format!("the last epoch could not be closed: {error}"));
+        }
+        let Some(last) = self.last else { return Some("the first epoch is not closed yet".into()) };
+        let late = now - last.ended;
+        let limit =
+            i128::try_from(self.epoch_length.as_nanos()).unwrap_or(i128::MAX).saturating_mul(3).max(5_000_000_000);
+        (late > limit).then(|| format!("the last epoch was closed {} s ago", late / 1_000_000_000))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    flows: RwLock<FlowStore>,
+    recent: RwLock<Recent>,
+    state: RwLock<MonitorState>,
+}
+
+/// [`MonitorState`] and flows behind their locks.
+#[derive(Clone, Debug, Default)]
+pub struct SharedState(Arc<Shared>);
+
+impl SharedState {
+    /// Puts them behind a lock, beside an empty store.
+    #[must_use]
+    pub fn new(state: MonitorState) -> Self {
+        Self(Arc::new(Shared { state: RwLock::new(state), ..Shared::default() }))
+    }
+
+    /// To read. A writer that panicked has stopped the daemon (its task ended), so what is left is only shown.
+    pub fn read(&self) -> RwLockReadGuard<'_, MonitorState> {
+        self.0.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To write, for a moment.
+    pub fn write(&self) -> RwLockWriteGuard<'_, MonitorState> {
+        self.0.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To read flows. Never to be asked for by whoever holds the state.
+    pub fn flows(&self) -> RwLockReadGuard<'_, FlowStore> {
+        self.0.flows.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To read the traffic of the last hour, with the same rule.
+    pub fn recent(&self) -> RwLockReadGuard<'_, Recent> {
+        self.0.recent.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To write it.
+    pub fn recent_mut(&self) -> RwLockWriteGuard<'_, Recent> {
+        self.0.recent.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To write flows, with the same rule.
+    pub fn flows_mut(&self) -> RwLockWriteGuard<'_, FlowStore> {
+        self.0.flows.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,51 @@
+//! Everything that outlives a process, namespaces, pins and temporary folders, is called `egm-<process>-…`. Values
+//! remove what is theirs when they are dropped, also by a panic; what a killed process left behind is swept away by the
+//! first thing that the next one makes.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Once,
+};
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+
+use crate::netns;
+
+/// Where pins are.
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// The beginning of all names of this process, after sweeping away what is no living process's.
+pub(crate) fn prefix() -> String {
+    static SWEPT: Once = Once::new();
+    SWEPT.call_once(|| {
+        of_the_dead(Path::new(netns::FOLDER)).for_each(|name| netns::remove(&name));
+        for folder in [PathBuf::from(BPFFS), std::env::temp_dir()] {
+            // Another process may be sweeping as well.
+            of_the_dead(&folder).for_each(|name| drop(std::fs::remove_dir_all(folder.join(name))));
+        }
+    });
+    format!("egm-{}-", std::process::id())
+}
+
+/// A temporary folder, removed with its value.
+///
+/// # Errors
+/// There is no room for it.
+pub fn folder() -> Result<TempDir> {
+    tempfile::Builder::new().prefix(&prefix()).tempdir().context("a temporary folder")
+}
+
+/// A place for pins with this number, which nobody has made.
+pub(crate) fn pins(number: u32) -> PathBuf {
+    Path::new(BPFFS).join(format!("{}{number}", prefix()))
+}
+
+/// Names in `folder` that carry the id of a process which is gone.
+fn of_the_dead(folder: &Path) -> impl Iterator<Item = String> {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    names.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| {
+        let owner = name.strip_prefix("egm-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists())
+    })
+}

@@ -1,0 +1,44 @@
+//! Every promise of the monitor that takes a kernel, a wire or a second parser to hold, in one program (what is linked
+//! once is linked in a thirty-fifth of the time): a module a promise, whose first lines say which.
+//!
+//! No test is alone: beside it others run, as processes (nextest) or as threads of this one (`cargo test`). So each has
+//! namespaces, folders and a daemon of its own, and none changes what the process has only one of (environment, limits,
+//! signal handlers, the main thread's namespace). Those that measure time or need both CPUs have the machine to
+//! themselves by `.config/nextest.toml`, which also says how long a test may take.
+//!
+//! What the fast tier leaves out is `#[ignore]`d with the proof that runs it, and both runners name it.
+
+mod alerts;
+mod attach;
+mod bad_input;
+mod bench;
+mod budget;
+mod cache;
+mod conservation;
+mod corpus;
+mod cpus;
+mod datapath;
+mod enforce;
+mod epochs;
+mod expiry;
+mod full_table;
+mod grace;
+mod gso;
+mod harness;
+mod interfaces;
+mod life;
+mod offloaded_tag;
+mod parser;
+mod policy_change;
+mod policy_in_kernel;
+mod policy_swap;
+mod reasons;
+mod reconcile;
+mod reload;
+mod rules;
+mod scale;
+mod service_manager;
+mod shadow;
+mod stress;
+mod support;
+mod tun;

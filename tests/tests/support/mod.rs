@@ -1,0 +1,8 @@
+//! What several promises share: the kernel part in the test's own process, on a wire or without one, and random
+//! packets. What also the demonstration and the benchmark need is in the library of this package.
+
+pub mod attached;
+pub mod both;
+pub mod machine;
+pub mod mutate;
+pub mod policy;
