@@ -1,6 +1,8 @@
 //! The status document, served at `/api/v1/status` and printed by `egress-monitor status`: what is in it, and in which
 //! order. The daemon fills it.
 
+use std::ops::AddAssign;
+
 use monitor_common::wire::Counters;
 use monitor_policy::times::Upcoming;
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,7 @@ use crate::reload::PendingStatus;
 
 /// Packets and bytes, as a device counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Amount {
     /// Packets.
     pub packets: u64,
@@ -18,6 +21,7 @@ pub struct Amount {
 
 /// Places for flows, in one half.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Places {
     /// How many the epoch had in use.
     pub used: usize,
@@ -27,6 +31,7 @@ pub struct Places {
 
 /// The four sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sums {
     /// skbs.
     pub packets: u64,
@@ -45,6 +50,15 @@ impl From<&Counters> for Sums {
     }
 }
 
+impl AddAssign<&Self> for Sums {
+    fn add_assign(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.segments += other.segments;
+        self.bytes += other.bytes;
+        self.wire_bytes += other.wire_bytes;
+    }
+}
+
 impl Sums {
     /// Adds `counters`.
     pub fn add(&mut self, counters: &Counters) {
@@ -57,6 +71,7 @@ impl Sums {
 
 /// The policy in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyStatus {
     /// SHA-256 in hexadecimal.
     pub digest: String,
@@ -70,12 +85,13 @@ pub struct PolicyStatus {
     pub never_hit: usize,
     /// Ids of those whose daily budget is used up.
     pub suspended: Vec<String>,
-    /// The policy that is judged beside it; none where the configuration names none.
+    /// The policy that is evaluated beside it; none where the configuration names none.
     pub shadow: Option<ShadowStatus>,
 }
 
 /// The shadow policy, in short: see `/api/v1/policy/shadow`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShadowStatus {
     /// Its digest.
     pub digest: Option<String>,
@@ -91,6 +107,7 @@ pub struct ShadowStatus {
 
 /// A geo dataset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DatasetStatus {
     /// Name or file.
     pub name: String,
@@ -106,6 +123,7 @@ pub struct DatasetStatus {
 
 /// An interface: attached how, and what was counted there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InterfaceStatus {
     /// Name.
     pub interface: String,
@@ -130,6 +148,7 @@ pub struct InterfaceStatus {
 
 /// What the device sent, held against what passed the hook. All since the program was attached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NicStatus {
     /// What it counts as a packet: `skbs`, `segments`, `undetermined`.
     pub counts: String,
@@ -153,6 +172,7 @@ pub struct NicStatus {
 
 /// Sums by interface, country, class and verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupStatus {
     /// Interface.
     pub interface: String,
@@ -169,6 +189,7 @@ pub struct GroupStatus {
 
 /// Packets without a flow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UnparsedStatus {
     /// Interface.
     pub interface: String,
@@ -182,6 +203,7 @@ pub struct UnparsedStatus {
 
 /// What one interface counted in one epoch: hook = flows + overflow + unparsed, in all four sums.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EpochInterface {
     /// Interface.
     pub interface: String,
@@ -199,6 +221,7 @@ pub struct EpochInterface {
 
 /// The epoch closed last, and what it counted alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EpochStatus {
     /// Its number: from 0 at each start of the daemon.
     pub number: u32,
@@ -224,6 +247,7 @@ pub struct EpochStatus {
 
 /// What was lost, by kind; every one is 0 on a good day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Losses {
     /// Ring-buffer events; their alerts were rebuilt.
     pub events: u64,
@@ -249,6 +273,7 @@ pub struct Losses {
 
 /// Alerts made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AlertCount {
     /// Severity.
     pub severity: String,
@@ -261,6 +286,7 @@ pub struct AlertCount {
 
 /// A condition that holds now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ConditionStatus {
     /// Its name.
     #[serde(rename = "type")]
@@ -271,6 +297,7 @@ pub struct ConditionStatus {
 
 /// The whole document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Status {
     /// Version of the daemon.
     pub version: String,

@@ -1,5 +1,5 @@
 //! What can be wrong with the monitor: one table of findings, of which alerts, metrics, `status` and the reference in `docs/`
-//! have their names. Consumers of an epoch raise and resolve them (see [`crate::engine::findings`]).
+//! have their names. Consumers of an epoch raise and resolve them (see `engine::findings`).
 
 use super::alert::Severity;
 
@@ -50,7 +50,7 @@ findings! {
         severity: Severity::Critical,
         every_time: true,
         title: "Traffic left an interface without passing the hook",
-        hint: "Find out what sends beside the hook: see [operating.md](operating.md#unaccounted-egress)",
+        hint: "Find out what sends beside the hook: `docs/operating.md` lists likely causes",
     }
     /// The program is not on an interface any more that it was put on and that is still there.
     Detached {

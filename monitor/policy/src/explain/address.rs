@@ -17,6 +17,7 @@ use crate::{
 
 /// What one source says of an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SourceOpinion {
     /// The source.
     pub source: String,
@@ -30,6 +31,7 @@ pub struct SourceOpinion {
 
 /// What an overlay says of an address that it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OverlayOpinion {
     /// The overlay.
     pub overlay: String,
@@ -45,6 +47,7 @@ pub struct OverlayOpinion {
 
 /// Who announces an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Announcer {
     /// AS number.
     pub number: u32,
@@ -54,6 +57,7 @@ pub struct Announcer {
 
 /// The special-purpose range that an address is in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SpecialRange {
     /// Which.
     pub network: String,
@@ -65,6 +69,7 @@ pub struct SpecialRange {
 
 /// The translator's prefix that an address is in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Nat64Entry {
     /// Which.
     pub network: String,
@@ -74,6 +79,7 @@ pub struct Nat64Entry {
 
 /// The site that an address belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SiteEntry {
     /// Its name.
     pub name: String,
@@ -87,6 +93,7 @@ pub struct SiteEntry {
 
 /// What is known of one address, without what it may carry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AddressInfo {
     /// The address.
     pub address: IpAddr,

@@ -17,10 +17,7 @@ pub fn totals(status: &Status) -> String {
     let mut row = |interface: &str, country: &str, class: &str, verdict: &str, of: &Sums| {
         let names = [interface, country, class, verdict].map(str::to_owned);
         rows.push(names.into_iter().chain(sums(of)).collect());
-        sum.packets += of.packets;
-        sum.segments += of.segments;
-        sum.bytes += of.bytes;
-        sum.wire_bytes += of.wire_bytes;
+        sum += of;
     };
     for group in &status.totals {
         row(&group.interface, &group.country, &group.class, &group.verdict, &group.sums);

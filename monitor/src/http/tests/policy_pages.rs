@@ -13,7 +13,7 @@ async fn the_policy_is_changed_over_the_control_socket_alone() {
     assert_eq!(bench.fake.script().staged, []);
     let post = |path: &'static str| {
         let socket = bench.socket.clone();
-        tokio::task::spawn_blocking(move || client::post::<Outcome>(&socket, path))
+        tokio::task::spawn_blocking(move || Client::new(socket).post::<Outcome>(path))
     };
     for bad in ["0", "86401", "-1", "x"] {
         let path: &'static str = format!("/api/v1/policy/reload?confirm={bad}").leak();
