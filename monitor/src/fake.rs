@@ -17,7 +17,7 @@ use monitor_common::{
 use crate::{
     engine::source::EpochSource,
     model::{
-        Attachment, ClosedEpoch, Fill, InterfaceCounts, Places, Snapshot, flow::Resolver, identities::Name,
+        Attachment, ClosedEpoch, Fill, InterfaceCounts, Occupancy, Snapshot, flow::Resolver, identities::Name,
         in_force::PolicyInForce,
     },
     store::{Traffic, flows::FlowStore, last_hour::Recent, totals::Kept},
@@ -29,6 +29,9 @@ use monitor_policy::{
         asn::{AsDataset, AsNames, AsRange},
     },
 };
+
+/// The consumers of the daemon itself, for tests of what lies below it.
+pub use crate::daemon::consumers;
 
 /// Class numbers of [`policy`].
 pub const UNKNOWN: u16 = 0;
@@ -105,7 +108,7 @@ pub fn snapshot(epoch: u32) -> Snapshot {
         ],
         jiffies: (u64::from(epoch) + 1) * 2_500,
         hz: 250,
-        fill: Fill { table: Places { used: 0, places: 1_000 }, ..Fill::default() },
+        fill: Fill { table: Occupancy { used: 0, capacity: 1_000 }, ..Fill::default() },
         ..Snapshot::default()
     }
 }
@@ -133,7 +136,7 @@ pub fn key(ifindex: u32, class_id: u16, port: u16) -> FlowKey {
     }
 }
 
-/// The flow with a further destination: UDP port 53 of 203.0.113.5.
+/// The flow with an inner destination: UDP port 53 of 203.0.113.5.
 pub fn with_inner(flow: FlowKey, via: Via) -> FullKey {
     let inner = InnerDestination {
         address: Address::v4(0xcb00_7105),
@@ -261,7 +264,7 @@ pub struct Script {
     /// Rolled back so often.
     pub rollbacks: u32,
     /// What is in the flow table; it is empty after a flip.
-    pub table: Places,
+    pub table: Occupancy,
     /// Whether it was detached.
     pub detached: bool,
 }
@@ -329,7 +332,7 @@ impl EpochSource for Fake {
         Ok(())
     }
 
-    fn table(&self) -> Places {
+    fn table(&self) -> Occupancy {
         self.script().table
     }
 

@@ -28,6 +28,7 @@ pub mod geo {
 pub mod kernel {
     pub use egress_monitor::kernel::{EventReader, Interface, Kernel, Options, Switch, boot_ns, resolve};
     pub use egress_monitor::model::Hook;
+    pub use monitor_policy::spec::Mode;
 }
 
 /// What a configuration means.

@@ -8,7 +8,7 @@ use aya::maps::{Array, Map, MapData};
 use egress_monitor_tests::{
     daemon::Daemon,
     monitor::{
-        kernel::{Kernel, Switch},
+        kernel::{Kernel, Mode, Switch},
         policy::Policy,
         policy_of,
     },
@@ -55,7 +55,7 @@ fn a_policy_that_is_not_in_the_maps_as_it_was_written_is_found_and_the_one_befor
     let (old, new) = (policy("deny"), policy("allow"));
     let mut kernel = attach(&stage, 4_096, false, Arc::clone(&old));
     kernel.verify().unwrap();
-    let to = |policy: &Arc<Policy>| Switch { policy: Arc::clone(policy), enforce: false };
+    let to = |policy: &Arc<Policy>| Switch { policy: Arc::clone(policy), mode: Mode::Observe };
     // A class, and the word in which the tables' places begin: both of the slot that is switched to.
     let faults = [
         ("class 0", (|kernel| damage::<16>(kernel, "CLASSES", second_half)) as Fault),

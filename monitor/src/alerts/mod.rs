@@ -7,7 +7,7 @@
 //! second alert is a nuisance, a missing one a lie.
 //!
 //! An epoch makes at most [`PER_EPOCH`] alerts: a million lines help nobody and would hold up the epochs. Flows beyond
-//! are counted at the drain, which is told; they are not remembered, so one that goes on gets its alert later.
+//! are counted at the drain, which is reported; they are not remembered, so one that goes on gets its alert later.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
@@ -63,7 +63,7 @@ impl LastSeen {
         *self = Self { packet: self.packet.max(now.packet), heard: self.heard.max(now.heard) };
     }
 
-    /// Whether a packet that leaves at `time` comes after so long a silence that it is told again.
+    /// Whether a packet that leaves at `time` comes after so long a silence that it alerts again.
     fn is_forgotten(&self, time: i128) -> bool {
         clamp(time).saturating_sub(self.packet) > IDLE
     }

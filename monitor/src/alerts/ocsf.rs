@@ -58,7 +58,7 @@ fn flow(host: &Host, sighting: &FlowSighting) -> Value {
         source_endpoint["port"] = flow.source_port.into();
         destination_endpoint["port"] = flow.destination_port.into();
     }
-    // The country is that of the destination with the strictest standing, which may be a further one.
+    // The country is that of the destination with the strictest classification, which may be an inner one.
     if flow.decider == Some(Decider::Destination) && placed(flow.country) {
         destination_endpoint["location"] = json!({ "country": flow.country.to_string() });
     }
@@ -79,7 +79,7 @@ fn flow(host: &Host, sighting: &FlowSighting) -> Value {
         "epoch": seen.epoch,
         "interface": interface,
         "origin": match seen.origin { Origin::Event => "event", Origin::Drain => "drain" },
-        "inner": flow.further(),
+        "inner": flow.inner_document(),
         "embedded": flow.embedded(),
         "opaque": flow.opaque.name(),
         "decided_by": flow.decided_by(),
@@ -233,7 +233,7 @@ fn ways(flow: &FlowId) -> String {
     if let Some(carried) = flow.embedded() {
         on(carried.destination.to_string(), &carried.via);
     }
-    if let Some(further) = flow.further() {
+    if let Some(further) = flow.inner_document() {
         on(endpoint(further.destination, further.destination_port, further.protocol), &further.via);
         if let Some(carried) = further.embedded {
             on(carried.destination.to_string(), &carried.via);

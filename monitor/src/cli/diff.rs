@@ -18,10 +18,7 @@ use monitor_api::{
     flows::{FlowRow, Flows, MAX_SINCE, MAX_TOP},
     status::Sums,
 };
-use monitor_policy::{
-    diff::{Location, Side, Verdict, compare},
-    spec::Mode,
-};
+use monitor_policy::diff::{Location, Side, Verdict, compare};
 
 /// What a new configuration would change.
 ///
@@ -82,7 +79,7 @@ fn usage(what: &str) -> CliError {
 /// A configuration compiled as it would hold now.
 fn side(file: &Path) -> Result<Side, CliError> {
     let inputs = inputs::compile(inputs::load(Some(file))?)?;
-    Ok(Side::of(&inputs.policy, inputs.config.mode == Mode::Enforce))
+    Ok(Side::of(&inputs.policy, inputs.config.mode))
 }
 
 /// What both policies make of a flow as a whole: of its destinations the strictest counts, the outermost of equals.

@@ -10,7 +10,7 @@ use crate::{
     engine::source::{EVENT_QUEUE, EpochSource, Opened, Task},
     error::CliError,
     kernel::{self, Kernel, Options, Switch},
-    model::{Attachment, Places, Snapshot, in_force::PolicyInForce, now},
+    model::{Attachment, Occupancy, Snapshot, in_force::PolicyInForce, now},
 };
 
 /// Loads the kernel part and attaches it. Called within the runtime, after everything else that can fail.
@@ -23,7 +23,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         interfaces: interfaces.len() as u32,
         flows: config.flows,
         cache: config.cache,
-        enforce: in_force.mode.enforces(),
+        mode: in_force.mode,
         debug_log: launch.kernel_log,
     };
     let mut kernel = Kernel::load(options, Arc::clone(&in_force.policy))?;
@@ -57,7 +57,7 @@ impl EpochSource for KernelSource {
 
     fn stage(&mut self, next: &PolicyInForce) -> anyhow::Result<()> {
         let policy = Arc::clone(&next.policy);
-        Ok(self.0.stage(Switch { policy, enforce: next.mode.enforces() })?)
+        Ok(self.0.stage(Switch { policy, mode: next.mode })?)
     }
 
     fn verify(&mut self) -> anyhow::Result<()> {
@@ -68,7 +68,7 @@ impl EpochSource for KernelSource {
         Ok(self.0.roll_back()?)
     }
 
-    fn table(&self) -> Places {
+    fn table(&self) -> Occupancy {
         self.0.table()
     }
 

@@ -15,7 +15,7 @@ pub(super) enum Request {
     Reload(Box<PolicyInForce>, ReloadAnswer),
     /// A reload failed before it came here.
     Refused(String),
-    /// A policy was not confirmed and another took its place, or should have; `None`: that is settled.
+    /// A policy was not confirmed and another took its place, or should have; `None`: somebody has decided what is to hold.
     Reverted(Option<String>),
 }
 
@@ -55,13 +55,13 @@ impl EngineHandle {
         answered.await.map_err(|_| stopping())?
     }
 
-    /// Tells that a policy was not confirmed, and what came of it.
+    /// Reports that a policy was not confirmed, and what came of it.
     pub async fn reverted(&self, what: String) {
         // As below.
         let _ = self.0.send(Request::Reverted(Some(what))).await;
     }
 
-    /// Tells that somebody has decided what is to be in force since.
+    /// Reports that somebody has decided what is to be in force since.
     pub async fn decided(&self) {
         // As below.
         let _ = self.0.send(Request::Reverted(None)).await;

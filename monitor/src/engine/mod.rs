@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     model::{
-        ClosedEpoch, FindingKind, Moment, Places, Snapshot,
+        ClosedEpoch, FindingKind, Moment, Occupancy, Snapshot,
         flow::Resolver,
         identities::{Interfaces, Name},
         in_force::PolicyInForce,
@@ -57,7 +57,7 @@ const EVENT_BATCH: usize = 1024;
 const LOOK: Duration = Duration::from_millis(250);
 
 /// A table with fewer places would be full between two looks.
-const LEAST_PLACES: u32 = 16_384;
+const LEAST_CAPACITY: u32 = 16_384;
 
 /// Flows of one epoch in the table that are many enough.
 const MOST_FLOWS: usize = 262_144;
@@ -295,8 +295,8 @@ impl Engine {
 
 /// Whether the epoch is to end before its time: before the flow table is full, and before there is more in it than can be
 /// merged while somebody waits.
-fn is_filling(table: Places) -> bool {
-    table.places >= LEAST_PLACES && table.used >= (table.places as usize / 2).min(MOST_FLOWS)
+fn is_filling(table: Occupancy) -> bool {
+    table.capacity >= LEAST_CAPACITY && table.used >= (table.capacity as usize / 2).min(MOST_FLOWS)
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ impl Consumer for Losses {
             format!(
                 "{overflow} packets in epoch {} are counted by country but not by flow; alerts for new flows among \
                  them are missing. Raise [monitor] flows (now {}) or shorten [monitor] epoch",
-                snapshot.epoch, snapshot.fill.table.places
+                snapshot.epoch, snapshot.fill.table.capacity
             )
         });
         findings.report(FindingKind::FlowTableOverflow, detail);

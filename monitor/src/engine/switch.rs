@@ -55,7 +55,7 @@ impl Engine {
         match tokio::task::block_in_place(|| self.source.stage(&next)) {
             Ok(()) => {
                 self.staged = Some(next);
-                // What goes wrong is told there, and tried again after the next epoch.
+                // What goes wrong is reported there, and tried again after the next epoch.
                 let _ = self.close_one();
             }
             // The same; what passes meanwhile is counted as beyond the budget.

@@ -169,7 +169,7 @@ pub(super) async fn policy_image(
 ) -> Result<Response, ApiError> {
     let image = api.render(|state| {
         let in_force = state.read().in_force.clone();
-        Side { boot_ns: kernel::boot_ns(), ..Side::of(&in_force.policy, in_force.mode.enforces()) }.encode()
+        Side { boot_ns: kernel::boot_ns(), ..Side::of(&in_force.policy, in_force.mode) }.encode()
     });
     let bytes = image.await?.map_err(ApiError::internal)?;
     Ok(([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response())

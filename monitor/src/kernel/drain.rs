@@ -15,7 +15,7 @@ use monitor_common::{
 use monitor_policy::{Policy, spec::Mode};
 
 use super::{Kernel, KernelError, Switch, clock, flows::DrainedFlows, load, object, sys};
-use crate::model::{Fill, InterfaceCounts, Places, Snapshot, readings::Reading};
+use crate::model::{Fill, InterfaceCounts, Occupancy, Snapshot, readings::Reading};
 
 /// An epoch that packets have left and that is not drained whole yet. It is kept over a failure, so that what was
 /// taken from the maps is never lost and nothing is counted under another epoch's policy.
@@ -56,10 +56,10 @@ impl Kernel {
 
     /// About how many flows the table of the epoch holds that is open.
     #[must_use]
-    pub fn table(&self) -> Places {
+    pub fn table(&self) -> Occupancy {
         let open = self.maps.flows[self.control.parity() as usize].map();
         let used = sys::estimate_entries::<FlowKey, FlowValue>(object::fd(open), self.flow_capacity as usize);
-        Places { used, places: self.flow_capacity }
+        Occupancy { used, capacity: self.flow_capacity }
     }
 
     fn open_next(&mut self) -> ClosingEpoch {
@@ -68,9 +68,9 @@ impl Kernel {
         let mut policy = Arc::clone(&self.policy);
         self.control = Control::new(epoch, old.slot(), old.enforce());
         if let Some(next) = self.staged.take() {
-            self.control = Control::new(epoch, 1 - old.slot(), next.enforce);
+            self.control = Control::new(epoch, 1 - old.slot(), next.mode.enforces());
             policy = std::mem::replace(&mut self.policy, next.policy);
-            self.previous = Some(Switch { policy: Arc::clone(&policy), enforce: old.enforce() });
+            self.previous = Some(Switch { policy: Arc::clone(&policy), mode: Mode::enforcing(old.enforce()) });
         }
         self.publish();
         let interface = |name: &str, ifindex| InterfaceCounts { name: name.into(), ifindex, ..Default::default() };
@@ -83,8 +83,8 @@ impl Kernel {
             interfaces: std::iter::once(interface("", 0)).chain(registered).collect(),
             flows: DrainedFlows::default(),
             fill: Fill {
-                cache: Places { used: 0, places: self.cache.places() },
-                table: Places { used: 0, places: self.flow_capacity },
+                cache: Occupancy { used: 0, capacity: self.cache.places() },
+                table: Occupancy { used: 0, capacity: self.flow_capacity },
             },
             events_lost: 0,
         }

@@ -10,7 +10,7 @@ use aya::{
 use monitor_common::wire::{
     Clock, Control, Counters, FlowKey, FlowValue, FullKey, HookSums, InterfaceEntry, MAX_INTERFACES, ReasonSums,
 };
-use monitor_policy::Policy;
+use monitor_policy::{Policy, spec::Mode};
 
 use super::{
     AttachedProgram, EventReader, Interface, KernelError, KernelLog, Switch,
@@ -34,15 +34,21 @@ pub struct Options {
     pub flows: u32,
     /// Places in each half of each CPU's flow cache; `None`: see [`Cache::of`].
     pub cache: Option<u32>,
-    /// Whether denied packets are dropped.
-    pub enforce: bool,
+    /// The mode to begin with.
+    pub mode: Mode,
     /// Whether the kernel part writes its debug lines: see [`Kernel::log`].
     pub debug_log: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { interfaces: MAX_INTERFACES - 1, flows: DEFAULT_FLOWS, cache: None, enforce: false, debug_log: false }
+        Self {
+            interfaces: MAX_INTERFACES - 1,
+            flows: DEFAULT_FLOWS,
+            cache: None,
+            mode: Mode::Observe,
+            debug_log: false,
+        }
     }
 }
 
@@ -137,7 +143,7 @@ impl Kernel {
             interfaces: Vec::new(),
             maps,
             policy_slots,
-            control: Control::new(0, 0, options.enforce),
+            control: Control::new(0, 0, options.mode.enforces()),
             policy,
             grace_period: GracePeriod::new().map_err(KernelError::map("can't make the grace-period maps"))?,
             hz,
@@ -169,10 +175,10 @@ impl Kernel {
         &self.policy
     }
 
-    /// Whether denied packets are dropped.
+    /// The mode in force.
     #[must_use]
-    pub fn enforces(&self) -> bool {
-        self.control.enforce()
+    pub fn mode(&self) -> Mode {
+        Mode::enforcing(self.control.enforce())
     }
 
     /// The reader of alertable flows, once.

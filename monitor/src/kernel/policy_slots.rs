@@ -15,7 +15,7 @@ use monitor_common::{
     classify::{V4_BUCKET_ROWS, build::Image},
     wire::{ClassRow, MAX_CLASSES, PolicyMeta, ProbeQuery, RuleRow, V6Low, V6Node},
 };
-use monitor_policy::Policy;
+use monitor_policy::{Policy, spec::Mode};
 
 use super::{
     Kernel, KernelError,
@@ -28,8 +28,8 @@ use super::{
 pub struct Switch {
     /// The policy.
     pub policy: Arc<Policy>,
-    /// Whether denied packets are dropped.
-    pub enforce: bool,
+    /// The mode.
+    pub mode: Mode,
 }
 
 /// Entries that the image in one slot may have.

@@ -13,7 +13,7 @@ use super::{
     Snapshot,
     clock::clamp,
     identities::{Identities, Name, Names},
-    inner::{self, Carrier, Decider, Destinations, ResolvedInner},
+    inner::{self, Decider, Destinations, Embedding, ResolvedInner},
 };
 
 /// Who a flow is: everything that a later policy or a renamed interface would otherwise change under it.
@@ -40,7 +40,7 @@ pub struct FlowId {
     /// What of it cannot be read.
     pub opaque: Opaque,
     /// By what the destination carries an IPv4 address.
-    pub carrier: Option<Carrier>,
+    pub embedding: Option<Embedding>,
     /// Where its packets go on to.
     pub inner: Option<ResolvedInner>,
     /// Which of the destinations the flow has its class of; `None`: one that is not kept here.
@@ -63,19 +63,22 @@ pub struct ResolvedFlow {
     #[allow(missing_docs)]
     pub class: Class,
     #[allow(missing_docs)]
-    pub carrier: Option<Carrier>,
+    pub embedding: Option<Embedding>,
     /// Of the inner destination.
-    pub inner_carrier: Option<Carrier>,
+    pub inner_embedding: Option<Embedding>,
     #[allow(missing_docs)]
     pub decider: Option<Decider>,
 }
+
+// There may be a million of them while an epoch is merged.
+const _: () = assert!(size_of::<ResolvedFlow>() <= 12);
 
 impl FlowId {
     /// The flow of a key that comes to this.
     #[must_use]
     #[inline]
     pub fn new(key: &FullKey, resolved: &ResolvedFlow) -> Self {
-        let ResolvedFlow { interface, rule, country, class, carrier, inner_carrier, decider } = *resolved;
+        let ResolvedFlow { interface, rule, country, class, embedding, inner_embedding, decider } = *resolved;
         let flow = &key.flow;
         Self {
             source: flow.source,
@@ -88,8 +91,8 @@ impl FlowId {
             protocol: flow.protocol,
             ip_version: flow.ip_version,
             opaque: Opaque::from_wire(flow.flags),
-            carrier,
-            inner: ResolvedInner::of(key, inner_carrier),
+            embedding,
+            inner: ResolvedInner::of(key, inner_embedding),
             decider,
             class,
             verdict: Verdict::from_wire(flow.verdict),
@@ -105,8 +108,8 @@ impl FlowId {
     /// What it has in common with many others.
     #[must_use]
     pub const fn traits(&self) -> Traits {
-        let Self { interface, rule, country, opaque, carrier, decider, class, verdict, .. } = *self;
-        Traits { interface, rule, country, opaque, carrier, decider, class, verdict }
+        let Self { interface, rule, country, opaque, embedding, decider, class, verdict, .. } = *self;
+        Traits { interface, rule, country, opaque, embedding, decider, class, verdict }
     }
 
     /// Everything but what follows from it, for hashing: the same for the same flow in one process only.
@@ -126,17 +129,17 @@ impl FlowId {
             self.verdict as u8,
             self.decider.map_or(0, |decider| decider as u8 + 1),
         ];
-        let [mut inner, mut on_high, mut on_low] = [0; 3];
-        if let Some(further) = &self.inner {
-            (on_high, on_low) = (further.address.high, further.address.low);
-            let bytes = [further.protocol, further.ip_version, further.via as u8, 1];
-            inner = u64::from(further.port) << 32 | u64::from(u32::from_be_bytes(bytes));
+        let [mut rest, mut inner_high, mut inner_low] = [0; 3];
+        if let Some(inner) = &self.inner {
+            (inner_high, inner_low) = (inner.address.high, inner.address.low);
+            let bytes = [inner.protocol, inner.ip_version, inner.via as u8, 1];
+            rest = u64::from(inner.port) << 32 | u64::from(u32::from_be_bytes(bytes));
         }
-        [high, low, to_high, to_low, ports << 32 | names, u64::from_be_bytes(bytes), on_high, on_low, inner]
+        [high, low, to_high, to_low, ports << 32 | names, u64::from_be_bytes(bytes), inner_high, inner_low, rest]
     }
 }
 
-/// What a flow has in common with many others, without a further destination.
+/// What a flow has in common with many others, without an inner destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Traits {
     /// See [`FlowId`], as for all others.
@@ -148,7 +151,7 @@ pub struct Traits {
     #[allow(missing_docs)]
     pub opaque: Opaque,
     #[allow(missing_docs)]
-    pub carrier: Option<Carrier>,
+    pub embedding: Option<Embedding>,
     #[allow(missing_docs)]
     pub decider: Option<Decider>,
     #[allow(missing_docs)]
@@ -246,10 +249,10 @@ impl Resolver {
     #[must_use]
     #[inline]
     pub fn resolved(&self, key: &FullKey, interface: Name) -> ResolvedFlow {
-        let Destinations { carrier, inner_carrier, decider } = Destinations::of(key, &self.policy);
+        let Destinations { embedding, inner_embedding, decider } = Destinations::of(key, &self.policy);
         let (country, class) = place(&self.policy, key.flow.class_id);
         let rule = self.rule(key.flow.rule);
-        ResolvedFlow { interface, rule, country, class, carrier, inner_carrier, decider }
+        ResolvedFlow { interface, rule, country, class, embedding, inner_embedding, decider }
     }
 
     fn rule(&self, number: u16) -> Name {

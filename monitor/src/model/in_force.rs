@@ -45,7 +45,7 @@ pub struct PolicyInForce {
     pub inside: String,
     /// Its datasets.
     pub datasets: Vec<DatasetInfo>,
-    /// The policy that is judged beside it.
+    /// The policy that is evaluated beside it.
     pub shadow: Shadow,
     /// Since when it holds, UTC nanoseconds since 1970.
     pub since: i128,
@@ -59,7 +59,7 @@ impl PolicyInForce {
     }
 }
 
-/// That what is in force is yet to be confirmed: see [`crate::reload`].
+/// That what is in force is yet to be confirmed: see `reload`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PendingConfirmation {
     /// Until when, UTC nanoseconds since 1970.

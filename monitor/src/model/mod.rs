@@ -29,5 +29,5 @@ pub use self::{
     in_force::PolicyInForce,
     interface_account::InterfaceAccount,
     shadow::ShadowReport,
-    snapshot::{Fill, InterfaceCounts, Places, Snapshot},
+    snapshot::{Fill, InterfaceCounts, Occupancy, Snapshot},
 };

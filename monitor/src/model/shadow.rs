@@ -1,5 +1,5 @@
 //! The shadow policy (`[policy] shadow`) as it was read, and what it would have made of the traffic, for status, metrics and
-//! the shadow page. [`crate::shadow`] makes the report.
+//! the shadow page. `shadow` makes the report.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -54,7 +54,7 @@ pub struct NotEvaluated {
     pub overflow: Counters,
     /// It was not parsed, and a destination that was read before the reason could decide.
     pub unparsed: Counters,
-    /// It has several further destinations, and the one that decided is not kept.
+    /// It has several inner destinations, and the one that decided is not kept.
     pub hops: Counters,
     /// The candidate's image had no answer: a defect, never expected.
     pub unanswered: Counters,

@@ -44,7 +44,7 @@ fn bench(first: PolicyInForce, confirm: Option<Duration>, confirmations: Confirm
     let facts = SharedState::new(MonitorState { epoch_length: Duration::from_secs(3_600), ..MonitorState::default() });
     let (sinks, _) =
         Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100, |_| String::new()).expect("a thread");
-    let consumers = crate::daemon::consumers(Keeper::in_memory());
+    let consumers = fake::consumers(Keeper::in_memory());
     let (engine, epochs) =
         Engine::new(Box::new(fake.clone()), facts.clone(), Box::new(sinks), consumers, first.clone());
     let stop = CancellationToken::new();

@@ -116,7 +116,7 @@ impl Comparison {
 
     fn flow(&mut self, candidate: &Candidate, snapshot: &Snapshot, flow: EpochFlow<'_>) {
         let (report, EpochFlow { key, value, resolved }) = (&mut self.report, flow);
-        // Of several further destinations one is kept; where another decided, it could decide here, too.
+        // Of several inner destinations one is kept; where another decided, it could decide here, too.
         if key.inner.exists() && resolved.decider.is_none() {
             report.not_evaluated.hops.add(&value.counters);
             return;

@@ -2,7 +2,7 @@
 //! forgotten but moved into sums, so that flows + evicted + overflow + unparsed = hook total at any time.
 //!
 //! A million flows are to fit: what many flows have in common (interface, country, verdict…) is kept once, under a
-//! number, and a flow without a further destination is its addresses, ports, protocol and that number.
+//! number, and a flow without an inner destination is its addresses, ports, protocol and that number.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,7 +23,7 @@ use crate::{
     store::{cut::Cut, table::Table},
 };
 
-/// Flows kept one by one. IPv4 flows without a further destination take 74 bytes each, IPv6 ones 98, others 138.
+/// Flows kept one by one. IPv4 flows without an inner destination take 74 bytes each, IPv6 ones 98, others 138.
 pub const FLOW_LIMIT: usize = 1_048_576;
 
 /// Different [`Traits`] told apart by number; flows with others are kept whole.
@@ -44,7 +44,7 @@ pub struct EpochSums {
     pub flows: BTreeMap<FlowGroup, GroupSums>,
     /// What carries something that can't be read.
     pub opaque: BTreeMap<(Name, Opaque, Verdict), Counters>,
-    /// What goes on from its destination.
+    /// What has an inner destination or an embedded address.
     pub inner: BTreeMap<(Name, &'static str, Verdict), Counters>,
     /// What rules decided, by rule.
     pub rules: BTreeMap<Name, GroupSums>,
@@ -111,7 +111,7 @@ enum Key {
 pub struct FlowStore {
     v4: Table<Plain4, FlowSums>,
     v6: Table<Plain6, FlowSums>,
-    /// With a further destination, and those whose traits have no number.
+    /// With an inner destination, and those whose traits have no number.
     other: Table<FlowId, FlowSums>,
     traits: Vec<Traits>,
     numbers: HashMap<Traits, u16>,
@@ -167,7 +167,7 @@ impl FlowStore {
         });
         for (traits, more) in self.traits.iter().zip(&by_traits) {
             if let Some(more) = more {
-                sums.add(traits, traits.carrier.map(|carrier| carrier.name()), more);
+                sums.add(traits, traits.embedding.map(|embedding| embedding.name()), more);
             }
         }
         self.trim();
@@ -285,7 +285,7 @@ impl FlowStore {
     }
 
     fn id(&self, ip_version: u8, source: Address, destination: Address, rest: u64) -> FlowId {
-        let Traits { interface, rule, country, opaque, carrier, decider, class, verdict } =
+        let Traits { interface, rule, country, opaque, embedding, decider, class, verdict } =
             self.traits[usize::from(rest as u16)];
         FlowId {
             source,
@@ -298,7 +298,7 @@ impl FlowStore {
             protocol: (rest >> 16) as u8,
             ip_version,
             opaque,
-            carrier,
+            embedding,
             inner: None,
             decider,
             class,

@@ -7,7 +7,7 @@ use monitor_common::wire::{FlowKey, FullKey, Via};
 use super::*;
 use crate::{
     fake,
-    model::{flow::Resolver, identities::Identities, inner::Carrier},
+    model::{flow::Resolver, identities::Identities, inner::Embedding},
     store::Traffic,
 };
 use monitor_policy::RuleInfo;
@@ -177,7 +177,7 @@ fn an_epoch_comes_to_the_sums_of_its_flows_by_place_mark_way_on_and_rule() {
     let opaque: Vec<_> = sums.opaque.iter().map(|((_, opaque, _), sums)| (*opaque, *sums)).collect();
     assert_eq!(opaque, [(Opaque::Esp, fake::sums(4))]);
     let inner: Vec<_> = sums.inner.iter().map(|((_, via, _), sums)| (*via, *sums)).collect();
-    assert_eq!(inner, [("gre", fake::sums(8)), (Carrier::Isatap.name(), fake::sums(16))]);
+    assert_eq!(inner, [("gre", fake::sums(8)), (Embedding::Isatap.name(), fake::sums(16))]);
     let rules = |sums: &EpochSums| sums.rules.values().map(|sums| (sums.flows, sums.sums.counters)).collect::<Vec<_>>();
     assert_eq!(rules(&sums), [(1, fake::sums(2)), (1, fake::sums(32))]);
     // The same flow again is none more, and what the store had is in no later epoch's sums.

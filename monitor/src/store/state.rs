@@ -1,8 +1,8 @@
 //! Everything that metrics, API and the closing table are rendered from, under one lock, so that what one
-//! reader sees adds up. Written by the epoch task (and, for reloads, by `run`).
+//! reader sees adds up. Written by the epoch task and, for what is yet to be confirmed, by the reloader.
 //!
 //! The flows, of which there can be a million, have a lock of their own, which is taken first: whoever holds it sees
-//! flows and facts of the same epoch, and whoever wants only facts does not wait for those who go through the flows.
+//! flows and state of the same epoch, and whoever wants the state alone does not wait for those who go through the flows.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -41,7 +41,7 @@ pub struct LastEpoch {
 /// Everything that is shown.
 #[derive(Debug, Default)]
 pub struct MonitorState {
-    /// Of this boot of the host: with `started` it tells counters that began anew from such that went back.
+    /// Of this boot of the host: with `started` it tells counters that began anew from ones that went back.
     pub boot_id: String,
     /// Since when the daemon runs, UTC nanoseconds since 1970.
     pub started: i128,
@@ -61,7 +61,7 @@ pub struct MonitorState {
     pub budgets: BudgetUses,
     /// What the shadow policy would have made of the traffic.
     pub shadow: ShadowReport,
-    /// Whether it is on trial.
+    /// Whether it is yet to be confirmed.
     pub unconfirmed: Option<PendingConfirmation>,
     /// `None` until the first epoch is closed.
     pub last: Option<LastEpoch>,
@@ -141,7 +141,7 @@ impl MonitorState {
 struct Shared {
     flows: RwLock<FlowStore>,
     recent: RwLock<Recent>,
-    facts: RwLock<MonitorState>,
+    state: RwLock<MonitorState>,
 }
 
 /// [`MonitorState`] and flows behind their locks.
@@ -151,21 +151,21 @@ pub struct SharedState(Arc<Shared>);
 impl SharedState {
     /// Puts them behind a lock, beside an empty store.
     #[must_use]
-    pub fn new(facts: MonitorState) -> Self {
-        Self(Arc::new(Shared { facts: RwLock::new(facts), ..Shared::default() }))
+    pub fn new(state: MonitorState) -> Self {
+        Self(Arc::new(Shared { state: RwLock::new(state), ..Shared::default() }))
     }
 
     /// To read. A writer that panicked has stopped the daemon (its task ended), so what is left is only shown.
     pub fn read(&self) -> RwLockReadGuard<'_, MonitorState> {
-        self.0.facts.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// To write, for a moment.
     pub fn write(&self) -> RwLockWriteGuard<'_, MonitorState> {
-        self.0.facts.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To read flows. Never to be asked for by whoever holds the facts.
+    /// To read flows. Never to be asked for by whoever holds the state.
     pub fn flows(&self) -> RwLockReadGuard<'_, FlowStore> {
         self.0.flows.read().unwrap_or_else(PoisonError::into_inner)
     }

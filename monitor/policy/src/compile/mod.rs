@@ -15,7 +15,7 @@
 //!   leaves the link or the host (class *local*) is not to be placed.
 //! - A NAT64 prefix that the operator names carries IPv4 addresses, which decide; of several nested the narrowest.
 //!   That a translator stands there says more than in which site it stands.
-//! - Rules cover what they name whatever its class; [`super::precedence`] says which decides. A rule on a country covers
+//! - Rules cover what they name whatever its class; `precedence` says which decides. A rule on a country covers
 //!   what the layers above put there; one on an autonomous system what the AS dataset says, but for special-purpose
 //!   ranges and translators' prefixes: those are nobody's.
 

@@ -1,21 +1,21 @@
-//! The regions that have a name and the parts that countries have, as dated legal acts say: tables and how they are
-//! read. A name in, its members out. Called by the algebra ([`super`]).
+//! Named regions and the parts of countries, by dated legal acts: a name in, its members out. Called by the algebra
+//! ([`super`]).
 
 use crate::geo::Country;
 
-/// The members of every named region were compared with their sources on this day.
+/// The day on which the members of every named region were last compared with their sources.
 pub const AS_OF: &str = "2026-06-01";
 
-/// A region that has a name: what it is made of, and which acts say so.
+/// A named region: its members, and the acts that they come from.
 #[derive(Clone, Copy, Debug)]
 pub struct NamedRegion {
-    /// As it is written in `inside`.
+    /// Its name, as written in `inside`.
     pub name: &'static str,
-    /// What it stands for.
+    /// What the name stands for.
     pub meaning: &'static str,
     /// The legal acts.
     pub source: &'static str,
-    /// Codes, sorted.
+    /// Their codes, sorted.
     members: &'static str,
 }
 
@@ -26,7 +26,7 @@ impl NamedRegion {
     }
 }
 
-/// Every region that has a name.
+/// Every named region.
 pub const NAMED: [NamedRegion; 4] = [
     NamedRegion {
         name: "EU",
@@ -66,7 +66,7 @@ pub(crate) const PARTS: [(&str, &str); 3] = [("FI", "AX"), ("FR", "GF GP MF MQ R
 
 pub(crate) const US: Country = Country(*b"US");
 
-/// Codes in the list `text`.
+/// The countries of a list of codes.
 pub(crate) fn codes(text: &str) -> impl Iterator<Item = Country> {
     text.split_ascii_whitespace().filter_map(|code| Some(Country(*code.as_bytes().first_chunk()?)))
 }

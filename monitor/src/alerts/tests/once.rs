@@ -29,7 +29,7 @@ fn a_flow_alerts_once_whether_its_event_came_or_not() {
     assert!(bench.snapshot(&snapshot).is_empty());
 }
 
-/// The flow with further destinations that differ in one thing each.
+/// The flow with inner destinations that differ in one thing each.
 fn inner_variants(key: FlowKey) -> Vec<FullKey> {
     let with = fake::with_inner(key, Via::Vxlan);
     let of = |inner| FullKey { inner, ..with };

@@ -294,7 +294,7 @@ pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, labels: &Labels) -> FlowRow
         autonomous_system: system(labels.asn.as_deref(), id.ip(id.destination)),
         protocol: id.protocol,
         protocol_name: monitor_policy::protocol::name(id.protocol).map(str::to_owned),
-        inner: id.further(),
+        inner: id.inner_document(),
         embedded: id.embedded(),
         opaque: id.opaque.name().map(str::to_owned),
         decided_by: id.decided_by(),

@@ -234,8 +234,8 @@ fn amount(of: readings::Amount) -> Amount {
     Amount { packets: of.packets, bytes: of.bytes }
 }
 
-fn places(of: model::Places) -> Places {
-    Places { used: of.used, places: of.places }
+fn places(of: model::Occupancy) -> Places {
+    Places { used: of.used, places: of.capacity }
 }
 
 /// What the device counted, beside the hook.

@@ -69,7 +69,7 @@ async fn bench_of(in_force: PolicyInForce) -> Bench {
     });
     let (sinks, _) =
         Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100, |_| String::new()).expect("a thread");
-    let consumers = crate::daemon::consumers(Keeper::in_memory());
+    let consumers = fake::consumers(Keeper::in_memory());
     let (engine, handle) =
         Engine::new(Box::new(fake.clone()), state.clone(), Box::new(sinks), consumers, in_force.clone());
     let directory = tempfile::tempdir().expect("a directory");
