@@ -141,9 +141,9 @@ pub fn status(status: &Status) -> String {
                     count(packets),
                     count(epoch.flows as u64),
                     count(epoch.flow_cache.used as u64),
-                    count(epoch.flow_cache.places),
+                    count(epoch.flow_cache.capacity),
                     count(epoch.flow_table.used as u64),
-                    count(epoch.flow_table.places)
+                    count(epoch.flow_table.capacity)
                 ),
             );
         }

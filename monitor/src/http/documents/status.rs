@@ -18,7 +18,7 @@ use crate::{
 };
 use monitor_api::status::{
     AlertCount, Amount, BLIND_SPOTS, ConditionStatus, DatasetStatus, EpochInterface, EpochStatus, GroupStatus,
-    InterfaceStatus, Losses, NicStatus, Places, PolicyStatus, ShadowStatus, Status, Sums, UnparsedStatus,
+    InterfaceStatus, Losses, NicStatus, Occupancy, PolicyStatus, ShadowStatus, Status, Sums, UnparsedStatus,
 };
 use monitor_policy::{geo::About, times::upcoming};
 
@@ -180,8 +180,8 @@ fn epoch(state: &MonitorState, last: &LastEpoch) -> EpochStatus {
         closed: rfc3339(last.ended),
         count: state.traffic.totals.epochs,
         flows: last.flows,
-        flow_table: places(last.fill.table),
-        flow_cache: places(last.fill.cache),
+        flow_table: occupancy(last.fill.table),
+        flow_cache: occupancy(last.fill.cache),
         events_lost: latest.events_lost,
         interfaces: latest.hook.iter().map(interface).collect(),
         totals: groups(latest, names),
@@ -234,8 +234,8 @@ fn amount(of: readings::Amount) -> Amount {
     Amount { packets: of.packets, bytes: of.bytes }
 }
 
-fn places(of: model::Occupancy) -> Places {
-    Places { used: of.used, places: of.capacity }
+fn occupancy(of: model::Occupancy) -> Occupancy {
+    Occupancy { used: of.used, capacity: of.capacity }
 }
 
 /// What the device counted, beside the hook.
