@@ -87,7 +87,7 @@ mod tests {
             (&["frob"][..], "unrecognized subcommand 'frob'; see `egress-monitor --help`"),
             (
                 &["flows", "--by", "x"],
-                "invalid value 'x' for '--by <BY>' [possible values: country, network, rule, peer]; see \
+                "invalid value 'x' for '--by <BY>' [possible values: country, class, network, rule, peer]; see \
                  `egress-monitor --help`",
             ),
             (
