@@ -277,17 +277,17 @@ pub struct Losses {
 pub struct AlertCount {
     /// Severity.
     pub severity: String,
-    /// `egress` or a condition.
+    /// `egress` or a finding.
     #[serde(rename = "type")]
     pub kind: String,
     /// How many.
     pub count: u64,
 }
 
-/// A condition that holds now.
+/// A finding that is open now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ConditionStatus {
+pub struct FindingStatus {
     /// Its name.
     #[serde(rename = "type")]
     pub kind: String,
@@ -321,7 +321,7 @@ pub struct Status {
     /// Why it is not to be relied on; none when it is.
     pub not_ready: Option<String>,
     /// What is wrong now.
-    pub conditions: Vec<ConditionStatus>,
+    pub conditions: Vec<FindingStatus>,
     /// The policy.
     pub policy: PolicyStatus,
     /// Whether it is yet to be confirmed, until when, and what comes back then; none: it stays.

@@ -149,8 +149,8 @@ pub fn status(status: &Status) -> String {
         }
         None => line("epoch", "none closed yet"),
     }
-    for condition in &status.conditions {
-        line("WRONG", &format!("{} since {}", condition.kind, condition.since));
+    for finding in &status.conditions {
+        line("WRONG", &format!("{} since {}", finding.kind, finding.since));
     }
     text += "\nInterfaces\n";
     let heading = ["interface", "hook", "since", "packets", "segments", "bytes", "on the wire", "residual"];

@@ -17,7 +17,7 @@ use crate::{
     store::{MonitorState, state::LastEpoch, totals::Totals},
 };
 use monitor_api::status::{
-    AlertCount, Amount, BLIND_SPOTS, ConditionStatus, DatasetStatus, EpochInterface, EpochStatus, GroupStatus,
+    AlertCount, Amount, BLIND_SPOTS, DatasetStatus, EpochInterface, EpochStatus, FindingStatus, GroupStatus,
     InterfaceStatus, Losses, NicStatus, Occupancy, PolicyStatus, ShadowStatus, Status, Sums, UnparsedStatus,
 };
 use monitor_policy::{geo::About, times::upcoming};
@@ -47,7 +47,7 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
         conditions: state
             .findings
             .iter()
-            .map(|(kind, since)| ConditionStatus { kind: kind.name().into(), since: rfc3339(*since) })
+            .map(|(kind, since)| FindingStatus { kind: kind.name().into(), since: rfc3339(*since) })
             .collect(),
         policy: PolicyStatus {
             digest: in_force.policy.digest.clone(),
