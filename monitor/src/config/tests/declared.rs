@@ -31,10 +31,14 @@ fn heading(section: &Section) -> String {
 fn each_declared_key_is_read() {
     for section in sections(&FILE) {
         for key in section.keys {
+            let others = section.keys.iter().filter(|other| other.name != key.name);
+            let required: Vec<_> =
+                others.filter(|other| matches!(other.absent, Absent::Refused(_))).filter_map(line).collect();
             // No key takes a fraction: whoever reads it reports it.
-            let found = problems(&format!("{}{} = 1.5", heading(section), key.name));
-            let line = heading(section).lines().count() + 1;
-            let reported = format!("config.toml:{line}: '{}' ", key.name);
+            let text = format!("{}{} = 1.5\n{}", heading(section), key.name, required.join("\n"));
+            let found = problems(&text);
+            let at = heading(section).lines().count() + 1;
+            let reported = format!("config.toml:{at}: '{}' ", key.name);
             assert!(found.iter().any(|problem| problem.starts_with(&reported)), "{} {found:?}", section.heading);
         }
     }
