@@ -17,11 +17,10 @@ use monitor_common::{
 use crate::{
     engine::source::EpochSource,
     model::{
-        Attachment, Fill, InterfaceCounts, Places, Snapshot,
+        Attachment, ClosedEpoch, Fill, InterfaceCounts, Occupancy, Snapshot, flow::Resolver, identities::Name,
         in_force::PolicyInForce,
-        names::{Name, Resolver},
     },
-    store::{Traffic, flows::FlowStore, totals::Kept},
+    store::{Traffic, flows::FlowStore, last_hour::Recent, totals::Kept},
 };
 use monitor_policy::{
     ClassInfo, Origin, Policy, RuleInfo,
@@ -30,6 +29,9 @@ use monitor_policy::{
         asn::{AsDataset, AsNames, AsRange},
     },
 };
+
+/// The consumers of the daemon itself, for tests of what lies below it.
+pub use crate::daemon::consumers;
 
 /// Class numbers of [`policy`].
 pub const UNKNOWN: u16 = 0;
@@ -106,7 +108,7 @@ pub fn snapshot(epoch: u32) -> Snapshot {
         ],
         jiffies: (u64::from(epoch) + 1) * 2_500,
         hz: 250,
-        fill: Fill { table: Places { used: 0, places: 1_000 }, ..Fill::default() },
+        fill: Fill { table: Occupancy { used: 0, capacity: 1_000 }, ..Fill::default() },
         ..Snapshot::default()
     }
 }
@@ -134,7 +136,7 @@ pub fn key(ifindex: u32, class_id: u16, port: u16) -> FlowKey {
     }
 }
 
-/// The flow with a further destination: UDP port 53 of 203.0.113.5.
+/// The flow with an inner destination: UDP port 53 of 203.0.113.5.
 pub fn with_inner(flow: FlowKey, via: Via) -> FullKey {
     let inner = InnerDestination {
         address: Address::v4(0xcb00_7105),
@@ -224,9 +226,20 @@ pub fn random_snapshot(random: &mut fastrand::Rng, epoch: u32, flows: usize) -> 
 pub fn merge(traffic: &mut Traffic, store: &mut FlowStore, snapshot: &Snapshot) -> Vec<(Name, Counters)> {
     let interfaces = traffic.names(snapshot);
     let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
-    let sums = store.merge(snapshot, &interfaces, &resolver);
+    let identities = Arc::clone(&traffic.identities);
+    let epoch = ClosedEpoch::new(snapshot, &interfaces, &resolver, &identities);
+    let sums = store.merge(&epoch);
     traffic.kept = Kept::of(store);
-    traffic.merge(snapshot, &interfaces, sums, &snapshot.residual())
+    traffic.merge(&epoch, sums);
+    epoch.breaches().collect()
+}
+
+/// Adds an epoch that was merged to the last hour.
+pub fn remember(recent: &mut Recent, traffic: &mut Traffic, snapshot: &Snapshot) {
+    let interfaces = traffic.names(snapshot);
+    let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
+    recent.merge(&ClosedEpoch::new(snapshot, &interfaces, &resolver, &traffic.identities));
+    recent.add(&traffic.latest);
 }
 
 /// What a [`Fake`] is made to do and what it saw, shared with the test.
@@ -251,7 +264,7 @@ pub struct Script {
     /// Rolled back so often.
     pub rollbacks: u32,
     /// What is in the flow table; it is empty after a flip.
-    pub table: Places,
+    pub table: Occupancy,
     /// Whether it was detached.
     pub detached: bool,
 }
@@ -319,7 +332,7 @@ impl EpochSource for Fake {
         Ok(())
     }
 
-    fn table(&self) -> Places {
+    fn table(&self) -> Occupancy {
         self.script().table
     }
 

@@ -2,6 +2,7 @@
 //! condition, asked, told, stopped, and killed when dropped.
 
 use std::{
+    ffi::OsStr,
     io,
     os::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
@@ -150,7 +151,22 @@ impl Daemon {
     /// # Errors
     /// It is not built.
     pub fn spawn(namespace: &Namespace, home: Home, arguments: &[&str]) -> Result<Self> {
+        Self::spawn_with(namespace, home, arguments, &[])
+    }
+
+    /// The same with further environment variables.
+    ///
+    /// # Errors
+    /// It is not built.
+    pub fn spawn_with(
+        namespace: &Namespace,
+        home: Home,
+        arguments: &[&str],
+        environment: &[(&str, &OsStr)],
+    ) -> Result<Self> {
         let mut command = namespace.command(binary()?)?;
+        // Whoever runs the tests as a service is not told of each daemon in them.
+        command.env_remove("NOTIFY_SOCKET").envs(environment.iter().copied());
         command.arg("run").arg("--config").arg(home.config()).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: between fork and exec the closure makes one system call and allocates nothing.

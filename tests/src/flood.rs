@@ -149,7 +149,7 @@ impl Sender {
     /// The namespace's handle cannot be duplicated.
     pub fn start(namespace: &Namespace, interface: &'static str, cpu: usize, frames: Vec<Vec<u8>>) -> Result<Self> {
         let offered = Arc::new(AtomicU64::new(0));
-        let told = Arc::clone(&offered);
+        let counter = Arc::clone(&offered);
         let work = Background::on_cpu(namespace, cpu, move |stop| {
             let flood = Flood::open(interface)?;
             let mut ended = Ended::default();
@@ -166,7 +166,7 @@ impl Sender {
                     return Ok((ended, result));
                 }
                 ended.offered = ended.offered.plus(total(batch));
-                told.store(ended.offered.packets, Ordering::Relaxed);
+                counter.store(ended.offered.packets, Ordering::Relaxed);
             }
             Ok((ended, Ok(())))
         })?;

@@ -1,6 +1,6 @@
-//! Holds one packet on its way: a tracing program at a memory allocation keeps the CPU that sends it until the test lets
-//! go. So a test can end an epoch while the monitor's program is in the middle of a packet, which by chance would take
-//! years. Called by the tests of the epoch protocol.
+//! Holds one packet on its way: a tracing program at a memory allocation keeps the CPU that sends it until the test
+//! lets go. So a test can end an epoch while the monitor's program is in the middle of a packet, which by chance would
+//! take years. Called by the tests of the epoch protocol.
 
 use std::{
     ffi::CString,
@@ -113,8 +113,8 @@ fn page_size() -> usize {
 
 /// A system call that gives a descriptor.
 fn bpf<A: ?Sized>(command: libc::c_long, attr: &mut A) -> io::Result<OwnedFd> {
-    // SAFETY: `attr` is a prefix of union bpf_attr; the kernel takes the rest as zero. Pointers in it are to memory that
-    // outlives the call, see each caller.
+    // SAFETY: `attr` is a prefix of union bpf_attr; the kernel takes the rest as zero. Pointers in it are to memory
+    // that outlives the call, see each caller.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr).cast::<u8>(), size_of_val(attr)) };
     if fd < 0 {
         return Err(io::Error::last_os_error());

@@ -1,5 +1,5 @@
-//! What the host makes of a packet: the same code as in the kernel, put together without it. The fast path is left out, so
-//! that whoever compares the two tests it, too.
+//! What the host makes of a packet: the same code as in the kernel, put together without it. The fast path is left out,
+//! so that whoever compares the two tests it, too.
 
 use monitor_common::{
     evaluate::Evaluation,

@@ -1,6 +1,6 @@
-//! Everything that outlives a process, namespaces, pins and temporary folders, is called `egm-<process>-…`. Values remove
-//! what is theirs when they are dropped, also by a panic; what a killed process left behind is swept away by the first
-//! thing that the next one makes.
+//! Everything that outlives a process, namespaces, pins and temporary folders, is called `egm-<process>-…`. Values
+//! remove what is theirs when they are dropped, also by a panic; what a killed process left behind is swept away by the
+//! first thing that the next one makes.
 
 use std::{
     path::{Path, PathBuf},

@@ -28,12 +28,13 @@ pub mod geo {
 pub mod kernel {
     pub use egress_monitor::kernel::{EventReader, Interface, Kernel, Options, Switch, boot_ns, resolve};
     pub use egress_monitor::model::Hook;
+    pub use monitor_policy::spec::Mode;
 }
 
 /// What a configuration means.
 pub mod policy {
     pub use monitor_policy::{
-        ClockMap, Explanation, Grounds, Knowledge, Policy, Target, compile, explain, protocol::has_ports,
+        ClockMap, ExplainInputs, Explanation, Knowledge, Policy, Target, compile, explain, protocol::has_ports,
     };
 }
 

@@ -1,5 +1,5 @@
-//! Network namespaces: made by a test, removed when the value is dropped, also by a panic (see [`leftovers`]). Called by
-//! everything that makes traffic.
+//! Network namespaces: made by a test, removed when the value is dropped, also by a panic (see [`leftovers`]). Called
+//! by everything that makes traffic.
 
 use std::{
     fs::File,

@@ -171,7 +171,7 @@ impl Stage {
     ///
     /// # Errors
     /// That is never so; says both.
-    pub fn settle(&self, daemon: &Daemon, capture: &Capture, before: Count) -> Result<(Flows, Captured)> {
+    pub fn when_quiet(&self, daemon: &Daemon, capture: &Capture, before: Count) -> Result<(Flows, Captured)> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let first = self.sent()?.since(before);

@@ -258,12 +258,10 @@ fn transfer(stream: &mut TcpStream, bytes: u64, deadline: Instant) -> io::Result
 /// # Errors
 /// Not root, or no such interface.
 pub fn send_super(interface: &str, frame: &[u8], headers: u16, size: u16, times: usize) -> Result<()> {
-    // linux/if_packet.h; linux/virtio_net.h.
-    const PACKET_VNET_HDR: libc::c_int = 15;
+    // linux/virtio_net.h.
     const VIRTIO_NET_HDR_F_NEEDS_CSUM: u8 = 1;
     const VIRTIO_NET_HDR_GSO_TCPV4: u8 = 1;
-    let socket = Socket::new(Domain::PACKET, Type::RAW, None).context("an AF_PACKET socket (needs root)")?;
-    set_option(&socket, libc::SOL_PACKET, PACKET_VNET_HDR, 1).context("PACKET_VNET_HDR")?;
+    let socket = with_virtio_headers()?;
     let ethernet = frame.get(12..14).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_be_bytes);
     let address = link_address(interface, ethernet)?;
     // `struct virtio_net_hdr`; the TCP header begins after Ethernet and 20 bytes of IP, its checksum is 16 bytes in.
@@ -290,53 +288,55 @@ pub struct Frames {
 /// # Errors
 /// Not root, no such interface, or a frame longer than its MTU.
 pub fn send_frames<'a>(interface: &str, frames: impl IntoIterator<Item = &'a [u8]>) -> Result<Frames> {
-    let socket = Socket::new(Domain::PACKET, Type::RAW, None).context("an AF_PACKET socket (needs root)")?;
-    let mut result = Frames::default();
-    for frame in frames {
-        let protocol = frame.get(12..14).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_be_bytes);
-        let address = link_address(interface, protocol)?;
-        match socket.send_to(frame, &address) {
-            Ok(_) => result.sent += 1,
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => result.refused += 1,
-            Err(error) => {
-                return Err(error).with_context(|| format!("a frame of {} bytes out of {interface}", frame.len()));
-            }
-        }
-    }
-    Ok(result)
+    let left = send_each(interface, frames)?;
+    let sent = left.iter().filter(|left| **left).count() as u64;
+    Ok(Frames { sent, refused: left.len() as u64 - sent })
 }
 
-/// Sends `frames` out of `interface` as they are, and gives for each whether it left (ENOBUFS: it was dropped on the
-/// way out). A frame with a number of bytes beside it has only these, at least an Ethernet header, in one piece of the
-/// kernel's memory and the rest in pages, if it fills more than one page itself.
+/// The same; gives for each whether it left (ENOBUFS: it was dropped on the way out). One socket for all: closing one
+/// takes the kernel longer than a hundred frames.
 ///
 /// # Errors
-/// Not root, no such interface, or a frame longer than its MTU.
-pub fn send_each<'a>(interface: &str, frames: impl IntoIterator<Item = (&'a [u8], Option<u16>)>) -> Result<Vec<bool>> {
+/// See [`send_frames`].
+pub fn send_each<'a>(interface: &str, frames: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<bool>> {
+    let socket = Socket::new(Domain::PACKET, Type::RAW, None).context("an AF_PACKET socket (needs root)")?;
+    frames.into_iter().map(|frame| leaves(&socket, interface, frame, &[])).collect()
+}
+
+/// The same of frames that are not in one piece: so many bytes of each, at least an Ethernet header, are in one piece
+/// of the kernel's memory and the rest in pages, if the frame fills more than one page itself.
+///
+/// # Errors
+/// See [`send_frames`].
+pub fn send_scattered<'a>(interface: &str, frames: impl IntoIterator<Item = (&'a [u8], u16)>) -> Result<Vec<bool>> {
+    let socket = with_virtio_headers()?;
+    let leaves = |(frame, linear): (&[u8], u16)| {
+        // `struct virtio_net_hdr`: flags, kind of segmentation, length of all headers, and what goes with the former
+        // two.
+        let mut header = [0; 10];
+        header[2..4].copy_from_slice(&linear.to_ne_bytes());
+        leaves(&socket, interface, frame, &header)
+    };
+    frames.into_iter().map(leaves).collect()
+}
+
+/// A packet socket whose frames have a `struct virtio_net_hdr` before them.
+fn with_virtio_headers() -> Result<Socket> {
     // linux/if_packet.h.
     const PACKET_VNET_HDR: libc::c_int = 15;
-    let plain = Socket::new(Domain::PACKET, Type::RAW, None).context("an AF_PACKET socket (needs root)")?;
-    let scattered = Socket::new(Domain::PACKET, Type::RAW, None).context("an AF_PACKET socket (needs root)")?;
-    set_option(&scattered, libc::SOL_PACKET, PACKET_VNET_HDR, 1).context("PACKET_VNET_HDR")?;
-    let send = |(frame, linear): (&[u8], Option<u16>)| {
-        let ethernet = frame.get(12..14).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_be_bytes);
-        let address = link_address(interface, ethernet)?;
-        let sent = if let Some(linear) = linear {
-            // `struct virtio_net_hdr`: flags, kind of segmentation, length of all headers, and what goes with the
-            // former two.
-            let mut header = [0; 10];
-            header[2..4].copy_from_slice(&linear.to_ne_bytes());
-            scattered.send_to(&[&header, frame].concat(), &address)
-        } else {
-            plain.send_to(frame, &address)
-        };
-        match sent {
-            Ok(_) => Ok(true),
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(false),
-            Err(error) => Err(error).with_context(|| format!("a frame of {} bytes out of {interface}", frame.len())),
-        }
-    };
-    frames.into_iter().map(send).collect()
+    let socket = Socket::new(Domain::PACKET, Type::RAW, None).context("an AF_PACKET socket (needs root)")?;
+    set_option(&socket, libc::SOL_PACKET, PACKET_VNET_HDR, 1).context("PACKET_VNET_HDR")?;
+    Ok(socket)
+}
+
+/// Sends a frame; whether it left.
+fn leaves(socket: &Socket, interface: &str, frame: &[u8], before: &[u8]) -> Result<bool> {
+    let ethernet = frame.get(12..14).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_be_bytes);
+    match socket.send_to(&[before, frame].concat(), &link_address(interface, ethernet)?) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("a frame of {} bytes out of {interface}", frame.len())),
+    }
 }
 
 /// Sends `frame` out of `interface` once for each of `numbers`, after `vary` has written the number into it, many in

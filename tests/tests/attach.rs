@@ -1,5 +1,5 @@
 //! Promise: by whichever hook the kernel has, every packet of a real interface is counted, and asking for a hook
-//! that it has not is refused by name with nothing left behind. `cargo xtask kernels` runs this on older kernels
+//! that it has not is refused by name with nothing left behind. `cargo xtask prove kernels` runs this on older kernels
 //! than this machine's.
 
 use std::net::{IpAddr, SocketAddr};
@@ -84,7 +84,7 @@ fn the_verifier_walks_the_program_within_its_limit() {
     const LIMIT: u32 = 1_000_000;
     let verified = load().program("egress").unwrap().info().unwrap().verified_instruction_count();
     let verified = verified.expect("told since kernel 5.16");
-    // Read by `cargo xtask kernels`.
+    // Read by `cargo xtask prove kernels`.
     println!("verified instructions: {verified}");
     assert!(verified < LIMIT / 4 * 3, "{verified} of {LIMIT}");
 }

@@ -1,5 +1,5 @@
-//! Promise: what a CPU counts in its flow cache is counted once, in its flow, under the policy that holds; and a verdict
-//! kept there does not outlive what it was given for.
+//! Promise: what a CPU counts in its flow cache is counted once, in its flow, under the policy that holds; and a
+//! verdict kept there does not outlive what it was given for.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -12,7 +12,7 @@ use egress_monitor_tests::{
     measure::pin,
     monitor::{
         Snapshot,
-        kernel::{Interface, Kernel, Options, Switch, boot_ns},
+        kernel::{Interface, Kernel, Mode, Options, Switch, boot_ns},
         policy::Policy,
     },
 };
@@ -38,7 +38,7 @@ fn send(kernel: &mut Kernel, frame: &[u8]) -> u32 {
 }
 
 fn with_cache(policy: Arc<Policy>, places: u32) -> Kernel {
-    let options = Options { flows: 4096, enforce: true, cache: Some(places), ..Options::default() };
+    let options = Options { flows: 4096, mode: Mode::Enforce, cache: Some(places), ..Options::default() };
     let mut kernel = Kernel::load(options, policy).expect("the kernel part loads: these tests need root");
     kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet }).expect("it fits");
     kernel
@@ -57,7 +57,7 @@ fn a_rule_that_ends_ends_for_an_established_flow_too_without_a_flip() {
     let end = boot_ns() + 600_000_000;
     row.expires_ns = end;
     let policy = Arc::new(Policy { image, ..Policy::default() });
-    kernel.stage(Switch { policy, enforce: true }).unwrap();
+    kernel.stage(Switch { policy, mode: Mode::Enforce }).unwrap();
     kernel.flip().unwrap();
     let frame = udp("2001:db8:7::1".parse::<Ipv6Addr>().unwrap(), 9, 3);
     let (mut let_through, mut dropped) = (0, 0);
@@ -114,9 +114,11 @@ fn flows_that_leave_the_cache_and_come_back_are_one_flow_each() {
     const FLOWS: u16 = 600;
     pin(0).unwrap();
     let mut kernel = with_cache(policy(), 128);
+    let hz = kernel.flip().unwrap().hz;
     let frames: Vec<_> = (0..FLOWS).map(|source| udp(OUTSIDE, source, 53)).collect();
     for epoch in 0..2 {
-        // Of the first half, those that have a place are silent long enough to lose it to the second half, then are back.
+        // Of the first half, those that have a place are silent long enough to lose it to the second half, then are
+        // back.
         let (first, second) = frames.split_at(usize::from(FLOWS) / 2);
         let mut sent = 0;
         for part in [first, second, first] {
@@ -124,7 +126,7 @@ fn flows_that_leave_the_cache_and_come_back_are_one_flow_each() {
                 assert_eq!(send(&mut kernel, frame), DROP);
                 sent += 1;
             }
-            pause(IDLE);
+            pause(IDLE, hz);
         }
         let drained = kernel.flip().unwrap();
         assert_eq!(drained.flows.len(), usize::from(FLOWS), "epoch {epoch}");
@@ -144,14 +146,15 @@ fn flows_that_leave_the_cache_and_come_back_are_one_flow_each() {
     }
 }
 
-/// Waits for more jiffies than that, of which there are 100 a second at least.
-fn pause(jiffies: u32) {
-    std::thread::sleep(Duration::from_millis(10) * (jiffies + 2));
+/// Waits for more jiffies than that, of which there are `hz` a second.
+fn pause(jiffies: u32, hz: u32) {
+    std::thread::sleep(Duration::from_secs(u64::from(jiffies) + 2) / hz);
 }
 
 #[test]
 fn an_event_tells_of_a_flow_once_an_epoch_also_when_it_leaves_the_cache_and_comes_back() {
     let mut machine = Machine::new(policy(), false, Link::Ethernet);
+    let hz = machine.kernel.flip().unwrap().hz;
     let frames: Vec<_> = (0..3000).map(|source| udp(OUTSIDE, source, 53)).collect();
     for _ in 0..2 {
         for round in 0..2 {
@@ -160,7 +163,7 @@ fn an_event_tells_of_a_flow_once_an_epoch_also_when_it_leaves_the_cache_and_come
             }
             let events = std::iter::from_fn(|| machine.events.ready()).count();
             assert_eq!(events, if round == 0 { frames.len() } else { 0 }, "round {round}");
-            pause(IDLE);
+            pause(IDLE, hz);
         }
         assert_eq!(machine.kernel.flip().unwrap().flows.len(), frames.len());
     }

@@ -68,8 +68,8 @@ fn flow_v6(protocol: u8, source_port: u16, destination_port: u16) -> FlowId {
     FlowId { source, destination: v6(OUTSIDE).into(), protocol, source_port, destination_port }
 }
 
-/// What one sender sends again and again, in this order. Fragments have identifications of the sender's own: should both
-/// run on one CPU, they do not get in each other's way.
+/// What one sender sends again and again, in this order. Fragments have identifications of the sender's own: should
+/// both run on one CPU, they do not get in each other's way.
 fn raw_frames(sender: u16) -> Vec<Raw> {
     let mut frames = whole_frames();
     frames.extend(fragments(sender));
@@ -105,8 +105,8 @@ fn whole_frames() -> Vec<Raw> {
     ]
 }
 
-/// Two datagrams in pieces, which are in the flow of their first ones, and pieces that belong to none. etherparse gives no
-/// ports to any.
+/// Two datagrams in pieces, which are in the flow of their first ones, and pieces that belong to none. etherparse gives
+/// no ports to any.
 fn fragments(sender: u16) -> Vec<Raw> {
     let (to4, to6): (IpAddr, IpAddr) = (v4(OUTSIDE).into(), v6(OUTSIDE).into());
     let data = |port| udp(port) / payload(64);
@@ -233,7 +233,7 @@ fn nothing_is_lost(arguments: &[&str], hook: &str, offloads: bool) {
         assert_eq!(sink.stop().unwrap(), [TCP_BYTES; 2]);
     }
 
-    let (flows, captured) = stage.settle(&daemon, &capture, before).unwrap();
+    let (flows, captured) = stage.when_quiet(&daemon, &capture, before).unwrap();
     assert_eq!(accounted(&flows), flows.hook);
     assert_eq!((flows.overflow.packets, flows.evicted.flows), (0, 0));
     let sent = stage.sent().unwrap().since(before);

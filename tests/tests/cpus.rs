@@ -1,5 +1,5 @@
 //! Promise: CPUs may come and go. What one counted before it went is in its epoch, and it counts again when it is back.
-//! This takes a CPU from the machine, so it is left to machines that are nobody's: `cargo xtask kernels` runs it.
+//! This takes a CPU from the machine, so it is left to machines that are nobody's: `cargo xtask prove kernels` runs it.
 
 use std::{
     path::Path,
@@ -60,7 +60,7 @@ fn counters(Count { packets, bytes }: Count) -> Counters {
 }
 
 #[test]
-#[ignore = "takes a CPU away: `cargo xtask kernels` runs it in an emulator"]
+#[ignore = "takes a CPU away: `cargo xtask prove kernels` runs it in an emulator"]
 fn what_a_cpu_counted_is_in_its_epoch_when_it_is_offline_and_when_it_is_back() {
     assert!(Path::new(SWITCH).exists(), "there is no CPU 1 that can be taken away");
     let stage = Stage::build(false).unwrap();

@@ -14,7 +14,7 @@ use egress_monitor_tests::{
     },
     monitor::{
         Snapshot,
-        kernel::{Interface, Kernel, Options, Switch},
+        kernel::{Interface, Kernel, Mode, Options, Switch},
         policy::Policy,
     },
 };
@@ -45,7 +45,7 @@ fn with_loopback(enforce: bool) -> Kernel {
     Machine::new(policy(), enforce, Link::Ethernet).kernel
 }
 
-/// How many random frames in all: fewer on a slow machine, such as an emulated one (`cargo xtask kernels`).
+/// How many random frames in all: fewer on a slow machine, such as an emulated one (`cargo xtask prove kernels`).
 fn wanted() -> usize {
     std::env::var("FRAMES").map_or(200_000, |frames| frames.parse().expect("FRAMES is a number"))
 }
@@ -69,7 +69,7 @@ fn a_device_without_a_link_header_is_parsed_from_its_first_byte() {
             }
         }
     }
-    both.settle();
+    both.compare();
     assert_eq!(both.count, expected);
     println!("{expected} packets");
 }
@@ -96,7 +96,7 @@ fn random_and_mutated_frames_are_the_same_to_both() {
             }
             both.send(&part(mutate(case, &mut random)));
         }
-        both.settle();
+        both.compare();
         count += both.count;
     }
     assert!(count >= wanted());
@@ -128,7 +128,7 @@ fn random_destinations_get_the_class_that_the_host_finds() {
     for _ in 0..wanted() / 2 {
         both.send(&to_random_destination(&mut random));
     }
-    both.settle();
+    both.compare();
     assert_eq!(both.count, wanted() / 2);
 }
 
@@ -152,7 +152,7 @@ fn a_full_table_counts_under_class_and_verdict_and_nothing_is_lost() {
     /// In the cache; every packet of this test is counted on one CPU.
     const CACHED: u32 = 128;
     const FLOWS: u32 = 5000;
-    let options = Options { flows: PLACES, enforce: true, cache: Some(CACHED), ..Options::default() };
+    let options = Options { flows: PLACES, mode: Mode::Enforce, cache: Some(CACHED), ..Options::default() };
     stay_on_this_cpu();
     let mut kernel = Kernel::load(options, policy()).unwrap();
     kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet }).unwrap();
@@ -194,7 +194,7 @@ fn a_switch_closes_the_epoch_and_holds_for_the_next_packet() {
     let frame = udp_to(Ipv4Addr::new(203, 0, 113, 7), 9, 20);
     let send = |kernel: &mut Kernel| run(kernel, &frame, frame.len() as u32, 1);
     assert_eq!(send(&mut kernel), NEXT);
-    kernel.stage(Switch { policy: policy(), enforce: true }).unwrap();
+    kernel.stage(Switch { policy: policy(), mode: Mode::Enforce }).unwrap();
     assert_eq!(send(&mut kernel), NEXT, "staged is not in force");
     let observed = kernel.flip().unwrap();
     assert_eq!(send(&mut kernel), DROP);
@@ -212,7 +212,7 @@ fn a_policy_that_does_not_fit_changes_nothing() {
     let mut large = policy().image.clone();
     large.rules = vec![Default::default(); 100_000];
     let large = Arc::new(Policy { image: large, ..Default::default() });
-    let error = kernel.stage(Switch { policy: large, enforce: false }).unwrap_err();
+    let error = kernel.stage(Switch { policy: large, mode: Mode::Observe }).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the new policy has 100000 rule rows, there is room for 1024: restart egress-monitor to make room"

@@ -67,7 +67,7 @@ fn sums_stay_exact_and_the_overflow_is_counted_and_told() {
     for sender in senders {
         assert_eq!(sender.join().unwrap(), Frames { sent: u64::from(FLOWS), refused: 0 });
     }
-    let (flows, captured) = stage.settle(&daemon, &capture, before).unwrap();
+    let (flows, captured) = stage.when_quiet(&daemon, &capture, before).unwrap();
     let frames = all_flows();
     assert_eq!(count(&flows.hook), total(&frames, 2, |_| true));
     assert_eq!(captured.total, count(&flows.hook));

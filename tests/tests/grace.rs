@@ -1,5 +1,5 @@
 //! Promise: each packet is counted in exactly one epoch, whole, whatever it is doing when the epoch ends: also in the
-//! middle of the program. `cargo xtask kernels` runs this on older kernels than this machine's.
+//! middle of the program. `cargo xtask prove kernels` runs this on older kernels than this machine's.
 
 use std::{
     sync::{Arc, mpsc},
@@ -15,7 +15,7 @@ use egress_monitor_tests::{
     measure::pin,
     monitor::kernel::Kernel,
     stage::{INTERFACE, Stage, on_cpu},
-    traffic::send_each,
+    traffic::send_scattered,
 };
 
 use crate::support::attached::{attach, hook};
@@ -36,7 +36,7 @@ fn hold(stage: &Stage, kernel: &mut Kernel, gate: &Arc<Gate>, skip: u64, frame: 
     let (sent, at) = (frame.to_vec(), Arc::clone(gate));
     let work = move || {
         at.arm(skip);
-        let left = send_each(INTERFACE, [(sent.as_slice(), Some(14))]).unwrap();
+        let left = send_scattered(INTERFACE, [(sent.as_slice(), 14)]).unwrap();
         (left, at.disarm())
     };
     let sender = on_cpu(&stage.near, 1, work).unwrap();

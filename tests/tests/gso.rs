@@ -72,7 +72,7 @@ fn segments_and_wire_bytes_of_super_packets_are_those_that_the_receiver_captures
         sent.push(flow(from, to, UDP));
         datagrams.push((flow(from, to, UDP), count));
     }
-    let (flows, captured) = stage.settle(&daemon, &capture, before).unwrap();
+    let (flows, captured) = stage.when_quiet(&daemon, &capture, before).unwrap();
     assert_eq!(accounted(&flows), flows.hook);
     let (on_wire, skbs) = (by_flow(&flows, wire_count, |_| true), by_flow(&flows, count, |_| true));
     assert_eq!(on_wire, captured.flows);

@@ -71,6 +71,23 @@ fn what_a_killed_process_left_behind_is_swept_away() {
 }
 
 #[test]
+fn what_is_left_out_names_the_proof_that_runs_it() {
+    fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    }
+    let mut left_out = 0;
+    for file in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for line in text.lines().filter(|line| line.starts_with("#[ignore")) {
+            assert!(line.contains("`cargo xtask prove "), "{}: {line}", file.display());
+            left_out += 1;
+        }
+    }
+    assert!(left_out > 0, "the tests are somewhere else");
+}
+
+#[test]
 fn every_udp_datagram_that_was_sent_is_counted_at_the_peer_and_nothing_else() {
     let (near, far, wire) = pair();
     let before = (near.statistics("eth0").unwrap(), far.statistics("eth0").unwrap());
@@ -117,16 +134,16 @@ fn tcp_transfers_arrive_whole_and_the_capture_equals_the_interface_with_and_with
         }
         // The last acknowledgements are on their way while the programs are done already: the capture and the
         // interface are read until they agree on a state that no longer changes.
-        let settled = capture
+        let quiet = capture
             .wait_until(PATIENCE, |captured| {
                 captured.total == far.statistics("eth0").unwrap().received.since(before.received)
             })
             .unwrap();
         if !offloads {
             // TCP's own count is independent of the wire.
-            assert_eq!(settled.total.packets, near.tcp_segments_sent().unwrap());
+            assert_eq!(quiet.total.packets, near.tcp_segments_sent().unwrap());
         }
-        let largest = settled.total.bytes / settled.total.packets;
+        let largest = quiet.total.bytes / quiet.total.packets;
         assert_eq!(offloads, largest > 1_514, "a super-packet is longer than the MTU: {largest} on average");
         let captured = capture.stop().unwrap();
         assert_eq!(captured.total, far.statistics("eth0").unwrap().received.since(before.received));

@@ -3,10 +3,10 @@
 //!
 //! No test is alone: beside it others run, as processes (nextest) or as threads of this one (`cargo test`). So each has
 //! namespaces, folders and a daemon of its own, and none changes what the process has only one of (environment, limits,
-//! signal handlers, the main thread's namespace). Those that measure time or need both CPUs have the machine to themselves
-//! by `.config/nextest.toml`, which also says how long a test may take.
+//! signal handlers, the main thread's namespace). Those that measure time or need both CPUs have the machine to
+//! themselves by `.config/nextest.toml`, which also says how long a test may take.
 //!
-//! What the fast tier leaves out is `#[ignore]`d with the command that runs it, so that both runners name it.
+//! What the fast tier leaves out is `#[ignore]`d with the proof that runs it, and both runners name it.
 
 mod alerts;
 mod attach;
@@ -37,6 +37,7 @@ mod reconcile;
 mod reload;
 mod rules;
 mod scale;
+mod service_manager;
 mod shadow;
 mod stress;
 mod support;

@@ -1,17 +1,17 @@
-//! Promise: whenever etherparse, which shares nothing with our parser, understands a frame up to the transport
-//! header, our parser says the same: addresses, protocol, ports, and which piece of which datagram it is. The same for
-//! the packets inside: where ours goes on into IP in IP, GRE, VXLAN, Geneve, EtherIP, Ethernet in IP or Teredo, etherparse
+//! Promise: whenever etherparse, which shares nothing with our parser, understands a frame up to the transport header,
+//! our parser says the same: addresses, protocol, ports, and which piece of which datagram it is. The same for the
+//! packets inside: where ours goes on into IP in IP, GRE, VXLAN, Geneve, EtherIP, Ethernet in IP or Teredo, etherparse
 //! reads the content, too; the tunnels' own headers, which it does not know, are skipped by [`carried`]. Of an inner
 //! packet the destination is compared, of the innermost also protocol and ports.
 //!
 //! Where they may differ, and why, precisely. etherparse has an opinion where we have only a [`Reason`]:
 //! - tag protocol 0x9100: a VLAN tag to etherparse; to the kernel, and so to us, no tag but [`Reason::NotIp`];
 //! - MACsec in the clear: read by etherparse, [`Reason::Macsec`] to us;
-//! - more than eight extension headers: etherparse follows a chain of any length, we stop by [`Reason::ExtensionDepth`];
+//! - more than eight extension headers: etherparse follows a chain of any length, we stop: [`Reason::ExtensionDepth`];
 //! - IPv4 options, which etherparse does not look into: [`Reason::BadOptions`];
 //! - routing headers, likewise: [`Reason::BadRouting`];
-//! - a fragment that is empty, not in units of eight bytes or past 65,535: [`Reason::BadIpLength`]; a first one that ends
-//!   before what tells where it goes: [`Reason::FragmentShort`];
+//! - a fragment that is empty, not in units of eight bytes or past 65,535: [`Reason::BadIpLength`]; a first one that
+//!   ends before what tells where it goes: [`Reason::FragmentShort`];
 //! - an IPv6 packet without a payload length and with hop-by-hop options: whole to etherparse, to us a jumbogram, whose
 //!   length may be missing ([`Reason::BadIpLength`]), be none ([`Reason::TruncatedExtension`]) or beyond the frame
 //!   ([`Reason::LengthBeyondFrame`]);
@@ -19,16 +19,16 @@
 //! - more than four IP headers, or more hops and options than we follow: [`Reason::TooDeep`].
 //!
 //! And both have an opinion, but one of them looks no further:
-//! - what follows a later fragment's header (the first such header, should a fragment be in a fragment): read as headers
-//!   by etherparse, data to us;
+//! - what follows a later fragment's header (the first such header, should a fragment be in a fragment): read as
+//!   headers by etherparse, data to us;
 //! - ports and tunnels of a first fragment: read by us, not by etherparse;
 //! - mobility, HIP and Shim6 headers after IPv6, and a second authentication header after IPv4: the protocol to
 //!   etherparse, extension headers to us (RFC 7045), so that we name what follows them, or say what is wrong there;
 //! - GTP-U and MPLS: skipping their headers would be a parser of its own.
 //!
-//! Reasons that etherparse shares (headers cut short, lengths beyond the frame, versions) are none of these: a frame that
-//! we refuse by them has to be one that etherparse refuses, or the content of which it refuses. What etherparse does not
-//! take for IP (802.3 with SNAP), it has no opinion on.
+//! Reasons that etherparse shares (headers cut short, lengths beyond the frame, versions) are none of these: a frame
+//! that we refuse by them has to be one that etherparse refuses, or the content of which it refuses. What etherparse
+//! does not take for IP (802.3 with SNAP), it has no opinion on.
 //!
 //! In each of these both name the same addresses as far as both read.
 

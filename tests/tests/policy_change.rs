@@ -8,7 +8,7 @@ use aya::maps::{Array, Map, MapData};
 use egress_monitor_tests::{
     daemon::Daemon,
     monitor::{
-        kernel::{Kernel, Switch},
+        kernel::{Kernel, Mode, Switch},
         policy::Policy,
         policy_of,
     },
@@ -55,7 +55,7 @@ fn a_policy_that_is_not_in_the_maps_as_it_was_written_is_found_and_the_one_befor
     let (old, new) = (policy("deny"), policy("allow"));
     let mut kernel = attach(&stage, 4_096, false, Arc::clone(&old));
     kernel.verify().unwrap();
-    let to = |policy: &Arc<Policy>| Switch { policy: Arc::clone(policy), enforce: false };
+    let to = |policy: &Arc<Policy>| Switch { policy: Arc::clone(policy), mode: Mode::Observe };
     // A class, and the word in which the tables' places begin: both of the slot that is switched to.
     let faults = [
         ("class 0", (|kernel| damage::<16>(kernel, "CLASSES", second_half)) as Fault),
@@ -108,11 +108,11 @@ fn a_policy_that_nobody_confirms_goes_by_itself_and_one_that_is_confirmed_stays(
     let before = stage.sent().unwrap();
     send(&stage, 5);
     assert_eq!(stage.sent().unwrap(), before, "it is enforced meanwhile");
-    let told = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"policy_returned\"")).unwrap();
+    let told = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"policy_reverted\"")).unwrap();
     assert!(told.contains("(enforce) was not confirmed within 3 s"), "{told}");
     let status = daemon.json_until(&["status"], |status| status["mode"] == "observe").unwrap();
     assert_eq!((&status["policy"]["digest"], &status["unconfirmed"]), (&back, &serde_json::Value::Null));
-    assert_eq!(status["losses"]["policies_returned"], 1);
+    assert_eq!(status["losses"]["policies_reverted"], 1);
     let before = stage.sent().unwrap();
     send(&stage, 5);
     assert_eq!(stage.sent().unwrap().since(before).packets, 5);

@@ -1,5 +1,6 @@
 //! Promise: a policy is exchanged for another one that disagrees on everything while both CPUs send, a thousand times,
-//! and one of 500,000 networks again and again; no packet is lost, and none sees something of both: each is judged, counted, and dropped or not, wholly as the policy of its epoch says.
+//! and one of 500,000 networks again and again; no packet is lost, and none sees something of both: each is evaluated,
+//! counted, and dropped or not, wholly as the policy of its epoch says.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +13,12 @@ use std::{
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp},
     flood::Sender,
-    monitor::{Snapshot, kernel::Switch, policy::Policy, policy_of},
+    monitor::{
+        Snapshot,
+        kernel::{Mode, Switch},
+        policy::Policy,
+        policy_of,
+    },
     netns::Count,
     stage::{INTERFACE, PATIENCE, Stage},
 };
@@ -158,7 +164,7 @@ fn take_turns(size: Size, switches: usize, flows: u32, frames: usize, between: u
         }
         // Written while packets go by the other one.
         let began = Instant::now();
-        kernel.stage(Switch { policy: Arc::clone(&policies[1 - force]), enforce: true }).unwrap();
+        kernel.stage(Switch { policy: Arc::clone(&policies[1 - force]), mode: Mode::Enforce }).unwrap();
         let drained = kernel.flip().unwrap();
         kernel.verify().unwrap();
         switching.push(began.elapsed());
@@ -193,8 +199,8 @@ fn no_packet_sees_something_of_two_policies_of_500_000_networks() {
     take_turns(Size { v4: 65_536, v6: 500_000 - 65_536 }, 12, 262_144, 60_000, 20_000);
 }
 
-/// The policies disagree on every packet that is sent: one that saw something of both would be under a rule or verdict that
-/// its epoch's policy does not give it.
+/// The policies disagree on every packet that is sent: one that saw something of both would be under a rule or verdict
+/// that its epoch's policy does not give it.
 #[test]
 fn a_thousand_switches_under_traffic_of_both_cpus_lose_no_packet_and_mix_none() {
     take_turns(Size { v4: 500, v6: 500 }, 1_000, 32_768, 2_000, 100);

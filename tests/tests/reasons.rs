@@ -1,6 +1,6 @@
 //! Promise: a packet without a flow is counted by its reason's name, in `/metrics`, `flows` and `status` alike, and in
-//! enforce it does what the configuration says of that reason; it is dropped whatever that says if a destination that was
-//! read before is denied, and link-scope control always passes. Observe drops none.
+//! enforce it does what the configuration says of that reason; it is dropped whatever that says if a destination that
+//! was read before is denied, and link-scope control always passes. Observe drops none.
 //!
 //! Every reason that a frame can have on a wire is tried, with each frame of the corpus. Not among them:
 //! [`Reason::UnknownLink`], which takes another kind of device, and [`Reason::NotClassified`], which is a defect.
@@ -20,7 +20,7 @@ use egress_monitor_tests::{
     daemon::Daemon,
     netns::Count,
     stage::{INTERFACE, Stage, accounted, flows, on_cpu},
-    traffic::send_frames,
+    traffic::send_each,
 };
 use monitor_common::{
     parse::Reason,
@@ -124,12 +124,16 @@ fn hold(mode: &str, zone: &str, passes: impl Fn(&Unread) -> bool) {
     let before = stage.sent().unwrap();
     let cases = Arc::new(unread());
     let sending = Arc::clone(&cases);
-    let sent = on_cpu(&stage.near, 0, move || {
-        let leaves = |frame: &Vec<u8>| send_frames(INTERFACE, [frame.as_slice()]).unwrap().sent == 1;
-        let case = |case: &Unread| (case.before.iter().map(leaves).collect::<Vec<bool>>(), leaves(&case.frame));
-        sending.iter().map(case).collect::<Vec<_>>()
+    let left = on_cpu(&stage.near, 0, move || {
+        let frames = sending.iter().flat_map(|case| case.before.iter().chain([&case.frame]));
+        send_each(INTERFACE, frames.map(Vec::as_slice)).unwrap()
     });
-    let sent = sent.unwrap().join().unwrap();
+    let left = left.unwrap().join().unwrap();
+    let mut left = left.into_iter();
+    let sent: Vec<(Vec<bool>, bool)> = cases
+        .iter()
+        .map(|case| (left.by_ref().take(case.before.len()).collect(), left.next().expect("one for each frame")))
+        .collect();
     let mut expected = Fates::new();
     let mut left = Count::default();
     for (case, (earlier, leaves)) in cases.iter().zip(&sent) {

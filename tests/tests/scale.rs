@@ -1,6 +1,6 @@
 //! Promise: a million flows at once are seen, told apart, kept and reported exactly, and asked for in no time, since
-//! epochs end before there is too much in them; a million that all should alert make so many alerts as help, and say how
-//! many are missing.
+//! epochs end before there is too much in them; a million that all should alert make so many alerts as help, and say
+//! how many are missing.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
@@ -106,8 +106,8 @@ fn ask(daemon: &Daemon, arguments: &[&str]) -> Flows {
     flows
 }
 
-/// Sends each flow once and, of the heavy ones, so many times their further packets, from two CPUs; gives how many frames
-/// that was.
+/// Sends each flow once and, of the heavy ones, so many times their further packets, from two CPUs; gives how many
+/// frames that was.
 fn send_all(stage: &Stage, times: u64) -> u64 {
     let began = Instant::now();
     // Each sender has every second flow, and the further packets of the other's.

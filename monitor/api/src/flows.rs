@@ -22,6 +22,8 @@ pub const MAX_SINCE: u32 = 3_600;
 pub enum By {
     /// Destination country.
     Country,
+    /// What the destination is to the policy: inside, outside…
+    Class,
     /// Destination network: autonomous system where a dataset says which, else /24, /48.
     Network,
     /// Rule that let it through; `-` without one.
@@ -146,7 +148,7 @@ pub struct FlowRow {
 /// Flows with the same key and verdict, summed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupRow {
-    /// Country, network (`AS64500`, or `192.0.2.0/24` where no dataset says whose it is), rule or peer.
+    /// Country, class, network (`AS64500`, or `192.0.2.0/24` where no dataset says whose it is), rule or peer.
     pub key: String,
     /// The autonomous system's name.
     pub name: Option<String>,
@@ -206,7 +208,7 @@ pub struct Flows {
     pub groups: Vec<GroupRow>,
     /// What comes after the last row.
     pub rest: Part,
-    /// Flows that the store no longer tells apart.
+    /// Flows that the store no longer tells apart; by country, class and rule they are within the rows.
     pub evicted: Part,
     /// What the kernel's flow table had no place for.
     pub overflow: Sums,

@@ -244,7 +244,7 @@ pub struct Losses {
     /// Of these, policies that failed their check in the kernel and were taken back.
     pub policies_rolled_back: u64,
     /// Policies that nobody confirmed in time.
-    pub policies_returned: u64,
+    pub policies_reverted: u64,
 }
 
 /// Alerts made.

@@ -1,4 +1,4 @@
-//! Wall clock and boot-time clock at one moment: rules have wall-clock times, the kernel judges them by
+//! Wall clock and boot-time clock at one moment: rules have wall-clock times, the kernel times them by
 //! CLOCK_BOOTTIME.
 
 /// How the wall clock and the clock that rules are timed by (CLOCK_BOOTTIME) stood at one moment. The caller reads

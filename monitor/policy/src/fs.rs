@@ -1,5 +1,5 @@
-//! A path in, an open regular file out: what may be anything by the time it is read. Called by whatever reads configuration
-//! and datasets.
+//! Files of the operator's, opened with care: by the time that one is read, its path may name anything. Called by whatever
+//! reads configuration and datasets.
 
 use std::{
     fs::{File, OpenOptions},
@@ -8,11 +8,11 @@ use std::{
     path::Path,
 };
 
-/// Opens a regular file for reading. A pipe or a device could block or never end, so it is looked at before it is opened, and
-/// what was opened is looked at again.
+/// Opens a regular file for reading. A pipe or a device could block or never end, so the path is checked before it is
+/// opened, and what was opened is checked again.
 ///
 /// # Errors
-/// What the system said, or that it is another kind of file.
+/// What the system says; [`io::ErrorKind::Other`] if it is no regular file.
 pub fn open_regular(file: &Path) -> io::Result<File> {
     let regular = |is: bool| if is { Ok(()) } else { Err(io::Error::other("not a regular file")) };
     regular(std::fs::metadata(file)?.is_file())?;

@@ -1,8 +1,8 @@
 //! What the configuration means: a checked [`Spec`] and what is known of addresses ([`Knowledge`]) in, a compiled
-//! [`Policy`] out, with everything that explains it ([`explain`]), compares it ([`diff`]) and finds fault with its rules
+//! [`Policy`] out, with everything that explains it ([`mod@explain`]), compares it ([`diff`]) and checks its rules
 //! ([`lint`]).
 //!
-//! No file format but the geo data's, no network, no kernel: the daemon reads configuration into a [`Spec`], and puts
+//! No file format but the geo data's, no network, no kernel: the daemon reads configuration into a [`Spec`], and loads
 //! the compiled image into the kernel's maps.
 
 pub mod clock;
@@ -25,7 +25,7 @@ pub mod times;
 pub use self::{
     clock::ClockMap,
     compile::{PolicyError, compile},
-    explain::{Explanation, Grounds, explain, target::Target},
+    explain::{ExplainInputs, Explanation, explain, target::Target},
     geo::Knowledge,
     lint::RuleNote,
     origin::Origin,

@@ -3,7 +3,7 @@
 //!
 //! The management networks stand above all. Then the most specific: a network before an autonomous system before a
 //! country, the longer prefix first; then the narrower ports; then deny before allow; then the smaller id. Where rules
-//! stand in the files has no say.
+//! stand in the files does not matter.
 
 use std::{borrow::Cow, cmp::Reverse};
 
@@ -11,31 +11,31 @@ use monitor_common::wire::RuleRowAction;
 
 use crate::spec::{Action, Management, PortRange, Rule, Spec};
 
-/// How a rule names the place where a packet goes, the least specific first.
+/// How specifically a rule covers a destination, least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
-    /// The country of its class.
+pub(crate) enum Specificity {
+    /// By the country of its class.
     Country,
-    /// The autonomous system that announces it.
+    /// By the autonomous system that announces it.
     As,
-    /// A network. What is in it is the greater the longer the prefix.
+    /// By a network with a prefix of this length.
     Network(u8),
 }
 
-/// Where one port range of a rule stands among those that cover a packet: the least decides.
+/// The rank of one port range of a rule among those that cover a packet: the least decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
-    kept: Reverse<bool>,
-    place: Reverse<Place>,
+    management: Reverse<bool>,
+    specificity: Reverse<Specificity>,
     width: u32,
     denies: Reverse<bool>,
     number: u16,
 }
 
 impl Rank {
-    /// Whether only what they say or their ids tell them apart.
+    /// Whether they differ in action and id alone.
     pub(crate) fn ties(&self, other: &Self) -> bool {
-        (self.kept, self.place, self.width) == (other.kept, other.place, other.width)
+        (self.management, self.specificity, self.width) == (other.management, other.specificity, other.width)
     }
 }
 
@@ -44,15 +44,15 @@ pub(crate) fn width(ports: Option<&PortRange>) -> u32 {
     ports.map_or(u32::MAX, |ports| u32::from(ports.high - ports.low) + 1)
 }
 
-/// The rules with their numbers, from 1: by id, so that numbers don't hang on the order of files. The management
+/// The rules with their numbers, from 1: by id, so that numbers don't depend on the order of files. The management
 /// networks are the last.
-pub(crate) struct Numbered<'a> {
+pub(crate) struct NumberedRules<'a> {
     rules: Vec<Cow<'a, Rule>>,
     /// Management's number; 0 if there is none.
-    kept: u16,
+    management: u16,
 }
 
-impl<'a> Numbered<'a> {
+impl<'a> NumberedRules<'a> {
     pub(crate) fn of(spec: &'a Spec) -> Self {
         let mut rules: Vec<_> = spec.rules.iter().map(Cow::Borrowed).collect();
         // Ids are unique; where a test's are not, the order is that of the files. Plain lists come last: their ids are
@@ -60,13 +60,13 @@ impl<'a> Numbered<'a> {
         rules.sort_by(|a, b| (a.plain, &a.id).cmp(&(b.plain, &b.id)));
         let management = spec.management.as_ref().filter(|management| !management.networks.is_empty());
         rules.extend(management.map(|management| Cow::Owned(as_rule(management))));
-        let kept = if management.is_some() { rules.len() as u16 } else { 0 };
-        Self { rules, kept }
+        let management = if management.is_some() { rules.len() as u16 } else { 0 };
+        Self { rules, management }
     }
 
     /// Management's number; 0 if there is none.
-    pub(crate) const fn kept(&self) -> u16 {
-        self.kept
+    pub(crate) const fn management(&self) -> u16 {
+        self.management
     }
 
     pub(crate) fn get(&self, number: u16) -> &Rule {
@@ -80,17 +80,17 @@ impl<'a> Numbered<'a> {
 
     pub(crate) fn row_action(&self, number: u16) -> RuleRowAction {
         match self.get(number).action {
-            _ if number == self.kept => RuleRowAction::Keep,
+            _ if number == self.management => RuleRowAction::Keep,
             Action::Allow => RuleRowAction::Allow,
             Action::Deny => RuleRowAction::Deny,
         }
     }
 
-    /// Where a port range of a rule stands.
-    pub(crate) fn rank(&self, number: u16, place: Place, ports: Option<&PortRange>) -> Rank {
+    /// The rank of one port range of a rule.
+    pub(crate) fn rank(&self, number: u16, specificity: Specificity, ports: Option<&PortRange>) -> Rank {
         Rank {
-            kept: Reverse(number == self.kept),
-            place: Reverse(place),
+            management: Reverse(number == self.management),
+            specificity: Reverse(specificity),
             width: width(ports),
             denies: Reverse(self.row_action(number) == RuleRowAction::Deny),
             number,
@@ -131,7 +131,7 @@ mod tests {
             ..Spec::default()
         };
         let ids = |spec: &Spec| -> Vec<(u16, String, RuleRowAction)> {
-            let numbered = Numbered::of(spec);
+            let numbered = NumberedRules::of(spec);
             numbered.iter().map(|(number, rule)| (number, rule.id.clone(), numbered.row_action(number))).collect()
         };
         let of = |number, id: &str, row_action| (number, id.to_owned(), row_action);
@@ -141,13 +141,17 @@ mod tests {
             of(3, "0", RuleRowAction::Deny),
             of(4, "a", RuleRowAction::Allow),
         ];
-        assert_eq!((ids(&spec), Numbered::of(&spec).kept()), (expected.clone(), 0));
+        assert_eq!((ids(&spec), NumberedRules::of(&spec).management()), (expected.clone(), 0));
         spec.management = Some(Management::default());
-        assert_eq!((ids(&spec), Numbered::of(&spec).kept()), (expected.clone(), 0), "no networks on purpose");
+        assert_eq!(
+            (ids(&spec), NumberedRules::of(&spec).management()),
+            (expected.clone(), 0),
+            "no networks on purpose"
+        );
         let networks = vec![("192.0.2.0/24".parse().expect("a network"), at_line("c.toml", 1))];
         spec.management = Some(Management { networks, ..Management::default() });
         expected.push(of(5, Management::RULE, RuleRowAction::Keep));
-        assert_eq!((ids(&spec), Numbered::of(&spec).kept()), (expected, 5));
+        assert_eq!((ids(&spec), NumberedRules::of(&spec).management()), (expected, 5));
     }
 
     #[test]
@@ -162,23 +166,23 @@ mod tests {
             management: Some(Management { networks, ..Management::default() }),
             ..Spec::default()
         };
-        let numbered = Numbered::of(&spec);
+        let numbered = NumberedRules::of(&spec);
         let ports = |low, high| PortRange { protocol: 6, low, high };
         let (one, every) = (ports(9, 9), ports(0, u16::MAX));
         assert_eq!([width(Some(&one)), width(Some(&every)), width(None)], [1, 65_536, u32::MAX]);
         // Each before the next; the second of a pair that ties is marked.
         let ranks = [
-            (4, Place::Country, None, false),
-            (2, Place::Network(25), None, false),
-            (1, Place::Network(24), Some(&one), false),
-            (3, Place::Network(24), Some(&every), false),
-            (1, Place::Network(24), Some(&every), true),
-            (2, Place::Network(24), Some(&every), true),
-            (3, Place::Network(24), None, false),
-            (1, Place::Network(24), None, true),
-            (1, Place::Network(0), Some(&one), false),
-            (1, Place::As, Some(&one), false),
-            (1, Place::Country, Some(&one), false),
+            (4, Specificity::Country, None, false),
+            (2, Specificity::Network(25), None, false),
+            (1, Specificity::Network(24), Some(&one), false),
+            (3, Specificity::Network(24), Some(&every), false),
+            (1, Specificity::Network(24), Some(&every), true),
+            (2, Specificity::Network(24), Some(&every), true),
+            (3, Specificity::Network(24), None, false),
+            (1, Specificity::Network(24), None, true),
+            (1, Specificity::Network(0), Some(&one), false),
+            (1, Specificity::As, Some(&one), false),
+            (1, Specificity::Country, Some(&one), false),
         ]
         .map(|(number, place, ports, ties)| (numbered.rank(number, place, ports), ties));
         for pair in ranks.windows(2) {
@@ -187,7 +191,7 @@ mod tests {
             assert_eq!((before.ties(after), after.ties(before)), (*ties, *ties), "{before:?} {after:?}");
         }
         // As specific as a rule, but above it.
-        let [kept, rule] = [4, 1].map(|number| numbered.rank(number, Place::Network(24), None));
-        assert_eq!((kept < rule, kept.ties(&rule)), (true, false));
+        let [management, rule] = [4, 1].map(|number| numbered.rank(number, Specificity::Network(24), None));
+        assert_eq!((management < rule, management.ties(&rule)), (true, false));
     }
 }

@@ -1,6 +1,7 @@
-//! Numbers, sizes, times and other people's text as people read them.
+//! Numbers, sizes, times and other people's text, formatted for people.
 
-/// Without what could move a terminal's cursor: interface names and rule ids are other people's text.
+/// The text without control characters, which could move a terminal's cursor: interface names and rule ids are other
+/// people's text.
 #[must_use]
 pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
@@ -28,7 +29,7 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// `1,234,567`.
+/// A number with its thousands grouped: `1,234,567`.
 #[must_use]
 pub fn count(number: impl Into<u128>) -> String {
     let digits = number.into().to_string();
@@ -42,13 +43,13 @@ pub fn count(number: impl Into<u128>) -> String {
     text
 }
 
-/// `1 rule`, `1,234 rules`.
+/// A number with its noun: `1 rule`, `1,234 rules`.
 #[must_use]
 pub fn counted(number: usize, what: &str) -> String {
     format!("{} {what}{}", count(number as u128), if number == 1 { "" } else { "s" })
 }
 
-/// `1.2 MiB`; exact below 1 KiB.
+/// Bytes in binary units, cut to one decimal: `1.2 MiB`; exact below 1 KiB.
 #[must_use]
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -61,7 +62,7 @@ pub fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[power as usize - 1])
 }
 
-/// `3 d 4 h`, `5 min 6 s`.
+/// Seconds in the two largest units that they reach: `3 d 4 h`, `5 min 6 s`. Negative ones are 0.
 #[must_use]
 pub fn span(seconds: i64) -> String {
     let seconds = seconds.max(0);

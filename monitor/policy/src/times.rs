@@ -1,16 +1,18 @@
-//! Rules in, what is to be said of their beginnings and ends out: in `check` and `status` what is near, and by the epoch
-//! task each warning once.
+//! Rules in, notices of their beginnings and ends out: `check` and `status` list those that are near, the engine raises
+//! each once.
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::RuleInfo;
-use crate::text::{counted, time};
+use crate::{
+    policy::RuleInfo,
+    text::{counted, time},
+};
 
 const DAY: i64 = 86_400;
 
-/// Days before its end at which a rule is warned of.
+/// Days before its end at which a rule raises a warning.
 pub const WARN_DAYS: [i64; 3] = [30, 7, 1];
 
 /// Rules named in one line; more are counted.
@@ -53,48 +55,48 @@ pub fn upcoming(rules: &[RuleInfo], now: i64) -> Vec<Upcoming> {
     all
 }
 
-/// What a notice is about.
+/// What a notice announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Event {
-    /// It will hold from a time on.
+    /// Rules that will hold from a time on.
     Begins,
-    /// It holds since now.
+    /// Rules that have begun to hold.
     Began,
-    /// It ends within so many days.
+    /// Rules that end within so many days.
     Ends(i64),
-    /// It has ended.
+    /// Rules that have ended.
     Ended,
 }
 
-/// One thing to be told of one or more rules.
+/// One announcement on one or more rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// What.
+    /// What it announces.
     pub event: Event,
-    /// For people, rules by id.
+    /// The announcement as text, rules by id.
     pub text: String,
 }
 
-/// What was told of which rule: once each, also when the policy is another and has the rule as it was.
+/// What has been announced of each rule: once each, also where another policy has the rule unchanged.
 #[derive(Debug, Default)]
-pub struct Told {
-    /// By id, begin and end.
+pub struct Announced {
+    /// By id, beginning and end.
     rules: HashMap<(String, Option<i64>, Option<i64>), Stage>,
 }
 
-/// How far a rule has come.
+/// Which announcements on a rule have been made.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stage {
-    /// It was told that it will begin.
+    /// Its beginning was announced ahead.
     awaited: bool,
-    /// It was told that it has begun.
+    /// Its beginning was announced when it came.
     began: bool,
-    /// How many of the warnings are told or passed by, the end included.
+    /// How many warnings were announced or skipped, the end included.
     warned: usize,
 }
 
-impl Told {
-    /// What is to be told of these rules at `now` and was not told yet.
+impl Announced {
+    /// What is to be announced of these rules at `now` (seconds since 1970) and has not been yet.
     pub fn news(&mut self, rules: &[RuleInfo], now: i64) -> Vec<Notice> {
         let mut news: Vec<(Event, String)> = Vec::new();
         let timed = rules.iter().filter(|rule| rule.not_before.is_some() || rule.expires.is_some());
@@ -122,7 +124,7 @@ impl Told {
             }
             known.insert(key, stage);
         }
-        // Those that are in the policy no more are forgotten.
+        // Rules that have left the policy are forgotten.
         self.rules = known;
         news.sort();
         news.chunk_by(|a, b| a.0 == b.0).map(|of| notice(of[0].0, of)).collect()
@@ -158,44 +160,44 @@ mod tests {
     #[test]
     fn each_warning_comes_once_and_one_that_is_late_stands_for_those_before() {
         let rules = [rule("a", None, Some(END)), rule("never", None, None)];
-        let mut told = Told::default();
+        let mut announced = Announced::default();
         let mut events = Vec::new();
         for hour in 0..=101 * 24 {
-            events.extend(told.news(&rules, hour * 3_600).into_iter().map(|notice| (notice.event, hour)));
+            events.extend(announced.news(&rules, hour * 3_600).into_iter().map(|notice| (notice.event, hour)));
         }
         let hours = [70, 93, 99, 100].map(|day| day * 24);
         let expected = [Event::Ends(30), Event::Ends(7), Event::Ends(1), Event::Ended].into_iter().zip(hours);
         assert_eq!(events, expected.collect::<Vec<_>>());
         // First seen two days before the end: one warning, and not three.
-        let news = Told::default().news(&rules, END - 2 * DAY);
+        let news = Announced::default().news(&rules, END - 2 * DAY);
         let text = "expire within 7 days: a at 1970-04-11T00:00:00Z; renew or remove them";
         assert_eq!(news, [Notice { event: Event::Ends(7), text: text.into() }]);
     }
 
     #[test]
     fn a_beginning_is_announced_and_told_and_a_renewed_rule_is_warned_of_anew() {
-        let mut told = Told::default();
+        let mut announced = Announced::default();
         let first = [rule("a", Some(DAY), Some(END))];
-        let news = |told: &mut Told, rules: &[RuleInfo], now| {
-            told.news(rules, now).into_iter().map(|notice| notice.event).collect::<Vec<_>>()
+        let news = |announced: &mut Announced, rules: &[RuleInfo], now| {
+            announced.news(rules, now).into_iter().map(|notice| notice.event).collect::<Vec<_>>()
         };
-        assert_eq!(news(&mut told, &first, 0), [Event::Begins]);
-        assert_eq!(news(&mut told, &first, 1), []);
-        assert_eq!(news(&mut told, &first, DAY), [Event::Began]);
-        assert_eq!(news(&mut told, &first, END - 1), [Event::Ends(1)]);
+        assert_eq!(news(&mut announced, &first, 0), [Event::Begins]);
+        assert_eq!(news(&mut announced, &first, 1), []);
+        assert_eq!(news(&mut announced, &first, DAY), [Event::Began]);
+        assert_eq!(news(&mut announced, &first, END - 1), [Event::Ends(1)]);
         // Another policy with the same rule: no news.
         let second = [rule("b", None, None), first[0].clone()];
-        assert_eq!(news(&mut told, &second, END - 1), []);
+        assert_eq!(news(&mut announced, &second, END - 1), []);
         let renewed = [rule("a", Some(DAY), Some(END + 20 * DAY))];
-        assert_eq!(news(&mut told, &renewed, END), [Event::Ends(30)]);
-        // Begun before it was ever seen: nothing to tell.
-        assert_eq!(news(&mut Told::default(), &[rule("c", Some(1), None)], DAY), []);
+        assert_eq!(news(&mut announced, &renewed, END), [Event::Ends(30)]);
+        // Begun before it was ever seen: nothing to announce.
+        assert_eq!(news(&mut Announced::default(), &[rule("c", Some(1), None)], DAY), []);
     }
 
     #[test]
     fn many_rules_make_one_notice_that_counts_them() {
         let rules: Vec<_> = (0..2_000).map(|number| rule(&format!("r{number:04}"), None, Some(END))).collect();
-        let news = Told::default().news(&rules, END);
+        let news = Announced::default().news(&rules, END);
         assert_eq!(news.len(), 1);
         assert!(news[0].text.contains("r0009") && !news[0].text.contains("r0010"), "{}", news[0].text);
         assert!(news[0].text.contains(" and 1,990 more rules;"), "{}", news[0].text);

@@ -7,26 +7,29 @@
 //! second alert is a nuisance, a missing one a lie.
 //!
 //! An epoch makes at most [`PER_EPOCH`] alerts: a million lines help nobody and would hold up the epochs. Flows beyond
-//! are counted at the drain, which is told; they are not remembered, so one that goes on gets its alert later.
+//! are counted at the drain, which is reported; they are not remembered, so one that goes on gets its alert later.
 
-use std::{
-    hash::{BuildHasher as _, Hasher as _, RandomState},
-    sync::Arc,
-};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
-use monitor_common::wire::{Counters, Event, FlowKey, FlowValue};
+use monitor_common::wire::{Counters, Event, FlowKey};
 
 use crate::{
-    model::{
-        Snapshot,
-        clock::clamp,
-        names::{FlowId, Identities, Interfaces, Name, Resolver},
+    engine::{
+        outbox::AlertBatch,
+        pipeline::{Consumer, Findings, ReadEvent},
     },
-    store::table::Table,
+    model::{
+        Alert, ClosedEpoch, FindingKind,
+        alert::{FlowSighting, Origin, Sighted},
+        clock::clamp,
+        flow::{FlowId, Resolver},
+        identities::{Identities, Name},
+        in_force::PolicyInForce,
+    },
+    store::{MonitorState, cut::Cut, table::Table},
 };
 use monitor_policy::{Policy, spec::Action};
 
-pub mod findings;
 pub mod ocsf;
 pub mod sinks;
 
@@ -42,96 +45,16 @@ pub const REMEMBERED: usize = 1_048_576;
 /// Alerts on flows that one epoch makes: twice what the ring holds events, and less than a second's work.
 pub const PER_EPOCH: usize = 20_480;
 
-/// How bad, in OCSF's words and numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Severity {
-    /// For the record.
-    Informational = 1,
-    /// The policy let it pass knowingly, or stopped something of unclear place.
-    Low = 2,
-    /// Stopped, or of unclear place and passed.
-    Medium = 3,
-    /// Left for outside.
-    High = 4,
-    /// The counts can't be believed.
-    Critical = 5,
-}
-
-impl Severity {
-    /// OCSF's caption.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Informational => "Informational",
-            Self::Low => "Low",
-            Self::Medium => "Medium",
-            Self::High => "High",
-            Self::Critical => "Critical",
-        }
-    }
-
-    /// The metric label.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Informational => "informational",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-}
-
-/// One alert, ready to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Alert {
-    /// How bad.
-    pub severity: Severity,
-    /// `egress`, or a self-alert's name: the metric label.
-    pub kind: &'static str,
-    /// The JSON object, without a line end.
-    pub line: Arc<str>,
-}
-
-/// What an alert says of the host.
-#[derive(Clone, Debug, Default)]
-pub struct Host {
-    /// Host name.
-    pub name: String,
-    /// `/proc/sys/kernel/random/boot_id`: makes jiffies, and so `metadata.uid`, unique.
-    pub boot_id: String,
-}
-
-impl Host {
-    /// This host.
-    #[must_use]
-    pub fn read() -> Self {
-        let line = |path| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
-        Self { name: line("/proc/sys/kernel/hostname"), boot_id: line("/proc/sys/kernel/random/boot_id") }
-    }
-}
-
-/// How an alert came to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// From the ring buffer, at the first packet.
-    Event,
-    /// From the drained flow table, because the event was lost or overtaken.
-    Drain,
-}
-
 /// When an alerted flow was seen last, UTC nanoseconds since 1970.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct LastSeen {
     /// Its last packet left.
     packet: i64,
     /// We heard of it: much later if the daemon was away.
     heard: i64,
 }
 
-impl Seen {
+impl LastSeen {
     fn of(packet: i128, heard: i128) -> Self {
         Self { packet: clamp(packet), heard: clamp(heard) }
     }
@@ -140,7 +63,7 @@ impl Seen {
         *self = Self { packet: self.packet.max(now.packet), heard: self.heard.max(now.heard) };
     }
 
-    /// Whether a packet that leaves at `time` comes after so long a silence that it is told again.
+    /// Whether a packet that leaves at `time` comes after so long a silence that it alerts again.
     fn is_forgotten(&self, time: i128) -> bool {
         clamp(time).saturating_sub(self.packet) > IDLE
     }
@@ -149,9 +72,8 @@ impl Seen {
 /// Decides which flows alert.
 #[derive(Debug)]
 pub struct Alerter {
-    host: Host,
     /// By the flow's [`fingerprint`](Self::fingerprint).
-    alerted: Table<[u64; 2], Seen>,
+    alerted: Table<[u64; 2], LastSeen>,
     keys: [RandomState; 2],
     limit: usize,
     per_epoch: usize,
@@ -161,21 +83,50 @@ pub struct Alerter {
     drained: Option<u32>,
     /// The last one in which flows found no place in the kernel: they have no row at the drain.
     overflowed: Option<u32>,
+    /// Flows of the epoch drained last that got no alert.
+    suppressed: u64,
+}
+
+impl Consumer for Alerter {
+    fn events(&mut self, events: &[ReadEvent<'_>], identities: &Identities, alerts: &mut AlertBatch<'_>) {
+        for ReadEvent { event, time, read, interface, resolver } in events {
+            if let Some(alert) = self.event(event, (*time, *read), *interface, resolver, identities) {
+                alerts.push(alert);
+            }
+        }
+    }
+
+    fn epoch(&mut self, epoch: &ClosedEpoch<'_>, _: &PolicyInForce, alerts: &mut AlertBatch<'_>) {
+        self.suppressed = self.drain(epoch, |alert| alerts.push(alert));
+    }
+
+    fn publish(&mut self, epoch: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        let suppressed = self.suppressed;
+        state.alerts_suppressed += suppressed;
+        let detail = (suppressed > 0).then(|| {
+            format!(
+                "{suppressed} flows of epoch {} have no alert of their own, only the first {PER_EPOCH}: see \
+                 `egress-monitor flows --by country`, `--by peer`. Those that go on get theirs in later epochs",
+                epoch.snapshot.epoch
+            )
+        });
+        findings.report(FindingKind::AlertsSuppressed, detail);
+    }
+}
+
+impl Default for Alerter {
+    /// With room for [`REMEMBERED`] flows and [`PER_EPOCH`] alerts.
+    fn default() -> Self {
+        Self::new(REMEMBERED, PER_EPOCH)
+    }
 }
 
 impl Alerter {
-    /// One that has alerted nothing yet.
+    /// One that has alerted nothing yet, with room for `remembered` flows and at most `per_epoch` alerts an epoch.
     #[must_use]
-    pub fn new(host: Host) -> Self {
-        Self::with_limits(host, REMEMBERED, PER_EPOCH)
-    }
-
-    /// The same with room for `remembered` flows, and at most `per_epoch` alerts an epoch.
-    #[must_use]
-    pub fn with_limits(host: Host, remembered: usize, per_epoch: usize) -> Self {
+    pub fn new(remembered: usize, per_epoch: usize) -> Self {
         let keys = [RandomState::new(), RandomState::new()];
         Self {
-            host,
             alerted: Table::default(),
             keys,
             limit: remembered.max(1),
@@ -183,13 +134,8 @@ impl Alerter {
             left: per_epoch,
             drained: None,
             overflowed: None,
+            suppressed: 0,
         }
-    }
-
-    /// The host that alerts are about.
-    #[must_use]
-    pub fn host(&self) -> &Host {
-        &self.host
     }
 
     /// An event of a packet that left at `time`, read at `read`, under the policy of its epoch. The kernel decided that
@@ -214,11 +160,7 @@ impl Alerter {
             return None;
         }
         let bytes = u64::from(event.wire_bytes);
-        let seen = ocsf::Seen {
-            flow: &flow,
-            identities,
-            policy: &resolver.policy().digest,
-            asn: resolver.policy().asn.as_deref(),
+        let seen = Sighted {
             epoch: event.epoch,
             time,
             first_jiffies: event.jiffies,
@@ -226,30 +168,31 @@ impl Alerter {
             counters: Counters { packets: 1, segments: 1, bytes, wire_bytes: bytes },
             origin: Origin::Event,
         };
-        Some(ocsf::egress(&self.host, &seen))
+        Some(Alert::Flow(FlowSighting::new(flow, seen, identities, resolver)))
     }
 
     /// The alerts that the epoch's events should have made and didn't, through `each`; remembers what goes on, and
     /// gives how many flows got no alert because there were too many.
-    pub fn snapshot(
-        &mut self,
-        snapshot: &Snapshot,
-        interfaces: &Interfaces,
-        resolver: &Resolver,
-        identities: &Identities,
-        mut each: impl FnMut(Alert),
-    ) -> u64 {
+    pub fn drain(&mut self, epoch: &ClosedEpoch<'_>, mut each: impl FnMut(Alert)) -> u64 {
+        let ClosedEpoch { snapshot, resolver, identities, .. } = *epoch;
         let mut suppressed = 0;
-        for (key, value) in &snapshot.flows {
-            if !alertable(&snapshot.policy, &key.flow) {
+        for flow in epoch.flows() {
+            if !alertable(&snapshot.policy, &flow.key.flow) {
                 continue;
             }
-            let flow = resolver.resolve(key, interfaces.name(key.flow.ifindex));
+            let (flow, value) = (flow.id(), flow.value);
             let span = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
-            if self.left == 0 && !self.is_told(&flow, span, snapshot.ended) {
+            if self.left == 0 && !self.is_alerted(&flow, span, snapshot.ended) {
                 suppressed += 1;
             } else if self.is_new(&flow, span, snapshot.ended) {
-                each(self.rebuilt(snapshot, &flow, value, identities));
+                let seen = Sighted {
+                    epoch: snapshot.epoch,
+                    time: span.0,
+                    first_jiffies: value.first,
+                    counters: value.counters,
+                    origin: Origin::Drain,
+                };
+                each(Alert::Flow(FlowSighting::new(flow, seen, identities, resolver)));
             }
         }
         self.forget(snapshot.ended);
@@ -260,26 +203,11 @@ impl Alerter {
         suppressed
     }
 
-    fn rebuilt(&self, snapshot: &Snapshot, flow: &FlowId, value: &FlowValue, identities: &Identities) -> Alert {
-        let seen = ocsf::Seen {
-            flow,
-            identities,
-            policy: &snapshot.policy.digest,
-            asn: snapshot.policy.asn.as_deref(),
-            epoch: snapshot.epoch,
-            time: snapshot.wall_time(value.first),
-            first_jiffies: value.first,
-            counters: value.counters,
-            origin: Origin::Drain,
-        };
-        ocsf::egress(&self.host, &seen)
-    }
-
     /// Whether the flow, with packets from `first` to `last`, was not alerted yet or had been silent for long. Remembers
     /// it either way; a new one takes one of the epoch's alerts. An epoch may be longer than [`IDLE`] if the daemon was
     /// away.
     fn is_new(&mut self, flow: &FlowId, span: (i128, i128), heard: i128) -> bool {
-        let now = Seen::of(span.1, heard);
+        let now = LastSeen::of(span.1, heard);
         let (seen, there) = self.alerted.upsert(self.fingerprint(flow), || now);
         let new = !there || seen.is_forgotten(span.0);
         seen.update(now);
@@ -291,13 +219,13 @@ impl Alerter {
     }
 
     /// Whether it was alerted already and not long ago; if so, remembers that it goes on.
-    fn is_told(&mut self, flow: &FlowId, span: (i128, i128), heard: i128) -> bool {
+    fn is_alerted(&mut self, flow: &FlowId, span: (i128, i128), heard: i128) -> bool {
         let Some(seen) = self.alerted.get_mut(&self.fingerprint(flow)) else { return false };
-        let told = !seen.is_forgotten(span.0);
-        if told {
-            seen.update(Seen::of(span.1, heard));
+        let alerted = !seen.is_forgotten(span.0);
+        if alerted {
+            seen.update(LastSeen::of(span.1, heard));
         }
-        told
+        alerted
     }
 
     /// Who the flow is in 128 bits, by two hashes with keys that nobody knows: that two of a million are the same is
@@ -320,15 +248,9 @@ impl Alerter {
 
     /// Forgets the eighth that was silent longest.
     fn shrink(&mut self) {
-        let mut times: Vec<i64> = self.alerted.iter().map(|(_, seen)| seen.packet).collect();
-        let mut surplus = times.len() - (self.limit - self.limit / 8).max(1);
-        let (_, cut, _) = times.select_nth_unstable(surplus - 1);
-        let cut = *cut;
-        self.alerted.retain(|_, seen| {
-            let goes = seen.packet <= cut && surplus > 0;
-            surplus -= usize::from(goes);
-            !goes
-        });
+        let keep = (self.limit - self.limit / 8).max(1);
+        let mut cut = Cut::of(self.alerted.iter().map(|(_, seen)| seen.packet).collect(), keep);
+        self.alerted.retain(|_, seen| cut.keeps(seen.packet));
     }
 }
 

@@ -1,22 +1,23 @@
-//! A flow in, one OCSF 1.7 object out: Network Activity (class 4001) with the profiles Security Control and
-//! Host. `docs/alert.schema.json` describes the result for receivers.
+//! An [`Alert`] in, one OCSF 1.7 object out, when a sink writes it or the API shows it. A flow is Network Activity (class
+//! 4001) with the profiles Security Control and Host; a finding is in [`finding`]. `docs/alert.schema.json` describes the
+//! result for receivers.
+
+mod finding;
 
 use std::net::{IpAddr, SocketAddr};
 
-use monitor_common::{
-    verdict::Verdict,
-    wire::{Class, Counters},
-};
+use monitor_common::{verdict::Verdict, wire::Class};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Alert, Host, Origin, Severity};
 use crate::model::{
+    Alert, Host,
+    alert::{FlowSighting, Origin},
+    flow::FlowId,
     inner::Decider,
-    names::{FlowId, Identities, Names},
 };
 use monitor_policy::{
-    geo::{Country, asn::AsDataset},
+    geo::Country,
     protocol::{self, has_ports},
     text::hex,
 };
@@ -24,34 +25,24 @@ use monitor_policy::{
 /// The version of OCSF that the lines keep to: the first with `observation_point_id` in this class.
 pub const OCSF_VERSION: &str = "1.7.0";
 
-/// What is known of a flow when it alerts.
-#[derive(Debug)]
-pub struct Seen<'a> {
-    /// The flow.
-    pub flow: &'a FlowId,
-    /// For its names.
-    pub identities: &'a Identities,
-    /// Digest of the policy that held.
-    pub policy: &'a str,
-    /// Who announces which network, where such a dataset is loaded.
-    pub asn: Option<&'a AsDataset>,
-    /// Epoch that it was counted in.
-    pub epoch: u32,
-    /// Time of the first packet, UTC nanoseconds since 1970.
-    pub time: i128,
-    /// The same as the kernel's jiffies: exact, and the same in event and flow table.
-    pub first_jiffies: u64,
-    /// Counted until now.
-    pub counters: Counters,
-    /// Where it comes from.
-    pub origin: Origin,
+/// The alert as a JSON object.
+#[must_use]
+pub fn document(host: &Host, alert: &Alert) -> Value {
+    match alert {
+        Alert::Flow(sighting) => flow(host, sighting),
+        Alert::Finding(finding) => finding::document(host, finding),
+    }
 }
 
-/// The alert on a flow.
+/// The same as a line, without its end.
 #[must_use]
-pub fn egress(host: &Host, seen: &Seen<'_>) -> Alert {
-    let flow = seen.flow;
-    let severity = severity(flow);
+pub fn line(host: &Host, alert: &Alert) -> String {
+    document(host, alert).to_string()
+}
+
+fn flow(host: &Host, sighting: &FlowSighting) -> Value {
+    let FlowSighting { flow, seen, .. } = sighting;
+    let severity = sighting.severity();
     let (action_id, action, disposition_id, disposition) = match flow.verdict {
         Verdict::Allowed => (1, "Allowed", 1, "Allowed"),
         // 2 is "denied access or blocked"; 6, "dropped", is for what was found to be a threat.
@@ -59,7 +50,7 @@ pub fn egress(host: &Host, seen: &Seen<'_>) -> Alert {
         // 19: "resulted in a notification but request was not blocked".
         Verdict::Observed => (3, "Observed", 19, "Alert"),
     };
-    let interface = seen.identities.interfaces.get(flow.interface);
+    let interface = &*sighting.interface;
     let (source, destination) = (flow.ip(flow.source), flow.ip(flow.destination));
     let mut source_endpoint = json!({ "ip": source, "interface_name": interface });
     let mut destination_endpoint = json!({ "ip": destination });
@@ -67,28 +58,28 @@ pub fn egress(host: &Host, seen: &Seen<'_>) -> Alert {
         source_endpoint["port"] = flow.source_port.into();
         destination_endpoint["port"] = flow.destination_port.into();
     }
-    // The country is that of the destination with the strictest standing, which may be a further one.
+    // The country is that of the destination with the strictest classification, which may be an inner one.
     if flow.decider == Some(Decider::Destination) && placed(flow.country) {
         destination_endpoint["location"] = json!({ "country": flow.country.to_string() });
     }
-    if let Some((number, name)) = seen.asn.and_then(|asn| asn.lookup(destination)) {
+    if let Some((number, name)) = &sighting.autonomous_system {
         let mut system = json!({ "number": number });
         if !name.is_empty() {
-            system["name"] = name.into();
+            system["name"] = name.as_str().into();
         }
         destination_endpoint["autonomous_system"] = system;
     }
     let mut unmapped = json!({
-        "rule": (flow.rule != Names::NONE).then(|| seen.identities.rules.get(flow.rule)),
+        "rule": sighting.rule(),
         "class": flow.class.name(),
         "country": flow.country.to_string(),
         "confidence": confidence(flow.class),
         "verdict": flow.verdict.name(),
-        "policy": seen.policy,
+        "policy": &*sighting.policy,
         "epoch": seen.epoch,
         "interface": interface,
         "origin": match seen.origin { Origin::Event => "event", Origin::Drain => "drain" },
-        "inner": flow.further(),
+        "inner": flow.inner_document(),
         "embedded": flow.embedded(),
         "opaque": flow.opaque.name(),
         "decided_by": flow.decided_by(),
@@ -119,7 +110,7 @@ pub fn egress(host: &Host, seen: &Seen<'_>) -> Alert {
         "severity_id": severity as u8,
         "severity": severity.name(),
         "time": milliseconds(seen.time),
-        "message": message(seen),
+        "message": message(sighting),
         "is_alert": true,
         "action_id": action_id,
         "action": action,
@@ -138,9 +129,9 @@ pub fn egress(host: &Host, seen: &Seen<'_>) -> Alert {
         },
         "unmapped": unmapped,
     });
-    line["metadata"] = metadata(&uid(host, seen));
+    line["metadata"] = metadata(&uid(host, sighting));
     line["device"] = device(host);
-    Alert { severity, kind: "egress", line: line.to_string().into() }
+    line
 }
 
 /// `metadata`: what made the line, and its identity.
@@ -170,15 +161,10 @@ pub(super) fn milliseconds(nanoseconds: i128) -> i64 {
 
 /// The same for the same first packet, whether it came as an event or was rebuilt, now or sent again later:
 /// 128 bits of SHA-256 over boot, flow and the jiffies of the first packet.
-fn uid(host: &Host, seen: &Seen<'_>) -> String {
-    let flow = seen.flow;
+fn uid(host: &Host, sighting: &FlowSighting) -> String {
+    let FlowSighting { flow, interface, rule, seen, .. } = sighting;
     let mut hash = Sha256::new();
-    for text in [
-        host.boot_id.as_str(),
-        host.name.as_str(),
-        seen.identities.interfaces.get(flow.interface),
-        seen.identities.rules.get(flow.rule),
-    ] {
+    for text in [host.boot_id.as_str(), host.name.as_str(), interface, rule] {
         hash.update(text.as_bytes());
         hash.update([0]);
     }
@@ -199,14 +185,6 @@ fn uid(host: &Host, seen: &Seen<'_>) -> String {
     hex(&hash.finalize()[..16])
 }
 
-fn severity(flow: &FlowId) -> Severity {
-    match (flow.verdict, flow.class) {
-        (Verdict::Observed, Class::Outside) => Severity::High,
-        (Verdict::Observed, _) | (Verdict::Denied, Class::Outside) => Severity::Medium,
-        (Verdict::Denied | Verdict::Allowed, _) => Severity::Low,
-    }
-}
-
 /// How sure the place is: what the sources said of each other.
 fn confidence(class: Class) -> &'static str {
     match class {
@@ -221,8 +199,8 @@ fn placed(country: Country) -> bool {
 }
 
 /// One line for a person.
-fn message(seen: &Seen<'_>) -> String {
-    let flow = seen.flow;
+fn message(sighting: &FlowSighting) -> String {
+    let FlowSighting { flow, interface, .. } = sighting;
     let what = match flow.verdict {
         Verdict::Allowed => "Allowed by the policy",
         Verdict::Observed => "Left (observe mode)",
@@ -235,7 +213,6 @@ fn message(seen: &Seen<'_>) -> String {
         class => format!("of class {}", class.name()),
     };
     let protocol = protocol::name(flow.protocol).map_or_else(|| format!("protocol {}", flow.protocol), str::to_owned);
-    let interface = seen.identities.interfaces.get(flow.interface);
     let source = endpoint(flow.ip(flow.source), flow.source_port, flow.protocol);
     let destination = endpoint(flow.ip(flow.destination), flow.destination_port, flow.protocol);
     let way = ways(flow);
@@ -256,7 +233,7 @@ fn ways(flow: &FlowId) -> String {
     if let Some(carried) = flow.embedded() {
         on(carried.destination.to_string(), &carried.via);
     }
-    if let Some(further) = flow.further() {
+    if let Some(further) = flow.inner_document() {
         on(endpoint(further.destination, further.destination_port, further.protocol), &further.via);
         if let Some(carried) = further.embedded {
             on(carried.destination.to_string(), &carried.via);

@@ -1,5 +1,5 @@
-//! Where alert lines go: a queue, a thread, and one or more outputs. Called by the epoch task, which never waits:
-//! a full queue or a failing output is counted and logged once per change, and counting goes on.
+//! Where alerts go: a queue, a thread that encodes them, and one or more outputs. Called by the epoch task, which never
+//! waits: a full queue or a failing output is counted and logged once per change, and counting goes on.
 
 use std::{
     fs::{File, OpenOptions},
@@ -8,15 +8,20 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::Ordering::Relaxed,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
 };
 
 use tokio::sync::oneshot;
 
-/// Lines that can wait for the outputs.
-pub const QUEUE: usize = 16_384;
+use crate::{
+    engine::outbox::AlertQueue,
+    model::{Alert, alert::SinkStats},
+};
+
+/// Alerts that can wait for the outputs: several epochs of [`super::PER_EPOCH`], a quarter of a kilobyte each.
+pub const QUEUE: usize = 65_536;
 
 /// One output.
 pub struct Output {
@@ -74,59 +79,50 @@ impl Output {
     }
 }
 
-/// What the sinks did, readable at any time.
-#[derive(Debug, Default)]
-pub struct SinkStats {
-    /// Lines taken by every output.
-    pub written: AtomicU64,
-    /// Lines that an output did not take.
-    pub failed: AtomicU64,
-    /// Lines that found the queue full.
-    pub queue_full: AtomicU64,
-    /// Lines waiting.
-    pub backlog: AtomicU64,
-    /// Whether an output failed at the last line.
-    pub failing: AtomicBool,
-}
+impl AlertQueue for Sinks {
+    fn send(&self, alert: &Arc<Alert>) {
+        Self::send(self, alert);
+    }
 
-impl SinkStats {
-    /// Lines that did not get out.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.failed.load(Relaxed) + self.queue_full.load(Relaxed)
+    fn stats(&self) -> &Arc<SinkStats> {
+        Self::stats(self)
     }
 }
 
 /// The near end of the queue.
 #[derive(Clone, Debug)]
-pub struct Sinks {
-    queue: SyncSender<Arc<str>>,
+pub struct Sinks<T = Arc<Alert>> {
+    queue: SyncSender<T>,
     stats: Arc<SinkStats>,
 }
 
-impl Sinks {
-    /// Starts the thread. It ends, and says so through the receiver, when every `Sinks` is dropped and the queue
+impl<T: Clone + Send + 'static> Sinks<T> {
+    /// Starts the thread, which writes each alert as the line that `encode` makes of it. It ends, and says so through the receiver, when every `Sinks` is dropped and the queue
     /// is empty.
     ///
     /// # Errors
     /// No thread could be made.
-    pub fn start(outputs: Vec<Output>, capacity: usize) -> io::Result<(Self, oneshot::Receiver<()>)> {
-        let (queue, lines) = sync_channel(capacity);
+    pub fn start(
+        outputs: Vec<Output>,
+        capacity: usize,
+        encode: impl Fn(&T) -> String + Send + 'static,
+    ) -> io::Result<(Self, oneshot::Receiver<()>)> {
+        let (queue, alerts) = sync_channel(capacity);
         let (done, is_done) = oneshot::channel();
         let stats = Arc::new(SinkStats::default());
         let of_thread = Arc::clone(&stats);
         std::thread::Builder::new().name("alert-sinks".into()).spawn(move || {
-            write_all(&lines, outputs, &of_thread);
+            write_all(&alerts, &encode, outputs, &of_thread);
             // Nobody waits any more: fine.
             let _ = done.send(());
         })?;
         Ok((Self { queue, stats }, is_done))
     }
 
-    /// Queues a line; when the queue is full it is counted and dropped.
-    pub fn send(&self, line: &Arc<str>) {
+    /// Queues an alert; when the queue is full it is counted and dropped.
+    pub fn send(&self, alert: &T) {
         self.stats.backlog.fetch_add(1, Relaxed);
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send(Arc::clone(line)) {
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = self.queue.try_send(alert.clone()) {
             self.stats.backlog.fetch_sub(1, Relaxed);
             self.stats.queue_full.fetch_add(1, Relaxed);
         }
@@ -139,11 +135,9 @@ impl Sinks {
     }
 }
 
-fn write_all(lines: &Receiver<Arc<str>>, mut outputs: Vec<Output>, stats: &SinkStats) {
-    let mut bytes = Vec::new();
-    while let Ok(line) = lines.recv() {
-        bytes.clear();
-        bytes.extend_from_slice(line.as_bytes());
+fn write_all<T>(alerts: &Receiver<T>, encode: &impl Fn(&T) -> String, mut outputs: Vec<Output>, stats: &SinkStats) {
+    while let Ok(alert) = alerts.recv() {
+        let mut bytes = encode(&alert).into_bytes();
         bytes.push(b'\n');
         let mut failed = false;
         for output in &mut outputs {

@@ -1,6 +1,6 @@
 //! Alerts as whoever reads the lines gets them. A file a subject; here is what they share.
 
-mod conditions;
+mod findings;
 mod lines;
 mod once;
 mod writing;
@@ -8,8 +8,13 @@ mod writing;
 use monitor_common::wire::FullKey;
 use serde_json::Value;
 
+use std::sync::Arc;
+
 use super::*;
-use crate::fake;
+use crate::{
+    fake,
+    model::{Host, Snapshot, identities::Interfaces},
+};
 
 fn host() -> Host {
     Host { name: "enclave-1".into(), boot_id: "b0".into() }
@@ -28,6 +33,11 @@ fn valid(line: &str) -> Value {
     let errors: Vec<String> = schema().iter_errors(&value).map(|error| error.to_string()).collect();
     assert!(errors.is_empty(), "{errors:?}\n{line}");
     value
+}
+
+/// The alert as it is written.
+fn encoded(alert: &Alert) -> String {
+    ocsf::line(&host(), alert)
 }
 
 /// An alerter with its names and the fake policy.
@@ -49,7 +59,7 @@ impl Bench {
         let mut identities = Arc::new(Identities::default());
         let (eth0, unregistered) = (identities.interface("eth0"), identities.interface(""));
         Self {
-            alerter: Alerter::with_limits(host(), remembered, per_epoch),
+            alerter: Alerter::new(remembered, per_epoch),
             resolver: Resolver::new(&mut identities, &policy.into()),
             interfaces: Interfaces::new([(7, eth0)].into(), unregistered),
             identities,
@@ -72,7 +82,8 @@ impl Bench {
     fn counted(&mut self, snapshot: &Snapshot) -> (Vec<Alert>, u64) {
         let mut alerts = Vec::new();
         let push = |alert| alerts.push(alert);
-        let suppressed = self.alerter.snapshot(snapshot, &self.interfaces, &self.resolver, &self.identities, push);
+        let epoch = ClosedEpoch::new(snapshot, &self.interfaces, &self.resolver, &self.identities);
+        let suppressed = self.alerter.drain(&epoch, push);
         (alerts, suppressed)
     }
 }

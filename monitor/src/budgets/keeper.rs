@@ -1,10 +1,17 @@
 //! The running day's sums and the file that they are kept in, for the epoch task: epochs in, the policy without the rules
 //! that are used up out.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use super::{Budgets, Day, has_any, store::Store};
-use crate::model::Snapshot;
+use super::{Budgets, has_any, store::Store};
+use crate::{
+    engine::{
+        outbox::AlertBatch,
+        pipeline::{Consumer, Findings},
+    },
+    model::{ClosedEpoch, FindingKind, Snapshot, budget::Day, in_force::PolicyInForce, now, rfc3339},
+    store::MonitorState,
+};
 use monitor_policy::Policy;
 
 /// The file is written at most so often (nanoseconds): `status` may end an epoch twenty times a second.
@@ -20,6 +27,34 @@ pub struct Keeper {
     problem: Option<String>,
     /// Whether there has been a rule with a budget.
     needed: bool,
+    /// Whether a rule of the policy in force has one: its day ends at midnight.
+    budgeted: bool,
+}
+
+impl Consumer for Keeper {
+    fn begin(&mut self, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        self.report(state, findings);
+    }
+
+    fn epoch(&mut self, epoch: &ClosedEpoch<'_>, _: &PolicyInForce, _: &mut AlertBatch<'_>) {
+        self.count(epoch.snapshot);
+    }
+
+    fn review(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        self.report(state, findings);
+    }
+
+    fn amend(&self, policy: &Arc<Policy>) -> Arc<Policy> {
+        self.hold(policy)
+    }
+
+    fn deadline(&self, now: i128) -> Option<i128> {
+        self.budgeted.then(|| Day::of(now).end())
+    }
+
+    fn stopped(&mut self, now: i128) {
+        self.save(now);
+    }
 }
 
 impl Keeper {
@@ -32,13 +67,21 @@ impl Keeper {
             Err(why) => (Budgets::new(today), Some(why)),
         };
         // A file that is no good is replaced.
-        Self { sums, store: Some(store), unsaved: problem.is_some(), saved: 0, problem, needed: false }
+        Self { sums, store: Some(store), unsaved: problem.is_some(), saved: 0, problem, needed: false, budgeted: false }
     }
 
     /// One that keeps nothing over a restart.
     #[must_use]
     pub const fn in_memory() -> Self {
-        Self { sums: Budgets::new(Day(0)), store: None, unsaved: false, saved: 0, problem: None, needed: false }
+        Self {
+            sums: Budgets::new(Day(0)),
+            store: None,
+            unsaved: false,
+            saved: 0,
+            problem: None,
+            needed: false,
+            budgeted: false,
+        }
     }
 
     /// The sums.
@@ -61,6 +104,36 @@ impl Keeper {
         if (snapshot.ended - self.saved).abs() >= SAVE_EVERY {
             self.save(snapshot.ended);
         }
+    }
+
+    /// How much is used of each budget of the policy in force, and which are used up.
+    fn report(&mut self, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        let policy = Arc::clone(&state.in_force.policy);
+        self.budgeted = has_any(&policy);
+        state.budgets = self.sums.uses(&policy, &state.budgets, now());
+        let mut suspended = BTreeMap::new();
+        for (rule, _) in policy.rules.iter().zip(1..).filter(|(_, number)| policy.suspended.contains(number)) {
+            let Some(today) = state.budgets.rules.get(&rule.id) else { continue };
+            let detail = format!(
+                "'{}' ({}) has let through {} of {} bytes on the wire on {}, {} of them beyond the budget until it was \
+                 suspended; it holds again from {}",
+                rule.id,
+                rule.origin,
+                today.used,
+                today.most,
+                state.budgets.day.text(),
+                today.beyond(),
+                rfc3339(state.budgets.day.end())
+            );
+            suspended.insert(rule.id.clone(), Some(detail));
+        }
+        for id in findings.subjects(FindingKind::BudgetUsedUp) {
+            suspended.entry(id.to_owned()).or_default();
+        }
+        for (id, detail) in suspended {
+            findings.report_of((FindingKind::BudgetUsedUp, &id), detail);
+        }
+        findings.report(FindingKind::BudgetState, self.problem(&policy));
     }
 
     /// Writes what is not written yet.

@@ -7,38 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::Snapshot;
+use crate::model::{BudgetUse, BudgetUses, Snapshot, budget::Day};
 use monitor_policy::Policy;
 
 pub mod keeper;
 pub mod store;
-
-/// Nanoseconds of a day.
-pub const DAY_NS: i128 = 86_400_000_000_000;
-
-/// A UTC day, counted from 1970.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Day(pub i64);
-
-impl Day {
-    /// The day of a time (UTC nanoseconds since 1970).
-    #[must_use]
-    pub fn of(nanoseconds: i128) -> Self {
-        Self(i64::try_from(nanoseconds.div_euclid(DAY_NS)).unwrap_or(0))
-    }
-
-    /// The midnight at which it ends.
-    #[must_use]
-    pub fn end(self) -> i128 {
-        (i128::from(self.0) + 1) * DAY_NS
-    }
-
-    /// `2026-11-22`.
-    #[must_use]
-    pub fn text(self) -> String {
-        monitor_policy::text::time(self.0.saturating_mul(86_400)).chars().take(10).collect()
-    }
-}
 
 /// Whether a rule of the policy has a budget.
 #[must_use]
@@ -112,53 +85,23 @@ impl Budgets {
         self.used.get(rule).copied().unwrap_or(0)
     }
 
+    /// What the rules of this policy have used; `before` knows since when rules are suspended.
+    #[must_use]
+    pub fn uses(&self, policy: &Policy, before: &BudgetUses, now: i128) -> BudgetUses {
+        let of = |(rule, number): (&monitor_policy::RuleInfo, u16)| {
+            let since = before.rules.get(&rule.id).and_then(|before| before.suspended).unwrap_or(now);
+            let suspended = policy.suspended.contains(&number).then_some(since);
+            Some((rule.id.clone(), BudgetUse { most: rule.max_bytes_per_day?, used: self.used(&rule.id), suspended }))
+        };
+        BudgetUses { day: self.day, rules: policy.rules.iter().zip(1..).filter_map(of).collect() }
+    }
+
     /// The rules of this policy (numbered from 1) that have nothing left.
     #[must_use]
     pub fn used_up(&self, policy: &Policy) -> BTreeSet<u16> {
         let rules = policy.rules.iter().zip(1..);
         let used_up = rules.filter(|(rule, _)| rule.max_bytes_per_day.is_some_and(|most| self.used(&rule.id) >= most));
         used_up.map(|(_, number)| number).collect()
-    }
-}
-
-/// How a rule with a budget stands today, for people.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// What it may let through, in bytes on the wire.
-    pub most: u64,
-    /// What it has let through.
-    pub used: u64,
-    /// Since when it is suspended, UTC nanoseconds since 1970.
-    pub suspended: Option<i128>,
-}
-
-impl Standing {
-    /// What passed before it was suspended, and should not have.
-    #[must_use]
-    pub const fn beyond(&self) -> u64 {
-        self.used.saturating_sub(self.most)
-    }
-}
-
-/// The budgets of the policy in force.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standings {
-    /// Of which day.
-    pub day: Day,
-    /// By the rule's id.
-    pub rules: BTreeMap<String, Standing>,
-}
-
-impl Standings {
-    /// Of this policy; `before` knows since when rules are suspended.
-    #[must_use]
-    pub fn of(sums: &Budgets, policy: &Policy, before: &Self, now: i128) -> Self {
-        let standing = |(rule, number): (&monitor_policy::RuleInfo, u16)| {
-            let since = before.rules.get(&rule.id).and_then(|standing| standing.suspended).unwrap_or(now);
-            let suspended = policy.suspended.contains(&number).then_some(since);
-            Some((rule.id.clone(), Standing { most: rule.max_bytes_per_day?, used: sums.used(&rule.id), suspended }))
-        };
-        Self { day: sums.day, rules: policy.rules.iter().zip(1..).filter_map(standing).collect() }
     }
 }
 
@@ -169,7 +112,7 @@ mod tests {
     use monitor_common::wire::FlowKey;
 
     use super::*;
-    use crate::fake;
+    use crate::{fake, model::budget::DAY_NS};
     use monitor_policy::RuleInfo;
 
     /// Rule 1 may send 1,000 bytes a day, rule 2 has no budget.
@@ -256,18 +199,18 @@ mod tests {
         sums.used.insert("migration-sg".to_owned(), 1_040);
         let open = policy();
         let suspended = open.suspending(&sums.used_up(&open));
-        let standing = |policy: &Policy, before: &Standings, now| {
-            let standings = Standings::of(&sums, policy, before, now);
-            assert_eq!((standings.day, standings.rules.len()), (Day(5), 1));
-            let standing = standings.rules["migration-sg"];
-            assert_eq!((standing.most, standing.used, standing.beyond()), (1_000, 1_040, 40));
-            (standing.suspended, standings)
+        let use_of = |policy: &Policy, before: &BudgetUses, now| {
+            let uses = sums.uses(policy, before, now);
+            assert_eq!((uses.day, uses.rules.len()), (Day(5), 1));
+            let use_of = uses.rules["migration-sg"];
+            assert_eq!((use_of.most, use_of.used, use_of.beyond()), (1_000, 1_040, 40));
+            (use_of.suspended, uses)
         };
-        let (never, before) = standing(&open, &Standings::default(), 7);
-        let (since, before) = standing(&suspended, &before, 8);
-        let (still, before) = standing(&suspended, &before, 9);
-        let (over, before) = standing(&open, &before, 10);
-        let (again, _) = standing(&suspended, &before, 11);
+        let (never, before) = use_of(&open, &BudgetUses::default(), 7);
+        let (since, before) = use_of(&suspended, &before, 8);
+        let (still, before) = use_of(&suspended, &before, 9);
+        let (over, before) = use_of(&open, &before, 10);
+        let (again, _) = use_of(&suspended, &before, 11);
         assert_eq!([never, since, still, over, again], [None, Some(8), Some(8), None, Some(11)]);
     }
 }

@@ -11,8 +11,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Budgets, Day};
-use crate::storage::{self, Access};
+use super::Budgets;
+use crate::{
+    model::budget::Day,
+    storage::{self, Access},
+};
 
 /// The file's name.
 pub const FILE: &str = "budgets.json";

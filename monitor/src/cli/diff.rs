@@ -21,8 +21,7 @@ use monitor_api::{
     status::Sums,
 };
 use monitor_policy::{
-    diff::{Diff, Networks, Place, RuleChange, RuleTerms, Side, Verdict, compare},
-    spec::Mode,
+    diff::{Diff, Location, Networks, RuleChange, RuleTerms, Side, Verdict, compare},
     text::{count, counted, size, time},
 };
 
@@ -55,7 +54,7 @@ pub struct Args {
 #[derive(Clone, Debug, Serialize)]
 struct TrafficChange {
     /// Where it went, by the new policy.
-    place: Place,
+    place: Location,
     old: Verdict,
     new: Verdict,
     flows: u64,
@@ -119,11 +118,11 @@ fn usage(what: &str) -> CliError {
 /// A configuration compiled as it would hold now.
 fn side(file: &Path) -> Result<Side, CliError> {
     let inputs = inputs::compile(inputs::load(Some(file))?)?;
-    Ok(Side::of(&inputs.policy, inputs.config.mode == Mode::Enforce))
+    Ok(Side::of(&inputs.policy, inputs.config.mode))
 }
 
 /// What both policies make of a flow as a whole: of its destinations the strictest counts, the outermost of equals.
-fn evaluate(side: &Side, row: &FlowRow) -> Option<(Verdict, Place)> {
+fn evaluate(side: &Side, row: &FlowRow) -> Option<(Verdict, Location)> {
     let rank = |verdict: &Verdict| match (verdict.verdict.as_str(), verdict.alerts, &verdict.rule) {
         ("denied", ..) => 3,
         (_, true, _) => 2,
@@ -132,7 +131,7 @@ fn evaluate(side: &Side, row: &FlowRow) -> Option<(Verdict, Place)> {
     };
     let own = (row.destination, row.protocol, row.destination_port);
     let further = row.inner.as_ref().map(|inner| (inner.destination, inner.protocol, inner.destination_port));
-    let mut strictest: Option<(Verdict, Place)> = None;
+    let mut strictest: Option<(Verdict, Location)> = None;
     for (to, protocol, port) in [Some(own), further].into_iter().flatten() {
         let found = side.evaluate(to, protocol, port)?;
         if strictest.as_ref().is_none_or(|known| rank(&found.0) > rank(&known.0)) {
@@ -157,7 +156,7 @@ fn traffic(old: &Side, new: &Side, flows: &Flows) -> Traffic {
         destinations: BTreeMap<IpAddr, u64>,
     }
     let mut result = Traffic { since: flows.since.clone(), ..Traffic::default() };
-    let mut changes: BTreeMap<(Place, Verdict, Verdict), Changed> = BTreeMap::new();
+    let mut changes: BTreeMap<(Location, Verdict, Verdict), Changed> = BTreeMap::new();
     for row in &flows.flows {
         match (evaluate(old, row), evaluate(new, row)) {
             (Some((before, _)), Some((after, place))) if before != after => {
@@ -192,8 +191,8 @@ fn verdict(of: &Verdict) -> String {
     format!("{}{rule}{alerts}", of.verdict)
 }
 
-fn place(old: &Place, new: &Place) -> String {
-    let one = |place: &Place| format!("{} {}", place.country, place.class);
+fn place(old: &Location, new: &Location) -> String {
+    let one = |place: &Location| format!("{} {}", place.country, place.class);
     if old == new { one(new) } else { format!("{} → {}", one(old), one(new)) }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     error::CliError,
 };
 use monitor_api::{client, rules::Rules};
-use monitor_policy::{Explanation, Grounds, Policy, Target, explain, explain::Standing};
+use monitor_policy::{ExplainInputs, Explanation, Policy, Target, explain, explain::AddressInfo};
 
 /// Says what the policy makes of a destination, and why.
 ///
@@ -87,7 +87,7 @@ fn running(inputs: &Inputs) -> Result<Policy, CliError> {
 
 fn stories(targets: &[Target], inputs: &Inputs) -> Result<Vec<Explanation>, CliError> {
     let Inputs { config, knowledge, policy, clock } = inputs;
-    let grounds = Grounds { spec: &config.spec, knowledge, policy, clock: *clock };
+    let grounds = ExplainInputs { spec: &config.spec, knowledge, policy, clock: *clock };
     targets
         .iter()
         .map(|target| explain(target, &grounds).map_err(|error| CliError::Internal(error.to_string())))
@@ -100,14 +100,14 @@ fn as_text(story: &Explanation) -> String {
     line("country", story.country.clone());
     line("class", format!("{} (by {})", story.class, story.basis));
     line("reason", story.reason.clone());
-    standing(&story.standing, &mut line);
+    address(&story.destination, &mut line);
     if let Some(inner) = &story.embedded {
         line("carries", inner.address.to_string());
-        standing(inner, &mut line);
+        address(inner, &mut line);
     }
     if let Some(inner) = &story.isatap {
         line("carries", format!("{} (ISATAP)", inner.address));
-        standing(inner, &mut line);
+        address(inner, &mut line);
     }
     for rule in &story.rules {
         let applies = if rule.applies { "applies" } else { "does not apply" };
@@ -118,37 +118,37 @@ fn as_text(story: &Explanation) -> String {
     line("policy", story.policy.clone());
     let port = story.port.map_or_else(String::new, |port| format!(" port {port}"));
     let protocol = story.protocol.as_ref().map_or_else(String::new, |protocol| format!(" {protocol}"));
-    format!("{}{protocol}{port}\n{}", story.standing.address, table(0, &rows, &[]))
+    format!("{}{protocol}{port}\n{}", story.destination.address, table(0, &rows, &[]))
 }
 
-fn standing(standing: &Standing, line: &mut impl FnMut(&str, String)) {
+fn address(info: &AddressInfo, line: &mut impl FnMut(&str, String)) {
     let of = |name: &str, built: &Option<String>| match built {
         Some(built) => format!("{name} ({})", built.split('T').next().unwrap_or(built)),
         None => name.to_owned(),
     };
-    for says in &standing.overlays {
+    for says in &info.overlays {
         let country = says.country.as_deref().unwrap_or("location undetermined");
         line("overlay", format!("{}: {country} for {}", of(&says.overlay, &says.built), says.range));
     }
-    for says in &standing.sources {
+    for says in &info.sources {
         let what = match (&says.country, &says.range) {
             (Some(country), Some(range)) => format!("{country} for {range}"),
             // Where a registry says what the range is for, silence is what is expected.
-            _ if standing.special.is_some() || standing.nat64.is_some() => continue,
+            _ if info.special.is_some() || info.nat64.is_some() => continue,
             _ => "nothing".into(),
         };
         line("source", format!("{}: {what}", of(&says.source, &says.built)));
     }
-    if let Some(announcer) = &standing.announcer {
+    if let Some(announcer) = &info.announcer {
         line("as", format!("AS{} {}", announcer.number, announcer.name).trim_end().to_owned());
     }
-    if let Some(special) = &standing.special {
+    if let Some(special) = &info.special {
         line("special", format!("{}: {} ({})", special.network, special.name, special.standard));
     }
-    if let Some(nat64) = &standing.nat64 {
+    if let Some(nat64) = &info.nat64 {
         line("nat64", format!("{} ({})", nat64.network, nat64.origin));
     }
-    if let Some(site) = &standing.site {
+    if let Some(site) = &info.site {
         line("site", format!("'{}' in {}: {} ({})", site.name, site.country, site.network, site.origin));
     }
 }

@@ -7,10 +7,9 @@ use serde_json::json;
 use tracing::Level;
 
 use crate::{
-    alerts::Host,
     cli::render::totals,
     http::documents::status::status,
-    model::{now, rfc3339},
+    model::{Host, now, rfc3339},
     store::MonitorState,
 };
 use crate::{cli::run::KernelLog, daemon::Started};
@@ -19,9 +18,8 @@ use monitor_policy::text::{count, counted, size, span};
 /// Starts the log.
 pub fn start_log(kernel: KernelLog) {
     let level = match kernel {
-        KernelLog::Off | KernelLog::Error | KernelLog::Warn | KernelLog::Info => Level::INFO,
+        KernelLog::Off => Level::INFO,
         KernelLog::Debug => Level::DEBUG,
-        KernelLog::Trace => Level::TRACE,
     };
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(colour);

@@ -55,16 +55,8 @@ pub struct Args {
 pub enum KernelLog {
     /// None: costs nothing.
     Off,
-    /// What should not happen.
-    Error,
-    /// Also what is odd.
-    Warn,
-    /// Also what is worth knowing.
-    Info,
     /// Every packet and what became of it.
     Debug,
-    /// The same.
-    Trace,
 }
 
 /// A time to confirm in.
@@ -85,7 +77,7 @@ impl Args {
             duration: self.duration,
             confirm: self.confirm,
             hook: self.hook,
-            kernel_log: self.kernel_log as u8,
+            kernel_log: self.kernel_log == KernelLog::Debug,
             alerts_file: self.alerts_file.clone(),
         }
     }

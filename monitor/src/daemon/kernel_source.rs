@@ -2,14 +2,53 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
+use super::Launch;
 use crate::{
-    engine::source::EpochSource,
-    kernel::{self, Kernel, Switch},
-    model::{Attachment, Places, Snapshot, in_force::PolicyInForce},
+    config::Config,
+    engine::source::{EVENT_QUEUE, EpochSource, Opened, Task},
+    error::CliError,
+    kernel::{self, Kernel, Options, Switch},
+    model::{Attachment, Occupancy, Snapshot, in_force::PolicyInForce, now},
 };
 
+/// Loads the kernel part and attaches it. Called within the runtime, after everything else that can fail.
+///
+/// # Errors
+/// The kernel, or a wrong interface name, stands against it; nothing stays attached.
+pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Result<Opened, CliError> {
+    let interfaces = kernel::resolve(launch.interfaces(config))?;
+    let options = Options {
+        interfaces: interfaces.len() as u32,
+        flows: config.flows,
+        cache: config.cache,
+        mode: in_force.mode,
+        debug_log: launch.kernel_log,
+    };
+    let mut kernel = Kernel::load(options, Arc::clone(&in_force.policy))?;
+    let mut reader = kernel.events()?;
+    let (sender, events) = mpsc::channel(EVENT_QUEUE);
+    let read: Task = Box::pin(async move {
+        loop {
+            let event = reader.next().await?;
+            // The epoch task ends after this one; a full queue makes the ring fill up, which is counted there.
+            if sender.send((event, now())).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    });
+    let mut tasks = vec![("event reader", read)];
+    if launch.kernel_log {
+        let mut log = kernel.log()?;
+        tasks.push(("kernel log", Box::pin(async move { Ok(log.forward().await?) })));
+    }
+    kernel.attach(&interfaces, launch.hook(config))?;
+    Ok(Opened { source: Box::new(KernelSource(kernel)), events, tasks, kernel_memory: kernel::memory::of_maps() })
+}
+
 /// The kernel part as the epoch task sees it.
-pub(super) struct KernelSource(pub(super) Kernel);
+struct KernelSource(Kernel);
 
 impl EpochSource for KernelSource {
     fn flip(&mut self) -> anyhow::Result<Snapshot> {
@@ -18,7 +57,7 @@ impl EpochSource for KernelSource {
 
     fn stage(&mut self, next: &PolicyInForce) -> anyhow::Result<()> {
         let policy = Arc::clone(&next.policy);
-        Ok(self.0.stage(Switch { policy, enforce: next.mode.enforces() })?)
+        Ok(self.0.stage(Switch { policy, mode: next.mode })?)
     }
 
     fn verify(&mut self) -> anyhow::Result<()> {
@@ -29,7 +68,7 @@ impl EpochSource for KernelSource {
         Ok(self.0.roll_back()?)
     }
 
-    fn table(&self) -> Places {
+    fn table(&self) -> Occupancy {
         self.0.table()
     }
 

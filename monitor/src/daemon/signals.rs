@@ -7,8 +7,8 @@ use tokio::{
     sync::{Notify, mpsc},
 };
 
-use super::{Command, build::boot_began};
-use crate::kernel;
+use super::Command;
+use crate::{kernel, model::now};
 
 /// How often the wall clock is held against the one that rules are timed by, and free memory given back.
 const CLOCK_LOOK: Duration = Duration::from_secs(5);
@@ -56,4 +56,9 @@ pub(super) fn commands(duration: Option<Duration>, attached: Arc<Notify>) -> std
         }
     });
     Ok(receiver)
+}
+
+/// When this machine booted by the wall clock, UTC nanoseconds since 1970: moves when the wall clock is set.
+fn boot_began() -> i128 {
+    now() - i128::from(kernel::boot_ns())
 }

@@ -1,4 +1,4 @@
-//! Named tasks: started in order, stopped in the opposite order within one time budget. Called by `run`. A task
+//! Named tasks: started in order, stopped in the opposite order within one time budget. Called by `running`. A task
 //! that ends while nobody asked it to is a reason to stop, with its name.
 
 use std::{collections::HashMap, future::Future, time::Duration};

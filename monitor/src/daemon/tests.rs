@@ -4,9 +4,8 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
-    engine::source::{EVENT_QUEUE, Opened, Task},
+    engine::source::{EVENT_QUEUE, Task},
     fake::{self, Fake},
-    model::in_force::PolicyInForce,
 };
 use monitor_api::{client, status::Status};
 use monitor_policy::ClockMap;
@@ -29,6 +28,7 @@ fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
             confirm: None,
             confirmations: reload::confirmations::ConfirmationStore::default(),
         },
+        service_manager: ServiceManager::default(),
     }
 }
 
@@ -50,17 +50,17 @@ async fn it_starts_answers_refuses_a_bad_reload_and_ends_exact() {
     fake::add_flow(&mut last, 7, fake::OUTSIDE, 443, 3);
     fake.script().next.extend([fake::snapshot(0), last]);
     let (commands, received) = mpsc::channel(1);
-    let (tell, told) = oneshot::channel::<Started>();
+    let (announce, announced) = oneshot::channel::<Started>();
     let opened = opened(&fake, std::future::pending());
     let daemon = tokio::spawn(serve(
         setup(directory.path(), &alerts),
         |_| Ok(opened),
         received,
         |started| {
-            tell.send(started.clone()).expect("awaited");
+            announce.send(started.clone()).expect("awaited");
         },
     ));
-    let started = told.await.expect("it starts");
+    let started = announced.await.expect("it starts");
     assert_eq!(started.attachments[0].interface, "eth0");
     assert_ne!(started.listen.expect("a port").port(), 0);
 
@@ -80,9 +80,9 @@ async fn it_starts_answers_refuses_a_bad_reload_and_ends_exact() {
 
     fake.script().next.pop_front();
     commands.send(Command::Stop).await.expect("taken");
-    let facts = daemon.await.expect("no panic").expect("a good end");
+    let state = daemon.await.expect("no panic").expect("a good end");
     assert!(fake.script().detached);
-    assert_eq!(facts.read().traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 3);
+    assert_eq!(state.read().traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 3);
     assert!(!started.socket.exists());
     let text = std::fs::read_to_string(&alerts).expect("written");
     let kinds: Vec<_> = text.lines().map(|line| line.contains("\"class_uid\":4001")).collect();

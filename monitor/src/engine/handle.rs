@@ -15,8 +15,8 @@ pub(super) enum Request {
     Reload(Box<PolicyInForce>, ReloadAnswer),
     /// A reload failed before it came here.
     Refused(String),
-    /// A policy was not confirmed and another took its place, or should have; `None`: that is settled.
-    Returned(Option<String>),
+    /// A policy was not confirmed and another took its place, or should have; `None`: somebody has decided what is to hold.
+    Reverted(Option<String>),
 }
 
 /// Why a policy is not in force, or not as it should be.
@@ -55,16 +55,16 @@ impl EngineHandle {
         answered.await.map_err(|_| stopping())?
     }
 
-    /// Tells that a policy was not confirmed, and what came of it.
-    pub async fn returned(&self, what: String) {
+    /// Reports that a policy was not confirmed, and what came of it.
+    pub async fn reverted(&self, what: String) {
         // As below.
-        let _ = self.0.send(Request::Returned(Some(what))).await;
+        let _ = self.0.send(Request::Reverted(Some(what))).await;
     }
 
-    /// Tells that somebody has decided what is to be in force since.
-    pub async fn settled(&self) {
+    /// Reports that somebody has decided what is to be in force since.
+    pub async fn decided(&self) {
         // As below.
-        let _ = self.0.send(Request::Returned(None)).await;
+        let _ = self.0.send(Request::Reverted(None)).await;
     }
 
     /// Counts and reports a reload that failed before it came here.

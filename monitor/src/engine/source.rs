@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin};
 
 use monitor_common::wire::Event;
 
-use crate::model::{Attachment, Places, PolicyInForce, Snapshot};
+use crate::model::{Attachment, Occupancy, PolicyInForce, Snapshot};
 
 /// The kernel half of the epoch protocol. Its methods may block (tens of milliseconds); the epoch task calls
 /// them where that is allowed, one at a time.
@@ -40,7 +40,7 @@ pub trait EpochSource: Send {
     fn roll_back(&mut self) -> anyhow::Result<()>;
 
     /// About how full the flow table is now.
-    fn table(&self) -> Places;
+    fn table(&self) -> Occupancy;
 
     /// What is attached now: without interfaces that are gone, or in another network namespace.
     fn attachments(&self) -> Vec<Attachment>;

@@ -6,16 +6,25 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
+    alerts::{
+        ocsf,
+        sinks::{Output, Sinks},
+    },
+    budgets::keeper::Keeper,
     engine::source::EVENT_QUEUE,
     fake::{self, Fake},
-    reconcile::{Amount, Base, Device, Presence, Reading},
+    model::{
+        Alert, Host,
+        budget::Day,
+        readings::{Amount, Base, Device, Presence, Reading},
+    },
 };
 use monitor_policy::{Policy, spec::Mode};
 
 /// A running engine over a fake source.
 struct Bench {
     fake: Fake,
-    facts: SharedState,
+    state: SharedState,
     handle: EngineHandle,
     events: mpsc::Sender<(Event, i128)>,
     stop: CancellationToken,
@@ -59,16 +68,17 @@ fn bench_of(
 ) -> Bench {
     let fake = Fake::new(in_force.clone());
     fake.script().next.extend(snapshots);
-    let facts = SharedState::new(MonitorState { epoch_length, ..MonitorState::default() });
+    let state = SharedState::new(MonitorState { epoch_length, ..MonitorState::default() });
     let lines = Memory::default();
-    let output = crate::alerts::sinks::Output::new("memory", Box::new(lines.clone()));
-    let (sinks, written) = Sinks::start(vec![output], 1_000).expect("a thread");
-    let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, Host::default(), in_force);
-    let engine = engine.keeping(budgets);
+    let encode = |alert: &Arc<Alert>| ocsf::line(&Host::default(), alert);
+    let output = Output::new("memory", Box::new(lines.clone()));
+    let (sinks, written) = Sinks::start(vec![output], 1_000, encode).expect("a thread");
+    let consumers = fake::consumers(budgets);
+    let (engine, handle) = Engine::new(Box::new(fake.clone()), state.clone(), Box::new(sinks), consumers, in_force);
     let (events, received) = mpsc::channel(EVENT_QUEUE);
     let stop = CancellationToken::new();
     let task = tokio::spawn(engine.run(received, stop.clone()));
-    Bench { fake, facts, handle, events, stop, task, lines: lines.0, written }
+    Bench { fake, state, handle, events, stop, task, lines: lines.0, written }
 }
 
 impl Bench {
@@ -76,11 +86,11 @@ impl Bench {
     async fn egress(&self, wanted: usize) -> Vec<Value> {
         loop {
             let lines: Vec<Value> = self
-                .facts
+                .state
                 .read()
                 .latest_alerts
                 .iter()
-                .map(|line| serde_json::from_str(line).expect("JSON"))
+                .map(|alert| ocsf::document(&Host::default(), alert))
                 .filter(|line: &Value| line["class_uid"] == 4001)
                 .collect();
             if lines.len() >= wanted {
@@ -119,9 +129,9 @@ async fn a_request_is_answered_by_an_epoch_that_ended_after_it() {
     let bench = bench([snapshot]);
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
     assert_eq!(bench.fake.script().flips, 1);
-    assert_eq!(bench.facts.read().traffic.totals.groups.values().map(|sums| sums.packets).sum::<u64>(), 3);
+    assert_eq!(bench.state.read().traffic.totals.groups.values().map(|sums| sums.packets).sum::<u64>(), 3);
     assert_eq!(
-        bench.facts.read().last.map(|last| (last.epoch, last.flows, last.fill.table.places)),
+        bench.state.read().last.map(|last| (last.epoch, last.flows, last.fill.table.capacity)),
         Some((0, 1, 1_000))
     );
     assert_eq!(bench.end().await, []);
@@ -149,7 +159,7 @@ async fn many_requests_share_flips_and_are_all_answered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn epochs_are_closed_without_being_asked() {
     let bench = bench_with([], Duration::from_millis(10));
-    while bench.facts.read().traffic.totals.epochs < 3 {
+    while bench.state.read().traffic.totals.epochs < 3 {
         tokio::task::yield_now().await;
     }
     assert!(bench.fake.script().flips >= 3);
@@ -159,8 +169,8 @@ async fn epochs_are_closed_without_being_asked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_epoch_ends_early_when_the_flow_table_fills() {
     let bench = bench_with([], Duration::from_secs(300));
-    bench.fake.script().table = Places { used: 131_072, places: 262_144 };
-    while bench.facts.read().traffic.totals.epochs < 1 {
+    bench.fake.script().table = Occupancy { used: 131_072, capacity: 262_144 };
+    while bench.state.read().traffic.totals.epochs < 1 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(bench.fake.script().flips, 1);
@@ -169,7 +179,7 @@ async fn an_epoch_ends_early_when_the_flow_table_fills() {
 
 #[test]
 fn half_of_a_table_is_enough_or_as_many_flows_as_are_merged_in_no_time() {
-    let filling = |places, used| [used - 1, used].map(|used| is_filling(Places { used, places }));
+    let filling = |places, used| [used - 1, used].map(|used| is_filling(Occupancy { used, capacity: places }));
     for (places, used) in [(16_384, 8_192), (262_144, 131_072), (524_288, 262_144), (1_048_576, 262_144)] {
         assert_eq!(filling(places, used), [false, true], "{places}");
     }
@@ -185,12 +195,12 @@ async fn an_event_alerts_at_once_and_the_drain_only_what_was_lost() {
     let bench = bench([snapshot]);
     let event = Event { flow: key.into(), jiffies: 2_250, epoch: 0, wire_bytes: 104 };
     bench.events.send((event, fake::START)).await.expect("taken");
-    while bench.facts.read().alerts.is_empty() {
+    while bench.state.read().alerts.is_empty() {
         tokio::task::yield_now().await;
     }
     assert_eq!(bench.fake.script().flips, 0, "no flip was needed");
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
-    assert_eq!(bench.facts.read().alerts, [(("high", "egress"), 2), (("medium", "events_lost"), 1)].into());
+    assert_eq!(bench.state.read().alerts, [(("high", "egress"), 2), (("medium", "events_lost"), 1)].into());
     assert_eq!(
         bench.end().await,
         [
@@ -215,12 +225,12 @@ async fn a_reload_holds_from_the_next_epoch_and_the_drained_one_keeps_its_policy
     assert_eq!(bench.handle.reload(next).await, Ok(()));
     assert_eq!(bench.fake.script().staged, [("b".repeat(64), true)]);
     {
-        let facts = bench.facts.read();
+        let state = bench.state.read();
         assert_eq!(
-            (facts.in_force.policy.digest.as_str(), facts.in_force.mode.enforces()),
+            (state.in_force.policy.digest.as_str(), state.in_force.mode.enforces()),
             ("b".repeat(64).as_str(), true)
         );
-        let countries: Vec<_> = facts.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
+        let countries: Vec<_> = state.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
         assert_eq!(countries, ["SG"], "the flow was counted under the old numbers");
     }
     assert_eq!(bench.end().await, [alert("egress", "drain")]);
@@ -234,9 +244,9 @@ async fn a_refused_reload_leaves_the_policy_and_is_told() {
     bench.handle.reload_refused("config.toml:3: no".into()).await;
     assert_eq!(bench.handle.reload(in_force(&"c".repeat(64))).await, Ok(()));
     {
-        let facts = bench.facts.read();
-        assert_eq!((facts.reload_failures, &facts.reload_error), (2, &None));
-        assert_eq!(facts.in_force.policy.digest, "c".repeat(64));
+        let state = bench.state.read();
+        assert_eq!((state.reload_failures, &state.reload_error), (2, &None));
+        assert_eq!(state.in_force.policy.digest, "c".repeat(64));
     }
     assert_eq!(bench.end().await, [alert("reload_refused", "Create"), alert("reload_refused", "Close")]);
 }
@@ -267,19 +277,19 @@ async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_told_by_n
     };
     assert_eq!((flips, rollbacks), (2, 1));
     {
-        let facts = bench.facts.read();
-        assert_eq!((facts.in_force.policy.digest.as_str(), facts.in_force.mode.enforces()), (old.as_str(), false));
-        assert_eq!((facts.rollbacks, facts.reload_failures), (1, 1));
-        assert_eq!(facts.reload_error, Some(told));
-        assert_eq!(facts.conditions.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["policy_rolled_back"]);
+        let state = bench.state.read();
+        assert_eq!((state.in_force.policy.digest.as_str(), state.in_force.mode.enforces()), (old.as_str(), false));
+        assert_eq!((state.rollbacks, state.reload_failures), (1, 1));
+        assert_eq!(state.reload_error, Some(told));
+        assert_eq!(state.findings.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>(), ["policy_rolled_back"]);
         // What passed while it was in force is counted under its numbers, as it was judged.
-        let countries: Vec<_> = facts.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
+        let countries: Vec<_> = state.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
         let mut expected = ["IE".to_owned(), meanwhile];
         expected.sort_unstable();
         assert_eq!(countries, expected);
     }
     assert_eq!(bench.handle.reload(in_force(&"c".repeat(64))).await, Ok(()));
-    assert_eq!(bench.facts.read().traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 9);
+    assert_eq!(bench.state.read().traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 9);
     let told: Vec<_> = bench.end().await.into_iter().filter(|(kind, _)| kind != "egress").collect();
     assert_eq!(told, [alert("policy_rolled_back", "Create"), alert("policy_rolled_back", "Close")]);
 }
@@ -295,17 +305,17 @@ async fn an_epoch_that_comes_late_is_merged_under_its_own_policy_before_the_swit
     policy.classes.reverse();
     next.policy = policy.into();
     assert_eq!(bench.handle.reload(next).await, Err(Refusal::Late("bpf(2) says no".into())));
-    assert_eq!(bench.facts.read().flip_failures, 1);
-    assert_eq!(bench.facts.read().in_force.policy.digest, "a".repeat(64));
+    assert_eq!(bench.state.read().flip_failures, 1);
+    assert_eq!(bench.state.read().in_force.policy.digest, "a".repeat(64));
     bench.fake.script().broken = false;
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
     {
-        let facts = bench.facts.read();
-        assert_eq!(facts.in_force.policy.digest, "b".repeat(64));
-        assert_eq!(facts.flip_error, None);
-        let countries: Vec<_> = facts.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
+        let state = bench.state.read();
+        assert_eq!(state.in_force.policy.digest, "b".repeat(64));
+        assert_eq!(state.flip_error, None);
+        let countries: Vec<_> = state.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
         assert_eq!(countries, ["IE"], "the flow was counted under the old numbers");
-        assert_eq!(facts.traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 3);
+        assert_eq!(state.traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 3);
     }
     let told = bench.end().await;
     assert_eq!(told, [alert("epoch_failed", "Create"), alert("epoch_failed", "Close")]);
@@ -322,7 +332,7 @@ async fn breach_overflow_and_stale_data_are_told() {
     stale.datasets =
         vec![crate::model::in_force::DatasetInfo { name: "old".into(), version: "1".into(), built: Some(built) }];
     assert_eq!(bench.handle.reload(stale).await, Ok(()));
-    let conditions: Vec<_> = bench.facts.read().conditions.iter().map(|(name, _)| *name).collect();
+    let conditions: Vec<_> = bench.state.read().findings.iter().map(|(kind, _)| kind.name()).collect();
     assert_eq!(conditions, ["conservation_breach", "flow_table_overflow", "stale_geo_data"]);
     let told = bench.end().await;
     let begun: Vec<_> = told.iter().filter(|(_, how)| how == "Create").map(|(kind, _)| kind.as_str()).collect();
@@ -343,12 +353,12 @@ async fn what_leaves_beside_the_hook_is_told_in_each_epoch_in_which_it_grows() {
     let mut told = Vec::new();
     for _ in epochs {
         assert_eq!(bench.handle.close_epoch().await, Ok(()));
-        let facts = bench.facts.read();
-        let standing = facts.standing("eth0").expect("eth0");
+        let state = bench.state.read();
+        let standing = state.account("eth0").expect("eth0");
         assert_eq!(standing.before_attach, amount(40));
-        told.push((standing.unaccounted.packets, facts.alerts.get(&("critical", "unaccounted_egress")).copied()));
-        assert_eq!(facts.is_counted("eth0"), standing.presence == on);
-        assert_eq!(facts.not_ready(fake::START + 50_000_000_000).is_some(), standing.presence == off);
+        told.push((standing.unaccounted.packets, state.alerts.get(&("critical", "unaccounted_egress")).copied()));
+        assert_eq!(state.is_counted("eth0"), standing.presence == on);
+        assert_eq!(state.not_ready(fake::START + 50_000_000_000).is_some(), standing.presence == off);
     }
     assert_eq!(told, [(0, None), (3, Some(1)), (3, Some(1)), (5, Some(2)), (6, Some(3))]);
     let told = bench.end().await;
@@ -388,13 +398,13 @@ async fn a_rule_whose_budget_is_used_up_is_suspended_at_once_and_holds_again_aft
     ];
     let bench = bench_of(budgeted("a"), Keeper::in_memory(), epochs, Duration::from_secs(3_600));
     let standing = || {
-        let facts = bench.facts.read();
-        let standing = facts.budgets.rules["migration-sg"];
-        let suspended = facts.in_force.policy.suspended.iter().copied().collect::<Vec<_>>();
+        let state = bench.state.read();
+        let standing = state.budgets.rules["migration-sg"];
+        let suspended = state.in_force.policy.suspended.iter().copied().collect::<Vec<_>>();
         assert_eq!(standing.suspended.is_some(), !suspended.is_empty());
-        let told = facts.conditions.iter().any(|(name, _)| *name == "budget_used_up");
+        let told = state.findings.iter().any(|(kind, _)| kind.name() == "budget_used_up");
         assert_eq!(told, !suspended.is_empty());
-        assert_eq!(facts.in_force.policy.digest, "a".repeat(64));
+        assert_eq!(state.in_force.policy.digest, "a".repeat(64));
         (standing.used, standing.beyond(), suspended, bench.fake.script().flips)
     };
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
@@ -424,9 +434,9 @@ async fn a_restarted_daemon_begins_with_the_days_sums_and_a_disk_that_takes_noth
     let again = Keeper::open(&state, fake::START + 60_000_000_000);
     assert!(again.hold(&budgeted("a").policy).suspended.is_empty());
     let bench = bench_of(budgeted("a"), again, [by_rule(fake::START, 5)], hour);
-    assert_eq!(bench.facts.read().budgets.rules["migration-sg"].used, 520);
+    assert_eq!(bench.state.read().budgets.rules["migration-sg"].used, 520);
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
-    assert_eq!(bench.facts.read().in_force.policy.suspended, [1].into());
+    assert_eq!(bench.state.read().in_force.policy.suspended, [1].into());
     bench.end().await;
     // Suspended from the first packet on; and where its directory was is a file now.
     std::fs::remove_dir_all(&state).expect("removed");
@@ -436,12 +446,12 @@ async fn a_restarted_daemon_begins_with_the_days_sums_and_a_disk_that_takes_noth
     assert!(broken.problem(&budgeted("a").policy).is_some_and(|why| why.contains("budgets.json")), "{broken:?}");
     let bench = bench_of(budgeted("a"), broken, [by_rule(fake::START, 5)], hour);
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
-    assert_eq!(bench.facts.read().conditions.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["budget_state"]);
-    assert_eq!(bench.facts.read().budgets.rules["migration-sg"].used, 520);
+    assert_eq!(bench.state.read().findings.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>(), ["budget_state"]);
+    assert_eq!(bench.state.read().budgets.rules["migration-sg"].used, 520);
     std::fs::remove_file(&state).expect("removed");
     bench.fake.script().next.push_back(by_rule(fake::START + 10_000_000_000, 1));
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
-    assert_eq!(bench.facts.read().conditions, []);
+    assert_eq!(bench.state.read().findings, []);
     bench.end().await;
     let kept = Keeper::open(&state, fake::START);
     assert_eq!((kept.sums().used("migration-sg"), kept.problem(&budgeted("a").policy)), (624, None));
@@ -456,11 +466,11 @@ async fn the_end_detaches_and_drains_what_is_left() {
     let mut snapshot = fake::snapshot(0);
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
     let bench = bench([snapshot]);
-    let (fake, facts) = (bench.fake.clone(), bench.facts.clone());
+    let (fake, state) = (bench.fake.clone(), bench.state.clone());
     assert_eq!(bench.end().await, [alert("egress", "drain")]);
     assert!(fake.script().detached);
-    assert_eq!(facts.read().traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 3);
-    assert!(facts.read().attachments.is_empty());
+    assert_eq!(state.read().traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 3);
+    assert!(state.read().attachments.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -522,9 +532,9 @@ async fn an_interface_that_is_gone_is_told_once_and_the_end_is_no_such_thing() {
     bench.fake.script().detached = true;
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
-    assert_eq!(bench.facts.read().conditions.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["interface_lost"]);
-    assert!(bench.facts.read().not_ready(0).is_some_and(|why| why.starts_with("nothing is attached")));
-    let line: Value = serde_json::from_str(&bench.facts.read().latest_alerts[0]).expect("JSON");
+    assert_eq!(bench.state.read().findings.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>(), ["interface_lost"]);
+    assert!(bench.state.read().not_ready(0).is_some_and(|why| why.starts_with("nothing is attached")));
+    let line = ocsf::document(&Host::default(), &bench.state.read().latest_alerts[0]);
     assert!(line["finding_info"]["desc"].as_str().is_some_and(|text| text.starts_with("eth0 (index 7) was removed")));
     assert_eq!(bench.end().await, [alert("interface_lost", "Create")]);
 }

@@ -23,7 +23,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::{engine::EngineHandle, metrics, model::now, reload, store::SharedState};
+use crate::{
+    alerts::ocsf,
+    engine::EngineHandle,
+    metrics,
+    model::{Host, now},
+    reload,
+    store::SharedState,
+};
 
 /// Pages that are rendered at once: each reads all flows at worst.
 const RENDERERS: usize = 2;
@@ -197,15 +204,20 @@ async fn shadow_page(State(api): State<Api>, query: Result<Query<ShadowQuery>, Q
 async fn alerts_page(State(api): State<Api>, query: Result<Query<NoQuery>, QueryRejection>) -> Response {
     let answer = async {
         checked(query)?;
+        let name = api.host.to_string();
         let value = api
-            .render(|facts| {
-                let facts = facts.read();
-                let lines = facts.latest_alerts.iter();
-                let alerts: Vec<Value> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
+            .render(|state| {
+                // Encoded when nobody waits for the state any more.
+                let (latest, boot_id, sinks) = {
+                    let state = state.read();
+                    (state.latest_alerts.clone(), state.boot_id.clone(), Arc::clone(&state.sinks))
+                };
+                let host = Host { name, boot_id };
+                let alerts: Vec<Value> = latest.iter().map(|alert| ocsf::document(&host, alert)).collect();
                 json!({
                     "alerts": alerts,
-                    "written": facts.sinks.written.load(Relaxed),
-                    "lost": facts.sinks.lost(),
+                    "written": sinks.written.load(Relaxed),
+                    "lost": sinks.lost(),
                 })
             })
             .await?;

@@ -64,7 +64,7 @@ async fn image(State(api): State<Api>, query: Result<Query<NoQuery>, QueryReject
         checked(query)?;
         let make = |facts: &SharedState| {
             let in_force = facts.read().in_force.clone();
-            Side { boot_ns: kernel::boot_ns(), ..Side::of(&in_force.policy, in_force.mode.enforces()) }.encode()
+            Side { boot_ns: kernel::boot_ns(), ..Side::of(&in_force.policy, in_force.mode) }.encode()
         };
         match api.render(make).await? {
             Ok(bytes) => Ok(([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response()),

@@ -8,11 +8,7 @@ use monitor_common::{
     wire::{CACHE_WAYS, CacheEntry, CacheSet},
 };
 
-use super::{
-    KernelError,
-    load::FdOf as _,
-    sys::{Shared, page_size},
-};
+use super::{KernelError, object, sys::MappedArray};
 
 /// Places of all CPUs' caches together by default, in each half; but no CPU has more than half of them, nor less than
 /// [`LEAST`].
@@ -41,7 +37,7 @@ impl Cache {
         let cpus = online.into_iter().max().unwrap_or(0) + 1;
         let places = places.unwrap_or_else(|| (PLACES / cpus).clamp(LEAST, PLACES / 2));
         // Halves begin a page, so that one alone can be mapped.
-        let unit = page_size() / (size_of::<CacheSet>() & size_of::<CacheSet>().wrapping_neg());
+        let unit = rustix::param::page_size() / (size_of::<CacheSet>() & size_of::<CacheSet>().wrapping_neg());
         let sets = places.div_ceil(CACHE_WAYS as u32).next_multiple_of(unit as u32);
         let random = std::hash::RandomState::new();
         Ok(Self { cpus, sets, keys: std::array::from_fn(|word| random.hash_one(word) | 1) })
@@ -61,7 +57,7 @@ impl Cache {
     /// memory.
     pub fn drain(&self, map: &MapData, parity: u32, mut entry: impl FnMut(&CacheEntry)) -> io::Result<()> {
         let half = self.half() as usize;
-        let mut window: Shared<CacheSet> = Shared::window(map.fd_of(), parity as usize * half, half)?;
+        let mut window: MappedArray<CacheSet> = MappedArray::window(object::fd(map), parity as usize * half, half)?;
         for way in window.part(0, half).iter_mut().flat_map(|set| &mut set.ways).filter(|way| !way.is_empty()) {
             entry(way);
             *way = CacheEntry::default();

@@ -1,4 +1,4 @@
-//! The kernel's clocks beside ours: jiffies per second, and where CLOCK_BOOTTIME stands to UTC.
+//! The kernel's clocks: CLOCK_BOOTTIME, jiffies, and how many of these make a second.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,19 @@ use aya::{
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
 use monitor_common::wire::Clock;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::KernelError;
 
 /// A frame that BPF_PROG_TEST_RUN accepts; its content is never looked at.
 const FRAME: [u8; 64] = [0; 64];
+
+/// CLOCK_BOOTTIME in nanoseconds.
+#[must_use]
+pub fn boot_ns() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
 
 /// Reads jiffies and CLOCK_BOOTTIME together, by running the `clock` program once.
 pub(super) fn read(program: &SchedClassifier, map: &Array<MapData, Clock>) -> Result<Clock, KernelError> {

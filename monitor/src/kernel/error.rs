@@ -1,6 +1,8 @@
-//! What the kernel can refuse, each with the mend.
+//! What the kernel can refuse, each with the hint what to do.
 
-use std::io;
+use std::{error::Error, io};
+
+use monitor_common::wire::INTERFACE_PROBES;
 
 /// Why the kernel part can't do something.
 #[derive(Debug, thiserror::Error)]
@@ -25,9 +27,58 @@ pub enum KernelError {
         /// `uname -r`.
         release: String,
     },
-    /// No interface fits the configuration.
-    #[error("{0}")]
-    Interface(String),
+    /// `auto`, and nowhere to go by default.
+    #[error("no interface carries a default route: name one with --interface, there are {present}")]
+    NoDefaultRoute {
+        /// The interfaces that there are.
+        present: String,
+    },
+    /// A name or glob that fits none.
+    #[error("interface '{pattern}' does not exist: there are {present}")]
+    NoSuchInterface {
+        /// As it was written.
+        pattern: String,
+        /// The interfaces that there are.
+        present: String,
+    },
+    /// Not a glob.
+    #[error("interface pattern '{pattern}' is not a glob: {error}")]
+    BadPattern {
+        /// As it was written.
+        pattern: String,
+        /// Why.
+        error: glob::PatternError,
+    },
+    /// An interface that can't be asked what its frames are.
+    #[error("can't read the link type of {interface}: {error}")]
+    LinkType {
+        /// Name.
+        interface: String,
+        /// The kernel's word.
+        error: io::Error,
+    },
+    /// An interface was removed while it was being attached to.
+    #[error("{0} is gone")]
+    InterfaceGone(String),
+    /// More interfaces than there are slots.
+    #[error("{interface} is one interface too many: at most {most} can be told apart, name fewer")]
+    TooManyInterfaces {
+        /// The first that has no slot.
+        interface: String,
+        /// Slots.
+        most: u32,
+    },
+    /// An interface that has no place in the kernel's table of interfaces.
+    #[error(
+        "{interface} (index {index}) collides with {INTERFACE_PROBES} others in the interface table: name fewer \
+         interfaces"
+    )]
+    InterfaceCollides {
+        /// Name.
+        interface: String,
+        /// Index.
+        index: u32,
+    },
     /// The verifier or the loader refused the object.
     #[error("the kernel refuses the program: {0}")]
     Load(String),
@@ -88,5 +139,23 @@ impl KernelError {
 impl From<KernelError> for crate::error::CliError {
     fn from(error: KernelError) -> Self {
         Self::Unavailable(error.to_string())
+    }
+}
+
+/// An error with its causes in one line; of a verifier log, the end.
+pub(super) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    match lines.len() {
+        0..=6 => lines.join("; "),
+        n => format!("{}; …; {}", lines[0], lines[n - 5..].join("; ")),
     }
 }

@@ -8,19 +8,19 @@ use tokio::io::unix::AsyncFd;
 
 use super::sys;
 
-/// Reads alertable flows as the kernel tells of them.
+/// Reads alertable flows as the kernel reports them.
 pub struct EventReader {
     ring: AsyncFd<RingBuf<MapData>>,
 }
 
 impl EventReader {
     pub(super) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
-        Ok(Self { ring: sys::watch(ring)? })
+        Ok(Self { ring: sys::async_fd(ring)? })
     }
 
     /// The next event that is there already; the last look before the end.
     pub fn ready(&mut self) -> Option<Event> {
-        take(self.ring.get_mut())
+        next_record(self.ring.get_mut())
     }
 
     /// Waits for the next event. Cancel-safe: nothing is taken from the ring before it is given.
@@ -30,7 +30,7 @@ impl EventReader {
     pub async fn next(&mut self) -> io::Result<Event> {
         loop {
             let mut ready = self.ring.readable_mut().await?;
-            match take(ready.get_inner_mut()) {
+            match next_record(ready.get_inner_mut()) {
                 Some(event) => return Ok(event),
                 None => ready.clear_ready(),
             }
@@ -38,7 +38,7 @@ impl EventReader {
     }
 }
 
-fn take(ring: &mut RingBuf<MapData>) -> Option<Event> {
+fn next_record(ring: &mut RingBuf<MapData>) -> Option<Event> {
     // Both sides are built from one definition, so the size is always this.
     ring.next().map(|item| bytemuck::pod_read_unaligned(&item))
 }

@@ -25,16 +25,13 @@ pub fn resolve(patterns: &[String]) -> Result<Vec<Interface>, KernelError> {
     let present = sys::interfaces().map_err(KernelError::map("can't list the interfaces"))?;
     // The calling thread's network namespace, as everything here.
     let read = |file: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
-    let names = select(patterns, &present, &default_route_interfaces(&read("route"), &read("ipv6_route")))
-        .map_err(KernelError::Interface)?;
+    let names = select(patterns, &present, &default_route_interfaces(&read("route"), &read("ipv6_route")))?;
     let devices = sys::Devices::open().map_err(KernelError::map("can't ask about interfaces"))?;
     names
         .into_iter()
-        .map(|(index, name)| {
-            let kind = devices
-                .link_type(&name)
-                .map_err(|error| KernelError::Interface(format!("can't read the link type of {name}: {error}")))?;
-            Ok(Interface { link: link(kind), index, name })
+        .map(|(index, name)| match devices.link_type(&name) {
+            Ok(arphrd) => Ok(Interface { link: link(arphrd), index, name }),
+            Err(error) => Err(KernelError::LinkType { interface: name, error }),
         })
         .collect()
 }
@@ -43,25 +40,22 @@ fn select(
     patterns: &[String],
     present: &[(u32, String)],
     default_route: &BTreeSet<String>,
-) -> Result<BTreeSet<(u32, String)>, String> {
+) -> Result<BTreeSet<(u32, String)>, KernelError> {
     let list = || present.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ");
     let mut chosen = BTreeSet::new();
     for pattern in patterns {
         if pattern == "auto" {
             chosen.extend(present.iter().filter(|(_, name)| default_route.contains(name)).cloned());
             if chosen.is_empty() {
-                return Err(format!(
-                    "no interface carries a default route: name one with --interface, there are {}",
-                    list()
-                ));
+                return Err(KernelError::NoDefaultRoute { present: list() });
             }
             continue;
         }
-        let glob = glob::Pattern::new(pattern)
-            .map_err(|error| format!("interface pattern '{pattern}' is not a glob: {error}"))?;
+        let glob =
+            glob::Pattern::new(pattern).map_err(|error| KernelError::BadPattern { pattern: pattern.clone(), error })?;
         let matching: Vec<_> = present.iter().filter(|(_, name)| glob.matches(name)).cloned().collect();
         if matching.is_empty() {
-            return Err(format!("interface '{pattern}' does not exist: there are {}", list()));
+            return Err(KernelError::NoSuchInterface { pattern: pattern.clone(), present: list() });
         }
         chosen.extend(matching);
     }
@@ -90,8 +84,8 @@ fn default_route_interfaces(v4: &str, v6: &str) -> BTreeSet<String> {
 }
 
 /// The link layer of an `ARPHRD_*` number (include/uapi/linux/if_arp.h).
-fn link(kind: u16) -> Link {
-    match kind {
+fn link(arphrd: u16) -> Link {
+    match arphrd {
         // ETHER, LOOPBACK
         1 | 772 => Link::Ethernet,
         // RAWIP, PPP, TUNNEL, TUNNEL6, SIT, IPGRE, IP6GRE, NONE: nothing before IP on the way out. PPP adds its own later.
@@ -118,7 +112,8 @@ mod tests {
 
     fn names(patterns: &[&str]) -> Result<Vec<String>, String> {
         let patterns: Vec<_> = patterns.iter().map(|p| (*p).to_owned()).collect();
-        let chosen = select(&patterns, &present(), &default_route_interfaces(V4, V6))?;
+        let chosen = select(&patterns, &present(), &default_route_interfaces(V4, V6));
+        let chosen = chosen.map_err(|error| error.to_string())?;
         Ok(chosen.into_iter().map(|(_, name)| name).collect())
     }
 
@@ -136,7 +131,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_named_with_what_is() {
         assert_eq!(names(&["eth9"]).unwrap_err(), "interface 'eth9' does not exist: there are lo, eth0, eth1, wg0");
-        let none = select(&["auto".into()], &present(), &BTreeSet::new()).unwrap_err();
+        let none = select(&["auto".into()], &present(), &BTreeSet::new()).unwrap_err().to_string();
         assert_eq!(
             none,
             "no interface carries a default route: name one with --interface, there are lo, eth0, eth1, wg0"

@@ -1,33 +1,28 @@
 //! Object and first policy in, a loaded program with all its maps out.
 
-use std::{
-    os::fd::BorrowedFd,
-    sync::{Arc, atomic::Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
     programs::SchedClassifier,
 };
 use monitor_common::wire::{
-    Clock, Control, Counters, FlowKey, FlowValue, FullKey, HookSums, INTERFACE_PROBES, INTERFACE_TABLE, InterfaceEntry,
-    MAX_INTERFACES, ReasonSums,
+    Clock, Control, Counters, FlowKey, FlowValue, FullKey, HookSums, InterfaceEntry, MAX_INTERFACES, ReasonSums,
 };
+use monitor_policy::{Policy, spec::Mode};
 
 use super::{
-    EventReader, Interface, KernelError, KernelLog, OBJECT,
-    attach::AttachedProgram,
+    AttachedProgram, EventReader, Interface, KernelError, KernelLog, Switch,
     cache::Cache,
     clock,
-    drain::{Closing, Switch},
-    image::{Capacity, Images},
-    nic::Nic,
-    readings::Looked,
-    sys::{Grace, Shared},
+    drain::ClosingEpoch,
+    error::with_causes,
+    object::{self, OBJECT, array_data, map},
+    policy_slots::{Capacity, PolicySlots},
+    readings::{Nic, Sample},
+    sys::{GracePeriod, MappedArray},
 };
-use monitor_policy::Policy;
-
 use crate::model::DEFAULT_FLOWS;
 
 /// What the loader needs to know beside the policy.
@@ -39,15 +34,21 @@ pub struct Options {
     pub flows: u32,
     /// Places in each half of each CPU's flow cache; `None`: see [`Cache::of`].
     pub cache: Option<u32>,
-    /// Whether denied packets are dropped.
-    pub enforce: bool,
-    /// aya-log's level for the kernel part, 0 (off) to 5 (trace).
-    pub log_level: u8,
+    /// The mode to begin with.
+    pub mode: Mode,
+    /// Whether the kernel part writes its debug lines: see [`Kernel::log`].
+    pub debug_log: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { interfaces: MAX_INTERFACES - 1, flows: DEFAULT_FLOWS, cache: None, enforce: false, log_level: 0 }
+        Self {
+            interfaces: MAX_INTERFACES - 1,
+            flows: DEFAULT_FLOWS,
+            cache: None,
+            mode: Mode::Observe,
+            debug_log: false,
+        }
     }
 }
 
@@ -58,40 +59,62 @@ pub struct Kernel {
     /// Slot `n` is `interfaces[n - 1]`.
     pub(super) interfaces: Vec<Interface>,
     pub(super) maps: Maps,
-    pub(super) images: Images,
+    pub(super) policy_slots: PolicySlots,
     pub(super) control: Control,
     pub(super) policy: Arc<Policy>,
-    pub(super) grace: Grace,
+    pub(super) grace_period: GracePeriod,
     pub(super) hz: u32,
     pub(super) flow_capacity: u32,
     pub(super) cache: Cache,
     /// Slots that [`Maps::overflow`] has place for.
-    slots: u32,
+    pub(super) interface_slots: u32,
     pub(super) epoch_started: jiff::Timestamp,
     pub(super) staged: Option<Switch>,
     /// What held before the last switch: whole in the other slot until the next policy is written there.
     pub(super) previous: Option<Switch>,
-    pub(super) closing: Option<Closing>,
+    pub(super) closing: Option<ClosingEpoch>,
     /// What passed each slot's hook in all epochs drained so far.
-    pub(super) hooked: Vec<HookSums>,
+    pub(super) hook_drained: Vec<HookSums>,
     pub(super) nic: Option<Nic>,
     /// What was read of the interfaces before they were detached.
-    pub(super) parting: Option<Vec<Looked>>,
+    pub(super) last_samples: Option<Vec<Sample>>,
 }
 
 pub(super) struct Maps {
-    pub control: Shared<u64>,
+    pub control: MappedArray<u64>,
     pub interfaces: Array<MapData, InterfaceEntry>,
     pub hook: PerCpuArray<MapData, HookSums>,
     pub unparsed: PerCpuArray<MapData, ReasonSums>,
     pub cache: MapData,
     pub flows: [HashMap<MapData, FlowKey, FlowValue>; 2],
     pub inner: [HashMap<MapData, FullKey, FlowValue>; 2],
-    pub overflow: Shared<Counters>,
+    pub overflow: MappedArray<Counters>,
     pub events_lost: PerCpuArray<MapData, u64>,
     pub clock: Array<MapData, Clock>,
     // Kept open: the mapping of `overflow` alone would keep it too, but names it nowhere.
     _overflow: MapData,
+}
+
+impl Maps {
+    fn of(ebpf: &mut Ebpf, overflow_length: u32) -> Result<Self, KernelError> {
+        let control = array_data(ebpf, "CONTROL")?;
+        let overflow = array_data(ebpf, "OVERFLOW")?;
+        Ok(Self {
+            control: MappedArray::new(object::fd(&control), 1)
+                .map_err(KernelError::map("can't map the control word"))?,
+            interfaces: map(ebpf, "INTERFACES")?,
+            hook: map(ebpf, "HOOK")?,
+            unparsed: map(ebpf, "UNPARSED")?,
+            cache: array_data(ebpf, "CACHE")?,
+            flows: [map(ebpf, "FLOWS_EVEN")?, map(ebpf, "FLOWS_ODD")?],
+            inner: [map(ebpf, "INNER_EVEN")?, map(ebpf, "INNER_ODD")?],
+            overflow: MappedArray::new(object::fd(&overflow), overflow_length as usize)
+                .map_err(KernelError::map("can't map the overflow counters"))?,
+            events_lost: map(ebpf, "EVENTS_LOST")?,
+            clock: map(ebpf, "CLOCK")?,
+            _overflow: overflow,
+        })
+    }
 }
 
 impl Kernel {
@@ -103,75 +126,37 @@ impl Kernel {
         let capacity = Capacity::for_image(&policy.image);
         let cache = Cache::of(options.cache)?;
         // Slot 0 is for the unregistered.
-        let slots = (options.interfaces + 1).min(MAX_INTERFACES);
-        let overflow = 2 * slots * capacity.classes * 3;
-        let mut ebpf = {
-            let mut loader = EbpfLoader::new();
-            loader
-                .override_global("CLASS_CAPACITY", &capacity.classes, true)
-                .override_global("CPUS", &cache.cpus, true)
-                .override_global("CACHE_SETS", &cache.sets, true)
-                .override_global("HASH_KEYS", &cache.keys, true)
-                .override_global(aya_log::LEVEL, &options.log_level, true)
-                .map_max_entries("CACHE", 2 * cache.half())
-                .map_max_entries("FLOWS_EVEN", options.flows)
-                .map_max_entries("FLOWS_ODD", options.flows)
-                .map_max_entries("INNER_EVEN", inner_capacity(options.flows))
-                .map_max_entries("INNER_ODD", inner_capacity(options.flows))
-                .map_max_entries("OVERFLOW", overflow)
-                .map_max_entries("V4_ENTRIES", 2 * capacity.v4_entries)
-                .map_max_entries("V6_NODES", 2 * capacity.v6_nodes)
-                .map_max_entries("V6_LOW", 2 * capacity.v6_low)
-                .map_max_entries("CLASSES", 2 * capacity.classes)
-                .map_max_entries("RULES", 2 * capacity.rules);
-            loader.load(OBJECT).map_err(|error| KernelError::Load(chain(&error)))?
-        };
-        for name in ["egress", "clock", "probe"] {
-            program(&mut ebpf, name)?.load().map_err(|error| KernelError::Load(chain(&error)))?;
-        }
-        let overflow_map = data(&mut ebpf, "OVERFLOW")?;
-        let maps = Maps {
-            control: Shared::of(data(&mut ebpf, "CONTROL")?.fd_of(), 1)
-                .map_err(KernelError::map("can't map the control word"))?,
-            interfaces: take(&mut ebpf, "INTERFACES")?,
-            hook: take(&mut ebpf, "HOOK")?,
-            unparsed: take(&mut ebpf, "UNPARSED")?,
-            cache: data(&mut ebpf, "CACHE")?,
-            flows: [take(&mut ebpf, "FLOWS_EVEN")?, take(&mut ebpf, "FLOWS_ODD")?],
-            inner: [take(&mut ebpf, "INNER_EVEN")?, take(&mut ebpf, "INNER_ODD")?],
-            overflow: Shared::of(overflow_map.fd_of(), overflow as usize)
-                .map_err(KernelError::map("can't map the overflow counters"))?,
-            events_lost: take(&mut ebpf, "EVENTS_LOST")?,
-            clock: take(&mut ebpf, "CLOCK")?,
-            _overflow: overflow_map,
-        };
+        let interface_slots = (options.interfaces + 1).min(MAX_INTERFACES);
+        let overflow = 2 * interface_slots * capacity.classes * 3;
+        let mut ebpf = load_object(options, capacity, cache, overflow)?;
+        let maps = Maps::of(&mut ebpf, overflow)?;
         let hz = {
-            let clock_program = program(&mut ebpf, "clock")?;
+            let clock_program = object::program(&mut ebpf, object::CLOCK)?;
             clock::measure_hz(|| clock::read(clock_program, &maps.clock))?
         };
-        let mut images = Images::new(&mut ebpf, capacity)?;
-        images.write(0, &policy.image)?;
-        images.check(0, &policy.image)?;
+        let mut policy_slots = PolicySlots::new(&mut ebpf, capacity)?;
+        policy_slots.write(0, &policy.image)?;
+        policy_slots.check(0, &policy.image)?;
         let mut kernel = Self {
             ebpf,
             attachments: Vec::new(),
             interfaces: Vec::new(),
             maps,
-            images,
-            control: Control::new(0, 0, options.enforce),
+            policy_slots,
+            control: Control::new(0, 0, options.mode.enforces()),
             policy,
-            grace: Grace::new().map_err(KernelError::map("can't make the grace-period maps"))?,
+            grace_period: GracePeriod::new().map_err(KernelError::map("can't make the grace-period maps"))?,
             hz,
             flow_capacity: options.flows,
             cache,
-            slots,
+            interface_slots,
             epoch_started: jiff::Timestamp::now(),
             staged: None,
             previous: None,
             closing: None,
-            hooked: vec![HookSums::default(); MAX_INTERFACES as usize],
+            hook_drained: vec![HookSums::default(); MAX_INTERFACES as usize],
             nic: None,
-            parting: None,
+            last_samples: None,
         };
         kernel.publish();
         kernel.verify()?;
@@ -180,7 +165,7 @@ impl Kernel {
 
     /// Puts the control word in force for every packet that comes after.
     pub(super) fn publish(&mut self) {
-        // Release: the images that the word points to were written before it.
+        // Release: the policy that the word points to was written before it.
         self.maps.control.atomic(0).store(self.control.0, Ordering::Release);
     }
 
@@ -190,37 +175,10 @@ impl Kernel {
         &self.policy
     }
 
-    /// Whether denied packets are dropped.
+    /// The mode in force.
     #[must_use]
-    pub fn enforces(&self) -> bool {
-        self.control.enforce()
-    }
-
-    /// Gives an interface the next slot, so that its packets are counted under it.
-    #[doc(hidden)] // public for the tests that run packets without attaching
-    pub fn register(&mut self, interface: &Interface) -> Result<(), KernelError> {
-        let slot = self.interfaces.len() as u32 + 1;
-        if slot >= self.slots {
-            return Err(KernelError::Interface(format!(
-                "{} is one interface too many: at most {} can be told apart, name fewer",
-                interface.name,
-                self.slots - 1
-            )));
-        }
-        let entry = InterfaceEntry { ifindex: interface.index, slot: slot as u16, link: interface.link as u16 };
-        for probe in 0..INTERFACE_PROBES {
-            let place = interface.index.wrapping_add(probe) & (INTERFACE_TABLE - 1);
-            let there = self.maps.interfaces.get(&place, 0).map_err(KernelError::aya("reading the interface table"))?;
-            if there.ifindex == 0 {
-                self.maps.interfaces.set(place, entry, 0).map_err(KernelError::aya("writing the interface table"))?;
-                self.interfaces.push(interface.clone());
-                return Ok(());
-            }
-        }
-        Err(KernelError::Interface(format!(
-            "{} (index {}) collides with {INTERFACE_PROBES} others in the interface table: name fewer interfaces",
-            interface.name, interface.index
-        )))
+    pub fn mode(&self) -> Mode {
+        Mode::enforcing(self.control.enforce())
     }
 
     /// The reader of alertable flows, once.
@@ -228,7 +186,7 @@ impl Kernel {
     /// # Errors
     /// A second call; no runtime.
     pub fn events(&mut self) -> Result<EventReader, KernelError> {
-        let ring: RingBuf<MapData> = take(&mut self.ebpf, "EVENTS")?;
+        let ring: RingBuf<MapData> = map(&mut self.ebpf, "EVENTS")?;
         EventReader::new(ring).map_err(KernelError::map("can't wait for the ring buffer"))
     }
 
@@ -240,64 +198,46 @@ impl Kernel {
         KernelLog::new(&mut self.ebpf).map_err(KernelError::map("can't read the kernel part's log"))
     }
 
-    /// The attached program, for BPF_PROG_TEST_RUN in tests and the benchmark.
+    /// A program of the object, for BPF_PROG_TEST_RUN in tests and the benchmark.
     ///
     /// # Errors
-    /// Never after a successful load.
+    /// There is none of that name.
     pub fn program(&mut self, name: &str) -> Result<&mut SchedClassifier, KernelError> {
-        program(&mut self.ebpf, name)
+        object::program(&mut self.ebpf, name)
     }
 }
 
-/// Places in each half of the table of flows with a further destination, beside so many without: few hosts have many.
+/// Maps made with their sizes, programs accepted by the verifier.
+fn load_object(options: Options, capacity: Capacity, cache: Cache, overflow: u32) -> Result<Ebpf, KernelError> {
+    let inner = inner_capacity(options.flows);
+    // aya-log's levels are those of `log`; 0 is off.
+    let log_level = if options.debug_log { ::log::Level::Debug as u8 } else { 0 };
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global("CLASS_CAPACITY", &capacity.classes, true)
+        .override_global("CPUS", &cache.cpus, true)
+        .override_global("CACHE_SETS", &cache.sets, true)
+        .override_global("HASH_KEYS", &cache.keys, true)
+        .override_global(aya_log::LEVEL, &log_level, true)
+        .map_max_entries("CACHE", 2 * cache.half())
+        .map_max_entries("FLOWS_EVEN", options.flows)
+        .map_max_entries("FLOWS_ODD", options.flows)
+        .map_max_entries("INNER_EVEN", inner)
+        .map_max_entries("INNER_ODD", inner)
+        .map_max_entries("OVERFLOW", overflow)
+        .map_max_entries("V4_ENTRIES", 2 * capacity.v4_entries)
+        .map_max_entries("V6_NODES", 2 * capacity.v6_nodes)
+        .map_max_entries("V6_LOW", 2 * capacity.v6_low)
+        .map_max_entries("CLASSES", 2 * capacity.classes)
+        .map_max_entries("RULES", 2 * capacity.rules);
+    let mut ebpf = loader.load(OBJECT).map_err(|error| KernelError::Load(with_causes(&error)))?;
+    for name in [object::EGRESS, object::CLOCK, object::PROBE] {
+        object::program(&mut ebpf, name)?.load().map_err(|error| KernelError::Load(with_causes(&error)))?;
+    }
+    Ok(ebpf)
+}
+
+/// Places in each half of the table of flows with an inner destination, beside so many without: few hosts have many.
 pub(super) const fn inner_capacity(flows: u32) -> u32 {
     if flows / 8 > 1024 { flows / 8 } else { 1024 }
-}
-
-pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier, KernelError> {
-    let program =
-        ebpf.program_mut(name).ok_or_else(|| KernelError::Load(format!("the object has no program {name}")))?;
-    program.try_into().map_err(|error: aya::programs::ProgramError| KernelError::Load(chain(&error)))
-}
-
-fn take<T: TryFrom<Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, name: &str) -> Result<T, KernelError> {
-    let map = ebpf.take_map(name).ok_or_else(|| KernelError::Load(format!("the object has no map {name}")))?;
-    T::try_from(map).map_err(|error| KernelError::Load(format!("map {name}: {error}")))
-}
-
-/// The plain data of an array map.
-pub(super) fn data(ebpf: &mut Ebpf, name: &str) -> Result<MapData, KernelError> {
-    match ebpf.take_map(name) {
-        Some(Map::Array(data)) => Ok(data),
-        _ => Err(KernelError::Load(format!("the object has no array map {name}"))),
-    }
-}
-
-pub(super) trait FdOf {
-    fn fd_of(&self) -> BorrowedFd<'_>;
-}
-
-impl FdOf for MapData {
-    fn fd_of(&self) -> BorrowedFd<'_> {
-        use std::os::fd::AsFd as _;
-        self.fd().as_fd()
-    }
-}
-
-/// An error with its causes in one line; of a verifier log, the end.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    match lines.len() {
-        0..=6 => lines.join("; "),
-        n => format!("{}; …; {}", lines[0], lines[n - 5..].join("; ")),
-    }
 }

@@ -20,13 +20,13 @@ impl log::Log for ToTracing {
     fn flush(&self) {}
 }
 
-/// The debug lines that the kernel part writes while it is loaded with a level above 0.
+/// The debug lines that the kernel part writes if it is loaded with [`Options::debug_log`](super::Options::debug_log).
 pub struct KernelLog(AsyncFd<EbpfLogger<ToTracing>>);
 
 impl KernelLog {
     pub(super) fn new(ebpf: &mut aya::Ebpf) -> io::Result<Self> {
         let logger = EbpfLogger::init_with_logger(ebpf, ToTracing).map_err(io::Error::other)?;
-        Ok(Self(sys::watch(logger)?))
+        Ok(Self(sys::async_fd(logger)?))
     }
 
     /// Forwards lines until the runtime ends.

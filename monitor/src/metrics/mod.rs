@@ -1,4 +1,4 @@
-//! [`MonitorState`] in, Prometheus text out. Rendered from the facts at each scrape, under their lock, so that what one
+//! [`MonitorState`] in, Prometheus text out. Rendered from the state at each scrape, under its lock, so that what one
 //! scrape shows adds up: Σ `packets_total` + Σ `unparsed_packets_total` = Σ `hook_packets_total`. Called by the API.
 //! Labels are bounded: no address, no port.
 
@@ -7,9 +7,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::{
-    model::names::{Name, Names},
-    reconcile::Standing,
-    store::{MonitorState, flows::RuleSums},
+    model::{
+        InterfaceAccount,
+        flow::GroupSums,
+        identities::{Name, Names},
+    },
+    store::MonitorState,
 };
 use monitor_policy::times::{WARN_DAYS, upcoming};
 
@@ -34,26 +37,26 @@ impl Page {
 ///
 /// # Errors
 /// Never in practice: a defect of ours.
-pub fn render(facts: &MonitorState, now: i128) -> prometheus::Result<String> {
+pub fn render(state: &MonitorState, now: i128) -> prometheus::Result<String> {
     let page = Page(Registry::new());
-    traffic(&page, facts)?;
-    health(&page, facts)?;
-    policy(&page, facts, now)?;
-    rules(&page, facts)?;
-    shadow(&page, facts)?;
+    traffic(&page, state)?;
+    health(&page, state)?;
+    policy(&page, state, now)?;
+    rules(&page, state)?;
+    shadow(&page, state)?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&page.0.gather(), &mut text)?;
     String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
 }
 
-fn traffic(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
+fn traffic(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     let labels = ["interface", "country", "class", "verdict"];
     let packets = page.counter("packets_total", "skbs that passed the hook, by destination and verdict", &labels)?;
     let segments = page.counter("segments_total", "The same as packets on the wire (gso_segs)", &labels)?;
     let bytes = page.counter("bytes_total", "The same in bytes of the skbs", &labels)?;
     let wire_bytes = page.counter("wire_bytes_total", "The same in bytes on the wire", &labels)?;
-    let totals = &facts.traffic.totals;
-    let interfaces = &facts.traffic.identities.interfaces;
+    let totals = &state.traffic.totals;
+    let interfaces = &state.traffic.identities.interfaces;
     for (group, sums) in &totals.groups {
         let country = group.country.to_string();
         let values = [interfaces.get(group.interface), country.as_str(), group.class.name(), group.verdict.name()];
@@ -127,17 +130,17 @@ fn traffic(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
     Ok(())
 }
 
-fn health(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
+fn health(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     let lost = page.counter(
         "events_lost_total",
         "Events and alerts lost on the way: ring = rebuilt from the flow table, sink = not written",
         &["stage"],
     )?;
-    lost.with_label_values(&["ring"]).inc_by(facts.traffic.totals.events_lost);
-    lost.with_label_values(&["queue"]).inc_by(facts.sinks.queue_full.load(Relaxed));
-    lost.with_label_values(&["sink"]).inc_by(facts.sinks.failed.load(Relaxed));
+    lost.with_label_values(&["ring"]).inc_by(state.traffic.totals.events_lost);
+    lost.with_label_values(&["queue"]).inc_by(state.sinks.queue_full.load(Relaxed));
+    lost.with_label_values(&["sink"]).inc_by(state.sinks.failed.load(Relaxed));
     let none: [&str; 0] = [];
-    let last = facts.last.unwrap_or_default();
+    let last = state.last.unwrap_or_default();
     let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let one = |name: &str, help: &str, value: i64| -> prometheus::Result<()> {
         page.gauge(name, help, &none)?.with_label_values(&none).set(value);
@@ -149,14 +152,14 @@ fn health(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
         "Places in the kernel's flow table used in the epoch closed last",
         whole(last.fill.table.used),
     )?;
-    one("flow_table_capacity", "Places in the kernel's flow table", last.fill.table.places.into())?;
+    one("flow_table_capacity", "Places in the kernel's flow table", last.fill.table.capacity.into())?;
     one(
         "flow_cache_entries",
         "Places in the CPUs' flow caches used in the epoch closed last",
         whole(last.fill.cache.used),
     )?;
-    one("flow_cache_capacity", "Places in the CPUs' flow caches", last.fill.cache.places.into())?;
-    one("flow_store_entries", "Flows kept since the start", whole(facts.traffic.kept.flows))?;
+    one("flow_cache_capacity", "Places in the CPUs' flow caches", last.fill.cache.capacity.into())?;
+    one("flow_store_entries", "Flows kept since the start", whole(state.traffic.kept.flows))?;
     one("epoch", "Number of the epoch closed last", last.epoch.into())?;
     one(
         "epoch_closed_timestamp_seconds",
@@ -167,47 +170,47 @@ fn health(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
         page.counter(name, help, &none)?.with_label_values(&none).inc_by(value);
         Ok(())
     };
-    count("epochs_total", "Epochs closed", facts.traffic.totals.epochs)?;
-    count("epoch_failures_total", "Epochs that could not be closed", facts.flip_failures)?;
-    count("policy_reload_failures_total", "Reloads that were refused", facts.reload_failures)?;
+    count("epochs_total", "Epochs closed", state.traffic.totals.epochs)?;
+    count("epoch_failures_total", "Epochs that could not be closed", state.flip_failures)?;
+    count("policy_reload_failures_total", "Reloads that were refused", state.reload_failures)?;
     count(
         "policy_rollbacks_total",
         "Of these: policies that failed their check in the kernel and were taken back",
-        facts.rollbacks,
+        state.rollbacks,
     )?;
-    count("policy_returns_total", "Policies that nobody confirmed in time", facts.returns)?;
-    one("policy_unconfirmed", "1 while the policy in force is to be confirmed", facts.unconfirmed.is_some().into())?;
+    count("policy_reverts_total", "Policies that nobody confirmed in time", state.reverts)?;
+    one("policy_unconfirmed", "1 while the policy in force is to be confirmed", state.unconfirmed.is_some().into())?;
     count(
         "alerts_suppressed_total",
         "Flows without an alert of their own: their epoch had too many",
-        facts.alerts_suppressed,
+        state.alerts_suppressed,
     )?;
     one(
         "started_timestamp_seconds",
         "Since when the daemon counts: every total begins there",
-        i64::try_from(facts.started / 1_000_000_000).unwrap_or(i64::MAX),
+        i64::try_from(state.started / 1_000_000_000).unwrap_or(i64::MAX),
     )?;
     let alerts = page.counter("alerts_total", "Alerts made", &["severity", "type"])?;
-    for ((severity, kind), count) in &facts.alerts {
+    for ((severity, kind), count) in &state.alerts {
         alerts.with_label_values(&[severity, kind]).inc_by(*count);
     }
     let backlog = page.gauge("alert_sink_backlog", "Alert lines waiting to be written", &["sink"])?;
-    backlog.with_label_values(&["all"]).set(gauge(facts.sinks.backlog.load(Relaxed)));
+    backlog.with_label_values(&["all"]).set(gauge(state.sinks.backlog.load(Relaxed)));
     let attached = page.gauge(
         "attached",
         "1 for each interface that is counted, 0 where the program was taken off or the interface is gone",
         &["interface", "hook"],
     )?;
-    for one in &facts.attachments {
-        let counted = facts.is_counted(&one.interface);
+    for one in &state.attachments {
+        let counted = state.is_counted(&one.interface);
         attached.with_label_values(&[one.interface.as_str(), one.hook.as_str()]).set(counted.into());
     }
-    nics(page, facts)
+    nics(page, state)
 }
 
-fn nics(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
+fn nics(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     let labels = ["interface"];
-    type Number = fn(&Standing) -> u64;
+    type Number = fn(&InterfaceAccount) -> u64;
     let gauges: [(&str, &str, Number); 8] = [
         ("nic_packets", "Packets that the network card sent since the program was attached", |nic| nic.sent.packets),
         ("nic_bytes", "Bytes that the network card sent since the program was attached", |nic| nic.sent.bytes),
@@ -220,16 +223,16 @@ fn nics(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
     ];
     for (name, help, value) in gauges {
         let series = page.gauge(name, help, &labels)?;
-        for nic in &facts.standings {
+        for nic in &state.accounts {
             series.with_label_values(&[nic.interface.as_str()]).set(gauge(value(nic)));
         }
     }
     Ok(())
 }
 
-fn shadow(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
+fn shadow(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     let none: [&str; 0] = [];
-    let report = &facts.shadow;
+    let report = &state.shadow;
     let refused = page.gauge("shadow_refused", "1: the shadow policy that is named does not compile", &none)?;
     refused.with_label_values(&none).set(report.refused.is_some().into());
     let Some(candidate) = &report.candidate else { return Ok(()) };
@@ -259,15 +262,15 @@ fn shadow(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
 /// Rules with series of their own, in the order in which they were first in force; all later ones are `(other)`.
 const RULE_SERIES: usize = 256;
 
-fn rules(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
-    let names = &facts.traffic.identities.rules;
+fn rules(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
+    let names = &state.traffic.identities.rules;
     // Never one series today and another tomorrow: names keep their numbers. The first two are none and other.
     let series = |name: Name| if name.index() < RULE_SERIES + 2 { names.get(name) } else { names.get(Names::OTHER) };
     let packets = page.counter("rule_packets_total", "Of packets_total: decided by a rule", &["rule"])?;
     let bytes = page.counter("rule_wire_bytes_total", "The same in bytes on the wire", &["rule"])?;
     let flows = page.counter("rule_flows_total", "Flows that a rule decided", &["rule"])?;
     let last = page.gauge("rule_last_hit_timestamp_seconds", "Last packet that a rule decided", &["rule"])?;
-    for (name, RuleSums { flows: number, sums }) in &facts.traffic.totals.rules {
+    for (name, GroupSums { flows: number, sums }) in &state.traffic.totals.rules {
         let rule = [series(*name)];
         packets.with_label_values(&rule).inc_by(sums.counters.packets);
         bytes.with_label_values(&rule).inc_by(sums.counters.wire_bytes);
@@ -279,21 +282,21 @@ fn rules(page: &Page, facts: &MonitorState) -> prometheus::Result<()> {
     let most = of_budget("rule_budget_bytes", "What a rule may let through in a UTC day, in bytes on the wire")?;
     let used = of_budget("rule_budget_used_bytes", "What it has let through today")?;
     let suspended = of_budget("rule_suspended", "1: its budget is used up, it does not hold until midnight UTC")?;
-    for (id, standing) in &facts.budgets.rules {
+    for (id, today) in &state.budgets.rules {
         let Some(rule) = names.find(id).filter(|name| name.index() < RULE_SERIES + 2) else { continue };
         let rule = [names.get(rule)];
-        most.with_label_values(&rule).set(gauge(standing.most));
-        used.with_label_values(&rule).set(gauge(standing.used));
-        suspended.with_label_values(&rule).set(standing.suspended.is_some().into());
+        most.with_label_values(&rule).set(gauge(today.most));
+        used.with_label_values(&rule).set(gauge(today.used));
+        suspended.with_label_values(&rule).set(today.suspended.is_some().into());
     }
     let none: [&str; 0] = [];
     let all = page.gauge("rules_suspended", "Rules whose daily budget is used up", &none)?;
-    all.with_label_values(&none).set(gauge(facts.in_force.policy.suspended.len() as u64));
+    all.with_label_values(&none).set(gauge(state.in_force.policy.suspended.len() as u64));
     Ok(())
 }
 
-fn policy(page: &Page, facts: &MonitorState, now: i128) -> prometheus::Result<()> {
-    let in_force = &facts.in_force;
+fn policy(page: &Page, state: &MonitorState, now: i128) -> prometheus::Result<()> {
+    let in_force = &state.in_force;
     let info = page.gauge("policy_info", "The policy in force", &["digest", "zone", "mode"])?;
     info.with_label_values(&[in_force.policy.digest.as_str(), in_force.policy.zone.as_str(), in_force.mode.name()])
         .set(1);
@@ -323,111 +326,4 @@ fn gauge(count: u64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use monitor_common::{
-        parse::Reason,
-        wire::{FlowKey, Opaque, Via},
-    };
-
-    use super::*;
-    use crate::{fake, reconcile::Amount, store::flows::FlowStore};
-
-    fn sum(page: &str, name: &str) -> u64 {
-        let series = page.lines().filter(|line| line.starts_with(&format!("egress_monitor_{name}{{")));
-        series.map(|line| line.rsplit(' ').next().and_then(|value| value.parse::<u64>().ok()).expect(line)).sum()
-    }
-
-    #[test]
-    fn classified_and_unparsed_packets_of_one_scrape_sum_to_the_hook_total() {
-        let seed = fastrand::u64(..);
-        println!("seed {seed}");
-        let mut random = fastrand::Rng::with_seed(seed);
-        let (mut facts, mut store) = (MonitorState::default(), FlowStore::default());
-        for epoch in 0..20 {
-            let snapshot = fake::random_snapshot(&mut random, epoch, 50);
-            fake::merge(&mut facts.traffic, &mut store, &snapshot);
-        }
-        let page = render(&facts, fake::START).expect("renders");
-        let hook = sum(&page, "hook_packets_total");
-        assert!(hook > 0);
-        assert_eq!(sum(&page, "packets_total") + sum(&page, "unparsed_packets_total"), hook, "{page}");
-        assert_eq!(sum(&page, "conservation_residual_packets"), 0);
-    }
-
-    #[test]
-    fn every_reason_has_its_series() {
-        let (mut facts, mut store) = (MonitorState::default(), FlowStore::default());
-        let mut snapshot = fake::snapshot(3);
-        for (reason, packets) in Reason::ALL.into_iter().zip(1..) {
-            fake::add_unparsed(&mut snapshot, reason, packets, 2 * packets);
-        }
-        fake::merge(&mut facts.traffic, &mut store, &snapshot);
-        let page = render(&facts, fake::START).expect("renders");
-        let found: Vec<&str> =
-            page.lines().filter(|line| line.starts_with("egress_monitor_unparsed_packets_total{")).collect();
-        let mut expected: Vec<String> = Reason::ALL
-            .into_iter()
-            .zip(1..)
-            .flat_map(|(reason, packets): (_, u64)| {
-                [("passed", packets), ("dropped", 2 * packets)].map(|(fate, packets)| {
-                    let labels = format!(r#"fate="{fate}",interface="eth0",reason="{}""#, reason.name());
-                    format!("egress_monitor_unparsed_packets_total{{{labels}}} {packets}")
-                })
-            })
-            .collect();
-        expected.sort_unstable();
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn a_flow_is_found_under_its_interface_country_class_and_verdict() {
-        let (mut facts, mut store) = (MonitorState::default(), FlowStore::default());
-        facts.in_force.policy = std::sync::Arc::new(fake::policy());
-        facts.in_force.datasets = vec![crate::model::in_force::DatasetInfo {
-            name: "dbip-country".into(),
-            built: Some((fake::START / 1_000_000_000) as i64 - 86_400),
-            ..Default::default()
-        }];
-        let mut snapshot = fake::snapshot(3);
-        fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
-        let esp = FlowKey { flags: Opaque::Esp as u8, ..fake::key(7, fake::INSIDE, 0) };
-        fake::add(&mut snapshot, esp, 2);
-        fake::add(&mut snapshot, fake::with_inner(esp, Via::GtpU), 5);
-        fake::add(&mut snapshot, fake::with_inner(fake::key(7, fake::OUTSIDE, 1), Via::GtpU), 7);
-        fake::merge(&mut facts.traffic, &mut store, &snapshot);
-        facts.alerts.insert(("high", "egress"), 2);
-        let attached = |interface: &str| crate::model::Attachment {
-            interface: interface.into(),
-            hook: "tcx".into(),
-            ..Default::default()
-        };
-        facts.attachments = vec![attached("eth0"), attached("eth1")];
-        facts.standings = vec![Standing {
-            interface: "eth0".into(),
-            here: true,
-            presence: crate::reconcile::Presence::Detached,
-            sent: Amount { packets: 50, bytes: 5_000 },
-            unaccounted: Amount { packets: 3, bytes: 300 },
-            ..Standing::default()
-        }];
-        let page = render(&facts, fake::START).expect("renders");
-        for line in [
-            r#"egress_monitor_packets_total{class="outside",country="SG",interface="eth0",verdict="observed"} 10"#,
-            r#"egress_monitor_wire_bytes_total{class="outside",country="SG",interface="eth0",verdict="observed"} 1040"#,
-            r#"egress_monitor_opaque_packets_total{interface="eth0",opaque="esp",verdict="allowed"} 7"#,
-            r#"egress_monitor_opaque_bytes_total{interface="eth0",opaque="esp",verdict="allowed"} 700"#,
-            r#"egress_monitor_inner_packets_total{interface="eth0",verdict="allowed",via="gtp_u"} 5"#,
-            r#"egress_monitor_inner_packets_total{interface="eth0",verdict="observed",via="gtp_u"} 7"#,
-            r#"egress_monitor_alerts_total{severity="high",type="egress"} 2"#,
-            r#"egress_monitor_geo_dataset_age_seconds{dataset="dbip-country"} 86400"#,
-            r#"egress_monitor_events_lost_total{stage="ring"} 0"#,
-            r#"egress_monitor_attached{hook="tcx",interface="eth0"} 0"#,
-            r#"egress_monitor_attached{hook="tcx",interface="eth1"} 1"#,
-            r#"egress_monitor_nic_packets{interface="eth0"} 50"#,
-            r#"egress_monitor_nic_unaccounted_packets{interface="eth0"} 3"#,
-            r#"egress_monitor_nic_unaccounted_bytes{interface="eth0"} 300"#,
-        ] {
-            assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
-        }
-    }
-}
+mod tests;

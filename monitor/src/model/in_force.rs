@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use monitor_policy::{Policy, PolicyRef, spec::Mode};
+use monitor_policy::{Policy, PolicyRef, geo::STALE_AFTER_DAYS, spec::Mode};
 
-use crate::shadow::Shadow;
+use super::shadow::Shadow;
 
 /// A geo dataset as status and metrics show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,16 @@ impl DatasetInfo {
     pub fn age_seconds(&self, now: i128) -> Option<i64> {
         self.built.and_then(|built| i64::try_from(now / 1_000_000_000 - i128::from(built)).ok())
     }
+
+    /// Whether it is too old to be relied on at `now` (nanoseconds since 1970).
+    #[must_use]
+    pub fn is_stale(&self, now: i128) -> bool {
+        self.age_seconds(now).is_some_and(|age| age > STALE_AFTER)
+    }
 }
+
+/// Age from which a geo dataset is stale, in seconds.
+const STALE_AFTER: i64 = STALE_AFTER_DAYS * 86_400;
 
 /// A policy with what was read to make it.
 #[derive(Clone, Debug, Default)]
@@ -36,7 +45,7 @@ pub struct PolicyInForce {
     pub inside: String,
     /// Its datasets.
     pub datasets: Vec<DatasetInfo>,
-    /// The policy that is judged beside it.
+    /// The policy that is evaluated beside it.
     pub shadow: Shadow,
     /// Since when it holds, UTC nanoseconds since 1970.
     pub since: i128,
@@ -50,7 +59,7 @@ impl PolicyInForce {
     }
 }
 
-/// That what is in force is yet to be confirmed: see [`crate::reload`].
+/// That what is in force is yet to be confirmed: see `reload`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PendingConfirmation {
     /// Until when, UTC nanoseconds since 1970.

@@ -1,10 +1,10 @@
-//! Where packets end up beyond their destination: a flow's key and the policy that held in; the further destination
-//! (source route, tunnel), the IPv4 address that an IPv6 address carries, and whose standing the flow has, out. Called
-//! by [`crate::model::names`]; API and alerts show [`Further`].
+//! Where packets end up beyond their destination: a flow's key and the policy that held in; the inner destination
+//! (source route, tunnel), the IPv4 address that an IPv6 address carries, and which of them decides, out. Called
+//! by [`crate::model::flow`]; API and alerts show [`Further`].
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::model::names::FlowId;
+use crate::model::flow::FlowId;
 use monitor_api::flows::{Carried, Further};
 use monitor_common::{
     classify::{Tables as _, class_id_v4, class_id_v6, isatap},
@@ -14,7 +14,7 @@ use monitor_policy::Policy;
 
 /// By what an IPv6 address carries the IPv4 address that its packets end up at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Carrier {
+pub enum Embedding {
     /// `::ffff:a.b.c.d` (RFC 4291 2.5.5.2).
     V4Mapped,
     /// `::a.b.c.d` (RFC 4291 2.5.5.1).
@@ -29,8 +29,8 @@ pub enum Carrier {
     Isatap,
 }
 
-impl Carrier {
-    /// The carrier of an address under a prefix with this form.
+impl Embedding {
+    /// The embedding of an address under a prefix with this form.
     #[must_use]
     pub const fn of(form: Embedded, address: Address) -> Option<Self> {
         match form {
@@ -59,7 +59,7 @@ impl Carrier {
 
     /// The IPv4 address inside `address`.
     #[must_use]
-    pub fn carried(self, address: Address) -> Ipv4Addr {
+    pub fn embedded_in(self, address: Address) -> Ipv4Addr {
         let form = match self {
             Self::V4Mapped | Self::V4Compatible | Self::Isatap => Embedded::Low32,
             Self::Nat64(form) => form,
@@ -70,20 +70,20 @@ impl Carrier {
     }
 }
 
-/// Which of a flow's destinations its class and rule are those of: the one with the strictest standing.
+/// Which of a flow's destinations its class and rule are those of: the one with the strictest classification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Decider {
     /// The packet's own.
     Destination,
     /// The IPv4 address that it carries.
     Embedded,
-    /// The further one.
+    /// The inner one.
     Inner,
-    /// The IPv4 address that the further one carries.
+    /// The IPv4 address that the inner one carries.
     InnerEmbedded,
 }
 
-/// A further destination: see [`monitor_common::wire::InnerDestination`].
+/// An inner destination: see [`monitor_common::wire::InnerDestination`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResolvedInner {
     /// Where.
@@ -97,7 +97,7 @@ pub struct ResolvedInner {
     /// By what.
     pub via: Via,
     /// By what the address carries an IPv4 address.
-    pub carrier: Option<Carrier>,
+    pub embedding: Option<Embedding>,
 }
 
 impl ResolvedInner {
@@ -110,58 +110,67 @@ impl ResolvedInner {
 
 /// What a key's destinations come to under a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ends {
-    pub(crate) carrier: Option<Carrier>,
-    pub(crate) inner: Option<ResolvedInner>,
+pub(crate) struct Destinations {
+    /// By what the destination carries an IPv4 address.
+    pub(crate) embedding: Option<Embedding>,
+    /// By what the inner one does.
+    pub(crate) inner_embedding: Option<Embedding>,
     pub(crate) decider: Option<Decider>,
 }
 
-impl Ends {
+impl Destinations {
     /// Reads them off the key; the policy is the one that held when the flow was counted.
     #[inline]
     pub(crate) fn of(key: &FullKey, policy: &Policy) -> Self {
-        let (flow, further) = (&key.flow, &key.inner);
-        if flow.ip_version == 4 && !further.exists() {
+        let (flow, inner) = (&key.flow, &key.inner);
+        if flow.ip_version == 4 && !inner.exists() {
             // By far the most, and there is nothing to look up.
-            return Self { carrier: None, inner: None, decider: Some(Decider::Destination) };
+            return Self { embedding: None, inner_embedding: None, decider: Some(Decider::Destination) };
         }
         let class_id = u32::from(flow.class_id);
-        let here = Place::of(policy, flow.ip_version, flow.destination, class_id);
-        let mut ends = Self { carrier: here.carrier, inner: None, decider: None };
-        let mut beyond = Place::default();
-        if further.exists() {
-            beyond = Place::of(policy, further.ip_version, further.address, class_id);
-            ends.inner = Some(ResolvedInner {
-                address: further.address,
-                port: further.port,
-                protocol: further.protocol,
-                ip_version: further.ip_version,
-                via: Via::from_wire(further.via).unwrap_or_default(),
-                carrier: beyond.carrier,
-            });
-        }
-        // The outermost of equals, as the kernel takes it.
-        ends.decider = match () {
-            () if here.decides => Some(Decider::Destination),
-            () if here.carried_decides => Some(Decider::Embedded),
-            () if beyond.decides => Some(Decider::Inner),
-            () if beyond.carried_decides => Some(Decider::InnerEmbedded),
-            // One destination only, whatever its number means; or one of several that the key does not hold.
-            () => (here.carrier.is_none() && !further.exists()).then_some(Decider::Destination),
+        let outer = Candidate::of(policy, flow.ip_version, flow.destination, class_id);
+        let beyond = match inner.exists() {
+            true => Candidate::of(policy, inner.ip_version, inner.address, class_id),
+            false => Candidate::default(),
         };
-        ends
+        // The outermost of equals, as the kernel takes it.
+        let decider = match () {
+            () if outer.decides => Some(Decider::Destination),
+            () if outer.embedded_decides => Some(Decider::Embedded),
+            () if beyond.decides => Some(Decider::Inner),
+            () if beyond.embedded_decides => Some(Decider::InnerEmbedded),
+            // One destination only, whatever its number means; or one of several that the key does not hold.
+            () => (outer.embedding.is_none() && !inner.exists()).then_some(Decider::Destination),
+        };
+        Self { embedding: outer.embedding, inner_embedding: beyond.embedding, decider }
+    }
+}
+
+impl ResolvedInner {
+    /// The inner destination of a key, if it has one.
+    #[inline]
+    pub(crate) fn of(key: &FullKey, embedding: Option<Embedding>) -> Option<Self> {
+        let inner = &key.inner;
+        inner.exists().then(|| Self {
+            address: inner.address,
+            port: inner.port,
+            protocol: inner.protocol,
+            ip_version: inner.ip_version,
+            via: Via::from_wire(inner.via).unwrap_or_default(),
+            embedding,
+        })
     }
 }
 
 /// One address under a policy, and whether its class is the one that the flow has.
 #[derive(Clone, Copy, Debug, Default)]
-struct Place {
-    carrier: Option<Carrier>,
+struct Candidate {
+    embedding: Option<Embedding>,
     decides: bool,
-    carried_decides: bool,
+    embedded_decides: bool,
 }
 
-impl Place {
+impl Candidate {
     fn of(policy: &Policy, ip_version: u8, address: Address, flow_class_id: u32) -> Self {
         let image = &policy.image;
         if ip_version == 4 {
@@ -172,9 +181,9 @@ impl Place {
         let row = class_id.and_then(|number| image.class_row(number));
         let form = row.map_or(Embedded::None, |row| Embedded::from_wire(row.embedded));
         // As `classify` has it: an interface identifier counts where the prefix carries nothing.
-        let carrier = Carrier::of(form, address).or_else(|| isatap(address).map(|_| Carrier::Isatap));
-        let inside = carrier.and_then(|carrier| class_id_v4(image, carrier.carried(address).to_bits()));
-        Self { carrier, decides: class_id == Some(flow_class_id), carried_decides: inside == Some(flow_class_id) }
+        let embedding = Embedding::of(form, address).or_else(|| isatap(address).map(|_| Embedding::Isatap));
+        let inside = embedding.and_then(|embedding| class_id_v4(image, embedding.embedded_in(address).to_bits()));
+        Self { embedding, decides: class_id == Some(flow_class_id), embedded_decides: inside == Some(flow_class_id) }
     }
 }
 
@@ -184,58 +193,59 @@ pub(crate) fn ip(ip_version: u8, address: Address) -> IpAddr {
 }
 
 /// The IPv4 address inside `address`, in flows and alerts.
-fn carried(carrier: Carrier, address: Address) -> Carried {
-    Carried { destination: carrier.carried(address).into(), via: carrier.name().into() }
+fn carried(embedding: Embedding, address: Address) -> Carried {
+    Carried { destination: embedding.embedded_in(address).into(), via: embedding.name().into() }
 }
 
-/// The name of the way to a further destination.
+/// The name of the way to an inner destination.
 fn via_name(via: Via) -> &'static str {
     via.name().unwrap_or("unknown")
 }
 
 impl FlowId {
-    /// Where its packets go on to: the further destination, else the IPv4 address that the destination carries.
+    /// Where its packets go on to: the inner destination, else the IPv4 address that the destination carries.
     #[must_use]
-    pub fn further(&self) -> Option<Further> {
+    pub fn inner_document(&self) -> Option<Further> {
         if let Some(inner) = &self.inner {
             return Some(Further {
                 destination: inner.ip(),
                 destination_port: inner.port,
                 protocol: inner.protocol,
                 via: via_name(inner.via).into(),
-                embedded: inner.carrier.map(|carrier| carried(carrier, inner.address)),
+                embedded: inner.embedding.map(|embedding| carried(embedding, inner.address)),
             });
         }
-        self.carrier.map(|carrier| Further {
-            destination: carrier.carried(self.destination).into(),
+        self.embedding.map(|embedding| Further {
+            destination: embedding.embedded_in(self.destination).into(),
             destination_port: self.destination_port,
             protocol: self.protocol,
-            via: carrier.name().into(),
+            via: embedding.name().into(),
             embedded: None,
         })
     }
 
-    /// The IPv4 address that the destination carries, where [`FlowId::further`] is another one.
+    /// The IPv4 address that the destination carries, where [`FlowId::inner_document`] is another one.
     #[must_use]
     pub fn embedded(&self) -> Option<Carried> {
-        self.inner.and(self.carrier).map(|carrier| carried(carrier, self.destination))
+        self.inner.and(self.embedding).map(|embedding| carried(embedding, self.destination))
     }
 
     /// By what its packets go on; `None` where they don't.
     #[must_use]
     pub fn via(&self) -> Option<&'static str> {
-        self.inner.map(|inner| via_name(inner.via)).or_else(|| self.carrier.map(Carrier::name))
+        self.inner.map(|inner| via_name(inner.via)).or_else(|| self.embedding.map(Embedding::name))
     }
 
     /// The address that class, country and rule are those of; `None` where it is one that the key does not hold.
     #[must_use]
     pub fn decided_by(&self) -> Option<IpAddr> {
-        let carried = |carrier: Option<Carrier>, address| carrier.map(|carrier| carrier.carried(address).into());
+        let carried =
+            |embedding: Option<Embedding>, address| embedding.map(|embedding| embedding.embedded_in(address).into());
         match self.decider? {
             Decider::Destination => Some(self.ip(self.destination)),
-            Decider::Embedded => carried(self.carrier, self.destination),
+            Decider::Embedded => carried(self.embedding, self.destination),
             Decider::Inner => self.inner.map(|inner| inner.ip()),
-            Decider::InnerEmbedded => self.inner.and_then(|inner| carried(inner.carrier, inner.address)),
+            Decider::InnerEmbedded => self.inner.and_then(|inner| carried(inner.embedding, inner.address)),
         }
     }
 }
@@ -247,7 +257,7 @@ mod tests {
     use monitor_common::wire;
 
     use super::*;
-    use crate::model::names::{Names, Resolver};
+    use crate::model::{flow::Resolver, identities::Names};
     use monitor_policy::{
         ClockMap, Knowledge, Spec, compile,
         geo::{Country, Dataset, Range, special},
@@ -305,7 +315,7 @@ mod tests {
 
     fn told(flow: &FlowId) -> (Option<String>, Option<String>, Option<String>) {
         let text = |carried: Carried| format!("{} {}", carried.destination, carried.via);
-        let further = flow.further().map(|further| {
+        let further = flow.inner_document().map(|further| {
             let Further { destination, destination_port, protocol, via, embedded } = further;
             let embedded = embedded.map_or_else(String::new, |embedded| format!(" ({})", text(embedded)));
             format!("{destination} {destination_port}/{protocol} {via}{embedded}")

@@ -1,19 +1,33 @@
-//! What an epoch, a flow, an interface, the policy in force are: plain values, made by the kernel part and the daemon,
-//! read by everything else.
+//! What an epoch, a flow, an interface, the policy in force, a finding, an alert are: plain values, made by the kernel part
+//! and the daemon, read by everything else.
 
+pub mod alert;
 pub mod attachment;
+pub mod budget;
 pub mod clock;
+pub mod epoch;
+pub mod finding;
+pub mod flow;
+pub mod identities;
 pub mod in_force;
 pub mod inner;
-pub mod names;
+pub mod interface_account;
+pub mod readings;
+pub mod shadow;
 pub mod snapshot;
 
 /// Places in the flow table where the configuration does not say.
 pub const DEFAULT_FLOWS: u32 = 49_152;
 
 pub use self::{
+    alert::{Alert, Host},
     attachment::{Attachment, Hook, HookChoice},
+    budget::{BudgetUse, BudgetUses},
     clock::{Moment, now, rfc3339},
+    epoch::ClosedEpoch,
+    finding::FindingKind,
     in_force::PolicyInForce,
-    snapshot::{Fill, InterfaceCounts, Places, Snapshot},
+    interface_account::InterfaceAccount,
+    shadow::ShadowReport,
+    snapshot::{Fill, InterfaceCounts, Occupancy, Snapshot},
 };

@@ -1,4 +1,4 @@
-//! All traffic of one closed epoch: the one source of traffic facts. The kernel part makes it, the engine hands it to its
+//! All traffic of one closed epoch: the one source of traffic state. The kernel part makes it, the engine hands it to its
 //! consumers.
 
 use std::{
@@ -13,8 +13,7 @@ use monitor_common::{
 };
 use monitor_policy::{Policy, spec::Mode};
 
-use super::clock::Moment;
-use crate::reconcile::Reading;
+use super::{clock::Moment, readings::Reading};
 
 /// The sums of one interface in one epoch.
 #[derive(Clone, Debug, Default)]
@@ -209,20 +208,20 @@ mod tests {
     }
 }
 
-/// Places for flows, in one half.
+/// How many flows one half of a table or cache holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Places {
+pub struct Occupancy {
     /// How many the epoch had in use.
     pub used: usize,
     /// How many there are.
-    pub places: u32,
+    pub capacity: u32,
 }
 
 /// How full the kernel's half was. A flow that several CPUs, or a CPU and the table, have counts in each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fill {
     /// The flow caches of all CPUs.
-    pub cache: Places,
+    pub cache: Occupancy,
     /// The flow table.
-    pub table: Places,
+    pub table: Occupancy,
 }

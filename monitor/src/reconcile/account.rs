@@ -20,7 +20,11 @@ use std::collections::VecDeque;
 
 use monitor_common::wire::{Counters, HookSums};
 
-use super::{Amount, Device, Kind, Offloads, Queue, Reading, Standing};
+use crate::model::{
+    InterfaceAccount,
+    interface_account::CountingUnit,
+    readings::{Amount, Device, Offloads, Queue, Reading},
+};
 
 /// A packet that passed the hook so long ago is sent or lost. The kernel resets a device that holds one for five
 /// seconds (`dev_watchdog`).
@@ -119,7 +123,7 @@ pub struct Account {
     /// What the bounds do not depend on, at the latest reading.
     offloads: Offloads,
     qdisc: String,
-    kind: Kind,
+    unit: CountingUnit,
     mark: Mark,
     /// Of the bound, what was on its way at the start and may be sent without having passed.
     spare: i128,
@@ -127,7 +131,7 @@ pub struct Account {
     drift: i128,
     /// A surplus was found since the account last balanced.
     open: bool,
-    standing: Standing,
+    report: InterfaceAccount,
 }
 
 impl Account {
@@ -147,11 +151,11 @@ impl Account {
             packets: base.after.sent.packets.saturating_sub(base.before.packets),
             bytes: base.after.sent.bytes.saturating_sub(base.before.bytes),
         };
-        let standing = Standing {
+        let report = InterfaceAccount {
             interface: reading.interface.clone(),
             before_attach: base.after.sent,
             while_attaching,
-            ..Standing::default()
+            ..InterfaceAccount::default()
         };
         Self {
             interface: reading.interface.clone(),
@@ -162,27 +166,27 @@ impl Account {
             raw: base.after.sent,
             offloads: base.after.offloads,
             qdisc: base.after.qdisc.clone(),
-            kind: Kind::Undetermined,
+            unit: CountingUnit::Undetermined,
             mark: Mark::default(),
             spare,
             drift: 0,
             open: false,
-            standing,
+            report,
         }
     }
 
     /// How the interface stands.
     #[must_use]
-    pub fn standing(&self) -> Standing {
-        Standing { interface: self.interface.clone(), kind: self.kind, ..self.standing.clone() }
+    pub fn report(&self) -> InterfaceAccount {
+        InterfaceAccount { interface: self.interface.clone(), unit: self.unit, ..self.report.clone() }
     }
 
     /// Takes a reading; gives the surplus that it proves.
     pub fn read(&mut self, reading: &Reading) -> Amount {
-        self.standing.presence = reading.presence;
-        self.standing.here = reading.device.is_some();
+        self.report.presence = reading.presence;
+        self.report.here = reading.device.is_some();
         let Some(device) = &reading.device else {
-            self.standing.waiting = 0;
+            self.report.waiting = 0;
             return Amount::default();
         };
         if device.offloads != self.offloads || device.qdisc != self.qdisc {
@@ -194,10 +198,10 @@ impl Account {
         let dropped = self.drops.read(&reading.queue);
         let waiting = i128::from(reading.queue_after.waiting);
         self.take_device(device, dropped + waiting);
-        let gone = i128::from(self.standing.sent.packets) + dropped + waiting;
+        let gone = i128::from(self.report.sent.packets) + dropped + waiting;
 
-        if self.kind == Kind::Skbs && self.contradicts(gone) {
-            self.kind = Kind::Undetermined;
+        if self.unit == CountingUnit::Skbs && self.contradicts(gone) {
+            self.unit = CountingUnit::Undetermined;
         }
         let found = self.find((-self.bound().room(gone)).max(0));
         self.compare(gone, reading);
@@ -209,14 +213,14 @@ impl Account {
             self.balance(gone, found.packets > 0);
         }
         self.remember(reading);
-        self.standing.qdisc_drops = self.drops.sum;
-        self.standing.waiting = reading.queue_after.waiting.into();
+        self.report.qdisc_drops = self.drops.sum;
+        self.report.waiting = reading.queue_after.waiting.into();
         found
     }
 
     /// The bound in force.
     fn bound(&self) -> &Bound {
-        if self.kind == Kind::Skbs { &self.skbs } else { &self.segments }
+        if self.unit == CountingUnit::Skbs { &self.skbs } else { &self.segments }
     }
 
     /// Segments above skbs since the [`Mark`].
@@ -227,7 +231,7 @@ impl Account {
     /// Both bounds leave as much room as the one in force, from now on.
     fn agree(&mut self) {
         let bytes = self.segments.bytes - self.skbs.bytes;
-        if self.kind == Kind::Skbs {
+        if self.unit == CountingUnit::Skbs {
             self.segments.follow(&self.skbs);
         } else {
             self.skbs.follow(&self.segments);
@@ -245,8 +249,8 @@ impl Account {
         self.segments.passed = since(now.segments, start.segments);
         self.segments.bytes = since(now.wire_bytes, start.wire_bytes);
         let dropped = &open.dropped;
-        self.standing.dropped = match self.kind {
-            Kind::Skbs => Amount { packets: dropped.packets, bytes: dropped.bytes },
+        self.report.dropped = match self.unit {
+            CountingUnit::Skbs => Amount { packets: dropped.packets, bytes: dropped.bytes },
             _ => Amount { packets: dropped.segments, bytes: dropped.wire_bytes },
         };
     }
@@ -255,15 +259,15 @@ impl Account {
     /// sent meanwhile only that much is known, and no more of it is believed than can have passed.
     fn take_device(&mut self, device: &Device, besides: i128) {
         let (now, last) = (device.sent, std::mem::replace(&mut self.raw, device.sent));
-        let sent = &mut self.standing.sent;
+        let sent = &mut self.report.sent;
         if now.packets >= last.packets && now.bytes >= last.bytes {
             sent.packets += now.packets - last.packets;
             sent.bytes += now.bytes - last.bytes;
             return;
         }
         tracing::warn!(interface = self.interface, "the device's counters began anew");
-        let room = self.bound().room(i128::from(self.standing.sent.packets) + besides).max(0);
-        let sent = &mut self.standing.sent;
+        let room = self.bound().room(i128::from(self.report.sent.packets) + besides).max(0);
+        let sent = &mut self.report.sent;
         sent.packets += now.packets.min(u64::try_from(room).unwrap_or(u64::MAX));
         let before = sent.bytes;
         sent.bytes += now.bytes;
@@ -287,7 +291,7 @@ impl Account {
         self.skbs.shift += surplus;
         self.segments.shift += surplus;
         self.open = true;
-        let unaccounted = &mut self.standing.unaccounted;
+        let unaccounted = &mut self.report.unaccounted;
         unaccounted.packets += u64::try_from(surplus).unwrap_or(u64::MAX);
         Amount { packets: u64::try_from(surplus).unwrap_or(u64::MAX), bytes: self.find_bytes() }
     }
@@ -295,45 +299,45 @@ impl Account {
     /// Books the bytes that are too many as a surplus's.
     fn find_bytes(&mut self) -> u64 {
         let bytes = u64::try_from(-self.byte_room()).unwrap_or(0);
-        self.standing.unaccounted.bytes += bytes;
+        self.report.unaccounted.bytes += bytes;
         bytes
     }
 
     /// As [`Bound::room`], in bytes. Of what the queue dropped and holds they are not known: those are in it.
     fn byte_room(&self) -> i128 {
-        self.byte_room_for(self.kind)
+        self.byte_room_for(self.unit)
     }
 
     /// The same for a device that counts so.
-    fn byte_room_for(&self, kind: Kind) -> i128 {
-        let bytes = match kind {
-            Kind::Skbs => self.skbs.bytes,
+    fn byte_room_for(&self, unit: CountingUnit) -> i128 {
+        let bytes = match unit {
+            CountingUnit::Skbs => self.skbs.bytes,
             _ => self.segments.bytes - self.mark.bytes,
         };
-        bytes + i128::from(self.standing.unaccounted.bytes) + self.drift - i128::from(self.standing.sent.bytes)
+        bytes + i128::from(self.report.unaccounted.bytes) + self.drift - i128::from(self.report.sent.bytes)
     }
 
     /// Finds out what the device counts, where the two differ.
     fn compare(&mut self, gone: i128, reading: &Reading) {
-        if self.kind == Kind::Skbs {
+        if self.unit == CountingUnit::Skbs {
             return;
         }
         let (room, slack) = (self.skbs.room(gone), self.slack());
         if room < 0 || self.offloads == Offloads::Nothing {
             if slack > 0 {
-                self.kind = Kind::Segments;
+                self.unit = CountingUnit::Segments;
             }
             self.agree();
         } else if self.mark.drops != self.drops.sum {
             self.agree();
         } else {
             // Packets may fit by chance, where segments are lost that nobody counts: then bytes don't.
-            let bytes = self.byte_room_for(Kind::Skbs);
+            let bytes = self.byte_room_for(CountingUnit::Skbs);
             let quiet = reading.queue_after.waiting == 0 && reading.closed == reading.open;
             let exact = quiet && slack > 0 && room == 0 && bytes == 0;
             let near = |rest: i128, of: i128| rest.abs() <= of / 16;
             if exact || (slack >= LEARN && near(room, slack) && near(bytes, self.skbs.bytes - self.mark.passed)) {
-                self.kind = Kind::Skbs;
+                self.unit = CountingUnit::Skbs;
                 self.agree();
             }
         }
@@ -341,18 +345,18 @@ impl Account {
 
     /// Something has changed that decides what the device counts.
     fn forget(&mut self) {
-        if self.kind == Kind::Skbs {
+        if self.unit == CountingUnit::Skbs {
             // What was on its way may be cut up yet: segments are a bound since the mark.
-            self.kind = Kind::Undetermined;
+            self.unit = CountingUnit::Undetermined;
         } else {
-            self.kind = Kind::Undetermined;
+            self.unit = CountingUnit::Undetermined;
             self.agree();
         }
     }
 
     /// Takes what is lost for good off the bounds. Only while nothing waits: that may be cut up yet.
     fn write_off(&mut self, now: u64, dropped: i128, holds: u64) {
-        let gone = i128::from(self.standing.sent.packets) + dropped;
+        let gone = i128::from(self.report.sent.packets) + dropped;
         let take = |bound: &mut Bound, holds: u64| {
             let lost = bound.settled(now).map_or(0, |settled| settled + bound.shift - gone - i128::from(holds)).max(0);
             bound.shift -= lost;
@@ -360,15 +364,15 @@ impl Account {
         };
         let skbs = take(&mut self.skbs, holds);
         let segments = take(&mut self.segments, holds * SEGMENTS);
-        let lost = if self.kind == Kind::Skbs { skbs } else { segments };
+        let lost = if self.unit == CountingUnit::Skbs { skbs } else { segments };
         let spare = lost.min(self.spare);
         self.spare -= spare;
         // Segments that the device was not going to count are not lost.
-        if self.kind != Kind::Undetermined || self.slack() == 0 {
-            self.standing.lost += u64::try_from(lost - spare).unwrap_or(0);
+        if self.unit != CountingUnit::Undetermined || self.slack() == 0 {
+            self.report.lost += u64::try_from(lost - spare).unwrap_or(0);
         }
         // What fits from here on is no proof of what the device counts.
-        if self.kind != Kind::Skbs && (skbs > 0 || segments > 0) {
+        if self.unit != CountingUnit::Skbs && (skbs > 0 || segments > 0) {
             self.agree();
         }
     }
@@ -392,11 +396,11 @@ impl Account {
         }
         // Packets may balance by chance: as many on their way as went past the hook. Where bytes are exact there is nothing
         // to explain then, and the difference is not for good.
-        if self.kind != Kind::Skbs || self.drops.sum != self.mark.drops {
+        if self.unit != CountingUnit::Skbs || self.drops.sum != self.mark.drops {
             self.drift -= self.byte_room();
         }
         self.open = false;
-        if self.kind == Kind::Skbs {
+        if self.unit == CountingUnit::Skbs {
             self.agree();
         }
     }

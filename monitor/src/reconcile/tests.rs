@@ -11,6 +11,10 @@ use std::collections::VecDeque;
 use monitor_common::wire::{Counters, HookSums};
 
 use super::*;
+use crate::model::{
+    interface_account::CountingUnit,
+    readings::{Base, Device, Offloads, Presence, Queue},
+};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -169,8 +173,8 @@ impl Desk {
         self.0.read(std::slice::from_ref(reading)).first().map(|surplus| surplus.found).unwrap_or_default()
     }
 
-    fn standing(&self) -> Standing {
-        self.0.standings().pop().expect("an interface")
+    fn report(&self) -> InterfaceAccount {
+        self.0.accounts().pop().expect("an interface")
     }
 }
 

@@ -261,7 +261,7 @@ impl PolicyReloader {
         }
         // Else: the trial goes on, with its way back and its end.
         self.note();
-        self.epochs.settled().await;
+        self.epochs.decided().await;
         Ok(self.outcome(changed))
     }
 
@@ -285,7 +285,7 @@ impl PolicyReloader {
         self.end_trial();
         self.confirmations.settle();
         tracing::info!(policy = named.digest, mode = named.mode.name(), was_on_trial = was, "policy confirmed");
-        self.epochs.settled().await;
+        self.epochs.decided().await;
         let warning = self.confirmations.keep(&named).err();
         if let Some(warning) = &warning {
             tracing::warn!(warning, "the confirmation will not outlive this process");
@@ -306,13 +306,13 @@ impl PolicyReloader {
             Ok(()) => {
                 self.confirmed = next;
                 self.end_trial();
-                self.epochs.returned(format!("{what}: {} ({}) is in force again", back.digest, back.mode)).await;
+                self.epochs.reverted(format!("{what}: {} ({}) is in force again", back.digest, back.mode)).await;
             }
             Err(why) => {
                 // Once more, soon: what is in force is what nobody wanted.
                 self.trial = Some(Trial { ends: Instant::now() + Duration::from_secs(1), ..trial });
                 let told = format!("{what}, but {} ({}) can't come back: {why}", back.digest, back.mode);
-                self.epochs.returned(told).await;
+                self.epochs.reverted(told).await;
             }
         }
     }

@@ -3,11 +3,13 @@ use std::sync::Mutex;
 use super::*;
 use crate::{
     alerts::{
-        Host,
+        ocsf,
         sinks::{Output, Sinks},
     },
+    budgets::keeper::Keeper,
     engine::Engine,
     fake::{self, Fake},
+    model::Host,
     store::MonitorState,
 };
 use monitor_policy::{Policy, PolicyRef, spec::Mode};
@@ -40,8 +42,11 @@ fn named(digest: &str, mode: &str) -> PolicyRef {
 fn bench(first: PolicyInForce, confirm: Option<Duration>, confirmations: ConfirmationStore) -> Bench {
     let fake = Fake::default();
     let facts = SharedState::new(MonitorState { epoch_length: Duration::from_secs(3_600), ..MonitorState::default() });
-    let (sinks, _) = Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100).expect("a thread");
-    let (engine, epochs) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, Host::default(), first.clone());
+    let (sinks, _) =
+        Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100, |_| String::new()).expect("a thread");
+    let consumers = fake::consumers(Keeper::in_memory());
+    let (engine, epochs) =
+        Engine::new(Box::new(fake.clone()), facts.clone(), Box::new(sinks), consumers, first.clone());
     let stop = CancellationToken::new();
     let (events, received) = mpsc::channel(10);
     tokio::spawn(engine.run(received, stop.clone()));
@@ -92,22 +97,22 @@ async fn what_nobody_confirms_goes_and_what_was_confirmed_last_comes_back() {
     let outcome = bench.load(in_force("c", true), SOON).await.expect("in force");
     assert_eq!(outcome.unconfirmed.map(|trial| trial.back_to), Some(named("a", "observe")));
     assert_eq!(bench.now(), named("c", "enforce"));
-    bench.until(|facts| facts.returns == 1).await;
+    bench.until(|facts| facts.reverts == 1).await;
     assert_eq!((bench.now(), bench.back()), (named("a", "observe"), None));
     let staged = [("b", true), ("c", true), ("a", false)].map(|(digest, enforce)| (digest.to_owned(), enforce));
     assert_eq!(bench.fake.script().staged, staged);
     let line = bench.facts.read().latest_alerts.back().cloned().expect("an alert");
-    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    let line = ocsf::document(&Host::default(), &line);
     assert_eq!(line["severity"], "High");
     assert_eq!(
         line["finding_info"]["desc"],
         "policy c (enforce) was not confirmed within 0 s: a (observe) is in force again"
     );
-    let open = |facts: &MonitorState| facts.conditions.iter().map(|(name, _)| *name).collect::<Vec<_>>();
-    assert_eq!(open(&bench.facts.read()), ["policy_returned"]);
+    let open = |facts: &MonitorState| facts.findings.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>();
+    assert_eq!(open(&bench.facts.read()), ["policy_reverted"]);
     // Somebody decides anew: that is over.
     bench.load(in_force("c", true), None).await.expect("in force");
-    bench.until(|facts| facts.conditions.is_empty()).await;
+    bench.until(|facts| facts.findings.is_empty()).await;
     assert_eq!((bench.now(), bench.back()), (named("c", "enforce"), None));
 }
 
@@ -125,7 +130,7 @@ async fn what_was_confirmed_stays_and_is_the_way_back_from_then_on() {
     assert_eq!(bench.back(), Some(named("b", "enforce")));
     // What was confirmed is in force again by a reload: nothing is on trial any more.
     assert_eq!(bench.load(in_force("b", true), None).await.expect("in force").unconfirmed, None);
-    assert_eq!(bench.facts.read().returns, 0);
+    assert_eq!(bench.facts.read().reverts, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +151,7 @@ async fn a_reload_that_is_refused_changes_neither_policy_nor_trial() {
 async fn an_enforcing_start_falls_back_to_observing_unless_it_was_or_is_confirmed() {
     let state = tempfile::tempdir().unwrap();
     let first = bench(in_force("a", true), SOON, ConfirmationStore::open(state.path()));
-    first.until(|facts| facts.returns == 1).await;
+    first.until(|facts| facts.reverts == 1).await;
     assert_eq!((first.now(), first.back()), (named("a", "observe"), None));
 
     let second = bench(in_force("a", true), LATE, ConfirmationStore::open(state.path()));
@@ -160,24 +165,26 @@ async fn an_enforcing_start_falls_back_to_observing_unless_it_was_or_is_confirme
     // One that nobody confirmed is put on trial again by a restart, without anybody asking.
     let loaded = bench(in_force("c", false), None, ConfirmationStore::open(state.path()));
     loaded.load(in_force("d", true), Some(Duration::from_secs(1))).await.expect("in force");
-    loaded.until(|facts| facts.returns == 1).await;
+    loaded.until(|facts| facts.reverts == 1).await;
     let restarted = bench(in_force("d", true), None, ConfirmationStore::open(state.path()));
     assert_eq!(restarted.back(), Some(named("d", "observe")));
-    restarted.until(|facts| facts.returns == 1).await;
+    restarted.until(|facts| facts.reverts == 1).await;
     assert_eq!(restarted.now(), named("d", "observe"));
     // Another policy is not.
     let fourth = bench(in_force("b", true), LATE, ConfirmationStore::open(state.path()));
     assert_eq!(fourth.back(), Some(named("b", "observe")));
-    assert_eq!(third.facts.read().returns, 0);
+    assert_eq!(third.facts.read().reverts, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_cannot_come_back_is_tried_again_and_told() {
     let bench = bench(in_force("too large", false), None, ConfirmationStore::default());
     bench.load(in_force("b", false), SOON).await.expect("in force");
-    bench.until(|facts| facts.returns >= 2).await;
+    bench.until(|facts| facts.reverts >= 2).await;
     assert_eq!(bench.now(), named("b", "observe"));
-    let line = bench.facts.read().latest_alerts.iter().find(|line| line.contains("can't come back")).cloned();
+    let lines: Vec<String> =
+        bench.facts.read().latest_alerts.iter().map(|alert| ocsf::line(&Host::default(), alert)).collect();
+    let line = lines.iter().find(|line| line.contains("can't come back"));
     assert!(line.is_some_and(|line| line.contains("it does not fit")));
 }
 
@@ -212,12 +219,12 @@ async fn the_way_back_is_what_was_in_force_before_the_trial_whatever_is_loaded_o
     assert_eq!(bench.back(), None, "it stays, and is the way back from now on");
     bench.load(in_force("c", true), SOON).await.expect("in force");
     bench.load(in_force("d", true), None).await.expect("in force");
-    bench.until(|facts| facts.returns == 1).await;
+    bench.until(|facts| facts.reverts == 1).await;
     assert_eq!((bench.now(), bench.back()), (named("b", "enforce"), None));
     // Confirmed, what came back is nobody's concern any more.
-    assert_eq!(bench.facts.read().conditions.len(), 1);
+    assert_eq!(bench.facts.read().findings.len(), 1);
     bench.handle.confirm().await.expect("confirmed");
-    bench.until(|facts| facts.conditions.is_empty()).await;
+    bench.until(|facts| facts.findings.is_empty()).await;
     // A day is the longest trial.
     let outcome = bench.load(in_force("c", true), Some(LONGEST * 9)).await.expect("in force");
     let left = outcome.unconfirmed.map(|trial| trial.seconds_left);
@@ -259,6 +266,6 @@ async fn a_clock_that_was_set_times_what_is_in_force_anew_and_what_comes_back_la
     bench.load(in_force("c", true), None).await.expect("in force");
     bench.load(in_force("d", true), SOON).await.expect("in force");
     assert_eq!(timed_at(&bench.facts.read()), 0);
-    bench.until(|facts| facts.returns == 1).await;
+    bench.until(|facts| facts.reverts == 1).await;
     assert_eq!((bench.now(), timed_at(&bench.facts.read())), (named("c", "enforce"), 7_000_000_000));
 }

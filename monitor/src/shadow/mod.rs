@@ -1,29 +1,36 @@
-//! A candidate policy judged beside the one in force (`[policy] shadow`): closed epochs in, what it would have made of
+//! A candidate policy evaluated beside the one in force (`[policy] shadow`): closed epochs in, what it would have made of
 //! them out. Never near a packet: it is asked, by the kernel's own code, about each flow that was counted. Called by the
-//! epoch task; status, metrics and API show the [`Report`].
+//! [pipeline](crate::engine::pipeline); status, metrics and API show the [`ShadowReport`].
 //!
 //! What has no flow, or not all that a verdict needs, is *not evaluated* and counted as that, so that evaluated + not
 //! evaluated = hook total.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use monitor_common::{
     classify::Classification,
     evaluate::Evaluation,
     parse::Reason,
     verdict::{Verdict, decide},
-    wire::{Class, Counters, FlowValue, FullKey, RuleRowAction},
+    wire::RuleRowAction,
 };
 
 use crate::{
-    model::{
-        Snapshot,
-        clock::clamp,
-        names::{FlowId, Interfaces, Resolver},
+    engine::{
+        outbox::AlertBatch,
+        pipeline::{Consumer, Findings},
     },
-    store::{flows::FlowSums, table::Table},
+    model::{
+        ClosedEpoch, FindingKind, ShadowReport, Snapshot,
+        clock::clamp,
+        epoch::EpochFlow,
+        flow::{FlowId, FlowSums, place},
+        in_force::PolicyInForce,
+        shadow::{Candidate, Shadow, ShadowVerdict},
+    },
+    store::{MonitorState, cut::Cut, table::Table},
 };
-use monitor_policy::{ClockMap, ImageAt, Policy, geo::Country, spec::Mode};
+use monitor_policy::{ImageAt, Policy, spec::Mode};
 
 #[cfg(test)]
 mod tests;
@@ -31,95 +38,32 @@ mod tests;
 /// Flows with another verdict that are kept one by one; up to twice as many until the least are summed up.
 pub const KEPT: usize = 8_192;
 
-/// The policy to be judged by.
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    /// Where it was read.
-    pub file: PathBuf,
-    /// It, compiled.
-    pub policy: Arc<Policy>,
-    /// The clocks when it was compiled: its rules have times.
-    pub clock: ClockMap,
-}
-
-/// `[policy] shadow` as it was read.
-#[derive(Clone, Debug, Default)]
-pub enum Shadow {
-    /// There is none.
-    #[default]
-    None,
-    /// It compiles.
-    Candidate(Arc<Candidate>),
-    /// It doesn't: why, in one line.
-    Refused(String),
-}
-
-/// What the candidate makes of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Instead {
-    /// Verdict, in the mode in force.
-    pub verdict: Verdict,
-    /// Class.
-    pub class: Class,
-    /// Country.
-    pub country: Country,
-    /// The candidate's rule that decides; 0 for none.
-    pub rule: u16,
-}
-
-/// Why something is not evaluated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NotEvaluated {
-    /// The kernel's flow table had no place: it has no row.
-    pub overflow: Counters,
-    /// It was not parsed, and a destination that was read before the reason could decide.
-    pub unparsed: Counters,
-    /// It has several further destinations, and the one that decided is not kept.
-    pub hops: Counters,
-    /// The candidate's image had no answer: a defect, never expected.
-    pub unanswered: Counters,
-}
-
-/// Flows that are no longer told apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rest {
-    /// How many; one that came back and went again counts twice.
-    pub flows: u64,
-    /// Their sums.
-    pub counters: Counters,
-}
-
-/// What came of it since [`Report::since`], for readers.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// The candidate.
-    pub candidate: Option<Arc<Candidate>>,
-    /// Why there is none although the configuration names one.
-    pub refused: Option<String>,
-    /// Counting since: the candidate or the policy in force is another one than before. UTC nanoseconds since 1970.
-    pub since: i128,
-    /// Evaluated flows, by verdict and by the candidate's.
-    pub verdicts: BTreeMap<(Verdict, Verdict), Counters>,
-    /// Of packets that were not parsed, what the candidate surely makes of them, in the same form.
-    pub unparsed: BTreeMap<(Verdict, Verdict), Counters>,
-    /// The rest.
-    pub not_evaluated: NotEvaluated,
-    /// Everything at the hooks.
-    pub hook: Counters,
-    /// Flows with another verdict, most bytes on the wire first.
-    pub differing: Arc<Vec<(FlowId, Instead, FlowSums)>>,
-    /// Those that are not kept.
-    pub rest: Rest,
-}
-
 /// The comparison as it goes on. Owned by the epoch task.
 #[derive(Debug, Default)]
 pub struct Comparison {
-    report: Report,
+    report: ShadowReport,
     /// Digest of the policy in force.
     live: String,
-    differing: Table<(FlowId, Instead), FlowSums>,
+    differing: Table<(FlowId, ShadowVerdict), FlowSums>,
     kept: Option<usize>,
+}
+
+impl Consumer for Comparison {
+    fn epoch(&mut self, epoch: &ClosedEpoch<'_>, in_force: &PolicyInForce, _: &mut AlertBatch<'_>) {
+        self.evaluate(&in_force.shadow, epoch);
+    }
+
+    fn publish(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, _: &mut Findings<'_>) {
+        state.shadow = self.report.clone();
+    }
+
+    fn review(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        let refused = match &state.in_force.shadow {
+            Shadow::Refused(why) => Some(why.as_str()),
+            Shadow::None | Shadow::Candidate(_) => None,
+        };
+        findings.report(FindingKind::ShadowRefused, refused);
+    }
 }
 
 impl Comparison {
@@ -131,18 +75,19 @@ impl Comparison {
 
     /// What came of it.
     #[must_use]
-    pub const fn report(&self) -> &Report {
+    pub const fn report(&self) -> &ShadowReport {
         &self.report
     }
 
-    /// Judges an epoch. Begins anew with another candidate or another policy in force.
-    pub fn epoch(&mut self, shadow: &Shadow, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver) {
+    /// Evaluates an epoch. Begins anew with another candidate or another policy in force.
+    pub fn evaluate(&mut self, shadow: &Shadow, epoch: &ClosedEpoch<'_>) {
+        let snapshot = epoch.snapshot;
         let candidate = match shadow {
             Shadow::Candidate(candidate) => Arc::clone(candidate),
             Shadow::None | Shadow::Refused(_) => {
                 let refused = if let Shadow::Refused(why) = shadow { Some(why.clone()) } else { None };
                 *self = Self {
-                    report: Report { refused, since: snapshot.ended, ..Report::default() },
+                    report: ShadowReport { refused, since: snapshot.ended, ..ShadowReport::default() },
                     kept: self.kept,
                     ..Self::default()
                 };
@@ -152,14 +97,14 @@ impl Comparison {
         let digest = self.report.candidate.as_ref().map(|there| &there.policy.digest);
         if digest != Some(&candidate.policy.digest) || self.live != snapshot.policy.digest {
             *self = Self {
-                report: Report { since: snapshot.started, ..Report::default() },
+                report: ShadowReport { since: snapshot.started, ..ShadowReport::default() },
                 live: snapshot.policy.digest.clone(),
                 kept: self.kept,
                 ..Self::default()
             };
         }
-        for (key, value) in &snapshot.flows {
-            self.flow(&candidate, snapshot, (key, value), interfaces, resolver);
+        for flow in epoch.flows() {
+            self.flow(&candidate, snapshot, flow);
         }
         self.without_flow(&candidate.policy, snapshot);
         self.report.candidate = Some(candidate);
@@ -169,18 +114,10 @@ impl Comparison {
         self.report.differing = Arc::new(rows);
     }
 
-    fn flow(
-        &mut self,
-        candidate: &Candidate,
-        snapshot: &Snapshot,
-        (key, value): (&FullKey, &FlowValue),
-        interfaces: &Interfaces,
-        resolver: &Resolver,
-    ) {
-        let report = &mut self.report;
-        let id = || resolver.resolve(key, interfaces.name(key.flow.ifindex));
-        // Of several further destinations one is kept; where another decided, it could decide here, too.
-        if key.inner.exists() && id().decider.is_none() {
+    fn flow(&mut self, candidate: &Candidate, snapshot: &Snapshot, flow: EpochFlow<'_>) {
+        let (report, EpochFlow { key, value, resolved }) = (&mut self.report, flow);
+        // Of several inner destinations one is kept; where another decided, it could decide here, too.
+        if key.inner.exists() && resolved.decider.is_none() {
             report.not_evaluated.hops.add(&value.counters);
             return;
         }
@@ -198,7 +135,7 @@ impl Comparison {
         }
         let first = clamp(snapshot.wall_time(value.first));
         let sums = FlowSums { counters: value.counters, first, last: clamp(last) };
-        let (there, known) = self.differing.upsert((id(), instead), || sums);
+        let (there, known) = self.differing.upsert((flow.id(), instead), || sums);
         if known {
             there.add(&sums);
         }
@@ -238,30 +175,22 @@ impl Comparison {
         if self.differing.len() <= kept + slack {
             return;
         }
-        let mut bytes: Vec<u64> = self.differing.iter().map(|(_, sums)| sums.counters.wire_bytes).collect();
-        let mut surplus = bytes.len() - kept;
-        let (_, cut, _) = bytes.select_nth_unstable(surplus - 1);
-        let cut = *cut;
-        let below = bytes.iter().filter(|bytes| **bytes < cut).count();
-        // Of those at the cut only as many as needed.
-        surplus -= below;
+        let worth = |sums: &FlowSums| sums.counters.wire_bytes.cast_signed();
+        let mut cut = Cut::of(self.differing.iter().map(|(_, sums)| worth(sums)).collect(), kept);
         let rest = &mut self.report.rest;
         self.differing.retain(|_, sums| {
-            let at_cut = sums.counters.wire_bytes == cut && surplus > 0;
-            surplus -= usize::from(at_cut);
-            let goes = at_cut || sums.counters.wire_bytes < cut;
-            if goes {
-                rest.flows += 1;
-                rest.counters.add(&sums.counters);
+            let stays = cut.keeps(worth(sums));
+            if !stays {
+                rest.add(&sums.counters);
             }
-            !goes
+            stays
         });
     }
 }
 
-fn instead(policy: &Policy, to: &Classification, mode: Mode) -> Instead {
-    let (country, class) = crate::model::names::place(policy, to.class_id);
-    Instead { verdict: decide(to, mode.enforces()), class, country, rule: to.rule }
+fn instead(policy: &Policy, to: &Classification, mode: Mode) -> ShadowVerdict {
+    let (country, class) = place(policy, to.class_id);
+    ShadowVerdict { verdict: decide(to, mode.enforces()), class, country, rule: to.rule }
 }
 
 /// What a policy surely makes of a packet with this reason. Where it lets the reason pass, a destination that was read

@@ -1,16 +1,21 @@
 use monitor_common::{
     classify::{class_id_v4, classify},
-    wire::{Address, FlowKey, Via},
+    wire::{Address, Class, Counters, FlowKey, Via},
 };
 
 use super::*;
 use crate::{
     fake,
-    model::{InterfaceCounts, names::Identities},
+    model::{
+        InterfaceCounts,
+        flow::Resolver,
+        identities::{Identities, Interfaces},
+        shadow::NotEvaluated,
+    },
 };
 use monitor_policy::{
-    Knowledge, Spec, compile,
-    geo::{Dataset, Range, special},
+    ClockMap, Knowledge, Spec, compile,
+    geo::{Country, Dataset, Range, special},
     spec::{Action, Rule},
 };
 
@@ -54,7 +59,7 @@ fn evaluate(comparison: &mut Comparison, shadow: &Shadow, snapshot: &Snapshot) {
     let mut identities = Arc::new(Identities::default());
     let interfaces = Interfaces::new([(7, identities.interface("eth0"))].into(), identities.interface(""));
     let resolver = Resolver::new(&mut identities, &snapshot.policy);
-    comparison.epoch(shadow, snapshot, &interfaces, &resolver);
+    comparison.evaluate(shadow, &ClosedEpoch::new(snapshot, &interfaces, &resolver, &identities));
 }
 
 fn sum<'a>(counters: impl IntoIterator<Item = &'a Counters>) -> Counters {
@@ -65,7 +70,7 @@ fn sum<'a>(counters: impl IntoIterator<Item = &'a Counters>) -> Counters {
 }
 
 /// Evaluated + not evaluated = hook; differing flows are those off the diagonal.
-fn assert_adds_up(report: &Report) {
+fn assert_adds_up(report: &ShadowReport) {
     let NotEvaluated { overflow, unparsed, hops, unanswered } = &report.not_evaluated;
     let judged = report.verdicts.values().chain(report.unparsed.values());
     assert_eq!(sum(judged.chain([overflow, unparsed, hops, unanswered])), report.hook);

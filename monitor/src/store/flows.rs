@@ -2,7 +2,7 @@
 //! forgotten but moved into sums, so that flows + evicted + overflow + unparsed = hook total at any time.
 //!
 //! A million flows are to fit: what many flows have in common (interface, country, verdict…) is kept once, under a
-//! number, and a flow without a further destination is its addresses, ports, protocol and that number.
+//! number, and a flow without an inner destination is its addresses, ports, protocol and that number.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -11,19 +11,19 @@ use std::{
 
 use monitor_common::{
     verdict::Verdict,
-    wire::{Address, Counters, FlowValue, FullKey, Opaque},
+    wire::{Address, Counters, Opaque},
 };
 
 use crate::{
     model::{
-        Snapshot,
-        clock::clamp,
-        names::{FlowId, Group, Interfaces, Name, Names, Resolver, Traits},
+        ClosedEpoch, Snapshot,
+        flow::{FlowGroup, FlowId, FlowSums, Group, GroupSums, SummedFlows, Traits},
+        identities::{Name, Names},
     },
-    store::table::Table,
+    store::{cut::Cut, table::Table},
 };
 
-/// Flows kept one by one. IPv4 flows without a further destination take 74 bytes each, IPv6 ones 98, others 138.
+/// Flows kept one by one. IPv4 flows without an inner destination take 74 bytes each, IPv6 ones 98, others 138.
 pub const FLOW_LIMIT: usize = 1_048_576;
 
 /// Different [`Traits`] told apart by number; flows with others are kept whole.
@@ -35,121 +35,35 @@ const LATELY: usize = 64;
 /// Flows that are looked for before the first of them is added.
 const AHEAD: usize = 16;
 
-/// Sums of one flow since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FlowSums {
-    /// The sums.
-    pub counters: Counters,
-    /// First packet, UTC nanoseconds since 1970.
-    pub first: i64,
-    /// Last packet.
-    pub last: i64,
-}
-
-impl FlowSums {
-    fn of(snapshot: &Snapshot, value: &FlowValue) -> Self {
-        let (first, last) = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
-        Self { counters: value.counters, first: clamp(first), last: clamp(last) }
-    }
-
-    /// Takes in the sums of another flow, or of this one in a later epoch.
-    pub fn add(&mut self, other: &Self) {
-        self.counters.add(&other.counters);
-        self.first = self.first.min(other.first);
-        self.last = self.last.max(other.last);
-    }
-}
-
-/// Flows evicted, summed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Evicted {
-    /// How many flows went in here. One that came back and went again counts twice.
-    pub flows: u64,
-    /// Their sums.
-    pub counters: Counters,
-}
-
-impl Evicted {
-    fn add(&mut self, counters: &Counters) {
-        self.flows += 1;
-        self.counters.add(counters);
-    }
-}
-
-/// Which of many go, so that a number of them stays: those of least worth.
-struct Cut {
-    worth: i64,
-    /// How many of just this worth go: a burst ends in one jiffy, and must not all go.
-    at: usize,
-}
-
-impl Cut {
-    fn of(mut worths: Vec<i64>, keep: usize) -> Self {
-        let Some(last) = worths.len().checked_sub(keep + 1) else { return Self { worth: i64::MIN, at: 0 } };
-        let (less, &mut worth, _) = worths.select_nth_unstable(last);
-        let below = less.iter().filter(|less| **less < worth).count();
-        Self { worth, at: last + 1 - below }
-    }
-
-    /// To be asked once for each.
-    fn keeps(&mut self, worth: i64) -> bool {
-        let goes = worth < self.worth || (worth == self.worth && self.at > 0);
-        self.at -= usize::from(goes && worth == self.worth);
-        !goes
-    }
-}
-
-/// What the flows of one rule come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RuleSums {
-    /// Flows that the store did not have. One that was evicted and came back counts twice.
-    pub flows: u64,
-    /// Their sums, and those of the flows that it had.
-    pub sums: FlowSums,
-}
-
-impl RuleSums {
-    /// Takes in what came later.
-    pub fn add(&mut self, later: &Self) {
-        self.flows += later.flows;
-        self.sums.add(&later.sums);
-    }
-}
-
 /// What the flows of one epoch come to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct EpochSums {
     /// By place and verdict.
     pub groups: BTreeMap<Group, Counters>,
+    /// The same by rule, too, with how many flows they are of.
+    pub flows: BTreeMap<FlowGroup, GroupSums>,
     /// What carries something that can't be read.
     pub opaque: BTreeMap<(Name, Opaque, Verdict), Counters>,
-    /// What goes on from its destination.
+    /// What has an inner destination or an embedded address.
     pub inner: BTreeMap<(Name, &'static str, Verdict), Counters>,
     /// What rules decided, by rule.
-    pub rules: BTreeMap<Name, RuleSums>,
+    pub rules: BTreeMap<Name, GroupSums>,
 }
 
 impl EpochSums {
-    fn add(&mut self, traits: &Traits, via: Option<&'static str>, counters: &Counters) {
-        let (name, verdict) = (traits.interface, traits.verdict);
+    fn add(&mut self, traits: &Traits, via: Option<&'static str>, more: &GroupSums) {
+        let (name, verdict, counters) = (traits.interface, traits.verdict, &more.sums.counters);
         self.groups.entry(traits.group()).or_default().add(counters);
+        self.flows.entry(traits.flow_group()).and_modify(|sums| sums.add(more)).or_insert(*more);
+        if traits.rule != Names::NONE {
+            self.rules.entry(traits.rule).and_modify(|sums| sums.add(more)).or_insert(*more);
+        }
         if traits.opaque != Opaque::None {
             self.opaque.entry((name, traits.opaque, verdict)).or_default().add(counters);
         }
         if let Some(via) = via {
             self.inner.entry((name, via, verdict)).or_default().add(counters);
         }
-    }
-}
-
-/// Adds to the sums of a rule.
-fn count(by_rule: &mut Vec<Option<RuleSums>>, rule: Name, more: &RuleSums) {
-    if rule.index() >= by_rule.len() {
-        by_rule.resize(rule.index() + 1, None);
-    }
-    match &mut by_rule[rule.index()] {
-        Some(sums) => sums.add(more),
-        none => *none = Some(*more),
     }
 }
 
@@ -172,20 +86,6 @@ fn rest(id: &FlowId, traits: u16) -> u64 {
         | u64::from(id.destination_port) << 32
         | u64::from(id.protocol) << 16
         | u64::from(traits)
-}
-
-/// An epoch's flows, each with the name of its interface.
-fn named<'a>(
-    snapshot: &'a Snapshot,
-    interfaces: &'a Interfaces,
-) -> impl Iterator<Item = (Name, &'a FullKey, &'a FlowValue)> {
-    let mut run = (0, interfaces.name(0));
-    snapshot.flows.iter().map(move |(key, value)| {
-        if key.flow.ifindex != run.0 {
-            run = (key.flow.ifindex, interfaces.name(key.flow.ifindex));
-        }
-        (run.1, key, value)
-    })
 }
 
 /// A flow on its way into its table.
@@ -211,13 +111,13 @@ enum Key {
 pub struct FlowStore {
     v4: Table<Plain4, FlowSums>,
     v6: Table<Plain6, FlowSums>,
-    /// With a further destination, and those whose traits have no number.
+    /// With an inner destination, and those whose traits have no number.
     other: Table<FlowId, FlowSums>,
     traits: Vec<Traits>,
     numbers: HashMap<Traits, u16>,
     /// Traits asked for lately and their numbers: most often the next are among them.
     lately: [Option<(Traits, u16)>; LATELY],
-    evicted: BTreeMap<Group, Evicted>,
+    evicted: BTreeMap<FlowGroup, SummedFlows>,
     limit: usize,
 }
 
@@ -244,48 +144,49 @@ impl FlowStore {
     }
 
     /// Adds the flows of an epoch, and gives what they come to.
-    pub fn merge(&mut self, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver) -> EpochSums {
+    pub fn merge(&mut self, epoch: &ClosedEpoch<'_>) -> EpochSums {
+        let snapshot = epoch.snapshot;
         let mut sums = EpochSums::default();
-        let mut by_traits: Vec<Counters> = Vec::new();
-        let mut by_rule: Vec<Option<RuleSums>> = Vec::new();
+        let mut by_traits: Vec<Option<GroupSums>> = Vec::new();
         self.reserve(snapshot, usize::MAX);
-        let flows = named(snapshot, interfaces)
-            .map(|(interface, key, value)| (resolver.resolve(key, interface), FlowSums::of(snapshot, value)));
+        let flows = epoch.flows().map(|flow| (flow.id(), FlowSums::of(snapshot, flow.value)));
         self.add(flows, |Coming { id, sums: flow, number, .. }, new| {
-            if id.rule != Names::NONE {
-                count(&mut by_rule, id.rule, &RuleSums { flows: u64::from(new), sums: *flow });
-            }
+            let more = GroupSums { flows: u64::from(new), sums: *flow };
             match number.map(usize::from) {
                 Some(number) => {
                     if number >= by_traits.len() {
-                        by_traits.resize(number + 1, Counters::default());
+                        by_traits.resize(number + 1, None);
                     }
-                    by_traits[number].add(&flow.counters);
+                    match &mut by_traits[number] {
+                        Some(sums) => sums.add(&more),
+                        none => *none = Some(more),
+                    }
                 }
-                None => sums.add(&id.traits(), id.via(), &flow.counters),
+                None => sums.add(&id.traits(), id.via(), &more),
             }
         });
-        for (traits, counters) in self.traits.iter().zip(&by_traits).filter(|(_, counters)| !counters.is_zero()) {
-            sums.add(traits, traits.carrier.map(|carrier| carrier.name()), counters);
+        for (traits, more) in self.traits.iter().zip(&by_traits) {
+            if let Some(more) = more {
+                sums.add(traits, traits.embedding.map(|embedding| embedding.name()), more);
+            }
         }
-        let rules = by_rule.into_iter().zip(0..).filter_map(|(sums, rule)| Some((Name::at(rule), sums?)));
-        sums.rules = rules.collect();
         self.trim();
         sums
     }
 
     /// Adds the flows of an epoch; of more than `most` only those with most bytes on the wire, and of the others their
     /// sums.
-    pub fn merge_largest(&mut self, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver, most: usize) {
+    pub fn merge_largest(&mut self, epoch: &ClosedEpoch<'_>, most: usize) {
+        let snapshot = epoch.snapshot;
         let worths = snapshot.flows.iter().map(|(_, value)| value.counters.wire_bytes.cast_signed());
         let mut cut = Cut::of(worths.collect(), most);
         self.reserve(snapshot, most);
         let mut evicted = mem::take(&mut self.evicted);
-        let flows = named(snapshot, interfaces).filter_map(|(interface, key, value)| {
-            if cut.keeps(value.counters.wire_bytes.cast_signed()) {
-                return Some((resolver.resolve(key, interface), FlowSums::of(snapshot, value)));
+        let flows = epoch.flows().filter_map(|flow| {
+            if cut.keeps(flow.value.counters.wire_bytes.cast_signed()) {
+                return Some((flow.id(), FlowSums::of(snapshot, flow.value)));
             }
-            evicted.entry(resolver.group(&key.flow, interface)).or_default().add(&value.counters);
+            evicted.entry(flow.group()).or_default().add(&flow.value.counters);
             None
         });
         self.add(flows, |_, _| ());
@@ -384,7 +285,7 @@ impl FlowStore {
     }
 
     fn id(&self, ip_version: u8, source: Address, destination: Address, rest: u64) -> FlowId {
-        let Traits { interface, rule, country, opaque, carrier, decider, class, verdict } =
+        let Traits { interface, rule, country, opaque, embedding, decider, class, verdict } =
             self.traits[usize::from(rest as u16)];
         FlowId {
             source,
@@ -397,7 +298,7 @@ impl FlowStore {
             protocol: (rest >> 16) as u8,
             ip_version,
             opaque,
-            carrier,
+            embedding,
             inner: None,
             decider,
             class,
@@ -430,17 +331,17 @@ impl FlowStore {
         worths.extend(self.other.iter().map(|(_, sums)| worth(sums)));
         let mut cut = Cut::of(worths, keep);
         let (traits, evicted) = (&self.traits, &mut self.evicted);
-        let mut stays = |group: &dyn Fn() -> Group, sums: &FlowSums| {
+        let mut stays = |group: &dyn Fn() -> FlowGroup, sums: &FlowSums| {
             let stays = cut.keeps(worth(sums));
             if !stays {
                 evicted.entry(group()).or_default().add(&sums.counters);
             }
             stays
         };
-        let group = |rest: u64| traits[usize::from(rest as u16)].group();
+        let group = |rest: u64| traits[usize::from(rest as u16)].flow_group();
         self.v4.retain(|key, sums| stays(&|| group(key.0 as u64), sums));
         self.v6.retain(|key, sums| stays(&|| group(key.rest), sums));
-        self.other.retain(|id, sums| stays(&|| id.traits().group(), sums));
+        self.other.retain(|id, sums| stays(&|| id.traits().flow_group(), sums));
     }
 
     /// Takes in what another store has.
@@ -481,7 +382,7 @@ impl FlowStore {
 
     /// What was evicted.
     #[must_use]
-    pub fn evicted(&self) -> &BTreeMap<Group, Evicted> {
+    pub fn evicted(&self) -> &BTreeMap<FlowGroup, SummedFlows> {
         &self.evicted
     }
 }

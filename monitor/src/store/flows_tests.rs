@@ -7,7 +7,7 @@ use monitor_common::wire::{FlowKey, FullKey, Via};
 use super::*;
 use crate::{
     fake,
-    model::{inner::Carrier, names::Identities},
+    model::{flow::Resolver, identities::Identities, inner::Embedding},
     store::Traffic,
 };
 use monitor_policy::RuleInfo;
@@ -21,7 +21,7 @@ fn add(store: &mut FlowStore, id: FlowId, sums: FlowSums) -> (Option<u16>, bool)
 }
 
 /// Its flows and what was evicted.
-fn held(store: &FlowStore) -> (BTreeMap<FlowId, FlowSums>, BTreeMap<Group, Evicted>) {
+fn held(store: &FlowStore) -> (BTreeMap<FlowId, FlowSums>, BTreeMap<FlowGroup, SummedFlows>) {
     (store.iter().map(|(id, sums)| (id, *sums)).collect(), store.evicted.clone())
 }
 
@@ -49,9 +49,11 @@ fn merging_the_largest_is_merging_all_and_keeping_the_largest_of_what_came() {
             }
             let interfaces = traffic.names(&snapshot);
             let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
-            store.merge_largest(&snapshot, &interfaces, &resolver, most);
+            let identities = Arc::clone(&traffic.identities);
+            let closed = ClosedEpoch::new(&snapshot, &interfaces, &resolver, &identities);
+            store.merge_largest(&closed, most);
             let mut came = FlowStore::default();
-            came.merge(&snapshot, &interfaces, &resolver);
+            came.merge(&closed);
             came.keep_largest(most);
             assert_eq!(came.len(), most.min(60), "seed {seed}");
             expected.absorb(&came);
@@ -69,18 +71,18 @@ fn of_flows_of_one_worth_just_so_many_stay_and_the_others_are_summed() {
     }
     let interfaces = traffic.names(&snapshot);
     let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
-    store.merge_largest(&snapshot, &interfaces, &resolver, 2);
+    store.merge_largest(&ClosedEpoch::new(&snapshot, &interfaces, &resolver, &traffic.identities), 2);
     let ports = |store: &FlowStore| store.iter().map(|(id, _)| id.destination_port).collect::<Vec<_>>();
     // The smallest goes, and of the three equals the first two.
     assert_eq!(ports(&store), [3, 4]);
     let evicted = |store: &FlowStore| store.evicted.values().copied().collect::<Vec<_>>();
-    assert_eq!(evicted(&store), [Evicted { flows: 3, counters: fake::sums(11) }]);
+    assert_eq!(evicted(&store), [SummedFlows { flows: 3, counters: fake::sums(11) }]);
     store.keep_largest(2);
     assert_eq!(ports(&store), [3, 4], "as many as are to stay are there");
     store.keep_largest(1);
-    assert_eq!((ports(&store), evicted(&store)), (vec![3], vec![Evicted { flows: 4, counters: fake::sums(16) }]));
+    assert_eq!((ports(&store), evicted(&store)), (vec![3], vec![SummedFlows { flows: 4, counters: fake::sums(16) }]));
     store.keep_largest(0);
-    assert_eq!((ports(&store), evicted(&store)), (vec![], vec![Evicted { flows: 5, counters: fake::sums(25) }]));
+    assert_eq!((ports(&store), evicted(&store)), (vec![], vec![SummedFlows { flows: 5, counters: fake::sums(25) }]));
 }
 
 #[test]
@@ -101,8 +103,8 @@ fn over_its_limit_a_store_sums_up_the_flows_that_were_silent_longest_and_an_eigh
     }
     let ports: Vec<u16> = store.iter().map(|(id, _)| id.destination_port).collect();
     assert_eq!(ports, [0].into_iter().chain(4..17).collect::<Vec<_>>());
-    let evicted: Vec<Evicted> = store.evicted.values().copied().collect();
-    assert_eq!(evicted, [Evicted { flows: 3, counters: fake::sums(16 + 15 + 14) }]);
+    let evicted: Vec<SummedFlows> = store.evicted.values().copied().collect();
+    assert_eq!(evicted, [SummedFlows { flows: 3, counters: fake::sums(16 + 15 + 14) }]);
 }
 
 #[test]
@@ -125,7 +127,7 @@ fn the_largest_are_those_with_most_bytes_on_the_wire() {
     }
     let interfaces = traffic.names(&snapshot);
     let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
-    store.merge_largest(&snapshot, &interfaces, &resolver, 2);
+    store.merge_largest(&ClosedEpoch::new(&snapshot, &interfaces, &resolver, &traffic.identities), 2);
     let ports = |store: &FlowStore| store.iter().map(|(id, _)| id.destination_port).collect::<Vec<_>>();
     assert_eq!(ports(&store), [2, 3]);
     store.keep_largest(1);
@@ -156,7 +158,7 @@ fn an_epoch_comes_to_the_sums_of_its_flows_by_place_mark_way_on_and_rule() {
     let merge = |traffic: &mut Traffic, store: &mut FlowStore, snapshot: &Snapshot| {
         let interfaces = traffic.names(snapshot);
         let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
-        store.merge(snapshot, &interfaces, &resolver)
+        store.merge(&ClosedEpoch::new(snapshot, &interfaces, &resolver, &traffic.identities))
     };
     let mut policy = fake::policy();
     policy.rules.push(RuleInfo { id: "second".into(), ..policy.rules[0].clone() });
@@ -175,7 +177,7 @@ fn an_epoch_comes_to_the_sums_of_its_flows_by_place_mark_way_on_and_rule() {
     let opaque: Vec<_> = sums.opaque.iter().map(|((_, opaque, _), sums)| (*opaque, *sums)).collect();
     assert_eq!(opaque, [(Opaque::Esp, fake::sums(4))]);
     let inner: Vec<_> = sums.inner.iter().map(|((_, via, _), sums)| (*via, *sums)).collect();
-    assert_eq!(inner, [("gre", fake::sums(8)), (Carrier::Isatap.name(), fake::sums(16))]);
+    assert_eq!(inner, [("gre", fake::sums(8)), (Embedding::Isatap.name(), fake::sums(16))]);
     let rules = |sums: &EpochSums| sums.rules.values().map(|sums| (sums.flows, sums.sums.counters)).collect::<Vec<_>>();
     assert_eq!(rules(&sums), [(1, fake::sums(2)), (1, fake::sums(32))]);
     // The same flow again is none more, and what the store had is in no later epoch's sums.
@@ -232,9 +234,9 @@ fn a_flow_begins_with_its_earliest_packet_and_ends_with_its_latest_whatever_the_
         sum.add(&sums(2, other.0, other.1));
         assert_eq!(sum, sums(3, 3, 8), "{one:?} {other:?}");
     }
-    let mut rule = RuleSums { flows: 1, sums: sums(1, 3, 6) };
-    rule.add(&RuleSums { flows: 2, sums: sums(2, 5, 8) });
-    assert_eq!(rule, RuleSums { flows: 3, sums: sums(3, 3, 8) });
+    let mut rule = GroupSums { flows: 1, sums: sums(1, 3, 6) };
+    rule.add(&GroupSums { flows: 2, sums: sums(2, 5, 8) });
+    assert_eq!(rule, GroupSums { flows: 3, sums: sums(3, 3, 8) });
 }
 
 #[test]

@@ -5,12 +5,12 @@
 //! sent in it. All slices together hold at most [`LIMIT`] flows: beyond that the fullest slices sum up their smallest
 //! flows, by place and verdict as the flow store does, so that flows + evicted + overflow + unparsed = hook in each.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
     model::{
-        Snapshot,
-        names::{Interfaces, Resolver},
+        ClosedEpoch,
+        flow::{FlowGroup, GroupSums},
     },
     store::{flows::FlowStore, totals::Totals},
 };
@@ -48,6 +48,23 @@ pub struct Window {
     pub totals: Totals,
 }
 
+impl Window {
+    /// What flows come to in it. Counted are those that are told apart and those that no longer are: a flow that was
+    /// summed up in one slice and not in another counts twice.
+    #[must_use]
+    pub fn groups(&self) -> BTreeMap<FlowGroup, GroupSums> {
+        let mut numbers: BTreeMap<FlowGroup, u64> = BTreeMap::new();
+        for (id, _) in self.flows.iter() {
+            *numbers.entry(id.traits().flow_group()).or_default() += 1;
+        }
+        for (group, evicted) in self.flows.evicted() {
+            *numbers.entry(*group).or_default() += evicted.flows;
+        }
+        let number = |group: &FlowGroup| numbers.get(group).copied().unwrap_or(0);
+        self.totals.flows.iter().map(|(group, of)| (*group, GroupSums { flows: number(group), ..*of })).collect()
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Recent {
@@ -69,7 +86,8 @@ impl Recent {
     }
 
     /// Adds an epoch's flows; what it came to is to be added before anybody looks.
-    pub fn merge(&mut self, snapshot: &Snapshot, interfaces: &Interfaces, resolver: &Resolver) {
+    pub fn merge(&mut self, epoch: &ClosedEpoch<'_>) {
+        let snapshot = epoch.snapshot;
         let fits = |slice: &Slice| (0..=SLICE_NS).contains(&(snapshot.ended - slice.began));
         if !self.slices.back().is_some_and(fits) {
             if let Some(full) = self.slices.back_mut() {
@@ -80,7 +98,7 @@ impl Recent {
         }
         if let Some(slice) = self.slices.back_mut() {
             slice.ended = snapshot.ended;
-            slice.flows.merge_largest(snapshot, interfaces, resolver, self.limit);
+            slice.flows.merge_largest(epoch, self.limit);
         }
         while self.slices.front().is_some_and(|first| first.ended <= snapshot.ended - KEPT_NS)
             || self.slices.len() > SLICES
@@ -149,17 +167,14 @@ mod tests {
     use monitor_common::wire::Counters;
 
     use super::*;
-    use crate::{fake, store::Traffic};
+    use crate::{fake, model::Snapshot, store::Traffic};
 
     const SECOND: i128 = 1_000_000_000;
 
     /// Epoch `number` of ten seconds.
     fn merge(recent: &mut Recent, traffic: &mut Traffic, store: &mut FlowStore, snapshot: &Snapshot) {
         fake::merge(traffic, store, snapshot);
-        let interfaces = traffic.names(snapshot);
-        let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);
-        recent.merge(snapshot, &interfaces, &resolver);
-        recent.add(&traffic.latest);
+        fake::remember(recent, traffic, snapshot);
     }
 
     fn sum<'a>(counters: impl IntoIterator<Item = &'a Counters>) -> Counters {

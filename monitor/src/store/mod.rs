@@ -1,6 +1,7 @@
 //! What is kept of closed epochs: flows since the start, the last hour, totals, and the state that everything shown is
 //! rendered from.
 
+pub mod cut;
 pub mod flows;
 pub mod last_hour;
 pub mod state;

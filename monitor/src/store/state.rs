@@ -1,8 +1,8 @@
 //! Everything that metrics, API and the closing table are rendered from, under one lock, so that what one
-//! reader sees adds up. Written by the epoch task (and, for reloads, by `run`).
+//! reader sees adds up. Written by the epoch task and, for what is yet to be confirmed, by the reloader.
 //!
 //! The flows, of which there can be a million, have a lock of their own, which is taken first: whoever holds it sees
-//! flows and facts of the same epoch, and whoever wants only facts does not wait for those who go through the flows.
+//! flows and state of the same epoch, and whoever wants the state alone does not wait for those who go through the flows.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,15 +11,11 @@ use std::{
 };
 
 use crate::{
-    alerts::sinks::SinkStats,
-    budgets::Standings,
-    reconcile::{Presence, Standing},
-    shadow::Report,
-};
-use crate::{
     model::{
-        Attachment, Fill,
+        Alert, Attachment, BudgetUses, Fill, FindingKind, InterfaceAccount, ShadowReport,
+        alert::SinkStats,
         in_force::{PendingConfirmation, PolicyInForce},
+        readings::Presence,
     },
     store::{Traffic, flows::FlowStore, last_hour::Recent},
 };
@@ -45,7 +41,7 @@ pub struct LastEpoch {
 /// Everything that is shown.
 #[derive(Debug, Default)]
 pub struct MonitorState {
-    /// Of this boot of the host: with `started` it tells counters that began anew from such that went back.
+    /// Of this boot of the host: with `started` it tells counters that began anew from ones that went back.
     pub boot_id: String,
     /// Since when the daemon runs, UTC nanoseconds since 1970.
     pub started: i128,
@@ -56,16 +52,16 @@ pub struct MonitorState {
     /// What was attached.
     pub attachments: Vec<Attachment>,
     /// What the devices sent beside what passed the hooks.
-    pub standings: Vec<Standing>,
+    pub accounts: Vec<InterfaceAccount>,
     /// The policy in force.
     pub in_force: PolicyInForce,
     /// Since when each of its rules is, by id, UTC nanoseconds since 1970.
     pub rules_since: BTreeMap<String, i128>,
     /// Its budgets.
-    pub budgets: Standings,
+    pub budgets: BudgetUses,
     /// What the shadow policy would have made of the traffic.
-    pub shadow: Report,
-    /// Whether it is on trial.
+    pub shadow: ShadowReport,
+    /// Whether it is yet to be confirmed.
     pub unconfirmed: Option<PendingConfirmation>,
     /// `None` until the first epoch is closed.
     pub last: Option<LastEpoch>,
@@ -78,18 +74,18 @@ pub struct MonitorState {
     /// Policies that failed their check in the kernel and were taken back.
     pub rollbacks: u64,
     /// Policies that nobody confirmed in time.
-    pub returns: u64,
+    pub reverts: u64,
     /// Why the last reload was refused; `None` after a good one.
     pub reload_error: Option<String>,
     /// Alertable flows without an alert of their own, because an epoch had too many: see
-    /// [`crate::alerts::PER_EPOCH`]. One that goes on is counted in each such epoch.
+    /// `alerts::PER_EPOCH`. One that goes on is counted in each such epoch.
     pub alerts_suppressed: u64,
     /// Alerts made, by severity and type.
     pub alerts: BTreeMap<(&'static str, &'static str), u64>,
-    /// The latest alert lines, oldest first.
-    pub latest_alerts: VecDeque<Arc<str>>,
-    /// What is wrong with the monitor now, and since when: see [`crate::alerts::findings::Condition`].
-    pub conditions: Vec<(&'static str, i128)>,
+    /// The latest alerts, oldest first.
+    pub latest_alerts: VecDeque<Arc<Alert>>,
+    /// The findings that are open, and since when.
+    pub findings: Vec<(FindingKind, i128)>,
     /// What the sinks did.
     pub sinks: Arc<SinkStats>,
 }
@@ -102,21 +98,21 @@ impl MonitorState {
         self.rules_since = self.in_force.policy.rules.iter().map(|rule| (rule.id.clone(), since(&rule.id))).collect();
     }
 
-    /// How an interface stands; `None` before the first epoch is closed.
+    /// What an interface sent; `None` before the first epoch is closed.
     #[must_use]
-    pub fn standing(&self, interface: &str) -> Option<&Standing> {
-        self.standings.iter().find(|standing| standing.interface == interface)
+    pub fn account(&self, interface: &str) -> Option<&InterfaceAccount> {
+        self.accounts.iter().find(|account| account.interface == interface)
     }
 
     /// Whether somebody took the program off an interface that is still there.
     fn is_detached(&self, interface: &str) -> bool {
-        self.standing(interface).is_some_and(|standing| standing.here && standing.presence == Presence::Detached)
+        self.account(interface).is_some_and(|account| account.here && account.presence == Presence::Detached)
     }
 
     /// Whether an interface is there and counted, as far as is known.
     #[must_use]
     pub fn is_counted(&self, interface: &str) -> bool {
-        self.standing(interface).is_none_or(|standing| standing.here && standing.presence != Presence::Detached)
+        self.account(interface).is_none_or(|account| account.here && account.presence != Presence::Detached)
     }
 
     /// Why the monitor is not to be relied on now; `None` when it is. For `/readyz`.
@@ -145,7 +141,7 @@ impl MonitorState {
 struct Shared {
     flows: RwLock<FlowStore>,
     recent: RwLock<Recent>,
-    facts: RwLock<MonitorState>,
+    state: RwLock<MonitorState>,
 }
 
 /// [`MonitorState`] and flows behind their locks.
@@ -155,21 +151,21 @@ pub struct SharedState(Arc<Shared>);
 impl SharedState {
     /// Puts them behind a lock, beside an empty store.
     #[must_use]
-    pub fn new(facts: MonitorState) -> Self {
-        Self(Arc::new(Shared { facts: RwLock::new(facts), ..Shared::default() }))
+    pub fn new(state: MonitorState) -> Self {
+        Self(Arc::new(Shared { state: RwLock::new(state), ..Shared::default() }))
     }
 
     /// To read. A writer that panicked has stopped the daemon (its task ended), so what is left is only shown.
     pub fn read(&self) -> RwLockReadGuard<'_, MonitorState> {
-        self.0.facts.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// To write, for a moment.
     pub fn write(&self) -> RwLockWriteGuard<'_, MonitorState> {
-        self.0.facts.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To read flows. Never to be asked for by whoever holds the facts.
+    /// To read flows. Never to be asked for by whoever holds the state.
     pub fn flows(&self) -> RwLockReadGuard<'_, FlowStore> {
         self.0.flows.read().unwrap_or_else(PoisonError::into_inner)
     }

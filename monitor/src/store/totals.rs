@@ -18,10 +18,11 @@ use monitor_common::{
 
 use crate::{
     model::{
-        Snapshot,
-        names::{Group, Identities, Interfaces, Name, place},
+        ClosedEpoch, Snapshot,
+        flow::{FlowGroup, Group, GroupSums, SummedFlows, place},
+        identities::{Identities, Interfaces, Name},
     },
-    store::flows::{EpochSums, Evicted, FlowStore, RuleSums},
+    store::flows::{EpochSums, FlowStore},
 };
 
 /// Sums since the start.
@@ -33,10 +34,13 @@ pub struct Totals {
     pub overflow: BTreeMap<Group, Counters>,
     /// Of flows, what carries something that cannot be read, by interface, form and verdict.
     pub opaque: BTreeMap<(Name, Opaque, Verdict), Counters>,
-    /// Of flows, what goes on from its destination, by interface, way (see [`crate::model::names::FlowId::via`]) and verdict.
+    /// Of flows, what has an inner destination or an embedded address, by interface, how it is carried (see [`crate::model::flow::FlowId::via`]) and verdict.
     pub inner: BTreeMap<(Name, &'static str, Verdict), Counters>,
+    /// Flows: how many, what they sent, when they were first and last seen. Flows are those that the store did not have when
+    /// they came.
+    pub flows: BTreeMap<FlowGroup, GroupSums>,
     /// Of flows, what a rule decided, by rule.
-    pub rules: BTreeMap<Name, RuleSums>,
+    pub rules: BTreeMap<Name, GroupSums>,
     /// What has no flow, by interface and reason.
     pub unparsed: BTreeMap<(Name, Reason), ReasonSums>,
     /// Hook totals.
@@ -66,6 +70,9 @@ impl Totals {
         add(&mut self.hook, &epoch.hook);
         add(&mut self.dropped, &epoch.dropped);
         add(&mut self.residual, &epoch.residual);
+        for (group, sums) in &epoch.flows {
+            self.flows.entry(*group).and_modify(|there| there.add(sums)).or_insert(*sums);
+        }
         for (rule, sums) in &epoch.rules {
             self.rules.entry(*rule).and_modify(|there| there.add(sums)).or_insert(*sums);
         }
@@ -83,14 +90,14 @@ pub struct Kept {
     /// Flows kept one by one.
     pub flows: usize,
     /// Flows evicted.
-    pub evicted: Evicted,
+    pub evicted: SummedFlows,
 }
 
 impl Kept {
     /// Of this store.
     #[must_use]
     pub fn of(store: &FlowStore) -> Self {
-        let mut kept = Self { flows: store.len(), evicted: Evicted::default() };
+        let mut kept = Self { flows: store.len(), evicted: SummedFlows::default() };
         for evicted in store.evicted().values() {
             kept.evicted.flows += evicted.flows;
             kept.evicted.counters.add(&evicted.counters);
@@ -121,18 +128,20 @@ impl Traffic {
         Interfaces::new(names, self.identities.interface(""))
     }
 
-    /// Adds an epoch of which the flows are in the store already, and come to `sums`; `residual` is the snapshot's.
-    /// Returns the interfaces whose residual is not zero: a conservation breach.
-    pub fn merge(
-        &mut self,
-        snapshot: &Snapshot,
-        interfaces: &Interfaces,
-        sums: EpochSums,
-        residual: &[(u32, Counters)],
-    ) -> Vec<(Name, Counters)> {
-        let EpochSums { groups, opaque, inner, rules } = sums;
-        let mut epoch =
-            Totals { groups, opaque, inner, rules, events_lost: snapshot.events_lost, epochs: 1, ..Totals::default() };
+    /// Adds an epoch of which the flows are in the store already, and come to `sums`.
+    pub fn merge(&mut self, closed: &ClosedEpoch<'_>, sums: EpochSums) {
+        let ClosedEpoch { snapshot, interfaces, residual, .. } = closed;
+        let EpochSums { groups, flows, opaque, inner, rules } = sums;
+        let mut epoch = Totals {
+            groups,
+            flows,
+            opaque,
+            inner,
+            rules,
+            events_lost: snapshot.events_lost,
+            epochs: 1,
+            ..Totals::default()
+        };
         for interface in &snapshot.interfaces {
             let name = interfaces.name(interface.ifindex);
             epoch.hook.entry(name).or_default().add(&interface.hook);
@@ -147,7 +156,6 @@ impl Traffic {
                 add_reason_sums(epoch.unparsed.entry((name, *reason)).or_default(), reason_sums);
             }
         }
-        let mut breaches = Vec::new();
         for (ifindex, residual) in residual {
             let name = interfaces.name(*ifindex);
             epoch.residual.entry(name).or_default().add(&Counters {
@@ -156,13 +164,9 @@ impl Traffic {
                 bytes: residual.bytes.cast_signed().unsigned_abs(),
                 wire_bytes: residual.wire_bytes.cast_signed().unsigned_abs(),
             });
-            if !residual.is_zero() {
-                breaches.push((name, *residual));
-            }
         }
         self.totals.add(&epoch);
         self.latest = epoch;
-        breaches
     }
 }
 
@@ -263,12 +267,12 @@ mod tests {
         fake::merge(&mut traffic, &mut store, &second);
         let rule = traffic.identities.rules.find("migration-sg").expect("known");
         let (began, ended) = (first.wall_time(first.jiffies - 250), second.wall_time(second.jiffies - 125));
-        let sums = crate::store::flows::FlowSums {
+        let sums = crate::model::flow::FlowSums {
             counters: fake::sums(12),
             first: crate::model::clock::clamp(began),
             last: crate::model::clock::clamp(ended),
         };
-        assert_eq!(traffic.totals.rules, [(rule, RuleSums { flows: 2, sums })].into());
+        assert_eq!(traffic.totals.rules, [(rule, GroupSums { flows: 2, sums })].into());
         assert_eq!(traffic.latest.rules[&rule].sums.counters, fake::sums(9));
         assert_eq!(traffic.latest.rules[&rule].flows, 1);
     }

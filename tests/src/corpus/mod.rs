@@ -1,5 +1,6 @@
 //! The packet corpus: every packet is understood, or counted by reason. Each case is a frame as a readable builder and
-//! what must come out, by the standards and by the policy below, not by the parser. [`table`] makes documentation of it.
+//! what must come out, by the standards and by the policy below, not by the parser. [`table`] makes documentation of
+//! it.
 //!
 //! | Network | Is | Why |
 //! |---|---|---|
@@ -72,8 +73,8 @@ pub enum Expect {
     Unread {
         /// The reason.
         reason: Reason,
-        /// The strictest of the destinations that were read. In enforce a packet to a denied one is dropped whatever its
-        /// reason is set to. `None`: there was none, or only in a header that contradicts itself.
+        /// The strictest of the destinations that were read. In enforce a packet to a denied one is dropped whatever
+        /// its reason is set to. `None`: there was none, or only in a header that contradicts itself.
         to: Option<Class>,
     },
 }

@@ -1,4 +1,4 @@
-//! The policy that the corpus is judged by; the table stands in the documentation of [`super`].
+//! The policy that the corpus is evaluated by; the table stands in the documentation of [`super`].
 
 use std::{
     fmt::Write as _,

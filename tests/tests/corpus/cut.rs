@@ -11,8 +11,8 @@ use crate::support::{both::Both, machine::LONGEST};
 
 /// That a cut case's outcome is a reason, or the case's own flow.
 #[track_caller]
-fn right(case: &Case, length: usize, told: &PacketOutcome) {
-    let Outcome::Flow { flow: got, .. } = Outcome::told(OBSERVE.policy(), told) else { return };
+fn right(case: &Case, length: usize, by_host: &PacketOutcome) {
+    let Outcome::Flow { flow: got, .. } = Outcome::from_host(OBSERVE.policy(), by_host) else { return };
     let Expect::Flow(expected) = &case.expect else {
         panic!("{} cut at {length}: has no flow, but here {got:?}", case.name)
     };
@@ -28,9 +28,9 @@ fn on_the_host_every_cut_of_every_case_is_a_reason_or_the_right_flow() {
             for before in &case.before {
                 host.packet(before, 1);
             }
-            let told = host.packet(&case.frame[..length], 1);
-            right(&case, length, &told);
-            whole += usize::from(matches!(told, PacketOutcome::Flow { .. }));
+            let by_host = host.packet(&case.frame[..length], 1);
+            right(&case, length, &by_host);
+            whole += usize::from(matches!(by_host, PacketOutcome::Flow { .. }));
             count += 1;
         }
     }
@@ -49,12 +49,12 @@ fn in_the_kernel_every_cut_of_every_case_is_a_reason_or_the_right_flow() {
                     for before in &case.before {
                         both.send(before);
                     }
-                    if let Some(told) = both.send(&case.frame[..length]) {
-                        right(case, length, &told);
+                    if let Some(by_host) = both.send(&case.frame[..length]) {
+                        right(case, length, &by_host);
                     }
                 }
             }
-            both.settle();
+            both.compare();
             count += both.count;
         }
         println!("{count} packets");

@@ -92,8 +92,8 @@ impl Outcome {
         Self::Flow { flow, verdict: Verdict::from_wire(key.verdict), alert }
     }
 
-    fn told(policy: &Policy, told: &PacketOutcome) -> Self {
-        match told {
+    fn from_host(policy: &Policy, by_host: &PacketOutcome) -> Self {
+        match by_host {
             PacketOutcome::Flow { key, alert } => Self::of(policy, key, *alert),
             PacketOutcome::Unparsed { reason, dropped } => Self::Unparsed { reason: *reason, dropped: *dropped },
         }

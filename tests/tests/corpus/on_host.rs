@@ -23,20 +23,20 @@ fn outcome(host: &mut Host<'_>, mode: Mode, case: &Case) -> Outcome {
     for frame in &case.before {
         packet(host, frame, case.link);
     }
-    Outcome::told(mode.policy(), &packet(host, &case.frame, case.link))
+    Outcome::from_host(mode.policy(), &packet(host, &case.frame, case.link))
 }
 
 /// The header walker, and that the fast path agrees with it.
 fn packet(host: &mut Host<'_>, frame: &[u8], link: Link) -> PacketOutcome {
-    let told = host.packet(frame, 1);
+    let by_host = host.packet(frame, 1);
     if let Some(fast) = fast_parse(frame, frame.len() as u32, link) {
-        let PacketOutcome::Flow { key, .. } = told else {
-            panic!("the fast path reads what the header walker refuses: {told:?}")
+        let PacketOutcome::Flow { key, .. } = by_host else {
+            panic!("the fast path reads what the header walker refuses: {by_host:?}")
         };
         assert_eq!(FlowKey::from(&fast), host.walker().key, "the fast path reads another key");
         assert!(!key.inner.exists(), "the fast path overlooks a destination");
     }
-    told
+    by_host
 }
 
 #[test]

@@ -19,7 +19,7 @@ use egress_monitor_tests::{
     monitor::api::Flows,
     netns::{Count, Namespace},
     stage::{INTERFACE, PATIENCE, Stage, accounted, count, flows, on_cpu},
-    traffic::{send_each, send_frames},
+    traffic::{send_each, send_scattered},
     tun,
 };
 use monitor_common::wire::{Link, Via};
@@ -38,8 +38,6 @@ const UNSEEN: [&str; 1] = ["cut_tag"];
 struct Sent {
     name: &'static str,
     frame: Vec<u8>,
-    /// How much of it is in one piece.
-    linear: Option<u16>,
     /// What the corpus says of it; `None` for what is sent before a case's packet.
     expected: Option<Outcome>,
 }
@@ -50,21 +48,19 @@ const fn address(number: usize) -> [u8; 6] {
     [2, 0, 0, 0, high, low]
 }
 
-/// Everything that is sent, with a frame at the end that always passes. `scattered`: not in one piece of memory; the
-/// number moves where the first piece ends.
-fn frames(mode: Mode, scattered: Option<usize>) -> Vec<Sent> {
+/// Everything that is sent, with a frame at the end that always passes. `scattered`: to be sent in more than one piece.
+fn frames(mode: Mode, scattered: bool) -> Vec<Sent> {
     let mut all = Vec::new();
     for case in corpus::corpus().iter().filter(|case| case.link == Link::Ethernet && case.wire == Wire::Sendable) {
-        let sent = |frame: &Vec<u8>, expected| Sent { name: case.name, frame: frame.clone(), linear: None, expected };
+        let sent = |frame: &Vec<u8>, expected| Sent { name: case.name, frame: frame.clone(), expected };
         all.extend(case.before.iter().map(|frame| sent(frame, None)));
         all.push(sent(&case.frame, Some(Outcome::expected(case, mode))));
     }
     let last = (build::eth() / build::ip(policy::IN) / build::udp(65_535)).bytes();
-    all.push(Sent { name: "the last one", frame: last, linear: None, expected: None });
+    all.push(Sent { name: "the last one", frame: last, expected: None });
     for (number, sent) in all.iter_mut().enumerate() {
         sent.frame[..6].copy_from_slice(&address(number));
-        if let Some(shift) = scattered {
-            sent.linear = Some(14 + ((number + shift) % 90) as u16);
+        if scattered {
             sent.frame.resize(SCATTERED + number % 700, 0);
             // The corpus does not speak of padding that its headers announce.
             sent.expected = None;
@@ -94,8 +90,8 @@ struct Counted {
 }
 
 impl Counted {
-    fn add(&mut self, mode: Mode, told: &PacketOutcome, bytes: u64) {
-        match Outcome::told(mode.policy(), told) {
+    fn add(&mut self, mode: Mode, by_host: &PacketOutcome, bytes: u64) {
+        match Outcome::from_host(mode.policy(), by_host) {
             Outcome::Flow { flow, verdict, .. } => {
                 let row = Row {
                     from: (flow.source, flow.source_port),
@@ -190,7 +186,8 @@ fn index(interface: &str) -> u32 {
     unsafe { libc::if_nametoindex(name.as_ptr()) }
 }
 
-/// Sends everything through the daemon, and holds what arrived and what was counted against the host's opinion, and
+/// Sends everything through the daemon (`scattered`: not in one piece of memory; the number moves where the first piece
+/// ends), and holds what arrived and what was counted against the host's opinion, and
 /// that against the corpus.
 fn hold(mode: Mode, scattered: Option<usize>) {
     let stage = Stage::build(false).unwrap();
@@ -202,26 +199,33 @@ fn hold(mode: Mode, scattered: Option<usize>) {
     let recorder = Recorder::start(&stage.far, INTERFACE).unwrap();
     let before = stage.received().unwrap();
 
-    let all = Arc::new(frames(mode, scattered));
+    let all = Arc::new(frames(mode, scattered.is_some()));
     let sending = Arc::clone(&all);
     // One CPU: each has its own memory of fragments.
     let left = on_cpu(&stage.near, 0, move || {
-        send_each(INTERFACE, sending.iter().map(|sent| (sent.frame.as_slice(), sent.linear))).unwrap()
+        let frames = sending.iter().map(|sent| sent.frame.as_slice());
+        match scattered {
+            None => send_each(INTERFACE, frames),
+            Some(shift) => {
+                let first_piece = |number: usize| 14 + ((number + shift) % 90) as u16;
+                send_scattered(INTERFACE, frames.zip((0..).map(first_piece)))
+            }
+        }
     });
-    let left = left.unwrap().join().unwrap();
+    let left = left.unwrap().join().unwrap().unwrap();
     let arrived = recorder.until(address(all.len() - 1), PATIENCE).unwrap();
 
     let ifindex = stage.near.run(|| index(INTERFACE));
     let mut host = Host::new(mode.policy(), mode.enforce, Link::Ethernet, ifindex);
     let (mut expected, mut passed, mut seen) = (Counted::default(), Count::default(), Vec::new());
     for (number, (sent, left)) in all.iter().zip(&left).enumerate() {
-        let told = host.packet(&sent.frame, 1 + number as u64);
+        let by_host = host.packet(&sent.frame, 1 + number as u64);
         if let Some(outcome) = &sent.expected {
-            assert_eq!(Outcome::told(mode.policy(), &told), *outcome, "{}", sent.name);
+            assert_eq!(Outcome::from_host(mode.policy(), &by_host), *outcome, "{}", sent.name);
         }
-        assert_eq!(*left, !told.dropped(), "{}: {told:?}", sent.name);
+        assert_eq!(*left, !by_host.dropped(), "{}: {by_host:?}", sent.name);
         assert!(mode.enforce || *left, "{}", sent.name);
-        expected.add(mode, &told, sent.frame.len() as u64);
+        expected.add(mode, &by_host, sent.frame.len() as u64);
         if *left {
             passed.packet(sent.frame.len() as u64);
             if scattered.is_some() || !UNSEEN.contains(&sent.name) {
@@ -255,17 +259,19 @@ fn on_a_device_without_a_link_header_too() {
         let folder = leftovers::folder().unwrap();
         let daemon = Daemon::start(&near, &config(mode, tun::NAME, folder.path()), &[]).unwrap();
         let mut host = Host::new(mode.policy(), mode.enforce, Link::Ip, near.run(|| index(tun::NAME)));
-        let (mut expected, mut passed) = (Counted::default(), Vec::new());
+        let (mut expected, mut passed, mut dropped) = (Counted::default(), Vec::new(), Vec::new());
         for case in &cases {
-            let told = host.packet(&case.frame, 1);
-            assert_eq!(Outcome::told(mode.policy(), &told), Outcome::expected(case, mode), "{}", case.name);
-            expected.add(mode, &told, case.frame.len() as u64);
-            let sent = near.run(|| send_frames(tun::NAME, [case.frame.as_slice()])).unwrap();
-            assert_eq!(sent.refused, u64::from(told.dropped()), "{}", case.name);
-            if !told.dropped() {
+            let by_host = host.packet(&case.frame, 1);
+            assert_eq!(Outcome::from_host(mode.policy(), &by_host), Outcome::expected(case, mode), "{}", case.name);
+            expected.add(mode, &by_host, case.frame.len() as u64);
+            dropped.push((case.name, by_host.dropped()));
+            if !by_host.dropped() {
                 passed.push(case.frame.clone());
             }
         }
+        let left = near.run(|| send_each(tun::NAME, cases.iter().map(|case| case.frame.as_slice()))).unwrap();
+        let refused = cases.iter().zip(left).map(|(case, left)| (case.name, !left));
+        assert_eq!(refused.collect::<Vec<_>>(), dropped);
         let mut buffer = [0; 2048];
         let arrived = std::iter::from_fn(|| device.read(&mut buffer).ok().map(|length| buffer[..length].to_vec()));
         let arrived: Vec<_> = arrived.filter(|packet| cases.iter().any(|case| case.frame == *packet)).collect();

@@ -1,11 +1,12 @@
-//! The kernel part in this process, on the interface of a stage's host, so that a test ends epochs itself and sees each.
+//! The kernel part in this process, on the interface of a stage's host, so that a test ends epochs itself and sees
+//! each.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use egress_monitor_tests::{
     monitor::{
         Snapshot,
-        kernel::{Kernel, Options, resolve},
+        kernel::{Kernel, Mode, Options, resolve},
         policy::Policy,
     },
     stage::{INTERFACE, Stage},
@@ -14,7 +15,7 @@ use monitor_common::wire::Counters;
 
 /// Loads and attaches it, with flow caches so small that most flows are in the table.
 pub fn attach(stage: &Stage, flows: u32, enforce: bool, policy: Arc<Policy>) -> Kernel {
-    let options = Options { flows, cache: Some(8192), enforce, ..Options::default() };
+    let options = Options { flows, cache: Some(8192), mode: Mode::enforcing(enforce), ..Options::default() };
     let mut kernel = Kernel::load(options, policy).expect("the kernel part loads: these tests need root");
     stage.near.run(|| kernel.attach(&resolve(&[INTERFACE.into()]).unwrap(), None).unwrap());
     kernel

@@ -30,9 +30,9 @@ struct Expected {
 }
 
 impl Expected {
-    fn add(&mut self, told: &PacketOutcome, size: &Counters) {
+    fn add(&mut self, by_host: &PacketOutcome, size: &Counters) {
         self.hook.add(size);
-        match told {
+        match by_host {
             PacketOutcome::Flow { key, alert } => {
                 self.flows.entry(*key).or_default().add(size);
                 if *alert {
@@ -82,7 +82,7 @@ impl Both {
     }
 
     /// Sends a frame through both, and gives the host's opinion; `None`: it can't be run. What they counted is compared
-    /// by [`Both::settle`], after each batch by itself.
+    /// by [`Both::compare`], after each batch by itself.
     pub fn send(&mut self, frame: &[u8]) -> Option<PacketOutcome> {
         if !can_be_run(frame) {
             return None;
@@ -96,20 +96,20 @@ impl Both {
             bytes: frame.len() as u64,
             wire_bytes: u64::from(wire_len),
         };
-        let told = self.host.packet(frame, boot_ns());
-        self.expected.add(&told, &size);
+        let by_host = self.host.packet(frame, boot_ns());
+        self.expected.add(&by_host, &size);
         let kernel = run(&mut self.machine.kernel, frame, wire_len, segments);
-        assert_eq!(kernel, if told.dropped() { DROP } else { NEXT }, "verdict on {frame:02x?}");
+        assert_eq!(kernel, if by_host.dropped() { DROP } else { NEXT }, "verdict on {frame:02x?}");
         self.count += 1;
         self.batch += 1;
         if self.batch == BATCH {
-            self.settle();
+            self.compare();
         }
-        Some(told)
+        Some(by_host)
     }
 
     /// Compares everything that both counted.
-    pub fn settle(&mut self) {
+    pub fn compare(&mut self) {
         if self.batch == 0 {
             return;
         }

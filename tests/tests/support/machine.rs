@@ -7,7 +7,7 @@ use aya::programs::{TestRun as _, TestRunOptions};
 use egress_monitor_tests::{
     measure::pin,
     monitor::{
-        kernel::{EventReader, Interface, Kernel, Options},
+        kernel::{EventReader, Interface, Kernel, Mode, Options},
         policy::Policy,
     },
 };
@@ -20,7 +20,7 @@ pub const DROP: u32 = 2;
 pub const LOOPBACK: u32 = 1;
 
 pub fn load(policy: Arc<Policy>, enforce: bool) -> Kernel {
-    let options = Options { flows: 131_072, cache: Some(1024), enforce, ..Options::default() };
+    let options = Options { flows: 131_072, cache: Some(1024), mode: Mode::enforcing(enforce), ..Options::default() };
     Kernel::load(options, policy).expect("the kernel part loads: these tests need root")
 }
 

@@ -1,5 +1,5 @@
-//! What several promises share: the kernel part in the test's own process, on a wire or without one, and random packets.
-//! What also the demonstration and the benchmark need is in the library of this package.
+//! What several promises share: the kernel part in the test's own process, on a wire or without one, and random
+//! packets. What also the demonstration and the benchmark need is in the library of this package.
 
 pub mod attached;
 pub mod both;

@@ -11,12 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use monitor_common::wire::{ClassRow, RuleRow};
 use sha2::{Digest as _, Sha256};
 
+use super::{family::Family, zone::drop_reasons};
 use crate::{
-    Knowledge,
-    compile::{Family, drop_reasons},
-    precedence::Numbered,
-};
-use crate::{
+    geo::Knowledge,
+    precedence::NumberedRules,
     spec::{PortRange, Rule, Spec},
     text::hex,
 };
@@ -26,7 +24,7 @@ use crate::{
 pub(crate) fn of(
     spec: &Spec,
     knowledge: &Knowledge,
-    rules: &Numbered<'_>,
+    rules: &NumberedRules<'_>,
     v4: &[(u32, u32)],
     v6: &[(u128, u32)],
     (classes, rows): (&[ClassRow], &[RuleRow]),
@@ -35,7 +33,7 @@ pub(crate) fn of(
     hash.field(b"egress-monitor policy 3");
     let terms: Vec<Vec<u8>> = rules.iter().map(|(_, rule)| record(rule)).collect();
     let meanings: Vec<Vec<u8>> = classes.iter().map(|class| meaning(class, rows, &terms)).collect();
-    // Numbered as they are met, so that the order of the class table is of no account.
+    // NumberedRules as they are met, so that the order of the class table is of no account.
     let mut met: HashMap<&[u8], u32> = HashMap::new();
     hash.intervals(v4, &meanings, &mut met);
     hash.intervals(v6, &meanings, &mut met);

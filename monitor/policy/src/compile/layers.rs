@@ -1,5 +1,5 @@
 //! Ranges in, partitions of an address space out, and several partitions merged into one by a single sweep over
-//! all their boundaries. Knows nothing of countries or rules; the policy compiler calls it.
+//! all their boundaries. Called by the policy compiler.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ impl Address for u128 {
 }
 
 /// `(first, last, number)`: an inclusive range that something numbered covers.
-pub(crate) type Covering<A> = (A, A, u32);
+pub(crate) type NumberedRange<A> = (A, A, u32);
 
 /// A whole address space as `(start, value)`, ascending from 0, adjacent values different.
 pub(crate) type Partition<A> = Vec<(A, u32)>;
@@ -36,7 +36,7 @@ pub(crate) type Partition<A> = Vec<(A, u32)>;
 /// Cuts the address space where any range starts or ends, and asks `value` what holds between, given the numbers
 /// (ascending) that cover it.
 pub(crate) fn overlay<A: Address, E>(
-    ranges: &[Covering<A>],
+    ranges: &[NumberedRange<A>],
     mut value: impl FnMut(A, &BTreeMap<u32, u32>) -> Result<u32, E>,
 ) -> Result<Partition<A>, E> {
     let mut events: Vec<(A, u32, bool)> = Vec::with_capacity(ranges.len() * 2);
@@ -85,8 +85,8 @@ struct SourceCursor<'a, A> {
 }
 
 impl<A: Address> SourceCursor<'_, A> {
-    /// Moves on to `position` and says the country there.
-    fn seat(&mut self, position: A) -> Option<[u8; 2]> {
+    /// Moves on to `position` and returns the country there.
+    fn advance(&mut self, position: A) -> Option<[u8; 2]> {
         while self.ranges.get(self.at).is_some_and(|range| range.last < position) {
             self.at += 1;
         }
@@ -139,7 +139,7 @@ pub(crate) fn sweep<A: Address, const N: usize>(
     loop {
         for (source, country) in sources.iter_mut().zip(&mut countries) {
             if source.next == Some(position) {
-                *country = source.seat(position);
+                *country = source.advance(position);
             }
         }
         let mut values = [0; N];
@@ -174,7 +174,7 @@ mod tests {
         active.keys().fold(0, |bits, number| bits | 1 << number)
     }
 
-    fn covered(ranges: &[Covering<u32>]) -> Partition<u32> {
+    fn covered(ranges: &[NumberedRange<u32>]) -> Partition<u32> {
         overlay(ranges, |_, active| Ok::<_, ()>(bits(active))).expect("the callback never fails")
     }
 
@@ -198,7 +198,7 @@ mod tests {
         let seed = fastrand::u64(..);
         let mut random = fastrand::Rng::with_seed(seed);
         for _ in 0..200 {
-            let ranges: Vec<Covering<u32>> = (0..random.u32(0..12))
+            let ranges: Vec<NumberedRange<u32>> = (0..random.u32(0..12))
                 .map(|i| {
                     let (a, b) = (random.u32(0..64), random.u32(0..64));
                     (a.min(b), a.max(b), i)

@@ -1,62 +1,68 @@
-//! Networks that rules name in, a partition of the address space out, with the state that holds in each part: which
-//! rules cover it, the more specific above the less. Called by the policy compiler.
+//! Networks that rules name in, a partition of the address space out, with each part's [`Cover`]: which rules cover it,
+//! the more specific above the less. Called by the policy compiler.
 //!
 //! CIDR networks nest or are apart, so one pass over them in order, with a stack of those that enclose, is enough: a
 //! million networks of one rule are a million times the same short step.
 
 use std::collections::HashMap;
 
-use crate::{
-    compile::layers::{Address, Partition},
-    lint::NAMED,
-};
+use super::layers::{Address, Partition};
+use crate::lint::MAX_NAMED;
 
 /// A network's first and last address, and the number of the rule that names it.
-pub(crate) type Named<A> = (A, A, u16);
+pub(crate) type RuleNetwork<A> = (A, A, u16);
 
-/// Which rules cover a place.
+/// Which rules cover an interval.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct State {
+pub(crate) struct Cover {
     /// Whether a management network does.
-    pub(crate) kept: bool,
+    pub(crate) management: bool,
     /// Rules by how specific their network is, the least first; equals by number.
     pub(crate) levels: Vec<Vec<u16>>,
 }
 
-/// The states as they are met. State 0 is that no rule covers.
-pub(crate) struct States {
+/// Every set of covering rules that occurs, by number; 0 is the empty one.
+pub(crate) struct Covers {
     /// Management's number, 0 if there is none.
-    kept: u16,
-    /// By number: whether a rule covers all traffic at all times, so that what is less specific has no say.
+    management: u16,
+    /// By number: whether a rule covers all traffic at all times, so that what is less specific decides nothing.
     total: Vec<bool>,
-    states: Vec<State>,
-    numbers: HashMap<State, u32>,
-    /// By rule: some of those for all traffic in a narrower network, where it therefore has no say.
+    covers: Vec<Cover>,
+    numbers: HashMap<Cover, u32>,
+    /// By rule: some of those for all traffic in a narrower network, where it therefore decides nothing.
     hidden: Vec<Vec<u16>>,
-    /// What a network of one rule within a state comes to.
+    /// The cover in a network of one rule, by the cover around it.
     steps: HashMap<(u32, u16), u32>,
-    /// The last new one of these: in a long list they are all the same.
+    /// The last step: in a long list they are all the same.
     last: ((u32, u16), u32),
 }
 
-impl States {
+impl Covers {
     /// `total` is by rule number, from 1 on.
-    pub(crate) fn new(kept: u16, total: Vec<bool>) -> Self {
-        let numbers = HashMap::from([(State::default(), 0)]);
+    pub(crate) fn new(management: u16, total: Vec<bool>) -> Self {
+        let numbers = HashMap::from([(Cover::default(), 0)]);
         let hidden = vec![Vec::new(); total.len()];
-        Self { kept, total, states: vec![State::default()], numbers, hidden, steps: HashMap::new(), last: ((0, 0), 0) }
+        Self {
+            management,
+            total,
+            covers: vec![Cover::default()],
+            numbers,
+            hidden,
+            steps: HashMap::new(),
+            last: ((0, 0), 0),
+        }
     }
 
-    pub(crate) fn get(&self, number: u32) -> &State {
-        &self.states[number as usize]
+    pub(crate) fn get(&self, number: u32) -> &Cover {
+        &self.covers[number as usize]
     }
 
-    /// Pairs of which the first leaves the second no say somewhere; a few for each.
+    /// Pairs of rules of which the first leaves the second nothing to decide somewhere; a few for each.
     pub(crate) fn hidden(&self) -> impl Iterator<Item = (u16, u16)> {
         (0_u16..).zip(&self.hidden).flat_map(|(rule, by)| by.iter().map(move |total| (*total, rule)))
     }
 
-    /// The state in a network that `rules` name (ascending, each once), within `around`.
+    /// The cover in a network that `rules` name (ascending, each once), inside `around`.
     fn step(&mut self, around: u32, rules: &[u16]) -> u32 {
         if let [rule] = *rules {
             if self.last.0 == (around, rule) {
@@ -65,61 +71,61 @@ impl States {
             if let Some(known) = self.steps.get(&(around, rule)) {
                 return *known;
             }
-            let state = self.enter(around, rules);
-            self.steps.insert((around, rule), state);
-            self.last = ((around, rule), state);
-            return state;
+            let cover = self.enter(around, rules);
+            self.steps.insert((around, rule), cover);
+            self.last = ((around, rule), cover);
+            return cover;
         }
         self.enter(around, rules)
     }
 
     fn enter(&mut self, around: u32, rules: &[u16]) -> u32 {
-        let mut state = self.states[around as usize].clone();
-        state.kept |= rules.contains(&self.kept);
-        let here: Vec<u16> = rules.iter().copied().filter(|rule| *rule != self.kept).collect();
+        let mut cover = self.covers[around as usize].clone();
+        cover.management |= rules.contains(&self.management);
+        let here: Vec<u16> = rules.iter().copied().filter(|rule| *rule != self.management).collect();
         if let Some(total) = here.iter().find(|rule| self.total[usize::from(**rule)]) {
-            for rule in state.levels.drain(..).flatten() {
+            for rule in cover.levels.drain(..).flatten() {
                 let by = &mut self.hidden[usize::from(rule)];
-                if by.len() < NAMED && !by.contains(total) && !here.contains(&rule) {
+                if by.len() < MAX_NAMED && !by.contains(total) && !here.contains(&rule) {
                     by.push(*total);
                 }
             }
         }
         // A rule that covers a wider network as well is as specific as its narrowest one.
-        for level in &mut state.levels {
+        for level in &mut cover.levels {
             level.retain(|rule| !here.contains(rule));
         }
-        state.levels.push(here);
-        state.levels.retain(|level| !level.is_empty());
-        if let Some(known) = self.numbers.get(&state) {
+        cover.levels.push(here);
+        cover.levels.retain(|level| !level.is_empty());
+        if let Some(known) = self.numbers.get(&cover) {
             return *known;
         }
-        let number = self.states.len() as u32;
-        self.states.push(state.clone());
-        self.numbers.insert(state, number);
+        let number = self.covers.len() as u32;
+        self.covers.push(cover.clone());
+        self.numbers.insert(cover, number);
         number
     }
 }
 
-/// Says which state holds where.
-pub(crate) fn partition<A: Address>(mut networks: Vec<Named<A>>, states: &mut States) -> Partition<A> {
+/// Cuts the space into intervals with one cover each.
+pub(crate) fn partition<A: Address>(mut networks: Vec<RuleNetwork<A>>, covers: &mut Covers) -> Partition<A> {
     // Enclosing networks before what they enclose.
-    let order = |network: &Named<A>| (network.0, std::cmp::Reverse(network.1), network.2);
+    let order = |network: &RuleNetwork<A>| (network.0, std::cmp::Reverse(network.1), network.2);
     if !networks.is_sorted_by_key(order) {
         networks.sort_unstable_by_key(order);
     }
     networks.dedup();
     let mut partition: Partition<A> = Vec::with_capacity(networks.len() * 2 + 1);
     partition.push((A::ZERO, 0));
-    let mut put = |at: A, state: u32| {
+    let mut put = |at: A, cover: u32| {
         if partition.last().is_some_and(|last| last.0 == at) {
             partition.pop();
         }
-        if partition.last().is_none_or(|last| last.1 != state) {
-            partition.push((at, state));
+        if partition.last().is_none_or(|last| last.1 != cover) {
+            partition.push((at, cover));
         }
     };
-    // What encloses the place reached: its last address, and the state in it.
+    // The networks around the position reached: last address and cover of each.
     let mut around: Vec<(A, u32)> = Vec::new();
     let mut rules = Vec::new();
     let mut at = 0;
@@ -127,7 +133,7 @@ pub(crate) fn partition<A: Address>(mut networks: Vec<Named<A>>, states: &mut St
         while let Some(&(end, _)) = around.last().filter(|(end, _)| *end < first) {
             around.pop();
             if let Some(after) = end.successor() {
-                put(after, around.last().map_or(0, |(_, state)| *state));
+                put(after, around.last().map_or(0, |(_, cover)| *cover));
             }
         }
         rules.clear();
@@ -135,13 +141,13 @@ pub(crate) fn partition<A: Address>(mut networks: Vec<Named<A>>, states: &mut St
             rules.push(network.2);
             at += 1;
         }
-        let state = states.step(around.last().map_or(0, |(_, state)| *state), &rules);
-        put(first, state);
-        around.push((last, state));
+        let cover = covers.step(around.last().map_or(0, |(_, cover)| *cover), &rules);
+        put(first, cover);
+        around.push((last, cover));
     }
     while let Some((end, _)) = around.pop() {
         if let Some(after) = end.successor() {
-            put(after, around.last().map_or(0, |(_, state)| *state));
+            put(after, around.last().map_or(0, |(_, cover)| *cover));
         }
     }
     partition
@@ -151,10 +157,13 @@ pub(crate) fn partition<A: Address>(mut networks: Vec<Named<A>>, states: &mut St
 mod tests {
     use super::*;
 
-    fn of(networks: &[Named<u32>], total: &[bool]) -> Vec<(u32, bool, Vec<Vec<u16>>)> {
-        let mut states = States::new(9, [&[false], total].concat());
-        let parts = partition(networks.to_vec(), &mut states);
-        parts.into_iter().map(|(at, state)| (at, states.get(state).kept, states.get(state).levels.clone())).collect()
+    fn of(networks: &[RuleNetwork<u32>], total: &[bool]) -> Vec<(u32, bool, Vec<Vec<u16>>)> {
+        let mut covers = Covers::new(9, [&[false], total].concat());
+        let parts = partition(networks.to_vec(), &mut covers);
+        parts
+            .into_iter()
+            .map(|(at, cover)| (at, covers.get(cover).management, covers.get(cover).levels.clone()))
+            .collect()
     }
 
     #[test]

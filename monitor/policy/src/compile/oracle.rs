@@ -2,10 +2,16 @@
 //! and looks at everything for every packet. `EGRESS_MONITOR_LOOKUPS` says how many look-ups there are to be (a few
 //! hundred thousand without it): `EGRESS_MONITOR_LOOKUPS=10000000 cargo test --release -p monitor-policy oracle`.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use monitor_common::verdict::{Verdict, decide};
 
-use super::{tests::standing, *};
-use crate::compile::random::{self, BOOT, CLOCK};
+use super::{
+    random::{self, BOOT, CLOCK},
+    tests::classification,
+    *,
+};
+use crate::spec::Action;
 
 /// What becomes of a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,7 +254,7 @@ fn a_compiled_policy_agrees_with_a_scan_of_everything_at_and_around_every_bounda
             let now = random.i64(BOOT..random::NOW + 600);
             policy.image.host_boot_ns = (now - BOOT) as u64 * 1_000_000_000;
             for (protocol, port) in [(6, 85), (6, 91), (17, 1), (1, 0)] {
-                let found = standing(&policy, address, protocol, port);
+                let found = classification(&policy, address, protocol, port);
                 let info = &policy.classes[usize::from(found.class_id)];
                 let got = Outcome {
                     country: info.country.to_string(),

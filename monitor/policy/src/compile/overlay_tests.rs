@@ -1,13 +1,18 @@
 //! What overlays make of a policy: they override datasets, and stand below registries, sites and translators.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::{
-    super::{Grounds, explain},
+    random::country,
     tests::{ask, special},
     *,
 };
-use crate::compile::random::country;
-use crate::geo::{About, Dataset, Overlay, OverlayKind, Rejected};
-use crate::origin::at_line;
+use crate::{
+    explain::{ExplainInputs, explain},
+    geo::{About, Dataset, Overlay, OverlayKind, Rejected},
+    origin::at_line,
+    spec::{Action, Site},
+};
 
 fn list(name: &str, v4: &[(u32, u32, &str)], v6: &[(u128, u128, &str)]) -> Overlay {
     Overlay {
@@ -67,7 +72,7 @@ fn overlays_override_datasets_and_nothing_else_and_their_doubts_are_told() {
     let (spec, knowledge) = (spec(), knowledge());
     let clock = ClockMap::wall(0);
     let policy = compile(&spec, &knowledge, &clock).unwrap();
-    let grounds = Grounds { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
+    let inputs = ExplainInputs { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
     for (address, expected) in [
         ("5.0.9.9", "DE inside by sources: data says DE, data says DE: inside EEA"),
         (
@@ -92,15 +97,15 @@ fn overlays_override_datasets_and_nothing_else_and_their_doubts_are_told() {
         ("20.0.1.9", "ZZ unknown by sources: no source knows it; on_unknown = deny"),
         ("2000::9", "IE inside by overlays: overlay one says IE: inside EEA"),
     ] {
-        let story = explain(&address.parse().unwrap(), &grounds).unwrap();
+        let story = explain(&address.parse().unwrap(), &inputs).unwrap();
         assert_eq!(
             format!("{} {} by {}: {}", story.country, story.class, story.basis, story.reason),
             expected,
             "{address}"
         );
     }
-    let story = explain(&"5.0.3.9".parse().unwrap(), &grounds).unwrap();
-    let overlays = serde_json::to_value(&story.standing.overlays).unwrap();
+    let story = explain(&"5.0.3.9".parse().unwrap(), &inputs).unwrap();
+    let overlays = serde_json::to_value(&story.destination.overlays).unwrap();
     assert_eq!(
         overlays,
         serde_json::json!([

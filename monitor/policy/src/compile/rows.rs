@@ -4,48 +4,47 @@ use std::collections::{BTreeMap, HashMap};
 
 use monitor_common::wire::{ClassRow, MAX_RULES_PER_CLASS, RuleRow};
 
-use crate::{
-    ClockMap, PolicyError,
-    compile::{
-        layers::{Address, Partition},
-        networks::{self, Named, State, States},
-    },
-    lint::{Meetings, RuleNote},
-    precedence::{Numbered, Place, Rank},
+use super::{
+    error::PolicyError,
+    layers::{Address, Partition},
+    networks::{self, Cover, Covers, RuleNetwork},
 };
 use crate::{
-    geo::{Country, asn::AsRange},
+    clock::ClockMap,
+    geo::{AsRange, Country},
+    lint::{RuleConflicts, RuleNote},
+    precedence::{NumberedRules, Rank, Specificity},
     spec::{PortRange, Rule},
 };
 
 /// Nothing here: no rule on the autonomous system, or on the country.
 const NONE: u32 = 0;
 
-/// The rule table as it grows: a block of rows for each set of rules that covers some place.
+/// The rule table as it grows: a block of rows for each set of rules that covers some interval.
 pub(crate) struct RuleTable<'a> {
-    rules: &'a Numbered<'a>,
+    rules: &'a NumberedRules<'a>,
     clock: ClockMap,
-    states: States,
-    /// Rules on each autonomous system that rules name. What is there is its place in the list, plus 1.
+    covers: Covers,
+    /// Rules on each autonomous system that rules name. A partition has its index in this list, plus 1.
     ases: BTreeMap<u32, Vec<u16>>,
     /// Rules on each country.
     countries: BTreeMap<Country, Vec<u16>>,
-    /// The place of each in that list, plus 1, by its two letters as a number; empty if there is none.
-    places: Vec<u16>,
-    /// First row and number of rows by state, autonomous system and country.
-    blocks: HashMap<Covered, Option<(u32, u32)>>,
-    /// The first place of which there were too many.
-    fault: Option<Covered>,
-    /// The last question: most are the same as the one before.
-    last: (Covered, Option<(u32, u32)>),
+    /// The index of each in that list, plus 1, by its two letters as a number; empty if there is none.
+    country_indices: Vec<u16>,
+    /// First row and number of rows by cover, autonomous system and country.
+    blocks: HashMap<CoverKey, Option<(u32, u32)>>,
+    /// The first interval with too many rows.
+    fault: Option<CoverKey>,
+    /// The last lookup: most are the same as the one before.
+    last: (CoverKey, Option<(u32, u32)>),
     /// Equal blocks are one.
     known: HashMap<Vec<RuleRow>, (u32, u32)>,
     pub(crate) rows: Vec<RuleRow>,
-    meetings: Meetings,
+    conflicts: RuleConflicts,
 }
 
-/// What covers a place: the state of its networks, its autonomous system and its country.
-type Covered = (u32, u32, u32);
+/// What covers an interval: the cover of its networks, its autonomous system, its country.
+type CoverKey = (u32, u32, u32);
 
 /// A port range of a rule on its way into the table.
 struct Candidate<'a> {
@@ -57,7 +56,7 @@ struct Candidate<'a> {
 
 impl Candidate<'_> {
     /// Whether some packet is covered by both.
-    fn meets(&self, other: &Self) -> bool {
+    fn overlaps(&self, other: &Self) -> bool {
         let ports = match (self.ports, other.ports) {
             (Some(mine), Some(its)) => mine.protocol == its.protocol && mine.low <= its.high && its.low <= mine.high,
             _ => true,
@@ -75,7 +74,7 @@ impl Candidate<'_> {
 
     /// Whether those that rank before it, one or several together, leave nothing for it to decide.
     fn hidden_by(&self, before: &[Self]) -> bool {
-        let outlasting = before.iter().filter(|other| other.outlasts(self) && other.meets(self));
+        let outlasting = before.iter().filter(|other| other.outlasts(self) && other.overlaps(self));
         let Some(mine) = self.ports else { return outlasting.into_iter().any(|other| other.ports.is_none()) };
         let mut ranges: Vec<(u16, u16)> = Vec::new();
         for other in outlasting {
@@ -96,7 +95,7 @@ impl Candidate<'_> {
 }
 
 impl<'a> RuleTable<'a> {
-    pub(crate) fn new(rules: &'a Numbered<'a>, clock: ClockMap) -> Self {
+    pub(crate) fn new(rules: &'a NumberedRules<'a>, clock: ClockMap) -> Self {
         let mut total = vec![false];
         let (mut ases, mut countries) = (BTreeMap::new(), BTreeMap::new());
         for (number, rule) in rules.iter() {
@@ -114,35 +113,35 @@ impl<'a> RuleTable<'a> {
                 of.dedup();
             }
         }
-        let mut places = vec![0; if countries.is_empty() { 0 } else { 1 << 16 }];
-        for (country, place) in countries.keys().zip(1..) {
+        let mut country_indices = vec![0; if countries.is_empty() { 0 } else { 1 << 16 }];
+        for (country, index) in countries.keys().zip(1..) {
             let country: &Country = country;
-            places[usize::from(u16::from_be_bytes(country.0))] = place;
+            country_indices[usize::from(u16::from_be_bytes(country.0))] = index;
         }
         Self {
             rules,
             clock,
-            states: States::new(rules.kept(), total),
+            covers: Covers::new(rules.management(), total),
             ases,
             countries,
-            places,
+            country_indices,
             blocks: HashMap::new(),
             fault: None,
             last: ((0, NONE, NONE), Some((0, 0))),
             known: HashMap::new(),
             rows: Vec::new(),
-            meetings: Meetings::default(),
+            conflicts: RuleConflicts::default(),
         }
     }
 
     /// The rules.
-    pub(crate) const fn numbered(&self) -> &'a Numbered<'a> {
+    pub(crate) const fn numbered(&self) -> &'a NumberedRules<'a> {
         self.rules
     }
 
-    /// Which state holds where.
-    pub(crate) fn networks<A: Address>(&mut self, networks: Vec<Named<A>>) -> Partition<A> {
-        networks::partition(networks, &mut self.states)
+    /// Which cover holds where.
+    pub(crate) fn networks<A: Address>(&mut self, networks: Vec<RuleNetwork<A>>) -> Partition<A> {
+        networks::partition(networks, &mut self.covers)
     }
 
     /// Where which of the autonomous systems is that rules name; the ranges are sorted and disjoint.
@@ -167,11 +166,11 @@ impl<'a> RuleTable<'a> {
         partition
     }
 
-    /// First row and number of rows for a place; `None`: there are more than the kernel looks at.
-    pub(crate) fn block(&mut self, state: u32, system: u32, country: [u8; 2]) -> Option<(u32, u32)> {
+    /// First row and number of rows for an interval; `None`: there are more than the kernel looks at.
+    pub(crate) fn block(&mut self, cover: u32, system: u32, country: [u8; 2]) -> Option<(u32, u32)> {
         let letters = usize::from(u16::from_be_bytes(country));
-        let country = self.places.get(letters).map_or(NONE, |place| u32::from(*place));
-        let covered = (state, system, country);
+        let country = self.country_indices.get(letters).map_or(NONE, |index| u32::from(*index));
+        let covered = (cover, system, country);
         if self.last.0 != covered {
             let block = match self.blocks.get(&covered) {
                 Some(block) => *block,
@@ -189,21 +188,21 @@ impl<'a> RuleTable<'a> {
         self.last.1
     }
 
-    /// The port ranges that cover a place, those that decide first in front, without those that never can.
-    fn candidates(&self, (state, system, country): Covered) -> Vec<Candidate<'a>> {
-        let State { kept, levels } = self.states.get(state);
+    /// The port ranges that cover an interval, those that decide first in front.
+    fn candidates(&self, (cover, system, country): CoverKey) -> Vec<Candidate<'a>> {
+        let Cover { management, levels } = self.covers.get(cover);
         let rules = self.rules;
         let of = |map_place: u32, lists: &mut dyn Iterator<Item = &Vec<u16>>| -> Vec<u16> {
             let place = (map_place as usize).checked_sub(1);
             place.and_then(|place| lists.nth(place)).cloned().unwrap_or_default()
         };
-        let mut all: Vec<(Place, u16)> = Vec::new();
-        all.extend(kept.then_some((Place::Network(0), rules.kept())));
+        let mut all: Vec<(Specificity, u16)> = Vec::new();
+        all.extend(management.then_some((Specificity::Network(0), rules.management())));
         for (level, numbers) in (0..).zip(levels) {
-            all.extend(numbers.iter().map(|number| (Place::Network(level), *number)));
+            all.extend(numbers.iter().map(|number| (Specificity::Network(level), *number)));
         }
-        all.extend(of(system, &mut self.ases.values()).into_iter().map(|number| (Place::As, number)));
-        all.extend(of(country, &mut self.countries.values()).into_iter().map(|number| (Place::Country, number)));
+        all.extend(of(system, &mut self.ases.values()).into_iter().map(|number| (Specificity::As, number)));
+        all.extend(of(country, &mut self.countries.values()).into_iter().map(|number| (Specificity::Country, number)));
         let mut candidates: Vec<Candidate<'a>> = Vec::new();
         for (place, number) in all {
             let rule = rules.get(number);
@@ -213,34 +212,34 @@ impl<'a> RuleTable<'a> {
                 Candidate { rank, number, rule, ports }
             }));
         }
-        // Ranges of one rule that no packet can tell apart: in any order, but always the same.
+        // By ports as well: ranges of one rule may rank equal, and the order must always be the same.
         candidates.sort_by_key(|candidate| (candidate.rank, candidate.ports));
         candidates
     }
 
-    /// Those of them that decide something, in order. Whom the others yield to is noted.
-    fn deciding(&mut self, covered: Covered) -> Vec<Candidate<'a>> {
+    /// Those of them that decide something, in order. Conflicts are recorded.
+    fn deciding(&mut self, covered: CoverKey) -> Vec<Candidate<'a>> {
         let mut deciding: Vec<Candidate<'a>> = Vec::new();
         for candidate in self.candidates(covered) {
             let number = candidate.number;
-            self.meetings.covers(number);
+            self.conflicts.covers(number);
             let hidden = candidate.hidden_by(&deciding);
-            for winner in deciding.iter().filter(|winner| winner.number != number && winner.meets(&candidate)) {
+            for winner in deciding.iter().filter(|winner| winner.number != number && winner.overlaps(&candidate)) {
                 if hidden {
-                    self.meetings.hides(winner.number, number);
+                    self.conflicts.hides(winner.number, number);
                 }
                 let tie = winner.rank.ties(&candidate.rank);
-                self.meetings.meet(winner.number, number, tie, self.rules);
+                self.conflicts.conflict(winner.number, number, tie, self.rules);
             }
             if !hidden {
-                self.meetings.decides(number);
+                self.conflicts.decides(number);
                 deciding.push(candidate);
             }
         }
         deciding
     }
 
-    fn add(&mut self, covered: Covered) -> Option<(u32, u32)> {
+    fn add(&mut self, covered: CoverKey) -> Option<(u32, u32)> {
         let candidates = self.deciding(covered);
         if candidates.len() > MAX_RULES_PER_CLASS as usize {
             return None;
@@ -267,17 +266,17 @@ impl<'a> RuleTable<'a> {
         Some(block)
     }
 
-    /// What is to be told of the rules, once all places were asked for.
+    /// Notes on the rules, once [`Self::block`] has been asked for every interval.
     pub(crate) fn notes(&mut self) -> Vec<RuleNote> {
-        for (winner, loser) in self.states.hidden() {
-            self.meetings.covers(loser);
-            self.meetings.hides(winner, loser);
-            self.meetings.meet(winner, loser, false, self.rules);
+        for (winner, loser) in self.covers.hidden() {
+            self.conflicts.covers(loser);
+            self.conflicts.hides(winner, loser);
+            self.conflicts.conflict(winner, loser, false, self.rules);
         }
-        self.meetings.notes(self.rules, self.clock.seconds())
+        self.conflicts.notes(self.rules, self.clock.seconds())
     }
 
-    /// The rules that came to more rows than the kernel looks at, at the first place where [`Self::block`] had none.
+    /// The rules that came to more rows than the kernel looks at, in the first interval for which [`Self::block`] had none.
     pub(crate) fn too_many(&mut self, at: String) -> PolicyError {
         let mut names: Vec<String> = Vec::new();
         for candidate in self.fault.map(|covered| self.deciding(covered)).unwrap_or_default() {
@@ -290,13 +289,13 @@ impl<'a> RuleTable<'a> {
     }
 }
 
-/// Places in the class table's cache; a power of two.
+/// Entries of the class table's cache; a power of two.
 const CACHE: usize = 1024;
 
 /// The class table as it grows. Equal rows have one number.
 pub(crate) struct ClassTable {
     numbers: HashMap<ClassRow, u32>,
-    /// What was asked for before, by a cheap hash: the sweep asks a million times for some hundred rows.
+    /// Recent lookups by a cheap hash: the sweep makes a million for some hundred rows.
     cache: Vec<Option<(ClassRow, u32)>>,
     pub(crate) rows: Vec<ClassRow>,
 }

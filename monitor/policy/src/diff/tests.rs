@@ -1,7 +1,10 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use monitor_common::classify::{class_id_v4, class_id_v6, isatap};
+use monitor_common::{
+    classify::{class_id_v4, class_id_v6, isatap},
+    wire::{Address as WireAddress, Class, Embedded},
+};
 
 use super::*;
 use crate::{
@@ -66,7 +69,7 @@ fn a_network_is_listed_exactly_where_a_look_up_finds_another_verdict() {
         let (spec, knowledge) = (random::spec(&mut random), random::knowledge(&mut random));
         let (other, another) = (random::spec(&mut random), random::knowledge(&mut random));
         let later = if random.bool() { another } else { knowledge.clone() };
-        let side = |spec, knowledge| Some(Side::of(&compile(spec, knowledge, &random::CLOCK).ok()?, false));
+        let side = |spec, knowledge| Some(Side::of(&compile(spec, knowledge, &random::CLOCK).ok()?, Mode::Observe));
         // Too many rules at one place: that is refused, not compared.
         let (Some(old), Some(new)) = (side(&spec, &knowledge), side(&other, &later)) else { continue };
         rounds += 1;
@@ -127,7 +130,7 @@ fn a_policy_does_not_differ_from_itself() {
     let mut random = fastrand::Rng::new();
     let (spec, knowledge) = (random::spec(&mut random), random::knowledge(&mut random));
     let Ok(policy) = compile(&spec, &knowledge, &random::CLOCK) else { return };
-    let side = Side::of(&policy, true);
+    let side = Side::of(&policy, Mode::Enforce);
     let diff = compare(&side, &side, 5);
     let nothing = Networks { addresses: "0".into(), ..Networks::default() };
     let expected = Diff {
@@ -151,7 +154,7 @@ fn a_rule_for_a_port_changes_that_port_alone_and_networks_beyond_the_bound_are_c
         let zone = Zone { name: "test".into(), ..Zone::default() };
         let spec = Spec { zone, sites: vec![sg], rules, management: Some(Management::default()) };
         let policy = compile(&spec, &crate::Knowledge::default(), &random::CLOCK).unwrap();
-        Side::of(&policy, mode.enforces())
+        Side::of(&policy, mode)
     };
     let rule = Rule {
         id: "web".into(),
@@ -162,7 +165,7 @@ fn a_rule_for_a_port_changes_that_port_alone_and_networks_beyond_the_bound_are_c
     };
     let (old, new) = (side(Vec::new(), Mode::Observe), side(vec![rule], Mode::Enforce));
     let diff = compare(&old, &new, 1);
-    let place = Place { country: "SG".into(), class: "outside".into() };
+    let place = Location { country: "SG".into(), class: "outside".into() };
     let verdict = |verdict: &str, rule: Option<&str>, alerts| Verdict {
         verdict: verdict.into(),
         rule: rule.map(str::to_owned),
@@ -185,7 +188,7 @@ fn a_rule_for_a_port_changes_that_port_alone_and_networks_beyond_the_bound_are_c
     let group =
         Group { change, ipv4: networks(2, 768, "198.18.2.0/23"), ipv6: networks(1, 1 << 80, "2001:db8:5::/48") };
     assert_eq!(diff.changes, [group]);
-    assert_eq!(diff.mode, Some(("observe".into(), "enforce".into())));
+    assert_eq!(diff.mode, Some((Mode::Observe, Mode::Enforce)));
     let ids: Vec<_> =
         diff.rules.iter().map(|rule| (rule.id.as_str(), rule.old.is_some(), rule.new.is_some())).collect();
     assert_eq!(ids, [("web", false, true)]);

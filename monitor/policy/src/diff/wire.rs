@@ -7,7 +7,8 @@ use monitor_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::diff::{RuleTerms, Side};
+use super::{document::RuleTerms, side::Side};
+use crate::spec::Mode;
 
 /// Another version has another name here, or another form.
 const FORM: &str = concat!("egress-monitor image 1 ", env!("CARGO_PKG_VERSION"));
@@ -53,7 +54,7 @@ impl Side {
         let head = Head {
             form: FORM.into(),
             digest: self.digest.clone(),
-            enforce: self.enforce,
+            enforce: self.mode.enforces(),
             boot_ns: self.boot_ns,
             drop_reasons: self.image.drop_reasons,
             rules: self.rules.clone(),
@@ -111,7 +112,7 @@ impl Side {
             image: Image { drop_reasons: head.drop_reasons, ..image },
             rules: head.rules,
             digest: head.digest,
-            enforce: head.enforce,
+            mode: Mode::enforcing(head.enforce),
             boot_ns: head.boot_ns,
         })
     }
@@ -142,11 +143,11 @@ mod tests {
                 break policy;
             }
         };
-        let side = Side::of(&policy, true);
+        let side = Side::of(&policy, Mode::Enforce);
         let bytes = side.encode().unwrap();
         let back = Side::decode(&bytes).unwrap();
         assert_eq!(Image { host_boot_ns: side.image.host_boot_ns, ..back.image }, side.image);
-        assert_eq!((back.rules, back.digest, back.enforce), (side.rules.clone(), side.digest.clone(), true));
+        assert_eq!((back.rules, back.digest, back.mode.enforces()), (side.rules.clone(), side.digest.clone(), true));
         assert_eq!(back.boot_ns, side.boot_ns);
         for length in 0..bytes.len() {
             assert!(Side::decode(&bytes[..length]).is_err(), "cut after {length}");

@@ -4,35 +4,54 @@
 use std::net::IpAddr;
 
 use monitor_common::wire::{Class, RuleRowAction};
+use serde::Serialize;
 
-use super::{CoveringRule, Grounds, Standing, time};
+use super::{address::AddressInfo, inputs::ExplainInputs, target::Target};
 use crate::{
-    explain::target::Target,
     geo::Country,
-    precedence::{Numbered, Place, Rank},
+    origin::Origin,
+    precedence::{self, NumberedRules, Rank, Specificity},
     protocol,
     spec::{PortRange, Rule},
+    text,
 };
 
-/// A rule that covers an address.
-pub(crate) struct Covering {
-    pub(crate) number: u16,
+/// A rule that covers the address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CoveringRule {
+    /// Its id.
+    pub id: String,
+    /// Where it stands.
+    pub origin: Origin,
+    /// `allow`, `deny`, or `keep` for the management networks.
+    pub action: &'static str,
+    /// The entry of `to` that covers the address, with where that stands.
+    pub network: String,
+    /// Whether it is the one that decides.
+    pub applies: bool,
+    /// Why it does or does not.
+    pub why: String,
+}
+
+/// The same with what it is ranked by.
+pub(super) struct RankedRule {
+    pub(super) number: u16,
     rank: Rank,
-    place: Place,
+    place: Specificity,
     width: u32,
-    pub(crate) entry: CoveringRule,
+    pub(super) entry: CoveringRule,
 }
 
 /// The rules of one address, those in front that would decide first. At most one applies.
 #[derive(Default)]
-pub(crate) struct Rules(pub(crate) Vec<Covering>);
+pub(super) struct RankedRules(pub(super) Vec<RankedRule>);
 
-impl Rules {
-    pub(crate) fn deciding(&self) -> Option<u16> {
+impl RankedRules {
+    pub(super) fn deciding(&self) -> Option<u16> {
         self.0.iter().find(|rule| rule.entry.applies).map(|rule| rule.number)
     }
 
-    pub(crate) fn row_action(&self, numbered: &Numbered<'_>) -> RuleRowAction {
+    pub(super) fn row_action(&self, numbered: &NumberedRules<'_>) -> RuleRowAction {
         self.deciding().map_or(RuleRowAction::None, |number| numbered.row_action(number))
     }
 
@@ -45,7 +64,7 @@ impl Rules {
     }
 
     /// With the rules of the address that this one carries: which decides of both.
-    pub(crate) fn with_inside(mut self, mut inside: Self, inner: &Standing, numbered: &Numbered<'_>) -> Self {
+    pub(super) fn with_inner(mut self, mut inside: Self, inner: &AddressInfo, numbered: &NumberedRules<'_>) -> Self {
         let (outer_row_action, row_action) = (self.row_action(numbered), inside.row_action(numbered));
         let local = inner.row.class == Class::Local as u8;
         if local && row_action != RuleRowAction::Deny {
@@ -63,24 +82,24 @@ impl Rules {
         self
     }
 
-    pub(crate) fn into_entries(self) -> impl Iterator<Item = CoveringRule> {
+    pub(super) fn into_entries(self) -> impl Iterator<Item = CoveringRule> {
         self.0.into_iter().map(|rule| rule.entry)
     }
 }
 
 /// Why a rule does not decide where another, which stands before it, does.
-fn lost(winner: &Covering, loser: &Covering, numbered: &Numbered<'_>) -> String {
+fn lost(winner: &RankedRule, loser: &RankedRule, numbered: &NumberedRules<'_>) -> String {
     let name = format!("rule '{}'", winner.entry.id);
-    let what = |place: Place| match place {
-        Place::Network(_) => "a network",
-        Place::As => "an autonomous system",
-        Place::Country => "a country",
+    let what = |place: Specificity| match place {
+        Specificity::Network(_) => "a network",
+        Specificity::As => "an autonomous system",
+        Specificity::Country => "a country",
     };
     match (winner.place, loser.place) {
         _ if numbered.row_action(winner.number) == RuleRowAction::Keep => {
             "management networks stand above all rules".into()
         }
-        (Place::Network(a), Place::Network(b)) if a != b => format!("{name} names a narrower network"),
+        (Specificity::Network(a), Specificity::Network(b)) if a != b => format!("{name} names a narrower network"),
         (a, b) if a != b => format!("{name} names {}, this one {}", what(a), what(b)),
         _ if winner.width != loser.width => format!("{name} names fewer ports"),
         _ if numbered.row_action(winner.number) != numbered.row_action(loser.number) => {
@@ -90,23 +109,23 @@ fn lost(winner: &Covering, loser: &Covering, numbered: &Numbered<'_>) -> String 
     }
 }
 
-impl Grounds<'_> {
+impl ExplainInputs<'_> {
     /// The autonomous system that rules on one go by: special-purpose ranges and translators' prefixes have none.
-    fn system(&self, standing: &Standing) -> Option<u32> {
-        if standing.special.is_some() || standing.nat64.is_some() {
+    fn system(&self, info: &AddressInfo) -> Option<u32> {
+        if info.special.is_some() || info.nat64.is_some() {
             return None;
         }
-        Some(self.knowledge.asn.as_ref()?.lookup(standing.address)?.0)
+        Some(self.knowledge.asn.as_ref()?.lookup(info.address)?.0)
     }
 
     /// The rules that cover an address.
-    pub(crate) fn rules_of(&self, target: &Target, standing: &Standing, numbered: &Numbered<'_>) -> Rules {
-        let system = self.system(standing);
-        let country = Country(standing.row.country);
-        let mut rules: Vec<Covering> = numbered
+    pub(super) fn rules_of(&self, target: &Target, info: &AddressInfo, numbered: &NumberedRules<'_>) -> RankedRules {
+        let system = self.system(info);
+        let country = Country(info.row.country);
+        let mut rules: Vec<RankedRule> = numbered
             .iter()
             .filter_map(|(number, rule)| {
-                let (place, entry) = covers(rule, standing.address, system, country)?;
+                let (place, entry) = covers(rule, info.address, system, country)?;
                 let (ports, mut applies, mut why) = self.applies(rule, target);
                 if applies && self.policy.suspended.contains(&number) {
                     (applies, why) = (false, "suspended until midnight UTC: its max_bytes_per_day is used up".into());
@@ -119,7 +138,7 @@ impl Grounds<'_> {
                 };
                 let (id, origin) = (rule.id.clone(), rule.origin.clone());
                 let entry = CoveringRule { id, origin, action, network: entry, applies, why };
-                Some(Covering { number, rank, place, width: crate::precedence::width(ports), entry })
+                Some(RankedRule { number, rank, place, width: precedence::width(ports), entry })
             })
             .collect();
         rules.sort_by_key(|rule| rule.rank);
@@ -130,7 +149,7 @@ impl Grounds<'_> {
                 loser.entry.why = lost(&before[first], loser, numbered);
             }
         }
-        Rules(rules)
+        RankedRules(rules)
     }
 
     /// The port range by which a rule covers the target, or would; whether it applies; and why or why not.
@@ -159,20 +178,25 @@ impl Grounds<'_> {
             return (ports, true, format!("{ranges}{until}"));
         }
         let asked = target.port.is_some() || target.protocol.is_some_and(|number| !protocol::has_ports(number));
-        let mend = if asked { "" } else { ": ask with a port" };
-        (ports, false, format!("only for {ranges}{until}{mend}"))
+        let hint = if asked { "" } else { ": ask with a port" };
+        (ports, false, format!("only for {ranges}{until}{hint}"))
     }
 }
 
 /// How a rule covers an address: by the most specific of what it names, and that as it stands in the file.
-fn covers(rule: &Rule, address: IpAddr, system: Option<u32>, country: Country) -> Option<(Place, String)> {
+fn covers(rule: &Rule, address: IpAddr, system: Option<u32>, country: Country) -> Option<(Specificity, String)> {
     let networks = rule.to.iter().filter(|(network, _)| network.contains(address));
     if let Some((network, origin)) = networks.max_by_key(|(network, _)| network.prefix()) {
-        return Some((Place::Network(network.prefix()), format!("{network} ({origin})")));
+        return Some((Specificity::Network(network.prefix()), format!("{network} ({origin})")));
     }
     if let Some((asn, origin)) = rule.ases.iter().find(|(asn, _)| Some(*asn) == system) {
-        return Some((Place::As, format!("AS{asn} ({origin})")));
+        return Some((Specificity::As, format!("AS{asn} ({origin})")));
     }
     let (country, origin) = rule.countries.iter().find(|(named, _)| *named == country)?;
-    Some((Place::Country, format!("{country} ({origin})")))
+    Some((Specificity::Country, format!("{country} ({origin})")))
+}
+
+/// A time of a rule; empty where it has none.
+fn time(seconds: Option<i64>) -> String {
+    seconds.map_or_else(String::new, text::time)
 }

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::{
-    compile,
+    ClockMap, Knowledge, compile,
     geo::{About, Dataset, Range, special},
     origin::at_line,
-    spec::{PortRange, Site, Zone},
+    spec::{Action, PortRange, Rule, Site, Spec, Zone},
 };
 
 const NOW: i64 = 1_780_272_000;
@@ -79,12 +79,12 @@ fn story_of(spec: &Spec, target: &str) -> Explanation {
     let knowledge = knowledge();
     let clock = ClockMap::wall(NOW * 1_000_000_000);
     let policy = compile(spec, &knowledge, &clock).expect("must compile");
-    let grounds = Grounds { spec, knowledge: &knowledge, policy: &policy, clock };
-    explain(&target.parse().expect("a destination"), &grounds).unwrap_or_else(|error| panic!("{error}"))
+    let inputs = ExplainInputs { spec, knowledge: &knowledge, policy: &policy, clock };
+    explain(&target.parse().expect("a destination"), &inputs).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Country, class, basis, verdict in observe and in enforce, rule, reason.
-fn told(target: &str) -> String {
+fn summary(target: &str) -> String {
     let story = story_of(&spec(), target);
     format!(
         "{} {} by {}: {}/{}{} {}: {}",
@@ -145,12 +145,12 @@ fn each_kind_of_destination_has_its_country_class_verdict_and_reason() {
              routed: IPv4/IPv6 translation is unknown; on_unknown = deny",
         ),
     ] {
-        assert_eq!(told(target), story, "{target}");
+        assert_eq!(summary(target), story, "{target}");
     }
 }
 
 #[test]
-fn of_an_isatap_destination_the_stricter_of_both_standings_holds_and_is_told() {
+fn of_an_isatap_destination_the_stricter_of_both_addresses_decides_and_the_reason_says_so() {
     for (target, story) in [
         (
             "2a00:1450::5efe:808:909",
@@ -187,7 +187,7 @@ fn of_an_isatap_destination_the_stricter_of_both_standings_holds_and_is_told() {
             "DE inside by sources: allowed/allowed -: 6to4 (RFC 3056) carries 5.1.1.1: one says DE, two says NO: inside EEA",
         ),
     ] {
-        assert_eq!(told(target), story, "{target}");
+        assert_eq!(summary(target), story, "{target}");
     }
     let story = story_of(&spec(), "[2a00:1450::5efe:808:809]:443");
     assert_eq!(story.isatap.map(|inner| inner.address.to_string()).as_deref(), Some("8.8.8.9"));
@@ -206,16 +206,16 @@ fn translating() -> Spec {
 
 #[test]
 fn a_configured_nat64_prefix_is_told_with_its_place() {
-    let told = |target| {
+    let summary = |target| {
         let story = story_of(&translating(), target);
-        let network = story.standing.nat64.map(|nat64| nat64.network);
+        let network = story.destination.nat64.map(|nat64| nat64.network);
         (
             network.unwrap_or_default(),
             format!("{} by {}: {}: {}", story.country, story.basis, story.enforce, story.reason),
         )
     };
     assert_eq!(
-        told("2001:db8:64::8:809:900:0"),
+        summary("2001:db8:64::8:809:900:0"),
         (
             "2001:db8:64::/64".into(),
             "US by sources: denied: NAT64 prefix 2001:db8:64::/64 (c.toml:3) carries 8.8.9.9: one says US, two says nothing: \
@@ -224,7 +224,7 @@ fn a_configured_nat64_prefix_is_told_with_its_place() {
         )
     );
     assert_eq!(
-        told("2001:db8:64::501:101"),
+        summary("2001:db8:64::501:101"),
         (
             "2001:db8:64::/96".into(),
             "DE by sources: allowed: NAT64 prefix 2001:db8:64::/96 (c.toml:4) carries 5.1.1.1: one says DE, two says NO: \
@@ -233,7 +233,7 @@ fn a_configured_nat64_prefix_is_told_with_its_place() {
         )
     );
     assert_eq!(
-        told("2001:db8:64::7f00:1"),
+        summary("2001:db8:64::7f00:1"),
         (
             "2001:db8:64::/96".into(),
             "-- by nat64: denied: NAT64 prefix 2001:db8:64::/96 (c.toml:4) carries 127.0.0.1, which is never routed: NAT64 \
@@ -241,7 +241,7 @@ fn a_configured_nat64_prefix_is_told_with_its_place() {
                 .into()
         )
     );
-    assert_eq!(told("2001:db8:65::1").0, "");
+    assert_eq!(summary("2001:db8:65::1").0, "");
 }
 
 #[test]
@@ -310,14 +310,14 @@ fn why_a_rule_lost_is_told_for_each_reason_that_there_is() {
         ],
         ..spec()
     };
-    let told = |spec: &Spec, target: &str| -> Vec<String> {
+    let summary = |spec: &Spec, target: &str| -> Vec<String> {
         let story = story_of(spec, target);
         let mark = |rule: &CoveringRule| if rule.applies { "*" } else { "" };
         let lines = story.rules.iter().map(|rule| format!("{}{} {}: {}", mark(rule), rule.id, rule.action, rule.why));
         lines.chain([format!("{}: {}", story.enforce, story.reason.rsplit("; ").next().unwrap_or_default())]).collect()
     };
     assert_eq!(
-        told(&spec, "8.8.8.9:5"),
+        summary(&spec, "8.8.8.9:5"),
         [
             "*b allow: tcp/1-9",
             "c allow: rule 'b' is as specific, and its id comes first",
@@ -328,7 +328,7 @@ fn why_a_rule_lost_is_told_for_each_reason_that_there_is() {
     );
     spec.rules[1].action = Action::Deny;
     assert_eq!(
-        told(&spec, "[64:ff9b::808:809]:5"),
+        summary(&spec, "[64:ff9b::808:809]:5"),
         [
             "*c deny: tcp/1-9",
             "b allow: rule 'c' is as specific, and denies",
@@ -339,14 +339,14 @@ fn why_a_rule_lost_is_told_for_each_reason_that_there_is() {
     );
     spec.rules.push(rule("nat", "64:ff9b::/96", &[], (None, None)));
     assert_eq!(
-        told(&spec, "[64:ff9b::808:809]:5")[..2],
+        summary(&spec, "[64:ff9b::808:809]:5")[..2],
         ["nat allow: a rule on the address inside overrides it", "*c deny: tcp/1-9"]
     );
-    assert_eq!(told(&spec, "[64:ff9b::808:809]:11")[..2], ["*nat allow: all traffic", "c deny: only for tcp/1-9"]);
+    assert_eq!(summary(&spec, "[64:ff9b::808:809]:11")[..2], ["*nat allow: all traffic", "c deny: only for tcp/1-9"]);
     let networks = vec![network("8.0.0.0/8")];
     spec.management = Some(crate::spec::Management { networks, ports: Vec::new(), origin: at_line("c.toml", 7) });
     assert_eq!(
-        told(&spec, "8.8.8.9:5"),
+        summary(&spec, "8.8.8.9:5"),
         [
             "*management keep: all traffic",
             "c deny: management networks stand above all rules",
@@ -367,14 +367,14 @@ fn story_and_image_agree_on_random_policies() {
         let knowledge = crate::compile::random::knowledge(&mut random);
         let clock = crate::compile::random::CLOCK;
         let policy = compile(&spec, &knowledge, &clock).expect("must compile");
-        let grounds = Grounds { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
+        let inputs = ExplainInputs { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
         let mut probes = crate::compile::random::probes(&mut random, &spec, &knowledge);
         random.shuffle(&mut probes);
         for address in probes.into_iter().take(200) {
             let port = [None, Some(85), Some(1)][random.usize(0..3)];
             let protocol = [None, Some(6), Some(17), Some(1)][random.usize(0..4)].or(port.map(|_| 6));
             let target = Target { address, port: port.filter(|_| protocol != Some(1)), protocol };
-            if let Err(error) = explain(&target, &grounds) {
+            if let Err(error) = explain(&target, &inputs) {
                 panic!("{error}, {target:?}, seed {seed}");
             }
         }
@@ -395,15 +395,15 @@ fn a_rule_that_applies_turns_the_verdict_and_stands_in_the_reason() {
 fn each_source_is_quoted_with_the_range_that_it_speaks_of() {
     let story = story_of(&spec(), "8.8.8.9");
     assert_eq!(
-        story.standing.sources,
+        story.destination.sources,
         [
-            SourceSays {
+            SourceOpinion {
                 source: "one".into(),
                 built: None,
                 country: Some("US".into()),
                 range: Some("8.0.0.0 - 8.255.255.255".into())
             },
-            SourceSays {
+            SourceOpinion {
                 source: "two".into(),
                 built: None,
                 country: Some("US".into()),
@@ -412,7 +412,10 @@ fn each_source_is_quoted_with_the_range_that_it_speaks_of() {
         ]
     );
     let story = story_of(&spec(), "5.200.0.1");
-    assert_eq!(story.standing.sources[1], SourceSays { source: "two".into(), built: None, country: None, range: None });
+    assert_eq!(
+        story.destination.sources[1],
+        SourceOpinion { source: "two".into(), built: None, country: None, range: None }
+    );
 }
 
 #[test]
@@ -423,10 +426,10 @@ fn an_image_that_differs_from_its_sources_is_reported_and_not_explained_away() {
     let knowledge = knowledge();
     let clock = ClockMap::wall(NOW * 1_000_000_000);
     let policy = compile(&other, &knowledge, &clock).expect("must compile");
-    let grounds = Grounds { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
+    let inputs = ExplainInputs { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
     let target = "8.8.9.9".parse().expect("a destination");
     assert_eq!(
-        explain(&target, &grounds).expect_err("must differ").to_string(),
+        explain(&target, &inputs).expect_err("must differ").to_string(),
         "the compiled policy says US, ambiguous, denied of 8.8.9.9, its sources say US, outside, denied"
     );
 }
@@ -438,7 +441,7 @@ fn story_and_image_agree_on_random_addresses_of_both_families() {
     let (spec, knowledge) = (translating(), knowledge());
     let clock = ClockMap::wall(NOW * 1_000_000_000);
     let policy = compile(&spec, &knowledge, &clock).expect("must compile");
-    let grounds = Grounds { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
+    let inputs = ExplainInputs { spec: &spec, knowledge: &knowledge, policy: &policy, clock };
     let tops = [
         0x0064_ff9b_u128 << 96,
         0x2002 << 112,
@@ -461,7 +464,7 @@ fn story_and_image_agree_on_random_addresses_of_both_families() {
         };
         let port = random.bool().then(|| random.u16(..));
         let target = Target { address, port, protocol: port.map(|_| if random.bool() { 6 } else { 17 }) };
-        if let Err(error) = explain(&target, &grounds) {
+        if let Err(error) = explain(&target, &inputs) {
             panic!("{error}, seed {seed}");
         }
     }

@@ -17,12 +17,13 @@ use super::{
     about::About,
     compact,
     dataset::Format,
-    error::GeoError,
+    error::{GeoError, GeoFault},
     file, mmdb,
     progress::Progress,
     ranges::{Collector, Piece, Spans, TooMany},
-    rejected::{Position, Rejected, Rejection},
-    sniff::{UNKNOWN_KIND, sniff},
+    rejected::{Position, Rejected},
+    rejection::Rejection,
+    sniff::sniff,
     text::{self, about, address, values},
 };
 use crate::text::excerpt;
@@ -31,8 +32,6 @@ pub use super::dataset::{AsDataset, AsNames, AsRange};
 
 /// Longest name that is kept, in bytes: longer ones are cut.
 const MAX_NAME: usize = 120;
-
-const NO_AS_NUMBER: &str = "no AS number";
 
 /// Reads a file of AS numbers. All of it has to be good.
 ///
@@ -61,7 +60,7 @@ pub fn read(file: &Path, progress: &Progress) -> Result<AsDataset, GeoError> {
 pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<AsDataset, GeoError> {
     let about = About::named(file.display().to_string());
     match sniff(file, bytes) {
-        Some(Format::Compact) => compact::decode_asn(bytes).map_err(|error| GeoError::file(file, error.to_string())),
+        Some(Format::Compact) => compact::decode_asn(bytes).map_err(|error| GeoError::file(file, error)),
         Some(Format::Mmdb) => {
             let mut records = AsRecords::default();
             let read = mmdb::walk(file, bytes, &mut records, progress)?;
@@ -69,9 +68,9 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<AsDa
             let spans = Spans { v4: read.v4, v6: read.v6, contradictions: 0 };
             finish(file, spans, records.names, about, read.rejected)
         }
-        Some(Format::Json) => Err(GeoError::file(file, "JSON: AS numbers are read from MMDB, text or compact files")),
+        Some(Format::Json) => Err(GeoError::file(file, GeoFault::JsonAsAsNumbers)),
         Some(_) => read_text(file, bytes, about, progress),
-        None => Err(GeoError::file(file, UNKNOWN_KIND)),
+        None => Err(GeoError::file(file, GeoFault::UnknownFormat)),
     }
 }
 
@@ -81,7 +80,7 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<AsDa
 /// Two files have the same address, or there is no file.
 pub fn merge(files: Vec<AsDataset>) -> Result<AsDataset, GeoError> {
     let mut files = files.into_iter();
-    let first = files.next().ok_or_else(|| GeoError::file(Path::new(""), "no file to import: name at least one"))?;
+    let first = files.next().ok_or_else(|| GeoError::file(Path::new(""), GeoFault::NoFile))?;
     if files.len() == 0 {
         return Ok(first);
     }
@@ -94,7 +93,7 @@ pub fn merge(files: Vec<AsDataset>) -> Result<AsDataset, GeoError> {
         let v4 = next.v4.iter().map(|range| Piece::V4(range.first, range.last, range.asn));
         let v6 = next.v6.iter().map(|range| Piece::V6(range.first, range.last, range.asn));
         for piece in v4.chain(v6) {
-            collector.push(piece).map_err(|TooMany| GeoError::too_many_ranges(&file))?;
+            collector.push(piece).map_err(|TooMany| GeoError::file(&file, GeoFault::TooManyRanges))?;
         }
         for (asn, name) in next.names.iter() {
             names.entry(asn).or_insert_with(|| name.into());
@@ -106,11 +105,9 @@ pub fn merge(files: Vec<AsDataset>) -> Result<AsDataset, GeoError> {
         }
     }
     if collector.overlaps() {
-        let what =
-            "several of the files have the same addresses: give files that do not overlap, or import them one by one";
-        return Err(GeoError::file(&file, what));
+        return Err(GeoError::file(&file, GeoFault::Overlap));
     }
-    let spans = collector.canonical(0, false).map_err(|TooMany| GeoError::too_many_ranges(&file))?;
+    let spans = collector.canonical(0, false).map_err(|TooMany| GeoError::file(&file, GeoFault::TooManyRanges))?;
     Ok(AsDataset { contradictions, ..finish(&file, spans, names, about, rejected)? })
 }
 
@@ -127,11 +124,11 @@ fn finish(
     let v4: Vec<AsRange<u32>> = spans.v4.into_iter().map(AsRange::from).collect();
     let v6: Vec<AsRange<u128>> = spans.v6.into_iter().map(AsRange::from).collect();
     if v4.is_empty() && v6.is_empty() {
-        return Err(GeoError::file(file, "no AS numbers in it: expected lines like 192.0.2.0,192.0.2.255,64500,Name"));
+        return Err(GeoError::file(file, GeoFault::NoAsNumbers));
     }
     let mut names = AsNames::default();
     for (asn, name) in named {
-        names.push(asn, &name).ok_or_else(|| GeoError::too_many_ranges(file))?;
+        names.push(asn, &name).ok_or_else(|| GeoError::file(file, GeoFault::TooManyRanges))?;
     }
     let digest = compact::asn_digest(&v4, &v6, &names);
     let about = About { digest, ..about };
@@ -159,11 +156,11 @@ fn read_text(file: &Path, bytes: &[u8], about: About, progress: &Progress) -> Re
             continue;
         }
         match parse(line, &values) {
-            Err(bad) => rejected.note(Position::Line(number), bad),
+            Err(bad) => rejected.note(Position::Line(number), bad.kind(), &bad),
             Ok((piece, asn, name)) => {
                 taken += 1;
                 // Narrower ranges that nobody announces are gaps in wider ones.
-                collector.push(piece).map_err(|TooMany| GeoError::too_many_ranges(file))?;
+                collector.push(piece).map_err(|TooMany| GeoError::file(file, GeoFault::TooManyRanges))?;
                 if asn != 0 && !name.is_empty() && !names.contains_key(&asn) {
                     names.insert(asn, cut(name));
                 }
@@ -173,7 +170,7 @@ fn read_text(file: &Path, bytes: &[u8], about: About, progress: &Progress) -> Re
     if let Some((line, what)) = rejected.first.as_ref().filter(|_| rejected.count > taken) {
         return Err(GeoError::first(file, *line, what));
     }
-    let spans = collector.canonical(0, false).map_err(|TooMany| GeoError::too_many_ranges(file))?;
+    let spans = collector.canonical(0, false).map_err(|TooMany| GeoError::file(file, GeoFault::TooManyRanges))?;
     finish(file, spans, names, About { built, ..about }, rejected)
 }
 
@@ -183,8 +180,7 @@ fn parse<'a>(line: &str, values: &[&'a str]) -> Result<(Piece<u32>, u32, &'a str
     let network = value(0).contains('/');
     let at = if network { 1 } else { 2 };
     if values.len() <= at {
-        let what = format!("{:?} has no AS number: expected first,last,number,name", excerpt(line));
-        return Err(Rejection::new(NO_AS_NUMBER, what));
+        return Err(Rejection::NoAsNumber(excerpt(line)));
     }
     let asn = number(value(at))?;
     let piece = if network { address::network(value(0), asn)? } else { address::range(value(0), value(1), asn)? };
@@ -200,10 +196,7 @@ fn number(text: &str) -> Result<u32, Rejection> {
     }
     let digits = text.strip_prefix("AS").or_else(|| text.strip_prefix("as")).unwrap_or(text);
     let parsed = digits.parse().ok().filter(|_| address::is_number(digits));
-    parsed.ok_or_else(|| {
-        let what = format!("{:?} is no AS number: write it like 64500 or AS64500", excerpt(text));
-        Rejection::new(NO_AS_NUMBER, what)
-    })
+    parsed.ok_or_else(|| Rejection::AsNumber(excerpt(text)))
 }
 
 /// Short and without control characters: names are other people's text.

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::{
     compact,
     dataset::{Format, Opened},
-    error::GeoError,
+    error::{GeoError, GeoFault},
     rejected::Rejected,
 };
 
@@ -30,9 +30,9 @@ pub fn open() -> Result<Vec<Opened>, GeoError> {
         let mut opened = Vec::with_capacity(FILES.len());
         for worker in workers {
             let Ok((name, decoded)) = worker.join() else {
-                return Err(GeoError::file(Path::new("(embedded)"), "the decoder failed: reinstall egress-monitor"));
+                return Err(GeoError::file(Path::new("(embedded)"), GeoFault::DecoderFailed));
             };
-            let dataset = decoded.map_err(|error| GeoError::file(Path::new(name), error.to_string()))?;
+            let dataset = decoded.map_err(|error| GeoError::file(Path::new(name), error))?;
             opened.push(Opened {
                 dataset,
                 file: None,

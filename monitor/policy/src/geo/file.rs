@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::error::GeoError;
+use super::error::{GeoError, GeoFault};
 use crate::fs::open_regular;
 
 /// Largest file that is read: a country dataset has 4 to 20 MB, the most detailed ones on sale a few hundred.
@@ -15,18 +15,11 @@ pub const MAX_FILE: u64 = 512 << 20;
 pub(crate) fn read_bounded(file: &Path) -> Result<Vec<u8>, GeoError> {
     let failed = |source| GeoError::Read { file: file.into(), source };
     let opened = open_regular(file).map_err(|error| match error.kind() {
-        io::ErrorKind::Other => {
-            GeoError::file(file, "not a regular file: give the path of a .mmdb, .csv, .egm or .egm.zst file")
-        }
+        io::ErrorKind::Other => GeoError::file(file, GeoFault::NotRegular),
         _ => failed(error),
     })?;
     let about = opened.metadata().map_err(failed)?;
-    let too_large = || {
-        GeoError::file(
-            file,
-            format!("larger than {} MiB: a country dataset has 4 to 20 MB; give one of those", MAX_FILE >> 20),
-        )
-    };
+    let too_large = || GeoError::file(file, GeoFault::TooLarge { mib: MAX_FILE >> 20 });
     if about.len() > MAX_FILE {
         return Err(too_large());
     }

@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use maxminddb::Reader;
+use maxminddb::{MaxMindDbError, Reader};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor},
@@ -32,10 +32,11 @@ use super::{
     compact,
     country::Country,
     dataset::{Dataset, MAX_RANGES, Span, to_ranges},
-    error::GeoError,
+    error::{GeoError, GeoFault, MmdbDamage},
     progress::Progress,
     ranges,
-    rejected::{Position, Rejected, Rejection},
+    rejected::{Position, Rejected},
+    rejection::Rejection,
 };
 
 const METADATA_MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
@@ -106,12 +107,11 @@ pub(crate) fn walk<R: Records>(
 ) -> Result<Mmdb<R::Value>, GeoError> {
     // The library checks what it reads; should it overlook something, a bad file must not end the daemon.
     catch_unwind(AssertUnwindSafe(|| walk_unguarded(file, bytes, records, progress)))
-        .unwrap_or_else(|_| Err(damaged(file, "it makes the MMDB decoder fail")))
+        .unwrap_or_else(|_| Err(GeoError::mmdb(file, MmdbDamage::DecoderFailed)))
 }
 
-fn damaged(file: &Path, what: impl fmt::Display) -> GeoError {
-    let what = shown_long(&what.to_string());
-    GeoError::file(file, format!("not a sound MMDB file: {what}: fetch it again, or use another dataset"))
+fn damaged(file: &Path, error: &MaxMindDbError) -> GeoError {
+    GeoError::mmdb(file, MmdbDamage::Decoder(shown_long(&error.to_string())))
 }
 
 /// The library's messages may quote the file: keep them short and printable.
@@ -125,10 +125,10 @@ fn walk_unguarded<R: Records>(
     records: &mut R,
     progress: &Progress,
 ) -> Result<Mmdb<R::Value>, GeoError> {
-    let reader = Reader::from_source(bytes).map_err(|error| damaged(file, error))?;
+    let reader = Reader::from_source(bytes).map_err(|error| damaged(file, &error))?;
     let about = reader.metadata();
     if !matches!(about.ip_version, 4 | 6) {
-        return Err(damaged(file, format!("IP version {}", about.ip_version)));
+        return Err(GeoError::mmdb(file, MmdbDamage::IpVersion(about.ip_version)));
     }
     let tree = Tree {
         bytes,
@@ -152,8 +152,8 @@ fn walk_unguarded<R: Records>(
     let database_type = shown_long(&about.database_type);
     if v4.is_empty() && v6.is_empty() {
         return Err(match &rejected.first {
-            Some((_, what)) => GeoError::file(file, what),
-            None => GeoError::file(file, format!("no {} ({database_type}): {}", R::WHAT, R::HINT)),
+            Some((_, what)) => GeoError::first(file, None, what),
+            None => GeoError::file(file, GeoFault::NothingInMmdb { what: R::WHAT, database_type, hint: R::HINT }),
         });
     }
     let built = i64::try_from(about.build_epoch).ok().filter(|&epoch| epoch > 0 && epoch < MAX_TIME);
@@ -162,10 +162,6 @@ fn walk_unguarded<R: Records>(
 
 /// The year 9999: what is later is no date but damage, and the rest of the file is good.
 const MAX_TIME: i64 = 253_402_300_800;
-
-fn too_many(file: &Path) -> GeoError {
-    GeoError::file(file, format!("more than {MAX_RANGES} networks of one family: use a country database"))
-}
 
 /// The search tree: `nodes` pairs of records, then the data.
 struct Tree<'a> {
@@ -238,13 +234,12 @@ impl<R: Records> TreeWalk<'_, '_, R> {
                 }
                 continue;
             }
-            steps =
-                steps.checked_sub(1).ok_or_else(|| damaged(self.file, "its search tree shares nodes without end"))?;
+            steps = steps.checked_sub(1).ok_or_else(|| GeoError::mmdb(self.file, MmdbDamage::SharedNodes))?;
             if depth >= tree.bits {
-                return Err(damaged(self.file, "its search tree is deeper than an address is long"));
+                return Err(GeoError::mmdb(self.file, MmdbDamage::TooDeep));
             }
             let child =
-                |side| tree.record(record, side).ok_or_else(|| damaged(self.file, "its search tree ends early"));
+                |side| tree.record(record, side).ok_or_else(|| GeoError::mmdb(self.file, MmdbDamage::EndsEarly));
             let bit = 1 << (tree.bits - 1 - depth);
             open.push((child(1)?, address | bit, depth + 1));
             open.push((child(0)?, address, depth + 1));
@@ -271,21 +266,25 @@ impl<R: Records> TreeWalk<'_, '_, R> {
         } else {
             ranges::append(&mut self.v6, address, last, value);
         }
-        if self.v4.len().max(self.v6.len()) <= MAX_RANGES { Ok(()) } else { Err(too_many(self.file)) }
+        if self.v4.len().max(self.v6.len()) <= MAX_RANGES {
+            Ok(())
+        } else {
+            Err(GeoError::file(self.file, GeoFault::TooManyNetworks))
+        }
     }
 
     /// What the record says that the tree has for this address.
     fn decode(&mut self, address: u128) -> Result<Option<R::Value>, GeoError> {
         if Instant::now() > self.ends {
-            return Err(damaged(self.file, format!("its records take more than {} s to read", TIME_LIMIT.as_secs())));
+            return Err(GeoError::mmdb(self.file, MmdbDamage::TooSlow { seconds: TIME_LIMIT.as_secs() }));
         }
         let address: IpAddr =
             if self.tree.bits == 32 { Ipv4Addr::from(address as u32).into() } else { Ipv6Addr::from(address).into() };
-        let found = self.reader.lookup(address).map_err(|error| damaged(self.file, error))?;
-        let record: Option<R::Record> = found.decode().map_err(|error| damaged(self.file, error))?;
+        let found = self.reader.lookup(address).map_err(|error| damaged(self.file, &error))?;
+        let record: Option<R::Record> = found.decode().map_err(|error| damaged(self.file, &error))?;
         let Some(record) = record else { return Ok(None) };
         Ok(self.records.value(record).unwrap_or_else(|bad| {
-            self.rejected.note(Position::Entry(&format!("the record of {address}")), bad);
+            self.rejected.note(Position::Entry(&format!("the record of {address}")), bad.kind(), &bad);
             None
         }))
     }
@@ -305,7 +304,7 @@ impl Records for Countries {
             return Ok(Some(Country::UNDETERMINED));
         }
         let Some(text) = record.country() else { return Ok(None) };
-        let country = Country::parse(&text).map_err(|error| Rejection::new("no country code", error.to_string()))?;
+        let country = Country::parse(&text)?;
         Ok(Some(country).filter(|country| *country != Country::UNKNOWN))
     }
 }

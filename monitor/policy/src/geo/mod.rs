@@ -1,9 +1,9 @@
 //! Address knowledge from outside: datasets in, sorted country ranges out. Called by the policy compiler and
 //! by `egress-monitor geo`.
 //!
-//! [`dataset`] has the types, without any reader; [`ranges`] makes ranges of any order canonical. [`compact`], [`mmdb`]
-//! and [`text`] read one format each, [`sniff`] tells formats apart. On them stand [`open`] (datasets of countries,
-//! [`embedded`] ones too), [`overlay`] and [`asn`]. [`special`] is the table of the special-purpose registries.
+//! `dataset` has the types, without any reader; `ranges` makes ranges of any order canonical. [`compact`], `mmdb` and
+//! `text` read one format each, `sniff` finds out which a file has. On them stand `open` (datasets of countries, `embedded`
+//! ones too), [`overlay`] and [`asn`]. [`special`] is the table of the special-purpose registries.
 
 mod about;
 pub mod asn;
@@ -20,6 +20,7 @@ pub mod overlay;
 mod progress;
 mod ranges;
 mod rejected;
+mod rejection;
 mod sniff;
 pub mod special;
 #[cfg(test)]
@@ -33,7 +34,7 @@ pub use self::{
         AsDataset, AsNames, AsRange, Content, Dataset, Format, Knowledge, MAX_RANGES, Opened, Overlay, OverlayKind,
         Range, Space,
     },
-    error::GeoError,
+    error::{GeoError, GeoFault, MmdbDamage},
     open::{load, merge, open, open_file, read_bytes, read_file},
     progress::Progress,
     rejected::Rejected,

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use super::{
     about::About,
     compact,
-    dataset::{Dataset, Format, MAX_RANGES, Opened},
+    dataset::{Dataset, Format, Opened},
     embedded,
-    error::GeoError,
+    error::{GeoError, GeoFault},
     file, mmdb,
     progress::Progress,
     ranges::{Collected, Collector, Piece, TooMany, first_overlap},
     rejected::Rejected,
-    sniff::{UNKNOWN_KIND, sniff},
+    sniff::sniff,
     text,
 };
 
@@ -34,7 +34,7 @@ pub fn open(source: &str) -> Result<Vec<Opened>, GeoError> {
     if source == "embedded" { embedded::open() } else { Ok(vec![open_file(Path::new(source))?]) }
 }
 
-/// Reads a file, told apart by its content first and its name second. All of it has to be good.
+/// Reads a file of any format, which its content says, or else its name. All of it has to be good.
 ///
 /// # Errors
 /// The file can't be read or something in it is no good.
@@ -68,28 +68,26 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Open
     };
     match sniff(file, bytes) {
         Some(Format::Compact) => {
-            let dataset = compact::decode(bytes).map_err(|error| GeoError::file(file, error.to_string()))?;
+            let dataset = compact::decode(bytes).map_err(|error| GeoError::file(file, error))?;
             Ok(opened(dataset, Format::Compact))
         }
         Some(Format::Mmdb) => {
             let (dataset, rejected) = mmdb::read(file, bytes, progress)?;
             Ok(Opened { rejected, ..opened(dataset, Format::Mmdb) })
         }
-        Some(Format::Json) => {
-            Err(GeoError::file(file, "JSON: a cloud provider's list goes into [geo] overlays, not into sources"))
-        }
+        Some(Format::Json) => Err(GeoError::file(file, GeoFault::JsonAsSource)),
         Some(_) => {
             let text = text::read(file, bytes, progress)?;
             let Collected { mut dataset, contradictions } =
-                text.ranges.finish().map_err(|TooMany| GeoError::too_many_ranges(file))?;
+                text.ranges.finish().map_err(|TooMany| GeoError::file(file, GeoFault::TooManyRanges))?;
             if dataset.v4.is_empty() && dataset.v6.is_empty() {
-                return Err(GeoError::file(file, "places nothing: every country in it is unknown; give another file"));
+                return Err(GeoError::file(file, GeoFault::PlacesNothing));
             }
             let name = file.display().to_string();
             dataset.about = About { name, version: text.version, built: text.built, ..dataset.about };
             Ok(Opened { contradictions, rejected: text.rejected, ..opened(dataset, text.format) })
         }
-        None => Err(GeoError::file(file, UNKNOWN_KIND)),
+        None => Err(GeoError::file(file, GeoFault::UnknownFormat)),
     }
 }
 
@@ -101,7 +99,7 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Open
 pub fn merge(opened: Vec<Opened>) -> Result<Dataset, GeoError> {
     let mut opened = opened.into_iter();
     let Some(first) = opened.next() else {
-        return Err(GeoError::file(Path::new(""), "no file to import: name at least one"));
+        return Err(GeoError::file(Path::new(""), GeoFault::NoFile));
     };
     if opened.len() == 0 {
         return Ok(first.dataset);
@@ -114,7 +112,8 @@ pub fn merge(opened: Vec<Opened>) -> Result<Dataset, GeoError> {
         let Dataset { about, v4, v6 } = next.dataset;
         for (before, before_v4, before_v6) in &files {
             if let Some(address) = first_overlap((before_v4, &v4), (before_v6, &v6)) {
-                return Err(GeoError::placed_again(Path::new(&name), address, before));
+                let fault = GeoFault::PlacedAgain { address, before: before.clone() };
+                return Err(GeoError::file(Path::new(&name), fault));
             }
         }
         sum.about.join(&about);
@@ -125,15 +124,11 @@ pub fn merge(opened: Vec<Opened>) -> Result<Dataset, GeoError> {
         let v4 = v4.into_iter().map(|of| Piece::V4(of.first, of.last, of.country));
         let v6 = v6.into_iter().map(|of| Piece::V6(of.first, of.last, of.country));
         for piece in v4.chain(v6) {
-            collector.push(piece).map_err(|TooMany| {
-                let what = "ranges together with the files before it: import it by itself";
-                GeoError::file(Path::new(&name), format!("more than {MAX_RANGES} {what}"))
-            })?;
+            collector.push(piece).map_err(|TooMany| GeoError::file(Path::new(&name), GeoFault::TooManyTogether))?;
         }
     }
-    let joined = collector
-        .finish()
-        .map_err(|TooMany| GeoError::file(Path::new(&sum.about.name), "too many ranges: import it by itself"))?;
+    let joined =
+        collector.finish().map_err(|TooMany| GeoError::file(Path::new(&sum.about.name), GeoFault::TooManyJoined))?;
     let Dataset { about: About { digest, .. }, v4, v6 } = joined.dataset;
     Ok(Dataset { about: About { digest, ..sum.about }, v4, v6 })
 }

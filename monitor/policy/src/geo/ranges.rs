@@ -239,45 +239,45 @@ mod tests {
     const DE: Country = Country(*b"DE");
     const SG: Country = Country(*b"SG");
 
-    fn settle_all<A: Space>(list: &[(A, A, Country)]) -> (Vec<(A, A, Country)>, usize) {
+    fn canonical_all<A: Space>(list: &[(A, A, Country)]) -> (Vec<(A, A, Country)>, usize) {
         canonical(list.to_vec(), Country::UNKNOWN, false)
     }
 
-    fn settled<A: Space>(list: &[(A, A, Country)]) -> Vec<(A, A, Country)> {
-        settle_all(list).0
+    fn canonical_of<A: Space>(list: &[(A, A, Country)]) -> Vec<(A, A, Country)> {
+        canonical_all(list).0
     }
 
     #[test]
     fn the_narrowest_range_wins_and_neighbours_are_joined() {
-        assert_eq!(settled(&[(0_u32, 99, DE), (10, 19, SG)]), [(0, 9, DE), (10, 19, SG), (20, 99, DE)]);
-        assert_eq!(settled(&[(0_u32, 9, DE), (10, 19, DE), (30, 39, DE)]), [(0, 19, DE), (30, 39, DE)]);
-        assert_eq!(settled(&[(0_u32, 99, DE), (10, 19, Country::UNKNOWN)]), [(0, 9, DE), (20, 99, DE)]);
+        assert_eq!(canonical_of(&[(0_u32, 99, DE), (10, 19, SG)]), [(0, 9, DE), (10, 19, SG), (20, 99, DE)]);
+        assert_eq!(canonical_of(&[(0_u32, 9, DE), (10, 19, DE), (30, 39, DE)]), [(0, 19, DE), (30, 39, DE)]);
+        assert_eq!(canonical_of(&[(0_u32, 99, DE), (10, 19, Country::UNKNOWN)]), [(0, 9, DE), (20, 99, DE)]);
         // Crossing ranges: narrower first, then the later start.
-        assert_eq!(settled(&[(0_u32, 9, DE), (5, 30, SG)]), [(0, 9, DE), (10, 30, SG)]);
-        assert_eq!(settled(&[(0_u32, 9, DE), (5, 14, SG)]), [(0, 4, DE), (5, 14, SG)]);
+        assert_eq!(canonical_of(&[(0_u32, 9, DE), (5, 30, SG)]), [(0, 9, DE), (10, 30, SG)]);
+        assert_eq!(canonical_of(&[(0_u32, 9, DE), (5, 14, SG)]), [(0, 4, DE), (5, 14, SG)]);
     }
 
     #[test]
     fn the_ends_of_the_address_space_hold() {
-        assert_eq!(settled(&[(0_u32, u32::MAX, DE)]), [(0, u32::MAX, DE)]);
+        assert_eq!(canonical_of(&[(0_u32, u32::MAX, DE)]), [(0, u32::MAX, DE)]);
         assert_eq!(
-            settled(&[(0_u128, u128::MAX, DE), (u128::MAX, u128::MAX, SG)]),
+            canonical_of(&[(0_u128, u128::MAX, DE), (u128::MAX, u128::MAX, SG)]),
             [(0, u128::MAX - 1, DE), (u128::MAX, u128::MAX, SG)]
         );
     }
 
     #[test]
     fn the_same_range_with_two_countries_is_unknown_in_whatever_order() {
-        assert_eq!(settle_all(&[(1_u32, 2, DE), (1, 2, DE)]), (vec![(1, 2, DE)], 0));
+        assert_eq!(canonical_all(&[(1_u32, 2, DE), (1, 2, DE)]), (vec![(1, 2, DE)], 0));
         for contradiction in
             [[(3_u32, 4, DE), (3, 4, SG)], [(3, 4, SG), (3, 4, DE)], [(3, 4, Country::UNKNOWN), (3, 4, DE)]]
         {
             let mut list = vec![(0, 9, DE)];
             list.extend(contradiction);
-            assert_eq!(settle_all(&list), (vec![(0, 2, DE), (5, 9, DE)], 1));
+            assert_eq!(canonical_all(&list), (vec![(0, 2, DE), (5, 9, DE)], 1));
         }
         let thrice = [(1_u32, 2, DE), (1, 2, SG), (1, 2, Country(*b"NO")), (5, 6, SG), (5, 6, DE)];
-        assert_eq!(settle_all(&thrice), (vec![], 2));
+        assert_eq!(canonical_all(&thrice), (vec![], 2));
     }
 
     #[test]
@@ -300,8 +300,8 @@ mod tests {
             collector.push(Piece::V4(first, last, Country(*code))).expect("few");
         }
         let range = |first, last| Range { first, last, country: DE };
-        let settled = collector.finish().expect("few");
-        assert_eq!((settled.dataset.v4, settled.contradictions), (vec![range(0, 3), range(6, 6), range(8, 9)], 0));
+        let collected = collector.finish().expect("few");
+        assert_eq!((collected.dataset.v4, collected.contradictions), (vec![range(0, 3), range(6, 6), range(8, 9)], 0));
     }
 
     #[test]
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn settled_ranges_and_lookups_agree_with_a_linear_scan() {
+    fn canonical_ranges_and_lookups_agree_with_a_linear_scan() {
         let seed = seed();
         let mut random = fastrand::Rng::with_seed(seed);
         for round in 0..400 {
@@ -348,7 +348,7 @@ mod tests {
                 let country = random_country(&mut random);
                 list.push((first, last, country));
             }
-            let (result, _) = settle_all(&list);
+            let (result, _) = canonical_all(&list);
             let result = to_ranges(result);
             assert!(result.windows(2).all(|w| w[0].last < w[1].first), "seed {seed} round {round}");
             assert!(

@@ -1,29 +1,14 @@
-//! What of a file can't be taken: each thing goes in with its kind and its place, counts by kind and the first
-//! examples come out. Filled by the readers of every format; shown by `geo import`, `geo info` and `check`.
+//! What of a file can't be taken: rejections in, counts by kind and the first examples out. Filled by the readers of every
+//! format; shown by `geo import`, `geo info` and `check`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-/// Examples that are kept of each kind.
+/// Most examples of each kind.
 const EXAMPLES: usize = 3;
 
-/// Something that can't be taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rejection {
-    /// Of what kind, in few words.
-    pub(crate) kind: &'static str,
-    /// What is wrong with which value, and what to do about it.
-    pub(crate) what: String,
-}
-
-impl Rejection {
-    pub(crate) fn new(kind: &'static str, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into() }
-    }
-}
-
-/// Where it stands.
+/// Where in a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Position<'a> {
     /// Line number, from 1.
@@ -32,19 +17,19 @@ pub(crate) enum Position<'a> {
     Entry(&'a str),
 }
 
-/// One kind of what was not taken.
+/// Rejections of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RejectedKind {
-    /// How often.
+    /// How many.
     pub count: usize,
-    /// The first of them, each with its place.
+    /// The first few, each with its position and what is wrong.
     pub examples: Vec<String>,
 }
 
-/// What was not taken of a file.
+/// What of a file was rejected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Rejected {
-    /// How much in all.
+    /// How many in all.
     pub count: usize,
     /// By kind.
     pub kinds: BTreeMap<&'static str, RejectedKind>,
@@ -54,21 +39,21 @@ pub struct Rejected {
 }
 
 impl Rejected {
-    /// Notes one.
-    pub(crate) fn note(&mut self, place: Position<'_>, bad: Rejection) {
+    /// Counts one of this kind; `what` is wrong with it.
+    pub(crate) fn note(&mut self, position: Position<'_>, kind: &'static str, what: &dyn fmt::Display) {
         self.count += 1;
-        let kind = self.kinds.entry(bad.kind).or_default();
+        let kind = self.kinds.entry(kind).or_default();
         kind.count += 1;
         if kind.examples.len() < EXAMPLES {
-            kind.examples.push(match place {
-                Position::Line(line) => format!("line {line}: {}", bad.what),
-                Position::Entry(entry) => format!("{entry}: {}", bad.what),
+            kind.examples.push(match position {
+                Position::Line(line) => format!("line {line}: {what}"),
+                Position::Entry(entry) => format!("{entry}: {what}"),
             });
         }
         if self.first.is_none() {
-            self.first = Some(match place {
-                Position::Line(line) => (Some(line), bad.what),
-                Position::Entry(entry) => (None, format!("{entry}: {}", bad.what)),
+            self.first = Some(match position {
+                Position::Line(line) => (Some(line), what.to_string()),
+                Position::Entry(entry) => (None, format!("{entry}: {what}")),
             });
         }
     }
@@ -105,10 +90,10 @@ mod tests {
         let mut rejected = Rejected::default();
         assert_eq!(rejected.summary(), "");
         for line in 1..=5 {
-            rejected.note(Position::Line(line), Rejection::new("no country", "it has none"));
+            rejected.note(Position::Line(line), "no country", &"it has none");
         }
         let mut other = Rejected::default();
-        other.note(Position::Entry("prefixes[0]"), Rejection::new("unknown region", "'x' is none"));
+        other.note(Position::Entry("prefixes[0]"), "unknown region", &"'x' is none");
         rejected.add(other);
         assert_eq!(rejected.summary(), "6 left out: 5 no country, 1 unknown region");
         let examples = &rejected.kinds["no country"].examples;

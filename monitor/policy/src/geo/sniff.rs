@@ -10,9 +10,6 @@ use super::{
     file, mmdb,
 };
 
-pub(crate) const UNKNOWN_KIND: &str =
-    "neither MMDB nor JSON nor text nor a compact dataset: give a file of one of these";
-
 /// The file's format; `None` for what is neither text nor anything known.
 pub(crate) fn sniff(file: &Path, bytes: &[u8]) -> Option<Format> {
     let name = file.to_string_lossy().to_ascii_lowercase();
@@ -26,7 +23,7 @@ pub(crate) fn sniff(file: &Path, bytes: &[u8]) -> Option<Format> {
     if start.starts_with(b"{") || start.starts_with(b"[") {
         return Some(Format::Json);
     }
-    // Damaged files are told to be what their names say.
+    // A damaged file is reported as what its name says it is.
     if name.ends_with(".egm") || name.ends_with(".egm.zst") {
         return Some(Format::Compact);
     }

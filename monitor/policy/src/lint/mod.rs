@@ -1,84 +1,87 @@
-//! What is to be told of rules that meet: which decide nothing, which say the same, which are told apart by a tie, which
-//! make an exception to which. The compiler notes whom it meets at each place (so it is told of the addresses as they are,
-//! by country and autonomous system too); `check` shows it.
+//! Notes on rules that cover the same packets: which decide nothing, which say the same, which tie, which are exceptions
+//! to which. The compiler records conflicts interval by interval, so they hold for the addresses as the datasets have
+//! them, by country and autonomous system too; `check` shows the notes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
-use crate::origin::Origin;
-use crate::precedence::Numbered;
-use crate::spec::{Action, PortRange, Rule};
+use crate::{
+    origin::Origin,
+    precedence::NumberedRules,
+    spec::{Action, PortRange, Rule},
+    text,
+};
 
-/// As many of the rules that one yields to are named.
-pub(crate) const NAMED: usize = 4;
+/// Most of the rules that decide in a rule's stead which a note names.
+pub(crate) const MAX_NAMED: usize = 4;
 
-/// Why a rule is mentioned.
+/// What a note says of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
-    /// It says what another says of the same packets.
+    /// Another has the same terms.
     Identical,
-    /// Others decide all that it covers.
+    /// Others decide everything that it covers.
     Shadowed,
     /// It covers no address.
     Empty,
-    /// It is as specific as another: that denies, or its id comes first.
+    /// Another is as specific and decides, because it denies or because its id comes first.
     Tie,
-    /// Another that says the opposite decides a part of what it covers.
+    /// A more specific rule with the opposite action decides a part of what it covers.
     Exception,
     /// It does not hold yet.
     NotYet,
-    /// It holds no more.
+    /// It has expired.
     Expired,
 }
 
-/// A rule, by name and place.
+/// A rule, by id and origin.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Named {
+pub struct RuleRef {
     /// Its id.
     pub id: String,
     /// Where it stands.
     pub origin: Origin,
 }
 
-/// Something that is to be told of a rule.
+/// One note on a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct RuleNote {
-    /// What it is about.
+    /// What it says.
     pub why: Why,
     /// The rule.
     #[serde(flatten)]
-    pub rule: Named,
-    /// The rules that it yields to; the first few.
-    pub others: Vec<Named>,
-    /// All of it in a sentence.
+    pub rule: RuleRef,
+    /// The rules that decide in its stead, at most four of them.
+    pub others: Vec<RuleRef>,
+    /// The note as a sentence.
     pub message: String,
 }
 
-/// Whom each rule yields to, as far as was met.
+/// Which rules decide in the stead of which, as far as intervals were compiled. Rules go by number.
 #[derive(Default)]
-pub(crate) struct Meetings {
+pub(crate) struct RuleConflicts {
     /// Rules that cover an address.
     covering: BTreeSet<u16>,
-    /// Those that decide for some packet.
+    /// Rules that decide some packet.
     deciding: BTreeSet<u16>,
-    /// By the rule that yields: who decided a place wholly in its stead.
+    /// By loser: rules that leave it nothing to decide in some interval.
     hidden: BTreeMap<u16, BTreeSet<u16>>,
-    /// Who is as specific.
+    /// By loser: rules that are as specific.
     ties: BTreeMap<u16, BTreeSet<u16>>,
-    /// Who is more specific and says the opposite.
+    /// By loser: more specific rules with the opposite action.
     exceptions: BTreeMap<u16, BTreeSet<u16>>,
 }
 
 fn note(of: &mut BTreeMap<u16, BTreeSet<u16>>, loser: u16, winner: u16) {
     let winners = of.entry(loser).or_default();
-    if winners.len() < NAMED {
+    if winners.len() < MAX_NAMED {
         winners.insert(winner);
     }
 }
 
-impl Meetings {
+impl RuleConflicts {
     pub(crate) fn covers(&mut self, rule: u16) {
         self.covering.insert(rule);
     }
@@ -93,8 +96,8 @@ impl Meetings {
         }
     }
 
-    /// `winner` decides packets that `loser` covers as well. `tie`: network and number of ports are the same.
-    pub(crate) fn meet(&mut self, winner: u16, loser: u16, tie: bool, numbered: &Numbered<'_>) {
+    /// `winner` decides packets that `loser` covers as well; in a `tie` they are equally specific.
+    pub(crate) fn conflict(&mut self, winner: u16, loser: u16, tie: bool, numbered: &NumberedRules<'_>) {
         if tie {
             note(&mut self.ties, loser, winner);
         } else if numbered.get(winner).action != numbered.get(loser).action {
@@ -102,15 +105,15 @@ impl Meetings {
         }
     }
 
-    /// What it comes to at `now`, in seconds since 1970.
-    pub(crate) fn notes(&self, numbered: &Numbered<'_>, now: i64) -> Vec<RuleNote> {
+    /// The notes at `now`, in seconds since 1970.
+    pub(crate) fn notes(&self, numbered: &NumberedRules<'_>, now: i64) -> Vec<RuleNote> {
         let named = |number: u16| {
             let rule = numbered.get(number);
-            Named { id: rule.id.clone(), origin: rule.origin.clone() }
+            RuleRef { id: rule.id.clone(), origin: rule.origin.clone() }
         };
         let mut notes = Vec::new();
         let mut add = |why, number: u16, others: &mut dyn Iterator<Item = u16>| {
-            let others: Vec<Named> = others.map(named).collect();
+            let others: Vec<RuleRef> = others.map(named).collect();
             notes.push(RuleNote {
                 why,
                 rule: named(number),
@@ -127,15 +130,15 @@ impl Meetings {
             if rule.not_before.is_some_and(|start| now < start) {
                 add(Why::NotYet, number, &mut std::iter::empty());
             }
-            let yields = |to: &BTreeMap<u16, BTreeSet<u16>>| to.get(&number).cloned().unwrap_or_default();
+            let winners = |to: &BTreeMap<u16, BTreeSet<u16>>| to.get(&number).cloned().unwrap_or_default();
             if let Some(first) = same.get(&number) {
                 add(Why::Identical, number, &mut std::iter::once(*first));
             } else if !self.covering.contains(&number) {
                 add(Why::Empty, number, &mut std::iter::empty());
             } else if !self.deciding.contains(&number) {
-                add(Why::Shadowed, number, &mut yields(&self.hidden).into_iter());
+                add(Why::Shadowed, number, &mut winners(&self.hidden).into_iter());
             } else {
-                for (why, others) in [(Why::Tie, yields(&self.ties)), (Why::Exception, yields(&self.exceptions))] {
+                for (why, others) in [(Why::Tie, winners(&self.ties)), (Why::Exception, winners(&self.exceptions))] {
                     if !others.is_empty() {
                         add(why, number, &mut others.into_iter());
                     }
@@ -146,11 +149,11 @@ impl Meetings {
     }
 }
 
-fn message(why: Why, rule: &Rule, others: &[Named]) -> String {
+fn message(why: Why, rule: &Rule, others: &[RuleRef]) -> String {
     let by: Vec<_> = others.iter().map(|other| format!("'{}' ({})", other.id, other.origin)).collect();
     let by = by.join(", ");
     let what = format!("rule '{}' ({})", rule.id, rule.origin);
-    let time = |seconds: Option<i64>| seconds.map_or_else(String::new, crate::text::time);
+    let time = |seconds: Option<i64>| seconds.map_or_else(String::new, text::time);
     match why {
         Why::Identical => format!("{what} says what {by} says: remove one of them"),
         Why::Shadowed => {
@@ -169,14 +172,14 @@ fn message(why: Why, rule: &Rule, others: &[Named]) -> String {
     }
 }
 
-/// What a rule covers, in one order however it was written.
+/// What a rule covers, however it was written.
 type Terms<'a> = (BTreeSet<&'a ipnetwork::IpNetwork>, BTreeSet<[u8; 2]>, BTreeSet<u32>, BTreeSet<&'a PortRange>);
 
-/// Rules that say what another one says, each with the first of them. Numbers: the other one decides.
-fn identical(numbered: &Numbered<'_>) -> HashMap<u16, u16> {
-    // Sets are made only of rules that are alike at first sight: there may be a million networks.
+/// Rules with the same terms as another, each with the first of those, which decides.
+fn identical(numbered: &NumberedRules<'_>) -> HashMap<u16, u16> {
+    // Sets are built only of rules that are alike at first sight: there may be a million networks.
     let mut alike: HashMap<_, Vec<u16>> = HashMap::new();
-    for (number, rule) in numbered.iter().filter(|(number, _)| *number != numbered.kept()) {
+    for (number, rule) in numbered.iter().filter(|(number, _)| *number != numbered.management()) {
         let network = rule.to.iter().map(|(network, _)| network).min();
         let sight = (rule.action, network, rule.not_before, rule.expires, rule.max_bytes_per_day);
         alike.entry(sight).or_default().push(number);

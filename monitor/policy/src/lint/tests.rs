@@ -1,4 +1,4 @@
-//! What is told of rules that meet, by the policy compiler, and by hand where order matters.
+//! Notes on rules, from the policy compiler, and by hand where order matters.
 
 use ipnetwork::IpNetwork;
 
@@ -13,7 +13,7 @@ use crate::{
 /// Seconds since 1970 that the tests take place at.
 const NOW: i64 = 1_000;
 
-type Told = Vec<(Why, String, Vec<String>)>;
+type Notes = Vec<(Why, String, Vec<String>)>;
 
 fn network(text: &str) -> (IpNetwork, Origin) {
     (text.parse().expect("a network"), at_line("c.toml", 9))
@@ -41,12 +41,12 @@ fn notes(spec: &Spec) -> Vec<RuleNote> {
     compile(spec, &Knowledge::new(&[data], &[]), &clock).expect("compiles").notes
 }
 
-fn short(notes: Vec<RuleNote>) -> Told {
+fn short(notes: Vec<RuleNote>) -> Notes {
     let short = |note: RuleNote| (note.why, note.rule.id, note.others.into_iter().map(|other| other.id).collect());
     notes.into_iter().map(short).collect()
 }
 
-fn told(rules: &[Rule]) -> Told {
+fn notes_of(rules: &[Rule]) -> Notes {
     short(notes(&Spec { rules: rules.to_vec(), ..Spec::default() }))
 }
 
@@ -66,7 +66,7 @@ fn a_rule_that_says_what_others_say_is_told_with_the_first_of_them_whatever_the_
     other.ports.reverse();
     let third = Rule { id: "c".into(), ..one.clone() };
     assert_eq!(
-        told(&[third, one.clone(), other.clone()]),
+        notes_of(&[third, one.clone(), other.clone()]),
         [of(Why::Identical, "b", &["a"]), of(Why::Identical, "c", &["a"])]
     );
     type Change = fn(&mut Rule);
@@ -83,13 +83,13 @@ fn a_rule_that_says_what_others_say_is_told_with_the_first_of_them_whatever_the_
     for (what, change) in differ {
         let mut other = other.clone();
         change(&mut other);
-        let identical = told(&[one.clone(), other]).iter().any(|told| told.0 == Why::Identical);
+        let identical = notes_of(&[one.clone(), other]).iter().any(|note| note.0 == Why::Identical);
         assert!(!identical, "{what}");
     }
     // Two on autonomous systems, of which the data here knows none.
     let of = |id: &str, asn| Rule { ases: vec![(asn, at_line("c.toml", 5))], ..allow(id, "", &[]) };
     let spec = Spec { rules: vec![of("a", 1), of("b", 2), of("c", 1)], ..Spec::default() };
-    assert_eq!(identical(&Numbered::of(&spec)), HashMap::from([(3, 1)]));
+    assert_eq!(identical(&NumberedRules::of(&spec)), HashMap::from([(3, 1)]));
 }
 
 #[test]
@@ -119,19 +119,19 @@ fn a_tie_needs_the_same_network_and_as_many_ports_that_meet() {
         (deny("b", "8.8.8.0/25", &[(19, 28)]), vec![]),
         (Rule { expires: Some(NOW + 9), ..allow("b", "8.8.8.0/24", &[(19, 28)]) }, vec![of(Why::Tie, "b", &["a"])]),
     ] {
-        assert_eq!(told(&[one.clone(), other.clone()]), expected, "{other:?}");
+        assert_eq!(notes_of(&[one.clone(), other.clone()]), expected, "{other:?}");
     }
     // Ranges of one rule are no others.
-    assert_eq!(told(&[allow("a", "8.8.8.0/24", &[(1, 5), (3, 7), (4, 5)])]), []);
+    assert_eq!(notes_of(&[allow("a", "8.8.8.0/24", &[(1, 5), (3, 7), (4, 5)])]), []);
     // Rules of times that never meet.
     let until = Rule { expires: Some(NOW + 9), ..one };
     let from = |start| Rule { not_before: Some(start), ..allow("b", "8.8.8.0/24", &[(19, 28)]) };
-    assert_eq!(told(&[until.clone(), from(NOW + 9)]), [of(Why::NotYet, "b", &[])]);
-    assert_eq!(told(&[until, from(NOW + 8)]), [of(Why::NotYet, "b", &[]), of(Why::Tie, "b", &["a"])]);
+    assert_eq!(notes_of(&[until.clone(), from(NOW + 9)]), [of(Why::NotYet, "b", &[])]);
+    assert_eq!(notes_of(&[until, from(NOW + 8)]), [of(Why::NotYet, "b", &[]), of(Why::Tie, "b", &["a"])]);
     let until = |end| Rule { expires: Some(end), ..allow("b", "8.8.8.0/24", &[(19, 28)]) };
     let from = Rule { not_before: Some(NOW + 9), ..deny("a", "8.8.8.0/24", &[(10, 19)]) };
-    assert_eq!(told(&[from.clone(), until(NOW + 9)]), [of(Why::NotYet, "a", &[])]);
-    assert_eq!(told(&[from, until(NOW + 10)]), [of(Why::NotYet, "a", &[]), of(Why::Tie, "b", &["a"])]);
+    assert_eq!(notes_of(&[from.clone(), until(NOW + 9)]), [of(Why::NotYet, "a", &[])]);
+    assert_eq!(notes_of(&[from, until(NOW + 10)]), [of(Why::NotYet, "a", &[]), of(Why::Tie, "b", &["a"])]);
 }
 
 #[test]
@@ -162,11 +162,11 @@ fn a_rule_is_shadowed_only_where_others_that_outlast_it_leave_it_nothing() {
         (vec![deny("a", "8.8.8.0/25", &[])], vec![of(Why::Exception, "z", &["a"])]),
     ] {
         let rules: Vec<Rule> = others.iter().cloned().chain([hidden.clone()]).collect();
-        assert_eq!(told(&rules), expected, "{others:?}");
+        assert_eq!(notes_of(&rules), expected, "{others:?}");
     }
     // One range within another of those that cover it.
     let inner = deny("b", "8.8.8.0/24", &[(11, 12)]);
-    assert_eq!(told(&[whole.clone(), inner, hidden.clone()]), shadowed(&["a", "b"]));
+    assert_eq!(notes_of(&[whole.clone(), inner, hidden.clone()]), shadowed(&["a", "b"]));
     // Rules for all traffic in each half: they hide it as long as they hold, and what is for all traffic too.
     let halves = |begin, end| {
         let halves = deny("a", "8.8.8.0/25 8.8.8.128/25", &[]);
@@ -178,10 +178,10 @@ fn a_rule_is_shadowed_only_where_others_that_outlast_it_leave_it_nothing() {
             (None, Some(NOW + 5), vec![of(Why::Exception, "z", &["a"])]),
             (Some(NOW), None, vec![of(Why::Exception, "z", &["a"])]),
         ] {
-            assert_eq!(told(&[halves(begin, end), z.clone()]), expected, "{begin:?} {end:?} {z:?}");
+            assert_eq!(notes_of(&[halves(begin, end), z.clone()]), expected, "{begin:?} {end:?} {z:?}");
         }
         let z = Rule { expires: Some(NOW + 5), ..z };
-        assert_eq!(told(&[halves(None, Some(NOW + 5)), z]), shadowed(&["a"]));
+        assert_eq!(notes_of(&[halves(None, Some(NOW + 5)), z]), shadowed(&["a"]));
     }
     // Times: one that begins and ends with it, one that begins later, one that ends before.
     for (begin, end, expected) in [
@@ -192,32 +192,32 @@ fn a_rule_is_shadowed_only_where_others_that_outlast_it_leave_it_nothing() {
     ] {
         let timed = |rule: &Rule, begin, end| Rule { not_before: Some(begin), expires: Some(end), ..rule.clone() };
         let rules = [timed(&whole, begin, end), timed(&hidden, NOW - 5, NOW + 5)];
-        assert_eq!(told(&rules), expected, "{begin} {end}");
+        assert_eq!(notes_of(&rules), expected, "{begin} {end}");
     }
     // Of many the first few.
     let many: Vec<Rule> =
         (0..11_u16).map(|at| deny(&format!("{at:02}"), "8.8.8.0/24", &[(10 + at, 10 + at)])).collect();
-    assert_eq!(told(&[many, vec![hidden]].concat()), shadowed(&["00", "01", "02", "03"]));
-    let many: Vec<Rule> = (0..NAMED + 2)
+    assert_eq!(notes_of(&[many, vec![hidden]].concat()), shadowed(&["00", "01", "02", "03"]));
+    let many: Vec<Rule> = (0..MAX_NAMED + 2)
         .map(|at| deny(&format!("{at}"), &format!("8.8.8.{}/28", 16 * at), &[]))
         .chain([allow("z", "8.8.8.0/26 8.8.8.64/27", &[])])
         .collect();
-    assert_eq!(told(&many), shadowed(&["0", "1", "2", "3"]));
+    assert_eq!(notes_of(&many), shadowed(&["0", "1", "2", "3"]));
 }
 
 #[test]
 fn a_rule_that_covers_nothing_and_one_out_of_its_time_are_told_to_the_second() {
     let one = deny("a", "8.8.8.0/24", &[]);
-    let at = |not_before, expires| told(&[Rule { not_before, expires, ..one.clone() }]);
+    let at = |not_before, expires| notes_of(&[Rule { not_before, expires, ..one.clone() }]);
     assert_eq!(at(Some(NOW), Some(NOW + 1)), []);
     assert_eq!(at(Some(NOW + 1), None), [of(Why::NotYet, "a", &[])]);
     assert_eq!(at(Some(NOW - 1), Some(NOW)), [of(Why::Expired, "a", &[])]);
-    // Of one that is over nothing else is told.
+    // An expired rule gets no other note.
     let nowhere = Rule { countries: vec![(Country(*b"TV"), at_line("c.toml", 1))], ..deny("b", "", &[]) };
-    assert_eq!(told(std::slice::from_ref(&nowhere)), [of(Why::Empty, "b", &[])]);
-    assert_eq!(told(&[Rule { expires: Some(NOW), ..nowhere.clone() }]), [of(Why::Expired, "b", &[])]);
+    assert_eq!(notes_of(std::slice::from_ref(&nowhere)), [of(Why::Empty, "b", &[])]);
+    assert_eq!(notes_of(&[Rule { expires: Some(NOW), ..nowhere.clone() }]), [of(Why::Expired, "b", &[])]);
     assert_eq!(
-        told(&[Rule { not_before: Some(NOW + 1), ..nowhere }]),
+        notes_of(&[Rule { not_before: Some(NOW + 1), ..nowhere }]),
         [of(Why::NotYet, "b", &[]), of(Why::Empty, "b", &[])]
     );
 }
@@ -261,8 +261,8 @@ fn each_note_says_what_is_the_matter_with_whom_and_where() {
         notes(&Spec { rules: shadowed, ..Spec::default() }),
         [RuleNote {
             why: Why::Shadowed,
-            rule: Named { id: "b".into(), origin: at_line("b.toml", 1) },
-            others: vec![Named { id: "a".into(), origin: at_line("a.toml", 1) }],
+            rule: RuleRef { id: "b".into(), origin: at_line("b.toml", 1) },
+            others: vec![RuleRef { id: "a".into(), origin: at_line("a.toml", 1) }],
             message:
                 "rule 'b' (b.toml:1) decides nothing: all of it is covered more narrowly by 'a' (a.toml:1): remove it \
                       or narrow those"

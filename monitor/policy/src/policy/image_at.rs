@@ -1,16 +1,16 @@
-//! An image at a moment: what the kernel would answer then. Called by `explain` and by the shadow
-//! policy, which must not change the image that others read.
+//! An image at a moment: what the kernel would find then. Used by `explain`, `diff` and the shadow policy, which must not
+//! change the image that others read.
 
 use monitor_common::{
     classify::{Tables, build::Image},
     wire::{ClassRow, RuleRow, V6Low, V6Node},
 };
 
-/// The image, with a clock of its own.
+/// An image with a clock of its own.
 pub struct ImageAt<'a> {
     /// The image.
     pub image: &'a Image,
-    /// CLOCK_BOOTTIME.
+    /// CLOCK_BOOTTIME in nanoseconds: rules hold by it.
     pub boot_ns: u64,
 }
 

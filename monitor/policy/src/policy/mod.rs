@@ -14,7 +14,7 @@ use monitor_common::{
 };
 
 use crate::{
-    geo::{Country, asn::AsDataset},
+    geo::{AsDataset, Country},
     lint::RuleNote,
     origin::Origin,
     spec::Action,
@@ -25,13 +25,13 @@ pub use self::{image_at::ImageAt, reference::PolicyRef};
 /// A compiled policy.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// For the kernel.
+    /// The tables for the kernel.
     pub image: Image,
     /// One for each class row.
     pub classes: Vec<ClassInfo>,
     /// Rule `n` of the image is `rules[n - 1]`: by id, and the management networks last.
     pub rules: Vec<RuleInfo>,
-    /// What is to be told of rules that meet.
+    /// Notes on rules that cover the same packets.
     pub notes: Vec<RuleNote>,
     /// SHA-256 over image, rules and datasets' digests, in hexadecimal: the same for the same policy on every
     /// host and after every boot.
@@ -40,7 +40,7 @@ pub struct Policy {
     pub zone: String,
     /// `zone.inside` as written.
     pub inside: String,
-    /// What the address space came to.
+    /// How much address space each class has.
     pub summary: Summary,
     /// Who announces which network, where such a dataset is loaded.
     pub asn: Option<Arc<AsDataset>>,
@@ -76,21 +76,21 @@ pub struct RuleInfo {
     pub id: String,
     /// Where it stands.
     pub origin: Origin,
-    /// What becomes of the packets that it decides.
+    /// What happens to the packets that it decides.
     pub action: Action,
-    /// From when it holds, seconds since 1970.
+    /// When it begins to hold, seconds since 1970; `None`: it always has.
     pub not_before: Option<i64>,
-    /// When it ceases, seconds since 1970.
+    /// When it expires, seconds since 1970; `None`: never.
     pub expires: Option<i64>,
     /// How many bytes on the wire it lets through in a UTC day before it is suspended.
     pub max_bytes_per_day: Option<u64>,
-    /// Who answers for it; may be empty, as what follows.
+    /// Who answers for it; may be empty, as may what follows.
     pub owner: String,
-    /// Where it was asked for.
+    /// The ticket in which it was requested.
     pub ticket: String,
-    /// What it rests on.
+    /// Its legal basis.
     pub legal_basis: String,
-    /// Why.
+    /// Why it is there.
     pub reason: String,
 }
 
@@ -107,7 +107,7 @@ pub struct Extent {
     pub v6_addresses: u128,
 }
 
-/// What the address space came to.
+/// How much address space each class has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// By [`Class`], in the order of [`Class::ALL`]; without what `embedded` holds.

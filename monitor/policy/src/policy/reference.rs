@@ -9,9 +9,9 @@ use crate::spec::Mode;
 /// Which policy, and whether it is enforced: in confirmations, status, alerts and reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyRef {
-    /// SHA-256 in hexadecimal.
+    /// The policy's digest: SHA-256 in hexadecimal.
     pub digest: String,
-    /// Mode.
+    /// Whether denied packets are dropped.
     pub mode: Mode,
 }
 

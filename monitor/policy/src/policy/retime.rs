@@ -1,15 +1,16 @@
-//! A policy whose rules are timed by clocks that were set since it was compiled. Called when the wall clock was set, and
-//! when a policy comes back: no file is read for it, since the files may hold another policy by then.
+//! A policy whose rules are timed anew, because the wall clock was set after it was compiled. Called when that happens and
+//! when a policy is reverted to: its files are not read, since they may hold another policy by then.
 
-use crate::{ClockMap, Policy};
+use super::Policy;
+use crate::clock::ClockMap;
 
 impl Policy {
-    /// The same policy by `clock`: its rules begin and end at the same time of the wall clock.
+    /// The same policy by `clock`: its rules begin and end at the same wall-clock times, and none is suspended.
     #[must_use]
     pub fn retimed(&self, clock: &ClockMap) -> Self {
         let mut policy = self.clone();
         if !policy.suspended.is_empty() {
-            // Rules that are suspended are suspended anew when it comes into force.
+            // Whoever puts it in force suspends its rules again.
             policy.image.rules = std::mem::take(&mut policy.configured_rows);
             policy.suspended.clear();
         }

@@ -1,12 +1,12 @@
-//! A policy and the rules that are not to hold for a while in, the same policy without them out: for budgets that are
-//! used up. Called by the epoch task and by the daemon's start.
+//! A policy and rules in, the same policy with these rules suspended out: for budgets that are used up. Called by the
+//! engine and at the daemon's start.
 //!
-//! Only the rule rows differ. The digest is that of the policy as it is configured: what is suspended, and until when,
-//! is said beside it.
+//! Only the rule rows differ. The digest stays that of the policy as configured; what is suspended, and until when, is
+//! shown beside it.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use crate::{Policy, RuleInfo};
+use super::{Policy, RuleInfo};
 
 impl Policy {
     /// This policy with exactly these rules (numbered from 1) suspended, whatever is suspended in it now.
@@ -25,7 +25,7 @@ impl Policy {
             policy.configured_rows = Vec::new();
         }
         for row in policy.image.rules.iter_mut().filter(|row| rules.contains(&row.rule)) {
-            // A row that ended when the host booted holds at no time.
+            // A row that ended at boot holds at no time.
             (row.not_before_ns, row.expires_ns) = (0, 0);
         }
         policy.suspended.clone_from(rules);
@@ -79,8 +79,8 @@ mod tests {
         let (none, first, both) = (BTreeSet::new(), BTreeSet::from([1]), BTreeSet::from([1, 2]));
         let without = policy.suspending(&first);
         assert_eq!((rules(&without), &without.digest), ([2, 2], &policy.digest));
-        let told = |policy: &Policy| policy.suspended_rules().map(|rule| rule.id.clone()).collect::<Vec<_>>();
-        assert_eq!([told(&policy), told(&without)], [vec![], vec!["a".to_owned()]]);
+        let ids = |policy: &Policy| policy.suspended_rules().map(|rule| rule.id.clone()).collect::<Vec<_>>();
+        assert_eq!([ids(&policy), ids(&without)], [vec![], vec!["a".to_owned()]]);
         let neither = without.suspending(&both);
         assert_eq!(rules(&neither), [0, 0]);
         assert_eq!(rules(&neither.suspending(&first)), [2, 2]);

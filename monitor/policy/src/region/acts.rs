@@ -1,54 +1,54 @@
-//! The regions that have a name and the parts that countries have, as dated legal acts say: tables and how they are
-//! read. A name in, its members out. Called by the algebra ([`super`]).
+//! Named regions and the parts of countries, by dated legal acts: a name in, its members out. Called by the algebra
+//! ([`super`]).
 
 use crate::geo::Country;
 
-/// The members of every named region were compared with their sources on this day.
+/// The day on which the members of every named region were last compared with their sources.
 pub const AS_OF: &str = "2026-06-01";
 
-/// A region that has a name: what it is made of, and which acts say so.
+/// A named region: its members, and the acts that they come from.
 #[derive(Clone, Copy, Debug)]
-pub struct Named {
-    /// As it is written in `inside`.
+pub struct NamedRegion {
+    /// Its name, as written in `inside`.
     pub name: &'static str,
-    /// What it stands for.
+    /// What the name stands for.
     pub meaning: &'static str,
     /// The legal acts.
     pub source: &'static str,
-    /// Codes, sorted.
+    /// Their codes, sorted.
     members: &'static str,
 }
 
-impl Named {
+impl NamedRegion {
     /// Its members' codes, sorted.
     pub fn members(&self) -> impl Iterator<Item = Country> {
         codes(self.members)
     }
 }
 
-/// Every region that has a name.
-pub const NAMED: [Named; 4] = [
-    Named {
+/// Every named region.
+pub const NAMED: [NamedRegion; 4] = [
+    NamedRegion {
         name: "EU",
         meaning: "European Union",
         source: "Treaty on European Union, Art. 52; Treaty on the Functioning of the European Union, Art. 349 and 355; \
                  Protocol 2 to the 1994 Act of Accession (Åland); the United Kingdom left on 31 January 2020",
         members: "AT AX BE BG CY CZ DE DK EE ES FI FR GF GP GR HR HU IE IT LT LU LV MF MQ MT NL PL PT RE RO SE SI SK YT",
     },
-    Named {
+    NamedRegion {
         name: "EEA",
         meaning: "European Economic Area: the EU, Iceland, Liechtenstein, Norway (without Svalbard and Jan Mayen)",
         source: "Agreement on the European Economic Area, Art. 126 and Protocol 40; Joint Committee decision 154/2018 (GDPR)",
         members: "AT AX BE BG CY CZ DE DK EE ES FI FR GF GP GR HR HU IE IS IT LI LT LU LV MF MQ MT NL NO PL PT RE RO SE SI \
                   SK YT",
     },
-    Named {
+    NamedRegion {
         name: "EFTA",
         meaning: "European Free Trade Association",
         source: "Convention establishing the European Free Trade Association (Vaduz, 21 June 2001)",
         members: "CH IS LI NO",
     },
-    Named {
+    NamedRegion {
         name: "ADEQUATE",
         meaning: "countries with an adequacy decision under GDPR Art. 45 that covers a country as such. Canada and Japan: \
                   private sector only. Not the US: its decision covers certified companies",
@@ -66,12 +66,12 @@ pub(crate) const PARTS: [(&str, &str); 3] = [("FI", "AX"), ("FR", "GF GP MF MQ R
 
 pub(crate) const US: Country = Country(*b"US");
 
-/// Codes in the list `text`.
+/// The countries of a list of codes.
 pub(crate) fn codes(text: &str) -> impl Iterator<Item = Country> {
     text.split_ascii_whitespace().filter_map(|code| Some(Country(*code.as_bytes().first_chunk()?)))
 }
 
-pub(crate) fn region(name: &str) -> Option<&'static Named> {
+pub(crate) fn region(name: &str) -> Option<&'static NamedRegion> {
     NAMED.iter().find(|region| region.name == name)
 }
 

@@ -8,19 +8,19 @@ mod acts;
 
 use std::collections::BTreeSet;
 
-pub use self::acts::{AS_OF, NAMED, Named};
+pub use self::acts::{AS_OF, NAMED, NamedRegion};
 use self::acts::{PARTS, US, codes, region, us_parts};
 use crate::geo::{Country, all_countries, names};
 
-/// The word for unplaced private networks.
+/// What private networks without a site are called in `inside`.
 const PRIVATE: &str = "private";
 
-/// A region worked out.
+/// The members of a region.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Region {
-    /// Sorted codes.
+    /// Countries, sorted.
     pub countries: Vec<Country>,
-    /// Whether private networks that no site places are inside.
+    /// Whether private networks without a site are members.
     pub private: bool,
 }
 
@@ -28,7 +28,7 @@ pub struct Region {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RegionError {
     /// No such country or region; the nearest one, where one is near.
-    #[error("'{name}' is no country or region: {}", mend(nearest.as_ref()))]
+    #[error("'{name}' is no country or region: {}", hint(nearest.as_ref()))]
     Unknown {
         /// As written.
         name: String,
@@ -52,7 +52,7 @@ pub enum RegionError {
     Empty,
 }
 
-fn mend(nearest: Option<&String>) -> String {
+fn hint(nearest: Option<&String>) -> String {
     let regions = NAMED.map(|region| region.name).join(", ");
     match nearest {
         Some(name) => {
@@ -62,7 +62,7 @@ fn mend(nearest: Option<&String>) -> String {
     }
 }
 
-/// The EEA's codes, sorted: the default for what is inside.
+/// The EEA's countries, sorted: the default for what is inside.
 #[must_use]
 pub fn eea() -> Vec<Country> {
     region("EEA").map(|eea| eea.members().collect()).unwrap_or_default()
@@ -71,7 +71,7 @@ pub fn eea() -> Vec<Country> {
 /// The country with this ISO 3166-1 code, or of this name.
 ///
 /// # Errors
-/// There is none: what to write instead.
+/// There is no such country; the error says what to write instead.
 pub fn country(code: &str) -> Result<Country, RegionError> {
     if let Some(synonym) = synonym(code) {
         return Err(RegionError::Synonym(code.to_owned(), synonym));
@@ -108,7 +108,7 @@ fn nearest(name: &str) -> Option<String> {
         .or_else(|| names::nearest(name).map(str::to_owned))
 }
 
-/// What one name stands for.
+/// The members of one name.
 fn named(name: &str) -> Result<Vec<Country>, RegionError> {
     if let Some(region) = region(name) {
         return Ok(region.members().collect());
@@ -118,7 +118,7 @@ fn named(name: &str) -> Result<Vec<Country>, RegionError> {
     Ok(std::iter::once(whole).chain(codes(parts)).collect())
 }
 
-/// Cuts an expression into operators and names. Names may have blanks in them, and some a hyphen.
+/// Splits an expression into operators and names. Names may have blanks in them, and some a hyphen.
 fn words(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();
@@ -144,19 +144,19 @@ fn hyphenated(text: &str) -> Option<usize> {
     names.filter(starts).map(str::len).max()
 }
 
-/// Whether it stands for something by itself.
+/// Whether the word is a name by itself.
 fn is_known(word: &str) -> bool {
     word == PRIVATE || named(word).is_ok()
 }
 
-/// Works an expression out.
+/// Evaluates an expression.
 ///
 /// # Errors
 /// [`RegionError`] when it names no region.
 pub fn parse(text: &str) -> Result<Region, RegionError> {
     let mut countries = BTreeSet::new();
     let mut private = false;
-    // What of European law and what of the US was added.
+    // The first European region and the first name of the US that were added.
     let (mut european, mut american) = (None, None);
     // The operator before the next name; a leading '+' may be left out.
     let mut operator = Some("+");

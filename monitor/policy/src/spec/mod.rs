@@ -1,5 +1,5 @@
-//! What an operator asks of the policy, checked and without a file format: zone, sites, rules, management networks. Made
-//! by whoever reads configuration; the compiler, `explain` and the lint of rules read it.
+//! What the operator asks for, checked and free of any file format: zone, sites, rules, management networks. Made by the
+//! configuration reader; read by the compiler, `explain` and the lint of rules.
 
 mod mode;
 mod rule;
@@ -13,7 +13,7 @@ pub use self::{
     zone::{Action, Zone},
 };
 
-/// Everything that the policy is compiled from, beside the [`Knowledge`](crate::Knowledge) of addresses.
+/// What the policy is compiled from, beside the [`Knowledge`](crate::Knowledge) of addresses.
 #[derive(Clone, Debug, Default)]
 pub struct Spec {
     /// `[zone]`.

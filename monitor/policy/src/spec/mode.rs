@@ -1,20 +1,20 @@
-//! What is done with denied packets.
+//! Observe or enforce.
 
 use serde::{Deserialize, Serialize};
 
-/// What to do with denied packets.
+/// What happens to denied packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Count them and let them pass.
+    /// They are counted and pass.
     #[default]
     Observe,
-    /// Count and drop them.
+    /// They are counted and dropped.
     Enforce,
 }
 
 impl Mode {
-    /// Enforce where `enforce` says so.
+    /// [`Mode::Enforce`] if `enforce`, else [`Mode::Observe`].
     #[must_use]
     pub const fn enforcing(enforce: bool) -> Self {
         if enforce { Self::Enforce } else { Self::Observe }

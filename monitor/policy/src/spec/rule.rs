@@ -1,32 +1,32 @@
-//! `[[allow]]`, `[[deny]]` and `[management]`: what a rule covers and what it says.
+//! `[[allow]]`, `[[deny]]` and `[management]`: what a rule covers, and what happens to it.
 
 use ipnetwork::IpNetwork;
 
 use super::Action;
 use crate::{geo::Country, origin::Origin, protocol};
 
-/// `[[allow]]`, `[[deny]]`, or an allowlist file.
+/// `[[allow]]`, `[[deny]]`, or a plain allowlist file.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
     /// `id`.
     pub id: String,
     /// Where it begins.
     pub origin: Origin,
-    /// Which of the two it is.
+    /// Whether it allows or denies.
     pub action: Action,
     /// The networks of `to`, each with where it stands.
     pub to: Vec<(IpNetwork, Origin)>,
-    /// The countries of `to`.
+    /// The countries of `to`, each with where it stands.
     pub countries: Vec<(Country, Origin)>,
-    /// The autonomous systems of `to`.
+    /// The autonomous systems of `to` by number, each with where it stands.
     pub ases: Vec<(u32, Origin)>,
     /// `ports`; empty: every protocol and port.
     pub ports: Vec<PortRange>,
-    /// `max_bytes_per_day`, on the wire.
+    /// `max_bytes_per_day`: bytes on the wire in a UTC day.
     pub max_bytes_per_day: Option<u64>,
-    /// `reason`; for an allowlist file, which file it is.
+    /// `reason`; of a plain allowlist, the file's name.
     pub reason: String,
-    /// `legal_basis`; may be empty, as `owner` and `ticket`.
+    /// `legal_basis`; may be empty, as may `owner` and `ticket`.
     pub legal_basis: String,
     /// `owner`.
     pub owner: String,
@@ -34,13 +34,13 @@ pub struct Rule {
     pub ticket: String,
     /// `not_before`, seconds since 1970.
     pub not_before: Option<i64>,
-    /// `expires`.
+    /// `expires`, seconds since 1970.
     pub expires: Option<i64>,
-    /// One network a line, without terms of its own: the id is a file's name and no more than a label.
+    /// Whether it is a plain allowlist: one network a line, without terms; its id is the file's name, and only a label.
     pub plain: bool,
 }
 
-/// `[management]`: what enforce never drops.
+/// `[management]`: networks to which enforce never drops anything.
 #[derive(Clone, Debug, Default)]
 pub struct Management {
     /// `networks`, each with where it stands; empty: none, on purpose.
@@ -52,23 +52,23 @@ pub struct Management {
 }
 
 impl Management {
-    /// The rule that its traffic is attributed to. No other rule has this id.
+    /// Id of the rule that its traffic is attributed to. No other rule has it.
     pub const RULE: &'static str = "management";
 }
 
-/// `tcp/443`, `udp/4500-4510`; a protocol alone (`icmp`, `tcp`) is all of its ports.
+/// A protocol with a range of ports: `tcp/443`, `udp/4500-4510`. A protocol alone (`icmp`, `tcp`) has all ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortRange {
     /// IANA protocol number.
     pub protocol: u8,
     /// First port.
     pub low: u16,
-    /// Last port.
+    /// Last port, inclusive.
     pub high: u16,
 }
 
 impl PortRange {
-    /// Whether it is the protocol as such.
+    /// Whether it is the whole protocol.
     #[must_use]
     pub const fn whole(&self) -> bool {
         self.low == 0 && self.high == u16::MAX

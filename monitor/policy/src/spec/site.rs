@@ -4,7 +4,7 @@ use ipnetwork::IpNetwork;
 
 use crate::{geo::Country, origin::Origin};
 
-/// `[[site]]`: where networks of ours are.
+/// `[[site]]`: networks of the operator's own in one country.
 #[derive(Clone, Debug)]
 pub struct Site {
     /// `name`.

@@ -1,4 +1,4 @@
-//! `[zone]`: what counts as inside, and what is done with the rest.
+//! `[zone]`: which countries are inside, and what happens to traffic that goes elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use monitor_common::parse::Reason;
 
 use crate::{geo::Country, origin::Origin, region};
 
-/// What the policy says of a kind of destination, and what a rule says of the packets that it covers.
+/// What the zone does with a class of destinations, and a rule with the packets that it covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Action {
-    /// Let through.
+    /// Packets pass.
     #[default]
     Allow,
-    /// Deny: dropped in enforce mode, alerted in both.
+    /// Packets are dropped when enforcing, and raise alerts in both modes.
     Deny,
 }
 
@@ -22,9 +22,9 @@ pub enum Action {
 pub struct Zone {
     /// `name`.
     pub name: String,
-    /// `inside` as written, for people.
+    /// `inside` as written.
     pub inside_text: String,
-    /// `inside` worked out: sorted country codes.
+    /// The countries of `inside`, sorted.
     pub inside: Vec<Country>,
     /// Whether `private` is part of `inside`.
     pub inside_private: bool,
@@ -38,7 +38,7 @@ pub struct Zone {
     pub on_private: Action,
     /// `on_undecodable`.
     pub on_undecodable: Action,
-    /// `[zone.undecodable]`: where a reason has an action of its own.
+    /// `[zone.undecodable]`: reasons with an action of their own.
     pub undecodable: BTreeMap<Reason, Action>,
     /// `nat64`: prefixes of translators, each with where it stands. IPv6 networks of a length that
     /// [`monitor_common::wire::Embedded::nat64`] knows.
@@ -46,7 +46,7 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// What happens to packets that have no flow for this reason.
+    /// What happens to packets that can't be parsed for this reason.
     #[must_use]
     pub fn on_reason(&self, reason: Reason) -> Action {
         if reason.always_passes() {

@@ -11,7 +11,7 @@ use super::*;
 fn the_line_says_what_the_packet_was() {
     let mut bench = Bench::new(100);
     let alert = bench.event(fake::key(7, fake::OUTSIDE, 443), 1, fake::START).expect("new");
-    let line = valid(&alert.line);
+    let line = valid(&encoded(&alert));
     assert_eq!(line["time"], 1_800_000_000_000_u64);
     assert_eq!(line["src_endpoint"], serde_json::json!({"ip": "192.0.2.1", "port": 40000, "interface_name": "eth0"}));
     assert_eq!(
@@ -30,7 +30,7 @@ fn the_line_says_what_the_packet_was() {
 fn what_is_no_port_is_not_called_one() {
     let mut bench = Bench::new(100);
     let ping = FlowKey { protocol: 1, source_port: 0, destination_port: 8 << 8, ..fake::key(7, fake::OUTSIDE, 0) };
-    let line = valid(&bench.event(ping, 1, 0).expect("new").line);
+    let line = valid(&encoded(&bench.event(ping, 1, 0).expect("new")));
     assert!(line["dst_endpoint"].get("port").is_none());
     assert_eq!((line["unmapped"]["icmp_type"].as_u64(), line["unmapped"]["icmp_code"].as_u64()), (Some(8), Some(0)));
     let six = FlowKey {
@@ -39,7 +39,7 @@ fn what_is_no_port_is_not_called_one() {
         destination: "2001:db8::9".parse::<std::net::Ipv6Addr>().expect("address").into(),
         ..fake::key(7, fake::UNKNOWN, 0)
     };
-    let line = valid(&bench.event(six, 1, 0).expect("new").line);
+    let line = valid(&encoded(&bench.event(six, 1, 0).expect("new")));
     assert_eq!(line["dst_endpoint"], serde_json::json!({"ip": "2001:db8::9"}));
     assert!(line["connection_info"].get("protocol_name").is_none());
 }
@@ -76,7 +76,7 @@ fn placed(destination: &str, inner: Option<(&str, Via)>, opaque: Opaque, stricte
             InnerDestination { address, port: 443, protocol: 6, ip_version, via: via as u8, _reserved: [0; 3] };
     }
     let mut bench = Bench::with(policy, 9, 9);
-    valid(&bench.event(flow, 1, fake::START).expect("new").line)
+    valid(&encoded(&bench.event(flow, 1, fake::START).expect("new")))
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn an_alert_says_who_announces_its_destination_where_a_dataset_does() {
     let to = |address| FlowKey { destination: Address::v4(address), ..fake::key(7, fake::OUTSIDE, 443) };
     let mut system = |address| {
         let alert = bench.event(to(address), 1, fake::START).expect("new");
-        valid(&alert.line)["dst_endpoint"]["autonomous_system"].clone()
+        valid(&encoded(&alert))["dst_endpoint"]["autonomous_system"].clone()
     };
     assert_eq!(system(0xc633_6409), serde_json::json!({"number": 64_500, "name": "Example Net"}));
     assert_eq!(system(0xcb00_7109), serde_json::json!({"number": 64_501}));
@@ -168,7 +168,7 @@ fn an_alert_says_who_announces_its_destination_where_a_dataset_does() {
 #[test]
 fn the_schema_refuses_lines_that_contradict_themselves() {
     let alert = Bench::new(9).event(fake::key(7, fake::OUTSIDE, 443), 1, fake::START).expect("new");
-    let good = valid(&alert.line);
+    let good = valid(&encoded(&alert));
     let change = |path: &str, value: Value| {
         let mut line = good.clone();
         *line.pointer_mut(path).expect(path) = value;

@@ -42,7 +42,7 @@ async fn a_failing_sink_is_counted_keeps_later_lines_whole_and_does_not_hold_up_
     let (flaky, steady) = (Flaky::default(), Flaky::default());
     *flaky.left.lock().unwrap() = Some(7);
     let outputs = vec![Output::new("a", Box::new(flaky.clone())), Output::new("b", Box::new(steady.clone()))];
-    let (sinks, done) = Sinks::start(outputs, 8).expect("a thread");
+    let (sinks, done) = Sinks::start(outputs, 8, String::clone).expect("a thread");
     for line in ["{\"a\":1}{", "{\"b\":2}", "{\"c\":3}"] {
         sinks.send(&line.into());
     }
@@ -56,7 +56,7 @@ async fn a_failing_sink_is_counted_keeps_later_lines_whole_and_does_not_hold_up_
 
 #[tokio::test]
 async fn a_full_queue_is_counted_and_never_waited_for() {
-    let (sinks, done) = Sinks::start(vec![Output::new("stuck", Box::new(Stuck))], 2).expect("a thread");
+    let (sinks, done) = Sinks::start(vec![Output::new("stuck", Box::new(Stuck))], 2, String::clone).expect("a thread");
     for _ in 0..10 {
         sinks.send(&"{}".into());
     }

@@ -9,21 +9,21 @@ use std::{
 };
 
 use monitor_api::flows::{AutonomousSystem, By, DEFAULT_TOP, FlowRow, Flows, FlowsQuery, GroupRow, Part, ReasonRow};
-use monitor_common::{parse::Reason, verdict::Verdict, wire::ReasonSums};
+use monitor_common::{
+    parse::Reason,
+    verdict::Verdict,
+    wire::{Class, ReasonSums},
+};
 
 use crate::{
     model::{
-        names::{FlowId, Identities, Name, Names},
+        flow::{FlowGroup, FlowId, FlowSums, GroupSums},
+        identities::{Identities, Name, Names},
         rfc3339,
     },
-    store::{
-        MonitorState, SharedState,
-        flows::{FlowStore, FlowSums},
-        table::Table,
-        totals::Totals,
-    },
+    store::{MonitorState, SharedState, flows::FlowStore, table::Table, totals::Totals},
 };
-use monitor_policy::geo::asn::AsDataset;
+use monitor_policy::geo::{Country, asn::AsDataset};
 
 fn system(asn: Option<&AsDataset>, address: IpAddr) -> Option<AutonomousSystem> {
     asn?.lookup(address).map(|(number, name)| AutonomousSystem { number, name: name.to_owned() })
@@ -33,30 +33,81 @@ fn system(asn: Option<&AsDataset>, address: IpAddr) -> Option<AutonomousSystem> 
 /// for the walk through the flows.
 #[must_use]
 pub fn flows(shared: &SharedState, query: &FlowsQuery) -> Flows {
+    let groups_of = query.by.and_then(group_key);
     let Some(seconds) = query.since else {
-        // In this order: the facts are those of the flows then.
+        if let Some(key) = groups_of {
+            let (reply, names, groups) = {
+                let state = shared.read();
+                let totals = &state.traffic.totals;
+                (frame(&state, totals, query), Named::of(&state), summed(&totals.flows, key, query))
+            };
+            return grouped(reply, groups.into_iter(), &names, query);
+        }
+        // In this order: the state is that of the flows then.
         let store = shared.flows();
         let (reply, names) = {
-            let facts = shared.read();
-            (frame(&facts, &facts.traffic.totals, query), Named::of(&facts))
+            let state = shared.read();
+            (frame(&state, &state.traffic.totals, query), Named::of(&state))
         };
         return filled(reply, &store, &names, query);
     };
     let window = shared.recent().window(i128::from(seconds) * 1_000_000_000);
-    let facts = shared.read();
+    let state = shared.read();
     let Some(window) = window else {
-        let nothing = frame(&facts, &Totals::default(), query);
+        let nothing = frame(&state, &Totals::default(), query);
         return Flows { window_seconds: query.since, ..nothing };
     };
     let reply = Flows {
         since: rfc3339(window.began),
         until: Some(rfc3339(window.ended)),
         window_seconds: query.since,
-        ..frame(&facts, &window.totals, query)
+        ..frame(&state, &window.totals, query)
     };
-    let names = Named::of(&facts);
-    drop(facts);
-    filled(reply, &window.flows, &names, query)
+    let names = Named::of(&state);
+    drop(state);
+    match groups_of {
+        Some(key) => grouped(reply, summed(&window.groups(), key, query).into_iter(), &names, query),
+        None => filled(reply, &window.flows, &names, query),
+    }
+}
+
+/// How flows are grouped where that needs no look at each.
+fn group_key(by: By) -> Option<fn(&FlowGroup) -> Key> {
+    match by {
+        By::Country => Some(|of| Key::Country(of.group.country)),
+        By::Class => Some(|of| Key::Class(of.group.class)),
+        By::Rule => Some(|of| Key::Rule(of.rule)),
+        By::Network | By::Peer => None,
+    }
+}
+
+/// A group, how many flows it has, and what they come to.
+type GroupOf = ((Key, Verdict), u64, FlowSums);
+
+/// The groups that sums come to, those of flows that are no longer told apart, too.
+fn summed(flows: &BTreeMap<FlowGroup, GroupSums>, key: fn(&FlowGroup) -> Key, query: &FlowsQuery) -> Vec<GroupOf> {
+    let mut groups: BTreeMap<(Key, Verdict), GroupSums> = BTreeMap::new();
+    for (of, sums) in flows.iter().filter(|(of, _)| query.verdict.is_none_or(|only| only == of.group.verdict)) {
+        groups.entry((key(of), of.group.verdict)).and_modify(|there| there.add(sums)).or_insert(*sums);
+    }
+    groups.into_iter().map(|(key, GroupSums { flows, sums })| (key, flows, sums)).collect()
+}
+
+/// The document with the first of these groups.
+fn grouped(mut reply: Flows, groups: impl Iterator<Item = GroupOf>, names: &Named, query: &FlowsQuery) -> Flows {
+    reply.groups = first(query.top.unwrap_or(DEFAULT_TOP), &mut reply.rest, groups)
+        .into_iter()
+        .map(|((key, verdict), flows, sums)| GroupRow {
+            key: key.text(&names.identities),
+            name: key.name(names.asn.as_deref()),
+            verdict: verdict.name().into(),
+            flows,
+            sums: (&sums.counters).into(),
+            first_seen: rfc3339(sums.first.into()),
+            last_seen: rfc3339(sums.last.into()),
+        })
+        .collect();
+    reply
 }
 
 /// What rows are named by.
@@ -75,43 +126,27 @@ impl Named {
 /// The document with what comes from the flows.
 fn filled(mut reply: Flows, store: &FlowStore, names: &Named, query: &FlowsQuery) -> Flows {
     let wanted = |verdict: Verdict| query.verdict.is_none_or(|only| only == verdict);
-    for (_, evicted) in store.evicted().iter().filter(|(group, _)| wanted(group.verdict)) {
+    for (_, evicted) in store.evicted().iter().filter(|(of, _)| wanted(of.group.verdict)) {
         reply.evicted.flows += evicted.flows;
         reply.evicted.sums.add(&evicted.counters);
     }
     let chosen = store.iter().filter(|(id, _)| wanted(id.verdict));
-    let top = query.top.unwrap_or(DEFAULT_TOP);
-    match query.by {
-        None => {
-            let rows = first(top, &mut reply.rest, chosen.map(|(id, sums)| (id, 1, *sums)));
-            reply.flows = rows.iter().map(|(id, _, sums)| flow_row(id, sums, names)).collect();
-        }
-        Some(by) => {
-            let mut groups: Table<(Key, Verdict), (u64, FlowSums)> = Table::default();
-            for (id, sums) in chosen {
-                let ((flows, sum), there) =
-                    groups.upsert((Key::of(by, &id, names.asn.as_deref()), id.verdict), || (0, *sums));
-                *flows += 1;
-                if there {
-                    sum.add(sums);
-                }
-            }
-            let groups = groups.iter().map(|(key, (flows, sums))| (*key, *flows, *sums));
-            reply.groups = first(top, &mut reply.rest, groups)
-                .into_iter()
-                .map(|((key, verdict), flows, sums)| GroupRow {
-                    key: key.text(&names.identities),
-                    name: key.name(names.asn.as_deref()),
-                    verdict: verdict.name().into(),
-                    flows,
-                    sums: (&sums.counters).into(),
-                    first_seen: rfc3339(sums.first.into()),
-                    last_seen: rfc3339(sums.last.into()),
-                })
-                .collect();
+    let Some(by) = query.by else {
+        let rows = first(query.top.unwrap_or(DEFAULT_TOP), &mut reply.rest, chosen.map(|(id, sums)| (id, 1, *sums)));
+        reply.flows = rows.iter().map(|(id, _, sums)| flow_row(id, sums, names)).collect();
+        return reply;
+    };
+    let mut groups: Table<(Key, Verdict), (u64, FlowSums)> = Table::default();
+    for (id, sums) in chosen {
+        let key = (Key::of(by, &id, names.asn.as_deref()), id.verdict);
+        let ((flows, sum), there) = groups.upsert(key, || (0, *sums));
+        *flows += 1;
+        if there {
+            sum.add(sums);
         }
     }
-    reply
+    let groups = groups.iter().map(|(key, (flows, sums))| (*key, *flows, *sums));
+    grouped(reply, groups, names, query)
 }
 
 /// The document without what comes from the flows.
@@ -194,7 +229,8 @@ fn first<K: Ord>(
 /// What a group has in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Key {
-    Country(monitor_policy::geo::Country),
+    Country(Country),
+    Class(Class),
     System(u32),
     Network(IpAddr, u8),
     Rule(Name),
@@ -206,6 +242,7 @@ impl Key {
         let system = || Some(Self::System(asn?.lookup(id.ip(id.destination))?.0));
         match by {
             By::Country => Self::Country(id.country),
+            By::Class => Self::Class(id.class),
             By::Rule => Self::Rule(id.rule),
             By::Peer => Self::Peer(id.ip(id.destination)),
             By::Network => system().unwrap_or_else(|| match id.ip(id.destination) {
@@ -227,6 +264,7 @@ impl Key {
     fn text(self, identities: &Identities) -> String {
         match self {
             Self::Country(country) => country.to_string(),
+            Self::Class(class) => class.name().into(),
             Self::System(number) => format!("AS{number}"),
             Self::Network(address, length) => format!("{address}/{length}"),
             Self::Rule(Names::NONE) => "-".into(),
@@ -256,7 +294,7 @@ pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, names: &Named) -> FlowRow {
         autonomous_system: system(names.asn.as_deref(), id.ip(id.destination)),
         protocol: id.protocol,
         protocol_name: monitor_policy::protocol::name(id.protocol).map(str::to_owned),
-        inner: id.further(),
+        inner: id.inner_document(),
         embedded: id.embedded(),
         opaque: id.opaque.name().map(str::to_owned),
         decided_by: id.decided_by(),
@@ -269,3 +307,7 @@ pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, names: &Named) -> FlowRow {
         last_seen: rfc3339(sums.last.into()),
     }
 }
+
+#[cfg(test)]
+#[path = "flows_tests.rs"]
+mod tests;

@@ -1,8 +1,8 @@
 //! [`MonitorState`] in, what each rule did out: served at `/api/v1/rules`, printed by `egress-monitor rules`.
 
 use crate::{
-    model::{names::Name, rfc3339},
-    store::{MonitorState, flows::RuleSums},
+    model::{flow::GroupSums, identities::Name, rfc3339},
+    store::MonitorState,
 };
 use monitor_api::{
     rules::{BudgetRow, RuleRow, Rules},
@@ -41,7 +41,7 @@ fn row(
     facts: &MonitorState,
     policy: &Policy,
     (rule, number): (&RuleInfo, u16),
-    hits: Option<&RuleSums>,
+    hits: Option<&GroupSums>,
     now: i128,
 ) -> RuleRow {
     let seconds = now.div_euclid(1_000_000_000);
@@ -82,8 +82,8 @@ fn row(
     with_hits(row, hits)
 }
 
-fn with_hits(row: RuleRow, hits: Option<&RuleSums>) -> RuleRow {
-    let Some(RuleSums { flows, sums }) = hits else { return row };
+fn with_hits(row: RuleRow, hits: Option<&GroupSums>) -> RuleRow {
+    let Some(GroupSums { flows, sums }) = hits else { return row };
     RuleRow {
         flows: *flows,
         sums: (&sums.counters).into(),

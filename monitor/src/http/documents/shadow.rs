@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::http::documents::flows::{Named, flow_row};
 use crate::{
-    model::rfc3339,
-    shadow::Report,
+    model::{ShadowReport, rfc3339},
     store::{MonitorState, SharedState},
 };
 use monitor_api::{
@@ -27,7 +26,7 @@ fn verdict_rows(verdicts: &BTreeMap<(Verdict, Verdict), Counters>) -> Vec<Verdic
 
 /// What of flows is allowed now and would be denied, and the other way round.
 #[must_use]
-pub fn differences(report: &Report) -> [Sums; 2] {
+pub fn differences(report: &ShadowReport) -> [Sums; 2] {
     let mut sums = [Sums::default(); 2];
     for ((live, instead), counters) in &report.verdicts {
         match (*live == Verdict::Allowed, *instead == Verdict::Allowed) {

@@ -5,15 +5,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use monitor_common::{verdict::Verdict, wire::Counters};
 
 use crate::{
-    engine::STALE_AFTER,
     http::documents::shadow::frame,
     model::{
-        self,
+        self, InterfaceAccount,
+        flow::Group,
+        identities::{Name, Names},
         in_force::DatasetInfo,
-        names::{Group, Name, Names},
+        readings::{self, Presence},
         rfc3339,
     },
-    reconcile::{self, Presence, Standing},
     store::{MonitorState, state::LastEpoch, totals::Totals},
 };
 use monitor_api::status::{
@@ -45,9 +45,9 @@ pub fn status(facts: &MonitorState, host: &str, now: i128) -> Status {
         inside: in_force.inside.clone(),
         not_ready: facts.not_ready(now),
         conditions: facts
-            .conditions
+            .findings
             .iter()
-            .map(|(kind, since)| ConditionStatus { kind: (*kind).into(), since: rfc3339(*since) })
+            .map(|(kind, since)| ConditionStatus { kind: kind.name().into(), since: rfc3339(*since) })
             .collect(),
         policy: PolicyStatus {
             digest: in_force.policy.digest.clone(),
@@ -90,7 +90,7 @@ pub fn status(facts: &MonitorState, host: &str, now: i128) -> Status {
             epochs_failed: facts.flip_failures,
             reloads_refused: facts.reload_failures,
             policies_rolled_back: facts.rollbacks,
-            policies_returned: facts.returns,
+            policies_reverted: facts.reverts,
         },
         alerts: facts
             .alerts
@@ -124,7 +124,7 @@ fn dataset(of: &DatasetInfo, now: i128) -> DatasetStatus {
         version: of.version.clone(),
         built: of.built.map(|built| rfc3339(i128::from(built) * 1_000_000_000)),
         age_days: age.map(|age| age / 86_400),
-        stale: age.is_some_and(|age| age > STALE_AFTER),
+        stale: of.is_stale(now),
     }
 }
 
@@ -199,7 +199,7 @@ fn interfaces(facts: &MonitorState) -> Vec<InterfaceStatus> {
             interface: attached.interface.clone(),
             hook: Some(attached.hook.clone()),
             since: Some(rfc3339(attached.since)),
-            state: Some(state(facts.standing(&attached.interface)).into()),
+            state: Some(state(facts.account(&attached.interface)).into()),
             ..InterfaceStatus::default()
         })
         .collect();
@@ -213,7 +213,7 @@ fn interfaces(facts: &MonitorState) -> Vec<InterfaceStatus> {
                 interface: interface.into(),
                 total: hook.into(),
                 residual,
-                state: facts.standing(interface).map(|standing| state(Some(standing)).into()),
+                state: facts.account(interface).map(|account| state(Some(account)).into()),
                 ..InterfaceStatus::default()
             }),
         }
@@ -221,45 +221,45 @@ fn interfaces(facts: &MonitorState) -> Vec<InterfaceStatus> {
     for listed in &mut list {
         let name = totals.dropped.iter().find(|(name, _)| names.get(**name) == listed.interface);
         listed.dropped = name.map(|(_, sums)| sums.into()).unwrap_or_default();
-        let Some(standing) = facts.standing(&listed.interface) else { continue };
-        listed.nic = Some(nic(standing));
-        if let Presence::Attached { ahead } = standing.presence {
+        let Some(account) = facts.account(&listed.interface) else { continue };
+        listed.nic = Some(nic(account));
+        if let Presence::Attached { ahead } = account.presence {
             listed.ahead = ahead;
         }
     }
     list
 }
 
-fn amount(of: reconcile::Amount) -> Amount {
+fn amount(of: readings::Amount) -> Amount {
     Amount { packets: of.packets, bytes: of.bytes }
 }
 
-fn places(of: model::Places) -> Places {
-    Places { used: of.used, places: of.places }
+fn places(of: model::Occupancy) -> Places {
+    Places { used: of.used, places: of.capacity }
 }
 
 /// What the device counted, beside the hook.
-fn nic(standing: &Standing) -> NicStatus {
+fn nic(account: &InterfaceAccount) -> NicStatus {
     NicStatus {
-        counts: standing.kind.name().into(),
-        sent: amount(standing.sent),
-        before_attach: amount(standing.before_attach),
-        while_attaching: amount(standing.while_attaching),
-        dropped_by_us: amount(standing.dropped),
-        qdisc_drops: standing.qdisc_drops,
-        in_flight: standing.waiting,
-        lost: standing.lost,
-        unaccounted: amount(standing.unaccounted),
+        counts: account.unit.name().into(),
+        sent: amount(account.sent),
+        before_attach: amount(account.before_attach),
+        while_attaching: amount(account.while_attaching),
+        dropped_by_us: amount(account.dropped),
+        qdisc_drops: account.qdisc_drops,
+        in_flight: account.waiting,
+        lost: account.lost,
+        unaccounted: amount(account.unaccounted),
     }
 }
 
 /// See [`InterfaceStatus::state`].
-fn state(standing: Option<&Standing>) -> &'static str {
-    match standing {
-        Some(standing) if !standing.here => "gone",
-        Some(Standing { presence: Presence::Detached, .. }) => "detached",
-        Some(Standing { presence: Presence::Unknown, .. }) => "unknown",
+fn state(account: Option<&InterfaceAccount>) -> &'static str {
+    match account {
+        Some(account) if !account.here => "gone",
+        Some(InterfaceAccount { presence: Presence::Detached, .. }) => "detached",
+        Some(InterfaceAccount { presence: Presence::Unknown, .. }) => "unknown",
         // Before the first epoch is closed: nobody has looked again.
-        Some(Standing { presence: Presence::Attached { .. }, .. }) | None => "attached",
+        Some(InterfaceAccount { presence: Presence::Attached { .. }, .. }) | None => "attached",
     }
 }

@@ -19,10 +19,8 @@ use super::*;
 use crate::cli::render;
 use crate::http::server::{ControlSocket, bind_tcp, serve_tcp, serve_unix};
 use crate::{
-    alerts::{
-        Host,
-        sinks::{Output, Sinks},
-    },
+    alerts::sinks::{Output, Sinks},
+    budgets::keeper::Keeper,
     engine::Engine,
     error::CliError,
     fake::{self, Fake},
@@ -62,13 +60,16 @@ async fn bench() -> Bench {
 async fn bench_of(in_force: PolicyInForce) -> Bench {
     let fake = Fake::new(in_force.clone());
     let facts = SharedState::new(MonitorState {
+        boot_id: "b0".into(),
         started: now(),
         epoch_length: Duration::from_secs(3_600),
         ..MonitorState::default()
     });
-    let (sinks, _) = Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100).expect("a thread");
-    let host = Host { boot_id: "b0".into(), ..Host::default() };
-    let (engine, handle) = Engine::new(Box::new(fake.clone()), facts.clone(), sinks, host, in_force.clone());
+    let (sinks, _) =
+        Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100, |_| String::new()).expect("a thread");
+    let consumers = fake::consumers(Keeper::in_memory());
+    let (engine, handle) =
+        Engine::new(Box::new(fake.clone()), facts.clone(), Box::new(sinks), consumers, in_force.clone());
     let directory = tempfile::tempdir().expect("a directory");
     let stop = CancellationToken::new();
     let (events, received) = tokio::sync::mpsc::channel(10);

@@ -117,12 +117,12 @@ async fn the_shadow_page_says_what_would_have_been_otherwise_and_adds_up() {
     classes[1].deny = 1;
     let image = monitor_common::classify::build::Image::build(&[(0, 1)], &[(0, 1)], classes, vec![]).expect("fits");
     let candidate = monitor_policy::Policy { digest: "e".repeat(64), image, ..fake::policy() };
-    let candidate = crate::shadow::Candidate {
+    let candidate = crate::model::shadow::Candidate {
         file: "/etc/candidate.toml".into(),
         policy: candidate.into(),
         clock: Default::default(),
     };
-    let shadow = crate::shadow::Shadow::Candidate(candidate.into());
+    let shadow = crate::model::shadow::Shadow::Candidate(candidate.into());
     let bench = bench_of(PolicyInForce { policy: fake::policy().into(), shadow, ..PolicyInForce::default() }).await;
     let mut snapshot = fake::snapshot(0);
     for (port, packets) in [(1, 5), (2, 9), (3, 7)] {
@@ -175,7 +175,7 @@ async fn the_shadow_page_says_what_would_have_been_otherwise_and_adds_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shadow_policy_that_is_no_good_is_told_and_stops_nothing() {
-    let shadow = crate::shadow::Shadow::Refused("candidate.toml:3: no".into());
+    let shadow = crate::model::shadow::Shadow::Refused("candidate.toml:3: no".into());
     let bench = bench_of(PolicyInForce { policy: fake::policy().into(), shadow, ..PolicyInForce::default() }).await;
     let status: Status = bench.ask("/api/v1/status?fresh=1").await.expect("an answer");
     assert_eq!(status.conditions.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), ["shadow_refused"]);

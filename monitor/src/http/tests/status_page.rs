@@ -3,7 +3,7 @@
 use monitor_common::wire::HookSums;
 
 use super::*;
-use crate::reconcile::{self, Base, Device, Presence, Queue, Reading};
+use crate::model::readings::{self, Base, Device, Presence, Queue, Reading};
 use monitor_api::status::{Amount, GroupStatus, NicStatus};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -13,7 +13,7 @@ async fn status_tells_what_is_attached_counted_and_lost() {
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 30);
     fake::add_overflow(&mut snapshot, fake::UNKNOWN, Verdict::Observed, 4);
     snapshot.events_lost = 2;
-    let sent = |packets| reconcile::Amount { packets, bytes: packets * 100 };
+    let sent = |packets| readings::Amount { packets, bytes: packets * 100 };
     let total = fake::sums(34);
     snapshot.readings = vec![Reading {
         interface: "eth0".into(),

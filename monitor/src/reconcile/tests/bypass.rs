@@ -15,7 +15,7 @@ fn a_bypass_is_found_in_its_epoch_to_the_packet_and_byte_and_not_again() {
         assert_eq!(desk.read(&world.read()), Amount::default());
         world.bypass(1, 60);
         assert_eq!(desk.read(&world.read()), amount(1, 60));
-        let standing = desk.standing();
+        let standing = desk.report();
         assert_eq!((standing.unaccounted, standing.lost), (amount(8, 2_160), 0));
         assert_eq!(standing.before_attach, amount(1_000, 100_000));
         assert_eq!((standing.sent, standing.dropped), (amount(61, 53 * 100 + 2_160), amount(1, 100)));
@@ -98,11 +98,11 @@ fn under_any_mix_nothing_is_accused_that_passed_and_nothing_hides_for_ever() {
         }
         assert!(found <= world.beside, "round {round}");
         if !(lossy || supers || world.hardware) {
-            assert_eq!((found, desk.standing().lost), (world.beside, 0), "round {round}");
+            assert_eq!((found, desk.report().lost), (world.beside, 0), "round {round}");
             all_found += found;
         }
         world.bypass(3, 600);
-        assert_eq!(desk.read(&world.read()).packets, 3, "{:?}, round {round}", desk.standing());
+        assert_eq!(desk.read(&world.read()).packets, 3, "{:?}, round {round}", desk.report());
     }
     assert!(all_found > 1_000, "the test has tested little: {all_found}");
 }

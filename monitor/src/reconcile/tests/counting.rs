@@ -7,11 +7,11 @@ fn a_device_that_counts_skbs_is_known_by_its_super_packets_and_a_bypass_among_th
     let (mut world, mut desk) = (World::new(true), Desk::default());
     world.send(40, Packet::SUPER);
     assert_eq!(desk.read(&world.read()), Amount::default());
-    assert_eq!(desk.standing().kind, Kind::Skbs);
+    assert_eq!(desk.report().unit, CountingUnit::Skbs);
     world.send(40, Packet::SUPER);
     world.bypass(5, 700);
     assert_eq!(desk.read(&world.read()), amount(5, 3_500));
-    assert_eq!(desk.standing().kind, Kind::Skbs);
+    assert_eq!(desk.report().unit, CountingUnit::Skbs);
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn a_device_that_counts_segments_is_known_and_a_bypass_among_super_packets_is_fo
         world.attach();
         world.send(40, Packet::SUPER);
         assert_eq!(desk.read(&world.read()), Amount::default());
-        assert_eq!(desk.standing().kind, Kind::Segments);
+        assert_eq!(desk.report().unit, CountingUnit::Segments);
         world.send(40, Packet::SUPER);
         world.bypass(5, 700);
         assert_eq!(desk.read(&world.read()), amount(5, 3_500));
@@ -37,7 +37,7 @@ fn a_bypass_before_the_way_of_counting_is_known_is_found_with_its_bytes_once_it_
     world.send(4, Packet::SUPER);
     world.bypass(3, 500);
     assert_eq!(desk.read(&world.read()), Amount::default());
-    assert_ne!(desk.standing().kind, Kind::Skbs);
+    assert_ne!(desk.report().unit, CountingUnit::Skbs);
 }
 
 #[test]
@@ -50,8 +50,8 @@ fn a_switch_of_offloads_is_no_breach_in_either_direction() {
             world.send(40, Packet::SUPER);
             assert_eq!(desk.read(&world.read()), Amount::default());
         }
-        let expected = if world.skbs { Kind::Skbs } else { Kind::Segments };
-        assert_eq!(desk.standing().kind, expected, "round {round}");
+        let expected = if world.skbs { CountingUnit::Skbs } else { CountingUnit::Segments };
+        assert_eq!(desk.report().unit, expected, "round {round}");
         world.bypass(9, 100);
         assert_eq!(desk.read(&world.read()), amount(9, 900), "round {round}");
     }
@@ -63,7 +63,7 @@ fn a_device_that_takes_some_super_packets_whole_and_not_others_is_not_accused() 
     world.attach();
     world.send(40, Packet::SUPER);
     assert_eq!(desk.read(&world.read()), Amount::default());
-    assert_eq!(desk.standing().kind, Kind::Skbs);
+    assert_eq!(desk.report().unit, CountingUnit::Skbs);
     for _ in 0..5 {
         world.send(30, Packet::SUPER);
         world.skbs = false;
@@ -71,7 +71,7 @@ fn a_device_that_takes_some_super_packets_whole_and_not_others_is_not_accused() 
         world.skbs = true;
         assert_eq!(desk.read(&world.read()), Amount::default());
     }
-    assert_ne!(desk.standing().kind, Kind::Skbs);
+    assert_ne!(desk.report().unit, CountingUnit::Skbs);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_device_whose_losses_make_its_packets_fit_skbs_by_chance_is_not_believed_to_
     assert_eq!(desk.read(&world.read()), Amount::default());
     world.send(40, Packet::SUPER);
     assert_eq!(desk.read(&world.read()), Amount::default());
-    assert_eq!(desk.standing().kind, Kind::Segments);
+    assert_eq!(desk.report().unit, CountingUnit::Segments);
 }
 
 #[test]
@@ -107,6 +107,6 @@ fn a_busy_device_is_known_by_the_mass_of_its_super_packets() {
                 world.complete();
             }
         }
-        assert_eq!(desk.standing().kind, if skbs { Kind::Skbs } else { Kind::Segments });
+        assert_eq!(desk.report().unit, if skbs { CountingUnit::Skbs } else { CountingUnit::Segments });
     }
 }

@@ -30,7 +30,7 @@ fn what_was_queued_before_the_hook_was_there_is_no_breach() {
         desk.read(&world.read());
         world.bypass(1, 100);
         assert_eq!(desk.read(&world.read()), amount(1, 100));
-        assert_eq!(desk.standing().lost, 0);
+        assert_eq!(desk.report().lost, 0);
     }
 }
 
@@ -40,7 +40,7 @@ fn what_was_sent_while_attaching_is_said_to_have_been() {
     world.base.before = amount(900, 95_000);
     let mut desk = Desk::default();
     desk.read(&world.read());
-    let standing = desk.standing();
+    let standing = desk.report();
     assert_eq!((standing.before_attach, standing.while_attaching), (amount(1_000, 100_000), amount(100, 5_000)));
 }
 
@@ -71,7 +71,7 @@ fn an_interface_that_goes_away_is_said_to_be_gone_and_nothing_else() {
     world.pass(Packet::SMALL);
     world.gone = true;
     assert_eq!(desk.read(&world.read()), Amount::default());
-    let standing = desk.standing();
+    let standing = desk.report();
     assert_eq!((standing.here, standing.sent), (false, amount(10, 1_000)));
     // The index is used again, for a device that the hook does not see.
     world.gone = false;

@@ -16,7 +16,7 @@ fn a_queue_that_drops_and_holds_balances_and_hides_nothing_once_it_is_empty() {
         world.complete();
     }
     assert_eq!(desk.read(&world.read()), Amount::default());
-    assert_eq!((desk.standing().waiting, desk.standing().qdisc_drops), (50, 30));
+    assert_eq!((desk.report().waiting, desk.report().qdisc_drops), (50, 30));
     // The queue's length is known, so even now a bypass is.
     world.bypass(4, 100);
     assert_eq!(desk.read(&world.read()).packets, 4);
@@ -25,7 +25,7 @@ fn a_queue_that_drops_and_holds_balances_and_hides_nothing_once_it_is_empty() {
         world.complete();
     }
     assert_eq!(desk.read(&world.read()), Amount::default());
-    let standing = desk.standing();
+    let standing = desk.report();
     assert_eq!((standing.waiting, standing.lost, standing.unaccounted.packets), (0, 0, 4));
     world.bypass(2, 100);
     assert_eq!(desk.read(&world.read()), amount(2, 200));
@@ -51,7 +51,7 @@ fn as_many_on_their_way_as_went_past_the_hook_make_no_bytes_of_a_bypass() {
     let (mut world, mut desk) = (World::new(true), Desk::default());
     world.send(40, Packet::SUPER);
     assert_eq!(desk.read(&world.read()), Amount::default());
-    assert_eq!(desk.standing().kind, Kind::Skbs);
+    assert_eq!(desk.report().unit, CountingUnit::Skbs);
     // Packets balance by chance, bytes don't.
     world.pass(Packet::SUPER);
     world.dequeue();
@@ -72,7 +72,7 @@ fn a_loss_that_nobody_counts_hides_a_later_bypass_for_fifteen_seconds_at_most() 
     assert_eq!(desk.read(&world.read()), Amount::default());
     world.wait(15);
     assert_eq!(desk.read(&world.read()), Amount::default());
-    assert_eq!(desk.standing().lost, 10);
+    assert_eq!(desk.report().lost, 10);
     world.bypass(3, 100);
     assert_eq!(desk.read(&world.read()), amount(3, 300));
 }
@@ -94,7 +94,7 @@ fn a_device_that_counts_late_is_not_accused_when_it_does() {
         assert_eq!(desk.read(&world.read()), Amount::default());
         world.wait(1);
     }
-    assert_eq!(desk.standing().lost, 0);
+    assert_eq!(desk.report().lost, 0);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn drops_of_another_queue_or_over_the_end_of_the_counter_are_told_apart() {
         world.drop_queued();
     }
     assert_eq!(desk.read(&world.read()), Amount::default());
-    assert_eq!(desk.standing().qdisc_drops, 5);
+    assert_eq!(desk.report().qdisc_drops, 5);
     world.qdisc = "fq";
     world.drops = 70;
     assert_eq!(desk.read(&world.read()), Amount::default());
@@ -133,5 +133,5 @@ fn drops_of_another_queue_or_over_the_end_of_the_counter_are_told_apart() {
     world.drop_queued();
     world.bypass(1, 100);
     assert_eq!(desk.read(&world.read()).packets, 1);
-    assert_eq!(desk.standing().qdisc_drops, 6);
+    assert_eq!(desk.report().qdisc_drops, 6);
 }

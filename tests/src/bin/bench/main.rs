@@ -1,6 +1,6 @@
-//! What the monitor costs (`cargo xtask bench`): every figure beside what it is compared with, both taken in turn in one
-//! run, with medians, ranges and the goals that were set. Timings are for people to judge: a missed goal is told, and
-//! is no failure.
+//! What the monitor costs (`cargo xtask bench`): every figure beside what it is compared with, both taken in turn in
+//! one run, with medians, ranges and the goals that were set. Timings are for people to judge: a missed goal is told,
+//! and is no failure.
 
 mod daemon;
 mod drain;

@@ -12,7 +12,7 @@ use aya::maps::{
 use egress_monitor_tests::monitor::{
     config::{Origin, Rule, Spec},
     geo::{About, Country, Dataset, Range},
-    kernel::{Kernel, Options, Switch},
+    kernel::{Kernel, Mode, Options, Switch},
 };
 use ipnetwork::{IpNetwork, Ipv4Network, Ipv6Network};
 
@@ -75,7 +75,7 @@ fn switch(kernel: &mut Kernel, config: &Spec, datasets: &[Dataset]) -> Result<(f
     let began = Instant::now();
     let policy = Arc::new(rig::compile(config, datasets)?);
     let compiled = began.elapsed();
-    kernel.stage(Switch { policy, enforce: false })?;
+    kernel.stage(Switch { policy, mode: Mode::Observe })?;
     kernel.flip()?;
     Ok((compiled.as_secs_f64(), (began.elapsed() - compiled).as_secs_f64()))
 }

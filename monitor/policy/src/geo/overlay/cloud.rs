@@ -16,9 +16,10 @@ use super::{
     super::{
         country::Country,
         dataset::OverlayKind,
-        error::GeoError,
+        error::{GeoError, GeoFault},
         ranges::{Collector, TooMany},
-        rejected::{Position, Rejected, Rejection},
+        rejected::{Position, Rejected},
+        rejection::Rejection,
         text::{about, address},
     },
     regions,
@@ -30,8 +31,6 @@ const MAX_ENTRIES: usize = 1 << 20;
 
 /// Larger than the largest list by ten.
 const MAX_JSON: usize = 64 << 20;
-
-const UNKNOWN_REGION: &str = "unknown region";
 
 /// What a list comes to.
 pub(crate) struct Cloud {
@@ -158,12 +157,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Bounded<T> {
 /// It is no JSON or none of the four lists; too much in it.
 pub(crate) fn read(file: &Path, bytes: &[u8]) -> Result<Cloud, GeoError> {
     if bytes.len() > MAX_JSON {
-        return Err(GeoError::file(file, format!("JSON larger than {} MiB: no provider's list is", MAX_JSON >> 20)));
+        return Err(GeoError::file(file, GeoFault::JsonTooLarge { mib: MAX_JSON >> 20 }));
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let document: Document<'_> = serde_json::from_slice(bytes).map_err(|error| {
         let what: String = error.to_string().chars().filter(|c| !c.is_control()).take(200).collect();
-        GeoError::file(file, format!("not a provider's list: {what}: fetch it again"))
+        GeoError::file(file, GeoFault::NotAList(what))
     })?;
     let mut reader = Reader {
         file,
@@ -193,10 +192,7 @@ pub(crate) fn read(file: &Path, bytes: &[u8]) -> Result<Cloud, GeoError> {
             reader.aws("ipv6_prefixes", &document.ipv6_prefixes.unwrap_or_default().0)?;
         }
     } else {
-        return Err(GeoError::file(
-            file,
-            "JSON without 'prefixes' (AWS, Google), 'values' (Azure) or 'regions' (Oracle): give one of these lists",
-        ));
+        return Err(GeoError::file(file, GeoFault::UnknownList));
     }
     Ok(reader.cloud)
 }
@@ -217,32 +213,27 @@ impl Reader<'_> {
         country: Option<Country>,
     ) -> Result<(), GeoError> {
         let piece = country
-            .ok_or_else(|| {
-                let what = format!(
-                    "region {:?} of {:?} is not known (regions as of {}): use a later release, or leave it to the other sources",
-                    excerpt(region),
-                    excerpt(network),
-                    regions::AS_OF
-                );
-                Rejection::new(UNKNOWN_REGION, what)
+            .ok_or_else(|| Rejection::UnknownRegion {
+                region: excerpt(region),
+                network: excerpt(network),
+                as_of: regions::AS_OF,
             })
             .and_then(|country| address::network(network, country));
         match piece {
             Ok(piece) => {
                 self.cloud.taken += 1;
-                self.cloud.ranges.push(piece).map_err(|TooMany| GeoError::too_many_ranges(self.file))
+                self.cloud.ranges.push(piece).map_err(|TooMany| GeoError::file(self.file, GeoFault::TooManyRanges))
             }
             Err(bad) => {
-                self.cloud.rejected.note(Position::Entry(&format!("{name}[{at}]")), bad);
+                self.cloud.rejected.note(Position::Entry(&format!("{name}[{at}]")), bad.kind(), &bad);
                 Ok(())
             }
         }
     }
 
     fn missing(&mut self, name: &str, at: usize, what: &'static str) {
-        self.cloud
-            .rejected
-            .note(Position::Entry(&format!("{name}[{at}]")), Rejection::new(what, format!("{what} in it")));
+        let missing = Rejection::Missing(what);
+        self.cloud.rejected.note(Position::Entry(&format!("{name}[{at}]")), missing.kind(), &missing);
     }
 
     fn aws(&mut self, name: &str, prefixes: &[Prefix<'_>]) -> Result<(), GeoError> {

@@ -15,12 +15,12 @@ use super::{
     about::About,
     compact,
     dataset::{Dataset, Format, to_ranges},
-    error::GeoError,
+    error::{GeoError, GeoFault},
     file, mmdb,
     progress::Progress,
     ranges::{Collector, Piece, Spans, TooMany, first_overlap},
     rejected::Rejected,
-    sniff::{UNKNOWN_KIND, sniff},
+    sniff::sniff,
     text,
 };
 
@@ -59,7 +59,7 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Over
     let collected = match sniff(file, bytes) {
         Some(Format::Compact) => {
             let Dataset { about, v4, v6 } =
-                compact::decode_overlay(bytes).map_err(|error| GeoError::file(file, error.to_string()))?;
+                compact::decode_overlay(bytes).map_err(|error| GeoError::file(file, error))?;
             return Ok(Overlay { kind: OverlayKind::Compact, about, v4, v6, ..overlay });
         }
         Some(Format::Mmdb) => {
@@ -89,16 +89,16 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Over
             overlay.rejected = text.rejected;
             Some(text.ranges)
         }
-        None => return Err(GeoError::file(file, UNKNOWN_KIND)),
+        None => return Err(GeoError::file(file, GeoFault::UnknownFormat)),
     };
     if let Some(collected) = collected {
-        let spans = collected.finish_overlay().map_err(|TooMany| GeoError::too_many_ranges(file))?;
+        let spans = collected.finish_overlay().map_err(|TooMany| GeoError::file(file, GeoFault::TooManyRanges))?;
         let Spans { v4, v6, contradictions } = spans;
         (overlay.v4, overlay.v6) = (to_ranges(v4), to_ranges(v6));
         overlay.contradictions = contradictions;
     }
     if overlay.v4.is_empty() && overlay.v6.is_empty() {
-        return Err(GeoError::file(file, "no networks in it: fetch it again, or leave it out"));
+        return Err(GeoError::file(file, GeoFault::NoNetworks));
     }
     overlay.about.digest = compact::digest(&overlay.v4, &overlay.v6);
     Ok(overlay)
@@ -110,18 +110,20 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Over
 /// Two files place the same address, or there is no file.
 pub fn merge(files: Vec<Overlay>) -> Result<Overlay, GeoError> {
     let mut files = files.into_iter();
-    let mut sum = files.next().ok_or_else(|| GeoError::file(Path::new(""), "no file to import: name at least one"))?;
+    let mut sum = files.next().ok_or_else(|| GeoError::file(Path::new(""), GeoFault::NoFile))?;
     for next in files {
         if let Some(address) = first_overlap((&sum.v4, &next.v4), (&sum.v6, &next.v6)) {
-            return Err(GeoError::placed_again(&next.file, address, "a file before it"));
+            let fault = GeoFault::PlacedAgain { address, before: "a file before it".into() };
+            return Err(GeoError::file(&next.file, fault));
         }
         let mut collector = Collector::default();
         let v4 = sum.v4.drain(..).chain(next.v4).map(|of| Piece::V4(of.first, of.last, of.country));
         let v6 = sum.v6.drain(..).chain(next.v6).map(|of| Piece::V6(of.first, of.last, of.country));
         for piece in v4.chain(v6) {
-            collector.push(piece).map_err(|TooMany| GeoError::too_many_ranges(&next.file))?;
+            collector.push(piece).map_err(|TooMany| GeoError::file(&next.file, GeoFault::TooManyRanges))?;
         }
-        let spans = collector.finish_overlay().map_err(|TooMany| GeoError::too_many_ranges(&next.file))?;
+        let spans =
+            collector.finish_overlay().map_err(|TooMany| GeoError::file(&next.file, GeoFault::TooManyRanges))?;
         (sum.v4, sum.v6) = (to_ranges(spans.v4), to_ranges(spans.v6));
         sum.about.join(&next.about);
         sum.contradictions += next.contradictions;

@@ -9,9 +9,9 @@ use super::super::country::Country;
 pub const AS_OF: &str = "2026-06";
 
 /// Countries with their regions.
-type Table = &'static [(&'static str, &'static str)];
+type RegionTable = &'static [(&'static str, &'static str)];
 
-const AWS: Table = &[
+const AWS: RegionTable = &[
     ("AE", "me-central-1"),
     ("AU", "ap-southeast-2 ap-southeast-4"),
     ("BH", "me-south-1"),
@@ -44,7 +44,7 @@ const AWS: Table = &[
 
 /// Local zones of AWS stand in another city than their region, and some in another country: by the city's letters in
 /// `network_border_group` (`eu-central-1-waw-1`).
-const AWS_CITIES: Table = &[
+const AWS_CITIES: RegionTable = &[
     ("AR", "bue"),
     ("AU", "per"),
     ("CL", "scl"),
@@ -68,7 +68,7 @@ const AWS_CITIES: Table = &[
 const AWS_WAVELENGTH_AT_HOME: &str =
     "us-east-1 us-west-2 ap-northeast-1 ap-northeast-2 ca-central-1 eu-central-1 eu-west-2";
 
-const GOOGLE: Table = &[
+const GOOGLE: RegionTable = &[
     ("AU", "australia-southeast1 australia-southeast2"),
     ("BE", "europe-west1"),
     ("BR", "southamerica-east1"),
@@ -104,7 +104,7 @@ const GOOGLE: Table = &[
 ];
 
 /// Azure's names in the list of service tags are partly others than in its other tools: both are here.
-const AZURE: Table = &[
+const AZURE: RegionTable = &[
     ("AE", "uaecentral uaenorth"),
     ("AT", "austriaeast"),
     ("AU", "australiac australiac2 australiacentral australiacentral2 australiaeast australiasoutheast"),
@@ -145,7 +145,7 @@ const AZURE: Table = &[
     ("ZA", "southafricanorth southafricawest"),
 ];
 
-const ORACLE: Table = &[
+const ORACLE: RegionTable = &[
     ("AE", "me-abudhabi-1 me-dubai-1"),
     ("AU", "ap-melbourne-1 ap-sydney-1"),
     ("BR", "sa-saopaulo-1 sa-vinhedo-1"),
@@ -174,7 +174,7 @@ const ORACLE: Table = &[
     ("ZA", "af-johannesburg-1"),
 ];
 
-fn find(table: Table, region: &str) -> Option<Country> {
+fn find(table: RegionTable, region: &str) -> Option<Country> {
     let lists = |regions: &str| regions.split_ascii_whitespace().any(|known| known == region);
     let (code, _) = table.iter().find(|(_, regions)| lists(regions))?;
     Some(Country(*code.as_bytes().first_chunk()?))

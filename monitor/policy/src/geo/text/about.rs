@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use super::{
-    super::{country::Country, names, rejected::Rejection},
-    entry::NO_COUNTRY_CODE,
-};
+use super::super::{country::Country, names, rejection::Rejection};
 use crate::text::excerpt;
 
 /// A comment that means something.
@@ -32,10 +29,7 @@ fn country(text: &str) -> Result<Country, Rejection> {
     let in_brackets = text.strip_suffix(')').and_then(|text| text.rsplit_once('(')).map(|(_, code)| code);
     let found = Country::parse(text).ok().or_else(|| names::named(text));
     let found = found.or_else(|| Country::parse(in_brackets?).ok()).filter(|country| *country != Country::UNKNOWN);
-    found.ok_or_else(|| {
-        let what = "is no country: write '# country: DE', a name, or 'undetermined' for anycast and satellite networks";
-        Rejection::new(NO_COUNTRY_CODE, format!("{:?} {what}", excerpt(text)))
-    })
+    found.ok_or_else(|| Rejection::CountryComment(excerpt(text)))
 }
 
 /// A date or a time (RFC 3339), in seconds since 1970.
@@ -94,7 +88,7 @@ mod tests {
     fn a_comment_gives_country_or_date() {
         let of = |text: &str| match comment(text) {
             Some(Comment::Country(Ok(country))) => country.to_string(),
-            Some(Comment::Country(Err(bad))) => bad.what,
+            Some(Comment::Country(Err(bad))) => bad.to_string(),
             Some(Comment::Built(built)) => built.to_string(),
             None => "-".into(),
         };

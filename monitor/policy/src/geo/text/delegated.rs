@@ -4,10 +4,12 @@
 //! `registry|country|type|start|value|date|status[|holder…]`: IPv4 has a number of addresses, which need not be a
 //! power of two, IPv6 a prefix length. Only what is allocated or assigned is somebody's.
 
+use std::net::Ipv4Addr;
+
 use super::{
-    super::{country::Country, ranges::Piece, rejected::Rejection},
-    address::{self, NO_ADDRESS},
-    entry::{Entry, NO_COUNTRY_CODE},
+    super::{country::Country, ranges::Piece, rejection::Rejection},
+    address,
+    entry::Entry,
 };
 use crate::text::excerpt;
 
@@ -28,25 +30,17 @@ pub(crate) fn line(line: &str) -> Result<Option<Entry>, Rejection> {
     match status {
         "allocated" | "assigned" => {}
         "available" | "reserved" => return Ok(None),
-        _ => {
-            let what = "is no status: expected allocated, assigned, available or reserved";
-            return Err(Rejection::new("unknown status", format!("{:?} {what}", excerpt(status))));
-        }
+        _ => return Err(Rejection::Status(excerpt(status))),
     }
     if kind == "asn" {
         return Ok(None);
     }
-    let country = Country::parse(country).map_err(|error| Rejection::new(NO_COUNTRY_CODE, error.to_string()))?;
+    let country = Country::parse(country)?;
     match kind {
         "ipv4" => {
-            let first: std::net::Ipv4Addr = start.parse().map_err(|_| {
-                Rejection::new(NO_ADDRESS, format!("{:?} is no IPv4 address: correct it", excerpt(start)))
-            })?;
-            let first = u32::from(first);
-            let bad = || {
-                let what = format!("{:?} addresses from {start} on are none, or reach past IPv4", excerpt(value));
-                Rejection::new("impossible count", format!("{what}: correct the count"))
-            };
+            let start: Ipv4Addr = start.parse().map_err(|_| Rejection::NotIpv4(excerpt(start)))?;
+            let first = u32::from(start);
+            let bad = || Rejection::Count { count: excerpt(value), start };
             let count: u64 =
                 Some(value).filter(|v| address::is_number(v)).and_then(|v| v.parse().ok()).ok_or_else(bad)?;
             let last = count.checked_sub(1).and_then(|more| u64::from(first).checked_add(more));
@@ -55,11 +49,9 @@ pub(crate) fn line(line: &str) -> Result<Option<Entry>, Rejection> {
         }
         "ipv6" => match address::network(&format!("{start}/{value}"), country)? {
             piece @ Piece::V6(..) => Ok(Some(Entry::Piece(piece))),
-            Piece::V4(..) => {
-                Err(Rejection::new(NO_ADDRESS, format!("{:?} is no IPv6 address: correct it", excerpt(start))))
-            }
+            Piece::V4(..) => Err(Rejection::NotIpv6(excerpt(start))),
         },
-        _ => Err(Rejection::new("unknown type", format!("{:?} is no type: expected asn, ipv4 or ipv6", excerpt(kind)))),
+        _ => Err(Rejection::Type(excerpt(kind))),
     }
 }
 

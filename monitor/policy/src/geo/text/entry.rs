@@ -2,9 +2,6 @@
 
 use super::super::{country::Country, ranges::Piece};
 
-/// What kind of rejection a line without a known country is.
-pub(super) const NO_COUNTRY_CODE: &str = "no country code";
-
 /// What a line says.
 pub(super) enum Entry {
     /// Where a range is.

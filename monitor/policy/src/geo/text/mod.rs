@@ -1,6 +1,6 @@
 //! Text files in, ranges with countries out. Called by [`super::open_file`] and by the overlays.
 //!
-//! One network or range a line, told apart line by line:
+//! One network or range a line, each line in any of these forms:
 //!
 //! ```text
 //! 192.0.2.0,192.0.2.255,DE         first, last, country; addresses or decimal numbers (ip-location-db, Tor, DB-IP)
@@ -27,10 +27,11 @@ use self::{about::Comment, entry::Entry, values::Columns};
 use super::{
     country::Country,
     dataset::Format,
-    error::GeoError,
+    error::{GeoError, GeoFault},
     progress::Progress,
     ranges::{Collector, Piece, TooMany},
-    rejected::{Position, Rejected, Rejection},
+    rejected::{Position, Rejected},
+    rejection::Rejection,
 };
 use crate::text::excerpt;
 
@@ -70,9 +71,9 @@ pub(crate) fn read(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Tex
             Ok(None) => {}
             Ok(Some(piece)) => {
                 reader.taken += 1;
-                reader.text.ranges.push(piece).map_err(|TooMany| GeoError::too_many_ranges(file))?;
+                reader.text.ranges.push(piece).map_err(|TooMany| GeoError::file(file, GeoFault::TooManyRanges))?;
             }
-            Err(bad) => reader.text.rejected.note(Position::Line(number), bad),
+            Err(bad) => reader.text.rejected.note(Position::Line(number), bad.kind(), &bad),
         }
     }
     reader.finish(file)
@@ -108,8 +109,7 @@ struct Reader {
 impl Reader {
     fn line(&mut self, line: &[u8]) -> Result<Option<Piece<Country>>, Rejection> {
         let Ok(line) = std::str::from_utf8(line) else {
-            let what = "not text (UTF-8): save the file as UTF-8, or give an .mmdb or .egm file its name";
-            return Err(Rejection::new("not text", what));
+            return Err(Rejection::NotText);
         };
         let line = line.trim();
         if let Some(comment) = line.strip_prefix(['#', ';']) {
@@ -169,27 +169,18 @@ impl Reader {
     }
 
     fn in_whole_file(&self, line: &str, piece: Piece<()>) -> Result<Piece<Country>, Rejection> {
-        let missing = || {
-            let hint = "expected first,last,CC or network/prefix,CC, or a line '# country: DE' above";
-            Rejection::new("no country", format!("{:?} has no country: {hint}", excerpt(line)))
-        };
-        Ok(piece.with(self.country.ok_or_else(missing)?))
+        Ok(piece.with(self.country.ok_or_else(|| Rejection::NoCountry(excerpt(line)))?))
     }
 
     fn finish(self, file: &Path) -> Result<Text, GeoError> {
         let Self { text, taken, continents, .. } = self;
         // The two letters of five continents are a country's, too: read on, and all of Asia were in Samoa.
         if taken >= 8 && continents == taken {
-            return Err(GeoError::file(
-                file,
-                "its third column holds continents, not countries: give a file of countries, or name the columns in its first line",
-            ));
+            return Err(GeoError::file(file, GeoFault::Continents));
         }
         match &text.rejected.first {
             Some((line, what)) if text.rejected.count >= taken.max(1) => Err(GeoError::first(file, *line, what)),
-            _ if taken == 0 => {
-                Err(GeoError::file(file, "no ranges in it: expected lines like 192.0.2.0,192.0.2.255,DE"))
-            }
+            _ if taken == 0 => Err(GeoError::file(file, GeoFault::NoRanges)),
             _ => Ok(text),
         }
     }

@@ -48,7 +48,7 @@ fn every_notation_gives_the_same_ranges() {
 }
 
 #[test]
-fn each_bad_line_names_file_line_value_and_mend() {
+fn each_bad_line_names_file_line_value_and_what_to_do() {
     let country = |code: &str| {
         format!(
             "t.csv:1: {code:?} is not a country code: give two letters of ISO 3166-1 (DE, NO, SG...), or leave it empty for unknown"

@@ -1,9 +1,9 @@
 //! One line of values, in whatever order and with whatever separator, into what it says. Called by the text reader.
 
 use super::{
-    super::{country::Country, rejected::Rejection},
+    super::{country::Country, rejection::Rejection},
     address::{self, is_number},
-    entry::{Entry, NO_COUNTRY_CODE},
+    entry::Entry,
 };
 use crate::text::excerpt;
 
@@ -54,7 +54,7 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// `None` where the names tell nothing, and the usual order holds.
+    /// `None` where the names say nothing, and the usual order holds.
     pub(crate) fn named(names: &[&str]) -> Result<Option<Self>, Rejection> {
         let names: Vec<String> =
             names.iter().map(|name| name.to_ascii_lowercase().replace(['-', ' ', '.'], "_")).collect();
@@ -66,8 +66,7 @@ impl Columns {
         let country =
             place(&["country_code", "country_iso_code", "country_iso", "iso_code", "cc", "alpha2", "country"]);
         if country.is_none() && names.iter().any(|name| name.contains("geoname_id")) {
-            let what = "this file has numbers for countries, whose codes are in another file: give the .mmdb instead";
-            return Err(Rejection::new(NO_COUNTRY_CODE, what));
+            return Err(Rejection::CountryNumbers);
         }
         Ok(match (network, first.zip(last), country) {
             (Some(first), _, Some(country)) => Some(Self { first, last: None, country }),
@@ -93,8 +92,7 @@ pub(super) fn entry(line: &str, values: &[&str], columns: Option<Columns>) -> Re
     let first = first.unwrap_or("");
     let missing_last = is_number(first);
     if last.is_none() && missing_last {
-        let what = format!("{:?} is no range: expected first,last,CC or network/prefix,CC", excerpt(line));
-        return Err(Rejection::new("no range", what));
+        return Err(Rejection::NoRange(excerpt(line)));
     }
     let Some(country) = country else {
         return Ok(Entry::Bare(match last {
@@ -107,7 +105,7 @@ pub(super) fn entry(line: &str, values: &[&str], columns: Option<Columns>) -> Re
         Some(last) => address::range(first, last, Country::UNKNOWN)?,
         None => address::network(first, Country::UNKNOWN)?,
     };
-    let country = Country::parse(country).map_err(|error| Rejection::new(NO_COUNTRY_CODE, error.to_string()))?;
+    let country = Country::parse(country)?;
     Ok(Entry::Piece(piece.with(country)))
 }
 

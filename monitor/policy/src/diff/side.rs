@@ -1,0 +1,82 @@
+//! One of the two policies that are compared, as its image has it.
+
+use std::net::IpAddr;
+
+use monitor_common::{
+    classify::{Classification, build::Image, classify},
+    wire::{Address, ClassRow, RuleRow},
+};
+
+use super::document::{Location, RuleTerms, Verdict};
+use crate::{
+    policy::{ImageAt, Policy, RuleInfo},
+    spec::{Action, Mode},
+};
+
+/// One of the two policies.
+#[derive(Clone, Debug, Default)]
+pub struct Side {
+    /// The compiled image.
+    pub image: Image,
+    /// Rule `n` of the image is `rules[n - 1]`.
+    pub rules: Vec<RuleTerms>,
+    /// The policy's digest.
+    pub digest: String,
+    /// Whether denied packets are dropped.
+    pub mode: Mode,
+    /// The moment of the comparison, CLOCK_BOOTTIME in nanoseconds.
+    pub boot_ns: u64,
+}
+
+impl Side {
+    /// A policy of this process, at the moment for which it was compiled.
+    #[must_use]
+    pub fn of(policy: &Policy, mode: Mode) -> Self {
+        let terms = |rule: &RuleInfo| RuleTerms {
+            id: rule.id.clone(),
+            action: if rule.action == Action::Deny { "deny" } else { "allow" }.into(),
+            not_before: rule.not_before,
+            expires: rule.expires,
+        };
+        Self {
+            image: policy.image.clone(),
+            rules: policy.rules.iter().map(terms).collect(),
+            digest: policy.digest.clone(),
+            mode,
+            boot_ns: policy.image.host_boot_ns,
+        }
+    }
+
+    pub(super) fn image_at(&self) -> ImageAt<'_> {
+        ImageAt { image: &self.image, boot_ns: self.boot_ns }
+    }
+
+    fn rule(&self, number: u16) -> Option<&str> {
+        usize::from(number).checked_sub(1).and_then(|number| self.rules.get(number)).map(|rule| rule.id.as_str())
+    }
+
+    pub(super) fn class_row(&self, class_id: u32) -> ClassRow {
+        self.image.classes.get(class_id as usize).copied().unwrap_or_default()
+    }
+
+    pub(super) fn rows(&self, class: &ClassRow) -> &[RuleRow] {
+        let start = class.rules_start as usize;
+        self.image.rules.get(start..start + class.rules_len as usize).unwrap_or_default()
+    }
+
+    pub(super) fn verdict(&self, of: &Classification) -> Verdict {
+        let verdict = if of.deny { "denied" } else { "allowed" };
+        Verdict { verdict: verdict.into(), rule: self.rule(of.rule).map(str::to_owned), alerts: of.alert }
+    }
+
+    /// The verdict on a destination, and where it is; `None` where the image is not whole.
+    #[must_use]
+    pub fn evaluate(&self, to: IpAddr, protocol: u8, port: u16) -> Option<(Verdict, Location)> {
+        let (version, address) = match to {
+            IpAddr::V4(address) => (4, Address::v4(address.to_bits())),
+            IpAddr::V6(address) => (6, Address::from(address)),
+        };
+        let found = classify(&self.image_at(), version, address, protocol, Some(port))?;
+        Some((self.verdict(&found), Location::of(&self.class_row(found.class_id.into()))))
+    }
+}

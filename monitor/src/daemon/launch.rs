@@ -1,0 +1,183 @@
+//! What the command line asked for in; configuration read and policy compiled out, at the start and anew at each reload.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use monitor_policy::{ClockMap, Knowledge, spec::Mode};
+
+use super::{DaemonError, ServiceManager, Setup};
+use crate::{
+    alerts::sinks::Output,
+    config::{self, Config, inputs},
+    error::CliError,
+    kernel,
+    model::{
+        Hook, HookChoice,
+        in_force::{DatasetInfo, PolicyInForce},
+        now,
+        shadow::{Candidate, Shadow},
+    },
+    reload::{self, Files, Read, Reader, confirmations::ConfirmationStore, watch::Seen},
+};
+
+/// What the daemon is launched with, beside its configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Launch {
+    /// The configuration file; `None`: the default one.
+    pub config: Option<PathBuf>,
+    /// Interfaces, instead of the configured ones; empty: those.
+    pub interfaces: Vec<String>,
+    /// Enforce, whatever the configuration says.
+    pub enforce: bool,
+    /// End when this time has passed since attaching.
+    pub duration: Option<Duration>,
+    /// Each reload, and an enforcing start, is to be confirmed within this time.
+    pub confirm: Option<Duration>,
+    /// How to attach, instead of the configured way.
+    pub hook: Option<HookChoice>,
+    /// Whether the kernel part's debug lines are wanted.
+    pub kernel_log: bool,
+    /// Append alerts to this file as well.
+    pub alerts_file: Option<PathBuf>,
+}
+
+impl Launch {
+    /// The interfaces to attach to: names, globs, `auto`.
+    #[must_use]
+    pub fn interfaces<'a>(&'a self, config: &'a Config) -> &'a [String] {
+        if self.interfaces.is_empty() { &config.interfaces } else { &self.interfaces }
+    }
+
+    /// The hook to attach by; `None`: whichever the kernel has.
+    #[must_use]
+    pub fn hook(&self, config: &Config) -> Option<Hook> {
+        self.hook.unwrap_or(config.hook).hook()
+    }
+
+    /// Where alerts go.
+    fn outputs(&self) -> Result<Vec<Output>, DaemonError> {
+        let mut outputs = vec![Output::stdout().map_err(DaemonError::StdoutClosed)?];
+        if let Some(path) = &self.alerts_file {
+            let refused = |error| DaemonError::AlertsFile { path: path.clone(), error };
+            outputs.push(Output::file(path).map_err(refused)?);
+        }
+        Ok(outputs)
+    }
+}
+
+/// Everything that [`serve`](super::serve) needs, from the files and the command line.
+///
+/// # Errors
+/// An output that can't be written.
+pub fn setup(launch: &Launch, config: &Config, in_force: PolicyInForce, files: Files) -> Result<Setup, DaemonError> {
+    Ok(Setup {
+        epoch: config.epoch,
+        listen: config.listen,
+        socket: config.paths.runtime.join("control.sock"),
+        state: config.paths.state.clone(),
+        in_force,
+        outputs: launch.outputs()?,
+        reload: reload::Setup {
+            read: reader(launch.clone()),
+            files,
+            clocks: Arc::new(clocks),
+            confirm: launch.confirm,
+            confirmations: ConfirmationStore::open(&config.paths.state),
+        },
+        service_manager: ServiceManager::from_environment(),
+    })
+}
+
+/// Denied packets are dropped where the file says so or `--enforce` does.
+fn mode(config: &Config, launch: &Launch) -> Mode {
+    if launch.enforce { Mode::Enforce } else { config.mode }
+}
+
+/// Compiles the policy, with what is to be said of it.
+fn compile(config: &Config, mode: Mode) -> Result<PolicyInForce, CliError> {
+    // `--enforce` on the command line gets here with a file that says observe.
+    if let Some(hint) = config.lacks_for_enforce().filter(|_| mode.enforces()) {
+        return Err(CliError::Usage(hint.to_owned()));
+    }
+    let knowledge = inputs::knowledge(config)?;
+    let clock = clocks();
+    let policy = monitor_policy::compile(&config.spec, &knowledge, &clock)?;
+    let shadow = shadow(config, &knowledge, clock);
+    for overlay in knowledge.overlays.iter().filter(|overlay| overlay.rejected.count > 0) {
+        tracing::warn!(
+            overlay = overlay.about.name,
+            "{}: `egress-monitor check` says what",
+            overlay.rejected.summary()
+        );
+    }
+    let datasets = inputs::data(&knowledge)
+        .map(|of| DatasetInfo { name: of.name.clone(), version: of.version.clone(), built: of.built })
+        .collect();
+    let inside = config.spec.zone.inside_text.clone();
+    Ok(PolicyInForce { policy: policy.into(), mode, inside, datasets, shadow, since: now() })
+}
+
+/// The policy to be evaluated beside it. One that is no good never stops the daemon: it is reported.
+fn shadow(config: &Config, knowledge: &Knowledge, clock: ClockMap) -> Shadow {
+    let Some(file) = &config.shadow else { return Shadow::None };
+    let compiled = (|| {
+        let candidate = inputs::load(Some(file))?;
+        let same = candidate.geo == config.geo;
+        let other = if same { None } else { Some(inputs::knowledge(&candidate)?) };
+        Ok::<_, CliError>(monitor_policy::compile(&candidate.spec, other.as_ref().unwrap_or(knowledge), &clock)?)
+    })();
+    match compiled {
+        Ok(policy) => Shadow::Candidate(Arc::new(Candidate { file: file.clone(), policy: policy.into(), clock })),
+        Err(failure) => {
+            let why = failure.to_string().lines().collect::<Vec<_>>().join("; ");
+            tracing::warn!(why, "the shadow policy is refused");
+            Shadow::Refused(why)
+        }
+    }
+}
+
+/// Wall clock and CLOCK_BOOTTIME, by which rules with times are evaluated in the kernel.
+fn clocks() -> ClockMap {
+    ClockMap { realtime_ns: i64::try_from(now()).unwrap_or(i64::MAX), boottime_ns: kernel::boot_ns() }
+}
+
+/// Configuration and policy for the start, with what they were read from.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn read(launch: &Launch) -> Result<(Config, PolicyInForce, Files), CliError> {
+    let before = Seen::look(&own(launch));
+    let config = inputs::load(launch.config.as_deref())?;
+    let files = files(&config, launch, before);
+    let in_force = compile(&config, mode(&config, launch))?;
+    Ok((config, in_force, files))
+}
+
+/// Reads the same files again. `--enforce` stays; interfaces, port, paths and epoch do not change without a restart.
+fn reader(launch: Launch) -> Reader {
+    Arc::new(move || {
+        let before = Seen::look(&own(&launch));
+        match inputs::load(launch.config.as_deref()) {
+            Ok(config) => Read {
+                files: files(&config, &launch, before),
+                policy: compile(&config, mode(&config, &launch)).map_err(|failure| failure.to_string()),
+            },
+            Err(failure) => Read {
+                files: Files { inputs: own(&launch), seen: before, watch: None },
+                policy: Err(failure.to_string()),
+            },
+        }
+    })
+}
+
+/// The configuration file itself.
+fn own(launch: &Launch) -> Vec<PathBuf> {
+    vec![launch.config.clone().unwrap_or_else(|| config::DEFAULT_FILE.into())]
+}
+
+/// What a configuration depends on, looked at before datasets are read; of the file itself, as it was `before`.
+fn files(config: &Config, launch: &Launch, before: Seen) -> Files {
+    let mut inputs = config.inputs();
+    inputs.extend(own(launch));
+    let seen = Seen::look(&inputs).after(before);
+    Files { inputs, seen, watch: Some(config.reload == config::Reload::Auto) }
+}

@@ -1,0 +1,113 @@
+//! The daemon at work: its tasks in the order in which they depend on each other, commands until the end, and the closing
+//! drain.
+
+use std::time::Instant;
+
+use tokio::{sync::mpsc, task::JoinSet, time::Interval};
+
+use super::{
+    Command, DaemonError, SHUTDOWN, ServiceManager,
+    build::Daemon,
+    supervisor::{Ended, Supervisor},
+};
+use crate::{
+    http::{self, server},
+    reload::ReloadHandle,
+    store::SharedState,
+};
+
+/// A daemon whose tasks run.
+pub(super) struct Running {
+    supervisor: Supervisor,
+    state: SharedState,
+    reloads: ReloadHandle,
+    service_manager: ServiceManager,
+}
+
+impl Daemon {
+    /// Starts the tasks. They end in the opposite order, each when those that use it have ended.
+    pub fn spawn(self) -> Running {
+        let mut supervisor = Supervisor::default();
+        let alerts_written = self.alerts_written;
+        supervisor.spawn("alert sinks", |stop| async move {
+            stop.cancelled().await;
+            // The epoch task has ended by now, and with it the queue's near end: what is queued is written yet. An
+            // error means that the thread is gone, which was counted line by line.
+            let _ = alerts_written.await;
+            Ok(())
+        });
+        let (engine, events) = (self.engine, self.events);
+        supervisor.spawn("epochs", |stop| engine.run(events, stop));
+        for (name, task) in self.kernel_tasks {
+            supervisor.spawn(name, |stop| async move {
+                tokio::select! {
+                    () = stop.cancelled() => Ok(()),
+                    result = task => result.and(Err(anyhow::anyhow!("ended"))),
+                }
+            });
+        }
+        let reloader = self.reloader;
+        supervisor.spawn("policy reloads", |stop| reloader.run(stop));
+        let control_only = http::Control { epochs: self.epochs, reloads: self.reloads.clone() };
+        let (control, router) = (self.control, http::router(self.state.clone(), Some(control_only), &self.host_name));
+        supervisor.spawn("control socket", |stop| server::serve_unix(control, router, stop));
+        if let Some(listener) = self.http {
+            let router = http::router(self.state.clone(), None, &self.host_name);
+            supervisor.spawn("http", |stop| server::serve_tcp(listener, router, stop));
+        }
+        Running { supervisor, state: self.state, reloads: self.reloads, service_manager: self.service_manager }
+    }
+}
+
+impl Running {
+    /// Does as it is told until it is to stop, or until a task ends unasked: that one.
+    pub async fn work(&mut self, commands: &mut mpsc::Receiver<Command>) -> Option<Ended> {
+        self.service_manager.ready(&self.state.read());
+        let mut look = self.service_manager.period().map(tokio::time::interval);
+        // Not waited for: who is told to stop meanwhile stops.
+        let mut under_way = JoinSet::new();
+        let fallen = loop {
+            tokio::select! {
+                ended = self.supervisor.ended() => break Some(ended),
+                command = commands.recv() => match command {
+                    Some(Command::Reload) => {
+                        self.service_manager.reloading();
+                        let reloads = self.reloads.clone();
+                        // What comes of it is logged, alerted and in the status.
+                        under_way.spawn(async move { drop(reloads.reload(None).await) });
+                    }
+                    Some(Command::ClockSet) => {
+                        let reloads = self.reloads.clone();
+                        drop(tokio::spawn(async move { reloads.clock_set().await }));
+                    }
+                    Some(Command::Stop) | None => break None,
+                },
+                Some(_) = under_way.join_next() => if under_way.is_empty() {
+                    self.service_manager.ready(&self.state.read());
+                },
+                () = tick(&mut look) => self.service_manager.look(&self.state.read(), Instant::now()),
+            }
+        };
+        under_way.detach_all();
+        fallen
+    }
+
+    /// Takes everything down in order. Gives the state, exact to the last packet.
+    ///
+    /// # Errors
+    /// What fell before, or did not end well.
+    pub async fn drain(mut self, fallen: Option<Ended>) -> Result<SharedState, DaemonError> {
+        self.service_manager.stopping();
+        let shutdown = self.supervisor.shutdown(SHUTDOWN).await;
+        DaemonError::check_end(fallen, shutdown)?;
+        Ok(self.state)
+    }
+}
+
+/// The next tick; without an interval, never.
+async fn tick(interval: &mut Option<Interval>) {
+    match interval {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,140 @@
+//! The consumers that only look at an epoch and at what is in force, and raise a finding where something is wrong: interfaces
+//! that are gone, sums that do not add up, losses, old datasets, rules that begin and end.
+
+use monitor_policy::times::{self, Notice};
+
+use super::pipeline::{Consumer, Findings};
+use crate::{
+    model::{Attachment, ClosedEpoch, FindingKind},
+    store::MonitorState,
+};
+
+/// Interfaces that were attached to at the start and are gone.
+#[derive(Debug, Default)]
+pub struct LostInterfaces {
+    /// What was attached at the start.
+    attached: Vec<Attachment>,
+}
+
+impl Consumer for LostInterfaces {
+    fn begin(&mut self, state: &mut MonitorState, _: &mut Findings<'_>) {
+        self.attached.clone_from(&state.attachments);
+    }
+
+    fn publish(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        if self.attached.is_empty() {
+            return;
+        }
+        let there = |attached: &&Attachment| state.attachments.iter().any(|now| now.ifindex == attached.ifindex);
+        let lost: Vec<String> = self
+            .attached
+            .iter()
+            .filter(|attached| !there(attached))
+            .map(|attached| format!("{} (index {})", attached.interface, attached.ifindex))
+            .collect();
+        let detail = (!lost.is_empty()).then(|| {
+            format!(
+                "{} was removed or moved to another network namespace; what leaves by an interface that has its name \
+                 now is not counted: restart",
+                lost.join(", ")
+            )
+        });
+        findings.report(FindingKind::InterfaceLost, detail);
+    }
+
+    fn stopping(&mut self) {
+        // That nothing is attached any more is no news.
+        self.attached.clear();
+    }
+}
+
+/// Hook totals and sums that differ.
+#[derive(Debug, Default)]
+pub struct Conservation;
+
+impl Consumer for Conservation {
+    fn publish(&mut self, epoch: &ClosedEpoch<'_>, _: &mut MonitorState, findings: &mut Findings<'_>) {
+        let mut detail = Vec::new();
+        let number = epoch.snapshot.epoch;
+        for (name, residual) in epoch.breaches() {
+            let interface = epoch.identities.interfaces.get(name);
+            let (packets, bytes) = (residual.packets.cast_signed(), residual.bytes.cast_signed());
+            tracing::error!(interface, epoch = number, packets, bytes, "conservation breach");
+            detail
+                .push(format!("{interface}, epoch {number}: hook minus accounted is {packets} packets, {bytes} bytes"));
+        }
+        findings.report(FindingKind::ConservationBreach, (!detail.is_empty()).then(|| detail.join("; ")));
+    }
+}
+
+/// Events, flows and alert lines for which there was no place.
+#[derive(Debug, Default)]
+pub struct Losses {
+    /// Alert lines lost until the epoch before.
+    alerts: u64,
+}
+
+impl Consumer for Losses {
+    fn publish(&mut self, epoch: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        let snapshot = epoch.snapshot;
+        let lost = snapshot.events_lost;
+        let detail = (lost > 0).then(|| {
+            format!("{lost} events in epoch {}; their alerts were rebuilt from the flow table", snapshot.epoch)
+        });
+        findings.report(FindingKind::EventsLost, detail);
+        let sums = snapshot.interfaces.iter().flat_map(|interface| interface.overflow.values());
+        let overflow: u64 = sums.map(|counters| counters.packets).sum();
+        let detail = (overflow > 0).then(|| {
+            format!(
+                "{overflow} packets in epoch {} are counted by country but not by flow; alerts for new flows among \
+                 them are missing. Raise [monitor] flows (now {}) or shorten [monitor] epoch",
+                snapshot.epoch, snapshot.fill.table.capacity
+            )
+        });
+        findings.report(FindingKind::FlowTableOverflow, detail);
+        let total = state.sinks.lost();
+        let lost = total - self.alerts;
+        self.alerts = total;
+        let detail = (lost > 0).then(|| format!("{lost} alert lines; the latest are at /api/v1/alerts"));
+        findings.report(FindingKind::AlertsLost, detail);
+    }
+}
+
+/// Geo datasets that are too old.
+#[derive(Debug, Default)]
+pub struct StaleData;
+
+impl Consumer for StaleData {
+    fn review(&mut self, epoch: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        let now = epoch.snapshot.ended;
+        let stale: Vec<String> = state
+            .in_force
+            .datasets
+            .iter()
+            .filter(|dataset| dataset.is_stale(now))
+            .filter_map(|dataset| dataset.age_seconds(now).map(|age| (dataset, age)))
+            .map(|(dataset, age)| format!("{} {} is {} days old", dataset.name, dataset.version, age / 86_400))
+            .collect();
+        let detail = (!stale.is_empty()).then(|| format!("{}; import a newer one ([geo] sources)", stale.join(", ")));
+        findings.report(FindingKind::StaleGeoData, detail);
+    }
+}
+
+/// Rules that begin, end soon or have ended, each once.
+#[derive(Debug, Default)]
+pub struct RuleTimes(times::Announced);
+
+impl Consumer for RuleTimes {
+    fn review(&mut self, epoch: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        let seconds = i64::try_from(epoch.snapshot.ended / 1_000_000_000).unwrap_or(i64::MAX);
+        for Notice { event, text } in self.0.news(&state.in_force.policy.rules, seconds) {
+            let kind = match event {
+                times::Event::Begins | times::Event::Began => FindingKind::RuleBegins,
+                times::Event::Ends(_) => FindingKind::RuleExpiring,
+                times::Event::Ended => FindingKind::RuleExpired,
+            };
+            tracing::warn!(text, "rule times");
+            findings.notice(kind, text);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Groups from sums are those of a walk through the flows, and every document adds up, whatever was evicted.
+
+use super::*;
+use crate::{fake, model::clock::clamp, store::flows::FLOW_LIMIT};
+use monitor_api::status::Sums;
+use monitor_common::wire::Counters;
+
+const BY_SUMS: [By; 3] = [By::Country, By::Class, By::Rule];
+
+/// Forty epochs in a store of so many flows, and in the last hour.
+fn traffic(limit: usize, recent: usize) -> SharedState {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let shared = SharedState::default();
+    *shared.flows_mut() = FlowStore::new(limit);
+    *shared.recent_mut() = crate::store::last_hour::Recent::new(recent);
+    for epoch in 0..40 {
+        let snapshot = fake::random_snapshot(&mut random, epoch, 60);
+        let mut flows = shared.flows_mut();
+        let mut state = shared.write();
+        fake::merge(&mut state.traffic, &mut flows, &snapshot);
+        fake::remember(&mut shared.recent_mut(), &mut state.traffic, &snapshot);
+    }
+    shared
+}
+
+fn asked(by: Option<By>, since: Option<u32>) -> FlowsQuery {
+    FlowsQuery { by, since, top: Some(3), ..FlowsQuery::default() }
+}
+
+/// The same by a walk through the flows.
+fn walked(shared: &SharedState, by: By) -> Flows {
+    let (store, state) = (shared.flows(), shared.read());
+    let query = FlowsQuery { by: Some(by), ..FlowsQuery::default() };
+    filled(frame(&state, &state.traffic.totals, &query), &store, &Named::of(&state), &query)
+}
+
+#[test]
+fn groups_from_sums_are_those_of_a_walk_through_a_store_that_has_evicted_nothing() {
+    let shared = traffic(FLOW_LIMIT, FLOW_LIMIT);
+    assert!(shared.flows().evicted().is_empty());
+    for by in BY_SUMS {
+        let of = |since| flows(&shared, &FlowsQuery { by: Some(by), since, ..FlowsQuery::default() });
+        let expected = walked(&shared, by);
+        assert!(!expected.groups.is_empty());
+        assert_eq!(of(None), expected, "{by:?}");
+        // Everything was in the last hour.
+        assert_eq!(of(Some(3_600)).groups, expected.groups, "{by:?}");
+    }
+    let verdict = Some(Verdict::Denied);
+    let denied = flows(&shared, &FlowsQuery { by: Some(By::Class), verdict, ..FlowsQuery::default() });
+    let expected: Vec<_> =
+        walked(&shared, By::Class).groups.into_iter().filter(|row| row.verdict == "denied").collect();
+    assert_eq!(denied.groups, expected);
+}
+
+#[test]
+fn every_document_adds_up_and_what_was_evicted_is_within_the_groups_from_sums() {
+    let shared = traffic(150, 100);
+    let evicted = shared.read().traffic.kept.evicted;
+    assert!(evicted.flows > 0, "the test must evict to mean something");
+    for since in [None, Some(60), Some(3_600)] {
+        for by in [None, Some(By::Network), Some(By::Peer)].into_iter().chain(BY_SUMS.map(Some)) {
+            let reply = flows(&shared, &asked(by, since));
+            let mut sum = Sums::default();
+            let rows = reply.flows.iter().map(|row| row.sums).chain(reply.groups.iter().map(|row| row.sums));
+            let parts = [reply.rest.sums, reply.evicted.sums, reply.overflow, reply.unparsed];
+            for part in rows.chain(parts) {
+                sum.add(&Counters {
+                    packets: part.packets,
+                    segments: part.segments,
+                    bytes: part.bytes,
+                    wire_bytes: part.wire_bytes,
+                });
+            }
+            assert_eq!(sum, reply.hook, "{by:?} {since:?}");
+            let from_sums = by.is_some_and(|by| BY_SUMS.contains(&by));
+            assert_eq!(reply.evicted == Part::default(), from_sums, "{by:?} {since:?}");
+        }
+    }
+}
+
+#[test]
+fn flows_of_a_group_are_those_that_are_kept_and_those_that_were_evicted() {
+    let shared = traffic(150, 100);
+    let (store, state) = (shared.flows(), shared.read());
+    let mut expected: BTreeMap<FlowGroup, u64> = BTreeMap::new();
+    for (id, _) in store.iter() {
+        *expected.entry(id.traits().flow_group()).or_default() += 1;
+    }
+    for (of, evicted) in store.evicted() {
+        *expected.entry(*of).or_default() += evicted.flows;
+    }
+    let found = state.traffic.totals.flows.iter().map(|(of, sums)| (*of, sums.flows));
+    assert_eq!(found.collect::<BTreeMap<_, _>>(), expected);
+    let last = state.traffic.totals.flows.values().map(|of| of.sums.last).max();
+    assert!(last <= Some(clamp(fake::snapshot(39).ended)));
+}

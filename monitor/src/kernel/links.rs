@@ -1,0 +1,232 @@
+//! Putting the program on an interface's way out, and taking it off. Called when the daemon starts and ends.
+
+use aya::programs::{
+    LinkOrder, ProgramError, TcAttachType,
+    tc::{self, NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcError, TcHandle},
+};
+use monitor_common::wire::{INTERFACE_PROBES, INTERFACE_TABLE, InterfaceEntry};
+
+use super::{
+    Interface, Kernel, KernelError,
+    error::with_causes,
+    object::{self, EGRESS},
+    sys,
+};
+use crate::model::{Hook, readings::Base};
+
+/// One attached interface.
+#[derive(Debug)]
+pub struct AttachedProgram {
+    /// The interface.
+    pub interface: Interface,
+    /// How.
+    pub hook: Hook,
+    /// Since when.
+    pub since: jiff::Timestamp,
+    link: SchedClassifierLinkId,
+    /// Whether the clsact qdisc was made by us.
+    made_qdisc: bool,
+    /// Its counters then; `None` until all are attached.
+    pub(super) base: Option<Base>,
+}
+
+impl AttachedProgram {
+    fn now(interface: &Interface, hook: Hook, link: SchedClassifierLinkId, made_qdisc: bool) -> Self {
+        let interface = interface.clone();
+        Self { interface, hook, since: jiff::Timestamp::now(), link, made_qdisc, base: None }
+    }
+
+    /// Whether its interface is still in this network namespace. A name is soon given again; an index only after all
+    /// others.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        sys::has_interface(self.interface.index)
+    }
+}
+
+/// Priority of our clsact filter: first.
+const PRIORITY: u16 = 1;
+/// Its handle, "em": nobody else's, so that one that is there already was left by a monitor that was killed.
+const HANDLE: TcHandle = TcHandle::new(0x656d, 1);
+
+/// Why a hook did not take the program.
+struct AttachError {
+    /// Because one of ours is there.
+    exists: bool,
+    error: KernelError,
+}
+
+/// Whether netlink said EEXIST, for which aya has no error of its own.
+fn exists(error: &TcError) -> bool {
+    matches!(error, TcError::NetlinkError(error) if error.raw_os_error() == Some(libc::EEXIST))
+}
+
+impl Kernel {
+    /// Attaches to `interfaces`, all or none. `hook`: `None` tries TCX and falls back to clsact.
+    ///
+    /// # Errors
+    /// What the kernel refuses, and then nothing stays attached.
+    pub fn attach(&mut self, interfaces: &[Interface], hook: Option<Hook>) -> Result<(), KernelError> {
+        for interface in interfaces {
+            if let Err(error) = self.attach_one(interface, hook) {
+                self.detach();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives an interface the next slot, so that its packets are counted under it.
+    #[doc(hidden)] // public for the tests that run packets without attaching
+    pub fn register(&mut self, interface: &Interface) -> Result<(), KernelError> {
+        let slot = self.interfaces.len() as u32 + 1;
+        if slot >= self.interface_slots {
+            let most = self.interface_slots - 1;
+            return Err(KernelError::TooManyInterfaces { interface: interface.name.clone(), most });
+        }
+        let entry = InterfaceEntry { ifindex: interface.index, slot: slot as u16, link: interface.link as u16 };
+        for probe in 0..INTERFACE_PROBES {
+            let place = interface.index.wrapping_add(probe) & (INTERFACE_TABLE - 1);
+            let there = self.maps.interfaces.get(&place, 0).map_err(KernelError::aya("reading the interface table"))?;
+            if there.ifindex == 0 {
+                self.maps.interfaces.set(place, entry, 0).map_err(KernelError::aya("writing the interface table"))?;
+                self.interfaces.push(interface.clone());
+                return Ok(());
+            }
+        }
+        Err(KernelError::InterfaceCollides { interface: interface.name.clone(), index: interface.index })
+    }
+
+    fn attach_one(&mut self, interface: &Interface, hook: Option<Hook>) -> Result<(), KernelError> {
+        // First the slot: the first packet is counted under its interface already.
+        self.register(interface)?;
+        let sent_before = self.sent_before_attach(interface)?;
+        let mut attachment = match hook {
+            Some(Hook::Tcx) => self.attach_tcx(interface)?,
+            Some(Hook::Clsact) => self.attach_clsact(interface)?,
+            None => match self.attach_tcx(interface) {
+                Ok(attachment) => attachment,
+                Err(tcx) => self.attach_clsact(interface).map_err(|clsact| KernelError::Attach {
+                    interface: interface.name.clone(),
+                    hook: "tcx or clsact",
+                    error: format!("{tcx}; {clsact}"),
+                })?,
+            },
+        };
+        attachment.base = Some(self.base(interface, sent_before)?);
+        self.attachments.push(attachment);
+        Ok(())
+    }
+
+    fn attach_tcx(&mut self, interface: &Interface) -> Result<AttachedProgram, KernelError> {
+        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        self.attach_with(interface, Hook::Tcx, options, false).map_err(|refused| match refused.error {
+            KernelError::Attach { interface, hook, error } => {
+                KernelError::Attach { interface, hook, error: format!("{error} (TCX needs Linux 6.6 or newer)") }
+            }
+            other => other,
+        })
+    }
+
+    fn attach_clsact(&mut self, interface: &Interface) -> Result<AttachedProgram, KernelError> {
+        let made_qdisc = match tc::qdisc_add_clsact(&interface.name) {
+            Ok(()) => true,
+            // Somebody else's, or one that a killed monitor left: aya has no error of its own for it.
+            Err(error) if exists(&error) => false,
+            Err(error) => {
+                return Err(KernelError::Attach {
+                    interface: interface.name.clone(),
+                    hook: Hook::Clsact.name(),
+                    error: with_causes(&error),
+                });
+            }
+        };
+        let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+        let attached = self.attach_with(interface, Hook::Clsact, TcAttachOptions::Netlink(options), made_qdisc);
+        match attached {
+            Err(AttachError { exists: true, .. }) => self.take_over(interface),
+            Err(AttachError { error, .. }) => {
+                if made_qdisc {
+                    remove_empty_clsact(&interface.name);
+                }
+                Err(error)
+            }
+            Ok(attachment) => Ok(attachment),
+        }
+    }
+
+    /// Puts our program in the place of the filter that a killed monitor left: packets pass one or the other.
+    fn take_over(&mut self, interface: &Interface) -> Result<AttachedProgram, KernelError> {
+        let refused = |error: String| KernelError::Attach {
+            interface: interface.name.clone(),
+            hook: Hook::Clsact.name(),
+            error: format!("a filter that a killed egress-monitor left can't be replaced: {error}"),
+        };
+        let left = SchedClassifierLink::attached(&interface.name, TcAttachType::Egress, PRIORITY, HANDLE, None)
+            .map_err(|error| refused(error.to_string()))?;
+        let link = object::program(&mut self.ebpf, EGRESS)?
+            .attach_to_link(left)
+            .map_err(|error| refused(with_causes(&error)))?;
+        tracing::warn!(interface = interface.name, "took the place of a filter that a killed monitor left");
+        Ok(AttachedProgram::now(interface, Hook::Clsact, link, false))
+    }
+
+    fn attach_with(
+        &mut self,
+        interface: &Interface,
+        hook: Hook,
+        options: TcAttachOptions,
+        made_qdisc: bool,
+    ) -> Result<AttachedProgram, AttachError> {
+        let link = object::program(&mut self.ebpf, EGRESS)
+            .map_err(|error| AttachError { exists: false, error })?
+            .attach_with_options(&interface.name, TcAttachType::Egress, options)
+            .map_err(|error| AttachError {
+                exists: matches!(&error, ProgramError::TcError(error) if exists(error)),
+                error: KernelError::Attach {
+                    interface: interface.name.clone(),
+                    hook: hook.name(),
+                    error: with_causes(&error),
+                },
+            })?;
+        Ok(AttachedProgram::now(interface, hook, link, made_qdisc))
+    }
+
+    /// What is attached.
+    #[must_use]
+    pub fn attachments(&self) -> &[AttachedProgram] {
+        &self.attachments
+    }
+
+    /// Takes the program off every interface. Counting ends with the packets that are under way; the maps stay
+    /// for a last drain.
+    pub fn detach(&mut self) {
+        self.sample_before_detach();
+        for attachment in std::mem::take(&mut self.attachments) {
+            let name = &attachment.interface.name;
+            let result = object::program(&mut self.ebpf, EGRESS)
+                .and_then(|program| program.detach(attachment.link).map_err(|e| KernelError::Load(with_causes(&e))));
+            if let Err(error) = result {
+                tracing::warn!(interface = name, %error, "the program was already gone when it was to be detached");
+            }
+            // Not one of another interface that has the name now.
+            if attachment.made_qdisc && sys::has_interface(attachment.interface.index) {
+                remove_empty_clsact(name);
+            }
+        }
+    }
+}
+
+/// Removes the clsact qdisc that we made, unless somebody else has put a filter in it since. iproute2 may be
+/// missing; then the empty qdisc, which does nothing, stays.
+fn remove_empty_clsact(interface: &str) {
+    let tc = |arguments: &[&str]| {
+        std::process::Command::new("tc").args(arguments).stdin(std::process::Stdio::null()).output().ok()
+    };
+    let empty = |direction: &str| {
+        tc(&["filter", "show", "dev", interface, direction]).is_some_and(|o| o.status.success() && o.stdout.is_empty())
+    };
+    if empty("ingress") && empty("egress") {
+        tc(&["qdisc", "del", "dev", interface, "clsact"]);
+    }
+}

@@ -1,0 +1,227 @@
+//! The two policy slots in the kernel: made with room to grow, written one while the other is in force, read back, and
+//! switched between with an epoch.
+//!
+//! What was written is compared byte by byte. The maps are mapped: what is read here is the memory that the programs
+//! read, not a copy, so equal bytes mean equal look-ups, and looking addresses up as well would show nothing more. That
+//! the program finds the tables where they are is another matter: that is what the self-test is for.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use aya::{
+    Ebpf,
+    maps::{Array, MapData},
+};
+use monitor_common::{
+    classify::{V4_BUCKET_ROWS, build::Image},
+    wire::{ClassRow, MAX_CLASSES, PolicyMeta, ProbeQuery, RuleRow, V6Low, V6Node},
+};
+use monitor_policy::{Policy, spec::Mode};
+
+use super::{
+    Kernel, KernelError,
+    object::{self, array_data, map},
+    sys::MappedArray,
+};
+
+/// A policy and mode to switch to with the next epoch.
+#[derive(Debug)]
+pub struct Switch {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// The mode.
+    pub mode: Mode,
+}
+
+/// Entries that the image in one slot may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Capacity {
+    pub v4_entries: u32,
+    pub v6_nodes: u32,
+    pub v6_low: u32,
+    pub classes: u32,
+    pub rules: u32,
+}
+
+impl Capacity {
+    /// An eighth more than the image has, and a floor that lets a small policy grow into a large one's rules.
+    pub fn for_image(image: &Image) -> Self {
+        let room = |length: usize, floor: usize| (length + length / 8).max(floor) as u32;
+        Self {
+            v4_entries: room(image.v4_entries.len(), 4096),
+            v6_nodes: room(image.v6_nodes.len(), 1024),
+            v6_low: room(image.v6_low.len(), 4096),
+            classes: room(image.classes.len(), 1024).min(MAX_CLASSES),
+            rules: room(image.rules.len(), 1024),
+        }
+    }
+}
+
+pub(super) struct PolicySlots {
+    capacity: Capacity,
+    meta: Array<MapData, PolicyMeta>,
+    v4_buckets: MappedArray<[u32; 2]>,
+    v4_entries: MappedArray<[u32; 2]>,
+    v6_nodes: MappedArray<V6Node>,
+    v6_low: MappedArray<V6Low>,
+    classes: MappedArray<ClassRow>,
+    rules: MappedArray<RuleRow>,
+    _maps: Vec<MapData>,
+}
+
+impl PolicySlots {
+    pub fn new(ebpf: &mut Ebpf, capacity: Capacity) -> Result<Self, KernelError> {
+        let mut maps = Vec::new();
+        Ok(Self {
+            capacity,
+            meta: map(ebpf, "POLICY")?,
+            v4_buckets: mapped(ebpf, "V4_BUCKETS", 2 * V4_BUCKET_ROWS, &mut maps)?,
+            v4_entries: mapped(ebpf, "V4_ENTRIES", 2 * capacity.v4_entries, &mut maps)?,
+            v6_nodes: mapped(ebpf, "V6_NODES", 2 * capacity.v6_nodes, &mut maps)?,
+            v6_low: mapped(ebpf, "V6_LOW", 2 * capacity.v6_low, &mut maps)?,
+            classes: mapped(ebpf, "CLASSES", 2 * capacity.classes, &mut maps)?,
+            rules: mapped(ebpf, "RULES", 2 * capacity.rules, &mut maps)?,
+            _maps: maps,
+        })
+    }
+
+    /// Writes an image into a slot that no packet reads. Either all of it fits, or nothing is written.
+    pub fn write(&mut self, slot: u32, image: &Image) -> Result<(), KernelError> {
+        let capacity = self.capacity;
+        for (what, needed, room) in [
+            ("pairs of IPv4 intervals", image.v4_entries.len(), capacity.v4_entries),
+            ("IPv6 tree nodes", image.v6_nodes.len(), capacity.v6_nodes),
+            ("IPv6 intervals below /64", image.v6_low.len(), capacity.v6_low),
+            ("classes", image.classes.len(), capacity.classes),
+            ("rule rows", image.rules.len(), capacity.rules),
+        ] {
+            if needed > room as usize {
+                return Err(KernelError::TooLarge { what, needed, capacity: room as usize });
+            }
+        }
+        let meta = self.header(slot, image);
+        copy_into(&mut self.v4_buckets, (slot * V4_BUCKET_ROWS) as usize, &image.v4_buckets);
+        copy_into(&mut self.v4_entries, meta.v4_base as usize, &image.v4_entries);
+        copy_into(&mut self.v6_nodes, meta.v6_base as usize, &image.v6_nodes);
+        copy_into(&mut self.v6_low, meta.v6_low_base as usize, &image.v6_low);
+        copy_into(&mut self.classes, (slot * capacity.classes) as usize, &image.classes);
+        copy_into(&mut self.rules, meta.rules_base as usize, &image.rules);
+        self.meta.set(slot, meta, 0).map_err(KernelError::aya("writing the policy header"))
+    }
+
+    fn header(&self, slot: u32, image: &Image) -> PolicyMeta {
+        let capacity = self.capacity;
+        PolicyMeta {
+            v4_base: slot * capacity.v4_entries,
+            v6_base: slot * capacity.v6_nodes,
+            v6_nodes: [image.v6_upper, image.v6_nodes.len() as u32 - image.v6_upper],
+            v6_low_base: slot * capacity.v6_low,
+            rules_base: slot * capacity.rules,
+            drop_reasons: image.drop_reasons,
+        }
+    }
+
+    /// Reads a slot back and holds it against the image that it should hold: every byte that a look-up can come to.
+    pub fn check(&mut self, slot: u32, image: &Image) -> Result<(), KernelError> {
+        let meta = self.header(slot, image);
+        let there = self.meta.get(&slot, 0).map_err(KernelError::aya("reading the policy header"))?;
+        if there != meta {
+            return Err(KernelError::Differs { what: "policy header", at: slot.to_string() });
+        }
+        compare("pair of IPv4 buckets", &mut self.v4_buckets, (slot * V4_BUCKET_ROWS) as usize, &image.v4_buckets)?;
+        compare("pair of IPv4 intervals", &mut self.v4_entries, meta.v4_base as usize, &image.v4_entries)?;
+        compare("IPv6 tree node", &mut self.v6_nodes, meta.v6_base as usize, &image.v6_nodes)?;
+        compare("IPv6 interval below /64", &mut self.v6_low, meta.v6_low_base as usize, &image.v6_low)?;
+        compare("class", &mut self.classes, (slot * self.capacity.classes) as usize, &image.classes)?;
+        compare("rule row", &mut self.rules, meta.rules_base as usize, &image.rules)
+    }
+
+    /// Class rows an image may have: the stride of the overflow counters.
+    pub fn class_capacity(&self) -> u32 {
+        self.capacity.classes
+    }
+}
+
+impl Kernel {
+    /// Takes a policy that is to hold, whole, from the next [`Kernel::flip`] on: every packet is wholly under the
+    /// old one and in the old epoch, or wholly under the new one and in the new epoch.
+    ///
+    /// # Errors
+    /// A policy that does not fit, or an epoch that is not drained yet; then nothing has changed.
+    pub fn stage(&mut self, next: Switch) -> Result<(), KernelError> {
+        if self.closing.is_some() {
+            return Err(KernelError::Closing);
+        }
+        // The other slot: since the last grace period no packet reads it.
+        let slot = 1 - self.control.slot();
+        self.policy_slots.write(slot, &next.policy.image)?;
+        // What was there is no way back any more, nor can it come into force.
+        (self.previous, self.staged) = (None, None);
+        self.policy_slots.check(slot, &next.policy.image)?;
+        self.self_test(slot, &next.policy.image)?;
+        self.staged = Some(next);
+        Ok(())
+    }
+
+    /// Whether the policy in force is what it should be: the control word, its bytes in the maps, and what it answers.
+    ///
+    /// # Errors
+    /// What is not.
+    pub fn verify(&mut self) -> Result<(), KernelError> {
+        if self.maps.control.atomic(0).load(Ordering::Acquire) != self.control.0 {
+            return Err(KernelError::Differs { what: "control word", at: "0".into() });
+        }
+        let policy = Arc::clone(&self.policy);
+        self.policy_slots.check(self.control.slot(), &policy.image)?;
+        self.self_test(ProbeQuery::IN_FORCE, &policy.image)
+    }
+
+    /// Takes the policy and mode before the last switch, still in the other slot, to hold again from the next
+    /// [`Kernel::flip`] on. It is read back first, and written anew if need be.
+    ///
+    /// # Errors
+    /// There is none, or its epoch is not drained yet.
+    pub fn roll_back(&mut self) -> Result<(), KernelError> {
+        if self.closing.is_some() {
+            return Err(KernelError::Closing);
+        }
+        let previous = self.previous.take().ok_or(KernelError::NothingBefore)?;
+        let slot = 1 - self.control.slot();
+        if self.policy_slots.check(slot, &previous.policy.image).is_err() {
+            self.policy_slots.write(slot, &previous.policy.image)?;
+            self.policy_slots.check(slot, &previous.policy.image)?;
+        }
+        self.staged = Some(previous);
+        Ok(())
+    }
+}
+
+fn copy_into<T: bytemuck::Pod>(map: &mut MappedArray<T>, start: usize, values: &[T]) {
+    map.part(start, values.len()).copy_from_slice(values);
+}
+
+fn compare<T: bytemuck::Pod>(
+    what: &'static str,
+    map: &mut MappedArray<T>,
+    start: usize,
+    values: &[T],
+) -> Result<(), KernelError> {
+    let there: &[u8] = bytemuck::cast_slice(map.part(start, values.len()));
+    let wanted: &[u8] = bytemuck::cast_slice(values);
+    if there == wanted {
+        return Ok(());
+    }
+    let at = there.iter().zip(wanted).position(|(there, wanted)| there != wanted).unwrap_or(0);
+    Err(KernelError::Differs { what, at: (at / size_of::<T>()).to_string() })
+}
+
+fn mapped<T: bytemuck::Pod>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    length: u32,
+    maps: &mut Vec<MapData>,
+) -> Result<MappedArray<T>, KernelError> {
+    let map = array_data(ebpf, name)?;
+    let mapped = MappedArray::new(object::fd(&map), length as usize).map_err(KernelError::map(name))?;
+    maps.push(map);
+    Ok(mapped)
+}

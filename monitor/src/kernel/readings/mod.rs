@@ -1,0 +1,161 @@
+//! What hook, queue and device say of each attached interface, read in the order that a [`Reading`] needs. Called
+//! while attaching, at each flip, and before detaching, so that nothing sent without the program is held against it.
+
+mod nic;
+mod offloads;
+
+pub(super) use self::nic::Nic;
+
+use monitor_common::wire::{HookSums, MAX_INTERFACES};
+
+use super::{
+    Interface, Kernel, KernelError,
+    error::with_causes,
+    object::{self, EGRESS},
+    sys,
+};
+use crate::model::{
+    Hook,
+    readings::{Amount, Base, Device, Presence, Queue, Reading},
+};
+
+/// A reading without the last part, what has passed the hook.
+pub(super) struct Sample {
+    ifindex: u32,
+    interface: String,
+    base: Base,
+    at: u64,
+    closed: HookSums,
+    queue: Queue,
+    device: Option<Device>,
+    queue_after: Queue,
+    presence: Presence,
+}
+
+impl Kernel {
+    fn nic(&mut self) -> Result<&mut Nic, KernelError> {
+        if self.nic.is_none() {
+            self.nic = Some(Nic::open().map_err(KernelError::map("can't open rtnetlink"))?);
+        }
+        self.nic.as_mut().ok_or_else(|| KernelError::Load("no rtnetlink".into()))
+    }
+
+    fn device(&mut self, interface: &Interface) -> Result<Device, KernelError> {
+        let device = self.nic()?.device(interface.index);
+        let device = device.map_err(KernelError::map("can't read the interface's counters"))?;
+        device.ok_or_else(|| KernelError::InterfaceGone(interface.name.clone()))
+    }
+
+    /// To be called before the program is put on the interface.
+    pub(super) fn sent_before_attach(&mut self, interface: &Interface) -> Result<Amount, KernelError> {
+        Ok(self.device(interface)?.sent)
+    }
+
+    /// To be called after.
+    pub(super) fn base(&mut self, interface: &Interface, before: Amount) -> Result<Base, KernelError> {
+        let after = self.device(interface)?;
+        let queue = self.nic()?.queue(interface.index).map_err(KernelError::map("can't read the queue's counters"))?;
+        let slot = self.slot(interface.index);
+        Ok(Base { before, after, queue, hook: self.hook_so_far(slot)? })
+    }
+
+    fn slot(&self, ifindex: u32) -> u32 {
+        self.interfaces.iter().zip(1..).find(|(registered, _)| registered.index == ifindex).map_or(0, |(_, slot)| slot)
+    }
+
+    /// Everything that passed an interface's hook, also in the epoch that is open. An epoch that could not be drained
+    /// yet is in it too: its half holds what was not taken.
+    fn hook_so_far(&mut self, slot: u32) -> Result<HookSums, KernelError> {
+        let mut sums = self.hook_drained[slot as usize];
+        for parity in [0, 1] {
+            let values = self.maps.hook.get(&(parity * MAX_INTERFACES + slot), 0);
+            for value in values.map_err(KernelError::aya("reading a hook total"))?.iter() {
+                sums.add(value);
+            }
+        }
+        Ok(sums)
+    }
+
+    /// All attached interfaces, or what was read of them before they were detached. One that can't be read is left out,
+    /// and the log says why.
+    pub(super) fn readings(&mut self) -> Vec<Reading> {
+        if let Some(last_samples) = self.last_samples.take() {
+            return last_samples.into_iter().filter_map(|sample| self.complete(sample)).collect();
+        }
+        self.sample_all().into_iter().filter_map(|sample| self.complete(sample)).collect()
+    }
+
+    /// Puts what the next flip is to say of the interfaces aside: from here on they send without being seen.
+    pub(super) fn sample_before_detach(&mut self) {
+        if !self.attachments.is_empty() {
+            self.last_samples = Some(self.sample_all());
+        }
+    }
+
+    /// Everything but what has passed the hook.
+    fn sample_all(&mut self) -> Vec<Sample> {
+        let attached: Vec<_> = self
+            .attachments
+            .iter()
+            .filter_map(|one| Some((one.interface.clone(), one.hook, one.base.clone()?)))
+            .collect();
+        let mut samples = Vec::new();
+        for (interface, hook, base) in attached {
+            match self.sample(&interface, hook, base) {
+                Ok(sample) => samples.push(sample),
+                Err(error) => tracing::warn!(interface = interface.name, %error, "not reconciled in this epoch"),
+            }
+        }
+        samples
+    }
+
+    fn sample(&mut self, interface: &Interface, hook: Hook, base: Base) -> Result<Sample, KernelError> {
+        let ifindex = interface.index;
+        let closed = self.hook_drained[self.slot(ifindex) as usize];
+        let nic = self.nic()?;
+        let at = nic.now();
+        let queue_error = "can't read the queue's counters";
+        let queue = nic.queue(ifindex).map_err(KernelError::map(queue_error))?;
+        let device = nic.device(ifindex).map_err(KernelError::map("can't read the interface's counters"))?;
+        let queue_after = nic.queue(ifindex).map_err(KernelError::map(queue_error))?;
+        let presence = if device.is_some() { self.presence(ifindex, hook) } else { Presence::Detached };
+        let interface = interface.name.clone();
+        Ok(Sample { ifindex, interface, base, at, closed, queue, device, queue_after, presence })
+    }
+
+    fn presence(&mut self, index: u32, hook: Hook) -> Presence {
+        let Ok(own) = object::program(&mut self.ebpf, EGRESS).and_then(|program| {
+            let info = program.info().map_err(|error| KernelError::Load(with_causes(&error)))?;
+            Ok(info.id())
+        }) else {
+            return Presence::Unknown;
+        };
+        let place = match hook {
+            Hook::Tcx => sys::tcx_program_ids(index).map(|ids| ids.iter().position(|id| *id == own)),
+            Hook::Clsact => self.nic().map_err(std::io::Error::other).and_then(|nic| {
+                let there = nic.has_filter(index, own)?;
+                // Programs by TCX come before all filters. A kernel without TCX has none.
+                Ok(there.then(|| sys::tcx_program_ids(index).map_or(0, |ids| ids.len())))
+            }),
+        };
+        match place {
+            Ok(Some(ahead)) => Presence::Attached { ahead: u32::try_from(ahead).unwrap_or(u32::MAX) },
+            Ok(None) => Presence::Detached,
+            Err(_) => Presence::Unknown,
+        }
+    }
+
+    /// Adds what has passed the hook: after everything else was read.
+    fn complete(&mut self, sample: Sample) -> Option<Reading> {
+        let Sample { ifindex, interface, base, at, closed, queue, device, queue_after, presence } = sample;
+        match self.hook_so_far(self.slot(ifindex)) {
+            Ok(open) => {
+                Some(Reading { interface, ifindex, base, at, closed, queue, device, queue_after, open, presence })
+            }
+            Err(error) => {
+                tracing::warn!(interface, %error, "not reconciled in this epoch");
+                None
+            }
+        }
+    }
+}

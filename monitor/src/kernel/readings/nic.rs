@@ -1,0 +1,175 @@
+//! What the kernel says of an interface beside our program: device and queue counters, offloads, and whether the
+//! program is still there. An interface index in, the parts of a [`Reading`](crate::model::readings::Reading) out; called by
+//! its parent.
+//!
+//! The sockets belong to the network namespace of the thread that opened them. Every call waits for the kernel's answer.
+
+use std::{io, time::Instant};
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage},
+    tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption, TcStats2},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+use super::{offloads::Features, sys};
+use crate::model::readings::{Amount, Device, Offloads, Queue};
+
+/// Sockets to rtnetlink and ethtool.
+#[derive(Debug)]
+pub struct Nic {
+    netlink: Socket,
+    devices: sys::Devices,
+    features: Option<Features>,
+    sequence: u32,
+    opened: Instant,
+}
+
+impl Nic {
+    /// Opens it in the calling thread's network namespace.
+    pub fn open() -> io::Result<Self> {
+        let mut netlink = Socket::new(NETLINK_ROUTE)?;
+        netlink.bind_auto()?;
+        netlink.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self { netlink, devices: sys::Devices::open()?, features: None, sequence: 0, opened: Instant::now() })
+    }
+
+    /// Nanoseconds since it was opened, without those that the machine was suspended.
+    pub fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The device; `None` if there is none with this index.
+    pub fn device(&mut self, ifindex: u32) -> io::Result<Option<Device>> {
+        let mut message = LinkMessage::default();
+        message.header.index = ifindex;
+        let answers = match self.request(RouteNetlinkMessage::GetLink(message), 0) {
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
+            answers => answers?,
+        };
+        let link = answers.into_iter().find_map(|answer| match answer {
+            RouteNetlinkMessage::NewLink(link) => Some(link),
+            _ => None,
+        });
+        let link = link.ok_or_else(|| io::Error::other("rtnetlink answers with no link"))?;
+        let mut device = Device::default();
+        let (mut name, mut queue_length, mut tun) = (String::new(), 0, false);
+        for attribute in link.attributes {
+            match attribute {
+                LinkAttribute::IfName(text) => name = text,
+                LinkAttribute::Stats64(stats) => {
+                    device.sent = Amount { packets: stats.tx_packets, bytes: stats.tx_bytes };
+                }
+                LinkAttribute::Qdisc(kind) => device.qdisc = kind,
+                LinkAttribute::TxQueueLen(length) => queue_length = length,
+                LinkAttribute::ParentDevName(_) => device.hardware = true,
+                LinkAttribute::LinkInfo(infos) => tun |= infos.contains(&LinkInfo::Kind(InfoKind::Tun)),
+                _ => {}
+            }
+        }
+        if tun {
+            device.holds = queue_length.into();
+        }
+        device.offloads = self.offloads(&name);
+        Ok(Some(device))
+    }
+
+    /// What ethtool says; a device that says nothing is taken for one that does some.
+    fn offloads(&mut self, interface: &str) -> Offloads {
+        if self.features.is_none() {
+            self.features = self.devices.feature_names(interface).ok().map(|names| Features::named(&names));
+        }
+        let (Some(features), Ok(on)) = (&self.features, self.devices.features(interface)) else {
+            return Offloads::Some;
+        };
+        features.offloads(&on)
+    }
+
+    /// The root queueing discipline; nothing where there is none, or where the hardware does its work.
+    pub fn queue(&mut self, ifindex: u32) -> io::Result<Queue> {
+        let mut message = TcMessage::default();
+        message.header.index = ifindex.cast_signed();
+        message.header.parent = TcHandle::ROOT;
+        // Kernels before 6.6 answer to whoever listens, and to us only if asked to.
+        let answers = match self.request(RouteNetlinkMessage::GetQueueDiscipline(message), NLM_F_ECHO) {
+            // EINVAL: the built-in one of a device that is down.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT | libc::EINVAL)) => {
+                return Ok(Queue::default());
+            }
+            answers => answers?,
+        };
+        let mut queue = Queue::default();
+        for answer in answers {
+            let RouteNetlinkMessage::NewQueueDiscipline(message) = answer else { continue };
+            let TcHandle { major, minor } = message.header.handle;
+            queue.id.0 = u32::from(major) << 16 | u32::from(minor);
+            for attribute in message.attributes {
+                match attribute {
+                    TcAttribute::Kind(kind) => queue.id.1 = kind,
+                    TcAttribute::Stats2(stats) => {
+                        for stats in stats {
+                            if let TcStats2::Queue(stats) = stats {
+                                (queue.drops, queue.waiting) = (stats.drops, stats.qlen);
+                            }
+                        }
+                    }
+                    TcAttribute::HwOffload(1) => return Ok(Queue::default()),
+                    _ => {}
+                }
+            }
+        }
+        Ok(queue)
+    }
+
+    /// Whether a clsact filter on the way out runs the program with this id.
+    pub fn has_filter(&mut self, ifindex: u32, program: u32) -> io::Result<bool> {
+        let mut message = TcMessage::default();
+        message.header.index = ifindex.cast_signed();
+        message.header.parent = TcHandle { major: TcHandle::CLSACT.major, minor: TcHandle::MIN_EGRESS };
+        let answers = self.request(RouteNetlinkMessage::GetTrafficFilter(message), NLM_F_DUMP)?;
+        let runs = |attribute: &TcAttribute| {
+            let TcAttribute::Options(options) = attribute else { return false };
+            options.contains(&TcOption::Bpf(TcFilterBpfOption::ProgId(program)))
+        };
+        Ok(answers.iter().any(|answer| match answer {
+            RouteNetlinkMessage::NewTrafficFilter(filter) => filter.attributes.iter().any(runs),
+            _ => false,
+        }))
+    }
+
+    /// Sends a request and gives all that is answered to it.
+    fn request(&mut self, request: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+        header.sequence_number = self.sequence;
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        self.netlink.send(&bytes, 0)?;
+        let mut answers = Vec::new();
+        loop {
+            let (datagram, _) = self.netlink.recv_from_full()?;
+            let mut rest = datagram.as_slice();
+            while !rest.is_empty() {
+                let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
+                rest = rest.get((message.header.length as usize).next_multiple_of(4)..).unwrap_or_default();
+                // Of an earlier request that was given up.
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                match message.payload {
+                    NetlinkPayload::InnerMessage(answer) => answers.push(answer),
+                    NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
+                    NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok(answers),
+                    _ => {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The system call bpf(2) itself, with the structures of aya-obj's bindings.
+
+use std::{
+    io,
+    os::fd::{FromRawFd as _, OwnedFd},
+};
+
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd};
+
+/// Attributes of zeros, which is what the kernel wants to see in all that a command does not read.
+pub(super) fn attributes() -> bpf_attr {
+    // SAFETY: a union of structures of integers.
+    unsafe { std::mem::zeroed() }
+}
+
+/// Calls bpf(2). A kernel that knows fewer attributes takes the longer union, as long as the rest is zero.
+///
+/// # Safety
+/// The pointers in `attr` are to live memory of the sizes that the command reads and writes.
+pub(super) unsafe fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<libc::c_long> {
+    // SAFETY: `attr` is a union bpf_attr of the length given, and what it points to is as the caller says.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command as libc::c_long, std::ptr::from_mut(attr), size_of::<bpf_attr>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Makes a map.
+pub(super) fn create_map(mut attr: bpf_attr) -> io::Result<OwnedFd> {
+    // SAFETY: BPF_MAP_CREATE follows no pointer.
+    let fd = unsafe { bpf(bpf_cmd::BPF_MAP_CREATE, &mut attr) }?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// The first programs that TCX runs on the way out of an interface of this network namespace, in order, by id.
+pub fn tcx_program_ids(ifindex: u32) -> io::Result<Vec<u32>> {
+    let mut ids = [0_u32; 64];
+    let mut attr = attributes();
+    attr.query.__bindgen_anon_1.target_ifindex = ifindex;
+    attr.query.attach_type = bpf_attach_type::BPF_TCX_EGRESS as u32;
+    attr.query.prog_ids = ids.as_mut_ptr() as u64;
+    attr.query.__bindgen_anon_2.count = ids.len() as u32;
+    // SAFETY: `prog_ids` has room for `count` numbers; the other pointers are null.
+    match unsafe { bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr) } {
+        // ENOSPC: there are more; the first are there.
+        Err(error) if error.raw_os_error() != Some(libc::ENOSPC) => Err(error),
+        _ => {
+            // SAFETY: the field that the command wrote; a number in any case.
+            let count = unsafe { attr.query.__bindgen_anon_2.count };
+            Ok(ids[..ids.len().min(count as usize)].to_vec())
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Array maps as memory that is shared with the kernel.
+
+use std::{
+    io,
+    marker::PhantomData,
+    os::fd::{AsRawFd as _, BorrowedFd},
+    sync::atomic::AtomicU64,
+};
+
+use bytemuck::Pod;
+use memmap2::{MmapOptions, MmapRaw};
+
+/// The elements of a `BPF_F_MMAPABLE` array map, or some of them.
+#[derive(Debug)]
+pub struct MappedArray<T> {
+    memory: MmapRaw,
+    length: usize,
+    _t: PhantomData<T>,
+}
+
+impl<T: Pod> MappedArray<T> {
+    /// Maps an array of `length` elements. The kernel rounds an element up to 8 bytes: `T` must be such already.
+    pub fn new(map: BorrowedFd<'_>, length: usize) -> io::Result<Self> {
+        Self::window(map, 0, length)
+    }
+
+    /// Maps the elements `start..start + count` alone, of which the first begins a page.
+    pub fn window(map: BorrowedFd<'_>, start: usize, count: usize) -> io::Result<Self> {
+        const { assert!(size_of::<T>().is_multiple_of(8)) };
+        let bytes = (count * size_of::<T>()).next_multiple_of(rustix::param::page_size());
+        let offset = (start * size_of::<T>()) as u64;
+        let memory = MmapOptions::new().offset(offset).len(bytes).map_raw(map.as_raw_fd())?;
+        Ok(Self { memory, length: count, _t: PhantomData })
+    }
+
+    /// Elements `start..start + count`, for a part that no program is using: the other policy slot, the closed
+    /// half of an epoch. The caller knows that from the control word and the grace period.
+    pub fn part(&mut self, start: usize, count: usize) -> &mut [T] {
+        assert!(start + count <= self.length, "a part past the end of a map");
+        // SAFETY: within the mapping by the assertion (its length is a multiple of T, page-aligned); `Pod` takes
+        // any bytes; nobody else writes to the part, as the contract of this function says.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr().cast::<T>().add(start), count) }
+    }
+}
+
+impl MappedArray<u64> {
+    /// One element as an atomic: 8 bytes that the kernel sees change at once.
+    pub fn atomic(&self, index: usize) -> &AtomicU64 {
+        assert!(index < self.length, "an element past the end of a map");
+        // SAFETY: within the mapping and aligned, as above; the kernel reads the word whole.
+        unsafe { AtomicU64::from_ptr(self.memory.as_mut_ptr().cast::<u64>().add(index)) }
+    }
+}

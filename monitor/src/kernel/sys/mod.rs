@@ -1,0 +1,21 @@
+//! The system calls that aya has none for, a file a subject. All of userspace's `unsafe` is here.
+
+mod allocator;
+mod async_fd;
+mod batch;
+mod bpf;
+mod ethtool;
+mod grace_period;
+mod interfaces;
+mod mmap;
+
+pub use self::{
+    allocator::{tame_allocator, trim_heap},
+    async_fd::async_fd,
+    batch::{drain_hash, estimate_entries},
+    bpf::tcx_program_ids,
+    ethtool::Devices,
+    grace_period::GracePeriod,
+    interfaces::{has_interface, interfaces},
+    mmap::MappedArray,
+};

@@ -1,0 +1,108 @@
+//! What one scrape shows adds up, and every number has its series.
+
+use monitor_common::{
+    parse::Reason,
+    wire::{FlowKey, Opaque, Via},
+};
+
+use super::*;
+use crate::{fake, model::readings::Amount, store::flows::FlowStore};
+
+fn sum(page: &str, name: &str) -> u64 {
+    let series = page.lines().filter(|line| line.starts_with(&format!("egress_monitor_{name}{{")));
+    series.map(|line| line.rsplit(' ').next().and_then(|value| value.parse::<u64>().ok()).expect(line)).sum()
+}
+
+#[test]
+fn classified_and_unparsed_packets_of_one_scrape_sum_to_the_hook_total() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut state, mut store) = (MonitorState::default(), FlowStore::default());
+    for epoch in 0..20 {
+        let snapshot = fake::random_snapshot(&mut random, epoch, 50);
+        fake::merge(&mut state.traffic, &mut store, &snapshot);
+    }
+    let page = render(&state, fake::START).expect("renders");
+    let hook = sum(&page, "hook_packets_total");
+    assert!(hook > 0);
+    assert_eq!(sum(&page, "packets_total") + sum(&page, "unparsed_packets_total"), hook, "{page}");
+    assert_eq!(sum(&page, "conservation_residual_packets"), 0);
+}
+
+#[test]
+fn every_reason_has_its_series() {
+    let (mut state, mut store) = (MonitorState::default(), FlowStore::default());
+    let mut snapshot = fake::snapshot(3);
+    for (reason, packets) in Reason::ALL.into_iter().zip(1..) {
+        fake::add_unparsed(&mut snapshot, reason, packets, 2 * packets);
+    }
+    fake::merge(&mut state.traffic, &mut store, &snapshot);
+    let page = render(&state, fake::START).expect("renders");
+    let found: Vec<&str> =
+        page.lines().filter(|line| line.starts_with("egress_monitor_unparsed_packets_total{")).collect();
+    let mut expected: Vec<String> = Reason::ALL
+        .into_iter()
+        .zip(1..)
+        .flat_map(|(reason, packets): (_, u64)| {
+            [("passed", packets), ("dropped", 2 * packets)].map(|(fate, packets)| {
+                let labels = format!(r#"fate="{fate}",interface="eth0",reason="{}""#, reason.name());
+                format!("egress_monitor_unparsed_packets_total{{{labels}}} {packets}")
+            })
+        })
+        .collect();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_flow_is_found_under_its_interface_country_class_and_verdict() {
+    let (mut state, mut store) = (MonitorState::default(), FlowStore::default());
+    state.in_force.policy = std::sync::Arc::new(fake::policy());
+    state.in_force.datasets = vec![crate::model::in_force::DatasetInfo {
+        name: "dbip-country".into(),
+        built: Some((fake::START / 1_000_000_000) as i64 - 86_400),
+        ..Default::default()
+    }];
+    let mut snapshot = fake::snapshot(3);
+    fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
+    let esp = FlowKey { flags: Opaque::Esp as u8, ..fake::key(7, fake::INSIDE, 0) };
+    fake::add(&mut snapshot, esp, 2);
+    fake::add(&mut snapshot, fake::with_inner(esp, Via::GtpU), 5);
+    fake::add(&mut snapshot, fake::with_inner(fake::key(7, fake::OUTSIDE, 1), Via::GtpU), 7);
+    fake::merge(&mut state.traffic, &mut store, &snapshot);
+    state.alerts.insert(("high", "egress"), 2);
+    let attached = |interface: &str| crate::model::Attachment {
+        interface: interface.into(),
+        hook: "tcx".into(),
+        ..Default::default()
+    };
+    state.attachments = vec![attached("eth0"), attached("eth1")];
+    state.accounts = vec![InterfaceAccount {
+        interface: "eth0".into(),
+        here: true,
+        presence: crate::model::readings::Presence::Detached,
+        sent: Amount { packets: 50, bytes: 5_000 },
+        unaccounted: Amount { packets: 3, bytes: 300 },
+        ..InterfaceAccount::default()
+    }];
+    let page = render(&state, fake::START).expect("renders");
+    for line in [
+        r#"egress_monitor_packets_total{class="outside",country="SG",interface="eth0",verdict="observed"} 10"#,
+        r#"egress_monitor_wire_bytes_total{class="outside",country="SG",interface="eth0",verdict="observed"} 1040"#,
+        r#"egress_monitor_opaque_packets_total{interface="eth0",opaque="esp",verdict="allowed"} 7"#,
+        r#"egress_monitor_opaque_bytes_total{interface="eth0",opaque="esp",verdict="allowed"} 700"#,
+        r#"egress_monitor_inner_packets_total{interface="eth0",verdict="allowed",via="gtp_u"} 5"#,
+        r#"egress_monitor_inner_packets_total{interface="eth0",verdict="observed",via="gtp_u"} 7"#,
+        r#"egress_monitor_alerts_total{severity="high",type="egress"} 2"#,
+        r#"egress_monitor_geo_dataset_age_seconds{dataset="dbip-country"} 86400"#,
+        r#"egress_monitor_events_lost_total{stage="ring"} 0"#,
+        r#"egress_monitor_attached{hook="tcx",interface="eth0"} 0"#,
+        r#"egress_monitor_attached{hook="tcx",interface="eth1"} 1"#,
+        r#"egress_monitor_nic_packets{interface="eth0"} 50"#,
+        r#"egress_monitor_nic_unaccounted_packets{interface="eth0"} 3"#,
+        r#"egress_monitor_nic_unaccounted_bytes{interface="eth0"} 300"#,
+    ] {
+        assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
+    }
+}

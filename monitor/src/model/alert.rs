@@ -1,0 +1,204 @@
+//! An alert as data: a flow that was sighted, or a finding about the monitor. It holds names and not numbers, so that it
+//! outlives policy and name tables; a sink encodes it when it writes it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
+
+use monitor_common::{
+    verdict::Verdict,
+    wire::{Class, Counters},
+};
+
+use super::{
+    finding::FindingReport,
+    flow::{FlowId, Resolver},
+    identities::{Identities, Names},
+};
+
+/// How bad, in OCSF's words and numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Severity {
+    /// For the record.
+    Informational = 1,
+    /// The policy let it pass knowingly, or stopped something of unclear place.
+    Low = 2,
+    /// Stopped, or of unclear place and passed.
+    Medium = 3,
+    /// Left for outside.
+    High = 4,
+    /// The counts can't be believed.
+    Critical = 5,
+}
+
+impl Severity {
+    /// OCSF's caption.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Informational => "Informational",
+            Self::Low => "Low",
+            Self::Medium => "Medium",
+            Self::High => "High",
+            Self::Critical => "Critical",
+        }
+    }
+
+    /// The metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Informational => "informational",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// One alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alert {
+    /// A flow leaves for a place the policy does not allow out.
+    Flow(FlowSighting),
+    /// Something is wrong with the monitor, or is no longer.
+    Finding(FindingReport),
+}
+
+impl Alert {
+    /// How bad.
+    #[must_use]
+    pub const fn severity(&self) -> Severity {
+        match self {
+            Self::Flow(sighting) => sighting.severity(),
+            Self::Finding(finding) if finding.resolved => Severity::Informational,
+            Self::Finding(finding) => finding.kind.severity(),
+        }
+    }
+
+    /// `egress`, or the finding's name: the metric label.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Flow(_) => "egress",
+            Self::Finding(finding) => finding.kind.name(),
+        }
+    }
+}
+
+/// How the alert on a flow came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From the ring buffer, at the first packet.
+    Event,
+    /// From the drained flow table, because the event was lost or overtaken.
+    Drain,
+}
+
+/// What is known of a flow when it alerts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowSighting {
+    /// The flow. Its names are those below.
+    pub flow: FlowId,
+    /// Interface that it left by.
+    pub interface: Arc<str>,
+    /// Rule that decided; empty without one.
+    pub rule: Arc<str>,
+    /// Digest of the policy that held.
+    pub policy: Arc<str>,
+    /// Number and name (or an empty one) of who announces its destination, where a dataset says.
+    pub autonomous_system: Option<(u32, String)>,
+    /// How it was seen.
+    pub seen: Sighted,
+}
+
+/// How a flow was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighted {
+    /// Epoch that it was counted in.
+    pub epoch: u32,
+    /// Time of the first packet, UTC nanoseconds since 1970.
+    pub time: i128,
+    /// The same as the kernel's jiffies: exact, and the same in event and flow table.
+    pub first_jiffies: u64,
+    /// Counted until now.
+    pub counters: Counters,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+impl FlowSighting {
+    /// The flow with its names.
+    #[must_use]
+    pub fn new(flow: FlowId, seen: Sighted, identities: &Identities, resolver: &Resolver) -> Self {
+        let system = resolver.policy().asn.as_deref().and_then(|asn| asn.lookup(flow.ip(flow.destination)));
+        Self {
+            flow,
+            interface: identities.interfaces.share(flow.interface),
+            rule: identities.rules.share(flow.rule),
+            policy: Arc::clone(resolver.digest()),
+            autonomous_system: system.map(|(number, name)| (number, name.to_owned())),
+            seen,
+        }
+    }
+
+    /// How bad.
+    #[must_use]
+    pub const fn severity(&self) -> Severity {
+        match (self.flow.verdict, self.flow.class) {
+            (Verdict::Observed, Class::Outside) => Severity::High,
+            (Verdict::Observed, _) | (Verdict::Denied, Class::Outside) => Severity::Medium,
+            (Verdict::Denied | Verdict::Allowed, _) => Severity::Low,
+        }
+    }
+
+    /// The rule that decided.
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        (self.flow.rule != Names::NONE).then_some(&*self.rule)
+    }
+}
+
+/// What an alert says of the host.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// Host name.
+    pub name: String,
+    /// `/proc/sys/kernel/random/boot_id`: makes jiffies, and so `metadata.uid`, unique.
+    pub boot_id: String,
+}
+
+impl Host {
+    /// This host.
+    #[must_use]
+    pub fn read() -> Self {
+        let line = |path| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+        Self { name: line("/proc/sys/kernel/hostname"), boot_id: line("/proc/sys/kernel/random/boot_id") }
+    }
+}
+
+/// What the sinks did, readable at any time.
+#[derive(Debug, Default)]
+pub struct SinkStats {
+    /// Lines taken by every output.
+    pub written: AtomicU64,
+    /// Lines that an output did not take.
+    pub failed: AtomicU64,
+    /// Lines that found the queue full.
+    pub queue_full: AtomicU64,
+    /// Lines waiting.
+    pub backlog: AtomicU64,
+    /// Whether an output failed at the last line.
+    pub failing: AtomicBool,
+}
+
+impl SinkStats {
+    /// Lines that did not get out.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.failed.load(Relaxed) + self.queue_full.load(Relaxed)
+    }
+}

@@ -1,0 +1,325 @@
+//! What can be wrong with the monitor: one table of findings, of which alerts, metrics, `status` and the reference in `docs/`
+//! have their names. Consumers of an epoch raise and resolve them (see `engine::findings`).
+
+use super::alert::Severity;
+
+/// What there is to say of one finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    name: &'static str,
+    severity: Severity,
+    every_time: bool,
+    title: &'static str,
+    hint: &'static str,
+}
+
+/// Declares [`FindingKind`] and what there is to say of each.
+macro_rules! findings {
+    ($($(#[doc = $doc:literal])+ $kind:ident { $($field:ident: $value:expr),+ $(,)? })+) => {
+        /// What can be wrong with the monitor.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum FindingKind {
+            $($(#[doc = $doc])+ $kind,)+
+        }
+
+        impl FindingKind {
+            /// All of them, in the order in which `status` lists those that are open.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),+];
+
+            const fn entry(self) -> Entry {
+                match self {
+                    $(Self::$kind => Entry { $($field: $value),+ },)+
+                }
+            }
+        }
+    };
+}
+
+findings! {
+    /// Hook total and sums differ.
+    ConservationBreach {
+        name: "conservation_breach",
+        severity: Severity::Critical,
+        every_time: true,
+        title: "Packets counted at the hook and packets accounted for differ",
+        hint: "A defect: report it with `status --json`",
+    }
+    /// A device sent more than passed its hook.
+    UnaccountedEgress {
+        name: "unaccounted_egress",
+        severity: Severity::Critical,
+        every_time: true,
+        title: "Traffic left an interface without passing the hook",
+        hint: "Find out what sends beside the hook: see [operating.md](operating.md#unaccounted-egress)",
+    }
+    /// The program is not on an interface any more that it was put on and that is still there.
+    Detached {
+        name: "detached",
+        severity: Severity::Critical,
+        every_time: false,
+        title: "The program was taken off an interface",
+        hint: "Find out who took it off; restart to attach it again",
+    }
+    /// An epoch could not be closed.
+    EpochFailed {
+        name: "epoch_failed",
+        severity: Severity::High,
+        every_time: false,
+        title: "An epoch could not be closed",
+        hint: "Read the log; restart if it lasts. Its counts are kept and come with a later epoch",
+    }
+    /// An interface that was attached to is gone.
+    InterfaceLost {
+        name: "interface_lost",
+        severity: Severity::High,
+        every_time: false,
+        title: "An interface that was watched is gone",
+        hint: "Restart: an interface that has its name now is not counted",
+    }
+    /// The ring buffer was full. The alerts are rebuilt from the flow table.
+    EventsLost {
+        name: "events_lost",
+        severity: Severity::Medium,
+        every_time: false,
+        title: "The event ring buffer was full",
+        hint: "Nothing, if rare: the alerts came with the drain",
+    }
+    /// The flow table was full: sums are exact, flows are not all told apart.
+    FlowTableOverflow {
+        name: "flow_table_overflow",
+        severity: Severity::Medium,
+        every_time: false,
+        title: "The flow table was full",
+        hint: "Raise `[monitor] flows` or shorten `[monitor] epoch`",
+    }
+    /// Alert lines did not reach a sink.
+    AlertsLost {
+        name: "alerts_lost",
+        severity: Severity::High,
+        every_time: false,
+        title: "Alerts did not reach a sink",
+        hint: "Free the disk, or whatever reads standard output; `/api/v1/alerts` has the latest",
+    }
+    /// More flows alerted in an epoch than it makes alerts.
+    AlertsSuppressed {
+        name: "alerts_suppressed",
+        severity: Severity::High,
+        every_time: false,
+        title: "Too many flows to alert on each",
+        hint: "See `egress-monitor flows --by country`, `--by peer`; flows that go on get their alert in later epochs",
+    }
+    /// A new configuration was refused.
+    ReloadRefused {
+        name: "reload_refused",
+        severity: Severity::Medium,
+        every_time: false,
+        title: "A new configuration was refused, the old one stays in force",
+        hint: "`egress-monitor check` it, and reload",
+    }
+    /// A rule has used up its budget of the day.
+    BudgetUsedUp {
+        name: "budget_used_up",
+        severity: Severity::High,
+        every_time: false,
+        title: "A rule has used up its budget of the day and is suspended",
+        hint: "Ask its owner (`egress-monitor rules`); raise the budget and reload, or wait until midnight UTC",
+    }
+    /// The sums of the day can't be kept over a restart.
+    BudgetState {
+        name: "budget_state",
+        severity: Severity::Medium,
+        every_time: false,
+        title: "The day's budgets can't be kept over a restart",
+        hint: "Make room in `[paths] state`; until then a restart begins the day anew",
+    }
+    /// The shadow policy that the configuration names does not compile.
+    ShadowRefused {
+        name: "shadow_refused",
+        severity: Severity::Low,
+        every_time: false,
+        title: "The shadow policy was refused, there is none",
+        hint: "`egress-monitor check --config` it; nothing else is affected",
+    }
+    /// A new policy failed its check in the kernel; the one before it was put back, or could not be.
+    PolicyRolledBack {
+        name: "policy_rolled_back",
+        severity: Severity::Critical,
+        every_time: true,
+        title: "A new policy failed its check in the kernel and was taken back",
+        hint: "Find out who else writes to BPF maps (`bpftool map`); restart",
+    }
+    /// A new policy was not confirmed in time; the one before it is in force again, or could not be put back.
+    PolicyReverted {
+        name: "policy_reverted",
+        severity: Severity::High,
+        every_time: true,
+        title: "A new policy was not confirmed in time and was taken back",
+        hint: "Reload and confirm it, or put the old files back",
+    }
+    /// Rules end soon.
+    RuleExpiring {
+        name: "rule_expiring",
+        severity: Severity::Medium,
+        every_time: false,
+        title: "Rules expire soon",
+        hint: "Renew them or remove them",
+    }
+    /// Rules have ended while the monitor ran.
+    RuleExpired {
+        name: "rule_expired",
+        severity: Severity::High,
+        every_time: false,
+        title: "Rules have expired",
+        hint: "Renew them or remove them",
+    }
+    /// Rules will begin, or have begun.
+    RuleBegins {
+        name: "rule_begins",
+        severity: Severity::Informational,
+        every_time: false,
+        title: "Rules begin",
+        hint: "Nothing: it is for the record",
+    }
+    /// A geo dataset is older than 90 days.
+    StaleGeoData {
+        name: "stale_geo_data",
+        severity: Severity::Low,
+        every_time: false,
+        title: "A geo dataset is older than 90 days",
+        hint: "Import a newer one (`[geo] sources`)",
+    }
+}
+
+impl FindingKind {
+    /// The metric label, the name in `status`, and `unmapped.type` of its alerts.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.entry().name
+    }
+
+    /// How bad.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        self.entry().severity
+    }
+
+    /// For people, in one line.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.entry().title
+    }
+
+    /// What an operator is to do about it.
+    #[must_use]
+    pub const fn hint(self) -> &'static str {
+        self.entry().hint
+    }
+
+    /// Whether each time counts, and not only that it has begun.
+    #[must_use]
+    pub const fn every_time(self) -> bool {
+        self.entry().every_time
+    }
+}
+
+/// What is known of a finding beside its kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// For people.
+    pub text: String,
+    /// For [`FindingKind::UnaccountedEgress`], what was found where.
+    pub unaccounted: Vec<Unaccounted>,
+}
+
+impl From<&str> for Detail {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<String> for Detail {
+    fn from(text: String) -> Self {
+        Self { text, unaccounted: Vec::new() }
+    }
+}
+
+/// What left an interface without passing the hook.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Unaccounted {
+    /// Interface.
+    pub interface: String,
+    /// Epoch in which it was found.
+    pub epoch: u32,
+    /// Packets found in it.
+    pub packets: u64,
+    /// Their bytes, as far as they can be told.
+    pub bytes: u64,
+    /// Packets since the program was attached.
+    pub total_packets: u64,
+    /// Their bytes.
+    pub total_bytes: u64,
+}
+
+/// A finding that was raised or resolved, or a notice of something that is over as it is reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FindingReport {
+    /// What.
+    pub kind: FindingKind,
+    /// Of which thing, where it can hold of several at once; tells it from others of its kind at the same time.
+    pub subject: String,
+    /// What is known of it.
+    pub detail: Detail,
+    /// Since when it is open, UTC nanoseconds since 1970.
+    pub since: i128,
+    /// When it was raised or resolved.
+    pub at: i128,
+    /// Whether it holds no longer.
+    pub resolved: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cmp::Reverse, collections::BTreeSet, fmt::Write as _, path::Path};
+
+    use super::*;
+
+    /// Writes the table.
+    const BLESS: &str = "BLESS=1 cargo test -p egress-monitor --lib model::finding";
+    const BEGIN: &str = "<!-- findings:begin -->\n";
+    const END: &str = "<!-- findings:end -->";
+
+    /// The table in the reference, worst first.
+    fn table() -> String {
+        let mut text = "| finding | severity | title | what to do |\n|---|---|---|---|\n".to_owned();
+        let mut kinds = FindingKind::ALL.to_vec();
+        kinds.sort_by_key(|kind| Reverse(kind.severity()));
+        for kind in kinds {
+            let (name, severity) = (kind.name(), kind.severity().name());
+            writeln!(text, "| `{name}` | {severity} | {} | {} |", kind.title(), kind.hint()).expect("a string");
+        }
+        text
+    }
+
+    #[test]
+    fn the_reference_has_the_table_of_findings() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics-and-alerts.md");
+        let text = std::fs::read_to_string(&file).expect("the reference");
+        let (before, rest) = text.split_once(BEGIN).expect("where the table begins");
+        let (written, after) = rest.split_once(END).expect("where it ends");
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&file, [before, BEGIN, &table(), END, after].concat()).expect("written");
+            return;
+        }
+        assert!(written == table(), "docs/metrics-and-alerts.md has another table of findings: `{BLESS}` writes it");
+    }
+
+    #[test]
+    fn each_finding_has_a_name_of_its_own_and_the_alert_schema_knows_it() {
+        let schema = include_str!("../../../docs/alert.schema.json");
+        let names: BTreeSet<&str> = FindingKind::ALL.iter().map(|kind| kind.name()).collect();
+        assert_eq!(names.len(), FindingKind::ALL.len());
+        for name in names {
+            assert_eq!(schema.matches(&format!("\"{name}\"")).count(), 2, "{name}: in types and in unmapped.type");
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Who a flow is once the policy that numbered its class is gone, and what many flows come to. The flow store, the sums and
+//! all consumers of an epoch name flows by it.
+
+use std::sync::Arc;
+
+use monitor_common::{
+    verdict::Verdict,
+    wire::{Address, Class, Counters, FlowValue, FullKey, Opaque},
+};
+use monitor_policy::{Policy, geo::Country};
+
+use super::{
+    Snapshot,
+    clock::clamp,
+    identities::{Identities, Name, Names},
+    inner::{self, Decider, Destinations, Embedding, ResolvedInner},
+};
+
+/// Who a flow is: everything that a later policy or a renamed interface would otherwise change under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowId {
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
+    /// See [`monitor_common::wire::FlowKey::source_port`].
+    pub source_port: u16,
+    /// See [`monitor_common::wire::FlowKey::destination_port`].
+    pub destination_port: u16,
+    /// In [`Identities::interfaces`].
+    pub interface: Name,
+    /// In [`Identities::rules`]; [`Names::NONE`] without one.
+    pub rule: Name,
+    /// Where the destination is, the strictest of several.
+    pub country: Country,
+    /// IANA protocol number.
+    pub protocol: u8,
+    /// 4 or 6.
+    pub ip_version: u8,
+    /// What of it cannot be read.
+    pub opaque: Opaque,
+    /// By what the destination carries an IPv4 address.
+    pub embedding: Option<Embedding>,
+    /// Where its packets go on to.
+    pub inner: Option<ResolvedInner>,
+    /// Which of the destinations the flow has its class of; `None`: one that is not kept here.
+    pub decider: Option<Decider>,
+    /// What the destination is to the policy, the strictest of several.
+    pub class: Class,
+    /// What happened.
+    pub verdict: Verdict,
+}
+
+/// What a flow's key comes to under its policy: all of a [`FlowId`] that is not in the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResolvedFlow {
+    /// See [`FlowId`], as for all others.
+    pub interface: Name,
+    #[allow(missing_docs)]
+    pub rule: Name,
+    #[allow(missing_docs)]
+    pub country: Country,
+    #[allow(missing_docs)]
+    pub class: Class,
+    #[allow(missing_docs)]
+    pub embedding: Option<Embedding>,
+    /// Of the inner destination.
+    pub inner_embedding: Option<Embedding>,
+    #[allow(missing_docs)]
+    pub decider: Option<Decider>,
+}
+
+// There may be a million of them while an epoch is merged.
+const _: () = assert!(size_of::<ResolvedFlow>() <= 12);
+
+impl FlowId {
+    /// The flow of a key that comes to this.
+    #[must_use]
+    #[inline]
+    pub fn new(key: &FullKey, resolved: &ResolvedFlow) -> Self {
+        let ResolvedFlow { interface, rule, country, class, embedding, inner_embedding, decider } = *resolved;
+        let flow = &key.flow;
+        Self {
+            source: flow.source,
+            destination: flow.destination,
+            source_port: flow.source_port,
+            destination_port: flow.destination_port,
+            interface,
+            rule,
+            country,
+            protocol: flow.protocol,
+            ip_version: flow.ip_version,
+            opaque: Opaque::from_wire(flow.flags),
+            embedding,
+            inner: ResolvedInner::of(key, inner_embedding),
+            decider,
+            class,
+            verdict: Verdict::from_wire(flow.verdict),
+        }
+    }
+
+    /// An address of this flow as the standard library's type.
+    #[must_use]
+    pub fn ip(&self, address: Address) -> std::net::IpAddr {
+        inner::ip(self.ip_version, address)
+    }
+
+    /// What it has in common with many others.
+    #[must_use]
+    pub const fn traits(&self) -> Traits {
+        let Self { interface, rule, country, opaque, embedding, decider, class, verdict, .. } = *self;
+        Traits { interface, rule, country, opaque, embedding, decider, class, verdict }
+    }
+
+    /// Everything but what follows from it, for hashing: the same for the same flow in one process only.
+    #[must_use]
+    pub fn words(&self) -> [u64; 9] {
+        let Address { high, low } = self.source;
+        let [to_high, to_low] = [self.destination.high, self.destination.low];
+        let ports = u64::from(self.source_port) << 16 | u64::from(self.destination_port);
+        let names = u64::from(self.interface.number()) << 16 | u64::from(self.rule.number());
+        let bytes = [
+            self.country.0[0],
+            self.country.0[1],
+            self.protocol,
+            self.ip_version,
+            self.opaque as u8,
+            self.class as u8,
+            self.verdict as u8,
+            self.decider.map_or(0, |decider| decider as u8 + 1),
+        ];
+        let [mut rest, mut inner_high, mut inner_low] = [0; 3];
+        if let Some(inner) = &self.inner {
+            (inner_high, inner_low) = (inner.address.high, inner.address.low);
+            let bytes = [inner.protocol, inner.ip_version, inner.via as u8, 1];
+            rest = u64::from(inner.port) << 32 | u64::from(u32::from_be_bytes(bytes));
+        }
+        [high, low, to_high, to_low, ports << 32 | names, u64::from_be_bytes(bytes), inner_high, inner_low, rest]
+    }
+}
+
+/// What a flow has in common with many others, without an inner destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Traits {
+    /// See [`FlowId`], as for all others.
+    pub interface: Name,
+    #[allow(missing_docs)]
+    pub rule: Name,
+    #[allow(missing_docs)]
+    pub country: Country,
+    #[allow(missing_docs)]
+    pub opaque: Opaque,
+    #[allow(missing_docs)]
+    pub embedding: Option<Embedding>,
+    #[allow(missing_docs)]
+    pub decider: Option<Decider>,
+    #[allow(missing_docs)]
+    pub class: Class,
+    #[allow(missing_docs)]
+    pub verdict: Verdict,
+}
+
+impl Traits {
+    /// A number for a small table: the same for the same traits, seldom so for others of one host.
+    #[must_use]
+    pub const fn mixed(&self) -> usize {
+        let [first, second] = self.country.0;
+        let of =
+            [self.interface.number(), self.rule.number(), self.verdict as u16, self.class as u16, self.opaque as u16];
+        let (mut sum, mut at) = (first as usize + 26 * second as usize, 0);
+        while at < of.len() {
+            sum += (2 * at + 3) * of[at] as usize;
+            at += 1;
+        }
+        sum
+    }
+
+    /// The sum that such flows belong to.
+    #[must_use]
+    pub const fn group(&self) -> Group {
+        Group { interface: self.interface, country: self.country, class: self.class, verdict: self.verdict }
+    }
+
+    /// The same, with the rule that decided.
+    #[must_use]
+    pub const fn flow_group(&self) -> FlowGroup {
+        FlowGroup { group: self.group(), rule: self.rule }
+    }
+}
+
+/// What flows are summed by, without a look at each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FlowGroup {
+    /// Interface, country, class and verdict.
+    pub group: Group,
+    /// The rule that decided; [`Names::NONE`] without one.
+    pub rule: Name,
+}
+
+/// What sums are kept by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Group {
+    /// In [`Identities::interfaces`].
+    pub interface: Name,
+    /// Where.
+    pub country: Country,
+    /// What to the policy.
+    pub class: Class,
+    /// What happened.
+    pub verdict: Verdict,
+}
+
+/// Who a flow is under one policy. Made once for each, then it needs nothing else.
+#[derive(Clone, Debug)]
+pub struct Resolver {
+    policy: Arc<Policy>,
+    digest: Arc<str>,
+    /// The policy's rules: number `n` is `rules[n - 1]`.
+    rules: Vec<Name>,
+}
+
+impl Resolver {
+    /// One for flows that were counted under `policy`.
+    pub fn new(identities: &mut Arc<Identities>, policy: &Arc<Policy>) -> Self {
+        let rules = policy.rules.iter().map(|rule| identities.rule(&rule.id)).collect();
+        Self { policy: Arc::clone(policy), digest: policy.digest.as_str().into(), rules }
+    }
+
+    /// The policy.
+    #[must_use]
+    pub const fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// Its digest, to be kept.
+    #[must_use]
+    pub const fn digest(&self) -> &Arc<str> {
+        &self.digest
+    }
+
+    /// Who the flow is.
+    #[must_use]
+    #[inline]
+    pub fn resolve(&self, key: &FullKey, interface: Name) -> FlowId {
+        FlowId::new(key, &self.resolved(key, interface))
+    }
+
+    /// What the flow's key comes to.
+    #[must_use]
+    #[inline]
+    pub fn resolved(&self, key: &FullKey, interface: Name) -> ResolvedFlow {
+        let Destinations { embedding, inner_embedding, decider } = Destinations::of(key, &self.policy);
+        let (country, class) = place(&self.policy, key.flow.class_id);
+        let rule = self.rule(key.flow.rule);
+        ResolvedFlow { interface, rule, country, class, embedding, inner_embedding, decider }
+    }
+
+    fn rule(&self, number: u16) -> Name {
+        match number.checked_sub(1) {
+            None => Names::NONE,
+            // A number that the policy does not have can't be: the kernel gives only those. Said, not hidden.
+            Some(index) => self.rules.get(usize::from(index)).copied().unwrap_or(Names::OTHER),
+        }
+    }
+}
+
+/// Country and class of a row; a number that the policy does not have is of unknown place.
+#[must_use]
+#[inline]
+pub fn place(policy: &Policy, class_id: u16) -> (Country, Class) {
+    policy
+        .classes
+        .get(usize::from(class_id))
+        .map_or((Country::UNKNOWN, Class::Unknown), |info| (info.country, info.class))
+}
+
+/// Sums of one flow since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowSums {
+    /// The sums.
+    pub counters: Counters,
+    /// First packet, UTC nanoseconds since 1970.
+    pub first: i64,
+    /// Last packet.
+    pub last: i64,
+}
+
+impl FlowSums {
+    /// What it came to in one epoch.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, value: &FlowValue) -> Self {
+        let (first, last) = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
+        Self { counters: value.counters, first: clamp(first), last: clamp(last) }
+    }
+
+    /// Takes in the sums of another flow, or of this one in a later epoch.
+    pub fn add(&mut self, other: &Self) {
+        self.counters.add(&other.counters);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+}
+
+/// What the flows of one group, or of one rule, come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupSums {
+    /// Flows that the store did not have. One that was evicted and came back counts twice.
+    pub flows: u64,
+    /// Their sums, and those of the flows that it had.
+    pub sums: FlowSums,
+}
+
+impl GroupSums {
+    /// Takes in what came later.
+    pub fn add(&mut self, later: &Self) {
+        self.flows += later.flows;
+        self.sums.add(&later.sums);
+    }
+}
+
+/// Flows that are no longer told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SummedFlows {
+    /// How many. One that came back and went again counts twice.
+    pub flows: u64,
+    /// Their sums.
+    pub counters: Counters,
+}
+
+impl SummedFlows {
+    /// Takes in a flow.
+    pub fn add(&mut self, counters: &Counters) {
+        self.flows += 1;
+        self.counters.add(counters);
+    }
+}

@@ -1,0 +1,60 @@
+//! What reconciliation comes to for one interface, for status, metrics and readiness.
+
+use super::readings::{Amount, Presence};
+
+/// What a device counts as a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CountingUnit {
+    /// Not known: no super-packets so far, or the device takes only some. Held against segments and bytes on the wire,
+    /// which accuses less.
+    #[default]
+    Undetermined,
+    /// skbs, super-packets as one: virtual devices.
+    Skbs,
+    /// Packets on the wire: hardware, and devices for which the kernel cuts super-packets up.
+    Segments,
+}
+
+impl CountingUnit {
+    /// The name in status.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Undetermined => "undetermined",
+            Self::Skbs => "skbs",
+            Self::Segments => "segments",
+        }
+    }
+}
+
+/// What one interface sent, by its device, held against what passed its hook.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InterfaceAccount {
+    /// Name.
+    pub interface: String,
+    /// What the device counts as a packet.
+    pub unit: CountingUnit,
+    /// Sent since the program was attached, by the device's account.
+    pub sent: Amount,
+    /// Sent before, since the device was made.
+    pub before_attach: Amount,
+    /// Of that, while the program was being attached.
+    pub while_attaching: Amount,
+    /// Passed the hook and dropped by us, as the device would have counted it.
+    pub dropped: Amount,
+    /// Passed the hook and dropped by the queueing discipline; how many bytes it does not say.
+    pub qdisc_drops: u64,
+    /// Waiting in the queueing discipline.
+    pub waiting: u64,
+    /// Passed the hook and was never counted by the device, for a reason that is not known: redirected or dropped by
+    /// another program, or lost in the driver. Grows only when that is certain.
+    pub lost: u64,
+    /// Sent by the device and not seen by the hook: proven. It never shrinks. Bytes where they can be told, as the
+    /// device counts them.
+    pub unaccounted: Amount,
+    /// Whether the device is there.
+    pub here: bool,
+    /// Whether the program is on it.
+    pub presence: Presence,
+}
