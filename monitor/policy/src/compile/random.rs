@@ -8,7 +8,7 @@ use std::{
 use ipnetwork::IpNetwork;
 use monitor_common::wire::{Class, Embedded};
 
-use crate::{ClockMap, Knowledge, compile::layers::Address};
+use crate::{ClockMap, Knowledge, geo::Space};
 use crate::{
     geo::{
         About, Country, Dataset, Range, Rejected,
@@ -59,7 +59,7 @@ fn networks(random: &mut fastrand::Rng, count: usize) -> Vec<(IpNetwork, Origin)
 }
 
 /// Cuts, sorted, made disjoint pairs that touch now and then.
-fn spans<A: Address>(random: &mut fastrand::Rng, mut next: impl FnMut(&mut fastrand::Rng) -> A) -> Vec<(A, A)> {
+fn spans<A: Space>(random: &mut fastrand::Rng, mut next: impl FnMut(&mut fastrand::Rng) -> A) -> Vec<(A, A)> {
     let mut cuts: Vec<A> = (0..random.usize(0..40)).map(|_| next(random)).collect();
     cuts.sort_unstable();
     cuts.dedup();

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::inputs::ExplainInputs;
 use crate::{
-    compile::{Family, ZoneEvaluator},
-    geo::{Country, Dataset, Range, overlay::Overlay},
+    compile::ZoneEvaluator,
+    geo::{Country, Dataset, Range, Space, overlay::Overlay},
     origin::Origin,
     spec::Site,
     text,
@@ -221,6 +221,6 @@ impl ExplainInputs<'_> {
 }
 
 /// A range's country, and the range as text.
-fn described<A: Family>(range: &Range<A>) -> (Country, String) {
-    (range.country, format!("{} - {}", range.first.show(), range.last.show()))
+fn described<A: Space>(range: &Range<A>) -> (Country, String) {
+    (range.country, format!("{} - {}", range.first.ip(), range.last.ip()))
 }
