@@ -1,4 +1,4 @@
-//! Files in, whether what they hold is another now out. Called by the task of [`super`], which reads them anew then.
+//! Files in, whether their contents have changed out. Called by [`super::reloader`], which reads them anew then.
 //!
 //! The files are looked at once a second (device, inode, size, times of content and inode) rather than watched with
 //! inotify: that works the same for a file that an editor renames into place, for symbolic links that are pointed
@@ -7,7 +7,7 @@
 //! hundred files cost a tenth of a millisecond a second.
 //!
 //! What changed is taken only when two looks agree, so that a file that is being written is not read half; and only if
-//! the contents are others, so that a `touch` changes nothing. Of a directory that a glob names, the list of its
+//! the contents differ, so that a `touch` changes nothing. Of a directory that a glob names, the list of its
 //! `.toml` and `.txt` files is the content. A file that is gone has to be so for [`GONE`] looks: some editors delete
 //! before they write.
 
@@ -45,11 +45,11 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-/// How files stood at a look; `None`: not there.
+/// The stamps of files at a look; `None`: not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen(BTreeMap<PathBuf, Option<Stamp>>);
+pub struct FileStamps(BTreeMap<PathBuf, Option<Stamp>>);
 
-impl Seen {
+impl FileStamps {
     /// Looks at files; symbolic links are followed.
     #[must_use]
     pub fn look(files: &[PathBuf]) -> Self {
@@ -66,7 +66,7 @@ impl Seen {
         Self(files.iter().map(|file| (file.clone(), stamp(file))).collect())
     }
 
-    /// Adds what was seen of other files; of those in both, `earlier` holds.
+    /// Adds the stamps of other files; of those in both, `earlier` holds.
     #[must_use]
     pub fn after(mut self, earlier: Self) -> Self {
         self.0.extend(earlier.0);
@@ -133,13 +133,13 @@ fn content(file: &Path) -> io::Result<[u8; 32]> {
 #[derive(Debug)]
 pub struct Watch {
     on: bool,
-    seen: Seen,
+    stamps: FileStamps,
     /// `None`: not known, the files changed while they were read.
     contents: Option<[u8; 32]>,
     /// Whether the next change will show in the stamps.
     settled: bool,
     /// What was seen since, and how often in a row.
-    differs: Option<(Seen, u32)>,
+    differs: Option<(FileStamps, u32)>,
 }
 
 impl Watch {
@@ -147,36 +147,36 @@ impl Watch {
     #[must_use]
     pub fn new(files: Files) -> Self {
         let on = files.watch.unwrap_or(false);
-        let mut watch = Self { on, seen: Seen::default(), contents: None, settled: false, differs: None };
-        watch.take(files.inputs, &files.seen);
+        let mut watch = Self { on, stamps: FileStamps::default(), contents: None, settled: false, differs: None };
+        watch.take(files.inputs, &files.stamps);
         watch
     }
 
     /// The files were read anew.
     pub fn taken(&mut self, files: Files) {
-        let Files { mut inputs, seen, watch } = files;
+        let Files { mut inputs, stamps, watch } = files;
         if watch.is_none() {
             // A configuration that could not be read names none: those of the one before are looked at.
-            inputs.extend(self.seen.files());
+            inputs.extend(self.stamps.files());
         }
         self.on = watch.unwrap_or(self.on);
         // A file system that hangs holds up nobody else.
-        tokio::task::block_in_place(|| self.take(inputs, &seen));
+        tokio::task::block_in_place(|| self.take(inputs, &stamps));
     }
 
-    fn take(&mut self, files: Vec<PathBuf>, before: &Seen) {
+    fn take(&mut self, files: Vec<PathBuf>, before: &FileStamps) {
         self.differs = None;
         self.contents = None;
         self.settled = false;
-        self.seen = Seen::look(&files);
+        self.stamps = FileStamps::look(&files);
         if !self.on {
             return;
         }
         let same = |(file, stamp): (&PathBuf, &Option<Stamp>)| before.0.get(file).is_none_or(|before| before == stamp);
-        if self.seen.0.iter().all(same) {
-            let (files, old) = (self.seen.files(), self.seen.is_old());
+        if self.stamps.0.iter().all(same) {
+            let (files, old) = (self.stamps.files(), self.stamps.is_old());
             let hash = contents(&files);
-            if Seen::look(&files) == self.seen {
+            if FileStamps::look(&files) == self.stamps {
                 (self.contents, self.settled) = (Some(hash), old);
             }
         }
@@ -189,9 +189,9 @@ impl Watch {
     }
 
     fn look(&mut self) -> bool {
-        let files = self.seen.files();
-        let now = Seen::look(&files);
-        if now == self.seen && self.settled && self.contents.is_some() {
+        let files = self.stamps.files();
+        let now = FileStamps::look(&files);
+        if now == self.stamps && self.settled && self.contents.is_some() {
             self.differs = None;
             return false;
         }
@@ -199,17 +199,17 @@ impl Watch {
             Some((before, times)) if before == now => times + 1,
             _ => 1,
         };
-        let enough = if now.lacks_one_of(&self.seen) { GONE } else { AGREE };
+        let enough = if now.lacks_one_of(&self.stamps) { GONE } else { AGREE };
         if times < enough || !now.is_old() {
             self.differs = Some((now, times));
             return false;
         }
         let hash = contents(&files);
-        if Seen::look(&files) != now {
+        if FileStamps::look(&files) != now {
             return false;
         }
         if self.contents == Some(hash) {
-            (self.seen, self.settled) = (now, true);
+            (self.stamps, self.settled) = (now, true);
             return false;
         }
         true
@@ -224,10 +224,10 @@ mod tests {
 
     /// A watch on what `folder` has: the configuration and a directory with allowlists.
     fn watch(files: &[PathBuf]) -> Watch {
-        Watch::new(Files { inputs: files.to_vec(), seen: Seen::look(files), watch: Some(true) })
+        Watch::new(Files { inputs: files.to_vec(), stamps: FileStamps::look(files), watch: Some(true) })
     }
 
-    /// Looks until the watch has made up its mind: whether it wants the files read.
+    /// Looks until the watch has decided whether it wants the files read.
     fn decides(watch: &mut Watch) -> bool {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
@@ -271,7 +271,7 @@ mod tests {
             assert!(!decides(&mut watch), "{way}: nothing changed yet");
             change();
             assert!(decides(&mut watch), "{way}");
-            watch.take(files.to_vec(), &Seen::look(&files));
+            watch.take(files.to_vec(), &FileStamps::look(&files));
             assert!(!decides(&mut watch), "{way}: it was read");
         }
         let mut watch = watch(&files);
@@ -299,7 +299,7 @@ mod tests {
         assert!(!decides(&mut watch));
         point("v2");
         assert!(decides(&mut watch));
-        watch.take(files.to_vec(), &Seen::look(&files));
+        watch.take(files.to_vec(), &FileStamps::look(&files));
         point("v3");
         assert!(!decides(&mut watch), "another file with the same contents");
     }
@@ -322,7 +322,7 @@ mod tests {
         for more in ["more.txt", "more.toml"] {
             fs::write(folder.path().join(more), "192.0.2.0/24\n").unwrap();
             assert!(decides(&mut watch), "{more}");
-            watch.take(files.to_vec(), &Seen::look(&files));
+            watch.take(files.to_vec(), &FileStamps::look(&files));
             assert!(!decides(&mut watch), "{more}: it was read");
         }
     }
@@ -336,11 +336,11 @@ mod tests {
         let mut watch = watch(&files);
         assert!(!decides(&mut watch));
         replace(&files[0], "two");
-        while !Seen::look(&files).is_old() {
+        while !FileStamps::look(&files).is_old() {
             std::thread::yield_now();
         }
         assert_eq!([watch.look(), watch.look()], [false, true]);
-        watch.take(files.to_vec(), &Seen::look(&files));
+        watch.take(files.to_vec(), &FileStamps::look(&files));
         assert!(!decides(&mut watch));
         fs::remove_file(&files[0]).unwrap();
         assert_eq!([(); 4].map(|()| watch.look()), [false, false, false, true]);
@@ -355,16 +355,16 @@ mod tests {
         }
         let of = |files: &[&PathBuf], watch| {
             let inputs: Vec<PathBuf> = files.iter().map(|file| (*file).clone()).collect();
-            Files { seen: Seen::look(&inputs), inputs, watch }
+            Files { stamps: FileStamps::look(&inputs), inputs, watch }
         };
         let mut watch = Watch::new(of(&[&one], None));
         assert!(!watch.on, "not known, so not");
         watch.taken(of(&[&two], None));
-        assert_eq!((watch.on, watch.seen.files()), (false, vec![one.clone(), two.clone()]));
+        assert_eq!((watch.on, watch.stamps.files()), (false, vec![one.clone(), two.clone()]));
         watch.taken(of(&[&one], Some(true)));
-        assert_eq!((watch.on, watch.seen.files()), (true, vec![one.clone()]));
+        assert_eq!((watch.on, watch.stamps.files()), (true, vec![one.clone()]));
         watch.taken(of(&[], None));
-        assert_eq!((watch.on, watch.seen.files()), (true, vec![one.clone()]));
+        assert_eq!((watch.on, watch.stamps.files()), (true, vec![one.clone()]));
         assert!(!decides(&mut watch));
         replace(&one, "two");
         assert!(decides(&mut watch));
@@ -375,12 +375,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [one, two] = ["one.toml", "two.toml"].map(|name| folder.path().join(name));
         fs::write(&one, "one").unwrap();
-        let earlier = Seen::look(std::slice::from_ref(&one));
+        let earlier = FileStamps::look(std::slice::from_ref(&one));
         replace(&one, "two");
-        let later = Seen::look(&[one.clone(), two.clone()]);
+        let later = FileStamps::look(&[one.clone(), two.clone()]);
         assert_ne!(later.0[&one], earlier.0[&one]);
         let both = later.after(earlier.clone());
-        assert_eq!(both, Seen(BTreeMap::from([(one.clone(), earlier.0[&one]), (two, None)])));
+        assert_eq!(both, FileStamps(BTreeMap::from([(one.clone(), earlier.0[&one]), (two, None)])));
     }
 
     #[test]
@@ -403,21 +403,22 @@ mod tests {
         let file = folder.path().join("config.toml");
         fs::write(&file, "one").unwrap();
         let files = [file.clone()];
-        let before = Seen::look(&files);
+        let before = FileStamps::look(&files);
         replace(&file, "two");
-        let mut watch = Watch::new(Files { inputs: files.to_vec(), seen: before, watch: Some(true) });
+        let mut watch = Watch::new(Files { inputs: files.to_vec(), stamps: before, watch: Some(true) });
         assert!(decides(&mut watch));
-        watch.take(files.to_vec(), &Seen::look(&files));
+        watch.take(files.to_vec(), &FileStamps::look(&files));
         assert!(!decides(&mut watch));
     }
 
     #[test]
-    fn told_to_wait_for_a_signal_it_looks_at_nothing() {
+    fn where_a_signal_is_wanted_it_looks_at_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.toml");
         fs::write(&file, "one").unwrap();
         let files = std::slice::from_ref(&file);
-        let mut watch = Watch::new(Files { inputs: files.to_vec(), seen: Seen::look(files), watch: Some(false) });
+        let mut watch =
+            Watch::new(Files { inputs: files.to_vec(), stamps: FileStamps::look(files), watch: Some(false) });
         replace(&file, "two");
         for _ in 0..10 {
             assert!(!watch.changed());
