@@ -1,15 +1,27 @@
 //! How a command fails: one line for a person and an exit code for a script.
 
-use std::{fmt, process::ExitCode};
+use std::process::ExitCode;
 
-/// Why a command could not do its work. Shown as one line that names the thing and the mend.
-#[derive(Debug)]
+use monitor_api::client::ClientError;
+use monitor_policy::geo::GeoError;
+
+/// Why a command could not do its work. Shown as one line that names the thing and the hint.
+#[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// Bad usage or configuration: exit code 64.
+    #[error("{0}")]
     Usage(String),
+    /// Geo data that can't be read: exit code 64.
+    #[error(transparent)]
+    Geo(#[from] GeoError),
     /// The kernel, the machine or the daemon refuses: exit code 69.
+    #[error("{0}")]
     Unavailable(String),
+    /// The running daemon does not answer, or refuses: exit code 69.
+    #[error(transparent)]
+    Daemon(#[from] ClientError),
     /// A defect of ours: exit code 70.
+    #[error("{0} (a defect of egress-monitor: please report it)")]
     Internal(String),
 }
 
@@ -18,26 +30,9 @@ impl CliError {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Usage(_) => 64,
-            Self::Unavailable(_) => 69,
+            Self::Usage(_) | Self::Geo(_) => 64,
+            Self::Unavailable(_) | Self::Daemon(_) => 69,
             Self::Internal(_) => 70,
         })
-    }
-}
-
-impl fmt::Display for CliError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Usage(text) | Self::Unavailable(text) => f.write_str(text),
-            Self::Internal(text) => write!(f, "{text} (a defect of egress-monitor: please report it)"),
-        }
-    }
-}
-
-impl std::error::Error for CliError {}
-
-impl From<monitor_api::client::ClientError> for CliError {
-    fn from(error: monitor_api::client::ClientError) -> Self {
-        Self::Unavailable(error.to_string())
     }
 }

@@ -5,8 +5,9 @@ use std::os::unix::process::CommandExt as _;
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    build, debian,
-    process::{self, look, root},
+    build::{self, Profile},
+    debian,
+    process::{self, look},
 };
 
 /// Builds, then becomes the benchmark with `arguments`, so that Ctrl-C reaches it alone and it can clean up.
@@ -14,8 +15,8 @@ use crate::{
 /// # Errors
 /// The build failed, or this is not root.
 pub fn run(arguments: &[String]) -> Result<()> {
-    build::run()?;
-    let program = root().join("target/release/bench");
+    build::run(Profile::Release)?;
+    let program = Profile::Release.program("bench");
     // What only names things needs no more than the program.
     let asks = arguments.iter().any(|argument| ["--help", "-h", "--list"].contains(&argument.as_str()));
     if !asks && !process::is_root() {

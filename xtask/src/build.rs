@@ -1,23 +1,52 @@
 //! `cargo xtask build`: the set-up, then everything in release mode. `monitor`'s build script builds the kernel
-//! part with rustup's nightly; with Debian's toolchain that is done here and the object handed to the build script.
+//! part with the pinned nightly; with Debian's toolchain that is done here and the object handed to the build script.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
-    process::{self, cargo, command, root},
-    setup::{self, Toolchain},
+    kernel_object::{self, Compiler},
+    process::{self, cargo, root},
+    setup,
 };
 
 /// Read by `monitor/build.rs`: a kernel object to embed instead of building one.
 pub const OBJECT: &str = "EGRESS_MONITOR_EBPF_OBJECT";
 
+/// How the workspace is compiled; the root manifest says what each means.
+#[derive(Clone, Copy, Debug)]
+pub enum Profile {
+    /// As soon as possible: what is run, tested and shown on a developer's machine and in CI.
+    Quick,
+    /// As it is shipped: what is measured.
+    Release,
+}
+
+impl Profile {
+    /// Cargo's name for it, and the folder's below `target`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Release => "release",
+        }
+    }
+
+    /// The file of a program of the workspace.
+    #[must_use]
+    pub fn program(self, name: &str) -> PathBuf {
+        root().join("target").join(self.name()).join(name)
+    }
+}
+
 /// Cargo with the kernel part taken care of: all builds, tests and runs of the workspace go through one of these,
 /// so that they share what they compile.
 #[derive(Debug)]
 pub struct Workspace {
-    object: Option<std::path::PathBuf>,
+    /// What compiles the kernel part.
+    pub compiler: Compiler,
+    object: Option<PathBuf>,
 }
 
 impl Workspace {
@@ -36,10 +65,10 @@ impl Workspace {
 ///
 /// # Errors
 /// The set-up or the compiler failed.
-pub fn run() -> Result<Workspace> {
+pub fn run(profile: Profile) -> Result<Workspace> {
     let workspace = prepare()?;
-    let mut build = workspace.cargo(&["build", "--release", "--workspace", "--exclude", "monitor-ebpf", "--bins"]);
-    process::stage("build", &mut build)?;
+    let scope = ["build", "--profile", profile.name(), "--workspace", "--exclude", "monitor-ebpf", "--bins"];
+    process::stage("build", &mut workspace.cargo(&scope))?;
     Ok(workspace)
 }
 
@@ -48,33 +77,17 @@ pub fn run() -> Result<Workspace> {
 /// # Errors
 /// The set-up or the compiler failed.
 pub fn prepare() -> Result<Workspace> {
-    let object = match setup::run()? {
-        // A caller's own object is the caller's business.
-        Toolchain::Nightly => None,
-        Toolchain::Debian => {
-            let folder = root().join("target/ebpf-debian");
-            let mut build = command(
-                setup::DEBIAN_CARGO,
-                &["build", "--release", "--package", "monitor-ebpf", "--bins", "--target", "bpfel-unknown-none"],
-            );
-            // The flags of aya-build, and the instruction set that Debian's core is used with; in place of any
-            // RUSTFLAGS meant for the host.
-            let arch = format!("--cfg=bpf_target_arch=\"{}\"", std::env::consts::ARCH);
-            let flags = [arch.as_str(), "-Cdebuginfo=2", "-Clink-arg=--btf", "-Ctarget-cpu=v3"].join("\x1f");
-            build
-                .arg("--target-dir")
-                .arg(&folder)
-                .env("RUSTC", setup::DEBIAN_RUSTC)
-                // The kernel part uses intrinsics that a stable compiler gives only when told so.
-                .env("RUSTC_BOOTSTRAP", "1")
-                .env("CARGO_ENCODED_RUSTFLAGS", flags);
-            for name in ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
-                build.env_remove(name);
-            }
+    let compiler = setup::run()?;
+    let object = match compiler {
+        // By monitor/build.rs.
+        Compiler::Nightly(_) => None,
+        Compiler::Debian => {
+            let target = root().join("target/ebpf-debian");
+            let mut build = kernel_object::build(compiler, &root(), &target, std::env::consts::ARCH);
             process::stage("kernel part with Debian's Rust", &mut build)?;
-            let object = folder.join("bpfel-unknown-none/release/egress-monitor-ebpf");
+            let object = kernel_object::objects(&target).join(kernel_object::OBJECT);
             Some(object.canonicalize().with_context(|| format!("{} was not built", object.display()))?)
         }
     };
-    Ok(Workspace { object })
+    Ok(Workspace { compiler, object })
 }

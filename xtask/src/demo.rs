@@ -6,8 +6,8 @@ use std::os::unix::process::CommandExt as _;
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    build,
-    process::{self, root},
+    build::{self, Profile},
+    process,
 };
 
 /// Builds and runs the demonstration.
@@ -15,8 +15,8 @@ use crate::{
 /// # Errors
 /// The build failed, or this is not root.
 pub fn run() -> Result<()> {
-    build::run()?;
-    let program = root().join("target/release/demo");
+    build::run(Profile::Quick)?;
+    let program = Profile::Quick.program("demo");
     if !process::is_root() {
         bail!("the demonstration makes network namespaces, which needs root: run `sudo {}`", program.display());
     }

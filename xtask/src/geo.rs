@@ -13,6 +13,8 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
+use crate::build::Profile;
+
 /// One embedded dataset and what it is made from.
 struct Source {
     name: &'static str,
@@ -93,7 +95,8 @@ fn make(root: &Path, work: &Path, source: &Source) -> anyhow::Result<PathBuf> {
     eprintln!("{}: importing", source.name);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut import = Command::new(cargo);
-    import.current_dir(root).args(["run", "--quiet", "--package", "egress-monitor", "--", "geo", "import"]);
+    import.current_dir(root).args(["run", "--quiet", "--profile", Profile::Quick.name()]);
+    import.args(["--package", "egress-monitor", "--", "geo", "import"]);
     for family in ["ipv4", "ipv6"] {
         import.arg(files.join(format!("package/{}-{family}.csv", source.name)));
     }

@@ -5,12 +5,11 @@ mod bench;
 mod build;
 mod debian;
 mod demo;
-mod fuzz;
 mod geo;
-mod initramfs;
-mod kernels;
+mod kernel_object;
 mod lint;
 mod process;
+mod prove;
 mod run;
 mod setup;
 mod test;
@@ -18,6 +17,8 @@ mod test;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::build::Profile;
 
 /// Development tasks of egress-monitor.
 #[derive(Debug, Parser)]
@@ -42,14 +43,18 @@ enum Task {
     },
     /// Show the monitor at work between three network namespaces (root, under a minute).
     Demo,
-    /// Formatting, clippy on the host and on the kernel part, cargo-deny.
-    Lint,
-    /// Build and run every test, the kernel ones included (root).
+    /// Formatting, clippy on the host and on the kernel part, documentation, rooms, dependencies.
+    Lint {
+        /// First write docs/rooms.toml from what the sources use.
+        #[arg(long)]
+        bless_rooms: bool,
+    },
+    /// Build and run the fast tier of the tests, the kernel ones included (root).
     #[command(
         after_help = "Example: cargo xtask test\n         cargo xtask test parser   # only tests with this in the name"
     )]
     Test {
-        /// Arguments of `cargo test`: a filter, or `-- --nocapture`.
+        /// Arguments of `cargo nextest run`: a filter, or `--no-capture`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -63,37 +68,10 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Run the kernel tests on other kernels than this machine's, in an emulator (Debian, x86-64).
-    #[command(
-        after_help = "Example: cargo xtask kernels\n         cargo xtask kernels 6.1 --frames 200000 --minutes 30"
-    )]
-    Kernels {
-        /// Which of 6.1 and 6.12; without any, all.
-        kernels: Vec<String>,
-        /// Random frames in each random test: emulation is slow.
-        #[arg(long, default_value_t = 20_000)]
-        frames: u32,
-        /// How long one kernel may take.
-        #[arg(long, default_value_t = 10)]
-        minutes: u64,
-    },
-    /// Coverage-guided fuzzing of the packet parser (cargo-fuzz).
-    #[command(
-        after_help = "Example: cargo xtask fuzz --minutes 10\n         cargo xtask fuzz --kernel   # kernel and host on ten million random frames (root)"
-    )]
-    Fuzz {
-        /// How long each of the two targets runs.
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-        minutes: u64,
-        /// Only write the tests' packet corpus into fuzz/corpus.
-        #[arg(long)]
-        seed: bool,
-        /// Instead: kernel and host on ten million random and mutated frames (root).
-        #[arg(long, conflicts_with = "seed")]
-        kernel: bool,
-        /// Instead: the unit tests of the pure core under Miri.
-        #[arg(long, conflicts_with_all = ["seed", "kernel"])]
-        miri: bool,
+    /// What takes too long for every change: one command a proof, written down in docs/proofs (root).
+    Prove {
+        #[command(subcommand)]
+        proof: prove::Proof,
     },
     /// Regenerate the embedded geo datasets.
     Geo {
@@ -106,14 +84,13 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Setup => setup::run().map(drop),
-        Task::Build => build::run().map(drop),
+        Task::Build => build::run(Profile::Release).map(drop),
         Task::Run { arguments } => run::run(&arguments),
         Task::Demo => demo::run(),
-        Task::Lint => lint::run(),
+        Task::Lint { bless_rooms } => lint::run(bless_rooms),
         Task::Test { arguments } => test::run(&arguments),
         Task::Bench { arguments } => bench::run(&arguments),
-        Task::Kernels { kernels, frames, minutes } => kernels::run(&kernels, frames, minutes),
-        Task::Fuzz { minutes, seed, kernel, miri } => fuzz::run(fuzz::Wanted { minutes, seed, kernel, miri }),
+        Task::Prove { proof } => prove::run(&proof),
         Task::Geo { check } => geo::run(check),
     };
     match result {

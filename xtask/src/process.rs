@@ -4,7 +4,7 @@
 use std::{
     ffi::OsStr,
     fmt::Write as _,
-    io::{Read, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -125,6 +125,33 @@ pub fn stage(name: &str, command: &mut Command) -> Result<()> {
     let begun = Instant::now();
     let text = show(command);
     let status = command.status().with_context(|| format!("cannot start `{text}`"))?;
+    let took = begun.elapsed().as_secs_f64();
+    if !status.success() {
+        bail!("{name} failed after {took:.1} s: `{text}` ({status})");
+    }
+    eprintln!("xtask: {name}: {took:.1} s");
+    Ok(())
+}
+
+/// Like [`stage`], and gives each line of what is shown to `see`, too.
+///
+/// # Errors
+/// The command that failed.
+pub fn watched(name: &str, command: &mut Command, mut see: impl FnMut(&str)) -> Result<()> {
+    let begun = Instant::now();
+    let text = show(command);
+    let (reader, writer) = std::io::pipe().context("making a pipe")?;
+    command.stdout(writer.try_clone().context("duplicating a pipe")?).stderr(writer);
+    let mut child = command.spawn().with_context(|| format!("cannot start `{text}`"))?;
+    // The command keeps the pipe's other end open until it is dropped or given other streams.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = line.with_context(|| format!("reading the output of `{text}`"))?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        see(&line);
+    }
+    let status = child.wait().with_context(|| format!("waiting for `{text}`"))?;
     let took = begun.elapsed().as_secs_f64();
     if !status.success() {
         bail!("{name} failed after {took:.1} s: `{text}` ({status})");

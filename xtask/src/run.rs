@@ -5,8 +5,8 @@ use std::{os::unix::process::CommandExt as _, process::Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    build,
-    process::{self, root},
+    build::{self, Profile},
+    process,
 };
 
 /// Builds, then runs `egress-monitor run` with `arguments` in place of this process.
@@ -15,9 +15,10 @@ use crate::{
 /// The build failed, or this is not root.
 pub fn run(arguments: &[String]) -> Result<()> {
     let workspace = build::prepare()?;
-    let mut build = workspace.cargo(&["build", "--release", "--package", "egress-monitor"]);
+    eprintln!("xtask: building egress-monitor (profile quick; the first time it takes some minutes)");
+    let mut build = workspace.cargo(&["build", "--profile", Profile::Quick.name(), "--package", "egress-monitor"]);
     process::stage("build", &mut build)?;
-    let program = root().join("target/release/egress-monitor");
+    let program = Profile::Quick.program("egress-monitor");
     if !process::is_root() {
         bail!("attaching to interfaces needs root: run `sudo {} run {}`", program.display(), arguments.join(" "));
     }

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     debian,
+    kernel_object::{self, Compiler, DEBIAN_CARGO, DEBIAN_RUSTC, NIGHTLY},
     process::{self, command, look},
 };
 
@@ -21,73 +22,93 @@ const BPF_LINKER_VERSION: &str = "0.13.0";
 /// The LLVM versions that this bpf-linker can be built against.
 const BPF_LINKER_LLVM: std::ops::RangeInclusive<u32> = 21..=23;
 
+/// The version of cargo-nextest that is installed where there is none.
+const NEXTEST: &str = "0.9.143";
+
 /// Forces one of the toolchains: `rustup` or `debian`.
 const TOOLCHAIN: &str = "EGRESS_MONITOR_TOOLCHAIN";
 
-/// What builds the kernel part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Toolchain {
-    /// rustup's nightly, which builds `core` from `rust-src`.
-    Nightly,
-    /// Debian's `rustc-web` with its ready-made `core` for BPF.
-    Debian,
-}
-
-/// The programs of Debian's toolchain; named by path, since rustup's come first in `PATH`.
-pub const DEBIAN_CARGO: &str = "/usr/bin/cargo";
-/// See [`DEBIAN_CARGO`].
-pub const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+/// Debian's Rust, with what it needs for BPF.
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"];
 
-/// Makes sure that everything is there.
+/// Makes sure that everything is there, and gives what the kernel part is to be compiled with.
 ///
 /// # Errors
 /// What is missing and could not be installed, with the commands that would.
-pub fn run() -> Result<Toolchain> {
+pub fn run() -> Result<Compiler> {
     let begun = Instant::now();
-    let toolchain = match std::env::var(TOOLCHAIN).ok().as_deref() {
+    let compiler = match std::env::var(TOOLCHAIN).ok().as_deref() {
         None | Some("") => match nightly() {
-            Ok(()) => Toolchain::Nightly,
+            Ok(name) => Compiler::Nightly(name),
             Err(error) if debian::is_debian() => {
-                eprintln!("setup: no usable nightly ({error:#}); taking Debian's own Rust for the kernel part");
-                debian_rust().map(|()| Toolchain::Debian)?
+                eprintln!("setup: no usable {NIGHTLY} ({error:#}); taking Debian's own Rust for the kernel part");
+                debian_rust()?;
+                Compiler::Debian
             }
             Err(error) => return Err(error),
         },
-        Some("rustup") => nightly().map(|()| Toolchain::Nightly)?,
-        Some("debian") => debian_rust().map(|()| Toolchain::Debian)?,
+        Some("rustup") => Compiler::Nightly(nightly()?),
+        Some("debian") => {
+            debian_rust()?;
+            Compiler::Debian
+        }
         Some(other) => bail!("{TOOLCHAIN} is `{other}`; it can be `rustup` or `debian`"),
     };
     if look("ip", &["-V"]).is_none() {
         debian::install("network namespaces", &["iproute2"])?;
     }
-    let with = match toolchain {
-        Toolchain::Nightly => "rustup's nightly",
-        Toolchain::Debian => "Debian's rustc-web",
-    };
-    eprintln!("setup: everything is there (kernel part: {with}), {:.1} s", begun.elapsed().as_secs_f64());
-    Ok(toolchain)
+    eprintln!("setup: everything is there (kernel part: {compiler}), {:.1} s", begun.elapsed().as_secs_f64());
+    Ok(compiler)
 }
 
-/// A nightly with `rust-src`, and a bpf-linker that reads what it writes.
-fn nightly() -> Result<()> {
+/// The pinned nightly with `rust-src`, and a bpf-linker that reads what it writes. Gives its name on this machine.
+fn nightly() -> Result<&'static str> {
     if look("rustup", &["--version"]).is_none() {
         bail!("rustup is not installed: see https://rustup.rs");
     }
-    let version = || look("rustup", &["run", "nightly", "rustc", "-vV"]);
-    if version().is_none() {
-        let mut install = command("rustup", &["toolchain", "install", "nightly", "--profile", "minimal"]);
-        process::step("installing Rust nightly with rust-src", install.args(["--component", "rust-src"]))?;
-    }
-    let version = version().context("`rustup run nightly rustc -vV` fails although nightly is installed")?;
-    let sysroot = look("rustup", &["run", "nightly", "rustc", "--print", "sysroot"])
-        .context("`rustup run nightly rustc --print sysroot` fails")?;
+    let name = match kernel_object::nightly() {
+        Some(name) => name,
+        None => {
+            let mut install = command("rustup", &["toolchain", "install", NIGHTLY, "--profile", "minimal"]);
+            process::step(&format!("installing Rust {NIGHTLY}"), install.args(["--component", "rust-src,clippy"]))?;
+            kernel_object::nightly()
+                .with_context(|| format!("{NIGHTLY} was installed but is not the pinned compiler"))?
+        }
+    };
+    let sysroot = look("rustup", &["run", name, "rustc", "--print", "sysroot"])
+        .with_context(|| format!("`rustup run {name} rustc --print sysroot` fails"))?;
     // What cargo's build-std reads.
     if !Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/core/src/lib.rs").exists() {
-        let mut add = command("rustup", &["component", "add", "rust-src", "--toolchain", "nightly"]);
-        process::step("adding rust-src to Rust nightly", &mut add)?;
+        add_component(name, "rust-src")?;
     }
-    bpf_linker(llvm_major(&version).context("`rustup run nightly rustc -vV` names no LLVM version")?)
+    let version = look("rustup", &["run", name, "rustc", "-vV"])
+        .with_context(|| format!("`rustup run {name} rustc -vV` fails although it is installed"))?;
+    let major = llvm_major(&version).with_context(|| format!("`rustup run {name} rustc -vV` names no LLVM version"))?;
+    bpf_linker(major)?;
+    Ok(name)
+}
+
+/// Adds a component to a toolchain of rustup's.
+///
+/// # Errors
+/// It could not be had.
+pub fn add_component(toolchain: &str, component: &str) -> Result<()> {
+    let mut add = command("rustup", &["component", "add", component, "--toolchain", toolchain]);
+    process::step(&format!("adding {component} to Rust {toolchain}"), &mut add)
+}
+
+/// Makes sure that the tests' runner is there.
+///
+/// # Errors
+/// It could not be built.
+pub fn nextest() -> Result<()> {
+    if look("cargo-nextest", &["nextest", "--version"]).is_some() {
+        return Ok(());
+    }
+    let mut install = process::cargo(&["install", "cargo-nextest", "--version", NEXTEST, "--locked"]);
+    // It waits for the tests: what it would gain by optimisation is less than that takes.
+    install.args(["--debug", "--no-default-features"]).env("CARGO_PROFILE_DEV_DEBUG", "0");
+    process::step(&format!("building cargo-nextest {NEXTEST} (some minutes)"), &mut install)
 }
 
 /// Debian's Rust with `core` for BPF, and a bpf-linker that reads what it writes.

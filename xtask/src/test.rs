@@ -1,11 +1,15 @@
-//! `cargo xtask test`: every test there is, in one go. The kernel tests attach programs and make network
-//! namespaces, so this needs root; without it nothing is skipped: it fails and says so.
+//! `cargo xtask test`: the fast tier of the tests, in one go. The kernel tests attach programs and make network
+//! namespaces, so this needs root; without it nothing is skipped: it fails and says so. How they share the machine is
+//! said in `.config/nextest.toml`; what takes longer is in `prove`.
 
 use anyhow::{Result, bail};
 
-use crate::{build, process};
+use crate::{
+    build::{self, Profile},
+    process, setup,
+};
 
-/// Builds and runs the tests; `arguments` go to `cargo test`.
+/// Builds and runs the tests; `arguments` go to `cargo nextest run`.
 ///
 /// # Errors
 /// Not root, or the set-up, the build or a test failed.
@@ -19,7 +23,9 @@ pub fn run(arguments: &[String]) -> Result<()> {
     // One build with the tests' dependencies: `cargo build` before it would compile many crates with other features
     // once more. The monitor itself, which the tests start, is built too, for its own package's tests.
     let workspace = build::prepare()?;
-    let test = ["test", "--release", "--workspace", "--exclude", "monitor-ebpf"];
-    process::stage("build", workspace.cargo(&test).arg("--no-run"))?;
-    process::stage("tests", workspace.cargo(&test).args(arguments))
+    setup::nextest()?;
+    let profile = Profile::Quick.name();
+    let run = ["nextest", "run", "--cargo-profile", profile, "--workspace", "--exclude", "monitor-ebpf"];
+    process::stage("build", workspace.cargo(&run).arg("--no-run"))?;
+    process::stage("tests", workspace.cargo(&run).args(arguments))
 }

@@ -1,6 +1,11 @@
-//! The other end of the control socket, for every command that asks the daemon: a path in, a document out.
+//! The other end of the control socket, for every command and script that asks the daemon: a path in, a document out.
+//! Blocking: one request, then the connection ends.
 
-use std::{io::ErrorKind, path::Path, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1};
@@ -8,88 +13,173 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
+use crate::error::ErrorDocument;
+
 /// For a whole request.
 const TIME: Duration = Duration::from_secs(30);
 /// Bytes of a reply; the largest that the daemon makes is a tenth of it.
 const MAX_REPLY: usize = 256 << 20;
 
-/// Why there is no document: one line that names the socket and the hint.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ClientError(String);
+/// Where the daemon of a default installation listens.
+pub const DEFAULT_SOCKET: &str = "/run/egress-monitor/control.sock";
 
-/// Asks the daemon behind `socket` for `path`.
-///
-/// # Errors
-/// No daemon, a refusal, or a reply that is not what was asked for.
-pub fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ClientError> {
-    decode(socket, &raw(socket, Method::GET, path)?)
+/// Why there is no document. Shown as one line that names the socket and the hint.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error(
+        "no daemon answers on {}: start it with `egress-monitor run`, or name its socket with --socket",
+        .socket.display()
+    )]
+    NoDaemon {
+        /// Where.
+        socket: PathBuf,
+    },
+    /// The socket is not for this user.
+    #[error("{} may only be used by root and the daemon's user: use sudo", .socket.display())]
+    Forbidden {
+        /// Which.
+        socket: PathBuf,
+    },
+    /// The daemon answers, and says no.
+    #[error("the daemon on {} refuses: {why}", .socket.display())]
+    Refused {
+        /// Whose.
+        socket: PathBuf,
+        /// HTTP's number for it.
+        status: u16,
+        /// Its reason.
+        why: String,
+    },
+    /// The daemon does not answer.
+    #[error("the daemon on {} did not answer within {} s", .socket.display(), .within.as_secs())]
+    Timeout {
+        /// Whose.
+        socket: PathBuf,
+        /// How long it had.
+        within: Duration,
+    },
+    /// The answer is another document than was asked for.
+    #[error("the daemon on {} answers in another form ({source}): is it the same version?", .socket.display())]
+    OtherForm {
+        /// Whose.
+        socket: PathBuf,
+        /// What does not fit.
+        source: serde_json::Error,
+    },
+    /// The exchange failed.
+    #[error("{doing}: {source}")]
+    Io {
+        /// While doing what with which socket.
+        doing: String,
+        /// How.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
-/// Has the daemon behind `socket` do what `path` says.
-///
-/// # Errors
-/// As [`get`].
-pub fn post<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, ClientError> {
-    decode(socket, &raw(socket, Method::POST, path)?)
+/// The daemon behind a control socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    socket: PathBuf,
 }
 
-/// Asks for what is no JSON.
-///
-/// # Errors
-/// As [`get`].
-pub fn fetch(socket: &Path, path: &str) -> Result<Bytes, ClientError> {
-    raw(socket, Method::GET, path)
-}
-
-/// The reply as it comes.
-fn raw(socket: &Path, method: Method, path: &str) -> Result<Bytes, ClientError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| ClientError(format!("can't start: {error}")))?;
-    runtime.block_on(async {
-        match tokio::time::timeout(TIME, ask(socket, method, path)).await {
-            Ok(reply) => reply,
-            Err(_) => Err(ClientError(format!(
-                "the daemon on {} did not answer within {} s",
-                socket.display(),
-                TIME.as_secs()
-            ))),
-        }
-    })
-}
-
-fn decode<T: DeserializeOwned>(socket: &Path, reply: &[u8]) -> Result<T, ClientError> {
-    serde_json::from_slice(reply).map_err(|error| {
-        let shown = socket.display();
-        ClientError(format!("the daemon on {shown} answers in another form ({error}): is it the same version?"))
-    })
-}
-
-async fn ask(socket: &Path, method: Method, path: &str) -> Result<Bytes, ClientError> {
-    let shown = socket.display();
-    let stream = UnixStream::connect(socket).await.map_err(|error| {
-        ClientError(match error.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!(
-                "no daemon answers on {shown}: start it with `egress-monitor run`, or name its socket with --socket"
-            ),
-            ErrorKind::PermissionDenied => format!("{shown} may only be used by root and the daemon's user: use sudo"),
-            _ => format!("can't connect to {shown}: {error}"),
-        })
-    })?;
-    let failed = |error: &dyn std::error::Error| ClientError(format!("talking to {shown}: {error}"));
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
-    // Its errors come out of the request as well.
-    tokio::spawn(connection);
-    let request = Request::builder().method(method).uri(path).header("host", "localhost").body(Empty::<Bytes>::new());
-    let request = request.map_err(|error| failed(&error))?;
-    let reply = sender.send_request(request).await.map_err(|error| failed(&error))?;
-    let status = reply.status();
-    let body = Limited::new(reply.into_body(), MAX_REPLY).collect().await;
-    let body = body.map_err(|error| ClientError(format!("talking to {shown}: {error}")))?.to_bytes();
-    if status == StatusCode::OK {
-        return Ok(body);
+impl Default for Client {
+    fn default() -> Self {
+        Self::new(DEFAULT_SOCKET)
     }
-    let value: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    let why = value["error"].as_str().unwrap_or("no reason given");
-    Err(ClientError(format!("the daemon on {shown} refuses: {why}")))
+}
+
+impl Client {
+    /// Asks nothing yet.
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self { socket: socket.into() }
+    }
+
+    /// The control socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Asks for the document at `path`.
+    ///
+    /// # Errors
+    /// No daemon, a refusal, or a reply that is not what was asked for.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.decode(&self.exchange(Method::GET, path)?)
+    }
+
+    /// Has the daemon do what `path` says, and gives the document that says what came of it.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.decode(&self.exchange(Method::POST, path)?)
+    }
+
+    /// Asks for what is no JSON.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn fetch(&self, path: &str) -> Result<Bytes, ClientError> {
+        self.exchange(Method::GET, path)
+    }
+
+    /// The reply as it comes.
+    fn exchange(&self, method: Method, path: &str) -> Result<Bytes, ClientError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| self.failed("can't start", error))?;
+        runtime.block_on(async {
+            match tokio::time::timeout(TIME, self.ask(method, path)).await {
+                Ok(reply) => reply,
+                Err(_) => Err(ClientError::Timeout { socket: self.socket.clone(), within: TIME }),
+            }
+        })
+    }
+
+    fn decode<T: DeserializeOwned>(&self, reply: &[u8]) -> Result<T, ClientError> {
+        let other_form = |source| ClientError::OtherForm { socket: self.socket.clone(), source };
+        serde_json::from_slice(reply).map_err(other_form)
+    }
+
+    fn failed(
+        &self,
+        doing: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> ClientError {
+        ClientError::Io { doing: doing.into(), source: source.into() }
+    }
+
+    async fn connect(&self) -> Result<UnixStream, ClientError> {
+        let socket = || self.socket.clone();
+        UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoDaemon { socket: socket() },
+            io::ErrorKind::PermissionDenied => ClientError::Forbidden { socket: socket() },
+            _ => self.failed(format!("can't connect to {}", self.socket.display()), error),
+        })
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> Result<Bytes, ClientError> {
+        let stream = self.connect().await?;
+        let talking = || format!("talking to {}", self.socket.display());
+        let broken = |error: hyper::Error| self.failed(talking(), error);
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // Its errors come out of the request as well.
+        tokio::spawn(connection);
+        let request = Request::builder().method(method).uri(path).header("host", "localhost");
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| self.failed(talking(), error))?;
+        let reply = sender.send_request(request).await.map_err(broken)?;
+        let status = reply.status();
+        let body = Limited::new(reply.into_body(), MAX_REPLY).collect().await;
+        let body = body.map_err(|error| self.failed(talking(), error))?.to_bytes();
+        if status == StatusCode::OK {
+            return Ok(body);
+        }
+        let why = serde_json::from_slice(&body).map(|ErrorDocument { error }| error);
+        Err(ClientError::Refused {
+            socket: self.socket.clone(),
+            status: status.as_u16(),
+            why: why.unwrap_or_else(|_| "no reason given".into()),
+        })
+    }
 }

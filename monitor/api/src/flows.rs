@@ -16,6 +16,25 @@ pub const MAX_TOP: usize = 100_000;
 /// Seconds that `since` may go back.
 pub const MAX_SINCE: u32 = 3_600;
 
+/// A parameter that is out of its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// `top`.
+    #[error("top={0}: from 1 to {MAX_TOP}")]
+    Top(usize),
+    /// `since`.
+    #[error("since={0}: from 1 to {MAX_SINCE} seconds")]
+    Since(u32),
+}
+
+/// Of every page with rows.
+pub(crate) fn check_top(top: Option<usize>) -> Result<(), QueryError> {
+    match top {
+        Some(top) if top == 0 || top > MAX_TOP => Err(QueryError::Top(top)),
+        _ => Ok(()),
+    }
+}
+
 /// What flows are summed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -52,22 +71,19 @@ impl FlowsQuery {
     /// Checks what the types can't.
     ///
     /// # Errors
-    /// What is wrong, and the mend.
-    pub fn check(&self) -> Result<(), String> {
-        match self.top {
-            Some(top) if top == 0 || top > MAX_TOP => Err(format!("top={top}: from 1 to {MAX_TOP}")),
-            _ => match self.since {
-                Some(since) if since == 0 || since > MAX_SINCE => {
-                    Err(format!("since={since}: from 1 to {MAX_SINCE} seconds"))
-                }
-                _ => Ok(()),
-            },
+    /// What is out of its range.
+    pub fn check(&self) -> Result<(), QueryError> {
+        check_top(self.top)?;
+        match self.since {
+            Some(since) if since == 0 || since > MAX_SINCE => Err(QueryError::Since(since)),
+            _ => Ok(()),
         }
     }
 }
 
 /// Who announces a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AutonomousSystem {
     /// Number.
     pub number: u32,
@@ -75,9 +91,10 @@ pub struct AutonomousSystem {
     pub name: String,
 }
 
-/// A further destination in flows and alerts.
+/// A inner destination in flows and alerts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Further {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct InnerDocument {
     /// Where.
     pub destination: IpAddr,
     /// Its port; ICMP: type × 256 + code.
@@ -87,12 +104,13 @@ pub struct Further {
     /// By what the packet gets there.
     pub via: String,
     /// The IPv4 address that this one carries.
-    pub embedded: Option<Carried>,
+    pub embedded: Option<EmbeddedAddress>,
 }
 
 /// An IPv4 address inside an IPv6 address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Carried {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct EmbeddedAddress {
     /// Where.
     pub destination: IpAddr,
     /// By what it is carried.
@@ -101,6 +119,7 @@ pub struct Carried {
 
 /// A flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FlowRow {
     /// Interface that it left by.
     pub interface: String,
@@ -120,9 +139,9 @@ pub struct FlowRow {
     pub protocol_name: Option<String>,
     /// Where its packets go on to: the end of a source route or tunnel, else the IPv4 address that the destination
     /// carries.
-    pub inner: Option<Further>,
+    pub inner: Option<InnerDocument>,
     /// The IPv4 address that the destination carries, where `inner` is another one.
-    pub embedded: Option<Carried>,
+    pub embedded: Option<EmbeddedAddress>,
     /// What of it cannot be read: esp, wireguard, quic…
     pub opaque: Option<String>,
     /// The one of all these destinations that country, class and rule are those of: the strictest; none: it is a hop on
@@ -147,6 +166,7 @@ pub struct FlowRow {
 
 /// Flows with the same key and verdict, summed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupRow {
     /// Country, class, network (`AS64500`, or `192.0.2.0/24` where no dataset says whose it is), rule or peer.
     pub key: String,
@@ -167,6 +187,7 @@ pub struct GroupRow {
 
 /// Packets without a flow, for one reason, on all interfaces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReasonRow {
     /// Why.
     pub reason: String,
@@ -180,6 +201,7 @@ pub struct ReasonRow {
 
 /// Flows that have no row, summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Part {
     /// How many flows.
     pub flows: u64,
@@ -190,6 +212,7 @@ pub struct Part {
 
 /// The document. Without a verdict asked for: rows + rest + evicted + overflow + unparsed = hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Flows {
     /// Boot of the host, as in `status`.
     pub boot_id: String,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// That a policy is yet to be confirmed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PendingStatus {
     /// Until when, RFC 3339.
     pub until: String,
@@ -17,6 +18,7 @@ pub struct PendingStatus {
 
 /// What came of a reload or a confirmation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Outcome {
     /// What is in force now.
     pub policy: PolicyRef,

@@ -6,6 +6,7 @@ use crate::status::Sums;
 
 /// A rule's daily budget.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BudgetRow {
     /// What it may let through in a UTC day, in bytes on the wire.
     pub bytes_per_day: u64,
@@ -21,6 +22,7 @@ pub struct BudgetRow {
 
 /// A rule, and what it decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RuleRow {
     /// Its id.
     pub rule: String,
@@ -59,6 +61,7 @@ pub struct RuleRow {
 
 /// The document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rules {
     /// Boot of the host, as in `status`.
     pub boot_id: String,

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    flows::{FlowRow, MAX_TOP, Part},
+    flows::{FlowRow, Part, QueryError, check_top},
     status::Sums,
 };
 
@@ -22,17 +22,15 @@ impl ShadowQuery {
     /// Checks what the types can't.
     ///
     /// # Errors
-    /// What is wrong, and the mend.
-    pub fn check(&self) -> Result<(), String> {
-        match self.top {
-            Some(top) if top == 0 || top > MAX_TOP => Err(format!("top={top}: from 1 to {MAX_TOP}")),
-            _ => Ok(()),
-        }
+    /// What is out of its range.
+    pub fn check(&self) -> Result<(), QueryError> {
+        check_top(self.top)
     }
 }
 
 /// The candidate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CandidateRow {
     /// Where it was read.
     pub file: String,
@@ -44,6 +42,7 @@ pub struct CandidateRow {
 
 /// What had one verdict, and from the candidate another or the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VerdictRow {
     /// allowed, observed, denied.
     pub verdict: String,
@@ -56,12 +55,13 @@ pub struct VerdictRow {
 
 /// Why something is not evaluated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NotEvaluatedRow {
     /// The kernel's flow table had no place for it.
     pub overflow: Sums,
     /// It was not parsed, and a destination that was read before the reason could decide.
     pub unparsed: Sums,
-    /// It has several further destinations, and the one that decided is not kept.
+    /// It has several inner destinations, and the one that decided is not kept.
     pub hops: Sums,
     /// The candidate's image had no answer: a defect.
     pub unanswered: Sums,
@@ -69,6 +69,7 @@ pub struct NotEvaluatedRow {
 
 /// A flow of which the candidate thinks otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DifferingRow {
     /// The flow as it was counted.
     #[serde(flatten)]
@@ -85,6 +86,7 @@ pub struct DifferingRow {
 
 /// The document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShadowPage {
     /// Digest of the policy in force.
     pub policy: String,

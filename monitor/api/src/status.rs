@@ -1,6 +1,8 @@
 //! The status document, served at `/api/v1/status` and printed by `egress-monitor status`: what is in it, and in which
 //! order. The daemon fills it.
 
+use std::ops::AddAssign;
+
 use monitor_common::wire::Counters;
 use monitor_policy::times::Upcoming;
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,7 @@ use crate::reload::PendingStatus;
 
 /// Packets and bytes, as a device counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Amount {
     /// Packets.
     pub packets: u64,
@@ -16,17 +19,19 @@ pub struct Amount {
     pub bytes: u64,
 }
 
-/// Places for flows, in one half.
+/// How full one half of a table of flows is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Places {
-    /// How many the epoch had in use.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Occupancy {
+    /// How many places the epoch had in use.
     pub used: usize,
     /// How many there are.
-    pub places: u32,
+    pub capacity: u32,
 }
 
 /// The four sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sums {
     /// skbs.
     pub packets: u64,
@@ -45,6 +50,15 @@ impl From<&Counters> for Sums {
     }
 }
 
+impl AddAssign<&Self> for Sums {
+    fn add_assign(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.segments += other.segments;
+        self.bytes += other.bytes;
+        self.wire_bytes += other.wire_bytes;
+    }
+}
+
 impl Sums {
     /// Adds `counters`.
     pub fn add(&mut self, counters: &Counters) {
@@ -57,6 +71,7 @@ impl Sums {
 
 /// The policy in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyStatus {
     /// SHA-256 in hexadecimal.
     pub digest: String,
@@ -70,12 +85,13 @@ pub struct PolicyStatus {
     pub never_hit: usize,
     /// Ids of those whose daily budget is used up.
     pub suspended: Vec<String>,
-    /// The policy that is judged beside it; none where the configuration names none.
+    /// The policy that is evaluated beside it; none where the configuration names none.
     pub shadow: Option<ShadowStatus>,
 }
 
 /// The shadow policy, in short: see `/api/v1/policy/shadow`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ShadowStatus {
     /// Its digest.
     pub digest: Option<String>,
@@ -91,6 +107,7 @@ pub struct ShadowStatus {
 
 /// A geo dataset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DatasetStatus {
     /// Name or file.
     pub name: String,
@@ -106,6 +123,7 @@ pub struct DatasetStatus {
 
 /// An interface: attached how, and what was counted there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InterfaceStatus {
     /// Name.
     pub interface: String,
@@ -130,6 +148,7 @@ pub struct InterfaceStatus {
 
 /// What the device sent, held against what passed the hook. All since the program was attached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NicStatus {
     /// What it counts as a packet: `skbs`, `segments`, `undetermined`.
     pub counts: String,
@@ -153,6 +172,7 @@ pub struct NicStatus {
 
 /// Sums by interface, country, class and verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupStatus {
     /// Interface.
     pub interface: String,
@@ -169,6 +189,7 @@ pub struct GroupStatus {
 
 /// Packets without a flow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UnparsedStatus {
     /// Interface.
     pub interface: String,
@@ -182,6 +203,7 @@ pub struct UnparsedStatus {
 
 /// What one interface counted in one epoch: hook = flows + overflow + unparsed, in all four sums.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EpochInterface {
     /// Interface.
     pub interface: String,
@@ -199,6 +221,7 @@ pub struct EpochInterface {
 
 /// The epoch closed last, and what it counted alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EpochStatus {
     /// Its number: from 0 at each start of the daemon.
     pub number: u32,
@@ -211,9 +234,9 @@ pub struct EpochStatus {
     /// Flows in it.
     pub flows: usize,
     /// The kernel's flow table. A flow that a CPU and the table have, or several CPUs, counts in each.
-    pub flow_table: Places,
+    pub flow_table: Occupancy,
     /// The flow caches of all CPUs.
-    pub flow_cache: Places,
+    pub flow_cache: Occupancy,
     /// Ring-buffer events that it lost.
     pub events_lost: u64,
     /// By interface.
@@ -224,6 +247,7 @@ pub struct EpochStatus {
 
 /// What was lost, by kind; every one is 0 on a good day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Losses {
     /// Ring-buffer events; their alerts were rebuilt.
     pub events: u64,
@@ -249,19 +273,21 @@ pub struct Losses {
 
 /// Alerts made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AlertCount {
     /// Severity.
     pub severity: String,
-    /// `egress` or a condition.
+    /// `egress` or a finding.
     #[serde(rename = "type")]
     pub kind: String,
     /// How many.
     pub count: u64,
 }
 
-/// A condition that holds now.
+/// A finding that is open now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConditionStatus {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct FindingStatus {
     /// Its name.
     #[serde(rename = "type")]
     pub kind: String,
@@ -271,6 +297,7 @@ pub struct ConditionStatus {
 
 /// The whole document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Status {
     /// Version of the daemon.
     pub version: String,
@@ -294,10 +321,10 @@ pub struct Status {
     /// Why it is not to be relied on; none when it is.
     pub not_ready: Option<String>,
     /// What is wrong now.
-    pub conditions: Vec<ConditionStatus>,
+    pub conditions: Vec<FindingStatus>,
     /// The policy.
     pub policy: PolicyStatus,
-    /// Whether it is on trial, until when, and what comes back then; none: it stays.
+    /// Whether it is yet to be confirmed, until when, and what comes back then; none: it stays.
     pub unconfirmed: Option<PendingStatus>,
     /// Rules that begin, end within 30 days or have ended, soonest first: at most 50.
     pub rule_times: Vec<Upcoming>,

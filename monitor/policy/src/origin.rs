@@ -42,6 +42,21 @@ impl Serialize for Origin {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Origin {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Origin".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        String::json_schema(generator)
+    }
+}
+
 /// For tests.
 #[cfg(test)]
 pub(crate) fn at_line(file: &str, line: usize) -> Origin {

@@ -20,6 +20,7 @@ const NAMED: usize = 10;
 
 /// A rule that begins or ends soon, or has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Upcoming {
     /// Its id.
     pub rule: String,

@@ -2,20 +2,25 @@
 
 use std::path::PathBuf;
 
-use monitor_common::{parse::Reason, wire::Class};
-use serde_json::{Value, json};
+use monitor_common::wire::Class;
 
-use crate::config::inputs::{self, Inputs};
 use crate::{
-    cli::output::{cells, print, table},
-    config::{self},
+    cli::{
+        output::{json, print, print_either},
+        render,
+    },
+    config::{
+        self,
+        inputs::{self, Inputs},
+    },
     error::CliError,
 };
+use monitor_api::check::{self, Bad, Good, Problem};
 use monitor_policy::{
     Extent,
-    geo::{About, Dataset, STALE_AFTER_DAYS},
-    spec::{Action, Mode, PortRange, Rule, Zone},
-    text::{count, hex, time},
+    geo::{About, STALE_AFTER_DAYS},
+    spec::{Action, Mode, Rule},
+    text::{hex, time},
     times::upcoming,
 };
 
@@ -45,30 +50,33 @@ pub fn run(args: Args) -> Result<(), CliError> {
         Ok(config) => inputs::compile(config),
         Err(error) => {
             if args.json {
-                let problems: Vec<Value> = error
-                    .problems
-                    .iter()
-                    .map(|problem| {
-                        json!({ "file": problem.file, "line": problem.line, "column": problem.column,
-                                "message": problem.message })
-                    })
-                    .collect();
-                print(&format!("{:#}\n", json!({ "ok": false, "problems": problems })))?;
+                let problems = error.problems.iter().map(|problem| Problem {
+                    file: Some(problem.file.clone()),
+                    line: problem.line,
+                    column: problem.column,
+                    message: problem.message.clone(),
+                });
+                print_bad(problems.collect())?;
             }
             return Err(error.into_failure());
         }
     };
     match checked {
-        Ok(inputs) if args.json => print(&format!("{:#}\n", as_json(&inputs))),
-        Ok(inputs) => print(&as_text(&inputs)),
+        Ok(inputs) => {
+            let found = document(&inputs);
+            print_either(args.json, &found, |found| render::check(found, &inputs.config.spec))
+        }
         Err(failure) => {
             if args.json {
-                let problem = json!({ "file": null, "line": null, "column": null, "message": failure.to_string() });
-                print(&format!("{:#}\n", json!({ "ok": false, "problems": [problem] })))?;
+                print_bad(vec![Problem { file: None, line: None, column: None, message: failure.to_string() }])?;
             }
             Err(failure)
         }
     }
+}
+
+fn print_bad(problems: Vec<Problem>) -> Result<(), CliError> {
+    print(&json(&Bad { ok: false, problems })?)
 }
 
 fn denies(inputs: &Inputs, class: Class) -> bool {
@@ -90,23 +98,6 @@ const fn action(action: Action) -> &'static str {
         Action::Deny => "deny",
     }
 }
-
-/// What becomes of packets without a flow, with the reasons for which it is something else.
-fn undecodable(zone: &Zone) -> String {
-    let mut text = action(zone.on_undecodable).to_owned();
-    for of in [Action::Allow, Action::Deny].into_iter().filter(|of| *of != zone.on_undecodable) {
-        let differs = |reason: &Reason| !reason.always_passes() && zone.on_reason(*reason) == of;
-        let reasons: Vec<_> = Reason::ALL.into_iter().filter(differs).map(Reason::name).collect();
-        if !reasons.is_empty() {
-            text += &format!(", but {} {}", action(of), reasons.join(" "));
-        }
-    }
-    text
-}
-
-/// Most telling first.
-const ORDER: [Class; 6] =
-    [Class::Inside, Class::Outside, Class::Ambiguous, Class::Unknown, Class::Private, Class::Local];
 
 fn warnings(inputs: &Inputs) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -165,255 +156,107 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
     warnings
 }
 
-/// What a rule names, shortened to numbers where there is more than one network.
-fn covers(rule: &Rule) -> String {
-    let networks = match rule.to.as_slice() {
-        [] => None,
-        [(network, _)] => Some(network.to_string()),
-        more => Some(format!("{} networks", count(more.len() as u128))),
+/// The document of a configuration that can be put in force.
+fn document(inputs: &Inputs) -> Good {
+    let Inputs { config, policy, knowledge, clock } = inputs;
+    let zone = &config.spec.zone;
+    let class = |class: Class| {
+        let of = check::Class { extent: extent(policy.summary.of(class)), denied: denies(inputs, class) };
+        (class.name().to_owned(), of)
     };
-    let systems = rule.ases.iter().map(|(asn, _)| format!("AS{asn}"));
-    let named = systems.chain(rule.countries.iter().map(|(country, _)| country.to_string()));
-    networks.into_iter().chain(named).collect::<Vec<_>>().join(", ")
-}
-
-fn ports(ports: &[PortRange]) -> String {
-    if ports.is_empty() {
-        return "all".into();
-    }
-    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-}
-
-fn as_json(inputs: &Inputs) -> Value {
-    let (config, policy) = (&inputs.config, &inputs.policy);
-    let extent = |extent: &Extent| {
-        json!({ "ipv4_ranges": extent.v4_ranges, "ipv4_addresses": extent.v4_addresses,
-                "ipv6_ranges": extent.v6_ranges, "ipv6_addresses": extent.v6_addresses.to_string() })
-    };
-    let mut classes = serde_json::Map::new();
-    for class in ORDER {
-        let mut document = extent(policy.summary.of(class));
-        document["denied"] = denies(inputs, class).into();
-        classes.insert(class.name().into(), document);
-    }
-    let undecodable: serde_json::Map<_, Value> = config
-        .spec
-        .zone
-        .undecodable
-        .iter()
-        .map(|(reason, of)| (reason.name().to_owned(), action(*of).into()))
-        .collect();
-    let rules: Vec<Value> = config
-        .spec
-        .rules
-        .iter()
-        .map(|rule| {
-            json!({ "id": rule.id, "origin": rule.origin, "action": action(rule.action), "networks": rule.to.len(),
-                    "countries": rule.countries.iter().map(|(country, _)| country.to_string()).collect::<Vec<_>>(),
-                    "systems": rule.ases.iter().map(|(asn, _)| asn).collect::<Vec<_>>(),
-                    "max_bytes_per_day": rule.max_bytes_per_day,
-                    "ports": rule.ports.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                    "reason": rule.reason, "legal_basis": rule.legal_basis, "owner": rule.owner,
-                    "ticket": rule.ticket, "not_before": rule.not_before.map(time),
-                    "expires": rule.expires.map(time) })
-        })
-        .collect();
-    let knowledge = &inputs.knowledge;
-    let described = |about: &About, v4_ranges: usize, v6_ranges: usize| {
-        json!({ "name": about.name, "version": about.version, "built": about.built.map(time),
-                "age_days": about.age_days(inputs.clock.seconds()), "ipv4_ranges": v4_ranges,
-                "ipv6_ranges": v6_ranges, "attribution": about.attribution })
-    };
-    let sources = knowledge.datasets.iter().map(|of| {
-        let mut source = described(&of.about, of.v4.len(), of.v6.len());
-        source["digest"] = hex(&of.about.digest).into();
-        source
-    });
-    let overlays = knowledge.overlays.iter().map(|of| {
-        let mut overlay = described(&of.about, of.v4.len(), of.v6.len());
-        overlay["digest"] = hex(&of.about.digest).into();
-        overlay["file"] = json!(of.file);
-        overlay["kind"] = of.kind.name().into();
-        overlay["contradictions"] = of.contradictions.into();
-        overlay["rejected"] = json!(of.rejected);
-        overlay
-    });
-    let as_numbers = knowledge.asn.as_ref().map(|of| {
-        let mut numbers = described(&of.about, of.v4.len(), of.v6.len());
-        numbers["numbers"] = of.names.len().into();
-        numbers
-    });
-    json!({
-        "ok": true,
-        "config": config.file,
-        "mode": if config.mode == Mode::Enforce { "enforce" } else { "observe" },
-        "zone": config.spec.zone.name,
-        "inside": config.spec.zone.inside_text,
-        "countries": config.spec.zone.inside.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "private_inside": config.spec.zone.inside_private,
-        "policy": policy.digest,
-        "on_undecodable": action(config.spec.zone.on_undecodable),
-        "undecodable": undecodable,
-        "nat64": config.spec.zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect::<Vec<_>>(),
-        "classes": classes,
-        "embedded_ipv4": extent(&policy.summary.embedded),
-        "class_rows": policy.classes.len(),
-        "sites": config.spec.sites.len(),
-        "rules": rules,
-        "management": config.spec.management.as_ref().map(|management| json!({
-            "origin": management.origin,
-            "networks": management.networks.iter().map(|(network, _)| network.to_string()).collect::<Vec<_>>(),
-            "ports": management.ports.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        })),
-        "notes": policy.notes,
-        "next_expiry": policy.next_expiry.map(time),
-        "sources": sources.collect::<Vec<_>>(),
-        "overlays": overlays.collect::<Vec<_>>(),
-        "as_numbers": as_numbers,
-        "warnings": warnings(inputs),
-    })
-}
-
-/// IPv6 space for people: networks of /48, the size that a site gets.
-fn networks_48(addresses: u128) -> String {
-    match addresses >> 80 {
-        0 if addresses > 0 => "< 1".into(),
-        networks => count(networks),
+    let now = clock.seconds();
+    Good {
+        ok: true,
+        config: config.file.clone(),
+        mode: config.mode,
+        zone: zone.name.clone(),
+        inside: zone.inside_text.clone(),
+        countries: texts(&zone.inside),
+        private_inside: zone.inside_private,
+        policy: policy.digest.clone(),
+        on_undecodable: action(zone.on_undecodable),
+        undecodable: zone.undecodable.iter().map(|(reason, of)| (reason.name().to_owned(), action(*of))).collect(),
+        nat64: texts(zone.nat64.iter().map(|(prefix, _)| prefix)),
+        classes: Class::ALL.into_iter().map(class).collect(),
+        embedded_ipv4: extent(&policy.summary.embedded),
+        class_rows: policy.classes.len(),
+        sites: config.spec.sites.len(),
+        rules: config.spec.rules.iter().map(rule).collect(),
+        management: config.spec.management.as_ref().map(|management| check::Management {
+            origin: management.origin.to_string(),
+            networks: texts(management.networks.iter().map(|(network, _)| network)),
+            ports: texts(&management.ports),
+        }),
+        notes: policy.notes.clone(),
+        next_expiry: policy.next_expiry.map(time),
+        sources: knowledge
+            .datasets
+            .iter()
+            .map(|of| check::Source {
+                data: data(&of.about, of.v4.len(), of.v6.len(), now),
+                digest: hex(&of.about.digest),
+            })
+            .collect(),
+        overlays: knowledge
+            .overlays
+            .iter()
+            .map(|of| check::Overlay {
+                data: data(&of.about, of.v4.len(), of.v6.len(), now),
+                digest: hex(&of.about.digest),
+                file: of.file.clone(),
+                kind: of.kind.name(),
+                contradictions: of.contradictions,
+                rejected: of.rejected.clone(),
+            })
+            .collect(),
+        as_numbers: knowledge.asn.as_ref().map(|of| check::AsNumbers {
+            data: data(&of.about, of.v4.len(), of.v6.len(), now),
+            numbers: of.names.len(),
+        }),
+        warnings: warnings(inputs),
     }
 }
 
-fn as_text(inputs: &Inputs) -> String {
-    let (config, policy) = (&inputs.config, &inputs.policy);
-    let file = config.file.as_ref().map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
-    let countries: Vec<_> = config.spec.zone.inside.iter().map(ToString::to_string).collect();
-    let private = if config.spec.zone.inside_private { ", and private networks" } else { "" };
-    let mut head = vec![
-        cells(&["configuration", &format!("{file}: good")]),
-        cells(&["mode", if config.mode == Mode::Enforce { "enforce" } else { "observe" }]),
-        cells(&["zone", &config.spec.zone.name]),
-        cells(&["inside", &config.spec.zone.inside_text]),
-        cells(&["", &format!("= {} country codes: {}{private}", countries.len(), countries.join(" "))]),
-        cells(&["not parsed", &undecodable(&config.spec.zone)]),
-        cells(&["policy", &policy.digest]),
-    ];
-    if let Some(management) = &config.spec.management {
-        let networks: Vec<_> = management.networks.iter().map(|(network, _)| network.to_string()).collect();
-        let what = if networks.is_empty() { "none, on purpose".into() } else { networks.join(" ") };
-        head.push(cells(&["management", &format!("{what}, ports: {}", ports(&management.ports))]));
-    }
-    if !config.spec.zone.nat64.is_empty() {
-        let prefixes: Vec<_> = config.spec.zone.nat64.iter().map(|(prefix, _)| prefix.to_string()).collect();
-        head.push(cells(&["nat64", &prefixes.join(" ")]));
-    }
-    let mut text = table(0, &head, &[]);
+fn texts<T: ToString>(values: impl IntoIterator<Item = T>) -> Vec<String> {
+    values.into_iter().map(|value| value.to_string()).collect()
+}
 
-    let mut rows = vec![cells(&["class", "IPv4 ranges", "IPv4 addresses", "IPv6 ranges", "IPv6 in /48s", "enforce"])];
-    let row = |name: &str, extent: &Extent, verdict: &str| {
-        vec![
-            name.to_owned(),
-            count(extent.v4_ranges),
-            count(extent.v4_addresses),
-            count(extent.v6_ranges),
-            networks_48(extent.v6_addresses),
-            verdict.to_owned(),
-        ]
-    };
-    for class in ORDER {
-        let verdict = if denies(inputs, class) { "deny" } else { "allow" };
-        rows.push(row(class.name(), policy.summary.of(class), verdict));
+fn extent(of: &Extent) -> check::Extent {
+    check::Extent {
+        ipv4_ranges: of.v4_ranges,
+        ipv4_addresses: of.v4_addresses,
+        ipv6_ranges: of.v6_ranges,
+        ipv6_addresses: of.v6_addresses.to_string(),
     }
-    rows.push(row("embeds IPv4", &policy.summary.embedded, "as the IPv4 address inside"));
-    text += "\n";
-    text += &table(0, &rows, &[1, 2, 3, 4]);
+}
 
-    if !config.spec.sites.is_empty() {
-        let mut rows = vec![cells(&["site", "country", "networks"])];
-        for site in &config.spec.sites {
-            let networks: Vec<_> = site.networks.iter().map(|(network, _)| network.to_string()).collect();
-            rows.push(vec![site.name.clone(), site.country.to_string(), networks.join(" ")]);
-        }
-        text += "\n";
-        text += &table(0, &rows, &[]);
+fn rule(rule: &Rule) -> check::Rule {
+    check::Rule {
+        id: rule.id.clone(),
+        origin: rule.origin.to_string(),
+        action: action(rule.action),
+        networks: rule.to.len(),
+        countries: texts(rule.countries.iter().map(|(country, _)| country)),
+        systems: rule.ases.iter().map(|(asn, _)| *asn).collect(),
+        max_bytes_per_day: rule.max_bytes_per_day,
+        ports: texts(&rule.ports),
+        reason: rule.reason.clone(),
+        legal_basis: rule.legal_basis.clone(),
+        owner: rule.owner.clone(),
+        ticket: rule.ticket.clone(),
+        not_before: rule.not_before.map(time),
+        expires: rule.expires.map(time),
     }
+}
 
-    text += "\n";
-    if config.spec.rules.is_empty() {
-        text += "no rules\n";
-    } else {
-        let mut rows = vec![cells(&["rule", "", "covers", "ports", "expires", "where"])];
-        for rule in &config.spec.rules {
-            rows.push(vec![
-                rule.id.clone(),
-                action(rule.action).into(),
-                covers(rule),
-                ports(&rule.ports),
-                rule.expires.map_or_else(|| "never".into(), time),
-                rule.origin.to_string(),
-            ]);
-        }
-        text += &table(0, &rows, &[]);
+fn data(about: &About, ipv4_ranges: usize, ipv6_ranges: usize, now: i64) -> check::Data {
+    check::Data {
+        name: about.name.clone(),
+        version: about.version.clone(),
+        built: about.built.map(time),
+        age_days: about.age_days(now),
+        ipv4_ranges,
+        ipv6_ranges,
+        attribution: about.attribution.clone(),
     }
-
-    let mut rows = vec![cells(&["geo source", "version", "built", "age", "IPv4 ranges", "IPv6 ranges"])];
-    let knowledge = &inputs.knowledge;
-    let built = |about: &About| about.built.map_or_else(|| "unknown".into(), time);
-    let age = |about: &About| {
-        about.age_days(inputs.clock.seconds()).map_or_else(|| "unknown".into(), |days| format!("{days} days"))
-    };
-    for Dataset { about, v4, v6 } in &knowledge.datasets {
-        rows.push(vec![
-            about.name.clone(),
-            about.version.clone(),
-            built(about),
-            age(about),
-            count(v4.len() as u128),
-            count(v6.len() as u128),
-        ]);
-    }
-    text += "\n";
-    text += &table(0, &rows, &[3, 4, 5]);
-    if !knowledge.overlays.is_empty() {
-        let mut rows = vec![cells(&["overlay", "kind", "built", "age", "IPv4 ranges", "IPv6 ranges", "left out"])];
-        for of in &knowledge.overlays {
-            rows.push(vec![
-                of.about.name.clone(),
-                of.kind.name().to_owned(),
-                built(&of.about),
-                age(&of.about),
-                count(of.v4.len() as u128),
-                count(of.v6.len() as u128),
-                count(of.rejected.count as u128),
-            ]);
-        }
-        text += "\n";
-        text += &table(0, &rows, &[3, 4, 5, 6]);
-    }
-    if let Some(of) = &knowledge.asn {
-        let rows = [
-            cells(&["AS numbers", "built", "age", "IPv4 ranges", "IPv6 ranges", "names"]),
-            vec![
-                of.about.name.clone(),
-                built(&of.about),
-                age(&of.about),
-                count(of.v4.len() as u128),
-                count(of.v6.len() as u128),
-                count(of.names.len() as u128),
-            ],
-        ];
-        text += "\n";
-        text += &table(0, &rows, &[2, 3, 4, 5]);
-    }
-    for about in knowledge.datasets.iter().map(|of| &of.about).filter(|about| !about.attribution.is_empty()) {
-        text += &format!("{}: {}\n", about.name, about.attribution);
-    }
-    for note in &policy.notes {
-        text += &format!("\nnote: {}", note.message);
-    }
-    for warning in warnings(inputs) {
-        text += &format!("\nwarning: {warning}");
-    }
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    text
 }

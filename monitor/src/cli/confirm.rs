@@ -1,8 +1,11 @@
 //! `egress-monitor confirm`: keeps a policy that would return otherwise (`reload --confirm`, `run --confirm`).
 
-use super::{Daemon, reload::as_text};
-use crate::{cli::output::print_either, error::CliError};
-use monitor_api::{client, reload::Outcome};
+use super::args::Daemon;
+use crate::{
+    cli::{output::print_either, render},
+    error::CliError,
+};
+use monitor_api::reload::Outcome;
 
 /// Keeps the policy in force, which returns to the one before otherwise.
 #[derive(Debug, clap::Args)]
@@ -18,6 +21,6 @@ pub struct Args {
 /// # Errors
 /// No daemon answers.
 pub fn run(args: Args) -> Result<(), CliError> {
-    let outcome: Outcome = client::post(&args.daemon.socket()?, "/api/v1/policy/confirm")?;
-    print_either(args.daemon.json, &outcome, as_text)
+    let outcome: Outcome = args.daemon.client()?.post("/api/v1/policy/confirm")?;
+    print_either(args.daemon.json, &outcome, render::outcome)
 }

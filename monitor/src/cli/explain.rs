@@ -6,11 +6,18 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use crate::config::inputs::{self, Inputs};
 use crate::{
-    cli::output::{print_either, table},
+    cli::{
+        output::{joined, print_either},
+        render,
+    },
     error::CliError,
 };
-use monitor_api::{client, rules::Rules};
-use monitor_policy::{ExplainInputs, Explanation, Policy, Target, explain, explain::AddressInfo};
+use monitor_api::{
+    client::Client,
+    explain::{Explanation, Network},
+    rules::Rules,
+};
+use monitor_policy::{ExplainInputs, Policy, Target, explain};
 
 /// Says what the policy makes of a destination, and why.
 ///
@@ -58,19 +65,18 @@ pub fn run(args: Args) -> Result<(), CliError> {
         inputs.policy = running(&inputs)?;
     }
     if !args.networks.is_empty() {
-        let parts: Vec<_> =
-            args.networks.iter().map(|network| (network, batch::parts(network, &inputs.policy))).collect();
-        let of = |(network, parts): &(&ipnetwork::IpNetwork, Vec<batch::Part>)| batch::as_text(network, parts);
-        return print_either(args.json, &parts, |parts| parts.iter().map(of).collect::<Vec<_>>().join("\n"));
+        let of = |network: &ipnetwork::IpNetwork| (network.to_string(), batch::parts(network, &inputs.policy));
+        let networks: Vec<Network> = args.networks.iter().map(of).collect();
+        return print_either(args.json, &networks, |networks| joined(networks.iter().map(render::network)));
     }
     let stories = stories(&targets, &inputs)?;
-    print_either(args.json, &stories, |stories| stories.iter().map(as_text).collect::<Vec<_>>().join("\n"))
+    print_either(args.json, &stories, |stories| joined(stories.iter().map(render::explanation)))
 }
 
 /// The policy as the daemon has it in force.
 fn running(inputs: &Inputs) -> Result<Policy, CliError> {
-    let socket = inputs.config.paths.runtime.join("control.sock");
-    let there: Rules = client::get(&socket, "/api/v1/rules")?;
+    let client = Client::new(inputs.config.paths.runtime.join("control.sock"));
+    let there: Rules = client.get("/api/v1/rules")?;
     let policy = &inputs.policy;
     if there.policy != policy.digest {
         return Err(CliError::Unavailable(format!(
@@ -92,63 +98,4 @@ fn stories(targets: &[Target], inputs: &Inputs) -> Result<Vec<Explanation>, CliE
         .iter()
         .map(|target| explain(target, &grounds).map_err(|error| CliError::Internal(error.to_string())))
         .collect()
-}
-
-fn as_text(story: &Explanation) -> String {
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    let mut line = |name: &str, value: String| rows.push(vec![format!("  {name}"), value]);
-    line("country", story.country.clone());
-    line("class", format!("{} (by {})", story.class, story.basis));
-    line("reason", story.reason.clone());
-    address(&story.destination, &mut line);
-    if let Some(inner) = &story.embedded {
-        line("carries", inner.address.to_string());
-        address(inner, &mut line);
-    }
-    if let Some(inner) = &story.isatap {
-        line("carries", format!("{} (ISATAP)", inner.address));
-        address(inner, &mut line);
-    }
-    for rule in &story.rules {
-        let applies = if rule.applies { "applies" } else { "does not apply" };
-        line("rule", format!("'{}' {applies}: {}; covers {}", rule.id, rule.why, rule.network));
-    }
-    line("observe", format!("{}{}", story.observe, if story.alert { ", with an alert" } else { "" }));
-    line("enforce", story.enforce.to_owned());
-    line("policy", story.policy.clone());
-    let port = story.port.map_or_else(String::new, |port| format!(" port {port}"));
-    let protocol = story.protocol.as_ref().map_or_else(String::new, |protocol| format!(" {protocol}"));
-    format!("{}{protocol}{port}\n{}", story.destination.address, table(0, &rows, &[]))
-}
-
-fn address(info: &AddressInfo, line: &mut impl FnMut(&str, String)) {
-    let of = |name: &str, built: &Option<String>| match built {
-        Some(built) => format!("{name} ({})", built.split('T').next().unwrap_or(built)),
-        None => name.to_owned(),
-    };
-    for says in &info.overlays {
-        let country = says.country.as_deref().unwrap_or("location undetermined");
-        line("overlay", format!("{}: {country} for {}", of(&says.overlay, &says.built), says.range));
-    }
-    for says in &info.sources {
-        let what = match (&says.country, &says.range) {
-            (Some(country), Some(range)) => format!("{country} for {range}"),
-            // Where a registry says what the range is for, silence is what is expected.
-            _ if info.special.is_some() || info.nat64.is_some() => continue,
-            _ => "nothing".into(),
-        };
-        line("source", format!("{}: {what}", of(&says.source, &says.built)));
-    }
-    if let Some(announcer) = &info.announcer {
-        line("as", format!("AS{} {}", announcer.number, announcer.name).trim_end().to_owned());
-    }
-    if let Some(special) = &info.special {
-        line("special", format!("{}: {} ({})", special.network, special.name, special.standard));
-    }
-    if let Some(nat64) = &info.nat64 {
-        line("nat64", format!("{} ({})", nat64.network, nat64.origin));
-    }
-    if let Some(site) = &info.site {
-        line("site", format!("'{}' in {}: {} ({})", site.name, site.country, site.network, site.origin));
-    }
 }

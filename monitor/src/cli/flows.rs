@@ -2,13 +2,12 @@
 
 use clap::ValueEnum;
 
-use super::Daemon;
+use super::args::Daemon;
 use crate::{
     cli::{output::print_either, render},
     error::CliError,
 };
 use monitor_api::{
-    client,
     flows::{By, Flows, MAX_SINCE},
     shadow::ShadowPage,
 };
@@ -50,9 +49,9 @@ fn since(text: &str) -> Result<u32, String> {
 /// # Errors
 /// No daemon answers, or the configuration is bad.
 pub fn run(args: Args) -> Result<(), CliError> {
-    let socket = args.daemon.socket()?;
+    let client = args.daemon.client()?;
     if args.shadow {
-        let page: ShadowPage = client::get(&socket, &format!("/api/v1/policy/shadow?fresh=1&top={}", args.top))?;
+        let page: ShadowPage = client.get(&format!("/api/v1/policy/shadow?fresh=1&top={}", args.top))?;
         return print_either(args.daemon.json, &page, render::shadow);
     }
     let by = args.by.and_then(|by| by.to_possible_value()).map(|by| by.get_name().to_owned());
@@ -63,6 +62,6 @@ pub fn run(args: Args) -> Result<(), CliError> {
             path += &format!("&{key}={value}");
         }
     }
-    let reply: Flows = client::get(&socket, &path)?;
+    let reply: Flows = client.get(&path)?;
     print_either(args.daemon.json, &reply, |reply| render::flows(reply, by.as_deref()))
 }

@@ -5,7 +5,6 @@ mod info;
 mod lookup;
 
 use crate::error::CliError;
-use monitor_policy::geo::GeoError;
 
 /// Geo datasets: what is loaded, build the compact form, look up addresses.
 #[derive(Debug, clap::Args)]
@@ -30,11 +29,5 @@ pub fn run(args: Args) -> Result<(), CliError> {
         Command::Info(args) => info::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Lookup(args) => lookup::run(&args),
-    }
-}
-
-impl From<GeoError> for CliError {
-    fn from(error: GeoError) -> Self {
-        Self::Usage(error.to_string())
     }
 }

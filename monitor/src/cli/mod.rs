@@ -1,20 +1,18 @@
 //! The command line: arguments in, one command's `run` called. One file a command.
 
+mod args;
 pub mod check;
 pub mod confirm;
 pub mod diff;
 pub mod explain;
 pub mod flows;
 pub mod geo;
-mod messages;
 pub mod output;
 pub mod reload;
 pub mod render;
 pub mod rules;
 pub mod run;
 pub mod status;
-
-use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
@@ -42,30 +40,6 @@ enum Command {
     Geo(geo::Args),
 }
 
-/// Which daemon to ask, and how to show what it says.
-#[derive(Debug, clap::Args)]
-struct Daemon {
-    /// Configuration file that names the daemon's runtime directory.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The daemon's control socket, instead of the configured one.
-    #[arg(long, value_name = "PATH", conflicts_with = "config")]
-    socket: Option<PathBuf>,
-    /// One JSON document with stable field names.
-    #[arg(long)]
-    json: bool,
-}
-
-impl Daemon {
-    /// Its control socket.
-    fn socket(&self) -> Result<PathBuf, CliError> {
-        match &self.socket {
-            Some(socket) => Ok(socket.clone()),
-            None => Ok(crate::config::inputs::load(self.config.as_deref())?.paths.runtime.join("control.sock")),
-        }
-    }
-}
-
 /// clap's complaint in one line: what is wrong, with clap's tips; its usage is in `--help`.
 fn one_line(rendered: &str) -> String {
     let complaint = rendered.split("Usage:").next().unwrap_or(rendered).split("For more information").next();
@@ -81,7 +55,7 @@ fn one_line(rendered: &str) -> String {
 pub fn main() -> Result<(), CliError> {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        // Without any command: the whole help is the mend, and clap's.
+        // Without any command: the whole help is the hint, and clap's.
         Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             eprint!("{}", error.render());
             std::process::exit(64);
@@ -108,12 +82,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_argument_is_one_line_with_the_mend() {
+    fn a_wrong_argument_is_one_line_with_the_hint() {
         for (arguments, line) in [
             (&["frob"][..], "unrecognized subcommand 'frob'; see `egress-monitor --help`"),
             (
                 &["flows", "--by", "x"],
-                "invalid value 'x' for '--by <BY>' [possible values: country, network, rule, peer]; see \
+                "invalid value 'x' for '--by <BY>' [possible values: country, class, network, rule, peer]; see \
                  `egress-monitor --help`",
             ),
             (

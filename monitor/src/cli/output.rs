@@ -73,6 +73,12 @@ pub fn print_either<T: serde::Serialize>(
     print(&if as_json { json(value)? } else { as_text(value) })
 }
 
+/// Paragraphs, with an empty line between them.
+#[must_use]
+pub fn joined(paragraphs: impl Iterator<Item = String>) -> String {
+    paragraphs.collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

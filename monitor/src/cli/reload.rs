@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Daemon, run::confirmation};
-use crate::{cli::output::print_either, error::CliError};
-use monitor_api::{client, reload::Outcome};
-use monitor_policy::text::span;
+use super::args::{Daemon, confirmation};
+use crate::{
+    cli::{output::print_either, render},
+    error::CliError,
+};
+use monitor_api::reload::Outcome;
 
 /// Has the running monitor read configuration and policy again.
 ///
@@ -28,26 +30,7 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), CliError> {
     let within = args.confirm.map(|time| format!("?confirm={}", time.as_secs())).unwrap_or_default();
     // The daemon's own configuration may be what is wrong: then it says so, if its socket can be found.
-    let socket = args.daemon.socket()?;
-    let outcome: Outcome = client::post(&socket, &format!("/api/v1/policy/reload{within}"))?;
-    print_either(args.daemon.json, &outcome, as_text)
-}
-
-/// For people.
-pub(super) fn as_text(outcome: &Outcome) -> String {
-    let Outcome { policy, changed, unconfirmed, warning } = outcome;
-    let what = if *changed { "in force now" } else { "in force, as before" };
-    let mut text = format!("policy {} ({}) is {what}\n", policy.digest, policy.mode);
-    if let Some(trial) = unconfirmed {
-        text += &format!(
-            "UNCONFIRMED: returns to {} ({}) in {}; `egress-monitor confirm` keeps it\n",
-            trial.back_to.digest,
-            trial.back_to.mode,
-            span(trial.seconds_left)
-        );
-    }
-    if let Some(warning) = warning {
-        text += &format!("warning: {warning}\n");
-    }
-    text
+    let client = args.daemon.client()?;
+    let outcome: Outcome = client.post(&format!("/api/v1/policy/reload{within}"))?;
+    print_either(args.daemon.json, &outcome, render::outcome)
 }

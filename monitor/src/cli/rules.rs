@@ -1,11 +1,11 @@
 //! `egress-monitor rules`: asks the running daemon through its control socket.
 
-use super::Daemon;
+use super::args::Daemon;
 use crate::{
     cli::{output::print_either, render},
     error::CliError,
 };
-use monitor_api::{client, rules::Rules};
+use monitor_api::rules::Rules;
 
 /// What each rule of the running monitor decided, its budget, and who answers for it.
 #[derive(Debug, clap::Args)]
@@ -24,8 +24,7 @@ pub struct Args {
 /// # Errors
 /// No daemon answers, or the configuration is bad.
 pub fn run(args: Args) -> Result<(), CliError> {
-    let socket = args.daemon.socket()?;
-    let mut reply: Rules = client::get(&socket, "/api/v1/rules?fresh=1")?;
+    let mut reply: Rules = args.daemon.client()?.get("/api/v1/rules?fresh=1")?;
     if args.never_hit {
         reply.rules.retain(|row| row.last_hit.is_none());
         reply.former.clear();

@@ -1,16 +1,24 @@
 //! `egress-monitor run`: arguments in, the daemon run in the foreground. Alerts go to standard output, all else to standard
 //! error.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
 
-use super::messages;
+use tracing::Level;
+
+use super::args::confirmation;
 use crate::{
+    cli::render,
     daemon::{self, Launch},
     error::CliError,
+    http::documents::status::status,
     kernel,
-    model::HookChoice,
-    reload,
+    model::{HookChoice, Host, now, rfc3339},
 };
+use monitor_api::started::{Attached, Dataset, Started};
 use monitor_policy::duration;
 
 /// Counts (and with --enforce drops) what leaves, in the foreground.
@@ -59,14 +67,6 @@ pub enum KernelLog {
     Debug,
 }
 
-/// A time to confirm in.
-pub(super) fn confirmation(text: &str) -> Result<Duration, String> {
-    match duration::parse(text).map_err(|error| error.to_string())? {
-        time if time < Duration::from_secs(1) || time > reload::LONGEST => Err("from 1s to 24h".to_owned()),
-        time => Ok(time),
-    }
-}
-
 impl Args {
     /// What the daemon is launched with.
     fn launch(&self) -> Launch {
@@ -89,8 +89,59 @@ impl Args {
 /// What could not be done.
 pub fn run(args: Args) -> Result<(), CliError> {
     kernel::tame_allocator();
-    messages::start_log(args.kernel_log);
-    let state = daemon::run(&args.launch(), |started| messages::started(started, args.json))?;
-    messages::ended(&state.read(), args.json);
+    start_log(args.kernel_log);
+    let state = daemon::run(&args.launch(), |started| {
+        let rules = started.in_force.policy.rules.len();
+        say(args.json, &document(started), |document| render::started(document, rules));
+    })?;
+    let status = status(&state.read(), &Host::read().name, now());
+    say(args.json, &status, render::ended);
     Ok(())
+}
+
+/// Starts the log, on standard error: standard output belongs to the alerts.
+fn start_log(kernel: KernelLog) {
+    let level = match kernel {
+        KernelLog::Off => Level::INFO,
+        KernelLog::Debug => Level::DEBUG,
+    };
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(colour);
+    // Another log in the same process, in tests: that one is used.
+    let _ = log.with_target(false).try_init();
+}
+
+/// Writes to standard error, as one line of JSON or as text; a closed one is no reason to end.
+fn say<T: serde::Serialize>(as_json: bool, value: &T, as_text: impl FnOnce(&T) -> String) {
+    let text = if as_json { serde_json::to_string(value).unwrap_or_default() + "\n" } else { as_text(value) };
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// What is said when everything is attached.
+fn document(started: &daemon::Started) -> Started {
+    let (in_force, now) = (&started.in_force, now());
+    let attached = started.attachments.iter().map(|one| Attached {
+        hook: one.hook.clone(),
+        ifindex: one.ifindex,
+        interface: one.interface.clone(),
+        since: rfc3339(one.since),
+    });
+    let datasets = in_force.datasets.iter().map(|one| Dataset {
+        age_seconds: one.age_seconds(now),
+        name: one.name.clone(),
+        version: one.version.clone(),
+    });
+    Started {
+        attached: attached.collect(),
+        datasets: datasets.collect(),
+        inside: in_force.inside.clone(),
+        kernel_memory_bytes: started.kernel_memory,
+        listen: started.listen,
+        mode: in_force.mode,
+        policy: in_force.policy.digest.clone(),
+        socket: started.socket.clone(),
+        started: rfc3339(now),
+        version: env!("CARGO_PKG_VERSION").into(),
+        zone: in_force.policy.zone.clone(),
+    }
 }

@@ -1,11 +1,11 @@
 //! `egress-monitor status`: asks the running daemon through its control socket.
 
-use super::Daemon;
+use super::args::Daemon;
 use crate::{
     cli::{output::print_either, render},
     error::CliError,
 };
-use monitor_api::{client, status::Status};
+use monitor_api::status::Status;
 
 /// The running monitor: attachments, totals, losses.
 #[derive(Debug, clap::Args)]
@@ -20,10 +20,10 @@ pub struct Args {
 /// # Errors
 /// No daemon answers, or the configuration is bad.
 pub fn run(args: Args) -> Result<(), CliError> {
-    let socket = args.daemon.socket()?;
-    let status: Status = client::get(&socket, "/api/v1/status?fresh=1").or_else(|failure| {
+    let client = args.daemon.client()?;
+    let status: Status = client.get("/api/v1/status?fresh=1").or_else(|failure| {
         // When an epoch can't be closed the last known state is what helps; it says so itself.
-        client::get(&socket, "/api/v1/status").map_err(|_| failure)
+        client.get("/api/v1/status").map_err(|_| failure)
     })?;
     print_either(args.daemon.json, &status, render::status)
 }

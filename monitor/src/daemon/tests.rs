@@ -7,7 +7,7 @@ use crate::{
     engine::source::{EVENT_QUEUE, Task},
     fake::{self, Fake},
 };
-use monitor_api::{client, status::Status};
+use monitor_api::{client::Client, status::Status};
 use monitor_policy::ClockMap;
 
 fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
@@ -65,10 +65,10 @@ async fn it_starts_answers_refuses_a_bad_reload_and_ends_exact() {
     assert_ne!(started.listen.expect("a port").port(), 0);
 
     commands.send(Command::Reload).await.expect("taken");
-    let socket = started.socket.clone();
+    let client = Client::new(started.socket.clone());
     let status = tokio::task::spawn_blocking(move || {
         loop {
-            let status: Status = client::get(&socket, "/api/v1/status").expect("an answer");
+            let status: Status = client.get("/api/v1/status").expect("an answer");
             if status.losses.reloads_refused == 1 {
                 return status;
             }

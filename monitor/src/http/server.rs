@@ -41,7 +41,7 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Binds the HTTP port.
 ///
 /// # Errors
-/// Off loopback, taken, or not ours to bind: with the mend.
+/// Off loopback, taken, or not ours to bind: with the hint.
 pub fn bind_tcp(address: SocketAddr) -> Result<StdTcpListener, CliError> {
     if !address.ip().is_loopback() {
         return Err(CliError::Usage(format!(
@@ -54,14 +54,14 @@ pub fn bind_tcp(address: SocketAddr) -> Result<StdTcpListener, CliError> {
         Ok(listener)
     });
     listener.map_err(|error| {
-        let mend = match error.kind() {
+        let hint = match error.kind() {
             ErrorKind::AddrInUse => "another program listens there (see `ss -ltnp`); set [http] listen to a free port",
             ErrorKind::PermissionDenied => {
                 "ports below 1024 need CAP_NET_BIND_SERVICE; set [http] listen to a higher port"
             }
             _ => "set [http] listen to an address of this host, or to \"\" to turn HTTP off",
         };
-        CliError::Unavailable(format!("can't listen on {address}: {error}: {mend}"))
+        CliError::Unavailable(format!("can't listen on {address}: {error}: {hint}"))
     })
 }
 

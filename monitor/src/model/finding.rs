@@ -50,7 +50,7 @@ findings! {
         severity: Severity::Critical,
         every_time: true,
         title: "Traffic left an interface without passing the hook",
-        hint: "Find out what sends beside the hook: see [operating.md](operating.md#unaccounted-egress)",
+        hint: "Find out what sends beside the hook: `docs/operating.md` lists likely causes",
     }
     /// The program is not on an interface any more that it was put on and that is still there.
     Detached {

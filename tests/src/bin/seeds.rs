@@ -1,4 +1,4 @@
-//! The packet corpus as inputs of the fuzz targets, one file a case: `seeds FOLDER`. `cargo xtask fuzz --seed` runs it.
+//! The packet corpus as inputs of the fuzz targets, one file a case: `seeds FOLDER`. `cargo xtask prove fuzz` runs it.
 
 use std::{fs, path::Path};
 

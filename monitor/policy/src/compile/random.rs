@@ -219,7 +219,7 @@ pub(crate) fn spec(random: &mut fastrand::Rng) -> Spec {
         let count = random.usize(0..3);
         Management { networks: networks(random, count), ports: ports(random), origin: at_line("test", 4) }
     });
-    Spec { zone, sites, rules, management, ..Spec::default() }
+    Spec { zone, sites, rules, management }
 }
 
 /// Every address at which something named begins or ends, those beside them, and some that are nowhere in particular.

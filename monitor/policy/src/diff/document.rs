@@ -7,6 +7,7 @@ use crate::{geo::Country, spec::Mode};
 
 /// The terms of a rule that a comparison looks at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RuleTerms {
     /// Its id.
     pub id: String,
@@ -20,6 +21,7 @@ pub struct RuleTerms {
 
 /// What a policy says of a packet, whatever its mode: what is denied is counted when observing, dropped when enforcing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// `allowed` or `denied`.
     pub verdict: String,
@@ -31,6 +33,7 @@ pub struct Verdict {
 
 /// Where an address is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Location {
     /// Country, by its code.
     pub country: String,
@@ -48,6 +51,7 @@ impl Location {
 
 /// A change of verdict, and for which traffic.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Change {
     /// Where the old policy places the networks.
     pub old_place: Location,
@@ -65,6 +69,7 @@ pub struct Change {
 
 /// Networks of one family.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Networks {
     /// How many, as CIDRs.
     pub networks: u64,
@@ -78,6 +83,7 @@ pub struct Networks {
 
 /// A change and the networks that it applies to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Group {
     /// The change.
     #[serde(flatten)]
@@ -90,6 +96,7 @@ pub struct Group {
 
 /// A rule that differs between the policies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RuleChange {
     /// Its id.
     pub id: String,
@@ -101,6 +108,7 @@ pub struct RuleChange {
 
 /// What differs between two policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Diff {
     /// Digest of the old policy.
     pub old: String,

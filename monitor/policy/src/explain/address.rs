@@ -17,6 +17,7 @@ use crate::{
 
 /// What one source says of an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SourceOpinion {
     /// The source.
     pub source: String,
@@ -30,6 +31,7 @@ pub struct SourceOpinion {
 
 /// What an overlay says of an address that it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OverlayOpinion {
     /// The overlay.
     pub overlay: String,
@@ -45,6 +47,7 @@ pub struct OverlayOpinion {
 
 /// Who announces an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Announcer {
     /// AS number.
     pub number: u32,
@@ -54,6 +57,7 @@ pub struct Announcer {
 
 /// The special-purpose range that an address is in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SpecialRange {
     /// Which.
     pub network: String,
@@ -65,6 +69,7 @@ pub struct SpecialRange {
 
 /// The translator's prefix that an address is in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Nat64Entry {
     /// Which.
     pub network: String,
@@ -74,6 +79,7 @@ pub struct Nat64Entry {
 
 /// The site that an address belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SiteEntry {
     /// Its name.
     pub name: String,
@@ -87,6 +93,7 @@ pub struct SiteEntry {
 
 /// What is known of one address, without what it may carry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AddressInfo {
     /// The address.
     pub address: IpAddr,
@@ -135,8 +142,8 @@ impl ExplainInputs<'_> {
             .datasets
             .iter()
             .map(|dataset| match address {
-                IpAddr::V4(v4) => find(&dataset.v4, v4.to_bits()),
-                IpAddr::V6(v6) => find(&dataset.v6, v6.to_bits()),
+                IpAddr::V4(v4) => dataset.lookup_v4(v4.to_bits()).map(described),
+                IpAddr::V6(v6) => dataset.lookup_v6(v6.to_bits()).map(described),
             })
             .collect();
         let countries: Vec<_> = found.iter().map(|range| range.as_ref().map(|(country, _)| country.0)).collect();
@@ -168,8 +175,8 @@ impl ExplainInputs<'_> {
             .iter()
             .filter_map(|overlay| {
                 let (country, range) = match address {
-                    IpAddr::V4(v4) => find(&overlay.v4, v4.to_bits()),
-                    IpAddr::V6(v6) => find(&overlay.v6, v6.to_bits()),
+                    IpAddr::V4(v4) => overlay.lookup_v4(v4.to_bits()).map(described),
+                    IpAddr::V6(v6) => overlay.lookup_v6(v6.to_bits()).map(described),
                 }?;
                 Some((overlay, country, range))
             })
@@ -213,8 +220,7 @@ impl ExplainInputs<'_> {
     }
 }
 
-fn find<A: Family>(ranges: &[Range<A>], address: A) -> Option<(Country, String)> {
-    let at = ranges.partition_point(|range| range.first <= address).checked_sub(1)?;
-    let range = ranges.get(at).filter(|range| address <= range.last)?;
-    Some((range.country, format!("{} - {}", range.first.show(), range.last.show())))
+/// A range's country, and the range as text.
+fn described<A: Family>(range: &Range<A>) -> (Country, String) {
+    (range.country, format!("{} - {}", range.first.show(), range.last.show()))
 }

@@ -32,6 +32,7 @@ pub use self::{
 
 /// What becomes of traffic to one destination, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Explanation {
     /// What is known of the destination.
     #[serde(flatten)]

@@ -18,6 +18,7 @@ use crate::{
 
 /// A rule that covers the address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CoveringRule {
     /// Its id.
     pub id: String,

@@ -1,11 +1,10 @@
-//! What geo data says of itself: held by datasets, overlays and AS numbers, filled in by whoever reads them, shown by
-//! `geo` and `check`.
+//! Metadata of datasets, overlays and AS numbers: filled in by the readers, shown by `geo` and `check`.
 
 /// A dataset older than this should be renewed: the border between EEA and the rest moves 0.1 % (IPv4) to 0.4 %
 /// (IPv6) a quarter.
 pub const STALE_AFTER_DAYS: i64 = 90;
 
-/// What a dataset, an overlay or AS numbers say of themselves.
+/// Metadata of a dataset, an overlay or AS numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
     /// Short name: `dbip-country`, or the file's path (of an overlay its name without ending).
@@ -24,7 +23,7 @@ pub struct About {
 }
 
 impl About {
-    /// What says no more of itself than its name.
+    /// Metadata that is a name and nothing more.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
@@ -37,13 +36,13 @@ impl About {
         self.built.map(|built| now.saturating_sub(built).div_euclid(86_400))
     }
 
-    /// The same, where it is so old that it should be renewed.
+    /// [`Self::age_days`], if it is above [`STALE_AFTER_DAYS`].
     #[must_use]
     pub fn stale_days(&self, now: i64) -> Option<i64> {
         self.age_days(now).filter(|days| *days > STALE_AFTER_DAYS)
     }
 
-    /// What is made of this and another is as old as the older one, and of unknown age where one is.
+    /// Merges the other's build date: the older of both, unknown if one is.
     pub(crate) fn join(&mut self, other: &Self) {
         self.built = self.built.zip(other.built).map(|(a, b)| a.min(b));
     }

@@ -9,7 +9,7 @@ use crate::text::excerpt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Country(pub [u8; 2]);
 
-/// What is not a country code.
+/// Text that is no country code; the beginning of it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a country code: give two letters of ISO 3166-1 (DE, NO, SG...), or leave it empty for unknown")]
 pub struct CountryError(pub String);

@@ -9,16 +9,16 @@ use super::{about::About, country::Country, rejected::Rejected, special::Special
 /// Most ranges of one family in a dataset: ten times what the finest country datasets have.
 pub const MAX_RANGES: usize = 4 << 20;
 
-/// The addresses of one family as numbers.
+/// An address as a number: `u32` for IPv4, `u128` for IPv6.
 pub trait Space: Copy + Ord + std::fmt::Debug + 'static {
-    /// Address length.
+    /// Length of an address in bits.
     const BITS: u32;
     /// The last address.
     const LAST: Self;
 
-    /// As a number.
+    /// The address as a number.
     fn number(self) -> u128;
-    /// From a number; `None` past the last address.
+    /// The address with this number; `None` past the last one.
     fn from_number(number: u128) -> Option<Self>;
 }
 
@@ -48,7 +48,7 @@ impl Space for u128 {
     }
 }
 
-/// Addresses with what holds of them: first, last, value.
+/// Addresses `first..=last` with a value: first, last, value.
 pub(crate) type Span<A, V> = (A, A, V);
 
 /// Addresses `first..=last` in one country.
@@ -58,7 +58,7 @@ pub struct Range<A> {
     pub first: A,
     /// Last address, inclusive.
     pub last: A,
-    /// Where.
+    /// The country.
     pub country: Country,
 }
 
@@ -68,11 +68,11 @@ impl<A> From<Span<A, Country>> for Range<A> {
     }
 }
 
-/// One source's opinion on the whole address space: ranges sorted by `first`, disjoint, known countries only,
-/// neighbours of one country joined.
+/// Where one source places addresses: ranges sorted by `first`, disjoint, of known countries only, neighbours of one
+/// country joined.
 #[derive(Clone, Debug, Default)]
 pub struct Dataset {
-    /// What it says of itself.
+    /// Its metadata.
     pub about: About,
     /// IPv4 ranges.
     pub v4: Vec<Range<u32>>,
@@ -103,7 +103,7 @@ impl Dataset {
     }
 }
 
-/// What a dataset was read from.
+/// The format that a file was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// The product's own form.
@@ -121,7 +121,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// For people and JSON.
+    /// Its name in messages and JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -135,7 +135,7 @@ impl Format {
     }
 }
 
-/// What a file can be.
+/// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// A dataset of countries.
@@ -146,22 +146,22 @@ pub enum Content {
     AsNumbers,
 }
 
-/// A dataset and how it came here.
+/// A dataset, and what it was read from.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// The data.
+    /// The dataset.
     pub dataset: Dataset,
     /// The file; `None` for an embedded dataset.
     pub file: Option<PathBuf>,
     /// The file's format.
     pub format: Format,
-    /// Ranges that a text file gives two countries, and that are unknown therefore.
+    /// Ranges that a text file gives two countries, which are therefore unknown.
     pub contradictions: usize,
-    /// What of the file could not be taken.
+    /// What of the file was rejected.
     pub rejected: Rejected,
 }
 
-/// What an overlay was read from.
+/// The kind of list that an overlay was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OverlayKind {
     /// RFC 8805, or other text with a country on each line.
@@ -185,7 +185,7 @@ pub enum OverlayKind {
 }
 
 impl OverlayKind {
-    /// For people and JSON.
+    /// Its name in messages and JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -202,23 +202,23 @@ impl OverlayKind {
     }
 }
 
-/// One list's opinion on some networks: ranges sorted by `first`, disjoint, neighbours of one country joined. A country
-/// is assigned or [`Country::UNDETERMINED`].
+/// Where one list places some networks: ranges sorted by `first`, disjoint, neighbours of one country joined. A country is
+/// assigned or [`Country::UNDETERMINED`].
 #[derive(Clone, Debug)]
 pub struct Overlay {
-    /// What it says of itself; its name is the file's without its ending, where it has none of its own.
+    /// Its metadata; the name is the file's without its ending, unless the file has one of its own.
     pub about: About,
     /// The file.
     pub file: PathBuf,
-    /// What it was read from.
+    /// The kind of list.
     pub kind: OverlayKind,
     /// IPv4 ranges.
     pub v4: Vec<Range<u32>>,
     /// IPv6 ranges.
     pub v6: Vec<Range<u128>>,
-    /// Networks that the file gives two countries, and that are undetermined therefore.
+    /// Networks that the file gives two countries, which are therefore undetermined.
     pub contradictions: usize,
-    /// What of the file could not be taken.
+    /// What of the file was rejected.
     pub rejected: Rejected,
 }
 
@@ -243,7 +243,7 @@ pub struct AsRange<A> {
     pub first: A,
     /// Last address, inclusive.
     pub last: A,
-    /// By whom.
+    /// AS number.
     pub asn: u32,
 }
 
@@ -256,17 +256,17 @@ impl<A> From<Span<A, u32>> for AsRange<A> {
 /// A dataset of AS numbers: ranges sorted by `first`, disjoint, neighbours of one AS joined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AsDataset {
-    /// What it says of itself.
+    /// Its metadata.
     pub about: About,
     /// IPv4 ranges.
     pub v4: Vec<AsRange<u32>>,
     /// IPv6 ranges.
     pub v6: Vec<AsRange<u128>>,
-    /// Each AS number's name once.
+    /// Names by AS number.
     pub names: AsNames,
-    /// Ranges that the file gives two AS numbers, and that nobody announces therefore.
+    /// Ranges that the file gives two AS numbers, which therefore count as announced by nobody.
     pub contradictions: usize,
-    /// What of the file could not be taken.
+    /// What of the file was rejected.
     pub rejected: Rejected,
 }
 
@@ -285,19 +285,19 @@ impl AsNames {
         self.ends.binary_search_by_key(&asn, |entry| entry.0).map_or("", |at| self.at(at))
     }
 
-    /// How many there are.
+    /// How many AS numbers have a name.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Whether none has.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// All of them, by number.
+    /// AS numbers with their names, ascending.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
         self.ends.iter().enumerate().map(|(at, (asn, _))| (*asn, self.at(at)))
     }
@@ -307,7 +307,7 @@ impl AsNames {
         &self.text[start as usize..self.ends[at].1 as usize]
     }
 
-    /// Adds the next one by number; `None` where it is not the next, or they are too many.
+    /// Adds the name of a greater number than all before; `None` if it is not, or past 4 GiB of names.
     pub fn push(&mut self, asn: u32, name: &str) -> Option<()> {
         if self.ends.last().is_some_and(|last| last.0 >= asn) {
             return None;
@@ -320,7 +320,7 @@ impl AsNames {
 }
 
 impl AsDataset {
-    /// Who announces the address, by number and name; `None` where nobody is known to.
+    /// The AS that announces the address, by number and name (empty if it has none); `None` if none is known to.
     #[must_use]
     pub fn lookup(&self, address: IpAddr) -> Option<(u32, &str)> {
         let asn = match address {
@@ -331,7 +331,7 @@ impl AsDataset {
     }
 }
 
-/// What is known of addresses from outside the configuration: what a policy is compiled from, beside it.
+/// What is known of addresses: with the configuration, what a policy is compiled from.
 #[derive(Clone, Debug, Default)]
 pub struct Knowledge {
     /// The datasets, in the order in which they name countries.
@@ -340,7 +340,7 @@ pub struct Knowledge {
     pub overlays: Vec<Overlay>,
     /// The special-purpose ranges.
     pub special: Vec<Special>,
-    /// Who announces which network, where such a dataset is loaded.
+    /// AS numbers, if such a dataset is loaded.
     pub asn: Option<Arc<AsDataset>>,
 }
 

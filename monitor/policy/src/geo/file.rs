@@ -1,4 +1,4 @@
-//! Files in whole: a bounded read. Called by [`super::open_file`] and its like.
+//! A bounded read of a whole file. Called by every reader.
 
 use std::{
     io::{self, Read as _},
@@ -9,7 +9,7 @@ use super::error::{GeoError, GeoFault};
 use crate::fs::open_regular;
 
 /// Largest file that is read: a country dataset has 4 to 20 MB, the most detailed ones on sale a few hundred.
-pub const MAX_FILE: u64 = 512 << 20;
+const MAX_FILE: u64 = 512 << 20;
 
 /// The whole file, if it is a regular one of bearable size.
 pub(crate) fn read_bounded(file: &Path) -> Result<Vec<u8>, GeoError> {

@@ -12,7 +12,7 @@ mod country;
 mod dataset;
 mod embedded;
 mod error;
-pub mod file;
+mod file;
 mod mmdb;
 pub mod names;
 mod open;

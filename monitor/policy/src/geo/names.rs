@@ -1,4 +1,4 @@
-//! Countries' names in English in, codes out, and back. Called by the configuration reader, for rules that name countries.
+//! Countries' English names: names in, codes out, and back. Called by the configuration reader and the region algebra.
 
 use super::country::Country;
 
@@ -255,7 +255,7 @@ ZA South Africa
 ZM Zambia
 ZW Zimbabwe";
 
-/// Each name with its code.
+/// Every name with its country.
 pub(crate) fn names() -> impl Iterator<Item = (&'static str, Country)> {
     NAMES
         .lines()
@@ -267,14 +267,14 @@ pub(crate) fn names() -> impl Iterator<Item = (&'static str, Country)> {
         .flatten()
 }
 
-/// The country with this English name, in any case.
+/// The country with this English name, upper or lower case.
 #[must_use]
 pub fn named(text: &str) -> Option<Country> {
     let wanted = text.to_lowercase();
     names().find(|(name, _)| name.to_lowercase() == wanted).map(|(_, country)| country)
 }
 
-/// The known name most like this one, if one is near enough to have been meant.
+/// The known name most like this one, if it is near enough to be a typo of it.
 #[must_use]
 pub fn nearest(text: &str) -> Option<&'static str> {
     let wanted = text.to_lowercase();
@@ -285,7 +285,7 @@ pub fn nearest(text: &str) -> Option<&'static str> {
         .map(|(_, name)| name)
 }
 
-/// The short name.
+/// The country's short name; `None` for codes that are not assigned.
 #[must_use]
 pub fn name(country: Country) -> Option<&'static str> {
     names().find(|(_, code)| *code == country).map(|(name, _)| name)

@@ -1,8 +1,8 @@
-//! How far the reading of a file has come: the readers say, `geo import` shows.
+//! How far the reading of a file has come: set by the readers, shown by `geo import`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Steps done and to be done: bytes of a text, nodes of a tree.
+/// Steps done, and all steps: bytes of a text, nodes of a tree.
 #[derive(Debug, Default)]
 pub struct Progress {
     done: AtomicU64,
@@ -10,13 +10,13 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Begins anew.
+    /// Starts over.
     pub(crate) fn begin(&self, total: usize) {
         self.done.store(0, Ordering::Relaxed);
         self.total.store(total as u64, Ordering::Relaxed);
     }
 
-    /// So far.
+    /// Sets the steps done so far.
     pub(crate) fn at(&self, done: usize) {
         self.done.store(done as u64, Ordering::Relaxed);
     }

@@ -48,20 +48,20 @@ impl<V> Piece<V> {
 pub(crate) struct Spans<V> {
     pub(crate) v4: Vec<Span<u32, V>>,
     pub(crate) v6: Vec<Span<u128, V>>,
-    /// Ranges that were given with two values.
+    /// Ranges that had two values.
     pub(crate) contradictions: usize,
 }
 
-/// What [`Collector::finish`] made of the ranges.
+/// A dataset, from [`Collector::finish`].
 #[derive(Debug)]
 pub struct Collected {
-    /// Ranges and digest; what else it says of itself is the caller's to fill in.
+    /// Ranges and digest; the rest of the metadata is for the caller to fill in.
     pub dataset: Dataset,
-    /// Ranges that were given with two countries and are therefore unknown.
+    /// Ranges that had two countries, and are therefore unknown.
     pub contradictions: usize,
 }
 
-/// Gathers ranges in any order.
+/// Collects ranges in any order.
 #[derive(Debug)]
 pub struct Collector<V = Country> {
     v4: Vec<Span<u32, V>>,
@@ -75,7 +75,7 @@ impl<V> Default for Collector<V> {
 }
 
 impl<V: Copy + Ord> Collector<V> {
-    /// Takes a range.
+    /// Adds a range.
     ///
     /// # Errors
     /// There are too many of its family.

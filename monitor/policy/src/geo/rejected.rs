@@ -19,6 +19,7 @@ pub(crate) enum Position<'a> {
 
 /// Rejections of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RejectedKind {
     /// How many.
     pub count: usize,
@@ -28,6 +29,7 @@ pub struct RejectedKind {
 
 /// What of a file was rejected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rejected {
     /// How many in all.
     pub count: usize,

@@ -18,6 +18,7 @@ pub(crate) const MAX_NAMED: usize = 4;
 
 /// What a note says of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
     /// Another has the same terms.
@@ -38,6 +39,7 @@ pub enum Why {
 
 /// A rule, by id and origin.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RuleRef {
     /// Its id.
     pub id: String,
@@ -47,6 +49,7 @@ pub struct RuleRef {
 
 /// One note on a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RuleNote {
     /// What it says.
     pub why: Why,

@@ -8,6 +8,7 @@ use crate::spec::Mode;
 
 /// Which policy, and whether it is enforced: in confirmations, status, alerts and reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PolicyRef {
     /// The policy's digest: SHA-256 in hexadecimal.
     pub digest: String,

@@ -6,31 +6,17 @@ use std::{
     net::IpAddr,
 };
 
+use crate::{config::inputs::Inputs, error::CliError};
+use monitor_api::explain::{Line, NetworkPart};
 use monitor_common::{
     classify::classify,
     verdict::decide,
     wire::{Address, Class},
 };
-use serde::Serialize;
-
-use crate::{config::inputs::Inputs, error::CliError};
 use monitor_policy::{Policy, Target, geo::Country};
 
 /// More than this is no destination.
 const LONGEST_LINE: u64 = 256;
-
-/// What is told of one destination.
-#[derive(Serialize)]
-struct Told<'a> {
-    destination: &'a str,
-    country: &'a str,
-    class: &'static str,
-    rule: Option<&'a str>,
-    origin: Option<&'a str>,
-    observe: &'static str,
-    enforce: &'static str,
-    alert: bool,
-}
 
 /// The countries of the policy's classes, and where its rules stand, as text: none is made anew for each line.
 struct Answers<'a> {
@@ -49,7 +35,7 @@ impl<'a> Answers<'a> {
         }
     }
 
-    fn tell<'t>(&'t self, text: &'t str, target: &Target) -> Option<Told<'t>> {
+    fn line<'t>(&'t self, text: &'t str, target: &Target) -> Option<Line<'t>> {
         let (version, address) = match target.address {
             IpAddr::V4(v4) => (4, Address::v4(v4.to_bits())),
             IpAddr::V6(v6) => (6, Address::from(v6)),
@@ -57,7 +43,7 @@ impl<'a> Answers<'a> {
         let found = classify(&self.policy.image, version, address, target.protocol.unwrap_or(0), target.port)?;
         let class_id = usize::from(found.class_id);
         let rule = self.policy.rule(found.rule);
-        Some(Told {
+        Some(Line {
             destination: text,
             country: self.countries.get(class_id)?,
             class: self.policy.classes.get(class_id)?.class.name(),
@@ -95,15 +81,15 @@ pub(super) fn run(inputs: &Inputs, mut lines: impl BufRead, out: impl Write, jso
             continue;
         }
         let target: Target = text.parse().map_err(|error| place(&format!("{error}")))?;
-        let told = answers.tell(text, &target).ok_or_else(|| CliError::Internal("the policy is not whole".into()))?;
+        let answer = answers.line(text, &target).ok_or_else(|| CliError::Internal("the policy is not whole".into()))?;
         let written = if json {
-            serde_json::to_writer(&mut out, &told).map_err(std::io::Error::from).and_then(|()| out.write_all(b"\n"))
+            serde_json::to_writer(&mut out, &answer).map_err(std::io::Error::from).and_then(|()| out.write_all(b"\n"))
         } else {
-            let (rule, origin) = (told.rule.unwrap_or("-"), told.origin.unwrap_or("-"));
+            let (rule, origin) = (answer.rule.unwrap_or("-"), answer.origin.unwrap_or("-"));
             writeln!(
                 out,
                 "{text}\t{}\t{}\t{}\t{}\t{rule}\t{origin}",
-                told.country, told.class, told.observe, told.enforce
+                answer.country, answer.class, answer.observe, answer.enforce
             )
         };
         if let Err(error) = written {
@@ -121,23 +107,8 @@ fn closed(error: &std::io::Error) -> Result<(), CliError> {
     Err(CliError::Unavailable(format!("standard output can't be written: {error}")))
 }
 
-/// One class of destination in a network.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Part {
-    country: String,
-    class: &'static str,
-    /// As text: IPv6 has more than numbers in JSON hold.
-    addresses: String,
-    /// The first of its addresses.
-    first: IpAddr,
-    /// The verdict in enforce on packets without ports; carried IPv4 addresses are judged by themselves.
-    enforce: &'static str,
-    /// The rules that decide here, by port, those in front that are tried first.
-    rules: Vec<String>,
-}
-
 /// What a network is made of, the largest part first.
-pub(super) fn parts(network: &ipnetwork::IpNetwork, policy: &Policy) -> Vec<Part> {
+pub(super) fn parts(network: &ipnetwork::IpNetwork, policy: &Policy) -> Vec<NetworkPart> {
     let image = &policy.image;
     let (first, last, starts): (u128, u128, Vec<(u128, u32)>) = match network {
         ipnetwork::IpNetwork::V4(v4) => (
@@ -164,7 +135,7 @@ pub(super) fn parts(network: &ipnetwork::IpNetwork, policy: &Policy) -> Vec<Part
             .and_modify(|(sum, _)| *sum = sum.saturating_add(more).saturating_add(1))
             .or_insert((more, begin));
     }
-    let mut parts: Vec<(u128, Part)> = found
+    let mut parts: Vec<(u128, NetworkPart)> = found
         .into_iter()
         .filter_map(|(class_id, (more, begin))| {
             let row = image.classes.get(class_id as usize)?;
@@ -187,20 +158,9 @@ pub(super) fn parts(network: &ipnetwork::IpNetwork, policy: &Policy) -> Vec<Part
             let enforce = decide(&classify(image, version, at, 0, None)?, true).name();
             let addresses = more.checked_add(1).map_or_else(|| "2^128".to_owned(), |count| count.to_string());
             let (country, class) = (Country(row.country).to_string(), Class::from_wire(row.class).name());
-            Some((more, Part { country, class, addresses, first: address(begin), enforce, rules }))
+            Some((more, NetworkPart { country, class, addresses, first: address(begin), enforce, rules }))
         })
         .collect();
     parts.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.first.cmp(&b.1.first)));
     parts.into_iter().map(|(_, part)| part).collect()
-}
-
-/// For people.
-pub(super) fn as_text(network: &ipnetwork::IpNetwork, parts: &[Part]) -> String {
-    let cells = |row: [&str; 6]| row.map(str::to_owned).to_vec();
-    let mut rows = vec![cells(["  country", "class", "addresses", "from", "without ports", "rules"])];
-    for part in parts {
-        let (first, rules) = (part.first.to_string(), part.rules.join(", "));
-        rows.push(cells([&format!("  {}", part.country), part.class, &part.addresses, &first, part.enforce, &rules]));
-    }
-    format!("{network}\n{}", crate::cli::output::table(0, &rows, &[2]))
 }

@@ -7,20 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
-
 use crate::{
-    cli::output::{json, print},
+    cli::{output::print_either, render},
     error::CliError,
 };
+use monitor_api::geo::Imported;
 use monitor_policy::{
     geo::{
-        self, About, Content, Dataset, Progress, Rejected, STALE_AFTER_DAYS,
+        self, About, Content, Dataset, Progress, Rejected,
         asn::{self, AsDataset},
         compact,
         overlay::{self, Overlay},
     },
-    text::{hex, plain, time},
+    text::{hex, time},
 };
 
 /// Builds the compact form: smaller, faster to load, with name, date and digest.
@@ -70,24 +69,6 @@ enum Kind {
     Overlay,
     /// AS numbers, for [geo] asn.
     Asn,
-}
-
-#[derive(Debug, Serialize)]
-struct Written {
-    file: String,
-    kind: &'static str,
-    bytes: usize,
-    name: String,
-    built: Option<String>,
-    age_days: Option<i64>,
-    stale: bool,
-    ipv4_ranges: usize,
-    ipv6_ranges: usize,
-    /// Ranges that the files say two things of; taken as unknown.
-    contradictions: usize,
-    /// What of the files was left out.
-    rejected: Rejected,
-    digest: String,
 }
 
 /// What was read, whatever it is.
@@ -161,7 +142,7 @@ fn read(args: &Args, progress: &Progress) -> Result<(Read, Rejected, usize), Cli
     })
 }
 
-/// How long a reading may take before it is told how far it has come.
+/// How long a reading may take before progress is shown.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Does the work, and says how far it has come on standard error once that has taken two seconds: in place on a
@@ -202,10 +183,10 @@ fn with_progress<T: Send>(work: impl FnOnce(&Progress) -> T + Send) -> T {
 
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let written = import(args)?;
-    if args.json { print(&json(&written)?) } else { print(&text(&written)) }
+    print_either(args.json, &written, render::geo::imported)
 }
 
-fn import(args: &Args) -> Result<Written, CliError> {
+fn import(args: &Args) -> Result<Imported, CliError> {
     let extension = args.out.to_string_lossy().to_ascii_lowercase();
     if !extension.ends_with(".egm") && !extension.ends_with(".egm.zst") {
         return Err(CliError::Usage(format!(
@@ -240,7 +221,7 @@ fn import(args: &Args) -> Result<Written, CliError> {
     })?;
     let (kind, about, (ipv4_ranges, ipv6_ranges)) = read.parts();
     let now = jiff::Timestamp::now().as_second();
-    Ok(Written {
+    Ok(Imported {
         file: args.out.display().to_string(),
         kind,
         bytes: bytes.len(),
@@ -254,41 +235,6 @@ fn import(args: &Args) -> Result<Written, CliError> {
         rejected,
         digest: hex(&about.digest),
     })
-}
-
-fn text(written: &Written) -> String {
-    let mut text = format!(
-        "{}: {} {} with {} IPv4 and {} IPv6 ranges, {:.1} KiB, digest sha256:{}\n",
-        written.file,
-        written.kind,
-        written.name,
-        written.ipv4_ranges,
-        written.ipv6_ranges,
-        written.bytes as f64 / 1024.0,
-        written.digest
-    );
-    text += &match (&written.built, written.age_days) {
-        (Some(built), Some(days)) => {
-            let mend = if written.stale {
-                format!(": older than {STALE_AFTER_DAYS} days, fetch a fresh one")
-            } else {
-                String::new()
-            };
-            format!("built {built}, {days} days ago{mend}\n")
-        }
-        _ => "no date in it: give --built, so that its age can be told\n".into(),
-    };
-    if written.contradictions > 0 {
-        text +=
-            &format!("{} ranges have two meanings in the input and were taken as unknown\n", written.contradictions);
-    }
-    if written.rejected.count > 0 {
-        text += &format!("{}\n", written.rejected.summary());
-        for example in written.rejected.kinds.values().flat_map(|kind| &kind.examples) {
-            text += &format!("  {}\n", plain(example));
-        }
-    }
-    text
 }
 
 /// `country` of `/a/country.egm.zst`.

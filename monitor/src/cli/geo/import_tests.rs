@@ -33,7 +33,7 @@ fn two_families_from_two_files_become_one_dataset_and_bad_input_leaves_the_old_f
     let before = std::fs::read(&out).unwrap();
     std::fs::write(path("4b.csv"), "192.0.2.128/25,NO\n").unwrap();
     let error = run(&args(&[&path("4.csv"), &path("4b.csv")], &out)).unwrap_err();
-    assert!(matches!(error, CliError::Usage(_)));
+    assert!(matches!(error, CliError::Geo(_)));
     assert_eq!(
         error.to_string(),
         format!(
@@ -76,9 +76,9 @@ fn overlays_and_as_numbers_are_imported_and_the_same_input_gives_the_same_bytes(
     let written = import(&of(&[&path("aws.json")], &out, None)).unwrap();
     assert_eq!((written.kind, written.ipv4_ranges, written.rejected.count), ("overlay", 2, 1));
     assert_eq!(written.built.as_deref(), Some("2026-06-01T00:00:00Z"));
-    let told = text(&written);
-    assert!(told.contains("1 left out: 1 unknown region\n  prefixes[2]: region \"moon-1\" of"), "{told}");
-    assert!(told.contains("built 2026-06-01T00:00:00Z, "), "{told}");
+    let shown = render::geo::imported(&written);
+    assert!(shown.contains("1 left out: 1 unknown region\n  prefixes[2]: region \"moon-1\" of"), "{shown}");
+    assert!(shown.contains("built 2026-06-01T00:00:00Z, "), "{shown}");
     let first = std::fs::read(&out).unwrap();
     import(&of(&[&path("aws.json")], &out, None)).unwrap();
     assert_eq!(std::fs::read(&out).unwrap(), first);
@@ -88,7 +88,7 @@ fn overlays_and_as_numbers_are_imported_and_the_same_input_gives_the_same_bytes(
     let (four, six) = (path("4.csv"), path("6.csv"));
     let written = import(&of(&[&four, &six], &out, Some(Kind::Asn))).unwrap();
     assert_eq!((written.kind, written.ipv4_ranges, written.ipv6_ranges), ("asn", 1, 1));
-    assert!(text(&written).contains("no date in it: give --built"));
+    assert!(render::geo::imported(&written).contains("no date in it: give --built"));
     let dataset = asn::open(&out).unwrap();
     assert_eq!(dataset.lookup("2001:db8::1".parse().unwrap()), Some((64_501, "B")));
     let error = import(&of(&[&four, &four], &out, Some(Kind::Asn))).err().unwrap().to_string();
@@ -102,7 +102,11 @@ fn what_is_wrong_is_left_out_of_an_import_and_told_with_its_lines() {
     std::fs::write(&csv, "192.0.2.0/24,DE\n198.51.100.0/24,SG\n2001:db8::/32,NO\n192.0.2.0/24,XYZ\nx,DE\n").unwrap();
     let written = import(&args(&[&csv], &out)).unwrap();
     assert_eq!(written.rejected.summary(), "2 left out: 1 no address, 1 no country code");
-    assert!(text(&written).contains("\n  line 5: \"x\" is no IP address"), "{}", text(&written));
+    assert!(
+        render::geo::imported(&written).contains("\n  line 5: \"x\" is no IP address"),
+        "{}",
+        render::geo::imported(&written)
+    );
     // As a source of a policy the same file is refused, and what was imported from it is not.
     assert!(geo::open_file(&csv).unwrap_err().to_string().contains("a.csv:4: \"XYZ\" is not a country code"));
     assert_eq!(geo::open_file(&out).unwrap().dataset.v4.len(), 2);

@@ -2,20 +2,24 @@
 
 use std::{
     collections::BTreeSet,
-    fmt::Write,
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
-
-use crate::{cli::output::print_either, error::CliError};
+use crate::{
+    cli::{
+        output::{joined, print_either},
+        render,
+    },
+    error::CliError,
+};
+use monitor_api::geo::{Family, Info};
 use monitor_policy::{
     geo::{
-        self, About, Content, Opened, Progress, Rejected, STALE_AFTER_DAYS, Space,
+        self, About, Content, Opened, Progress, Space,
         asn::{self, AsDataset},
         overlay::{self, Overlay},
     },
-    text::{count, counted, hex, time},
+    text::{hex, time},
 };
 
 /// Says what datasets, overlays and AS numbers are: version, age, size, what was left out, licence, digest.
@@ -36,40 +40,6 @@ pub struct Args {
     /// JSON instead of text.
     #[arg(long)]
     json: bool,
-}
-
-/// One family's share of a dataset.
-#[derive(Debug, Default, Serialize)]
-struct Family {
-    ranges: usize,
-    /// A decimal number as text: IPv6 counts do not fit JSON's numbers.
-    addresses: String,
-}
-
-#[derive(Debug, Default, Serialize)]
-struct Info {
-    /// `dataset`, `overlay` or `asn`.
-    kind: &'static str,
-    name: String,
-    file: Option<String>,
-    format: &'static str,
-    version: String,
-    built: Option<String>,
-    age_days: Option<i64>,
-    stale: bool,
-    ipv4: Family,
-    ipv6: Family,
-    /// Of AS numbers: how many have a name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    names: Option<usize>,
-    countries: usize,
-    /// Ranges that a text file says two things of; taken as unknown.
-    contradictions: usize,
-    /// What of the file was left out.
-    rejected: Rejected,
-    digest: String,
-    provenance: String,
-    attribution: String,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
@@ -94,7 +64,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     for file in &args.as_numbers {
         infos.push(asn_info(&file.display().to_string(), &asn::read(file, &Progress::default())?, now));
     }
-    print_either(args.json, &infos, |infos| infos.iter().map(text).collect::<Vec<_>>().join("\n"))
+    print_either(args.json, &infos, |infos| joined(infos.iter().map(render::geo::info)))
 }
 
 fn family<A: Space>(ranges: impl ExactSizeIterator<Item = (A, A)>) -> Family {
@@ -163,57 +133,6 @@ fn asn_info(file: &str, of: &AsDataset, now: i64) -> Info {
     }
 }
 
-fn text(info: &Info) -> String {
-    let mut out = String::new();
-    let mut line = |name: &str, value: &str| {
-        if !value.is_empty() {
-            // Writing to a String cannot fail.
-            let _ = writeln!(out, "  {name:<11} {value}");
-        }
-    };
-    line("version", &info.version);
-    line(
-        "built",
-        &match (&info.built, info.age_days) {
-            (Some(built), Some(days)) if info.stale => format!(
-                "{built} ({days} days old: older than {STALE_AFTER_DAYS} days, import a fresh one with `egress-monitor geo import`)"
-            ),
-            (Some(built), Some(days)) => format!("{built} ({days} days old)"),
-            _ => "the source does not say".into(),
-        },
-    );
-    line(
-        "IPv4",
-        &format!("{}, {}", counted(info.ipv4.ranges, "range"), share(&info.ipv4.addresses, 32, "the IPv4 space")),
-    );
-    // 2000::/3 is all that is assigned for global use.
-    line("IPv6", &format!("{}, {}", counted(info.ipv6.ranges, "range"), share(&info.ipv6.addresses, 125, "2000::/3")));
-    match info.names {
-        Some(names) => line("names", &count(names as u128)),
-        None => line("countries", &info.countries.to_string()),
-    }
-    if info.contradictions > 0 {
-        line("unknown", &format!("{} ranges that the file says two things of", info.contradictions));
-    }
-    line("left out", &info.rejected.summary());
-    line("format", info.format);
-    line("made from", &info.provenance);
-    line("digest", &format!("sha256:{}", info.digest));
-    line("licence", &info.attribution);
-    let place = info.file.as_deref().filter(|file| *file != info.name).map(|file| format!(" ({file})"));
-    format!("{}{}\n{out}", info.name, place.unwrap_or_default())
-}
-
-/// `3,704,123,456 addresses (86.24 % of the IPv4 space)`.
-fn share(addresses: &str, bits: u32, of: &str) -> String {
-    let percent = addresses.parse::<f64>().unwrap_or(0.0) / 2_f64.powi(bits as i32) * 100.0;
-    if bits == 32 {
-        format!("{} addresses ({percent:.2} % of {of})", count(addresses.parse::<u128>().unwrap_or(0)))
-    } else {
-        format!("{percent:.2} % of {of}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,9 +159,9 @@ mod tests {
         let at = |days: i64| info(&opened(Some(1_000 * day)), (1_000 + days) * day);
         assert_eq!((at(90).age_days, at(90).stale), (Some(90), false));
         assert_eq!((at(91).age_days, at(91).stale), (Some(91), true));
-        assert!(text(&at(91)).contains("(91 days old: older than 90 days, import a fresh one with"));
+        assert!(render::geo::info(&at(91)).contains("(91 days old: older than 90 days, import a fresh one with"));
         assert!(!info(&opened(None), 0).stale);
-        assert!(text(&info(&opened(None), 0)).contains("  built       the source does not say\n"));
+        assert!(render::geo::info(&info(&opened(None), 0)).contains("  built       the source does not say\n"));
     }
 
     #[test]
@@ -250,6 +169,9 @@ mod tests {
         let info = info(&opened(None), 0);
         assert_eq!((info.ipv4.ranges, info.ipv4.addresses.as_str()), (1, "2147483648"));
         assert_eq!(info.ipv6.addresses, u128::MAX.to_string());
-        assert!(text(&info).contains("  IPv4        1 range, 2,147,483,648 addresses (50.00 % of the IPv4 space)\n"));
+        assert!(
+            render::geo::info(&info)
+                .contains("  IPv4        1 range, 2,147,483,648 addresses (50.00 % of the IPv4 space)\n")
+        );
     }
 }

@@ -6,12 +6,12 @@ use std::{
 };
 
 use monitor_common::wire::{Address, Embedded};
-use serde::Serialize;
 
 use crate::{
-    cli::output::{print_either, table},
+    cli::{output::print_either, render},
     error::CliError,
 };
+use monitor_api::geo::{Answer, Found, Lookup, SpecialRange};
 use monitor_policy::geo::{
     self, Dataset,
     special::{self, Special},
@@ -34,39 +34,6 @@ pub struct Args {
     json: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct Output {
-    results: Vec<Found>,
-    attributions: Vec<String>,
-}
-
-/// What is known of one address.
-#[derive(Debug, Serialize)]
-struct Found {
-    address: IpAddr,
-    special: Option<SpecialRange>,
-    /// The IPv4 address inside, where there is one, and what is known of that.
-    embedded: Option<Box<Found>>,
-    sources: Vec<Answer>,
-}
-
-#[derive(Debug, Serialize)]
-struct SpecialRange {
-    network: String,
-    kind: &'static str,
-    name: &'static str,
-    reference: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-struct Answer {
-    source: String,
-    /// `null` where the source does not know.
-    country: Option<String>,
-    first: Option<IpAddr>,
-    last: Option<IpAddr>,
-}
-
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let mut addresses = Vec::new();
     for text in &args.addresses {
@@ -82,8 +49,8 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let results: Vec<Found> = addresses.into_iter().map(|address| find(address, &datasets)).collect();
     let attributions: BTreeSet<String> =
         datasets.iter().map(|dataset| dataset.about.attribution.clone()).filter(|text| !text.is_empty()).collect();
-    let output = Output { results, attributions: attributions.into_iter().collect() };
-    print_either(args.json, &output, text)
+    let output = Lookup { results, attributions: attributions.into_iter().collect() };
+    print_either(args.json, &output, render::geo::lookup)
 }
 
 fn find(address: IpAddr, datasets: &[Dataset]) -> Found {
@@ -125,51 +92,6 @@ fn answer(address: IpAddr, dataset: &Dataset) -> Answer {
     }
 }
 
-fn text(output: &Output) -> String {
-    let mut rows = vec![["ADDRESS", "SOURCE", "COUNTRY", "RANGE"].map(String::from).to_vec()];
-    for found in &output.results {
-        push_rows(&mut rows, found, found.address.to_string());
-    }
-    let mut out = table(0, &rows, &[]);
-    if !output.attributions.is_empty() {
-        out.push('\n');
-    }
-    for attribution in &output.attributions {
-        out.push_str(attribution);
-        out.push('\n');
-    }
-    out
-}
-
-fn push_rows(rows: &mut Vec<Vec<String>>, found: &Found, label: String) {
-    let mut label = Some(label);
-    let mut push = |source: String, country: String, range: String| {
-        rows.push(vec![label.take().unwrap_or_default(), source, country, range]);
-    };
-    match &found.special {
-        // What datasets say of a special range counts for nothing, and is nonsense more often than not.
-        Some(special) => {
-            push(
-                "registry".into(),
-                special.kind.into(),
-                format!("{} {}, {}", special.network, special.name, special.reference),
-            );
-        }
-        None => {
-            for answer in &found.sources {
-                let range = match (answer.first, answer.last) {
-                    (Some(first), Some(last)) => format!("{first} - {last}"),
-                    _ => String::new(),
-                };
-                push(answer.source.clone(), answer.country.clone().unwrap_or_else(|| "unknown".into()), range);
-            }
-        }
-    }
-    if let Some(inner) = &found.embedded {
-        push_rows(rows, inner, format!("  {}", inner.address));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,12 +109,12 @@ mod tests {
     fn an_address_its_special_range_and_the_one_inside_it_are_shown_with_the_attribution() {
         let datasets = [dataset()];
         let of = |text: &str| find(text.parse().unwrap(), &datasets);
-        let output = Output {
+        let output = Lookup {
             results: vec![of("8.8.8.8"), of("9.9.9.9"), of("10.1.2.3"), of("64:ff9b::808:808")],
             attributions: vec![dataset().about.attribution],
         };
         assert_eq!(
-            text(&output),
+            render::geo::lookup(&output),
             "\
 ADDRESS           SOURCE    COUNTRY   RANGE
 8.8.8.8           mine      US        8.8.0.0 - 8.8.255.255

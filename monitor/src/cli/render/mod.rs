@@ -1,18 +1,28 @@
-//! Status, flow, rule and shadow documents in, text for people out: aligned columns, units, nothing that needs a second
-//! look at three in the morning. A file a view; here is what they share. Called by `run` (closing table), `status`,
-//! `flows` and `rules`.
+//! The documents of [`monitor_api`] in, text for people out: aligned columns, units, nothing that needs a second look at
+//! three in the morning. A file a view; here is what they share.
 
+mod check;
+mod diff;
+mod explain;
 mod flows;
+pub mod geo;
+mod outcome;
 mod rules;
 mod shadow;
+mod started;
 mod status;
 
 use std::net::{IpAddr, SocketAddr};
 
 pub use self::{
+    check::check,
+    diff::diff,
+    explain::{explanation, network},
     flows::flows,
+    outcome::outcome,
     rules::rules,
     shadow::shadow,
+    started::{ended, started},
     status::{status, totals},
 };
 use monitor_api::{flows::FlowRow, status::Sums};

@@ -29,27 +29,27 @@ fn system(asn: Option<&AsDataset>, address: IpAddr) -> Option<AutonomousSystem> 
     asn?.lookup(address).map(|(number, name)| AutonomousSystem { number, name: name.to_owned() })
 }
 
-/// The document; rows by bytes on the wire, most first. What it needs of the facts is copied first, so that nobody waits
+/// The document; rows by bytes on the wire, most first. What it needs of the state is copied first, so that nobody waits
 /// for the walk through the flows.
 #[must_use]
 pub fn flows(shared: &SharedState, query: &FlowsQuery) -> Flows {
     let groups_of = query.by.and_then(group_key);
     let Some(seconds) = query.since else {
         if let Some(key) = groups_of {
-            let (reply, names, groups) = {
+            let (reply, labels, groups) = {
                 let state = shared.read();
                 let totals = &state.traffic.totals;
-                (frame(&state, totals, query), Named::of(&state), summed(&totals.flows, key, query))
+                (frame(&state, totals, query), Labels::of(&state), summed(&totals.flows, key, query))
             };
-            return grouped(reply, groups.into_iter(), &names, query);
+            return grouped(reply, groups.into_iter(), &labels, query);
         }
         // In this order: the state is that of the flows then.
         let store = shared.flows();
-        let (reply, names) = {
+        let (reply, labels) = {
             let state = shared.read();
-            (frame(&state, &state.traffic.totals, query), Named::of(&state))
+            (frame(&state, &state.traffic.totals, query), Labels::of(&state))
         };
-        return filled(reply, &store, &names, query);
+        return filled(reply, &store, &labels, query);
     };
     let window = shared.recent().window(i128::from(seconds) * 1_000_000_000);
     let state = shared.read();
@@ -63,11 +63,11 @@ pub fn flows(shared: &SharedState, query: &FlowsQuery) -> Flows {
         window_seconds: query.since,
         ..frame(&state, &window.totals, query)
     };
-    let names = Named::of(&state);
+    let labels = Labels::of(&state);
     drop(state);
     match groups_of {
-        Some(key) => grouped(reply, summed(&window.groups(), key, query).into_iter(), &names, query),
-        None => filled(reply, &window.flows, &names, query),
+        Some(key) => grouped(reply, summed(&window.groups(), key, query).into_iter(), &labels, query),
+        None => filled(reply, &window.flows, &labels, query),
     }
 }
 
@@ -94,12 +94,12 @@ fn summed(flows: &BTreeMap<FlowGroup, GroupSums>, key: fn(&FlowGroup) -> Key, qu
 }
 
 /// The document with the first of these groups.
-fn grouped(mut reply: Flows, groups: impl Iterator<Item = GroupOf>, names: &Named, query: &FlowsQuery) -> Flows {
+fn grouped(mut reply: Flows, groups: impl Iterator<Item = GroupOf>, labels: &Labels, query: &FlowsQuery) -> Flows {
     reply.groups = first(query.top.unwrap_or(DEFAULT_TOP), &mut reply.rest, groups)
         .into_iter()
         .map(|((key, verdict), flows, sums)| GroupRow {
-            key: key.text(&names.identities),
-            name: key.name(names.asn.as_deref()),
+            key: key.text(&labels.identities),
+            name: key.name(labels.asn.as_deref()),
             verdict: verdict.name().into(),
             flows,
             sums: (&sums.counters).into(),
@@ -110,21 +110,21 @@ fn grouped(mut reply: Flows, groups: impl Iterator<Item = GroupOf>, names: &Name
     reply
 }
 
-/// What rows are named by.
-pub(super) struct Named {
+/// What rows are labelled with.
+pub(super) struct Labels {
     identities: Arc<Identities>,
     asn: Option<Arc<AsDataset>>,
 }
 
-impl Named {
+impl Labels {
     /// As it stands.
-    pub(super) fn of(facts: &MonitorState) -> Self {
-        Self { identities: Arc::clone(&facts.traffic.identities), asn: facts.in_force.policy.asn.clone() }
+    pub(super) fn of(state: &MonitorState) -> Self {
+        Self { identities: Arc::clone(&state.traffic.identities), asn: state.in_force.policy.asn.clone() }
     }
 }
 
 /// The document with what comes from the flows.
-fn filled(mut reply: Flows, store: &FlowStore, names: &Named, query: &FlowsQuery) -> Flows {
+fn filled(mut reply: Flows, store: &FlowStore, labels: &Labels, query: &FlowsQuery) -> Flows {
     let wanted = |verdict: Verdict| query.verdict.is_none_or(|only| only == verdict);
     for (_, evicted) in store.evicted().iter().filter(|(of, _)| wanted(of.group.verdict)) {
         reply.evicted.flows += evicted.flows;
@@ -133,12 +133,12 @@ fn filled(mut reply: Flows, store: &FlowStore, names: &Named, query: &FlowsQuery
     let chosen = store.iter().filter(|(id, _)| wanted(id.verdict));
     let Some(by) = query.by else {
         let rows = first(query.top.unwrap_or(DEFAULT_TOP), &mut reply.rest, chosen.map(|(id, sums)| (id, 1, *sums)));
-        reply.flows = rows.iter().map(|(id, _, sums)| flow_row(id, sums, names)).collect();
+        reply.flows = rows.iter().map(|(id, _, sums)| flow_row(id, sums, labels)).collect();
         return reply;
     };
     let mut groups: Table<(Key, Verdict), (u64, FlowSums)> = Table::default();
     for (id, sums) in chosen {
-        let key = (Key::of(by, &id, names.asn.as_deref()), id.verdict);
+        let key = (Key::of(by, &id, labels.asn.as_deref()), id.verdict);
         let ((flows, sum), there) = groups.upsert(key, || (0, *sums));
         *flows += 1;
         if there {
@@ -146,16 +146,16 @@ fn filled(mut reply: Flows, store: &FlowStore, names: &Named, query: &FlowsQuery
         }
     }
     let groups = groups.iter().map(|(key, (flows, sums))| (*key, *flows, *sums));
-    grouped(reply, groups, names, query)
+    grouped(reply, groups, labels, query)
 }
 
 /// The document without what comes from the flows.
-fn frame(facts: &MonitorState, totals: &Totals, query: &FlowsQuery) -> Flows {
+fn frame(state: &MonitorState, totals: &Totals, query: &FlowsQuery) -> Flows {
     let mut reply = Flows {
-        boot_id: facts.boot_id.clone(),
-        since: rfc3339(facts.started),
-        until: facts.last.map(|last| rfc3339(last.ended)),
-        epoch: facts.last.map(|last| last.epoch),
+        boot_id: state.boot_id.clone(),
+        since: rfc3339(state.started),
+        until: state.last.map(|last| rfc3339(last.ended)),
+        epoch: state.last.map(|last| last.epoch),
         ..Flows::default()
     };
     let wanted = |verdict: Verdict| query.verdict.is_none_or(|only| only == verdict);
@@ -178,28 +178,28 @@ fn frame(facts: &MonitorState, totals: &Totals, query: &FlowsQuery) -> Flows {
 }
 
 /// A row to be: by bytes on the wire, most first, then by key.
-struct Candidate<K>(K, u64, FlowSums);
+struct TopRow<K>(K, u64, FlowSums);
 
-impl<K: Ord> Ord for Candidate<K> {
+impl<K: Ord> Ord for TopRow<K> {
     fn cmp(&self, other: &Self) -> Ordering {
-        let bytes = |candidate: &Self| candidate.2.counters.wire_bytes;
+        let bytes = |row: &Self| row.2.counters.wire_bytes;
         bytes(other).cmp(&bytes(self)).then_with(|| self.0.cmp(&other.0))
     }
 }
 
-impl<K: Ord> PartialOrd for Candidate<K> {
+impl<K: Ord> PartialOrd for TopRow<K> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<K: Ord> PartialEq for Candidate<K> {
+impl<K: Ord> PartialEq for TopRow<K> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
 
-impl<K: Ord> Eq for Candidate<K> {}
+impl<K: Ord> Eq for TopRow<K> {}
 
 /// The first `top` of `all` (key, flows, sums) in order; all others go into `rest`. A million are not put together to
 /// show fifty: no more than `top` are held at any time.
@@ -208,22 +208,22 @@ fn first<K: Ord>(
     rest: &mut Part,
     all: impl Iterator<Item = (K, u64, FlowSums)>,
 ) -> Vec<(K, u64, FlowSums)> {
-    let mut held: BinaryHeap<Candidate<K>> = BinaryHeap::new();
+    let mut held: BinaryHeap<TopRow<K>> = BinaryHeap::new();
     for (key, flows, sums) in all {
-        let mut candidate = Candidate(key, flows, sums);
+        let mut row = TopRow(key, flows, sums);
         if held.len() < top {
-            held.push(candidate);
+            held.push(row);
             continue;
         }
         if let Some(mut last) = held.peek_mut()
-            && candidate < *last
+            && row < *last
         {
-            std::mem::swap(&mut candidate, &mut last);
+            std::mem::swap(&mut row, &mut last);
         }
-        rest.flows += candidate.1;
-        rest.sums.add(&candidate.2.counters);
+        rest.flows += row.1;
+        rest.sums.add(&row.2.counters);
     }
-    held.into_sorted_vec().into_iter().map(|Candidate(key, flows, sums)| (key, flows, sums)).collect()
+    held.into_sorted_vec().into_iter().map(|TopRow(key, flows, sums)| (key, flows, sums)).collect()
 }
 
 /// What a group has in common.
@@ -283,15 +283,15 @@ fn reason_row(reason: Reason, reason_sums: &ReasonSums) -> ReasonRow {
     }
 }
 
-pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, names: &Named) -> FlowRow {
-    let identities = &names.identities;
+pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, labels: &Labels) -> FlowRow {
+    let identities = &labels.identities;
     FlowRow {
         interface: identities.interfaces.get(id.interface).into(),
         source: id.ip(id.source),
         source_port: id.source_port,
         destination: id.ip(id.destination),
         destination_port: id.destination_port,
-        autonomous_system: system(names.asn.as_deref(), id.ip(id.destination)),
+        autonomous_system: system(labels.asn.as_deref(), id.ip(id.destination)),
         protocol: id.protocol,
         protocol_name: monitor_policy::protocol::name(id.protocol).map(str::to_owned),
         inner: id.inner_document(),

@@ -33,7 +33,7 @@ fn asked(by: Option<By>, since: Option<u32>) -> FlowsQuery {
 fn walked(shared: &SharedState, by: By) -> Flows {
     let (store, state) = (shared.flows(), shared.read());
     let query = FlowsQuery { by: Some(by), ..FlowsQuery::default() };
-    filled(frame(&state, &state.traffic.totals, &query), &store, &Named::of(&state), &query)
+    filled(frame(&state, &state.traffic.totals, &query), &store, &Labels::of(&state), &query)
 }
 
 #[test]

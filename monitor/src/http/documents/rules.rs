@@ -12,23 +12,23 @@ use monitor_policy::{Policy, RuleInfo, spec::Action};
 
 /// The document at `now` (UTC nanoseconds since 1970).
 #[must_use]
-pub fn rules(facts: &MonitorState, now: i128) -> Rules {
-    let (totals, names) = (&facts.traffic.totals, &facts.traffic.identities.rules);
-    let policy = &facts.in_force.policy;
+pub fn rules(state: &MonitorState, now: i128) -> Rules {
+    let (totals, names) = (&state.traffic.totals, &state.traffic.identities.rules);
+    let policy = &state.in_force.policy;
     let mut overflow = Sums::default();
     totals.overflow.values().for_each(|counters| overflow.add(counters));
     let hits = |id: &str| names.find(id).and_then(|name| totals.rules.get(&name));
     let rows: Vec<RuleRow> =
-        policy.rules.iter().zip(1..).map(|rule| row(facts, policy, rule, hits(&rule.0.id), now)).collect();
-    let is_former = |name: &Name| !facts.rules_since.contains_key(names.get(*name));
+        policy.rules.iter().zip(1..).map(|rule| row(state, policy, rule, hits(&rule.0.id), now)).collect();
+    let is_former = |name: &Name| !state.rules_since.contains_key(names.get(*name));
     let former = totals.rules.iter().filter(|(name, _)| is_former(name)).map(|(name, sums)| {
         let named = RuleRow { rule: names.get(*name).into(), state: "former".into(), ..RuleRow::default() };
         with_hits(named, Some(sums))
     });
     Rules {
-        boot_id: facts.boot_id.clone(),
-        since: rfc3339(facts.started),
-        until: facts.last.map(|last| rfc3339(last.ended)),
+        boot_id: state.boot_id.clone(),
+        since: rfc3339(state.started),
+        until: state.last.map(|last| rfc3339(last.ended)),
         policy: policy.digest.clone(),
         never_hit: rows.iter().filter(|row| row.last_hit.is_none()).map(|row| row.rule.clone()).collect(),
         rules: rows,
@@ -38,7 +38,7 @@ pub fn rules(facts: &MonitorState, now: i128) -> Rules {
 }
 
 fn row(
-    facts: &MonitorState,
+    state: &MonitorState,
     policy: &Policy,
     (rule, number): (&RuleInfo, u16),
     hits: Option<&GroupSums>,
@@ -46,14 +46,14 @@ fn row(
 ) -> RuleRow {
     let seconds = now.div_euclid(1_000_000_000);
     let after = |time: Option<i64>| time.is_some_and(|time| i128::from(time) > seconds);
-    let state = match () {
+    let row_state = match () {
         () if policy.suspended.contains(&number) => "suspended",
         () if after(rule.not_before) => "not_yet",
         () if rule.expires.is_some() && !after(rule.expires) => "expired",
         () => "holds",
     };
     let time = |time: Option<i64>| time.map(monitor_policy::text::time);
-    let budgets = &facts.budgets;
+    let budgets = &state.budgets;
     let budget = budgets.rules.get(&rule.id).map(|standing| BudgetRow {
         bytes_per_day: standing.most,
         used: standing.used,
@@ -67,9 +67,9 @@ fn row(
             Action::Allow => "allow".into(),
             Action::Deny => "deny".into(),
         }),
-        state: state.into(),
+        state: row_state.into(),
         origin: Some(rule.origin.to_string()),
-        since: facts.rules_since.get(&rule.id).map(|since| rfc3339(*since)),
+        since: state.rules_since.get(&rule.id).map(|since| rfc3339(*since)),
         not_before: time(rule.not_before),
         expires: time(rule.expires),
         budget,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::http::documents::flows::{Named, flow_row};
+use crate::http::documents::flows::{Labels, flow_row};
 use crate::{
     model::{ShadowReport, rfc3339},
     store::{MonitorState, SharedState},
@@ -38,12 +38,12 @@ pub fn differences(report: &ShadowReport) -> [Sums; 2] {
     sums
 }
 
-/// The document. What it needs of the facts is copied first, so that nobody waits for the rows.
+/// The document. What it needs of the state is copied first, so that nobody waits for the rows.
 #[must_use]
 pub fn shadow(shared: &SharedState, query: &ShadowQuery) -> ShadowPage {
-    let (report, names, mut page) = {
-        let facts = shared.read();
-        (facts.shadow.clone(), Named::of(&facts), frame(&facts))
+    let (report, labels, mut page) = {
+        let state = shared.read();
+        (state.shadow.clone(), Labels::of(&state), frame(&state))
     };
     let Some(candidate) = &report.candidate else { return page };
     let top = query.top.unwrap_or(monitor_api::flows::DEFAULT_TOP);
@@ -55,7 +55,7 @@ pub fn shadow(shared: &SharedState, query: &ShadowQuery) -> ShadowPage {
         }
         let rule = usize::from(instead.rule).checked_sub(1).and_then(|number| candidate.policy.rules.get(number));
         page.flows.push(DifferingRow {
-            flow: flow_row(id, sums, &names),
+            flow: flow_row(id, sums, &labels),
             shadow_verdict: instead.verdict.name().into(),
             shadow_class: instead.class.name().into(),
             shadow_country: instead.country.to_string(),
@@ -67,12 +67,12 @@ pub fn shadow(shared: &SharedState, query: &ShadowQuery) -> ShadowPage {
 
 /// The document without its rows.
 #[must_use]
-pub fn frame(facts: &MonitorState) -> ShadowPage {
-    let report = &facts.shadow;
+pub fn frame(state: &MonitorState) -> ShadowPage {
+    let report = &state.shadow;
     let [stricter, looser] = differences(report);
     let not = &report.not_evaluated;
     ShadowPage {
-        policy: facts.in_force.policy.digest.clone(),
+        policy: state.in_force.policy.digest.clone(),
         candidate: report.candidate.as_ref().map(|candidate| CandidateRow {
             file: candidate.file.display().to_string(),
             digest: candidate.policy.digest.clone(),
@@ -80,7 +80,7 @@ pub fn frame(facts: &MonitorState) -> ShadowPage {
         }),
         refused: report.refused.clone(),
         since: report.candidate.as_ref().map(|_| rfc3339(report.since)),
-        until: facts.last.map(|last| rfc3339(last.ended)),
+        until: state.last.map(|last| rfc3339(last.ended)),
         stricter,
         looser,
         verdicts: verdict_rows(&report.verdicts),

@@ -17,8 +17,8 @@ use crate::{
     store::{MonitorState, state::LastEpoch, totals::Totals},
 };
 use monitor_api::status::{
-    AlertCount, Amount, BLIND_SPOTS, ConditionStatus, DatasetStatus, EpochInterface, EpochStatus, GroupStatus,
-    InterfaceStatus, Losses, NicStatus, Places, PolicyStatus, ShadowStatus, Status, Sums, UnparsedStatus,
+    AlertCount, Amount, BLIND_SPOTS, DatasetStatus, EpochInterface, EpochStatus, FindingStatus, GroupStatus,
+    InterfaceStatus, Losses, NicStatus, Occupancy, PolicyStatus, ShadowStatus, Status, Sums, UnparsedStatus,
 };
 use monitor_policy::{geo::About, times::upcoming};
 
@@ -27,48 +27,48 @@ const RULE_TIMES: usize = 50;
 
 /// The document at `now` (UTC nanoseconds since 1970).
 #[must_use]
-pub fn status(facts: &MonitorState, host: &str, now: i128) -> Status {
+pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
     let seconds_since = |then: i128| i64::try_from((now - then) / 1_000_000_000).unwrap_or(0);
-    let in_force = &facts.in_force;
+    let in_force = &state.in_force;
     let rule_times = upcoming(&in_force.policy.rules, i64::try_from(now / 1_000_000_000).unwrap_or(i64::MAX));
-    let totals = &facts.traffic.totals;
-    let names = &facts.traffic.identities.interfaces;
+    let totals = &state.traffic.totals;
+    let names = &state.traffic.identities.interfaces;
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         host: host.into(),
-        boot_id: facts.boot_id.clone(),
+        boot_id: state.boot_id.clone(),
         time: rfc3339(now),
-        started: rfc3339(facts.started),
-        uptime_seconds: seconds_since(facts.started),
+        started: rfc3339(state.started),
+        uptime_seconds: seconds_since(state.started),
         mode: in_force.mode.name().into(),
         zone: in_force.policy.zone.clone(),
         inside: in_force.inside.clone(),
-        not_ready: facts.not_ready(now),
-        conditions: facts
+        not_ready: state.not_ready(now),
+        conditions: state
             .findings
             .iter()
-            .map(|(kind, since)| ConditionStatus { kind: kind.name().into(), since: rfc3339(*since) })
+            .map(|(kind, since)| FindingStatus { kind: kind.name().into(), since: rfc3339(*since) })
             .collect(),
         policy: PolicyStatus {
             digest: in_force.policy.digest.clone(),
             since: rfc3339(in_force.since),
             age_seconds: seconds_since(in_force.since),
             rules: in_force.policy.rules.len(),
-            never_hit: never_hit(facts),
+            never_hit: never_hit(state),
             suspended: in_force.policy.suspended_rules().map(|rule| rule.id.clone()).collect(),
-            shadow: shadow(facts),
+            shadow: shadow(state),
         },
         rule_times_left_out: rule_times.len().saturating_sub(RULE_TIMES),
         rule_times: rule_times.into_iter().take(RULE_TIMES).collect(),
-        unconfirmed: facts.unconfirmed.as_ref().map(|one| one.status(now)),
-        reload_error: facts.reload_error.clone(),
+        unconfirmed: state.unconfirmed.as_ref().map(|one| one.status(now)),
+        reload_error: state.reload_error.clone(),
         datasets: in_force.datasets.iter().map(|one| dataset(one, now)).collect(),
         asn: in_force.policy.asn.as_ref().map(|asn| {
             let About { name, version, built, .. } = &asn.about;
             dataset(&DatasetInfo { name: name.clone(), version: version.clone(), built: *built }, now)
         }),
-        interfaces: interfaces(facts),
-        epoch: facts.last.map(|last| epoch(facts, &last)),
+        interfaces: interfaces(state),
+        epoch: state.last.map(|last| epoch(state, &last)),
         totals: groups(totals, names),
         unparsed: totals
             .unparsed
@@ -83,16 +83,16 @@ pub fn status(facts: &MonitorState, host: &str, now: i128) -> Status {
         losses: Losses {
             events: totals.events_lost,
             overflow_packets: totals.overflow.values().map(|counters| counters.packets).sum(),
-            flows_evicted: facts.traffic.kept.evicted.flows,
-            alerts_unwritten: facts.sinks.failed.load(Relaxed),
-            alerts_queue_full: facts.sinks.queue_full.load(Relaxed),
-            alerts_suppressed: facts.alerts_suppressed,
-            epochs_failed: facts.flip_failures,
-            reloads_refused: facts.reload_failures,
-            policies_rolled_back: facts.rollbacks,
-            policies_reverted: facts.reverts,
+            flows_evicted: state.traffic.kept.evicted.flows,
+            alerts_unwritten: state.sinks.failed.load(Relaxed),
+            alerts_queue_full: state.sinks.queue_full.load(Relaxed),
+            alerts_suppressed: state.alerts_suppressed,
+            epochs_failed: state.flip_failures,
+            reloads_refused: state.reload_failures,
+            policies_rolled_back: state.rollbacks,
+            policies_reverted: state.reverts,
         },
-        alerts: facts
+        alerts: state
             .alerts
             .iter()
             .map(|((severity, kind), count)| AlertCount {
@@ -105,8 +105,8 @@ pub fn status(facts: &MonitorState, host: &str, now: i128) -> Status {
     }
 }
 
-fn shadow(facts: &MonitorState) -> Option<ShadowStatus> {
-    let page = frame(facts);
+fn shadow(state: &MonitorState) -> Option<ShadowStatus> {
+    let page = frame(state);
     let there = page.candidate.is_some() || page.refused.is_some();
     there.then(|| ShadowStatus {
         digest: page.candidate.map(|candidate| candidate.digest),
@@ -128,9 +128,9 @@ fn dataset(of: &DatasetInfo, now: i128) -> DatasetStatus {
     }
 }
 
-fn never_hit(facts: &MonitorState) -> usize {
-    let (hits, names) = (&facts.traffic.totals.rules, &facts.traffic.identities.rules);
-    let rules = facts.in_force.policy.rules.iter();
+fn never_hit(state: &MonitorState) -> usize {
+    let (hits, names) = (&state.traffic.totals.rules, &state.traffic.identities.rules);
+    let rules = state.in_force.policy.rules.iter();
     rules.filter(|rule| names.find(&rule.id).is_none_or(|name| !hits.contains_key(&name))).count()
 }
 
@@ -145,9 +145,9 @@ fn groups(totals: &Totals, names: &Names) -> Vec<GroupStatus> {
     totals.groups.iter().map(row).collect()
 }
 
-fn epoch(facts: &MonitorState, last: &LastEpoch) -> EpochStatus {
-    let latest = &facts.traffic.latest;
-    let names = &facts.traffic.identities.interfaces;
+fn epoch(state: &MonitorState, last: &LastEpoch) -> EpochStatus {
+    let latest = &state.traffic.latest;
+    let names = &state.traffic.identities.interfaces;
     let interface = |(name, hook): (&Name, &Counters)| {
         let mut of = EpochInterface { interface: names.get(*name).into(), hook: hook.into(), ..Default::default() };
         let mut classified = Counters::default();
@@ -178,10 +178,10 @@ fn epoch(facts: &MonitorState, last: &LastEpoch) -> EpochStatus {
         number: last.epoch,
         began: rfc3339(last.started),
         closed: rfc3339(last.ended),
-        count: facts.traffic.totals.epochs,
+        count: state.traffic.totals.epochs,
         flows: last.flows,
-        flow_table: places(last.fill.table),
-        flow_cache: places(last.fill.cache),
+        flow_table: occupancy(last.fill.table),
+        flow_cache: occupancy(last.fill.cache),
         events_lost: latest.events_lost,
         interfaces: latest.hook.iter().map(interface).collect(),
         totals: groups(latest, names),
@@ -189,17 +189,17 @@ fn epoch(facts: &MonitorState, last: &LastEpoch) -> EpochStatus {
 }
 
 /// Attached interfaces, and those that were or that nobody registered if anything was counted there.
-fn interfaces(facts: &MonitorState) -> Vec<InterfaceStatus> {
-    let totals = &facts.traffic.totals;
-    let names = &facts.traffic.identities.interfaces;
-    let mut list: Vec<InterfaceStatus> = facts
+fn interfaces(state: &MonitorState) -> Vec<InterfaceStatus> {
+    let totals = &state.traffic.totals;
+    let names = &state.traffic.identities.interfaces;
+    let mut list: Vec<InterfaceStatus> = state
         .attachments
         .iter()
         .map(|attached| InterfaceStatus {
             interface: attached.interface.clone(),
             hook: Some(attached.hook.clone()),
             since: Some(rfc3339(attached.since)),
-            state: Some(state(facts.account(&attached.interface)).into()),
+            state: Some(attachment(state.account(&attached.interface)).into()),
             ..InterfaceStatus::default()
         })
         .collect();
@@ -213,7 +213,7 @@ fn interfaces(facts: &MonitorState) -> Vec<InterfaceStatus> {
                 interface: interface.into(),
                 total: hook.into(),
                 residual,
-                state: facts.account(interface).map(|account| state(Some(account)).into()),
+                state: state.account(interface).map(|account| attachment(Some(account)).into()),
                 ..InterfaceStatus::default()
             }),
         }
@@ -221,7 +221,7 @@ fn interfaces(facts: &MonitorState) -> Vec<InterfaceStatus> {
     for listed in &mut list {
         let name = totals.dropped.iter().find(|(name, _)| names.get(**name) == listed.interface);
         listed.dropped = name.map(|(_, sums)| sums.into()).unwrap_or_default();
-        let Some(account) = facts.account(&listed.interface) else { continue };
+        let Some(account) = state.account(&listed.interface) else { continue };
         listed.nic = Some(nic(account));
         if let Presence::Attached { ahead } = account.presence {
             listed.ahead = ahead;
@@ -234,8 +234,8 @@ fn amount(of: readings::Amount) -> Amount {
     Amount { packets: of.packets, bytes: of.bytes }
 }
 
-fn places(of: model::Occupancy) -> Places {
-    Places { used: of.used, places: of.capacity }
+fn occupancy(of: model::Occupancy) -> Occupancy {
+    Occupancy { used: of.used, capacity: of.capacity }
 }
 
 /// What the device counted, beside the hook.
@@ -254,7 +254,7 @@ fn nic(account: &InterfaceAccount) -> NicStatus {
 }
 
 /// See [`InterfaceStatus::state`].
-fn state(account: Option<&InterfaceAccount>) -> &'static str {
+fn attachment(account: Option<&InterfaceAccount>) -> &'static str {
     match account {
         Some(account) if !account.here => "gone",
         Some(InterfaceAccount { presence: Presence::Detached, .. }) => "detached",

@@ -1,11 +1,12 @@
 //! The whole interface over a fake source, as somebody who asks sees it. A file a subject; here is what they share.
 
+mod documented;
 mod flow_pages;
 mod policy_pages;
 mod serving;
 mod status_page;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use monitor_common::{parse::Reason, verdict::Verdict, wire::FlowKey};
 use serde_json::Value;
@@ -24,11 +25,12 @@ use crate::{
     engine::Engine,
     error::CliError,
     fake::{self, Fake},
-    model::in_force::PolicyInForce,
+    model::{in_force::PolicyInForce, now},
+    reload,
     store::MonitorState,
 };
 use monitor_api::{
-    client,
+    client::Client,
     flows::Flows,
     reload::Outcome,
     rules::Rules,
@@ -59,7 +61,7 @@ async fn bench() -> Bench {
 
 async fn bench_of(in_force: PolicyInForce) -> Bench {
     let fake = Fake::new(in_force.clone());
-    let facts = SharedState::new(MonitorState {
+    let state = SharedState::new(MonitorState {
         boot_id: "b0".into(),
         started: now(),
         epoch_length: Duration::from_secs(3_600),
@@ -69,7 +71,7 @@ async fn bench_of(in_force: PolicyInForce) -> Bench {
         Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100, |_| String::new()).expect("a thread");
     let consumers = fake::consumers(Keeper::in_memory());
     let (engine, handle) =
-        Engine::new(Box::new(fake.clone()), facts.clone(), Box::new(sinks), consumers, in_force.clone());
+        Engine::new(Box::new(fake.clone()), state.clone(), Box::new(sinks), consumers, in_force.clone());
     let directory = tempfile::tempdir().expect("a directory");
     let stop = CancellationToken::new();
     let (events, received) = tokio::sync::mpsc::channel(10);
@@ -85,15 +87,15 @@ async fn bench_of(in_force: PolicyInForce) -> Bench {
         confirm: None,
         confirmations: reload::confirmations::ConfirmationStore::open(directory.path()),
     };
-    let (reloader, reloads) = reload::PolicyReloader::new(setup, handle.clone(), facts.clone(), in_force);
+    let (reloader, reloads) = reload::PolicyReloader::new(setup, handle.clone(), state.clone(), in_force);
     tokio::spawn(reloader.run(stop.clone()));
     let socket = directory.path().join("run/control.sock");
     let control = ControlSocket::bind(&socket).expect("a socket");
     let asked = Control { epochs: handle, reloads };
-    tokio::spawn(serve_unix(control, router(facts.clone(), Some(asked), "enclave-1"), stop.clone()));
+    tokio::spawn(serve_unix(control, router(state.clone(), Some(asked), "enclave-1"), stop.clone()));
     let listener = bind_tcp("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let address = listener.local_addr().expect("bound");
-    tokio::spawn(serve_tcp(listener, router(facts, None, "enclave-1"), stop.clone()));
+    tokio::spawn(serve_tcp(listener, router(state, None, "enclave-1"), stop.clone()));
     Bench { address, socket, fake, stop, _directory: directory, _events: events }
 }
 
@@ -105,7 +107,9 @@ impl Bench {
         let mut reply = String::new();
         stream.read_to_string(&mut reply).await.expect("reads");
         let status = reply.split(' ').nth(1).and_then(|code| code.parse().ok()).expect(&reply);
-        (status, reply.split_once("\r\n\r\n").expect(&reply).1.to_owned())
+        let body = reply.split_once("\r\n\r\n").expect(&reply).1.to_owned();
+        documented::check_reply(head, status, &body);
+        (status, body)
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
@@ -115,7 +119,10 @@ impl Bench {
     /// Over the control socket.
     async fn ask<T: serde::de::DeserializeOwned + Send + 'static>(&self, path: &'static str) -> Result<T, CliError> {
         let socket = self.socket.clone();
-        tokio::task::spawn_blocking(move || client::get(&socket, path)).await.expect("no panic").map_err(CliError::from)
+        let asked = tokio::task::spawn_blocking(move || Client::new(socket).get::<Value>(path)).await;
+        let value = asked.expect("no panic")?;
+        documented::check(path, &value);
+        Ok(serde_json::from_value(value).expect("the document"))
     }
 }
 

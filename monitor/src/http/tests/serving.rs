@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::http::server::MAX_CONNECTIONS;
+use monitor_api::client::ClientError;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_understood_is_refused_with_a_reason() {
@@ -75,7 +76,7 @@ async fn a_slow_head_is_hung_up_on_and_a_long_one_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_taken_port_and_an_address_off_loopback_are_refused_with_the_mend() {
+async fn a_taken_port_and_an_address_off_loopback_are_refused_with_the_hint() {
     let bench = bench().await;
     let Err(CliError::Unavailable(text)) = bind_tcp(bench.address) else { panic!("not refused") };
     assert!(text.contains(&bench.address.to_string()) && text.contains("[http] listen"), "{text}");
@@ -107,11 +108,10 @@ async fn the_control_socket_is_private_and_only_a_dead_one_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_daemon_the_client_names_the_mend() {
+async fn without_a_daemon_the_client_names_the_hint() {
     let path = PathBuf::from("/nonexistent/control.sock");
-    let result = tokio::task::spawn_blocking(move || client::get::<Value>(&path, "/api/v1/status")).await;
-    let Err(CliError::Unavailable(text)) = result.expect("no panic").map_err(CliError::from) else {
-        panic!("an answer from nobody")
-    };
+    let result = tokio::task::spawn_blocking(move || Client::new(path).get::<Value>("/api/v1/status")).await;
+    let Err(error @ ClientError::NoDaemon { .. }) = result.expect("no panic") else { panic!("an answer from nobody") };
+    let text = error.to_string();
     assert!(text.contains("/nonexistent/control.sock") && text.contains("egress-monitor run"), "{text}");
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask kernels`: the kernel tests on Debian's other kernels. Each kernel is fetched and unpacked below
+//! `cargo xtask prove kernels`: the kernel tests on Debian's other kernels. Each kernel is fetched and unpacked below
 //! target/ (nothing is installed but the emulator), booted in it with the test programs as its whole file system,
 //! and its console read. Debian on x86-64 only: the kernels are Debian's, and the tests run as they were built.
 
@@ -12,135 +12,151 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use super::{Counts, Tests, initramfs::Initramfs};
 use crate::{
-    build::{self, Workspace},
+    build::{Profile, Workspace},
     debian,
-    initramfs::Initramfs,
     process::{self, command, look, root},
 };
+
+pub const PROMISE: &str = "The kernel part loads, attaches, counts exactly and agrees with the host's code packet by \
+                           packet on the oldest and on a later kernel, each booted in an emulator.";
 
 /// The kernels: a name, and what Debian's package names begin with.
 const KERNELS: [(&str, &str); 2] = [("6.1", "linux-image-6.1."), ("6.12", "linux-image-6.12.")];
 const KIND: &str = "-cloud-amd64";
 
-/// Test files of `tests/` that are run.
-const TESTS: [&str; 4] = ["datapath", "attach", "grace", "cpus"];
+/// The program with the kernel tests.
+const SUITE: &str = "suite";
+
+/// Its modules that are run.
+const MODULES: [&str; 4] = ["datapath", "attach", "grace", "cpus"];
 
 /// What the tests need of the kernel beyond what is built in; a kernel that has one built in has no such file.
-const MODULES: [&str; 3] = ["veth", "sch_ingress", "cls_bpf"];
+const DRIVERS: [&str; 3] = ["veth", "sch_ingress", "cls_bpf"];
 
 const EMULATOR: &str = "qemu-system-x86_64";
+
+/// Which kernels, and how much of it.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Which of 6.1 and 6.12; without any, all.
+    kernels: Vec<String>,
+    /// Random frames in each random test: emulation is slow.
+    #[arg(long, default_value_t = FRAMES)]
+    frames: u32,
+    /// How long one kernel may take.
+    #[arg(long, default_value_t = 20)]
+    minutes: u64,
+}
+
+const FRAMES: u32 = 20_000;
+
+impl Options {
+    /// Whether this is all of the proof.
+    pub fn is_whole(&self) -> bool {
+        self.kernels.is_empty() && self.frames >= FRAMES
+    }
+}
 
 /// What a kernel's console said.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     /// Instructions that the verifier walked through; none if the program did not load.
     verified: Option<u32>,
-    passed: u32,
-    failed: u32,
-    /// Test programs that ended well.
+    tests: Tests,
+    /// Modules of tests that ended well and had a test.
     ended_well: usize,
+    /// Tests that had passed when the last module ended.
+    before: u32,
 }
 
 impl Outcome {
     fn read(&mut self, line: &str) {
-        let number = |text: &str| text.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+        self.tests.read(line);
         if let Some((_, rest)) = line.split_once("verified instructions: ") {
-            self.verified = number(rest);
-        } else if let Some((_, rest)) = line.split_once("test result: ") {
-            // "ok. 9 passed; 1 failed; 0 ignored; …"
-            for part in rest.split([';', '.']).map(str::trim) {
-                match part.split_once(' ') {
-                    Some((count, "passed")) => self.passed += number(count).unwrap_or(0),
-                    Some((count, "failed")) => self.failed += number(count).unwrap_or(0),
-                    _ => {}
-                }
-            }
-        } else if line.trim_end().ends_with(" ended with 0") && line.contains("=== ") {
-            self.ended_well += 1;
+            self.verified = rest.split(|c: char| !c.is_ascii_digit()).next().and_then(|text| text.parse().ok());
+        } else if line.contains("=== ") && line.contains(" ended with ") {
+            let well = line.trim_end().ends_with(" ended with 0") && self.tests.passed > self.before;
+            self.ended_well += usize::from(well);
+            self.before = self.tests.passed;
         }
     }
 
     fn is_good(&self) -> bool {
-        self.verified.is_some() && self.passed > 0 && self.failed == 0 && self.ended_well == TESTS.len()
+        self.verified.is_some() && self.tests.failed == 0 && self.ended_well == MODULES.len()
     }
 }
 
-/// Runs the tests on `wanted` kernels (all, if none is named).
+/// Runs the tests on the kernels that are asked for.
 ///
 /// # Errors
 /// Not Debian on x86-64, nothing to fetch, or the kernels on which something failed.
-pub fn run(wanted: &[String], frames: u32, minutes: u64) -> Result<()> {
+pub fn run(workspace: &Workspace, options: &Options) -> Result<Counts> {
     let names = KERNELS.map(|(name, _)| name).join(" and ");
+    let wanted = &options.kernels;
     if let Some(unknown) = wanted.iter().find(|wanted| KERNELS.iter().all(|(name, _)| name != wanted)) {
         bail!("there is no kernel `{unknown}` to test with; there are {names}");
     }
     if !debian::is_debian() || std::env::consts::ARCH != "x86_64" {
         bail!("this fetches Debian's kernels for x86-64: run it on Debian on such a machine, or in a container of it");
     }
-    let workspace = build::prepare()?;
-    if look(EMULATOR, &["--version"]).is_none() {
-        debian::install("booting other kernels", &["qemu-system-x86"])?;
+    for (tool, package) in [(EMULATOR, "qemu-system-x86"), ("xz", "xz-utils")] {
+        if look(tool, &["--version"]).is_none() {
+            debian::install("booting other kernels", &[package])?;
+        }
     }
-    let programs = test_programs(&workspace)?;
+    let suite = suite(workspace)?;
     let busybox = fetch("busybox-static")?.join("bin/busybox");
 
-    let mut table = vec![format!("{:<36} {:<6} {:>21}  tests", "kernel", "loads", "verified instructions")];
+    let mut counts = Counts::default();
     let mut bad = Vec::new();
     for (name, prefix) in KERNELS.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| w == name)) {
         let package = newest(prefix)?;
         let folder = fetch(&package)?;
         let release = package.trim_start_matches("linux-image-");
-        let archive = archive(&folder.join("lib/modules").join(release), &busybox, &programs, frames)?;
+        let archive = archive(&folder.join("lib/modules").join(release), &busybox, &suite, options.frames)?;
         let initrd = folder.join("initramfs");
         std::fs::write(&initrd, archive).with_context(|| format!("writing {}", initrd.display()))?;
         let kernel = folder.join("boot").join(format!("vmlinuz-{release}"));
         let began = Instant::now();
-        let (outcome, end) = boot(name, &kernel, &initrd, Duration::from_secs(60 * minutes))?;
-        table.push(format!(
-            "{release:<36} {:<6} {:>21}  {} passed, {} failed{end} ({:.0} s)",
-            if outcome.verified.is_some() { "yes" } else { "no" },
-            outcome.verified.map_or_else(|| "-".into(), |n| n.to_string()),
-            outcome.passed,
-            outcome.failed,
+        let (outcome, end) = boot(name, &kernel, &initrd, Duration::from_secs(60 * options.minutes))?;
+        let count = format!(
+            "{} verified instructions, {} tests passed, {} failed{end} ({:.0} s)",
+            outcome.verified.map_or_else(|| "does not load: no".into(), |n| n.to_string()),
+            outcome.tests.passed,
+            outcome.tests.failed,
             began.elapsed().as_secs_f64(),
-        ));
+        );
+        println!("{release}: {count}");
+        counts.add(release, count);
         if !outcome.is_good() {
             bad.push(release.to_owned());
         }
     }
-    println!("\n{}", table.join("\n"));
+    counts.add("random frames in each random test", options.frames.to_string());
     if bad.is_empty() {
-        return Ok(());
+        return Ok(counts);
     }
     bail!("the tests do not pass on {}", bad.join(" and "))
 }
 
-/// Builds the tests and gives their files, in the order of [`TESTS`].
-fn test_programs(workspace: &Workspace) -> Result<Vec<(String, PathBuf)>> {
-    let mut build = workspace.cargo(&["test", "--release", "--package", "egress-monitor-tests", "--no-run"]);
-    for test in TESTS {
-        build.args(["--test", test]);
-    }
-    process::stage("build of the tests", &mut build)?;
-    // Again, with nothing left to do, for the names of the files.
+/// Builds the program with the tests and gives its file.
+fn suite(workspace: &Workspace) -> Result<PathBuf> {
+    let scope = ["test", "--profile", Profile::Quick.name(), "--package", "egress-monitor-tests", "--test", SUITE];
+    let mut build = workspace.cargo(&scope);
+    process::stage("build of the tests", build.arg("--no-run"))?;
+    // Again, with nothing left to do, for the name of the file.
     let output = build.arg("--message-format=json").stderr(Stdio::null()).output().context("cannot start cargo")?;
-    let mut programs = Vec::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let message: serde_json::Value =
             serde_json::from_str(line).context("cargo printed something else than JSON")?;
         let text = |pointer: &str| message.pointer(pointer).and_then(serde_json::Value::as_str);
-        if let (Some(name), Some(file)) = (text("/target/name"), text("/executable"))
-            && TESTS.contains(&name)
-        {
-            programs.push((name.to_owned(), PathBuf::from(file)));
+        if let (Some(SUITE), Some(file)) = (text("/target/name"), text("/executable")) {
+            return Ok(PathBuf::from(file));
         }
     }
-    programs.sort_by_key(|(name, _)| TESTS.iter().position(|test| test == name));
-    if programs.len() != TESTS.len() {
-        bail!("cargo named {} test programs, not {}", programs.len(), TESTS.len());
-    }
-    Ok(programs)
+    bail!("cargo named no test program `{SUITE}`");
 }
 
 /// The newest of Debian's packages whose names begin so.
@@ -189,7 +205,7 @@ fn fetch(package: &str) -> Result<PathBuf> {
 }
 
 /// The file system: the tests, what they call, and an init that runs them one after the other.
-fn archive(modules: &Path, busybox: &Path, programs: &[(String, PathBuf)], frames: u32) -> Result<Vec<u8>> {
+fn archive(modules: &Path, busybox: &Path, suite: &Path, frames: u32) -> Result<Vec<u8>> {
     let mut archive = Initramfs::default();
     for folder in ["/proc", "/sys", "/dev", "/run", "/tmp"] {
         archive.folder(folder);
@@ -207,18 +223,20 @@ fn archive(modules: &Path, busybox: &Path, programs: &[(String, PathBuf)], frame
          busybox mount -t tmpfs tmpfs /run\n\
          busybox mount -t tmpfs tmpfs /tmp\n",
     );
-    for name in MODULES {
+    for name in DRIVERS {
         if let Some(content) = module(modules, name)? {
             archive.file(&format!("/modules/{name}.ko"), &content);
             init.push_str(&format!("busybox insmod /modules/{name}.ko || echo 'module {name} does not load'\n"));
         }
     }
     init.push_str(&format!("export FRAMES={frames}\n"));
-    for (name, file) in programs {
-        archive.program(&format!("/tests/{name}"), file)?;
+    archive.program("/tests/suite", suite)?;
+    for module in MODULES {
         // In one thread, so that every line of output is whole. Here nobody is disturbed by those left out elsewhere.
         init.push_str(&format!(
-            "echo '=== {name} starts'\n/tests/{name} --nocapture --include-ignored --test-threads=1 2>&1\necho \"=== {name} ended with $?\"\n"
+            "echo '=== {module} starts'\n\
+             /tests/suite {module}:: --nocapture --include-ignored --test-threads=1 2>&1\n\
+             echo \"=== {module} ended with $?\"\n"
         ));
     }
     init.push_str("busybox poweroff -f\n");
@@ -324,7 +342,7 @@ fn plain(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Outcome, TESTS, numbers, plain};
+    use super::{MODULES, Outcome, Tests, numbers, plain};
 
     #[test]
     fn nothing_that_would_clear_the_terminal_is_shown() {
@@ -341,13 +359,15 @@ mod tests {
             "test result: ok. 9 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 8.01s",
             "=== datapath ended with 0",
             "test the_verifier ... verified instructions: 202072",
-            "test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s",
         ] {
             outcome.read(line);
         }
-        assert_eq!(outcome, Outcome { verified: Some(202_072), passed: 13, failed: 0, ended_well: 1 });
-        for name in &TESTS[1..] {
-            assert!(!outcome.is_good(), "one test program has not ended yet");
+        let tests = Tests { passed: 9, failed: 0 };
+        assert_eq!(outcome, Outcome { verified: Some(202_072), tests, ended_well: 1, before: 9 });
+        for name in &MODULES[1..] {
+            assert!(!outcome.is_good(), "one module has not ended yet");
+            outcome
+                .read("test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out; finished in 1.00s");
             outcome.read(&format!("=== {name} ended with 0"));
         }
         assert!(outcome.is_good());
@@ -355,13 +375,18 @@ mod tests {
 
     #[test]
     fn a_failed_test_or_a_program_that_died_is_no_success() {
-        let mut outcome = Outcome { verified: Some(1), passed: 5, failed: 0, ended_well: TESTS.len() - 1 };
+        let ended_well = MODULES.len() - 1;
+        let tests = Tests { passed: 5, failed: 0 };
+        let mut outcome = Outcome { verified: Some(1), tests, ended_well, before: 4 };
         outcome.read("=== attach ended with 139");
         assert!(!outcome.is_good());
         outcome.read("=== attach ended with 0");
+        assert!(!outcome.is_good(), "no test has run since");
+        outcome.read("test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
+        outcome.read("=== attach ended with 0");
         assert!(outcome.is_good());
         outcome.read("test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
-        assert_eq!((outcome.passed, outcome.failed), (8, 1));
+        assert_eq!((outcome.tests.passed, outcome.tests.failed), (9, 1));
         assert!(!outcome.is_good());
     }
 

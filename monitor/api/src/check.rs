@@ -1,0 +1,225 @@
+//! What a configuration comes to, or what is wrong with it: printed by `egress-monitor check --json`.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use monitor_policy::{RuleNote, geo::Rejected, spec::Mode};
+use serde::Serialize;
+
+/// The document: `ok` says which.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub enum Check {
+    /// It can be put in force.
+    Good(Box<Good>),
+    /// It can't.
+    Bad(Bad),
+}
+
+/// A configuration that can be put in force.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Good {
+    /// `true`.
+    pub ok: bool,
+    /// The file; none: the built-in defaults.
+    pub config: Option<PathBuf>,
+    /// `observe` or `enforce`.
+    pub mode: Mode,
+    /// `zone.name`.
+    pub zone: String,
+    /// `zone.inside` as written.
+    pub inside: String,
+    /// The country codes that it means.
+    pub countries: Vec<String>,
+    /// Whether private networks are inside.
+    pub private_inside: bool,
+    /// Digest of the policy: SHA-256 in hexadecimal.
+    pub policy: String,
+    /// What becomes of packets without a flow: `allow` or `deny`.
+    pub on_undecodable: &'static str,
+    /// Reasons for which it is something else.
+    pub undecodable: BTreeMap<String, &'static str>,
+    /// Prefixes of translators.
+    pub nat64: Vec<String>,
+    /// By name of the class: inside, outside…
+    pub classes: BTreeMap<String, Class>,
+    /// IPv6 space of which the IPv4 address inside decides.
+    pub embedded_ipv4: Extent,
+    /// Rows of the compiled table of classes.
+    pub class_rows: usize,
+    /// How many sites.
+    pub sites: usize,
+    /// Rules, allowlists among them.
+    pub rules: Vec<Rule>,
+    /// What enforce never drops; none: the configuration does not say.
+    pub management: Option<Management>,
+    /// What is to be said of rules that conflict.
+    pub notes: Vec<RuleNote>,
+    /// The first expiry still to come, RFC 3339.
+    pub next_expiry: Option<String>,
+    /// Geo sources.
+    pub sources: Vec<Source>,
+    /// Overlays.
+    pub overlays: Vec<Overlay>,
+    /// The dataset of autonomous systems.
+    pub as_numbers: Option<AsNumbers>,
+    /// What is not wrong but should be looked at.
+    pub warnings: Vec<String>,
+}
+
+/// How much address space.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Extent {
+    /// IPv4 ranges.
+    pub ipv4_ranges: u64,
+    /// IPv4 addresses.
+    pub ipv4_addresses: u64,
+    /// IPv6 ranges.
+    pub ipv6_ranges: u64,
+    /// IPv6 addresses: a decimal number as text, since 128 bits are more than JSON's numbers hold.
+    pub ipv6_addresses: String,
+}
+
+/// A class of destinations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Class {
+    /// How much of the address space is in it.
+    #[serde(flatten)]
+    pub extent: Extent,
+    /// Whether it is denied where no rule says otherwise.
+    pub denied: bool,
+}
+
+/// A rule as configured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Rule {
+    /// Its id.
+    pub id: String,
+    /// `file:line`.
+    pub origin: String,
+    /// `allow` or `deny`.
+    pub action: &'static str,
+    /// How many networks it names.
+    pub networks: usize,
+    /// The countries that it names.
+    pub countries: Vec<String>,
+    /// The autonomous systems that it names.
+    pub systems: Vec<u32>,
+    /// Its daily budget.
+    pub max_bytes_per_day: Option<u64>,
+    /// Its ports; empty: every protocol and port.
+    pub ports: Vec<String>,
+    /// Why.
+    pub reason: String,
+    /// What it rests on.
+    pub legal_basis: String,
+    /// Who answers for it.
+    pub owner: String,
+    /// Where it was asked for.
+    pub ticket: String,
+    /// Holds from, RFC 3339.
+    pub not_before: Option<String>,
+    /// Holds until.
+    pub expires: Option<String>,
+}
+
+/// `[management]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Management {
+    /// `file:line`.
+    pub origin: String,
+    /// Networks; empty: none, on purpose.
+    pub networks: Vec<String>,
+    /// Ports; empty: every protocol and port.
+    pub ports: Vec<String>,
+}
+
+/// What data of any kind says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Data {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// When it was built, RFC 3339; none where it does not say.
+    pub built: Option<String>,
+    /// The same in days before now.
+    pub age_days: Option<i64>,
+    /// IPv4 ranges.
+    pub ipv4_ranges: usize,
+    /// IPv6 ranges.
+    pub ipv6_ranges: usize,
+    /// Licence and attribution.
+    pub attribution: String,
+}
+
+/// A geo source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Source {
+    /// What it says of itself.
+    #[serde(flatten)]
+    pub data: Data,
+    /// SHA-256 in hexadecimal.
+    pub digest: String,
+}
+
+/// An overlay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Overlay {
+    /// What it says of itself.
+    #[serde(flatten)]
+    pub data: Data,
+    /// SHA-256 in hexadecimal.
+    pub digest: String,
+    /// Where it was read.
+    pub file: PathBuf,
+    /// What kind of list it is.
+    pub kind: &'static str,
+    /// Networks that have two countries in it; taken as undetermined.
+    pub contradictions: usize,
+    /// What of the file was left out.
+    pub rejected: Rejected,
+}
+
+/// A dataset of autonomous systems.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct AsNumbers {
+    /// What it says of itself.
+    #[serde(flatten)]
+    pub data: Data,
+    /// How many systems have a name in it.
+    pub numbers: usize,
+}
+
+/// A configuration that can't be put in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Bad {
+    /// `false`.
+    pub ok: bool,
+    /// What is wrong, in the order of the files; never empty.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Problem {
+    /// In which file; none where it is no file's fault alone.
+    pub file: Option<PathBuf>,
+    /// On which line, from 1; none when it is the file itself.
+    pub line: Option<usize>,
+    /// At which character of the line, from 1.
+    pub column: Option<usize>,
+    /// What is wrong with which value, and the hint.
+    pub message: String,
+}

@@ -1,0 +1,39 @@
+//! Arguments that several commands take: which daemon to ask, and times.
+
+use std::{path::PathBuf, time::Duration};
+
+use crate::{config::inputs, error::CliError, reload};
+use monitor_api::client::Client;
+use monitor_policy::duration;
+
+/// Which daemon to ask, and how to show what it says.
+#[derive(Debug, clap::Args)]
+pub(super) struct Daemon {
+    /// Configuration file that names the daemon's runtime directory.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The daemon's control socket, instead of the configured one.
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    socket: Option<PathBuf>,
+    /// One JSON document with stable field names.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Daemon {
+    /// The daemon behind its control socket.
+    pub(super) fn client(&self) -> Result<Client, CliError> {
+        match &self.socket {
+            Some(socket) => Ok(Client::new(socket)),
+            None => Ok(Client::new(inputs::load(self.config.as_deref())?.paths.runtime.join("control.sock"))),
+        }
+    }
+}
+
+/// A time to confirm in.
+pub(super) fn confirmation(text: &str) -> Result<Duration, String> {
+    match duration::parse(text).map_err(|error| error.to_string())? {
+        time if time < Duration::from_secs(1) || time > reload::LONGEST => Err("from 1s to 24h".to_owned()),
+        time => Ok(time),
+    }
+}

@@ -1,0 +1,148 @@
+//! What another configuration would change in, the page of `egress-monitor diff` out.
+
+use crate::cli::output::{cells, table};
+use monitor_api::{
+    diff::{DiffDocument, Location, Networks, RuleChange, RuleTerms, Traffic, Verdict},
+    status::Sums,
+};
+use monitor_policy::text::{count, counted, size, time};
+
+/// Changes shown to people; all of them are in the JSON.
+const SHOWN: usize = 50;
+
+fn verdict(of: &Verdict) -> String {
+    let rule = of.rule.as_ref().map(|rule| format!(" by {rule}")).unwrap_or_default();
+    let alerts = if of.alerts && of.verdict != "denied" { ", alerts" } else { "" };
+    format!("{}{rule}{alerts}", of.verdict)
+}
+
+fn place(old: &Location, new: &Location) -> String {
+    let one = |place: &Location| format!("{} {}", place.country, place.class);
+    if old == new { one(new) } else { format!("{} → {}", one(old), one(new)) }
+}
+
+/// Addresses of both families in the unit that fits each.
+fn addresses(v4: &Networks, v6: &Networks) -> [String; 2] {
+    let number = |networks: &Networks| networks.addresses.parse::<u128>().unwrap_or(0);
+    let sixty_fours = match number(v6) >> 64 {
+        0 if v6.networks > 0 => "< 1".into(),
+        networks => count(networks),
+    };
+    [count(number(v4)), sixty_fours]
+}
+
+/// `egress-monitor diff`.
+#[must_use]
+pub fn diff(document: &DiffDocument) -> String {
+    let diff = &document.diff;
+    let mut text = table(0, &[cells(&["old", &diff.old]), cells(&["new", &diff.new])], &[]);
+    if let Some((old, new)) = &diff.mode {
+        text += &format!("\nmode: {old} → {new}\n");
+    }
+    if diff.changes.is_empty() {
+        text += "\nno network's verdict changes\n";
+    } else {
+        let heading = cells(&["where", "was", "becomes", "for", "IPv4 addresses", "IPv6 /64s"]);
+        let shown = diff.changes.iter().take(SHOWN);
+        let rows = shown.clone().map(|group| {
+            let change = &group.change;
+            let ports = match (&change.only[..], &change.but[..]) {
+                ([], []) => "all traffic".to_owned(),
+                ([], but) => format!("all but {}", but.join(" ")),
+                (only, _) => format!("{} only", only.join(" ")),
+            };
+            let [v4, v6] = addresses(&group.ipv4, &group.ipv6);
+            let place = place(&change.old_place, &change.new_place);
+            vec![place, verdict(&change.old), verdict(&change.new), ports, v4, v6]
+        });
+        let rows: Vec<_> = std::iter::once(heading).chain(rows).collect();
+        text += "\n";
+        // Each change's networks right below it.
+        let lines = table(0, &rows, &[4, 5]);
+        let mut lines = lines.lines();
+        text += &format!("{}\n", lines.next().unwrap_or_default());
+        for (line, group) in lines.zip(shown) {
+            text += &format!("{line}\n");
+            for networks in [&group.ipv4, &group.ipv6].into_iter().filter(|networks| networks.networks > 0) {
+                let more = match networks.left_out {
+                    0 => String::new(),
+                    more => format!(" and {} more", count(more)),
+                };
+                text += &format!("    {}{more}\n", networks.largest.join(" "));
+            }
+        }
+        let left = diff.changes.len().saturating_sub(SHOWN) as u64 + diff.left_out;
+        if left > 0 {
+            text += &format!("{} more changes: see --json\n", count(left));
+        }
+    }
+    let (v4, v6) = &diff.moved;
+    if v4.networks + v6.networks > 0 {
+        let [v4, v6] = addresses(v4, v6);
+        text += &format!("\nanother country or class, the same verdict: {v4} IPv4 addresses, {v6} IPv6 /64s\n");
+    }
+    for (what, reasons) in [("dropped", &diff.reasons_dropped), ("passed", &diff.reasons_passed)] {
+        if !reasons.is_empty() {
+            text += &format!("\nnot parsed, {what} from now on when enforcing: {}\n", reasons.join(" "));
+        }
+    }
+    if !diff.rules.is_empty() {
+        text += "\n";
+        let rows: Vec<_> = diff.rules.iter().map(rule).collect();
+        text += &table(0, &rows, &[]);
+    }
+    if let Some(traffic) = &document.traffic {
+        text += &traffic_text(traffic);
+    }
+    text
+}
+
+fn rule(change: &RuleChange) -> Vec<String> {
+    let terms = |terms: &RuleTerms| {
+        let begins = terms.not_before.map(|at| format!(" from {}", time(at))).unwrap_or_default();
+        let ends = terms.expires.map(|at| format!(" until {}", time(at))).unwrap_or_default();
+        format!("{}{begins}{ends}", terms.action)
+    };
+    let what = match (&change.old, &change.new) {
+        (Some(old), Some(new)) => format!("{} → {}", terms(old), terms(new)),
+        (None, Some(new)) => format!("new: {}", terms(new)),
+        (Some(old), None) => format!("gone: {}", terms(old)),
+        (None, None) => String::new(),
+    };
+    vec!["rule".into(), change.id.clone(), what]
+}
+
+fn traffic_text(traffic: &Traffic) -> String {
+    let mut text = format!("\ntraffic since {}\n", traffic.since);
+    if traffic.changes.is_empty() {
+        text += "  nothing of it would fare otherwise\n";
+    } else {
+        let mut rows = vec![cells(&["where", "was", "becomes", "flows", "packets", "on the wire", "to"])];
+        for change in traffic.changes.iter().take(SHOWN) {
+            rows.push(vec![
+                place(&change.place, &change.place),
+                verdict(&change.old),
+                verdict(&change.new),
+                count(change.flows),
+                count(change.sums.packets),
+                size(change.sums.wire_bytes),
+                change.destinations.join(" "),
+            ]);
+        }
+        text += &table(2, &rows, &[3, 4, 5]);
+        let left = traffic.changes.len().saturating_sub(SHOWN);
+        if left > 0 {
+            text += &format!("  {}: see --json\n", counted(left, "more change"));
+        }
+    }
+    text += &format!("  the same: {} packets, {}\n", count(traffic.same.packets), size(traffic.same.wire_bytes));
+    if traffic.not_judged != Sums::default() {
+        let sums = &traffic.not_judged;
+        text += &format!(
+            "  not judged, no flow of their own: {} packets, {}\n",
+            count(sums.packets),
+            size(sums.wire_bytes)
+        );
+    }
+    text
+}

@@ -1,0 +1,42 @@
+//! What `run` says to people when it has attached everything, and when it has ended.
+
+use super::totals;
+use monitor_api::{started::Started, status::Status};
+use monitor_policy::text::{count, counted, size, span};
+
+/// What was attached and how, what counts as inside, where things are. The policy has so many `rules`.
+#[must_use]
+pub fn started(started: &Started, rules: usize) -> String {
+    let mode =
+        if started.mode.enforces() { "ENFORCE: denied packets are dropped" } else { "observe: nothing is dropped" };
+    let mut lines = vec![("mode", mode.to_owned())];
+    for attached in &started.attached {
+        lines.push(("attached", format!("{} (egress, {})", attached.interface, attached.hook)));
+    }
+    lines.push(("inside", format!("{} (zone {})", started.inside, started.zone)));
+    let digest: String = started.policy.chars().take(16).collect();
+    lines.push(("policy", format!("{digest}…, {}", counted(rules, "rule"))));
+    for dataset in &started.datasets {
+        let age = dataset.age_seconds.map_or_else(|| "of unknown age".into(), |s| format!("{} days old", s / 86_400));
+        lines.push(("geo data", format!("{} {}, {age}", dataset.name, dataset.version)));
+    }
+    lines.push(("metrics", started.listen.map_or_else(|| "off".into(), |address| format!("http://{address}/metrics"))));
+    lines.push(("control", format!("{} (egress-monitor status, flows)", started.socket.display())));
+    lines.push(("memory", format!("{} in the kernel ([monitor] flows, cache)", size(started.kernel_memory_bytes))));
+    lines.push(("alerts", "standard output, one JSON object a line".into()));
+    lines.push(("end", "Ctrl-C detaches everything and prints totals".into()));
+    let lines: String = lines.iter().map(|(name, value)| format!("  {name:<10}{value}\n")).collect();
+    format!("egress-monitor {}\n{lines}", started.version)
+}
+
+/// The closing table.
+#[must_use]
+pub fn ended(status: &Status) -> String {
+    let alerts: u64 = status.alerts.iter().filter(|alert| alert.kind == "egress").map(|alert| alert.count).sum();
+    format!(
+        "\negress-monitor: detached after {}; alerts on flows: {}\n{}",
+        span(status.uptime_seconds),
+        count(alerts),
+        totals(status)
+    )
+}

@@ -1,0 +1,181 @@
+//! What answers at each page: parameters in, a document or a refusal out. What changes the policy, or hands all of it
+//! out, is on the control socket alone.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use axum::{
+    Json,
+    extract::{FromRequestParts, Query, State},
+    http::{StatusCode, header::CONTENT_TYPE, request::Parts},
+    response::{IntoResponse, Response},
+};
+use monitor_api::{
+    alerts::Alerts, flows::FlowsQuery, reload::Outcome, rules::Rules, shadow::ShadowPage, shadow::ShadowQuery,
+    status::Status,
+};
+use monitor_policy::diff::Side;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{Api, documents, error::ApiError};
+use crate::{
+    alerts::ocsf,
+    kernel,
+    model::{Host, now},
+    reload::{LONGEST, ReloadHandle},
+};
+
+/// The parameters of a page; whatever is not of them is refused.
+pub(super) struct Parameters<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(parameters)) => Ok(Self(parameters)),
+            Err(error) => Err(ApiError::BadRequest(error.body_text())),
+        }
+    }
+}
+
+/// A page without parameters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fresh {
+    /// 1: close the epoch first.
+    fresh: Option<u8>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Confirmation {
+    /// Seconds in which it is to be confirmed.
+    confirm: Option<u64>,
+}
+
+pub(super) async fn metrics(
+    State(api): State<Api>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+) -> Result<Response, ApiError> {
+    let text = api.render(|state| crate::metrics::render(&state.read(), now())).await?;
+    let text = text.map_err(ApiError::internal)?;
+    Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+/// Alive: the process serves.
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Ready: attached, and epochs are being closed.
+pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, String) {
+    match api.state.read().not_ready(now()) {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+    }
+}
+
+pub(super) async fn status(
+    State(api): State<Api>,
+    Parameters(query): Parameters<Fresh>,
+) -> Result<Json<Status>, ApiError> {
+    api.freshen(query.fresh).await?;
+    let host = Arc::clone(&api.host);
+    api.render(move |state| documents::status::status(&state.read(), &host, now())).await.map(Json)
+}
+
+pub(super) async fn flows(
+    State(api): State<Api>,
+    Parameters(query): Parameters<FlowsQuery>,
+) -> Result<Response, ApiError> {
+    query.check().map_err(ApiError::bad_request)?;
+    api.freshen(query.fresh).await?;
+    // As text already: a hundred thousand rows are not for the threads that serve.
+    let text = api.render(move |state| serde_json::to_vec(&documents::flows::flows(state, &query))).await?;
+    let text = text.map_err(ApiError::internal)?;
+    Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
+}
+
+pub(super) async fn rules(
+    State(api): State<Api>,
+    Parameters(query): Parameters<Fresh>,
+) -> Result<Json<Rules>, ApiError> {
+    api.freshen(query.fresh).await?;
+    api.render(|state| documents::rules::rules(&state.read(), now())).await.map(Json)
+}
+
+pub(super) async fn shadow(
+    State(api): State<Api>,
+    Parameters(query): Parameters<ShadowQuery>,
+) -> Result<Json<ShadowPage>, ApiError> {
+    query.check().map_err(ApiError::bad_request)?;
+    api.freshen(query.fresh).await?;
+    api.render(move |state| documents::shadow::shadow(state, &query)).await.map(Json)
+}
+
+/// The latest alerts, oldest first, as they were written.
+pub(super) async fn alerts(
+    State(api): State<Api>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+) -> Result<Json<Alerts>, ApiError> {
+    let name = api.host.to_string();
+    let document = api.render(|state| {
+        // Encoded when nobody waits for the state any more.
+        let (latest, boot_id, sinks) = {
+            let state = state.read();
+            (state.latest_alerts.clone(), state.boot_id.clone(), Arc::clone(&state.sinks))
+        };
+        let host = Host { name, boot_id };
+        Alerts {
+            alerts: latest.iter().map(|alert| ocsf::document(&host, alert)).collect(),
+            lost: sinks.lost(),
+            written: sinks.written.load(Relaxed),
+        }
+    });
+    document.await.map(Json)
+}
+
+/// Reads configuration and policy anew, for `egress-monitor reload`.
+pub(super) async fn reload_policy(
+    State(api): State<Api>,
+    Parameters(query): Parameters<Confirmation>,
+) -> Result<Json<Outcome>, ApiError> {
+    if let Some(seconds) = query.confirm.filter(|seconds| *seconds == 0 || *seconds > LONGEST.as_secs()) {
+        return Err(ApiError::BadRequest(format!("confirm={seconds}: from 1 to {} seconds", LONGEST.as_secs())));
+    }
+    let within = query.confirm.map(Duration::from_secs);
+    reloads(&api)?.reload(within).await.map(Json).map_err(ApiError::conflict)
+}
+
+/// Keeps the policy in force, for `egress-monitor confirm`.
+pub(super) async fn confirm_policy(
+    State(api): State<Api>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+) -> Result<Json<Outcome>, ApiError> {
+    reloads(&api)?.confirm().await.map(Json).map_err(ApiError::conflict)
+}
+
+/// All of the policy in force, for `egress-monitor diff --running`.
+pub(super) async fn policy_image(
+    State(api): State<Api>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+) -> Result<Response, ApiError> {
+    let image = api.render(|state| {
+        let in_force = state.read().in_force.clone();
+        Side { boot_ns: kernel::boot_ns(), ..Side::of(&in_force.policy, in_force.mode) }.encode()
+    });
+    let bytes = image.await?.map_err(ApiError::internal)?;
+    Ok(([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
+}
+
+fn reloads(api: &Api) -> Result<&ReloadHandle, ApiError> {
+    let refused = || ApiError::Forbidden("the policy is changed by the control socket only".into());
+    api.control.as_ref().map(|control| &control.reloads).ok_or_else(refused)
+}

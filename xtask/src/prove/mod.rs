@@ -1,0 +1,160 @@
+//! `cargo xtask prove NAME`: what takes too long to be run for every change. Each proof is one command from a fresh clone:
+//! it sets up what it needs, fails if anything of it did not run, and ends within 45 minutes on two cores. What it did
+//! is written to `docs/proofs/NAME.md`.
+
+mod fuzz;
+mod initramfs;
+mod kernels;
+mod scale;
+
+use std::{fmt::Write as _, time::Instant};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Subcommand;
+
+use crate::{
+    build::{self, Workspace},
+    process::{self, look, root},
+};
+
+/// The proofs there are.
+#[derive(Debug, Subcommand)]
+pub enum Proof {
+    /// The kernel tests pass on other kernels than this machine's, in an emulator (Debian, x86-64).
+    #[command(after_help = "Example: cargo xtask prove kernels 6.1 --frames 200000 --minutes 30")]
+    Kernels(kernels::Options),
+    /// Inputs that nobody thought of break neither parser nor readers; kernel and host agree on ten million frames.
+    #[command(after_help = "Example: cargo xtask prove fuzz --only targets --minutes 10")]
+    Fuzz(fuzz::Options),
+    /// A million flows, half a million networks and ten million look-ups come out exactly, as the product is shipped.
+    Scale,
+}
+
+/// What a proof found: what was counted, and how much.
+#[derive(Debug, Default)]
+pub struct Counts(Vec<(String, String)>);
+
+impl Counts {
+    /// One more.
+    pub fn add(&mut self, what: impl Into<String>, count: impl Into<String>) {
+        self.0.push((what.into(), count.into()));
+    }
+}
+
+/// Sets up, runs the proof and writes down what it did.
+///
+/// # Errors
+/// Not root, something of it did not run, or it found something that is wrong.
+pub fn run(proof: &Proof) -> Result<()> {
+    if !process::is_root() {
+        bail!(
+            "proofs load BPF programs and make network namespaces: run `sudo env PATH=\"$PATH\" cargo xtask prove …`"
+        );
+    }
+    let begun = Instant::now();
+    let workspace = build::prepare()?;
+    let (name, promise, whole, counts) = match proof {
+        Proof::Kernels(options) => {
+            ("kernels", kernels::PROMISE, options.is_whole(), kernels::run(&workspace, options)?)
+        }
+        Proof::Fuzz(options) => ("fuzz", fuzz::PROMISE, options.is_whole(), fuzz::run(&workspace, options)?),
+        Proof::Scale => ("scale", scale::PROMISE, true, scale::run(&workspace)?),
+    };
+    let seconds = begun.elapsed().as_secs();
+    println!("\nproof {name}: holds, in {} min {} s", seconds / 60, seconds % 60);
+    for (what, count) in &counts.0 {
+        println!("  {what}: {count}");
+    }
+    if !whole {
+        println!("not written down: only a part was asked for");
+        return Ok(());
+    }
+    let file = format!("docs/proofs/{name}.md");
+    let text = record(name, promise, &workspace, seconds, &counts)?;
+    std::fs::create_dir_all(root().join("docs/proofs")).context("making docs/proofs")?;
+    std::fs::write(root().join(&file), text).with_context(|| format!("writing {file}"))?;
+    println!("written to {file}");
+    Ok(())
+}
+
+/// The proof as a document.
+fn record(name: &str, promise: &str, workspace: &Workspace, seconds: u64, counts: &Counts) -> Result<String> {
+    let ask = |program: &str, arguments: &[&str]| {
+        let answer = look(program, arguments).with_context(|| format!("`{program} {}` fails", arguments.join(" ")))?;
+        anyhow::Ok(answer.trim().to_owned())
+    };
+    let commit = ask("git", &["rev-parse", "HEAD"])?;
+    // Earlier proofs are no part of what is proven.
+    let changed = !ask("git", &["status", "--porcelain", "--", ".", ":!docs/proofs"])?.is_empty();
+    let read = |path: &str| std::fs::read_to_string(path).with_context(|| format!("reading {path}"));
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.map(|rest| rest.trim_matches([' ', '\t', ':', '=', '"']).to_owned())
+    };
+    let processor = field(&read("/proc/cpuinfo")?, "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let memory = field(&read("/proc/meminfo")?, "MemTotal").unwrap_or_default();
+    let kib: u64 = memory.trim_end_matches(" kB").parse().context("MemTotal in /proc/meminfo")?;
+    let system = field(&read("/etc/os-release")?, "PRETTY_NAME").unwrap_or_else(|| "Linux".to_owned());
+    let cores = std::thread::available_parallelism().context("counting CPUs")?;
+    let rows = [
+        ("command", format!("`cargo xtask prove {name}`")),
+        ("commit", format!("{commit}{}", if changed { ", with changes that are not committed" } else { "" })),
+        ("date", ask("date", &["--utc", "+%Y-%m-%d %H:%M UTC"])?),
+        ("kernel", ask("uname", &["-r"])?),
+        ("machine", format!("{cores} × {processor}, {} GiB, {system}", kib.div_ceil(1 << 20))),
+        ("compilers", format!("{}; kernel part: {}", ask("rustc", &["--version"])?, workspace.compiler)),
+        ("took", format!("{} min {} s", seconds / 60, seconds % 60)),
+    ];
+    let mut text = format!("# Proof: {name}\n\n{promise}\n\nWritten by the command below; nothing here is by hand.\n");
+    // Writing to a String does not fail.
+    text.push_str("\n| | |\n|---|---|\n");
+    for (what, value) in rows {
+        let _ = writeln!(text, "| {what} | {value} |");
+    }
+    text.push_str("\n| what | count |\n|---|---|\n");
+    for (what, count) in &counts.0 {
+        let _ = writeln!(text, "| {what} | {count} |");
+    }
+    Ok(text)
+}
+
+/// What nextest's or a test program's last line says, with the number of tests that passed: none may have been left out,
+/// and one at least must have run.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Tests {
+    /// Tests that passed.
+    pub passed: u32,
+    /// Tests that did not.
+    pub failed: u32,
+}
+
+impl Tests {
+    /// Takes what a line says, if it is such a line: `Summary [ 8.730s] 2 tests run: 2 passed, 340 skipped`, or
+    /// `test result: ok. 9 passed; 1 failed; 0 ignored; 0 measured; 3 filtered out; finished in 8.01s`.
+    pub fn read(&mut self, line: &str) {
+        let parts = match (line.split_once("Summary ["), line.split_once("test result: ")) {
+            (Some((_, rest)), _) => rest.split_once(':').map_or("", |(_, rest)| rest).split([',', ':']),
+            (None, Some((_, rest))) => rest.split([';', '.']),
+            (None, None) => return,
+        };
+        for part in parts {
+            let mut words = part.split_whitespace();
+            match (words.next().and_then(|count| count.parse::<u32>().ok()), words.next()) {
+                (Some(count), Some("passed")) => self.passed += count,
+                (Some(count), Some("failed" | "timed" | "exec")) => self.failed += count,
+                _ => {}
+            }
+        }
+    }
+
+    /// As a count of a proof.
+    ///
+    /// # Errors
+    /// One failed, or none ran.
+    pub fn count(&self) -> Result<String> {
+        if self.failed > 0 || self.passed == 0 {
+            bail!("{} tests passed, {} failed", self.passed, self.failed);
+        }
+        Ok(format!("{} passed", self.passed))
+    }
+}
