@@ -16,7 +16,7 @@ use crate::{
         now,
         shadow::{Candidate, Shadow},
     },
-    reload::{self, Files, Read, Reader, confirmations::ConfirmationStore, watch::FileStamps},
+    reload::{self, Files, Read, Reader, confirmations::ConfirmationStore, stamps::FileStamps},
 };
 
 /// What the daemon is launched with, beside its configuration.

@@ -13,6 +13,7 @@ mod error;
 mod handle;
 mod pending;
 mod reloader;
+pub mod stamps;
 #[cfg(test)]
 mod tests;
 pub mod watch;
@@ -21,7 +22,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use monitor_policy::ClockMap;
 
-use self::{confirmations::ConfirmationStore, watch::FileStamps};
+use self::{confirmations::ConfirmationStore, stamps::FileStamps};
 use crate::model::in_force::PolicyInForce;
 
 pub use self::{

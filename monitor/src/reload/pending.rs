@@ -75,8 +75,8 @@ impl CommitConfirm {
     }
 
     /// The revert failed: it is tried again soon.
-    pub(super) fn retry(&mut self, expired: Deadline) {
-        self.deadline = Some(Deadline { at: Instant::now() + RETRY, ..expired });
+    pub(super) fn retry(&mut self, expired: &Deadline) {
+        self.deadline = Some(Deadline { at: Instant::now() + RETRY, within: expired.within });
     }
 
     /// `policy` counts as confirmed: nothing is pending, and it is what comes back from now on.

@@ -172,7 +172,7 @@ impl PolicyReloader {
                 format!("{what}: {} ({}) is in force again", back.digest, back.mode)
             }
             Err(why) => {
-                self.commit.retry(expired);
+                self.commit.retry(&expired);
                 format!("{what}, but {} ({}) can't come back: {why}", back.digest, back.mode)
             }
         };

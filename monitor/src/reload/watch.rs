@@ -11,19 +11,12 @@
 //! `.toml` and `.txt` files is the content. A file that is gone has to be so for [`GONE`] looks: some editors delete
 //! before they write.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{self, Read as _},
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    Files,
+    stamps::{FileStamps, Stamp, contents},
 };
-
-use sha2::{Digest as _, Sha256};
-
-use super::Files;
-use monitor_policy::fs::open_regular;
 
 /// Between two looks.
 pub const EVERY: Duration = Duration::from_secs(1);
@@ -31,103 +24,6 @@ pub const EVERY: Duration = Duration::from_secs(1);
 const AGREE: u32 = 2;
 /// The same where a file is gone.
 pub const GONE: u32 = 4;
-/// File times are those of the kernel's last tick: a file that changed so shortly before a look can change again and
-/// look the same.
-const TICK: Duration = Duration::from_millis(50);
-
-/// What tells one state of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-/// The stamps of files at a look; `None`: not there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FileStamps(BTreeMap<PathBuf, Option<Stamp>>);
-
-impl FileStamps {
-    /// Looks at files; symbolic links are followed.
-    #[must_use]
-    pub fn look(files: &[PathBuf]) -> Self {
-        let stamp = |file: &PathBuf| {
-            let found = fs::metadata(file).ok()?;
-            Some(Stamp {
-                device: found.dev(),
-                inode: found.ino(),
-                size: found.size(),
-                modified: (found.mtime(), found.mtime_nsec()),
-                changed: (found.ctime(), found.ctime_nsec()),
-            })
-        };
-        Self(files.iter().map(|file| (file.clone(), stamp(file))).collect())
-    }
-
-    /// Adds the stamps of other files; of those in both, `earlier` holds.
-    #[must_use]
-    pub fn after(mut self, earlier: Self) -> Self {
-        self.0.extend(earlier.0);
-        self
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        self.0.keys().cloned().collect()
-    }
-
-    /// Whether a file that `other` knows is not there.
-    fn lacks_one_of(&self, other: &Self) -> bool {
-        self.0.iter().any(|(file, stamp)| stamp.is_none() && other.0.get(file).is_some_and(Option::is_some))
-    }
-
-    /// Whether every change is so long ago that the next one will show.
-    fn is_old(&self) -> bool {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let newest = self.0.values().flatten().map(|stamp| stamp.changed).max();
-        newest.is_none_or(|(seconds, nanoseconds)| {
-            let at = Duration::new(seconds.try_into().unwrap_or(0), nanoseconds.try_into().unwrap_or(0));
-            // One of the future says nothing, as on a file system with a clock of its own.
-            at > now || now - at > TICK
-        })
-    }
-}
-
-/// SHA-256 over what the files hold.
-fn contents(files: &[PathBuf]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for file in files {
-        let one = content(file).unwrap_or_else(|error| Sha256::digest(format!("{:?}", error.kind())).into());
-        hash.update(file.as_os_str().as_encoded_bytes());
-        hash.update([0]);
-        hash.update(one);
-    }
-    hash.finalize().into()
-}
-
-fn content(file: &Path) -> io::Result<[u8; 32]> {
-    let mut hash = Sha256::new();
-    if fs::metadata(file)?.is_dir() {
-        let mut names: Vec<_> =
-            fs::read_dir(file)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
-        names.retain(|name| matches!(Path::new(name).extension().and_then(|end| end.to_str()), Some("toml" | "txt")));
-        names.sort_unstable();
-        for name in names {
-            hash.update(name.as_encoded_bytes());
-            hash.update([0]);
-        }
-        return Ok(hash.finalize().into());
-    }
-    let mut open = open_regular(file)?;
-    let mut chunk = vec![0; 1 << 16];
-    loop {
-        match open.read(&mut chunk)? {
-            0 => return Ok(hash.finalize().into()),
-            read => hash.update(&chunk[..read]),
-        }
-    }
-}
 
 /// What the policy in force, or the one refused last, was read from.
 #[derive(Debug)]
@@ -148,7 +44,7 @@ impl Watch {
     pub fn new(files: Files) -> Self {
         let on = files.watch.unwrap_or(false);
         let mut watch = Self { on, stamps: FileStamps::default(), contents: None, settled: false, differs: None };
-        watch.take(files.inputs, &files.stamps);
+        watch.take(&files.inputs, &files.stamps);
         watch
     }
 
@@ -161,14 +57,14 @@ impl Watch {
         }
         self.on = watch.unwrap_or(self.on);
         // A file system that hangs holds up nobody else.
-        tokio::task::block_in_place(|| self.take(inputs, &stamps));
+        tokio::task::block_in_place(|| self.take(&inputs, &stamps));
     }
 
-    fn take(&mut self, files: Vec<PathBuf>, before: &FileStamps) {
+    fn take(&mut self, files: &[PathBuf], before: &FileStamps) {
         self.differs = None;
         self.contents = None;
         self.settled = false;
-        self.stamps = FileStamps::look(&files);
+        self.stamps = FileStamps::look(files);
         if !self.on {
             return;
         }
@@ -218,7 +114,7 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::symlink, time::Instant};
+    use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, time::Instant};
 
     use super::*;
 
@@ -271,7 +167,7 @@ mod tests {
             assert!(!decides(&mut watch), "{way}: nothing changed yet");
             change();
             assert!(decides(&mut watch), "{way}");
-            watch.take(files.to_vec(), &FileStamps::look(&files));
+            watch.take(&files, &FileStamps::look(&files));
             assert!(!decides(&mut watch), "{way}: it was read");
         }
         let mut watch = watch(&files);
@@ -299,7 +195,7 @@ mod tests {
         assert!(!decides(&mut watch));
         point("v2");
         assert!(decides(&mut watch));
-        watch.take(files.to_vec(), &FileStamps::look(&files));
+        watch.take(&files, &FileStamps::look(&files));
         point("v3");
         assert!(!decides(&mut watch), "another file with the same contents");
     }
@@ -322,7 +218,7 @@ mod tests {
         for more in ["more.txt", "more.toml"] {
             fs::write(folder.path().join(more), "192.0.2.0/24\n").unwrap();
             assert!(decides(&mut watch), "{more}");
-            watch.take(files.to_vec(), &FileStamps::look(&files));
+            watch.take(&files, &FileStamps::look(&files));
             assert!(!decides(&mut watch), "{more}: it was read");
         }
     }
@@ -340,7 +236,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!([watch.look(), watch.look()], [false, true]);
-        watch.take(files.to_vec(), &FileStamps::look(&files));
+        watch.take(&files, &FileStamps::look(&files));
         assert!(!decides(&mut watch));
         fs::remove_file(&files[0]).unwrap();
         assert_eq!([(); 4].map(|()| watch.look()), [false, false, false, true]);
@@ -407,7 +303,7 @@ mod tests {
         replace(&file, "two");
         let mut watch = Watch::new(Files { inputs: files.to_vec(), stamps: before, watch: Some(true) });
         assert!(decides(&mut watch));
-        watch.take(files.to_vec(), &FileStamps::look(&files));
+        watch.take(&files, &FileStamps::look(&files));
         assert!(!decides(&mut watch));
     }
 
