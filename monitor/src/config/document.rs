@@ -150,8 +150,8 @@ impl<'a> Table<'a> {
     fn value(&self, name: &'static str, kind: Kind) -> Option<Value<'a>> {
         // What is not declared is reported as unknown, so nobody could write it.
         debug_assert!(self.section.keys.iter().any(|declared| declared.name == name), "{name} is not declared");
-        let value = self.entries.get(name)?;
-        Some(Value { source: self.source, name, kind, value })
+        let found = self.entries.get(name)?;
+        Some(Value { source: self.source, name, kind, found })
     }
 
     /// The value of a key that must be there.
@@ -200,22 +200,22 @@ pub(super) struct Value<'a> {
     name: &'static str,
     /// What it has to be.
     kind: Kind,
-    value: &'a Spanned<DeValue<'a>>,
+    found: &'a Spanned<DeValue<'a>>,
 }
 
 impl<'a> Value<'a> {
     pub(super) fn report(&self, message: impl Into<String>) {
-        self.source.report(self.value.span().start, message);
+        self.source.report(self.found.span().start, message);
     }
 
     /// Where the value stands.
     pub(super) fn origin(&self) -> Origin {
-        self.source.origin(self.value.span().start)
+        self.source.origin(self.found.span().start)
     }
 
     /// Reports a value that is not of its kind; `None` for the caller's convenience.
     fn wrong_type<T>(&self) -> Option<T> {
-        let found = match self.value.get_ref() {
+        let found = match self.found.get_ref() {
             DeValue::String(text) => format!("the string {}", quote(text)),
             DeValue::Integer(number) => format!("the integer '{number}'"),
             DeValue::Float(number) => format!("the number '{number}'"),
@@ -229,14 +229,14 @@ impl<'a> Value<'a> {
     }
 
     fn table(&self, section: &'static Section) -> Option<Table<'a>> {
-        match self.value.get_ref() {
-            DeValue::Table(entries) => Some(Table::new(self.source, section, entries, self.value.span().start)),
+        match self.found.get_ref() {
+            DeValue::Table(entries) => Some(Table::new(self.source, section, entries, self.found.span().start)),
             _ => self.wrong_type(),
         }
     }
 
     pub(super) fn text(&self) -> Option<&'a str> {
-        match self.value.get_ref() {
+        match self.found.get_ref() {
             DeValue::String(text) => Some(text),
             _ => self.wrong_type(),
         }
@@ -248,7 +248,7 @@ impl<'a> Value<'a> {
     }
 
     pub(super) fn integer(&self) -> Option<i64> {
-        match self.value.get_ref() {
+        match self.found.get_ref() {
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => Some(number),
                 Err(_) => self.wrong_type(),
@@ -278,14 +278,14 @@ impl<'a> Value<'a> {
     }
 
     pub(super) fn is_text(&self) -> bool {
-        matches!(self.value.get_ref(), DeValue::String(_))
+        matches!(self.found.get_ref(), DeValue::String(_))
     }
 
     /// The elements of a list.
     pub(super) fn elements(&self) -> Option<Vec<Value<'a>>> {
-        match self.value.get_ref() {
+        match self.found.get_ref() {
             DeValue::Array(elements) => {
-                Some(elements.iter().map(|value| Value { kind: self.kind.element(), value, ..*self }).collect())
+                Some(elements.iter().map(|found| Value { kind: self.kind.element(), found, ..*self }).collect())
             }
             _ => self.wrong_type(),
         }
@@ -303,16 +303,14 @@ impl<'a> Value<'a> {
 
     /// A time with its offset from UTC, in seconds since 1970.
     pub(super) fn time(&self) -> Option<i64> {
-        let DeValue::Datetime(time) = self.value.get_ref() else { return self.wrong_type() };
-        match time.to_string().parse::<jiff::Timestamp>() {
-            Ok(timestamp) => Some(timestamp.as_second()),
-            Err(_) => {
-                self.report(format!(
-                    "'{}' is '{time}', which is no moment: write date, time and offset, such as 2026-12-31T00:00:00Z",
-                    self.name
-                ));
-                None
-            }
+        let DeValue::Datetime(time) = self.found.get_ref() else { return self.wrong_type() };
+        let timestamp = time.to_string().parse::<jiff::Timestamp>();
+        if timestamp.is_err() {
+            self.report(format!(
+                "'{}' is '{time}', which is no moment: write date, time and offset, such as 2026-12-31T00:00:00Z",
+                self.name
+            ));
         }
+        timestamp.ok().map(jiff::Timestamp::as_second)
     }
 }

@@ -33,9 +33,9 @@ impl fmt::Display for Problem {
         // A file name may hold what would break the line or a terminal.
         for character in self.file.to_string_lossy().chars() {
             if character.is_control() {
-                write!(f, "{}", character.escape_default())?
+                write!(f, "{}", character.escape_default())?;
             } else {
-                write!(f, "{character}")?
+                write!(f, "{character}")?;
             }
         }
         for place in [self.line, self.column].into_iter().flatten() {
