@@ -27,6 +27,7 @@ mod gso;
 mod harness;
 mod interfaces;
 mod life;
+mod map;
 mod offloaded_tag;
 mod parser;
 mod policy_change;

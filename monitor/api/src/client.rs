@@ -90,7 +90,7 @@ impl Default for Client {
 }
 
 impl Client {
-    /// Asks nothing yet.
+    /// A client of the daemon that listens on `socket`. Every request is a connection of its own.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
         Self { socket: socket.into() }
     }

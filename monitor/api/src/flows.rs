@@ -91,10 +91,10 @@ pub struct AutonomousSystem {
     pub name: String,
 }
 
-/// A further destination in flows and alerts.
+/// A inner destination in flows and alerts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Further {
+pub struct InnerDocument {
     /// Where.
     pub destination: IpAddr,
     /// Its port; ICMP: type × 256 + code.
@@ -104,13 +104,13 @@ pub struct Further {
     /// By what the packet gets there.
     pub via: String,
     /// The IPv4 address that this one carries.
-    pub embedded: Option<Carried>,
+    pub embedded: Option<EmbeddedAddress>,
 }
 
 /// An IPv4 address inside an IPv6 address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Carried {
+pub struct EmbeddedAddress {
     /// Where.
     pub destination: IpAddr,
     /// By what it is carried.
@@ -139,9 +139,9 @@ pub struct FlowRow {
     pub protocol_name: Option<String>,
     /// Where its packets go on to: the end of a source route or tunnel, else the IPv4 address that the destination
     /// carries.
-    pub inner: Option<Further>,
+    pub inner: Option<InnerDocument>,
     /// The IPv4 address that the destination carries, where `inner` is another one.
-    pub embedded: Option<Carried>,
+    pub embedded: Option<EmbeddedAddress>,
     /// What of it cannot be read: esp, wireguard, quic…
     pub opaque: Option<String>,
     /// The one of all these destinations that country, class and rule are those of: the strictest; none: it is a hop on

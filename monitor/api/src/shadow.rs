@@ -61,7 +61,7 @@ pub struct NotEvaluatedRow {
     pub overflow: Sums,
     /// It was not parsed, and a destination that was read before the reason could decide.
     pub unparsed: Sums,
-    /// It has several further destinations, and the one that decided is not kept.
+    /// It has several inner destinations, and the one that decided is not kept.
     pub hops: Sums,
     /// The candidate's image had no answer: a defect.
     pub unanswered: Sums,

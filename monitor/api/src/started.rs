@@ -1,12 +1,12 @@
-//! What works since when: the line that `egress-monitor run --json` prints on standard error once it is attached. Its
-//! last line is a [`Status`](crate::status::Status).
+//! What is attached and in force: the line that `egress-monitor run --json` prints on standard error once it works. The
+//! line that it prints at its end is a [`Status`](crate::status::Status).
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use monitor_policy::spec::Mode;
 use serde::{Deserialize, Serialize};
 
-/// The document. In the order of the alphabet, as it always was.
+/// The document. Its fields come in the order of the alphabet, as before there was a type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Started {

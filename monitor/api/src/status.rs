@@ -19,14 +19,14 @@ pub struct Amount {
     pub bytes: u64,
 }
 
-/// Places for flows, in one half.
+/// How full one half of a table of flows is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Places {
-    /// How many the epoch had in use.
+pub struct Occupancy {
+    /// How many places the epoch had in use.
     pub used: usize,
     /// How many there are.
-    pub places: u32,
+    pub capacity: u32,
 }
 
 /// The four sums.
@@ -234,9 +234,9 @@ pub struct EpochStatus {
     /// Flows in it.
     pub flows: usize,
     /// The kernel's flow table. A flow that a CPU and the table have, or several CPUs, counts in each.
-    pub flow_table: Places,
+    pub flow_table: Occupancy,
     /// The flow caches of all CPUs.
-    pub flow_cache: Places,
+    pub flow_cache: Occupancy,
     /// Ring-buffer events that it lost.
     pub events_lost: u64,
     /// By interface.
@@ -277,17 +277,17 @@ pub struct Losses {
 pub struct AlertCount {
     /// Severity.
     pub severity: String,
-    /// `egress` or a condition.
+    /// `egress` or a finding.
     #[serde(rename = "type")]
     pub kind: String,
     /// How many.
     pub count: u64,
 }
 
-/// A condition that holds now.
+/// A finding that is open now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ConditionStatus {
+pub struct FindingStatus {
     /// Its name.
     #[serde(rename = "type")]
     pub kind: String,
@@ -321,10 +321,10 @@ pub struct Status {
     /// Why it is not to be relied on; none when it is.
     pub not_ready: Option<String>,
     /// What is wrong now.
-    pub conditions: Vec<ConditionStatus>,
+    pub conditions: Vec<FindingStatus>,
     /// The policy.
     pub policy: PolicyStatus,
-    /// Whether it is on trial, until when, and what comes back then; none: it stays.
+    /// Whether it is yet to be confirmed, until when, and what comes back then; none: it stays.
     pub unconfirmed: Option<PendingStatus>,
     /// Rules that begin, end within 30 days or have ended, soonest first: at most 50.
     pub rule_times: Vec<Upcoming>,

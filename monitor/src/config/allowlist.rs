@@ -1,5 +1,5 @@
-//! The files that `[policy] allowlists` names, rules out: `.toml` with `[[allow]]` and `[[deny]]` as in the configuration, `.txt` with
-//! one network a line. Called by [`super::load`].
+//! The files that `[policy] allowlists` names, rules out: `.toml` with `[[allow]]` and `[[deny]]` as in the
+//! configuration, `.txt` with one network a line. Called by [`super::load`].
 
 use std::{
     collections::HashSet,
@@ -12,6 +12,7 @@ use monitor_policy::{Origin, spec::Rule};
 use super::{
     Problem,
     document::{Source, Table, quote},
+    keys,
     load::read_text,
     sections::{self, Patterns},
     values,
@@ -34,7 +35,7 @@ pub(super) fn files(patterns: Patterns<'_>, directories: &mut Vec<PathBuf>) -> V
                 Ok(paths) => paths
                     .filter_map(|path| {
                         path.map_err(|error| {
-                            value.complain(format!(
+                            value.report(format!(
                                 "allowlist {} can't be read: {}: make the directory readable",
                                 quote(&error.path().display().to_string()),
                                 error.error()
@@ -44,19 +45,19 @@ pub(super) fn files(patterns: Patterns<'_>, directories: &mut Vec<PathBuf>) -> V
                     })
                     .collect(),
                 Err(error) => {
-                    value.complain(format!("allowlist {} is no glob ({}): mend the pattern", quote(&text), error.msg));
+                    value.report(format!("allowlist {} is no glob ({}): mend the pattern", quote(&text), error.msg));
                     Vec::new()
                 }
             }
         } else if pattern.exists() {
             vec![pattern]
         } else {
-            value.complain(format!("allowlist {} does not exist: create it or remove it here", quote(&text)));
+            value.report(format!("allowlist {} does not exist: create it or remove it here", quote(&text)));
             Vec::new()
         };
         for file in found {
             if !matches!(file.extension().and_then(|extension| extension.to_str()), Some("toml" | "txt")) {
-                value.complain(format!(
+                value.report(format!(
                     "allowlist {} is neither .toml nor .txt: rename it or narrow the pattern",
                     quote(&file.display().to_string())
                 ));
@@ -82,9 +83,7 @@ fn tables(file: &Path, text: &str, now: i64) -> Result<Vec<Rule>, Vec<Problem>> 
     let source = Source::new(file, text);
     let mut rules = Vec::new();
     if let Some(table) = source.parse() {
-        let root = Table::root(&source, &table);
-        root.only(&["allow", "deny"], &[]);
-        rules = sections::rules(root, now);
+        rules = sections::rules(Table::root(&source, &table, &keys::ALLOWLIST), now);
     }
     let problems = source.into_problems();
     if problems.is_empty() { Ok(rules) } else { Err(problems) }

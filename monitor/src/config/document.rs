@@ -1,4 +1,4 @@
-//! One TOML file in, tables and values out that know their file and line. Complaints are collected, not returned, so
+//! One TOML file in, tables and values out that know their file and line. Problems are collected, not returned, so
 //! that one reading finds them all. Called by [`super::load`] and [`super::allowlist`].
 
 use std::{cell::RefCell, path::Path, sync::Arc};
@@ -9,7 +9,10 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::Problem;
+use super::{
+    Problem,
+    keys::{Absent, Key, Kind, Section},
+};
 
 /// A value in a message: quoted, on one line, without what a terminal would obey, and not endless.
 pub(super) fn quote(value: &str) -> String {
@@ -53,7 +56,7 @@ impl<'a> Source<'a> {
         Self { file, shared: file.into(), text, lines, problems: RefCell::default() }
     }
 
-    /// Parses the text; TOML's own complaints are the only ones when there are any.
+    /// Parses the text; TOML's own errors are the only ones when there are any.
     pub(super) fn parse(&self) -> Option<DeTable<'a>> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in &errors {
@@ -61,7 +64,7 @@ impl<'a> Source<'a> {
             let (line, _) = self.position(offset);
             let content = self.text.lines().nth(line - 1).unwrap_or_default().trim();
             let what = error.message().lines().collect::<Vec<_>>().join(", ");
-            self.complain(offset, format!("not TOML at {}: {what}", quote(content)));
+            self.report(offset, format!("not TOML at {}: {what}", quote(content)));
         }
         errors.is_empty().then(|| table.into_inner())
     }
@@ -78,7 +81,7 @@ impl<'a> Source<'a> {
     }
 
     /// Notes that something is wrong at a byte of the text.
-    pub(super) fn complain(&self, offset: usize, message: impl Into<String>) {
+    pub(super) fn report(&self, offset: usize, message: impl Into<String>) {
         let (line, column) = self.position(offset);
         self.problems.borrow_mut().push(Problem {
             file: self.file.to_owned(),
@@ -100,86 +103,87 @@ impl<'a> Source<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Table<'a> {
     pub(super) source: &'a Source<'a>,
-    /// As people write it: `[monitor]`, `[[site]]`.
-    name: &'a str,
+    section: &'static Section,
     entries: &'a DeTable<'a>,
     /// Where it starts.
     offset: usize,
 }
 
-/// A key that `interfaces` promise and this version lacks, and what to do about it.
-pub(super) type Unsupported = (&'static str, &'static str);
-
 impl<'a> Table<'a> {
-    /// The file's outermost table.
-    pub(super) fn root(source: &'a Source<'a>, entries: &'a DeTable<'a>) -> Self {
-        Self { source, name: "the file", entries, offset: 0 }
+    /// The file's outermost table, as one that has these keys.
+    pub(super) fn root(source: &'a Source<'a>, entries: &'a DeTable<'a>, section: &'static Section) -> Self {
+        Self::new(source, section, entries, 0)
     }
 
-    /// Complains about every key that is not known.
-    pub(super) fn only(&self, known: &[&str], unsupported: &[Unsupported]) {
+    fn new(source: &'a Source<'a>, section: &'static Section, entries: &'a DeTable<'a>, offset: usize) -> Self {
+        let table = Self { source, section, entries, offset };
+        table.report_undeclared();
+        table
+    }
+
+    /// Reports every key that the section does not declare.
+    fn report_undeclared(&self) {
+        let Section { heading, keys, planned, .. } = self.section;
         for key in self.entries.keys() {
             let name: &str = key.get_ref();
-            if known.contains(&name) {
+            if keys.iter().any(|declared| declared.name == name) {
                 continue;
             }
-            let message = match unsupported.iter().find(|(unsupported, _)| *unsupported == name) {
-                Some((_, mend)) => format!("'{name}' is not supported in this version: {mend}"),
-                None => match nearest(name, known) {
-                    Some(near) => format!("unknown key {} in {}: did you mean '{near}'?", quote(name), self.name),
-                    None => format!("unknown key {} in {}: known are {}", quote(name), self.name, known.join(", ")),
-                },
+            let message = if let Some((_, hint)) = planned.iter().find(|(planned, _)| *planned == name) {
+                format!("'{name}' is not supported in this version: {hint}")
+            } else {
+                let known: Vec<_> = keys.iter().map(|declared| declared.name).collect();
+                match nearest(name, &known) {
+                    Some(near) => format!("unknown key {} in {heading}: did you mean '{near}'?", quote(name)),
+                    None => format!("unknown key {} in {heading}: known are {}", quote(name), known.join(", ")),
+                }
             };
-            self.source.complain(key.span().start, message);
+            self.source.report(key.span().start, message);
         }
     }
 
-    pub(super) fn get(&self, key: &'static str) -> Option<Value<'a>> {
-        let value = self.entries.get(key)?;
-        Some(Value { source: self.source, key, value })
+    /// The value of a key.
+    pub(super) fn get(&self, key: &Key) -> Option<Value<'a>> {
+        self.value(key.name, key.kind)
     }
 
-    /// A key that must be there.
-    pub(super) fn required(&self, key: &'static str, example: &str) -> Option<Value<'a>> {
+    fn value(&self, name: &'static str, kind: Kind) -> Option<Value<'a>> {
+        // What is not declared is reported as unknown, so nobody could write it.
+        debug_assert!(self.section.keys.iter().any(|declared| declared.name == name), "{name} is not declared");
+        let found = self.entries.get(name)?;
+        Some(Value { source: self.source, name, kind, found })
+    }
+
+    /// The value of a key that must be there.
+    pub(super) fn required(&self, key: &Key) -> Option<Value<'a>> {
         let value = self.get(key);
-        if value.is_none() {
-            self.complain(format!("{} has no '{key}': add {key} = {example}", self.name));
+        if let (None, Absent::Refused(example)) = (value, key.absent) {
+            let message = format!("{} has no '{name}': add {name} = {example}", self.section.heading, name = key.name);
+            self.source.report(self.offset, message);
         }
         value
     }
 
-    pub(super) fn complain(&self, message: impl Into<String>) {
-        self.source.complain(self.offset, message);
+    /// Whether a table is there, good or not.
+    pub(super) fn has(&self, section: &'static Section) -> bool {
+        self.entries.contains_key(section.name)
+    }
+
+    /// A string through `read`, whose error (which quotes the value) is reported.
+    pub(super) fn read<T>(&self, key: &Key, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        self.get(key)?.read(read)
     }
 
     /// A sub-table.
-    pub(super) fn table(&self, key: &'static str, name: &'a str) -> Option<Table<'a>> {
-        let value = self.get(key)?;
-        match value.value.get_ref() {
-            DeValue::Table(entries) => {
-                Some(Table { source: self.source, name, entries, offset: value.value.span().start })
-            }
-            _ => value.wrong_type(&format!("a table headed {name}")),
-        }
+    pub(super) fn table(&self, section: &'static Section) -> Option<Table<'a>> {
+        self.value(section.name, Kind::Table(section))?.table(section)
     }
 
     /// An array of tables; empty when there is none.
-    pub(super) fn tables(&self, key: &'static str, name: &'a str) -> Vec<Table<'a>> {
-        let Some(value) = self.get(key) else { return Vec::new() };
-        let what = format!("a table headed {name}");
-        let DeValue::Array(elements) = value.value.get_ref() else {
-            value.wrong_type::<()>(&what);
-            return Vec::new();
-        };
-        elements
-            .iter()
-            .filter_map(|element| match element.get_ref() {
-                DeValue::Table(entries) => {
-                    Some(Table { source: self.source, name, entries, offset: element.span().start })
-                }
-                _ => Value { source: self.source, key, value: element }.wrong_type(&what),
-            })
-            .collect()
+    pub(super) fn tables(&self, section: &'static Section) -> Vec<Table<'a>> {
+        let Some(value) = self.value(section.name, Kind::Table(section)) else { return Vec::new() };
+        let elements = value.elements().unwrap_or_default();
+        elements.into_iter().filter_map(|element| element.table(section)).collect()
     }
 
     /// Where the table's heading stands.
@@ -191,24 +195,27 @@ impl<'a> Table<'a> {
 /// A value of a file.
 #[derive(Clone, Copy)]
 pub(super) struct Value<'a> {
-    pub(super) source: &'a Source<'a>,
-    pub(super) key: &'static str,
-    pub(super) value: &'a Spanned<DeValue<'a>>,
+    source: &'a Source<'a>,
+    /// Its key.
+    name: &'static str,
+    /// What it has to be.
+    kind: Kind,
+    found: &'a Spanned<DeValue<'a>>,
 }
 
 impl<'a> Value<'a> {
-    pub(super) fn complain(&self, message: impl Into<String>) {
-        self.source.complain(self.value.span().start, message);
+    pub(super) fn report(&self, message: impl Into<String>) {
+        self.source.report(self.found.span().start, message);
     }
 
     /// Where the value stands.
     pub(super) fn origin(&self) -> Origin {
-        self.source.origin(self.value.span().start)
+        self.source.origin(self.found.span().start)
     }
 
-    /// Complains, and is `None` for the caller's convenience.
-    pub(super) fn wrong_type<T>(&self, wanted: &str) -> Option<T> {
-        let found = match self.value.get_ref() {
+    /// Reports a value that is not of its kind; `None` for the caller's convenience.
+    fn wrong_type<T>(&self) -> Option<T> {
+        let found = match self.found.get_ref() {
             DeValue::String(text) => format!("the string {}", quote(text)),
             DeValue::Integer(number) => format!("the integer '{number}'"),
             DeValue::Float(number) => format!("the number '{number}'"),
@@ -217,49 +224,78 @@ impl<'a> Value<'a> {
             DeValue::Array(_) => "a list".to_owned(),
             DeValue::Table(_) => "a table".to_owned(),
         };
-        self.complain(format!("'{}' is {found}: write {wanted}", self.key));
+        self.report(format!("'{}' is {found}: write {}", self.name, self.kind));
         None
     }
 
-    pub(super) fn text(&self, wanted: &str) -> Option<&'a str> {
-        match self.value.get_ref() {
-            DeValue::String(text) => Some(text),
-            _ => self.wrong_type(wanted),
+    fn table(&self, section: &'static Section) -> Option<Table<'a>> {
+        match self.found.get_ref() {
+            DeValue::Table(entries) => Some(Table::new(self.source, section, entries, self.found.span().start)),
+            _ => self.wrong_type(),
         }
     }
 
-    /// A string through `read`, whose complaint (without the value, which is put in front) is noted.
-    pub(super) fn read<T>(&self, wanted: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        read(self.text(wanted)?).map_err(|message| self.complain(message)).ok()
+    pub(super) fn text(&self) -> Option<&'a str> {
+        match self.found.get_ref() {
+            DeValue::String(text) => Some(text),
+            _ => self.wrong_type(),
+        }
     }
 
-    pub(super) fn integer(&self, wanted: &str) -> Option<i64> {
-        match self.value.get_ref() {
+    /// A string through `read`, whose error (which quotes the value) is reported.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        read(self.text()?).map_err(|message| self.report(message)).ok()
+    }
+
+    pub(super) fn integer(&self) -> Option<i64> {
+        match self.found.get_ref() {
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => Some(number),
-                Err(_) => self.wrong_type(wanted),
+                Err(_) => self.wrong_type(),
             },
-            _ => self.wrong_type(wanted),
+            _ => self.wrong_type(),
         }
+    }
+
+    /// An integer within the bounds of its kind.
+    pub(super) fn number(&self) -> Option<u32> {
+        let number = self.integer()?;
+        let within = u32::try_from(number).ok().filter(|_| self.kind.bounds().contains(&number));
+        if within.is_none() {
+            self.report(format!("{} '{number}' is out of bounds: write {}", self.name, self.kind));
+        }
+        within
+    }
+
+    /// An integer above 0.
+    pub(super) fn amount(&self) -> Option<u64> {
+        let number = self.integer()?;
+        let amount = u64::try_from(number).ok().filter(|amount| *amount > 0);
+        if amount.is_none() {
+            self.report(format!("'{}' is the integer '{number}': write {}, above 0", self.name, self.kind));
+        }
+        amount
     }
 
     pub(super) fn is_text(&self) -> bool {
-        matches!(self.value.get_ref(), DeValue::String(_))
+        matches!(self.found.get_ref(), DeValue::String(_))
     }
 
-    /// The elements of a list; `wanted` is an example of the whole.
-    pub(super) fn elements(&self, wanted: &str) -> Option<Vec<Value<'a>>> {
-        match self.value.get_ref() {
-            DeValue::Array(elements) => Some(elements.iter().map(|value| Value { value, ..*self }).collect()),
-            _ => self.wrong_type(wanted),
+    /// The elements of a list.
+    pub(super) fn elements(&self) -> Option<Vec<Value<'a>>> {
+        match self.found.get_ref() {
+            DeValue::Array(elements) => {
+                Some(elements.iter().map(|found| Value { kind: self.kind.element(), found, ..*self }).collect())
+            }
+            _ => self.wrong_type(),
         }
     }
 
     /// The elements of a list that may not be empty.
-    pub(super) fn list(&self, wanted: &str) -> Option<Vec<Value<'a>>> {
-        let elements = self.elements(wanted)?;
+    pub(super) fn list(&self) -> Option<Vec<Value<'a>>> {
+        let elements = self.elements()?;
         if elements.is_empty() {
-            self.complain(format!("'{}' is empty: write {wanted}", self.key));
+            self.report(format!("'{}' is empty: write {}", self.name, self.kind));
             return None;
         }
         Some(elements)
@@ -267,18 +303,14 @@ impl<'a> Value<'a> {
 
     /// A time with its offset from UTC, in seconds since 1970.
     pub(super) fn time(&self) -> Option<i64> {
-        let DeValue::Datetime(time) = self.value.get_ref() else {
-            return self.wrong_type("a time without quotes, such as 2026-12-31T00:00:00Z");
-        };
-        match time.to_string().parse::<jiff::Timestamp>() {
-            Ok(timestamp) => Some(timestamp.as_second()),
-            Err(_) => {
-                self.complain(format!(
-                    "'{}' is '{time}', which is no moment: write date, time and offset, such as 2026-12-31T00:00:00Z",
-                    self.key
-                ));
-                None
-            }
+        let DeValue::Datetime(time) = self.found.get_ref() else { return self.wrong_type() };
+        let timestamp = time.to_string().parse::<jiff::Timestamp>();
+        if timestamp.is_err() {
+            self.report(format!(
+                "'{}' is '{time}', which is no moment: write date, time and offset, such as 2026-12-31T00:00:00Z",
+                self.name
+            ));
         }
+        timestamp.ok().map(jiff::Timestamp::as_second)
     }
 }

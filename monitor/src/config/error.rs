@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: every complaint with file, line, value and mend.
+//! What is wrong with a configuration: every problem with file, line, value and hint.
 
 use std::{
     fmt,
@@ -16,12 +16,12 @@ pub struct Problem {
     pub line: Option<usize>,
     /// At which character of the line, from 1.
     pub column: Option<usize>,
-    /// What is wrong with which value, and how to mend it.
+    /// What is wrong with which value, and what to write instead.
     pub message: String,
 }
 
 impl Problem {
-    /// A complaint about a file as a whole.
+    /// A problem of a file as a whole.
     #[must_use]
     pub fn of_file(file: &Path, message: impl Into<String>) -> Self {
         Self { file: file.to_owned(), line: None, column: None, message: message.into() }
@@ -33,9 +33,9 @@ impl fmt::Display for Problem {
         // A file name may hold what would break the line or a terminal.
         for character in self.file.to_string_lossy().chars() {
             if character.is_control() {
-                write!(f, "{}", character.escape_default())?
+                write!(f, "{}", character.escape_default())?;
             } else {
-                write!(f, "{character}")?
+                write!(f, "{character}")?;
             }
         }
         for place in [self.line, self.column].into_iter().flatten() {

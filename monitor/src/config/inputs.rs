@@ -31,6 +31,9 @@ impl From<PolicyError> for CliError {
 }
 
 /// The address knowledge that a configuration names.
+///
+/// # Errors
+/// A file can't be read, or is none of the formats that are known.
 pub fn knowledge(config: &Config) -> Result<Knowledge, CliError> {
     let mut knowledge = Knowledge { special: geo::special::table().to_vec(), ..Knowledge::default() };
     for source in &config.geo.sources {
@@ -57,6 +60,9 @@ pub fn data(knowledge: &Knowledge) -> impl Iterator<Item = &About> {
 }
 
 /// Compiles a configuration as it would hold now.
+///
+/// # Errors
+/// As [`knowledge`], or the policy is too large.
 pub fn compile(config: Config) -> Result<Inputs, CliError> {
     let clock = ClockMap::wall(i64::try_from(now()).unwrap_or(i64::MAX));
     let knowledge = knowledge(&config)?;
@@ -67,12 +73,15 @@ pub fn compile(config: Config) -> Result<Inputs, CliError> {
 /// Reads the configuration: `file`, or the default one.
 ///
 /// # Errors
-/// What is wrong with it; all but the last complaint are printed.
+/// What is wrong with it; all but the last problem are printed.
 pub fn load(file: Option<&Path>) -> Result<Config, CliError> {
     config::load(file).map_err(config::ConfigError::into_failure)
 }
 
 /// Reads the configuration and compiles it.
+///
+/// # Errors
+/// As [`load`] and [`compile`].
 pub fn read(file: Option<&Path>) -> Result<Inputs, CliError> {
     compile(load(file)?)
 }

@@ -12,7 +12,7 @@ use monitor_policy::{Origin, fs::open_regular, spec::Site};
 use super::{
     Config, ConfigError, Problem, allowlist,
     document::{Source, Table, quote},
-    sections,
+    keys, sections,
 };
 
 /// What is read when no file is named, if it exists.
@@ -24,7 +24,7 @@ const LONGEST_FILE: u64 = 64 << 20;
 /// Reads and checks the configuration: `path`, or [`DEFAULT_FILE`] if that exists, or the defaults.
 ///
 /// # Errors
-/// Everything that is wrong, each with file, line, value and mend.
+/// Everything that is wrong, each with file, line, value and hint.
 pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     load_at(path, i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
@@ -55,7 +55,7 @@ pub fn parse_at(file: &Path, text: &str, now: i64) -> Result<Config, ConfigError
         return Err(ConfigError { problems: source.into_problems() });
     };
     let mut config = Config { file: Some(file.to_owned()), ..Config::default() };
-    let patterns = sections::read(Table::root(&source, &table), now, &mut config);
+    let patterns = sections::read(Table::root(&source, &table, &keys::FILE), now, &mut config);
     let mut elsewhere = Vec::new();
     let allow_files = allowlist::files(patterns, &mut config.allowlists);
     for allow_file in &allow_files {

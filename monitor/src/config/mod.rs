@@ -1,14 +1,15 @@
-//! Configuration: TOML in, checked types out, every complaint with file, line, value and mend. Called by `run`,
-//! `check` and `explain`.
+//! Configuration: TOML in, checked types out, every problem with file, line, value and hint. Called by `run`, `check`
+//! and `explain`.
 //!
-//! [`document`] reads one TOML file into tables whose every value still knows its line, [`sections`] turns those into
-//! the types below, [`values`] does so for single values, [`allowlist`] for the files of `[policy] allowlists`,
-//! [`error`] is what they all report to.
+//! [`keys`] declares every key. [`document`] reads one TOML file into tables whose every value still knows its line,
+//! [`sections`] turns those into the types below, [`values`] does so for single values, [`allowlist`] for the files of
+//! `[policy] allowlists`. [`error`] is what is reported, [`inputs`] reads and compiles what a configuration names.
 
 mod allowlist;
 mod document;
 pub mod error;
 pub mod inputs;
+pub mod keys;
 mod load;
 mod sections;
 #[cfg(test)]
@@ -56,7 +57,7 @@ pub struct Config {
     pub geo: Geo,
     /// `[policy] reload`.
     pub reload: Reload,
-    /// `[policy] shadow`: a configuration to be judged beside this one, never enforced.
+    /// `[policy] shadow`: a configuration to be evaluated beside this one, never enforced.
     pub shadow: Option<PathBuf>,
     /// The files of `[policy] allowlists`, and the directories in which its globs look for more.
     pub allowlists: Vec<PathBuf>,

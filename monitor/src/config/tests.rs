@@ -2,6 +2,7 @@
 //! what they share.
 
 mod complaints;
+mod declared;
 mod files;
 mod keys;
 mod retiming;

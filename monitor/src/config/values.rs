@@ -1,7 +1,8 @@
-//! Text in, single checked values out; the complaint quotes the value and says what to write instead.
+//! Text in, single checked values out; an error quotes the value and says what to write instead.
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -136,12 +137,12 @@ pub(super) fn destination(text: &str) -> Result<Destination, String> {
     if let Some(country) = names::named(text) {
         return Ok(Destination::Country(country));
     }
-    let mend = match (region::country(text), names::nearest(text)) {
+    let hint = match (region::country(text), names::nearest(text)) {
         (Err(region::RegionError::Synonym(_, code)), _) => format!("write \"{code}\""),
         (_, Some(near)) => format!("did you mean \"{near}\"?"),
         _ => "write a network such as 192.0.2.0/24, a country such as \"SG\" or \"Singapore\", or \"AS64500\"".into(),
     };
-    Err(format!("{} is no network, country or autonomous system: {mend}", quote(text)))
+    Err(format!("{} is no network, country or autonomous system: {hint}", quote(text)))
 }
 
 /// `200 GiB`, `1 TB`.
@@ -217,6 +218,16 @@ pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
         ));
     }
     Ok(Some(address))
+}
+
+/// A path from '/' on.
+pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(format!("path {} is not absolute: write it from '/' on", quote(text)))
+    }
 }
 
 /// An id or a name.

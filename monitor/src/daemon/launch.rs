@@ -16,7 +16,7 @@ use crate::{
         now,
         shadow::{Candidate, Shadow},
     },
-    reload::{self, Files, Read, Reader, confirmations::ConfirmationStore, watch::Seen},
+    reload::{self, Files, Read, Reader, confirmations::ConfirmationStore, stamps::FileStamps},
 };
 
 /// What the daemon is launched with, beside its configuration.
@@ -145,7 +145,7 @@ fn clocks() -> ClockMap {
 /// # Errors
 /// What is wrong with them.
 pub fn read(launch: &Launch) -> Result<(Config, PolicyInForce, Files), CliError> {
-    let before = Seen::look(&own(launch));
+    let before = FileStamps::look(&own(launch));
     let config = inputs::load(launch.config.as_deref())?;
     let files = files(&config, launch, before);
     let in_force = compile(&config, mode(&config, launch))?;
@@ -155,14 +155,14 @@ pub fn read(launch: &Launch) -> Result<(Config, PolicyInForce, Files), CliError>
 /// Reads the same files again. `--enforce` stays; interfaces, port, paths and epoch do not change without a restart.
 fn reader(launch: Launch) -> Reader {
     Arc::new(move || {
-        let before = Seen::look(&own(&launch));
+        let before = FileStamps::look(&own(&launch));
         match inputs::load(launch.config.as_deref()) {
             Ok(config) => Read {
                 files: files(&config, &launch, before),
                 policy: compile(&config, mode(&config, &launch)).map_err(|failure| failure.to_string()),
             },
             Err(failure) => Read {
-                files: Files { inputs: own(&launch), seen: before, watch: None },
+                files: Files { inputs: own(&launch), stamps: before, watch: None },
                 policy: Err(failure.to_string()),
             },
         }
@@ -175,9 +175,9 @@ fn own(launch: &Launch) -> Vec<PathBuf> {
 }
 
 /// What a configuration depends on, looked at before datasets are read; of the file itself, as it was `before`.
-fn files(config: &Config, launch: &Launch, before: Seen) -> Files {
+fn files(config: &Config, launch: &Launch, before: FileStamps) -> Files {
     let mut inputs = config.inputs();
     inputs.extend(own(launch));
-    let seen = Seen::look(&inputs).after(before);
-    Files { inputs, seen, watch: Some(config.reload == config::Reload::Auto) }
+    let stamps = FileStamps::look(&inputs).after(before);
+    Files { inputs, stamps, watch: Some(config.reload == config::Reload::Auto) }
 }

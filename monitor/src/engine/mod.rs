@@ -1,5 +1,5 @@
 //! The epoch task: every epoch, and on request, it flips, resolves what was drained into a [`ClosedEpoch`], merges it into
-//! the store and hands it to the [pipeline](pipeline) of consumers; between flips it hands events to them. The only owner of
+//! the store and hands it to the [`pipeline`] of consumers; between flips it hands events to them. The only owner of
 //! the [`EpochSource`], so that nothing here races.
 //!
 //! A request is answered by a flip that began after the request came, and one flip answers all that wait, at

@@ -1,8 +1,9 @@
 //! The HTTP interface: [`MonitorState`](crate::store::MonitorState) in, Prometheus text and JSON out. One table of pages
-//! ([`routes`]) serves TCP (loopback, read-only) and the control socket; only on the latter does `?fresh=1` close the
+//! (`routes`) serves TCP (loopback, read-only) and the control socket; only on the latter does `?fresh=1` close the
 //! epoch first, so that `status` and `flows` are exact up to the moment of asking, and only there can the policy be
 //! changed.
 
+mod api;
 pub mod documents;
 mod error;
 mod pages;
@@ -12,68 +13,4 @@ pub mod server;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
-use axum::Router;
-use tokio::sync::Semaphore;
-
-pub use self::error::ApiError;
-use crate::{engine::EngineHandle, reload::ReloadHandle, store::SharedState};
-
-/// Pages that are rendered at once: each reads all flows at worst.
-const RENDERERS: usize = 2;
-
-/// What the handlers need.
-#[derive(Clone)]
-struct Api {
-    state: SharedState,
-    /// On the control socket only.
-    control: Option<Control>,
-    host: Arc<str>,
-    renderers: Arc<Semaphore>,
-}
-
-/// What only the control socket may ask of.
-#[derive(Clone, Debug)]
-pub struct Control {
-    /// Closes epochs.
-    pub epochs: EngineHandle,
-    /// Changes the policy.
-    pub reloads: ReloadHandle,
-}
-
-/// The router. With `control` it takes `fresh=1` and reloads; without, it only reads.
-pub fn router(state: SharedState, control: Option<Control>, host: &str) -> Router {
-    routes::router(Api { state, control, host: host.into(), renderers: Arc::new(Semaphore::new(RENDERERS)) })
-}
-
-impl Api {
-    /// Closes the epoch if that was asked for and may be.
-    async fn freshen(&self, fresh: Option<u8>) -> Result<(), ApiError> {
-        match (fresh, &self.control) {
-            (None | Some(0), _) => Ok(()),
-            (Some(1), Some(control)) => {
-                let failed = |why| ApiError::Unavailable(format!("the epoch could not be closed: {why}"));
-                control.epochs.close_epoch().await.map_err(failed)
-            }
-            (Some(1), None) => Err(ApiError::BadRequest("fresh=1 is answered on the control socket only".into())),
-            (Some(_), _) => Err(ApiError::BadRequest("fresh is 0 or 1".into())),
-        }
-    }
-
-    /// Renders away from the threads that serve.
-    async fn render<T: Send + 'static>(
-        &self,
-        make: impl FnOnce(&SharedState) -> T + Send + 'static,
-    ) -> Result<T, ApiError> {
-        let failed = || ApiError::Internal("the page could not be rendered".into());
-        // Taken along: a client that goes away does not let another renderer start.
-        let permit = Arc::clone(&self.renderers).acquire_owned().await.map_err(|_| failed())?;
-        let state = self.state.clone();
-        let rendered = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            make(&state)
-        });
-        rendered.await.map_err(|_| failed())
-    }
-}
+pub use self::{api::Control, error::ApiError, routes::router};

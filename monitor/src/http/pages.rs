@@ -19,7 +19,7 @@ use monitor_api::{
 use monitor_policy::diff::Side;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Api, documents, error::ApiError};
+use super::{api::Api, documents, error::ApiError};
 use crate::{
     alerts::ocsf,
     kernel,

@@ -5,7 +5,12 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 
-use super::{Api, error::ApiError, pages};
+use super::{
+    api::{Api, Control},
+    error::ApiError,
+    pages,
+};
+use crate::store::SharedState;
 
 /// A page.
 #[cfg_attr(not(test), expect(dead_code, reason = "read by the test that writes docs/schema/README.md"))]
@@ -137,12 +142,12 @@ pub(super) const PAGES: [Page; 11] = [
     },
 ];
 
-/// The pages of one listener.
-pub(super) fn router(api: Api) -> Router {
-    let all = api.control.is_some();
+/// The pages of one listener. With `control` it takes `fresh=1` and reloads; without, it only reads.
+pub fn router(state: SharedState, control: Option<Control>, host: &str) -> Router {
+    let all = control.is_some();
     let pages = PAGES.iter().filter(|page| all || page.on_port);
     let router = pages.fold(Router::new(), |router, page| router.route(page.path, (page.answer)()));
-    router.fallback(not_found).with_state(api)
+    router.fallback(not_found).with_state(Api::new(state, control, host))
 }
 
 async fn not_found() -> ApiError {

@@ -1,11 +1,11 @@
 //! Where packets end up beyond their destination: a flow's key and the policy that held in; the inner destination
 //! (source route, tunnel), the IPv4 address that an IPv6 address carries, and which of them decides, out. Called
-//! by [`crate::model::flow`]; API and alerts show [`Further`].
+//! by [`crate::model::flow`]; API and alerts show [`InnerDocument`].
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::model::flow::FlowId;
-use monitor_api::flows::{Carried, Further};
+use monitor_api::flows::{EmbeddedAddress, InnerDocument};
 use monitor_common::{
     classify::{Tables as _, class_id_v4, class_id_v6, isatap},
     wire::{Address, Embedded, FlowKey, FullKey, Via},
@@ -193,8 +193,8 @@ pub(crate) fn ip(ip_version: u8, address: Address) -> IpAddr {
 }
 
 /// The IPv4 address inside `address`, in flows and alerts.
-fn carried(embedding: Embedding, address: Address) -> Carried {
-    Carried { destination: embedding.embedded_in(address).into(), via: embedding.name().into() }
+fn carried(embedding: Embedding, address: Address) -> EmbeddedAddress {
+    EmbeddedAddress { destination: embedding.embedded_in(address).into(), via: embedding.name().into() }
 }
 
 /// The name of the way to an inner destination.
@@ -205,9 +205,9 @@ fn via_name(via: Via) -> &'static str {
 impl FlowId {
     /// Where its packets go on to: the inner destination, else the IPv4 address that the destination carries.
     #[must_use]
-    pub fn inner_document(&self) -> Option<Further> {
+    pub fn inner_document(&self) -> Option<InnerDocument> {
         if let Some(inner) = &self.inner {
-            return Some(Further {
+            return Some(InnerDocument {
                 destination: inner.ip(),
                 destination_port: inner.port,
                 protocol: inner.protocol,
@@ -215,7 +215,7 @@ impl FlowId {
                 embedded: inner.embedding.map(|embedding| carried(embedding, inner.address)),
             });
         }
-        self.embedding.map(|embedding| Further {
+        self.embedding.map(|embedding| InnerDocument {
             destination: embedding.embedded_in(self.destination).into(),
             destination_port: self.destination_port,
             protocol: self.protocol,
@@ -226,7 +226,7 @@ impl FlowId {
 
     /// The IPv4 address that the destination carries, where [`FlowId::inner_document`] is another one.
     #[must_use]
-    pub fn embedded(&self) -> Option<Carried> {
+    pub fn embedded(&self) -> Option<EmbeddedAddress> {
         self.inner.and(self.embedding).map(|embedding| carried(embedding, self.destination))
     }
 
@@ -314,9 +314,9 @@ mod tests {
     }
 
     fn told(flow: &FlowId) -> (Option<String>, Option<String>, Option<String>) {
-        let text = |carried: Carried| format!("{} {}", carried.destination, carried.via);
+        let text = |carried: EmbeddedAddress| format!("{} {}", carried.destination, carried.via);
         let further = flow.inner_document().map(|further| {
-            let Further { destination, destination_port, protocol, via, embedded } = further;
+            let InnerDocument { destination, destination_port, protocol, via, embedded } = further;
             let embedded = embedded.map_or_else(String::new, |embedded| format!(" ({})", text(embedded)));
             format!("{destination} {destination_port}/{protocol} {via}{embedded}")
         });

@@ -2,7 +2,7 @@
 //! and the surpluses of this epoch out. Pure: the kernel's numbers come with the snapshot (`kernel/readings` reads them),
 //! the [pipeline](crate::engine::pipeline) hands over each epoch.
 //!
-//! A surplus on the device's side is traffic that left without passing the hook. See [`account`] for what is proven
+//! A surplus on the device's side is traffic that left without passing the hook. See `account` for what is proven
 //! and when.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,11 @@
+//! The task over an engine with a fake kernel.
+
 use std::sync::Mutex;
+
+use monitor_api::reload::Outcome;
+use monitor_policy::{Policy, PolicyRef, spec::Mode};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
@@ -9,15 +16,14 @@ use crate::{
     budgets::keeper::Keeper,
     engine::Engine,
     fake::{self, Fake},
-    model::Host,
-    store::MonitorState,
+    model::{Host, in_force::PendingConfirmation, now},
+    store::{MonitorState, SharedState},
 };
-use monitor_policy::{Policy, PolicyRef, spec::Mode};
 
 /// The task over a fake kernel; what is read is whatever the test put into `file`.
 struct Bench {
     fake: Fake,
-    facts: SharedState,
+    state: SharedState,
     handle: ReloadHandle,
     file: Arc<Mutex<Result<PolicyInForce, String>>>,
     stop: CancellationToken,
@@ -41,12 +47,12 @@ fn named(digest: &str, mode: &str) -> PolicyRef {
 
 fn bench(first: PolicyInForce, confirm: Option<Duration>, confirmations: ConfirmationStore) -> Bench {
     let fake = Fake::default();
-    let facts = SharedState::new(MonitorState { epoch_length: Duration::from_secs(3_600), ..MonitorState::default() });
+    let state = SharedState::new(MonitorState { epoch_length: Duration::from_secs(3_600), ..MonitorState::default() });
     let (sinks, _) =
         Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100, |_| String::new()).expect("a thread");
     let consumers = fake::consumers(Keeper::in_memory());
     let (engine, epochs) =
-        Engine::new(Box::new(fake.clone()), facts.clone(), Box::new(sinks), consumers, first.clone());
+        Engine::new(Box::new(fake.clone()), state.clone(), Box::new(sinks), consumers, first.clone());
     let stop = CancellationToken::new();
     let (events, received) = mpsc::channel(10);
     tokio::spawn(engine.run(received, stop.clone()));
@@ -56,28 +62,28 @@ fn bench(first: PolicyInForce, confirm: Option<Duration>, confirmations: Confirm
     // Never the clock that a policy of the tests was compiled by.
     let clocks = Arc::new(|| ClockMap { realtime_ns: 70_000_000_000, boottime_ns: 7_000_000_000 });
     let setup = Setup { read: Arc::new(read), files: Files::default(), clocks, confirm, confirmations };
-    let (reloader, handle) = PolicyReloader::new(setup, epochs, facts.clone(), first);
+    let (reloader, handle) = PolicyReloader::new(setup, epochs, state.clone(), first);
     tokio::spawn(reloader.run(stop.clone()));
-    Bench { fake, facts, handle, file, stop, _events: events }
+    Bench { fake, state, handle, file, stop, _events: events }
 }
 
 impl Bench {
     async fn load(&self, next: PolicyInForce, confirm: Option<Duration>) -> Result<Outcome, String> {
         *self.file.lock().unwrap() = Ok(next);
-        self.handle.reload(confirm).await
+        self.handle.reload(confirm).await.map_err(|error| error.to_string())
     }
 
     fn now(&self) -> PolicyRef {
-        self.facts.read().in_force.reference()
+        self.state.read().in_force.reference()
     }
 
     fn back(&self) -> Option<PolicyRef> {
-        self.facts.read().unconfirmed.as_ref().map(|trial| trial.back_to.clone())
+        self.state.read().unconfirmed.as_ref().map(|pending| pending.back_to.clone())
     }
 
     async fn until(&self, what: impl Fn(&MonitorState) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !what(&self.facts.read()) {
+        while !what(&self.state.read()) {
             assert!(Instant::now() < deadline, "it does not come");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -92,27 +98,27 @@ async fn what_nobody_confirms_goes_and_what_was_confirmed_last_comes_back() {
     let bench = bench(in_force("a", false), None, ConfirmationStore::default());
     let outcome = bench.load(in_force("b", true), LATE).await.expect("in force");
     assert_eq!((outcome.policy, outcome.changed), (named("b", "enforce"), true));
-    assert_eq!(outcome.unconfirmed.map(|trial| trial.back_to), Some(named("a", "observe")));
+    assert_eq!(outcome.unconfirmed.map(|pending| pending.back_to), Some(named("a", "observe")));
     // One on top of it: the way back stays the one that was confirmed.
     let outcome = bench.load(in_force("c", true), SOON).await.expect("in force");
-    assert_eq!(outcome.unconfirmed.map(|trial| trial.back_to), Some(named("a", "observe")));
+    assert_eq!(outcome.unconfirmed.map(|pending| pending.back_to), Some(named("a", "observe")));
     assert_eq!(bench.now(), named("c", "enforce"));
-    bench.until(|facts| facts.reverts == 1).await;
+    bench.until(|state| state.reverts == 1).await;
     assert_eq!((bench.now(), bench.back()), (named("a", "observe"), None));
     let staged = [("b", true), ("c", true), ("a", false)].map(|(digest, enforce)| (digest.to_owned(), enforce));
     assert_eq!(bench.fake.script().staged, staged);
-    let line = bench.facts.read().latest_alerts.back().cloned().expect("an alert");
+    let line = bench.state.read().latest_alerts.back().cloned().expect("an alert");
     let line = ocsf::document(&Host::default(), &line);
     assert_eq!(line["severity"], "High");
     assert_eq!(
         line["finding_info"]["desc"],
         "policy c (enforce) was not confirmed within 0 s: a (observe) is in force again"
     );
-    let open = |facts: &MonitorState| facts.findings.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>();
-    assert_eq!(open(&bench.facts.read()), ["policy_reverted"]);
+    let open = |state: &MonitorState| state.findings.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>();
+    assert_eq!(open(&bench.state.read()), ["policy_reverted"]);
     // Somebody decides anew: that is over.
     bench.load(in_force("c", true), None).await.expect("in force");
-    bench.until(|facts| facts.findings.is_empty()).await;
+    bench.until(|state| state.findings.is_empty()).await;
     assert_eq!((bench.now(), bench.back()), (named("c", "enforce"), None));
 }
 
@@ -128,72 +134,72 @@ async fn what_was_confirmed_stays_and_is_the_way_back_from_then_on() {
     assert_eq!(bench.load(in_force("b", true), LATE).await.expect("in force").unconfirmed, None);
     bench.load(in_force("c", true), None).await.expect("in force");
     assert_eq!(bench.back(), Some(named("b", "enforce")));
-    // What was confirmed is in force again by a reload: nothing is on trial any more.
+    // What was confirmed is in force again by a reload: nothing is pending any more.
     assert_eq!(bench.load(in_force("b", true), None).await.expect("in force").unconfirmed, None);
-    assert_eq!(bench.facts.read().reverts, 0);
+    assert_eq!(bench.state.read().reverts, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reload_that_is_refused_changes_neither_policy_nor_trial() {
+async fn a_reload_that_is_refused_changes_neither_policy_nor_deadline() {
     let bench = bench(in_force("a", false), None, ConfirmationStore::default());
     bench.load(in_force("b", false), LATE).await.expect("in force");
     *bench.file.lock().unwrap() = Err("config.toml:1: no".into());
-    assert_eq!(bench.handle.reload(None).await, Err("config.toml:1: no".into()));
+    assert_eq!(bench.handle.reload(None).await, Err(ReloadError::Invalid("config.toml:1: no".into())));
     assert_eq!(bench.load(in_force("too large", false), LATE).await, Err("it does not fit".into()));
-    bench.until(|facts| facts.reload_failures == 2).await;
+    bench.until(|state| state.reload_failures == 2).await;
     assert_eq!((bench.now(), bench.back()), (named("b", "observe"), Some(named("a", "observe"))));
-    // Without a time of its own a change goes on the trial that there is.
+    // Without a time of its own a change takes the deadline that there is.
     bench.load(in_force("c", false), None).await.expect("in force");
     assert_eq!((bench.now(), bench.back()), (named("c", "observe"), Some(named("a", "observe"))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_enforcing_start_falls_back_to_observing_unless_it_was_or_is_confirmed() {
-    let state = tempfile::tempdir().unwrap();
-    let first = bench(in_force("a", true), SOON, ConfirmationStore::open(state.path()));
-    first.until(|facts| facts.reverts == 1).await;
+    let folder = tempfile::tempdir().unwrap();
+    let first = bench(in_force("a", true), SOON, ConfirmationStore::open(folder.path()));
+    first.until(|state| state.reverts == 1).await;
     assert_eq!((first.now(), first.back()), (named("a", "observe"), None));
 
-    let second = bench(in_force("a", true), LATE, ConfirmationStore::open(state.path()));
+    let second = bench(in_force("a", true), LATE, ConfirmationStore::open(folder.path()));
     assert_eq!(second.back(), Some(named("a", "observe")));
     assert_eq!(second.handle.confirm().await.expect("confirmed").warning, None);
     assert_eq!(second.back(), None);
 
     // After a restart it is known.
-    let third = bench(in_force("a", true), SOON, ConfirmationStore::open(state.path()));
+    let third = bench(in_force("a", true), SOON, ConfirmationStore::open(folder.path()));
     assert_eq!((third.now(), third.back()), (named("a", "enforce"), None));
-    // One that nobody confirmed is put on trial again by a restart, without anybody asking.
-    let loaded = bench(in_force("c", false), None, ConfirmationStore::open(state.path()));
+    // One that nobody confirmed awaits confirmation again after a restart, without anybody asking.
+    let loaded = bench(in_force("c", false), None, ConfirmationStore::open(folder.path()));
     loaded.load(in_force("d", true), Some(Duration::from_secs(1))).await.expect("in force");
-    loaded.until(|facts| facts.reverts == 1).await;
-    let restarted = bench(in_force("d", true), None, ConfirmationStore::open(state.path()));
+    loaded.until(|state| state.reverts == 1).await;
+    let restarted = bench(in_force("d", true), None, ConfirmationStore::open(folder.path()));
     assert_eq!(restarted.back(), Some(named("d", "observe")));
-    restarted.until(|facts| facts.reverts == 1).await;
+    restarted.until(|state| state.reverts == 1).await;
     assert_eq!(restarted.now(), named("d", "observe"));
     // Another policy is not.
-    let fourth = bench(in_force("b", true), LATE, ConfirmationStore::open(state.path()));
+    let fourth = bench(in_force("b", true), LATE, ConfirmationStore::open(folder.path()));
     assert_eq!(fourth.back(), Some(named("b", "observe")));
-    assert_eq!(third.facts.read().reverts, 0);
+    assert_eq!(third.state.read().reverts, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_policy_that_cannot_come_back_is_tried_again_and_told() {
+async fn a_policy_that_cannot_come_back_is_tried_again_and_reported() {
     let bench = bench(in_force("too large", false), None, ConfirmationStore::default());
     bench.load(in_force("b", false), SOON).await.expect("in force");
-    bench.until(|facts| facts.reverts >= 2).await;
+    bench.until(|state| state.reverts >= 2).await;
     assert_eq!(bench.now(), named("b", "observe"));
     let lines: Vec<String> =
-        bench.facts.read().latest_alerts.iter().map(|alert| ocsf::line(&Host::default(), alert)).collect();
+        bench.state.read().latest_alerts.iter().map(|alert| ocsf::line(&Host::default(), alert)).collect();
     let line = lines.iter().find(|line| line.contains("can't come back"));
     assert!(line.is_some_and(|line| line.contains("it does not fit")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_time_to_confirm_in_is_the_reloads_own_then_the_runs_and_an_equal_policy_changes_no_trial() {
+async fn the_time_to_confirm_in_is_the_reloads_own_then_the_runs_and_an_equal_policy_changes_no_deadline() {
     let (own, run) = (Some(Duration::from_secs(60)), LATE);
     let left = |bench: &Bench| {
-        let facts = bench.facts.read();
-        let left = facts.unconfirmed.as_ref().map(|trial| trial.status(now()).seconds_left);
+        let state = bench.state.read();
+        let left = state.unconfirmed.as_ref().map(|pending| pending.status(now()).seconds_left);
         // To the minute: some of it has passed.
         left.map(|left| (left + 59) / 60)
     };
@@ -205,67 +211,67 @@ async fn the_time_to_confirm_in_is_the_reloads_own_then_the_runs_and_an_equal_po
     assert!(!first.load(in_force("c", true), None).await.expect("in force").changed);
     assert_eq!(left(&first), Some(1), "no later end for nothing");
     // A start: the run's own, then what the policy had.
-    let state = tempfile::tempdir().unwrap();
-    let mut memory = ConfirmationStore::open(state.path());
-    memory.try_out(&named("d", "enforce"), Duration::from_secs(60)).unwrap();
-    let started = |confirm| bench(in_force("d", true), confirm, memory.clone());
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = ConfirmationStore::open(folder.path());
+    store.keep_pending(&named("d", "enforce"), Duration::from_secs(60)).unwrap();
+    let started = |confirm| bench(in_force("d", true), confirm, store.clone());
     assert_eq!([run, None].map(|confirm| left(&started(confirm))), [Some(10), Some(1)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_way_back_is_what_was_in_force_before_the_trial_whatever_is_loaded_on_top() {
+async fn the_way_back_is_what_was_in_force_before_the_unconfirmed_one_whatever_is_loaded_on_top() {
     let bench = bench(in_force("a", false), None, ConfirmationStore::default());
     bench.load(in_force("b", true), None).await.expect("in force");
     assert_eq!(bench.back(), None, "it stays, and is the way back from now on");
     bench.load(in_force("c", true), SOON).await.expect("in force");
     bench.load(in_force("d", true), None).await.expect("in force");
-    bench.until(|facts| facts.reverts == 1).await;
+    bench.until(|state| state.reverts == 1).await;
     assert_eq!((bench.now(), bench.back()), (named("b", "enforce"), None));
     // Confirmed, what came back is nobody's concern any more.
-    assert_eq!(bench.facts.read().findings.len(), 1);
+    assert_eq!(bench.state.read().findings.len(), 1);
     bench.handle.confirm().await.expect("confirmed");
-    bench.until(|facts| facts.findings.is_empty()).await;
-    // A day is the longest trial.
+    bench.until(|state| state.findings.is_empty()).await;
+    // A day is the longest time to confirm in.
     let outcome = bench.load(in_force("c", true), Some(LONGEST * 9)).await.expect("in force");
-    let left = outcome.unconfirmed.map(|trial| trial.seconds_left);
+    let left = outcome.unconfirmed.map(|pending| pending.seconds_left);
     assert!(left.is_some_and(|left| (86_000..=86_400).contains(&left)), "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_is_told_of_a_trial_for_as_long_as_there_is_one() {
-    let state = tempfile::tempdir().unwrap();
-    let bench = bench(in_force("a", true), None, ConfirmationStore::open(state.path()));
-    let trial = |digest| ConfirmationStore::open(state.path()).unconfirmed(&named(digest, "enforce"));
+async fn a_restart_knows_what_awaits_confirmation_for_as_long_as_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench(in_force("a", true), None, ConfirmationStore::open(folder.path()));
+    let pending = |digest| ConfirmationStore::open(folder.path()).pending(&named(digest, "enforce"));
     bench.load(in_force("b", true), LATE).await.expect("in force");
-    assert_eq!(trial("b"), LATE);
+    assert_eq!(pending("b"), LATE);
     bench.load(in_force("a", true), None).await.expect("in force");
-    assert_eq!([trial("a"), trial("b")], [None, None], "what was confirmed is in force again");
+    assert_eq!([pending("a"), pending("b")], [None, None], "what was confirmed is in force again");
     bench.load(in_force("b", true), LATE).await.expect("in force");
     bench.handle.confirm().await.expect("confirmed");
-    // Another one is confirmed: the trial of this one was over all the same.
-    ConfirmationStore::open(state.path()).keep(&named("c", "enforce")).unwrap();
-    assert_eq!(trial("b"), None);
+    // Another one is confirmed: this one is not pending all the same.
+    ConfirmationStore::open(folder.path()).keep_confirmed(&named("c", "enforce")).unwrap();
+    assert_eq!(pending("b"), None);
 }
 
 #[test]
-fn no_time_is_left_of_a_trial_that_is_over() {
-    let trial = PendingConfirmation { until: 5_000_000_000, back_to: named("a", "observe") };
-    let left = |now| trial.status(now).seconds_left;
+fn no_time_is_left_after_the_deadline() {
+    let pending = PendingConfirmation { until: 5_000_000_000, back_to: named("a", "observe") };
+    let left = |now| pending.status(now).seconds_left;
     assert_eq!([0, 1, 4_000_000_000, 5_000_000_000, 9_000_000_000].map(left), [5, 4, 1, 0, 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_was_set_times_what_is_in_force_anew_and_what_comes_back_later_too() {
     let bench = bench(in_force("a", false), None, ConfirmationStore::default());
-    let timed_at = |facts: &MonitorState| facts.in_force.policy.image.host_boot_ns;
+    let timed_at = |state: &MonitorState| state.in_force.policy.image.host_boot_ns;
     bench.load(in_force("b", true), None).await.expect("in force");
-    assert_eq!(timed_at(&bench.facts.read()), 0);
+    assert_eq!(timed_at(&bench.state.read()), 0);
     bench.handle.clock_set().await;
-    bench.until(|facts| timed_at(facts) == 7_000_000_000).await;
+    bench.until(|state| timed_at(state) == 7_000_000_000).await;
     assert_eq!((bench.now(), bench.back()), (named("b", "enforce"), None));
     bench.load(in_force("c", true), None).await.expect("in force");
     bench.load(in_force("d", true), SOON).await.expect("in force");
-    assert_eq!(timed_at(&bench.facts.read()), 0);
-    bench.until(|facts| facts.reverts == 1).await;
-    assert_eq!((bench.now(), timed_at(&bench.facts.read())), (named("c", "enforce"), 7_000_000_000));
+    assert_eq!(timed_at(&bench.state.read()), 0);
+    bench.until(|state| state.reverts == 1).await;
+    assert_eq!((bench.now(), timed_at(&bench.state.read())), (named("c", "enforce"), 7_000_000_000));
 }

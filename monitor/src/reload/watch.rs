@@ -1,4 +1,4 @@
-//! Files in, whether what they hold is another now out. Called by the task of [`super`], which reads them anew then.
+//! Files in, whether their contents have changed out. Called by [`super::reloader`], which reads them anew then.
 //!
 //! The files are looked at once a second (device, inode, size, times of content and inode) rather than watched with
 //! inotify: that works the same for a file that an editor renames into place, for symbolic links that are pointed
@@ -7,23 +7,16 @@
 //! hundred files cost a tenth of a millisecond a second.
 //!
 //! What changed is taken only when two looks agree, so that a file that is being written is not read half; and only if
-//! the contents are others, so that a `touch` changes nothing. Of a directory that a glob names, the list of its
+//! the contents differ, so that a `touch` changes nothing. Of a directory that a glob names, the list of its
 //! `.toml` and `.txt` files is the content. A file that is gone has to be so for [`GONE`] looks: some editors delete
 //! before they write.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{self, Read as _},
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    Files,
+    stamps::{FileStamps, Stamp, contents},
 };
-
-use sha2::{Digest as _, Sha256};
-
-use super::Files;
-use monitor_policy::fs::open_regular;
 
 /// Between two looks.
 pub const EVERY: Duration = Duration::from_secs(1);
@@ -31,115 +24,18 @@ pub const EVERY: Duration = Duration::from_secs(1);
 const AGREE: u32 = 2;
 /// The same where a file is gone.
 pub const GONE: u32 = 4;
-/// File times are those of the kernel's last tick: a file that changed so shortly before a look can change again and
-/// look the same.
-const TICK: Duration = Duration::from_millis(50);
-
-/// What tells one state of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-/// How files stood at a look; `None`: not there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen(BTreeMap<PathBuf, Option<Stamp>>);
-
-impl Seen {
-    /// Looks at files; symbolic links are followed.
-    #[must_use]
-    pub fn look(files: &[PathBuf]) -> Self {
-        let stamp = |file: &PathBuf| {
-            let found = fs::metadata(file).ok()?;
-            Some(Stamp {
-                device: found.dev(),
-                inode: found.ino(),
-                size: found.size(),
-                modified: (found.mtime(), found.mtime_nsec()),
-                changed: (found.ctime(), found.ctime_nsec()),
-            })
-        };
-        Self(files.iter().map(|file| (file.clone(), stamp(file))).collect())
-    }
-
-    /// Adds what was seen of other files; of those in both, `earlier` holds.
-    #[must_use]
-    pub fn after(mut self, earlier: Self) -> Self {
-        self.0.extend(earlier.0);
-        self
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        self.0.keys().cloned().collect()
-    }
-
-    /// Whether a file that `other` knows is not there.
-    fn lacks_one_of(&self, other: &Self) -> bool {
-        self.0.iter().any(|(file, stamp)| stamp.is_none() && other.0.get(file).is_some_and(Option::is_some))
-    }
-
-    /// Whether every change is so long ago that the next one will show.
-    fn is_old(&self) -> bool {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let newest = self.0.values().flatten().map(|stamp| stamp.changed).max();
-        newest.is_none_or(|(seconds, nanoseconds)| {
-            let at = Duration::new(seconds.try_into().unwrap_or(0), nanoseconds.try_into().unwrap_or(0));
-            // One of the future says nothing, as on a file system with a clock of its own.
-            at > now || now - at > TICK
-        })
-    }
-}
-
-/// SHA-256 over what the files hold.
-fn contents(files: &[PathBuf]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for file in files {
-        let one = content(file).unwrap_or_else(|error| Sha256::digest(format!("{:?}", error.kind())).into());
-        hash.update(file.as_os_str().as_encoded_bytes());
-        hash.update([0]);
-        hash.update(one);
-    }
-    hash.finalize().into()
-}
-
-fn content(file: &Path) -> io::Result<[u8; 32]> {
-    let mut hash = Sha256::new();
-    if fs::metadata(file)?.is_dir() {
-        let mut names: Vec<_> =
-            fs::read_dir(file)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
-        names.retain(|name| matches!(Path::new(name).extension().and_then(|end| end.to_str()), Some("toml" | "txt")));
-        names.sort_unstable();
-        for name in names {
-            hash.update(name.as_encoded_bytes());
-            hash.update([0]);
-        }
-        return Ok(hash.finalize().into());
-    }
-    let mut open = open_regular(file)?;
-    let mut chunk = vec![0; 1 << 16];
-    loop {
-        match open.read(&mut chunk)? {
-            0 => return Ok(hash.finalize().into()),
-            read => hash.update(&chunk[..read]),
-        }
-    }
-}
 
 /// What the policy in force, or the one refused last, was read from.
 #[derive(Debug)]
 pub struct Watch {
     on: bool,
-    seen: Seen,
+    stamps: FileStamps,
     /// `None`: not known, the files changed while they were read.
     contents: Option<[u8; 32]>,
     /// Whether the next change will show in the stamps.
     settled: bool,
     /// What was seen since, and how often in a row.
-    differs: Option<(Seen, u32)>,
+    differs: Option<(FileStamps, u32)>,
 }
 
 impl Watch {
@@ -147,36 +43,36 @@ impl Watch {
     #[must_use]
     pub fn new(files: Files) -> Self {
         let on = files.watch.unwrap_or(false);
-        let mut watch = Self { on, seen: Seen::default(), contents: None, settled: false, differs: None };
-        watch.take(files.inputs, &files.seen);
+        let mut watch = Self { on, stamps: FileStamps::default(), contents: None, settled: false, differs: None };
+        watch.take(&files.inputs, &files.stamps);
         watch
     }
 
     /// The files were read anew.
     pub fn taken(&mut self, files: Files) {
-        let Files { mut inputs, seen, watch } = files;
+        let Files { mut inputs, stamps, watch } = files;
         if watch.is_none() {
             // A configuration that could not be read names none: those of the one before are looked at.
-            inputs.extend(self.seen.files());
+            inputs.extend(self.stamps.files());
         }
         self.on = watch.unwrap_or(self.on);
         // A file system that hangs holds up nobody else.
-        tokio::task::block_in_place(|| self.take(inputs, &seen));
+        tokio::task::block_in_place(|| self.take(&inputs, &stamps));
     }
 
-    fn take(&mut self, files: Vec<PathBuf>, before: &Seen) {
+    fn take(&mut self, files: &[PathBuf], before: &FileStamps) {
         self.differs = None;
         self.contents = None;
         self.settled = false;
-        self.seen = Seen::look(&files);
+        self.stamps = FileStamps::look(files);
         if !self.on {
             return;
         }
         let same = |(file, stamp): (&PathBuf, &Option<Stamp>)| before.0.get(file).is_none_or(|before| before == stamp);
-        if self.seen.0.iter().all(same) {
-            let (files, old) = (self.seen.files(), self.seen.is_old());
+        if self.stamps.0.iter().all(same) {
+            let (files, old) = (self.stamps.files(), self.stamps.is_old());
             let hash = contents(&files);
-            if Seen::look(&files) == self.seen {
+            if FileStamps::look(&files) == self.stamps {
                 (self.contents, self.settled) = (Some(hash), old);
             }
         }
@@ -189,9 +85,9 @@ impl Watch {
     }
 
     fn look(&mut self) -> bool {
-        let files = self.seen.files();
-        let now = Seen::look(&files);
-        if now == self.seen && self.settled && self.contents.is_some() {
+        let files = self.stamps.files();
+        let now = FileStamps::look(&files);
+        if now == self.stamps && self.settled && self.contents.is_some() {
             self.differs = None;
             return false;
         }
@@ -199,17 +95,17 @@ impl Watch {
             Some((before, times)) if before == now => times + 1,
             _ => 1,
         };
-        let enough = if now.lacks_one_of(&self.seen) { GONE } else { AGREE };
+        let enough = if now.lacks_one_of(&self.stamps) { GONE } else { AGREE };
         if times < enough || !now.is_old() {
             self.differs = Some((now, times));
             return false;
         }
         let hash = contents(&files);
-        if Seen::look(&files) != now {
+        if FileStamps::look(&files) != now {
             return false;
         }
         if self.contents == Some(hash) {
-            (self.seen, self.settled) = (now, true);
+            (self.stamps, self.settled) = (now, true);
             return false;
         }
         true
@@ -218,16 +114,16 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::symlink, time::Instant};
+    use std::{collections::BTreeMap, fs, os::unix::fs::symlink, path::Path, time::Instant};
 
     use super::*;
 
     /// A watch on what `folder` has: the configuration and a directory with allowlists.
     fn watch(files: &[PathBuf]) -> Watch {
-        Watch::new(Files { inputs: files.to_vec(), seen: Seen::look(files), watch: Some(true) })
+        Watch::new(Files { inputs: files.to_vec(), stamps: FileStamps::look(files), watch: Some(true) })
     }
 
-    /// Looks until the watch has made up its mind: whether it wants the files read.
+    /// Looks until the watch has decided whether it wants the files read.
     fn decides(watch: &mut Watch) -> bool {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
@@ -271,7 +167,7 @@ mod tests {
             assert!(!decides(&mut watch), "{way}: nothing changed yet");
             change();
             assert!(decides(&mut watch), "{way}");
-            watch.take(files.to_vec(), &Seen::look(&files));
+            watch.take(&files, &FileStamps::look(&files));
             assert!(!decides(&mut watch), "{way}: it was read");
         }
         let mut watch = watch(&files);
@@ -299,7 +195,7 @@ mod tests {
         assert!(!decides(&mut watch));
         point("v2");
         assert!(decides(&mut watch));
-        watch.take(files.to_vec(), &Seen::look(&files));
+        watch.take(&files, &FileStamps::look(&files));
         point("v3");
         assert!(!decides(&mut watch), "another file with the same contents");
     }
@@ -322,7 +218,7 @@ mod tests {
         for more in ["more.txt", "more.toml"] {
             fs::write(folder.path().join(more), "192.0.2.0/24\n").unwrap();
             assert!(decides(&mut watch), "{more}");
-            watch.take(files.to_vec(), &Seen::look(&files));
+            watch.take(&files, &FileStamps::look(&files));
             assert!(!decides(&mut watch), "{more}: it was read");
         }
     }
@@ -336,11 +232,11 @@ mod tests {
         let mut watch = watch(&files);
         assert!(!decides(&mut watch));
         replace(&files[0], "two");
-        while !Seen::look(&files).is_old() {
+        while !FileStamps::look(&files).is_old() {
             std::thread::yield_now();
         }
         assert_eq!([watch.look(), watch.look()], [false, true]);
-        watch.take(files.to_vec(), &Seen::look(&files));
+        watch.take(&files, &FileStamps::look(&files));
         assert!(!decides(&mut watch));
         fs::remove_file(&files[0]).unwrap();
         assert_eq!([(); 4].map(|()| watch.look()), [false, false, false, true]);
@@ -355,16 +251,16 @@ mod tests {
         }
         let of = |files: &[&PathBuf], watch| {
             let inputs: Vec<PathBuf> = files.iter().map(|file| (*file).clone()).collect();
-            Files { seen: Seen::look(&inputs), inputs, watch }
+            Files { stamps: FileStamps::look(&inputs), inputs, watch }
         };
         let mut watch = Watch::new(of(&[&one], None));
         assert!(!watch.on, "not known, so not");
         watch.taken(of(&[&two], None));
-        assert_eq!((watch.on, watch.seen.files()), (false, vec![one.clone(), two.clone()]));
+        assert_eq!((watch.on, watch.stamps.files()), (false, vec![one.clone(), two.clone()]));
         watch.taken(of(&[&one], Some(true)));
-        assert_eq!((watch.on, watch.seen.files()), (true, vec![one.clone()]));
+        assert_eq!((watch.on, watch.stamps.files()), (true, vec![one.clone()]));
         watch.taken(of(&[], None));
-        assert_eq!((watch.on, watch.seen.files()), (true, vec![one.clone()]));
+        assert_eq!((watch.on, watch.stamps.files()), (true, vec![one.clone()]));
         assert!(!decides(&mut watch));
         replace(&one, "two");
         assert!(decides(&mut watch));
@@ -375,12 +271,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [one, two] = ["one.toml", "two.toml"].map(|name| folder.path().join(name));
         fs::write(&one, "one").unwrap();
-        let earlier = Seen::look(std::slice::from_ref(&one));
+        let earlier = FileStamps::look(std::slice::from_ref(&one));
         replace(&one, "two");
-        let later = Seen::look(&[one.clone(), two.clone()]);
+        let later = FileStamps::look(&[one.clone(), two.clone()]);
         assert_ne!(later.0[&one], earlier.0[&one]);
         let both = later.after(earlier.clone());
-        assert_eq!(both, Seen(BTreeMap::from([(one.clone(), earlier.0[&one]), (two, None)])));
+        assert_eq!(both, FileStamps(BTreeMap::from([(one.clone(), earlier.0[&one]), (two, None)])));
     }
 
     #[test]
@@ -403,21 +299,22 @@ mod tests {
         let file = folder.path().join("config.toml");
         fs::write(&file, "one").unwrap();
         let files = [file.clone()];
-        let before = Seen::look(&files);
+        let before = FileStamps::look(&files);
         replace(&file, "two");
-        let mut watch = Watch::new(Files { inputs: files.to_vec(), seen: before, watch: Some(true) });
+        let mut watch = Watch::new(Files { inputs: files.to_vec(), stamps: before, watch: Some(true) });
         assert!(decides(&mut watch));
-        watch.take(files.to_vec(), &Seen::look(&files));
+        watch.take(&files, &FileStamps::look(&files));
         assert!(!decides(&mut watch));
     }
 
     #[test]
-    fn told_to_wait_for_a_signal_it_looks_at_nothing() {
+    fn where_a_signal_is_wanted_it_looks_at_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.toml");
         fs::write(&file, "one").unwrap();
         let files = std::slice::from_ref(&file);
-        let mut watch = Watch::new(Files { inputs: files.to_vec(), seen: Seen::look(files), watch: Some(false) });
+        let mut watch =
+            Watch::new(Files { inputs: files.to_vec(), stamps: FileStamps::look(files), watch: Some(false) });
         replace(&file, "two");
         for _ in 0..10 {
             assert!(!watch.changed());

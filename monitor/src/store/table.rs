@@ -1,4 +1,4 @@
-//! A hash table for a million rows, by key: rows lie in the order in which they came, in pieces of [`CHUNK`], and an
+//! A hash table for a million rows, by key: rows lie in the order in which they came, in pieces of `CHUNK`, and an
 //! index of four bytes a place finds them. Growing copies no row, and the places that a hash table keeps free cost
 //! four bytes and not a row. Called by the flow store and by the alerts.
 //!

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use monitor_common::wire::{ClassRow, RuleRow};
 use sha2::{Digest as _, Sha256};
 
-use super::{family::Family, zone::drop_reasons};
+use super::zone::drop_reasons;
 use crate::{
-    geo::Knowledge,
+    geo::{Knowledge, Space},
     precedence::NumberedRules,
     spec::{PortRange, Rule, Spec},
     text::hex,
@@ -143,7 +143,7 @@ impl Hash {
     }
 
     /// Where what begins. Neighbours that mean the same are one.
-    fn intervals<'a, A: Family>(
+    fn intervals<'a, A: Space>(
         &mut self,
         partition: &[(A, u32)],
         meanings: &'a [Vec<u8>],
@@ -165,7 +165,8 @@ impl Hash {
                 continue;
             }
             count += 1;
-            start.write(&mut bytes);
+            // In network order, as long as an address of the family is.
+            bytes.extend(&start.number().to_be_bytes()[16 - A::BITS as usize / 8..]);
             bytes.extend(name.to_be_bytes());
             if bytes.len() >= AT_ONCE {
                 self.0.update(&bytes);

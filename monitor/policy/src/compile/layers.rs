@@ -3,29 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::geo::Range;
-
-/// An address of either family as a number.
-pub(crate) trait Address: Copy + Ord {
-    /// The first address.
-    const ZERO: Self;
-    /// The address after this one; `None` after the last.
-    fn successor(self) -> Option<Self>;
-}
-
-impl Address for u32 {
-    const ZERO: Self = 0;
-    fn successor(self) -> Option<Self> {
-        self.checked_add(1)
-    }
-}
-
-impl Address for u128 {
-    const ZERO: Self = 0;
-    fn successor(self) -> Option<Self> {
-        self.checked_add(1)
-    }
-}
+use crate::geo::{Range, Space};
 
 /// `(first, last, number)`: an inclusive range that something numbered covers.
 pub(crate) type NumberedRange<A> = (A, A, u32);
@@ -35,7 +13,7 @@ pub(crate) type Partition<A> = Vec<(A, u32)>;
 
 /// Cuts the address space where any range starts or ends, and asks `value` what holds between, given the numbers
 /// (ascending) that cover it.
-pub(crate) fn overlay<A: Address, E>(
+pub(crate) fn overlay<A: Space, E>(
     ranges: &[NumberedRange<A>],
     mut value: impl FnMut(A, &BTreeMap<u32, u32>) -> Result<u32, E>,
 ) -> Result<Partition<A>, E> {
@@ -84,7 +62,7 @@ struct SourceCursor<'a, A> {
     next: Option<A>,
 }
 
-impl<A: Address> SourceCursor<'_, A> {
+impl<A: Space> SourceCursor<'_, A> {
     /// Moves on to `position` and returns the country there.
     fn advance(&mut self, position: A) -> Option<[u8; 2]> {
         while self.ranges.get(self.at).is_some_and(|range| range.last < position) {
@@ -113,7 +91,7 @@ struct PartitionCursor<'a, A> {
     at: usize,
 }
 
-impl<A: Address> PartitionCursor<'_, A> {
+impl<A: Space> PartitionCursor<'_, A> {
     fn value(&self) -> u32 {
         self.partition[self.at].1
     }
@@ -124,7 +102,7 @@ impl<A: Address> PartitionCursor<'_, A> {
 
 /// Merges sources and partitions: `class` says what holds between two neighbouring boundaries, given each source's
 /// country and each partition's value.
-pub(crate) fn sweep<A: Address, const N: usize>(
+pub(crate) fn sweep<A: Space, const N: usize>(
     sources: &[&[Range<A>]],
     partitions: [&[(A, u32)]; N],
     mut class: impl FnMut(&[Option<[u8; 2]>], [u32; N]) -> u32,

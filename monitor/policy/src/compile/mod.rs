@@ -21,7 +21,6 @@
 
 mod digest;
 mod error;
-mod family;
 pub(crate) mod layers;
 mod networks;
 #[cfg(test)]
@@ -37,21 +36,21 @@ use monitor_common::{
 
 use self::{
     error::MAX_RULES,
-    layers::{Address, NumberedRange, Partition, overlay, sweep},
+    layers::{NumberedRange, Partition, overlay, sweep},
     rows::{ClassTable, RuleTable},
     summary::summarise,
     zone::drop_reasons,
 };
 use crate::{
     clock::ClockMap,
-    geo::{AsDataset, AsRange, Country, Knowledge, Range, special::Special},
+    geo::{AsDataset, AsRange, Country, Knowledge, Range, Space, special::Special},
     policy::{ClassInfo, Policy, RuleInfo},
     precedence::NumberedRules,
     spec::{Rule, Spec},
 };
 
 pub use self::error::PolicyError;
-pub(crate) use self::{family::Family, zone::ZoneEvaluator};
+pub(crate) use self::zone::ZoneEvaluator;
 
 /// Compiles a policy. `clock` is needed for rules with times only: the kernel times them by CLOCK_BOOTTIME.
 ///
@@ -135,7 +134,7 @@ fn describe_rule(rule: &Rule) -> RuleInfo {
     }
 }
 
-fn check_sorted<A: Address>(name: &str, family: &'static str, ranges: &[Range<A>]) -> Result<(), PolicyError> {
+fn check_sorted<A: Space>(name: &str, family: &'static str, ranges: &[Range<A>]) -> Result<(), PolicyError> {
     let reversed = ranges.iter().position(|range| range.first > range.last);
     let overlapping = ranges.windows(2).position(|pair| pair[1].first <= pair[0].last).map(|index| index + 1);
     match reversed.into_iter().chain(overlapping).min() {
@@ -166,7 +165,7 @@ fn overlaid_from(value: u32) -> Option<(Class, Country)> {
     (value != NONE).then(|| (Class::from_wire(class), Country(country)))
 }
 
-fn family<A: Family>(
+fn family<A: Space>(
     sources: &Sources<'_, A>,
     spec: &Spec,
     special: &[Special],
@@ -174,7 +173,7 @@ fn family<A: Family>(
     rules: &mut RuleTable,
     classes: &mut ClassTable,
 ) -> Result<Partition<A>, PolicyError> {
-    let special_ranges: Vec<NumberedRange<A>> = numbered(special.iter().map(A::special));
+    let special_ranges: Vec<NumberedRange<A>> = numbered(special.iter().map(|special| A::ends(&special.network)));
     let prefix = |number: u32| special.get(number as usize).map_or(0, |special| special.network.prefix());
     let special_layer = overlay(&special_ranges, |_, active| {
         Ok::<_, PolicyError>(active.keys().copied().max_by_key(|n| prefix(*n)).map_or(NONE, |n| n + 1))
@@ -188,13 +187,13 @@ fn family<A: Family>(
     let site_layer = overlay(&site_ranges, |_, active| {
         Ok::<_, PolicyError>(active.keys().next().map_or(NONE, |number| number + 1))
     })?;
-    let nat64_ranges: Vec<NumberedRange<A>> = numbered(spec.zone.nat64.iter().map(|(prefix, _)| A::network(prefix)));
+    let nat64_ranges: Vec<NumberedRange<A>> = numbered(spec.zone.nat64.iter().map(|(prefix, _)| A::ends(prefix)));
     let nat64_prefix = |number: u32| spec.zone.nat64.get(number as usize).map_or(0, |(prefix, _)| prefix.prefix());
     let nat64_layer = overlay(&nat64_ranges, |_, active| {
         Ok::<_, PolicyError>(active.keys().copied().max_by_key(|n| nat64_prefix(*n)).map_or(NONE, |n| n + 1))
     })?;
     let named = rules.numbered().iter().flat_map(|(number, rule)| {
-        let ends = rule.to.iter().filter_map(|(network, _)| A::network(network));
+        let ends = rule.to.iter().filter_map(|(network, _)| A::ends(network));
         ends.map(move |(first, last)| (first, last, number))
     });
     let rule_layer = rules.networks(named.collect());
@@ -215,7 +214,7 @@ fn family<A: Family>(
             }
         });
     match partition.iter().find(|(_, class_id)| *class_id == TOO_MANY) {
-        Some((at, _)) => Err(rules.too_many(at.show().to_string())),
+        Some((at, _)) => Err(rules.too_many(at.ip().to_string())),
         None => Ok(partition),
     }
 }
@@ -227,11 +226,11 @@ fn numbered<A>(ranges: impl Iterator<Item = Option<(A, A)>>) -> Vec<NumberedRang
     ranges.zip(0..).filter_map(|(range, number)| range.map(|(first, last)| (first, last, number))).collect()
 }
 
-fn covering<'a, A: Family>(
+fn covering<'a, A: Space>(
     networks: impl Iterator<Item = &'a ipnetwork::IpNetwork>,
     number: u32,
 ) -> impl Iterator<Item = NumberedRange<A>> {
-    networks.filter_map(A::network).map(move |(first, last)| (first, last, number))
+    networks.filter_map(A::ends).map(move |(first, last)| (first, last, number))
 }
 
 #[cfg(test)]

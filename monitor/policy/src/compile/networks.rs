@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
-use super::layers::{Address, Partition};
-use crate::lint::MAX_NAMED;
+use super::layers::Partition;
+use crate::{geo::Space, lint::MAX_NAMED};
 
 /// A network's first and last address, and the number of the rule that names it.
 pub(crate) type RuleNetwork<A> = (A, A, u16);
@@ -108,7 +108,7 @@ impl Covers {
 }
 
 /// Cuts the space into intervals with one cover each.
-pub(crate) fn partition<A: Address>(mut networks: Vec<RuleNetwork<A>>, covers: &mut Covers) -> Partition<A> {
+pub(crate) fn partition<A: Space>(mut networks: Vec<RuleNetwork<A>>, covers: &mut Covers) -> Partition<A> {
     // Enclosing networks before what they enclose.
     let order = |network: &RuleNetwork<A>| (network.0, std::cmp::Reverse(network.1), network.2);
     if !networks.is_sorted_by_key(order) {

@@ -8,7 +8,7 @@ use std::{
 use ipnetwork::IpNetwork;
 use monitor_common::wire::{Class, Embedded};
 
-use crate::{ClockMap, Knowledge, compile::layers::Address};
+use crate::{ClockMap, Knowledge, geo::Space};
 use crate::{
     geo::{
         About, Country, Dataset, Range, Rejected,
@@ -59,7 +59,7 @@ fn networks(random: &mut fastrand::Rng, count: usize) -> Vec<(IpNetwork, Origin)
 }
 
 /// Cuts, sorted, made disjoint pairs that touch now and then.
-fn spans<A: Address>(random: &mut fastrand::Rng, mut next: impl FnMut(&mut fastrand::Rng) -> A) -> Vec<(A, A)> {
+fn spans<A: Space>(random: &mut fastrand::Rng, mut next: impl FnMut(&mut fastrand::Rng) -> A) -> Vec<(A, A)> {
     let mut cuts: Vec<A> = (0..random.usize(0..40)).map(|_| next(random)).collect();
     cuts.sort_unstable();
     cuts.dedup();
@@ -219,7 +219,7 @@ pub(crate) fn spec(random: &mut fastrand::Rng) -> Spec {
         let count = random.usize(0..3);
         Management { networks: networks(random, count), ports: ports(random), origin: at_line("test", 4) }
     });
-    Spec { zone, sites, rules, management, ..Spec::default() }
+    Spec { zone, sites, rules, management }
 }
 
 /// Every address at which something named begins or ends, those beside them, and some that are nowhere in particular.

@@ -6,12 +6,12 @@ use monitor_common::wire::{ClassRow, MAX_RULES_PER_CLASS, RuleRow};
 
 use super::{
     error::PolicyError,
-    layers::{Address, Partition},
+    layers::Partition,
     networks::{self, Cover, Covers, RuleNetwork},
 };
 use crate::{
     clock::ClockMap,
-    geo::{AsRange, Country},
+    geo::{AsRange, Country, Space},
     lint::{RuleConflicts, RuleNote},
     precedence::{NumberedRules, Rank, Specificity},
     spec::{PortRange, Rule},
@@ -140,12 +140,12 @@ impl<'a> RuleTable<'a> {
     }
 
     /// Which cover holds where.
-    pub(crate) fn networks<A: Address>(&mut self, networks: Vec<RuleNetwork<A>>) -> Partition<A> {
+    pub(crate) fn networks<A: Space>(&mut self, networks: Vec<RuleNetwork<A>>) -> Partition<A> {
         networks::partition(networks, &mut self.covers)
     }
 
     /// Where which of the autonomous systems is that rules name; the ranges are sorted and disjoint.
-    pub(crate) fn systems<A: Address>(&self, ranges: &[AsRange<A>]) -> Partition<A> {
+    pub(crate) fn systems<A: Space>(&self, ranges: &[AsRange<A>]) -> Partition<A> {
         let mut partition = vec![(A::ZERO, NONE)];
         if self.ases.is_empty() {
             return partition;

@@ -21,9 +21,9 @@ pub(crate) fn dataset(name: &str, ranges: &[(&str, &str)]) -> Dataset {
     let mut dataset = Dataset { about, ..Dataset::default() };
     for (network, code) in ranges {
         let network: ipnetwork::IpNetwork = network.parse().expect("a network");
-        if let Some((first, last)) = u32::network(&network) {
+        if let Some((first, last)) = u32::ends(&network) {
             dataset.v4.push(Range { first, last, country: country(code) });
-        } else if let Some((first, last)) = u128::network(&network) {
+        } else if let Some((first, last)) = u128::ends(&network) {
             dataset.v6.push(Range { first, last, country: country(code) });
         }
     }

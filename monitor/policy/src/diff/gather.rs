@@ -6,7 +6,7 @@ use super::{
     cidr::{Cidr, cidrs},
     document::{Change, Networks},
 };
-use crate::compile::layers::Address;
+use crate::geo::Space;
 
 /// Networks of one change, as the sweep comes to them.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ impl<A> Default for Gathered<A> {
     }
 }
 
-impl<A: Address + Into<u128>> Gathered<A> {
+impl<A: Space> Gathered<A> {
     /// Adds a range; they come ascending and disjoint, and neighbours are joined.
     pub(super) fn add(&mut self, first: A, last: A, keep: usize) {
         match &mut self.open {
@@ -38,8 +38,8 @@ impl<A: Address + Into<u128>> Gathered<A> {
 
     pub(super) fn close(&mut self, keep: usize) {
         let Some((first, last)) = self.open.take() else { return };
-        self.addresses = self.addresses.saturating_add((last.into() - first.into()).saturating_add(1));
-        for cidr in cidrs(first.into(), last.into(), size_of::<A>() == 4) {
+        self.addresses = self.addresses.saturating_add((last.number() - first.number()).saturating_add(1));
+        for cidr in cidrs(first.number(), last.number(), A::BITS == 32) {
             self.networks += 1;
             self.largest.insert(cidr);
             if self.largest.len() > keep {

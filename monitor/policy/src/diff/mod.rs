@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use monitor_common::{classify::classify_row, parse::Reason, wire::ClassRow};
 
 use self::gather::{Gathered, Groups};
-use crate::{compile::layers::Address, protocol};
+use crate::{geo::Space, protocol};
 
 pub use self::{
     document::{Change, Diff, Group, Location, Networks, RuleChange, RuleTerms, Verdict},
@@ -41,14 +41,14 @@ pub fn compare(old: &Side, new: &Side, keep: usize) -> Diff {
     let mut groups = Groups::default();
     let mut pairs: HashMap<(u32, u32), Pair> = HashMap::new();
     let (mut moved4, mut moved6) = (Gathered::default(), Gathered::default());
-    overlay(&old.image.v4_intervals(), &new.image.v4_intervals(), u32::MAX, |first, last, from, to| {
+    overlay(&old.image.v4_intervals(), &new.image.v4_intervals(), |first, last, from, to| {
         let pair = pairs.entry((from, to)).or_insert_with(|| pair(old, new, from, to, &mut groups));
         pair.changes.iter().for_each(|number| groups.v4[*number].add(first, last, keep));
         if pair.moved {
             moved4.add(first, last, keep);
         }
     });
-    overlay(&old.image.v6_intervals(), &new.image.v6_intervals(), u128::MAX, |first, last, from, to| {
+    overlay(&old.image.v6_intervals(), &new.image.v6_intervals(), |first, last, from, to| {
         let pair = pairs.entry((from, to)).or_insert_with(|| pair(old, new, from, to, &mut groups));
         pair.changes.iter().for_each(|number| groups.v6[*number].add(first, last, keep));
         if pair.moved {
@@ -89,17 +89,12 @@ pub fn compare(old: &Side, new: &Side, keep: usize) -> Diff {
 }
 
 /// Visits every interval on which both partitions are constant.
-fn overlay<A: Address + Into<u128> + TryFrom<u128>>(
-    old: &[(A, u32)],
-    new: &[(A, u32)],
-    end: A,
-    mut visit: impl FnMut(A, A, u32, u32),
-) {
+fn overlay<A: Space>(old: &[(A, u32)], new: &[(A, u32)], mut visit: impl FnMut(A, A, u32, u32)) {
     let (mut i, mut j, mut at) = (0, 0, A::ZERO);
     while let (Some((_, from)), Some((_, to))) = (old.get(i), new.get(j)) {
         let next = [old.get(i + 1), new.get(j + 1)].into_iter().flatten().map(|(start, _)| *start).min();
         // The one before the next start; starts after the first are above 0.
-        let last = next.and_then(|next| A::try_from(next.into() - 1).ok()).unwrap_or(end);
+        let last = next.and_then(|next| A::from_number(next.number() - 1)).unwrap_or(A::LAST);
         visit(at, last, *from, *to);
         let Some(next) = next else { return };
         at = next;

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::inputs::ExplainInputs;
 use crate::{
-    compile::{Family, ZoneEvaluator},
-    geo::{Country, Dataset, Range, overlay::Overlay},
+    compile::ZoneEvaluator,
+    geo::{Country, Dataset, Range, Space, overlay::Overlay},
     origin::Origin,
     spec::Site,
     text,
@@ -142,8 +142,8 @@ impl ExplainInputs<'_> {
             .datasets
             .iter()
             .map(|dataset| match address {
-                IpAddr::V4(v4) => find(&dataset.v4, v4.to_bits()),
-                IpAddr::V6(v6) => find(&dataset.v6, v6.to_bits()),
+                IpAddr::V4(v4) => dataset.lookup_v4(v4.to_bits()).map(described),
+                IpAddr::V6(v6) => dataset.lookup_v6(v6.to_bits()).map(described),
             })
             .collect();
         let countries: Vec<_> = found.iter().map(|range| range.as_ref().map(|(country, _)| country.0)).collect();
@@ -175,8 +175,8 @@ impl ExplainInputs<'_> {
             .iter()
             .filter_map(|overlay| {
                 let (country, range) = match address {
-                    IpAddr::V4(v4) => find(&overlay.v4, v4.to_bits()),
-                    IpAddr::V6(v6) => find(&overlay.v6, v6.to_bits()),
+                    IpAddr::V4(v4) => overlay.lookup_v4(v4.to_bits()).map(described),
+                    IpAddr::V6(v6) => overlay.lookup_v6(v6.to_bits()).map(described),
                 }?;
                 Some((overlay, country, range))
             })
@@ -220,8 +220,7 @@ impl ExplainInputs<'_> {
     }
 }
 
-fn find<A: Family>(ranges: &[Range<A>], address: A) -> Option<(Country, String)> {
-    let at = ranges.partition_point(|range| range.first <= address).checked_sub(1)?;
-    let range = ranges.get(at).filter(|range| address <= range.last)?;
-    Some((range.country, format!("{} - {}", range.first.show(), range.last.show())))
+/// A range's country, and the range as text.
+fn described<A: Space>(range: &Range<A>) -> (Country, String) {
+    (range.country, format!("{} - {}", range.first.ip(), range.last.ip()))
 }

@@ -4,49 +4,10 @@
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
-use super::{about::About, country::Country, rejected::Rejected, special::Special};
+use super::{about::About, country::Country, rejected::Rejected, space::Space, special::Special};
 
 /// Most ranges of one family in a dataset: ten times what the finest country datasets have.
 pub const MAX_RANGES: usize = 4 << 20;
-
-/// An address as a number: `u32` for IPv4, `u128` for IPv6.
-pub trait Space: Copy + Ord + std::fmt::Debug + 'static {
-    /// Length of an address in bits.
-    const BITS: u32;
-    /// The last address.
-    const LAST: Self;
-
-    /// The address as a number.
-    fn number(self) -> u128;
-    /// The address with this number; `None` past the last one.
-    fn from_number(number: u128) -> Option<Self>;
-}
-
-impl Space for u32 {
-    const BITS: u32 = 32;
-    const LAST: Self = Self::MAX;
-
-    fn number(self) -> u128 {
-        u128::from(self)
-    }
-
-    fn from_number(number: u128) -> Option<Self> {
-        Self::try_from(number).ok()
-    }
-}
-
-impl Space for u128 {
-    const BITS: u32 = 128;
-    const LAST: Self = Self::MAX;
-
-    fn number(self) -> u128 {
-        self
-    }
-
-    fn from_number(number: u128) -> Option<Self> {
-        Some(number)
-    }
-}
 
 /// Addresses `first..=last` with a value: first, last, value.
 pub(crate) type Span<A, V> = (A, A, V);

@@ -22,6 +22,7 @@ mod ranges;
 mod rejected;
 mod rejection;
 mod sniff;
+mod space;
 pub mod special;
 #[cfg(test)]
 mod testing;
@@ -32,13 +33,14 @@ pub use self::{
     country::{Country, CountryError, all as all_countries},
     dataset::{
         AsDataset, AsNames, AsRange, Content, Dataset, Format, Knowledge, MAX_RANGES, Opened, Overlay, OverlayKind,
-        Range, Space,
+        Range,
     },
     error::{GeoError, GeoFault, MmdbDamage},
     open::{load, merge, open, open_file, read_bytes, read_file},
     progress::Progress,
     rejected::Rejected,
     sniff::content,
+    space::Space,
 };
 
 #[cfg(test)]

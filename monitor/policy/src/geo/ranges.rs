@@ -6,17 +6,14 @@
 //! range with two values counts as unknown, too: the source contradicts itself (published datasets do, here
 //! and there), and neither order in the file nor anything else says which half is right.
 
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::{cmp::Reverse, collections::BinaryHeap, net::IpAddr};
 
 use super::{
     about::About,
     compact,
     country::Country,
-    dataset::{Dataset, MAX_RANGES, Range, Space, Span, to_ranges},
+    dataset::{Dataset, MAX_RANGES, Range, Span, to_ranges},
+    space::Space,
 };
 
 /// More ranges than [`MAX_RANGES`] in one family.
@@ -220,12 +217,11 @@ pub(crate) fn overlap<A: Space>(a: &[Range<A>], b: &[Range<A>]) -> Option<A> {
 }
 
 /// An address that both have, where there is one.
-pub(crate) fn first_overlap<A: Space, B: Space>(
-    v4: (&[Range<A>], &[Range<A>]),
-    v6: (&[Range<B>], &[Range<B>]),
+pub(crate) fn first_overlap(
+    v4: (&[Range<u32>], &[Range<u32>]),
+    v6: (&[Range<u128>], &[Range<u128>]),
 ) -> Option<IpAddr> {
-    let v4 = overlap(v4.0, v4.1).and_then(|at| u32::try_from(at.number()).ok()).map(|at| Ipv4Addr::from(at).into());
-    v4.or_else(|| overlap(v6.0, v6.1).map(|at| Ipv6Addr::from(at.number()).into()))
+    overlap(v4.0, v4.1).map(Space::ip).or_else(|| overlap(v6.0, v6.1).map(Space::ip))
 }
 
 #[cfg(test)]

@@ -32,26 +32,6 @@ pub struct Special {
     pub source: &'static str,
 }
 
-impl Special {
-    /// First and last address; `None` for an IPv6 network.
-    #[must_use]
-    pub fn ends_v4(&self) -> Option<(u32, u32)> {
-        match self.network {
-            IpNetwork::V4(network) => Some((network.network().into(), network.broadcast().into())),
-            IpNetwork::V6(_) => None,
-        }
-    }
-
-    /// First and last address; `None` for an IPv4 network.
-    #[must_use]
-    pub fn ends_v6(&self) -> Option<(u128, u128)> {
-        match self.network {
-            IpNetwork::V4(_) => None,
-            IpNetwork::V6(network) => Some((network.network().into(), network.broadcast().into())),
-        }
-    }
-}
-
 /// Every row, IPv4 before IPv6, each by first address and then the wider first, so that of nested rows a later
 /// one overrides an earlier one.
 #[must_use]
@@ -212,6 +192,7 @@ fn multicast_scopes() -> impl Iterator<Item = Special> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geo::Space;
 
     fn class(address: &str) -> Option<(Class, Embedded)> {
         lookup(address.parse().unwrap()).map(|row| (row.class, row.embedded))
@@ -223,7 +204,7 @@ mod tests {
         assert_eq!(rows.len(), V4.len() + V6.len() + 96);
         for row in rows {
             assert_eq!(row.network.ip(), row.network.network(), "{} has host bits set", row.network);
-            assert!(row.ends_v4().is_some() != row.ends_v6().is_some());
+            assert!(u32::ends(&row.network).is_some() != u128::ends(&row.network).is_some());
         }
         for pair in rows.windows(2) {
             assert_ne!(pair[0].network, pair[1].network);

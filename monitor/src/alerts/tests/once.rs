@@ -48,7 +48,7 @@ fn the_uid_is_the_same_from_event_and_drain_and_differs_for_anything_else() {
     let mut snapshot = fake::snapshot(1);
     let key = fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
     let first = snapshot.flows[0].1.first;
-    let uid = |alert: &Alert| valid(&encoded(&alert))["metadata"]["uid"].as_str().map(str::to_owned);
+    let uid = |alert: &Alert| valid(&encoded(alert))["metadata"]["uid"].as_str().map(str::to_owned);
     let told = Bench::new(9).event(key, first, snapshot.started).expect("new");
     let rebuilt = Bench::new(9).snapshot(&snapshot);
     assert_eq!(uid(&told), uid(&rebuilt[0]));
@@ -179,7 +179,7 @@ fn a_change_of_verdict_or_class_is_another_alert() {
         bench.event(FlowKey { class_id: fake::AMBIGUOUS, ..key }, 1, fake::START),
     ];
     let of = |alert: &Option<Alert>| {
-        let line = valid(&encoded(&alert.as_ref().expect("new")));
+        let line = valid(&encoded(alert.as_ref().expect("new")));
         (line["action_id"].as_u64(), line["disposition_id"].as_u64(), line["severity_id"].as_u64())
     };
     assert_eq!(

@@ -9,12 +9,12 @@ pub fn outcome(outcome: &Outcome) -> String {
     let Outcome { policy, changed, unconfirmed, warning } = outcome;
     let what = if *changed { "in force now" } else { "in force, as before" };
     let mut text = format!("policy {} ({}) is {what}\n", policy.digest, policy.mode);
-    if let Some(trial) = unconfirmed {
+    if let Some(pending) = unconfirmed {
         text += &format!(
             "UNCONFIRMED: returns to {} ({}) in {}; `egress-monitor confirm` keeps it\n",
-            trial.back_to.digest,
-            trial.back_to.mode,
-            span(trial.seconds_left)
+            pending.back_to.digest,
+            pending.back_to.mode,
+            span(pending.seconds_left)
         );
     }
     if let Some(warning) = warning {

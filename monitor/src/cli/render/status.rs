@@ -141,16 +141,16 @@ pub fn status(status: &Status) -> String {
                     count(packets),
                     count(epoch.flows as u64),
                     count(epoch.flow_cache.used as u64),
-                    count(epoch.flow_cache.places),
+                    count(epoch.flow_cache.capacity),
                     count(epoch.flow_table.used as u64),
-                    count(epoch.flow_table.places)
+                    count(epoch.flow_table.capacity)
                 ),
             );
         }
         None => line("epoch", "none closed yet"),
     }
-    for condition in &status.conditions {
-        line("WRONG", &format!("{} since {}", condition.kind, condition.since));
+    for finding in &status.conditions {
+        line("WRONG", &format!("{} since {}", finding.kind, finding.since));
     }
     text += "\nInterfaces\n";
     let heading = ["interface", "hook", "since", "packets", "segments", "bytes", "on the wire", "residual"];

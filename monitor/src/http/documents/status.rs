@@ -17,8 +17,8 @@ use crate::{
     store::{MonitorState, state::LastEpoch, totals::Totals},
 };
 use monitor_api::status::{
-    AlertCount, Amount, BLIND_SPOTS, ConditionStatus, DatasetStatus, EpochInterface, EpochStatus, GroupStatus,
-    InterfaceStatus, Losses, NicStatus, Places, PolicyStatus, ShadowStatus, Status, Sums, UnparsedStatus,
+    AlertCount, Amount, BLIND_SPOTS, DatasetStatus, EpochInterface, EpochStatus, FindingStatus, GroupStatus,
+    InterfaceStatus, Losses, NicStatus, Occupancy, PolicyStatus, ShadowStatus, Status, Sums, UnparsedStatus,
 };
 use monitor_policy::{geo::About, times::upcoming};
 
@@ -47,7 +47,7 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
         conditions: state
             .findings
             .iter()
-            .map(|(kind, since)| ConditionStatus { kind: kind.name().into(), since: rfc3339(*since) })
+            .map(|(kind, since)| FindingStatus { kind: kind.name().into(), since: rfc3339(*since) })
             .collect(),
         policy: PolicyStatus {
             digest: in_force.policy.digest.clone(),
@@ -180,8 +180,8 @@ fn epoch(state: &MonitorState, last: &LastEpoch) -> EpochStatus {
         closed: rfc3339(last.ended),
         count: state.traffic.totals.epochs,
         flows: last.flows,
-        flow_table: places(last.fill.table),
-        flow_cache: places(last.fill.cache),
+        flow_table: occupancy(last.fill.table),
+        flow_cache: occupancy(last.fill.cache),
         events_lost: latest.events_lost,
         interfaces: latest.hook.iter().map(interface).collect(),
         totals: groups(latest, names),
@@ -234,8 +234,8 @@ fn amount(of: readings::Amount) -> Amount {
     Amount { packets: of.packets, bytes: of.bytes }
 }
 
-fn places(of: model::Occupancy) -> Places {
-    Places { used: of.used, places: of.capacity }
+fn occupancy(of: model::Occupancy) -> Occupancy {
+    Occupancy { used: of.used, capacity: of.capacity }
 }
 
 /// What the device counted, beside the hook.

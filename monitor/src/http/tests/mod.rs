@@ -27,7 +27,7 @@ use crate::{
     fake::{self, Fake},
     model::{in_force::PolicyInForce, now},
     reload,
-    store::MonitorState,
+    store::{MonitorState, SharedState},
 };
 use monitor_api::{
     client::Client,

@@ -22,11 +22,11 @@ async fn the_policy_is_changed_over_the_control_socket_alone() {
     let named = |digest: &str| PolicyRef { digest: digest.repeat(64), mode: Mode::Observe };
     let outcome = post("/api/v1/policy/reload?confirm=60").await.expect("no panic").expect("an answer");
     assert_eq!((outcome.policy, outcome.changed), (named("b"), true));
-    let trial = outcome.unconfirmed.expect("a trial");
-    assert_eq!(trial.back_to.digest, fake::policy().digest);
-    assert!((58..=60).contains(&trial.seconds_left), "{trial:?}");
+    let pending = outcome.unconfirmed.expect("a trial");
+    assert_eq!(pending.back_to.digest, fake::policy().digest);
+    assert!((58..=60).contains(&pending.seconds_left), "{pending:?}");
     let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
-    assert_eq!(status.unconfirmed.map(|trial| trial.back_to.digest), Some(fake::policy().digest));
+    assert_eq!(status.unconfirmed.map(|pending| pending.back_to.digest), Some(fake::policy().digest));
     assert!(render::status(&bench.ask("/api/v1/status").await.expect("an answer")).contains("UNCONFIRMED, returns to"));
     let outcome = post("/api/v1/policy/confirm").await.expect("no panic").expect("an answer");
     assert_eq!((outcome.policy, outcome.unconfirmed, outcome.warning), (named("b"), None, None));

@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 use super::{
     super::{
         country::{self, Country},
-        dataset::{AsNames, AsRange, Range, Space, Span},
+        dataset::{AsNames, AsRange, Range, Span},
+        space::Space,
     },
     error::CompactError::{self, Unfit},
 };

@@ -3,7 +3,8 @@
 use super::{
     super::{
         country::Country,
-        dataset::{AsNames, MAX_RANGES, Space, Span},
+        dataset::{AsNames, MAX_RANGES, Span},
+        space::Space,
     },
     body::MAX_TEXT,
     error::CompactError::{self, Damaged, TooLarge, Truncated},

@@ -1,0 +1,632 @@
+//! Every configuration key, declared once: name, type, default, one line of help, an example.
+//!
+//! [`super::document`] hands out a value only for a [`Key`] and refuses every key that its [`Section`] does not
+//! declare. The example file and `docs/configuration.md` are made from the same declarations ([`super::tests`]).
+
+use std::{fmt, ops::RangeInclusive};
+
+use monitor_common::parse::Reason;
+
+/// What people write for a key. Its `Display` completes "write …".
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// As these words say.
+    As(&'static str),
+    /// A list.
+    List {
+        /// An example of the whole.
+        whole: &'static str,
+        /// What each element is.
+        each: &'static str,
+    },
+    /// A whole number within bounds.
+    Number(i64, i64),
+    /// A table or an array of tables.
+    Table(&'static Section),
+}
+
+impl Kind {
+    const NAME: Self = Self::As("a name in quotes");
+    const ACTION: Self = Self::As(r#""allow" or "deny""#);
+    const TEXT: Self = Self::As("text in quotes");
+    const FILE: Self = Self::As("a file name in quotes");
+    const PATH: Self = Self::As("a path in quotes");
+    const TIME: Self = Self::As("a time without quotes, such as 2026-12-31T00:00:00Z");
+
+    /// The kind of a list's elements; of anything else, itself.
+    #[must_use]
+    pub const fn element(self) -> Self {
+        match self {
+            Self::List { each, .. } => Self::As(each),
+            other => other,
+        }
+    }
+
+    /// The bounds of a number.
+    #[must_use]
+    pub const fn bounds(self) -> RangeInclusive<i64> {
+        match self {
+            Self::Number(least, most) => least..=most,
+            _ => i64::MIN..=i64::MAX,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::As(words) | Self::List { whole: words, .. } => f.write_str(words),
+            Self::Number(least, most) => write!(f, "a number of {least} to {most}"),
+            Self::Table(section) => write!(f, "a table headed {}", section.heading),
+        }
+    }
+}
+
+/// What holds when a key is left out.
+#[derive(Clone, Copy, Debug)]
+pub enum Absent {
+    /// The same as this value, written as in a file.
+    Value(&'static str),
+    /// What these words say.
+    Means(&'static str),
+    /// It must be there; with what to add.
+    Refused(&'static str),
+}
+
+/// How a key appears in the example file.
+#[derive(Clone, Copy, Debug)]
+pub enum Example {
+    /// With this value.
+    Shown(&'static str),
+    /// With this value, behind a comment sign.
+    Commented(&'static str),
+    /// Not at all.
+    Hidden,
+}
+
+/// A key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// As it is written.
+    pub name: &'static str,
+    /// What people write.
+    pub kind: Kind,
+    /// What holds without it.
+    pub absent: Absent,
+    /// What it is, in one line without a full stop.
+    pub help: &'static str,
+    /// How the example file has it.
+    pub example: Example,
+}
+
+impl Key {
+    const fn new(name: &'static str, kind: Kind, absent: Absent, help: &'static str) -> Self {
+        let example = match absent {
+            Absent::Value(value) => Example::Shown(value),
+            Absent::Means(_) | Absent::Refused(_) => Example::Hidden,
+        };
+        Self { name, kind, absent, help, example }
+    }
+
+    const fn table(section: &'static Section) -> Self {
+        Self::new(section.name, Kind::Table(section), Absent::Means("none"), section.about)
+    }
+
+    const fn shown(self, value: &'static str) -> Self {
+        Self { example: Example::Shown(value), ..self }
+    }
+
+    const fn commented(self, value: &'static str) -> Self {
+        Self { example: Example::Commented(value), ..self }
+    }
+
+    const fn hidden(self) -> Self {
+        Self { example: Example::Hidden, ..self }
+    }
+}
+
+/// A table of the file.
+#[derive(Debug)]
+pub struct Section {
+    /// Its key in the table around it.
+    pub name: &'static str,
+    /// As people head it.
+    pub heading: &'static str,
+    /// What it is for, in whole sentences.
+    pub about: &'static str,
+    /// Its keys, in the order in which messages and documents list them.
+    pub keys: &'static [Key],
+    /// Keys of later versions, which are refused rather than ignored, and what to do about them.
+    pub planned: &'static [(&'static str, &'static str)],
+    /// What the example file has after the keys.
+    pub more: &'static str,
+}
+
+impl Section {
+    const fn new(name: &'static str, heading: &'static str, about: &'static str, keys: &'static [Key]) -> Self {
+        Self { name, heading, about, keys, planned: &[], more: "" }
+    }
+}
+
+/// The configuration file.
+pub static FILE: Section = Section::new(
+    "",
+    "the file",
+    "Every key may be left out, unless it says that it is required. File names are taken from the directory of this file \
+     on, unless they begin with '/'.",
+    &[
+        Key::table(&MONITOR),
+        Key::table(&ZONE),
+        Key::table(&GEO),
+        Key::table(&SITE),
+        Key::table(&ALLOW),
+        Key::table(&DENY),
+        Key::table(&MANAGEMENT),
+        Key::table(&HTTP),
+        Key::table(&PATHS),
+        Key::table(&POLICY),
+    ],
+);
+
+/// An allowlist: a file that `[policy] allowlists` names.
+pub static ALLOWLIST: Section = Section::new("", "the file", "Rules only.", &[Key::table(&ALLOW), Key::table(&DENY)]);
+
+/// `[monitor]`.
+pub static MONITOR: Section = Section::new(
+    "monitor",
+    "[monitor]",
+    "What is measured, and how. Only `mode` can be changed by a reload; the rest needs a restart.",
+    &[monitor::MODE, monitor::INTERFACES, monitor::EPOCH, monitor::FLOWS, monitor::CACHE, monitor::HOOK],
+);
+
+/// The keys of `[monitor]`.
+pub mod monitor {
+    use super::*;
+
+    /// Observe or enforce.
+    pub const MODE: Key = Key::new(
+        "mode",
+        Kind::As(r#""observe" or "enforce""#),
+        Absent::Value(r#""observe""#),
+        r#"count and alert; "enforce" also drops what the policy denies"#,
+    );
+    /// What to attach to.
+    pub const INTERFACES: Key = Key::new(
+        "interfaces",
+        Kind::List { whole: r#"a list such as ["auto"]"#, each: "names in quotes" },
+        Absent::Value(r#"["auto"]"#),
+        r#"names, globs such as "eth*", or "auto": those that carry a default route"#,
+    );
+    /// The length of an epoch.
+    pub const EPOCH: Key = Key::new(
+        "epoch",
+        Kind::As(r#"a duration in quotes, such as "10s""#),
+        Absent::Value(r#""10s""#),
+        "how often counters are collected, 100ms to 5min; sooner if flows fill up",
+    );
+    /// The size of the flow table.
+    pub const FLOWS: Key = Key::new(
+        "flows",
+        Kind::Number(1024, 4_194_304),
+        Absent::Value("49152"),
+        "places in the flow table, 1024 to 4194304",
+    );
+    /// The size of each CPU's flow cache.
+    pub const CACHE: Key = Key::new(
+        "cache",
+        Kind::Number(128, 1_048_576),
+        Absent::Means("131072 divided by the CPUs, 8192 to 65536"),
+        "places in each CPU's flow cache, 128 to 1048576",
+    )
+    .shown("65536");
+    /// How to attach.
+    pub const HOOK: Key = Key::new(
+        "hook",
+        Kind::As(r#""auto", "tcx" or "clsact""#),
+        Absent::Value(r#""auto""#),
+        r#""tcx" (kernel 6.6 or later), "clsact", or whichever works"#,
+    );
+}
+
+/// `[zone]`.
+pub static ZONE: Section = Section::new(
+    "zone",
+    "[zone]",
+    "What counts as inside, and what enforce does with each kind of destination.",
+    &[
+        zone::NAME,
+        zone::INSIDE,
+        zone::ON_OUTSIDE,
+        zone::ON_AMBIGUOUS,
+        zone::ON_UNKNOWN,
+        zone::ON_PRIVATE,
+        zone::ON_UNDECODABLE,
+        Key::table(&UNDECODABLE),
+        zone::NAT64,
+    ],
+);
+
+/// The keys of `[zone]`.
+pub mod zone {
+    use super::*;
+
+    /// Its name.
+    pub const NAME: Key = Key::new("name", Kind::NAME, Absent::Value(r#""eea""#), "stands in metrics and alerts")
+        .shown(r#""eu-user-data""#);
+    /// The region.
+    pub const INSIDE: Key = Key::new(
+        "inside",
+        Kind::As(r#"countries and regions in quotes, such as "EEA + CH""#),
+        Absent::Value(r#""EEA""#),
+        "ISO 3166-1 codes or names of countries, EU, EEA, EFTA, ADEQUATE, private; + and -",
+    )
+    .shown(r#""EEA + CH + GB""#);
+    /// What every source that knows it places outside.
+    pub const ON_OUTSIDE: Key =
+        on("on_outside", r#""deny""#, "every source that knows the destination places it outside");
+    /// What the sources disagree about.
+    pub const ON_AMBIGUOUS: Key =
+        on("on_ambiguous", r#""deny""#, "not every source places the destination inside, though one does");
+    /// What no source places.
+    pub const ON_UNKNOWN: Key = on("on_unknown", r#""deny""#, "no source places the destination");
+    /// Private networks.
+    pub const ON_PRIVATE: Key = on("on_private", r#""allow""#, "private networks that no [[site]] places");
+    /// What could not be read.
+    pub const ON_UNDECODABLE: Key = on("on_undecodable", r#""deny""#, "packets that could not be read");
+    /// Translators.
+    pub const NAT64: Key = Key::new(
+        "nat64",
+        Kind::List {
+            whole: r#"prefixes such as ["64:ff9b:1::/96"], or leave the key out"#,
+            each: "a prefix in quotes",
+        },
+        Absent::Means("none"),
+        "prefixes of NAT64 translators besides 64:ff9b::/96: what goes there goes to the IPv4 address inside",
+    )
+    .shown(r#"["2001:db8:64::/96"]"#);
+
+    const fn on(name: &'static str, absent: &'static str, help: &'static str) -> Key {
+        Key::new(name, Kind::ACTION, Absent::Value(absent), help)
+    }
+}
+
+/// `[zone.undecodable]`.
+pub static UNDECODABLE: Section = Section {
+    more: "macsec = \"deny\"\n",
+    ..Section::new(
+        "undecodable",
+        "[zone.undecodable]",
+        "Another action for single reasons why a packet could not be read.",
+        &undecodable::KEYS,
+    )
+};
+
+/// The keys of `[zone.undecodable]`.
+pub mod undecodable {
+    use super::*;
+
+    /// One for each reason, in the order of the reasons.
+    pub static KEYS: [Key; Reason::ALL.len()] = {
+        let mut keys = [zone::ON_UNDECODABLE.hidden(); Reason::ALL.len()];
+        let mut at = 0;
+        while at < keys.len() {
+            let reason = Reason::ALL[at];
+            keys[at].name = reason.name();
+            keys[at].help = reason.meaning();
+            keys[at].absent =
+                Absent::Means(if reason.always_passes() { "always passes" } else { "as `on_undecodable`" });
+            at += 1;
+        }
+        keys
+    };
+}
+
+/// `[geo]`.
+pub static GEO: Section =
+    Section::new("geo", "[geo]", "What says where an address is.", &[geo::SOURCES, geo::OVERLAYS, geo::ASN]);
+
+/// The keys of `[geo]`.
+pub mod geo {
+    use super::*;
+
+    /// Datasets.
+    pub const SOURCES: Key = Key::new(
+        "sources",
+        Kind::List { whole: r#"a list such as ["embedded"]"#, each: r#""embedded" or a file name in quotes"# },
+        Absent::Value(r#"["embedded"]"#),
+        r#""embedded" is two datasets; files: .mmdb, .csv, .egm. Inside is what all of them place inside"#,
+    );
+    /// Lists that know better.
+    pub const OVERLAYS: Key = Key::new(
+        "overlays",
+        Kind::List { whole: r#"a list such as ["geo/aws.json"]"#, each: "a file name in quotes" },
+        Absent::Means("none"),
+        "lists that know better than the sources: region lists, geofeeds, anycast",
+    )
+    .commented(r#"["geo/aws.json"]"#);
+    /// Autonomous systems.
+    pub const ASN: Key = Key::new(
+        "asn",
+        Kind::FILE,
+        Absent::Means("none"),
+        "who announces which network, for rules on AS numbers and for alerts",
+    )
+    .commented(r#""geo/asn.csv""#);
+}
+
+/// `[[site]]`.
+pub static SITE: Section = Section {
+    more: r#"
+[[site]]
+name = "singapore"
+country = "SG"
+networks = ["10.64.0.0/10"]
+"#,
+    ..Section::new(
+        "site",
+        "[[site]]",
+        "Where networks of your own are: private ones, and public ones that the datasets get wrong. Overrides the \
+         datasets.",
+        &[site::NAME, site::COUNTRY, site::NETWORKS],
+    )
+};
+
+/// The keys of `[[site]]`.
+pub mod site {
+    use super::*;
+
+    /// Its name.
+    pub const NAME: Key =
+        Key::new("name", Kind::NAME, Absent::Refused(r#""dublin-1""#), "different for each site").shown(r#""dublin""#);
+    /// Where it is.
+    pub const COUNTRY: Key = Key::new(
+        "country",
+        Kind::As(r#"an ISO 3166-1 code in quotes, such as "IE""#),
+        Absent::Refused(r#""IE""#),
+        "where it is",
+    )
+    .shown(r#""IE""#);
+    /// Its networks.
+    pub const NETWORKS: Key = Key::new(
+        "networks",
+        Kind::List { whole: r#"networks such as ["10.64.0.0/10", "2001:db8:5::/48"]"#, each: "a network in quotes" },
+        Absent::Refused(r#"["10.64.0.0/10"]"#),
+        "no network may be in two sites",
+    )
+    .shown(r#"["10.32.0.0/12", "2001:db8:1::/48"]"#);
+}
+
+/// `[[allow]]`.
+pub static ALLOW: Section = Section::new(
+    "allow",
+    "[[allow]]",
+    "A permitted transfer, on the record. Of the rules that cover a packet the most specific decides: the longer prefix, \
+     then fewer ports, then deny; where they stand is of no account.",
+    &[
+        rule::ID,
+        rule::TO,
+        rule::PORTS,
+        rule::REASON,
+        rule::LEGAL_BASIS,
+        rule::OWNER,
+        rule::TICKET,
+        rule::NOT_BEFORE,
+        rule::EXPIRES,
+        rule::MAX_BYTES_PER_DAY,
+    ],
+);
+
+/// `[[deny]]`.
+pub static DENY: Section = Section::new(
+    "deny",
+    "[[deny]]",
+    "Denied inside the region too. The keys are those of [[allow]], but for `max_bytes_per_day`, which is refused here.",
+    &[
+        rule::ID.shown(r#""no-telnet""#),
+        rule::TO.shown(r#"["0.0.0.0/0", "::/0", "Singapore"]"#),
+        rule::PORTS.shown(r#"["tcp/23"]"#),
+        rule::DENY_REASON,
+        rule::LEGAL_BASIS.hidden(),
+        rule::OWNER.hidden(),
+        rule::TICKET.hidden(),
+        rule::NOT_BEFORE.hidden(),
+        rule::EXPIRES.hidden(),
+        rule::MAX_BYTES_PER_DAY.hidden(),
+    ],
+);
+
+/// The keys of `[[allow]]` and `[[deny]]`.
+pub mod rule {
+    use super::*;
+
+    /// Its id.
+    pub const ID: Key = Key::new(
+        "id",
+        Kind::NAME,
+        Absent::Refused(r#""backup-ch""#),
+        "different for each rule; stands in flows, alerts and metrics",
+    )
+    .shown(r#""migration-sg""#);
+    /// What it covers.
+    pub const TO: Key = Key::new(
+        "to",
+        Kind::List {
+            whole: r#"what it covers, such as ["10.64.0.0/10", "SG", "AS64500"]"#,
+            each: "a network, a country or an autonomous system in quotes",
+        },
+        Absent::Refused(r#"["192.0.2.0/24"]"#),
+        r#"networks, countries, "AS64500" (by [geo] asn)"#,
+    )
+    .shown(r#"["10.64.8.0/24", "2001:db8:5::/48"]"#);
+    /// Its ports, and those of `[management]`.
+    pub const PORTS: Key = Key::new(
+        "ports",
+        Kind::List {
+            whole: r#"ports such as ["tcp/443"], or leave the key out for all traffic"#,
+            each: "ports in quotes",
+        },
+        Absent::Means("all traffic"),
+        r#""icmp" or "tcp" alone as well"#,
+    )
+    .shown(r#"["tcp/443", "udp/4500-4510"]"#);
+    /// Why this is permitted.
+    pub const REASON: Key =
+        Key::new("reason", Kind::TEXT, Absent::Refused(r#""why this transfer is permitted""#), "why")
+            .shown(r#""user data migration""#);
+    /// Why this is forbidden.
+    pub const DENY_REASON: Key =
+        Key { absent: Absent::Refused(r#""why this is forbidden""#), ..REASON }.shown(r#""nothing here speaks it""#);
+    /// For the record.
+    pub const LEGAL_BASIS: Key = record("legal_basis", r#""SCC 2021/914, TIA 2026-03""#);
+    /// For the record.
+    pub const OWNER: Key = record("owner", r#""dpo@example.org""#);
+    /// For the record.
+    pub const TICKET: Key = record("ticket", r#""CLV-1182""#);
+    /// Its beginning.
+    pub const NOT_BEFORE: Key = Key::new("not_before", Kind::TIME, Absent::Means("at once"), "from when it applies")
+        .shown("2026-01-01T00:00:00Z");
+    /// Its end.
+    pub const EXPIRES: Key = Key::new(
+        "expires",
+        Kind::TIME,
+        Absent::Means("never"),
+        "until when it applies; a rule that has expired is refused: renew or remove it",
+    )
+    .shown("2099-12-31T00:00:00Z");
+    /// Its daily budget.
+    pub const MAX_BYTES_PER_DAY: Key = Key::new(
+        "max_bytes_per_day",
+        Kind::As(r#"an amount in quotes, such as "200 GiB", or a number of bytes"#),
+        Absent::Means("no limit"),
+        "on the wire; used up, the rule is suspended until midnight UTC",
+    )
+    .shown(r#""200 GiB""#);
+
+    const fn record(name: &'static str, example: &'static str) -> Key {
+        Key::new(name, Kind::TEXT, Absent::Means("none"), "for the record").shown(example)
+    }
+}
+
+/// `[management]`.
+pub static MANAGEMENT: Section = Section::new(
+    "management",
+    "[management]",
+    "What the host is administered from: enforce never drops what goes there. Enforce insists on this table; `networks = []` \
+     says that there are none on purpose.",
+    &[management::NETWORKS, management::PORTS],
+);
+
+/// The keys of `[management]`.
+pub mod management {
+    use super::*;
+
+    /// The networks.
+    pub const NETWORKS: Key = Key::new(
+        "networks",
+        Kind::List {
+            whole: r#"networks such as ["192.0.2.0/24"], or [] for none on purpose"#,
+            each: "a network in quotes",
+        },
+        Absent::Refused(r#"["192.0.2.0/24"], or [] for none on purpose"#),
+        "what goes there passes, whatever rules and region say",
+    )
+    .shown(r#"["198.51.100.192/27"]"#);
+    /// The ports there.
+    pub const PORTS: Key = Key { help: "those of clients: what a host sends there is mostly answers", ..rule::PORTS }
+        .commented(r#"["tcp/1024-65535"]"#);
+}
+
+/// `[http]`.
+pub static HTTP: Section = Section {
+    planned: &[
+        ("tls_cert", "remove the key"),
+        ("tls_key", "remove the key"),
+        ("token_file", "remove the key"),
+        ("client_ca", "remove the key"),
+    ],
+    ..Section::new("http", "[http]", "Metrics and the read-only API.", &[http::LISTEN])
+};
+
+/// The keys of `[http]`.
+pub mod http {
+    use super::*;
+
+    /// Where to listen.
+    pub const LISTEN: Key = Key::new(
+        "listen",
+        Kind::As("an address and port in quotes"),
+        Absent::Value(r#""127.0.0.1:9477""#),
+        r#"loopback only; "" turns it off"#,
+    );
+}
+
+/// `[paths]`.
+pub static PATHS: Section = Section::new(
+    "paths",
+    "[paths]",
+    "Directories of this instance; a second one sets its own.",
+    &[paths::CONFIG_DIR, paths::STATE, paths::RUNTIME, paths::BPFFS],
+);
+
+/// The keys of `[paths]`.
+pub mod paths {
+    use super::*;
+
+    /// Configuration.
+    pub const CONFIG_DIR: Key = path("config_dir", r#""/etc/egress-monitor""#, "reserved: nothing uses it yet");
+    /// What is kept over restarts.
+    pub const STATE: Key = path(
+        "state",
+        r#""/var/lib/egress-monitor""#,
+        "what outlives a restart: what was confirmed, and the day's budgets",
+    );
+    /// The control socket.
+    pub const RUNTIME: Key = path("runtime", r#""/run/egress-monitor""#, "where the control socket is, control.sock");
+    /// Pinned objects.
+    pub const BPFFS: Key = path("bpffs", r#""/sys/fs/bpf/egress-monitor""#, "reserved: nothing uses it yet");
+
+    const fn path(name: &'static str, absent: &'static str, help: &'static str) -> Key {
+        Key::new(name, Kind::PATH, Absent::Value(absent), help)
+    }
+}
+
+/// `[policy]`.
+pub static POLICY: Section = Section::new(
+    "policy",
+    "[policy]",
+    "More files that the policy is made of, and when they are read.",
+    &[policy::ALLOWLISTS, policy::RELOAD, policy::SHADOW],
+);
+
+/// The keys of `[policy]`.
+pub mod policy {
+    use super::*;
+
+    /// More rules.
+    pub const ALLOWLISTS: Key = Key::new(
+        "allowlists",
+        Kind::List {
+            whole: r#"a list such as ["/etc/egress-monitor/allow.d/*.toml"]"#,
+            each: "a file name or glob in quotes",
+        },
+        Absent::Means("none"),
+        "more rules: .toml with [[allow]] and [[deny]] as above; .txt with one network a line and # comments, which is one \
+         rule whose id is the file's name. A glob may match nothing",
+    )
+    .shown(r#"["/etc/egress-monitor/allow.d/*.toml", "/etc/egress-monitor/allow.d/*.txt"]"#);
+    /// When files are read.
+    pub const RELOAD: Key = Key::new(
+        "reload",
+        Kind::As(r#""auto" or "signal""#),
+        Absent::Value(r#""auto""#),
+        r#"when files that changed are read: "auto", by themselves, or "signal", when told to"#,
+    );
+    /// A candidate.
+    pub const SHADOW: Key = Key::new(
+        "shadow",
+        Kind::FILE,
+        Absent::Means("none"),
+        "a candidate, a whole configuration: tried on what leaves, never enforced; see `flows --shadow`",
+    )
+    .commented(r#""candidate.toml""#);
+}

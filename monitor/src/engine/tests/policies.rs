@@ -1,0 +1,112 @@
+//! Another policy: in force from an epoch on, refused, rolled back, late.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_holds_from_the_next_epoch_and_the_drained_one_keeps_its_policy() {
+    let mut first = fake::snapshot(0);
+    fake::add_flow(&mut first, 7, fake::OUTSIDE, 443, 3);
+    let bench = bench([first]);
+    let mut next = in_force(&"b".repeat(64));
+    next.mode = Mode::Enforce;
+    let mut policy = Policy { digest: "b".repeat(64), ..fake::policy() };
+    policy.classes.reverse();
+    next.policy = policy.into();
+    assert_eq!(bench.handle.reload(next).await, Ok(()));
+    assert_eq!(bench.fake.script().staged, [("b".repeat(64), true)]);
+    {
+        let state = bench.state.read();
+        assert_eq!(
+            (state.in_force.policy.digest.as_str(), state.in_force.mode.enforces()),
+            ("b".repeat(64).as_str(), true)
+        );
+        let countries: Vec<_> = state.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
+        assert_eq!(countries, ["SG"], "the flow was counted under the old numbers");
+    }
+    assert_eq!(bench.end().await, [alert("egress", "drain")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_reload_leaves_the_policy_and_is_told() {
+    let bench = bench([]);
+    let refused = Err(Refusal::Refused("it does not fit".into()));
+    assert_eq!(bench.handle.reload(in_force("too large")).await, refused);
+    bench.handle.reload_refused("config.toml:3: no".into()).await;
+    assert_eq!(bench.handle.reload(in_force(&"c".repeat(64))).await, Ok(()));
+    {
+        let state = bench.state.read();
+        assert_eq!((state.reload_failures, &state.reload_error), (2, &None));
+        assert_eq!(state.in_force.policy.digest, "c".repeat(64));
+    }
+    assert_eq!(bench.end().await, [alert("reload_refused", "Create"), alert("reload_refused", "Close")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_told_by_name() {
+    let (old, new) = ("a".repeat(64), "b".repeat(64));
+    let mut under = [fake::snapshot(0), fake::snapshot(1), fake::snapshot(2)];
+    for (snapshot, port) in under.iter_mut().zip([441, 442, 443]) {
+        fake::add_flow(snapshot, 7, fake::INSIDE, port, 3);
+    }
+    let bench = bench(under);
+    bench.fake.script().checks.push_back(Err("class 7 is not what was written".into()));
+    let mut next = in_force(&new);
+    let mut policy = Policy { digest: new.clone(), ..fake::policy() };
+    policy.classes.reverse();
+    let meanwhile = policy.classes[usize::from(fake::INSIDE)].country.to_string();
+    assert_ne!(meanwhile, "IE");
+    (next.policy, next.mode) = (policy.into(), Mode::Enforce);
+    let told = format!(
+        "policy {new} (enforce) failed its check in the kernel: class 7 is not what was written: {old} (observe) is in \
+         force again"
+    );
+    assert_eq!(bench.handle.reload(next).await, Err(Refusal::Refused(told.clone())));
+    let (flips, rollbacks) = {
+        let script = bench.fake.script();
+        (script.flips, script.rollbacks)
+    };
+    assert_eq!((flips, rollbacks), (2, 1));
+    {
+        let state = bench.state.read();
+        assert_eq!((state.in_force.policy.digest.as_str(), state.in_force.mode.enforces()), (old.as_str(), false));
+        assert_eq!((state.rollbacks, state.reload_failures), (1, 1));
+        assert_eq!(state.reload_error, Some(told));
+        assert_eq!(state.findings.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>(), ["policy_rolled_back"]);
+        // What passed while it was in force is counted under its numbers, as it was judged.
+        let countries: Vec<_> = state.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
+        let mut expected = ["IE".to_owned(), meanwhile];
+        expected.sort_unstable();
+        assert_eq!(countries, expected);
+    }
+    assert_eq!(bench.handle.reload(in_force(&"c".repeat(64))).await, Ok(()));
+    assert_eq!(bench.state.read().traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 9);
+    let told: Vec<_> = bench.end().await.into_iter().filter(|(kind, _)| kind != "egress").collect();
+    assert_eq!(told, [alert("policy_rolled_back", "Create"), alert("policy_rolled_back", "Close")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_that_comes_late_is_merged_under_its_own_policy_before_the_switch_is_told() {
+    let mut snapshot = fake::snapshot(0);
+    fake::add_flow(&mut snapshot, 7, fake::INSIDE, 443, 3);
+    let bench = bench([snapshot]);
+    bench.fake.script().broken = true;
+    let mut next = in_force(&"b".repeat(64));
+    let mut policy = Policy { digest: "b".repeat(64), ..fake::policy() };
+    policy.classes.reverse();
+    next.policy = policy.into();
+    assert_eq!(bench.handle.reload(next).await, Err(Refusal::Late("bpf(2) says no".into())));
+    assert_eq!(bench.state.read().flip_failures, 1);
+    assert_eq!(bench.state.read().in_force.policy.digest, "a".repeat(64));
+    bench.fake.script().broken = false;
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    {
+        let state = bench.state.read();
+        assert_eq!(state.in_force.policy.digest, "b".repeat(64));
+        assert_eq!(state.flip_error, None);
+        let countries: Vec<_> = state.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
+        assert_eq!(countries, ["IE"], "the flow was counted under the old numbers");
+        assert_eq!(state.traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 3);
+    }
+    let told = bench.end().await;
+    assert_eq!(told, [alert("epoch_failed", "Create"), alert("epoch_failed", "Close")]);
+}

@@ -1,0 +1,65 @@
+//! What every page has at hand: the state to render from, and on the control socket the means to act.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::error::ApiError;
+use crate::{engine::EngineHandle, reload::ReloadHandle, store::SharedState};
+
+/// Pages that are rendered at once: each reads all flows at worst.
+const RENDERERS: usize = 2;
+
+/// What the handlers need.
+#[derive(Clone)]
+pub(super) struct Api {
+    pub(super) state: SharedState,
+    /// On the control socket only.
+    pub(super) control: Option<Control>,
+    pub(super) host: Arc<str>,
+    renderers: Arc<Semaphore>,
+}
+
+/// What only the control socket may ask of.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// Closes epochs.
+    pub epochs: EngineHandle,
+    /// Changes the policy.
+    pub reloads: ReloadHandle,
+}
+
+impl Api {
+    pub(super) fn new(state: SharedState, control: Option<Control>, host: &str) -> Self {
+        Self { state, control, host: host.into(), renderers: Arc::new(Semaphore::new(RENDERERS)) }
+    }
+
+    /// Closes the epoch if that was asked for and may be.
+    pub(super) async fn freshen(&self, fresh: Option<u8>) -> Result<(), ApiError> {
+        match (fresh, &self.control) {
+            (None | Some(0), _) => Ok(()),
+            (Some(1), Some(control)) => {
+                let failed = |why| ApiError::Unavailable(format!("the epoch could not be closed: {why}"));
+                control.epochs.close_epoch().await.map_err(failed)
+            }
+            (Some(1), None) => Err(ApiError::BadRequest("fresh=1 is answered on the control socket only".into())),
+            (Some(_), _) => Err(ApiError::BadRequest("fresh is 0 or 1".into())),
+        }
+    }
+
+    /// Renders away from the threads that serve.
+    pub(super) async fn render<T: Send + 'static>(
+        &self,
+        make: impl FnOnce(&SharedState) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let failed = || ApiError::Internal("the page could not be rendered".into());
+        // Taken along: a client that goes away does not let another renderer start.
+        let permit = Arc::clone(&self.renderers).acquire_owned().await.map_err(|_| failed())?;
+        let state = self.state.clone();
+        let rendered = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            make(&state)
+        });
+        rendered.await.map_err(|_| failed())
+    }
+}

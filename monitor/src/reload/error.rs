@@ -1,0 +1,33 @@
+//! Why a policy is not in force, or a confirmation not kept.
+
+use std::path::PathBuf;
+
+/// Why a reload or a confirmation failed. The policy in force stays.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReloadError {
+    /// Configuration or policy are invalid: what is wrong with them.
+    #[error("{0}")]
+    Invalid(String),
+    /// The engine could not put the policy in force.
+    #[error("{0}")]
+    Refused(String),
+    /// Reading them panicked.
+    #[error("reading the configuration failed: {0}: report this defect")]
+    Reader(String),
+    /// There is no reloader any more.
+    #[error("the monitor is stopping")]
+    Stopping,
+}
+
+/// What could not be kept for a restart.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{} can't be written: {why}: set [paths] state to a directory that can be, or decide again after a restart",
+    file.display()
+)]
+pub struct NotKept {
+    /// The file.
+    pub file: PathBuf,
+    /// Why it can't be written.
+    pub why: String,
+}

@@ -1,0 +1,65 @@
+//! What others may ask of the reloader: a call of [`ReloadHandle`]'s in, a [`Request`] in its queue out, and its answer
+//! back. HTTP, signals and the clock watcher call.
+
+use std::time::Duration;
+
+use monitor_api::reload::Outcome;
+use tokio::sync::{mpsc, oneshot};
+
+use super::ReloadError;
+
+/// Requests that can wait.
+const QUEUE: usize = 16;
+
+type Answer = oneshot::Sender<Result<Outcome, ReloadError>>;
+
+pub(super) enum Request {
+    Reload { confirm: Option<Duration>, answer: Answer },
+    Confirm(Answer),
+    ClockSet,
+}
+
+/// The sending end of the reloader's queue.
+#[derive(Clone, Debug)]
+pub struct ReloadHandle(mpsc::Sender<Request>);
+
+impl ReloadHandle {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Request>) {
+        let (sender, requests) = mpsc::channel(QUEUE);
+        (Self(sender), requests)
+    }
+
+    /// Reads configuration and policy and puts them in force; with `confirm`, until that time has passed unless
+    /// confirmed.
+    ///
+    /// # Errors
+    /// Why not; the policy in force stays.
+    pub async fn reload(&self, confirm: Option<Duration>) -> Result<Outcome, ReloadError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Reload { confirm, answer }, answered).await
+    }
+
+    /// Confirms what is in force.
+    ///
+    /// # Errors
+    /// The monitor is stopping.
+    pub async fn confirm(&self) -> Result<Outcome, ReloadError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Confirm(answer), answered).await
+    }
+
+    /// The wall clock was set: the times of rules fall on other times of the boot clock, by which they are evaluated.
+    pub async fn clock_set(&self) {
+        // A monitor that is stopping changes nothing more.
+        let _ = self.0.send(Request::ClockSet).await;
+    }
+
+    async fn ask(
+        &self,
+        request: Request,
+        answered: oneshot::Receiver<Result<Outcome, ReloadError>>,
+    ) -> Result<Outcome, ReloadError> {
+        self.0.send(request).await.map_err(|_| ReloadError::Stopping)?;
+        answered.await.map_err(|_| ReloadError::Stopping)?
+    }
+}

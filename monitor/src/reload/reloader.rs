@@ -1,0 +1,193 @@
+//! The task: requests, files that changed and deadlines in, one policy after the other handed to the engine out.
+
+use std::{sync::Arc, time::Duration};
+
+use monitor_api::reload::Outcome;
+use monitor_policy::spec::Mode;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Clocks, Read, Reader, ReloadError, ReloadHandle, Setup,
+    handle::Request,
+    pending::{CommitConfirm, retimed},
+    watch::{self, Watch},
+};
+use crate::{
+    engine::{EngineHandle, Refusal},
+    model::in_force::PolicyInForce,
+    store::SharedState,
+};
+
+/// The task's state.
+pub struct PolicyReloader {
+    engine: EngineHandle,
+    read: Reader,
+    clocks: Clocks,
+    /// Each change is to be confirmed within this time (`run --confirm`).
+    confirm: Option<Duration>,
+    commit: CommitConfirm,
+    watch: Watch,
+    current: PolicyInForce,
+    requests: mpsc::Receiver<Request>,
+}
+
+impl PolicyReloader {
+    /// The task, with what is in force, and the handle to ask it by. An enforcing start that is to be confirmed and was
+    /// not before awaits confirmation: it falls back to observing by the same policy.
+    #[must_use]
+    pub fn new(
+        setup: Setup,
+        engine: EngineHandle,
+        state: SharedState,
+        in_force: PolicyInForce,
+    ) -> (Self, ReloadHandle) {
+        let (handle, requests) = ReloadHandle::new();
+        let Setup { read, files, clocks, confirm, confirmations } = setup;
+        let mut commit = CommitConfirm::new(confirmations, state, in_force.clone());
+        if let Some(within) = commit.wanted_at_start(&in_force.reference(), confirm) {
+            commit.set_fallback(PolicyInForce { mode: Mode::Observe, ..in_force.clone() });
+            commit.begin(within);
+        }
+        let watch = Watch::new(files);
+        (Self { engine, read, clocks, confirm, commit, watch, current: in_force, requests }, handle)
+    }
+
+    /// Runs until `stop`.
+    ///
+    /// # Errors
+    /// None.
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut look = interval(watch::EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut open = true;
+        loop {
+            let ends = self.commit.ends();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                () = sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => self.revert().await,
+                request = self.requests.recv(), if open => match request {
+                    Some(Request::Reload { confirm, answer }) => {
+                        let outcome = self.reload(confirm).await;
+                        // Whoever asked may be gone.
+                        let _ = answer.send(outcome);
+                    }
+                    Some(Request::Confirm(answer)) => {
+                        let outcome = self.confirm().await;
+                        // As above.
+                        let _ = answer.send(Ok(outcome));
+                    }
+                    Some(Request::ClockSet) => self.retime().await,
+                    None => open = false,
+                },
+                _ = look.tick() => {
+                    if self.watch.changed() {
+                        tracing::info!("files of the configuration changed: they are read again");
+                        // Reported there.
+                        let _ = self.reload(None).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn reload(&mut self, confirm: Option<Duration>) -> Result<Outcome, ReloadError> {
+        let next = match self.read_anew().await {
+            Ok(next) => next,
+            Err(error) => {
+                self.engine.reload_refused(error.to_string()).await;
+                return Err(error);
+            }
+        };
+        let changed = next.reference() != self.current.reference();
+        self.put_in_force(next).await?;
+        if self.current.reference() == self.commit.fallback().reference() {
+            // It is what would come back.
+            self.commit.accept(self.current.clone());
+        } else if let Some(within) = confirm.or(self.confirm.filter(|_| changed)) {
+            self.commit.begin(within);
+        } else if self.commit.ends().is_none() {
+            self.commit.accept(self.current.clone());
+        }
+        // Else it awaits confirmation in place of the one before it, with the same fallback and deadline.
+        self.commit.remember(&self.current.reference());
+        self.engine.decided().await;
+        Ok(self.outcome(changed))
+    }
+
+    /// Reads configuration and policy anew.
+    async fn read_anew(&mut self) -> Result<PolicyInForce, ReloadError> {
+        let read = Arc::clone(&self.read);
+        let read = tokio::task::spawn_blocking(move || read()).await;
+        let Read { files, policy } = read.map_err(|error| ReloadError::Reader(error.to_string()))?;
+        self.watch.taken(files);
+        policy.map_err(ReloadError::Invalid)
+    }
+
+    async fn put_in_force(&mut self, next: PolicyInForce) -> Result<(), ReloadError> {
+        match self.engine.reload(next.clone()).await {
+            Ok(()) => {}
+            // In force all the same.
+            Err(Refusal::Late(why)) => tracing::warn!(why, "the policy is in force, its first epoch comes late"),
+            // Counted and reported there.
+            Err(Refusal::Refused(why)) => return Err(ReloadError::Refused(why)),
+        }
+        self.current = next;
+        Ok(())
+    }
+
+    async fn confirm(&mut self) -> Outcome {
+        let policy = self.current.reference();
+        let was_pending = self.commit.ends().is_some();
+        self.commit.accept(self.current.clone());
+        self.commit.forget_pending();
+        tracing::info!(
+            policy = policy.digest,
+            mode = policy.mode.name(),
+            was_on_trial = was_pending,
+            "policy confirmed"
+        );
+        self.engine.decided().await;
+        let warning = self.commit.keep(&policy).err().map(|error| error.to_string());
+        if let Some(warning) = &warning {
+            tracing::warn!(warning, "the confirmation will not outlive this process");
+        }
+        Outcome { warning, ..self.outcome(false) }
+    }
+
+    /// Nobody confirmed in time.
+    async fn revert(&mut self) {
+        let Some(expired) = self.commit.expire() else { return };
+        let (from, back) = (self.current.reference(), self.commit.fallback().reference());
+        let next = retimed(self.commit.fallback(), &(self.clocks)());
+        let what =
+            format!("policy {} ({}) was not confirmed within {} s", from.digest, from.mode, expired.within.as_secs());
+        let report = match self.put_in_force(next.clone()).await {
+            Ok(()) => {
+                self.commit.accept(next);
+                format!("{what}: {} ({}) is in force again", back.digest, back.mode)
+            }
+            Err(why) => {
+                self.commit.retry(&expired);
+                format!("{what}, but {} ({}) can't come back: {why}", back.digest, back.mode)
+            }
+        };
+        self.engine.reverted(report).await;
+    }
+
+    /// Computes the times of rules by the clocks as they are now, of what is in force and of what may come back.
+    async fn retime(&mut self) {
+        let clock = (self.clocks)();
+        self.commit.retime(&clock);
+        // Reported there.
+        let _ = self.put_in_force(retimed(&self.current, &clock)).await;
+    }
+
+    fn outcome(&self, changed: bool) -> Outcome {
+        Outcome { policy: self.current.reference(), changed, unconfirmed: self.commit.status(), warning: None }
+    }
+}
