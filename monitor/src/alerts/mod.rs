@@ -148,7 +148,7 @@ impl Alerter {
         resolver: &Resolver,
         identities: &Identities,
     ) -> Option<Alert> {
-        // An event that is read after its epoch's drain tells nothing that the drain has not seen, if all flows had a place.
+        // An event that is read after its epoch's drain says nothing that the drain has not seen, if all flows had a place.
         let until = |last: Option<u32>| last.is_some_and(|last| last.wrapping_sub(event.epoch).cast_signed() >= 0);
         let seen = until(self.drained) && !until(self.overflowed);
         if seen || self.left == 0 {

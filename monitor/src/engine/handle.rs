@@ -69,7 +69,7 @@ impl EngineHandle {
 
     /// Counts and reports a reload that failed before it came here.
     pub async fn reload_refused(&self, why: String) {
-        // A monitor that is stopping has nobody to tell.
+        // A monitor that is stopping reports nothing.
         let _ = self.0.send(Request::Refused(why)).await;
     }
 

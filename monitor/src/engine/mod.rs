@@ -279,7 +279,7 @@ impl Engine {
         self.interfaces = interfaces;
     }
 
-    /// Until a consumer wants the epoch to end, and a moment more: the clocks that sleep and tell the time are not the
+    /// Until a consumer wants the epoch to end, and a moment more: the clock that sleeps and the wall clock are not the
     /// same. For ever, where none does.
     fn deadline(&self) -> impl Future<Output = ()> + use<> {
         let now = now();

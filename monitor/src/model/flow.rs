@@ -318,7 +318,7 @@ impl GroupSums {
     }
 }
 
-/// Flows that are no longer told apart.
+/// Flows that are no longer distinguished, only summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SummedFlows {
     /// How many. One that came back and went again counts twice.

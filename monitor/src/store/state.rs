@@ -41,7 +41,8 @@ pub struct LastEpoch {
 /// Everything that is shown.
 #[derive(Debug, Default)]
 pub struct MonitorState {
-    /// Of this boot of the host: with `started` it tells counters that began anew from ones that went back.
+    /// Of this boot of the host: with `started` it distinguishes counters that began anew from ones that went
+    /// back.
     pub boot_id: String,
     /// Since when the daemon runs, UTC nanoseconds since 1970.
     pub started: i128,
