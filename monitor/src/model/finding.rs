@@ -1,5 +1,5 @@
-//! What can be wrong with the monitor: one table of findings, of which alerts, metrics, `status` and the reference in `docs/`
-//! have their names. Consumers of an epoch raise and resolve them (see `engine::findings`).
+//! What can be wrong with the monitor: one table of findings, of which alerts, metrics, `status` and the reference in
+//! `docs/` have their names. Consumers of an epoch raise and resolve them (see `engine::findings`).
 
 use super::alert::Severity;
 

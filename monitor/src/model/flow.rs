@@ -1,5 +1,5 @@
-//! Who a flow is once the policy that numbered its class is gone, and what many flows come to. The flow store, the sums and
-//! all consumers of an epoch name flows by it.
+//! Who a flow is once the policy that numbered its class is gone, and what many flows come to. The flow store, the sums
+//! and all consumers of an epoch name flows by it.
 
 use std::sync::Arc;
 

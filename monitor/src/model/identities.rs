@@ -1,5 +1,5 @@
-//! Names of interfaces and rules as small numbers, so that a flow is eighty bytes and not two hundred, and keeps its names
-//! when the policy that had its rule is gone.
+//! Names of interfaces and rules as small numbers, so that a flow is eighty bytes and not two hundred, and keeps its
+//! names when the policy that had its rule is gone.
 
 use std::{collections::HashMap, sync::Arc};
 

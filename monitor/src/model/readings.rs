@@ -1,5 +1,5 @@
-//! What the kernel says of an interface beside its hook: the device's own counters, its queue, whether the program is still
-//! there. The kernel part reads, `reconcile` holds it against what passed the hook.
+//! What the kernel says of an interface beside its hook: the device's own counters, its queue, whether the program is
+//! still there. The kernel part reads, `reconcile` holds it against what passed the hook.
 
 use monitor_common::wire::HookSums;
 
