@@ -256,7 +256,7 @@ mod tests {
         let mut watch = Watch::new(of(&[&one], None));
         assert!(!watch.on, "not known, so not");
         watch.taken(of(&[&two], None));
-        assert_eq!((watch.on, watch.stamps.files()), (false, vec![one.clone(), two.clone()]));
+        assert_eq!((watch.on, watch.stamps.files()), (false, vec![one.clone(), two]));
         watch.taken(of(&[&one], Some(true)));
         assert_eq!((watch.on, watch.stamps.files()), (true, vec![one.clone()]));
         watch.taken(of(&[], None));

@@ -167,7 +167,7 @@ impl FlowStore {
         });
         for (traits, more) in self.traits.iter().zip(&by_traits) {
             if let Some(more) = more {
-                sums.add(traits, traits.embedding.map(|embedding| embedding.name()), more);
+                sums.add(traits, traits.embedding.map(super::super::model::inner::Embedding::name), more);
             }
         }
         self.trim();
