@@ -273,6 +273,9 @@ pub fn by_flow(flows: &Flows, size: fn(&Sums) -> Count, verdict: impl Fn(&str) -
 ///
 /// # Errors
 /// The namespace's handle cannot be duplicated.
+///
+/// # Panics
+/// The thread, if there is no CPU to run on.
 pub fn on_cpu<T: Send + 'static>(
     namespace: &Namespace,
     cpu: usize,

@@ -20,7 +20,7 @@ use egress_monitor_tests::{
 };
 use monitor_common::{
     verdict::Verdict,
-    wire::{Counters, Link},
+    wire::{Counters, Link, RuleRow},
 };
 
 use crate::support::{
@@ -210,7 +210,7 @@ fn a_switch_closes_the_epoch_and_holds_for_the_next_packet() {
 fn a_policy_that_does_not_fit_changes_nothing() {
     let mut kernel = with_loopback(true);
     let mut large = policy().image.clone();
-    large.rules = vec![Default::default(); 100_000];
+    large.rules = vec![RuleRow::default(); 100_000];
     let large = Arc::new(Policy { image: large, ..Default::default() });
     let error = kernel.stage(Switch { policy: large, mode: Mode::Observe }).unwrap_err();
     assert_eq!(

@@ -7,7 +7,7 @@ use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp_from},
     daemon::Daemon,
     flood::{Flood, Sender, total},
-    monitor::api::{Flows, Status},
+    monitor::api::{Flows, Status, Sums},
     netns::{Count, Namespace},
     stage::{INSIDE, INTERFACE, OUTSIDE, PATIENCE, Stage, accounted, count, flows, v4, v6},
     traffic::{Frames, send_udp},
@@ -39,7 +39,7 @@ fn lost(daemon: &Daemon) -> Status {
     // Nothing else was attached to.
     assert!(status.not_ready.as_ref().is_some_and(|why| why.starts_with("nothing is attached")), "{status:#?}");
     assert!(status.interfaces.iter().all(|interface| interface.hook.is_none()), "{:#?}", status.interfaces);
-    assert!(status.interfaces.iter().all(|interface| interface.residual == Default::default()));
+    assert!(status.interfaces.iter().all(|interface| interface.residual == Sums::default()));
     status
 }
 

@@ -299,8 +299,8 @@ fn a_short_queue_on_a_slow_class_is_not_accused() {
     let to = SocketAddr::new(v4(OUTSIDE).into(), 9);
     let senders: Vec<_> = (0..2)
         .map(|cpu| {
-            let from = stage.from(to);
-            on_cpu(&stage.near, cpu, move || send_udp(from, to, &[1_000; 5_000]).map(drop).unwrap()).unwrap()
+            let (from, sizes) = (stage.from(to), vec![1_000; 5_000]);
+            on_cpu(&stage.near, cpu, move || send_udp(from, to, &sizes).map(drop).unwrap()).unwrap()
         })
         .collect();
     for sender in senders {

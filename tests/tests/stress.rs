@@ -14,7 +14,7 @@ use egress_monitor_tests::{
     corpus::build::{eth, ether, ip, payload, udp_from},
     daemon::Daemon,
     flood,
-    monitor::api::{Flows, Status},
+    monitor::api::{Flows, Status, Sums},
     netns::Count,
     stage::{INSIDE, INTERFACE, NEIGHBOUR, OUTSIDE, PATIENCE, PRIVATE, RULED, RULED_PORT, Stage, accounted, v4, v6},
 };
@@ -139,7 +139,7 @@ fn adds_up(stage: &Stage, daemon: &Daemon, load: &Load, rounds: u64, before: Cou
     assert!(outside.packets >= load.sum(rounds, |class| matches!(class, "outside" | "ruled")).packets);
     let unparsed = Count { packets: flows.unparsed.packets, bytes: flows.unparsed.bytes };
     assert_eq!(unparsed, load.sum(rounds, |class| class == "unparsed"), "round {rounds}");
-    assert_eq!(status.interfaces[0].residual, Default::default(), "round {rounds}");
+    assert_eq!(status.interfaces[0].residual, Sums::default(), "round {rounds}");
     assert!(!status.alerts.iter().any(|alert| alert.kind == "conservation_breach"), "{:?}", status.alerts);
     status
 }

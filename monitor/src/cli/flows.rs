@@ -48,7 +48,7 @@ fn since(text: &str) -> Result<u32, String> {
 ///
 /// # Errors
 /// No daemon answers, or the configuration is bad.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     let client = args.daemon.client()?;
     if args.shadow {
         let page: ShadowPage = client.get(&format!("/api/v1/policy/shadow?fresh=1&top={}", args.top))?;

@@ -1,4 +1,4 @@
-//! Files in, whether their contents have changed out. Called by [`super::reloader`], which reads them anew then.
+//! Files in, whether their contents have changed out. Called by `super::reloader`, which reads them anew then.
 //!
 //! The files are looked at once a second (device, inode, size, times of content and inode) rather than watched with
 //! inotify: that works the same for a file that an editor renames into place, for symbolic links that are pointed
