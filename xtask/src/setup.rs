@@ -66,14 +66,12 @@ fn nightly() -> Result<&'static str> {
     if look("rustup", &["--version"]).is_none() {
         bail!("rustup is not installed: see https://rustup.rs");
     }
-    let name = match kernel_object::nightly() {
-        Some(name) => name,
-        None => {
-            let mut install = command("rustup", &["toolchain", "install", NIGHTLY, "--profile", "minimal"]);
-            process::step(&format!("installing Rust {NIGHTLY}"), install.args(["--component", "rust-src,clippy"]))?;
-            kernel_object::nightly()
-                .with_context(|| format!("{NIGHTLY} was installed but is not the pinned compiler"))?
-        }
+    let name = if let Some(name) = kernel_object::nightly() {
+        name
+    } else {
+        let mut install = command("rustup", &["toolchain", "install", NIGHTLY, "--profile", "minimal"]);
+        process::step(&format!("installing Rust {NIGHTLY}"), install.args(["--component", "rust-src,clippy"]))?;
+        kernel_object::nightly().with_context(|| format!("{NIGHTLY} was installed but is not the pinned compiler"))?
     };
     let sysroot = look("rustup", &["run", name, "rustc", "--print", "sysroot"])
         .with_context(|| format!("`rustup run {name} rustc --print sysroot` fails"))?;

@@ -128,7 +128,7 @@ impl Client {
     /// The reply as it comes.
     fn exchange(&self, method: Method, path: &str) -> Result<Bytes, ClientError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| self.failed("can't start", error))?;
+        let runtime = runtime.map_err(|error| failed("can't start", error))?;
         runtime.block_on(async {
             match tokio::time::timeout(TIME, self.ask(method, path)).await {
                 Ok(reply) => reply,
@@ -142,36 +142,28 @@ impl Client {
         serde_json::from_slice(reply).map_err(other_form)
     }
 
-    fn failed(
-        &self,
-        doing: impl Into<String>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> ClientError {
-        ClientError::Io { doing: doing.into(), source: source.into() }
-    }
-
     async fn connect(&self) -> Result<UnixStream, ClientError> {
         let socket = || self.socket.clone();
         UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoDaemon { socket: socket() },
             io::ErrorKind::PermissionDenied => ClientError::Forbidden { socket: socket() },
-            _ => self.failed(format!("can't connect to {}", self.socket.display()), error),
+            _ => failed(format!("can't connect to {}", self.socket.display()), error),
         })
     }
 
     async fn ask(&self, method: Method, path: &str) -> Result<Bytes, ClientError> {
         let stream = self.connect().await?;
         let talking = || format!("talking to {}", self.socket.display());
-        let broken = |error: hyper::Error| self.failed(talking(), error);
+        let broken = |error: hyper::Error| failed(talking(), error);
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // Its errors come out of the request as well.
         tokio::spawn(connection);
         let request = Request::builder().method(method).uri(path).header("host", "localhost");
-        let request = request.body(Empty::<Bytes>::new()).map_err(|error| self.failed(talking(), error))?;
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed(talking(), error))?;
         let reply = sender.send_request(request).await.map_err(broken)?;
         let status = reply.status();
         let body = Limited::new(reply.into_body(), MAX_REPLY).collect().await;
-        let body = body.map_err(|error| self.failed(talking(), error))?.to_bytes();
+        let body = body.map_err(|error| failed(talking(), error))?.to_bytes();
         if status == StatusCode::OK {
             return Ok(body);
         }
@@ -182,4 +174,8 @@ impl Client {
             why: why.unwrap_or_else(|_| "no reason given".into()),
         })
     }
+}
+
+fn failed(doing: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ClientError {
+    ClientError::Io { doing: doing.into(), source: source.into() }
 }

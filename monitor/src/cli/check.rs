@@ -45,7 +45,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What is wrong with the configuration.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     let checked = match config::load(args.config.as_deref()) {
         Ok(config) => inputs::compile(config),
         Err(error) => {

@@ -20,7 +20,7 @@ pub struct Args {
 ///
 /// # Errors
 /// No daemon answers.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     let outcome: Outcome = args.daemon.client()?.post("/api/v1/policy/confirm")?;
     print_either(args.daemon.json, &outcome, render::outcome)
 }

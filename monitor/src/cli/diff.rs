@@ -46,7 +46,7 @@ pub struct Args {
 ///
 /// # Errors
 /// What is wrong with a configuration; no daemon answers.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     let (old, new, flows) = match (&args.files[..], args.running) {
         ([new], true) => {
             let client = args.daemon.client()?;

@@ -50,7 +50,7 @@ pub struct Args {
 ///
 /// # Errors
 /// A destination or the configuration is no good.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     if args.destinations == ["-"] {
         let mut inputs = inputs::read(args.config.as_deref())?;
         if args.running {

@@ -41,14 +41,14 @@ fn since(text: &str) -> Result<u32, String> {
     let time = monitor_policy::duration::parse(text).map_err(|error| error.to_string())?;
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     let seconds = u32::try_from(seconds).ok().filter(|seconds| *seconds <= MAX_SINCE);
-    seconds.ok_or_else(|| format!("more than is kept: write {} s or less", MAX_SINCE))
+    seconds.ok_or_else(|| format!("more than is kept: write {MAX_SINCE} s or less"))
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// No daemon answers, or the configuration is bad.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     let client = args.daemon.client()?;
     if args.shadow {
         let page: ShadowPage = client.get(&format!("/api/v1/policy/shadow?fresh=1&top={}", args.top))?;

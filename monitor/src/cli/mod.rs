@@ -64,15 +64,15 @@ pub fn main() -> Result<(), CliError> {
         Err(help) => help.exit(),
     };
     match cli.command {
-        Command::Run(args) => run::run(args),
-        Command::Check(args) => check::run(args),
-        Command::Explain(args) => explain::run(args),
-        Command::Status(args) => status::run(args),
-        Command::Flows(args) => flows::run(args),
-        Command::Rules(args) => rules::run(args),
-        Command::Diff(args) => diff::run(args),
-        Command::Reload(args) => reload::run(args),
-        Command::Confirm(args) => confirm::run(args),
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Flows(args) => flows::run(&args),
+        Command::Rules(args) => rules::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Reload(args) => reload::run(&args),
+        Command::Confirm(args) => confirm::run(&args),
         Command::Geo(args) => geo::run(args),
     }
 }

@@ -27,7 +27,7 @@ pub struct Args {
 ///
 /// # Errors
 /// No daemon answers, or it refuses the new policy.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     let within = args.confirm.map(|time| format!("?confirm={}", time.as_secs())).unwrap_or_default();
     // The daemon's own configuration may be what is wrong: then it says so, if its socket can be found.
     let client = args.daemon.client()?;

@@ -23,7 +23,7 @@ pub struct Args {
 ///
 /// # Errors
 /// No daemon answers, or the configuration is bad.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     let mut reply: Rules = args.daemon.client()?.get("/api/v1/rules?fresh=1")?;
     if args.never_hit {
         reply.rules.retain(|row| row.last_hit.is_none());

@@ -87,7 +87,7 @@ impl Args {
 ///
 /// # Errors
 /// What could not be done.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     kernel::tame_allocator();
     start_log(args.kernel_log);
     let state = daemon::run(&args.launch(), |started| {

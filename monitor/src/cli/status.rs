@@ -19,7 +19,7 @@ pub struct Args {
 ///
 /// # Errors
 /// No daemon answers, or the configuration is bad.
-pub fn run(args: Args) -> Result<(), CliError> {
+pub fn run(args: &Args) -> Result<(), CliError> {
     let client = args.daemon.client()?;
     let status: Status = client.get("/api/v1/status?fresh=1").or_else(|failure| {
         // When an epoch can't be closed the last known state is what helps; it says so itself.

@@ -128,10 +128,7 @@ impl Drop for ControlSocket {
 }
 
 fn remove_stale(path: &Path) -> Result<(), CliError> {
-    let found = match fs::symlink_metadata(path) {
-        Ok(found) => found,
-        Err(_) => return Ok(()),
-    };
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
     let shown = path.display();
     if !found.file_type().is_socket() {
         return Err(CliError::Unavailable(format!(

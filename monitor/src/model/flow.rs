@@ -1,5 +1,5 @@
-//! Who a flow is once the policy that numbered its class is gone, and what many flows come to. The flow store, the sums and
-//! all consumers of an epoch name flows by it.
+//! Who a flow is once the policy that numbered its class is gone, and what many flows come to. The flow store, the sums
+//! and all consumers of an epoch name flows by it.
 
 use std::sync::Arc;
 
@@ -318,7 +318,7 @@ impl GroupSums {
     }
 }
 
-/// Flows that are no longer told apart.
+/// Flows that are no longer distinguished, only summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SummedFlows {
     /// How many. One that came back and went again counts twice.

@@ -317,7 +317,7 @@ fn ten_thousand_rules_are_compared_in_good_time() {
     let notes = checked["notes"].as_array().expect("a list");
     let same = |note: &&Value| note["why"] == "identical" && note["others"][0]["id"] == "r00001";
     assert_eq!(notes.iter().filter(same).count(), 7_499, "all but the first of those for one network");
-    assert!(began.elapsed() < std::time::Duration::from_secs(120), "{:?}", began.elapsed());
+    assert!(began.elapsed() < std::time::Duration::from_mins(2), "{:?}", began.elapsed());
 }
 
 #[test]

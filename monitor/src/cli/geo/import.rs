@@ -123,7 +123,9 @@ fn read(args: &Args, progress: &Progress) -> Result<(Read, Rejected, usize), Cli
         Content::Dataset => {
             let mut opened = files.map(|file| geo::read_file(file, progress)).collect::<Result<Vec<_>, _>>()?;
             let mut rejected = Rejected::default();
-            opened.iter_mut().for_each(|file| rejected.add(std::mem::take(&mut file.rejected)));
+            for file in &mut opened {
+                rejected.add(std::mem::take(&mut file.rejected));
+            }
             let contradictions = opened.iter().map(|file| file.contradictions).sum();
             (Read::Dataset(geo::merge(opened)?), rejected, contradictions)
         }
@@ -187,8 +189,9 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
 }
 
 fn import(args: &Args) -> Result<Imported, CliError> {
-    let extension = args.out.to_string_lossy().to_ascii_lowercase();
-    if !extension.ends_with(".egm") && !extension.ends_with(".egm.zst") {
+    let name = args.out.to_string_lossy().to_ascii_lowercase();
+    let compressed = name.strip_suffix(".zst");
+    if compressed.unwrap_or(&name).strip_suffix(".egm").is_none() {
         return Err(CliError::Usage(format!(
             "--out {}: a compact dataset's name ends in .egm or .egm.zst: add that",
             args.out.display()
@@ -215,7 +218,7 @@ fn import(args: &Args) -> Result<Imported, CliError> {
     if !same {
         return Err(CliError::Internal("the compact form does not hold what was read".into()));
     }
-    let bytes = if extension.ends_with(".zst") { compact::compress(&encoded) } else { encoded };
+    let bytes = if compressed.is_some() { compact::compress(&encoded) } else { encoded };
     crate::storage::replace(&args.out, &bytes, crate::storage::Access::Everybody).map_err(|error| {
         CliError::Unavailable(format!("{}: {error}: check folder and permissions", args.out.display()))
     })?;

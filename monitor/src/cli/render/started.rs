@@ -25,8 +25,11 @@ pub fn started(started: &Started, rules: usize) -> String {
     lines.push(("memory", format!("{} in the kernel ([monitor] flows, cache)", size(started.kernel_memory_bytes))));
     lines.push(("alerts", "standard output, one JSON object a line".into()));
     lines.push(("end", "Ctrl-C detaches everything and prints totals".into()));
-    let lines: String = lines.iter().map(|(name, value)| format!("  {name:<10}{value}\n")).collect();
-    format!("egress-monitor {}\n{lines}", started.version)
+    let mut text = format!("egress-monitor {}\n", started.version);
+    for (name, value) in lines {
+        text += &format!("  {name:<10}{value}\n");
+    }
+    text
 }
 
 /// The closing table.

@@ -6,7 +6,7 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fresh_flows_are_exact_and_every_grouping_adds_up_to_the_hook() {
-    let bench = bench().await;
+    let bench = bench();
     let mut snapshot = fake::snapshot(0);
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 30);
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 444, 20);
@@ -49,7 +49,7 @@ async fn fresh_flows_are_exact_and_every_grouping_adds_up_to_the_hook() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn flows_of_the_last_minutes_are_those_of_the_last_minutes_and_add_up() {
-    let bench = bench().await;
+    let bench = bench();
     let nothing: Flows = bench.ask("/api/v1/flows?since=60").await.expect("an answer");
     assert_eq!((nothing.flows.len(), nothing.hook, nothing.window_seconds), (0, Sums::default(), Some(60)));
     for epoch in 0..60 {
@@ -86,7 +86,7 @@ async fn flows_of_the_last_minutes_are_those_of_the_last_minutes_and_add_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn networks_are_named_by_who_announces_them_where_a_dataset_says() {
     let policy = monitor_policy::Policy { asn: Some(fake::systems().into()), ..fake::policy() };
-    let bench = bench_of(PolicyInForce { policy: policy.into(), ..PolicyInForce::default() }).await;
+    let bench = bench_of(PolicyInForce { policy: policy.into(), ..PolicyInForce::default() });
     let mut snapshot = fake::snapshot(0);
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 1, 30);
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 2, 10);
@@ -118,7 +118,7 @@ async fn networks_are_named_by_who_announces_them_where_a_dataset_says() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn flows_show_where_they_go_on_to_and_what_can_not_be_read() {
-    let bench = bench().await;
+    let bench = bench();
     let mut snapshot = fake::snapshot(0);
     let key = fake::key(7, fake::OUTSIDE, 4789);
     let opaque = |form: Opaque| FlowKey { flags: form as u8, ..key };

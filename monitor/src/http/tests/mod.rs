@@ -55,16 +55,16 @@ impl Drop for Bench {
     }
 }
 
-async fn bench() -> Bench {
-    bench_of(PolicyInForce { policy: fake::policy().into(), inside: "EEA".into(), ..PolicyInForce::default() }).await
+fn bench() -> Bench {
+    bench_of(PolicyInForce { policy: fake::policy().into(), inside: "EEA".into(), ..PolicyInForce::default() })
 }
 
-async fn bench_of(in_force: PolicyInForce) -> Bench {
+fn bench_of(in_force: PolicyInForce) -> Bench {
     let fake = Fake::new(in_force.clone());
     let state = SharedState::new(MonitorState {
         boot_id: "b0".into(),
         started: now(),
-        epoch_length: Duration::from_secs(3_600),
+        epoch_length: Duration::from_hours(1),
         ..MonitorState::default()
     });
     let (sinks, _) =

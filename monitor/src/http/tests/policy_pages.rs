@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_policy_is_changed_over_the_control_socket_alone() {
-    let bench = bench().await;
+    let bench = bench();
     for path in ["/api/v1/policy/reload", "/api/v1/policy/reload?confirm=60", "/api/v1/policy/confirm"] {
         let (status, _) =
             bench.request(&format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")).await;
@@ -47,8 +47,7 @@ async fn rules_show_what_they_decided_and_which_decided_nothing() {
         ..Default::default()
     };
     policy.rules.push(past);
-    let bench =
-        bench_of(PolicyInForce { policy: policy.into(), inside: "EEA".into(), ..PolicyInForce::default() }).await;
+    let bench = bench_of(PolicyInForce { policy: policy.into(), inside: "EEA".into(), ..PolicyInForce::default() });
     let mut snapshot = fake::snapshot(0);
     let key = |port| FlowKey { rule: 1, verdict: Verdict::Allowed as u8, ..fake::key(7, fake::OUTSIDE, port) };
     fake::add(&mut snapshot, key(1), 3);
@@ -120,10 +119,10 @@ async fn the_shadow_page_says_what_would_have_been_otherwise_and_adds_up() {
     let candidate = crate::model::shadow::Candidate {
         file: "/etc/candidate.toml".into(),
         policy: candidate.into(),
-        clock: Default::default(),
+        clock: ClockMap::default(),
     };
     let shadow = crate::model::shadow::Shadow::Candidate(candidate.into());
-    let bench = bench_of(PolicyInForce { policy: fake::policy().into(), shadow, ..PolicyInForce::default() }).await;
+    let bench = bench_of(PolicyInForce { policy: fake::policy().into(), shadow, ..PolicyInForce::default() });
     let mut snapshot = fake::snapshot(0);
     for (port, packets) in [(1, 5), (2, 9), (3, 7)] {
         fake::add_flow(&mut snapshot, 7, fake::INSIDE, port, packets);
@@ -176,7 +175,7 @@ async fn the_shadow_page_says_what_would_have_been_otherwise_and_adds_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shadow_policy_that_is_no_good_is_told_and_stops_nothing() {
     let shadow = crate::model::shadow::Shadow::Refused("candidate.toml:3: no".into());
-    let bench = bench_of(PolicyInForce { policy: fake::policy().into(), shadow, ..PolicyInForce::default() }).await;
+    let bench = bench_of(PolicyInForce { policy: fake::policy().into(), shadow, ..PolicyInForce::default() });
     let status: Status = bench.ask("/api/v1/status?fresh=1").await.expect("an answer");
     assert_eq!(status.conditions.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), ["shadow_refused"]);
     assert!(

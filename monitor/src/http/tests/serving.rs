@@ -8,7 +8,7 @@ use monitor_api::client::ClientError;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_understood_is_refused_with_a_reason() {
-    let bench = bench().await;
+    let bench = bench();
     for (path, status, part) in [
         ("/api/v1/flows?colour=red", 400, "colour"),
         ("/api/v1/flows?by=process", 400, "process"),
@@ -33,7 +33,7 @@ async fn what_is_not_understood_is_refused_with_a_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_bounded_and_free_again_when_closed() {
-    let bench = bench().await;
+    let bench = bench();
     let mut idle = Vec::new();
     for _ in 0..MAX_CONNECTIONS {
         let mut stream = TcpStream::connect(bench.address).await.expect("connects");
@@ -65,7 +65,7 @@ async fn connections_are_bounded_and_free_again_when_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_head_is_hung_up_on_and_a_long_one_refused() {
-    let bench = bench().await;
+    let bench = bench();
     let (status, _) = bench.get(&format!("/{}", "a".repeat(20_000))).await;
     assert!(matches!(status, 414 | 431), "{status}");
     let mut slow = TcpStream::connect(bench.address).await.expect("connects");
@@ -77,7 +77,7 @@ async fn a_slow_head_is_hung_up_on_and_a_long_one_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_taken_port_and_an_address_off_loopback_are_refused_with_the_hint() {
-    let bench = bench().await;
+    let bench = bench();
     let Err(CliError::Unavailable(text)) = bind_tcp(bench.address) else { panic!("not refused") };
     assert!(text.contains(&bench.address.to_string()) && text.contains("[http] listen"), "{text}");
     let Err(CliError::Usage(text)) = bind_tcp("192.0.2.1:9477".parse().expect("an address")) else {
@@ -88,7 +88,7 @@ async fn a_taken_port_and_an_address_off_loopback_are_refused_with_the_hint() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_control_socket_is_private_and_only_a_dead_one_is_replaced() {
-    let bench = bench().await;
+    let bench = bench();
     let mode = std::fs::metadata(&bench.socket).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let Err(CliError::Unavailable(text)) = ControlSocket::bind(&bench.socket) else { panic!("not refused") };

@@ -8,7 +8,7 @@ use monitor_api::status::{Amount, GroupStatus, NicStatus};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn status_tells_what_is_attached_counted_and_lost() {
-    let bench = bench().await;
+    let bench = bench();
     let mut snapshot = fake::snapshot(0);
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 30);
     fake::add_overflow(&mut snapshot, fake::UNKNOWN, Verdict::Observed, 4);
@@ -64,7 +64,7 @@ async fn status_tells_what_is_attached_counted_and_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_epoch_is_told_alone_beside_all_since_the_start_and_both_name_boot_and_start() {
-    let bench = bench().await;
+    let bench = bench();
     let mut first = fake::snapshot(0);
     fake::add_flow(&mut first, 7, fake::INSIDE, 443, 100);
     let mut second = fake::snapshot(1);
@@ -99,7 +99,7 @@ async fn the_last_epoch_is_told_alone_beside_all_since_the_start_and_both_name_b
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ready_only_while_epochs_are_closed_and_the_page_adds_up() {
-    let bench = bench().await;
+    let bench = bench();
     assert_eq!(bench.get("/healthz").await, (200, "ok\n".into()));
     assert_eq!(bench.get("/readyz").await, (503, "not ready: the first epoch is not closed yet\n".into()));
     let mut snapshot = fake::snapshot(0);
