@@ -123,6 +123,21 @@ impl Namespace {
         ip(&[&["-n", &self.name], arguments].concat())
     }
 
+    /// `tc ARGUMENTS` inside; gives back what it printed.
+    ///
+    /// # Errors
+    /// What tc said.
+    pub fn tc(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command("tc")?.args(arguments).output().context("cannot start `tc`: install iproute2")?;
+        ensure!(
+            output.status.success(),
+            "`tc {}`: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Writes `/proc/sys/KEY`.
     ///
     /// # Errors

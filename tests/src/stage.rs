@@ -19,7 +19,7 @@ use crate::{
     daemon::Daemon,
     leftovers,
     measure::pin,
-    monitor::api::{Flows, Sums},
+    monitor::api::{Flows, Status, Sums},
     netns::{Count, Namespace},
     wire::{Networks, Wire},
 };
@@ -204,6 +204,14 @@ pub fn flows(daemon: &Daemon) -> Result<Flows> {
     let flows: Flows = serde_json::from_value(answer).context("`flows --json` has another form")?;
     ensure!(flows.rest.flows == 0, "more flows than were asked for");
     Ok(flows)
+}
+
+/// `status --json`.
+///
+/// # Errors
+/// The daemon does not answer, or with something else.
+pub fn status(daemon: &Daemon) -> Result<Status> {
+    serde_json::from_value(daemon.json(&["status"])?).context("`status --json` has another form")
 }
 
 /// Packets and bytes of flows that the monitor says it dropped. What it could not parse and dropped is not in.

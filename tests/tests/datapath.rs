@@ -25,9 +25,10 @@ use monitor_common::{
 
 use crate::support::{
     both::Both,
-    machine::{DROP, LONGEST, LOOPBACK, Machine, NEXT, can_be_run, load, random, run, stay_on_this_cpu},
+    machine::{DROP, LONGEST, LOOPBACK, Machine, NEXT, can_be_run, load, run, stay_on_this_cpu},
     mutate::{change, mutate},
     policy::{by_hand, policy},
+    random,
 };
 
 /// The corpus's policy, by the compiler.

@@ -11,7 +11,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use egress_monitor_tests::{daemon::Daemon, measure::Flood, monitor::api::Status, stage::INTERFACE, wire::Networks};
+use egress_monitor_tests::{
+    daemon::Daemon,
+    measure::Flood,
+    stage::{INTERFACE, status},
+    wire::Networks,
+};
 
 use crate::{
     plan::Plan,
@@ -55,8 +60,7 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
     stop.store(true, Ordering::Relaxed);
     let sent = sender.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let busy = watched?;
-    let status: Status =
-        serde_json::from_value(daemon.json(&["status"])?).context("`status --json` has another form")?;
+    let status = status(&daemon)?;
     let counted: u64 = status.interfaces.iter().map(|interface| interface.total.packets).sum();
     ensure!(counted == sent, "the daemon counted {counted} packets of {sent}");
     let overflow = status.losses.overflow_packets;
