@@ -48,6 +48,7 @@ impl<T: Send + 'static> Background<T> {
     ///
     /// # Panics
     /// With the work.
+    #[allow(clippy::must_use_candidate, reason = "the work of most has no result")]
     pub fn stop(self) -> T {
         self.stop.0.store(true, Ordering::Relaxed);
         self.wait()
@@ -57,6 +58,7 @@ impl<T: Send + 'static> Background<T> {
     ///
     /// # Panics
     /// With the work.
+    #[allow(clippy::must_use_candidate, reason = "the work of most has no result")]
     pub fn wait(mut self) -> T {
         let thread = self.thread.take().expect("it is joined once, here");
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

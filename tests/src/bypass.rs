@@ -2,7 +2,6 @@
 //! own account. To be called inside a namespace, on interfaces of the test's own.
 
 use std::{
-    ffi::CString,
     io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
     sync::atomic::{AtomicU32, Ordering},
@@ -13,7 +12,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use socket2::{Domain, Socket, Type};
 
 use crate::{
+    bpf::{self, pair},
     capture::{link_address, set_option},
+    netns,
     traffic::LIMIT,
 };
 
@@ -146,53 +147,12 @@ fn bind(socket: &Socket, interface: &str) -> Result<()> {
     let mut address: libc::sockaddr_xdp = unsafe { std::mem::zeroed() };
     address.sxdp_family = libc::AF_XDP as u16;
     address.sxdp_flags = libc::XDP_COPY;
-    address.sxdp_ifindex = index(interface)?;
+    address.sxdp_ifindex = netns::index(interface)?;
     let size = size_of::<libc::sockaddr_xdp>() as libc::socklen_t;
     // SAFETY: the address outlives the call and its size is given.
     let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
     ensure!(result == 0, "binding an AF_XDP socket to {interface}: {}", io::Error::last_os_error());
     Ok(())
-}
-
-fn index(interface: &str) -> Result<u32> {
-    let name = CString::new(interface).context("an interface name with a NUL")?;
-    // SAFETY: the name is a C string that outlives the call.
-    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    ensure!(index != 0, "there is no interface `{interface}`");
-    Ok(index)
-}
-
-const BPF_PROG_LOAD: libc::c_long = 5;
-const BPF_PROG_QUERY: libc::c_long = 16;
-const BPF_LINK_CREATE: libc::c_long = 28;
-const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
-const BPF_LINK_DETACH: libc::c_long = 34;
-const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
-const BPF_TCX_EGRESS: u32 = 47;
-const BPF_F_BEFORE: u32 = 1 << 3;
-
-/// bpf(2) with the first words of its attributes.
-fn bpf(command: libc::c_long, attributes: &mut [u64]) -> Result<libc::c_long> {
-    // SAFETY: the kernel takes what is missing of the attributes as zero; pointers in them are to memory that outlives
-    // the call, see each caller.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), size_of_val(attributes)) };
-    if result < 0 { Err(io::Error::last_os_error()).with_context(|| format!("bpf(2) {command}")) } else { Ok(result) }
-}
-
-/// As [`bpf`], for commands that give a descriptor.
-fn bpf_fd(command: libc::c_long, attributes: &mut [u64]) -> Result<OwnedFd> {
-    let fd = bpf(command, attributes)?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
-}
-
-/// Two numbers of 32 bits, as they lie in memory.
-const fn pair(first: u32, second: u32) -> u64 {
-    if cfg!(target_endian = "little") {
-        first as u64 | (second as u64) << 32
-    } else {
-        (first as u64) << 32 | second as u64
-    }
 }
 
 /// Somebody else's program, in front of all others on the way out, that passes everything (TCX_PASS): no other program
@@ -210,13 +170,9 @@ impl PassesEverything {
     /// The kernel has no TCX.
     pub fn ahead_on(interface: &str) -> Result<Self> {
         // r0 = 0; exit.
-        let code: [u64; 2] = [0xb7, 0x95];
-        let licence = c"GPL";
-        let mut attributes = [pair(BPF_PROG_TYPE_SCHED_CLS, 2), code.as_ptr() as u64, licence.as_ptr() as u64];
-        let program = bpf_fd(BPF_PROG_LOAD, &mut attributes)?;
-        let target = pair(program.as_raw_fd() as u32, index(interface)?);
-        let mut attributes = [target, pair(BPF_TCX_EGRESS, BPF_F_BEFORE), 0, 0];
-        let link = bpf_fd(BPF_LINK_CREATE, &mut attributes)?;
+        let code = [bpf::op(0xb7, 0, 0, 0, 0), bpf::op(0x95, 0, 0, 0, 0)];
+        let program = bpf::load(bpf::SCHED_CLS, &code, "passes").context("loading a program")?;
+        let link = bpf::attach_first(&program, interface)?;
         Ok(Self { _link: link, _program: program })
     }
 }
@@ -229,10 +185,11 @@ pub fn detach_first(interface: &str) -> Result<()> {
     let (mut programs, mut links) = ([0_u32; 16], [0_u32; 16]);
     let (program_list, link_list) = (programs.as_mut_ptr() as u64, links.as_mut_ptr() as u64);
     // Target and type, flags, programs, how many, their flags, links, their flags, revision.
-    let mut attributes = [pair(index(interface)?, BPF_TCX_EGRESS), 0, program_list, pair(16, 0), 0, link_list, 0, 0];
-    bpf(BPF_PROG_QUERY, &mut attributes)?;
+    let mut attributes =
+        [pair(netns::index(interface)?, bpf::TCX_EGRESS), 0, program_list, pair(16, 0), 0, link_list, 0, 0];
+    bpf::call(bpf::PROG_QUERY, &mut attributes).context("BPF_PROG_QUERY")?;
     ensure!(programs[0] != 0 && links[0] != 0, "no program with a link is on {interface}");
-    let link = bpf_fd(BPF_LINK_GET_FD_BY_ID, &mut [pair(links[0], 0), 0])?;
-    bpf(BPF_LINK_DETACH, &mut [pair(link.as_raw_fd() as u32, 0)])?;
+    let link = bpf::open(bpf::LINK_GET_FD_BY_ID, &mut [pair(links[0], 0), 0]).context("BPF_LINK_GET_FD_BY_ID")?;
+    bpf::call(bpf::LINK_DETACH, &mut [pair(link.as_raw_fd() as u32, 0)]).context("BPF_LINK_DETACH")?;
     Ok(())
 }

@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::CString,
     fmt, io,
     net::{IpAddr, SocketAddr},
     os::fd::{AsRawFd as _, OwnedFd},
@@ -17,7 +16,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::netns::{Count, Namespace};
+use crate::netns::{self, Count, Namespace};
 
 /// Room for frames that arrive while we count; truesize of some hundred thousand small frames.
 const BUFFER: usize = 256 << 20;
@@ -263,10 +262,7 @@ pub(crate) fn packet_socket(interface: &str) -> Result<Socket> {
 
 /// The address of an interface for AF_PACKET.
 pub(crate) fn link_address(interface: &str, protocol: u16) -> Result<SockAddr> {
-    let name = CString::new(interface).context("an interface name with a NUL")?;
-    // SAFETY: the name is a C string that outlives the call.
-    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    ensure!(index != 0, "there is no interface `{interface}`");
+    let index = netns::index(interface)?;
     // SAFETY: the closure fills in a sockaddr_ll, which fits into the zeroed storage, and gives its true length.
     let ((), address) = unsafe {
         SockAddr::try_init(|storage, length| {

@@ -5,18 +5,13 @@
 use std::{
     ffi::CString,
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
+    os::fd::{AsRawFd as _, OwnedFd, RawFd},
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use anyhow::{Context as _, Result};
 
-const BPF_MAP_CREATE: libc::c_long = 0;
-const BPF_PROG_LOAD: libc::c_long = 5;
-const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
-const BPF_MAP_TYPE_ARRAY: u32 = 2;
-const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
-const BPF_F_MMAPABLE: u32 = 1 << 10;
+use crate::bpf::{self, op, pair};
 
 /// Words of the gate's state, shared with the program.
 const WORDS: usize = 4;
@@ -51,12 +46,16 @@ impl Gate {
     /// # Errors
     /// Not root, or there is no such tracepoint.
     pub fn at(tracepoint: &str) -> Result<Self> {
-        let state = array(8 * WORDS as u32, BPF_F_MMAPABLE).context("the gate's state")?;
-        let (from, to) = (array(COPIED, 0).context("a map")?, array(COPIED, 0).context("a map")?);
-        let program = load(&code(state.as_raw_fd(), from.as_raw_fd(), to.as_raw_fd()))?;
+        /// `BPF_F_MMAPABLE`.
+        const MAPPED: u32 = 1 << 10;
+        let state = bpf::array(8 * WORDS as u32, MAPPED).context("the gate's state")?;
+        let (from, to) = (bpf::array(COPIED, 0).context("a map")?, bpf::array(COPIED, 0).context("a map")?);
+        let code = code(state.as_raw_fd(), from.as_raw_fd(), to.as_raw_fd());
+        let program = bpf::load(bpf::RAW_TRACEPOINT, &code, "gate").context("the gate's program")?;
         let name = CString::new(tracepoint).context("a tracepoint's name")?;
-        let mut open = [name.as_ptr() as u64, program.as_raw_fd() as u64];
-        let link = bpf(BPF_RAW_TRACEPOINT_OPEN, &mut open).with_context(|| format!("the tracepoint {tracepoint}"))?;
+        let mut open = [name.as_ptr() as u64, pair(program.as_raw_fd() as u32, 0)];
+        let link =
+            bpf::open(bpf::RAW_TRACEPOINT_OPEN, &mut open).with_context(|| format!("the tracepoint {tracepoint}"))?;
         // SAFETY: a new mapping of a map made for it.
         let memory = unsafe {
             let protection = libc::PROT_READ | libc::PROT_WRITE;
@@ -83,11 +82,13 @@ impl Gate {
     }
 
     /// The calling thread will not be held any more. Whether it was.
+    #[must_use]
     pub fn disarm(&self) -> bool {
         self.word(ARMED).swap(0, Ordering::SeqCst) == 0
     }
 
     /// Whether a thread is being held.
+    #[must_use]
     pub fn holds(&self) -> bool {
         self.word(STATE).load(Ordering::SeqCst) == HOLDING
     }
@@ -109,42 +110,6 @@ impl Drop for Gate {
 fn page_size() -> usize {
     // SAFETY: sysconf reads a constant.
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
-}
-
-/// A system call that gives a descriptor.
-fn bpf<A: ?Sized>(command: libc::c_long, attr: &mut A) -> io::Result<OwnedFd> {
-    // SAFETY: `attr` is a prefix of union bpf_attr; the kernel takes the rest as zero. Pointers in it are to memory
-    // that outlives the call, see each caller.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr).cast::<u8>(), size_of_val(attr)) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made it for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-}
-
-fn array(value_size: u32, flags: u32) -> io::Result<OwnedFd> {
-    // map_type, key_size, value_size, max_entries, map_flags.
-    bpf(BPF_MAP_CREATE, &mut [BPF_MAP_TYPE_ARRAY, 4, value_size, 1, flags])
-}
-
-fn load(code: &[u64]) -> Result<OwnedFd> {
-    /// The fields of `union bpf_attr` that BPF_PROG_LOAD reads here.
-    #[repr(C)]
-    struct Attr {
-        kind: u32,
-        count: u32,
-        code: u64,
-        license: u64,
-    }
-    let (code, count, license) = (code.as_ptr() as u64, code.len() as u32, c"GPL".as_ptr() as u64);
-    bpf(BPF_PROG_LOAD, &mut Attr { kind: BPF_PROG_TYPE_RAW_TRACEPOINT, count, code, license })
-        .context("the gate's program")
-}
-
-/// One instruction: operation, destination and source register, offset, immediate.
-const fn op(code: u8, to: u8, from: u8, offset: i16, value: i32) -> u64 {
-    code as u64 | (to as u64) << 8 | (from as u64) << 12 | (offset as u16 as u64) << 16 | (value as u32 as u64) << 32
 }
 
 /// The program, in instructions of the kernel's (Documentation/bpf/standardization/instruction-set.rst).

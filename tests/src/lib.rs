@@ -4,6 +4,7 @@
 //! compared with.
 
 pub mod background;
+mod bpf;
 pub mod bypass;
 pub mod capture;
 pub mod corpus;

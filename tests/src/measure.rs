@@ -145,7 +145,7 @@ impl<'a> Flood<'a> {
             }
             let elapsed = began.elapsed();
             if elapsed >= time {
-                return Ok(Sent { before: 0, frames, time: elapsed, cpu: thread_cpu() - before });
+                return Ok(Sent { before: 0, frames, time: elapsed, cpu: thread_cpu().saturating_sub(before) });
             }
         }
     }
@@ -226,16 +226,13 @@ impl Way {
         // The receiving end of a veth pair is served before the sender's system call returns, or soon after.
         let deadline = Instant::now() + Duration::from_secs(2);
         while delays.len() < sent.len() {
-            match self.receive()? {
-                Some((number, arrived)) => {
-                    let left = sent.get(number).context("a datagram that was not sent")?;
-                    // The wall clock may be set back in between.
-                    delays.push(arrived.saturating_sub(*left));
-                }
-                None => {
-                    ensure!(Instant::now() < deadline, "{} of {} datagrams arrived", delays.len(), sent.len());
-                    std::thread::sleep(Duration::from_millis(1));
-                }
+            if let Some((number, arrived)) = self.receive()? {
+                let left = sent.get(number).context("a datagram that was not sent")?;
+                // The wall clock may be set back in between.
+                delays.push(arrived.saturating_sub(*left));
+            } else {
+                ensure!(Instant::now() < deadline, "{} of {} datagrams arrived", delays.len(), sent.len());
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
         Ok(delays)

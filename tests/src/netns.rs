@@ -2,6 +2,7 @@
 //! by everything that makes traffic.
 
 use std::{
+    ffi::CString,
     fs::File,
     os::{
         fd::{AsFd, AsRawFd as _, BorrowedFd},
@@ -13,7 +14,7 @@ use std::{
     thread,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::leftovers;
 
@@ -89,6 +90,9 @@ impl Namespace {
     ///
     /// # Errors
     /// The namespace's handle cannot be duplicated.
+    ///
+    /// # Panics
+    /// The thread, if the namespace cannot be entered.
     pub fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<thread::JoinHandle<T>> {
         let handle = self.handle.try_clone().context("duplicating a namespace handle")?;
         Ok(thread::spawn(move || {
@@ -117,6 +121,21 @@ impl Namespace {
     /// What ip said.
     pub fn ip(&self, arguments: &[&str]) -> Result<String> {
         ip(&[&["-n", &self.name], arguments].concat())
+    }
+
+    /// `tc ARGUMENTS` inside; gives back what it printed.
+    ///
+    /// # Errors
+    /// What tc said.
+    pub fn tc(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.command("tc")?.args(arguments).output().context("cannot start `tc`: install iproute2")?;
+        ensure!(
+            output.status.success(),
+            "`tc {}`: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Writes `/proc/sys/KEY`.
@@ -215,6 +234,18 @@ pub struct Statistics {
     pub sent_dropped: u64,
     /// `rx_dropped`.
     pub received_dropped: u64,
+}
+
+/// The number of an interface of the calling thread's namespace.
+///
+/// # Errors
+/// There is none of that name.
+pub fn index(interface: &str) -> Result<u32> {
+    let name = CString::new(interface).context("an interface name with a NUL")?;
+    // SAFETY: the name is a C string that outlives the call.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    ensure!(index != 0, "there is no interface `{interface}`");
+    Ok(index)
 }
 
 /// Moves the calling thread.

@@ -19,7 +19,7 @@ use crate::{
     daemon::Daemon,
     leftovers,
     measure::pin,
-    monitor::api::{Flows, Sums},
+    monitor::api::{Flows, Status, Sums},
     netns::{Count, Namespace},
     wire::{Networks, Wire},
 };
@@ -206,6 +206,14 @@ pub fn flows(daemon: &Daemon) -> Result<Flows> {
     Ok(flows)
 }
 
+/// `status --json`.
+///
+/// # Errors
+/// The daemon does not answer, or with something else.
+pub fn status(daemon: &Daemon) -> Result<Status> {
+    serde_json::from_value(daemon.json(&["status"])?).context("`status --json` has another form")
+}
+
 /// Packets and bytes of flows that the monitor says it dropped. What it could not parse and dropped is not in.
 #[must_use]
 pub fn denied(flows: &Flows) -> Count {
@@ -273,6 +281,9 @@ pub fn by_flow(flows: &Flows, size: fn(&Sums) -> Count, verdict: impl Fn(&str) -
 ///
 /// # Errors
 /// The namespace's handle cannot be duplicated.
+///
+/// # Panics
+/// The thread, if there is no CPU to run on.
 pub fn on_cpu<T: Send + 'static>(
     namespace: &Namespace,
     cpu: usize,

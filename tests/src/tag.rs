@@ -2,9 +2,8 @@
 //! packet that leaves, and a receiver tells them from tags in the frame. It needs neither VLAN devices nor act_vlan.
 
 use std::{
-    ffi::CString,
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -12,6 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use socket2::Socket;
 
 use crate::{
+    bpf,
     capture::{Direction, packet_socket, set_option},
     netns::Namespace,
 };
@@ -53,108 +53,27 @@ impl Tagger {
     /// Not root, no such interface, or a kernel without TCX.
     pub fn attach(namespace: &Namespace, interface: &str, tag: Tag) -> Result<Self> {
         let program = load(tag).context("loading the tagging program")?;
-        let link = namespace.run(|| link(&program, interface)).context("attaching the tagging program")?;
+        let link = namespace.run(|| bpf::attach_first(&program, interface)).context("attaching the tagging program")?;
         Ok(Self { _link: link })
     }
 }
 
 /// `bpf_skb_vlan_push(skb, tag)`, then on to the next program.
 fn load(tag: Tag) -> io::Result<OwnedFd> {
-    /// The part of `union bpf_attr` for `BPF_PROG_LOAD`, up to the name.
-    #[repr(C)]
-    struct Attributes {
-        kind: u32,
-        count: u32,
-        instructions: u64,
-        licence: u64,
-        log: [u32; 4],
-        kernel: u32,
-        flags: u32,
-        name: [u8; 16],
-    }
-    const PROG_LOAD: libc::c_int = 5;
-    const SCHED_CLS: u32 = 3;
     const VLAN_PUSH: i32 = 18;
     /// `TCX_NEXT`.
     const NEXT: i32 = -1;
     // BPF_ALU | BPF_MOV | BPF_K and with BPF_ALU64; BPF_JMP | BPF_CALL; BPF_JMP | BPF_EXIT.
     let (move_32, move_64, call, exit) = (0xb4, 0xb7, 0x85, 0x95);
-    // `struct bpf_insn`; all registers used are destinations, in the low half of the second byte on little endian.
-    let instruction = |code: u8, register: u8, value: i32| -> u64 {
-        let register = if cfg!(target_endian = "little") { register } else { register << 4 };
-        let [a, b, c, d] = value.to_ne_bytes();
-        u64::from_ne_bytes([code, register, 0, 0, a, b, c, d])
-    };
-    let program = [
+    let code = [
         // The skb is in r1 already.
-        instruction(move_32, 2, tag.protocol.to_be().into()),
-        instruction(move_32, 3, tag.tci.into()),
-        instruction(call, 0, VLAN_PUSH),
-        instruction(move_64, 0, NEXT),
-        instruction(exit, 0, 0),
+        bpf::op(move_32, 2, 0, 0, tag.protocol.to_be().into()),
+        bpf::op(move_32, 3, 0, 0, tag.tci.into()),
+        bpf::op(call, 0, 0, 0, VLAN_PUSH),
+        bpf::op(move_64, 0, 0, 0, NEXT),
+        bpf::op(exit, 0, 0, 0, 0),
     ];
-    let mut name = [0; 16];
-    name[..NAME.len()].copy_from_slice(NAME.as_bytes());
-    let attributes = Attributes {
-        kind: SCHED_CLS,
-        count: program.len() as u32,
-        instructions: program.as_ptr() as u64,
-        licence: c"GPL".as_ptr() as u64,
-        log: [0; 4],
-        kernel: 0,
-        flags: 0,
-        name,
-    };
-    // SAFETY: these are the command's attributes, and the program and licence they point to outlive the call.
-    unsafe { bpf(PROG_LOAD, &attributes) }
-}
-
-/// Puts `program` before all others at the way out of an interface of the calling thread's namespace.
-fn link(program: &OwnedFd, interface: &str) -> Result<OwnedFd> {
-    /// The part of `union bpf_attr` for `BPF_LINK_CREATE` with TCX.
-    #[repr(C)]
-    struct Attributes {
-        program: u32,
-        interface: u32,
-        place: u32,
-        flags: u32,
-        relative: u32,
-        _hole: u32,
-        revision: u64,
-    }
-    const LINK_CREATE: libc::c_int = 28;
-    const TCX_EGRESS: u32 = 47;
-    /// `BPF_F_BEFORE`; as it names no other program: before all.
-    const BEFORE: u32 = 1 << 3;
-    let name = CString::new(interface).context("an interface name with a NUL")?;
-    // SAFETY: the name is a C string that outlives the call.
-    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    ensure!(index != 0, "there is no interface `{interface}`");
-    let attributes = Attributes {
-        program: program.as_raw_fd() as u32,
-        interface: index,
-        place: TCX_EGRESS,
-        flags: BEFORE,
-        relative: 0,
-        _hole: 0,
-        revision: 0,
-    };
-    // SAFETY: these are the command's attributes; they point to nothing.
-    unsafe { bpf(LINK_CREATE, &attributes) }.context("BPF_LINK_CREATE")
-}
-
-/// bpf(2) with a command that makes a descriptor.
-///
-/// # Safety
-/// `attributes` must be what `command` takes, and what they point to must be valid.
-unsafe fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the caller's promise; the attributes outlive the call and their size is given.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was just made for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    bpf::load(bpf::SCHED_CLS, &code, NAME)
 }
 
 /// A frame and the tag beside it.

@@ -44,9 +44,7 @@ fn wire() -> (Namespace, Namespace, Wire) {
 
 /// Whether the interface has a clsact qdisc.
 fn has_clsact(namespace: &Namespace) -> bool {
-    let output = namespace.command("tc").unwrap().args(["qdisc", "show", "dev", INTERFACE]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).contains("clsact")
+    namespace.tc(&["qdisc", "show", "dev", INTERFACE]).unwrap().contains("clsact")
 }
 
 /// Attaches as asked, sends, and compares with what the interface counted; gives the hook that was taken.

@@ -23,7 +23,7 @@ use crate::support::attached::{attach, hook};
 
 /// CPU 1's switch.
 const SWITCH: &str = "/sys/devices/system/cpu/cpu1/online";
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// While it lives, CPU 1 is away.
 struct Away;

@@ -20,14 +20,15 @@ use egress_monitor_tests::{
 };
 use monitor_common::{
     verdict::Verdict,
-    wire::{Counters, Link},
+    wire::{Counters, Link, RuleRow},
 };
 
 use crate::support::{
     both::Both,
-    machine::{DROP, LONGEST, LOOPBACK, Machine, NEXT, can_be_run, load, random, run, stay_on_this_cpu},
+    machine::{DROP, LONGEST, LOOPBACK, Machine, NEXT, can_be_run, load, run, stay_on_this_cpu},
     mutate::{change, mutate},
     policy::{by_hand, policy},
+    random,
 };
 
 /// The corpus's policy, by the compiler.
@@ -210,7 +211,7 @@ fn a_switch_closes_the_epoch_and_holds_for_the_next_packet() {
 fn a_policy_that_does_not_fit_changes_nothing() {
     let mut kernel = with_loopback(true);
     let mut large = policy().image.clone();
-    large.rules = vec![Default::default(); 100_000];
+    large.rules = vec![RuleRow::default(); 100_000];
     let large = Arc::new(Policy { image: large, ..Default::default() });
     let error = kernel.stage(Switch { policy: large, mode: Mode::Observe }).unwrap_err();
     assert_eq!(

@@ -7,9 +7,9 @@ use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp_from},
     daemon::Daemon,
     flood::{Flood, Sender, total},
-    monitor::api::{Flows, Status},
+    monitor::api::{Flows, Status, Sums},
     netns::{Count, Namespace},
-    stage::{INSIDE, INTERFACE, OUTSIDE, PATIENCE, Stage, accounted, count, flows, v4, v6},
+    stage::{INSIDE, INTERFACE, OUTSIDE, PATIENCE, Stage, accounted, count, flows, status, v4, v6},
     traffic::{Frames, send_udp},
     wire::{Networks, Wire},
 };
@@ -22,10 +22,6 @@ fn frames() -> Vec<Vec<u8>> {
     (1..=2_000).map(frame).collect()
 }
 
-fn status(daemon: &Daemon) -> Status {
-    serde_json::from_value(daemon.json(&["status"]).unwrap()).unwrap()
-}
-
 /// Waits until the monitor says that it lost the interface; gives what it says then.
 fn lost(daemon: &Daemon) -> Status {
     let said = |status: &serde_json::Value| {
@@ -35,11 +31,11 @@ fn lost(daemon: &Daemon) -> Status {
     daemon.json_until(&["status"], said).unwrap();
     let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"interface_lost\"")).unwrap();
     assert!(line.contains(INTERFACE), "{line}");
-    let status = status(daemon);
+    let status = status(daemon).unwrap();
     // Nothing else was attached to.
     assert!(status.not_ready.as_ref().is_some_and(|why| why.starts_with("nothing is attached")), "{status:#?}");
     assert!(status.interfaces.iter().all(|interface| interface.hook.is_none()), "{:#?}", status.interfaces);
-    assert!(status.interfaces.iter().all(|interface| interface.residual == Default::default()));
+    assert!(status.interfaces.iter().all(|interface| interface.residual == Sums::default()));
     status
 }
 

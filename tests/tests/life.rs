@@ -13,18 +13,12 @@ use egress_monitor_tests::{
     stage::{INTERFACE, PATIENCE, Stage},
 };
 
-fn tc(namespace: &Namespace, arguments: &[&str]) -> String {
-    let output = namespace.command("tc").unwrap().args(arguments).output().unwrap();
-    assert!(output.status.success(), "tc {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// TCX programs, clsact filters, and whether there is a clsact qdisc.
 fn attached(namespace: &Namespace) -> (usize, usize, bool) {
     let programs = namespace.run(|| SchedClassifier::query_tcx(INTERFACE, TcAttachType::Egress)).unwrap().1.len();
-    let filters = tc(namespace, &["filter", "show", "dev", INTERFACE, "egress"]);
+    let filters = namespace.tc(&["filter", "show", "dev", INTERFACE, "egress"]).unwrap();
     let filters = filters.lines().filter(|line| line.contains(" handle ")).count();
-    (programs, filters, tc(namespace, &["qdisc", "show", "dev", INTERFACE]).contains("clsact"))
+    (programs, filters, namespace.tc(&["qdisc", "show", "dev", INTERFACE]).unwrap().contains("clsact"))
 }
 
 const NOTHING: (usize, usize, bool) = (0, 0, false);
@@ -104,7 +98,7 @@ fn a_failed_start_leaves_nothing() {
 #[test]
 fn a_foreign_qdisc_is_used_and_stays() {
     let stage = Stage::build(false).unwrap();
-    tc(&stage.near, &["qdisc", "add", "dev", INTERFACE, "clsact"]);
+    stage.near.tc(&["qdisc", "add", "dev", INTERFACE, "clsact"]).unwrap();
     let daemon = start(&stage, &["--hook", "clsact"]);
     ended_well(&daemon.stop().unwrap());
     assert_eq!(attached(&stage.near), (0, 0, true));
@@ -114,7 +108,7 @@ fn a_foreign_qdisc_is_used_and_stays() {
 fn the_filter_of_a_killed_monitor_is_replaced_by_the_next_one() {
     let stage = Stage::build(false).unwrap();
     let program = |told: &str| {
-        let shown = tc(&stage.near, &["filter", "show", "dev", INTERFACE, "egress"]);
+        let shown = stage.near.tc(&["filter", "show", "dev", INTERFACE, "egress"]).unwrap();
         let id = shown.split_whitespace().skip_while(|word| *word != "id").nth(1).map(str::to_owned);
         id.unwrap_or_else(|| panic!("{told}: no program id in {shown}"))
     };

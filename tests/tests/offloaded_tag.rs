@@ -88,15 +88,12 @@ fn passes_and_counts(mode: &str, tag: Option<Tag>, taken: bool) {
     for (((_, id, inside), bytes), left) in raw().into_iter().zip(all).zip(left) {
         let one = Count { packets: 1, bytes: bytes.len() as u64 };
         hook = hook.plus(one);
-        let passes = match id {
-            Some(id) => {
-                expected.entry(if inside { "allowed" } else { outside }).or_default().insert(id, one);
-                inside || !enforce
-            }
-            None => {
-                lost = lost.plus(one);
-                !enforce
-            }
+        let passes = if let Some(id) = id {
+            expected.entry(if inside { "allowed" } else { outside }).or_default().insert(id, one);
+            inside || !enforce
+        } else {
+            lost = lost.plus(one);
+            !enforce
         };
         assert_eq!(left, passes, "{case}: {id:?}");
         if passes {

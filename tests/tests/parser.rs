@@ -47,6 +47,8 @@ use monitor_common::{
     wire::{Class, ClassRow, InnerDestination, Link, Via},
 };
 
+use crate::support::{mutate::change, random};
+
 const MUTATED: u32 = 250_000;
 
 /// Which piece of which datagram: identification, first unit of eight bytes, whether more follow.
@@ -375,30 +377,6 @@ fn etherparse_and_our_parser_agree_on_every_frame_of_the_corpus() {
     assert!(compared.understood >= 150 && compared.inner >= 50, "{} {}", compared.understood, compared.inner);
 }
 
-/// A frame like `frame` with a few bytes changed, cut or added, mostly where headers are.
-fn mutate(frame: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
-    let mut frame = frame.to_vec();
-    for _ in 0..random.usize(0..4) {
-        if frame.len() < 15 {
-            break;
-        }
-        let headers = frame.len().min(120);
-        match random.u8(0..5) {
-            0 => frame[random.usize(12..headers)] = random.u8(..),
-            1 => frame[random.usize(12..headers)] ^= 1 << random.u8(0..8),
-            // Values that mean something to a parser.
-            2 => {
-                const TELLING: [u8; 20] =
-                    [0, 1, 4, 6, 8, 17, 41, 43, 44, 47, 50, 51, 58, 60, 97, 132, 135, 0x45, 0x60, 0xff];
-                frame[random.usize(12..headers)] = TELLING[random.usize(..TELLING.len())];
-            }
-            3 => frame.truncate(random.usize(14..=frame.len())),
-            _ => frame.extend((0..random.usize(0..40)).map(|_| random.u8(..))),
-        }
-    }
-    frame
-}
-
 /// The frame, or its packet, inside a tunnel whose own headers are right.
 fn wrap(frame: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
     let Some((header, packet)) = frame.split_first_chunk::<14>() else { return frame.to_vec() };
@@ -418,13 +396,14 @@ fn wrap(frame: &[u8], random: &mut fastrand::Rng) -> Vec<u8> {
 
 #[test]
 fn etherparse_and_our_parser_agree_on_mutated_frames() {
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
-    println!("SEED={seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let mut random = random();
     let frames = ethernet_frames();
     let mut compared = Compared::new();
     for _ in 0..MUTATED {
-        let mut frame = mutate(&frames[random.usize(..frames.len())], &mut random);
+        let mut frame = frames[random.usize(..frames.len())].clone();
+        for _ in 0..random.u8(..4) {
+            change(&mut frame, &mut random);
+        }
         while random.u8(..4) == 0 && frame.len() < 1_000 {
             frame = wrap(&frame, &mut random);
         }

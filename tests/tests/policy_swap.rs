@@ -27,7 +27,10 @@ use monitor_common::{
     wire::{Class, Counters},
 };
 
-use crate::support::attached::{attach, hook};
+use crate::support::{
+    attached::{attach, hook},
+    random,
+};
 
 /// Networks in each policy.
 #[derive(Clone, Copy)]
@@ -137,9 +140,7 @@ fn take_turns(size: Size, switches: usize, flows: u32, frames: usize, between: u
     let policies = sides.map(|side| policy(&stage, side, size));
     let mut kernel = attach(&stage, flows, true, Arc::clone(&policies[0]));
     let before = stage.sent().unwrap();
-    let seed = fastrand::u64(..);
-    println!("SEED={seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let mut random = random();
     let mut frames = || -> Vec<Vec<u8>> {
         let mut one = || {
             let to: IpAddr = if random.bool() {

@@ -168,15 +168,10 @@ fn a_clsact_filter_that_somebody_deletes_is_told() {
         let config = stage.config("epoch = \"5min\"", "");
         let daemon = Daemon::start(&stage.near, &config, &["--hook", "clsact"]).unwrap();
         assert_eq!(interface(&daemon)["state"], "attached");
-        tc(&stage, delete);
+        stage.near.tc(delete).unwrap();
         assert_eq!(interface(&daemon)["state"], "detached");
         ended_well(&daemon.stop().unwrap());
     }
-}
-
-fn tc(stage: &Stage, arguments: &[&str]) {
-    let output = stage.near.command("tc").unwrap().args(arguments).output().unwrap();
-    assert!(output.status.success(), "tc {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
 }
 
 /// UDP and TCP, allowed and denied, from both CPUs, `rounds` times.
@@ -245,7 +240,7 @@ const ROUNDS: u16 = 6;
 fn no_false_alarm(offloads: bool, mode: &str, queue: Option<&[&str]>) -> Value {
     let stage = Stage::build(offloads).unwrap();
     if let Some(queue) = queue {
-        tc(&stage, &[&["qdisc", "add", "dev", INTERFACE, "root"], queue].concat());
+        stage.near.tc(&[&["qdisc", "add", "dev", INTERFACE, "root"], queue].concat()).unwrap();
     }
     let before = stage.sent().unwrap();
     let config = stage.config(&format!("mode = \"{mode}\"\nepoch = \"100ms\""), "");
@@ -291,16 +286,19 @@ fn a_queue_that_cuts_super_packets_up_holds_and_drops_them_is_not_accused() {
 #[test]
 fn a_short_queue_on_a_slow_class_is_not_accused() {
     let stage = Stage::build(false).unwrap();
-    tc(&stage, &["qdisc", "add", "dev", INTERFACE, "root", "handle", "1:", "htb", "default", "1"]);
-    tc(&stage, &["class", "add", "dev", INTERFACE, "parent", "1:", "classid", "1:1", "htb", "rate", "50mbit"]);
-    tc(&stage, &["qdisc", "add", "dev", INTERFACE, "parent", "1:1", "pfifo", "limit", "20"]);
+    stage.near.tc(&["qdisc", "add", "dev", INTERFACE, "root", "handle", "1:", "htb", "default", "1"]).unwrap();
+    stage
+        .near
+        .tc(&["class", "add", "dev", INTERFACE, "parent", "1:", "classid", "1:1", "htb", "rate", "50mbit"])
+        .unwrap();
+    stage.near.tc(&["qdisc", "add", "dev", INTERFACE, "parent", "1:1", "pfifo", "limit", "20"]).unwrap();
     let before = stage.sent().unwrap();
     let daemon = Daemon::start(&stage.near, &stage.config("epoch = \"100ms\"", ""), &[]).unwrap();
     let to = SocketAddr::new(v4(OUTSIDE).into(), 9);
     let senders: Vec<_> = (0..2)
         .map(|cpu| {
-            let from = stage.from(to);
-            on_cpu(&stage.near, cpu, move || send_udp(from, to, &[1_000; 5_000]).map(drop).unwrap()).unwrap()
+            let (from, sizes) = (stage.from(to), vec![1_000; 5_000]);
+            on_cpu(&stage.near, cpu, move || send_udp(from, to, &sizes).map(drop).unwrap()).unwrap()
         })
         .collect();
     for sender in senders {

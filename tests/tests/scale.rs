@@ -7,12 +7,9 @@ use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp},
     daemon::Daemon,
-    monitor::{
-        PER_EPOCH,
-        api::{Flows, Status},
-    },
+    monitor::{PER_EPOCH, api::Flows},
     netns::Count,
-    stage::{INSIDE, INTERFACE, Stage, accounted, count, on_cpu, v4},
+    stage::{self, INSIDE, INTERFACE, Stage, accounted, count, on_cpu, v4},
     traffic::send_varied,
 };
 
@@ -203,7 +200,7 @@ fn a_million_flows_to_alert_on_make_as_many_alerts_as_help_and_say_how_many_are_
     // Each flow is one packet, and so in one epoch.
     let sent = send_all(&stage, 0);
     let (began, used) = (Instant::now(), cpu(daemon.id()));
-    let status: Status = serde_json::from_value(daemon.json(&["status"]).unwrap()).unwrap();
+    let status = stage::status(&daemon).unwrap();
     let used = cpu(daemon.id()) - used;
     println!("status: {:?}, {used} ms of the daemon; {}", began.elapsed(), memory(daemon.id()));
     let epoch = status.epoch.as_ref().unwrap();
@@ -215,7 +212,7 @@ fn a_million_flows_to_alert_on_make_as_many_alerts_as_help_and_say_how_many_are_
     let suppressed = status.conditions.iter().any(|condition| condition.kind == "alerts_suppressed");
     assert_eq!(suppressed, epoch.flows > PER_EPOCH);
     let began = Instant::now();
-    let next: Status = serde_json::from_value(daemon.json(&["status"]).unwrap()).unwrap();
+    let next = stage::status(&daemon).unwrap();
     println!("status: {:?}; {}", began.elapsed(), memory(daemon.id()));
     assert!(!next.conditions.iter().any(|condition| condition.kind == "alerts_suppressed"));
     assert_eq!((next.losses.alerts_suppressed, next.interfaces), (status.losses.alerts_suppressed, status.interfaces));

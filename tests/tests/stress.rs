@@ -14,9 +14,11 @@ use egress_monitor_tests::{
     corpus::build::{eth, ether, ip, payload, udp_from},
     daemon::Daemon,
     flood,
-    monitor::api::{Flows, Status},
+    monitor::api::{Flows, Status, Sums},
     netns::Count,
-    stage::{INSIDE, INTERFACE, NEIGHBOUR, OUTSIDE, PATIENCE, PRIVATE, RULED, RULED_PORT, Stage, accounted, v4, v6},
+    stage::{
+        self, INSIDE, INTERFACE, NEIGHBOUR, OUTSIDE, PATIENCE, PRIVATE, RULED, RULED_PORT, Stage, accounted, v4, v6,
+    },
 };
 use serde_json::Value;
 
@@ -129,7 +131,7 @@ fn adds_up(stage: &Stage, daemon: &Daemon, load: &Load, rounds: u64, before: Cou
     let interface = stage.near.statistics(INTERFACE).unwrap();
     assert_eq!((interface.sent.since(before), interface.sent_dropped), (all, 0), "interface, round {rounds}");
 
-    let status: Status = serde_json::from_value(daemon.json(&["status"]).unwrap()).unwrap();
+    let status = stage::status(daemon).unwrap();
     assert_eq!(of_class(&status, "inside"), load.sum(rounds, |class| class == "inside"), "round {rounds}");
     // Whatever the policy of the moment made of the neighbour.
     let (private, outside) = (of_class(&status, "private"), of_class(&status, "outside"));
@@ -139,7 +141,7 @@ fn adds_up(stage: &Stage, daemon: &Daemon, load: &Load, rounds: u64, before: Cou
     assert!(outside.packets >= load.sum(rounds, |class| matches!(class, "outside" | "ruled")).packets);
     let unparsed = Count { packets: flows.unparsed.packets, bytes: flows.unparsed.bytes };
     assert_eq!(unparsed, load.sum(rounds, |class| class == "unparsed"), "round {rounds}");
-    assert_eq!(status.interfaces[0].residual, Default::default(), "round {rounds}");
+    assert_eq!(status.interfaces[0].residual, Sums::default(), "round {rounds}");
     assert!(!status.alerts.iter().any(|alert| alert.kind == "conservation_breach"), "{:?}", status.alerts);
     status
 }
@@ -193,12 +195,11 @@ fn twenty_rounds_of_two_hundred_thousand_flows_add_up_to_the_byte() {
     assert!(status.losses.overflow_packets > packets / 2);
     assert!(status.epoch.unwrap().count >= 2 * ROUNDS);
     assert!(status.totals.iter().any(|row| row.class == "outside" && row.verdict == "observed"));
-    assert!(of_class(&status_of(&daemon), "private").packets > load.sum(ROUNDS, |class| class == "private").packets);
+    assert!(
+        of_class(&stage::status(&daemon).unwrap(), "private").packets
+            > load.sum(ROUNDS, |class| class == "private").packets
+    );
     assert_eq!(daemon.stop().unwrap().status.code(), Some(0));
-}
-
-fn status_of(daemon: &Daemon) -> Status {
-    serde_json::from_value(daemon.json(&["status"]).unwrap()).unwrap()
 }
 
 #[test]
@@ -215,7 +216,7 @@ fn a_daemon_that_was_away_finds_every_byte_and_says_what_it_can_not_tell_apart()
     };
     for time in 1..=TIMES {
         let first = daemon.alerts.count();
-        let epochs = status_of(&daemon).epoch.map_or(0, |epoch| epoch.count);
+        let epochs = stage::status(&daemon).unwrap().epoch.map_or(0, |epoch| epoch.count);
         // It stands still in the middle of whatever it is doing: packets come before, and it ends an epoch each 100 ms.
         let senders = load.send(&stage);
         daemon.stand_still().unwrap();
@@ -229,7 +230,7 @@ fn a_daemon_that_was_away_finds_every_byte_and_says_what_it_can_not_tell_apart()
         // Over, so that the next time is told anew.
         daemon.alerts.wait_for(first, PATIENCE, |line| finding(line, 3)).unwrap();
     }
-    let status = status_of(&daemon);
+    let status = stage::status(&daemon).unwrap();
     // All but what fitted into the few epochs that there were.
     let all = load.sum(TIMES, |_| true).packets;
     assert!(status.losses.overflow_packets > all / 2, "{} of {all}", status.losses.overflow_packets);

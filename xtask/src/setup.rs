@@ -66,14 +66,12 @@ fn nightly() -> Result<&'static str> {
     if look("rustup", &["--version"]).is_none() {
         bail!("rustup is not installed: see https://rustup.rs");
     }
-    let name = match kernel_object::nightly() {
-        Some(name) => name,
-        None => {
-            let mut install = command("rustup", &["toolchain", "install", NIGHTLY, "--profile", "minimal"]);
-            process::step(&format!("installing Rust {NIGHTLY}"), install.args(["--component", "rust-src,clippy"]))?;
-            kernel_object::nightly()
-                .with_context(|| format!("{NIGHTLY} was installed but is not the pinned compiler"))?
-        }
+    let name = if let Some(name) = kernel_object::nightly() {
+        name
+    } else {
+        let mut install = command("rustup", &["toolchain", "install", NIGHTLY, "--profile", "minimal"]);
+        process::step(&format!("installing Rust {NIGHTLY}"), install.args(["--component", "rust-src,clippy"]))?;
+        kernel_object::nightly().with_context(|| format!("{NIGHTLY} was installed but is not the pinned compiler"))?
     };
     let sysroot = look("rustup", &["run", name, "rustc", "--print", "sysroot"])
         .with_context(|| format!("`rustup run {name} rustc --print sysroot` fails"))?;
@@ -172,6 +170,8 @@ fn bpf_linker(major: u32) -> Result<()> {
         std::env::join_paths(std::iter::once(PathBuf::from(&prefix).join("bin")).chain(std::env::split_paths(&path)))
             .context("PATH cannot be extended")?;
     install.env("LLVM_PREFIX", &prefix).env("PATH", path);
+    // Nobody looks into it, and its own manifest would have all of its debug information made.
+    install.env("CARGO_PROFILE_RELEASE_DEBUG", "0");
     process::step(
         &format!("building bpf-linker {BPF_LINKER_VERSION} for LLVM {major} ({reason}; about a minute)"),
         &mut install,

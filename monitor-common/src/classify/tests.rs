@@ -605,7 +605,7 @@ fn an_image_that_is_not_whole_gives_no_answer_and_never_panics() {
     assert_eq!(ask(&Image { v4_entries: Vec::new(), ..whole.clone() }, 4), None);
     assert_eq!(ask(&Image { v6_nodes: Vec::new(), v6_upper: 0, ..whole.clone() }, 6), None);
     assert_eq!(ask(&Image { v6_low: Vec::new(), ..whole.clone() }, 6), None);
-    assert_eq!(ask(&Image { classes: Vec::new(), ..whole.clone() }, 6), None);
+    assert_eq!(ask(&Image { classes: Vec::new(), ..whole }, 6), None);
     let rules_gone = Image { rules: Vec::new(), ..one_class(vec![row(1, 0, 0, 0)]) };
     assert_eq!(ask(&rules_gone, 4), None);
 }

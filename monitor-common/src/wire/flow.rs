@@ -243,7 +243,7 @@ impl FlowKey {
         if self.ip_version == 4 {
             core::net::Ipv4Addr::from_bits(address.low as u32).into()
         } else {
-            core::net::Ipv6Addr::from_bits((address.high as u128) << 64 | address.low as u128).into()
+            core::net::Ipv6Addr::from_bits(u128::from(address.high) << 64 | u128::from(address.low)).into()
         }
     }
 }

@@ -148,7 +148,8 @@ impl Alerter {
         resolver: &Resolver,
         identities: &Identities,
     ) -> Option<Alert> {
-        // An event that is read after its epoch's drain tells nothing that the drain has not seen, if all flows had a place.
+        // An event that is read after its epoch's drain says nothing that the drain has not seen, if all flows had a
+        // place.
         let until = |last: Option<u32>| last.is_some_and(|last| last.wrapping_sub(event.epoch).cast_signed() >= 0);
         let seen = until(self.drained) && !until(self.overflowed);
         if seen || self.left == 0 {
@@ -203,9 +204,9 @@ impl Alerter {
         suppressed
     }
 
-    /// Whether the flow, with packets from `first` to `last`, was not alerted yet or had been silent for long. Remembers
-    /// it either way; a new one takes one of the epoch's alerts. An epoch may be longer than [`IDLE`] if the daemon was
-    /// away.
+    /// Whether the flow, with packets from `first` to `last`, was not alerted yet or had been silent for long.
+    /// Remembers it either way; a new one takes one of the epoch's alerts. An epoch may be longer than [`IDLE`] if the
+    /// daemon was away.
     fn is_new(&mut self, flow: &FlowId, span: (i128, i128), heard: i128) -> bool {
         let now = LastSeen::of(span.1, heard);
         let (seen, there) = self.alerted.upsert(self.fingerprint(flow), || now);

@@ -1,6 +1,6 @@
-//! An [`Alert`] in, one OCSF 1.7 object out, when a sink writes it or the API shows it. A flow is Network Activity (class
-//! 4001) with the profiles Security Control and Host; a finding is in `finding`. `docs/alert.schema.json` describes the
-//! result for receivers.
+//! An [`Alert`] in, one OCSF 1.7 object out, when a sink writes it or the API shows it. A flow is Network Activity
+//! (class 4001) with the profiles Security Control and Host; a finding is in `finding`. `docs/alert.schema.json`
+//! describes the result for receivers.
 
 mod finding;
 

@@ -97,8 +97,8 @@ pub struct Sinks<T = Arc<Alert>> {
 }
 
 impl<T: Clone + Send + 'static> Sinks<T> {
-    /// Starts the thread, which writes each alert as the line that `encode` makes of it. It ends, and says so through the receiver, when every `Sinks` is dropped and the queue
-    /// is empty.
+    /// Starts the thread, which writes each alert as the line that `encode` makes of it. It ends, and says so through
+    /// the receiver, when every `Sinks` is dropped and the queue is empty.
     ///
     /// # Errors
     /// No thread could be made.

@@ -1,5 +1,5 @@
-//! The running day's sums and the file that they are kept in, for the epoch task: epochs in, the policy without the rules
-//! that are used up out.
+//! The running day's sums and the file that they are kept in, for the epoch task: epochs in, the policy without the
+//! rules that are used up out.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 

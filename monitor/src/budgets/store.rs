@@ -1,5 +1,5 @@
-//! The day's sums in a file of the state directory: read at the start, replaced whole after epochs that changed them, so
-//! that neither a crash nor a full disk leaves half a file. Called by the daemon's start and by the epoch task.
+//! The day's sums in a file of the state directory: read at the start, replaced whole after epochs that changed them,
+//! so that neither a crash nor a full disk leaves half a file. Called by the daemon's start and by the epoch task.
 
 use std::{
     collections::BTreeMap,

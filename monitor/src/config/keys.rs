@@ -1,7 +1,7 @@
 //! Every configuration key, declared once: name, type, default, one line of help, an example.
 //!
-//! [`super::document`] hands out a value only for a [`Key`] and refuses every key that its [`Section`] does not
-//! declare. The example file and `docs/configuration.md` are made from the same declarations ([`super::tests`]).
+//! `super::document` hands out a value only for a [`Key`] and refuses every key that its [`Section`] does not
+//! declare. The example file and `docs/configuration.md` are made from the same declarations (`tests::declared`).
 
 use std::{fmt, ops::RangeInclusive};
 

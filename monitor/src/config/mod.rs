@@ -1,8 +1,8 @@
 //! Configuration: TOML in, checked types out, every problem with file, line, value and hint. Called by `run`, `check`
 //! and `explain`.
 //!
-//! [`keys`] declares every key. [`document`] reads one TOML file into tables whose every value still knows its line,
-//! [`sections`] turns those into the types below, [`values`] does so for single values, [`allowlist`] for the files of
+//! [`keys`] declares every key. `document` reads one TOML file into tables whose every value still knows its line,
+//! `sections` turns those into the types below, `values` does so for single values, `allowlist` for the files of
 //! `[policy] allowlists`. [`error`] is what is reported, [`inputs`] reads and compiles what a configuration names.
 
 mod allowlist;

@@ -1,10 +1,10 @@
 //! Each way in which a configuration can be wrong, with the exact line that is said of it. A file a subject; here is
 //! what they share.
 
-mod complaints;
 mod declared;
 mod files;
 mod keys;
+mod reporting;
 mod retiming;
 mod rules;
 mod zone;
@@ -22,7 +22,7 @@ use super::*;
 /// 2026-06-01T00:00:00Z.
 const NOW: i64 = 1_780_272_000;
 
-/// Loads `text` as the file `config.toml` of a directory of its own, with others beside it. Complaints are given with
+/// Loads `text` as the file `config.toml` of a directory of its own, with others beside it. Problems are given with
 /// that directory and the column left out; the columns have a test of their own.
 fn load_with(text: &[u8], others: &[(&str, &[u8])]) -> Result<Config, Vec<String>> {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -47,6 +47,6 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn refused(text: &str, complaint: &str) {
-    assert_eq!(problems(text), [complaint]);
+fn refused(text: &str, message: &str) {
+    assert_eq!(problems(text), [message]);
 }

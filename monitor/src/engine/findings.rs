@@ -1,5 +1,5 @@
-//! Which findings are open: raised and resolved by whoever finds out, an alert out when one begins and one when it ends, so
-//! that a loss is never silent and never floods either.
+//! Which findings are open: raised and resolved by whoever finds out, an alert out when one begins and one when it
+//! ends, so that a loss is never silent and never floods either.
 
 use std::collections::BTreeMap;
 
@@ -67,8 +67,8 @@ impl OpenFindings {
     }
 }
 
-/// An alert on something that happens and is over: nothing that is raised and resolved. The text tells it from others of its
-/// kind at the same time.
+/// An alert on something that happens and is over: nothing that is raised and resolved. The text distinguishes it from
+/// others of its kind at the same time.
 #[must_use]
 pub fn notice(kind: FindingKind, text: String, now: i128) -> Alert {
     Alert::Finding(FindingReport {

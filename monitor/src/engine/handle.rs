@@ -1,5 +1,6 @@
-//! What others may ask of the epoch task: a call of [`EngineHandle`]'s in, a [`Request`] in the task's queue out, and the
-//! task's answer back. API and policy changer call; the task takes requests and keeps who is [`Waiting`] for its flip.
+//! What others may ask of the epoch task: a call of [`EngineHandle`]'s in, a [`Request`] in the task's queue out, and
+//! the task's answer back. API and policy changer call; the task takes requests and keeps who is [`Waiting`] for its
+//! flip.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,7 +16,8 @@ pub(super) enum Request {
     Reload(Box<PolicyInForce>, ReloadAnswer),
     /// A reload failed before it came here.
     Refused(String),
-    /// A policy was not confirmed and another took its place, or should have; `None`: somebody has decided what is to hold.
+    /// A policy was not confirmed and another took its place, or should have; `None`: somebody has decided what is to
+    /// hold.
     Reverted(Option<String>),
 }
 
@@ -69,7 +71,7 @@ impl EngineHandle {
 
     /// Counts and reports a reload that failed before it came here.
     pub async fn reload_refused(&self, why: String) {
-        // A monitor that is stopping has nobody to tell.
+        // A monitor that is stopping reports nothing.
         let _ = self.0.send(Request::Refused(why)).await;
     }
 

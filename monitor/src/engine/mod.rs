@@ -1,6 +1,6 @@
-//! The epoch task: every epoch, and on request, it flips, resolves what was drained into a [`ClosedEpoch`], merges it into
-//! the store and hands it to the [`pipeline`] of consumers; between flips it hands events to them. The only owner of
-//! the [`EpochSource`], so that nothing here races.
+//! The epoch task: every epoch, and on request, it flips, resolves what was drained into a [`ClosedEpoch`], merges it
+//! into the store and hands it to the [`pipeline`] of consumers; between flips it hands events to them. The only owner
+//! of the [`EpochSource`], so that nothing here races.
 //!
 //! A request is answered by a flip that began after the request came, and one flip answers all that wait, at
 //! most one in [`MIN_GAP`]: whoever asks may rely on every packet that left before asking.
@@ -279,7 +279,7 @@ impl Engine {
         self.interfaces = interfaces;
     }
 
-    /// Until a consumer wants the epoch to end, and a moment more: the clocks that sleep and tell the time are not the
+    /// Until a consumer wants the epoch to end, and a moment more: the clock that sleeps and the wall clock are not the
     /// same. For ever, where none does.
     fn deadline(&self) -> impl Future<Output = ()> + use<> {
         let now = now();
@@ -293,8 +293,8 @@ impl Engine {
     }
 }
 
-/// Whether the epoch is to end before its time: before the flow table is full, and before there is more in it than can be
-/// merged while somebody waits.
+/// Whether the epoch is to end before its time: before the flow table is full, and before there is more in it than can
+/// be merged while somebody waits.
 fn is_filling(table: Occupancy) -> bool {
     table.capacity >= LEAST_CAPACITY && table.used >= (table.capacity as usize / 2).min(MOST_FLOWS)
 }

@@ -1,9 +1,9 @@
-//! What is made of a closed epoch beside the sums: a list of consumers, called in order, of which none knows another and of
-//! which this file knows none by name. The composition root makes the list.
+//! What is made of a closed epoch beside the sums: a list of consumers, called in order, of which none knows another
+//! and of which this file knows none by name. The composition root makes the list.
 //!
-//! For each epoch every consumer first works without a lock ([`Consumer::epoch`]); then, under one lock of the state, so
-//! that everything of one epoch changes together, each publishes what came of it ([`Consumer::publish`]) and, when it is
-//! known which policy holds from now on, what follows from that ([`Consumer::review`]).
+//! For each epoch every consumer first works without a lock ([`Consumer::epoch`]); then, under one lock of the state,
+//! so that everything of one epoch changes together, each publishes what came of it ([`Consumer::publish`]) and, when
+//! it is known which policy holds from now on, what follows from that ([`Consumer::review`]).
 
 use std::sync::Arc;
 

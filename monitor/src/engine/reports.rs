@@ -1,5 +1,5 @@
-//! The consumers that only look at an epoch and at what is in force, and raise a finding where something is wrong: interfaces
-//! that are gone, sums that do not add up, losses, old datasets, rules that begin and end.
+//! The consumers that only look at an epoch and at what is in force, and raise a finding where something is wrong:
+//! interfaces that are gone, sums that do not add up, losses, old datasets, rules that begin and end.
 
 use monitor_policy::times::{self, Notice};
 

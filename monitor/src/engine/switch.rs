@@ -38,8 +38,8 @@ impl Engine {
         state.reload_error = Some(why);
     }
 
-    /// Closes the epoch, and says what came of a policy that was staged; and closes the next one at once, where a budget
-    /// is used up by now or a new day has begun.
+    /// Closes the epoch, and says what came of a policy that was staged; and closes the next one at once, where a
+    /// budget is used up by now or a new day has begun.
     pub(super) fn close(&mut self) -> (Result<(), String>, Result<(), Refusal>) {
         let answer = self.close_one();
         if answer.0.is_err() {

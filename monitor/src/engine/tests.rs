@@ -1,5 +1,5 @@
-//! The engine over a fake source, whole: what is asked, what is written, what the state says. A file a subject; here is what
-//! they share, and the closing of epochs.
+//! The engine over a fake source, whole: what is asked, what is written, what the state says. A file a subject; here is
+//! what they share, and the closing of epochs.
 
 mod budgets;
 mod events;

@@ -1,5 +1,5 @@
-//! An alert as data: a flow that was sighted, or a finding about the monitor. It holds names and not numbers, so that it
-//! outlives policy and name tables; a sink encodes it when it writes it.
+//! An alert as data: a flow that was sighted, or a finding about the monitor. It holds names and not numbers, so that
+//! it outlives policy and name tables; a sink encodes it when it writes it.
 
 use std::sync::{
     Arc,

@@ -1,5 +1,5 @@
-//! What can be wrong with the monitor: one table of findings, of which alerts, metrics, `status` and the reference in `docs/`
-//! have their names. Consumers of an epoch raise and resolve them (see `engine::findings`).
+//! What can be wrong with the monitor: one table of findings, of which alerts, metrics, `status` and the reference in
+//! `docs/` have their names. Consumers of an epoch raise and resolve them (see `engine::findings`).
 
 use super::alert::Severity;
 
@@ -84,7 +84,7 @@ findings! {
         title: "The event ring buffer was full",
         hint: "Nothing, if rare: the alerts came with the drain",
     }
-    /// The flow table was full: sums are exact, flows are not all told apart.
+    /// The flow table was full: sums are exact, flows are not all distinguished.
     FlowTableOverflow {
         name: "flow_table_overflow",
         severity: Severity::Medium,
@@ -252,7 +252,7 @@ pub struct Unaccounted {
     pub epoch: u32,
     /// Packets found in it.
     pub packets: u64,
-    /// Their bytes, as far as they can be told.
+    /// Their bytes, as far as they are known.
     pub bytes: u64,
     /// Packets since the program was attached.
     pub total_packets: u64,
@@ -265,7 +265,7 @@ pub struct Unaccounted {
 pub struct FindingReport {
     /// What.
     pub kind: FindingKind,
-    /// Of which thing, where it can hold of several at once; tells it from others of its kind at the same time.
+    /// Of which thing, where it can hold of several at once; distinguishes it from others of its kind at the same time.
     pub subject: String,
     /// What is known of it.
     pub detail: Detail,

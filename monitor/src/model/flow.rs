@@ -1,5 +1,5 @@
-//! Who a flow is once the policy that numbered its class is gone, and what many flows come to. The flow store, the sums and
-//! all consumers of an epoch name flows by it.
+//! Who a flow is once the policy that numbered its class is gone, and what many flows come to. The flow store, the sums
+//! and all consumers of an epoch name flows by it.
 
 use std::sync::Arc;
 
@@ -56,17 +56,17 @@ pub struct FlowId {
 pub struct ResolvedFlow {
     /// See [`FlowId`], as for all others.
     pub interface: Name,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub rule: Name,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub country: Country,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub class: Class,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub embedding: Option<Embedding>,
     /// Of the inner destination.
     pub inner_embedding: Option<Embedding>,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub decider: Option<Decider>,
 }
 
@@ -144,19 +144,19 @@ impl FlowId {
 pub struct Traits {
     /// See [`FlowId`], as for all others.
     pub interface: Name,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub rule: Name,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub country: Country,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub opaque: Opaque,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub embedding: Option<Embedding>,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub decider: Option<Decider>,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub class: Class,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub verdict: Verdict,
 }
 
@@ -318,7 +318,7 @@ impl GroupSums {
     }
 }
 
-/// Flows that are no longer told apart.
+/// Flows that are no longer distinguished, only summed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SummedFlows {
     /// How many. One that came back and went again counts twice.

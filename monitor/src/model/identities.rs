@@ -1,12 +1,12 @@
-//! Names of interfaces and rules as small numbers, so that a flow is eighty bytes and not two hundred, and keeps its names
-//! when the policy that had its rule is gone.
+//! Names of interfaces and rules as small numbers, so that a flow is eighty bytes and not two hundred, and keeps its
+//! names when the policy that had its rule is gone.
 
 use std::{collections::HashMap, sync::Arc};
 
 /// The interface name for packets of an interface that nobody registered.
 pub const UNREGISTERED: &str = "(unregistered)";
 
-/// Distinct interface names told apart; later ones are [`Names::OTHER`]. Metric labels come from here, so a
+/// Interface names that are distinguished; later ones are [`Names::OTHER`]. Metric labels come from here, so a
 /// host that makes interfaces all day must not grow them without end.
 const MAX_INTERFACE_NAMES: u16 = 1024;
 

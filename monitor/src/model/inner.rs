@@ -129,9 +129,10 @@ impl Destinations {
         }
         let class_id = u32::from(flow.class_id);
         let outer = Candidate::of(policy, flow.ip_version, flow.destination, class_id);
-        let beyond = match inner.exists() {
-            true => Candidate::of(policy, inner.ip_version, inner.address, class_id),
-            false => Candidate::default(),
+        let beyond = if inner.exists() {
+            Candidate::of(policy, inner.ip_version, inner.address, class_id)
+        } else {
+            Candidate::default()
         };
         // The outermost of equals, as the kernel takes it.
         let decider = match () {

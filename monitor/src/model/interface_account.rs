@@ -50,7 +50,7 @@ pub struct InterfaceAccount {
     /// Passed the hook and was never counted by the device, for a reason that is not known: redirected or dropped by
     /// another program, or lost in the driver. Grows only when that is certain.
     pub lost: u64,
-    /// Sent by the device and not seen by the hook: proven. It never shrinks. Bytes where they can be told, as the
+    /// Sent by the device and not seen by the hook: proven. It never shrinks. Bytes where they are known, as the
     /// device counts them.
     pub unaccounted: Amount,
     /// Whether the device is there.

@@ -1,5 +1,5 @@
-//! What an epoch, a flow, an interface, the policy in force, a finding, an alert are: plain values, made by the kernel part
-//! and the daemon, read by everything else.
+//! What an epoch, a flow, an interface, the policy in force, a finding, an alert are: plain values, made by the kernel
+//! part and the daemon, read by everything else.
 
 pub mod alert;
 pub mod attachment;

@@ -1,5 +1,5 @@
-//! What the kernel says of an interface beside its hook: the device's own counters, its queue, whether the program is still
-//! there. The kernel part reads, `reconcile` holds it against what passed the hook.
+//! What the kernel says of an interface beside its hook: the device's own counters, its queue, whether the program is
+//! still there. The kernel part reads, `reconcile` holds it against what passed the hook.
 
 use monitor_common::wire::HookSums;
 
@@ -17,7 +17,7 @@ pub struct Amount {
 pub enum Offloads {
     /// None: every super-packet is cut up before the device.
     Nothing,
-    /// Some, or it can't be told.
+    /// Some, or it is not known.
     #[default]
     Some,
     /// Every kind that ordinary traffic has: no super-packet is cut up before the device.
@@ -60,7 +60,7 @@ pub enum Presence {
     },
     /// Somebody took it off.
     Detached,
-    /// It can't be told.
+    /// Not known.
     #[default]
     Unknown,
 }

@@ -1,5 +1,5 @@
-//! The shadow policy (`[policy] shadow`) as it was read, and what it would have made of the traffic, for status, metrics and
-//! the shadow page. `shadow` makes the report.
+//! The shadow policy (`[policy] shadow`) as it was read, and what it would have made of the traffic, for status,
+//! metrics and the shadow page. `shadow` makes the report.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 

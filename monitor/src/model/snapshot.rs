@@ -1,5 +1,5 @@
-//! All traffic of one closed epoch: the one source of traffic state. The kernel part makes it, the engine hands it to its
-//! consumers.
+//! All traffic of one closed epoch: the one source of all that is known of traffic. The kernel part makes it, the
+//! engine hands it to its consumers.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -47,7 +47,8 @@ pub struct Snapshot {
     pub mode: Mode,
     /// Per interface; first the traffic of interfaces that nobody registered (`ifindex` 0), if there was any.
     pub interfaces: Vec<InterfaceCounts>,
-    /// Flows with their sums, each key once, in no order. First and last seen are still jiffies: see [`Snapshot::wall_time`].
+    /// Flows with their sums, each key once, in no order. First and last seen are still jiffies: see
+    /// [`Snapshot::wall_time`].
     pub flows: Vec<(FullKey, FlowValue)>,
     /// Events that found the ring buffer full in this epoch.
     pub events_lost: u64,

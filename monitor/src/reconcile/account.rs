@@ -10,11 +10,11 @@
 //! packet that passed [`SETTLES`] ago is sent or lost: what had passed by then and is above what is sent by now is lost
 //! for good, and comes off the bound.
 //!
-//! **Two ways to count.** The stack hands a super-packet over whole, and the device counts it as one (virtual devices) or
-//! as many (hardware); or it cuts it up first. Segments are the larger number and always a bound. That a device counts
-//! skbs is learnt where the two differ and it fits. From then on skbs are the bound, until the device's offloads or its
-//! queueing discipline change, or until it sends more by what can be segments' headers. Which way a packet without
-//! segments is counted makes no difference.
+//! **Two ways to count.** The stack hands a super-packet over whole, and the device counts it as one (virtual devices)
+//! or as many (hardware); or it cuts it up first. Segments are the larger number and always a bound. That a device
+//! counts skbs is learnt where the two differ and it fits. From then on skbs are the bound, until the device's offloads
+//! or its queueing discipline change, or until it sends more by what can be segments' headers. Which way a packet
+//! without segments is counted makes no difference.
 
 use std::collections::VecDeque;
 
@@ -385,8 +385,8 @@ impl Account {
         self.segments.history.push_back(since(closed.segments, start.segments));
     }
 
-    /// Where packets balance to the last one, so do bytes: what is too many is a surplus's that was found since they did
-    /// last, and anything else is explained.
+    /// Where packets balance to the last one, so do bytes: what is too many is a surplus's that was found since they
+    /// did last, and anything else is explained.
     fn balance(&mut self, gone: i128, found: bool) {
         if found || self.bound().room(gone) != 0 {
             return;
@@ -394,8 +394,8 @@ impl Account {
         if self.open {
             self.find_bytes();
         }
-        // Packets may balance by chance: as many on their way as went past the hook. Where bytes are exact there is nothing
-        // to explain then, and the difference is not for good.
+        // Packets may balance by chance: as many on their way as went past the hook. Where bytes are exact there is
+        // nothing to explain then, and the difference is not for good.
         if self.unit != CountingUnit::Skbs || self.drops.sum != self.mark.drops {
             self.drift -= self.byte_room();
         }

@@ -1,6 +1,6 @@
-//! What the hooks let pass held against what the devices say they sent: readings in, one [`InterfaceAccount`] per interface
-//! and the surpluses of this epoch out. Pure: the kernel's numbers come with the snapshot (`kernel/readings` reads them),
-//! the [pipeline](crate::engine::pipeline) hands over each epoch.
+//! What the hooks let pass held against what the devices say they sent: readings in, one [`InterfaceAccount`] per
+//! interface and the surpluses of this epoch out. Pure: the kernel's numbers come with the snapshot (`kernel/readings`
+//! reads them), the [pipeline](crate::engine::pipeline) hands over each epoch.
 //!
 //! A surplus on the device's side is traffic that left without passing the hook. See `account` for what is proven
 //! and when.

@@ -1,5 +1,5 @@
 //! Which policy was confirmed last and which one awaited confirmation, kept over restarts: two small files in `[paths]
-//! state`. Called by [`super::pending`] only.
+//! state`. Called by `super::pending` only.
 
 use std::{
     fs, io,

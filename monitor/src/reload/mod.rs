@@ -1,9 +1,9 @@
 //! Reloads: what asks for one (a signal, the control socket, files that changed, a wall clock that was set) in, one
-//! policy after the other handed to the engine out. One task ([`reloader`]) reads configuration while the daemon runs,
+//! policy after the other handed to the engine out. One task (`reloader`) reads configuration while the daemon runs,
 //! so that no two reloads race.
 //!
 //! A change may await confirmation (`run --confirm`, `reload --confirm`): unless somebody confirms it in time, the last
-//! *confirmed* policy and mode are put in force again ([`pending`]). A change on top of an unconfirmed one keeps that
+//! *confirmed* policy and mode are put in force again (`pending`). A change on top of an unconfirmed one keeps that
 //! fallback. The policy itself is kept, compiled: the files that it came from may hold anything by then. What somebody
 //! confirmed, and what nobody did, is kept in the state directory ([`confirmations`]): a restart with the one needs no
 //! second confirmation, and puts the other in force for good no more than the reload did.

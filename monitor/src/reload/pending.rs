@@ -1,5 +1,5 @@
 //! Commit-confirm: whether what is in force awaits confirmation, until when, and what comes back if nobody confirms.
-//! Called by [`super::reloader`], which swaps the policies.
+//! Called by `super::reloader`, which swaps the policies.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
 //! Files in, what tells one state of them from another out: their stamps, and a digest of their contents. Called by
-//! [`super::watch`] and by whoever reads the files.
+//! `super::watch` and by whoever reads the files.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Files in, whether their contents have changed out. Called by [`super::reloader`], which reads them anew then.
+//! Files in, whether their contents have changed out. Called by `super::reloader`, which reads them anew then.
 //!
 //! The files are looked at once a second (device, inode, size, times of content and inode) rather than watched with
 //! inotify: that works the same for a file that an editor renames into place, for symbolic links that are pointed
@@ -256,7 +256,7 @@ mod tests {
         let mut watch = Watch::new(of(&[&one], None));
         assert!(!watch.on, "not known, so not");
         watch.taken(of(&[&two], None));
-        assert_eq!((watch.on, watch.stamps.files()), (false, vec![one.clone(), two.clone()]));
+        assert_eq!((watch.on, watch.stamps.files()), (false, vec![one.clone(), two]));
         watch.taken(of(&[&one], Some(true)));
         assert_eq!((watch.on, watch.stamps.files()), (true, vec![one.clone()]));
         watch.taken(of(&[], None));

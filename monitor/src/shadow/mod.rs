@@ -1,6 +1,6 @@
-//! A candidate policy evaluated beside the one in force (`[policy] shadow`): closed epochs in, what it would have made of
-//! them out. Never near a packet: it is asked, by the kernel's own code, about each flow that was counted. Called by the
-//! [pipeline](crate::engine::pipeline); status, metrics and API show the [`ShadowReport`].
+//! A candidate policy evaluated beside the one in force (`[policy] shadow`): closed epochs in, what it would have made
+//! of them out. Never near a packet: it is asked, by the kernel's own code, about each flow that was counted. Called by
+//! the [pipeline](crate::engine::pipeline); status, metrics and API show the [`ShadowReport`].
 //!
 //! What has no flow, or not all that a verdict needs, is *not evaluated* and counted as that, so that evaluated + not
 //! evaluated = hook total.

@@ -23,7 +23,7 @@ use monitor_policy::{
 fn compiled(config: &Spec, now: i128) -> Arc<Policy> {
     let range = |first, country| Range { first, last: first | 0xffff, country: Country(country) };
     let dataset = Dataset { v4: vec![range(0xc633_0000, *b"SG"), range(0xcb00_0000, *b"IE")], ..Dataset::default() };
-    let six = special::table().iter().filter(|special| special.network.is_ipv6()).cloned().collect();
+    let six = special::table().iter().filter(|special| special.network.is_ipv6()).copied().collect();
     let knowledge = Knowledge { datasets: vec![dataset], special: six, ..Knowledge::default() };
     compile(config, &knowledge, &clock(now)).expect("compiles").into()
 }

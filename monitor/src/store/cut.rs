@@ -1,4 +1,5 @@
-//! Which of many stay, where only so many may: those of most worth. Flows, their sums and memory of them are all cut so.
+//! Which of many stay, where only so many may: those of most worth. Flows, their sums and memory of them are all cut
+//! so.
 
 /// Decides of each in turn. Those of least worth go; of equals at the edge the first ones, just as many as must.
 #[derive(Debug)]

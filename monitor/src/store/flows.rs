@@ -26,7 +26,7 @@ use crate::{
 /// Flows kept one by one. IPv4 flows without an inner destination take 74 bytes each, IPv6 ones 98, others 138.
 pub const FLOW_LIMIT: usize = 1_048_576;
 
-/// Different [`Traits`] told apart by number; flows with others are kept whole.
+/// Different [`Traits`] that get a number; flows with others are kept whole.
 const TRAITS_LIMIT: usize = 1 << 16;
 
 /// Of these so many are found without hashing.
@@ -167,7 +167,7 @@ impl FlowStore {
         });
         for (traits, more) in self.traits.iter().zip(&by_traits) {
             if let Some(more) = more {
-                sums.add(traits, traits.embedding.map(|embedding| embedding.name()), more);
+                sums.add(traits, traits.embedding.map(super::super::model::inner::Embedding::name), more);
             }
         }
         self.trim();
@@ -200,7 +200,7 @@ impl FlowStore {
         self.v6.reserve(six.min(most));
     }
 
-    /// Adds to flows. `each` is told of every one, and whether it was not there.
+    /// Adds to flows. `each` is called with every one, and whether it was not there.
     fn add(&mut self, flows: impl Iterator<Item = (FlowId, FlowSums)>, mut each: impl FnMut(&Coming, bool)) {
         let mut flows = flows.fuse();
         let mut coming = Vec::with_capacity(AHEAD);

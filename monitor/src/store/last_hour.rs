@@ -49,8 +49,8 @@ pub struct Window {
 }
 
 impl Window {
-    /// What flows come to in it. Counted are those that are told apart and those that no longer are: a flow that was
-    /// summed up in one slice and not in another counts twice.
+    /// What flows come to in it. Counted are those that are kept one by one and those that were summed up: a flow that
+    /// was summed up in one slice and not in another counts twice.
     #[must_use]
     pub fn groups(&self) -> BTreeMap<FlowGroup, GroupSums> {
         let mut numbers: BTreeMap<FlowGroup, u64> = BTreeMap::new();

@@ -2,7 +2,8 @@
 //! reader sees adds up. Written by the epoch task and, for what is yet to be confirmed, by the reloader.
 //!
 //! The flows, of which there can be a million, have a lock of their own, which is taken first: whoever holds it sees
-//! flows and state of the same epoch, and whoever wants the state alone does not wait for those who go through the flows.
+//! flows and state of the same epoch, and whoever wants the state alone does not wait for those who go through the
+//! flows.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -41,7 +42,8 @@ pub struct LastEpoch {
 /// Everything that is shown.
 #[derive(Debug, Default)]
 pub struct MonitorState {
-    /// Of this boot of the host: with `started` it tells counters that began anew from ones that went back.
+    /// Of this boot of the host: with `started` it distinguishes counters that began anew from ones that went
+    /// back.
     pub boot_id: String,
     /// Since when the daemon runs, UTC nanoseconds since 1970.
     pub started: i128,

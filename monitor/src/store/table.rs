@@ -202,7 +202,7 @@ mod tests {
             table.shrink();
             assert_eq!(room(&table), [&vec![CHUNK; full][..], &[rows - full * CHUNK]].concat());
         }
-        table.retain(|row, _| *row < CHUNK);
+        table.retain(|row, ()| *row < CHUNK);
         assert_eq!(room(&table), [CHUNK], "a piece that is full stays as it is");
         assert_eq!((table.len(), table.iter().count()), (CHUNK, CHUNK));
     }

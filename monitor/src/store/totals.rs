@@ -34,10 +34,11 @@ pub struct Totals {
     pub overflow: BTreeMap<Group, Counters>,
     /// Of flows, what carries something that cannot be read, by interface, form and verdict.
     pub opaque: BTreeMap<(Name, Opaque, Verdict), Counters>,
-    /// Of flows, what has an inner destination or an embedded address, by interface, how it is carried (see [`crate::model::flow::FlowId::via`]) and verdict.
+    /// Of flows, what has an inner destination or an embedded address, by interface, how it is carried (see
+    /// [`crate::model::flow::FlowId::via`]) and verdict.
     pub inner: BTreeMap<(Name, &'static str, Verdict), Counters>,
-    /// Flows: how many, what they sent, when they were first and last seen. Flows are those that the store did not have when
-    /// they came.
+    /// Flows: how many, what they sent, when they were first and last seen. Flows are those that the store did not have
+    /// when they came.
     pub flows: BTreeMap<FlowGroup, GroupSums>,
     /// Of flows, what a rule decided, by rule.
     pub rules: BTreeMap<Name, GroupSums>,

@@ -10,7 +10,7 @@ const BLESS: &str = "BLESS=1 cargo test -p egress-monitor-tests --test suite cor
 /// What `docs/packets.md` has to be.
 fn text() -> String {
     let source = include_str!("../../src/corpus/mod.rs");
-    let about = source.lines().map_while(|line| line.strip_prefix("//!")).map(|line| line.trim_start());
+    let about = source.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim_start);
     let policy: Vec<_> = about.filter(|line| line.starts_with('|')).collect();
     format!(
         "# Packets\n\n\

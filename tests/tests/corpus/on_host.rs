@@ -10,7 +10,7 @@ use monitor_common::{
 };
 
 use super::{MODES, Mode, OBSERVE, Outcome, all_right};
-use crate::support::machine::random;
+use crate::support::random;
 
 const INTERFACE: u32 = 7;
 

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::CString,
     io::Read as _,
     net::IpAddr,
     path::Path,
@@ -17,7 +16,7 @@ use egress_monitor_tests::{
     host::{Host, PacketOutcome},
     leftovers,
     monitor::api::Flows,
-    netns::{Count, Namespace},
+    netns::{Count, Namespace, index},
     stage::{INTERFACE, PATIENCE, Stage, accounted, count, flows, on_cpu},
     traffic::{send_each, send_scattered},
     tun,
@@ -179,13 +178,6 @@ fn config(mode: Mode, interface: &str, folder: &Path) -> String {
     )
 }
 
-/// An interface's number in the calling thread's namespace.
-fn index(interface: &str) -> u32 {
-    let name = CString::new(interface).unwrap();
-    // SAFETY: the name is a C string that outlives the call.
-    unsafe { libc::if_nametoindex(name.as_ptr()) }
-}
-
 /// Sends everything through the daemon (`scattered`: not in one piece of memory; the number moves where the first piece
 /// ends), and holds what arrived and what was counted against the host's opinion, and
 /// that against the corpus.
@@ -215,7 +207,7 @@ fn hold(mode: Mode, scattered: Option<usize>) {
     let left = left.unwrap().join().unwrap().unwrap();
     let arrived = recorder.until(address(all.len() - 1), PATIENCE).unwrap();
 
-    let ifindex = stage.near.run(|| index(INTERFACE));
+    let ifindex = stage.near.run(|| index(INTERFACE)).unwrap();
     let mut host = Host::new(mode.policy(), mode.enforce, Link::Ethernet, ifindex);
     let (mut expected, mut passed, mut seen) = (Counted::default(), Count::default(), Vec::new());
     for (number, (sent, left)) in all.iter().zip(&left).enumerate() {
@@ -258,7 +250,7 @@ fn on_a_device_without_a_link_header_too() {
         near.ip(&["link", "set", tun::NAME, "up"]).unwrap();
         let folder = leftovers::folder().unwrap();
         let daemon = Daemon::start(&near, &config(mode, tun::NAME, folder.path()), &[]).unwrap();
-        let mut host = Host::new(mode.policy(), mode.enforce, Link::Ip, near.run(|| index(tun::NAME)));
+        let mut host = Host::new(mode.policy(), mode.enforce, Link::Ip, near.run(|| index(tun::NAME)).unwrap());
         let (mut expected, mut passed, mut dropped) = (Counted::default(), Vec::new(), Vec::new());
         for case in &cases {
             let by_host = host.packet(&case.frame, 1);

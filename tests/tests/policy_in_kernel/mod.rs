@@ -29,7 +29,10 @@ use self::{
     packet::{End, Packet},
     world::{Answer, World, knowledge, rank},
 };
-use crate::support::machine::{DROP, Machine, NEXT, random, run};
+use crate::support::{
+    machine::{DROP, Machine, NEXT, run},
+    random,
+};
 
 /// Random packets of each family, in each mode; the ring holds their events.
 const RANDOM: usize = 10_000;

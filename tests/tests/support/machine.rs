@@ -84,10 +84,3 @@ pub fn run(kernel: &mut Kernel, frame: &[u8], wire_len: u32, segments: u32) -> u
         .unwrap_or_else(|error| panic!("{} bytes {frame:02x?}: {error}", frame.len()))
         .return_value
 }
-
-/// By `SEED`, or by a new seed, which is printed.
-pub fn random() -> fastrand::Rng {
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
-    println!("SEED={seed}");
-    fastrand::Rng::with_seed(seed)
-}

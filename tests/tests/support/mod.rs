@@ -6,3 +6,10 @@ pub mod both;
 pub mod machine;
 pub mod mutate;
 pub mod policy;
+
+/// By `SEED`, or by a new seed, which is printed.
+pub fn random() -> fastrand::Rng {
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    println!("SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}

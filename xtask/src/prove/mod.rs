@@ -7,7 +7,7 @@ mod initramfs;
 mod kernels;
 mod scale;
 
-use std::{fmt::Write as _, time::Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
@@ -53,6 +53,8 @@ pub fn run(proof: &Proof) -> Result<()> {
     }
     let begun = Instant::now();
     let workspace = build::prepare()?;
+    // Before anything is run: what fails here is not to fail after half an hour.
+    let conditions = conditions(&workspace)?;
     let (name, promise, whole, counts) = match proof {
         Proof::Kernels(options) => {
             ("kernels", kernels::PROMISE, options.is_whole(), kernels::run(&workspace, options)?)
@@ -61,7 +63,8 @@ pub fn run(proof: &Proof) -> Result<()> {
         Proof::Scale => ("scale", scale::PROMISE, true, scale::run(&workspace)?),
     };
     let seconds = begun.elapsed().as_secs();
-    println!("\nproof {name}: holds, in {} min {} s", seconds / 60, seconds % 60);
+    let took = format!("{} min {} s", seconds / 60, seconds % 60);
+    println!("\nproof {name}: holds, in {took}");
     for (what, count) in &counts.0 {
         println!("  {what}: {count}");
     }
@@ -69,16 +72,26 @@ pub fn run(proof: &Proof) -> Result<()> {
         println!("not written down: only a part was asked for");
         return Ok(());
     }
+    let mut text = format!("# Proof: {name}\n\n{promise}\n\nWritten by the command below; nothing here is by hand.\n");
+    let command = ("command", format!("`cargo xtask prove {name}`"));
+    table(&mut text, ["", ""], [command].into_iter().chain(conditions).chain([("took", took)]));
+    table(&mut text, ["what", "count"], counts.0.iter().map(|(what, count)| (what.as_str(), count.clone())));
     let file = format!("docs/proofs/{name}.md");
-    let text = record(name, promise, &workspace, seconds, &counts)?;
     std::fs::create_dir_all(root().join("docs/proofs")).context("making docs/proofs")?;
     std::fs::write(root().join(&file), text).with_context(|| format!("writing {file}"))?;
     println!("written to {file}");
     Ok(())
 }
 
-/// The proof as a document.
-fn record(name: &str, promise: &str, workspace: &Workspace, seconds: u64, counts: &Counts) -> Result<String> {
+fn table<'a>(text: &mut String, head: [&str; 2], rows: impl Iterator<Item = (&'a str, String)>) {
+    text.push_str(&format!("\n| {} | {} |\n|---|---|\n", head[0], head[1]));
+    for (what, value) in rows {
+        text.push_str(&format!("| {what} | {value} |\n"));
+    }
+}
+
+/// Of what, when and where.
+fn conditions(workspace: &Workspace) -> Result<[(&'static str, String); 5]> {
     let ask = |program: &str, arguments: &[&str]| {
         let answer = look(program, arguments).with_context(|| format!("`{program} {}` fails", arguments.join(" ")))?;
         anyhow::Ok(answer.trim().to_owned())
@@ -96,26 +109,13 @@ fn record(name: &str, promise: &str, workspace: &Workspace, seconds: u64, counts
     let kib: u64 = memory.trim_end_matches(" kB").parse().context("MemTotal in /proc/meminfo")?;
     let system = field(&read("/etc/os-release")?, "PRETTY_NAME").unwrap_or_else(|| "Linux".to_owned());
     let cores = std::thread::available_parallelism().context("counting CPUs")?;
-    let rows = [
-        ("command", format!("`cargo xtask prove {name}`")),
+    Ok([
         ("commit", format!("{commit}{}", if changed { ", with changes that are not committed" } else { "" })),
         ("date", ask("date", &["--utc", "+%Y-%m-%d %H:%M UTC"])?),
         ("kernel", ask("uname", &["-r"])?),
-        ("machine", format!("{cores} × {processor}, {} GiB, {system}", kib.div_ceil(1 << 20))),
+        ("machine", format!("{cores} CPUs ({processor}), {} GiB, {system}", kib.div_ceil(1 << 20))),
         ("compilers", format!("{}; kernel part: {}", ask("rustc", &["--version"])?, workspace.compiler)),
-        ("took", format!("{} min {} s", seconds / 60, seconds % 60)),
-    ];
-    let mut text = format!("# Proof: {name}\n\n{promise}\n\nWritten by the command below; nothing here is by hand.\n");
-    // Writing to a String does not fail.
-    text.push_str("\n| | |\n|---|---|\n");
-    for (what, value) in rows {
-        let _ = writeln!(text, "| {what} | {value} |");
-    }
-    text.push_str("\n| what | count |\n|---|---|\n");
-    for (what, count) in &counts.0 {
-        let _ = writeln!(text, "| {what} | {count} |");
-    }
-    Ok(text)
+    ])
 }
 
 /// What nextest's or a test program's last line says, with the number of tests that passed: none may have been left out,
@@ -156,5 +156,34 @@ impl Tests {
             bail!("{} tests passed, {} failed", self.passed, self.failed);
         }
         Ok(format!("{} passed", self.passed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tests;
+
+    fn read(line: &str) -> (u32, u32) {
+        let mut tests = Tests::default();
+        tests.read(line);
+        (tests.passed, tests.failed)
+    }
+
+    #[test]
+    fn the_last_line_of_each_runner_is_understood() {
+        assert_eq!(
+            read("test result: ok. 9 passed; 1 failed; 0 ignored; 0 measured; 3 filtered out; in 8.01s"),
+            (9, 1)
+        );
+        assert_eq!(read("     Summary [   8.730s] 2 tests run: 2 passed, 340 skipped"), (2, 0));
+        assert_eq!(read("Summary [ 8.7s] 7/9 tests run: 4 passed (1 leaky), 1 failed, 2 timed out, 3 skipped"), (4, 3));
+        assert_eq!(read("test a_test_that_passed ... ok"), (0, 0));
+    }
+
+    #[test]
+    fn no_test_and_a_failed_one_are_no_proof() {
+        assert!(Tests { passed: 0, failed: 0 }.count().is_err());
+        assert!(Tests { passed: 9, failed: 1 }.count().is_err());
+        assert_eq!(Tests { passed: 9, failed: 0 }.count().unwrap(), "9 passed");
     }
 }

@@ -1,5 +1,5 @@
-//! A finding about the monitor itself as an OCSF Detection Finding (class 2004): Create when it is raised, Close when it is
-//! resolved.
+//! A finding about the monitor itself as an OCSF Detection Finding (class 2004): Create when it is raised, Close when
+//! it is resolved.
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

@@ -149,7 +149,7 @@ fn keys_of_later_versions_are_refused_and_not_ignored() {
 
 #[test]
 fn a_wrong_type_is_named_with_an_example_of_the_right_one() {
-    for (text, complaint) in [
+    for (text, message) in [
         ("monitor = 1", "config.toml:1: 'monitor' is the integer '1': write a table headed [monitor]"),
         ("site = \"x\"", "config.toml:1: 'site' is the string 'x': write a table headed [[site]]"),
         ("site = [1]", "config.toml:1: 'site' is the integer '1': write a table headed [[site]]"),
@@ -163,13 +163,13 @@ fn a_wrong_type_is_named_with_an_example_of_the_right_one() {
         ("[zone]\nname = [1]", "config.toml:2: 'name' is a list: write a name in quotes"),
         ("[zone]\nname = {}", "config.toml:2: 'name' is a table: write a name in quotes"),
     ] {
-        refused(text, complaint);
+        refused(text, message);
     }
 }
 
 #[test]
 fn numbers_and_addresses_out_of_bounds_are_refused() {
-    for (epoch, complaint) in [
+    for (epoch, message) in [
         ("99ms", "epoch '99ms' is out of bounds: write 100ms to 5min"),
         ("301s", "epoch '301s' is out of bounds: write 100ms to 5min"),
         (
@@ -179,7 +179,7 @@ fn numbers_and_addresses_out_of_bounds_are_refused() {
         ("99999999999999999min", "epoch '99999999999999999min' is out of bounds: write 100ms to 5min"),
         ("10", "'10' is no duration: write a number with ms, s or min, such as \"10s\""),
     ] {
-        refused(&format!("[monitor]\nepoch = \"{epoch}\""), &format!("config.toml:2: {complaint}"));
+        refused(&format!("[monitor]\nepoch = \"{epoch}\""), &format!("config.toml:2: {message}"));
     }
     for (key, number, wanted) in [
         ("flows", "1023", "1024 to 4194304"),

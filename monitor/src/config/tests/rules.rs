@@ -55,7 +55,7 @@ fn a_rule_must_say_who_where_and_why() {
 
 #[test]
 fn a_bad_port_range_never_becomes_all_ports() {
-    for (ports, complaint) in [
+    for (ports, message) in [
         (
             "tpc",
             "'tpc' is no port range: write protocol/port, protocol/first-last or a protocol alone, such as \"tcp/443\", \"udp/4500-4510\" or \"icmp\"",
@@ -78,7 +78,7 @@ fn a_bad_port_range_never_becomes_all_ports() {
         ),
         ("tcp/2-1", "'tcp/2-1' is reversed: write the lower port first, 1-2"),
     ] {
-        refused(&allow(&format!("ports = [\"{ports}\"]")), &format!("config.toml:5: {complaint}"));
+        refused(&allow(&format!("ports = [\"{ports}\"]")), &format!("config.toml:5: {message}"));
     }
     refused(
         &allow("ports = []"),

@@ -72,7 +72,7 @@ async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_told_by_n
         assert_eq!((state.rollbacks, state.reload_failures), (1, 1));
         assert_eq!(state.reload_error, Some(told));
         assert_eq!(state.findings.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>(), ["policy_rolled_back"]);
-        // What passed while it was in force is counted under its numbers, as it was judged.
+        // What passed while it was in force is counted under its numbers, as it was evaluated.
         let countries: Vec<_> = state.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
         let mut expected = ["IE".to_owned(), meanwhile];
         expected.sort_unstable();

@@ -47,7 +47,9 @@ impl MappedArray<u64> {
     /// One element as an atomic: 8 bytes that the kernel sees change at once.
     pub fn atomic(&self, index: usize) -> &AtomicU64 {
         assert!(index < self.length, "an element past the end of a map");
+        #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins a page")]
+        let words = self.memory.as_mut_ptr().cast::<u64>();
         // SAFETY: within the mapping and aligned, as above; the kernel reads the word whole.
-        unsafe { AtomicU64::from_ptr(self.memory.as_mut_ptr().cast::<u64>().add(index)) }
+        unsafe { AtomicU64::from_ptr(words.add(index)) }
     }
 }

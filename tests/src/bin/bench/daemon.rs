@@ -11,7 +11,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use egress_monitor_tests::{daemon::Daemon, measure::Flood, monitor::api::Status, stage::INTERFACE, wire::Networks};
+use egress_monitor_tests::{
+    daemon::Daemon,
+    measure::Flood,
+    stage::{INTERFACE, status},
+    wire::Networks,
+};
 
 use crate::{
     plan::Plan,
@@ -55,8 +60,7 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
     stop.store(true, Ordering::Relaxed);
     let sent = sender.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     let busy = watched?;
-    let status: Status =
-        serde_json::from_value(daemon.json(&["status"])?).context("`status --json` has another form")?;
+    let status = status(&daemon)?;
     let counted: u64 = status.interfaces.iter().map(|interface| interface.total.packets).sum();
     ensure!(counted == sent, "the daemon counted {counted} packets of {sent}");
     let overflow = status.losses.overflow_packets;
@@ -111,10 +115,10 @@ fn watch(plan: &Plan, what: &str, daemon: &Daemon, time: Duration) -> Result<See
     let (began, before) = (Instant::now(), cpu(daemon.id())?);
     let mut rss = Vec::new();
     while began.elapsed() < time {
-        plan.wait(what, LOOK.min(time - began.elapsed().min(time)))?;
+        plan.wait(what, LOOK.min(time.saturating_sub(began.elapsed())))?;
         rss.push(Memory::of(daemon.id())?.resident());
     }
-    let (took, time) = (cpu(daemon.id())? - before, began.elapsed());
+    let (took, time) = (cpu(daemon.id())?.saturating_sub(before), began.elapsed());
     let cpu = took.as_secs_f64() / time.as_secs_f64() * 100.0;
     Ok(Seen { time, cpu, rss, memory: Memory::of(daemon.id())? })
 }
@@ -189,6 +193,6 @@ mod tests {
         let smaps = "7f00-7f10 rw-s 00000000 00:0e 1024   anon_inode:bpf-map\nSize: 64 kB\nRss: 60 kB\n\
                      Private_Dirty: 60 kB\n7f10-7f20 r-xp 00000000 08:01 77   /usr/bin/x\nRss: 100 kB\n\
                      7f20-7f30 rw-s 00000000 00:0e 1024   anon_inode:bpf-map\nRss: 4 kB\n";
-        assert_eq!(mapped(smaps, "bpf-map"), 64.0);
+        assert!((mapped(smaps, "bpf-map") - 64.0).abs() < f64::EPSILON);
     }
 }

@@ -65,7 +65,7 @@ fn cpu(plan: &Plan, base: &Base) -> Result<Row> {
         }
         let (before, began) = (process_cpu(), Instant::now());
         let drained = rig.kernel.flip()?;
-        let took = (process_cpu() - before).as_secs_f64();
+        let took = process_cpu().saturating_sub(before).as_secs_f64();
         ensure!(drained.flows.len() as u32 == flows, "{} flows and not {flows}", drained.flows.len());
         if flows > 0 {
             whole.push(began.elapsed().as_secs_f64());

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub struct Machine {
     cpu: String,
     cores: usize,
-    virtual_machine: bool,
+    hypervisor: bool,
     kernel: String,
     mitigations: Vec<String>,
     jit: String,
@@ -56,7 +56,7 @@ impl Machine {
         Self {
             cpu: cpu.map_or_else(|| "unknown".into(), |name| name + &model),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
-            virtual_machine: field(&cpuinfo, "flags").is_some_and(|flags| flags.split(' ').any(|f| f == "hypervisor")),
+            hypervisor: field(&cpuinfo, "flags").is_some_and(|flags| flags.split(' ').any(|f| f == "hypervisor")),
             kernel: read("/proc/sys/kernel/osrelease"),
             mitigations: mitigations(),
             jit,
@@ -74,7 +74,7 @@ impl Machine {
             self.cpu,
             self.cores,
             if self.cores == 1 { "" } else { "s" },
-            if self.virtual_machine { ", virtual" } else { "" },
+            if self.hypervisor { ", virtual" } else { "" },
             self.memory_mib,
             self.kernel,
             self.hz,
@@ -98,7 +98,7 @@ impl Machine {
         json!({
             "cpu": self.cpu,
             "cores": self.cores,
-            "virtual": self.virtual_machine,
+            "virtual": self.hypervisor,
             "kernel": self.kernel,
             "mitigations": self.mitigations,
             "jit": self.jit,

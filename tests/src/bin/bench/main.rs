@@ -37,6 +37,7 @@ use table::{Failure, Row, Table};
 struct Arguments {
     /// Print JSON in place of the table; with a file, write it there beside the table.
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    #[allow(clippy::option_option, reason = "clap's form of an option whose value may be left out")]
     json: Option<Option<PathBuf>>,
     /// Print the table as Markdown.
     #[arg(long)]

@@ -77,7 +77,7 @@ fn switch(kernel: &mut Kernel, config: &Spec, datasets: &[Dataset]) -> Result<(f
     let compiled = began.elapsed();
     kernel.stage(Switch { policy, mode: Mode::Observe })?;
     kernel.flip()?;
-    Ok((compiled.as_secs_f64(), (began.elapsed() - compiled).as_secs_f64()))
+    Ok((compiled.as_secs_f64(), began.elapsed().saturating_sub(compiled).as_secs_f64()))
 }
 
 /// Seconds to fill two tries with the networks of seed 1.

@@ -30,7 +30,7 @@ pub fn counted(document: &Value) -> Result<BTreeMap<FlowId, Counted>> {
         let flow = read(row).with_context(|| format!("a row of `flows --json` has another form: {row}"))?;
         let entry = flows.entry(flow.0).or_default();
         entry.place = format!("{} {}", row["country"].as_str().unwrap_or("?"), row["class"].as_str().unwrap_or("?"));
-        entry.interface = row["interface"].as_str().unwrap_or("?").to_owned();
+        row["interface"].as_str().unwrap_or("?").clone_into(&mut entry.interface);
         let sum = if row["verdict"] == "denied" { &mut entry.dropped } else { &mut entry.passed };
         *sum = sum.plus(flow.1);
     }

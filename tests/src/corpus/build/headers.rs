@@ -184,6 +184,9 @@ pub fn srh(left: u8, path: &[IpAddr]) -> Layer {
 
 /// A source routing header of RPL (RFC 6554): all but the last address without their first `elided` bytes, the last one
 /// without `elided_last`.
+///
+/// # Panics
+/// Without an address.
 #[must_use]
 pub fn rpl(left: u8, elided: u8, elided_last: u8, addresses: &[IpAddr]) -> Layer {
     let (last, others) = addresses.split_last().expect("at least one address");

@@ -13,7 +13,7 @@ pub use self::headers::*;
 
 /// EtherTypes.
 pub mod ether {
-    #![allow(missing_docs)]
+    #![allow(missing_docs, reason = "each is what its name says")]
     pub const IPV4: u16 = 0x0800;
     pub const ARP: u16 = 0x0806;
     pub const IPV6: u16 = 0x86dd;
@@ -28,7 +28,7 @@ pub mod ether {
 
 /// IP protocol numbers.
 pub mod proto {
-    #![allow(missing_docs)]
+    #![allow(missing_docs, reason = "each is what its name says")]
     pub const HOP_BY_HOP: u8 = 0;
     pub const ICMP: u8 = 1;
     pub const IGMP: u8 = 2;

@@ -1,4 +1,4 @@
-//! How complaints are told: all of them, each at its place, harmless to a terminal.
+//! How problems are reported: all of them, each at its place, harmless to a terminal.
 
 use super::*;
 
