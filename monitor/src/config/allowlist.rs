@@ -92,7 +92,7 @@ fn tables(file: &Path, text: &str, now: i64) -> Result<Vec<Rule>, Vec<Problem>> 
 /// One rule, for all traffic and all time; a file without networks is none.
 fn plain(file: &Path, text: &str) -> Result<Vec<Rule>, Vec<Problem>> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let id = values::name(&name).map_err(|message| vec![Problem::of_file(file, message)])?;
+    let id = values::name(&name).map_err(|error| vec![Problem::of_file(file, error.to_string())])?;
     let mut to = Vec::new();
     let mut problems = Vec::new();
     // One name for a million lines.
@@ -104,9 +104,14 @@ fn plain(file: &Path, text: &str) -> Result<Vec<Rule>, Vec<Problem>> {
         }
         match values::network(entry) {
             Ok(network) => to.push((network, Origin::new(Arc::clone(&shared), number))),
-            Err(message) => {
+            Err(error) => {
                 let column = Some(line[..line.len() - line.trim_start().len()].chars().count() + 1);
-                problems.push(Problem { file: file.to_owned(), line: Some(number), column, message });
+                problems.push(Problem {
+                    file: file.to_owned(),
+                    line: Some(number),
+                    column,
+                    message: error.to_string(),
+                });
             }
         }
     }

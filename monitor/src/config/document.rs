@@ -11,6 +11,7 @@ use toml::{
 
 use super::{
     Problem,
+    error::ValueError,
     keys::{Absent, Key, Kind, Section},
 };
 
@@ -170,7 +171,7 @@ impl<'a> Table<'a> {
     }
 
     /// A string through `read`, whose error (which quotes the value) is reported.
-    pub(super) fn read<T>(&self, key: &Key, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    pub(super) fn read<T>(&self, key: &Key, read: impl FnOnce(&str) -> Result<T, ValueError>) -> Option<T> {
         self.get(key)?.read(read)
     }
 
@@ -243,8 +244,8 @@ impl<'a> Value<'a> {
     }
 
     /// A string through `read`, whose error (which quotes the value) is reported.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        read(self.text()?).map_err(|message| self.report(message)).ok()
+    pub(super) fn read<T>(&self, read: impl FnOnce(&str) -> Result<T, ValueError>) -> Option<T> {
+        read(self.text()?).map_err(|error| self.report(error.to_string())).ok()
     }
 
     pub(super) fn integer(&self) -> Option<i64> {

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use monitor_policy::region;
+
 use crate::error::CliError;
 
 /// One thing that is wrong.
@@ -42,6 +44,17 @@ impl fmt::Display for Problem {
             write!(f, ":{place}")?;
         }
         write!(f, ": {}", self.message)
+    }
+}
+
+/// Why a value is refused: quotes it and says what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct ValueError(pub(super) String);
+
+impl From<region::RegionError> for ValueError {
+    fn from(error: region::RegionError) -> Self {
+        Self(error.to_string())
     }
 }
 

@@ -84,9 +84,7 @@ fn zone(table: Table<'_>, zone: &mut Zone) {
     if let Some(name) = table.read(&NAME, values::name) {
         zone.name = name;
     }
-    let inside = table.read(&INSIDE, |text| {
-        region::parse(text).map(|region| (region, text.to_owned())).map_err(|error| error.to_string())
-    });
+    let inside = table.read(&INSIDE, |text| Ok((region::parse(text)?, text.to_owned())));
     if let Some((region, text)) = inside {
         zone.inside_text = text;
         zone.inside = region.countries;
@@ -188,9 +186,7 @@ fn management(table: Table<'_>) -> Option<Management> {
 fn site(table: Table<'_>) -> Option<Site> {
     use keys::site::{COUNTRY, NAME, NETWORKS};
     let name = table.required(&NAME).and_then(|value| value.read(values::name));
-    let country = table
-        .required(&COUNTRY)
-        .and_then(|value| value.read(|text| region::country(text).map_err(|error| error.to_string())));
+    let country = table.required(&COUNTRY).and_then(|value| value.read(|text| Ok(region::country(text)?)));
     let networks = table.required(&NETWORKS).and_then(|value| value.list()).map(|elements| networks(&elements));
     Some(Site { name: name?, country: country?, networks: networks? })
 }

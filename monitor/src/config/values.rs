@@ -15,7 +15,7 @@ use monitor_policy::{
     spec::{Action, Mode, PortRange},
 };
 
-use super::{Reload, document::quote};
+use super::{Reload, document::quote, error::ValueError};
 use crate::model::HookChoice;
 
 /// The shortest and longest epoch.
@@ -24,85 +24,89 @@ const EPOCHS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=
 /// Names and ids end up as metric labels, in file names and on terminals.
 const LONGEST_NAME: usize = 64;
 
-fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, ValueError> {
     choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-        format!("{} is not known here: write {}", quote(text), names.join(" or "))
+        ValueError(format!("{} is not known here: write {}", quote(text), names.join(" or ")))
     })
 }
 
-pub(super) fn mode(text: &str) -> Result<Mode, String> {
+pub(super) fn mode(text: &str) -> Result<Mode, ValueError> {
     choice(text, &[("observe", Mode::Observe), ("enforce", Mode::Enforce)])
 }
 
-pub(super) fn reload(text: &str) -> Result<Reload, String> {
+pub(super) fn reload(text: &str) -> Result<Reload, ValueError> {
     choice(text, &[("auto", Reload::Auto), ("signal", Reload::Signal)])
 }
 
-pub(super) fn hook(text: &str) -> Result<HookChoice, String> {
+pub(super) fn hook(text: &str) -> Result<HookChoice, ValueError> {
     choice(text, &[("auto", HookChoice::Auto), ("tcx", HookChoice::Tcx), ("clsact", HookChoice::Clsact)])
 }
 
-pub(super) fn action(text: &str) -> Result<Action, String> {
+pub(super) fn action(text: &str) -> Result<Action, ValueError> {
     choice(text, &[("allow", Action::Allow), ("deny", Action::Deny)])
 }
 
 /// `10s`, `500ms`, `2min`, within [`EPOCHS`].
-pub(super) fn epoch(text: &str) -> Result<Duration, String> {
+pub(super) fn epoch(text: &str) -> Result<Duration, ValueError> {
     let Ok(duration) = duration::parse_single(text) else {
-        return Err(format!("{} is no duration: write a number with ms, s or min, such as \"10s\"", quote(text)));
+        return Err(ValueError(format!(
+            "{} is no duration: write a number with ms, s or min, such as \"10s\"",
+            quote(text)
+        )));
     };
     if !EPOCHS.contains(&duration) {
-        return Err(format!("epoch {} is out of bounds: write 100ms to 5min", quote(text)));
+        return Err(ValueError(format!("epoch {} is out of bounds: write 100ms to 5min", quote(text))));
     }
     Ok(duration)
 }
 
 /// A network: an address and a prefix length, or an address alone.
-pub(super) fn network(text: &str) -> Result<IpNetwork, String> {
+pub(super) fn network(text: &str) -> Result<IpNetwork, ValueError> {
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
     };
     let example = "write an address and a prefix length, such as 192.0.2.0/24 or 2001:db8::/32";
     let Ok(address) = address.parse::<IpAddr>() else {
-        return Err(format!("{} is no network: {example}", quote(text)));
+        return Err(ValueError(format!("{} is no network: {example}", quote(text))));
     };
     let bits = if address.is_ipv4() { 32 } else { 128 };
     let Some(prefix) = prefix else {
-        return IpNetwork::new(address, bits).map_err(|_| format!("{} is no network: {example}", quote(text)));
+        return IpNetwork::new(address, bits)
+            .map_err(|_| ValueError(format!("{} is no network: {example}", quote(text))));
     };
     // `parse` alone would take "+8" and "08".
     let plain = prefix.bytes().all(|byte| byte.is_ascii_digit()) && (prefix.len() == 1 || !prefix.starts_with('0'));
     let network = prefix.parse().ok().filter(|length| plain && *length <= bits);
     let Some(network) = network.and_then(|length: u8| IpNetwork::new(address, length).ok()) else {
-        return Err(format!("{} has no prefix length of 0 to {bits}: {example}", quote(text)));
+        return Err(ValueError(format!("{} has no prefix length of 0 to {bits}: {example}", quote(text))));
     };
     if network.network() != address {
-        return Err(format!(
+        return Err(ValueError(format!(
             "{} has host bits set: write {}/{}, or {address}/{bits} for the one address",
             quote(text),
             network.network(),
             network.prefix()
-        ));
+        )));
     }
     Ok(network)
 }
 
 /// A NAT64 translator's prefix (RFC 6052 2.2).
-pub(super) fn nat64(text: &str) -> Result<IpNetwork, String> {
+pub(super) fn nat64(text: &str) -> Result<IpNetwork, ValueError> {
     let network = network(text)?;
     if network.is_ipv4() {
-        return Err(format!(
+        return Err(ValueError(format!(
             "{} is IPv4: write the IPv6 prefix that the translator answers for, such as 64:ff9b:1::/96",
             quote(text)
-        ));
+        )));
     }
     if Embedded::nat64(network.prefix()).is_none() {
-        return Err(format!(
+        return Err(ValueError(format!(
             "{} has a length that no translator uses: write the prefix with 32, 40, 48, 56, 64 or 96 bits (RFC 6052)",
             quote(text)
-        ));
+        )));
     }
     Ok(network)
 }
@@ -118,7 +122,7 @@ pub(super) enum Destination {
 }
 
 /// A network, `AS64500`, or a country by its code or name.
-pub(super) fn destination(text: &str) -> Result<Destination, String> {
+pub(super) fn destination(text: &str) -> Result<Destination, ValueError> {
     if text.starts_with(|first: char| first.is_ascii_digit()) || text.contains([':', '/']) {
         return network(text).map(Destination::Network);
     }
@@ -128,7 +132,11 @@ pub(super) fn destination(text: &str) -> Result<Destination, String> {
         // AS 0 is for what nobody announces (RFC 7607).
         let number = digits.parse().ok().filter(|number| *number != 0 && !digits.starts_with('0'));
         return number.map(Destination::As).ok_or_else(|| {
-            format!("{} is no autonomous system: write AS1 to AS{}, such as \"AS64500\"", quote(text), u32::MAX)
+            ValueError(format!(
+                "{} is no autonomous system: write AS1 to AS{}, such as \"AS64500\"",
+                quote(text),
+                u32::MAX
+            ))
         });
     }
     if let Ok(country) = region::country(text) {
@@ -142,11 +150,11 @@ pub(super) fn destination(text: &str) -> Result<Destination, String> {
         (_, Some(near)) => format!("did you mean \"{near}\"?"),
         _ => "write a network such as 192.0.2.0/24, a country such as \"SG\" or \"Singapore\", or \"AS64500\"".into(),
     };
-    Err(format!("{} is no network, country or autonomous system: {hint}", quote(text)))
+    Err(ValueError(format!("{} is no network, country or autonomous system: {hint}", quote(text))))
 }
 
 /// `200 GiB`, `1 TB`.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub(super) fn bytes(text: &str) -> Result<u64, ValueError> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let scale: Option<u64> = match unit.trim_start() {
@@ -163,103 +171,103 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     };
     let bytes = number.parse::<u64>().ok().zip(scale).and_then(|(number, scale)| number.checked_mul(scale));
     bytes.filter(|bytes| *bytes > 0).ok_or_else(|| {
-        format!(
+        ValueError(format!(
             "{} is no amount: write a whole number above 0 with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB, such as \
              \"200 GiB\"",
             quote(text)
-        )
+        ))
     })
 }
 
 /// `tcp/443`, `udp/4500-4510`, or a protocol alone.
-pub(super) fn ports(text: &str) -> Result<PortRange, String> {
+pub(super) fn ports(text: &str) -> Result<PortRange, ValueError> {
     let example = "write protocol/port, protocol/first-last or a protocol alone, such as \"tcp/443\", \
                    \"udp/4500-4510\" or \"icmp\"";
     let Some((protocol, range)) = text.split_once('/') else {
         return match protocol::parse(text) {
             Some(protocol) => Ok(PortRange { protocol, low: 0, high: u16::MAX }),
-            None => Err(format!("{} is no port range: {example}", quote(text))),
+            None => Err(ValueError(format!("{} is no port range: {example}", quote(text)))),
         };
     };
     let Some(protocol) = protocol::parse(protocol).filter(|number| protocol::has_ports(*number)) else {
-        return Err(format!(
+        return Err(ValueError(format!(
             "{} has no protocol with ports that is known: write tcp, udp, sctp, dccp or udplite before the '/'",
             quote(text)
-        ));
+        )));
     };
     let (low, high) = range.split_once('-').unwrap_or((range, range));
     let port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
     let (Some(low), Some(high)) = (port(low), port(high)) else {
-        return Err(format!("{} has no port of 0 to 65535: {example}", quote(text)));
+        return Err(ValueError(format!("{} has no port of 0 to 65535: {example}", quote(text))));
     };
     if low > high {
-        return Err(format!("{} is reversed: write the lower port first, {high}-{low}", quote(text)));
+        return Err(ValueError(format!("{} is reversed: write the lower port first, {high}-{low}", quote(text))));
     }
     Ok(PortRange { protocol, low, high })
 }
 
 /// `[http] listen`: loopback, or nothing.
-pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
+pub(super) fn listen(text: &str) -> Result<Option<SocketAddr>, ValueError> {
     if text.is_empty() {
         return Ok(None);
     }
     let Ok(address) = text.parse::<SocketAddr>() else {
-        return Err(format!(
+        return Err(ValueError(format!(
             "{} is no address and port: write \"127.0.0.1:9477\" or \"[::1]:9477\", or \"\" to turn HTTP off",
             quote(text)
-        ));
+        )));
     };
     if !address.ip().is_loopback() {
-        return Err(format!(
+        return Err(ValueError(format!(
             "{} is not loopback, and this version has neither TLS nor tokens to protect it: write \
              \"127.0.0.1:{port}\" or \"[::1]:{port}\"",
             quote(text),
             port = address.port()
-        ));
+        )));
     }
     Ok(Some(address))
 }
 
 /// A path from '/' on.
-pub(super) fn absolute(text: &str) -> Result<PathBuf, String> {
+pub(super) fn absolute(text: &str) -> Result<PathBuf, ValueError> {
     let path = PathBuf::from(text);
     if path.is_absolute() {
         Ok(path)
     } else {
-        Err(format!("path {} is not absolute: write it from '/' on", quote(text)))
+        Err(ValueError(format!("path {} is not absolute: write it from '/' on", quote(text))))
     }
 }
 
 /// An id or a name.
-pub(super) fn name(text: &str) -> Result<String, String> {
+pub(super) fn name(text: &str) -> Result<String, ValueError> {
     let plain = !text.trim().is_empty() && text.trim() == text && !text.chars().any(char::is_control);
     if !plain || text.chars().count() > LONGEST_NAME {
-        return Err(format!(
+        return Err(ValueError(format!(
             "{} is no name: write 1 to {LONGEST_NAME} characters without control characters or spaces around them",
             quote(text)
-        ));
+        )));
     }
     Ok(text.to_owned())
 }
 
 /// An interface name, or a glob over them, or `auto`.
-pub(super) fn interface(text: &str) -> Result<String, String> {
+pub(super) fn interface(text: &str) -> Result<String, ValueError> {
     let name = name(text)?;
     if let Err(error) = glob::Pattern::new(&name) {
-        return Err(format!(
+        return Err(ValueError(format!(
             "{} is no glob ({}): write a name, a glob such as \"eth*\", or \"auto\"",
             quote(text),
             error.msg
-        ));
+        )));
     }
     // IFNAMSIZ is 16 with the end mark; a name can't hold '/' or spaces.
     let glob = name.contains(['*', '?', '[']);
     if name.contains(['/', ' ']) || (!glob && name.len() > 15) {
-        return Err(format!(
+        return Err(ValueError(format!(
             "{} is no interface name: write 1 to 15 characters without '/' and spaces, a glob such as \"eth*\", or \
              \"auto\"",
             quote(text)
-        ));
+        )));
     }
     Ok(name)
 }
