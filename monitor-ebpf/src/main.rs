@@ -3,9 +3,9 @@
 
 #![no_std]
 #![no_main]
-#![allow(internal_features)] // core::intrinsics: AtomicU64::fetch_add does not exist on this target
+#![allow(internal_features, reason = "core::intrinsics: AtomicU64::fetch_add does not exist on this target")]
 #![feature(asm_experimental_arch, core_intrinsics)]
-#![allow(missing_docs)] // the classifier macro makes functions without
+#![allow(missing_docs, reason = "the classifier macro makes functions without")]
 
 mod action;
 mod cache;

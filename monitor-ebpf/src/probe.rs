@@ -23,7 +23,7 @@ pub fn reply(skb: *mut __sk_buff) -> i32 {
         slot => slot & 1,
     };
     let [a, b, c, d, rest] = skb.cb;
-    let address = Address { high: (a as u64) << 32 | b as u64, low: (c as u64) << 32 | d as u64 };
+    let address = Address { high: u64::from(a) << 32 | u64::from(b), low: u64::from(c) << 32 | u64::from(d) };
     let (port, protocol, version) = ProbeQuery::unpack(rest);
     let Some(image) = MappedImage::in_slot(slot) else { return ProbeQuery::NO_ANSWER as i32 };
     match classify(&image, version, address, protocol, Some(port)) {

@@ -170,6 +170,8 @@ fn bpf_linker(major: u32) -> Result<()> {
         std::env::join_paths(std::iter::once(PathBuf::from(&prefix).join("bin")).chain(std::env::split_paths(&path)))
             .context("PATH cannot be extended")?;
     install.env("LLVM_PREFIX", &prefix).env("PATH", path);
+    // Nobody looks into it, and its own manifest would have all of its debug information made.
+    install.env("CARGO_PROFILE_RELEASE_DEBUG", "0");
     process::step(
         &format!("building bpf-linker {BPF_LINKER_VERSION} for LLVM {major} ({reason}; about a minute)"),
         &mut install,

@@ -66,7 +66,7 @@ const fn is_wireguard(first: u64, length: u32) -> bool {
         0x0100_0000 => length == 148,
         0x0200_0000 => length == 92,
         0x0300_0000 => length == 64,
-        0x0400_0000 => length >= 32 && length & 15 == 0,
+        0x0400_0000 => length >= 32 && length.is_multiple_of(16),
         _ => false,
     }
 }

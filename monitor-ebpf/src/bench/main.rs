@@ -3,7 +3,7 @@
 
 #![no_std]
 #![no_main]
-#![allow(missing_docs)] // the classifier macro makes functions without
+#![allow(missing_docs, reason = "the classifier macro makes functions without")]
 
 mod maps;
 #[path = "../policy.rs"]

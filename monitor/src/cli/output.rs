@@ -61,10 +61,10 @@ pub fn print(text: &str) -> Result<(), CliError> {
     }
 }
 
-/// [`print`]s a document as JSON or as text.
+/// [`print()`]s a document as JSON or as text.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_either<T: serde::Serialize>(
     as_json: bool,
     value: &T,

@@ -5,6 +5,7 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 
+use self::Gives::{Document, Other};
 use super::{
     api::{Api, Control},
     error::ApiError,
@@ -39,107 +40,54 @@ pub(super) enum Gives {
     Other(&'static str),
 }
 
+impl Page {
+    /// On both listeners.
+    const fn open(
+        path: &'static str,
+        parameters: &'static [&'static str],
+        gives: Gives,
+        answer: fn() -> MethodRouter<Api>,
+    ) -> Self {
+        Self { method: "GET", path, parameters, on_port: true, in_404: false, gives, answer }
+    }
+
+    /// On the control socket alone.
+    const fn closed(
+        method: &'static str,
+        path: &'static str,
+        parameters: &'static [&'static str],
+        gives: Gives,
+        answer: fn() -> MethodRouter<Api>,
+    ) -> Self {
+        Self { method, path, parameters, on_port: false, in_404: false, gives, answer }
+    }
+
+    /// Named by the 404.
+    const fn named(self) -> Self {
+        Self { in_404: true, ..self }
+    }
+}
+
 /// All pages.
 pub(super) const PAGES: [Page; 11] = [
-    Page {
-        method: "GET",
-        path: "/metrics",
-        parameters: &[],
-        on_port: true,
-        in_404: true,
-        gives: Gives::Other("Prometheus text"),
-        answer: || get(pages::metrics),
-    },
-    Page {
-        method: "GET",
-        path: "/healthz",
-        parameters: &[],
-        on_port: true,
-        in_404: false,
-        gives: Gives::Other("text: the process serves"),
-        answer: || get(pages::healthz),
-    },
-    Page {
-        method: "GET",
-        path: "/readyz",
-        parameters: &[],
-        on_port: true,
-        in_404: false,
-        gives: Gives::Other("text: attached, and epochs are closed; 503 if not"),
-        answer: || get(pages::readyz),
-    },
-    Page {
-        method: "GET",
-        path: "/api/v1/status",
-        parameters: &["fresh"],
-        on_port: true,
-        in_404: true,
-        gives: Gives::Document("status"),
-        answer: || get(pages::status),
-    },
-    Page {
-        method: "GET",
-        path: "/api/v1/flows",
-        parameters: &["by", "top", "verdict", "since", "fresh"],
-        on_port: true,
-        in_404: true,
-        gives: Gives::Document("flows"),
-        answer: || get(pages::flows),
-    },
-    Page {
-        method: "GET",
-        path: "/api/v1/rules",
-        parameters: &["fresh"],
-        on_port: true,
-        in_404: true,
-        gives: Gives::Document("rules"),
-        answer: || get(pages::rules),
-    },
-    Page {
-        method: "GET",
-        path: "/api/v1/policy/shadow",
-        parameters: &["top", "fresh"],
-        on_port: true,
-        in_404: false,
-        gives: Gives::Document("shadow"),
-        answer: || get(pages::shadow),
-    },
-    Page {
-        method: "GET",
-        path: "/api/v1/alerts",
-        parameters: &[],
-        on_port: true,
-        in_404: false,
-        gives: Gives::Document("alerts"),
-        answer: || get(pages::alerts),
-    },
-    Page {
-        method: "POST",
-        path: "/api/v1/policy/reload",
-        parameters: &["confirm"],
-        on_port: false,
-        in_404: false,
-        gives: Gives::Document("reload"),
-        answer: || post(pages::reload_policy),
-    },
-    Page {
-        method: "POST",
-        path: "/api/v1/policy/confirm",
-        parameters: &[],
-        on_port: false,
-        in_404: false,
-        gives: Gives::Document("reload"),
-        answer: || post(pages::confirm_policy),
-    },
-    Page {
-        method: "GET",
-        path: "/api/v1/policy/image",
-        parameters: &[],
-        on_port: false,
-        in_404: false,
-        gives: Gives::Other("the policy in force, as `diff --running` reads it"),
-        answer: || get(pages::policy_image),
-    },
+    Page::open("/metrics", &[], Other("Prometheus text"), || get(pages::metrics)).named(),
+    Page::open("/healthz", &[], Other("text: the process serves"), || get(pages::healthz)),
+    Page::open("/readyz", &[], Other("text: attached, and epochs are closed; 503 if not"), || get(pages::readyz)),
+    Page::open("/api/v1/status", &["fresh"], Document("status"), || get(pages::status)).named(),
+    Page::open("/api/v1/flows", &["by", "top", "verdict", "since", "fresh"], Document("flows"), || get(pages::flows))
+        .named(),
+    Page::open("/api/v1/rules", &["fresh"], Document("rules"), || get(pages::rules)).named(),
+    Page::open("/api/v1/policy/shadow", &["top", "fresh"], Document("shadow"), || get(pages::shadow)),
+    Page::open("/api/v1/alerts", &[], Document("alerts"), || get(pages::alerts)),
+    Page::closed("POST", "/api/v1/policy/reload", &["confirm"], Document("reload"), || post(pages::reload_policy)),
+    Page::closed("POST", "/api/v1/policy/confirm", &[], Document("reload"), || post(pages::confirm_policy)),
+    Page::closed(
+        "GET",
+        "/api/v1/policy/image",
+        &[],
+        Other("the policy in force, as `diff --running` reads it"),
+        || get(pages::policy_image),
+    ),
 ];
 
 /// The pages of one listener. With `control` it takes `fresh=1` and reloads; without, it only reads.

@@ -32,7 +32,7 @@ pub struct Options {
     pub interfaces: u32,
     /// Places in each half of the flow table.
     pub flows: u32,
-    /// Places in each half of each CPU's flow cache; `None`: see [`Cache::of`].
+    /// Places in each half of each CPU's flow cache; `None`: as many as the number of CPUs leaves.
     pub cache: Option<u32>,
     /// The mode to begin with.
     pub mode: Mode,

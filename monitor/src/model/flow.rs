@@ -56,17 +56,17 @@ pub struct FlowId {
 pub struct ResolvedFlow {
     /// See [`FlowId`], as for all others.
     pub interface: Name,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub rule: Name,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub country: Country,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub class: Class,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub embedding: Option<Embedding>,
     /// Of the inner destination.
     pub inner_embedding: Option<Embedding>,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub decider: Option<Decider>,
 }
 
@@ -144,19 +144,19 @@ impl FlowId {
 pub struct Traits {
     /// See [`FlowId`], as for all others.
     pub interface: Name,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub rule: Name,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub country: Country,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub opaque: Opaque,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub embedding: Option<Embedding>,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub decider: Option<Decider>,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub class: Class,
-    #[allow(missing_docs)]
+    #[allow(missing_docs, reason = "as in FlowId")]
     pub verdict: Verdict,
 }
 

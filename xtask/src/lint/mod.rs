@@ -46,7 +46,7 @@ pub fn run(bless: bool) -> Result<()> {
 const HOST: [&str; 3] = ["--workspace", "--exclude", "monitor-ebpf"];
 
 fn host_clippy(workspace: &Workspace) -> Result<()> {
-    let mut clippy = workspace.cargo(&["clippy", "--profile", Profile::Quick.name(), "--all-targets"]);
+    let mut clippy = workspace.cargo(&["clippy", "--profile", Profile::Quick.name(), "--all-targets", "--keep-going"]);
     process::stage("clippy", clippy.args(HOST).args(["--", "--deny", "warnings"]))
 }
 

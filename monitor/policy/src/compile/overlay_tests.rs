@@ -52,7 +52,7 @@ fn knowledge() -> Knowledge {
     let two = [net(2, "US"), net(3, "DE")];
     Knowledge {
         datasets: vec![dataset("NO"), dataset("US")],
-        overlays: vec![list("one", &one, &[(1 << 125, 1 << 125 | 99, "IE")]), list("two", &two, &[])],
+        overlays: vec![list("one", &one, &[(1 << 125, 1 << 125 | 0x63, "IE")]), list("two", &two, &[])],
         special: vec![special("10.0.0.0/8", Class::Private, Embedded::None)],
         asn: None,
     }

@@ -25,6 +25,6 @@ impl Progress {
     #[must_use]
     pub fn percent(&self) -> Option<u64> {
         let (done, total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
-        (total > 0).then(|| (done.min(total) as u128 * 100 / u128::from(total)) as u64)
+        (total > 0).then(|| (u128::from(done.min(total)) * 100 / u128::from(total)) as u64)
     }
 }

@@ -84,7 +84,6 @@ fn table() -> String {
 }
 
 #[test]
-#[ignore = "the next commit writes docs/schema"]
 fn schemas_and_their_table_are_current() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/schema");
     let mut files: BTreeMap<String, String> = documents()

@@ -254,7 +254,7 @@ fn read_header(bytes: &[u8]) -> Result<(Option<u8>, About, Input<'_>), CompactEr
     if <[u8; 32]>::from(Sha256::digest(body)) != digest {
         return Err(Damaged("its SHA-256 differs from its content"));
     }
-    let about = About { name, version, attribution, provenance, built, digest };
+    let about = About { name, version, built, attribution, provenance, digest };
     Ok((kind, about, Input { bytes: body, part: "ranges" }))
 }
 
