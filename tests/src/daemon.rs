@@ -145,8 +145,8 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Starts it without waiting for anything. It gets a Ctrl-C when the calling thread ends, so that a killed
-    /// test leaves no daemon behind.
+    /// Starts it without waiting for anything. It is killed when the calling thread ends, so that a killed test leaves no
+    /// daemon behind, not even one that stands still.
     ///
     /// # Errors
     /// It is not built.
@@ -171,7 +171,7 @@ impl Daemon {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
         unsafe {
-            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGINT) {
+            command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
                 0 => Ok(()),
                 _ => Err(io::Error::last_os_error()),
             });
