@@ -86,7 +86,12 @@ pub fn cargo(subcommand: &str, compiler: Compiler, workspace: &Path, target: &Pa
         }
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-    // No path of this machine in what is compiled: not of this folder, nor cargo's, nor rustup's.
+    // No path of this machine in what is compiled: not of this folder, nor cargo's, nor rustup's. The compiler sees its
+    // folders without links, so cargo has to, too.
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    if let Some(home) = home.and_then(|home| home.canonicalize().ok()) {
+        cargo.env("CARGO_HOME", home);
+    }
     cargo.env("CARGO_UNSTABLE_TRIM_PATHS", "true").env("CARGO_PROFILE_RELEASE_TRIM_PATHS", "all");
     cargo
 }
