@@ -27,5 +27,10 @@ pub fn run(arguments: &[String]) -> Result<()> {
     let profile = Profile::Quick.name();
     let run = ["nextest", "run", "--cargo-profile", profile, "--workspace", "--exclude", "monitor-ebpf"];
     process::stage("build", workspace.cargo(&run).arg("--no-run"))?;
+    // nextest runs no examples of the documentation; only this crate has any.
+    let examples = ["test", "--doc", "--profile", profile, "--package", "monitor-api"];
+    if arguments.is_empty() {
+        process::stage("examples", &mut workspace.cargo(&examples))?;
+    }
     process::stage("tests", workspace.cargo(&run).args(arguments))
 }
