@@ -291,6 +291,12 @@ pub struct FindingStatus {
     /// Its name.
     #[serde(rename = "type")]
     pub kind: String,
+    /// How bad, in OCSF's words.
+    pub severity: String,
+    /// What is wrong, in a sentence.
+    pub title: String,
+    /// What to do about it.
+    pub hint: String,
     /// Since when, RFC 3339.
     pub since: String,
 }

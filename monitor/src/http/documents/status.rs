@@ -47,7 +47,13 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
         conditions: state
             .findings
             .iter()
-            .map(|(kind, since)| FindingStatus { kind: kind.name().into(), since: rfc3339(*since) })
+            .map(|(kind, since)| FindingStatus {
+                kind: kind.name().into(),
+                severity: kind.severity().name().into(),
+                title: kind.title().into(),
+                hint: kind.hint().into(),
+                since: rfc3339(*since),
+            })
             .collect(),
         policy: PolicyStatus {
             digest: in_force.policy.digest.clone(),
