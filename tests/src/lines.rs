@@ -68,10 +68,13 @@ impl Lines {
     pub fn wait_for(&self, from: usize, time: Duration, wanted: impl Fn(&str) -> bool) -> Result<String> {
         let deadline = Instant::now() + time;
         let mut state = self.shared.lock();
+        // Each line is looked at once: whoever reads the stream waits meanwhile.
+        let mut next = from;
         loop {
-            if let Some(line) = state.lines.iter().skip(from).find(|line| wanted(line)) {
+            if let Some(line) = state.lines.iter().skip(next).find(|line| wanted(line)) {
                 return Ok(line.clone());
             }
+            next = next.max(state.lines.len());
             let left = deadline.saturating_duration_since(Instant::now());
             if state.ended || left.is_zero() {
                 let why = if state.ended { "the output ended" } else { "time is over" };
