@@ -266,7 +266,7 @@ pub struct Script {
     /// Digests of what was staged, with the mode.
     pub staged: Vec<(String, bool)>,
     /// What the next checks of a policy in force find.
-    pub checks: VecDeque<Result<(), String>>,
+    pub checks: VecDeque<anyhow::Result<()>>,
     /// Rolled back so often.
     pub rollbacks: u32,
     /// What is in the flow table; it is empty after a flip.
@@ -330,7 +330,7 @@ impl EpochSource for Fake {
     }
 
     fn verify(&mut self) -> anyhow::Result<()> {
-        self.script().checks.pop_front().unwrap_or(Ok(())).map_err(anyhow::Error::msg)
+        self.script().checks.pop_front().unwrap_or(Ok(()))
     }
 
     fn roll_back(&mut self) -> anyhow::Result<()> {

@@ -182,12 +182,12 @@ fn bpf_linker(major: u32) -> Result<()> {
 }
 
 /// Whether the bpf-linker in `PATH` will do; if not, why.
-fn usable_linker(major: u32) -> Result<(), String> {
-    let version = look("bpf-linker", &["--version"]).ok_or("there is none that runs")?;
+fn usable_linker(major: u32) -> Result<()> {
+    let version = look("bpf-linker", &["--version"]).context("there is none that runs")?;
     let number = version.split_whitespace().nth(1).unwrap_or_default();
     let mut parts = number.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     if (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < BPF_LINKER {
-        return Err(format!("version {number} is too old"));
+        bail!("version {number} is too old");
     }
     // Its version says nothing of its LLVM; the shared library that it loads does. A newer LLVM reads what an
     // older one wrote. A statically linked one can only be tried.
@@ -195,7 +195,7 @@ fn usable_linker(major: u32) -> Result<(), String> {
     let file = std::env::split_paths(&path).map(|folder| folder.join("bpf-linker")).find(|file| file.is_file());
     let libraries = file.and_then(|file| look("ldd", &[&file.to_string_lossy()])).unwrap_or_default();
     match linked_llvm(&libraries) {
-        Some(linked) if linked < major => Err(format!("the one that is there is linked to LLVM {linked}")),
+        Some(linked) if linked < major => bail!("the one that is there is linked to LLVM {linked}"),
         _ => Ok(()),
     }
 }

@@ -64,7 +64,7 @@ impl Keeper {
         let (store, today) = (Store::new(directory), Day::of(now));
         let (sums, problem) = match store.load(today) {
             Ok(sums) => (sums, None),
-            Err(why) => (Budgets::new(today), Some(why)),
+            Err(error) => (Budgets::new(today), Some(error.to_string())),
         };
         // A file that is no good is replaced.
         Self { sums, store: Some(store), unsaved: problem.is_some(), saved: 0, problem, needed: false, budgeted: false }
@@ -147,7 +147,7 @@ impl Keeper {
         self.saved = now;
         match store.save(&self.sums) {
             Ok(()) => (self.unsaved, self.problem) = (false, None),
-            Err(why) => self.problem = Some(why),
+            Err(error) => self.problem = Some(error.to_string()),
         }
     }
 

@@ -1,8 +1,9 @@
 //! The day's sums in a file of the state directory: read at the start, replaced whole after epochs that changed them,
-//! so that neither a crash nor a full disk leaves half a file. Called by the daemon's start and by the epoch task.
+//! so that neither a crash nor a full disk leaves half a file. Called by the daemon's start and by the engine.
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     fs::OpenOptions,
     io::{self, ErrorKind, Read as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -34,6 +35,31 @@ struct Document {
     used: BTreeMap<String, u64>,
 }
 
+/// Why the file is of no use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It is ignored, and replaced by the next [`Store::save`].
+    #[error("{}: {why}: today's budgets begin anew; the file is replaced", file.display())]
+    NotRead {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What was there before is still there.
+    #[error(
+        "{}: {why}: after a restart today's budgets would begin anew; make room, or set [paths] state to a directory \
+         that can be written",
+        file.display()
+    )]
+    NotWritten {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+}
+
 /// Where the sums are kept.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -56,12 +82,10 @@ impl Store {
     /// The sums of `today`: none if the file is not there or of an earlier day.
     ///
     /// # Errors
-    /// What is wrong with the file, in one line: it is ignored then, and replaced by the next [`Store::save`].
-    pub fn load(&self, today: Day) -> Result<Budgets, String> {
+    /// What is wrong with the file.
+    pub fn load(&self, today: Day) -> Result<Budgets, StoreError> {
         let path = self.path();
-        let wrong = |why: &dyn std::fmt::Display| {
-            format!("{}: {why}: today's budgets begin anew; the file is replaced", path.display())
-        };
+        let wrong = |why: &dyn Display| StoreError::NotRead { file: path.clone(), why: why.to_string() };
         let mut options = OpenOptions::new();
         // Not blocked by a pipe, and not led elsewhere by a link.
         options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
@@ -97,20 +121,14 @@ impl Store {
     /// Replaces the file.
     ///
     /// # Errors
-    /// Why not, in one line; what was there before is still there.
-    pub fn save(&self, budgets: &Budgets) -> Result<(), String> {
+    /// Why not.
+    pub fn save(&self, budgets: &Budgets) -> Result<(), StoreError> {
         let document = Document { format: FORMAT.into(), day: budgets.day.text(), used: budgets.used.clone() };
         let saved = serde_json::to_vec(&document).map_err(io::Error::from).and_then(|text| {
             storage::create_directory(&self.directory)?;
             storage::replace(&self.path(), &text, Access::Owner)
         });
-        saved.map_err(|error| {
-            format!(
-                "{}: {error}: after a restart today's budgets would begin anew; make room, or set [paths] state to a \
-                 directory that can be written",
-                self.path().display()
-            )
-        })
+        saved.map_err(|error| StoreError::NotWritten { file: self.path(), why: error.to_string() })
     }
 }
 
@@ -153,7 +171,7 @@ mod tests {
             (&good.replace("\"day\"", "\"dya\""), "unknown field"),
         ] {
             std::fs::write(store.path(), text).expect("written");
-            let told = store.load(TODAY).expect_err(text);
+            let told = store.load(TODAY).expect_err(text).to_string();
             assert!(told.contains(why) && told.contains("budgets.json"), "{told}");
             assert_eq!(told.lines().count(), 1);
         }
@@ -175,7 +193,7 @@ mod tests {
         let file = directory.path().join("file");
         std::fs::write(&file, "").expect("written");
         // As root every directory can be written, but none is below a file.
-        let told = Store::new(&file.join("state")).save(&budgets()).expect_err("must fail");
+        let told = Store::new(&file.join("state")).save(&budgets()).expect_err("must fail").to_string();
         assert!(told.contains("budgets.json") && told.contains("[paths] state"), "{told}");
     }
 
@@ -189,10 +207,10 @@ mod tests {
         // A good file, but by a link.
         std::fs::rename(store.path(), path("good")).expect("there");
         std::os::unix::fs::symlink(path("good"), store.path()).expect("a link");
-        assert!(store.load(TODAY).is_err_and(|told| told.contains("budgets.json")));
+        assert!(store.load(TODAY).is_err_and(|told| told.to_string().contains("budgets.json")));
         std::fs::remove_file(store.path()).expect("there");
         assert!(std::process::Command::new("mkfifo").arg(store.path()).status().expect("runs").success());
-        assert!(store.load(TODAY).is_err_and(|told| told.contains("not a file")));
+        assert!(store.load(TODAY).is_err_and(|told| told.to_string().contains("not a file")));
         // What a crash left of a draft, longer than the new one; then a link.
         let draft = state.join(".budgets.json.new");
         std::fs::write(&draft, [b'x'; 4096]).expect("written");
@@ -221,6 +239,6 @@ mod tests {
         assert_eq!(store.load(TODAY), Ok(budgets()));
         text.push(' ');
         std::fs::write(store.path(), &text).expect("written");
-        assert!(store.load(TODAY).is_err_and(|told| told.contains("too long")));
+        assert!(store.load(TODAY).is_err_and(|told| told.to_string().contains("too long")));
     }
 }

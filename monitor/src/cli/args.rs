@@ -31,9 +31,8 @@ impl Daemon {
 }
 
 /// A time to confirm in.
-pub(super) fn confirmation(text: &str) -> Result<Duration, String> {
-    match duration::parse(text).map_err(|error| error.to_string())? {
-        time if time < Duration::from_secs(1) || time > reload::LONGEST => Err("from 1s to 24h".to_owned()),
-        time => Ok(time),
-    }
+pub(super) fn confirmation(text: &str) -> anyhow::Result<Duration> {
+    let time = duration::parse(text)?;
+    anyhow::ensure!((Duration::from_secs(1)..=reload::LONGEST).contains(&time), "from 1s to 24h");
+    Ok(time)
 }

@@ -1,5 +1,6 @@
 //! `egress-monitor flows`: asks the running daemon through its control socket.
 
+use anyhow::Context as _;
 use clap::ValueEnum;
 
 use super::args::Daemon;
@@ -37,11 +38,11 @@ pub struct Args {
 }
 
 /// Seconds, rounded up.
-fn since(text: &str) -> Result<u32, String> {
-    let time = monitor_policy::duration::parse(text).map_err(|error| error.to_string())?;
+fn since(text: &str) -> anyhow::Result<u32> {
+    let time = monitor_policy::duration::parse(text)?;
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     let seconds = u32::try_from(seconds).ok().filter(|seconds| *seconds <= MAX_SINCE);
-    seconds.ok_or_else(|| format!("more than is kept: write {MAX_SINCE} s or less"))
+    seconds.with_context(|| format!("more than is kept: write {MAX_SINCE} s or less"))
 }
 
 /// Runs the command.

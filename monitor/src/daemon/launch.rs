@@ -16,7 +16,7 @@ use crate::{
         now,
         shadow::{Candidate, Shadow},
     },
-    reload::{self, Files, Read, Reader, confirmations::ConfirmationStore, stamps::FileStamps},
+    reload::{self, Files, Read, Reader, ReloadError, confirmations::ConfirmationStore, stamps::FileStamps},
 };
 
 /// What the daemon is launched with, beside its configuration.
@@ -154,16 +154,17 @@ pub fn read(launch: &Launch) -> Result<(Config, PolicyInForce, Files), CliError>
 
 /// Reads the same files again. `--enforce` stays; interfaces, port, paths and epoch do not change without a restart.
 fn reader(launch: Launch) -> Reader {
+    let invalid = |failure: CliError| ReloadError::Invalid(failure.to_string());
     Arc::new(move || {
         let before = FileStamps::look(&own(&launch));
         match inputs::load(launch.config.as_deref()) {
             Ok(config) => Read {
                 files: files(&config, &launch, before),
-                policy: compile(&config, mode(&config, &launch)).map_err(|failure| failure.to_string()),
+                policy: compile(&config, mode(&config, &launch)).map_err(invalid),
             },
             Err(failure) => Read {
                 files: Files { inputs: own(&launch), stamps: before, watch: None },
-                policy: Err(failure.to_string()),
+                policy: Err(invalid(failure)),
             },
         }
     })

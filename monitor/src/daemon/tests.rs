@@ -21,7 +21,7 @@ fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
         reload: reload::Setup {
             read: Arc::new(|| reload::Read {
                 files: reload::Files::default(),
-                policy: Err("config.toml:7: expires = \"never\": not a time".into()),
+                policy: Err(reload::ReloadError::Invalid("config.toml:7: expires = \"never\": not a time".into())),
             }),
             files: reload::Files::default(),
             clocks: Arc::new(ClockMap::default),

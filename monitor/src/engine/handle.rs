@@ -1,14 +1,13 @@
-//! What others may ask of the epoch task: a call of [`EngineHandle`]'s in, a [`Request`] in the task's queue out, and
-//! the task's answer back. API and policy changer call; the task takes requests and keeps who is [`Waiting`] for its
-//! flip.
+//! What others may ask of the engine: a call of [`EngineHandle`]'s in, a [`Request`] in the engine's queue out, and its
+//! answer back. API and policy changer call; the engine takes requests and keeps who is [`Waiting`] for its flip.
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::model::in_force::PolicyInForce;
 
-pub(super) type Answer = oneshot::Sender<Result<(), String>>;
+pub(super) type Answer = oneshot::Sender<Result<(), EpochError>>;
 
-/// What others ask of the task.
+/// What others ask of the engine.
 pub(super) enum Request {
     /// Close the epoch.
     Close(Answer),
@@ -21,13 +20,26 @@ pub(super) enum Request {
     Reverted(Option<String>),
 }
 
+/// Why an epoch is not closed. What it counted comes with a later one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EpochError {
+    /// It could not be drained: what the source said.
+    #[error("{0}")]
+    NotDrained(String),
+    /// There is no engine any more.
+    #[error("the monitor is stopping")]
+    Stopping,
+}
+
 /// Why a policy is not in force, or not as it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The one before it stays, or is in force again.
+    #[error("{0}")]
     Refused(String),
     /// It is in force, but the epoch before it could not be drained yet.
-    Late(String),
+    #[error(transparent)]
+    Late(EpochError),
 }
 
 pub(super) type ReloadAnswer = oneshot::Sender<Result<(), Refusal>>;
@@ -41,9 +53,9 @@ impl EngineHandle {
     ///
     /// # Errors
     /// Why it could not be closed, or that the monitor is stopping.
-    pub async fn close_epoch(&self) -> Result<(), String> {
+    pub async fn close_epoch(&self) -> Result<(), EpochError> {
         let (answer, answered) = oneshot::channel();
-        self.ask(Request::Close(answer), answered).await
+        self.ask(Request::Close(answer), answered).await.unwrap_or(Err(EpochError::Stopping))
     }
 
     /// Puts a policy in force, from the next epoch, which begins at once.
@@ -51,10 +63,9 @@ impl EngineHandle {
     /// # Errors
     /// Why not.
     pub async fn reload(&self, next: PolicyInForce) -> Result<(), Refusal> {
-        let stopping = || Refusal::Refused("the monitor is stopping".to_owned());
         let (answer, answered) = oneshot::channel();
-        self.0.send(Request::Reload(Box::new(next), answer)).await.map_err(|_| stopping())?;
-        answered.await.map_err(|_| stopping())?
+        let answer = self.ask(Request::Reload(Box::new(next), answer), answered).await;
+        answer.unwrap_or_else(|| Err(Refusal::Refused(EpochError::Stopping.to_string())))
     }
 
     /// Reports that a policy was not confirmed, and what came of it.
@@ -75,10 +86,10 @@ impl EngineHandle {
         let _ = self.0.send(Request::Refused(why)).await;
     }
 
-    async fn ask(&self, request: Request, answered: oneshot::Receiver<Result<(), String>>) -> Result<(), String> {
-        let stopping = || "the monitor is stopping".to_owned();
-        self.0.send(request).await.map_err(|_| stopping())?;
-        answered.await.map_err(|_| stopping())?
+    /// The answer; `None`: the monitor is stopping.
+    async fn ask<T>(&self, request: Request, answered: oneshot::Receiver<T>) -> Option<T> {
+        self.0.send(request).await.ok()?;
+        answered.await.ok()
     }
 }
 
@@ -94,7 +105,7 @@ impl Waiting {
         self.closes.is_empty() && self.reloads.is_empty()
     }
 
-    pub(super) fn answer(&mut self, closed: &Result<(), String>, swapped: &Result<(), Refusal>) {
+    pub(super) fn answer(&mut self, closed: &Result<(), EpochError>, swapped: &Result<(), Refusal>) {
         // Whoever asked may be gone.
         for answer in self.closes.drain(..) {
             let _ = answer.send(closed.clone());

@@ -1,4 +1,4 @@
-//! The epoch task: every epoch, and on request, it flips, resolves what was drained into a [`ClosedEpoch`], merges it
+//! The engine: every epoch, and on request, it flips, resolves what was drained into a [`ClosedEpoch`], merges it
 //! into the store and hands it to the [`pipeline`] of consumers; between flips it hands events to them. The only owner
 //! of the [`EpochSource`], so that nothing here races.
 //!
@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::handle::{EngineHandle, Refusal};
+pub use self::handle::{EngineHandle, EpochError, Refusal};
 use self::{
     handle::{Request, Waiting},
     outbox::{AlertQueue, Outbox},
@@ -225,7 +225,7 @@ impl Engine {
         self.pipeline.events(&read.collect::<Vec<_>>(), &identities);
     }
 
-    fn flip(&mut self) -> Result<(), String> {
+    fn flip(&mut self) -> Result<(), EpochError> {
         tokio::task::block_in_place(|| match self.source.flip() {
             Ok(snapshot) => {
                 self.close_epoch(&snapshot);
@@ -242,7 +242,7 @@ impl Engine {
                 self.pipeline.report(&mut state, FindingKind::EpochFailed, Some(&why));
                 state.flip_error = Some(why.clone());
                 // A staged policy is in force already; it is said to be when the epoch before it is merged.
-                Err(why)
+                Err(EpochError::NotDrained(why))
             }
         })
     }

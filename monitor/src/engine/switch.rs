@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Engine,
-    handle::{Refusal, ReloadAnswer, Waiting},
+    handle::{EpochError, Refusal, ReloadAnswer, Waiting},
 };
 use crate::{
     model::{FindingKind, Snapshot, flow::Resolver, in_force::PolicyInForce},
@@ -40,7 +40,7 @@ impl Engine {
 
     /// Closes the epoch, and says what came of a policy that was staged; and closes the next one at once, where a
     /// budget is used up by now or a new day has begun.
-    pub(super) fn close(&mut self) -> (Result<(), String>, Result<(), Refusal>) {
+    pub(super) fn close(&mut self) -> (Result<(), EpochError>, Result<(), Refusal>) {
         let answer = self.close_one();
         if answer.0.is_err() {
             return answer;
@@ -65,34 +65,33 @@ impl Engine {
     }
 
     /// Closes the epoch, and says what came of a policy that was staged.
-    pub(super) fn close_one(&mut self) -> (Result<(), String>, Result<(), Refusal>) {
+    pub(super) fn close_one(&mut self) -> (Result<(), EpochError>, Result<(), Refusal>) {
         let before = self.staged.is_some().then(|| self.state.read().in_force.clone());
         let closed = self.flip();
         let swapped = match (&closed, before) {
             (Err(why), _) => Err(Refusal::Late(why.clone())),
-            (Ok(()), Some(before)) => tokio::task::block_in_place(|| self.check(before)).map_err(Refusal::Refused),
+            (Ok(()), Some(before)) => tokio::task::block_in_place(|| self.check(before)),
             (Ok(()), None) => Ok(()),
         };
         (closed, swapped)
     }
 
     /// Has the policy that was just put in force checked where it is in force, and puts `before` back where it fails.
-    fn check(&mut self, before: PolicyInForce) -> Result<(), String> {
+    fn check(&mut self, before: PolicyInForce) -> Result<(), Refusal> {
         let Err(error) = self.source.verify() else {
             let state = self.state.clone();
             self.pipeline.report(&mut state.write(), FindingKind::PolicyRolledBack, None);
             return Ok(());
         };
         let (failed, old) = (self.state.read().in_force.reference(), before.reference());
-        let result = self.source.roll_back().map_err(|error| format!("{error:#}"));
-        let result = result.and_then(|()| {
+        let result = self.source.roll_back().and_then(|()| {
             self.staged = Some(before);
-            self.flip()
+            Ok(self.flip()?)
         });
         let what = match result {
             Ok(()) => format!("policy {failed} failed its check in the kernel: {error:#}: {old} is in force again"),
             Err(why) => format!(
-                "policy {failed} failed its check in the kernel: {error:#}: {old} could not be put back ({why}): restart"
+                "policy {failed} failed its check in the kernel: {error:#}: {old} could not be put back ({why:#}): restart"
             ),
         };
         tracing::error!(what, "policy rolled back");
@@ -102,7 +101,7 @@ impl Engine {
         state.reload_failures += 1;
         self.pipeline.report(&mut state, FindingKind::PolicyRolledBack, Some(&what));
         state.reload_error = Some(what.clone());
-        Err(what)
+        Err(Refusal::Refused(what))
     }
 
     pub(super) fn put_in_force(&mut self, state: &mut MonitorState, mut next: PolicyInForce, closed: &Snapshot) {

@@ -50,7 +50,7 @@ pub struct Read {
     /// What was read.
     pub files: Files,
     /// The policy, or what is wrong.
-    pub policy: Result<PolicyInForce, String>,
+    pub policy: Result<PolicyInForce, ReloadError>,
 }
 
 /// Reads configuration and policy anew.

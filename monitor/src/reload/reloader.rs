@@ -125,14 +125,16 @@ impl PolicyReloader {
         let read = tokio::task::spawn_blocking(move || read()).await;
         let Read { files, policy } = read.map_err(|error| ReloadError::Reader(error.to_string()))?;
         self.watch.taken(files);
-        policy.map_err(ReloadError::Invalid)
+        policy
     }
 
     async fn put_in_force(&mut self, next: PolicyInForce) -> Result<(), ReloadError> {
         match self.engine.reload(next.clone()).await {
             Ok(()) => {}
             // In force all the same.
-            Err(Refusal::Late(why)) => tracing::warn!(why, "the policy is in force, its first epoch comes late"),
+            Err(Refusal::Late(error)) => {
+                tracing::warn!(why = error.to_string(), "the policy is in force, its first epoch comes late");
+            }
             // Counted and reported there.
             Err(Refusal::Refused(why)) => return Err(ReloadError::Refused(why)),
         }

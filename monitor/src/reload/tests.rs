@@ -25,7 +25,7 @@ struct Bench {
     fake: Fake,
     state: SharedState,
     handle: ReloadHandle,
-    file: Arc<Mutex<Result<PolicyInForce, String>>>,
+    file: Arc<Mutex<Result<PolicyInForce, ReloadError>>>,
     stop: CancellationToken,
     _events: mpsc::Sender<(monitor_common::wire::Event, i128)>,
 }
@@ -143,7 +143,7 @@ async fn what_was_confirmed_stays_and_is_the_way_back_from_then_on() {
 async fn a_reload_that_is_refused_changes_neither_policy_nor_deadline() {
     let bench = bench(in_force("a", false), None, ConfirmationStore::default());
     bench.load(in_force("b", false), LATE).await.expect("in force");
-    *bench.file.lock().unwrap() = Err("config.toml:1: no".into());
+    *bench.file.lock().unwrap() = Err(ReloadError::Invalid("config.toml:1: no".into()));
     assert_eq!(bench.handle.reload(None).await, Err(ReloadError::Invalid("config.toml:1: no".into())));
     assert_eq!(bench.load(in_force("too large", false), LATE).await, Err("it does not fit".into()));
     bench.until(|state| state.reload_failures == 2).await;

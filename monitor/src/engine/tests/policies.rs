@@ -49,7 +49,7 @@ async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_told_by_n
         fake::add_flow(snapshot, 7, fake::INSIDE, port, 3);
     }
     let bench = bench(under);
-    bench.fake.script().checks.push_back(Err("class 7 is not what was written".into()));
+    bench.fake.script().checks.push_back(Err(anyhow::anyhow!("class 7 is not what was written")));
     let mut next = in_force(&new);
     let mut policy = Policy { digest: new.clone(), ..fake::policy() };
     policy.classes.reverse();
@@ -94,7 +94,7 @@ async fn an_epoch_that_comes_late_is_merged_under_its_own_policy_before_the_swit
     let mut policy = Policy { digest: "b".repeat(64), ..fake::policy() };
     policy.classes.reverse();
     next.policy = policy.into();
-    assert_eq!(bench.handle.reload(next).await, Err(Refusal::Late("bpf(2) says no".into())));
+    assert_eq!(bench.handle.reload(next).await, Err(Refusal::Late(EpochError::NotDrained("bpf(2) says no".into()))));
     assert_eq!(bench.state.read().flip_failures, 1);
     assert_eq!(bench.state.read().in_force.policy.digest, "a".repeat(64));
     bench.fake.script().broken = false;
