@@ -8,7 +8,7 @@
 //! - bytes after the end that the outermost IP header announces change nothing. Where it announces none (length 0: a
 //!   super-packet or a jumbogram), where there is no such header, and where it announces more than there is, they may;
 //! - a frame that is cut gives a reason, or, if only bytes after that end are gone, the very same. Where the outermost IP
-//!   header tells no end, what is opaque, where a fragment ends and whether it can end there go by the bytes there are,
+//!   header gives no end, what is opaque, where a fragment ends and whether it can end there go by the bytes there are,
 //!   and may differ.
 
 #![no_main]

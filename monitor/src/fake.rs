@@ -228,7 +228,7 @@ pub fn random_snapshot(random: &mut fastrand::Rng, epoch: u32, flows: usize) -> 
     snapshot
 }
 
-/// Merges an epoch whole, as the epoch task does in steps.
+/// Merges an epoch whole, as the engine does in steps.
 pub fn merge(traffic: &mut Traffic, store: &mut FlowStore, snapshot: &Snapshot) -> Vec<(Name, Counters)> {
     let interfaces = traffic.names(snapshot);
     let resolver = Resolver::new(&mut traffic.identities, &snapshot.policy);

@@ -1,5 +1,5 @@
 //! The built `egress-monitor` as a child in a namespace, with folders of its own: started, waited for by
-//! condition, asked, told, stopped, and killed when dropped.
+//! condition, asked, signalled, stopped, and killed when dropped.
 
 use std::{
     ffi::OsStr,
@@ -165,7 +165,7 @@ impl Daemon {
         environment: &[(&str, &OsStr)],
     ) -> Result<Self> {
         let mut command = namespace.command(binary()?)?;
-        // Whoever runs the tests as a service is not told of each daemon in them.
+        // Whoever runs the tests as a service is not notified of each daemon in them.
         command.env_remove("NOTIFY_SOCKET").envs(environment.iter().copied());
         command.arg("run").arg("--config").arg(home.config()).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

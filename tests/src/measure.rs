@@ -281,7 +281,7 @@ pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// From now on Ctrl-C only sets what [`interrupted`] tells, so that everything can be taken down; a second one ends the
+/// From now on Ctrl-C only sets what [`interrupted`] gives, so that everything can be taken down; a second one ends the
 /// process.
 pub fn catch_interrupts() {
     extern "C" fn note(_: libc::c_int) {

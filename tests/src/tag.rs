@@ -85,7 +85,7 @@ pub struct Seen {
     pub frame: Vec<u8>,
 }
 
-/// An AF_PACKET socket that tells of tags beside the frame.
+/// An AF_PACKET socket that reports tags beside the frame.
 #[derive(Debug)]
 pub struct Receiver {
     socket: Socket,

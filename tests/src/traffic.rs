@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// Sends one datagram of each of `sizes` (payload bytes) from `source` to `destination`; gives back the source
 /// with the port that the kernel chose where it was 0. A datagram that the monitor drops counts as sent: that is
-/// what the kernel tells a program too.
+/// what the kernel gives a program too.
 ///
 /// # Errors
 /// The kernel refuses an address or a size.

@@ -81,7 +81,7 @@ fn the_verifier_walks_the_program_within_its_limit() {
     /// ourselves: newer kernels need less than half of what 6.1 does.
     const LIMIT: u32 = 1_000_000;
     let verified = load().program("egress").unwrap().info().unwrap().verified_instruction_count();
-    let verified = verified.expect("told since kernel 5.16");
+    let verified = verified.expect("reported since kernel 5.16");
     // Read by `cargo xtask prove kernels`.
     println!("verified instructions: {verified}");
     assert!(verified < LIMIT / 4 * 3, "{verified} of {LIMIT}");

@@ -81,7 +81,7 @@ fn a_bad_dataset_is_refused_with_its_name() {
 }
 
 #[test]
-fn what_the_machine_lacks_is_told() {
+fn what_the_machine_lacks_is_reported() {
     let stage = Stage::build(false).unwrap();
     refused(&stage, &stage.config("", ""), &["--interface", "nosuch0"], 69, &["nosuch0", INTERFACE]);
     let taken = stage.near.run(|| TcpListener::bind("127.0.0.1:0")).unwrap();

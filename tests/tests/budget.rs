@@ -69,8 +69,11 @@ fn a_rule_lets_through_its_bytes_of_the_day_and_then_nothing_restart_or_not() {
     let status = daemon.json(&["status"]).unwrap();
     assert_eq!((&status["policy"]["digest"], &status["policy"]["suspended"][0]), (&digest, &"ruled".into()));
     assert_eq!(status["conditions"][0]["type"], "budget_used_up");
-    let told = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("budget_used_up")).unwrap();
-    assert!(told.contains("12000 of 10000 bytes on the wire") && told.contains("2000 of them beyond"), "{told}");
+    let reported = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("budget_used_up")).unwrap();
+    assert!(
+        reported.contains("12000 of 10000 bytes on the wire") && reported.contains("2000 of them beyond"),
+        "{reported}"
+    );
 
     let target = format!("{to}/udp");
     let config_file = daemon.home().config();

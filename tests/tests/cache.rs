@@ -152,7 +152,7 @@ fn pause(jiffies: u32, hz: u32) {
 }
 
 #[test]
-fn an_event_tells_of_a_flow_once_an_epoch_also_when_it_leaves_the_cache_and_comes_back() {
+fn an_event_reports_a_flow_once_an_epoch_also_when_it_leaves_the_cache_and_comes_back() {
     let mut machine = Machine::new(policy(), false, Link::Ethernet);
     let hz = machine.kernel.flip().unwrap().hz;
     let frames: Vec<_> = (0..3000).map(|source| udp(OUTSIDE, source, 53)).collect();

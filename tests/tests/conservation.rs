@@ -144,7 +144,7 @@ fn unreadable() -> Vec<Raw> {
         Raw::refused(other(0x88cc), "link_control"),
         Raw::refused(other(ether::EXPERIMENT), "not_ip"),
         Raw::refused(eth() / mpls(&[16]) / ip(to4) / udp(1), "mpls"),
-        // BPF_PROG_TEST_RUN refuses these, so only a wire tells.
+        // BPF_PROG_TEST_RUN refuses these, so only a wire shows it.
         Raw::refused(whole().cut(14), "truncated_ip"),
         Raw::refused(whole().cut(33), "truncated_ip"),
         Raw::refused((eth() / ip(to6) / udp(1)).cut(53), "truncated_ip"),

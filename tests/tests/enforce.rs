@@ -57,7 +57,7 @@ impl Scene {
 
     /// Packets and bytes that had no flow, by reason.
     fn reasons(&self, what: &str) -> BTreeMap<String, Count> {
-        // The status tells of closed epochs, and `flows` closes one.
+        // The status is of closed epochs, and `flows` closes one.
         flows(&self.daemon).unwrap();
         let status = self.daemon.json(&["status"]).unwrap();
         let rows = status["unparsed"].as_array().unwrap().iter().map(|row| {

@@ -50,7 +50,7 @@ fn of_class(status: &Value, class: &str) -> Count {
 }
 
 #[test]
-fn sums_stay_exact_and_the_overflow_is_counted_and_told() {
+fn sums_stay_exact_and_the_overflow_is_counted_and_reported() {
     let stage = Stage::build(false).unwrap();
     // One epoch for everything: the table fills once.
     let config = stage.config(&format!("epoch = \"5min\"\nflows = {PLACES}\ncache = {CACHED}"), "");

@@ -60,15 +60,15 @@ fn removed(hook: &str) {
         frames.sent += ended.frames.sent;
         frames.refused += ended.frames.refused;
     }
-    let told = lost(&daemon);
+    let reported = lost(&daemon);
     let counted: Flows = flows(&daemon).unwrap();
     assert_eq!(accounted(&counted), counted.hook);
     // A frame that failed, each sender's last one among them, may have passed the hook and met a device that was closed
     // behind it. Nothing else is between the two numbers.
     let most = frames.sent + frames.refused + 2;
     assert!((frames.sent..=most).contains(&counted.hook.packets), "{frames:?}, {:?} counted", counted.hook);
-    assert_eq!(told.interfaces.len(), 1);
-    assert_eq!(told.interfaces[0].interface, INTERFACE);
+    assert_eq!(reported.interfaces.len(), 1);
+    assert_eq!(reported.interfaces[0].interface, INTERFACE);
 
     // Another one with its name is not taken for it: nothing is attached to it, nothing of it is counted.
     Wire::lay(&stage.near, INTERFACE, &stage.far, INTERFACE, Networks::number(7)).unwrap();
@@ -81,7 +81,7 @@ fn removed(hook: &str) {
 }
 
 #[test]
-fn an_interface_that_is_removed_while_packets_leave_is_told_and_its_counts_add_up() {
+fn an_interface_that_is_removed_while_packets_leave_is_reported_and_its_counts_add_up() {
     removed("tcx");
 }
 
@@ -117,9 +117,9 @@ fn moved(taken: bool) {
     let counted = flows(&daemon).unwrap();
     assert_eq!(count(&counted.hook), twice);
     assert_eq!(accounted(&counted), counted.hook);
-    let told = lost(&daemon);
+    let reported = lost(&daemon);
     let sums: Vec<(&str, Count)> =
-        told.interfaces.iter().map(|interface| (interface.interface.as_str(), count(&interface.total))).collect();
+        reported.interfaces.iter().map(|interface| (interface.interface.as_str(), count(&interface.total))).collect();
     if taken {
         // Under an index that nobody registered.
         assert_eq!(sums, [(INTERFACE, once), ("(unregistered)", once)]);
@@ -130,7 +130,7 @@ fn moved(taken: bool) {
 }
 
 #[test]
-fn an_interface_that_is_moved_away_is_told_and_counted_on() {
+fn an_interface_that_is_moved_away_is_reported_and_counted_on() {
     moved(false);
 }
 

@@ -78,7 +78,7 @@ fn a_failed_start_leaves_nothing() {
     let stage = Stage::build(false).unwrap();
     let taken = stage.near.run(|| TcpListener::bind("127.0.0.1:0")).unwrap();
     let port = taken.local_addr().unwrap().to_string();
-    for (arguments, listen, told) in [
+    for (arguments, listen, reported) in [
         (&["--interface", INTERFACE, "--interface", "nosuch0"][..], "", "interface 'nosuch0' does not exist"),
         (&[][..], port.as_str(), port.as_str()),
     ] {
@@ -89,7 +89,7 @@ fn a_failed_start_leaves_nothing() {
         let ended = daemon.wait().unwrap();
         assert_eq!(ended.status.code(), Some(69));
         assert_eq!(ended.log.len(), 1, "{:#?}", ended.log);
-        assert!(ended.log[0].contains(told), "{}", ended.log[0]);
+        assert!(ended.log[0].contains(reported), "{}", ended.log[0]);
         assert_eq!(attached(&stage.near), NOTHING);
         assert!(!daemon.home().socket().exists());
     }
@@ -107,10 +107,10 @@ fn a_foreign_qdisc_is_used_and_stays() {
 #[test]
 fn the_filter_of_a_killed_monitor_is_replaced_by_the_next_one() {
     let stage = Stage::build(false).unwrap();
-    let program = |told: &str| {
+    let program = |whose: &str| {
         let shown = stage.near.tc(&["filter", "show", "dev", INTERFACE, "egress"]).unwrap();
         let id = shown.split_whitespace().skip_while(|word| *word != "id").nth(1).map(str::to_owned);
-        id.unwrap_or_else(|| panic!("{told}: no program id in {shown}"))
+        id.unwrap_or_else(|| panic!("{whose}: no program id in {shown}"))
     };
     let mut killed = start(&stage, &["--hook", "clsact"]);
     killed.signal(libc::SIGKILL).unwrap();
@@ -121,6 +121,6 @@ fn the_filter_of_a_killed_monitor_is_replaced_by_the_next_one() {
     let next = start(&stage, &["--hook", "clsact"]);
     assert_ne!(program("of the next one"), left);
     ended_well(&next.stop().unwrap());
-    // Whose the qdisc is can't be told any more; empty, it does nothing.
+    // Whose the qdisc is can't be known any more; empty, it does nothing.
     assert_eq!(attached(&stage.near), (0, 0, true));
 }

@@ -11,7 +11,7 @@
 //! - IPv4 options, which etherparse does not look into: [`Reason::BadOptions`];
 //! - routing headers, likewise: [`Reason::BadRouting`];
 //! - a fragment that is empty, not in units of eight bytes or past 65,535: [`Reason::BadIpLength`]; a first one that
-//!   ends before what tells where it goes: [`Reason::FragmentShort`];
+//!   ends before what says where it goes: [`Reason::FragmentShort`];
 //! - an IPv6 packet without a payload length and with hop-by-hop options: whole to etherparse, to us a jumbogram, whose
 //!   length may be missing ([`Reason::BadIpLength`]), be none ([`Reason::TruncatedExtension`]) or beyond the frame
 //!   ([`Reason::LengthBeyondFrame`]);
@@ -56,7 +56,7 @@ type Piece = (u32, u16, bool);
 
 /// What etherparse says of an IP packet.
 #[derive(Debug, PartialEq, Eq)]
-struct Told {
+struct Sliced {
     source: IpAddr,
     destination: IpAddr,
     protocol: u8,
@@ -86,11 +86,11 @@ enum End {
 /// A packet and those inside it.
 #[derive(Debug)]
 struct Oracle {
-    packets: Vec<Told>,
+    packets: Vec<Sliced>,
     end: End,
 }
 
-fn told(packet: &SlicedPacket<'_>) -> Option<Told> {
+fn sliced(packet: &SlicedPacket<'_>) -> Option<Sliced> {
     let (source, destination, mut protocol): (IpAddr, IpAddr, u8);
     let (mut piece, mut routing) = (None, false);
     let (options, jumbo, extensions);
@@ -143,10 +143,10 @@ fn told(packet: &SlicedPacket<'_>) -> Option<Told> {
         _ if matches!(protocol, proto::SCTP | proto::DCCP | proto::UDP_LITE) => None,
         _ => Some((0, 0)),
     };
-    Some(Told { source, destination, protocol, ports, piece, options, routing, jumbo, extensions })
+    Some(Sliced { source, destination, protocol, ports, piece, options, routing, jumbo, extensions })
 }
 
-impl Told {
+impl Sliced {
     fn is_later(&self) -> bool {
         self.piece.is_some_and(|(_, start, _)| start != 0)
     }
@@ -171,7 +171,7 @@ enum Carried<'a> {
 }
 
 /// Skips a tunnel's header: as many lines as its standard needs.
-fn carried<'a>(told: &Told, payload: &'a [u8]) -> Carried<'a> {
+fn carried<'a>(sliced: &Sliced, payload: &'a [u8]) -> Carried<'a> {
     let by_ether_type = |kind: u16, rest: &'a [u8]| match kind {
         ether::IPV4 => Carried::Ip(4, rest),
         ether::IPV6 => Carried::Ip(6, rest),
@@ -181,9 +181,9 @@ fn carried<'a>(told: &Told, payload: &'a [u8]) -> Carried<'a> {
     };
     let short = Carried::Nothing(End::Truncated);
     let be16 = |at: usize| u16::from_be_bytes([payload[at], payload[at + 1]]);
-    match (told.protocol, told.ports) {
-        _ if told.is_later() => Carried::Nothing(End::Whole),
-        _ if told.piece.is_some() || told.is_passed_through() => Carried::Nothing(End::Unknown),
+    match (sliced.protocol, sliced.ports) {
+        _ if sliced.is_later() => Carried::Nothing(End::Whole),
+        _ if sliced.piece.is_some() || sliced.is_passed_through() => Carried::Nothing(End::Unknown),
         (proto::IPIP, _) => Carried::Ip(4, payload),
         (proto::IPV6, _) => Carried::Ip(6, payload),
         (proto::ETHERNET, _) => Carried::Ethernet(payload),
@@ -234,13 +234,13 @@ fn odd_tag(packet: &SlicedPacket<'_>) -> Option<Reason> {
 
 /// What etherparse makes of a frame; `None`: it is not IP, or etherparse refuses it.
 fn oracle(outermost: &SlicedPacket<'_>) -> Option<Oracle> {
-    let mut packets = vec![told(outermost)?];
+    let mut packets = vec![sliced(outermost)?];
     let mut packet = outermost.clone();
     loop {
         let payload = match packet.net.as_ref() {
             Some(NetSlice::Ipv4(ip)) => ip.payload().payload,
             Some(NetSlice::Ipv6(ip)) => ip.payload().payload,
-            _ => unreachable!("it was told"),
+            _ => unreachable!("it has a network header"),
         };
         let inner = match carried(packets.last().expect("one at least"), payload) {
             Carried::Nothing(end) => return Some(Oracle { packets, end }),
@@ -250,27 +250,27 @@ fn oracle(outermost: &SlicedPacket<'_>) -> Option<Oracle> {
             Carried::Ip(..) => None,
             Carried::Ethernet(bytes) => SlicedPacket::from_ethernet(bytes).ok().filter(|p| odd_tag(p).is_none()),
         };
-        let Some((inner, told)) = inner.and_then(|inner| Some((inner.clone(), told(&inner)?))) else {
+        let Some((inner, sliced)) = inner.and_then(|inner| Some((inner.clone(), sliced(&inner)?))) else {
             return Some(Oracle { packets, end: End::Unknown });
         };
-        packets.push(told);
+        packets.push(sliced);
         packet = inner;
     }
 }
 
 /// Whether one of the differences above has us stop by this reason in a frame all of which etherparse understood.
 fn may_refuse(oracle: &Oracle, reason: Reason) -> bool {
-    let any = |what: fn(&Told) -> bool| oracle.packets.iter().any(what);
-    let jumbo = any(|told| told.jumbo);
+    let any = |what: fn(&Sliced) -> bool| oracle.packets.iter().any(what);
+    let jumbo = any(|sliced| sliced.jumbo);
     match reason {
-        Reason::BadIpLength => jumbo || any(|told| told.piece.is_some()),
-        Reason::FragmentShort => any(|told| told.piece.is_some()),
+        Reason::BadIpLength => jumbo || any(|sliced| sliced.piece.is_some()),
+        Reason::FragmentShort => any(|sliced| sliced.piece.is_some()),
         Reason::LengthBeyondFrame | Reason::TruncatedExtension => jumbo,
-        Reason::BadOptions => any(|told| told.options),
-        Reason::BadRouting => any(|told| told.routing),
-        Reason::ExtensionDepth => any(|told| told.extensions > 8),
-        Reason::TruncatedTransport => any(|told| told.ports.is_none()),
-        Reason::TooDeep => oracle.packets.len() > MAX_HEADERS || any(|told| told.options || told.routing),
+        Reason::BadOptions => any(|sliced| sliced.options),
+        Reason::BadRouting => any(|sliced| sliced.routing),
+        Reason::ExtensionDepth => any(|sliced| sliced.extensions > 8),
+        Reason::TruncatedTransport => any(|sliced| sliced.ports.is_none()),
+        Reason::TooDeep => oracle.packets.len() > MAX_HEADERS || any(|sliced| sliced.options || sliced.routing),
         Reason::TruncatedTunnel => oracle.end == End::Truncated,
         Reason::BadTunnel => oracle.end == End::Bad,
         _ => false,
@@ -329,13 +329,13 @@ impl Compared {
         let on_the_way = [Via::SourceRoute as u8, Via::RoutingHeader as u8];
         let hops = walker.hops().iter().filter(|hop| !on_the_way.contains(&hop.via)).map(inner);
         let hops: Vec<IpAddr> = hops.collect();
-        let told: Vec<IpAddr> = oracle.packets[1..].iter().map(|told| told.destination).collect();
-        let both = hops.len().min(told.len());
-        complain(hops[..both] != told[..both], "another inner destination")?;
+        let sliced: Vec<IpAddr> = oracle.packets[1..].iter().map(|sliced| sliced.destination).collect();
+        let both = hops.len().min(sliced.len());
+        complain(hops[..both] != sliced[..both], "another inner destination")?;
         if let Err(reason) = read {
             return complain(oracle.end != End::Unknown && !may_refuse(oracle, reason), "a reason of ours alone");
         }
-        complain(hops.len() < told.len(), "we overlook a packet inside")?;
+        complain(hops.len() < sliced.len(), "we overlook a packet inside")?;
         complain(matches!(oracle.end, End::Truncated | End::Bad), "we read a tunnel that cannot be read")?;
         if first.is_passed_through() {
             let later = walker.fragment_at(0).is_some_and(|fragment| fragment.start != 0);
@@ -351,7 +351,7 @@ impl Compared {
         if oracle.end == End::Unknown {
             return Ok(());
         }
-        complain(hops.len() != told.len(), "we see a packet inside that is not there")?;
+        complain(hops.len() != sliced.len(), "we see a packet inside that is not there")?;
         if let [_, .., innermost] = &oracle.packets[..] {
             let inner =
                 Evaluation::of_packet(image, walker, &InnerDestination::default()).expect("the image is whole").inner;

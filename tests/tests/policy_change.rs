@@ -26,7 +26,7 @@ fn policy(on_outside: &str) -> Arc<Policy> {
 
 /// The map of that name that the kernel part of this process uses: other tests load theirs.
 fn map(kernel: &mut Kernel, name: &str) -> (MapData, u32) {
-    let ids = kernel.program("egress").unwrap().info().unwrap().map_ids().unwrap().expect("the kernel tells map ids");
+    let ids = kernel.program("egress").unwrap().info().unwrap().map_ids().unwrap().expect("the kernel gives map ids");
     let mut own = ids.into_iter().map(|id| MapData::from_id(id).unwrap());
     let map = own.find(|map| map.info().unwrap().name_as_str() == Some(name)).expect("the program uses the map");
     let entries = map.info().unwrap().max_entries();
@@ -108,8 +108,8 @@ fn a_policy_that_nobody_confirms_goes_by_itself_and_one_that_is_confirmed_stays(
     let before = stage.sent().unwrap();
     send(&stage, 5);
     assert_eq!(stage.sent().unwrap(), before, "it is enforced meanwhile");
-    let told = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"policy_reverted\"")).unwrap();
-    assert!(told.contains("(enforce) was not confirmed within 3 s"), "{told}");
+    let reported = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"policy_reverted\"")).unwrap();
+    assert!(reported.contains("(enforce) was not confirmed within 3 s"), "{reported}");
     let status = daemon.json_until(&["status"], |status| status["mode"] == "observe").unwrap();
     assert_eq!((&status["policy"]["digest"], &status["unconfirmed"]), (&back, &serde_json::Value::Null));
     assert_eq!(status["losses"]["policies_reverted"], 1);
@@ -148,7 +148,7 @@ fn files_that_change_are_read_by_themselves_and_one_that_is_gone_changes_nothing
 }
 
 #[test]
-fn a_diff_with_what_runs_tells_what_becomes_of_the_traffic_of_the_last_hour() {
+fn a_diff_with_what_runs_shows_what_becomes_of_the_traffic_of_the_last_hour() {
     let stage = Stage::build(false).unwrap();
     let text = stage.config("epoch = \"100ms\"", "");
     let daemon = Daemon::start(&stage.near, &text, &[]).unwrap();

@@ -154,8 +154,8 @@ fn hold(mode: &str, zone: &str, passes: impl Fn(&Unread) -> bool) {
     assert_eq!(stage.sent().unwrap().since(before), left);
     let flows = flows(&daemon).unwrap();
     assert_eq!(accounted(&flows), flows.hook);
-    let told = serde_json::to_value(&flows.unparsed_reasons).unwrap();
-    assert_eq!(rows(&told), expected);
+    let reported = serde_json::to_value(&flows.unparsed_reasons).unwrap();
+    assert_eq!(rows(&reported), expected);
     assert_eq!(rows(&daemon.json(&["status"]).unwrap()["unparsed"]), expected);
     let packets =
         expected.iter().map(|(reason, (passed, dropped))| (reason.clone(), (passed.packets, dropped.packets)));

@@ -81,11 +81,11 @@ fn is_reported(offloads: bool, hook: &str, bypass: impl Fn(&Stage) -> Count) -> 
         assert_eq!(amount(&after["nic"]["sent"]), ordinary.plus(total));
         assert_eq!((&after["total"]["packets"], &after["nic"]["lost"]), (&json!(100), &json!(0)));
         // The line is written by a task of its own.
-        let told = |line: &str| {
+        let reported = |line: &str| {
             let line: Value = serde_json::from_str(line).unwrap();
             line["unmapped"]["unaccounted"][0]["total_packets"] == total.packets
         };
-        let line = daemon.alerts.wait_for(0, PATIENCE, told).unwrap();
+        let line = daemon.alerts.wait_for(0, PATIENCE, reported).unwrap();
         let line: Value = serde_json::from_str(&line).unwrap();
         let found = &line["unmapped"]["unaccounted"][0];
         assert_eq!((&found["interface"], &line["severity"]), (&json!(INTERFACE), &json!("Critical")));
@@ -142,7 +142,7 @@ fn a_foreign_program_ahead_that_passes_is_shown_and_what_it_passes_reported() {
 }
 
 #[test]
-fn a_detached_program_is_told_and_what_leaves_then_reported() {
+fn a_detached_program_is_reported_and_so_is_what_leaves_then() {
     let stage = Stage::build(false).unwrap();
     let daemon = Daemon::start(&stage.near, &stage.config("epoch = \"5min\"", ""), &["--hook", "tcx"]).unwrap();
     send_ordinary(&stage);
@@ -162,7 +162,7 @@ fn a_detached_program_is_told_and_what_leaves_then_reported() {
 }
 
 #[test]
-fn a_clsact_filter_that_somebody_deletes_is_told() {
+fn a_clsact_filter_that_somebody_deletes_is_reported() {
     let stage = Stage::build(false).unwrap();
     for delete in [&["filter", "del", "dev", INTERFACE, "egress"][..], &["qdisc", "del", "dev", INTERFACE, "clsact"]] {
         let config = stage.config("epoch = \"5min\"", "");
@@ -383,7 +383,7 @@ fn sending_on(stage: &Stage) -> Background<()> {
 }
 
 #[test]
-fn what_is_sent_while_the_monitor_starts_is_told_as_such_and_nobody_is_accused() {
+fn what_is_sent_while_the_monitor_starts_is_reported_as_such_and_nobody_is_accused() {
     let stage = Stage::build(false).unwrap();
     let sender = sending_on(&stage);
     let daemon = Daemon::start(&stage.near, &stage.config("epoch = \"100ms\"", ""), &[]).unwrap();

@@ -1,5 +1,5 @@
 //! Promise: a reload is all or nothing. Under traffic, each packet is under the old policy or the new one and counted
-//! as that; a file that is wrong changes nothing and is told with its line.
+//! as that; a file that is wrong changes nothing and is reported with its line.
 
 use std::net::SocketAddr;
 
@@ -75,7 +75,7 @@ fn a_switch_under_traffic_splits_the_counters_exactly() {
 }
 
 #[test]
-fn a_wrong_file_changes_nothing_and_is_told_with_its_line() {
+fn a_wrong_file_changes_nothing_and_is_reported_with_its_line() {
     let stage = Stage::build(false).unwrap();
     let enforce = stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "");
     let daemon = Daemon::start(&stage.near, &enforce, &[]).unwrap();
@@ -85,8 +85,8 @@ fn a_wrong_file_changes_nothing_and_is_told_with_its_line() {
     let from = daemon.log.count();
     daemon.reconfigure(&wrong).unwrap();
     let place = format!("{}:{line}", daemon.home().config().display());
-    let told = daemon.log.wait_for(from, PATIENCE, |said| said.contains(&place)).unwrap();
-    assert!(told.contains("epohc") && told.contains("epoch"), "the key and the nearest known one: {told}");
+    let reported = daemon.log.wait_for(from, PATIENCE, |said| said.contains(&place)).unwrap();
+    assert!(reported.contains("epohc") && reported.contains("epoch"), "the key and the nearest known one: {reported}");
     let status = daemon.json_until(&["status"], |status| status["losses"]["reloads_refused"] == 1).unwrap();
     assert_eq!((&status["policy"]["digest"], status["mode"].as_str()), (&digest, Some("enforce")));
     assert!(status["reload_error"].as_str().unwrap().contains(&place));

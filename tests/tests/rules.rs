@@ -74,13 +74,13 @@ fn the_most_specific_rule_decides_and_management_is_never_dropped() {
     let status = daemon.json(&["status"]).unwrap();
     let captured = capture.stop().unwrap();
 
-    let told: BTreeMap<_, _> = flows
+    let reported: BTreeMap<_, _> = flows
         .flows
         .iter()
         .filter(|row| (row.destination, row.destination_port) != last)
         .map(|row| ((row.destination, row.destination_port), (row.verdict.as_str(), row.rule.as_deref())))
         .collect();
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
     for ((address, port), (verdict, _)) in &expected {
         let packets: u64 = captured
             .flows

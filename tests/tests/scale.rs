@@ -178,8 +178,8 @@ fn a_million_flows_are_told_apart_and_every_answer_adds_up() {
         ("rule", expected(|_| "-".to_owned())),
     ] {
         let answer = ask(&daemon, &["--by", by, "--top", "100000"]);
-        let told = answer.groups.iter().map(|row| (row.key.clone(), (row.flows, row.sums.packets)));
-        assert_eq!(told.collect::<BTreeMap<_, _>>(), rows, "by {by}");
+        let reported = answer.groups.iter().map(|row| (row.key.clone(), (row.flows, row.sums.packets)));
+        assert_eq!(reported.collect::<BTreeMap<_, _>>(), rows, "by {by}");
         assert_eq!(answer.rest.flows, 0);
     }
     assert_eq!(expected(dotted).len() as u32, PEERS);
@@ -221,6 +221,9 @@ fn a_million_flows_to_alert_on_make_as_many_alerts_as_help_and_say_how_many_are_
     let lines = ended.alerts.iter().filter(|line| line.contains("\"class_uid\":4001")).count() as u64;
     let lost = next.losses.alerts_queue_full;
     assert_eq!(lines + lost, made);
-    let told = ended.alerts.iter().filter(|line| line.contains("alerts_suppressed")).count();
-    assert!(lost > 0 || (told >= 2 && told.is_multiple_of(2)), "{told}: one when it begins, one when it ends");
+    let reported = ended.alerts.iter().filter(|line| line.contains("alerts_suppressed")).count();
+    assert!(
+        lost > 0 || (reported >= 2 && reported.is_multiple_of(2)),
+        "{reported}: one when it begins, one when it ends"
+    );
 }

@@ -227,7 +227,7 @@ fn a_daemon_that_was_away_finds_every_byte_and_says_what_it_can_not_tell_apart()
         let status = adds_up(&stage, &daemon, &load, time, before);
         assert!(status.epoch.unwrap().count > epochs);
         daemon.alerts.wait_for(first, PATIENCE, |line| finding(line, 1)).unwrap();
-        // Over, so that the next time is told anew.
+        // Over, so that the next time is reported anew.
         daemon.alerts.wait_for(first, PATIENCE, |line| finding(line, 3)).unwrap();
     }
     let status = stage::status(&daemon).unwrap();

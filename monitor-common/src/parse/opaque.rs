@@ -1,4 +1,4 @@
-//! Content of UDP that cannot be read: told by port or first bytes.
+//! Content of UDP that cannot be read: recognised by port or first bytes.
 
 use super::{Bytes, UDP_HEADER};
 use crate::wire::Opaque;

@@ -163,7 +163,7 @@ fn every_reason_has_a_packet() {
 }
 
 #[test]
-fn a_cut_packet_that_tells_its_length_has_no_flow() {
+fn a_cut_packet_that_states_its_length_has_no_flow() {
     for packet in [
         ipv4(UDP, &[7, 3, 4, 0], &[0; 24]),
         ipv4(41, &[], &ipv6(TCP, &[0; 20])),

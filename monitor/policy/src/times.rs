@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_is_announced_and_told_and_a_renewed_rule_is_warned_of_anew() {
+    fn a_beginning_is_announced_and_reported_and_a_renewed_rule_is_warned_of_anew() {
         let mut announced = Announced::default();
         let first = [rule("a", Some(DAY), Some(END))];
         let news = |announced: &mut Announced, rules: &[RuleInfo], now| {

@@ -1,5 +1,5 @@
 //! Alerts: ring-buffer events and snapshots in, one [`Alert`] per flow that leaves for a place the policy does
-//! not allow out. Called by the epoch task only, so that there is one owner of who was alerted already.
+//! not allow out. Called by the engine only, so that there is one owner of who was alerted already.
 //!
 //! An event alerts at once; what the ring lost is rebuilt from the snapshot. A flow (with its verdict, its further
 //! destination, and what the policy made of both) alerts once, and again after [`IDLE`] of silence. The memory for that

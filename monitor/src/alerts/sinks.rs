@@ -1,4 +1,4 @@
-//! Where alerts go: a queue, a thread that encodes them, and one or more outputs. Called by the epoch task, which never
+//! Where alerts go: a queue, a thread that encodes them, and one or more outputs. Called by the engine, which never
 //! waits: a full queue or a failing output is counted and logged once per change, and counting goes on.
 
 use std::{

@@ -1,4 +1,4 @@
-//! The running day's sums and the file that they are kept in, for the epoch task: epochs in, the policy without the
+//! The running day's sums and the file that they are kept in, for the engine: epochs in, the policy without the
 //! rules that are used up out.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};

@@ -1,9 +1,9 @@
 //! Daily byte budgets of rules (`max_bytes_per_day`): closed epochs in; what each rule let through this UTC day, and
-//! which rules are used up, out. Called by the epoch task, which suspends these (see [`monitor_policy`]'s
+//! which rules are used up, out. Called by the engine, which suspends these (see [`monitor_policy`]'s
 //! `suspending`). [`store`] keeps the day's sums over a restart.
 //!
 //! Bytes are bytes on the wire, of flows: what overflowed has no rule. An epoch belongs to the day in which it began;
-//! the epoch task ends one at midnight.
+//! the engine ends one at midnight.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_ours_or_not_whole_is_told_and_replaced() {
+    fn a_file_that_is_not_ours_or_not_whole_is_reported_and_replaced() {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Store::new(directory.path());
         let good = format!(r#"{{"format":"{FORMAT}","day":"2026-11-22","used":{{}}}}"#);
@@ -171,9 +171,9 @@ mod tests {
             (&good.replace("\"day\"", "\"dya\""), "unknown field"),
         ] {
             std::fs::write(store.path(), text).expect("written");
-            let told = store.load(TODAY).expect_err(text).to_string();
-            assert!(told.contains(why) && told.contains("budgets.json"), "{told}");
-            assert_eq!(told.lines().count(), 1);
+            let reported = store.load(TODAY).expect_err(text).to_string();
+            assert!(reported.contains(why) && reported.contains("budgets.json"), "{reported}");
+            assert_eq!(reported.lines().count(), 1);
         }
         std::fs::write(store.path(), good).expect("written");
         assert_eq!(store.load(TODAY), Ok(Budgets::new(TODAY)));
@@ -188,13 +188,13 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_takes_nothing_is_told_with_the_file_and_the_mend() {
+    fn a_disk_that_takes_nothing_is_reported_with_the_file_and_the_mend() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("file");
         std::fs::write(&file, "").expect("written");
         // As root every directory can be written, but none is below a file.
-        let told = Store::new(&file.join("state")).save(&budgets()).expect_err("must fail").to_string();
-        assert!(told.contains("budgets.json") && told.contains("[paths] state"), "{told}");
+        let reported = Store::new(&file.join("state")).save(&budgets()).expect_err("must fail").to_string();
+        assert!(reported.contains("budgets.json") && reported.contains("[paths] state"), "{reported}");
     }
 
     #[test]
@@ -207,10 +207,10 @@ mod tests {
         // A good file, but by a link.
         std::fs::rename(store.path(), path("good")).expect("there");
         std::os::unix::fs::symlink(path("good"), store.path()).expect("a link");
-        assert!(store.load(TODAY).is_err_and(|told| told.to_string().contains("budgets.json")));
+        assert!(store.load(TODAY).is_err_and(|reported| reported.to_string().contains("budgets.json")));
         std::fs::remove_file(store.path()).expect("there");
         assert!(std::process::Command::new("mkfifo").arg(store.path()).status().expect("runs").success());
-        assert!(store.load(TODAY).is_err_and(|told| told.to_string().contains("not a file")));
+        assert!(store.load(TODAY).is_err_and(|reported| reported.to_string().contains("not a file")));
         // What a crash left of a draft, longer than the new one; then a link.
         let draft = state.join(".budgets.json.new");
         std::fs::write(&draft, [b'x'; 4096]).expect("written");
@@ -239,6 +239,6 @@ mod tests {
         assert_eq!(store.load(TODAY), Ok(budgets()));
         text.push(' ');
         std::fs::write(store.path(), &text).expect("written");
-        assert!(store.load(TODAY).is_err_and(|told| told.to_string().contains("too long")));
+        assert!(store.load(TODAY).is_err_and(|reported| reported.to_string().contains("too long")));
     }
 }

@@ -32,7 +32,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
     let read: Task = Box::pin(async move {
         loop {
             let event = reader.next().await?;
-            // The epoch task ends after this one; a full queue makes the ring fill up, which is counted there.
+            // The engine ends after this one; a full queue makes the ring fill up, which is counted there.
             if sender.send((event, now())).await.is_err() {
                 std::future::pending::<()>().await;
             }
@@ -47,7 +47,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
     Ok(Opened { source: Box::new(KernelSource(kernel)), events, tasks, kernel_memory: kernel::memory::of_maps() })
 }
 
-/// The kernel part as the epoch task sees it.
+/// The kernel part as the engine sees it.
 struct KernelSource(Kernel);
 
 impl EpochSource for KernelSource {

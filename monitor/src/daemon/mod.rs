@@ -38,7 +38,7 @@ use crate::{
 /// For everything that is to end, together.
 const SHUTDOWN: Duration = Duration::from_secs(10);
 
-/// What the daemon is told from outside.
+/// What the daemon is asked to do from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// End in order.
@@ -65,7 +65,7 @@ pub struct Setup {
     pub outputs: Vec<Output>,
     /// For every reload of the policy.
     pub reload: reload::Setup,
-    /// Who is told how it goes.
+    /// Who is notified of how it goes.
     pub service_manager: ServiceManager,
 }
 

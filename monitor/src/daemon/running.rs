@@ -31,7 +31,7 @@ impl Daemon {
         let alerts_written = self.alerts_written;
         supervisor.spawn("alert sinks", |stop| async move {
             stop.cancelled().await;
-            // The epoch task has ended by now, and with it the queue's near end: what is queued is written yet. An
+            // The engine has ended by now, and with it the queue's near end: what is queued is written yet. An
             // error means that the thread is gone, which was counted line by line.
             let _ = alerts_written.await;
             Ok(())
@@ -60,7 +60,7 @@ impl Daemon {
 }
 
 impl Running {
-    /// Does as it is told until it is to stop, or until a task ends unasked: that one.
+    /// Does as it is asked until it is to stop, or until a task ends unasked: that one.
     pub async fn work(&mut self, commands: &mut mpsc::Receiver<Command>) -> Option<Ended> {
         self.service_manager.ready(&self.state.read());
         let mut look = self.service_manager.period().map(tokio::time::interval);

@@ -1,5 +1,6 @@
-//! What a service manager (systemd's `Type=notify-reload`, sd_notify(3)) is told: that everything is attached, that the
-//! policy is read again, that the end has come, and, as long as epochs are being closed, that the watchdog may sleep on.
+//! What a service manager (systemd's `Type=notify-reload`, sd_notify(3)) is notified of: that everything is attached,
+//! that the policy is read again, that the end has come, and, as long as epochs are being closed, that the watchdog may
+//! sleep on.
 //! Where none asks (`NOTIFY_SOCKET` is not set) it does nothing.
 
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Bytes of a status line: systemd takes 4,096 for all of a message.
 const LONGEST: usize = 1_000;
 
-/// Whoever started the daemon, if it wants to be told.
+/// Whoever started the daemon, if it wants to be notified.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
     listens: bool,
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_listens_is_not_told() {
+    fn nobody_who_listens_is_not_notified() {
         let mut nobody = ServiceManager::default();
         assert_eq!(nobody.period(), None);
         nobody.stopping();

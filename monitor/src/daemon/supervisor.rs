@@ -63,7 +63,7 @@ impl Supervisor {
         }
     }
 
-    /// Ends the tasks, latest first, each told only when those started after it have ended.
+    /// Ends the tasks, latest first, each asked only when those started after it have ended.
     pub async fn shutdown(mut self, budget: Duration) -> Shutdown {
         let deadline = Instant::now() + budget;
         let mut result = Shutdown::default();
@@ -129,14 +129,14 @@ mod tests {
             let order = Arc::clone(&order);
             supervisor.spawn(name, |stop| async move {
                 stop.cancelled().await;
-                order.lock().unwrap().push((name, "told"));
+                order.lock().unwrap().push((name, "asked"));
                 tokio::task::yield_now().await;
                 order.lock().unwrap().push((name, "ended"));
                 Ok(())
             });
         }
         assert!(supervisor.shutdown(Duration::from_secs(5)).await.is_clean());
-        let expected = ["third", "second", "first"].map(|name| [(name, "told"), (name, "ended")]).concat();
+        let expected = ["third", "second", "first"].map(|name| [(name, "asked"), (name, "ended")]).concat();
         assert_eq!(*order.lock().unwrap(), expected);
     }
 

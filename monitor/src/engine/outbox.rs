@@ -1,4 +1,4 @@
-//! Where alerts go: counted and kept in [`MonitorState`], and handed to a queue that never makes the epoch task wait.
+//! Where alerts go: counted and kept in [`MonitorState`], and handed to a queue that never makes the engine wait.
 
 use std::{mem, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! The seam to the kernel: what the epoch task asks of it and what it gets. `kernel` implements [`EpochSource`];
+//! The seam to the kernel: what the engine asks of it and what it gets. `kernel` implements [`EpochSource`];
 //! tests use a fake, so that everything above this line is tested without a kernel.
 
 use std::{future::Future, pin::Pin};
@@ -7,8 +7,8 @@ use monitor_common::wire::Event;
 
 use crate::model::{Attachment, Occupancy, PolicyInForce, Snapshot};
 
-/// The kernel half of the epoch protocol. Its methods may block (tens of milliseconds); the epoch task calls
-/// them where that is allowed, one at a time.
+/// The kernel half of the epoch protocol. Its methods may block (tens of milliseconds); the engine calls them where
+/// that is allowed, one at a time.
 pub trait EpochSource: Send {
     /// Begins the next epoch, under the staged policy if there is one, waits until no packet is still counted in
     /// the old one, drains and clears its maps; gives it with the policy and mode that held in it. After a failure:
@@ -53,7 +53,7 @@ pub trait EpochSource: Send {
 }
 
 /// Ring-buffer events with the time (UTC nanoseconds since 1970) at which they were read. The kernel's reader
-/// sends; the epoch task receives.
+/// sends; the engine receives.
 pub type Events = tokio::sync::mpsc::Receiver<(Event, i128)>;
 
 /// Places in the channel of [`Events`]: what the reader can put aside while an epoch is being drained.

@@ -1,5 +1,5 @@
 //! The kernel part: checked for, loaded, attached, given policies, drained. Policy images and interface names in,
-//! what the maps held out; called by the epoch task and by `daemon`.
+//! what the maps held out; called by the engine and by `daemon`.
 
 mod cache;
 mod clock;

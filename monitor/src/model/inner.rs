@@ -314,7 +314,7 @@ mod tests {
         Resolver::new(&mut Default::default(), policy).resolve(&key, Names::NONE)
     }
 
-    fn told(flow: &FlowId) -> (Option<String>, Option<String>, Option<String>) {
+    fn reported(flow: &FlowId) -> (Option<String>, Option<String>, Option<String>) {
         let text = |carried: EmbeddedAddress| format!("{} {}", carried.destination, carried.via);
         let further = flow.inner_document().map(|further| {
             let InnerDocument { destination, destination_port, protocol, via, embedded } = further;
@@ -341,7 +341,7 @@ mod tests {
         ] {
             let flow = flow(&policy, destination, None, inside);
             assert_eq!(
-                told(&flow),
+                reported(&flow),
                 (Some(format!("{inside} 443/6 {via}")), None, Some(inside.to_owned())),
                 "{destination}"
             );
@@ -354,7 +354,7 @@ mod tests {
         let policy = policy();
         for destination in ["8.8.8.8", "2600::1", "2a00::1", "fe80::1"] {
             let flow = flow(&policy, destination, None, destination);
-            assert_eq!(told(&flow), (None, None, Some(destination.to_owned())), "{destination}");
+            assert_eq!(reported(&flow), (None, None, Some(destination.to_owned())), "{destination}");
             assert_eq!(flow.via(), None);
         }
     }
@@ -382,7 +382,7 @@ mod tests {
         let policy = policy();
         let flow = flow(&policy, "64:ff9b::505:505", Some("2002:808:808::1"), "8.8.8.8");
         assert_eq!(
-            told(&flow),
+            reported(&flow),
             (
                 Some("2002:808:808::1 80/17 gre (8.8.8.8 6to4)".into()),
                 Some("5.5.5.5 nat64".into()),
@@ -397,7 +397,7 @@ mod tests {
         let policy = policy();
         let destination = "64:ff9b:1::";
         let flow = flow(&policy, destination, None, destination);
-        assert_eq!(told(&flow), (Some("0.0.0.0 443/6 nat64".into()), None, Some(destination.to_owned())));
+        assert_eq!(reported(&flow), (Some("0.0.0.0 443/6 nat64".into()), None, Some(destination.to_owned())));
     }
 
     #[test]

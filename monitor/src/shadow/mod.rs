@@ -38,7 +38,7 @@ mod tests;
 /// Flows with another verdict that are kept one by one; up to twice as many until the least are summed up.
 pub const KEPT: usize = 8_192;
 
-/// The comparison as it goes on. Owned by the epoch task.
+/// The comparison as it goes on. Owned by the engine.
 #[derive(Debug, Default)]
 pub struct Comparison {
     report: ShadowReport,

@@ -83,7 +83,7 @@ const SINGAPORE: u32 = 0xc633_6409;
 const IRELAND: u32 = 0xcb00_7109;
 
 #[test]
-fn what_a_stricter_candidate_would_have_stopped_is_told_flow_by_flow() {
+fn what_a_stricter_candidate_would_have_stopped_is_reported_flow_by_flow() {
     let live = compiled(&Spec { rules: vec![rule("198.51.100.0/24")], ..Spec::default() }, fake::START);
     let mut snapshot = Snapshot { policy: Arc::clone(&live), ..fake::snapshot(0) };
     fake::add(&mut snapshot, flow(&live, SINGAPORE, 443), 30);

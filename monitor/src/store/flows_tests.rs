@@ -14,10 +14,10 @@ use monitor_policy::RuleInfo;
 
 /// Gives the number of its traits, where they are kept by number, and whether it was not there.
 fn add(store: &mut FlowStore, id: FlowId, sums: FlowSums) -> (Option<u16>, bool) {
-    let mut told = Vec::new();
-    store.add(std::iter::once((id, sums)), |coming, new| told.push((coming.number, new)));
-    assert_eq!(told.len(), 1);
-    told[0]
+    let mut reported = Vec::new();
+    store.add(std::iter::once((id, sums)), |coming, new| reported.push((coming.number, new)));
+    assert_eq!(reported.len(), 1);
+    reported[0]
 }
 
 /// Its flows and what was evicted.
@@ -211,7 +211,7 @@ fn every_flow_comes_out_as_it_went_in_whatever_its_form() {
         };
         if random.bool() {
             flow.ip_version = 6;
-            // Now and then an address that is an IPv4 one in disguise: only the version tells.
+            // Now and then an address that is an IPv4 one in disguise: only the version shows it.
             flow.destination.high = [0, 0x2001_0db8 << 32][random.usize(0..2)];
         }
         let key: FullKey = if random.u8(0..8) == 0 { fake::with_inner(flow, Via::Gre) } else { flow.into() };

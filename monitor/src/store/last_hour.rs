@@ -1,5 +1,5 @@
 //! The traffic of the last hour, flow by flow: snapshots in, a [`Window`] of any length up to [`KEPT_NS`] out, for
-//! `flows --since`. Written by the epoch task, read by the API.
+//! `flows --since`. Written by the engine, read by the API.
 //!
 //! Time is cut into slices of a minute or an epoch, whichever is longer; each has the flows of that time with what they
 //! sent in it. All slices together hold at most [`LIMIT`] flows: beyond that the fullest slices sum up their smallest

@@ -1,5 +1,5 @@
 //! Everything that metrics, API and the closing table are rendered from, under one lock, so that what one
-//! reader sees adds up. Written by the epoch task and, for what is yet to be confirmed, by the reloader.
+//! reader sees adds up. Written by the engine and, for what is yet to be confirmed, by the reloader.
 //!
 //! The flows, of which there can be a million, have a lock of their own, which is taken first: whoever holds it sees
 //! flows and state of the same epoch, and whoever wants the state alone does not wait for those who go through the

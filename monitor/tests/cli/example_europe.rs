@@ -50,13 +50,13 @@ fn the_european_example_says_of_each_destination_what_the_documentation_says() {
 }
 
 #[test]
-fn the_european_example_passes_check_and_is_told_of_its_exceptions() {
+fn the_european_example_passes_check_and_its_exceptions_are_reported() {
     let ran = run(&["check", "--json", "--config", &format!("{EXAMPLE}/config.toml")]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     let checked = json(&ran);
     let notes: Vec<_> = checked["notes"].as_array().expect("a list").iter().collect();
-    let told: Vec<_> = notes.iter().map(|note| [&note["why"], &note["id"], &note["others"][0]["id"]]).collect();
-    assert_eq!(told, [["exception", "migration-sg", "migration-retired"], ["exception", "no-smtp", "mail-relay"]]);
+    let reported: Vec<_> = notes.iter().map(|note| [&note["why"], &note["id"], &note["others"][0]["id"]]).collect();
+    assert_eq!(reported, [["exception", "migration-sg", "migration-retired"], ["exception", "no-smtp", "mail-relay"]]);
     assert_eq!(checked["management"]["networks"], serde_json::json!(["198.51.100.192/27"]));
 }
 

@@ -33,7 +33,7 @@ fn explain_gives_country_class_and_reason_with_the_data_that_is_built_in() {
         run(&["explain", "8.8.8.8", "2a00:1450:4001::1", "10.1.2.3", "64:ff9b::808:808", "--json", "--config", &file]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     let stories = json(&ran);
-    let told: Vec<_> = stories
+    let reported: Vec<_> = stories
         .as_array()
         .expect("a list")
         .iter()
@@ -42,7 +42,7 @@ fn explain_gives_country_class_and_reason_with_the_data_that_is_built_in() {
         })
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             ["8.8.8.8", "US", "outside", "observed", "denied"],
             ["2a00:1450:4001::1", "DE", "inside", "allowed", "allowed"],
@@ -60,7 +60,7 @@ fn explain_gives_country_class_and_reason_with_the_data_that_is_built_in() {
 }
 
 #[test]
-fn explain_tells_the_rule_and_where_it_stands() {
+fn explain_names_the_rule_and_where_it_stands() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = configured(directory.path());
     let ran = run(&["explain", "8.8.8.8:53/udp", "--config", &config]);
@@ -119,13 +119,13 @@ fn explain_answers_a_list_line_by_line_and_names_the_line_that_is_none() {
 }
 
 #[test]
-fn explain_tells_what_a_network_is_made_of_to_the_last_address() {
+fn explain_shows_what_a_network_is_made_of_to_the_last_address() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = configured(directory.path());
     let ran = run(&["explain", "--json", "--config", &config, "--network", "8.8.8.0/24", "--network", "::/0"]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
-    let told = json(&ran);
-    let parts: Vec<_> = told[0][1]
+    let reported = json(&ran);
+    let parts: Vec<_> = reported[0][1]
         .as_array()
         .expect("parts")
         .iter()
@@ -142,7 +142,7 @@ fn explain_tells_what_a_network_is_made_of_to_the_last_address() {
         [part("255", "8.8.8.0", serde_json::json!([])), part("1", "8.8.8.8", serde_json::json!(["dns udp/53"]))]
     );
     let sum = |part: &Value| part["addresses"].as_str().expect("text").parse::<u128>().expect("a number");
-    let all = told[1][1].as_array().expect("parts").iter().fold(0_u128, |all, part| all.wrapping_add(sum(part)));
+    let all = reported[1][1].as_array().expect("parts").iter().fold(0_u128, |all, part| all.wrapping_add(sum(part)));
     assert_eq!(all, 0, "2^128, modulo 2^128");
 }
 
@@ -159,7 +159,7 @@ fn explain_refuses_what_is_no_destination() {
 }
 
 #[test]
-fn check_tells_what_a_good_configuration_comes_to() {
+fn check_shows_what_a_good_configuration_comes_to() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = configured(directory.path());
     let ran = run(&["check", "--config", &config, "--json"]);
@@ -343,9 +343,9 @@ fn check_prints_each_problem_on_a_line_and_exits_64() {
     );
     let ran = run(&["check", "--config", &file, "--json"]);
     assert_eq!(ran.code, Some(64));
-    let told = json(&ran);
-    assert_eq!(told["ok"], false);
-    assert_eq!((&told["problems"][1]["line"], &told["problems"][1]["column"]), (&6.into(), &13.into()));
+    let reported = json(&ran);
+    assert_eq!(reported["ok"], false);
+    assert_eq!((&reported["problems"][1]["line"], &reported["problems"][1]["column"]), (&6.into(), &13.into()));
 
     let ran = run(&["check", "--config", "/nonexistent.toml"]);
     assert_eq!(ran.code, Some(64));
@@ -369,14 +369,14 @@ fn a_ring_around_the_us_lets_the_us_in_and_the_eea_out() {
     let addresses = ["8.8.8.8", "193.0.6.139", "10.80.9.9", "10.80.4.4:443", "10.1.1.1", "127.0.0.1", "240.0.0.1"];
     let ran = run(&[&["explain"], &addresses[..], &["--json", "--config", example]].concat());
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
-    let told: Vec<String> = json(&ran)
+    let reported: Vec<String> = json(&ran)
         .as_array()
         .expect("a list")
         .iter()
         .map(|story| ["address", "country", "class", "enforce"].map(|key| story[key].as_str().unwrap_or("?")).join(" "))
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             "8.8.8.8 US inside allowed",
             "193.0.6.139 NL outside denied",
@@ -450,7 +450,7 @@ fn help_has_an_example() {
 }
 
 #[test]
-fn diff_tells_whose_verdict_changes_for_which_ports_and_refuses_what_it_cannot_compare() {
+fn diff_shows_whose_verdict_changes_for_which_ports_and_refuses_what_it_cannot_compare() {
     let directory = tempfile::tempdir().expect("a directory");
     let old = configured(directory.path());
     let new = directory.path().join("new.toml");

@@ -230,7 +230,7 @@ fn content() -> Vec<Case> {
         .after(eth() / four(OUT, 45, &(udp(4500) / payload(56)), 0..24, true)),
         case(
             "fragment_wireguard",
-            "of a message in pieces UDP's length tells how long it is",
+            "of a message in pieces UDP's length says how long it is",
             eth() / four(OUT, 49, &(udp(33_333) / wireguard(4, 128)), 0..64, true),
             flow(OUT, proto::UDP, 33_333).opaque(Opaque::WireGuard),
         ),

@@ -326,7 +326,7 @@ pub(super) fn cases() -> Vec<Case> {
         .not_sent("larger than any MTU here"),
         case(
             "jumbogram_second_options",
-            "hop-by-hop options a second time, now with nothing to tell",
+            "hop-by-hop options a second time, now with nothing to say",
             eth() / ip(OUT6).set(4, &[0, 0]) / jumbo(65_544) / hop_by_hop() / udp(53) / payload(65_520),
             outside(),
         )

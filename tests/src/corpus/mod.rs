@@ -274,7 +274,7 @@ impl Flow {
         Self { inner: Some((to, protocol, port, via)), place, rule, ..self }
     }
 
-    /// What it is to the policy where that is not told by plain networks.
+    /// What it is to the policy where plain networks do not say.
     fn is(self, place: Class) -> Self {
         Self { place, rule: false, ..self }
     }

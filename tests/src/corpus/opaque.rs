@@ -151,7 +151,7 @@ pub(super) fn cases() -> Vec<Case> {
         marked("ipcomp", "RFC 3173: compressed", plain(proto::IPCOMP), Opaque::Other),
         marked(
             "l2tp",
-            "RFC 3931: sessions whose content nothing in the packet tells",
+            "RFC 3931: sessions whose content nothing in the packet shows",
             plain(proto::L2TP),
             Opaque::Other,
         ),

@@ -132,7 +132,7 @@ pub fn holds(network: &str, address: IpAddr) -> bool {
 }
 
 /// How a destination stands: what it is, and whether the rule lets traffic to it through. Knows the plain networks
-/// only: of an address inside an address the case tells itself.
+/// only: of an address inside an address the case says so itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// What it is.

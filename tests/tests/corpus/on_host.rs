@@ -85,10 +85,10 @@ fn the_fast_path_agrees_with_the_header_walker_on_broken_packets() {
     }
 }
 
-/// A card fills a short frame up, with whatever it has: no header is read beyond the end that the outermost one tells.
+/// A card fills a short frame up, with whatever it has: no header is read beyond the end that the outermost one gives.
 #[test]
 fn bytes_behind_a_packet_change_nothing() {
-    /// Headers that tell no length, or more than there is: the frame's end is the packet's.
+    /// Headers that give no length, or more than there is: the frame's end is the packet's.
     const ENDLESS: [&str; 6] = [
         "total_0",
         "total_0_no_ports",

@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn the_console_tells_what_the_verifier_and_the_tests_said() {
+    fn the_console_shows_what_the_verifier_and_the_tests_said() {
         let mut outcome = Outcome::default();
         for line in [
             "=== datapath starts",

@@ -228,7 +228,7 @@ impl Naive<'_> {
         let inner = Ipv4Addr::new(a, b, c, d);
         let inside = self.place(inner.into());
         let inside_outcome = self.outcome(&inside, self.ruled(inner.into(), &inside, packet));
-        // Whether a class or a rule denies is the same: then where it goes is told.
+        // Whether a class or a rule denies is the same: then where it goes is reported.
         let rank = |outcome: &Outcome| (outcome.deny, outcome.alert, outcome.rule.is_some() && !outcome.deny);
         if rank(&inside_outcome) > rank(&outcome) { inside_outcome } else { outcome }
     }

@@ -68,7 +68,7 @@ fn spec() -> Spec {
 }
 
 #[test]
-fn overlays_override_datasets_and_nothing_else_and_their_doubts_are_told() {
+fn overlays_override_datasets_and_nothing_else_and_their_doubts_are_reported() {
     let (spec, knowledge) = (spec(), knowledge());
     let clock = ClockMap::wall(0);
     let policy = compile(&spec, &knowledge, &clock).unwrap();

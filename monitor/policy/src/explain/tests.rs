@@ -205,7 +205,7 @@ fn translating() -> Spec {
 }
 
 #[test]
-fn a_configured_nat64_prefix_is_told_with_its_place() {
+fn a_configured_nat64_prefix_is_shown_with_its_place() {
     let summary = |target| {
         let story = story_of(&translating(), target);
         let network = story.destination.nat64.map(|nat64| nat64.network);
@@ -245,7 +245,7 @@ fn a_configured_nat64_prefix_is_told_with_its_place() {
 }
 
 #[test]
-fn private_networks_in_the_region_are_inside_and_told_so() {
+fn private_networks_in_the_region_are_inside_and_explained_so() {
     let zone = Zone { inside_private: true, inside_text: "EEA + private".into(), ..Zone::default() };
     let story = story_of(&Spec { zone, ..spec() }, "10.1.2.3");
     assert_eq!((story.class, story.country.as_str(), story.enforce), ("inside", "--", "allowed"));
@@ -253,7 +253,7 @@ fn private_networks_in_the_region_are_inside_and_told_so() {
 }
 
 #[test]
-fn every_rule_that_covers_the_address_is_told_with_why_it_applies_or_not() {
+fn every_rule_that_covers_the_address_is_shown_with_why_it_applies_or_not() {
     let rules = |target: &str| -> Vec<String> {
         let story = story_of(&spec(), target);
         story
@@ -297,7 +297,7 @@ fn every_rule_that_covers_the_address_is_told_with_why_it_applies_or_not() {
 }
 
 #[test]
-fn why_a_rule_lost_is_told_for_each_reason_that_there_is() {
+fn why_a_rule_lost_is_explained_for_each_reason_that_there_is() {
     let network = |text: &str| (text.parse().expect("a network"), at_line("c.toml", 9));
     let here = |id: &str, ports| rule(id, "8.8.8.0/24", ports, (None, None));
     let everywhere = |id: &str| Rule { to: Vec::new(), ..here(id, &[]) };

@@ -55,7 +55,7 @@ fn of(why: Why, id: &str, others: &[&str]) -> (Why, String, Vec<String>) {
 }
 
 #[test]
-fn a_rule_that_says_what_others_say_is_told_with_the_first_of_them_whatever_the_order_of_its_terms() {
+fn a_rule_that_says_what_others_say_is_reported_with_the_first_of_them_whatever_the_order_of_its_terms() {
     let one = Rule {
         countries: vec![(Country(*b"US"), at_line("1", 0)), (Country(*b"SG"), at_line("2", 0))],
         ..allow("a", "8.8.8.0/24 8.8.4.0/24", &[(1, 2), (5, 9)])
@@ -206,7 +206,7 @@ fn a_rule_is_shadowed_only_where_others_that_outlast_it_leave_it_nothing() {
 }
 
 #[test]
-fn a_rule_that_covers_nothing_and_one_out_of_its_time_are_told_to_the_second() {
+fn a_rule_that_covers_nothing_and_one_out_of_its_time_are_reported_to_the_second() {
     let one = deny("a", "8.8.8.0/24", &[]);
     let at = |not_before, expires| notes_of(&[Rule { not_before, expires, ..one.clone() }]);
     assert_eq!(at(Some(NOW), Some(NOW + 1)), []);

@@ -15,12 +15,12 @@ const IDLE_TIME: i128 = IDLE as i128;
 fn a_flow_alerts_once_whether_its_event_came_or_not() {
     let mut bench = Bench::new(100);
     let mut snapshot = fake::snapshot(1);
-    let told = fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
+    let reported = fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
     fake::add_flow(&mut snapshot, 7, fake::UNKNOWN, 444, 5);
     fake::add_flow(&mut snapshot, 7, fake::INSIDE, 445, 5);
     fake::add(&mut snapshot, FlowKey { rule: 1, ..fake::key(7, fake::OUTSIDE, 446) }, 5);
-    assert!(bench.event(told, 4_750, snapshot.started).is_some());
-    assert!(bench.event(told, 4_750, snapshot.started).is_none());
+    assert!(bench.event(reported, 4_750, snapshot.started).is_some());
+    assert!(bench.event(reported, 4_750, snapshot.started).is_none());
     let rebuilt = bench.snapshot(&snapshot);
     assert_eq!(rebuilt.len(), 1);
     let line = valid(&encoded(&rebuilt[0]));
@@ -49,10 +49,10 @@ fn the_uid_is_the_same_from_event_and_drain_and_differs_for_anything_else() {
     let key = fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
     let first = snapshot.flows[0].1.first;
     let uid = |alert: &Alert| valid(&encoded(alert))["metadata"]["uid"].as_str().map(str::to_owned);
-    let told = Bench::new(9).event(key, first, snapshot.started).expect("new");
+    let reported = Bench::new(9).event(key, first, snapshot.started).expect("new");
     let rebuilt = Bench::new(9).snapshot(&snapshot);
-    assert_eq!(uid(&told), uid(&rebuilt[0]));
-    let mut uids = BTreeSet::from([uid(&told)]);
+    assert_eq!(uid(&reported), uid(&rebuilt[0]));
+    let mut uids = BTreeSet::from([uid(&reported)]);
     let others = [
         FlowKey { source_port: 1, ..key },
         FlowKey { destination_port: 1, ..key },
@@ -79,8 +79,8 @@ fn each_further_destination_and_each_opaque_form_alerts_once() {
     let key = fake::key(7, fake::OUTSIDE, 443);
     let opaque = FlowKey { flags: Opaque::WireGuard as u8, ..key };
     let flows: Vec<FullKey> = inner_variants(key).into_iter().chain([key.into(), opaque.into()]).collect();
-    let mut told = || flows.iter().filter(|flow| bench.event(**flow, 1, fake::START).is_some()).count();
-    assert_eq!((told(), told()), (8, 0));
+    let mut reported = || flows.iter().filter(|flow| bench.event(**flow, 1, fake::START).is_some()).count();
+    assert_eq!((reported(), reported()), (8, 0));
     let mut snapshot = fake::snapshot(1);
     for flow in flows {
         fake::add(&mut snapshot, flow, 1);
@@ -148,8 +148,8 @@ fn an_epoch_makes_so_many_alerts_and_counts_the_flows_that_got_none() {
     let mut snapshot = fake::snapshot(1);
     let keys: Vec<FlowKey> = (0..100).map(|port| fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, port, 1)).collect();
     fake::add_flow(&mut snapshot, 7, fake::INSIDE, 1, 1);
-    let told = keys[..4].iter().filter(|key| bench.event(**key, 1, snapshot.started).is_some()).count();
-    assert_eq!(told, 4);
+    let reported = keys[..4].iter().filter(|key| bench.event(**key, 1, snapshot.started).is_some()).count();
+    assert_eq!(reported, 4);
     let (alerts, suppressed) = bench.counted(&snapshot);
     assert_eq!((alerts.len(), suppressed), (6, 90));
     // An event that comes after its drain is no news.
@@ -157,8 +157,8 @@ fn an_epoch_makes_so_many_alerts_and_counts_the_flows_that_got_none() {
     // Events beyond the number are for the drain.
     bench.epoch = 2;
     snapshot.epoch = 2;
-    let told = keys[50..].iter().filter(|key| bench.event(**key, 1, snapshot.started).is_some()).count();
-    assert_eq!(told, 10);
+    let reported = keys[50..].iter().filter(|key| bench.event(**key, 1, snapshot.started).is_some()).count();
+    assert_eq!(reported, 10);
     let (alerts, suppressed) = bench.counted(&snapshot);
     assert_eq!((alerts.len(), suppressed), (0, 80));
     // What goes on gets its alert, ten an epoch; nothing twice.

@@ -168,7 +168,7 @@ fn with_progress<T: Send>(work: impl FnOnce(&Progress) -> T + Send) -> T {
         while ended.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
             let percent = progress.percent().map_or_else(String::new, |percent| format!(", {percent} %"));
             let (before, after) = if terminal { ("\r", "\x1b[K") } else { ("", "\n") };
-            // Nobody to tell is no reason to end.
+            // Nobody to report to is no reason to end.
             let _ = write!(err, "{before}reading: {} s{percent}{after}", began.elapsed().as_secs());
             let _ = err.flush();
             wait = Duration::from_secs(if terminal { 1 } else { 10 });

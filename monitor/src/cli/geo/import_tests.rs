@@ -96,7 +96,7 @@ fn overlays_and_as_numbers_are_imported_and_the_same_input_gives_the_same_bytes(
 }
 
 #[test]
-fn what_is_wrong_is_left_out_of_an_import_and_told_with_its_lines() {
+fn what_is_wrong_is_left_out_of_an_import_and_reported_with_its_lines() {
     let dir = tempfile::tempdir().unwrap();
     let (csv, out) = (dir.path().join("a.csv"), dir.path().join("a.egm"));
     std::fs::write(&csv, "192.0.2.0/24,DE\n198.51.100.0/24,SG\n2001:db8::/32,NO\n192.0.2.0/24,XYZ\nx,DE\n").unwrap();

@@ -70,7 +70,7 @@ fn allowlists_of_both_kinds_are_read_in_the_order_of_their_names() {
 }
 
 #[test]
-fn what_is_wrong_in_an_allowlist_is_told_with_its_own_line() {
+fn what_is_wrong_in_an_allowlist_is_reported_with_its_own_line() {
     let text = b"[policy]\nallowlists = [\"*.txt\", \"b.toml\", \"missing.toml\", \"c.json\"]";
     let found = load_with(
         text,

@@ -37,8 +37,8 @@ async fn a_rule_whose_budget_is_used_up_is_suspended_at_once_and_holds_again_aft
         let standing = state.budgets.rules["migration-sg"];
         let suspended = state.in_force.policy.suspended.iter().copied().collect::<Vec<_>>();
         assert_eq!(standing.suspended.is_some(), !suspended.is_empty());
-        let told = state.findings.iter().any(|(kind, _)| kind.name() == "budget_used_up");
-        assert_eq!(told, !suspended.is_empty());
+        let reported = state.findings.iter().any(|(kind, _)| kind.name() == "budget_used_up");
+        assert_eq!(reported, !suspended.is_empty());
         assert_eq!(state.in_force.policy.digest, "a".repeat(64));
         (standing.used, standing.beyond(), suspended, bench.fake.script().flips)
     };
@@ -54,12 +54,12 @@ async fn a_rule_whose_budget_is_used_up_is_suspended_at_once_and_holds_again_aft
     assert_eq!(standing().2, [1]);
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
     assert_eq!(standing(), (0, 0, vec![], 7), "the day is over");
-    let told: Vec<_> = bench.end().await.into_iter().filter(|(kind, _)| kind == "budget_used_up").collect();
-    assert_eq!(told, [alert("budget_used_up", "Create"), alert("budget_used_up", "Close")]);
+    let reported: Vec<_> = bench.end().await.into_iter().filter(|(kind, _)| kind == "budget_used_up").collect();
+    assert_eq!(reported, [alert("budget_used_up", "Create"), alert("budget_used_up", "Close")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restarted_daemon_begins_with_the_days_sums_and_a_disk_that_takes_nothing_is_told() {
+async fn a_restarted_daemon_begins_with_the_days_sums_and_a_disk_that_takes_nothing_is_reported() {
     let directory = tempfile::tempdir().expect("a directory");
     let state = directory.path().join("state");
     let hour = Duration::from_secs(3_600);

@@ -27,7 +27,7 @@ async fn a_reload_holds_from_the_next_epoch_and_the_drained_one_keeps_its_policy
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_reload_leaves_the_policy_and_is_told() {
+async fn a_refused_reload_leaves_the_policy_and_is_reported() {
     let bench = bench([]);
     let refused = Err(Refusal::Refused("it does not fit".into()));
     assert_eq!(bench.handle.reload(in_force("too large")).await, refused);
@@ -42,7 +42,7 @@ async fn a_refused_reload_leaves_the_policy_and_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_told_by_name() {
+async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_reported_by_name() {
     let (old, new) = ("a".repeat(64), "b".repeat(64));
     let mut under = [fake::snapshot(0), fake::snapshot(1), fake::snapshot(2)];
     for (snapshot, port) in under.iter_mut().zip([441, 442, 443]) {
@@ -56,11 +56,11 @@ async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_told_by_n
     let meanwhile = policy.classes[usize::from(fake::INSIDE)].country.to_string();
     assert_ne!(meanwhile, "IE");
     (next.policy, next.mode) = (policy.into(), Mode::Enforce);
-    let told = format!(
+    let reported = format!(
         "policy {new} (enforce) failed its check in the kernel: class 7 is not what was written: {old} (observe) is in \
          force again"
     );
-    assert_eq!(bench.handle.reload(next).await, Err(Refusal::Refused(told.clone())));
+    assert_eq!(bench.handle.reload(next).await, Err(Refusal::Refused(reported.clone())));
     let (flips, rollbacks) = {
         let script = bench.fake.script();
         (script.flips, script.rollbacks)
@@ -70,7 +70,7 @@ async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_told_by_n
         let state = bench.state.read();
         assert_eq!((state.in_force.policy.digest.as_str(), state.in_force.mode.enforces()), (old.as_str(), false));
         assert_eq!((state.rollbacks, state.reload_failures), (1, 1));
-        assert_eq!(state.reload_error, Some(told));
+        assert_eq!(state.reload_error, Some(reported));
         assert_eq!(state.findings.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>(), ["policy_rolled_back"]);
         // What passed while it was in force is counted under its numbers, as it was evaluated.
         let countries: Vec<_> = state.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
@@ -80,12 +80,12 @@ async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_told_by_n
     }
     assert_eq!(bench.handle.reload(in_force(&"c".repeat(64))).await, Ok(()));
     assert_eq!(bench.state.read().traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 9);
-    let told: Vec<_> = bench.end().await.into_iter().filter(|(kind, _)| kind != "egress").collect();
-    assert_eq!(told, [alert("policy_rolled_back", "Create"), alert("policy_rolled_back", "Close")]);
+    let reported: Vec<_> = bench.end().await.into_iter().filter(|(kind, _)| kind != "egress").collect();
+    assert_eq!(reported, [alert("policy_rolled_back", "Create"), alert("policy_rolled_back", "Close")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_epoch_that_comes_late_is_merged_under_its_own_policy_before_the_switch_is_told() {
+async fn an_epoch_that_comes_late_is_merged_under_its_own_policy_before_the_switch_is_reported() {
     let mut snapshot = fake::snapshot(0);
     fake::add_flow(&mut snapshot, 7, fake::INSIDE, 443, 3);
     let bench = bench([snapshot]);
@@ -107,6 +107,6 @@ async fn an_epoch_that_comes_late_is_merged_under_its_own_policy_before_the_swit
         assert_eq!(countries, ["IE"], "the flow was counted under the old numbers");
         assert_eq!(state.traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 3);
     }
-    let told = bench.end().await;
-    assert_eq!(told, [alert("epoch_failed", "Create"), alert("epoch_failed", "Close")]);
+    let reported = bench.end().await;
+    assert_eq!(reported, [alert("epoch_failed", "Create"), alert("epoch_failed", "Close")]);
 }

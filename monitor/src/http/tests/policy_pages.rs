@@ -173,7 +173,7 @@ async fn the_shadow_page_says_what_would_have_been_otherwise_and_adds_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shadow_policy_that_is_no_good_is_told_and_stops_nothing() {
+async fn a_shadow_policy_that_is_no_good_is_reported_and_stops_nothing() {
     let shadow = crate::model::shadow::Shadow::Refused("candidate.toml:3: no".into());
     let bench = bench_of(PolicyInForce { policy: fake::policy().into(), shadow, ..PolicyInForce::default() });
     let status: Status = bench.ask("/api/v1/status?fresh=1").await.expect("an answer");

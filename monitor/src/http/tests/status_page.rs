@@ -7,7 +7,7 @@ use crate::model::readings::{self, Base, Device, Presence, Queue, Reading};
 use monitor_api::status::{Amount, GroupStatus, NicStatus};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_tells_what_is_attached_counted_and_lost() {
+async fn status_shows_what_is_attached_counted_and_lost() {
     let bench = bench();
     let mut snapshot = fake::snapshot(0);
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 30);
@@ -63,7 +63,7 @@ async fn status_tells_what_is_attached_counted_and_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_epoch_is_told_alone_beside_all_since_the_start_and_both_name_boot_and_start() {
+async fn the_last_epoch_is_shown_alone_beside_all_since_the_start_and_both_name_boot_and_start() {
     let bench = bench();
     let mut first = fake::snapshot(0);
     fake::add_flow(&mut first, 7, fake::INSIDE, 443, 100);

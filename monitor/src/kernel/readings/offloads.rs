@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn offloads_are_told_by_the_names_of_features() {
+    fn offloads_are_recognised_by_the_names_of_features() {
         let mut names: Vec<String> = WHOLE.iter().map(|name| (*name).to_owned()).collect();
         names.insert(3, "tx-generic-segmentation".into());
         names.extend(["tx-sctp-segmentation", "rx-gro"].map(String::from));

@@ -1,4 +1,4 @@
-//! What a device counts as a packet, skbs or segments, and how it is told.
+//! What a device counts as a packet, skbs or segments, and how that is known.
 
 use super::*;
 

@@ -144,7 +144,7 @@ impl Show {
         self.alerts()
     }
 
-    /// One program, told live.
+    /// One program, reported live.
     fn errand(&mut self, place: usize, address: usize, family: usize, errand: Errand, expected: Outcome) -> Result<()> {
         if measure::interrupted() {
             bail!("interrupted");

@@ -16,7 +16,7 @@ pub fn part(stack: impl Into<Stack>, range: Range<usize>) -> Layer {
     Layer { addresses: stack.addresses(), ..Layer::new(bytes, ether, protocol, Next::Nowhere) }
 }
 
-/// Any bytes; announced as an experiment unless told otherwise.
+/// Any bytes; announced as an experiment unless a case says otherwise.
 #[must_use]
 pub fn raw(bytes: &[u8]) -> Layer {
     Layer::new(bytes.to_vec(), ether::EXPERIMENT, proto::EXPERIMENT, Next::Nowhere)

@@ -61,7 +61,7 @@ pub mod proto {
     pub const EXPERIMENT: u8 = 253;
 }
 
-/// Where a header tells what follows it.
+/// Where a header says what follows it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Next {
     Nowhere,

@@ -27,7 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
     cases.extend([
         case(
             "mpls_in_udp_v6",
-            "IPv6 behind the labels, told by its first four bits",
+            "IPv6 behind the labels, recognised by its first four bits",
             label(IN) / ip(OUT6) / udp(53),
             flow(IN, proto::UDP, 6635).inner(Via::Mpls, OUT6, proto::UDP, 53),
         ),

@@ -204,7 +204,7 @@ fn continents_are_not_taken_for_countries() {
 }
 
 #[test]
-fn each_bad_line_of_a_registry_is_told() {
+fn each_bad_line_of_a_registry_is_reported() {
     let first = |line: &str| {
         let text = format!("2|ripencc|1|1|1|20260617|0\n{line}\n");
         taken("d", text.as_bytes()).err().map_or_else(String::new, |error| error.to_string())
