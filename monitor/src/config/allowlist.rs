@@ -13,8 +13,8 @@ use super::{
     Problem,
     document::{Source, Table, quote},
     keys,
-    load::read_text,
     sections::{self, Patterns},
+    text::read_text,
     values,
 };
 

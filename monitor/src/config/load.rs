@@ -1,25 +1,18 @@
 //! A file name in, a checked [`Config`] or everything that is wrong with it out.
 
-use std::{
-    collections::HashMap,
-    io::{self, Read as _},
-    path::Path,
-    time::SystemTime,
-};
+use std::{collections::HashMap, path::Path, time::SystemTime};
 
-use monitor_policy::{Origin, fs::open_regular, spec::Site};
+use monitor_policy::{Origin, spec::Site};
 
 use super::{
     Config, ConfigError, Problem, allowlist,
     document::{Source, Table, quote},
     keys, sections,
+    text::read_text,
 };
 
 /// What is read when no file is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/egress-monitor/config.toml";
-
-/// More than this is no configuration; nor does an allowlist need it.
-const LONGEST_FILE: u64 = 64 << 20;
 
 /// Reads and checks the configuration: `path`, or [`DEFAULT_FILE`] if that exists, or the defaults.
 ///
@@ -70,36 +63,6 @@ pub fn parse_at(file: &Path, text: &str, now: i64) -> Result<Config, ConfigError
     problems.extend(duplicate_rules(&config));
     problems.extend(overlapping_sites(&config.spec.sites));
     if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
-}
-
-/// A file's text.
-pub(super) fn read_text(file: &Path) -> Result<String, Problem> {
-    let mut bytes = Vec::new();
-    let read = open_regular(file).and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes));
-    match read {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(Problem::of_file(file, "no such file: create it or name another"));
-        }
-        Err(error) => {
-            return Err(Problem::of_file(file, format!("can't be read: {error}: give a readable file")));
-        }
-        Ok(length) if length as u64 > LONGEST_FILE => {
-            return Err(Problem::of_file(file, format!("longer than {} MiB: split it", LONGEST_FILE >> 20)));
-        }
-        Ok(_) => {}
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let bad = error.utf8_error().valid_up_to();
-        let before = &error.as_bytes()[..bad];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-        Problem {
-            file: file.to_owned(),
-            line: Some(line),
-            column: Some(String::from_utf8_lossy(&before[start..]).chars().count() + 1),
-            message: format!("not UTF-8 at byte '0x{:02x}': save the file as UTF-8", error.as_bytes()[bad]),
-        }
-    })
 }
 
 fn problem_at(origin: &Origin, message: String) -> Problem {

@@ -14,6 +14,7 @@ mod load;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod text;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};

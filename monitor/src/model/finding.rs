@@ -1,7 +1,7 @@
 //! What can be wrong with the monitor: one table of findings, of which alerts, metrics, `status` and the reference in
 //! `docs/` have their names. Consumers of an epoch raise and resolve them (see `engine::findings`).
 
-use super::alert::Severity;
+use super::severity::Severity;
 
 /// What there is to say of one finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! Who a flow is once the policy that numbered its class is gone, and what many flows come to. The flow store, the sums
 //! and all consumers of an epoch name flows by it.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
+use monitor_api::flows::{EmbeddedAddress, InnerDocument};
 use monitor_common::{
     verdict::Verdict,
     wire::{Address, Class, Counters, FlowValue, FullKey, Opaque},
@@ -13,7 +14,7 @@ use super::{
     Snapshot,
     clock::clamp,
     identities::{Identities, Name, Names},
-    inner::{self, Decider, Destinations, Embedding, ResolvedInner},
+    inner::{self, Decider, Destinations, Embedding, ResolvedInner, carried, via_name},
 };
 
 /// Who a flow is: everything that a later policy or a renamed interface would otherwise change under it.
@@ -53,20 +54,15 @@ pub struct FlowId {
 
 /// What a flow's key comes to under its policy: all of a [`FlowId`] that is not in the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "as in FlowId")]
 pub struct ResolvedFlow {
-    /// See [`FlowId`], as for all others.
     pub interface: Name,
-    #[allow(missing_docs, reason = "as in FlowId")]
     pub rule: Name,
-    #[allow(missing_docs, reason = "as in FlowId")]
     pub country: Country,
-    #[allow(missing_docs, reason = "as in FlowId")]
     pub class: Class,
-    #[allow(missing_docs, reason = "as in FlowId")]
     pub embedding: Option<Embedding>,
     /// Of the inner destination.
     pub inner_embedding: Option<Embedding>,
-    #[allow(missing_docs, reason = "as in FlowId")]
     pub decider: Option<Decider>,
 }
 
@@ -101,7 +97,7 @@ impl FlowId {
 
     /// An address of this flow as the standard library's type.
     #[must_use]
-    pub fn ip(&self, address: Address) -> std::net::IpAddr {
+    pub fn ip(&self, address: Address) -> IpAddr {
         inner::ip(self.ip_version, address)
     }
 
@@ -110,6 +106,52 @@ impl FlowId {
     pub const fn traits(&self) -> Traits {
         let Self { interface, rule, country, opaque, embedding, decider, class, verdict, .. } = *self;
         Traits { interface, rule, country, opaque, embedding, decider, class, verdict }
+    }
+
+    /// Where its packets go on to: the inner destination, else the IPv4 address that the destination carries.
+    #[must_use]
+    pub fn inner_document(&self) -> Option<InnerDocument> {
+        if let Some(inner) = &self.inner {
+            return Some(InnerDocument {
+                destination: inner.ip(),
+                destination_port: inner.port,
+                protocol: inner.protocol,
+                via: via_name(inner.via).into(),
+                embedded: inner.embedding.map(|embedding| carried(embedding, inner.address)),
+            });
+        }
+        self.embedding.map(|embedding| InnerDocument {
+            destination: embedding.embedded_in(self.destination).into(),
+            destination_port: self.destination_port,
+            protocol: self.protocol,
+            via: embedding.name().into(),
+            embedded: None,
+        })
+    }
+
+    /// The IPv4 address that the destination carries, where [`FlowId::inner_document`] is another one.
+    #[must_use]
+    pub fn embedded(&self) -> Option<EmbeddedAddress> {
+        self.inner.and(self.embedding).map(|embedding| carried(embedding, self.destination))
+    }
+
+    /// By what its packets go on; `None` where they don't.
+    #[must_use]
+    pub fn via(&self) -> Option<&'static str> {
+        self.inner.map(|inner| via_name(inner.via)).or_else(|| self.embedding.map(Embedding::name))
+    }
+
+    /// The address that class, country and rule are those of; `None` where it is one that the key does not hold.
+    #[must_use]
+    pub fn decided_by(&self) -> Option<IpAddr> {
+        let carried =
+            |embedding: Option<Embedding>, address| embedding.map(|embedding| embedding.embedded_in(address).into());
+        match self.decider? {
+            Decider::Destination => Some(self.ip(self.destination)),
+            Decider::Embedded => carried(self.embedding, self.destination),
+            Decider::Inner => self.inner.map(|inner| inner.ip()),
+            Decider::InnerEmbedded => self.inner.and_then(|inner| carried(inner.embedding, inner.address)),
+        }
     }
 
     /// Everything but what follows from it, for hashing: the same for the same flow in one process only.
@@ -141,22 +183,15 @@ impl FlowId {
 
 /// What a flow has in common with many others, without an inner destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "as in FlowId")]
 pub struct Traits {
-    /// See [`FlowId`], as for all others.
     pub interface: Name,
-    #[allow(missing_docs, reason = "as in FlowId")]
     pub rule: Name,
-    #[allow(missing_docs, reason = "as in FlowId")]
     pub country: Country,
-    #[allow(missing_docs, reason = "as in FlowId")]
     pub opaque: Opaque,
-    #[allow(missing_docs, reason = "as in FlowId")]
     pub embedding: Option<Embedding>,
-    #[allow(missing_docs, reason = "as in FlowId")]
     pub decider: Option<Decider>,
-    #[allow(missing_docs, reason = "as in FlowId")]
     pub class: Class,
-    #[allow(missing_docs, reason = "as in FlowId")]
     pub verdict: Verdict,
 }
 

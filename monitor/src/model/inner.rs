@@ -1,11 +1,10 @@
 //! Where packets end up beyond their destination: a flow's key and the policy that held in; the inner destination
 //! (source route, tunnel), the IPv4 address that an IPv6 address carries, and which of them decides, out. Called
-//! by [`crate::model::flow`]; API and alerts show [`InnerDocument`].
+//! by [`crate::model::flow`].
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::model::flow::FlowId;
-use monitor_api::flows::{EmbeddedAddress, InnerDocument};
+use monitor_api::flows::EmbeddedAddress;
 use monitor_common::{
     classify::{Tables as _, class_id_v4, class_id_v6, isatap},
     wire::{Address, Embedded, FlowKey, FullKey, Via},
@@ -194,71 +193,27 @@ pub(crate) fn ip(ip_version: u8, address: Address) -> IpAddr {
 }
 
 /// The IPv4 address inside `address`, in flows and alerts.
-fn carried(embedding: Embedding, address: Address) -> EmbeddedAddress {
+pub(super) fn carried(embedding: Embedding, address: Address) -> EmbeddedAddress {
     EmbeddedAddress { destination: embedding.embedded_in(address).into(), via: embedding.name().into() }
 }
 
 /// The name of the way to an inner destination.
-fn via_name(via: Via) -> &'static str {
+pub(super) fn via_name(via: Via) -> &'static str {
     via.name().unwrap_or("unknown")
-}
-
-impl FlowId {
-    /// Where its packets go on to: the inner destination, else the IPv4 address that the destination carries.
-    #[must_use]
-    pub fn inner_document(&self) -> Option<InnerDocument> {
-        if let Some(inner) = &self.inner {
-            return Some(InnerDocument {
-                destination: inner.ip(),
-                destination_port: inner.port,
-                protocol: inner.protocol,
-                via: via_name(inner.via).into(),
-                embedded: inner.embedding.map(|embedding| carried(embedding, inner.address)),
-            });
-        }
-        self.embedding.map(|embedding| InnerDocument {
-            destination: embedding.embedded_in(self.destination).into(),
-            destination_port: self.destination_port,
-            protocol: self.protocol,
-            via: embedding.name().into(),
-            embedded: None,
-        })
-    }
-
-    /// The IPv4 address that the destination carries, where [`FlowId::inner_document`] is another one.
-    #[must_use]
-    pub fn embedded(&self) -> Option<EmbeddedAddress> {
-        self.inner.and(self.embedding).map(|embedding| carried(embedding, self.destination))
-    }
-
-    /// By what its packets go on; `None` where they don't.
-    #[must_use]
-    pub fn via(&self) -> Option<&'static str> {
-        self.inner.map(|inner| via_name(inner.via)).or_else(|| self.embedding.map(Embedding::name))
-    }
-
-    /// The address that class, country and rule are those of; `None` where it is one that the key does not hold.
-    #[must_use]
-    pub fn decided_by(&self) -> Option<IpAddr> {
-        let carried =
-            |embedding: Option<Embedding>, address| embedding.map(|embedding| embedding.embedded_in(address).into());
-        match self.decider? {
-            Decider::Destination => Some(self.ip(self.destination)),
-            Decider::Embedded => carried(self.embedding, self.destination),
-            Decider::Inner => self.inner.map(|inner| inner.ip()),
-            Decider::InnerEmbedded => self.inner.and_then(|inner| carried(inner.embedding, inner.address)),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use monitor_api::flows::InnerDocument;
     use monitor_common::wire;
 
     use super::*;
-    use crate::model::{flow::Resolver, identities::Names};
+    use crate::model::{
+        flow::{FlowId, Resolver},
+        identities::Names,
+    };
     use monitor_policy::{
         ClockMap, Knowledge, Spec, compile,
         geo::{Country, Dataset, Range, special},

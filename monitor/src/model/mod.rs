@@ -13,6 +13,7 @@ pub mod in_force;
 pub mod inner;
 pub mod interface_account;
 pub mod readings;
+pub mod severity;
 pub mod shadow;
 pub mod snapshot;
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{device, metadata, milliseconds};
-use crate::model::{Host, alert::Severity, finding::FindingReport};
+use crate::model::{Host, finding::FindingReport, severity::Severity};
 use monitor_policy::text::hex;
 
 pub(super) fn document(host: &Host, finding: &FindingReport) -> Value {

@@ -5,8 +5,8 @@ use crate::{
     engine::findings::OpenFindings,
     model::{
         FindingKind,
-        alert::Severity,
         finding::{Detail, Unaccounted},
+        severity::Severity,
     },
 };
 
