@@ -6,7 +6,7 @@ use std::{
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener as StdTcpListener},
     os::unix::{
-        fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
+        fs::{FileTypeExt, MetadataExt, PermissionsExt},
         net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
     },
     path::{Path, PathBuf},
@@ -27,7 +27,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::error::CliError;
+use crate::{error::CliError, storage};
 
 /// Connections served at once, on each listener; more are closed at once.
 pub const MAX_CONNECTIONS: usize = 64;
@@ -87,7 +87,7 @@ impl ControlSocket {
             ))
         };
         if let Some(directory) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(refused)?;
+            storage::create_directory(directory).map_err(refused)?;
         }
         remove_stale(path)?;
         // Bound under another name, so that nobody meets it before it has its mode.
@@ -151,18 +151,10 @@ fn remove_stale(path: &Path) -> Result<(), CliError> {
 /// # Errors
 /// The listener can't be used.
 pub async fn serve_tcp(listener: StdTcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
-    let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => serve(stream, &router, &limit, &stop),
-            Err(error) => pause(&error).await,
-        }
-    }
+    let listener = &TcpListener::from_std(listener)?;
+    let accept = || async move { Ok(Some(listener.accept().await?.0)) };
+    serve_all(accept, router, stop).await;
+    Ok(())
 }
 
 /// Serves the control socket until `stop`. Only root and the daemon's own user are let in.
@@ -171,29 +163,39 @@ pub async fn serve_tcp(listener: StdTcpListener, router: Router, stop: Cancellat
 /// The listener can't be used.
 pub async fn serve_unix(mut socket: ControlSocket, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
     let Some(listener) = socket.listener.take() else { return Ok(()) };
-    let listener = UnixListener::from_std(listener)?;
+    let listener = &UnixListener::from_std(listener)?;
     let owner = fs::symlink_metadata(&socket.path)?.uid();
+    let accept = || async move {
+        let (stream, _) = listener.accept().await?;
+        let admitted = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == owner);
+        Ok(admitted.then_some(stream))
+    };
+    serve_all(accept, router, stop).await;
+    Ok(())
+}
+
+/// Serves whom `accept` lets in, until `stop`.
+async fn serve_all<S, F>(accept: impl Fn() -> F, router: Router, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: Future<Output = io::Result<Option<S>>>,
+{
     let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+            accepted = accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                if stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == owner) {
-                    serve(stream, &router, &limit, &stop);
-                }
+            Ok(Some(stream)) => serve(stream, &router, &limit, &stop),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(%error, "can't accept a connection");
+                // Out of file descriptors, usually: trying again at once would spin.
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            Err(error) => pause(&error).await,
         }
     }
-}
-
-/// Out of file descriptors, usually: trying again at once would spin.
-async fn pause(error: &io::Error) {
-    tracing::warn!(%error, "can't accept a connection");
-    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 fn serve(

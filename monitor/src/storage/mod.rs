@@ -1,5 +1,5 @@
-//! Files that are there whole or not at all: bytes in, one atomic replacement out, synced with its directory. Called by
-//! confirmations, budgets and `geo import`.
+//! Files that are there whole or not at all: bytes in, one atomic replacement out, synced with its directory; and the
+//! daemon's own directories. Called by confirmations, budgets, the control socket and `geo import`.
 
 use std::{
     ffi::OsString,
