@@ -45,7 +45,12 @@ pub fn replace(file: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
     let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let draft = draft_of(file, directory)?;
     let written = (|| {
-        let mut out = open_locked(&draft, access)?;
+        let mut out = loop {
+            let draft_file = open(&draft, access)?;
+            if lock(&draft_file, &draft)? {
+                break draft_file;
+            }
+        };
         out.set_len(0)?;
         out.write_all(bytes)?;
         out.sync_all()?;
@@ -68,23 +73,25 @@ fn draft_of(file: &Path, directory: &Path) -> io::Result<PathBuf> {
     Ok(directory.join(draft))
 }
 
-/// The draft, ours alone until it is closed. Neither a link is followed nor a pipe waited for.
-fn open_locked(draft: &Path, access: Access) -> io::Result<File> {
-    loop {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(access.mode());
-        let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(draft)?;
-        file.try_lock()?;
-        let opened = file.metadata()?;
-        if !opened.is_file() {
-            return Err(io::Error::other("its draft is not a regular file"));
-        }
-        // Another writer may have renamed it between the two.
-        match fs::symlink_metadata(draft) {
-            Ok(there) if (there.dev(), there.ino()) == (opened.dev(), opened.ino()) => return Ok(file),
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+/// The draft. Neither a link is followed nor a pipe waited for.
+fn open(draft: &Path, access: Access) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(access.mode());
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(draft)
+}
+
+/// Makes the draft ours alone until it is closed. `false`: another writer has put it in its place between the two, and it
+/// is the file that readers have by now.
+fn lock(file: &File, draft: &Path) -> io::Result<bool> {
+    file.try_lock()?;
+    let opened = file.metadata()?;
+    if !opened.is_file() {
+        return Err(io::Error::other("its draft is not a regular file"));
+    }
+    match fs::symlink_metadata(draft) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (opened.dev(), opened.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -133,11 +140,52 @@ mod tests {
     fn of_two_writers_at_once_one_is_refused_and_the_other_is_not_disturbed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
-        let held = open_locked(&dir.path().join(".x.new"), Access::Owner).unwrap();
+        let draft = dir.path().join(".x.new");
+        let held = open(&draft, Access::Owner).unwrap();
+        assert!(lock(&held, &draft).unwrap());
         assert_eq!(replace(&path, b"two", Access::Owner).unwrap_err().kind(), ErrorKind::WouldBlock);
         assert_eq!(names(dir.path()), [".x.new"]);
         drop(held);
         replace(&path, b"two", Access::Owner).unwrap();
+        assert_eq!(names(dir.path()), ["x"]);
+    }
+
+    #[test]
+    fn a_draft_that_another_writer_renamed_between_opening_and_locking_is_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, draft) = (dir.path().join("x"), dir.path().join(".x.new"));
+        let late = open(&draft, Access::Owner).unwrap();
+        replace(&path, b"one", Access::Owner).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().ino(), late.metadata().unwrap().ino(), "it is what readers have");
+        assert!(!lock(&late, &draft).unwrap());
+        drop(late);
+        // The next writer's draft is none of its business either.
+        let late = open(&path, Access::Owner).unwrap();
+        let next = open(&draft, Access::Owner).unwrap();
+        assert!(lock(&next, &draft).unwrap());
+        assert!(!lock(&late, &draft).unwrap());
+    }
+
+    /// In a process of its own, which may write one MiB less than it has to: a full disk takes a part, and no more.
+    #[test]
+    fn a_disk_that_takes_a_part_leaves_the_old_file_and_no_draft() {
+        const DIRECTORY: &str = "DIRECTORY_OF_A_FULL_DISK";
+        if let Some(directory) = std::env::var_os(DIRECTORY) {
+            let written = replace(&Path::new(&directory).join("x"), &vec![b'y'; 2 << 20], Access::Owner);
+            assert_eq!(written.unwrap_err().kind(), ErrorKind::FileTooLarge);
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        replace(&dir.path().join("x"), b"one", Access::Owner).unwrap();
+        let name = "storage::tests::a_disk_that_takes_a_part_leaves_the_old_file_and_no_draft";
+        // A signal, unless that is ignored, comes before the error.
+        let limited = format!("trap '' XFSZ; ulimit -f 1024; exec \"$0\" --exact {name}");
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &limited]).arg(std::env::current_exe().unwrap()).env(DIRECTORY, dir.path());
+        let ended = shell.output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success() && said.contains("1 passed"), "{said}");
+        assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"one");
         assert_eq!(names(dir.path()), ["x"]);
     }
 
