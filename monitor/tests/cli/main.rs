@@ -1,5 +1,6 @@
 //! The program as a person runs it: text, JSON, exit codes. No kernel, no root.
 
+mod asking;
 mod documents;
 mod example_europe;
 mod policy;
