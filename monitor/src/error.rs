@@ -27,7 +27,6 @@ pub enum CliError {
 
 impl CliError {
     /// The process exit code (sysexits: EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE).
-    #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Usage(_) | Self::Geo(_) => 64,

@@ -48,7 +48,6 @@ pub const PRIVATE: u16 = 4;
 pub const START: i128 = 1_800_000_000_000_000_000;
 
 /// Five classes, one rule (`migration-sg`).
-#[must_use]
 pub fn policy() -> Policy {
     let of = |country: &[u8; 2], class| ClassInfo { country: Country(*country), class };
     let classes = vec![
@@ -86,7 +85,6 @@ pub fn policy() -> Policy {
 }
 
 /// 198.51.100.0/24 is announced by AS64500 (`Example Net`), 203.0.113.0/24 by AS64501, which has no name.
-#[must_use]
 pub fn systems() -> AsDataset {
     let range = |first: u32, asn| AsRange { first, last: first + 255, asn };
     let mut names = AsNames::default();
@@ -97,7 +95,6 @@ pub fn systems() -> AsDataset {
 }
 
 /// An empty epoch of ten seconds with `eth0` (index 7) and the unregistered interface.
-#[must_use]
 pub fn snapshot(epoch: u32) -> Snapshot {
     let started = START + i128::from(epoch) * 10_000_000_000;
     Snapshot {
@@ -117,13 +114,11 @@ pub fn snapshot(epoch: u32) -> Snapshot {
 }
 
 /// `packets` packets of 100 bytes (104 on the wire).
-#[must_use]
 pub fn sums(packets: u64) -> Counters {
     Counters { packets, segments: packets, bytes: packets * 100, wire_bytes: packets * 104 }
 }
 
 /// The key of a TCP flow from 192.0.2.1 to 198.51.100.9, observed unless the class is allowed.
-#[must_use]
 pub fn key(ifindex: u32, class_id: u16, port: u16) -> FlowKey {
     let verdict = if matches!(class_id, INSIDE | PRIVATE) { Verdict::Allowed } else { Verdict::Observed };
     FlowKey {
@@ -142,7 +137,6 @@ pub fn key(ifindex: u32, class_id: u16, port: u16) -> FlowKey {
 }
 
 /// The flow with an inner destination: UDP port 53 of 203.0.113.5.
-#[must_use]
 pub fn with_inner(flow: FlowKey, via: Via) -> FullKey {
     let inner = InnerDestination {
         address: Address::v4(0xcb00_7105),
@@ -288,7 +282,6 @@ impl Default for Fake {
 
 impl Fake {
     /// With this in force.
-    #[must_use]
     pub fn new(in_force: PolicyInForce) -> Self {
         Self(Arc::new(Mutex::new(Script { in_force, ..Script::default() })))
     }

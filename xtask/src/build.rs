@@ -25,7 +25,6 @@ pub enum Profile {
 
 impl Profile {
     /// Cargo's name for it, and the folder's below `target`.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Quick => "quick",
@@ -51,7 +50,6 @@ pub struct Workspace {
 
 impl Workspace {
     /// A cargo command.
-    #[must_use]
     pub fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = cargo(arguments);
         if let Some(object) = &self.object {

@@ -6,7 +6,6 @@ use anyhow::{Result, bail};
 use crate::process::{self, command, look};
 
 /// Whether this is Debian itself (a derivative has other packages at other versions).
-#[must_use]
 pub fn is_debian() -> bool {
     std::fs::read_to_string("/etc/os-release")
         .is_ok_and(|text| text.lines().any(|line| line.trim() == "ID=debian" || line.trim() == "ID=\"debian\""))

@@ -22,21 +22,18 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 const TAIL: usize = 25;
 
 /// The repository's root.
-#[must_use]
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_path_buf()
 }
 
 /// Whether this process may do what only root may.
-#[must_use]
 pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
 /// A command that runs in the repository, without the library path that `cargo run` gives to its children (it
 /// names the wrong toolchain's libraries for every other one), and without standard input.
-#[must_use]
 pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(root()).env_remove("LD_LIBRARY_PATH").stdin(Stdio::null());
@@ -44,14 +41,12 @@ pub fn command(program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
 }
 
 /// What the command printed on stdout; `None` if it is not there or failed.
-#[must_use]
 pub fn look(program: impl AsRef<OsStr>, arguments: &[&str]) -> Option<String> {
     let output = command(program, arguments).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The command as a person would type it.
-#[must_use]
 pub fn show(command: &Command) -> String {
     let mut text = String::new();
     for (name, value) in command.get_envs() {
@@ -161,7 +156,6 @@ pub fn watched(name: &str, command: &mut Command, mut see: impl FnMut(&str)) -> 
 }
 
 /// The cargo that runs this xtask.
-#[must_use]
 pub fn cargo(arguments: &[&str]) -> Command {
     command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments)
 }

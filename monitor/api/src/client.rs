@@ -96,7 +96,6 @@ impl Client {
     }
 
     /// The control socket.
-    #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
     }

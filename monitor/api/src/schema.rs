@@ -29,7 +29,6 @@ pub struct Document {
 }
 
 /// All of them, by name.
-#[must_use]
 pub fn documents() -> Vec<Document> {
     vec![
         document::<Alerts>("alerts", &[]),

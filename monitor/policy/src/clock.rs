@@ -13,26 +13,22 @@ pub struct ClockMap {
 
 impl ClockMap {
     /// For what never reaches a kernel (`check`, `explain`): boot time is taken to have begun in 1970.
-    #[must_use]
     pub fn wall(realtime_ns: i64) -> Self {
         Self { realtime_ns, boottime_ns: u64::try_from(realtime_ns).unwrap_or(0) }
     }
 
     /// The wall clock in whole seconds since 1970.
-    #[must_use]
     pub const fn seconds(&self) -> i64 {
         self.realtime_ns.div_euclid(1_000_000_000)
     }
 
     /// The boot-time nanosecond of a wall-clock second: 0 for what was before the boot. Never `u64::MAX`, which
     /// stands for "never" in a rule row.
-    #[must_use]
     pub fn boot_ns(&self, realtime_seconds: i64) -> u64 {
         self.boot_ns_at(i128::from(realtime_seconds) * 1_000_000_000)
     }
 
     /// The same of a time in nanoseconds since 1970.
-    #[must_use]
     pub fn boot_ns_at(&self, realtime_ns: i128) -> u64 {
         let boot_began = i128::from(self.realtime_ns) - i128::from(self.boottime_ns);
         let since_boot = realtime_ns - boot_began;

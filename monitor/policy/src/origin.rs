@@ -16,7 +16,6 @@ pub struct Origin {
 
 impl Origin {
     /// A line of a file. Past 2³² lines, which no file that is read has, the last number stands for all.
-    #[must_use]
     pub fn new(file: impl Into<Arc<Path>>, line: usize) -> Self {
         Self { file: file.into(), line: u32::try_from(line).unwrap_or(u32::MAX) }
     }

@@ -38,26 +38,22 @@ const PROTOCOLS: [Protocol; 16] = [
 pub const TCP: u8 = 6;
 
 /// The protocol's name; `None` for those that are not in the table.
-#[must_use]
 pub fn name(number: u8) -> Option<&'static str> {
     PROTOCOLS.iter().find(|known| known.number == number).map(|known| known.name)
 }
 
 /// The protocol as rules, `explain` and `diff` show it: by name, or by number.
-#[must_use]
 pub fn label(number: u8) -> String {
     let known = PROTOCOLS.iter().find(|known| known.number == number && known.named_in_rules);
     known.map_or_else(|| number.to_string(), |known| known.name.into())
 }
 
 /// The number of the protocol with this name.
-#[must_use]
 pub fn number(name: &str) -> Option<u8> {
     PROTOCOLS.iter().find(|known| known.name == name).map(|known| known.number)
 }
 
 /// A protocol by name, or by number from 1 to 255: 0 stands for every protocol in a rule row.
-#[must_use]
 pub fn parse(text: &str) -> Option<u8> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     number(text).or_else(|| text.parse().ok().filter(|number| *number != 0 && digits))
@@ -65,7 +61,6 @@ pub fn parse(text: &str) -> Option<u8> {
 
 /// Whether packets of the protocol start with two ports: TCP, UDP (RFC 768), DCCP (RFC 4340), SCTP (RFC 9260), UDP-Lite
 /// (RFC 3828).
-#[must_use]
 pub const fn has_ports(number: u8) -> bool {
     matches!(number, TCP | 17 | 33 | 132 | 136)
 }

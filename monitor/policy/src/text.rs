@@ -2,13 +2,11 @@
 
 /// The text without control characters, which could move a terminal's cursor: interface names and rule ids are other
 /// people's text.
-#[must_use]
 pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Other people's text cut to what fits in a message; quote it with `{:?}`, which escapes it.
-#[must_use]
 pub fn excerpt(value: &str) -> String {
     const LONGEST: usize = 60;
     if value.chars().count() <= LONGEST {
@@ -19,7 +17,6 @@ pub fn excerpt(value: &str) -> String {
 }
 
 /// Lower-case hexadecimal, as digests and ids are written everywhere.
-#[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
@@ -30,7 +27,6 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// A number with its thousands grouped: `1,234,567`.
-#[must_use]
 pub fn count(number: impl Into<u128>) -> String {
     let digits = number.into().to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -44,13 +40,11 @@ pub fn count(number: impl Into<u128>) -> String {
 }
 
 /// A number with its noun: `1 rule`, `1,234 rules`.
-#[must_use]
 pub fn counted(number: usize, what: &str) -> String {
     format!("{} {what}{}", count(number as u128), if number == 1 { "" } else { "s" })
 }
 
 /// Bytes in binary units, cut to one decimal: `1.2 MiB`; exact below 1 KiB.
-#[must_use]
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
@@ -63,7 +57,6 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// Seconds in the two largest units that they reach: `3 d 4 h`, `5 min 6 s`. Negative ones are 0.
-#[must_use]
 pub fn span(seconds: i64) -> String {
     let seconds = seconds.max(0);
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
@@ -76,7 +69,6 @@ pub fn span(seconds: i64) -> String {
 }
 
 /// Seconds since 1970 as RFC 3339 in UTC; the number itself where the calendar has no such time.
-#[must_use]
 pub fn time(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }

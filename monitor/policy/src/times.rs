@@ -33,7 +33,6 @@ pub struct Upcoming {
 }
 
 /// Rules that begin, that end within 30 days, or that have ended, at `now` (seconds since 1970), soonest first.
-#[must_use]
 pub fn upcoming(rules: &[RuleInfo], now: i64) -> Vec<Upcoming> {
     let mut all = Vec::new();
     for rule in rules {

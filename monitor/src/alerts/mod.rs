@@ -123,7 +123,6 @@ impl Default for Alerter {
 
 impl Alerter {
     /// One that has alerted nothing yet, with room for `remembered` flows and at most `per_epoch` alerts an epoch.
-    #[must_use]
     pub fn new(remembered: usize, per_epoch: usize) -> Self {
         let keys = [RandomState::new(), RandomState::new()];
         Self {
@@ -256,7 +255,6 @@ impl Alerter {
 }
 
 /// Whether the policy wants an alert for the flow: as the kernel decides it, from the same rows.
-#[must_use]
 pub fn alertable(policy: &Policy, key: &FlowKey) -> bool {
     match policy.rule(key.rule) {
         Some(rule) => rule.action == Action::Deny,

@@ -26,7 +26,6 @@ use monitor_policy::{
 pub const OCSF_VERSION: &str = "1.7.0";
 
 /// The alert as a JSON object.
-#[must_use]
 pub fn document(host: &Host, alert: &Alert) -> Value {
     match alert {
         Alert::Flow(sighting) => flow(host, sighting),
@@ -35,7 +34,6 @@ pub fn document(host: &Host, alert: &Alert) -> Value {
 }
 
 /// The same as a line, without its end.
-#[must_use]
 pub fn line(host: &Host, alert: &Alert) -> String {
     document(host, alert).to_string()
 }

@@ -52,7 +52,6 @@ impl Output {
     }
 
     /// Anything that can be written to.
-    #[must_use]
     pub fn new(name: &str, to: Box<dyn Write + Send>) -> Self {
         Self { name: name.to_owned(), to, failing: false, broken_line: false }
     }
@@ -129,7 +128,6 @@ impl<T: Clone + Send + 'static> Sinks<T> {
     }
 
     /// Their counters.
-    #[must_use]
     pub fn stats(&self) -> &Arc<SinkStats> {
         &self.stats
     }

@@ -59,7 +59,6 @@ impl Consumer for Keeper {
 
 impl Keeper {
     /// With the sums that `directory` has of the day of `now` (UTC nanoseconds since 1970).
-    #[must_use]
     pub fn open(directory: &Path, now: i128) -> Self {
         let (store, today) = (Store::new(directory), Day::of(now));
         let (sums, problem) = match store.load(today) {
@@ -71,7 +70,6 @@ impl Keeper {
     }
 
     /// One that keeps nothing over a restart.
-    #[must_use]
     pub const fn in_memory() -> Self {
         Self {
             sums: Budgets::new(Day(0)),
@@ -85,13 +83,11 @@ impl Keeper {
     }
 
     /// The sums.
-    #[must_use]
     pub const fn sums(&self) -> &Budgets {
         &self.sums
     }
 
     /// What is wrong with the file, if that matters to this policy.
-    #[must_use]
     pub fn problem(&self, policy: &Policy) -> Option<&str> {
         self.problem.as_deref().filter(|_| has_any(policy))
     }
@@ -152,7 +148,6 @@ impl Keeper {
     }
 
     /// The policy without the rules that have nothing left; the same where nothing changes.
-    #[must_use]
     pub fn hold(&self, policy: &Arc<Policy>) -> Arc<Policy> {
         policy.suspending(&self.sums.used_up(policy))
     }

@@ -14,7 +14,6 @@ pub mod keeper;
 pub mod store;
 
 /// Whether a rule of the policy has a budget.
-#[must_use]
 pub fn has_any(policy: &Policy) -> bool {
     policy.rules.iter().any(|rule| rule.max_bytes_per_day.is_some())
 }
@@ -30,7 +29,6 @@ pub struct Budgets {
 
 impl Budgets {
     /// Nothing used yet on this day.
-    #[must_use]
     pub const fn new(day: Day) -> Self {
         Self { day, used: BTreeMap::new() }
     }
@@ -80,13 +78,11 @@ impl Budgets {
     }
 
     /// What a rule has used.
-    #[must_use]
     pub fn used(&self, rule: &str) -> u64 {
         self.used.get(rule).copied().unwrap_or(0)
     }
 
     /// What the rules of this policy have used; `before` knows since when rules are suspended.
-    #[must_use]
     pub fn uses(&self, policy: &Policy, before: &BudgetUses, now: i128) -> BudgetUses {
         let of = |(rule, number): (&monitor_policy::RuleInfo, u16)| {
             let since = before.rules.get(&rule.id).and_then(|before| before.suspended).unwrap_or(now);
@@ -97,7 +93,6 @@ impl Budgets {
     }
 
     /// The rules of this policy (numbered from 1) that have nothing left.
-    #[must_use]
     pub fn used_up(&self, policy: &Policy) -> BTreeSet<u16> {
         let rules = policy.rules.iter().zip(1..);
         let used_up = rules.filter(|(rule, _)| rule.max_bytes_per_day.is_some_and(|most| self.used(&rule.id) >= most));

@@ -68,13 +68,11 @@ pub struct Store {
 
 impl Store {
     /// In this directory, which is made with the first [`Store::save`].
-    #[must_use]
     pub fn new(directory: &Path) -> Self {
         Self { directory: directory.to_owned() }
     }
 
     /// The file.
-    #[must_use]
     pub fn path(&self) -> PathBuf {
         self.directory.join(FILE)
     }

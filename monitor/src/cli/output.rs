@@ -8,14 +8,12 @@ use monitor_policy::text::plain;
 use crate::error::CliError;
 
 /// Cells of one row.
-#[must_use]
 pub fn cells(cells: &[&str]) -> Vec<String> {
     cells.iter().map(|cell| (*cell).to_owned()).collect()
 }
 
 /// Rows in aligned columns, two spaces apart, `indent` spaces from the left; the columns numbered in `right` end
 /// together.
-#[must_use]
 pub fn table(indent: usize, rows: &[Vec<String>], right: &[usize]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -74,7 +72,6 @@ pub fn print_either<T: serde::Serialize>(
 }
 
 /// Paragraphs, with an empty line between them.
-#[must_use]
 pub fn joined(paragraphs: impl Iterator<Item = String>) -> String {
     paragraphs.collect::<Vec<_>>().join("\n")
 }

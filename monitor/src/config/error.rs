@@ -24,7 +24,6 @@ pub struct Problem {
 
 impl Problem {
     /// A problem of a file as a whole.
-    #[must_use]
     pub fn of_file(file: &Path, message: impl Into<String>) -> Self {
         Self { file: file.to_owned(), line: None, column: None, message: message.into() }
     }

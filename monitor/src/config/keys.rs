@@ -43,7 +43,6 @@ impl Kind {
     }
 
     /// The bounds of a number.
-    #[must_use]
     pub const fn bounds(self) -> RangeInclusive<i64> {
         match self {
             Self::Number(least, most) => least..=most,

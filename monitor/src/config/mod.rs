@@ -81,14 +81,12 @@ pub struct Geo {
 
 impl Config {
     /// What is missing for enforce mode, where something is: nobody is to lock themselves out by accident.
-    #[must_use]
     pub const fn lacks_for_enforce(&self) -> Option<&'static str> {
         if self.spec.management.is_none() { Some(sections::NEEDS_MANAGEMENT) } else { None }
     }
 
     /// Every file that went into it, and every directory in which a file more would: the configuration, allowlists,
     /// datasets, overlays, the AS dataset; and the shadow policy's own.
-    #[must_use]
     pub fn inputs(&self) -> Vec<PathBuf> {
         let mut inputs: Vec<PathBuf> = self.file.iter().cloned().collect();
         inputs.extend(self.allowlists.iter().cloned());

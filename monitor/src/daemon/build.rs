@@ -101,7 +101,6 @@ pub(super) fn build(
 }
 
 /// Who makes something of each closed epoch, in this order.
-#[must_use]
 pub fn consumers(budgets: Keeper) -> Vec<Box<dyn Consumer>> {
     vec![
         Box::new(LostInterfaces::default()),

@@ -42,13 +42,11 @@ pub struct Launch {
 
 impl Launch {
     /// The interfaces to attach to: names, globs, `auto`.
-    #[must_use]
     pub fn interfaces<'a>(&'a self, config: &'a Config) -> &'a [String] {
         if self.interfaces.is_empty() { &config.interfaces } else { &self.interfaces }
     }
 
     /// The hook to attach by; `None`: whichever the kernel has.
-    #[must_use]
     pub fn hook(&self, config: &Config) -> Option<Hook> {
         self.hook.unwrap_or(config.hook).hook()
     }

@@ -29,7 +29,6 @@ pub struct ServiceManager {
 
 impl ServiceManager {
     /// The one that the environment names.
-    #[must_use]
     pub fn from_environment() -> Self {
         let watchdog = sd_notify::watchdog_enabled().filter(|time| !time.is_zero());
         Self { listens: std::env::var_os("NOTIFY_SOCKET").is_some(), watchdog, ..Self::default() }

@@ -29,7 +29,6 @@ pub struct Shutdown {
 
 impl Shutdown {
     /// Whether everything ended in time and well.
-    #[must_use]
     pub fn is_clean(&self) -> bool {
         self.failed.is_empty() && self.late.is_empty()
     }

@@ -69,7 +69,6 @@ impl OpenFindings {
 
 /// An alert on something that happens and is over: nothing that is raised and resolved. The text distinguishes it from
 /// others of its kind at the same time.
-#[must_use]
 pub fn notice(kind: FindingKind, text: String, now: i128) -> Alert {
     Alert::Finding(FindingReport {
         kind,

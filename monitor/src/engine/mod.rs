@@ -81,7 +81,6 @@ pub struct Engine {
 impl Engine {
     /// The task over `source`, with what is in force and who makes something of closed epochs, and the handle to ask it
     /// by.
-    #[must_use]
     pub fn new(
         source: Box<dyn EpochSource>,
         state: SharedState,

@@ -46,7 +46,6 @@ impl ApiError {
     }
 
     /// HTTP's number for it.
-    #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,

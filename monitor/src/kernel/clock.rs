@@ -15,7 +15,6 @@ use super::KernelError;
 const FRAME: [u8; 64] = [0; 64];
 
 /// CLOCK_BOOTTIME in nanoseconds.
-#[must_use]
 pub fn boot_ns() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64

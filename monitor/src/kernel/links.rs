@@ -38,7 +38,6 @@ impl AttachedProgram {
 
     /// Whether its interface is still in this network namespace. A name is soon given again; an index only after all
     /// others.
-    #[must_use]
     pub fn is_there(&self) -> bool {
         sys::has_interface(self.interface.index)
     }
@@ -193,7 +192,6 @@ impl Kernel {
     }
 
     /// What is attached.
-    #[must_use]
     pub fn attachments(&self) -> &[AttachedProgram] {
         &self.attachments
     }

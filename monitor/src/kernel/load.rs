@@ -170,13 +170,11 @@ impl Kernel {
     }
 
     /// The policy in force.
-    #[must_use]
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
 
     /// The mode in force.
-    #[must_use]
     pub fn mode(&self) -> Mode {
         Mode::enforcing(self.control.enforce())
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 /// Bytes of all maps that this process has open, each once; 0 where /proc does not say.
-#[must_use]
 pub fn of_maps() -> u64 {
     let Ok(files) = std::fs::read_dir("/proc/self/fdinfo") else { return 0 };
     let texts = files.flatten().filter_map(|file| std::fs::read_to_string(file.path()).ok());

@@ -3,7 +3,6 @@
 use super::KernelError;
 
 /// `uname -r`.
-#[must_use]
 pub fn release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(|_| "unknown".into(), |text| text.trim().into())
 }

@@ -29,7 +29,6 @@ pub enum Alert {
 
 impl Alert {
     /// How bad.
-    #[must_use]
     pub const fn severity(&self) -> Severity {
         match self {
             Self::Flow(sighting) => sighting.severity(),
@@ -39,7 +38,6 @@ impl Alert {
     }
 
     /// `egress`, or the finding's name: the metric label.
-    #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Flow(_) => "egress",
@@ -91,7 +89,6 @@ pub struct Sighted {
 
 impl FlowSighting {
     /// The flow with its names.
-    #[must_use]
     pub fn new(flow: FlowId, seen: Sighted, identities: &Identities, resolver: &Resolver) -> Self {
         let system = resolver.policy().asn.as_deref().and_then(|asn| asn.lookup(flow.ip(flow.destination)));
         Self {
@@ -105,7 +102,6 @@ impl FlowSighting {
     }
 
     /// How bad.
-    #[must_use]
     pub const fn severity(&self) -> Severity {
         match (self.flow.verdict, self.flow.class) {
             (Verdict::Observed, Class::Outside) => Severity::High,
@@ -115,7 +111,6 @@ impl FlowSighting {
     }
 
     /// The rule that decided.
-    #[must_use]
     pub fn rule(&self) -> Option<&str> {
         (self.flow.rule != Names::NONE).then_some(&*self.rule)
     }
@@ -132,7 +127,6 @@ pub struct Host {
 
 impl Host {
     /// This host.
-    #[must_use]
     pub fn read() -> Self {
         let line = |path| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
         Self { name: line("/proc/sys/kernel/hostname"), boot_id: line("/proc/sys/kernel/random/boot_id") }
@@ -156,7 +150,6 @@ pub struct SinkStats {
 
 impl SinkStats {
     /// Lines that did not get out.
-    #[must_use]
     pub fn lost(&self) -> u64 {
         self.failed.load(Relaxed) + self.queue_full.load(Relaxed)
     }

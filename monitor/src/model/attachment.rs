@@ -25,7 +25,6 @@ pub enum Hook {
 
 impl Hook {
     /// The name in metrics and status.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tcx => "tcx",
@@ -48,7 +47,6 @@ pub enum HookChoice {
 
 impl HookChoice {
     /// The one hook to try; `None`: whichever the kernel has.
-    #[must_use]
     pub const fn hook(self) -> Option<Hook> {
         match self {
             Self::Auto => None,

@@ -11,7 +11,6 @@ pub struct Day(pub i64);
 
 impl Day {
     /// The day of a time (UTC nanoseconds since 1970).
-    #[must_use]
     pub fn of(nanoseconds: i128) -> Self {
         Self(i64::try_from(nanoseconds.div_euclid(DAY_NS)).unwrap_or(0))
     }
@@ -42,7 +41,6 @@ pub struct BudgetUse {
 
 impl BudgetUse {
     /// What passed before it was suspended, and should not have.
-    #[must_use]
     pub const fn beyond(&self) -> u64 {
         self.used.saturating_sub(self.most)
     }

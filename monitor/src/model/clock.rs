@@ -13,7 +13,6 @@ pub struct Moment {
 
 impl Moment {
     /// The time of another jiffies reading of this boot, before or after.
-    #[must_use]
     pub fn wall_time(&self, jiffies: u64) -> i128 {
         let ago = i128::from(self.jiffies) - i128::from(jiffies);
         let hz = self.hz.max(1);
@@ -34,13 +33,11 @@ pub(crate) fn clamp(nanoseconds: i128) -> i64 {
 }
 
 /// A time (UTC nanoseconds since 1970) as RFC 3339 with milliseconds.
-#[must_use]
 pub fn rfc3339(nanoseconds: i128) -> String {
     jiff::Timestamp::from_nanosecond(nanoseconds).map_or_else(|_| "-".to_owned(), |time| format!("{time:.3}"))
 }
 
 /// Now, UTC nanoseconds since 1970.
-#[must_use]
 pub fn now() -> i128 {
     jiff::Timestamp::now().as_nanosecond()
 }

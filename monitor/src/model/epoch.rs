@@ -32,7 +32,6 @@ pub struct ClosedEpoch<'a> {
 
 impl<'a> ClosedEpoch<'a> {
     /// Resolves the snapshot's flows.
-    #[must_use]
     pub fn new(
         snapshot: &'a Snapshot,
         interfaces: &'a Interfaces,
@@ -82,14 +81,12 @@ pub struct EpochFlow<'a> {
 
 impl EpochFlow<'_> {
     /// Who it is.
-    #[must_use]
     #[inline]
     pub fn id(&self) -> FlowId {
         FlowId::new(self.key, self.resolved)
     }
 
     /// The sum that it belongs to.
-    #[must_use]
     #[inline]
     pub fn group(&self) -> FlowGroup {
         let ResolvedFlow { interface, country, class, rule, .. } = *self.resolved;

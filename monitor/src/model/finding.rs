@@ -192,31 +192,26 @@ findings! {
 
 impl FindingKind {
     /// The metric label, the name in `status`, and `unmapped.type` of its alerts.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         self.entry().name
     }
 
     /// How bad.
-    #[must_use]
     pub const fn severity(self) -> Severity {
         self.entry().severity
     }
 
     /// For people, in one line.
-    #[must_use]
     pub const fn title(self) -> &'static str {
         self.entry().title
     }
 
     /// What an operator is to do about it.
-    #[must_use]
     pub const fn hint(self) -> &'static str {
         self.entry().hint
     }
 
     /// Whether each time counts, and not only that it has begun.
-    #[must_use]
     pub const fn every_time(self) -> bool {
         self.entry().every_time
     }

@@ -71,7 +71,6 @@ const _: () = assert!(size_of::<ResolvedFlow>() <= 12);
 
 impl FlowId {
     /// The flow of a key that comes to this.
-    #[must_use]
     #[inline]
     pub fn new(key: &FullKey, resolved: &ResolvedFlow) -> Self {
         let ResolvedFlow { interface, rule, country, class, embedding, inner_embedding, decider } = *resolved;
@@ -96,20 +95,17 @@ impl FlowId {
     }
 
     /// An address of this flow as the standard library's type.
-    #[must_use]
     pub fn ip(&self, address: Address) -> IpAddr {
         inner::ip(self.ip_version, address)
     }
 
     /// What it has in common with many others.
-    #[must_use]
     pub const fn traits(&self) -> Traits {
         let Self { interface, rule, country, opaque, embedding, decider, class, verdict, .. } = *self;
         Traits { interface, rule, country, opaque, embedding, decider, class, verdict }
     }
 
     /// Where its packets go on to: the inner destination, else the IPv4 address that the destination carries.
-    #[must_use]
     pub fn inner_document(&self) -> Option<InnerDocument> {
         if let Some(inner) = &self.inner {
             return Some(InnerDocument {
@@ -130,19 +126,16 @@ impl FlowId {
     }
 
     /// The IPv4 address that the destination carries, where [`FlowId::inner_document`] is another one.
-    #[must_use]
     pub fn embedded(&self) -> Option<EmbeddedAddress> {
         self.inner.and(self.embedding).map(|embedding| carried(embedding, self.destination))
     }
 
     /// By what its packets go on; `None` where they don't.
-    #[must_use]
     pub fn via(&self) -> Option<&'static str> {
         self.inner.map(|inner| via_name(inner.via)).or_else(|| self.embedding.map(Embedding::name))
     }
 
     /// The address that class, country and rule are those of; `None` where it is one that the key does not hold.
-    #[must_use]
     pub fn decided_by(&self) -> Option<IpAddr> {
         let carried =
             |embedding: Option<Embedding>, address| embedding.map(|embedding| embedding.embedded_in(address).into());
@@ -155,7 +148,6 @@ impl FlowId {
     }
 
     /// Everything but what follows from it, for hashing: the same for the same flow in one process only.
-    #[must_use]
     pub fn words(&self) -> [u64; 9] {
         let Address { high, low } = self.source;
         let [to_high, to_low] = [self.destination.high, self.destination.low];
@@ -197,7 +189,6 @@ pub struct Traits {
 
 impl Traits {
     /// A number for a small table: the same for the same traits, seldom so for others of one host.
-    #[must_use]
     pub const fn mixed(&self) -> usize {
         let [first, second] = self.country.0;
         let of =
@@ -211,13 +202,11 @@ impl Traits {
     }
 
     /// The sum that such flows belong to.
-    #[must_use]
     pub const fn group(&self) -> Group {
         Group { interface: self.interface, country: self.country, class: self.class, verdict: self.verdict }
     }
 
     /// The same, with the rule that decided.
-    #[must_use]
     pub const fn flow_group(&self) -> FlowGroup {
         FlowGroup { group: self.group(), rule: self.rule }
     }
@@ -262,26 +251,22 @@ impl Resolver {
     }
 
     /// The policy.
-    #[must_use]
     pub const fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
 
     /// Its digest, to be kept.
-    #[must_use]
     pub const fn digest(&self) -> &Arc<str> {
         &self.digest
     }
 
     /// Who the flow is.
-    #[must_use]
     #[inline]
     pub fn resolve(&self, key: &FullKey, interface: Name) -> FlowId {
         FlowId::new(key, &self.resolved(key, interface))
     }
 
     /// What the flow's key comes to.
-    #[must_use]
     #[inline]
     pub fn resolved(&self, key: &FullKey, interface: Name) -> ResolvedFlow {
         let Destinations { embedding, inner_embedding, decider } = Destinations::of(key, &self.policy);
@@ -300,7 +285,6 @@ impl Resolver {
 }
 
 /// Country and class of a row; a number that the policy does not have is of unknown place.
-#[must_use]
 #[inline]
 pub fn place(policy: &Policy, class_id: u16) -> (Country, Class) {
     policy
@@ -322,7 +306,6 @@ pub struct FlowSums {
 
 impl FlowSums {
     /// What it came to in one epoch.
-    #[must_use]
     pub fn of(snapshot: &Snapshot, value: &FlowValue) -> Self {
         let (first, last) = (snapshot.wall_time(value.first), snapshot.wall_time(value.last));
         Self { counters: value.counters, first: clamp(first), last: clamp(last) }

@@ -16,7 +16,6 @@ pub struct Name(u16);
 
 impl Name {
     /// Its place in the table: names are numbered in the order in which they came.
-    #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
@@ -42,7 +41,6 @@ impl Names {
     pub const OTHER: Name = Name(1);
 
     /// A table for at most `limit` names, the two constants included.
-    #[must_use]
     pub fn new(limit: u16) -> Self {
         let mut names = Self { list: Vec::new(), index: HashMap::new(), limit: limit.max(2) };
         names.intern("");
@@ -51,7 +49,6 @@ impl Names {
     }
 
     /// The number of a name; `None` for one that can still be added.
-    #[must_use]
     pub fn find(&self, text: &str) -> Option<Name> {
         let full = self.list.len() >= usize::from(self.limit);
         self.index.get(text).copied().or_else(|| full.then_some(Self::OTHER))
@@ -70,13 +67,11 @@ impl Names {
     }
 
     /// The name with this number.
-    #[must_use]
     pub fn get(&self, name: Name) -> &str {
         self.list.get(usize::from(name.0)).map_or("(other)", |text| text)
     }
 
     /// The same, to be kept.
-    #[must_use]
     pub fn share(&self, name: Name) -> Arc<str> {
         self.list.get(usize::from(name.0)).map_or_else(|| "(other)".into(), Arc::clone)
     }
@@ -118,13 +113,11 @@ pub struct Interfaces {
 
 impl Interfaces {
     /// With `unregistered` for all others.
-    #[must_use]
     pub fn new(by_index: HashMap<u32, Name>, unregistered: Name) -> Self {
         Self { by_index, unregistered }
     }
 
     /// The name of the interface with this index.
-    #[must_use]
     pub fn name(&self, ifindex: u32) -> Name {
         self.by_index.get(&ifindex).copied().unwrap_or(self.unregistered)
     }

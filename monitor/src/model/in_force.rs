@@ -19,13 +19,11 @@ pub struct DatasetInfo {
 
 impl DatasetInfo {
     /// Its age in seconds at `now` (nanoseconds since 1970); `None` when the source does not say.
-    #[must_use]
     pub fn age_seconds(&self, now: i128) -> Option<i64> {
         self.built.and_then(|built| i64::try_from(now / 1_000_000_000 - i128::from(built)).ok())
     }
 
     /// Whether it is too old to be relied on at `now` (nanoseconds since 1970).
-    #[must_use]
     pub fn is_stale(&self, now: i128) -> bool {
         self.age_seconds(now).is_some_and(|age| age > STALE_AFTER)
     }
@@ -53,7 +51,6 @@ pub struct PolicyInForce {
 
 impl PolicyInForce {
     /// Which policy, and in which mode.
-    #[must_use]
     pub fn reference(&self) -> PolicyRef {
         PolicyRef { digest: self.policy.digest.clone(), mode: self.mode }
     }

@@ -30,7 +30,6 @@ pub enum Embedding {
 
 impl Embedding {
     /// The embedding of an address under a prefix with this form.
-    #[must_use]
     pub const fn of(form: Embedded, address: Address) -> Option<Self> {
         match form {
             Embedded::None => None,
@@ -43,7 +42,6 @@ impl Embedding {
     }
 
     /// The name used in flows, alerts and metrics.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::V4Mapped => "v4_mapped",
@@ -101,7 +99,6 @@ pub struct ResolvedInner {
 
 impl ResolvedInner {
     /// The address as the standard library's type.
-    #[must_use]
     pub fn ip(&self) -> IpAddr {
         ip(self.ip_version, self.address)
     }

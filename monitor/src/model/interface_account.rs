@@ -18,7 +18,6 @@ pub enum CountingUnit {
 
 impl CountingUnit {
     /// The name in status.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Undetermined => "undetermined",

@@ -18,7 +18,6 @@ pub enum Severity {
 
 impl Severity {
     /// OCSF's caption.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Informational => "Informational",
@@ -30,7 +29,6 @@ impl Severity {
     }
 
     /// The metric label.
-    #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Informational => "informational",

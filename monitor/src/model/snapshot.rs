@@ -65,13 +65,11 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// The time of a jiffies reading taken in this epoch, UTC nanoseconds since 1970, exact to a jiffy.
-    #[must_use]
     pub fn wall_time(&self, jiffies: u64) -> i128 {
         self.end().wall_time(jiffies)
     }
 
     /// When it was closed, by both clocks.
-    #[must_use]
     pub fn end(&self) -> Moment {
         Moment { at: self.ended, jiffies: self.jiffies, hz: self.hz }
     }
@@ -79,13 +77,11 @@ impl Snapshot {
     /// Hook total minus flows, overflow and unparsed, per interface index: all zero or a packet was lost or
     /// made up. In wrapping arithmetic, so that a surplus on either side shows. Flows of an interface that is
     /// not listed are held against the unregistered one (index 0), listed or not.
-    #[must_use]
     pub fn residual(&self) -> Vec<(u32, Counters)> {
         self.rest(false)
     }
 
     /// The same of what was dropped: the hook's sum minus denied flows, denied overflow and unparsed packets dropped.
-    #[must_use]
     pub fn dropped_residual(&self) -> Vec<(u32, Counters)> {
         self.rest(true)
     }

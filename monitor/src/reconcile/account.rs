@@ -136,7 +136,6 @@ pub struct Account {
 
 impl Account {
     /// Opens it with what was read while attaching.
-    #[must_use]
     pub fn new(reading: &Reading) -> Self {
         let base = &reading.base;
         let on_its_way = u64::from(base.queue.waiting) * SEGMENTS + if base.after.hardware { RINGS } else { 0 };
@@ -176,7 +175,6 @@ impl Account {
     }
 
     /// How the interface stands.
-    #[must_use]
     pub fn report(&self) -> InterfaceAccount {
         InterfaceAccount { interface: self.interface.clone(), unit: self.unit, ..self.report.clone() }
     }

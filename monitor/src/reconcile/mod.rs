@@ -64,7 +64,6 @@ impl Reconciler {
     }
 
     /// What each interface comes to.
-    #[must_use]
     pub fn accounts(&self) -> Vec<InterfaceAccount> {
         self.accounts.values().map(Account::report).collect()
     }

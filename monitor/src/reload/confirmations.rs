@@ -38,19 +38,16 @@ pub struct ConfirmationStore {
 
 impl ConfirmationStore {
     /// Reads what was confirmed before. A file that is not there, or is none of ours, says that nothing was.
-    #[must_use]
     pub fn open(state: &Path) -> Self {
         Self { state: state.to_owned(), confirmed: read(&state.join(CONFIRMED)), pending: read(&state.join(PENDING)) }
     }
 
     /// Whether this is what was confirmed.
-    #[must_use]
     pub fn is_confirmed(&self, policy: &PolicyRef) -> bool {
         self.confirmed.as_ref() == Some(policy)
     }
 
     /// How long this one was to be confirmed in, where nobody has.
-    #[must_use]
     pub fn pending(&self, policy: &PolicyRef) -> Option<Duration> {
         let pending =
             self.pending.as_ref().filter(|pending| pending.policy == *policy && !self.is_confirmed(policy))?;

@@ -123,7 +123,6 @@ pub(super) fn retimed(of: &PolicyInForce, clock: &ClockMap) -> PolicyInForce {
 
 impl PendingConfirmation {
     /// As it is shown at `now` (UTC nanoseconds since 1970).
-    #[must_use]
     pub fn status(&self, now: i128) -> PendingStatus {
         PendingStatus {
             until: rfc3339(self.until),

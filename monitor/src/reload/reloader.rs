@@ -38,7 +38,6 @@ pub struct PolicyReloader {
 impl PolicyReloader {
     /// The task, with what is in force, and the handle to ask it by. An enforcing start that is to be confirmed and was
     /// not before awaits confirmation: it falls back to observing by the same policy.
-    #[must_use]
     pub fn new(
         setup: Setup,
         engine: EngineHandle,

@@ -33,7 +33,6 @@ pub struct FileStamps(pub(super) BTreeMap<PathBuf, Option<Stamp>>);
 
 impl FileStamps {
     /// Looks at files; symbolic links are followed.
-    #[must_use]
     pub fn look(files: &[PathBuf]) -> Self {
         let stamp = |file: &PathBuf| {
             let found = fs::metadata(file).ok()?;

@@ -40,7 +40,6 @@ pub struct Watch {
 
 impl Watch {
     /// Files that were read.
-    #[must_use]
     pub fn new(files: Files) -> Self {
         let on = files.watch.unwrap_or(false);
         let mut watch = Self { on, stamps: FileStamps::default(), contents: None, settled: false, differs: None };

@@ -68,13 +68,11 @@ impl Consumer for Comparison {
 
 impl Comparison {
     /// One that keeps at most `kept` differing flows.
-    #[must_use]
     pub fn keeping(kept: usize) -> Self {
         Self { kept: Some(kept), ..Self::default() }
     }
 
     /// What came of it.
-    #[must_use]
     pub const fn report(&self) -> &ShadowReport {
         &self.report
     }

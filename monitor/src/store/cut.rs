@@ -11,7 +11,6 @@ pub struct Cut {
 
 impl Cut {
     /// The cut through things of such `worths` that leaves `keep` of them.
-    #[must_use]
     pub fn of(mut worths: Vec<i64>, keep: usize) -> Self {
         let Some(last) = worths.len().checked_sub(keep + 1) else { return Self { worth: i64::MIN, at: 0 } };
         let (less, &mut worth, _) = worths.select_nth_unstable(last);

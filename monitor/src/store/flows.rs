@@ -129,7 +129,6 @@ impl Default for FlowStore {
 
 impl FlowStore {
     /// Keeps at most `limit` flows after each [`merge`](Self::merge).
-    #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
             v4: Table::default(),
@@ -369,19 +368,16 @@ impl FlowStore {
     }
 
     /// How many flows there are.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.v4.len() + self.v6.len() + self.other.len()
     }
 
     /// Whether there are none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// What was evicted.
-    #[must_use]
     pub fn evicted(&self) -> &BTreeMap<FlowGroup, SummedFlows> {
         &self.evicted
     }

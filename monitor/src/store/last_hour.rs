@@ -51,7 +51,6 @@ pub struct Window {
 impl Window {
     /// What flows come to in it. Counted are those that are kept one by one and those that were summed up: a flow that
     /// was summed up in one slice and not in another counts twice.
-    #[must_use]
     pub fn groups(&self) -> BTreeMap<FlowGroup, GroupSums> {
         let mut numbers: BTreeMap<FlowGroup, u64> = BTreeMap::new();
         for (id, _) in self.flows.iter() {
@@ -80,7 +79,6 @@ impl Default for Recent {
 
 impl Recent {
     /// Holds at most `limit` flows.
-    #[must_use]
     pub const fn new(limit: usize) -> Self {
         Self { slices: VecDeque::new(), limit }
     }
@@ -137,19 +135,16 @@ impl Recent {
     }
 
     /// Flows held.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.slices.iter().map(|slice| slice.flows.len()).sum()
     }
 
     /// Whether nothing was counted yet.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// What was counted in the last so many nanoseconds before the end of the latest epoch; `None` before the first.
-    #[must_use]
     pub fn window(&self, nanoseconds: i128) -> Option<Window> {
         let ended = self.slices.back()?.ended;
         let mut window = Window { began: ended, ended, flows: FlowStore::new(usize::MAX), totals: Totals::default() };

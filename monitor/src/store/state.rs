@@ -101,7 +101,6 @@ impl MonitorState {
     }
 
     /// What an interface sent; `None` before the first epoch is closed.
-    #[must_use]
     pub fn account(&self, interface: &str) -> Option<&InterfaceAccount> {
         self.accounts.iter().find(|account| account.interface == interface)
     }
@@ -112,13 +111,11 @@ impl MonitorState {
     }
 
     /// Whether an interface is there and counted, as far as is known.
-    #[must_use]
     pub fn is_counted(&self, interface: &str) -> bool {
         self.account(interface).is_none_or(|account| account.here && account.presence != Presence::Detached)
     }
 
     /// Why the monitor is not to be relied on now; `None` when it is. For `/readyz`.
-    #[must_use]
     pub fn not_ready(&self, now: i128) -> Option<String> {
         if self.attachments.is_empty() {
             return Some("nothing is attached: no traffic is counted".into());
@@ -152,7 +149,6 @@ pub struct SharedState(Arc<Shared>);
 
 impl SharedState {
     /// Puts them behind a lock, beside an empty store.
-    #[must_use]
     pub fn new(state: MonitorState) -> Self {
         Self(Arc::new(Shared { state: RwLock::new(state), ..Shared::default() }))
     }

@@ -30,13 +30,11 @@ impl<K, V> Default for Table<K, V> {
 
 impl<K: Copy + Eq + Hash, V: Copy> Table<K, V> {
     /// How many rows there are.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.index.len()
     }
 
     /// Whether there are none.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
     }
@@ -53,7 +51,6 @@ impl<K: Copy + Eq + Hash, V: Copy> Table<K, V> {
     }
 
     /// What [`look`](Self::look) and [`upsert_hashed`](Self::upsert_hashed) want to have of a key.
-    #[must_use]
     pub fn hash(&self, key: &K) -> u64 {
         self.state.hash_one(key)
     }

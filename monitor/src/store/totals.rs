@@ -96,7 +96,6 @@ pub struct Kept {
 
 impl Kept {
     /// Of this store.
-    #[must_use]
     pub fn of(store: &FlowStore) -> Self {
         let mut kept = Self { flows: store.len(), evicted: SummedFlows::default() };
         for evicted in store.evicted().values() {

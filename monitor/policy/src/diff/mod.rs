@@ -36,7 +36,6 @@ struct Pair {
 }
 
 /// Compares two policies; of each change, the `keep` largest networks of each family are listed.
-#[must_use]
 pub fn compare(old: &Side, new: &Side, keep: usize) -> Diff {
     let mut groups = Groups::default();
     let mut pairs: HashMap<(u32, u32), Pair> = HashMap::new();

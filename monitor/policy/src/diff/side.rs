@@ -30,7 +30,6 @@ pub struct Side {
 
 impl Side {
     /// A policy of this process, at the moment for which it was compiled.
-    #[must_use]
     pub fn of(policy: &Policy, mode: Mode) -> Self {
         let terms = |rule: &RuleInfo| RuleTerms {
             id: rule.id.clone(),
@@ -70,7 +69,6 @@ impl Side {
     }
 
     /// The verdict on a destination, and where it is; `None` where the image is not whole.
-    #[must_use]
     pub fn evaluate(&self, to: IpAddr, protocol: u8, port: u16) -> Option<(Verdict, Location)> {
         let (version, address) = match to {
             IpAddr::V4(address) => (4, Address::v4(address.to_bits())),

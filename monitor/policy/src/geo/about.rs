@@ -24,20 +24,17 @@ pub struct About {
 
 impl About {
     /// Metadata that is a name and nothing more.
-    #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
     }
 
     /// Whole days from the build to `now` (seconds since 1970); `None` when the source does not say when it was built.
     /// Negative when it was built in the future.
-    #[must_use]
     pub fn age_days(&self, now: i64) -> Option<i64> {
         self.built.map(|built| now.saturating_sub(built).div_euclid(86_400))
     }
 
     /// [`Self::age_days`], if it is above [`STALE_AFTER_DAYS`].
-    #[must_use]
     pub fn stale_days(&self, now: i64) -> Option<i64> {
         self.age_days(now).filter(|days| *days > STALE_AFTER_DAYS)
     }

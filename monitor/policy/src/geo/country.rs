@@ -68,7 +68,6 @@ impl Country {
 }
 
 /// Every assigned code, sorted.
-#[must_use]
 pub fn all() -> &'static [Country] {
     static CODES: std::sync::LazyLock<Vec<Country>> = std::sync::LazyLock::new(|| {
         ASSIGNED.split_ascii_whitespace().map(|code| Country([code.as_bytes()[0], code.as_bytes()[1]])).collect()

@@ -43,19 +43,16 @@ pub struct Dataset {
 
 impl Dataset {
     /// The range that holds an IPv4 address; `None` where the source does not know.
-    #[must_use]
     pub fn lookup_v4(&self, address: u32) -> Option<&Range<u32>> {
         find(&self.v4, address)
     }
 
     /// The range that holds an IPv6 address, taken as it is: a mapped IPv4 address is not unwrapped here.
-    #[must_use]
     pub fn lookup_v6(&self, address: u128) -> Option<&Range<u128>> {
         find(&self.v6, address)
     }
 
     /// Every country that has at least one range, sorted.
-    #[must_use]
     pub fn countries(&self) -> Vec<Country> {
         let mut seen = std::collections::BTreeSet::new();
         seen.extend(self.v4.iter().map(|range| range.country));
@@ -83,7 +80,6 @@ pub enum Format {
 
 impl Format {
     /// Its name in messages and JSON.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Compact => "compact",
@@ -147,7 +143,6 @@ pub enum OverlayKind {
 
 impl OverlayKind {
     /// Its name in messages and JSON.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Geofeed => "geofeed",
@@ -185,13 +180,11 @@ pub struct Overlay {
 
 impl Overlay {
     /// The range that holds an IPv4 address; `None` where the list says nothing.
-    #[must_use]
     pub fn lookup_v4(&self, address: u32) -> Option<&Range<u32>> {
         find(&self.v4, address)
     }
 
     /// The range that holds an IPv6 address, taken as it is.
-    #[must_use]
     pub fn lookup_v6(&self, address: u128) -> Option<&Range<u128>> {
         find(&self.v6, address)
     }
@@ -241,19 +234,16 @@ pub struct AsNames {
 
 impl AsNames {
     /// The name of an AS number; empty where it has none.
-    #[must_use]
     pub fn get(&self, asn: u32) -> &str {
         self.ends.binary_search_by_key(&asn, |entry| entry.0).map_or("", |at| self.at(at))
     }
 
     /// How many AS numbers have a name.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
     /// Whether none has.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
@@ -282,7 +272,6 @@ impl AsNames {
 
 impl AsDataset {
     /// The AS that announces the address, by number and name (empty if it has none); `None` if none is known to.
-    #[must_use]
     pub fn lookup(&self, address: IpAddr) -> Option<(u32, &str)> {
         let asn = match address {
             IpAddr::V4(v4) => find_by(&self.v4, v4.to_bits(), |range| (range.first, range.last))?.asn,
@@ -307,7 +296,6 @@ pub struct Knowledge {
 
 impl Knowledge {
     /// Datasets and special-purpose ranges, and nothing else.
-    #[must_use]
     pub fn new(datasets: &[Dataset], special: &[Special]) -> Self {
         Self { datasets: datasets.to_vec(), special: special.to_vec(), ..Self::default() }
     }

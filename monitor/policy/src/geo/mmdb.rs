@@ -46,7 +46,6 @@ const METADATA_MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Whether the bytes have an MMDB's metadata marker where it has to be, in the last 128 KiB.
-#[must_use]
 pub fn is_mmdb(bytes: &[u8]) -> bool {
     let tail = &bytes[bytes.len().saturating_sub(128 << 10)..];
     tail.windows(METADATA_MARKER.len()).any(|window| window == METADATA_MARKER)

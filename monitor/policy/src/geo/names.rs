@@ -268,14 +268,12 @@ pub(crate) fn names() -> impl Iterator<Item = (&'static str, Country)> {
 }
 
 /// The country with this English name, upper or lower case.
-#[must_use]
 pub fn named(text: &str) -> Option<Country> {
     let wanted = text.to_lowercase();
     names().find(|(name, _)| name.to_lowercase() == wanted).map(|(_, country)| country)
 }
 
 /// The known name most like this one, if it is near enough to be a typo of it.
-#[must_use]
 pub fn nearest(text: &str) -> Option<&'static str> {
     let wanted = text.to_lowercase();
     names()
@@ -286,7 +284,6 @@ pub fn nearest(text: &str) -> Option<&'static str> {
 }
 
 /// The country's short name; `None` for codes that are not assigned.
-#[must_use]
 pub fn name(country: Country) -> Option<&'static str> {
     names().find(|(_, code)| *code == country).map(|(name, _)| name)
 }

@@ -22,7 +22,6 @@ impl Progress {
     }
 
     /// In percent, at most 100; `None` before the first step.
-    #[must_use]
     pub fn percent(&self) -> Option<u64> {
         let (done, total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
         (total > 0).then(|| (u128::from(done.min(total)) * 100 / u128::from(total)) as u64)

@@ -61,7 +61,6 @@ impl Rejected {
     }
 
     /// In one line: `3 left out: 2 no country code, 1 no address`. Empty where nothing was.
-    #[must_use]
     pub fn summary(&self) -> String {
         if self.count == 0 {
             return String::new();

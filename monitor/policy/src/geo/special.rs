@@ -34,7 +34,6 @@ pub struct Special {
 
 /// Every row, IPv4 before IPv6, each by first address and then the wider first, so that of nested rows a later
 /// one overrides an earlier one.
-#[must_use]
 pub fn table() -> &'static [Special] {
     static TABLE: LazyLock<Vec<Special>> = LazyLock::new(|| {
         let mut rows: Vec<Special> = V4.iter().map(|row| row.special()).collect();
@@ -47,7 +46,6 @@ pub fn table() -> &'static [Special] {
 }
 
 /// The most specific row that holds the address; `None` for ordinary global addresses.
-#[must_use]
 pub fn lookup(address: IpAddr) -> Option<&'static Special> {
     table().iter().filter(|row| row.network.contains(address)).max_by_key(|row| row.network.prefix())
 }

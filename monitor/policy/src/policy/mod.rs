@@ -54,7 +54,6 @@ pub struct Policy {
 
 impl Policy {
     /// The rule with this number; `None` for 0, which stands for no rule.
-    #[must_use]
     pub fn rule(&self, number: u16) -> Option<&RuleInfo> {
         self.rules.get(usize::from(number).checked_sub(1)?)
     }
@@ -118,7 +117,6 @@ pub struct Summary {
 
 impl Summary {
     /// The space of one class.
-    #[must_use]
     pub const fn of(&self, class: Class) -> &Extent {
         &self.classes[class as usize]
     }

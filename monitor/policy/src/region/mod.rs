@@ -63,7 +63,6 @@ fn hint(nearest: Option<&String>) -> String {
 }
 
 /// The EEA's countries, sorted: the default for what is inside.
-#[must_use]
 pub fn eea() -> Vec<Country> {
     region("EEA").map(|eea| eea.members().collect()).unwrap_or_default()
 }

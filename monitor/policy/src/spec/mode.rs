@@ -16,19 +16,16 @@ pub enum Mode {
 
 impl Mode {
     /// [`Mode::Enforce`] if `enforce`, else [`Mode::Observe`].
-    #[must_use]
     pub const fn enforcing(enforce: bool) -> Self {
         if enforce { Self::Enforce } else { Self::Observe }
     }
 
     /// Whether denied packets are dropped.
-    #[must_use]
     pub const fn enforces(self) -> bool {
         matches!(self, Self::Enforce)
     }
 
     /// `observe` or `enforce`, as in configuration, status, metrics and alerts.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Observe => "observe",

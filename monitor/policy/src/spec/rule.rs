@@ -69,7 +69,6 @@ pub struct PortRange {
 
 impl PortRange {
     /// Whether it is the whole protocol.
-    #[must_use]
     pub const fn whole(&self) -> bool {
         self.low == 0 && self.high == u16::MAX
     }

@@ -47,7 +47,6 @@ pub struct Zone {
 
 impl Zone {
     /// What happens to packets that can't be parsed for this reason.
-    #[must_use]
     pub fn on_reason(&self, reason: Reason) -> Action {
         if reason.always_passes() {
             return Action::Allow;

@@ -73,7 +73,6 @@ fn data_cells(data: &Data) -> [String; 4] {
 }
 
 /// `egress-monitor check`, of a configuration that can be put in force; `spec` is what it says of networks.
-#[must_use]
 pub fn check(found: &Good, spec: &Spec) -> String {
     let mut text = head(found, &spec.zone);
 

@@ -32,7 +32,6 @@ fn addresses(v4: &Networks, v6: &Networks) -> [String; 2] {
 }
 
 /// `egress-monitor diff`.
-#[must_use]
 pub fn diff(document: &DiffDocument) -> String {
     let diff = &document.diff;
     let mut text = table(0, &[cells(&["old", &diff.old]), cells(&["new", &diff.new])], &[]);

@@ -4,7 +4,6 @@ use crate::cli::output::{cells, table};
 use monitor_api::explain::{AddressInfo, Explanation, Network};
 
 /// What the policy makes of one destination.
-#[must_use]
 pub fn explanation(story: &Explanation) -> String {
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut line = |name: &str, value: String| rows.push(vec![format!("  {name}"), value]);
@@ -65,7 +64,6 @@ fn address(info: &AddressInfo, line: &mut impl FnMut(&str, String)) {
 }
 
 /// What a network is made of.
-#[must_use]
 pub fn network((network, parts): &Network) -> String {
     let mut rows = vec![cells(&["  country", "class", "addresses", "from", "without ports", "rules"])];
     for part in parts {

@@ -10,7 +10,6 @@ use monitor_api::{
 use monitor_policy::text::count;
 
 /// `egress-monitor flows`.
-#[must_use]
 pub fn flows(reply: &Flows, by: Option<&str>) -> String {
     let until = reply.until.as_deref().unwrap_or("-");
     let mut text = format!("Flows from {} until {until}, by bytes on the wire\n", reply.since);

@@ -10,7 +10,6 @@ use monitor_policy::{
 };
 
 /// A paragraph of `egress-monitor geo info`.
-#[must_use]
 pub fn info(info: &Info) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: &str| {
@@ -63,7 +62,6 @@ fn share(addresses: &str, bits: u32, of: &str) -> String {
 }
 
 /// `egress-monitor geo import`.
-#[must_use]
 pub fn imported(written: &Imported) -> String {
     let mut text = format!(
         "{}: {} {} with {} IPv4 and {} IPv6 ranges, {:.1} KiB, digest sha256:{}\n",
@@ -100,7 +98,6 @@ pub fn imported(written: &Imported) -> String {
 }
 
 /// `egress-monitor geo lookup`.
-#[must_use]
 pub fn lookup(output: &Lookup) -> String {
     let mut rows = vec![["ADDRESS", "SOURCE", "COUNTRY", "RANGE"].map(String::from).to_vec()];
     for found in &output.results {

@@ -4,7 +4,6 @@ use monitor_api::reload::Outcome;
 use monitor_policy::text::span;
 
 /// What `egress-monitor reload` and `confirm` say.
-#[must_use]
 pub fn outcome(outcome: &Outcome) -> String {
     let Outcome { policy, changed, unconfirmed, warning } = outcome;
     let what = if *changed { "in force now" } else { "in force, as before" };

@@ -6,7 +6,6 @@ use monitor_api::rules::{RuleRow, Rules};
 use monitor_policy::text::{count, plain, size};
 
 /// `egress-monitor rules`.
-#[must_use]
 pub fn rules(reply: &Rules) -> String {
     let until = reply.until.as_deref().unwrap_or("-");
     let mut text = format!("Rules of policy {}, hits from {} until {until}\n", short(&reply.policy), reply.since);

@@ -6,7 +6,6 @@ use monitor_api::{shadow::ShadowPage, status::Sums};
 use monitor_policy::text::{count, plain, size};
 
 /// `egress-monitor flows --shadow`.
-#[must_use]
 pub fn shadow(page: &ShadowPage) -> String {
     let Some(candidate) = &page.candidate else {
         return match &page.refused {

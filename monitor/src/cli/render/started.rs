@@ -5,7 +5,6 @@ use monitor_api::{started::Started, status::Status};
 use monitor_policy::text::{count, counted, size, span};
 
 /// What was attached and how, what counts as inside, where things are. The policy has so many `rules`.
-#[must_use]
 pub fn started(started: &Started, rules: usize) -> String {
     let mode =
         if started.mode.enforces() { "ENFORCE: denied packets are dropped" } else { "observe: nothing is dropped" };
@@ -33,7 +32,6 @@ pub fn started(started: &Started, rules: usize) -> String {
 }
 
 /// The closing table.
-#[must_use]
 pub fn ended(status: &Status) -> String {
     let alerts: u64 = status.alerts.iter().filter(|alert| alert.kind == "egress").map(|alert| alert.count).sum();
     format!(

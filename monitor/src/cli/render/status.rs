@@ -9,7 +9,6 @@ use monitor_api::status::{ShadowStatus, Status, Sums};
 use monitor_policy::text::{count, counted, plain, size, span};
 
 /// The closing table of `run`, and part of `status`: what was counted, and that it adds up.
-#[must_use]
 pub fn totals(status: &Status) -> String {
     let heading = ["interface", "country", "class", "verdict", "packets", "segments", "bytes", "on the wire"];
     let mut rows = vec![cells(&heading)];
@@ -47,7 +46,6 @@ pub fn totals(status: &Status) -> String {
 }
 
 /// `egress-monitor status`.
-#[must_use]
 pub fn status(status: &Status) -> String {
     let mut text = String::new();
     let mode =

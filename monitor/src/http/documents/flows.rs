@@ -31,7 +31,6 @@ fn system(asn: Option<&AsDataset>, address: IpAddr) -> Option<AutonomousSystem> 
 
 /// The document; rows by bytes on the wire, most first. What it needs of the state is copied first, so that nobody waits
 /// for the walk through the flows.
-#[must_use]
 pub fn flows(shared: &SharedState, query: &FlowsQuery) -> Flows {
     let groups_of = query.by.and_then(group_key);
     let Some(seconds) = query.since else {

@@ -11,7 +11,6 @@ use monitor_api::{
 use monitor_policy::{Policy, RuleInfo, spec::Action};
 
 /// The document at `now` (UTC nanoseconds since 1970).
-#[must_use]
 pub fn rules(state: &MonitorState, now: i128) -> Rules {
     let (totals, names) = (&state.traffic.totals, &state.traffic.identities.rules);
     let policy = &state.in_force.policy;

@@ -25,7 +25,6 @@ fn verdict_rows(verdicts: &BTreeMap<(Verdict, Verdict), Counters>) -> Vec<Verdic
 }
 
 /// What of flows is allowed now and would be denied, and the other way round.
-#[must_use]
 pub fn differences(report: &ShadowReport) -> [Sums; 2] {
     let mut sums = [Sums::default(); 2];
     for ((live, instead), counters) in &report.verdicts {
@@ -39,7 +38,6 @@ pub fn differences(report: &ShadowReport) -> [Sums; 2] {
 }
 
 /// The document. What it needs of the state is copied first, so that nobody waits for the rows.
-#[must_use]
 pub fn shadow(shared: &SharedState, query: &ShadowQuery) -> ShadowPage {
     let (report, labels, mut page) = {
         let state = shared.read();
@@ -66,7 +64,6 @@ pub fn shadow(shared: &SharedState, query: &ShadowQuery) -> ShadowPage {
 }
 
 /// The document without its rows.
-#[must_use]
 pub fn frame(state: &MonitorState) -> ShadowPage {
     let report = &state.shadow;
     let [stricter, looser] = differences(report);

@@ -26,7 +26,6 @@ use monitor_policy::{geo::About, times::upcoming};
 const RULE_TIMES: usize = 50;
 
 /// The document at `now` (UTC nanoseconds since 1970).
-#[must_use]
 pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
     let seconds_since = |then: i128| i64::try_from((now - then) / 1_000_000_000).unwrap_or(0);
     let in_force = &state.in_force;

@@ -57,7 +57,6 @@ const AS_NUMBERS: u8 = 2;
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Whether the bytes look like the compact form, compressed or not.
-#[must_use]
 pub fn is_compact(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC) || bytes.starts_with(&ZSTD_MAGIC)
 }
@@ -109,7 +108,6 @@ pub fn encode_asn(dataset: &AsDataset) -> Result<Vec<u8>, CompactError> {
 }
 
 /// The compressed form of what [`encode`] gives: larger than `zstd -19` makes it, but without a C library.
-#[must_use]
 pub fn compress(encoded: &[u8]) -> Vec<u8> {
     ruzstd::encoding::compress_to_vec(encoded, ruzstd::encoding::CompressionLevel::Fastest)
 }
