@@ -62,10 +62,7 @@ impl AddAssign<&Self> for Sums {
 impl Sums {
     /// Adds `counters`.
     pub fn add(&mut self, counters: &Counters) {
-        self.packets += counters.packets;
-        self.segments += counters.segments;
-        self.bytes += counters.bytes;
-        self.wire_bytes += counters.wire_bytes;
+        *self += &counters.into();
     }
 }
 

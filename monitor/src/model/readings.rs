@@ -1,16 +1,8 @@
 //! What the kernel says of an interface beside its hook: the device's own counters, its queue, whether the program is
 //! still there. The kernel part reads, `reconcile` holds it against what passed the hook.
 
+pub use monitor_api::status::Amount;
 use monitor_common::wire::HookSums;
-
-/// Packets and bytes as a device counts them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Amount {
-    /// Packets.
-    pub packets: u64,
-    /// Bytes.
-    pub bytes: u64,
-}
 
 /// Which segmentation a device does itself: what it does not, the kernel does between hook and device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+pub use monitor_api::status::Occupancy;
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
@@ -203,15 +204,6 @@ mod tests {
         assert_eq!(snapshot.residual()[0].1.packets, u64::MAX);
         assert_eq!(snapshot.residual()[0].0, 0);
     }
-}
-
-/// How many flows one half of a table or cache holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Occupancy {
-    /// How many the epoch had in use.
-    pub used: usize,
-    /// How many there are.
-    pub capacity: u32,
 }
 
 /// How full the kernel's half was. A flow that several CPUs, or a CPU and the table, have counts in each.

@@ -7,18 +7,18 @@ use monitor_common::{verdict::Verdict, wire::Counters};
 use crate::{
     http::documents::shadow::frame,
     model::{
-        self, InterfaceAccount,
+        InterfaceAccount,
         flow::Group,
         identities::{Name, Names},
         in_force::DatasetInfo,
-        readings::{self, Presence},
+        readings::Presence,
         rfc3339,
     },
     store::{MonitorState, state::LastEpoch, totals::Totals},
 };
 use monitor_api::status::{
-    AlertCount, Amount, BLIND_SPOTS, DatasetStatus, EpochInterface, EpochStatus, FindingStatus, GroupStatus,
-    InterfaceStatus, Losses, NicStatus, Occupancy, PolicyStatus, ShadowStatus, Status, Sums, UnparsedStatus,
+    AlertCount, BLIND_SPOTS, DatasetStatus, EpochInterface, EpochStatus, FindingStatus, GroupStatus, InterfaceStatus,
+    Losses, NicStatus, PolicyStatus, ShadowStatus, Status, Sums, UnparsedStatus,
 };
 use monitor_policy::{geo::About, times::upcoming};
 
@@ -185,8 +185,8 @@ fn epoch(state: &MonitorState, last: &LastEpoch) -> EpochStatus {
         closed: rfc3339(last.ended),
         count: state.traffic.totals.epochs,
         flows: last.flows,
-        flow_table: occupancy(last.fill.table),
-        flow_cache: occupancy(last.fill.cache),
+        flow_table: last.fill.table,
+        flow_cache: last.fill.cache,
         events_lost: latest.events_lost,
         interfaces: latest.hook.iter().map(interface).collect(),
         totals: groups(latest, names),
@@ -235,26 +235,18 @@ fn interfaces(state: &MonitorState) -> Vec<InterfaceStatus> {
     list
 }
 
-fn amount(of: readings::Amount) -> Amount {
-    Amount { packets: of.packets, bytes: of.bytes }
-}
-
-fn occupancy(of: model::Occupancy) -> Occupancy {
-    Occupancy { used: of.used, capacity: of.capacity }
-}
-
 /// What the device counted, beside the hook.
 fn nic(account: &InterfaceAccount) -> NicStatus {
     NicStatus {
         counts: account.unit.name().into(),
-        sent: amount(account.sent),
-        before_attach: amount(account.before_attach),
-        while_attaching: amount(account.while_attaching),
-        dropped_by_us: amount(account.dropped),
+        sent: account.sent,
+        before_attach: account.before_attach,
+        while_attaching: account.while_attaching,
+        dropped_by_us: account.dropped,
         qdisc_drops: account.qdisc_drops,
         in_flight: account.waiting,
         lost: account.lost,
-        unaccounted: amount(account.unaccounted),
+        unaccounted: account.unaccounted,
     }
 }
 
