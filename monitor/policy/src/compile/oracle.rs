@@ -100,15 +100,8 @@ impl Naive<'_> {
             return Place { inner: carried(special.embedded), ..nowhere(class) };
         }
         // Overlays override datasets: all that say something are asked.
-        let overlaid: Vec<Country> = self
-            .knowledge
-            .overlays
-            .iter()
-            .filter_map(|data| match address {
-                IpAddr::V4(v4) => data.lookup_v4(v4.to_bits()).map(|range| range.country),
-                IpAddr::V6(v6) => data.lookup_v6(v6.to_bits()).map(|range| range.country),
-            })
-            .collect();
+        let overlaid: Vec<Country> =
+            self.knowledge.overlays.iter().filter_map(|data| data.lookup(address).map(|range| range.country)).collect();
         if overlaid.contains(&Country::UNDETERMINED) {
             return Place { country: Country::UNKNOWN, class: Class::Unknown, inner: None, system };
         }
@@ -125,10 +118,7 @@ impl Naive<'_> {
             .knowledge
             .datasets
             .iter()
-            .map(|data| match address {
-                IpAddr::V4(v4) => data.lookup_v4(v4.to_bits()).map(|range| range.country),
-                IpAddr::V6(v6) => data.lookup_v6(v6.to_bits()).map(|range| range.country),
-            })
+            .map(|data| data.lookup(address).map(|range| range.country))
             .map(|country| country.filter(|country| *country != Country::UNKNOWN))
             .collect();
         let class = if says.iter().all(Option::is_none) {

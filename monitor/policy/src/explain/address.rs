@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::inputs::ExplainInputs;
 use crate::{
     compile::ZoneEvaluator,
-    geo::{Country, Dataset, Range, Space, overlay::Overlay},
+    geo::{Country, Dataset, Range},
     origin::Origin,
     spec::Site,
     text,
@@ -137,16 +137,8 @@ impl AddressInfo {
 impl ExplainInputs<'_> {
     /// All that is known of `address`.
     pub(super) fn address_info(&self, address: IpAddr, evaluator: &ZoneEvaluator<'_>) -> AddressInfo {
-        let found: Vec<Option<(Country, String)>> = self
-            .knowledge
-            .datasets
-            .iter()
-            .map(|dataset| match address {
-                IpAddr::V4(v4) => dataset.lookup_v4(v4.to_bits()).map(described),
-                IpAddr::V6(v6) => dataset.lookup_v6(v6.to_bits()).map(described),
-            })
-            .collect();
-        let countries: Vec<_> = found.iter().map(|range| range.as_ref().map(|(country, _)| country.0)).collect();
+        let found: Vec<_> = self.knowledge.datasets.iter().map(|dataset| dataset.lookup(address)).collect();
+        let countries: Vec<_> = found.iter().map(|range| range.map(|range| range.country.0)).collect();
         let special = self
             .knowledge
             .special
@@ -159,29 +151,18 @@ impl ExplainInputs<'_> {
         });
         let nat64 = self.spec.zone.nat64.iter().filter(|(prefix, _)| prefix.contains(address));
         let nat64 = nat64.max_by_key(|(prefix, _)| prefix.prefix());
-        let says = |(dataset, range): (&Dataset, Option<(Country, String)>)| {
-            let known = range.filter(|(country, _)| *country != Country::UNKNOWN);
-            let (country, range) = known.map(|(country, range)| (country.to_string(), range)).unzip();
+        let says = |(dataset, range): (&Dataset, Option<Range<IpAddr>>)| {
+            let known = range.filter(|range| range.country != Country::UNKNOWN);
             SourceOpinion {
                 source: dataset.about.name.clone(),
                 built: dataset.about.built.map(text::time),
-                country,
-                range,
+                country: known.map(|range| range.country.to_string()),
+                range: known.as_ref().map(ends),
             }
         };
-        let overlaid: Vec<(&Overlay, Country, String)> = self
-            .knowledge
-            .overlays
-            .iter()
-            .filter_map(|overlay| {
-                let (country, range) = match address {
-                    IpAddr::V4(v4) => overlay.lookup_v4(v4.to_bits()).map(described),
-                    IpAddr::V6(v6) => overlay.lookup_v6(v6.to_bits()).map(described),
-                }?;
-                Some((overlay, country, range))
-            })
-            .collect();
-        let said: Vec<_> = overlaid.iter().map(|(_, country, _)| Some(country.0)).collect();
+        let overlays = self.knowledge.overlays.iter();
+        let overlaid: Vec<_> = overlays.filter_map(|overlay| Some((overlay, overlay.lookup(address)?))).collect();
+        let said: Vec<_> = overlaid.iter().map(|(_, range)| Some(range.country.0)).collect();
         let asn = self.knowledge.asn.as_ref().and_then(|asn| asn.lookup(address));
         AddressInfo {
             address,
@@ -195,12 +176,12 @@ impl ExplainInputs<'_> {
             sources: self.knowledge.datasets.iter().zip(found).map(says).collect(),
             overlays: overlaid
                 .into_iter()
-                .map(|(overlay, country, range)| OverlayOpinion {
+                .map(|(overlay, range)| OverlayOpinion {
                     overlay: overlay.about.name.clone(),
                     kind: overlay.kind.name(),
                     built: overlay.about.built.map(text::time),
-                    country: Some(country).filter(|country| *country != Country::UNDETERMINED).map(|c| c.to_string()),
-                    range,
+                    country: (range.country != Country::UNDETERMINED).then(|| range.country.to_string()),
+                    range: ends(&range),
                 })
                 .collect(),
             announcer: asn.map(|(number, name)| Announcer { number, name: name.to_owned() }),
@@ -220,7 +201,7 @@ impl ExplainInputs<'_> {
     }
 }
 
-/// A range's country, and the range as text.
-fn described<A: Space>(range: &Range<A>) -> (Country, String) {
-    (range.country, format!("{} - {}", range.first.ip(), range.last.ip()))
+/// A range as text.
+fn ends(range: &Range<IpAddr>) -> String {
+    format!("{} - {}", range.first, range.last)
 }

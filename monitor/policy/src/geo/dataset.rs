@@ -42,14 +42,9 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// The range that holds an IPv4 address; `None` where the source does not know.
-    pub fn lookup_v4(&self, address: u32) -> Option<&Range<u32>> {
-        find(&self.v4, address)
-    }
-
-    /// The range that holds an IPv6 address, taken as it is: a mapped IPv4 address is not unwrapped here.
-    pub fn lookup_v6(&self, address: u128) -> Option<&Range<u128>> {
-        find(&self.v6, address)
+    /// The range that holds an address; `None` where the source does not know.
+    pub fn lookup(&self, address: IpAddr) -> Option<Range<IpAddr>> {
+        lookup(&self.v4, &self.v6, address)
     }
 
     /// Every country that has at least one range, sorted.
@@ -179,14 +174,9 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// The range that holds an IPv4 address; `None` where the list says nothing.
-    pub fn lookup_v4(&self, address: u32) -> Option<&Range<u32>> {
-        find(&self.v4, address)
-    }
-
-    /// The range that holds an IPv6 address, taken as it is.
-    pub fn lookup_v6(&self, address: u128) -> Option<&Range<u128>> {
-        find(&self.v6, address)
+    /// The range that holds an address; `None` where the list says nothing.
+    pub fn lookup(&self, address: IpAddr) -> Option<Range<IpAddr>> {
+        lookup(&self.v4, &self.v6, address)
     }
 }
 
@@ -298,6 +288,17 @@ impl Knowledge {
     /// Datasets and special-purpose ranges, and nothing else.
     pub fn new(datasets: &[Dataset], special: &[Special]) -> Self {
         Self { datasets: datasets.to_vec(), special: special.to_vec(), ..Self::default() }
+    }
+}
+
+/// The range that holds `address`. One of IPv6 is taken as it is: a mapped IPv4 address is not unwrapped here.
+fn lookup(v4: &[Range<u32>], v6: &[Range<u128>], address: IpAddr) -> Option<Range<IpAddr>> {
+    fn of<A: Space>(range: &Range<A>) -> Range<IpAddr> {
+        Range { first: range.first.ip(), last: range.last.ip(), country: range.country }
+    }
+    match address {
+        IpAddr::V4(address) => find(v4, address.to_bits()).map(of),
+        IpAddr::V6(address) => find(v6, address.to_bits()).map(of),
     }
 }
 

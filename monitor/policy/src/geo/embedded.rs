@@ -47,9 +47,7 @@ pub fn open() -> Result<Vec<Opened>, GeoError> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
-    use super::super::{Country, Dataset, Range, Space, load, open_file};
+    use super::super::{Dataset, Range, Space, load, open_file};
     use super::*;
 
     fn assert_canonical<A: Space>(ranges: &[Range<A>]) {
@@ -146,11 +144,8 @@ mod tests {
     }
 
     fn answers(datasets: &[Dataset], address: &str) -> Vec<Option<String>> {
-        let of = |dataset: &Dataset| match address.parse().unwrap() {
-            IpAddr::V4(v4) => dataset.lookup_v4(v4.into()).map(|range| range.country),
-            IpAddr::V6(v6) => dataset.lookup_v6(v6.into()).map(|range| range.country),
-        };
-        datasets.iter().map(|dataset| of(dataset).as_ref().map(Country::to_string)).collect()
+        let of = |dataset: &Dataset| dataset.lookup(address.parse().unwrap()).map(|range| range.country.to_string());
+        datasets.iter().map(of).collect()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
 };
 
 use monitor_common::wire::{Address, Embedded};
@@ -76,19 +76,12 @@ fn find(address: IpAddr, datasets: &[Dataset]) -> Found {
 }
 
 fn answer(address: IpAddr, dataset: &Dataset) -> Answer {
-    let found = match address {
-        IpAddr::V4(v4) => dataset
-            .lookup_v4(v4.into())
-            .map(|r| (r.country, IpAddr::from(Ipv4Addr::from(r.first)), IpAddr::from(Ipv4Addr::from(r.last)))),
-        IpAddr::V6(v6) => dataset
-            .lookup_v6(v6.into())
-            .map(|r| (r.country, IpAddr::from(Ipv6Addr::from(r.first)), IpAddr::from(Ipv6Addr::from(r.last)))),
-    };
+    let found = dataset.lookup(address);
     Answer {
         source: dataset.about.name.clone(),
-        country: found.map(|(country, ..)| country.to_string()),
-        first: found.map(|(_, first, _)| first),
-        last: found.map(|(.., last)| last),
+        country: found.map(|range| range.country.to_string()),
+        first: found.map(|range| range.first),
+        last: found.map(|range| range.last),
     }
 }
 

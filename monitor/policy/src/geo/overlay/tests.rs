@@ -1,7 +1,5 @@
 //! What the overlays promise: every list's form, what undetermined is, and what is left out.
 
-use std::net::IpAddr;
-
 use super::*;
 
 fn opened(name: &str, text: &str) -> Result<Overlay, GeoError> {
@@ -12,11 +10,7 @@ fn opened(name: &str, text: &str) -> Result<Overlay, GeoError> {
 }
 
 fn says(overlay: &Overlay, address: &str) -> String {
-    let country = match address.parse().unwrap() {
-        IpAddr::V4(v4) => overlay.lookup_v4(v4.into()).map(|range| range.country),
-        IpAddr::V6(v6) => overlay.lookup_v6(v6.into()).map(|range| range.country),
-    };
-    country.map_or_else(|| "-".into(), |country| country.to_string())
+    overlay.lookup(address.parse().unwrap()).map_or_else(|| "-".into(), |range| range.country.to_string())
 }
 
 fn assert_says(overlay: &Overlay, expected: &[(&str, &str)]) {
