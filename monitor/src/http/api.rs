@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
 use super::error::ApiError;
@@ -38,12 +39,12 @@ impl Api {
     pub(super) async fn freshen(&self, fresh: Option<u8>) -> Result<(), ApiError> {
         match (fresh, &self.control) {
             (None | Some(0), _) => Ok(()),
-            (Some(1), Some(control)) => {
-                let failed = |why| ApiError::Unavailable(format!("the epoch could not be closed: {why}"));
-                control.epochs.close_epoch().await.map_err(failed)
-            }
-            (Some(1), None) => Err(ApiError::BadRequest("fresh=1 is answered on the control socket only".into())),
-            (Some(_), _) => Err(ApiError::BadRequest("fresh is 0 or 1".into())),
+            (Some(1), Some(control)) => control.epochs.close_epoch().await.map_err(|error| {
+                let why = format!("the epoch could not be closed: {error}");
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, why)
+            }),
+            (Some(1), None) => Err(ApiError::bad_request("fresh=1 is answered on the control socket only")),
+            (Some(_), _) => Err(ApiError::bad_request("fresh is 0 or 1")),
         }
     }
 
@@ -52,7 +53,7 @@ impl Api {
         &self,
         make: impl FnOnce(&SharedState) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        let failed = || ApiError::Internal("the page could not be rendered".into());
+        let failed = || ApiError::internal("the page could not be rendered");
         // Taken along: a client that goes away does not let another renderer start.
         let permit = Arc::clone(&self.renderers).acquire_owned().await.map_err(|_| failed())?;
         let state = self.state.clone();

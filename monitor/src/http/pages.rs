@@ -36,7 +36,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         match Query::from_request_parts(parts, state).await {
             Ok(Query(parameters)) => Ok(Self(parameters)),
-            Err(error) => Err(ApiError::BadRequest(error.body_text())),
+            Err(error) => Err(ApiError::bad_request(error.body_text())),
         }
     }
 }
@@ -148,7 +148,7 @@ pub(super) async fn reload_policy(
     Parameters(query): Parameters<Confirmation>,
 ) -> Result<Json<Outcome>, ApiError> {
     if let Some(seconds) = query.confirm.filter(|seconds| *seconds == 0 || *seconds > LONGEST.as_secs()) {
-        return Err(ApiError::BadRequest(format!("confirm={seconds}: from 1 to {} seconds", LONGEST.as_secs())));
+        return Err(ApiError::bad_request(format!("confirm={seconds}: from 1 to {} seconds", LONGEST.as_secs())));
     }
     let within = query.confirm.map(Duration::from_secs);
     reloads(&api)?.reload(within).await.map(Json).map_err(ApiError::conflict)
@@ -176,6 +176,6 @@ pub(super) async fn policy_image(
 }
 
 fn reloads(api: &Api) -> Result<&ReloadHandle, ApiError> {
-    let refused = || ApiError::Forbidden("the policy is changed by the control socket only".into());
+    let refused = || ApiError::new(StatusCode::FORBIDDEN, "the policy is changed by the control socket only");
     api.control.as_ref().map(|control| &control.reloads).ok_or_else(refused)
 }

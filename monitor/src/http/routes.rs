@@ -2,6 +2,7 @@
 
 use axum::{
     Router,
+    http::StatusCode,
     routing::{MethodRouter, get, post},
 };
 
@@ -100,5 +101,5 @@ pub fn router(state: SharedState, control: Option<Control>, host: &str) -> Route
 
 async fn not_found() -> ApiError {
     let named: Vec<&str> = PAGES.iter().filter(|page| page.in_404).map(|page| page.path).collect();
-    ApiError::NotFound(format!("no such page; see {}", named.join(", ")))
+    ApiError::new(StatusCode::NOT_FOUND, format!("no such page; see {}", named.join(", ")))
 }
