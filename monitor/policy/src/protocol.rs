@@ -1,6 +1,8 @@
 //! Protocol numbers and names, in one table: numbers are IANA's *Assigned Internet Protocol Numbers*, names its keywords
 //! in lower case where people use those. Used by whoever reads port ranges and targets, and by whoever shows flows.
 
+use std::net::{IpAddr, SocketAddr};
+
 /// A protocol that has a name here.
 struct Protocol {
     number: u8,
@@ -63,6 +65,11 @@ pub fn parse(text: &str) -> Option<u8> {
 /// (RFC 3828).
 pub const fn has_ports(number: u8) -> bool {
     matches!(number, TCP | 17 | 33 | 132 | 136)
+}
+
+/// Address, and port where the protocol has one.
+pub fn endpoint(address: IpAddr, port: u16, protocol: u8) -> String {
+    if has_ports(protocol) { SocketAddr::new(address, port).to_string() } else { address.to_string() }
 }
 
 #[cfg(test)]

@@ -4,8 +4,6 @@
 
 mod finding;
 
-use std::net::{IpAddr, SocketAddr};
-
 use monitor_common::{verdict::Verdict, wire::Class};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -18,7 +16,7 @@ use crate::model::{
 };
 use monitor_policy::{
     geo::Country,
-    protocol::{self, has_ports},
+    protocol::{self, endpoint, has_ports},
     text::hex,
 };
 
@@ -238,9 +236,4 @@ fn ways(flow: &FlowId) -> String {
         }
     }
     text
-}
-
-/// Address, and port where the protocol has one.
-fn endpoint(address: IpAddr, port: u16, protocol: u8) -> String {
-    if has_ports(protocol) { SocketAddr::new(address, port).to_string() } else { address.to_string() }
 }

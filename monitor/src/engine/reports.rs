@@ -5,7 +5,7 @@ use monitor_policy::times::{self, Notice};
 
 use super::pipeline::{Consumer, Findings};
 use crate::{
-    model::{Attachment, ClosedEpoch, FindingKind},
+    model::{Attachment, ClosedEpoch, FindingKind, seconds},
     store::MonitorState,
 };
 
@@ -126,8 +126,7 @@ pub struct RuleTimes(times::Announced);
 
 impl Consumer for RuleTimes {
     fn review(&mut self, epoch: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
-        let seconds = i64::try_from(epoch.snapshot.ended / 1_000_000_000).unwrap_or(i64::MAX);
-        for Notice { event, text } in self.0.news(&state.in_force.policy.rules, seconds) {
+        for Notice { event, text } in self.0.news(&state.in_force.policy.rules, seconds(epoch.snapshot.ended)) {
             let kind = match event {
                 times::Event::Begins | times::Event::Began => FindingKind::RuleBegins,
                 times::Event::Ends(_) => FindingKind::RuleExpiring,

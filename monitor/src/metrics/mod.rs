@@ -11,6 +11,7 @@ use crate::{
         InterfaceAccount,
         flow::GroupSums,
         identities::{Name, Names},
+        seconds,
     },
     store::MonitorState,
 };
@@ -141,7 +142,7 @@ fn health(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     lost.with_label_values(&["sink"]).inc_by(state.sinks.failed.load(Relaxed));
     let none: [&str; 0] = [];
     let last = state.last.unwrap_or_default();
-    let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let whole = |number: usize| gauge(number as u64);
     let one = |name: &str, help: &str, value: i64| -> prometheus::Result<()> {
         page.gauge(name, help, &none)?.with_label_values(&none).set(value);
         Ok(())
@@ -161,11 +162,7 @@ fn health(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     one("flow_cache_capacity", "Places in the CPUs' flow caches", last.fill.cache.capacity.into())?;
     one("flow_store_entries", "Flows kept since the start", whole(state.traffic.kept.flows))?;
     one("epoch", "Number of the epoch closed last", last.epoch.into())?;
-    one(
-        "epoch_closed_timestamp_seconds",
-        "When the last epoch was closed",
-        i64::try_from(last.ended / 1_000_000_000).unwrap_or(i64::MAX),
-    )?;
+    one("epoch_closed_timestamp_seconds", "When the last epoch was closed", seconds(last.ended))?;
     let count = |name: &str, help: &str, value: u64| -> prometheus::Result<()> {
         page.counter(name, help, &none)?.with_label_values(&none).inc_by(value);
         Ok(())
@@ -185,11 +182,7 @@ fn health(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
         "Flows without an alert of their own: their epoch had too many",
         state.alerts_suppressed,
     )?;
-    one(
-        "started_timestamp_seconds",
-        "Since when the daemon counts: every total begins there",
-        i64::try_from(state.started / 1_000_000_000).unwrap_or(i64::MAX),
-    )?;
+    one("started_timestamp_seconds", "Since when the daemon counts: every total begins there", seconds(state.started))?;
     let alerts = page.counter("alerts_total", "Alerts made", &["severity", "type"])?;
     for ((severity, kind), count) in &state.alerts {
         alerts.with_label_values(&[severity, kind]).inc_by(*count);
@@ -307,8 +300,7 @@ fn policy(page: &Page, state: &MonitorState, now: i128) -> prometheus::Result<()
             age.with_label_values(&[dataset.name.as_str()]).set(seconds);
         }
     }
-    let seconds = i64::try_from(now / 1_000_000_000).unwrap_or(i64::MAX);
-    let near = upcoming(&in_force.policy.rules, seconds);
+    let near = upcoming(&in_force.policy.rules, seconds(now));
     let expiring =
         page.gauge("rules_expiring", "Rules that expire within so many days (0: have expired)", &["days"])?;
     for days in WARN_DAYS.into_iter().chain([0]) {

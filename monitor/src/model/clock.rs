@@ -37,6 +37,11 @@ pub fn rfc3339(nanoseconds: i128) -> String {
     jiff::Timestamp::from_nanosecond(nanoseconds).map_or_else(|_| "-".to_owned(), |time| format!("{time:.3}"))
 }
 
+/// The same time in whole seconds.
+pub fn seconds(nanoseconds: i128) -> i64 {
+    i64::try_from(nanoseconds / 1_000_000_000).unwrap_or(i64::MAX)
+}
+
 /// Now, UTC nanoseconds since 1970.
 pub fn now() -> i128 {
     jiff::Timestamp::now().as_nanosecond()

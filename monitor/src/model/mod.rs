@@ -24,7 +24,7 @@ pub use self::{
     alert::{Alert, Host},
     attachment::{Attachment, Hook, HookChoice},
     budget::{BudgetUse, BudgetUses},
-    clock::{Moment, now, rfc3339},
+    clock::{Moment, now, rfc3339, seconds},
     epoch::ClosedEpoch,
     finding::FindingKind,
     in_force::PolicyInForce,

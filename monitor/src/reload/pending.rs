@@ -11,7 +11,7 @@ use super::{LONGEST, NotKept, confirmations::ConfirmationStore};
 use crate::{
     model::{
         in_force::{PendingConfirmation, PolicyInForce},
-        now, rfc3339,
+        now, rfc3339, seconds,
     },
     store::SharedState,
 };
@@ -126,7 +126,7 @@ impl PendingConfirmation {
     pub fn status(&self, now: i128) -> PendingStatus {
         PendingStatus {
             until: rfc3339(self.until),
-            seconds_left: i64::try_from((self.until - now).max(0) / 1_000_000_000).unwrap_or(i64::MAX),
+            seconds_left: seconds((self.until - now).max(0)),
             back_to: self.back_to.clone(),
         }
     }

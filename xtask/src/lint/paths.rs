@@ -252,22 +252,8 @@ fn after_item(tokens: &[TokenTree], mut at: usize) -> usize {
     });
     let first = words.next().unwrap_or_default();
     let is_constant = first == "const" && words.next().is_some_and(|word| word != "fn" && word != "unsafe");
-    let has_body = !is_constant
-        && [
-            "async",
-            "const",
-            "enum",
-            "extern",
-            "fn",
-            "impl",
-            "macro_rules",
-            "mod",
-            "struct",
-            "trait",
-            "union",
-            "unsafe",
-        ]
-        .contains(&first.as_str());
+    let with_body = "async const enum extern fn impl macro_rules mod struct trait union unsafe";
+    let has_body = !is_constant && with_body.split(' ').any(|word| word == first);
     let is_item = has_body || is_constant || ["static", "type", "use"].contains(&first.as_str());
     while let Some(token) = tokens.get(at) {
         at += 1;

@@ -12,7 +12,7 @@ mod shadow;
 mod started;
 mod status;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 pub use self::{
     check::check,
@@ -27,7 +27,7 @@ pub use self::{
 };
 use monitor_api::{flows::FlowRow, status::Sums};
 use monitor_policy::{
-    protocol::has_ports,
+    protocol::endpoint,
     text::{count, size},
 };
 
@@ -49,12 +49,7 @@ fn protocol(row: &FlowRow) -> String {
     row.protocol_name.clone().unwrap_or_else(|| row.protocol.to_string())
 }
 
-/// Address, and port where the protocol has one.
-fn endpoint(address: IpAddr, port: u16, protocol: u8) -> String {
-    if has_ports(protocol) { SocketAddr::new(address, port).to_string() } else { address.to_string() }
-}
-
-/// The same for a destination, where ICMP has a type and a code.
+/// A destination: as [`endpoint`], but ICMP has a type and a code.
 fn target(address: IpAddr, port: u16, protocol: u8) -> String {
     match protocol {
         1 | 58 => format!("{address} type {} code {}", port >> 8, port & 0xff),

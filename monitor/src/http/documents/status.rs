@@ -12,7 +12,7 @@ use crate::{
         identities::{Name, Names},
         in_force::DatasetInfo,
         readings::Presence,
-        rfc3339,
+        rfc3339, seconds,
     },
     store::{MonitorState, state::LastEpoch, totals::Totals},
 };
@@ -29,7 +29,7 @@ const RULE_TIMES: usize = 50;
 pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
     let seconds_since = |then: i128| i64::try_from((now - then) / 1_000_000_000).unwrap_or(0);
     let in_force = &state.in_force;
-    let rule_times = upcoming(&in_force.policy.rules, i64::try_from(now / 1_000_000_000).unwrap_or(i64::MAX));
+    let rule_times = upcoming(&in_force.policy.rules, seconds(now));
     let totals = &state.traffic.totals;
     let names = &state.traffic.identities.interfaces;
     Status {
