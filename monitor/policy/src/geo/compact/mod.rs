@@ -42,6 +42,7 @@ use super::{
     about::About,
     dataset::{AsDataset, AsRange, Content, Dataset, Overlay, to_ranges},
 };
+use crate::text::plain;
 
 pub(crate) use self::body::{asn_digest, digest};
 pub use self::error::CompactError;
@@ -68,10 +69,12 @@ fn with_header(kind: Option<u8>, about: &About, body: &[u8]) -> Result<Vec<u8>, 
     out.extend_from_slice(&if kind.is_some() { FORMAT } else { DATASET }.to_le_bytes());
     out.extend(kind);
     for text in [&about.name, &about.version, &about.attribution, &about.provenance] {
+        // A path may have control characters, which nobody reads back.
+        let text = plain(text);
         if text.len() > MAX_TEXT {
             return Err(Unfit("a text longer than 4,096 bytes"));
         }
-        put_text(&mut out, text);
+        put_text(&mut out, &text);
     }
     out.push(u8::from(about.built.is_some()));
     if let Some(built) = about.built {

@@ -33,7 +33,7 @@ use super::{
     rejected::{Position, Rejected},
     rejection::Rejection,
 };
-use crate::text::excerpt;
+use crate::text::{excerpt, plain};
 
 /// What a text file comes to.
 pub(crate) struct Text {
@@ -144,7 +144,7 @@ impl Reader {
             Some(Entry::Bare(piece)) => Some(self.in_whole_file(line, piece)?),
             Some(Entry::About { version, built }) => {
                 if !version.is_empty() && self.text.version.is_empty() {
-                    self.text.version = excerpt(&version);
+                    self.text.version = plain(&excerpt(&version));
                 }
                 self.dated(built);
                 None

@@ -204,6 +204,13 @@ fn continents_are_not_taken_for_countries() {
 }
 
 #[test]
+fn the_version_of_a_file_is_shown_without_control_characters() {
+    let read =
+        taken("d", b"2|ripencc|19\x002\x1b[2J|1|1|20260617|0\nripencc|DE|ipv4|192.0.2.0|256|19920304|allocated\n");
+    assert_eq!(read.unwrap().version, "19\u{fffd}2\u{fffd}[2J");
+}
+
+#[test]
 fn each_bad_line_of_a_registry_is_reported() {
     let first = |line: &str| {
         let text = format!("2|ripencc|1|1|1|20260617|0\n{line}\n");
