@@ -37,8 +37,8 @@ pub struct Meter {
 enum By {
     Hardware,
     CpuTime {
-        /// Cycles of the time stamp counter.
-        a_nanosecond: f64,
+        /// Cycles of the time stamp counter a nanosecond, if there is one.
+        tsc: Option<f64>,
         /// Whether the kernel takes softirqs' time out of that of the threads they interrupt
         /// (`CONFIG_IRQ_TIME_ACCOUNTING`); `None`: it does not tell.
         apart: Option<bool>,
@@ -51,7 +51,7 @@ impl Meter {
     pub fn new() -> Self {
         let by = match event(HARDWARE, CPU_CYCLES, 0) {
             Ok(_) => By::Hardware,
-            Err(_) => By::CpuTime { a_nanosecond: tsc_rate(), apart: softirqs_apart() },
+            Err(_) => By::CpuTime { tsc: tsc_rate(), apart: softirqs_apart() },
         };
         Self { by, daemons: softirq_daemons() }
     }
@@ -61,12 +61,11 @@ impl Meter {
     pub fn text(&self) -> String {
         let mut text = match self.by {
             By::Hardware => "cycles are the processor's, of the sending threads and of ksoftirqd".to_owned(),
-            By::CpuTime { a_nanosecond, apart } => {
-                let times = if a_nanosecond == 1.0 {
-                    "in nanoseconds: no time stamp counter".to_owned()
-                } else {
-                    format!("times {a_nanosecond:.3} GHz of the time stamp counter")
-                };
+            By::CpuTime { tsc, apart } => {
+                let times = tsc.map_or_else(
+                    || "in nanoseconds: no time stamp counter".to_owned(),
+                    |rate| format!("times {rate:.3} GHz of the time stamp counter"),
+                );
                 let whose = match apart {
                     Some(true) => "and the softirqs' of their CPUs (/proc/stat)",
                     Some(false) => "in which the receiving end's softirqs run, and ksoftirqd's",
@@ -90,7 +89,7 @@ impl Meter {
     pub fn thread(&self) -> Result<Cycles> {
         Ok(match self.by {
             By::Hardware => Cycles::Event(event(HARDWARE, CPU_CYCLES, 0).context("perf_event_open")?),
-            By::CpuTime { a_nanosecond, .. } => Cycles::OwnTime(a_nanosecond),
+            By::CpuTime { tsc, .. } => Cycles::OwnTime(tsc.unwrap_or(1.0)),
         })
     }
 
@@ -100,13 +99,13 @@ impl Meter {
     /// The kernel gives no counter.
     pub fn softirqs(&self, cpu: usize) -> Result<Cycles> {
         Ok(match (self.by, self.daemons.get(&cpu)) {
-            (By::CpuTime { a_nanosecond, apart: Some(true) }, _) => Cycles::Stat(a_nanosecond, cpu),
+            (By::CpuTime { tsc, apart: Some(true) }, _) => Cycles::Stat(tsc.unwrap_or(1.0), cpu),
             (_, None) => Cycles::Nothing,
             (By::Hardware, Some(daemon)) => {
                 Cycles::Event(event(HARDWARE, CPU_CYCLES, *daemon).context("perf_event_open for ksoftirqd")?)
             }
-            (By::CpuTime { a_nanosecond, .. }, Some(daemon)) => {
-                Cycles::TimeOf(a_nanosecond, format!("/proc/{daemon}/schedstat").into())
+            (By::CpuTime { tsc, .. }, Some(daemon)) => {
+                Cycles::TimeOf(tsc.unwrap_or(1.0), format!("/proc/{daemon}/schedstat").into())
             }
         })
     }
@@ -193,12 +192,12 @@ fn count(event: &OwnedFd) -> io::Result<u64> {
     if length as usize == size_of::<u64>() { Ok(value) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// Cycles of the time stamp counter a nanosecond; 1 where there is none.
-fn tsc_rate() -> f64 {
+/// Cycles of the time stamp counter a nanosecond.
+fn tsc_rate() -> Option<f64> {
     let (began, first) = (Instant::now(), time_stamp());
     std::thread::sleep(Duration::from_millis(100));
     let (time, last) = (began.elapsed(), time_stamp());
-    if last == first { 1.0 } else { (last - first) as f64 / time.as_nanos() as f64 }
+    (last > first).then(|| (last - first) as f64 / time.as_nanos() as f64)
 }
 
 fn time_stamp() -> u64 {
@@ -267,7 +266,7 @@ mod tests {
     #[test]
     fn softirqs_time_is_in_one_place_alone() {
         let meter = |by| Meter { by, daemons: BTreeMap::from([(0, 14)]) };
-        let by = |apart| By::CpuTime { a_nanosecond: 2.0, apart };
+        let by = |apart| By::CpuTime { tsc: Some(2.0), apart };
         assert!(matches!(meter(by(Some(true))).softirqs(0), Ok(Cycles::Stat(_, 0))));
         assert!(matches!(meter(by(Some(false))).softirqs(0), Ok(Cycles::TimeOf(..))));
         assert!(matches!(meter(by(None)).softirqs(1), Ok(Cycles::Nothing)));

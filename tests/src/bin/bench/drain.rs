@@ -64,6 +64,7 @@ fn cpu(plan: &Plan, base: &Base, id: &str, (count, shown): (u32, &str), room: u3
     let frame = frame()?;
     let mut rig = Rig::new(&base.policy, room)?;
     let name = format!("drain of {shown} flows, CPU");
+    let count = plan.repeat(count);
     let mut whole = Vec::new();
     let [full, empty] = plan.interleave(&name, plan.rounds(ROUNDS), |variant| {
         let flows = if variant == 0 { count } else { 0 };

@@ -93,13 +93,13 @@ pub enum By {
 }
 
 /// Whether figures meet all of their goals, or all of the other set; `None` where none has a goal.
-pub fn met<'a>(figures: impl Iterator<Item = (&'a Spread, Goals)> + Clone, by: By) -> Option<bool> {
+pub fn met<'a>(mut figures: impl Iterator<Item = (&'a Spread, Goals)> + Clone, by: By) -> Option<bool> {
     let reaches =
         |spread: &Spread, goal: Goal| goal.met(if by == By::Median { spread.median } else { goal.quartile(spread) });
     figures.clone().next()?;
     let first = figures.clone().all(|(spread, goals)| reaches(spread, goals.goal));
-    let has_other = figures.clone().any(|(_, goals)| goals.or.is_some());
-    Some(first || has_other && { figures }.all(|(spread, goals)| reaches(spread, goals.or.unwrap_or(goals.goal))))
+    // Without another set this is the first once more.
+    Some(first || figures.all(|(spread, goals)| reaches(spread, goals.or.unwrap_or(goals.goal))))
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ struct Arguments {
     /// Only rows with this in their name, as `--list` shows it (may be given again).
     #[arg(long, value_name = "ROW")]
     only: Vec<String>,
-    /// Few and short rounds.
+    /// One short round.
     #[arg(long)]
     quick: bool,
     /// Name all rows and measure none.

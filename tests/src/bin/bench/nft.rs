@@ -29,56 +29,48 @@ impl Rule {
     }
 }
 
-/// The sets, and a chain on the way out that is there when wanted.
-pub struct Nft {
-    /// How many ranges the set of networks has.
-    pub ranges: usize,
+/// Makes the sets; gives how many ranges that of networks has.
+pub fn make(namespace: &Namespace, policy: &Policy) -> Result<usize> {
+    let ranges = inside(policy);
+    let mut text = format!(
+        "table netdev bench {{\n counter left {{ }}\n set flows {{\n  \
+         type ipv4_addr . ipv4_addr . inet_service . inet_service\n  size {FLOWS}\n  flags dynamic,timeout\n  \
+         timeout 10m\n }}\n set inside {{\n  type ipv4_addr\n  flags interval\n  auto-merge\n  elements = {{ "
+    );
+    for (first, last) in &ranges {
+        let (first, last) = (Ipv4Addr::from_bits(*first), Ipv4Addr::from_bits(*last));
+        // Writing to a String does not fail.
+        let _ = if first == last { write!(text, "{first}, ") } else { write!(text, "{first}-{last}, ") };
+    }
+    text.push_str("}\n }\n}\n");
+    run(namespace, &["-f", "-"], &text)?;
+    Ok(ranges.len())
 }
 
-impl Nft {
-    /// Makes the sets.
-    pub fn new(namespace: &Namespace, policy: &Policy) -> Result<Self> {
-        let ranges = inside(policy);
-        let mut text = format!(
-            "table netdev bench {{\n counter left {{ }}\n set flows {{\n  \
-             type ipv4_addr . ipv4_addr . inet_service . inet_service\n  size {FLOWS}\n  flags dynamic,timeout\n  \
-             timeout 10m\n }}\n set inside {{\n  type ipv4_addr\n  flags interval\n  auto-merge\n  elements = {{ "
-        );
-        for (first, last) in &ranges {
-            let (first, last) = (Ipv4Addr::from_bits(*first), Ipv4Addr::from_bits(*last));
-            // Writing to a String does not fail.
-            let _ = if first == last { write!(text, "{first}, ") } else { write!(text, "{first}-{last}, ") };
+/// Begins to count by `rule`, from zero.
+pub fn hook(namespace: &Namespace, rule: Rule) -> Result<()> {
+    match rule {
+        Rule::Networks => run(namespace, &["reset", "counter", "netdev", "bench", "left"], "")?,
+        Rule::Flows => run(namespace, &["flush", "set", "netdev", "bench", "flows"], "")?,
+    };
+    let chain = format!("{{ type filter hook egress device \"{INTERFACE}\" priority 0; policy accept; }}");
+    let script = format!("add chain netdev bench out {chain}\nadd rule netdev bench out {}\n", rule.text());
+    run(namespace, &["-f", "-"], &script).map(drop)
+}
+
+/// Ends it, and gives the packets that were counted; how many flows, where the rule tells them apart.
+pub fn unhook(namespace: &Namespace, rule: Rule) -> Result<(u64, Option<u64>)> {
+    run(namespace, &["-f", "-"], "flush chain netdev bench out\ndelete chain netdev bench out\n")?;
+    match rule {
+        // A counter of its own: a rule's would be listed with every element of the set.
+        Rule::Networks => {
+            let text = run(namespace, &["list", "counter", "netdev", "bench", "left"], "")?;
+            Ok((counters(&text).context("`nft list counter` has another form")?.0, None))
         }
-        text.push_str("}\n }\n}\n");
-        run(namespace, &["-f", "-"], &text)?;
-        Ok(Self { ranges: ranges.len() })
-    }
-
-    /// Begins to count by `rule`, from zero.
-    pub fn hook(&self, namespace: &Namespace, rule: Rule) -> Result<()> {
-        match rule {
-            Rule::Networks => run(namespace, &["reset", "counter", "netdev", "bench", "left"], "")?,
-            Rule::Flows => run(namespace, &["flush", "set", "netdev", "bench", "flows"], "")?,
-        };
-        let chain = format!("{{ type filter hook egress device \"{INTERFACE}\" priority 0; policy accept; }}");
-        let script = format!("add chain netdev bench out {chain}\nadd rule netdev bench out {}\n", rule.text());
-        run(namespace, &["-f", "-"], &script).map(drop)
-    }
-
-    /// Ends it, and gives the packets that were counted; how many flows, where the rule tells them apart.
-    pub fn unhook(&self, namespace: &Namespace, rule: Rule) -> Result<(u64, Option<u64>)> {
-        run(namespace, &["-f", "-"], "flush chain netdev bench out\ndelete chain netdev bench out\n")?;
-        match rule {
-            // A counter of its own: a rule's would be listed with every element of the set.
-            Rule::Networks => {
-                let text = run(namespace, &["list", "counter", "netdev", "bench", "left"], "")?;
-                Ok((counters(&text).context("`nft list counter` has another form")?.0, None))
-            }
-            Rule::Flows => {
-                let text = run(namespace, &["list", "set", "netdev", "bench", "flows"], "")?;
-                let (packets, flows) = counters(&text).context("`nft list set` has another form")?;
-                Ok((packets, Some(flows)))
-            }
+        Rule::Flows => {
+            let text = run(namespace, &["list", "set", "netdev", "bench", "flows"], "")?;
+            let (packets, flows) = counters(&text).context("`nft list set` has another form")?;
+            Ok((packets, Some(flows)))
         }
     }
 }

@@ -49,6 +49,7 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for id in ROWS.iter().filter(|id| plan.wants(id)) {
         let size = if id.ends_with("million") { MILLION } else { HALF_A_MILLION };
+        let size = Size { v4: plan.repeat(size.v4), v6: plan.repeat(size.v6), ..size };
         let (inputs, how) = if id.contains("datasets") {
             ([1, 2].map(|seed| (base.config.spec.clone(), vec![dataset(size, seed)])), "a dataset")
         } else {

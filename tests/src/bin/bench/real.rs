@@ -35,8 +35,9 @@ pub const ROWS: &[&str] = &[
     "real/tcp/8/both",
 ];
 
-const ROUNDS: usize = 9;
-const TIME: Duration = Duration::from_millis(400);
+/// With goals, and without.
+const ROUNDS: [usize; 2] = [15, 7];
+const TIME: Duration = Duration::from_millis(300);
 
 /// In turn.
 const OUTS: [Out; 2] = [Out::Ours, Out::Empty];
@@ -64,10 +65,11 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
             let frames = ways.pair.frames(flows)?;
             let shares = shares(&frames, cores);
             let name = udp(flows, cores);
-            let [ours, empty] = plan.interleave(&name, plan.rounds(ROUNDS), |variant| {
+            let rounds = plan.rounds(ROUNDS[usize::from(goals.is_none())]);
+            let [ours, empty] = plan.interleave(&name, rounds, |variant| {
                 let (out, pair) = (OUTS[variant], Rc::clone(&ways.pair));
                 let placed = ways.put(out)?;
-                let flooded = flood(&pair.near, &shares, plan.time(TIME), &meter, || ways.run_time(out))?;
+                let flooded = flood(plan, &pair.near, &shares, TIME, &meter, || ways.run_time(out))?;
                 ways.take(out, placed)?.check(out, flooded.before + flooded.frames, flows.into())?;
                 let [began, ended] = flooded.marks;
                 let runs = ended.runs_since(&began);
@@ -82,7 +84,7 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
         let mut ways = Ways::new(Networks { offloads: true, ..Networks::number(13) }, base)?;
         for (id, (streams, cores)) in tcp_ids.iter().zip(TCP).filter(|(id, _)| plan.wants(id)) {
             let name = tcp::name(streams, cores);
-            let [ours, empty] = plan.interleave(&name, plan.rounds(ROUNDS), |variant| {
+            let [ours, empty] = plan.interleave(&name, plan.rounds(ROUNDS[1]), |variant| {
                 let out = OUTS[variant];
                 let first = ways.run_time(out)?;
                 let moved = tcp::round(&mut ways, out, streams, cores, plan.time(TIME), |ways| ways.run_time(out))?;

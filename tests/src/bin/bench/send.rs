@@ -11,7 +11,7 @@ use egress_monitor_tests::{
     stage::INTERFACE,
 };
 
-use crate::pair::FRAME;
+use crate::{pair::FRAME, plan::Plan};
 
 /// Not counted, after every frame was sent once.
 const WARM: Duration = Duration::from_millis(100);
@@ -32,6 +32,7 @@ pub struct Flooded<T> {
 
 /// Sends each CPU's share again and again for `time`.
 pub fn flood<T>(
+    plan: &Plan,
     near: &Namespace,
     shares: &[&[u8]],
     time: Duration,
@@ -47,9 +48,9 @@ pub fn flood<T>(
         Ok((mark()?, cycles))
     };
     let line = Barrier::new(shares.len() + 1);
-    let (line, meter) = (&line, &meter);
+    let (line, times) = (&line, [WARM, time].map(|time| plan.time(time)));
     let (senders, before, after) = thread::scope(|scope| {
-        let sender = |(cpu, share)| scope.spawn(move || near.run(|| send(cpu, share, time, meter, line)));
+        let sender = |(cpu, share)| scope.spawn(move || near.run(|| send(cpu, share, times, meter, line)));
         let senders: Vec<_> = shares.iter().copied().enumerate().map(sender).collect();
         line.wait();
         let before = read();
@@ -80,11 +81,11 @@ struct Share {
 }
 
 /// One CPU's part. It keeps step, whatever fails.
-fn send(cpu: usize, share: &[u8], time: Duration, meter: &Meter, line: &Barrier) -> Result<Share> {
+fn send(cpu: usize, share: &[u8], [warm, time]: [Duration; 2], meter: &Meter, line: &Barrier) -> Result<Share> {
     let ready = || {
         measure::pin(cpu)?;
         let (mut flood, cycles) = (Flood::new(INTERFACE, share, FRAME)?, meter.thread()?);
-        let before = flood.warm(WARM)?;
+        let before = flood.warm(warm)?;
         anyhow::Ok((flood, cycles, before))
     };
     let ready = ready();

@@ -153,10 +153,12 @@ mod tests {
 
     #[test]
     fn quartiles_lie_between_the_rounds_next_to_them() {
-        let spread = Spread::of(&[5.0, 1.0, 3.0, 2.0, 4.0]);
-        assert_eq!([spread.low, spread.lower, spread.median, spread.upper, spread.high], [1.0, 2.0, 3.0, 4.0, 5.0]);
-        let spread = Spread::of(&[4.0, 1.0, 2.0, 3.0]);
-        assert_eq!([spread.low, spread.lower, spread.median, spread.upper, spread.high], [1.0, 1.75, 2.5, 3.25, 4.0]);
+        let all = |values: &[f64]| {
+            let Spread { low, lower, median, upper, high, .. } = Spread::of(values);
+            (low, lower, median, upper, high)
+        };
+        assert_eq!(all(&[5.0, 1.0, 3.0, 2.0, 4.0]), (1.0, 2.0, 3.0, 4.0, 5.0));
+        assert_eq!(all(&[4.0, 1.0, 2.0, 3.0]), (1.0, 1.75, 2.5, 3.25, 4.0));
         assert_eq!(Spread::of(&[7.0]).show(Unit::Seconds), "7.000 s");
         assert!(Spread::of(&[]).median.is_nan());
     }

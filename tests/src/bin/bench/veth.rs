@@ -33,7 +33,8 @@ pub const ROWS: &[&str] = &[
     "veth/65536/both/cycles",
 ];
 
-const ROUNDS: usize = 9;
+/// With goals, and without.
+const ROUNDS: [usize; 2] = [15, 6];
 const TIME: Duration = Duration::from_millis(300);
 
 /// In turn.
@@ -80,17 +81,18 @@ fn measure(plan: &Plan, ways: &mut Ways, meter: &Meter, setting: &Setting, ids: 
     let name = udp(setting.flows, setting.cores);
     let frames = ways.pair.frames(setting.flows)?;
     let shares = shares(&frames, setting.cores);
+    let rounds = plan.rounds(ROUNDS[usize::from(setting.goals.is_none())]);
     let mut cycles: [Vec<f64>; OUTS.len()] = Default::default();
     // By nftables, of flows that it had no element for.
     let (mut missing, mut of_sent) = (0, 0);
-    let rates: [Vec<f64>; OUTS.len()] = plan.interleave(&name, plan.rounds(ROUNDS), |variant| {
+    let rates: [Vec<f64>; OUTS.len()] = plan.interleave(&name, rounds, |variant| {
         let out = OUTS[variant];
         if matches!(out, Out::Nft(_)) && ways.nft.is_err() {
             // Left out of the rows below.
             return Ok(f64::NAN);
         }
         let placed = ways.put(out)?;
-        let flooded = flood(&ways.pair.near, &shares, plan.time(TIME), meter, || Ok(()))?;
+        let flooded = flood(plan, &ways.pair.near, &shares, TIME, meter, || Ok(()))?;
         let sent = flooded.before + flooded.frames;
         let missed = ways.take(out, placed)?.check(out, sent, setting.flows.into())?;
         if out == Out::Nft(Rule::Flows) {
@@ -138,10 +140,9 @@ pub fn udp(flows: u32, cores: usize) -> String {
 
 fn notes(ways: &Ways) -> String {
     let nft = match &ways.nft {
-        Ok(nft) => format!(
-            "nftables: an egress chain with `{}`, {} ranges; or with `{}`",
+        Ok(ranges) => format!(
+            "nftables: an egress chain with `{}`, {ranges} ranges; or with `{}`",
             Rule::Networks.text(),
-            nft.ranges,
             Rule::Flows.text()
         ),
         Err(error) => format!("nftables was NOT measured: {error:#}"),
