@@ -8,6 +8,7 @@ mod bpf;
 pub mod bypass;
 pub mod capture;
 pub mod corpus;
+pub mod cycles;
 pub mod daemon;
 pub mod flood;
 pub mod gate;

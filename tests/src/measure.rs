@@ -69,15 +69,10 @@ pub struct Flood<'a> {
 /// What a [`Flood`] sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
-    /// Frames before the time began to count.
-    pub before: u64,
-    /// Frames within it.
+    /// Frames.
     pub frames: u64,
-    /// The time.
+    /// Within this time.
     pub time: Duration,
-    /// What the sending thread had of a CPU in it: what the kernel does for a packet on the way out, and mostly at the
-    /// other end of a veth pair too, is the sender's.
-    pub cpu: Duration,
 }
 
 impl Sent {
@@ -85,12 +80,6 @@ impl Sent {
     #[must_use]
     pub fn rate(&self) -> f64 {
         self.frames as f64 / self.time.as_secs_f64()
-    }
-
-    /// Frames a second of CPU time: what other programs take from the sender is not in it.
-    #[must_use]
-    pub fn rate_by_cpu(&self) -> f64 {
-        self.frames as f64 / self.cpu.as_secs_f64()
     }
 }
 
@@ -136,8 +125,12 @@ impl<'a> Flood<'a> {
         Ok(sent as u64)
     }
 
-    fn send_for(&mut self, time: Duration) -> Result<Sent> {
-        let (began, before) = (Instant::now(), thread_cpu());
+    /// As many as can be for `time`.
+    ///
+    /// # Errors
+    /// The kernel refuses a frame.
+    pub fn send_for(&mut self, time: Duration) -> Result<Sent> {
+        let began = Instant::now();
         let mut frames = 0;
         loop {
             for _ in 0..8 {
@@ -145,22 +138,21 @@ impl<'a> Flood<'a> {
             }
             let elapsed = began.elapsed();
             if elapsed >= time {
-                return Ok(Sent { before: 0, frames, time: elapsed, cpu: thread_cpu().saturating_sub(before) });
+                return Ok(Sent { frames, time: elapsed });
             }
         }
     }
 
-    /// As many as can be for `time`, after every frame was sent once and `warm` has passed.
+    /// Every frame once, and then as many as can be for `time`; gives how many.
     ///
     /// # Errors
     /// The kernel refuses a frame.
-    pub fn run(&mut self, warm: Duration, time: Duration) -> Result<Sent> {
-        let mut before = 0;
-        while before < self.messages.len() as u64 {
-            before += self.send(BATCH)?;
+    pub fn warm(&mut self, time: Duration) -> Result<u64> {
+        let mut frames = 0;
+        while frames < self.messages.len() as u64 {
+            frames += self.send(BATCH)?;
         }
-        before += self.send_for(warm)?.frames;
-        Ok(Sent { before, ..self.send_for(time)? })
+        Ok(frames + self.send_for(time)?.frames)
     }
 
     /// `rate` frames a second until `stop` says so or `limit` is over.

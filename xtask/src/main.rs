@@ -58,7 +58,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// What the monitor costs, beside what it is compared with (root, under ten minutes).
+    /// What the monitor costs, beside what it is compared with (root, ten minutes).
     #[command(
         after_help = "Example: cargo xtask bench --markdown\n         cargo xtask bench --only veth --json figures.json\n         \
                       cargo xtask bench -- --help"

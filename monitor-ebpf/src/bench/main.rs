@@ -95,6 +95,27 @@ pub fn trie_v6(_context: TcContext) -> i32 {
     })
 }
 
+/// On the way out of a real packet: where it goes, looked up in the kernel's LPM trie, and a count. No less would tell
+/// one network from another.
+#[classifier]
+pub fn trie_out(context: TcContext) -> i32 {
+    /// Ethernet and an IPv4 header up to the destination.
+    const DESTINATION: usize = 14 + 16;
+    let (data, end) = (context.data(), context.data_end());
+    if data + DESTINATION + 4 > end {
+        return NEXT;
+    }
+    // SAFETY: within the packet by the check above; the target's loads need no alignment.
+    let destination = unsafe { *((data + DESTINATION) as *const u32) };
+    if maps::TRIE_V4.get(Key::new(32, destination)).is_some()
+        && let Some(counted) = maps::COUNTED.get_ptr_mut(0)
+    {
+        // SAFETY: programs on the way out run with bottom halves off, and only this CPU writes.
+        unsafe { *counted += 1 };
+    }
+    NEXT
+}
+
 /// A different address for each number, all over the space (the end of MurmurHash3): addresses in memory would compete
 /// with the tables for the processor's caches.
 #[inline(always)]

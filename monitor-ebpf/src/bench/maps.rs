@@ -43,6 +43,10 @@ pub static TRIE_V4: LpmTrie<u32, u32> = LpmTrie::with_max_entries(1, 0);
 #[map]
 pub static TRIE_V6: LpmTrie<[u64; 2], u32> = LpmTrie::with_max_entries(1, 0);
 
+/// Packets whose destination the trie has, by `trie_out`.
+#[map]
+pub static COUNTED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
 // What `policy.rs` reads: as in the product, but one image alone.
 
 /// Class rows are not read here.

@@ -19,10 +19,12 @@ use egress_monitor_tests::{
 };
 
 use crate::{
+    goal::Goal,
+    pair::{FRAME, Pair},
     plan::Plan,
     rig::Base,
-    table::{Goal, Row, Spread, Unit},
-    veth::{FRAME, Pair},
+    spread::{Spread, Unit},
+    table::Row,
 };
 
 pub const ROWS: &[&str] = &["daemon/idle/cpu", "daemon/idle/rss", "daemon/flows/cpu", "daemon/flows/rss"];

@@ -12,9 +12,11 @@ use aya::{
 use monitor_common::{classify::build::Image, wire::PolicyMeta};
 
 use crate::{
+    goal::{Goal, Goals},
     plan::{Plan, on_cpu},
     rig::{Base, map, object, program, run as run_program},
-    table::{Goal, Row, Spread, Unit},
+    spread::{Spread, Unit},
+    table::Row,
 };
 
 pub const ROWS: &[&str] = &["lookup/ipv4", "lookup/ipv6"];
@@ -39,10 +41,7 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
 
 fn v4(plan: &Plan, id: &str, base: &Base) -> Result<Row> {
     let image = &base.policy.image;
-    let starts: Vec<(u128, u32)> =
-        image.v4_intervals().iter().map(|(start, class_id)| (u128::from(*start), *class_id)).collect();
-    let mut prefixes = Vec::new();
-    each_prefix(&starts, 32, |start, length, class_id| prefixes.push((start as u32, length, class_id)));
+    let prefixes = prefixes_v4(image);
     plan.say(&format!("an LPM trie with {} IPv4 prefixes", prefixes.len()));
     let programs = ["none_v4", "index_v4", "trie_v4"];
     let mut bench = Bench::new(image, programs, "TRIE_V4", prefixes.len())?;
@@ -51,7 +50,8 @@ fn v4(plan: &Plan, id: &str, base: &Base) -> Result<Row> {
         trie.insert(&Key::new(*length, start.to_be()), class_id, 0)?;
     }
     let name = "address, IPv4, random";
-    bench.measure(plan, id, name, 20.0, prefixes.len())
+    let goals = [Goal::AtMost(42.0).into(), Goal::AtMost(8.0).into()];
+    bench.measure(plan, id, name, goals, prefixes.len())
 }
 
 fn v6(plan: &Plan, id: &str, base: &Base) -> Result<Row> {
@@ -71,7 +71,12 @@ fn v6(plan: &Plan, id: &str, base: &Base) -> Result<Row> {
     let near = |random: &mut fastrand::Rng| starts[random.usize(1..starts.len())].0 - u128::from(random.bool());
     fill(&mut bench.object, "ADDRESSES", (0..ADDRESSES).map(|_| halves(near(&mut random))))?;
     let name = "address, IPv6, next to a random boundary";
-    bench.measure(plan, id, name, 90.0, prefixes.len())
+    // Either is as good: the more of the tables the processor keeps for few addresses, the less for many.
+    let goals = [
+        Goals::from(Goal::AtMost(280.0)).or(Goal::AtMost(340.0)),
+        Goals::from(Goal::AtMost(85.0)).or(Goal::AtMost(30.0)),
+    ];
+    bench.measure(plan, id, name, goals, prefixes.len())
 }
 
 const fn halves(address: u128) -> [u64; 2] {
@@ -110,7 +115,7 @@ impl Bench {
         Ok(Self { object, programs, step })
     }
 
-    fn measure(&mut self, plan: &Plan, id: &str, name: &str, limit: f64, prefixes: usize) -> Result<Row> {
+    fn measure(&mut self, plan: &Plan, id: &str, name: &str, goals: [Goals; 2], prefixes: usize) -> Result<Row> {
         let programs = self.programs;
         let [_, index, trie] = programs;
         let answers = self.answers(index)?;
@@ -127,7 +132,7 @@ impl Bench {
         let row = Row::new(id, name, Spread::of(&ours), Unit::Nanoseconds)
             .with("no look-up", Spread::of(&none))
             .with("LPM trie", Spread::of(&trie))
-            .check("more", Spread::of(&ours_cost), Unit::Nanoseconds, Goal::AtMost(limit))
+            .check("more", Spread::of(&ours_cost), Unit::Nanoseconds, goals[0])
             // Below a nanosecond nothing is told apart.
             .check(
                 "faster than LPM",
@@ -135,7 +140,7 @@ impl Bench {
                 Unit::Times,
                 Goal::AtLeast(10.0),
             )
-            .check("the same with 256 addresses", Spread::of(&warm_cost), Unit::Nanoseconds, None);
+            .check("the same with 256 addresses", Spread::of(&warm_cost), Unit::Nanoseconds, goals[1]);
         Ok(row.note(format!("the embedded datasets, {prefixes} prefixes in the trie; answers are the same by both")))
     }
 
@@ -157,8 +162,17 @@ fn fill<T: aya::Pod>(object: &mut Ebpf, name: &str, values: impl Iterator<Item =
     Ok(())
 }
 
+/// An image's IPv4 prefixes: start, length, class.
+pub fn prefixes_v4(image: &Image) -> Vec<(u32, u32, u32)> {
+    let starts: Vec<(u128, u32)> =
+        image.v4_intervals().iter().map(|(start, class_id)| (u128::from(*start), *class_id)).collect();
+    let mut prefixes = Vec::new();
+    each_prefix(&starts, 32, |start, length, class_id| prefixes.push((start as u32, length, class_id)));
+    prefixes
+}
+
 /// The prefixes, longest as can be, that the intervals of a partition consist of: start, length, class.
-pub fn each_prefix(starts: &[(u128, u32)], bits: u32, mut prefix: impl FnMut(u128, u32, u32)) {
+fn each_prefix(starts: &[(u128, u32)], bits: u32, mut prefix: impl FnMut(u128, u32, u32)) {
     let last_address = if bits == 128 { u128::MAX } else { (1 << bits) - 1 };
     let ends = starts.iter().skip(1).map(|(start, _)| start - 1).chain([last_address]);
     for ((start, class_id), end) in starts.iter().zip(ends) {

@@ -11,9 +11,11 @@ use aya::{maps::MapInfo, util::nr_cpus};
 use egress_monitor_tests::monitor::kernel::Options;
 
 use crate::{
+    goal::Goal,
     plan::Plan,
     rig::{self, Base},
-    table::{Goal, Row, Spread, Unit},
+    spread::{Spread, Unit},
+    table::Row,
 };
 
 pub const ROWS: &[&str] = &["memory/kernel"];
@@ -46,7 +48,7 @@ pub fn run(_plan: &Plan, base: &Base) -> Result<Vec<Row>> {
     let cpus = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
     let name =
         format!("kernel memory, defaults, one interface, {cpus} possible CPU{}", if cpus == 1 { "" } else { "s" });
-    Ok(vec![Row::new(ROWS[0], name, Spread::of(&[mib(sum)]), Unit::Mebibytes).goal(Goal::AtMost(64.0)).note(format!(
+    Ok(vec![Row::new(ROWS[0], name, Spread::of(&[mib(sum)]), Unit::Mebibytes).goal(Goal::AtMost(40.0)).note(format!(
         "MiB: {}, {} other maps {:.1}, programs {:.1}",
         named.join(", "),
         largest.len().saturating_sub(LARGEST),

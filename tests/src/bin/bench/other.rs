@@ -1,11 +1,11 @@
 //! What other packets than the usual cost, each of an established flow: the program itself, without one that changes
 //! the packets, over an empty one. No goals: a table of its own.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use aya::Ebpf;
 use egress_monitor_tests::{
     corpus::{
-        build::{eth, gre, ip, tcp, udp, vxlan},
+        build::{eth, ip, tcp, udp, vxlan},
         policy::PRIVATE,
     },
     monitor::kernel::{Interface, Kernel, Options},
@@ -16,16 +16,15 @@ use monitor_common::wire::Link;
 use crate::{
     plan::{Plan, on_cpu},
     rig::{self, Base},
-    table::{Row, Spread, Unit},
+    spread::{Spread, Unit},
+    table::Row,
 };
 
 pub const ROWS: &[&str] = &[
     "other/ipv4-outside",
     "other/ipv4-private",
-    "other/vlan",
     "other/nat64",
     "other/extension-headers",
-    "other/gre",
     "other/vxlan",
     "other/source-route",
     "other/arp",
@@ -54,11 +53,10 @@ fn measure(plan: &Plan, kernel: &mut Kernel, object: &mut Ebpf, id: &str, name: 
         let program = if variant == 0 { kernel.program("egress")? } else { rig::program(object, "empty")? };
         rig::run(program, frame, plan.repeat(REPEAT))
     })?;
-    Ok(Row::new(id, name, Spread::of(&ours), Unit::Nanoseconds).with("empty program", Spread::of(&empty)).check(
+    Ok(Row::new(id, name, Spread::of(&ours), Unit::Nanoseconds).with("empty program", Spread::of(&empty)).tell(
         "more",
         Spread::difference(&ours, &empty),
         Unit::Nanoseconds,
-        None,
     ))
 }
 
@@ -81,11 +79,6 @@ fn frame(id: &str) -> Result<(&'static str, Vec<u8>)> {
             link.ipv4(source, [10, 1, 2, 3], 64).tcp(4000, 443, 1, 1).write(&mut frame, payload)?;
             "TCP, IPv4, private"
         }
-        "other/vlan" => {
-            let vlan = 7.try_into().context("a VLAN's number")?;
-            link.single_vlan(vlan).ipv4(source, outside, 64).udp(1, 2).write(&mut frame, payload)?;
-            "UDP, IPv4, in a VLAN (tag in the frame)"
-        }
         "other/nat64" => {
             link.ipv6(source6, nat64.to_be_bytes(), 64).tcp(4000, 443, 1, 1).write(&mut frame, payload)?;
             "TCP, IPv6, NAT64"
@@ -103,10 +96,6 @@ fn frame(id: &str) -> Result<(&'static str, Vec<u8>)> {
             frame.extend(header.to_bytes());
             frame.extend([60, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0, 0, 1, 0, 2, 0, 8, 0, 0]);
             "UDP, IPv6, behind two extension headers"
-        }
-        "other/gre" => {
-            frame = (eth() / ip(PRIVATE) / gre() / ip(PRIVATE) / udp(53)).bytes();
-            "UDP in GRE, IPv4"
         }
         "other/vxlan" => {
             frame = (eth() / ip(PRIVATE) / udp(4789) / vxlan(7) / eth() / ip(PRIVATE) / udp(53)).bytes();

@@ -30,9 +30,9 @@ impl Plan {
         self.only.is_empty() || self.only.iter().any(|part| row.contains(part.as_str()))
     }
 
-    /// So many rounds, or two.
+    /// So many rounds, or one.
     pub fn rounds(&self, full: usize) -> usize {
-        if self.quick { 2 } else { full }
+        if self.quick { 1 } else { full }
     }
 
     /// So long, or a tenth.
@@ -40,7 +40,7 @@ impl Plan {
         if self.quick { full / 10 } else { full }
     }
 
-    /// So many runs of a program, or a tenth.
+    /// So many runs of a program, flows or networks, or a tenth.
     pub fn repeat(&self, full: u32) -> u32 {
         if self.quick { full / 10 } else { full }
     }

@@ -198,12 +198,21 @@ impl Rig {
             Flows::From(next) => (next, u64::MAX),
         };
         self.step.set(0, [next, mask, 0, 0], 0)?;
-        let target = match target {
-            Target::Egress => self.kernel.program("egress")?,
-            Target::Empty => program(&mut self.object, "empty")?,
-        };
+        let target = Self::target(target, &mut self.kernel, &mut self.object)?;
         self.target.set(0, target.fd()?, 0)?;
         let vary = if frame[12..14] == [0x86, 0xdd] { "vary_v6" } else { "vary_v4" };
         run(program(&mut self.object, vary)?, frame, repeat)
+    }
+
+    /// Mean nanoseconds of `repeat` packets that are all the same.
+    pub fn run_alone(&mut self, target: Target, frame: &[u8], repeat: u32) -> Result<f64> {
+        run(Self::target(target, &mut self.kernel, &mut self.object)?, frame, repeat)
+    }
+
+    fn target<'a>(target: Target, kernel: &'a mut Kernel, object: &'a mut Ebpf) -> Result<&'a mut SchedClassifier> {
+        match target {
+            Target::Egress => Ok(kernel.program("egress")?),
+            Target::Empty => program(object, "empty"),
+        }
     }
 }

@@ -1,121 +1,14 @@
-//! What a run found: rows of figures, each beside what it is compared with, judged by goals. Sections make rows, `main`
-//! prints them as text, Markdown and JSON.
+//! What a run found: rows of figures, each beside what it is compared with, held against goals. Sections make rows,
+//! `main` prints them as text, Markdown and JSON.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-/// What a number counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    Nanoseconds,
-    Microseconds,
-    Seconds,
-    PacketsPerSecond,
-    GigabitsPerSecond,
-    /// Of one core.
-    Percent,
-    Mebibytes,
-    Times,
-}
-
-impl Unit {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Nanoseconds => "ns",
-            Self::Microseconds => "µs",
-            Self::Seconds => "s",
-            Self::PacketsPerSecond => "packets/s",
-            Self::GigabitsPerSecond => "Gbit/s",
-            Self::Percent => "% of a core",
-            Self::Mebibytes => "MiB",
-            Self::Times => "×",
-        }
-    }
-
-    fn number(self, value: f64) -> String {
-        match self {
-            Self::PacketsPerSecond if value.abs() >= 1e5 => format!("{:.3} M", value / 1e6),
-            Self::Seconds | Self::Times if value.abs() < 9.95 => format!("{value:.3}"),
-            Self::Percent if value.abs() < 0.95 => format!("{value:.2}"),
-            Self::Nanoseconds | Self::Microseconds | Self::Percent | Self::GigabitsPerSecond if value.abs() < 99.95 => {
-                format!("{value:.1}")
-            }
-            Self::Mebibytes | Self::Seconds | Self::Times => format!("{value:.1}"),
-            _ => format!("{value:.0}"),
-        }
-    }
-
-    fn show(self, value: f64) -> String {
-        match self {
-            Self::Times => format!("{}×", self.number(value)),
-            Self::PacketsPerSecond => format!("{}/s", self.number(value)),
-            _ => format!("{} {}", self.number(value), self.name()),
-        }
-    }
-}
-
-/// Median and range of what the rounds gave.
-#[derive(Clone, Debug)]
-pub struct Spread {
-    median: f64,
-    low: f64,
-    high: f64,
-    rounds: usize,
-}
-
-impl Spread {
-    /// Of at least one value.
-    pub fn of(values: &[f64]) -> Self {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let middle = sorted.len() / 2;
-        let median = match sorted.len() {
-            0 => f64::NAN,
-            n if n % 2 == 0 => f64::midpoint(sorted[middle - 1], sorted[middle]),
-            _ => sorted[middle],
-        };
-        Self {
-            median,
-            low: sorted.first().copied().unwrap_or(f64::NAN),
-            high: sorted.last().copied().unwrap_or(f64::NAN),
-            rounds: sorted.len(),
-        }
-    }
-
-    /// Of one value for each round of two, round by round.
-    pub fn pairs(a: &[f64], b: &[f64], of: impl Fn(f64, f64) -> f64) -> Self {
-        let values: Vec<f64> = a.iter().zip(b).map(|(a, b)| of(*a, *b)).collect();
-        Self::of(&values)
-    }
-
-    /// `a - b` in each round.
-    pub fn difference(a: &[f64], b: &[f64]) -> Self {
-        Self::pairs(a, b, |a, b| a - b)
-    }
-
-    /// `a / b` in each round.
-    pub fn ratio(a: &[f64], b: &[f64]) -> Self {
-        Self::pairs(a, b, |a, b| a / b)
-    }
-
-    /// The greatest.
-    pub const fn high(&self) -> f64 {
-        self.high
-    }
-
-    fn show(&self, unit: Unit) -> String {
-        let median = unit.show(self.median);
-        if self.rounds < 2 {
-            return median;
-        }
-        format!("{median} ({} to {})", unit.number(self.low), unit.number(self.high))
-    }
-
-    fn json(&self) -> Value {
-        json!({ "median": self.median, "low": self.low, "high": self.high, "rounds": self.rounds })
-    }
-}
+use crate::{
+    goal::{By, Goals, met},
+    spread::{Spread, Unit},
+};
 
 /// A figure with its name.
 #[derive(Clone, Debug)]
@@ -125,39 +18,11 @@ pub struct Figure {
     unit: Unit,
 }
 
-/// What a check is to come to.
-#[derive(Clone, Copy, Debug)]
-pub enum Goal {
-    AtMost(f64),
-    AtLeast(f64),
-    MoreThan(f64),
-}
-
-impl Goal {
-    fn met(self, value: f64) -> bool {
-        match self {
-            Self::AtMost(limit) => value <= limit,
-            Self::AtLeast(limit) => value >= limit,
-            Self::MoreThan(limit) => value > limit,
-        }
-    }
-
-    fn show(self, unit: Unit) -> String {
-        let (sign, limit) = match self {
-            Self::AtMost(limit) => ('≤', limit),
-            Self::AtLeast(limit) => ('≥', limit),
-            Self::MoreThan(limit) => ('>', limit),
-        };
-        // Goals are round numbers.
-        if unit == Unit::Times { format!("{sign} {limit}×") } else { format!("{sign} {limit} {}", unit.name()) }
-    }
-}
-
-/// A figure that a goal is set for: judged by its median.
+/// A figure that a goal may be set for.
 #[derive(Clone, Debug)]
 struct Check {
     figure: Figure,
-    goal: Option<Goal>,
+    goals: Option<Goals>,
 }
 
 /// One line of the table.
@@ -184,16 +49,31 @@ impl Row {
         self
     }
 
-    /// What that comes to, and the goal for it.
-    pub fn check(mut self, label: &str, spread: Spread, unit: Unit, goal: impl Into<Option<Goal>>) -> Self {
-        self.checks.push(Check { figure: Figure { label: label.into(), spread, unit }, goal: goal.into() });
+    /// What that comes to.
+    pub fn tell(mut self, label: &str, spread: Spread, unit: Unit) -> Self {
+        self.checks.push(Check { figure: Figure { label: label.into(), spread, unit }, goals: None });
         self
     }
 
+    /// The same with a goal.
+    pub fn check(mut self, label: &str, spread: Spread, unit: Unit, goals: impl Into<Goals>) -> Self {
+        self = self.tell(label, spread, unit);
+        self.checks.last_mut().expect("one was added").goals = Some(goals.into());
+        self
+    }
+
+    /// With a goal, where there is one.
+    pub fn judge(self, label: &str, spread: Spread, unit: Unit, goals: Option<impl Into<Goals>>) -> Self {
+        match goals {
+            Some(goals) => self.check(label, spread, unit, goals),
+            None => self.tell(label, spread, unit),
+        }
+    }
+
     /// A goal for the measured figure itself.
-    pub fn goal(self, goal: Goal) -> Self {
-        let Figure { spread, unit, .. } = self.measured.clone();
-        self.check("", spread, unit, goal)
+    pub fn goal(self, goals: impl Into<Goals>) -> Self {
+        let Figure { spread, unit, .. } = self.measured;
+        self.check("", spread, unit, goals)
     }
 
     /// Something to know of it.
@@ -202,21 +82,20 @@ impl Row {
         self
     }
 
-    /// Whether every goal was met; `None` where there is none.
-    fn met(&self) -> Option<bool> {
-        let mut goals = self.checks.iter().filter_map(|c| c.goal.map(|goal| goal.met(c.figure.spread.median)));
-        goals.clone().next().map(|_| goals.all(|met| met))
+    /// Whether its goals are met; `None` where there is none.
+    fn met(&self, by: By) -> Option<bool> {
+        met(self.checks.iter().filter_map(|check| Some((&check.figure.spread, check.goals?))), by)
     }
 
-    fn cells(&self) -> [Vec<String>; 6] {
+    fn cells(&self) -> [Vec<String>; COLUMNS] {
         let label = |figure: &Figure| {
             let shown = figure.spread.show(figure.unit);
             if figure.label.is_empty() { shown } else { format!("{}: {shown}", figure.label) }
         };
         // A goal for the measured figure says nothing new.
         let comes_to = |check: &Check| if check.figure.label.is_empty() { String::new() } else { label(&check.figure) };
-        let goal = |check: &Check| check.goal.map_or_else(String::new, |goal| goal.show(check.figure.unit));
-        let met = match self.met() {
+        let goal = |check: &Check| check.goals.map_or_else(String::new, |goals| goals.show(check.figure.unit));
+        let met = |by| match self.met(by) {
             Some(true) => "yes",
             Some(false) => "NO",
             None => "",
@@ -227,7 +106,8 @@ impl Row {
             self.compared.iter().map(label).collect(),
             self.checks.iter().map(comes_to).collect(),
             self.checks.iter().map(goal).collect(),
-            vec![met.into()],
+            vec![met(By::Median).into()],
+            vec![met(By::Quartile).into()],
         ]
     }
 
@@ -240,8 +120,10 @@ impl Row {
         };
         let check = |check: &Check| {
             let mut value = figure(&check.figure);
-            value["goal"] = check.goal.map(|goal| goal.show(check.figure.unit)).into();
-            value["met"] = check.goal.map(|goal| goal.met(check.figure.spread.median)).into();
+            let by = |by| met(check.goals.map(|goals| (&check.figure.spread, goals)).into_iter(), by);
+            value["goal"] = check.goals.map(|goals| goals.show(check.figure.unit)).into();
+            value["met"] = by(By::Median).into();
+            value["met_at_quartile"] = by(By::Quartile).into();
             value
         };
         json!({
@@ -250,7 +132,8 @@ impl Row {
             "measured": figure(&self.measured),
             "compared_with": self.compared.iter().map(figure).collect::<Vec<_>>(),
             "comes_to": self.checks.iter().map(check).collect::<Vec<_>>(),
-            "met": self.met(),
+            "met": self.met(By::Median),
+            "met_at_quartile": self.met(By::Quartile),
             "notes": self.notes,
         })
     }
@@ -266,13 +149,17 @@ pub struct Failure {
 }
 
 /// Rows under one title.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Table {
+    /// What they have in common.
+    pub title: &'static str,
     /// Its rows.
     pub rows: Vec<Row>,
 }
 
-const HEADS: [&str; 6] = ["what", "measured (range)", "compared with", "which comes to", "goal", "met"];
+const COLUMNS: usize = 7;
+const HEADS: [&str; COLUMNS] =
+    ["what", "median (quartiles)", "compared with", "which comes to", "goal", "met", "at quartile"];
 
 impl Table {
     /// Every note, with the rows that have it.
@@ -296,9 +183,9 @@ impl Table {
             let lines = rows.iter().flat_map(|cells| &cells[column]).map(|line| line.chars().count());
             lines.chain([HEADS[column].len()]).max().unwrap_or(0)
         };
-        let widths: [usize; 6] = std::array::from_fn(width);
-        let mut text = String::new();
-        let mut line = |cells: [&str; 6]| {
+        let widths: [usize; COLUMNS] = std::array::from_fn(width);
+        let mut text = format!("{}\n", self.title);
+        let mut line = |cells: [&str; COLUMNS]| {
             let mut whole = String::new();
             for (cell, width) in cells.iter().zip(widths) {
                 let _ = write!(whole, "{cell:<width$}  ");
@@ -313,14 +200,14 @@ impl Table {
             }
         }
         for (note, rows) in self.notes() {
-            let _ = writeln!(text, "  {}: {note}", rows.join("; "));
+            let _ = writeln!(text, "  {}: {note}", who(&rows));
         }
         text
     }
 
     /// A table for a README.
     pub fn markdown(&self) -> String {
-        let mut text = format!("| {} |\n|{}\n", HEADS.join(" | "), "---|".repeat(HEADS.len()));
+        let mut text = format!("**{}**\n\n| {} |\n|{}\n", self.title, HEADS.join(" | "), "---|".repeat(HEADS.len()));
         for row in &self.rows {
             let cells = row.cells().map(|lines| {
                 let whole = lines.join("<br>");
@@ -330,44 +217,54 @@ impl Table {
         }
         text.push('\n');
         for (note, rows) in self.notes() {
-            let _ = writeln!(text, "- {}: {note}", rows.join("; "));
+            let _ = writeln!(text, "- {}: {note}", who(&rows));
         }
         text
     }
 
     /// The rows as JSON.
-    pub fn json(&self) -> Value {
-        self.rows.iter().map(Row::json).collect()
+    pub fn json(&self) -> Vec<Value> {
+        let rows = self.rows.iter().map(Row::json);
+        rows.map(|mut row| {
+            row["table"] = self.title.into();
+            row
+        })
+        .collect()
     }
 
-    /// Goals met, and goals.
-    pub fn score(&self) -> (usize, usize) {
-        let met: Vec<bool> = self.rows.iter().filter_map(Row::met).collect();
-        (met.iter().filter(|met| **met).count(), met.len())
+    /// Rows with goals that are met by the median, that are met at the quartile, and all with goals.
+    pub fn score(&self) -> [usize; 3] {
+        let count = |by, wanted: &[bool]| {
+            self.rows.iter().filter_map(|row| row.met(by)).filter(|met| wanted.contains(met)).count()
+        };
+        [count(By::Median, &[true]), count(By::Quartile, &[true]), count(By::Median, &[true, false])]
+    }
+}
+
+/// The rows that a note is on: by name where they are few.
+fn who(rows: &[&str]) -> String {
+    match rows {
+        [first, _, _, _, ..] => format!("{first} and {} more", rows.len() - 1),
+        few => few.join("; "),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Goal, Row, Spread, Table, Unit};
+    use super::{Row, Spread, Table, Unit, who};
+    use crate::goal::Goal;
 
-    #[test]
-    fn a_row_is_met_when_the_medians_of_all_its_goals_are() {
-        let row = |times: [f64; 3], limit| {
-            Row::new("a", "b", Spread::of(&times), Unit::Nanoseconds)
-                .with("empty", Spread::of(&[1.0]))
-                .check("over empty", Spread::of(&times), Unit::Nanoseconds, Goal::AtMost(limit))
-                .check("faster", Spread::of(&[2.0]), Unit::Times, Goal::AtLeast(2.0))
-        };
-        assert_eq!(row([30.0, 9.0, 12.0], 12.0).met(), Some(true));
-        assert_eq!(row([30.0, 9.0, 12.5], 12.0).met(), Some(false));
-        assert_eq!(Row::new("a", "b", Spread::of(&[1.0]), Unit::Seconds).met(), None);
+    fn table(rows: Vec<Row>) -> Table {
+        Table { title: "title", rows }
     }
 
     #[test]
-    fn ratios_are_taken_round_by_round() {
-        let spread = Spread::ratio(&[10.0, 30.0, 20.0], &[10.0, 60.0, 10.0]);
-        assert_eq!((spread.low, spread.median, spread.high), (0.5, 1.0, 2.0));
+    fn rows_without_a_goal_count_in_no_score() {
+        let row =
+            |values: &[f64], limit| Row::new("a", "b", Spread::of(values), Unit::Seconds).goal(Goal::AtMost(limit));
+        let none = Row::new("a", "b", Spread::of(&[1.0]), Unit::Seconds).tell("x", Spread::of(&[1.0]), Unit::Times);
+        let rows = vec![row(&[1.0], 1.0), row(&[1.0, 1.0, 2.0, 2.0, 2.0], 1.0), row(&[3.0], 1.0), none];
+        assert_eq!(table(rows).score(), [1, 2, 3]);
     }
 
     #[test]
@@ -375,24 +272,40 @@ mod tests {
         let row = Row::new("a", "name", Spread::of(&[1.0, 2.0, 4.0]), Unit::Seconds)
             .with("x", Spread::of(&[1.0]))
             .with("y", Spread::of(&[8.0]))
-            .goal(Goal::AtMost(0.5))
+            .goal(Goal::AtMost(1.5))
             .note("why");
-        let text = Table { rows: vec![row] }.text();
+        let text = table(vec![row]).text();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 4);
+        assert_eq!((lines.len(), lines[0]), (5, "title"));
         assert_eq!(
-            lines[1].split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>(),
-            ["name", "2.000 s (1.000 to 4.000)", "x: 1.000 s", "≤ 0.5 s", "NO"]
+            lines[2].split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>(),
+            ["name", "2.000 s (1.500 to 3.000)", "x: 1.000 s", "≤ 1.5 s", "NO", "yes"]
         );
-        assert_eq!(lines[2].trim(), "y: 8.000 s");
-        assert_eq!(lines[3].trim(), "name: why");
+        assert_eq!(lines[3].trim(), "y: 8.000 s");
+        assert_eq!(lines[4].trim(), "name: why");
     }
 
     #[test]
     fn a_note_that_rows_share_is_told_once() {
         let row = |name: &str| Row::new(name, name, Spread::of(&[1.0]), Unit::Times).note("why");
-        let table = Table { rows: vec![row("a"), row("b").note("b's own")] };
+        let table = table(vec![row("a"), row("b").note("b's own")]);
         assert_eq!(table.notes(), [("why", vec!["a", "b"]), ("b's own", vec!["b"])]);
+        assert_eq!(who(&["a", "b", "c", "d", "e"]), "a and 4 more");
         assert!(table.markdown().ends_with("\n- a; b: why\n- b: b's own\n"));
+    }
+
+    #[test]
+    fn json_has_figures_goals_and_what_is_met() {
+        let row = Row::new("a", "b", Spread::of(&[1.0, 2.0, 3.0]), Unit::Seconds).goal(Goal::AtMost(1.5));
+        let json = table(vec![row]).json();
+        let check = &json[0]["comes_to"][0];
+        assert_eq!(
+            (&json[0]["table"], &json[0]["met"], &json[0]["met_at_quartile"]),
+            (&"title".into(), &false.into(), &true.into())
+        );
+        assert_eq!(
+            (&check["goal"], &check["met"], &check["met_at_quartile"]),
+            (&"≤ 1.5 s".into(), &false.into(), &true.into())
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What TCP carries over a veth pair with offloads, with the product's program on the way out and with nothing.
+//! What TCP carries over a veth pair with offloads, with the product's program on the way out, the empty one, and
+//! nothing. Each round is connections of its own, so that what was counted can be held against the interface.
 
 use std::{
     io::{Read as _, Write as _},
@@ -12,60 +13,124 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use egress_monitor_tests::{monitor::kernel::Options, wire::Networks};
+use egress_monitor_tests::{
+    measure,
+    netns::Count,
+    stage::{INTERFACE, PATIENCE},
+    wire::Networks,
+};
 
 use crate::{
+    goal::Goal,
+    out::{Out, Ways},
+    pair::Pair,
     plan::Plan,
-    rig::{self, Base},
-    table::{Goal, Row, Spread, Unit},
-    veth::Pair,
+    rig::Base,
+    spread::{Spread, Unit, count},
+    table::Row,
 };
 
 pub const ROWS: &[&str] = &["tcp/1", "tcp/8"];
 
-const ROUNDS: usize = 11;
-/// Not counted, after a change of what is on the way out.
+/// Many short ones: what the scheduler does differs from round to round.
+const ROUNDS: usize = 21;
+/// Not counted, after the connections were made.
 const SETTLE: Duration = Duration::from_millis(100);
-const TIME: Duration = Duration::from_millis(700);
+const TIME: Duration = Duration::from_millis(300);
 const CHUNK: usize = 256 << 10;
+/// A wire on which nothing moves for so long is quiet.
+const QUIET: Duration = Duration::from_millis(10);
+
+/// In turn.
+const OUTS: [Out; 3] = [Out::Ours, Out::Empty, Out::Nothing];
+
+/// Where the streams' threads are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cores {
+    /// The senders on one CPU, the receivers on another.
+    One,
+    /// Wherever the kernel has them.
+    All,
+}
 
 pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
-    let pair = Pair::new(Networks { offloads: true, ..Networks::number(8) })?;
-    let mut kernel = rig::load(&base.policy, Options { flows: base.config.flows, ..Options::default() })?;
-    rig::register(&mut kernel, pair.index)?;
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let mut ways = Ways::new(Networks { offloads: true, ..Networks::number(8) }, base)?;
+    let available = std::thread::available_parallelism().map_or(0, usize::from);
     let mut rows = Vec::new();
-    for (id, streams) in [(ROWS[0], 1), (ROWS[1], 8)] {
+    // Where the kernel has the two ends of a single stream makes more of a difference than any program.
+    for (id, streams, cores) in [(ROWS[0], 1, Cores::One), (ROWS[1], 8, Cores::All)] {
         if !plan.wants(id) {
             continue;
         }
-        let name = format!("TCP over veth, {streams} stream{}", if streams == 1 { "" } else { "s" });
-        let transfer = Transfer::start(&pair, streams)?;
-        let [ours, nothing] = plan.interleave(&name, plan.rounds(ROUNDS), |variant| {
-            if variant == 1 {
-                return transfer.rate(plan);
-            }
-            kernel.flip()?;
-            let link = pair.attach(kernel.program("egress")?)?;
-            let rate = transfer.rate(plan);
-            kernel.program("egress")?.detach(link)?;
-            let bytes: u64 = kernel.flip()?.interfaces.iter().map(|counts| counts.hook.wire_bytes).sum();
-            let rate = rate?;
-            ensure!(
-                bytes as f64 * 8e-9 > rate * plan.time(TIME).as_secs_f64(),
-                "{bytes} bytes counted at {rate} Gbit/s"
-            );
-            Ok(rate)
+        let name = name(streams, cores);
+        let [ours, empty, nothing] = plan.interleave(&name, plan.rounds(ROUNDS), |variant| {
+            let moved = round(&mut ways, OUTS[variant], streams, cores, plan.time(TIME), |_| Ok(()))?;
+            Ok(moved.rate)
         })?;
-        transfer.stop()?;
         rows.push(
             Row::new(id, name, Spread::of(&ours), Unit::GigabitsPerSecond)
+                .with("empty program", Spread::of(&empty))
                 .with("nothing", Spread::of(&nothing))
-                .check("of nothing", Spread::ratio(&ours, &nothing), Unit::Times, Goal::AtLeast(0.99))
-                .note(format!("{streams} sending and as many receiving threads on {cores} cores")),
+                .check("of empty program", Spread::ratio(&ours, &empty), Unit::Times, Goal::AtLeast(0.99))
+                .note(format!("{streams} sending and as many receiving threads on {available} cores")),
         );
     }
     Ok(rows)
+}
+
+/// What a number of streams is called.
+pub fn name(streams: usize, cores: Cores) -> String {
+    format!(
+        "TCP over veth, {}{}",
+        count(streams as u64, "stream"),
+        if cores == Cores::One { ", sent by one core" } else { "" }
+    )
+}
+
+/// What a round carried.
+pub struct Moved<T> {
+    /// Gigabits a second.
+    pub rate: f64,
+    /// What the sender's interface has sent in the whole of it.
+    pub sent: Count,
+    /// Read at the beginning and at the end of the time that counts.
+    pub marks: [T; 2],
+}
+
+/// As much as can be through `out` for `time`. What was counted there must be what the interface has sent, from the
+/// first SYN to the last acknowledgement.
+pub fn round<T>(
+    ways: &mut Ways,
+    out: Out,
+    streams: usize,
+    cores: Cores,
+    time: Duration,
+    mut mark: impl FnMut(&mut Ways) -> Result<T>,
+) -> Result<Moved<T>> {
+    let first = quiet(&ways.pair)?;
+    let placed = ways.put(out)?;
+    let transfer = Transfer::start(&ways.pair, streams, cores)?;
+    std::thread::sleep(SETTLE);
+    let before = mark(ways)?;
+    let rate = transfer.rate(time)?;
+    let after = mark(ways)?;
+    transfer.stop()?;
+    let sent = quiet(&ways.pair)?.since(first);
+    ways.take(out, placed)?.check_device(out, sent)?;
+    Ok(Moved { rate, sent, marks: [before, after] })
+}
+
+/// Waits until the wire is silent; gives what the interface has sent since it was made.
+fn quiet(pair: &Pair) -> Result<Count> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let before = pair.near.statistics(INTERFACE)?.sent;
+        std::thread::sleep(QUIET);
+        if pair.near.statistics(INTERFACE)?.sent == before {
+            return Ok(before);
+        }
+        ensure!(Instant::now() < deadline, "the wire does not become quiet");
+    }
 }
 
 /// Connections that carry as much as they can until they are stopped.
@@ -76,7 +141,7 @@ struct Transfer {
 }
 
 impl Transfer {
-    fn start(pair: &Pair, streams: usize) -> Result<Self> {
+    fn start(pair: &Pair, streams: usize, cores: Cores) -> Result<Self> {
         let address = SocketAddr::from((pair.wire.far.v4, 5001));
         let listener = pair.far.run(|| TcpListener::bind(address)).with_context(|| format!("binding {address}"))?;
         let mut transfer = Self { stop: Arc::default(), received: Arc::default(), threads: Vec::new() };
@@ -86,17 +151,16 @@ impl Transfer {
             let (receiver, _) = listener.accept().context("accept")?;
             let received = Arc::clone(&transfer.received);
             let stop = Arc::clone(&transfer.stop);
-            transfer.threads.push(std::thread::spawn(move || receive(receiver, &received)));
-            transfer.threads.push(std::thread::spawn(move || send(sender, &stop)));
+            transfer.threads.push(on(cores, 1, move || receive(receiver, &received)));
+            transfer.threads.push(on(cores, 0, move || send(sender, &stop)));
         }
         Ok(transfer)
     }
 
     /// Gigabits a second.
-    fn rate(&self, plan: &Plan) -> Result<f64> {
-        std::thread::sleep(SETTLE);
+    fn rate(&self, time: Duration) -> Result<f64> {
         let (began, before) = (Instant::now(), self.received.load(Ordering::Relaxed));
-        std::thread::sleep(plan.time(TIME));
+        std::thread::sleep(time);
         let bytes = self.received.load(Ordering::Relaxed) - before;
         ensure!(bytes > 0, "a connection has broken");
         Ok(bytes as f64 * 8e-9 / began.elapsed().as_secs_f64())
@@ -116,6 +180,20 @@ impl Drop for Transfer {
         // After an error: the senders end, and with them the receivers.
         self.stop.store(true, Ordering::Relaxed);
     }
+}
+
+/// A thread for `work`, on that CPU if its streams are to be kept there.
+fn on(
+    cores: Cores,
+    cpu: usize,
+    work: impl FnOnce() -> std::io::Result<()> + Send + 'static,
+) -> JoinHandle<std::io::Result<()>> {
+    std::thread::spawn(move || {
+        if cores == Cores::One {
+            measure::pin(cpu)?;
+        }
+        work()
+    })
 }
 
 fn send(mut stream: TcpStream, stop: &AtomicBool) -> std::io::Result<()> {
