@@ -7,13 +7,13 @@ use aya_ebpf::{
 };
 use monitor_common::{
     cache::HashKeys,
-    classify::V4_BUCKET_ROWS,
+    classify::ROOT_ROWS,
     evaluate::Evaluation,
     fragments::{FRAGMENT_SETS, FragmentSet},
     parse::{HeaderWalker, Reason},
     wire::{
         CacheKey, CacheSet, ClassRow, Clock, Counters, FlowKey, FlowValue, FullKey, HookSums, INTERFACE_TABLE,
-        InnerDestination, InterfaceEntry, MAX_CLASSES, MAX_INTERFACES, PolicyMeta, ReasonSums, RuleRow, V6Low, V6Node,
+        InnerDestination, InterfaceEntry, MAX_CLASSES, MAX_INTERFACES, Node, PolicyMeta, ReasonSums, RuleRow, V6Low,
     },
 };
 
@@ -129,17 +129,21 @@ pub static CLOCK: Array<Clock> = Array::with_max_entries(1, 0);
 #[map]
 pub static POLICY: Array<PolicyMeta> = Array::with_max_entries(2, 0);
 
-/// [`monitor_common::classify::Tables::v4_bucket`].
+/// [`monitor_common::classify::Tables::v4_cell`].
 #[map]
-pub static V4_BUCKETS: Array<[u32; 2]> = Array::with_max_entries(2 * V4_BUCKET_ROWS, BPF_F_MMAPABLE);
+pub static V4_ROOT: Array<[u32; 2]> = Array::with_max_entries(2 * ROOT_ROWS, BPF_F_MMAPABLE);
 
-/// [`monitor_common::classify::Tables::v4_entry`]. At load.
+/// [`monitor_common::classify::Tables::v4_node`]. At load.
 #[map]
-pub static V4_ENTRIES: Array<[u32; 2]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static V4_NODES: Array<Node> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// The IPv6 trees. At load.
+/// [`monitor_common::classify::Tables::v6_cell`].
 #[map]
-pub static V6_NODES: Array<V6Node> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static V6_ROOT: Array<[u32; 2]> = Array::with_max_entries(2 * ROOT_ROWS, BPF_F_MMAPABLE);
+
+/// [`monitor_common::classify::Tables::v6_node`]. At load.
+#[map]
+pub static V6_NODES: Array<Node> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// IPv6 interval starts below /64. At load.
 #[map]

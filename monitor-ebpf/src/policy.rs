@@ -2,8 +2,8 @@
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use monitor_common::{
-    classify::{Tables, V4_BUCKET_ROWS},
-    wire::{ClassRow, PolicyMeta, RuleRow, V6Low, V6Node},
+    classify::{ROOT_ROWS, Tables},
+    wire::{ClassRow, Node, PolicyMeta, RuleRow, V6Low},
 };
 
 use crate::maps;
@@ -29,20 +29,19 @@ fn half(row: Option<&[u32; 2]>, index: u32) -> Option<u32> {
 
 impl Tables for MappedImage {
     #[inline(always)]
-    fn v4_bucket(&self, number: u32) -> Option<u32> {
-        half(maps::V4_BUCKETS.get(self.slot * V4_BUCKET_ROWS + (number >> 1)), number)
+    fn v4_cell(&self, number: u32) -> Option<u32> {
+        half(maps::V4_ROOT.get(self.slot * ROOT_ROWS + (number >> 1)), number)
     }
     #[inline(always)]
-    fn v4_entry(&self, index: u32) -> Option<u32> {
-        half(maps::V4_ENTRIES.get(self.meta.v4_base + (index >> 1)), index)
+    fn v4_node(&self, index: u32) -> Option<&Node> {
+        maps::V4_NODES.get(self.meta.v4_base + index)
     }
     #[inline(always)]
-    fn v6_tree(&self, upper: bool) -> (u32, u32) {
-        let [lower, above] = self.meta.v6_nodes;
-        if upper { (lower, above) } else { (0, lower) }
+    fn v6_cell(&self, number: u32) -> Option<u32> {
+        half(maps::V6_ROOT.get(self.slot * ROOT_ROWS + (number >> 1)), number)
     }
     #[inline(always)]
-    fn v6_node(&self, index: u32) -> Option<&V6Node> {
+    fn v6_node(&self, index: u32) -> Option<&Node> {
         maps::V6_NODES.get(self.meta.v6_base + index)
     }
     #[inline(always)]
@@ -63,13 +62,13 @@ impl Tables for MappedImage {
         unsafe { bpf_ktime_get_boot_ns() }
     }
     #[inline(always)]
-    fn as_unknown_scalar(&self, number: u32) -> u32 {
-        let Some(scratch) = maps::SCRATCH.get_ptr_mut(0) else { return number };
+    fn as_unknown_scalar(&self, number: u32) -> Option<u32> {
+        let scratch = maps::SCRATCH.get_ptr_mut(0)?;
         // SAFETY: this CPU's own value. Volatile, or the compiler would know that it reads what it wrote.
         unsafe {
             let cell = &raw mut (*scratch).cell;
             cell.write_volatile(number);
-            cell.read_volatile()
+            Some(cell.read_volatile())
         }
     }
 }

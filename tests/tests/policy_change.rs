@@ -59,7 +59,7 @@ fn a_policy_that_is_not_in_the_maps_as_it_was_written_is_found_and_the_one_befor
     // A class, and the word in which the tables' places begin: both of the slot that is switched to.
     let faults = [
         ("class 0", (|kernel| damage::<16>(kernel, "CLASSES", second_half)) as Fault),
-        ("policy header 1", |kernel| damage::<32>(kernel, "POLICY", |_| 1)),
+        ("policy header 1", |kernel| damage::<24>(kernel, "POLICY", |_| 1)),
     ];
     for (what, fault) in faults {
         kernel.stage(to(&new)).unwrap();

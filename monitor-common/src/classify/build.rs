@@ -1,20 +1,26 @@
 //! Interval starts in, [`Image`] out: the build half of the interval index. Called by the policy compiler, and by
 //! tests.
 
-use super::{LOW_LIST, LOW_START_BITS, Tables, V4_BUCKETS, V6_NODES};
-use crate::wire::{ClassRow, MAX_CLASSES, MAX_RULES_PER_CLASS, RuleRow, V6_KEYS, V6Low, V6Node};
+use super::{
+    LOW_LIST, LOW_LIST_ROWS, LOW_ROWS, Tables, V4_LEVELS, V6_LEVELS,
+    tree::{self, Tree},
+};
+use crate::wire::{ClassRow, MAX_CLASSES, MAX_RULES_PER_CLASS, Node, RuleRow, V6Low};
+
+/// IPv6 high halves at which something starts.
+const MAX_V6_STARTS: usize = 19_000_000;
 
 /// A compiled policy, position-independent: the bytes that go into the kernel's maps as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
-    /// See [`Tables::v4_bucket`]; two a row, since the elements of a BPF array are multiples of eight bytes.
-    pub v4_buckets: Vec<[u32; 2]>,
-    /// See [`Tables::v4_entry`]; two a row as well, the last one unused where the number is odd.
-    pub v4_entries: Vec<[u32; 2]>,
-    /// Both trees, one behind the other.
-    pub v6_nodes: Vec<V6Node>,
-    /// Where the second begins.
-    pub v6_upper: u32,
+    /// See [`Tables::v4_cell`]; two a row, since the elements of a BPF array are multiples of eight bytes.
+    pub v4_root: Vec<[u32; 2]>,
+    /// Nodes that its cells lead to.
+    pub v4_nodes: Vec<Node>,
+    /// See [`Tables::v6_cell`].
+    pub v6_root: Vec<[u32; 2]>,
+    /// Nodes that its cells lead to.
+    pub v6_nodes: Vec<Node>,
     /// Lists of low halves.
     pub v6_low: Vec<V6Low>,
     /// Class rows.
@@ -45,9 +51,12 @@ pub enum BuildError {
     /// Too much structure below /64.
     #[error("too many IPv6 networks longer than /64: merge some or widen them to /64")]
     TooManyLow,
-    /// The tree would be deeper than look-ups go.
-    #[error("too many IPv6 networks: {0} interval starts, at most {max} fit", max = V6_NODES * V6_KEYS)]
+    /// A tree would have more nodes than their numbers.
+    #[error("too many IPv6 networks: {0} interval starts, at most {MAX_V6_STARTS} fit")]
     TooManyV6(usize),
+    /// The tree would be deeper than look-ups go.
+    #[error("networks too unevenly spread for look-ups of {0} steps: merge some of those next to each other")]
+    TooDeep(u32),
 }
 
 impl Image {
@@ -72,13 +81,13 @@ impl Image {
                 return Err(BuildError::TooManyRules(i, class.rules_len));
             }
         }
-        let (v4_buckets, v4_entries) = index_v4(v4);
-        let (v6_nodes, v6_upper, v6_low) = index_v6(v6)?;
+        let v4 = index_v4(v4)?;
+        let (v6, v6_low) = index_v6(v6)?;
         Ok(Self {
-            v4_buckets,
-            v4_entries,
-            v6_nodes,
-            v6_upper,
+            v4_root: v4.root,
+            v4_nodes: v4.nodes,
+            v6_root: v6.root,
+            v6_nodes: v6.nodes,
             v6_low,
             classes,
             rules,
@@ -90,7 +99,7 @@ impl Image {
     /// How many IPv4 intervals there are.
     #[must_use]
     pub fn v4_count(&self) -> u32 {
-        self.v4_bucket(V4_BUCKETS - 1).unwrap_or(0)
+        self.v4_intervals().len() as u32
     }
 }
 
@@ -109,32 +118,12 @@ fn partition(intervals: impl Iterator<Item = (u128, u32)>, classes: usize) -> Re
     if previous.is_none() { Err(BuildError::NotAPartition(0)) } else { Ok(()) }
 }
 
-fn index_v4(v4: &[(u32, u32)]) -> (Vec<[u32; 2]>, Vec<[u32; 2]>) {
-    let entries: Vec<u32> = v4.iter().map(|(start, class_id)| start << 16 | class_id).collect();
-    // Only ever forward: both buckets and starts ascend. The first interval starts with the address space.
-    let mut next = 1;
-    let buckets: Vec<u32> = (0..V4_BUCKETS)
-        .map(|bucket| {
-            while v4.get(next).is_some_and(|(start, _)| start >> 16 < bucket) {
-                next += 1;
-            }
-            next as u32
-        })
-        .collect();
-    (pairs(&buckets), pairs(&entries))
+fn index_v4(v4: &[(u32, u32)]) -> Result<Tree, BuildError> {
+    let starts: Vec<(u64, u32)> = v4.iter().map(|(start, class_id)| (u64::from(*start) << 32, *class_id)).collect();
+    tree::build(&starts, V4_LEVELS, false)
 }
 
-fn pairs(list: &[u32]) -> Vec<[u32; 2]> {
-    list.chunks(2).map(|row| [row[0], row.get(1).copied().unwrap_or(0)]).collect()
-}
-
-fn at(rows: &[[u32; 2]], index: u32) -> Option<u32> {
-    rows.as_flattened().get(index as usize).copied()
-}
-
-type V6Index = (Vec<V6Node>, u32, Vec<V6Low>);
-
-fn index_v6(v6: &[(u128, u32)]) -> Result<V6Index, BuildError> {
+fn index_v6(v6: &[(u128, u32)]) -> Result<(Tree, Vec<V6Low>), BuildError> {
     // One key per high half at which something starts; a half with more than one interval gets a list.
     let mut keys: Vec<(u64, u32)> = Vec::with_capacity(v6.len());
     let mut low = Vec::new();
@@ -148,18 +137,19 @@ fn index_v6(v6: &[(u128, u32)]) -> Result<V6Index, BuildError> {
         } else {
             let first = low.len();
             if here[0].0 as u64 != 0 {
-                low.push(V6Low { start: 0, class_id: v6[i - 1].1, _reserved: 0 });
+                low.push(V6Low { start: 0, class_id: v6[i - 1].1, more: 0 });
             }
             low.extend(here.iter().map(|(start, class_id)| V6Low {
                 start: *start as u64,
                 class_id: *class_id,
-                _reserved: 0,
+                more: 0,
             }));
             let length = low.len() - first;
-            if length >= 1 << (31 - LOW_START_BITS) || low.len() > 1 << LOW_START_BITS {
+            if length > LOW_LIST_ROWS as usize || low.len() > LOW_ROWS as usize {
                 return Err(BuildError::TooManyLow);
             }
-            keys.push((high, LOW_LIST | (length as u32) << LOW_START_BITS | first as u32));
+            low[first].more = length as u32 - 1;
+            keys.push((high, LOW_LIST | first as u32));
             // Past this half the last interval goes on, unless the next half has a start, too: that one gets a key of
             // its own, with a list that begins with this interval's class where the start is not its first address.
             let next_has_key = |next| v6.get(end).is_some_and(|(start, _)| (*start >> 64) as u64 == next);
@@ -171,56 +161,27 @@ fn index_v6(v6: &[(u128, u32)]) -> Result<V6Index, BuildError> {
         }
         i = end;
     }
-    // Two trees, one for each first bit, over the bits after it and each from its first address on.
-    const UPPER: u64 = 1 << 63;
-    let upper = keys.partition_point(|(key, _)| *key < UPPER);
-    let (below, above) = keys.split_at(upper);
-    let mut above: Vec<(u64, u32)> = above.iter().map(|(key, value)| (key & !UPPER, *value)).collect();
-    if above.first().is_none_or(|(key, _)| *key != 0) {
-        let before = v6.partition_point(|(start, _)| ((start >> 64) as u64) < UPPER);
-        above.insert(0, (0, v6[before - 1].1));
-    }
-    if below.len().max(above.len()) > V6_NODES * V6_KEYS {
+    if keys.len() > MAX_V6_STARTS {
         return Err(BuildError::TooManyV6(keys.len()));
     }
-    let mut nodes = tree(below);
-    let upper = nodes.len() as u32;
-    nodes.extend(tree(&above));
-    Ok((nodes, upper, low))
+    Ok((tree::build(&keys, V6_LEVELS, true)?, low))
 }
 
-/// Lays the sorted keys out as a static B-tree without pointers: node `k` has children `11k + 1 ..= 11k + 11`.
-fn tree(keys: &[(u64, u32)]) -> Vec<V6Node> {
-    fn fill(node: usize, next: &mut usize, keys: &[(u64, u32)], nodes: &mut [V6Node]) {
-        if node >= nodes.len() {
-            return;
-        }
-        for slot in 0..V6_KEYS {
-            fill(node * (V6_KEYS + 1) + 1 + slot, next, keys, nodes);
-            let last = keys[keys.len() - 1].1;
-            let (key, value) = keys.get(*next).copied().unwrap_or((u64::MAX >> 1, last));
-            nodes[node].keys[slot] = key;
-            nodes[node].values[slot] = value;
-            *next += 1;
-        }
-        fill((node + 1) * (V6_KEYS + 1), next, keys, nodes);
-    }
-    let mut nodes = vec![V6Node::default(); keys.len().div_ceil(V6_KEYS)];
-    fill(0, &mut 0, keys, &mut nodes);
-    nodes
+fn cell(root: &[[u32; 2]], number: u32) -> Option<u32> {
+    root.as_flattened().get(number as usize).copied()
 }
 
 impl Tables for Image {
-    fn v4_bucket(&self, number: u32) -> Option<u32> {
-        at(&self.v4_buckets, number)
+    fn v4_cell(&self, number: u32) -> Option<u32> {
+        cell(&self.v4_root, number)
     }
-    fn v4_entry(&self, index: u32) -> Option<u32> {
-        at(&self.v4_entries, index)
+    fn v4_node(&self, index: u32) -> Option<&Node> {
+        self.v4_nodes.get(index as usize)
     }
-    fn v6_tree(&self, upper: bool) -> (u32, u32) {
-        if upper { (self.v6_upper, self.v6_nodes.len() as u32 - self.v6_upper) } else { (0, self.v6_upper) }
+    fn v6_cell(&self, number: u32) -> Option<u32> {
+        cell(&self.v6_root, number)
     }
-    fn v6_node(&self, index: u32) -> Option<&V6Node> {
+    fn v6_node(&self, index: u32) -> Option<&Node> {
         self.v6_nodes.get(index as usize)
     }
     fn v6_low(&self, index: u32) -> Option<&V6Low> {

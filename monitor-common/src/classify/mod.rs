@@ -7,45 +7,45 @@
 pub mod build;
 #[cfg(feature = "user")]
 pub mod intervals;
+pub mod node;
 #[cfg(all(test, feature = "user"))]
 mod tests;
-
-use crate::wire::{
-    Address, Class, ClassRow, Embedded, MAX_RULES_PER_CLASS, RuleRow, RuleRowAction, V6_KEYS, V6Low, V6Node,
-};
-
-/// See [`Tables::v4_bucket`].
-pub const V4_BUCKETS: u32 = 65_536 + 1;
-/// Rows of the bucket table in an image.
-pub const V4_BUCKET_ROWS: u32 = V4_BUCKETS.div_ceil(2);
-/// Steps that a binary search over 65,536 entries can take, and one to end.
-const V4_STEPS: u32 = 17;
-/// Levels of a B-tree: eleven children a node.
-const V6_LEVELS: u32 = 7;
-/// Nodes that fit in [`V6_LEVELS`]: room for 19 million keys.
 #[cfg(feature = "user")]
-pub(crate) const V6_NODES: usize = ((V6_KEYS + 1).pow(V6_LEVELS) - 1) / V6_KEYS;
+mod tree;
+
+use crate::wire::{Address, Class, ClassRow, Embedded, MAX_RULES_PER_CLASS, Node, RuleRow, RuleRowAction, V6Low};
+
+/// Cells of a root: one for each value of an address's first 16 bits.
+pub const ROOT_CELLS: u32 = 1 << 16;
+/// Rows of a root: the elements of a BPF array are multiples of eight bytes, so two cells are one.
+pub const ROOT_ROWS: u32 = ROOT_CELLS / 2;
+/// Nodes that a look-up passes, the leaf included. A builder that would need more refuses.
+const V4_LEVELS: u32 = 5;
+/// The same of IPv6.
+const V6_LEVELS: u32 = 16;
 /// Steps of a search in a list of low halves (at most 4,095 long).
 const V6_LOW_STEPS: u32 = 12;
 
-/// The bit that marks a list of low halves in a [`V6Node`]; without it the value is a class id.
+/// The bit of a root's cell that marks the number of a node; without it the cell is a class id.
+pub const IS_NODE: u32 = 1 << 31;
+/// The bit that marks the first row of a list of low halves; without it the value of an interval is a class id.
 pub(crate) const LOW_LIST: u32 = 1 << 31;
-/// Bits for the first row of a list of low halves.
-pub(crate) const LOW_START_BITS: u32 = 19;
+/// Rows of all lists of low halves.
+const LOW_ROWS: u32 = 1 << 19;
+/// Rows of one.
+const LOW_LIST_ROWS: u32 = (1 << V6_LOW_STEPS) - 1;
 
 /// Read access to one compiled image. Every method returns `None` past the end. Indices are relative to the image; the
 /// implementer adds where it starts.
 pub trait Tables {
-    /// The first IPv4 interval that starts in this bucket (addresses with one value of the first 16 bits) or after it;
-    /// of bucket 0 the second, since the first starts with the address space. [`V4_BUCKETS`] of them, the last one past
-    /// the end.
-    fn v4_bucket(&self, number: u32) -> Option<u32>;
-    /// Last 16 bits of an interval's start (bits 31..16) and class id (bits 15..0).
-    fn v4_entry(&self, index: u32) -> Option<u32>;
-    /// First node and number of nodes of the tree for addresses whose first bit is clear, or set.
-    fn v6_tree(&self, upper: bool) -> (u32, u32);
-    /// A node of these trees.
-    fn v6_node(&self, index: u32) -> Option<&V6Node>;
+    /// The cell of IPv4's root for addresses with these first 16 bits: a class id, or [`IS_NODE`] and a node.
+    fn v4_cell(&self, number: u32) -> Option<u32>;
+    /// A node of IPv4.
+    fn v4_node(&self, index: u32) -> Option<&Node>;
+    /// As [`Tables::v4_cell`].
+    fn v6_cell(&self, number: u32) -> Option<u32>;
+    /// A node of IPv6.
+    fn v6_node(&self, index: u32) -> Option<&Node>;
     /// A row of the lists of low halves.
     fn v6_low(&self, index: u32) -> Option<&V6Low>;
     /// A row of the class table.
@@ -55,9 +55,10 @@ pub trait Tables {
     /// CLOCK_BOOTTIME in nanoseconds; called only for rules with a time.
     fn boot_ns(&self) -> u64;
     /// The number itself. In the kernel, as a scalar of which the verifier knows nothing, so that it need not follow
-    /// paths through the program that differ only in it one by one.
-    fn as_unknown_scalar(&self, number: u32) -> u32 {
-        number
+    /// paths through the program that differ only in it one by one. `None` never is: a way out that keeps the number
+    /// would be such a path.
+    fn as_unknown_scalar(&self, number: u32) -> Option<u32> {
+        Some(number)
     }
 }
 
@@ -131,54 +132,30 @@ const DENY: u32 = RuleRowAction::Deny as u32;
 /// The class id of an IPv4 address; `None` if the image is incomplete.
 #[inline(always)]
 pub fn class_id_v4(tables: &impl Tables, address: u32) -> Option<u32> {
-    let bucket = address >> 16;
-    // From the last interval of an earlier bucket, which reaches into this one, to the last that starts here.
-    let mut low = tables.v4_bucket(bucket)?.wrapping_sub(1);
-    let mut high = tables.v4_bucket(bucket + 1)?.wrapping_sub(1);
-    for _ in 0..V4_STEPS {
-        if low >= high {
-            break;
-        }
-        let middle = low + ((high - low + 1) >> 1);
-        // All after the first start in this bucket: the last 16 bits decide.
-        if tables.v4_entry(middle)? >> 16 <= address & 0xffff {
-            low = middle;
-        } else {
-            high = middle - 1;
-        }
+    let cell = tables.v4_cell(address >> 16)?;
+    if cell & IS_NODE == 0 {
+        return Some(cell);
     }
-    Some(tables.v4_entry(low)? & 0xffff)
+    // As the first half of the high half of an IPv6 address.
+    find::<V4_LEVELS, false>(cell & !IS_NODE, u64::from(address) << 32, |index| tables.v4_node(index))
 }
 
 /// The class id of an IPv6 address; `None` if the image is incomplete.
 #[inline(always)]
 pub fn class_id_v6(tables: &impl Tables, address: Address) -> Option<u32> {
-    const FIRST_BIT: u64 = 1 << 63;
-    let (root, nodes) = tables.v6_tree(address.high & FIRST_BIT != 0);
-    let high = address.high & !FIRST_BIT;
-    let (mut node, mut best_node, mut best_slot) = (0_u32, 0_u32, 0_u32);
-    for _ in 0..V6_LEVELS {
-        if node >= nodes {
-            break;
-        }
-        let mut below = V6_KEYS as u32;
-        for key in &tables.v6_node(root + node)?.keys {
-            // 1 if `high < key`: the borrow, which shows in the first bit, as both lack it. The BPF target has no
-            // compare-and-set, and a branch for each key would double the paths that the verifier has to follow.
-            below -= (high.wrapping_sub(*key) >> 63) as u32;
-        }
-        if below > 0 {
-            best_node = node;
-            best_slot = below - 1;
-        }
-        node = node * (V6_KEYS as u32 + 1) + 1 + below;
+    let cell = tables.v6_cell((address.high >> 48) as u32)?;
+    if cell & IS_NODE == 0 {
+        return Some(cell);
     }
-    let value = *tables.v6_node(root + best_node)?.values.get(best_slot as usize)?;
+    let value = find::<V6_LEVELS, true>(cell & !IS_NODE, address.high, |index| tables.v6_node(index))?;
+    // Else the verifier would follow what comes after it once for each kind of leaf on each level.
+    let value = tables.as_unknown_scalar(value)?;
     if value & LOW_LIST == 0 {
         return Some(value);
     }
-    let mut low = value & ((1 << LOW_START_BITS) - 1);
-    let mut high = low + ((value & !LOW_LIST) >> LOW_START_BITS) - 1;
+    // Masks without a branch: the verifier follows the search once for each way into it.
+    let mut low = value & (LOW_ROWS - 1);
+    let mut high = low + (tables.v6_low(low)?.more & LOW_LIST_ROWS);
     for _ in 0..V6_LOW_STEPS {
         if low >= high {
             break;
@@ -191,6 +168,24 @@ pub fn class_id_v6(tables: &impl Tables, address: Address) -> Option<u32> {
         }
     }
     Some(tables.v6_low(low)?.class_id)
+}
+
+/// Down from a node to the value of the interval that `high` is in: a class id, or [`LOW_LIST`] and a row. `None` past
+/// `LEVELS` nodes, where a node is not there, or is none.
+#[inline(always)]
+fn find<'a, const LEVELS: u32, const WIDE: bool>(
+    root: u32,
+    high: u64,
+    node: impl Fn(u32) -> Option<&'a Node>,
+) -> Option<u32> {
+    let mut here = node(root)?;
+    for _ in 1..LEVELS {
+        if !here.is_inner() {
+            break;
+        }
+        here = node(here.child(high))?;
+    }
+    here.value::<WIDE>(high)
 }
 
 /// The rule of this class row that decides a packet. Rules are tried in order: the compiler has put the most specific
@@ -259,10 +254,10 @@ pub fn classify(
     };
     // Both are looked up before any rule is tried: else the verifier would follow the look-up once for each path out of
     // the rules.
-    let inner_class_id = class_id_v4(tables, tables.as_unknown_scalar(inner))?;
+    let inner_class_id = class_id_v4(tables, tables.as_unknown_scalar(inner)?)?;
     let inner_row = tables.class_row(inner_class_id)?;
-    let applied = AppliedRule(tables.as_unknown_scalar(matching_rule(tables, row, protocol, port)?.0));
-    let inner_applied = AppliedRule(tables.as_unknown_scalar(matching_rule(tables, inner_row, protocol, port)?.0));
+    let applied = AppliedRule(tables.as_unknown_scalar(matching_rule(tables, row, protocol, port)?.0)?);
+    let inner_applied = AppliedRule(tables.as_unknown_scalar(matching_rule(tables, inner_row, protocol, port)?.0)?);
     if row.embedded == 0 {
         // ISATAP: the address and the one inside, each with rules of its own; the stricter.
         let outer = Classification::new(class_id, row, applied);

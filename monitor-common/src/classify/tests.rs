@@ -208,57 +208,157 @@ fn small_ipv6_partitions_agree_with_a_scan_at_every_boundary_and_below_64() {
     }
 }
 
+/// Nodes of IPv6 on the way from a cell, the leaf or list included: the most there are.
+fn depth(image: &Image) -> u32 {
+    fn below(image: &Image, index: u32) -> u32 {
+        let node = image.v6_node(index).expect("a node");
+        if !node.is_inner() {
+            return 1;
+        }
+        let first = (node.words[0] >> 32) as u32;
+        let lanes = (4..32).map(|lane| node.words[lane / 4] >> (lane % 4 * 16) & 0xffff);
+        let children = 1 + lanes.filter(|lane| *lane != node::UNUSED).count() as u32;
+        1 + (first..first + children).map(|child| below(image, child)).max().expect("children")
+    }
+    let cells = image.v6_root.as_flattened().iter().filter(|cell| **cell & IS_NODE != 0);
+    cells.map(|cell| below(image, cell & !IS_NODE)).max().unwrap_or(0)
+}
+
 #[test]
-fn the_seventh_level_of_a_tree_is_reached() {
-    // What fills six levels, and two nodes more: those hold the lowest keys.
-    let keys = (V6_KEYS as u64 + 1).pow(6) - 1 + 2 * V6_KEYS as u64;
+fn starts_under_one_cell_are_as_many_nodes_below_it_as_full_nodes_need_and_three_more_at_most() {
     let class_id = |key: u64| (key % u64::from(CLASSES)) as u32;
-    let partition: Vec<(u128, u32)> = (0..keys).map(|key| (u128::from(key) << 64, class_id(key))).collect();
-    let image = image_v6(&partition);
-    assert_eq!(u64::from(image.v6_upper), keys.div_ceil(V6_KEYS as u64));
-    for key in (0..1_000).chain((1_000..keys).step_by(997)).chain(keys - 100..keys) {
-        for low in [0, u64::MAX] {
-            assert_eq!(class_id_v6(&image, Address { high: key, low }), Some(class_id(key)), "key {key}");
+    let first = 0x2001_u64 << 48;
+    // What fits in a leaf, in as many leaves as an inner node has children, and so on; some places are left free.
+    for (keys, nodes) in [(15, 1), (16, 2), (15 * 29, 2), (15 * 29 + 1, 3), (290_000, 4), (1_000_000, 5)] {
+        let partition: Vec<(u128, u32)> =
+            [(0, 0)].into_iter().chain((0..keys).map(|key| (u128::from(first + key) << 64, class_id(key)))).collect();
+        let image = image_v6(&partition);
+        // The range reaches far past the last start: it takes three nodes until steps are as fine as /64s.
+        assert!((nodes..=nodes + 3).contains(&depth(&image)), "{keys} starts: {} nodes", depth(&image));
+        for key in (0..1_000.min(keys)).chain((0..keys).step_by(997)).chain(keys.saturating_sub(100)..keys) {
+            for low in [0, u64::MAX] {
+                let found = class_id_v6(&image, Address { high: first + key, low });
+                assert_eq!(found, Some(class_id(key)), "key {key} of {keys}");
+            }
         }
     }
 }
 
 #[test]
-fn a_tree_has_each_half_once_at_most() {
-    const HALF: u128 = 1 << 64;
-    const UPPER: u128 = 1 << 127;
-    let image = image_v6(&[
-        (0, 5),
-        (7, 6),
-        (HALF, 7),
-        (HALF + 1, 8),
-        (2 * HALF + 1, 9),
-        (UPPER, 10),
-        (UPPER + 1, 11),
-        (UPPER + 2 * HALF, 12),
-    ]);
-    let keys: Vec<Vec<u64>> = image.v6_nodes.iter().map(|node| node.keys.to_vec()).collect();
-    // What follows the last key goes on with it.
-    let fill = |keys: &[u64]| [keys, &vec![u64::MAX >> 1; V6_KEYS - keys.len()]].concat();
-    assert_eq!(keys, [fill(&[0, 1, 2, 3]), fill(&[0, 1, 2])]);
+fn fourteen_starts_on_the_steps_of_a_leaf_are_one_node_and_so_are_seven_anywhere() {
+    const STEP: u128 = 1 << 97;
+    for (starts, nodes) in [(0, 0), (1, 1), (14, 1), (15, 3), (29, 3), (30, 4), (29 * 15 - 1, 30)] {
+        let partition: Vec<(u128, u32)> = (0..=starts).map(|at| (at * STEP, (at % 2) as u32)).collect();
+        assert_eq!(image_v6(&partition).v6_nodes.len(), nodes, "{starts} starts after the first");
+        let partition: Vec<(u32, u32)> = (0..=starts as u32).map(|at| (2 * at, at % 2)).collect();
+        assert_eq!(image_v4(&partition).v4_nodes.len(), nodes, "{starts} starts after the first");
+    }
+    // Between two steps. With a list of low halves the half behind it is a start, too.
+    let anywhere = |starts: u128, low: u128| -> Vec<(u128, u32)> {
+        (0..=starts).map(|at| (at * STEP + at * ((1 << 64) + low), (at % 2) as u32)).collect()
+    };
+    assert_eq!(image_v6(&anywhere(7, 0)).v6_nodes.len(), 1);
+    assert_eq!(image_v6(&anywhere(8, 0)).v6_nodes.len(), 3);
+    let image = image_v6(&anywhere(3, 1));
+    assert_eq!((image.v6_nodes.len(), image.v6_low.len()), (1, 6));
 }
 
 #[test]
-fn trees_of_every_size_up_to_three_levels_agree_with_a_scan() {
+fn networks_far_from_each_other_are_four_to_a_node_and_hosts_two() {
+    for (bits, to_a_node) in [(80, 3), (0, 2)] {
+        let partition: Vec<(u128, u32)> = [(0, 0)]
+            .into_iter()
+            .chain((1..10_000_u128).flat_map(|at| [(at << 104, 1), ((at << 104) + (1 << bits), 0)]))
+            .collect();
+        let nodes = image_v6(&partition).v6_nodes.len();
+        assert!(nodes * to_a_node < 10_000, "{nodes} nodes for 10,000 networks of {bits} bits");
+    }
+}
+
+#[test]
+fn partitions_of_every_size_up_to_three_levels_agree_with_a_scan() {
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
     for keys in (1..=130_u64).chain((131..=1500).step_by(131)) {
         for first_bit in [0, 1 << 127] {
             let starts: Vec<u128> = (1..keys).map(|key| first_bit | u128::from(key) << 100).collect();
             let partition = partition(&mut random, starts);
-            let image = image_v6(&partition);
-            // The other tree is one node.
-            let [lower, upper] = [image.v6_upper, image.v6_nodes.len() as u32 - image.v6_upper];
-            let full = keys.div_ceil(10) as u32;
-            assert_eq!([lower, upper], if first_bit == 0 { [full, 1] } else { [1, full] }, "{keys} keys");
             check_v6(&partition, vec![(1 << 127) - 1, 1 << 127, u128::MAX], seed);
         }
     }
+}
+
+#[test]
+fn starts_that_crowd_at_every_scale_are_found_within_the_levels() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    for round in 0..40 {
+        // Crowds within crowds: each start is near one there is already, at a distance of any size.
+        let mut starts: Vec<u128> = vec![random.u128(..)];
+        while starts.len() < if round == 0 { FULL / 5 } else { 2_000 } {
+            let near = starts[random.usize(0..starts.len())];
+            let crowd = near ^ random.u128(..) >> random.u32(1..128);
+            starts.push(if random.u8(0..20) == 0 { crowd } else { crowd >> 64 << 64 });
+            if random.bool() {
+                let step = 1_u128 << random.u32(64..120);
+                starts.extend((1..random.u128(2..200)).map(|at| crowd.wrapping_add(at * step) >> 64 << 64));
+            }
+        }
+        let partition = partition(&mut random, starts);
+        check_v6(&partition, Vec::new(), seed);
+        let deep = depth(&image_v6(&partition));
+        assert!(deep <= V6_LEVELS - 4, "{deep} nodes deep, seed {seed}");
+        let v4: Vec<u32> = partition.iter().map(|(start, _)| (start >> 96) as u32 ^ (start >> 64) as u32).collect();
+        let v4 = self::partition(&mut random, v4);
+        check_v4(&v4, Vec::new(), seed);
+    }
+}
+
+#[test]
+fn a_tree_deeper_than_look_ups_go_is_refused() {
+    let starts: Vec<(u64, u32)> = (0..100).map(|at| (at << 32, 0)).collect();
+    assert_eq!(tree::build(&starts, 1, true).err(), Some(BuildError::TooDeep(1)));
+    assert!(tree::build(&starts, 2, true).is_ok());
+}
+
+#[test]
+fn a_node_that_is_gone_gives_no_answer_and_never_another() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    for _ in 0..50 {
+        let starts: Vec<u128> = (0..500).map(|_| random.u128(..) & u128::MAX << random.u32(50..128)).collect();
+        let v6 = partition(&mut random, starts.iter().map(|start| start >> 8).collect());
+        let v4 = partition(&mut random, starts.iter().map(|start| (start >> 100) as u32).collect());
+        let whole = Image::build(&v4, &v6, classes(), Vec::new()).expect("a partition");
+        let mut broken = whole.clone();
+        for _ in 0..10 {
+            let (gone4, gone6) = (random.usize(0..whole.v4_nodes.len()), random.usize(0..whole.v6_nodes.len()));
+            broken.v4_nodes[gone4] = Node::default();
+            broken.v6_nodes[gone6] = Node::default();
+        }
+        broken.v6_nodes.truncate(whole.v6_nodes.len() - 3);
+        let mut missed = 0;
+        for bits in around_v6(&v6) {
+            let found = class_id_v6(&broken, address(bits));
+            assert!(found.is_none() || found == class_id_v6(&whole, address(bits)), "{bits:#x}, seed {seed}");
+            missed += usize::from(found.is_none());
+        }
+        assert!(missed > 0, "seed {seed}");
+        for bits in around_v4(&v4) {
+            let found = class_id_v4(&broken, bits);
+            assert!(found.is_none() || found == class_id_v4(&whole, bits), "{bits:#x}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn nodes_that_lead_back_end_a_look_up_without_an_answer() {
+    let partition: Vec<(u128, u32)> = (0..100).map(|at| (at << 96, (at % 2) as u32)).collect();
+    let mut image = image_v6(&partition);
+    let top = image.v6_cell(0).expect("a cell") & !IS_NODE;
+    let head = &mut image.v6_nodes[top as usize].words[0];
+    *head = *head & 0xffff_ffff | u64::from(top) << 32;
+    assert_eq!(class_id_v6(&image, address(0)), None);
 }
 
 #[test]
@@ -278,7 +378,7 @@ fn the_longest_list_below_64_is_searched_to_its_end_and_a_longer_one_is_refused(
 
 #[test]
 fn as_many_rows_below_64_as_fit_are_found_and_one_more_is_refused() {
-    const ROWS: u32 = 1 << LOW_START_BITS;
+    const ROWS: u32 = LOW_ROWS;
     let rows = |rows: u32| -> Vec<(u128, u32)> {
         (0..rows).map(|row| (u128::from(row / 4095 * 2) << 64 | u128::from(row % 4095), row % CLASSES)).collect()
     };
@@ -602,8 +702,9 @@ fn an_image_that_is_not_whole_gives_no_answer_and_never_panics() {
     assert_eq!(ask(&whole, 6).map(|got| got.class_id), Some(2));
     assert_eq!(ask(&Image::default(), 4), None);
     assert_eq!(ask(&Image::default(), 6), None);
-    assert_eq!(ask(&Image { v4_entries: Vec::new(), ..whole.clone() }, 4), None);
-    assert_eq!(ask(&Image { v6_nodes: Vec::new(), v6_upper: 0, ..whole.clone() }, 6), None);
+    assert_eq!(ask(&Image { v4_root: Vec::new(), ..whole.clone() }, 4), None);
+    assert_eq!(ask(&Image { v6_root: Vec::new(), ..whole.clone() }, 6), None);
+    assert_eq!(ask(&Image { v6_nodes: Vec::new(), ..whole.clone() }, 6), None);
     assert_eq!(ask(&Image { v6_low: Vec::new(), ..whole.clone() }, 6), None);
     assert_eq!(ask(&Image { classes: Vec::new(), ..whole }, 6), None);
     let rules_gone = Image { rules: Vec::new(), ..one_class(vec![row(1, 0, 0, 0)]) };

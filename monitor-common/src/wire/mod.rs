@@ -15,7 +15,7 @@ pub use event::{Clock, Event};
 pub use flow::{
     Address, Counters, FlowKey, FlowValue, FullKey, HookSums, InnerDestination, Opaque, ReasonSums, Via, segments,
 };
-pub use policy::{Class, ClassRow, Embedded, PolicyMeta, RuleRow, RuleRowAction, V6_KEYS, V6Low, V6Node};
+pub use policy::{Class, ClassRow, Embedded, Node, PolicyMeta, RuleRow, RuleRowAction, V6Low};
 pub use probe::ProbeQuery;
 
 /// Interfaces that one monitor can tell apart; slot 0 is reserved for those that nobody registered.
@@ -94,7 +94,9 @@ mod pod {
     // SAFETY: as above.
     unsafe impl aya::Pod for PolicyMeta {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for V6Node {}
+    unsafe impl aya::Pod for Node {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for V6Low {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Control {}
 }
@@ -114,7 +116,7 @@ const _: () = {
     assert!(size_of::<Event>() == 88);
     assert!(size_of::<ClassRow>() == 16);
     assert!(size_of::<RuleRow>() == 24);
-    assert!(size_of::<V6Node>() == 128);
+    assert!(size_of::<Node>() == 64);
     assert!(size_of::<V6Low>() == 16);
-    assert!(size_of::<PolicyMeta>() == 32);
+    assert!(size_of::<PolicyMeta>() == 24);
 };

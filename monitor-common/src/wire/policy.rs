@@ -195,21 +195,12 @@ impl RuleRow {
     }
 }
 
-/// Keys of a [`V6Node`].
-pub const V6_KEYS: usize = 10;
-
-/// A node of a static B-tree over the high halves of IPv6 interval starts: two lines of a processor's cache, side by
-/// side.
-#[repr(C, align(128))]
+/// A node of the address index: one line of a processor's cache, filled as [`crate::classify::node`] says.
+#[repr(C, align(64))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
-pub struct V6Node {
-    /// Without their first bit, ascending; unused ones are the highest possible, with the value of the last one used.
-    pub keys: [u64; V6_KEYS],
-    /// For each key: with bit 31 clear, a class id; set, 12 bits of length and 19 of first row in the list of low
-    /// halves.
-    pub values: [u32; V6_KEYS],
-    /// Always 0.
-    pub _reserved: [u32; 2],
+pub struct Node {
+    /// Lanes of 16 bits, the lowest first.
+    pub words: [u64; 8],
 }
 
 /// An interval start below /64: the low half and its class id.
@@ -220,20 +211,18 @@ pub struct V6Low {
     pub start: u64,
     /// Class id.
     pub class_id: u32,
-    /// Always 0.
-    pub _reserved: u32,
+    /// In the first row of a list, how many more there are; else 0.
+    pub more: u32,
 }
 
-/// Where an image's tables start in the flat maps that hold both images, and how large its trees are.
+/// Where an image's tables start in the flat maps that hold both images.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct PolicyMeta {
-    /// First IPv4 interval.
+    /// First node of IPv4.
     pub v4_base: u32,
-    /// First B-tree node.
+    /// First node of IPv6.
     pub v6_base: u32,
-    /// Nodes of the tree for addresses below 8000::, and of the one for all others, which follows it.
-    pub v6_nodes: [u32; 2],
     /// First row of the low-half lists.
     pub v6_low_base: u32,
     /// First rule row.

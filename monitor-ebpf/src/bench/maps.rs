@@ -6,9 +6,11 @@ use aya_ebpf::{
     maps::{Array, LpmTrie, PerCpuArray, ProgramArray},
 };
 use monitor_common::{
-    classify::V4_BUCKET_ROWS,
-    wire::{Address, ClassRow, PolicyMeta, RuleRow, V6Low, V6Node},
+    classify::ROOT_ROWS,
+    wire::{Address, ClassRow, Node, PolicyMeta, RuleRow, V6Low},
 };
+
+const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// The state of a run.
 #[repr(C)]
@@ -57,14 +59,17 @@ pub static CLASS_CAPACITY: Global<u32> = Global::new(1);
 pub static POLICY: Array<PolicyMeta> = Array::with_max_entries(1, 0);
 
 #[map]
-pub static V4_BUCKETS: Array<[u32; 2]> = Array::with_max_entries(V4_BUCKET_ROWS, 0);
-
-/// At load, as all below.
-#[map]
-pub static V4_ENTRIES: Array<[u32; 2]> = Array::with_max_entries(1, 0);
+pub static V4_ROOT: Array<[u32; 2]> = Array::with_max_entries(ROOT_ROWS, 0);
 
 #[map]
-pub static V6_NODES: Array<V6Node> = Array::with_max_entries(1, 0);
+pub static V6_ROOT: Array<[u32; 2]> = Array::with_max_entries(ROOT_ROWS, 0);
+
+/// At load, as all below. Mappable, so that a node is one line of the processor's cache, as in the product.
+#[map]
+pub static V4_NODES: Array<Node> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+pub static V6_NODES: Array<Node> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
 pub static V6_LOW: Array<V6Low> = Array::with_max_entries(1, 0);

@@ -223,7 +223,7 @@ fn load_object(options: Options, capacity: Capacity, cache: Cache, overflow: u32
         .map_max_entries("INNER_EVEN", inner)
         .map_max_entries("INNER_ODD", inner)
         .map_max_entries("OVERFLOW", overflow)
-        .map_max_entries("V4_ENTRIES", 2 * capacity.v4_entries)
+        .map_max_entries("V4_NODES", 2 * capacity.v4_nodes)
         .map_max_entries("V6_NODES", 2 * capacity.v6_nodes)
         .map_max_entries("V6_LOW", 2 * capacity.v6_low)
         .map_max_entries("CLASSES", 2 * capacity.classes)

@@ -12,8 +12,8 @@ use aya::{
     maps::{Array, MapData},
 };
 use monitor_common::{
-    classify::{V4_BUCKET_ROWS, build::Image},
-    wire::{ClassRow, MAX_CLASSES, PolicyMeta, ProbeQuery, RuleRow, V6Low, V6Node},
+    classify::{ROOT_ROWS, build::Image},
+    wire::{ClassRow, MAX_CLASSES, Node, PolicyMeta, ProbeQuery, RuleRow, V6Low},
 };
 use monitor_policy::{Policy, spec::Mode};
 
@@ -35,7 +35,7 @@ pub struct Switch {
 /// Entries that the image in one slot may have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Capacity {
-    pub v4_entries: u32,
+    pub v4_nodes: u32,
     pub v6_nodes: u32,
     pub v6_low: u32,
     pub classes: u32,
@@ -47,7 +47,7 @@ impl Capacity {
     pub fn for_image(image: &Image) -> Self {
         let room = |length: usize, floor: usize| (length + length / 8).max(floor) as u32;
         Self {
-            v4_entries: room(image.v4_entries.len(), 4096),
+            v4_nodes: room(image.v4_nodes.len(), 1024),
             v6_nodes: room(image.v6_nodes.len(), 1024),
             v6_low: room(image.v6_low.len(), 4096),
             classes: room(image.classes.len(), 1024).min(MAX_CLASSES),
@@ -59,9 +59,10 @@ impl Capacity {
 pub(super) struct PolicySlots {
     capacity: Capacity,
     meta: Array<MapData, PolicyMeta>,
-    v4_buckets: MappedArray<[u32; 2]>,
-    v4_entries: MappedArray<[u32; 2]>,
-    v6_nodes: MappedArray<V6Node>,
+    v4_root: MappedArray<[u32; 2]>,
+    v4_nodes: MappedArray<Node>,
+    v6_root: MappedArray<[u32; 2]>,
+    v6_nodes: MappedArray<Node>,
     v6_low: MappedArray<V6Low>,
     classes: MappedArray<ClassRow>,
     rules: MappedArray<RuleRow>,
@@ -74,8 +75,9 @@ impl PolicySlots {
         Ok(Self {
             capacity,
             meta: map(ebpf, "POLICY")?,
-            v4_buckets: mapped(ebpf, "V4_BUCKETS", 2 * V4_BUCKET_ROWS, &mut maps)?,
-            v4_entries: mapped(ebpf, "V4_ENTRIES", 2 * capacity.v4_entries, &mut maps)?,
+            v4_root: mapped(ebpf, "V4_ROOT", 2 * ROOT_ROWS, &mut maps)?,
+            v4_nodes: mapped(ebpf, "V4_NODES", 2 * capacity.v4_nodes, &mut maps)?,
+            v6_root: mapped(ebpf, "V6_ROOT", 2 * ROOT_ROWS, &mut maps)?,
             v6_nodes: mapped(ebpf, "V6_NODES", 2 * capacity.v6_nodes, &mut maps)?,
             v6_low: mapped(ebpf, "V6_LOW", 2 * capacity.v6_low, &mut maps)?,
             classes: mapped(ebpf, "CLASSES", 2 * capacity.classes, &mut maps)?,
@@ -88,8 +90,8 @@ impl PolicySlots {
     pub fn write(&mut self, slot: u32, image: &Image) -> Result<(), KernelError> {
         let capacity = self.capacity;
         for (what, needed, room) in [
-            ("pairs of IPv4 intervals", image.v4_entries.len(), capacity.v4_entries),
-            ("IPv6 tree nodes", image.v6_nodes.len(), capacity.v6_nodes),
+            ("IPv4 nodes", image.v4_nodes.len(), capacity.v4_nodes),
+            ("IPv6 nodes", image.v6_nodes.len(), capacity.v6_nodes),
             ("IPv6 intervals below /64", image.v6_low.len(), capacity.v6_low),
             ("classes", image.classes.len(), capacity.classes),
             ("rule rows", image.rules.len(), capacity.rules),
@@ -99,8 +101,9 @@ impl PolicySlots {
             }
         }
         let meta = self.header(slot, image);
-        copy_into(&mut self.v4_buckets, (slot * V4_BUCKET_ROWS) as usize, &image.v4_buckets);
-        copy_into(&mut self.v4_entries, meta.v4_base as usize, &image.v4_entries);
+        copy_into(&mut self.v4_root, (slot * ROOT_ROWS) as usize, &image.v4_root);
+        copy_into(&mut self.v4_nodes, meta.v4_base as usize, &image.v4_nodes);
+        copy_into(&mut self.v6_root, (slot * ROOT_ROWS) as usize, &image.v6_root);
         copy_into(&mut self.v6_nodes, meta.v6_base as usize, &image.v6_nodes);
         copy_into(&mut self.v6_low, meta.v6_low_base as usize, &image.v6_low);
         copy_into(&mut self.classes, (slot * capacity.classes) as usize, &image.classes);
@@ -111,9 +114,8 @@ impl PolicySlots {
     fn header(&self, slot: u32, image: &Image) -> PolicyMeta {
         let capacity = self.capacity;
         PolicyMeta {
-            v4_base: slot * capacity.v4_entries,
+            v4_base: slot * capacity.v4_nodes,
             v6_base: slot * capacity.v6_nodes,
-            v6_nodes: [image.v6_upper, image.v6_nodes.len() as u32 - image.v6_upper],
             v6_low_base: slot * capacity.v6_low,
             rules_base: slot * capacity.rules,
             drop_reasons: image.drop_reasons,
@@ -127,9 +129,10 @@ impl PolicySlots {
         if there != meta {
             return Err(KernelError::Differs { what: "policy header", at: slot.to_string() });
         }
-        compare("pair of IPv4 buckets", &mut self.v4_buckets, (slot * V4_BUCKET_ROWS) as usize, &image.v4_buckets)?;
-        compare("pair of IPv4 intervals", &mut self.v4_entries, meta.v4_base as usize, &image.v4_entries)?;
-        compare("IPv6 tree node", &mut self.v6_nodes, meta.v6_base as usize, &image.v6_nodes)?;
+        compare("pair of IPv4 cells", &mut self.v4_root, (slot * ROOT_ROWS) as usize, &image.v4_root)?;
+        compare("IPv4 node", &mut self.v4_nodes, meta.v4_base as usize, &image.v4_nodes)?;
+        compare("pair of IPv6 cells", &mut self.v6_root, (slot * ROOT_ROWS) as usize, &image.v6_root)?;
+        compare("IPv6 node", &mut self.v6_nodes, meta.v6_base as usize, &image.v6_nodes)?;
         compare("IPv6 interval below /64", &mut self.v6_low, meta.v6_low_base as usize, &image.v6_low)?;
         compare("class", &mut self.classes, (slot * self.capacity.classes) as usize, &image.classes)?;
         compare("rule row", &mut self.rules, meta.rules_base as usize, &image.rules)

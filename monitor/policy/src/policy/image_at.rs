@@ -3,7 +3,7 @@
 
 use monitor_common::{
     classify::{Tables, build::Image},
-    wire::{ClassRow, RuleRow, V6Low, V6Node},
+    wire::{ClassRow, Node, RuleRow, V6Low},
 };
 
 /// An image with a clock of its own.
@@ -15,16 +15,16 @@ pub struct ImageAt<'a> {
 }
 
 impl Tables for ImageAt<'_> {
-    fn v4_bucket(&self, number: u32) -> Option<u32> {
-        self.image.v4_bucket(number)
+    fn v4_cell(&self, number: u32) -> Option<u32> {
+        self.image.v4_cell(number)
     }
-    fn v4_entry(&self, index: u32) -> Option<u32> {
-        self.image.v4_entry(index)
+    fn v4_node(&self, index: u32) -> Option<&Node> {
+        self.image.v4_node(index)
     }
-    fn v6_tree(&self, upper: bool) -> (u32, u32) {
-        self.image.v6_tree(upper)
+    fn v6_cell(&self, number: u32) -> Option<u32> {
+        self.image.v6_cell(number)
     }
-    fn v6_node(&self, index: u32) -> Option<&V6Node> {
+    fn v6_node(&self, index: u32) -> Option<&Node> {
         self.image.v6_node(index)
     }
     fn v6_low(&self, index: u32) -> Option<&V6Low> {

@@ -94,7 +94,7 @@ impl Bench {
     /// The object with the policy image in its maps and place in one trie.
     fn new(image: &Image, programs: [&'static str; 3], trie: &str, prefixes: usize) -> Result<Self> {
         let sizes = [
-            ("V4_ENTRIES", image.v4_entries.len()),
+            ("V4_NODES", image.v4_nodes.len()),
             ("V6_NODES", image.v6_nodes.len()),
             ("V6_LOW", image.v6_low.len()),
             (trie, prefixes),
@@ -104,13 +104,12 @@ impl Bench {
         for name in programs {
             program(&mut object, name)?.load().with_context(|| format!("loading {name}"))?;
         }
-        fill(&mut object, "V4_BUCKETS", image.v4_buckets.iter().copied())?;
-        fill(&mut object, "V4_ENTRIES", image.v4_entries.iter().copied())?;
+        fill(&mut object, "V4_ROOT", image.v4_root.iter().copied())?;
+        fill(&mut object, "V4_NODES", image.v4_nodes.iter().copied())?;
+        fill(&mut object, "V6_ROOT", image.v6_root.iter().copied())?;
         fill(&mut object, "V6_NODES", image.v6_nodes.iter().copied())?;
-        fill(&mut object, "V6_LOW", image.v6_low.iter().map(|row| [row.start, row.class_id.into()]))?;
-        let nodes = [image.v6_upper, image.v6_nodes.len() as u32 - image.v6_upper];
-        let meta = PolicyMeta { v6_nodes: nodes, ..PolicyMeta::default() };
-        fill(&mut object, "POLICY", std::iter::once(meta))?;
+        fill(&mut object, "V6_LOW", image.v6_low.iter().copied())?;
+        fill(&mut object, "POLICY", std::iter::once(PolicyMeta::default()))?;
         let step = map(&mut object, "STEP")?;
         Ok(Self { object, programs, step })
     }
