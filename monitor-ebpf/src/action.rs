@@ -1,6 +1,7 @@
 //! What a program returns for a packet.
 
-use monitor_common::{verdict::Verdict, wire::Counters};
+use aya_ebpf::bindings::__sk_buff;
+use monitor_common::{verdict::Verdict, wire::CpuHalf};
 
 use crate::table;
 
@@ -11,10 +12,10 @@ const DROP: i32 = 2;
 
 /// The action for a verdict; a drop is counted.
 #[inline(always)]
-pub fn tc_action(parity: u32, slot: u32, verdict: u8, size: &Counters) -> i32 {
+pub fn tc_action(half: &mut CpuHalf, slot: u32, verdict: u8, skb: &__sk_buff) -> i32 {
     if verdict != Verdict::Denied as u8 {
         return NEXT;
     }
-    table::dropped(parity, slot, size);
+    table::dropped(half, slot, skb);
     DROP
 }

@@ -1,56 +1,61 @@
 //! All maps, each with who writes and who reads it. Sizes marked "at load" are set by userspace before the load.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     Global,
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use monitor_common::{
-    cache::HashKeys,
     classify::ROOT_ROWS,
     evaluate::Evaluation,
     fragments::{FRAGMENT_SETS, FragmentSet},
     parse::{HeaderWalker, Reason},
     wire::{
-        CacheKey, CacheSet, ClassRow, Clock, Counters, FlowKey, FlowValue, FullKey, HookSums, INTERFACE_TABLE,
-        InnerDestination, InterfaceEntry, MAX_CLASSES, MAX_INTERFACES, Node, PolicyMeta, ReasonSums, RuleRow, V6Low,
+        CacheBlock, ClassRow, Clock, Counters, CpuHalf, Decision, FlowKey, FlowRecord, FlowValue, FullKey, Hot,
+        InnerDestination, MAX_CLASSES, MAX_INTERFACES, Node, PlainKey, PolicyMeta, ReasonSums, RuleRow, V6Low,
     },
 };
 
 const BPF_F_MMAPABLE: u32 = 1 << 10;
 
+/// The same pointer, of which the compiler knows nothing (libbpf's `barrier_var`): what it points to is read from memory
+/// again, and nothing is added to it before this.
+#[inline(always)]
+pub fn barrier_var<T>(mut pointer: *mut T) -> *mut T {
+    // SAFETY: moves a register to itself.
+    unsafe { asm!("{0} = {0}", inout(reg) pointer, options(nostack, preserves_flags)) };
+    pointer
+}
+
 /// Rows of the class table that one policy has room for: the stride of [`CLASSES`] and [`OVERFLOW`]. Set at load.
 #[unsafe(no_mangle)]
 pub static CLASS_CAPACITY: Global<u32> = Global::new(MAX_CLASSES);
 
-/// CPUs that [`CACHE`] has room for. Set at load.
-#[unsafe(no_mangle)]
-pub static CPUS: Global<u32> = Global::new(1);
-
-/// Sets of each CPU in one half of [`CACHE`]. Set at load.
-#[unsafe(no_mangle)]
-pub static CACHE_SETS: Global<u32> = Global::new(1);
-
-/// For [`CacheKey::set_index`]. Set at load, at random.
-#[unsafe(no_mangle)]
-pub static HASH_KEYS: Global<HashKeys> = Global::new([1; 6]);
-
-/// [`monitor_common::wire::Control`]. Userspace writes (a single store to shared memory), every packet reads once.
+/// What every packet reads. Userspace writes word by word, through shared memory.
 #[map]
-pub static CONTROL: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+pub static HOT: Array<Hot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// Registered interfaces, open addressing. Userspace writes, every packet reads.
+/// What each CPU has of each half, by parity: where its flow cache is, what passed the hooks. Packets read and write on
+/// their CPU; userspace reads both halves, and writes the closed one.
 #[map]
-pub static INTERFACES: Array<InterfaceEntry> = Array::with_max_entries(INTERFACE_TABLE, 0);
+pub static HALVES: PerCpuArray<CpuHalf> = PerCpuArray::with_max_entries(2, 0);
 
-/// What passed the hook and what of it was dropped, by parity and interface slot. Packets write on their CPU;
-/// userspace reads and clears the closed half, and reads the open one.
-#[map]
-pub static HOOK: PerCpuArray<HookSums> = PerCpuArray::with_max_entries(2 * MAX_INTERFACES, 0);
-
-/// Packets without a flow, by parity, interface slot and reason. As [`HOOK`].
+/// Packets without a flow, by parity, interface slot and reason. As [`HALVES`].
 #[map]
 pub static UNPARSED: PerCpuArray<ReasonSums> = PerCpuArray::with_max_entries(2 * MAX_INTERFACES * Reason::COUNT, 0);
+
+/// A flow that left the flow cache, as it was there and as the table has it.
+#[repr(C)]
+pub struct Evicted {
+    /// As it was in the cache.
+    pub record: FlowRecord,
+    /// Its key in the table.
+    pub key: FlowKey,
+    /// Its value there.
+    pub value: FlowValue,
+}
 
 /// The state of the current packet: in map memory, of whose content the verifier knows nothing, whatever path leads to
 /// it.
@@ -59,7 +64,15 @@ pub struct Scratch {
     /// The packet's key.
     pub key: FullKey,
     /// Its key in the flow cache, if the fast path parsed it.
-    pub cache_key: CacheKey,
+    pub plain: PlainKey,
+    /// Its sizes.
+    pub size: Counters,
+    /// What the policy made of it, if it has a flow.
+    pub decision: Decision,
+    /// Whether that makes an alert.
+    pub alert: u32,
+    /// A flow that is on its way from the flow cache to the table.
+    pub evicted: Evicted,
     /// The state of the parser, for any other packet.
     pub walker: HeaderWalker,
     /// The inner destination of its first fragment.
@@ -84,12 +97,16 @@ pub static FRAGMENTS: PerCpuArray<FragmentSet> = PerCpuArray::with_max_entries(F
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
-/// Flows as each CPU counts them, by parity, CPU and [`CacheKey::set_index`]. Packets write on their CPU; userspace
-/// reads and clears the closed half. At load.
+/// Sets of flows as each CPU counts them, where its [`CpuHalf`] says. Packets write on their CPU; userspace reads and
+/// clears those of the closed half. At load.
 #[map]
-pub static CACHE: Array<CacheSet> = Array::with_max_entries(2, BPF_F_MMAPABLE);
+pub static CACHE: Array<CacheBlock> = Array::with_max_entries(2, BPF_F_MMAPABLE);
 
-/// Flows of the even epochs that were evicted from [`CACHE`] or never in it. Packets insert and add; userspace drains
+/// Flows that gave way to others in [`CACHE`], each CPU's in the order in which they did. As [`CACHE`]. At load.
+#[map]
+pub static LOG: Array<FlowRecord> = Array::with_max_entries(2, BPF_F_MMAPABLE);
+
+/// Flows of the even epochs that found no place in [`CACHE`], or in [`LOG`]. Packets insert and add; userspace drains
 /// the closed half. At load.
 #[map]
 pub static FLOWS_EVEN: HashMap<FlowKey, FlowValue> = HashMap::with_max_entries(262_144, 0);
@@ -111,13 +128,17 @@ pub static INNER_ODD: HashMap<FullKey, FlowValue> = HashMap::with_max_entries(32
 #[map]
 pub static OVERFLOW: Array<Counters> = Array::with_max_entries(2 * MAX_INTERFACES * MAX_CLASSES * 3, BPF_F_MMAPABLE);
 
-/// Events that [`EVENTS`] had no room for, by parity. As [`HOOK`].
+/// Events that [`EVENTS`] had no room for, by parity. As [`HALVES`].
 #[map]
 pub static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
 
 /// [`monitor_common::wire::Event`]s. Packets write, userspace reads.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// A word each time that the open half is filling up. Packets write, userspace reads.
+#[map]
+pub static PRESSURE: RingBuf = RingBuf::with_byte_size(4096, 0);
 
 /// The kernel's clocks. The `clock` program writes, userspace reads.
 #[map]

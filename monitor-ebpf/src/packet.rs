@@ -28,21 +28,28 @@ impl Frame {
         (self.end - self.data) < length as usize
     }
 
+    /// The address of the byte at `offset`, at most [`MAX_OFFSET`].
+    #[inline(always)]
+    fn at(self, offset: u32) -> usize {
+        let mut start = offset as usize;
+        // SAFETY: arithmetic on registers: `start = self.data + offset`, and the mask changes nothing, as the caller says.
+        // Both are hidden from the compiler, for two reasons. It cannot compute `start` and the caller's check of the end in
+        // two registers, of which the verifier proves only the one that was compared. And where `offset` lives on the
+        // stack, a check bounds one copy of it and the sum uses another: before kernel 6.8 the verifier does not know that
+        // they are the same, so the copy in use is bounded by itself.
+        unsafe {
+            asm!("{0} &= {2}", "{0} += {1}", inout(reg) start, in(reg) self.data, const MAX_OFFSET,
+                options(pure, nomem, nostack, preserves_flags));
+        };
+        start
+    }
+
     #[inline(always)]
     fn read<T: Copy>(self, offset: u32) -> Option<T> {
         if offset > MAX_OFFSET {
             return None;
         }
-        let mut start = offset as usize;
-        // SAFETY: arithmetic on registers: `start = self.data + offset`, and the mask changes nothing after the check
-        // above. Both are hidden from the compiler, for two reasons. It cannot compute `start` and the check below in
-        // two registers, of which the verifier proves only the one that was compared. And where `offset` lives on the
-        // stack, the check above bounds one copy of it and the sum uses another: before kernel 6.8 the verifier does
-        // not know that they are the same, so the copy in use is bounded by itself.
-        unsafe {
-            asm!("{0} &= {2}", "{0} += {1}", inout(reg) start, in(reg) self.data, const MAX_OFFSET,
-                options(pure, nomem, nostack, preserves_flags));
-        };
+        let start = self.at(offset);
         if start + size_of::<T>() > self.end {
             return None;
         }
@@ -74,6 +81,10 @@ impl Window for Checked {
         u16::from_be(self.read(offset))
     }
     #[inline(always)]
+    fn raw16(self, offset: u32) -> u16 {
+        self.read(offset)
+    }
+    #[inline(always)]
     fn raw32(self, offset: u32) -> u32 {
         self.read(offset)
     }
@@ -84,9 +95,11 @@ impl Window for Checked {
 }
 
 impl Bytes for Frame {
+    type Window = Checked;
     #[inline(always)]
-    fn window<const LENGTH: u32>(self) -> Option<impl Window> {
-        (self.data + LENGTH as usize <= self.end).then_some(Checked(self.data))
+    fn window<const LENGTH: u32>(self, offset: u32) -> Option<Checked> {
+        let start = self.at(offset);
+        (start + LENGTH as usize <= self.end).then_some(Checked(start))
     }
     #[inline(always)]
     fn u8(self, offset: u32) -> Option<u8> {

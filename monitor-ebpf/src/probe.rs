@@ -16,9 +16,9 @@ pub fn reply(skb: *mut __sk_buff) -> i32 {
     let skb = unsafe { &*skb };
     let slot = match skb.mark {
         ProbeQuery::IN_FORCE => {
-            let Some(control) = maps::CONTROL.get_ptr(0) else { return ProbeQuery::NO_ANSWER as i32 };
+            let Some(hot) = maps::HOT.get_ptr(0) else { return ProbeQuery::NO_ANSWER as i32 };
             // SAFETY: a live map value; volatile as for any packet.
-            Control(unsafe { control.read_volatile() }).slot()
+            Control(unsafe { (&raw const (*hot).control).read_volatile() }).slot()
         }
         slot => slot & 1,
     };

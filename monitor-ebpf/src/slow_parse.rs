@@ -1,8 +1,6 @@
 //! Parses a packet that is not plain: header by header, with fragments, and evaluates every destination. A function of
 //! its own, and each loop a `bpf_loop`: the verifier checks a step once, whatever the number of steps.
 
-use core::arch::asm;
-
 use aya_ebpf::{
     bindings::__sk_buff,
     cty::c_void,
@@ -177,8 +175,9 @@ extern "C" fn evaluate(number: u64, stage: *mut c_void) -> i64 {
     if !scratch.evaluation.pick(&scratch.walker, &scratch.of_first, number as u32) {
         return 1;
     }
-    // SAFETY: the same scratch space.
-    let scratch = unsafe { &mut *barrier_var(scratch) };
+    // What the compiler holds in registers differs by the path to here, and the verifier would check the rest once for
+    // each. SAFETY: the same scratch space.
+    let scratch = unsafe { &mut *maps::barrier_var(scratch) };
     if MappedImage::in_slot(slot).and_then(|image| scratch.evaluation.evaluate(&image)).is_some() {
         return 0;
     }
@@ -187,14 +186,4 @@ extern "C" fn evaluate(number: u64, stage: *mut c_void) -> i64 {
         scratch.outcome = Reason::NotClassified as u32;
     }
     1
-}
-
-/// The same pointer, of which the compiler knows nothing (libbpf's `barrier_var`): what it points to is read from
-/// memory again. What the compiler holds in registers differs by the path to here, and the verifier would check the
-/// rest once for each.
-#[inline(always)]
-fn barrier_var(mut pointer: *mut Scratch) -> *mut Scratch {
-    // SAFETY: moves a register to itself.
-    unsafe { asm!("{0} = {0}", inout(reg) pointer, options(nostack, preserves_flags)) };
-    pointer
 }

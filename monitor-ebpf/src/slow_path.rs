@@ -1,17 +1,17 @@
 //! What the flow cache has no answer for: the policy is evaluated, the flow counted, an event submitted. A function of
 //! its own, so that the fast path in [`crate::egress`] stays short.
 
-use aya_ebpf::{bindings::__sk_buff, helpers::bpf_jiffies64, programs::TcContext};
+use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use aya_log_ebpf::debug;
 use monitor_common::{
     classify::{Classification, classify},
     parse::Reason,
     verdict::{Verdict, decide, drops},
-    wire::{Address, CacheKey, Control, Counters, FlowKey},
+    wire::{Address, Control, CpuHalf, Decision, InnerDestination, PlainKey},
 };
 
 use crate::{
-    action::tc_action,
+    action::{NEXT, tc_action},
     cache, events,
     maps::{self, Scratch},
     policy::MappedImage,
@@ -19,7 +19,7 @@ use crate::{
     table,
 };
 
-/// Counts a packet and returns what to do with it.
+/// Counts a packet, which its hook has counted, and returns what to do with it.
 #[inline(always)]
 pub fn packet(skb: *mut __sk_buff, scratch: &mut Scratch, control: Control, slot: u32, outcome: ParseOutcome) -> i32 {
     count_and_decide(skb, scratch, control.0, slot, outcome.0)
@@ -28,14 +28,12 @@ pub fn packet(skb: *mut __sk_buff, scratch: &mut Scratch, control: Control, slot
 #[inline(never)]
 fn count_and_decide(skb: *mut __sk_buff, scratch: *mut Scratch, control: u64, slot: u32, outcome: u32) -> i32 {
     let control = Control(control);
-    let parity = control.parity();
     // SAFETY: the caller's references.
     let (context, scratch) = unsafe { (&*skb, &mut *scratch) };
-    let size = table::size(context);
+    let Some(half) = cache::half(control.parity()) else { return NEXT };
     let fast_parsed = ParseOutcome(outcome) == ParseOutcome::FAST_PARSED;
     let classification = if fast_parsed {
-        scratch.key = FlowKey::from(&scratch.cache_key).into();
-        classify_flow(control.slot(), &scratch.key.flow).ok_or(Reason::NotClassified)
+        classify_plain(control.slot(), &scratch.plain).ok_or(Reason::NotClassified)
     } else {
         Reason::from_wire(outcome as u8).map_or(Ok(scratch.evaluation.strictest), Err)
     };
@@ -44,7 +42,7 @@ fn count_and_decide(skb: *mut __sk_buff, scratch: *mut Scratch, control: u64, sl
         Err(reason) => {
             let read = if fast_parsed { Classification::default() } else { scratch.evaluation.strictest };
             let dropped = control.enforce() && drops(reason, drop_reasons(control.slot()), &read);
-            table::unparsed(parity, slot, reason, dropped, &size);
+            table::unparsed(control.parity(), slot, reason, dropped, &table::size(context));
             debug!(
                 &TcContext::new(skb),
                 "interface {} no flow: reason {}, dropped {}",
@@ -53,75 +51,77 @@ fn count_and_decide(skb: *mut __sk_buff, scratch: *mut Scratch, control: u64, sl
                 u8::from(dropped)
             );
             let verdict = if dropped { Verdict::Denied } else { Verdict::Allowed };
-            return tc_action(parity, slot, verdict as u8, &size);
+            return tc_action(half, slot, verdict as u8, context);
         }
     };
     let verdict = decide(&classification, control.enforce());
-    let key = &mut scratch.key;
-    key.flow.ifindex = context.ifindex;
-    key.flow.verdict = verdict as u8;
-    key.flow.class_id = classification.class_id;
-    key.flow.rule = classification.rule;
-    let new = if fast_parsed {
-        scratch.cache_key.verdict = key.flow.verdict;
-        scratch.cache_key.class_id = classification.class_id;
-        scratch.cache_key.rule = classification.rule;
-        count_in_cache(parity, slot, &scratch.cache_key, &key.flow, &size, classification.alert)
-    } else if key.inner.exists() {
-        table::inner(parity, slot, key, &size)
-    } else {
-        table::flow(parity, slot, &key.flow, &size)
+    scratch.decision = Decision {
+        class_id: classification.class_id,
+        rule: classification.rule,
+        verdict: verdict as u8,
+        ..Decision::default()
     };
-    if new && classification.alert {
-        events::submit(parity, control.epoch(), key, context.wire_len);
+    scratch.alert = u32::from(classification.alert);
+    scratch.size = table::size(context);
+    // In registers it would differ by the way to here, and the verifier would check the rest once for each.
+    // SAFETY: the same scratch space.
+    let scratch = unsafe { &mut *maps::barrier_var(scratch) };
+    let new = if fast_parsed {
+        count_plain(scratch, half, control.parity(), slot, context.ifindex)
+    } else {
+        count_other(scratch, control.parity(), slot, context.ifindex)
+    };
+    if new && scratch.alert != 0 {
+        if fast_parsed {
+            set_key(scratch, context.ifindex);
+        }
+        events::submit(control.parity(), control.epoch(), &scratch.key, context.wire_len);
     }
     debug!(
         &TcContext::new(skb),
         "interface {} protocol {} to {:i} port {}: class {} rule {} verdict {}",
-        key.flow.ifindex,
-        key.flow.protocol,
-        octets(key.flow.destination),
-        key.flow.destination_port,
-        classification.class_id,
-        classification.rule,
-        verdict.name()
+        context.ifindex,
+        if fast_parsed { scratch.plain.endpoints.protocol() } else { scratch.key.flow.protocol },
+        octets(if fast_parsed { scratch.plain.destination() } else { scratch.key.flow.destination }),
+        if fast_parsed { scratch.plain.endpoints.ports().1 } else { scratch.key.flow.destination_port },
+        scratch.decision.class_id,
+        scratch.decision.rule,
+        Verdict::from_wire(scratch.decision.verdict).name()
     );
-    tc_action(parity, slot, verdict as u8, &size)
+    tc_action(half, slot, scratch.decision.verdict, context)
 }
 
-/// Counts a packet in the flow cache, or in the flow table if its set has no place. True if the flow is new in this
-/// epoch, as far as this CPU can tell; `want_new`: whether the caller needs to know.
+/// Counts a packet that the fast path parsed in its flow. True: that is new in this epoch, as far as this CPU can tell, or
+/// was evicted in it.
 #[inline(always)]
-fn count_in_cache(
-    parity: u32,
-    slot: u32,
-    cache_key: &CacheKey,
-    key: &FlowKey,
-    size: &Counters,
-    want_new: bool,
-) -> bool {
-    let Some(set) = cache::set(parity, cache_key) else { return table::flow(parity, slot, key, size) };
-    // SAFETY: a helper without arguments; a set that only this CPU writes, and only one program at a time.
-    let (jiffies, set) = unsafe { (bpf_jiffies64(), &mut *set) };
-    let now = jiffies as u32;
-    let entry = match set.find(cache_key) {
-        Some(entry) if entry.key == *cache_key => {
-            entry.evaluated = now;
-            entry.count(size, now);
-            return false;
-        }
-        // The policy has another verdict, class or rule by now: another flow.
-        Some(entry) => entry,
-        None => match set.victim(now) {
-            Some(entry) => entry,
-            None => return table::flow(parity, slot, key, size),
-        },
-    };
-    if !entry.is_empty() {
-        table::add_sums(parity, entry.slot, &(&entry.key).into(), &entry.value(jiffies));
+fn count_plain(scratch: &mut Scratch, half: &mut CpuHalf, parity: u32, slot: u32, ifindex: u32) -> bool {
+    if let Some(new) = cache::count(scratch, half, parity) {
+        return new;
     }
-    entry.begin(cache_key, size, slot, now);
-    want_new && !table::contains(parity, key)
+    set_key(scratch, ifindex);
+    let new = table::flow(parity, slot, &scratch.key.flow, &scratch.size);
+    if new && half.note_crowded(scratch.plain.ip_version != 4) {
+        events::pressure();
+    }
+    new
+}
+
+/// The same for any other packet.
+#[inline(always)]
+fn count_other(scratch: &mut Scratch, parity: u32, slot: u32, ifindex: u32) -> bool {
+    let Scratch { key, decision, size, .. } = scratch;
+    key.flow.ifindex = ifindex;
+    key.flow.verdict = decision.verdict;
+    key.flow.class_id = decision.class_id;
+    key.flow.rule = decision.rule;
+    if key.inner.exists() { table::inner(parity, slot, key, size) } else { table::flow(parity, slot, &key.flow, size) }
+}
+
+/// Makes the key of a packet that the fast path parsed: in host order, only where it leaves for the table or for userspace.
+#[inline(always)]
+fn set_key(scratch: &mut Scratch, ifindex: u32) {
+    scratch.key.flow = scratch.plain.flow(ifindex, scratch.decision);
+    scratch.key.inner = InnerDestination::default();
 }
 
 /// For which reasons the policy in this slot drops; for all, if there is none.
@@ -138,7 +138,8 @@ fn octets(address: Address) -> [u8; 16] {
 
 /// What the policy in this slot makes of a flow without inner destination.
 #[inline(always)]
-fn classify_flow(slot: u32, key: &FlowKey) -> Option<Classification> {
+fn classify_plain(slot: u32, key: &PlainKey) -> Option<Classification> {
     let image = MappedImage::in_slot(slot)?;
-    classify(&image, key.ip_version, key.destination, key.protocol, Some(key.destination_port))
+    let (port, protocol) = (key.endpoints.ports().1, key.endpoints.protocol());
+    classify(&image, key.ip_version as u8, key.destination(), protocol, Some(port))
 }

@@ -6,11 +6,12 @@ use aya_ebpf::{
     maps::{HashMap, PerCpuArray},
 };
 use monitor_common::{
+    cache::More,
     parse::Reason,
-    wire::{Counters, FlowKey, FlowValue, FullKey, MAX_INTERFACES, ReasonSums, segments},
+    wire::{Counters, CpuHalf, FlowKey, FlowValue, FullKey, HookTotal, MAX_INTERFACES, ReasonSums, segments},
 };
 
-use crate::maps;
+use crate::maps::{self, Evicted};
 
 /// Adds to a value of this CPU: programs on egress run with bottom halves off, so nobody else writes it.
 #[inline(always)]
@@ -43,16 +44,33 @@ fn change_here<T>(map: &PerCpuArray<T>, index: u32, change: impl FnOnce(&mut T))
     }
 }
 
+/// What passed an interface's hook.
+#[inline(always)]
+pub fn hook_total(half: &mut CpuHalf, slot: u32) -> &mut HookTotal {
+    &mut half.hook[(slot & (MAX_INTERFACES - 1)) as usize]
+}
+
 /// Adds a packet to its interface's hook total.
 #[inline(always)]
-pub fn hook(parity: u32, slot: u32, size: &Counters) {
-    change_here(&maps::HOOK, parity * MAX_INTERFACES + slot, |sums| add_here(&mut sums.total, size));
+pub fn hook(half: &mut CpuHalf, slot: u32, skb: &__sk_buff) {
+    let total = hook_total(half, slot);
+    total.packets += 1;
+    total.bytes += u64::from(skb.len);
+    hook_more(half, slot, &more(skb));
+}
+
+/// Adds what a packet has beyond what every packet has.
+#[inline(always)]
+pub fn hook_more(half: &mut CpuHalf, slot: u32, more: &More) {
+    let total = hook_total(half, slot);
+    total.more_segments += more.segments;
+    total.more_wire_bytes = total.more_wire_bytes.wrapping_add(more.wire_bytes);
 }
 
 /// Adds a packet to what its interface's hook dropped; it is in the total already.
 #[inline(always)]
-pub fn dropped(parity: u32, slot: u32, size: &Counters) {
-    change_here(&maps::HOOK, parity * MAX_INTERFACES + slot, |sums| add_here(&mut sums.dropped, size));
+pub fn dropped(half: &mut CpuHalf, slot: u32, skb: &__sk_buff) {
+    add_here(&mut half.dropped[(slot & (MAX_INTERFACES - 1)) as usize], &size(skb));
 }
 
 /// Counts a packet without a flow.
@@ -81,6 +99,22 @@ pub fn size(skb: &__sk_buff) -> Counters {
     }
 }
 
+/// What the packet has beyond what every packet has.
+#[inline(always)]
+pub fn more(skb: &__sk_buff) -> More {
+    More::of(&size(skb))
+}
+
+/// Adds a flow that left the flow cache. `now`: jiffies.
+#[inline(always)]
+pub fn add_evicted(parity: u32, evicted: &mut Evicted, now: u64) {
+    let Some(hot) = maps::HOT.get(0) else { return };
+    let slot = evicted.record.key.endpoints.slot();
+    evicted.key = evicted.record.key.flow(hot.ifindexes[slot as usize], evicted.record.decision);
+    evicted.value = evicted.record.value(now);
+    add_sums(parity, slot, &evicted.key, &evicted.value);
+}
+
 /// Adds a packet to its flow; true if the flow is new in this epoch. A flow that finds no place, for whatever reason,
 /// is counted under its class id instead.
 #[inline(always)]
@@ -97,7 +131,7 @@ pub fn inner(parity: u32, slot: u32, key: &FullKey, size: &Counters) -> bool {
 
 /// Adds the sums of a flow to those in the table; true if the flow is new in this epoch.
 #[inline(always)]
-pub fn add_sums(parity: u32, slot: u32, key: &FlowKey, sums: &FlowValue) -> bool {
+fn add_sums(parity: u32, slot: u32, key: &FlowKey, sums: &FlowValue) -> bool {
     add_to_flow(parity, slot, key, sums) != 0
 }
 
@@ -107,12 +141,6 @@ fn add_to_flow(parity: u32, slot: u32, key: *const FlowKey, sums: *const FlowVal
     // SAFETY: the caller's references.
     let (key, sums) = unsafe { (&*key, &*sums) };
     u32::from(add(flows(parity), parity, slot, key, key, sums))
-}
-
-/// Whether the table has this flow.
-#[inline(always)]
-pub fn contains(parity: u32, key: &FlowKey) -> bool {
-    flows(parity).get_ptr(key).is_some()
 }
 
 #[inline(always)]

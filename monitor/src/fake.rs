@@ -263,8 +263,8 @@ pub struct Script {
     pub checks: VecDeque<anyhow::Result<()>>,
     /// Rolled back so often.
     pub rollbacks: u32,
-    /// What is in the flow table; it is empty after a flip.
-    pub table: Occupancy,
+    /// How full the open half is; it is empty after a flip.
+    pub fill: Fill,
     /// Whether it was detached.
     pub detached: bool,
 }
@@ -307,7 +307,7 @@ impl EpochSource for Fake {
             script.closed = Some(held);
             anyhow::bail!("bpf(2) says no");
         }
-        script.table.used = 0;
+        script.fill.table.used = 0;
         let epoch = script.flips;
         script.flips = epoch.wrapping_add(1);
         let one = script.next.pop_front().unwrap_or_else(|| snapshot(epoch));
@@ -331,8 +331,8 @@ impl EpochSource for Fake {
         Ok(())
     }
 
-    fn table(&self) -> Occupancy {
-        self.script().table
+    fn fill(&self) -> Fill {
+        self.script().fill
     }
 
     fn attachments(&self) -> Vec<Attachment> {

@@ -173,7 +173,8 @@ fn a_full_table_counts_under_class_and_verdict_and_nothing_is_lost() {
                 .add(&Counters { packets: 1, segments: 1, bytes: length, wire_bytes: length });
         }
         let drained = kernel.flip().unwrap();
-        assert_eq!(drained.flows.len(), (PLACES + CACHED) as usize);
+        // Where this took a while, silent flows gave way to others and are in the log.
+        assert_eq!(drained.flows.len(), (PLACES + CACHED) as usize + drained.fill.log.used);
         assert_eq!((drained.fill.cache.used, drained.fill.table.used), (CACHED as usize, PLACES as usize));
         let interface = &drained.interfaces[0];
         assert_eq!(interface.overflow.len(), 2, "one class inside and one outside");

@@ -72,11 +72,13 @@ fn sums_stay_exact_and_the_overflow_is_counted_and_reported() {
     assert_eq!(count(&flows.hook), total(&frames, 2, |_| true));
     assert_eq!(captured.total, count(&flows.hook));
     assert_eq!(accounted(&flows), flows.hook);
-    // Every place is taken, of a flow by more than one of table and two caches maybe.
-    assert!((PLACES..=PLACES + 2 * CACHED).contains(&flows.flows.len()), "{}", flows.flows.len());
+    // Every place is taken, of a flow by more than one of table, log and two CPUs' caches maybe, which have as many for IPv6.
+    let logged = daemon.json(&["status"]).unwrap()["epoch"]["flow_log"]["used"].as_u64().unwrap() as usize;
+    let most = PLACES + 4 * CACHED + logged;
+    assert!((PLACES..=most).contains(&flows.flows.len()), "{}", flows.flows.len());
     let told_apart: u64 = flows.flows.iter().map(|row| row.sums.packets).sum();
     assert_eq!(flows.overflow.packets, 2 * u64::from(FLOWS) - told_apart);
-    assert!(told_apart <= 2 * (PLACES + 2 * CACHED) as u64);
+    assert!(told_apart <= 2 * most as u64);
     for row in &flows.flows {
         let frame = &frames[usize::from(row.destination_port) - 1];
         assert_eq!(row.sums.bytes, row.sums.packets * frame.len() as u64, "{row:?}");
@@ -109,7 +111,9 @@ fn a_full_table_is_no_way_past_the_policy() {
     capture.wait_until(PATIENCE, |captured| captured.total.packets >= inside.packets).unwrap();
     assert_eq!(capture.stop().unwrap().total, inside);
     let flows = egress_monitor_tests::stage::flows(&daemon).unwrap();
-    let places = PLACES + CACHED;
+    // IPv4 and IPv6 have as many each. Where sending took a while, silent flows gave way to others and are in the log.
+    let logged = daemon.json(&["status"]).unwrap()["epoch"]["flow_log"]["used"].as_u64().unwrap() as usize;
+    let places = PLACES + 2 * CACHED + logged;
     assert_eq!((flows.flows.len(), flows.overflow.packets), (places, u64::from(FLOWS) - places as u64));
     assert_eq!(accounted(&flows), flows.hook);
     // Which flows have a place is the hash's affair; those that have one say what happened to them.

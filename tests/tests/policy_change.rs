@@ -16,6 +16,8 @@ use egress_monitor_tests::{
     traffic::send_udp,
 };
 
+use monitor_common::wire::{Hot, PolicyMeta};
+
 use crate::support::attached::{attach, hook};
 
 /// A policy that says this of what is outside.
@@ -59,7 +61,7 @@ fn a_policy_that_is_not_in_the_maps_as_it_was_written_is_found_and_the_one_befor
     // A class, and the word in which the tables' places begin: both of the slot that is switched to.
     let faults = [
         ("class 0", (|kernel| damage::<16>(kernel, "CLASSES", second_half)) as Fault),
-        ("policy header 1", |kernel| damage::<24>(kernel, "POLICY", |_| 1)),
+        ("policy header 1", |kernel| damage::<{ size_of::<PolicyMeta>() }>(kernel, "POLICY", |_| 1)),
     ];
     for (what, fault) in faults {
         kernel.stage(to(&new)).unwrap();
@@ -82,7 +84,7 @@ fn a_policy_that_is_not_in_the_maps_as_it_was_written_is_found_and_the_one_befor
         kernel.verify().unwrap();
     }
     // The control word: packets would go by the other slot.
-    damage::<8>(&mut kernel, "CONTROL", |_| 0);
+    damage::<{ size_of::<Hot>() }>(&mut kernel, "HOT", |_| 0);
     let error = kernel.verify().unwrap_err().to_string();
     assert!(error.starts_with("control word"), "{error}");
 }

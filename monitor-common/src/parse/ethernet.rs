@@ -15,12 +15,10 @@ const SNAP_HEADER: u32 = 8;
 const MAX_TAGS: u32 = 3;
 
 const ARP: u16 = 0x0806;
-const VLAN: u16 = 0x8100;
 const PPPOE_DISCOVERY: u16 = 0x8863;
 const PPPOE_SESSION: u16 = 0x8864;
 const SLOW_PROTOCOLS: u16 = 0x8809;
 const EAPOL: u16 = 0x888e;
-const SERVICE_VLAN: u16 = 0x88a8;
 const LLDP: u16 = 0x88cc;
 const MRP_MEDIA: u16 = 0x88e3;
 const MACSEC: u16 = 0x88e5;
@@ -54,7 +52,7 @@ impl HeaderWalker {
                 self.layer = Layer::Ipv6;
                 return Ok(());
             }
-            VLAN | SERVICE_VLAN => return self.tag(frame),
+            known::VLAN | known::SERVICE_VLAN => return self.tag(frame),
             known::MPLS | known::MPLS_MULTICAST if self.in_tunnel() => {
                 return self.enter_tunnel(Via::Mpls, 0, Layer::Mpls);
             }

@@ -19,12 +19,14 @@ mod tests;
 mod transport;
 mod tunnel;
 
-pub use fast_parse::fast_parse;
+pub use fast_parse::{AddressesOf, Plain, fast_parse};
 pub use header_walker::{Fragment, HeaderWalker, Hop, MAX_FRAGMENTS, MAX_HEADERS, MAX_HOPS, MAX_STEPS, Transport};
 pub use reason::Reason;
 
 /// Read access to a frame from its first byte. Every read is checked; `None` past the end.
 pub trait Bytes: Copy {
+    /// See [`Bytes::window`].
+    type Window: Window;
     /// One byte.
     fn u8(self, offset: u32) -> Option<u8>;
     /// Two bytes in network order.
@@ -33,8 +35,8 @@ pub trait Bytes: Copy {
     fn be32(self, offset: u32) -> Option<u32>;
     /// Eight bytes in network order.
     fn be64(self, offset: u32) -> Option<u64>;
-    /// The first `LENGTH` bytes, checked once.
-    fn window<const LENGTH: u32>(self) -> Option<impl Window>;
+    /// `LENGTH` bytes from `offset` on, checked once.
+    fn window<const LENGTH: u32>(self, offset: u32) -> Option<Self::Window>;
     /// `number & mask`, as an index. In the kernel out of the compiler's sight, which would see that it changes nothing
     /// and leave it out: the verifier knows no other bound.
     fn index(self, number: u32, mask: usize) -> usize {
@@ -48,6 +50,8 @@ pub trait Window: Copy {
     fn u8(self, offset: u32) -> u8;
     /// Two bytes in network order.
     fn be16(self, offset: u32) -> u16;
+    /// Two bytes in network order, as they are.
+    fn raw16(self, offset: u32) -> u16;
     /// Four bytes in network order, as they are.
     fn raw32(self, offset: u32) -> u32;
     /// Eight bytes in network order, as they are.
@@ -61,6 +65,9 @@ impl Window for &[u8] {
     fn be16(self, offset: u32) -> u16 {
         u16::from_be_bytes(bytes(self, offset))
     }
+    fn raw16(self, offset: u32) -> u16 {
+        u16::from_ne_bytes(bytes(self, offset))
+    }
     fn raw32(self, offset: u32) -> u32 {
         u32::from_ne_bytes(bytes(self, offset))
     }
@@ -73,9 +80,10 @@ fn bytes<const N: usize>(window: &[u8], offset: u32) -> [u8; N] {
     core::array::from_fn(|byte| window[offset as usize + byte])
 }
 
-impl Bytes for &[u8] {
-    fn window<const LENGTH: u32>(self) -> Option<impl Window> {
-        self.get(..LENGTH as usize)
+impl<'a> Bytes for &'a [u8] {
+    type Window = &'a [u8];
+    fn window<const LENGTH: u32>(self, offset: u32) -> Option<&'a [u8]> {
+        self.get(offset as usize..)?.get(..LENGTH as usize)
     }
     fn u8(self, offset: u32) -> Option<u8> {
         self.get(offset as usize).copied()
@@ -132,4 +140,8 @@ mod ether_type {
     pub const BRIDGED: u16 = 0x6558;
     pub const MPLS: u16 = 0x8847;
     pub const MPLS_MULTICAST: u16 = 0x8848;
+    /// A tag of IEEE 802.1Q in the frame.
+    pub const VLAN: u16 = 0x8100;
+    /// An outer tag of IEEE 802.1ad.
+    pub const SERVICE_VLAN: u16 = 0x88a8;
 }

@@ -13,7 +13,7 @@ const CAPWAP: u16 = 5247;
 const GUE: u16 = 6080;
 
 /// Whether the destination port alone marks a datagram.
-#[inline(always)]
+#[cfg(test)]
 pub(super) const fn is_port(port: u16) -> bool {
     matches!(port, IPSEC_NAT_TRAVERSAL | HTTPS | OPENVPN | L2TP | LISP | VXLAN_GPE | CAPWAP | GUE)
 }
@@ -43,6 +43,11 @@ pub(super) fn udp_from(frame: impl Bytes, offset: u32, end: u32, length: u32, po
     if offset + UDP_HEADER + 8 > end {
         return Some(Opaque::None);
     }
+    // Nearly all that is neither ends here.
+    let head = frame.be32(offset + UDP_HEADER)?;
+    if head >> 30 != 3 && head.wrapping_sub(0x0100_0000) & !0x0300_0000 != 0 {
+        return Some(Opaque::None);
+    }
     let first = frame.be64(offset + UDP_HEADER)?;
     // A super-packet has no length of its own.
     let length = if length == 0 { end - offset } else { length };
@@ -58,10 +63,6 @@ pub(super) fn udp_from(frame: impl Bytes, offset: u32, end: u32, length: u32, po
 /// A type and three zero bytes, and for each type a length: initiation, response, cookie, and data in units of 16.
 #[inline(always)]
 const fn is_wireguard(first: u64, length: u32) -> bool {
-    // Nearly all that is not WireGuard ends here.
-    if first >> 32 & 0x00ff_ffff != 0 {
-        return false;
-    }
     match first >> 32 {
         0x0100_0000 => length == 148,
         0x0200_0000 => length == 92,

@@ -1,7 +1,7 @@
 //! The parser on packets written down byte by byte. Every random test prints its seed when it fails.
 
 use super::*;
-use crate::wire::{Address, FlowKey, Link, Opaque, Via};
+use crate::wire::{Address, Decision, Link, Opaque, Via};
 
 /// Miri takes a thousand times as long.
 const RANDOM: u32 = if cfg!(miri) { 200 } else { 300_000 };
@@ -56,8 +56,8 @@ fn fast_path_and_header_walker_read_the_same() {
     for _ in 0..RANDOM {
         let frame = near_plain(&mut random);
         let link = if frame[0] >> 4 == 0 { Link::Ethernet } else { Link::Ip };
-        if let Some(key) = fast_parse(frame.as_slice(), frame.len() as u32, link) {
-            let key = FlowKey::from(&key);
+        if let Some(plain) = fast_parse(frame.as_slice(), frame.len() as u32, link) {
+            let key = plain.key(0).flow(0, Decision::default());
             let (result, walker) = walk(&frame, link);
             assert_eq!((result, walker.key), (Ok(()), key), "seed {seed}: {frame:02x?}");
             assert_eq!((walker.hops().len(), walker.fragments_len), (0, 0), "seed {seed}: {frame:02x?}");
@@ -91,8 +91,21 @@ fn near_plain(random: &mut fastrand::Rng) -> Vec<u8> {
     put(4, &length.to_be_bytes());
     put(8, FIRST[random.usize(..6)]);
     let next = [1, TCP, UDP, UDP, UDP, 33, 58, 132, 136, random.u8(..)][random.usize(..10)];
+    let mut extended = |next: u8| {
+        if random.u8(..4) != 0 {
+            return (next, content.clone());
+        }
+        // Of a kind that is followed, or not; longer than it is now and then.
+        let kind = [0, 0, 60, 60, 43, 51, 135][random.usize(..7)];
+        let units = [0, 0, 1, 3, random.u8(..)][random.usize(..5)];
+        let mut header = vec![next, units];
+        header.resize(8 * (usize::from(units % 8) + 1), 0);
+        header.extend(&content);
+        (kind, header)
+    };
+    let v6 = extended(next);
     let (kind, mut packet) =
-        if random.bool() { (0x0800, ipv4(next, &[], &content)) } else { (0x86dd, ipv6(next, &content)) };
+        if random.bool() { (0x0800, ipv4(next, &[], &content)) } else { (0x86dd, ipv6(v6.0, &v6.1)) };
     if random.u8(..8) == 0 {
         // The length, made untrue or untold.
         let (at, value) = (if kind == 0x0800 { 2 } else { 4 }, [0, random.u16(..256)][random.usize(..2)]);
@@ -106,7 +119,15 @@ fn near_plain(random: &mut fastrand::Rng) -> Vec<u8> {
     if random.u8(..8) == 0 {
         packet.truncate(random.usize(1..=packet.len()));
     }
-    if random.bool() { ethernet(kind, &packet) } else { packet }
+    if random.bool() {
+        return packet;
+    }
+    let mut kind: u16 = kind;
+    for _ in 0..[0, 0, 0, 1, 1, 2, 3, 4][random.usize(..8)] {
+        packet.splice(0..0, [0x20, random.u8(..), (kind >> 8) as u8, kind as u8]);
+        kind = if random.bool() { 0x8100 } else { 0x88a8 };
+    }
+    ethernet(kind, &packet)
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! Plain integers with named padding only: no enum, bool or reference. Decoding into richer types is userspace's.
 
+use core::mem::offset_of;
+
 mod cache;
 mod control;
 mod event;
@@ -9,7 +11,11 @@ mod flow;
 mod policy;
 mod probe;
 
-pub use cache::{CACHE_WAYS, CacheEntry, CacheKey, CacheSet};
+pub(crate) use cache::whole_counters;
+pub use cache::{
+    CACHE_BLOCK, CACHE_WAYS, CacheBlock, CacheEntryV4, CacheEntryV6, CacheRegion, CacheRestV6, CacheRestsV6,
+    CacheSetV4, CacheSetV6, CpuHalf, Decision, Endpoints, FlowRecord, HookTotal, PlainKey,
+};
 pub use control::Control;
 pub use event::{Clock, Event};
 pub use flow::{
@@ -32,6 +38,33 @@ pub const MAX_CLASSES: u32 = 16_384;
 
 /// Rule rows (one rule has a row per port range) that the kernel looks at for one class.
 pub const MAX_RULES_PER_CLASS: u32 = 32;
+
+/// What every packet reads.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Hot {
+    /// A [`Control`].
+    pub control: u64,
+    /// [`InterfaceEntry`]s; open addressing.
+    pub interfaces: [InterfaceEntry; INTERFACE_TABLE as usize],
+    /// Kernel interface index by slot.
+    pub ifindexes: [u32; MAX_INTERFACES as usize],
+}
+
+impl Hot {
+    /// Which 64-bit word an element of `interfaces` is.
+    #[must_use]
+    pub const fn word_of_interface(element: u32) -> usize {
+        (offset_of!(Self, interfaces) + element as usize * size_of::<InterfaceEntry>()) / 8
+    }
+
+    /// Which 64-bit word an element of `ifindexes` is in, and at which bit of it: the kernel part is little-endian.
+    #[must_use]
+    pub const fn word_of_ifindex(slot: u32) -> (usize, u32) {
+        let at = offset_of!(Self, ifindexes) + slot as usize * 4;
+        (at / 8, at as u32 % 8 * 8)
+    }
+}
 
 /// One registered interface, at `(ifindex + probe) % INTERFACE_TABLE`.
 #[repr(C)]
@@ -82,13 +115,11 @@ mod pod {
     // SAFETY: as above.
     unsafe impl aya::Pod for FlowValue {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for CacheSet {}
+    unsafe impl aya::Pod for CpuHalf {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Counters {}
     // SAFETY: as above.
     unsafe impl aya::Pod for ReasonSums {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for HookSums {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Clock {}
     // SAFETY: as above.
@@ -103,16 +134,24 @@ mod pod {
 
 const _: () = {
     assert!(size_of::<InterfaceEntry>() == 8);
+    assert!(offset_of!(Hot, interfaces) == 8);
     assert!(size_of::<FlowKey>() == 48);
     assert!(size_of::<InnerDestination>() == 24);
     assert!(size_of::<FullKey>() == 72);
     assert!(size_of::<FlowValue>() == 48);
-    assert!(size_of::<CacheKey>() == 48);
-    assert!(size_of::<CacheEntry>() == 96);
-    assert!(size_of::<CacheSet>() == 384);
+    assert!(size_of::<PlainKey>() == 48);
+    assert!(size_of::<CacheEntryV4>() == 64);
+    assert!(size_of::<CacheEntryV6>() == 64);
+    assert!(size_of::<CacheSetV4>() == CACHE_BLOCK);
+    assert!(size_of::<CacheSetV6>() == CACHE_BLOCK);
+    assert!(size_of::<CacheRestsV6>() == CACHE_BLOCK);
+    assert!(size_of::<CacheBlock>() == CACHE_BLOCK);
+    assert!(size_of::<FlowRecord>() == 96);
+    assert!(offset_of!(CpuHalf, dropped) == 128);
+    assert!(offset_of!(CpuHalf, dropped) < offset_of!(CpuHalf, hook));
     assert!(size_of::<ReasonSums>() == 64);
     assert!(size_of::<HookSums>() == 64);
-    assert!(core::mem::offset_of!(HookSums, dropped) == 0);
+    assert!(offset_of!(HookSums, dropped) == 0);
     assert!(size_of::<Event>() == 88);
     assert!(size_of::<ClassRow>() == 16);
     assert!(size_of::<RuleRow>() == 24);

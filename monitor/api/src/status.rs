@@ -234,6 +234,8 @@ pub struct EpochStatus {
     pub flow_table: Occupancy,
     /// The flow caches of all CPUs.
     pub flow_cache: Occupancy,
+    /// The logs of flows that gave way to others in them.
+    pub flow_log: Occupancy,
     /// Ring-buffer events that it lost.
     pub events_lost: u64,
     /// By interface.

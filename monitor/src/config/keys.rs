@@ -207,15 +207,17 @@ pub mod monitor {
     pub const FLOWS: Key = Key::new(
         "flows",
         Kind::Number(1024, 4_194_304),
-        Absent::Value("49152"),
+        Absent::Value("16384"),
         "places in the flow table, 1024 to 4194304",
     );
-    /// The size of each CPU's flow cache.
+    /// The most of the flow cache that a CPU gets.
     pub const CACHE: Key = Key::new(
         "cache",
         Kind::Number(128, 1_048_576),
-        Absent::Means("131072 divided by the CPUs, 8192 to 65536"),
-        "places in each CPU's flow cache, 128 to 1048576",
+        Absent::Means(
+            "131072 for all CPUs and both IP versions together, or 4096 a CPU, given to those that need them",
+        ),
+        "places that a CPU's flow cache has at most, for IPv4 and for IPv6, 128 to 1048576",
     )
     .shown("65536");
     /// How to attach.

@@ -48,7 +48,7 @@ pub struct Config {
     pub epoch: Duration,
     /// `[monitor] flows`: places in the flow table.
     pub flows: u32,
-    /// `[monitor] cache`: places in each CPU's flow cache; by default as many as its number of CPUs leaves.
+    /// `[monitor] cache`: places that a CPU's flow cache has at most, of each IP version; by default all that is there.
     pub cache: Option<u32>,
     /// `[monitor] hook`.
     pub hook: HookChoice,

@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 use super::Launch;
 use crate::{
     config::Config,
-    engine::source::{EVENT_QUEUE, EpochSource, Opened, Task},
+    engine::source::{EVENT_QUEUE, EpochSource, Opened, Report, Task},
     error::CliError,
     kernel::{self, Kernel, Options, Switch},
-    model::{Attachment, Occupancy, Snapshot, in_force::PolicyInForce, now},
+    model::{Attachment, Fill, Snapshot, in_force::PolicyInForce, now},
 };
 
 /// Loads the kernel part and attaches it. Called within the runtime, after everything else that can fail.
@@ -31,9 +31,9 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
     let read: Task = Box::pin(async move {
         loop {
-            let event = reader.next().await?;
+            let report = reader.next().await?.map_or(Report::Filling, |event| Report::Event(event, now()));
             // The engine ends after this one; a full queue makes the ring fill up, which is counted there.
-            if sender.send((event, now())).await.is_err() {
+            if sender.send(report).await.is_err() {
                 std::future::pending::<()>().await;
             }
         }
@@ -68,8 +68,8 @@ impl EpochSource for KernelSource {
         Ok(self.0.roll_back()?)
     }
 
-    fn table(&self) -> Occupancy {
-        self.0.table()
+    fn fill(&self) -> Fill {
+        self.0.fill()
     }
 
     fn attachments(&self) -> Vec<Attachment> {

@@ -19,7 +19,6 @@ mod switch;
 
 use std::{collections::HashMap, future, sync::Arc, time::Duration};
 
-use monitor_common::wire::Event;
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until},
@@ -31,11 +30,11 @@ use self::{
     handle::{Request, Waiting},
     outbox::{AlertQueue, Outbox},
     pipeline::{Consumer, Pipeline, ReadEvent},
-    source::{EpochSource, Events},
+    source::{EpochSource, Events, Report},
 };
 use crate::{
     model::{
-        ClosedEpoch, FindingKind, Moment, Occupancy, Snapshot,
+        ClosedEpoch, Fill, FindingKind, Moment, Occupancy, Snapshot,
         flow::Resolver,
         identities::{Interfaces, Name},
         in_force::PolicyInForce,
@@ -53,7 +52,7 @@ const REQUESTS: usize = 64;
 /// Events taken at once.
 const EVENT_BATCH: usize = 1024;
 
-/// How often it looks whether the flow table is filling.
+/// How often it looks whether the open half is filling.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// A table with fewer places would be full between two looks.
@@ -123,6 +122,8 @@ impl Engine {
         let mut batch = Vec::with_capacity(EVENT_BATCH);
         let mut waiting = Waiting::default();
         let (mut may_flip, mut look) = (Instant::now(), Instant::now() + LOOK);
+        // A flood of flows may cost half of a CPU.
+        let mut rested = Instant::now();
         let (mut events_open, mut requests_open) = (true, true);
         loop {
             let deadline = self.deadline();
@@ -140,11 +141,11 @@ impl Engine {
                 }
                 () = sleep_until(look) => {
                     let began = Instant::now();
-                    if is_filling(self.source.table()) {
+                    if is_filling(self.source.fill()) {
                         self.close_and_answer(&mut waiting);
                     }
-                    // A flood of flows may cost half of a CPU.
-                    look = Instant::now() + began.elapsed().max(LOOK);
+                    rested = Instant::now() + began.elapsed();
+                    look = rested.max(Instant::now() + LOOK);
                 }
                 request = self.requests.recv(), if requests_open => match request {
                     Some(request) => self.take(request, &mut waiting),
@@ -153,6 +154,9 @@ impl Engine {
                 taken = events.recv_many(&mut batch, EVENT_BATCH), if events_open => {
                     // The reader has ended: in order, or the supervisor says why. Alerts come with each drain.
                     events_open = taken > 0;
+                    if batch.iter().any(|report| matches!(report, Report::Filling)) {
+                        look = rested;
+                    }
                     self.events(&batch);
                     batch.clear();
                 }
@@ -209,10 +213,11 @@ impl Engine {
         self.pipeline.report(&mut state, FindingKind::PolicyReverted, what.as_deref());
     }
 
-    fn events(&mut self, batch: &[(Event, i128)]) {
+    fn events(&mut self, batch: &[Report]) {
         let identities = Arc::clone(&self.state.read().traffic.identities);
         let Self { book, clock, interfaces, .. } = self;
-        let read = batch.iter().filter_map(|(event, read)| {
+        let read = batch.iter().filter_map(|report| {
+            let Report::Event(event, read) = report else { return None };
             // The difference, for the day on which the epochs' numbers begin anew.
             let since = |from: &u32| event.epoch.wrapping_sub(*from).cast_signed() >= 0;
             let (_, resolver) = book.iter().rev().find(|(from, _)| since(from)).or(book.first())?;
@@ -292,10 +297,14 @@ impl Engine {
     }
 }
 
-/// Whether the epoch is to end before its time: before the flow table is full, and before there is more in it than can
-/// be merged while somebody waits.
-fn is_filling(table: Occupancy) -> bool {
-    table.capacity >= LEAST_CAPACITY && table.used >= (table.capacity as usize / 2).min(MOST_FLOWS)
+/// Whether the epoch is to end before its time: before the flow table or the log is full, before there is more in the table
+/// than can be merged while somebody waits, and where the next one has more room in the cache.
+fn is_filling(fill: Fill) -> bool {
+    let Fill { log, table, crowded, .. } = fill;
+    let half = |of: Occupancy| of.capacity as usize / 2;
+    crowded
+        || (log.capacity > 0 && log.used >= half(log))
+        || (table.capacity >= LEAST_CAPACITY && table.used >= half(table).min(MOST_FLOWS))
 }
 
 #[cfg(test)]

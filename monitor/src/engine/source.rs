@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin};
 
 use monitor_common::wire::Event;
 
-use crate::model::{Attachment, Occupancy, PolicyInForce, Snapshot};
+use crate::model::{Attachment, Fill, PolicyInForce, Snapshot};
 
 /// The kernel half of the epoch protocol. Its methods may block (tens of milliseconds); the engine calls them where
 /// that is allowed, one at a time.
@@ -39,8 +39,8 @@ pub trait EpochSource: Send {
     /// There is none, or it can't hold.
     fn roll_back(&mut self) -> anyhow::Result<()>;
 
-    /// About how full the flow table is now.
-    fn table(&self) -> Occupancy;
+    /// How full the half of the epoch is that is open, about; what it has in use of the cache is not looked for.
+    fn fill(&self) -> Fill;
 
     /// What is attached now: without interfaces that are gone, or in another network namespace.
     fn attachments(&self) -> Vec<Attachment>;
@@ -52,9 +52,17 @@ pub trait EpochSource: Send {
     fn detach(&mut self) -> anyhow::Result<()>;
 }
 
-/// Ring-buffer events with the time (UTC nanoseconds since 1970) at which they were read. The kernel's reader
-/// sends; the engine receives.
-pub type Events = tokio::sync::mpsc::Receiver<(Event, i128)>;
+/// What the kernel part reports at once.
+#[derive(Clone, Copy, Debug)]
+pub enum Report {
+    /// A flow that is new in its epoch, and when it was read (UTC nanoseconds since 1970).
+    Event(Event, i128),
+    /// The open half is filling up.
+    Filling,
+}
+
+/// Reports. The kernel's reader sends; the engine receives.
+pub type Events = tokio::sync::mpsc::Receiver<Report>;
 
 /// Places in the channel of [`Events`]: what the reader can put aside while an epoch is being drained.
 pub const EVENT_QUEUE: usize = 65_536;

@@ -30,7 +30,7 @@ struct Bench {
     fake: Fake,
     state: SharedState,
     handle: EngineHandle,
-    events: mpsc::Sender<(Event, i128)>,
+    events: mpsc::Sender<Report>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<anyhow::Result<()>>,
     lines: Arc<Mutex<Vec<u8>>>,
@@ -173,7 +173,7 @@ async fn epochs_are_closed_without_being_asked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_epoch_ends_early_when_the_flow_table_fills() {
     let bench = bench_with([], Duration::from_secs(300));
-    bench.fake.script().table = Occupancy { used: 131_072, capacity: 262_144 };
+    bench.fake.script().fill.table = Occupancy { used: 131_072, capacity: 262_144 };
     while bench.state.read().traffic.totals.epochs < 1 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -183,11 +183,20 @@ async fn an_epoch_ends_early_when_the_flow_table_fills() {
 
 #[test]
 fn half_of_a_table_is_enough_or_as_many_flows_as_are_merged_in_no_time() {
-    let filling = |places, used| [used - 1, used].map(|used| is_filling(Occupancy { used, capacity: places }));
+    let filling = |capacity, used| {
+        [used - 1, used].map(|used| is_filling(Fill { table: Occupancy { used, capacity }, ..Fill::default() }))
+    };
     for (places, used) in [(16_384, 8_192), (262_144, 131_072), (524_288, 262_144), (1_048_576, 262_144)] {
         assert_eq!(filling(places, used), [false, true], "{places}");
     }
     assert_eq!(filling(16_383, 16_383), [false, false]);
+}
+
+#[test]
+fn half_of_the_log_is_enough_and_so_is_a_cache_that_may_grow() {
+    let filling = |used| is_filling(Fill { log: Occupancy { used, capacity: 2_048 }, ..Fill::default() });
+    assert_eq!([0, 1_023, 1_024].map(filling), [false, false, true]);
+    assert!(is_filling(Fill { crowded: true, ..Fill::default() }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

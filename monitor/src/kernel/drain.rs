@@ -10,7 +10,7 @@ use aya::{
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Clock, Control, Counters, FlowKey, FlowValue, HookSums, MAX_INTERFACES, ReasonSums},
+    wire::{Clock, Control, Counters, CpuHalf, FlowKey, FlowRecord, FlowValue, HookSums, MAX_INTERFACES, ReasonSums},
 };
 use monitor_policy::{Policy, spec::Mode};
 
@@ -26,6 +26,9 @@ pub(super) struct ClosingEpoch {
     /// When no packet was counted in it any more, and the kernel's clocks then.
     quiet: Option<(jiff::Timestamp, Clock)>,
     interfaces: Vec<InterfaceCounts>,
+    /// What the CPUs had of the half, once that is taken; its sums are in `interfaces`.
+    halves: Option<Vec<CpuHalf>>,
+    log_read: bool,
     flows: DrainedFlows,
     fill: Fill,
     events_lost: u64,
@@ -54,23 +57,73 @@ impl Kernel {
         }
     }
 
-    /// About how many flows the table of the epoch holds that is open.
+    /// How full the half of the epoch is that is open; the table's, about.
     #[must_use]
-    pub fn table(&self) -> Occupancy {
-        let open = self.maps.flows[self.control.parity() as usize].map();
+    pub fn fill(&self) -> Fill {
+        let parity = self.control.parity();
+        let open = self.maps.flows[parity as usize].map();
         let used = sys::estimate_entries::<FlowKey, FlowValue>(object::fd(open), self.flow_capacity as usize);
-        Occupancy { used, capacity: self.flow_capacity }
+        let mut fill = self.empty_fill(parity);
+        fill.table.used = used;
+        if let Ok(halves) = self.halves(parity) {
+            (fill.log.used, fill.crowded) = self.cache.pressure(&halves);
+        }
+        fill
+    }
+
+    /// Keeps what another CPU reads later from being read before what it reads now. Where a CPU's loads may overtake each
+    /// other, whatever a program chooses by a branch (the flow table of a parity) may be read before the branch is decided.
+    pub(super) fn order_reads(&self) -> std::io::Result<()> {
+        if cfg!(target_arch = "x86_64") { Ok(()) } else { self.grace_period.wait() }
+    }
+
+    fn empty_fill(&self, parity: u32) -> Fill {
+        let of = |capacity| Occupancy { used: 0, capacity };
+        Fill {
+            cache: of(self.cache.places(parity)),
+            log: of(self.cache.log_places()),
+            table: of(self.flow_capacity),
+            crowded: false,
+        }
+    }
+
+    /// What the CPUs have of a half.
+    pub(super) fn halves(&self, parity: u32) -> Result<PerCpuValues<CpuHalf>, KernelError> {
+        self.maps.halves.get(&parity, 0).map_err(KernelError::aya("reading what the CPUs have counted"))
+    }
+
+    /// Gives the CPUs what they begin an epoch of this parity with: to the half that is closed and taken.
+    pub(super) fn give_halves(&mut self, parity: u32) -> Result<(), KernelError> {
+        let fresh =
+            PerCpuValues::try_from(self.cache.fresh(parity)).map_err(KernelError::map("clearing the counters"))?;
+        self.maps.halves.set(parity, fresh, 0).map_err(KernelError::aya("clearing what the CPUs have counted"))
+    }
+
+    /// Sizes the flow cache for the next epoch. Whatever fails leaves it as it was, which is whole.
+    fn plan_cache(&mut self, parity: u32) {
+        let Ok(open) = self.halves(1 - parity) else { return };
+        if let Some(before) = self.cache.plan(parity, &open)
+            && let Err(error) = self.give_halves(parity)
+        {
+            tracing::warn!(%error, "the flow cache keeps its size");
+            self.cache.keep(parity, before);
+        }
     }
 
     fn open_next(&mut self) -> ClosingEpoch {
         let old = self.control;
         let epoch = old.epoch().wrapping_add(1);
+        self.plan_cache(1 - old.parity());
         let mut policy = Arc::clone(&self.policy);
         self.control = Control::new(epoch, old.slot(), old.enforce());
         if let Some(next) = self.staged.take() {
             self.control = Control::new(epoch, 1 - old.slot(), next.mode.enforces());
             policy = std::mem::replace(&mut self.policy, next.policy);
             self.previous = Some(Switch { policy: Arc::clone(&policy), mode: Mode::enforcing(old.enforce()) });
+        }
+        // The other half was taken before; a packet that reads the next word must not have looked into it until then.
+        if let Err(error) = self.order_reads() {
+            tracing::warn!(%error, "no grace period before the next epoch");
         }
         self.publish();
         let interface = |name: &str, ifindex| InterfaceCounts { name: name.into(), ifindex, ..Default::default() };
@@ -81,11 +134,10 @@ impl Kernel {
             started: std::mem::replace(&mut self.epoch_started, jiff::Timestamp::now()),
             quiet: None,
             interfaces: std::iter::once(interface("", 0)).chain(registered).collect(),
+            halves: None,
+            log_read: false,
             flows: DrainedFlows::default(),
-            fill: Fill {
-                cache: Occupancy { used: 0, capacity: self.cache.places() },
-                table: Occupancy { used: 0, capacity: self.flow_capacity },
-            },
+            fill: self.empty_fill(old.parity()),
             events_lost: 0,
         }
     }
@@ -98,12 +150,33 @@ impl Kernel {
             closing.quiet = Some((jiff::Timestamp::now(), clock));
         }
         let parity = closing.control.parity();
+        if closing.halves.is_none() {
+            closing.halves = Some(self.take_halves(parity, &mut closing.interfaces)?);
+        }
+        let halves = closing.halves.as_deref().unwrap_or_default();
         let (flows, fill) = (&mut closing.flows, &mut closing.fill);
         let now = closing.quiet.map_or(0, |(_, clock)| clock.jiffies);
+        let interfaces = &self.interfaces;
+        let mut add = |record: &FlowRecord| {
+            let slot = record.key.endpoints.slot() as usize;
+            let ifindex = slot.checked_sub(1).and_then(|number| interfaces.get(number)).map_or(0, |of| of.index);
+            flows.add_cached(record.key.flow(ifindex, record.decision), &record.value(now));
+        };
+        if !closing.log_read {
+            let mut used = 0;
+            self.cache
+                .read_log(&self.maps.log, parity, halves, |record| {
+                    used += 1;
+                    add(record);
+                })
+                .map_err(KernelError::map("can't read the log of flows that left the cache"))?;
+            fill.log.used = used;
+            closing.log_read = true;
+        }
         self.cache
-            .drain(&self.maps.cache, parity, |entry| {
+            .drain(&self.maps.cache, parity, halves, |record| {
                 fill.cache.used += 1;
-                flows.add_cached(FlowKey::from(&entry.key), &entry.value(now));
+                add(record);
             })
             .map_err(KernelError::map("can't drain the flow cache"))?;
         let table = self.maps.flows[parity as usize].map();
@@ -118,10 +191,6 @@ impl Kernel {
         })
         .map_err(KernelError::map("can't drain the table of flows with a further destination"))?;
         for (counts, slot) in closing.interfaces.iter_mut().zip(0..) {
-            let sums = self.drain_hook(parity, slot)?;
-            counts.hook.add(&sums.total);
-            counts.dropped.add(&sums.dropped);
-            self.hook_drained[slot as usize].add(&sums);
             for ((class_id, verdict), counters) in self.drain_overflow(parity, slot) {
                 counts.overflow.entry((class_id, verdict)).or_default().add(&counters);
             }
@@ -151,8 +220,17 @@ impl Kernel {
         }
     }
 
-    fn drain_hook(&mut self, parity: u32, slot: u32) -> Result<HookSums, KernelError> {
-        drain_per_cpu(&mut self.maps.hook, parity * MAX_INTERFACES + slot, HookSums::default(), HookSums::add)
+    /// Takes what the CPUs have of a closed half, and clears it.
+    fn take_halves(&mut self, parity: u32, interfaces: &mut [InterfaceCounts]) -> Result<Vec<CpuHalf>, KernelError> {
+        let halves = self.halves(parity)?;
+        self.give_halves(parity)?;
+        for (slot, counts) in interfaces.iter_mut().enumerate() {
+            let sums = hook_sums(&halves, slot);
+            counts.hook.add(&sums.total);
+            counts.dropped.add(&sums.dropped);
+            self.hook_drained[slot].add(&sums);
+        }
+        Ok(halves.to_vec())
     }
 
     fn drain_unparsed(
@@ -186,6 +264,15 @@ impl Kernel {
         }
         overflow
     }
+}
+
+/// What all CPUs counted at the hook of the interface in this slot.
+pub(super) fn hook_sums(halves: &[CpuHalf], slot: usize) -> HookSums {
+    let mut sums = HookSums::default();
+    for half in halves {
+        sums.add(&HookSums { dropped: half.dropped[slot], total: half.hook[slot].counters() });
+    }
+    sums
 }
 
 /// Sums a per-CPU element and clears it. The half is closed, so nobody adds between the two.

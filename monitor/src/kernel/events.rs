@@ -1,44 +1,59 @@
-//! The ring buffer as a stream.
+//! The ring buffers as a stream.
 
-use std::io;
+use std::{io, time::Duration};
 
 use aya::maps::{MapData, RingBuf};
 use monitor_common::wire::Event;
-use tokio::io::unix::AsyncFd;
+use tokio::{io::unix::AsyncFd, time::sleep};
 
 use super::sys;
 
-/// Reads alertable flows as the kernel reports them.
+/// How often it looks for events by itself.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Reads what the kernel part reports at once: alertable flows, and that the open half is filling up.
 pub struct EventReader {
-    ring: AsyncFd<RingBuf<MapData>>,
+    events: AsyncFd<RingBuf<MapData>>,
+    pressure: AsyncFd<RingBuf<MapData>>,
 }
 
 impl EventReader {
-    pub(super) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
-        Ok(Self { ring: sys::async_fd(ring)? })
+    pub(super) fn new(events: RingBuf<MapData>, pressure: RingBuf<MapData>) -> io::Result<Self> {
+        Ok(Self { events: sys::async_fd(events)?, pressure: sys::async_fd(pressure)? })
     }
 
     /// The next event that is there already; the last look before the end.
     pub fn ready(&mut self) -> Option<Event> {
-        next_record(self.ring.get_mut())
+        // Both sides are built from one definition, so the size is always this.
+        self.events.get_mut().next().map(|item| bytemuck::pod_read_unaligned(&item))
     }
 
-    /// Waits for the next event. Cancel-safe: nothing is taken from the ring before it is given.
+    /// Waits for the next event; `None`: the open half is filling up. Cancel-safe: nothing is taken from a ring before it is
+    /// given.
     ///
     /// # Errors
     /// The runtime's.
-    pub async fn next(&mut self) -> io::Result<Event> {
+    pub async fn next(&mut self) -> io::Result<Option<Event>> {
         loop {
-            let mut ready = self.ring.readable_mut().await?;
-            match next_record(ready.get_inner_mut()) {
-                Some(event) => return Ok(event),
-                None => ready.clear_ready(),
+            if let Some(event) = self.ready() {
+                return Ok(Some(event));
+            }
+            let Self { events, pressure } = self;
+            tokio::select! {
+                // The kernel part wakes us for events only when many are waiting.
+                () = sleep(LOOK) => {}
+                ready = events.readable_mut() => ready?.clear_ready(),
+                ready = pressure.readable_mut() => {
+                    let mut ready = ready?;
+                    let ring = ready.get_inner_mut();
+                    let filling = ring.next().is_some();
+                    while ring.next().is_some() {}
+                    ready.clear_ready();
+                    if filling {
+                        return Ok(None);
+                    }
+                }
             }
         }
     }
-}
-
-fn next_record(ring: &mut RingBuf<MapData>) -> Option<Event> {
-    // Both sides are built from one definition, so the size is always this.
-    ring.next().map(|item| bytemuck::pod_read_unaligned(&item))
 }

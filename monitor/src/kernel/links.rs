@@ -1,10 +1,12 @@
 //! Putting the program on an interface's way out, and taking it off. Called when the daemon starts and ends.
 
+use std::sync::atomic::Ordering;
+
 use aya::programs::{
     LinkOrder, ProgramError, TcAttachType,
     tc::{self, NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcError, TcHandle},
 };
-use monitor_common::wire::{INTERFACE_PROBES, INTERFACE_TABLE, InterfaceEntry};
+use monitor_common::wire::{Hot, INTERFACE_PROBES, INTERFACE_TABLE, InterfaceEntry};
 
 use super::{
     Interface, Kernel, KernelError,
@@ -86,9 +88,12 @@ impl Kernel {
         let entry = InterfaceEntry { ifindex: interface.index, slot: slot as u16, link: interface.link as u16 };
         for probe in 0..INTERFACE_PROBES {
             let place = interface.index.wrapping_add(probe) & (INTERFACE_TABLE - 1);
-            let there = self.maps.interfaces.get(&place, 0).map_err(KernelError::aya("reading the interface table"))?;
-            if there.ifindex == 0 {
-                self.maps.interfaces.set(place, entry, 0).map_err(KernelError::aya("writing the interface table"))?;
+            let word = self.maps.hot.atomic(Hot::word_of_interface(place));
+            if word.load(Ordering::Relaxed) == 0 {
+                // First the index, for who finds the slot.
+                let (at, shift) = Hot::word_of_ifindex(slot);
+                self.maps.hot.atomic(at).fetch_or(u64::from(interface.index) << shift, Ordering::Relaxed);
+                word.store(bytemuck::cast(entry), Ordering::Release);
                 self.interfaces.push(interface.clone());
                 return Ok(());
             }

@@ -4,11 +4,11 @@ use std::sync::{Arc, atomic::Ordering};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, PerCpuArray},
     programs::SchedClassifier,
 };
 use monitor_common::wire::{
-    Clock, Control, Counters, FlowKey, FlowValue, FullKey, HookSums, InterfaceEntry, MAX_INTERFACES, ReasonSums,
+    Clock, Control, Counters, CpuHalf, FlowKey, FlowValue, FullKey, HookSums, Hot, MAX_INTERFACES, ReasonSums,
 };
 use monitor_policy::{Policy, spec::Mode};
 
@@ -32,7 +32,7 @@ pub struct Options {
     pub interfaces: u32,
     /// Places in each half of the flow table.
     pub flows: u32,
-    /// Places in each half of each CPU's flow cache; `None`: as many as the number of CPUs leaves.
+    /// Places that a CPU's flow cache has at most in each half, of each IP version; `None`: all that is there.
     pub cache: Option<u32>,
     /// The mode to begin with.
     pub mode: Mode,
@@ -81,11 +81,12 @@ pub struct Kernel {
 }
 
 pub(super) struct Maps {
-    pub control: MappedArray<u64>,
-    pub interfaces: Array<MapData, InterfaceEntry>,
-    pub hook: PerCpuArray<MapData, HookSums>,
+    /// The words of [`Hot`].
+    pub hot: MappedArray<u64>,
+    pub halves: PerCpuArray<MapData, CpuHalf>,
     pub unparsed: PerCpuArray<MapData, ReasonSums>,
     pub cache: MapData,
+    pub log: MapData,
     pub flows: [HashMap<MapData, FlowKey, FlowValue>; 2],
     pub inner: [HashMap<MapData, FullKey, FlowValue>; 2],
     pub overflow: MappedArray<Counters>,
@@ -97,15 +98,15 @@ pub(super) struct Maps {
 
 impl Maps {
     fn of(ebpf: &mut Ebpf, overflow_length: u32) -> Result<Self, KernelError> {
-        let control = array_data(ebpf, "CONTROL")?;
+        let hot = array_data(ebpf, "HOT")?;
         let overflow = array_data(ebpf, "OVERFLOW")?;
         Ok(Self {
-            control: MappedArray::new(object::fd(&control), 1)
+            hot: MappedArray::new(object::fd(&hot), size_of::<Hot>() / 8)
                 .map_err(KernelError::map("can't map the control word"))?,
-            interfaces: map(ebpf, "INTERFACES")?,
-            hook: map(ebpf, "HOOK")?,
+            halves: map(ebpf, "HALVES")?,
             unparsed: map(ebpf, "UNPARSED")?,
             cache: array_data(ebpf, "CACHE")?,
+            log: array_data(ebpf, "LOG")?,
             flows: [map(ebpf, "FLOWS_EVEN")?, map(ebpf, "FLOWS_ODD")?],
             inner: [map(ebpf, "INNER_EVEN")?, map(ebpf, "INNER_ODD")?],
             overflow: MappedArray::new(object::fd(&overflow), overflow_length as usize)
@@ -124,11 +125,11 @@ impl Kernel {
     /// What the kernel refuses.
     pub fn load(options: Options, policy: Arc<Policy>) -> Result<Self, KernelError> {
         let capacity = Capacity::for_image(&policy.image);
-        let cache = Cache::of(options.cache)?;
+        let cache = Cache::of(options.cache, options.flows)?;
         // Slot 0 is for the unregistered.
         let interface_slots = (options.interfaces + 1).min(MAX_INTERFACES);
         let overflow = 2 * interface_slots * capacity.classes * 3;
-        let mut ebpf = load_object(options, capacity, cache, overflow)?;
+        let mut ebpf = load_object(options, capacity, &cache, overflow)?;
         let maps = Maps::of(&mut ebpf, overflow)?;
         let hz = {
             let clock_program = object::program(&mut ebpf, object::CLOCK)?;
@@ -158,6 +159,9 @@ impl Kernel {
             nic: None,
             last_samples: None,
         };
+        for parity in [0, 1] {
+            kernel.give_halves(parity)?;
+        }
         kernel.publish();
         kernel.verify()?;
         Ok(kernel)
@@ -166,7 +170,7 @@ impl Kernel {
     /// Puts the control word in force for every packet that comes after.
     pub(super) fn publish(&mut self) {
         // Release: the policy that the word points to was written before it.
-        self.maps.control.atomic(0).store(self.control.0, Ordering::Release);
+        self.maps.hot.atomic(0).store(self.control.0, Ordering::Release);
     }
 
     /// The policy in force.
@@ -184,8 +188,8 @@ impl Kernel {
     /// # Errors
     /// A second call; no runtime.
     pub fn events(&mut self) -> Result<EventReader, KernelError> {
-        let ring: RingBuf<MapData> = map(&mut self.ebpf, "EVENTS")?;
-        EventReader::new(ring).map_err(KernelError::map("can't wait for the ring buffer"))
+        let (events, pressure) = (map(&mut self.ebpf, "EVENTS")?, map(&mut self.ebpf, "PRESSURE")?);
+        EventReader::new(events, pressure).map_err(KernelError::map("can't wait for the ring buffer"))
     }
 
     /// The kernel part's debug lines (`--kernel-log`), once.
@@ -206,18 +210,16 @@ impl Kernel {
 }
 
 /// Maps made with their sizes, programs accepted by the verifier.
-fn load_object(options: Options, capacity: Capacity, cache: Cache, overflow: u32) -> Result<Ebpf, KernelError> {
+fn load_object(options: Options, capacity: Capacity, cache: &Cache, overflow: u32) -> Result<Ebpf, KernelError> {
     let inner = inner_capacity(options.flows);
     // aya-log's levels are those of `log`; 0 is off.
     let log_level = if options.debug_log { ::log::Level::Debug as u8 } else { 0 };
     let mut loader = EbpfLoader::new();
     loader
         .override_global("CLASS_CAPACITY", &capacity.classes, true)
-        .override_global("CPUS", &cache.cpus, true)
-        .override_global("CACHE_SETS", &cache.sets, true)
-        .override_global("HASH_KEYS", &cache.keys, true)
         .override_global(aya_log::LEVEL, &log_level, true)
-        .map_max_entries("CACHE", 2 * cache.half())
+        .map_max_entries("CACHE", cache.all_blocks())
+        .map_max_entries("LOG", cache.all_log_places())
         .map_max_entries("FLOWS_EVEN", options.flows)
         .map_max_entries("FLOWS_ODD", options.flows)
         .map_max_entries("INNER_EVEN", inner)

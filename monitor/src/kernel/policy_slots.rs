@@ -170,7 +170,7 @@ impl Kernel {
     /// # Errors
     /// What is not.
     pub fn verify(&mut self) -> Result<(), KernelError> {
-        if self.maps.control.atomic(0).load(Ordering::Acquire) != self.control.0 {
+        if self.maps.hot.atomic(0).load(Ordering::Acquire) != self.control.0 {
             return Err(KernelError::Differs { what: "control word", at: "0".into() });
         }
         let policy = Arc::clone(&self.policy);

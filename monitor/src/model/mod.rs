@@ -18,7 +18,7 @@ pub mod shadow;
 pub mod snapshot;
 
 /// Places in the flow table where the configuration does not say.
-pub const DEFAULT_FLOWS: u32 = 49_152;
+pub const DEFAULT_FLOWS: u32 = 16_384;
 
 pub use self::{
     alert::{Alert, Host},

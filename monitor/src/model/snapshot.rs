@@ -211,6 +211,10 @@ mod tests {
 pub struct Fill {
     /// The flow caches of all CPUs.
     pub cache: Occupancy,
+    /// The logs of flows that gave way to others in them.
+    pub log: Occupancy,
     /// The flow table.
     pub table: Occupancy,
+    /// Whether flows found no place in the cache, which can be larger in the next epoch.
+    pub crowded: bool,
 }

@@ -27,7 +27,7 @@ struct Bench {
     handle: ReloadHandle,
     file: Arc<Mutex<Result<PolicyInForce, ReloadError>>>,
     stop: CancellationToken,
-    _events: mpsc::Sender<(monitor_common::wire::Event, i128)>,
+    _events: mpsc::Sender<crate::engine::source::Report>,
 }
 
 impl Drop for Bench {

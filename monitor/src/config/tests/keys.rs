@@ -10,7 +10,7 @@ fn an_empty_file_is_the_defaults() {
     assert_eq!(config.mode, Mode::Observe);
     assert_eq!(config.interfaces, ["auto"]);
     assert_eq!(config.epoch, Duration::from_secs(10));
-    assert_eq!((config.flows, config.cache), (49_152, None));
+    assert_eq!((config.flows, config.cache), (16_384, None));
     assert_eq!(config.spec.zone.inside_text, "EEA");
     assert_eq!(config.spec.zone.inside.len(), 37);
     assert_eq!((config.spec.zone.on_outside, config.spec.zone.on_private), (Action::Deny, Action::Allow));

@@ -1,5 +1,7 @@
 //! Events between epochs: alerts at once, under the policy of their epoch, and never twice.
 
+use monitor_common::wire::Event;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -10,7 +12,7 @@ async fn an_event_alerts_at_once_and_the_drain_only_what_was_lost() {
     snapshot.events_lost = 1;
     let bench = bench([snapshot]);
     let event = Event { flow: key.into(), jiffies: 2_250, epoch: 0, wire_bytes: 104 };
-    bench.events.send((event, fake::START)).await.expect("taken");
+    bench.events.send(Report::Event(event, fake::START)).await.expect("taken");
     while bench.state.read().alerts.is_empty() {
         tokio::task::yield_now().await;
     }
@@ -46,7 +48,7 @@ async fn an_event_that_is_read_an_hour_late_makes_no_second_alert_and_has_the_ti
     let another = fake::key(7, fake::OUTSIDE, 444);
     for key in [key, another] {
         let event = Event { flow: key.into(), jiffies: first, epoch: 0, wire_bytes: 104 };
-        bench.events.send((event, ended + 1)).await.expect("the task runs");
+        bench.events.send(Report::Event(event, ended + 1)).await.expect("the task runs");
     }
     let late = &bench.egress(2).await[1];
     assert_eq!(late["dst_endpoint"]["port"], 444);
@@ -71,7 +73,7 @@ async fn after_the_last_epoch_number_comes_the_first_and_events_keep_their_polic
     for (epoch, port) in [(u32::MAX, 1), (0, 2), (1, 3)] {
         let flow = fake::key(7, fake::OUTSIDE, port).into();
         let event = Event { flow, jiffies: 1, epoch, wire_bytes: 104 };
-        bench.events.send((event, fake::START)).await.expect("the task runs");
+        bench.events.send(Report::Event(event, fake::START)).await.expect("the task runs");
     }
     let alerts = bench.egress(3).await;
     let policies: Vec<&str> =

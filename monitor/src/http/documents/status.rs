@@ -187,6 +187,7 @@ fn epoch(state: &MonitorState, last: &LastEpoch) -> EpochStatus {
         flows: last.flows,
         flow_table: last.fill.table,
         flow_cache: last.fill.cache,
+        flow_log: last.fill.log,
         events_lost: latest.events_lost,
         interfaces: latest.hook.iter().map(interface).collect(),
         totals: groups(latest, names),

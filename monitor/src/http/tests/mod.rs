@@ -46,7 +46,7 @@ struct Bench {
     fake: Fake,
     stop: CancellationToken,
     _directory: tempfile::TempDir,
-    _events: tokio::sync::mpsc::Sender<(monitor_common::wire::Event, i128)>,
+    _events: tokio::sync::mpsc::Sender<crate::engine::source::Report>,
 }
 
 impl Drop for Bench {

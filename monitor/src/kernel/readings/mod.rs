@@ -6,10 +6,12 @@ mod offloads;
 
 pub(super) use self::nic::Nic;
 
-use monitor_common::wire::{HookSums, MAX_INTERFACES};
+use aya::maps::PerCpuValues;
+use monitor_common::wire::{CpuHalf, HookSums};
 
 use super::{
     Interface, Kernel, KernelError,
+    drain::hook_sums,
     error::with_causes,
     object::{self, EGRESS},
     sys,
@@ -55,34 +57,42 @@ impl Kernel {
     pub(super) fn base(&mut self, interface: &Interface, before: Amount) -> Result<Base, KernelError> {
         let after = self.device(interface)?;
         let queue = self.nic()?.queue(interface.index).map_err(KernelError::map("can't read the queue's counters"))?;
-        let slot = self.slot(interface.index);
-        Ok(Base { before, after, queue, hook: self.hook_so_far(slot)? })
+        let (slot, halves) = (self.slot(interface.index), self.halves_after_devices()?);
+        Ok(Base { before, after, queue, hook: self.hook_so_far(slot, &halves) })
     }
 
     fn slot(&self, ifindex: u32) -> u32 {
         self.interfaces.iter().zip(1..).find(|(registered, _)| registered.index == ifindex).map_or(0, |(_, slot)| slot)
     }
 
+    /// What the CPUs have of both halves, read after what the devices have counted was: whatever a device has counted
+    /// passed its hook before.
+    fn halves_after_devices(&self) -> Result<[PerCpuValues<CpuHalf>; 2], KernelError> {
+        self.order_reads().map_err(KernelError::map("can't wait for a grace period"))?;
+        Ok([self.halves(0)?, self.halves(1)?])
+    }
+
     /// Everything that passed an interface's hook, also in the epoch that is open. An epoch that could not be drained
     /// yet is in it too: its half holds what was not taken.
-    fn hook_so_far(&mut self, slot: u32) -> Result<HookSums, KernelError> {
+    fn hook_so_far(&self, slot: u32, halves: &[PerCpuValues<CpuHalf>; 2]) -> HookSums {
         let mut sums = self.hook_drained[slot as usize];
-        for parity in [0, 1] {
-            let values = self.maps.hook.get(&(parity * MAX_INTERFACES + slot), 0);
-            for value in values.map_err(KernelError::aya("reading a hook total"))?.iter() {
-                sums.add(value);
-            }
+        for half in halves {
+            sums.add(&hook_sums(half, slot as usize));
         }
-        Ok(sums)
+        sums
     }
 
     /// All attached interfaces, or what was read of them before they were detached. One that can't be read is left out,
     /// and the log says why.
     pub(super) fn readings(&mut self) -> Vec<Reading> {
-        if let Some(last_samples) = self.last_samples.take() {
-            return last_samples.into_iter().filter_map(|sample| self.complete(sample)).collect();
+        let samples = self.last_samples.take().unwrap_or_else(|| self.sample_all());
+        match self.halves_after_devices() {
+            Ok(halves) => samples.into_iter().map(|sample| self.complete(sample, &halves)).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "nothing is reconciled in this epoch");
+                Vec::new()
+            }
         }
-        self.sample_all().into_iter().filter_map(|sample| self.complete(sample)).collect()
     }
 
     /// Puts what the next flip is to say of the interfaces aside: from here on they send without being seen.
@@ -146,16 +156,9 @@ impl Kernel {
     }
 
     /// Adds what has passed the hook: after everything else was read.
-    fn complete(&mut self, sample: Sample) -> Option<Reading> {
+    fn complete(&self, sample: Sample, halves: &[PerCpuValues<CpuHalf>; 2]) -> Reading {
         let Sample { ifindex, interface, base, at, closed, queue, device, queue_after, presence } = sample;
-        match self.hook_so_far(self.slot(ifindex)) {
-            Ok(open) => {
-                Some(Reading { interface, ifindex, base, at, closed, queue, device, queue_after, open, presence })
-            }
-            Err(error) => {
-                tracing::warn!(interface, %error, "not reconciled in this epoch");
-                None
-            }
-        }
+        let open = self.hook_so_far(self.slot(ifindex), halves);
+        Reading { interface, ifindex, base, at, closed, queue, device, queue_after, open, presence }
     }
 }

@@ -13,6 +13,7 @@ use aya::{
     programs::{SchedClassifier, tc::SchedClassifierLinkId},
 };
 use egress_monitor_tests::{
+    cycles::Meter,
     monitor::kernel::{Kernel, Options},
     netns::Count,
     wire::Networks,
@@ -25,6 +26,7 @@ use crate::{
     pair::Pair,
     plan::Plan,
     rig::{self, Base},
+    send::flood,
 };
 
 /// A way out.
@@ -46,6 +48,8 @@ pub struct Counted {
     pub packets: Option<u64>,
     pub bytes: Option<u64>,
     pub flows: Option<u64>,
+    /// Places that the product had in its flow cache.
+    pub places: Option<u32>,
 }
 
 impl Counted {
@@ -178,7 +182,7 @@ impl Ways {
             Out::Trie => Counted { packets: Some(self.counted()? - placed.before), ..Counted::default() },
             Out::Nft(rule) => {
                 let (packets, flows) = nft::unhook(&self.pair.near, rule)?;
-                Counted { packets: Some(packets), flows, bytes: None }
+                Counted { packets: Some(packets), flows, ..Counted::default() }
             }
             Out::Ours => {
                 let epoch = self.kernel.flip()?;
@@ -189,9 +193,24 @@ impl Ways {
                     packets: Some(sum(|hook| hook.packets)),
                     bytes: Some(sum(|hook| hook.bytes)),
                     flows: Some(epoch.flows.len() as u64),
+                    places: Some(epoch.fill.cache.capacity),
                 }
             }
         })
+    }
+
+    /// Sends until the product's flow cache has the size that is right for what is sent, as it has after an epoch or two.
+    pub fn settle(&mut self, plan: &Plan, shares: &[&[u8]], meter: &Meter) -> Result<()> {
+        let mut before = None;
+        loop {
+            let placed = self.put(Out::Ours)?;
+            flood(plan, &self.pair.near, shares, Duration::from_millis(1), meter, || Ok(()))?;
+            let places = self.take(Out::Ours, placed)?.places;
+            if places == before {
+                return Ok(());
+            }
+            before = places;
+        }
     }
 
     /// What the kernel has accounted of a program that is one.
@@ -221,7 +240,7 @@ mod tests {
 
     #[test]
     fn what_counts_must_have_counted_everything_but_nftables_flows() {
-        let check = |out, packets, flows| Counted { packets, flows, bytes: None }.check(out, 1000, 10).ok();
+        let check = |out, packets, flows| Counted { packets, flows, ..Counted::default() }.check(out, 1000, 10).ok();
         assert_eq!(check(Out::Empty, None, None), Some(0));
         for out in [Out::Ours, Out::Trie, Out::Nft(Rule::Networks)] {
             assert_eq!(check(out, Some(1000), None), Some(0));

@@ -65,6 +65,7 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
             let frames = ways.pair.frames(flows)?;
             let shares = shares(&frames, cores);
             let name = udp(flows, cores);
+            ways.settle(plan, &shares, &meter)?;
             let rounds = plan.rounds(ROUNDS[usize::from(goals.is_none())]);
             let [ours, empty] = plan.interleave(&name, rounds, |variant| {
                 let (out, pair) = (OUTS[variant], Rc::clone(&ways.pair));

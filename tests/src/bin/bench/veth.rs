@@ -81,6 +81,7 @@ fn measure(plan: &Plan, ways: &mut Ways, meter: &Meter, setting: &Setting, ids: 
     let name = udp(setting.flows, setting.cores);
     let frames = ways.pair.frames(setting.flows)?;
     let shares = shares(&frames, setting.cores);
+    ways.settle(plan, &shares, meter)?;
     let rounds = plan.rounds(ROUNDS[usize::from(setting.goals.is_none())]);
     let mut cycles: [Vec<f64>; OUTS.len()] = Default::default();
     // By nftables, of flows that it had no element for.
