@@ -170,9 +170,10 @@ impl Cache {
         for (cpu, of) in self.layouts[parity as usize].regions().iter().enumerate() {
             let crowded = halves.get(cpu).map_or([0, 0], |half| half.crowded);
             let [v4, v6] = of.needed;
-            let mut flows = crowded;
-            flows[0] += take_v4(region(&mut window, start, v4.base, layout::sets(v4)), &mut flow);
-            flows[1] += take_v6(region(&mut window, start, v6.base, blocks_v6(v6)), &mut flow);
+            let there = [
+                take_v4(region(&mut window, start, v4.base, layout::sets(v4)), &mut flow),
+                take_v6(region(&mut window, start, v6.base, blocks_v6(v6)), &mut flow),
+            ];
             // Those in the reserves are among the crowded.
             let [v4, v6] = of.reserves;
             if crowded[0] > 0 && v4 != layout::NONE {
@@ -181,7 +182,8 @@ impl Cache {
             if crowded[1] > 0 && v6 != layout::NONE {
                 take_v6(region(&mut window, start, v6.base, blocks_v6(v6)), &mut flow);
             }
-            self.needs.note(cpu, flows, now);
+            // Of an epoch that nobody ended for long there may be any number.
+            self.needs.note(cpu, [0, 1].map(|version: usize| there[version].saturating_add(crowded[version])), now);
         }
         Ok(())
     }
