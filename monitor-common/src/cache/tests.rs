@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use super::*;
-use crate::wire::{Address, CACHE_WAYS, FlowKey};
+use crate::wire::{Address, CACHE_WAYS, CpuHalf, FlowKey};
 
 const SIZE: Counters = Counters { packets: 1, segments: 3, bytes: 100, wire_bytes: 120 };
 
@@ -241,4 +241,26 @@ fn flows_spread_over_the_sets_whatever_they_differ_in() {
             assert!(without < FLOWS / 20, "{what}: {without} of {FLOWS} have no place, seed {seed}, round {round}");
         }
     }
+}
+
+#[test]
+fn crowded_flows_are_reported_once_and_never_come_to_none_again() {
+    let mut half: CpuHalf = bytemuck::Zeroable::zeroed();
+    half.crowded_limit = [2, 3];
+    assert_eq!([(); 4].map(|()| half.note_crowded(false)), [false, true, false, false]);
+    assert_eq!([(); 4].map(|()| half.note_crowded(true)), [false, false, true, false]);
+    half.crowded = [u32::MAX - 1, 4];
+    half.note_crowded(false);
+    half.note_crowded(false);
+    assert_eq!(half.crowded, [u32::MAX, 4]);
+}
+
+#[test]
+fn the_log_gives_each_place_once_and_reports_when_half_of_it_is_in_use() {
+    let mut half: CpuHalf = bytemuck::Zeroable::zeroed();
+    assert_eq!(half.next_in_log(), None);
+    (half.log_base, half.log_places) = (100, 4);
+    let places = [(); 5].map(|()| half.next_in_log());
+    assert_eq!(places, [Some((100, false)), Some((101, true)), Some((102, false)), Some((103, false)), None]);
+    assert_eq!(half.logged, 4);
 }

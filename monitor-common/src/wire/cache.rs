@@ -295,7 +295,8 @@ impl CpuHalf {
     #[inline(always)]
     pub const fn note_crowded(&mut self, is_v6: bool) -> bool {
         let count = &mut self.crowded[is_v6 as usize];
-        *count += 1;
+        // Never 0 again: the drain looks into the reserve only if there were any.
+        *count = count.saturating_add(1);
         *count == self.crowded_limit[is_v6 as usize]
     }
 
