@@ -56,7 +56,7 @@ fn cached(skb: &__sk_buff, half: &mut CpuHalf, slot: u32, plain: &Plain<Checked>
     if slot == 0 {
         return None;
     }
-    let more = match *plain {
+    let (verdict, more) = match *plain {
         Plain::V4 { addresses, endpoints } => {
             let endpoints = endpoints.on(slot);
             let place = half.v4.place_v4(&half.keys, addresses, endpoints);
@@ -64,7 +64,7 @@ fn cached(skb: &__sk_buff, half: &mut CpuHalf, slot: u32, plain: &Plain<Checked>
             let CacheEntryV4 { packets, bytes, last, .. } = entry;
             count(skb, packets, bytes, last)?;
             if !has_more(skb) {
-                count_hook(skb, half, slot);
+                table::hook_packet(half, slot, skb);
                 return Some(entry.decision.verdict);
             }
             let more = table::more(skb);
@@ -80,7 +80,7 @@ fn cached(skb: &__sk_buff, half: &mut CpuHalf, slot: u32, plain: &Plain<Checked>
             let rest = if has_more(skb) { Some(cache::rest_v6(half.v6, place)?) } else { None };
             count(skb, packets, bytes, last)?;
             let Some(rest) = rest else {
-                count_hook(skb, half, slot);
+                table::hook_packet(half, slot, skb);
                 return Some(*verdict);
             };
             let (more, rest) = (table::more(skb), &mut rest[way & 3]);
@@ -89,8 +89,7 @@ fn cached(skb: &__sk_buff, half: &mut CpuHalf, slot: u32, plain: &Plain<Checked>
             (*verdict, more)
         }
     };
-    let (verdict, more) = more;
-    count_hook(skb, half, slot);
+    table::hook_packet(half, slot, skb);
     table::hook_more(half, slot, &more);
     Some(verdict)
 }
@@ -113,13 +112,6 @@ fn count(skb: &__sk_buff, packets: &mut u64, bytes: &mut u64, last: &mut u32) ->
 #[inline(always)]
 fn has_more(skb: &__sk_buff) -> bool {
     skb.wire_len != skb.len || skb.gso_segs > 1
-}
-
-#[inline(always)]
-fn count_hook(skb: &__sk_buff, half: &mut CpuHalf, slot: u32) {
-    let total = table::hook_total(half, slot);
-    total.packets += 1;
-    total.bytes += u64::from(skb.len);
 }
 
 /// This CPU's scratch space.

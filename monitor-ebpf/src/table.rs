@@ -44,19 +44,24 @@ fn change_here<T>(map: &PerCpuArray<T>, index: u32, change: impl FnOnce(&mut T))
     }
 }
 
-/// What passed an interface's hook.
 #[inline(always)]
-pub fn hook_total(half: &mut CpuHalf, slot: u32) -> &mut HookTotal {
+fn hook_total(half: &mut CpuHalf, slot: u32) -> &mut HookTotal {
     &mut half.hook[(slot & (MAX_INTERFACES - 1)) as usize]
 }
 
 /// Adds a packet to its interface's hook total.
 #[inline(always)]
 pub fn hook(half: &mut CpuHalf, slot: u32, skb: &__sk_buff) {
+    hook_packet(half, slot, skb);
+    hook_more(half, slot, &more(skb));
+}
+
+/// Adds what every packet has.
+#[inline(always)]
+pub fn hook_packet(half: &mut CpuHalf, slot: u32, skb: &__sk_buff) {
     let total = hook_total(half, slot);
     total.packets += 1;
     total.bytes += u64::from(skb.len);
-    hook_more(half, slot, &more(skb));
 }
 
 /// Adds what a packet has beyond what every packet has.
