@@ -10,29 +10,15 @@ use aya::{
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Clock, Control, Counters, CpuHalf, FlowKey, FlowRecord, FlowValue, HookSums, MAX_INTERFACES, ReasonSums},
+    wire::{Clock, Control, Counters, CpuHalf, FlowKey, FlowRecord, FlowValue, MAX_INTERFACES, ReasonSums},
 };
-use monitor_policy::{Policy, spec::Mode};
+use monitor_policy::spec::Mode;
 
-use super::{Kernel, KernelError, Switch, clock, flows::DrainedFlows, load, object, sys};
+use super::{
+    Kernel, KernelError, Switch, clock, closing::ClosingEpoch, flows::DrainedFlows, halves::hook_sums, load, object,
+    sys,
+};
 use crate::model::{Fill, InterfaceCounts, Occupancy, Snapshot, readings::Reading};
-
-/// An epoch that packets have left and that is not drained whole yet. It is kept over a failure, so that what was
-/// taken from the maps is never lost and nothing is counted under another epoch's policy.
-pub(super) struct ClosingEpoch {
-    control: Control,
-    policy: Arc<Policy>,
-    started: jiff::Timestamp,
-    /// When no packet was counted in it any more, and the kernel's clocks then.
-    quiet: Option<(jiff::Timestamp, Clock)>,
-    interfaces: Vec<InterfaceCounts>,
-    /// What the CPUs had of the half, once that is taken; its sums are in `interfaces`.
-    halves: Option<Vec<CpuHalf>>,
-    log_read: bool,
-    flows: DrainedFlows,
-    fill: Fill,
-    events_lost: u64,
-}
 
 impl Kernel {
     /// Closes the epoch and opens the next, under the staged policy if there is one; or drains the one that an
@@ -71,12 +57,6 @@ impl Kernel {
         fill
     }
 
-    /// Keeps what another CPU reads later from being read before what it reads now. Where a CPU's loads may overtake each
-    /// other, whatever a program chooses by a branch (the flow table of a parity) may be read before the branch is decided.
-    pub(super) fn order_reads(&self) -> std::io::Result<()> {
-        if cfg!(target_arch = "x86_64") { Ok(()) } else { self.grace_period.wait() }
-    }
-
     fn empty_fill(&self, parity: u32) -> Fill {
         let of = |capacity| Occupancy { used: 0, capacity };
         Fill {
@@ -85,18 +65,6 @@ impl Kernel {
             table: of(self.flow_capacity),
             crowded: false,
         }
-    }
-
-    /// What the CPUs have of a half.
-    pub(super) fn halves(&self, parity: u32) -> Result<PerCpuValues<CpuHalf>, KernelError> {
-        self.maps.halves.get(&parity, 0).map_err(KernelError::aya("reading what the CPUs have counted"))
-    }
-
-    /// Gives the CPUs what they begin an epoch of this parity with: to the half that is closed and taken.
-    pub(super) fn give_halves(&mut self, parity: u32) -> Result<(), KernelError> {
-        let fresh =
-            PerCpuValues::try_from(self.cache.fresh(parity)).map_err(KernelError::map("clearing the counters"))?;
-        self.maps.halves.set(parity, fresh, 0).map_err(KernelError::aya("clearing what the CPUs have counted"))
     }
 
     /// Sizes the flow cache for the next epoch. Whatever fails leaves it as it was, which is whole.
@@ -264,15 +232,6 @@ impl Kernel {
         }
         overflow
     }
-}
-
-/// What all CPUs counted at the hook of the interface in this slot.
-pub(super) fn hook_sums(halves: &[CpuHalf], slot: usize) -> HookSums {
-    let mut sums = HookSums::default();
-    for half in halves {
-        sums.add(&HookSums { dropped: half.dropped[slot], total: half.hook[slot].counters() });
-    }
-    sums
 }
 
 /// Sums a per-CPU element and clears it. The half is closed, so nobody adds between the two.

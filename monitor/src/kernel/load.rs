@@ -16,7 +16,7 @@ use super::{
     AttachedProgram, EventReader, Interface, KernelError, KernelLog, Switch,
     cache::Cache,
     clock,
-    drain::ClosingEpoch,
+    closing::ClosingEpoch,
     error::with_causes,
     object::{self, OBJECT, array_data, map},
     policy_slots::{Capacity, PolicySlots},

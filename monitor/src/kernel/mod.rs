@@ -3,10 +3,12 @@
 
 mod cache;
 mod clock;
+mod closing;
 mod drain;
 mod error;
 mod events;
 mod flows;
+mod halves;
 mod interfaces;
 mod links;
 mod load;

@@ -1,0 +1,36 @@
+//! What each CPU has of a half beside its flows: read whole by the drain and by reconciliation, and given to the half that
+//! is closed. And what keeps readings in their order.
+
+use aya::maps::PerCpuValues;
+use monitor_common::wire::{CpuHalf, HookSums};
+
+use super::{Kernel, KernelError};
+
+impl Kernel {
+    /// What the CPUs have of a half.
+    pub(super) fn halves(&self, parity: u32) -> Result<PerCpuValues<CpuHalf>, KernelError> {
+        self.maps.halves.get(&parity, 0).map_err(KernelError::aya("reading what the CPUs have counted"))
+    }
+
+    /// Gives the CPUs what they begin an epoch of this parity with: to the half that is closed and taken.
+    pub(super) fn give_halves(&mut self, parity: u32) -> Result<(), KernelError> {
+        let fresh =
+            PerCpuValues::try_from(self.cache.fresh(parity)).map_err(KernelError::map("clearing the counters"))?;
+        self.maps.halves.set(parity, fresh, 0).map_err(KernelError::aya("clearing what the CPUs have counted"))
+    }
+
+    /// Keeps what another CPU reads later from being read before what it reads now. Where a CPU's loads may overtake each
+    /// other, whatever a program chooses by a branch (the flow table of a parity) may be read before the branch is decided.
+    pub(super) fn order_reads(&self) -> std::io::Result<()> {
+        if cfg!(target_arch = "x86_64") { Ok(()) } else { self.grace_period.wait() }
+    }
+}
+
+/// What all CPUs counted at the hook of the interface in this slot.
+pub(super) fn hook_sums(halves: &[CpuHalf], slot: usize) -> HookSums {
+    let mut sums = HookSums::default();
+    for half in halves {
+        sums.add(&HookSums { dropped: half.dropped[slot], total: half.hook[slot].counters() });
+    }
+    sums
+}
