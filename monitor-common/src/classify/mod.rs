@@ -6,6 +6,8 @@
 #[cfg(feature = "user")]
 pub mod build;
 #[cfg(feature = "user")]
+mod build_error;
+#[cfg(feature = "user")]
 pub mod intervals;
 pub mod node;
 #[cfg(all(test, feature = "user"))]

@@ -10,7 +10,7 @@ use core::ops::Range;
 
 use super::{
     IS_NODE, LOW_LIST, ROOT_CELLS, ROOT_ROWS,
-    build::BuildError,
+    build_error::BuildError,
     node::{CHILDREN, INNER, INTERVALS, KINDS, LEAF, LIST, STEPS, UNUSED, WIDE, WIDE_BITS, WIDE_INTERVALS},
 };
 use crate::wire::Node;
