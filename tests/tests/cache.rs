@@ -201,3 +201,35 @@ fn a_burst_finds_room_and_the_next_epochs_have_places_for_all_of_it() {
         assert!(epochs > 1, "nothing was crowded");
     }
 }
+
+#[test]
+fn what_gives_way_when_the_log_is_full_is_in_the_table() {
+    const AT_ONCE: usize = 1_000;
+    pin(0).unwrap();
+    let options = Options { flows: 65_536, mode: Mode::Observe, cache: Some(1024), ..Options::default() };
+    let mut kernel = Kernel::load(options, policy()).unwrap();
+    kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet }).unwrap();
+    let hz = kernel.flip().unwrap().hz;
+    for _ in 0..2 {
+        let (mut sent, mut after) = (0_usize, 0);
+        // Each lot finds the one before silent for long enough to take its places.
+        while after < 3 {
+            for flow in sent..sent + AT_ONCE {
+                let frame = udp(OUTSIDE, (flow >> 8) as u16, 10_000 + (flow & 0xff) as u16);
+                assert_eq!(send(&mut kernel, &frame), NEXT);
+            }
+            sent += AT_ONCE;
+            let log = kernel.fill().log;
+            after += u32::from(log.used == log.capacity as usize);
+            assert!(sent < 50_000, "the log is never full: {log:?}");
+            pause(IDLE, hz);
+        }
+        let drained = kernel.flip().unwrap();
+        assert_eq!((drained.flows.len(), packets(&drained)), (sent, sent as u64));
+        assert_eq!(drained.interfaces[0].hook.packets, sent as u64);
+        let fill = drained.fill;
+        assert_eq!(fill.cache.used + fill.log.used + fill.table.used, sent, "{fill:?}");
+        // More than found every way of their set active.
+        assert!(fill.table.used > AT_ONCE, "{fill:?}");
+    }
+}
