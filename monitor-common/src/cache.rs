@@ -9,7 +9,7 @@ mod tests;
 
 use crate::wire::{
     CACHE_WAYS, CacheEntryV4, CacheEntryV6, CacheRegion, CacheRestV6, CacheSetV4, CacheSetV6, Counters, Decision,
-    Endpoints, FlowRecord, PlainKey, whole_counters,
+    Endpoints, FlowRecord, PlainKey, TunnelKey, whole_counters,
 };
 
 /// Binary logarithm of the jiffies after which the policy is evaluated again for a flow that goes on: a rule that begins
@@ -97,6 +97,22 @@ impl CacheRegion {
         let sum = sum.wrapping_add(addresses.word(2).wrapping_mul(keys[4]));
         let sum = sum.wrapping_add(addresses.word(3).wrapping_mul(keys[5]));
         self.place(spread(sum, keys[2]))
+    }
+}
+
+impl TunnelKey {
+    /// Where among `1 << bits` places a flow in a tunnel is looked for.
+    #[inline(always)]
+    pub fn place(&self, keys: &HashKeys, bits: u32) -> u32 {
+        let words = self.words();
+        let (mut sum, mut at) = (0_u64, 0);
+        while at < words.len() {
+            // There are fewer keys than words; the other halves of the same numbers do for the rest.
+            let key = if at < keys.len() { keys[at] } else { keys[at - keys.len()].rotate_left(32) | 1 };
+            sum = sum.wrapping_add(words[at].wrapping_mul(key));
+            at += 1;
+        }
+        (spread(sum, keys[2]) >> (64 - bits)) as u32
     }
 }
 
@@ -334,8 +350,7 @@ impl FlowSet for WholeSetV6<'_> {
             packets: size.packets,
             bytes: size.bytes,
             last: now,
-            verdict: decision.verdict,
-            _reserved: [0; 3],
+            verdict: decision.verdict.into(),
         };
         self.rest[in_set(way)] = CacheRestV6 {
             more_segments: more.segments,
@@ -348,8 +363,9 @@ impl FlowSet for WholeSetV6<'_> {
     #[inline(always)]
     fn record(&self, way: usize) -> FlowRecord {
         let (entry, rest) = (&self.set.ways[in_set(way)], &self.rest[in_set(way)]);
+        let [a, b, c, d] = entry.addresses;
         FlowRecord {
-            key: PlainKey { addresses: entry.addresses, endpoints: entry.endpoints, ip_version: 6 },
+            key: PlainKey { addresses: [a, b, c, d], endpoints: entry.endpoints, ip_version: 6 },
             decision: rest.decision,
             counters: whole_counters(entry.packets, entry.bytes, rest.more_segments, rest.more_wire_bytes),
             first: rest.first,

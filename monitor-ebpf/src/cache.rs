@@ -12,7 +12,7 @@ use monitor_common::{
 use crate::{
     events,
     maps::{self, Evicted, Scratch},
-    table,
+    table, words,
 };
 
 /// What this CPU has of the half of this parity.
@@ -116,7 +116,8 @@ impl Packet<'_> {
             // Here with another decision: another flow by now.
             Found::Here(way) | Found::Evict(way) => {
                 if !log(half, set, way) {
-                    evicted.record = set.record(way);
+                    // SAFETY: this CPU's own value.
+                    unsafe { words::put(&raw mut evicted.record, set.record(way)) };
                     table::add_evicted(self.parity, evicted, self.jiffies);
                 }
                 way
@@ -159,7 +160,7 @@ fn log(half: &mut CpuHalf, set: &impl FlowSet, way: usize) -> bool {
     let Some((place, is_half)) = half.next_in_log() else { return false };
     let Some(place) = maps::LOG.get_ptr_mut(place) else { return false };
     // SAFETY: a live map value that only this CPU writes.
-    unsafe { place.write(set.record(way)) };
+    unsafe { words::put(place, set.record(way)) };
     if is_half {
         events::pressure();
     }

@@ -43,7 +43,7 @@ pub fn packet(context: &TcContext) -> i32 {
             scratch.plain = plain.key(slot);
             ParseOutcome::FAST_PARSED
         }
-        None => slow_parse::parse(context.skb.skb, scratch, link, control.slot()),
+        None => slow_parse::parse(context.skb.skb, scratch, link, control, slot),
     };
     slow_path::packet(context.skb.skb, scratch, control, slot, outcome)
 }
@@ -81,12 +81,12 @@ fn cached(skb: &__sk_buff, half: &mut CpuHalf, slot: u32, plain: &Plain<Checked>
             count(skb, packets, bytes, last)?;
             let Some(rest) = rest else {
                 table::hook_packet(half, slot, skb);
-                return Some(*verdict);
+                return Some(*verdict as u8);
             };
             let (more, rest) = (table::more(skb), &mut rest[way & 3]);
             rest.more_segments += more.segments;
             rest.more_wire_bytes = rest.more_wire_bytes.wrapping_add(more.wire_bytes);
-            (*verdict, more)
+            (*verdict as u8, more)
         }
     };
     table::hook_packet(half, slot, skb);

@@ -11,6 +11,7 @@ mod action;
 mod cache;
 mod egress;
 mod events;
+mod known_tunnels;
 mod maps;
 mod packet;
 mod policy;
@@ -18,6 +19,7 @@ mod probe;
 mod slow_parse;
 mod slow_path;
 mod table;
+mod words;
 
 use aya_ebpf::{
     helpers::{bpf_jiffies64, bpf_ktime_get_boot_ns},

@@ -8,13 +8,14 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use monitor_common::{
-    classify::ROOT_ROWS,
+    classify::{Classification, ROOT_ROWS},
     evaluate::Evaluation,
     fragments::{FRAGMENT_SETS, FragmentSet},
-    parse::{HeaderWalker, Reason},
+    parse::{FastTunnel, HeaderWalker, Reason},
     wire::{
         CacheBlock, ClassRow, Clock, Counters, CpuHalf, Decision, FlowKey, FlowRecord, FlowValue, FullKey, Hot,
-        InnerDestination, MAX_CLASSES, MAX_INTERFACES, Node, PlainKey, PolicyMeta, ReasonSums, RuleRow, V6Low,
+        InnerDestination, MAX_CLASSES, MAX_INTERFACES, Node, PlainKey, PolicyMeta, ReasonSums, RuleRow, TunnelKey,
+        V6Low,
     },
 };
 
@@ -57,6 +58,22 @@ pub struct Evicted {
     pub value: FlowValue,
 }
 
+/// Binary logarithm of the places of [`KNOWN_TUNNELS`].
+pub const KNOWN_TUNNEL_BITS: u32 = 10;
+
+/// What the policy made of the packets of a flow in a tunnel.
+#[repr(C)]
+pub struct KnownTunnel {
+    /// The flow.
+    pub key: TunnelKey,
+    /// The control word in force.
+    pub control: u64,
+    /// What was made of it.
+    pub classification: Classification,
+    /// The low half of the jiffies then.
+    pub asked: u32,
+}
+
 /// The state of the current packet: in map memory, of whose content the verifier knows nothing, whatever path leads to
 /// it.
 #[repr(C)]
@@ -87,11 +104,22 @@ pub struct Scratch {
     pub now: u64,
     /// For [`crate::policy::MappedImage`].
     pub cell: u32,
+    /// The packet, if it has one tunnel and nothing else that is not plain.
+    pub tunnel: FastTunnel,
+    /// Its key.
+    pub tunnel_key: TunnelKey,
+    /// Its place in [`KNOWN_TUNNELS`], beyond the last for any other packet.
+    pub tunnel_place: u32,
 }
 
 /// Datagrams whose fragments are in transit. Packets write and read, each on its CPU.
 #[map]
 pub static FRAGMENTS: PerCpuArray<FragmentSet> = PerCpuArray::with_max_entries(FRAGMENT_SETS, 0);
+
+/// Flows in tunnels that were classified before. A look-up only: they are counted where all of their kind are. Packets
+/// write and read, each on its CPU.
+#[map]
+pub static KNOWN_TUNNELS: PerCpuArray<KnownTunnel> = PerCpuArray::with_max_entries(1 << KNOWN_TUNNEL_BITS, 0);
 
 /// Packets write and read, each on its CPU.
 #[map]

@@ -10,10 +10,11 @@ use monitor_common::{
     evaluate::{Evaluation, MAX_DESTINATIONS},
     fragments::set_index,
     parse::{MAX_FRAGMENTS, MAX_STEPS, Reason},
-    wire::{InnerDestination, Link},
+    wire::{Control, InnerDestination, Link},
 };
 
 use crate::{
+    known_tunnels,
     maps::{self, Scratch},
     packet::{Frame, MAX_OFFSET},
     policy::MappedImage,
@@ -33,16 +34,20 @@ impl ParseOutcome {
 
 const PARSED: u32 = ParseOutcome::PARSED.0;
 
-/// Leaves the packet's key and its evaluation in the scratch space.
+/// Leaves the packet's key and its evaluation in the scratch space. `interface`: its slot.
 #[inline(always)]
-pub fn parse(skb: *mut __sk_buff, scratch: &mut Scratch, link: Link, slot: u32) -> ParseOutcome {
-    ParseOutcome(parse_whole(skb, scratch, link as u32, slot))
+pub fn parse(skb: *mut __sk_buff, scratch: &mut Scratch, link: Link, control: Control, interface: u32) -> ParseOutcome {
+    ParseOutcome(parse_whole(skb, scratch, link as u32, control.0, interface))
 }
 
 /// Returns a [`ParseOutcome`] as its number. Everything goes from stage to stage in the scratch space: the verifier
 /// would tell apart what is in registers, and check the evaluation once for each path to it.
 #[inline(never)]
-fn parse_whole(skb: *mut __sk_buff, scratch: *mut Scratch, link: u32, slot: u32) -> u32 {
+fn parse_whole(skb: *mut __sk_buff, scratch: *mut Scratch, link: u32, control: u64, interface: u32) -> u32 {
+    if known_tunnels::find(skb, scratch, link, control, interface) {
+        return PARSED;
+    }
+    let slot = Control(control).slot();
     // SAFETY: the caller's references.
     let (context, scratch) = unsafe { (&*skb, &mut *scratch) };
     walk(skb, scratch, link);
@@ -79,6 +84,7 @@ fn parse_whole(skb: *mut __sk_buff, scratch: *mut Scratch, link: u32, slot: u32)
             // SAFETY: as above.
             unsafe { bpf_loop(MAX_FRAGMENTS, record as *mut c_void, context, 0) };
         }
+        known_tunnels::keep(scratch, control);
     }
     scratch.outcome
 }

@@ -7,7 +7,7 @@ use monitor_common::{
     classify::{Classification, classify},
     parse::Reason,
     verdict::{Verdict, decide, drops},
-    wire::{Address, Control, CpuHalf, Decision, InnerDestination, PlainKey},
+    wire::{Address, Control, CpuHalf, Decision, PlainKey},
 };
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     maps::{self, Scratch},
     policy::MappedImage,
     slow_parse::ParseOutcome,
-    table,
+    table, words,
 };
 
 /// Counts a packet, which its hook has counted, and returns what to do with it.
@@ -75,7 +75,7 @@ fn count_and_decide(skb: *mut __sk_buff, scratch: *mut Scratch, control: u64, sl
         if fast_parsed {
             set_key(scratch, context.ifindex);
         }
-        events::submit(control.parity(), control.epoch(), &scratch.key, context.wire_len);
+        events::submit(half, control, &scratch.key, context.wire_len);
     }
     debug!(
         &TcContext::new(skb),
@@ -120,8 +120,9 @@ fn count_other(scratch: &mut Scratch, parity: u32, slot: u32, ifindex: u32) -> b
 /// Makes the key of a packet that the fast path parsed: in host order, only where it leaves for the table or for userspace.
 #[inline(always)]
 fn set_key(scratch: &mut Scratch, ifindex: u32) {
-    scratch.key.flow = scratch.plain.flow(ifindex, scratch.decision);
-    scratch.key.inner = InnerDestination::default();
+    let key = scratch.plain.flow(ifindex, scratch.decision).into();
+    // SAFETY: this CPU's own value.
+    unsafe { words::put(&raw mut scratch.key, key) };
 }
 
 /// For which reasons the policy in this slot drops; for all, if there is none.

@@ -5,16 +5,17 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use egress_monitor_tests::{
     corpus::{
         self,
-        build::{eth, ip, payload, udp, udp_from},
+        build::{eth, gre, ip, payload, udp, udp_from, vxlan},
     },
     monitor::{
         Snapshot,
-        kernel::{Interface, Kernel, Mode, Options, Switch},
+        kernel::{Interface, Kernel, Mode, Options, Switch, boot_ns},
         policy::Policy,
     },
 };
@@ -79,7 +80,7 @@ fn a_device_without_a_link_header_is_parsed_from_its_first_byte() {
 fn random_and_mutated_frames_are_the_same_to_both() {
     let mut random = random();
     let cases = cases();
-    let mut count = 0;
+    let (mut count, mut fingerprint) = (0, 0);
     for (link, enforce) in [(Link::Ethernet, false), (Link::Ethernet, true), (Link::Ip, true)] {
         let mut both = Both::new(compiled(), enforce, link);
         while both.count < wanted().div_ceil(3) {
@@ -99,9 +100,10 @@ fn random_and_mutated_frames_are_the_same_to_both() {
         }
         both.compare();
         count += both.count;
+        fingerprint = both.fingerprint.wrapping_add(fingerprint);
     }
     assert!(count >= wanted());
-    println!("{count} frames");
+    println!("{count} frames, and what came of them: {:016x}", fingerprint);
 }
 
 /// A UDP packet to any address, half of them near a border of the policy by hand.
@@ -206,6 +208,77 @@ fn a_switch_closes_the_epoch_and_holds_for_the_next_packet() {
     assert_eq!(verdicts(&denied), [Verdict::Denied as u8]);
     assert_eq!((observed.mode.enforces(), denied.mode.enforces()), (false, true));
     assert_eq!(denied.epoch, observed.epoch + 1);
+}
+
+/// UDP to somebody inside, in tunnels; what is in them goes to `to`.
+fn in_tunnels(to: impl Into<IpAddr>, port: u16) -> [Vec<u8>; 4] {
+    let (to, outer): (IpAddr, IpAddr) = (to.into(), Ipv4Addr::new(198, 51, 100, 7).into());
+    let inside = || ip(to) / udp(port) / payload(20);
+    [
+        (eth() / ip(outer) / inside()).bytes(),
+        (eth() / ip(outer) / gre() / inside()).bytes(),
+        (eth() / ip(outer) / udp(4789) / vxlan(7) / eth() / inside()).bytes(),
+        (eth() / ip("2001:db8::1".parse::<IpAddr>().unwrap()) / gre() / eth().vlan(9) / inside()).bytes(),
+    ]
+}
+
+#[test]
+fn flows_in_tunnels_are_counted_by_epoch_and_judged_by_what_is_in_force() {
+    /// Of each; more than one epoch's first.
+    const PACKETS: u64 = 5;
+    let mut kernel = with_loopback(false);
+    let frames = in_tunnels(Ipv4Addr::new(203, 0, 113, 7), 9);
+    let modes = [Mode::Observe, Mode::Enforce, Mode::Enforce, Mode::Observe, Mode::Enforce];
+    for (mode, next) in
+        modes.into_iter().zip([Mode::Enforce, Mode::Enforce, Mode::Observe, Mode::Enforce, Mode::Observe])
+    {
+        kernel.stage(Switch { policy: policy(), mode: next }).unwrap();
+        for _ in 0..PACKETS {
+            for frame in &frames {
+                let verdict = run(&mut kernel, frame, frame.len() as u32, 1);
+                assert_eq!(verdict, if mode.enforces() { DROP } else { NEXT });
+            }
+        }
+        let closed = kernel.flip().unwrap();
+        let verdict = if mode.enforces() { Verdict::Denied } else { Verdict::Observed };
+        assert_eq!(closed.flows.len(), frames.len());
+        for (key, value) in &closed.flows {
+            assert_eq!((key.flow.verdict, value.counters.packets), (verdict as u8, PACKETS), "{key:?}");
+            assert_eq!((key.inner.exists(), key.inner.port), (true, 9), "{key:?}");
+        }
+    }
+}
+
+#[test]
+fn a_flow_in_a_tunnel_stops_when_its_rule_ends() {
+    const FOR: Duration = Duration::from_millis(700);
+    /// See `support::policy`: to port 1 a rule allows until it ends.
+    const PORT: u16 = 1;
+    let mut kernel = with_loopback(true);
+    let mut image = policy().image.clone();
+    let ends = boot_ns() + FOR.as_nanos() as u64;
+    image.rules[3].expires_ns = ends;
+    let policy = Arc::new(Policy { image, ..Policy::default() });
+    kernel.stage(Switch { policy, mode: Mode::Enforce }).unwrap();
+    kernel.flip().unwrap();
+    let frames = in_tunnels("2001:db8:7::1".parse::<Ipv6Addr>().unwrap(), PORT);
+    let (mut passed, mut at) = (0, boot_ns());
+    // 256 jiffies of the slowest kernel (100 Hz), a packet and a tick on either side.
+    let bound = ends + 2_560_000_000 + 50_000_000;
+    loop {
+        let begun = boot_ns();
+        let verdicts = frames.each_ref().map(|frame| run(&mut kernel, frame, frame.len() as u32, 1));
+        if verdicts == [DROP; 4] {
+            break;
+        }
+        if verdicts == [NEXT; 4] {
+            (passed, at) = (passed + 1, begun);
+        }
+        assert!(begun < bound, "{verdicts:?} after the end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(passed > 10 && at > ends - FOR.as_nanos() as u64 / 2, "{passed} rounds passed");
+    assert!(boot_ns() > ends, "it stopped before the end");
 }
 
 #[test]

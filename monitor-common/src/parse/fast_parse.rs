@@ -69,33 +69,68 @@ impl<W: Window> Plain<W> {
 /// The packet's part of the key, if it is plain. `length`: bytes of the whole packet.
 #[inline(always)]
 pub fn fast_parse<B: Bytes>(frame: B, length: u32, link: Link) -> Option<Plain<B::Window>> {
-    let (at, is_v6) = match link {
-        Link::Ethernet => {
-            let window = frame.window::<{ ETHERNET_HEADER + IPV4_HEADER + TRANSPORT }>(0)?;
-            let (mut at, mut kind) = (ETHERNET_HEADER, window.raw16(ETHERNET_HEADER - 2));
-            let mut tags = 0;
-            while kind == ether_type::VLAN.to_be() || kind == ether_type::SERVICE_VLAN.to_be() {
-                if tags == TAGS {
-                    return None;
-                }
-                tags += 1;
-                kind = window.raw16(at + 2);
-                at += TAG;
-            }
-            let is_v6 = kind == ether_type::IPV6.to_be();
-            if !is_v6 && kind != ether_type::IPV4.to_be() {
-                return None;
-            }
-            (at, is_v6)
-        }
-        Link::Ip => (0, frame.window::<{ IPV4_HEADER + TRANSPORT }>(0)?.u8(0) >> 4 == 6),
-        Link::Other => return None,
-    };
-    if is_v6 { ipv6(frame, at, length) } else { ipv4(frame, at, length) }
+    let (at, is_v6) = network_header(frame, link)?;
+    plain(frame, at, is_v6, length)
 }
 
+/// Where the network header of a frame begins, and whether it is IPv6's.
 #[inline(always)]
-fn ipv4<B: Bytes>(frame: B, at: u32, length: u32) -> Option<Plain<B::Window>> {
+pub(super) fn network_header<B: Bytes>(frame: B, link: Link) -> Option<(u32, bool)> {
+    match link {
+        Link::Ethernet => behind_ethernet(frame, 0),
+        Link::Ip => Some((0, frame.window::<{ IPV4_HEADER + TRANSPORT }>(0)?.u8(0) >> 4 == 6)),
+        Link::Other => None,
+    }
+}
+
+/// The same behind the Ethernet header that begins at `start`.
+#[inline(always)]
+pub(super) fn behind_ethernet<B: Bytes>(frame: B, start: u32) -> Option<(u32, bool)> {
+    let window = frame.window::<{ ETHERNET_HEADER + IPV4_HEADER + TRANSPORT }>(start)?;
+    let (mut at, mut kind) = (ETHERNET_HEADER, window.raw16(ETHERNET_HEADER - 2));
+    let mut tags = 0;
+    while kind == ether_type::VLAN.to_be() || kind == ether_type::SERVICE_VLAN.to_be() {
+        if tags == TAGS {
+            return None;
+        }
+        tags += 1;
+        kind = window.raw16(at + 2);
+        at += TAG;
+    }
+    let is_v6 = kind == ether_type::IPV6.to_be();
+    (is_v6 || kind == ether_type::IPV4.to_be()).then_some((start + at, is_v6))
+}
+
+/// The key of the packet whose network header begins at `at`, if it is plain and ends at `length` or before.
+#[inline(always)]
+pub(super) fn plain<B: Bytes>(frame: B, at: u32, is_v6: bool, length: u32) -> Option<Plain<B::Window>> {
+    if is_v6 {
+        let (window, upper) = ipv6(frame, at, length)?;
+        Some(Plain::V6 { addresses: AddressesOf(window), endpoints: transport(frame, upper)? })
+    } else {
+        let (window, upper) = ipv4(frame, at, length)?;
+        Some(Plain::V4 { addresses: window.raw64(12), endpoints: transport(frame, upper)? })
+    }
+}
+
+/// What follows an IP header with its extension headers.
+#[derive(Clone, Copy)]
+pub(super) struct Upper<W> {
+    /// What was checked: at least eight bytes of it.
+    pub window: W,
+    /// Where it begins in the window.
+    pub header: u32,
+    /// Where the window begins.
+    pub at: u32,
+    /// Where the packet ends.
+    pub end: u32,
+    /// IANA protocol number.
+    pub kind: u8,
+}
+
+/// An IPv4 header without options, of a whole packet, and what follows.
+#[inline(always)]
+pub(super) fn ipv4<B: Bytes>(frame: B, at: u32, length: u32) -> Option<(B::Window, Upper<B::Window>)> {
     /// Version and header length, then more fragments and fragment offset, in the header's first eight bytes.
     const FIRST: u64 = u64::from_ne_bytes([0x45, 0, 0, 0, 0, 0, 0, 0]);
     const FIRST_MASK: u64 = u64::from_ne_bytes([0xff, 0, 0, 0, 0, 0, 0x3f, 0xff]);
@@ -104,41 +139,41 @@ fn ipv4<B: Bytes>(frame: B, at: u32, length: u32) -> Option<Plain<B::Window>> {
     if window.raw64(0) & FIRST_MASK != FIRST || total < IPV4_HEADER + TRANSPORT || at + total > length {
         return None;
     }
-    let endpoints = transport(frame, window, IPV4_HEADER, at, total, window.u8(9))?;
-    Some(Plain::V4 { addresses: window.raw64(12), endpoints })
+    Some((window, Upper { window, header: IPV4_HEADER, at, end: at + total, kind: window.u8(9) }))
 }
 
+/// An IPv6 header with at most one extension header, of a whole packet, and what follows.
 #[inline(always)]
-fn ipv6<B: Bytes>(frame: B, at: u32, length: u32) -> Option<Plain<B::Window>> {
+pub(super) fn ipv6<B: Bytes>(frame: B, at: u32, length: u32) -> Option<(B::Window, Upper<B::Window>)> {
     let window = frame.window::<{ IPV6_HEADER + TRANSPORT }>(at)?;
     let payload = u32::from(window.be16(4));
-    if window.u8(0) >> 4 != 6 || payload < TRANSPORT || at + IPV6_HEADER + payload > length {
+    let end = at + IPV6_HEADER + payload;
+    if window.u8(0) >> 4 != 6 || payload < TRANSPORT || end > length {
         return None;
     }
     let next = window.u8(6);
-    let endpoints = if next == protocol::HOP_BY_HOP || next == protocol::DESTINATION_OPTIONS {
-        let extension = 8 + u32::from(window.u8(IPV6_HEADER + 1)) * 8;
-        if payload < extension + TRANSPORT {
-            return None;
-        }
-        let (at, end) = (at + IPV6_HEADER + extension, payload - extension);
-        transport(frame, frame.window::<TRANSPORT>(at)?, 0, at, end, window.u8(IPV6_HEADER))?
-    } else {
-        transport(frame, window, IPV6_HEADER, at, IPV6_HEADER + payload, next)?
-    };
-    Some(Plain::V6 { addresses: AddressesOf(window), endpoints })
+    if next != protocol::HOP_BY_HOP && next != protocol::DESTINATION_OPTIONS {
+        return Some((window, Upper { window, header: IPV6_HEADER, at, end, kind: next }));
+    }
+    let extension = 8 + u32::from(window.u8(IPV6_HEADER + 1)) * 8;
+    if payload < extension + TRANSPORT {
+        return None;
+    }
+    let at = at + IPV6_HEADER + extension;
+    let upper = Upper { window: frame.window::<TRANSPORT>(at)?, header: 0, at, end, kind: window.u8(IPV6_HEADER) };
+    Some((window, upper))
 }
 
-/// The transport header `header` bytes into a window that begins at `at` and ends, with the packet, `end` bytes from there.
 #[inline(always)]
-fn transport<B: Bytes>(frame: B, window: B::Window, header: u32, at: u32, end: u32, kind: u8) -> Option<Endpoints> {
+fn transport<B: Bytes>(frame: B, upper: Upper<B::Window>) -> Option<Endpoints> {
+    let Upper { window, header, at, end, kind } = upper;
     let ports = window.raw32(header);
     match kind {
         protocol::TCP | protocol::SCTP | protocol::DCCP | protocol::UDP_LITE => Some(Endpoints::new(ports, kind, 0)),
         protocol::UDP => {
             let (source, destination) = (window.be16(header), window.be16(header + 2));
             let length = u32::from(window.be16(header + 4));
-            let (at, end) = (at + header, at + end);
+            let at = at + header;
             let mark = if is_known(destination) {
                 if tunnel::is_port(destination) {
                     return None;

@@ -1,7 +1,7 @@
 //! Frame bytes in; the flow and its inner destinations, or a [`Reason`], out. Called by the kernel program on packet
 //! memory and by the host on slices, through [`Bytes`].
 //!
-//! For nearly every packet [`fast_parse`] is enough: one pass, no state. For everything else a [`HeaderWalker`] goes
+//! For nearly every packet [`fast_parse`] is enough, or with a tunnel [`FastTunnel`]: one pass, no state. For everything else a [`HeaderWalker`] goes
 //! from header to header: a state machine whose state the kernel keeps in a map, so that the verifier checks one step,
 //! whatever comes before it.
 
@@ -9,6 +9,7 @@
 
 mod ethernet;
 mod fast_parse;
+mod fast_tunnel;
 mod header_walker;
 mod ipv4;
 mod ipv6;
@@ -20,6 +21,7 @@ mod transport;
 mod tunnel;
 
 pub use fast_parse::{AddressesOf, Plain, fast_parse};
+pub use fast_tunnel::FastTunnel;
 pub use header_walker::{Fragment, HeaderWalker, Hop, MAX_FRAGMENTS, MAX_HEADERS, MAX_HOPS, MAX_STEPS, Transport};
 pub use reason::Reason;
 

@@ -1,7 +1,7 @@
 //! The parser on packets written down byte by byte. Every random test prints its seed when it fails.
 
 use super::*;
-use crate::wire::{Address, Decision, Link, Opaque, Via};
+use crate::wire::{Address, Decision, Link, Opaque, TunnelKey, Via};
 
 /// Miri takes a thousand times as long.
 const RANDOM: u32 = if cfg!(miri) { 200 } else { 300_000 };
@@ -65,6 +65,109 @@ fn fast_path_and_header_walker_read_the_same() {
         }
     }
     assert!(plains > RANDOM / 4, "only {plains} were plain, seed {seed}");
+}
+
+#[test]
+fn fast_path_and_header_walker_read_the_same_of_tunnels() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut tunnels, mut flows) = ([0; Via::ALL.len()], 0);
+    for _ in 0..RANDOM {
+        let frame = near_tunnel(&mut random);
+        let link = if frame[0] >> 4 == 0 { Link::Ethernet } else { Link::Ip };
+        let (result, walker) = walk(&frame, link);
+        flows += u32::from(result.is_ok() && walker.hops().len() == 1 && walker.fragments_len == 0);
+        let Some(key) = fast_tunnel(&frame, link) else { continue };
+        let (key, last) = (key.flow(), walker.headers[1]);
+        let hop = Hop { address: key.inner.address, ip_version: key.inner.ip_version, via: key.inner.via, header: 1 };
+        let transport = Transport { port: key.inner.port, protocol: key.inner.protocol };
+        assert_eq!((result, walker.key), (Ok(()), key.flow), "seed {seed}: {frame:02x?}");
+        assert_eq!((walker.hops(), last), ([hop].as_slice(), transport), "seed {seed}: {frame:02x?}");
+        assert_eq!(walker.fragments_len, 0, "seed {seed}: {frame:02x?}");
+        assert!(fast_parse(frame.as_slice(), frame.len() as u32, link).is_none(), "seed {seed}: {frame:02x?}");
+        tunnels[usize::from(key.inner.via)] += 1;
+    }
+    if !cfg!(miri) {
+        for via in [Via::IpInIp, Via::Gre, Via::Vxlan, Via::Geneve] {
+            assert!(tunnels[via as usize] > RANDOM / 100, "seed {seed}: {tunnels:?}");
+        }
+        assert!(
+            tunnels.iter().sum::<u32>() > flows / 2,
+            "seed {seed}: {tunnels:?} of {flows} with one destination inside"
+        );
+    }
+}
+
+fn fast_tunnel(frame: &[u8], link: Link) -> Option<TunnelKey> {
+    let mut tunnel = FastTunnel::default();
+    let outer = tunnel.outer(frame, frame.len() as u32, link, 0)?;
+    tunnel.content(frame, outer)
+}
+
+/// A packet with a tunnel, but for what chance does to it.
+fn near_tunnel(random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut content = near_plain(random);
+    let mut kind = match content[0] >> 4 {
+        4 => 0x0800,
+        6 => 0x86dd,
+        _ => 0x6558,
+    };
+    if random.u8(..10) == 0 {
+        kind = [0x0800_u16, 0x86dd, 0x6558, 0x8847, 0x0806][random.usize(..5)];
+    }
+    if kind != 0x6558 && random.u8(..3) == 0 {
+        (content, kind) = (ethernet(kind, &content), 0x6558);
+    }
+    let flip = |random: &mut fastrand::Rng, first: &mut [u8]| {
+        if random.u8(..6) == 0 {
+            first[random.usize(..4)] ^= 1 << random.u8(..8);
+        }
+    };
+    let udp = |random: &mut fastrand::Rng, port: u16, header: Vec<u8>| {
+        let source: u16 = [4500, 443, random.u16(..)][random.usize(..3)];
+        let length = (8 + header.len() + content.len()) as u16;
+        (UDP, [&source.to_be_bytes(), &port.to_be_bytes(), &length.to_be_bytes(), [0, 0].as_slice(), &header].concat())
+    };
+    let (protocol, header) = match random.u8(..4) {
+        0 if kind == 0x0800 => (4, vec![]),
+        0 if kind == 0x86dd => (41, vec![]),
+        0 | 1 => {
+            let flags = [0, 0, 0x80, 0x20, 0x10, 0xb0, random.u8(..)][random.usize(..7)];
+            let mut header = vec![flags, 0, (kind >> 8) as u8, kind as u8];
+            header.resize(4 + 4 * (flags & 0xb0).count_ones() as usize, 7);
+            flip(random, &mut header);
+            (47, header)
+        }
+        2 => {
+            let mut header = vec![8, 0, 0, 0, 0, 0, 42, 0];
+            flip(random, &mut header);
+            let port = [4789, 8472][random.usize(..2)];
+            udp(random, port, header)
+        }
+        _ => {
+            let options = [0, 0, 1, 3][random.usize(..4)];
+            let mut header = vec![options, 0, (kind >> 8) as u8, kind as u8];
+            header.resize(8 + 4 * usize::from(options), 7);
+            flip(random, &mut header);
+            udp(random, 6081, header)
+        }
+    };
+    let inside = [header, content].concat();
+    let (kind, mut packet) = match random.u8(..4) {
+        0 | 1 => (0x0800, ipv4(protocol, &[], &inside)),
+        2 => (0x86dd, ipv6(protocol, &inside)),
+        // As Linux sends it: with a limit of encapsulations.
+        _ => (0x86dd, ipv6(60, &[&[protocol, 0, 4, 1, 4, 1, 0, 0], inside.as_slice()].concat())),
+    };
+    if random.u8(..6) == 0 {
+        let at = random.usize(..packet.len().min(120));
+        packet[at] ^= 1 << random.u8(..8);
+    }
+    packet.extend(std::iter::repeat_n(0xee, [0, 0, 6][random.usize(..3)]));
+    if random.u8(..10) == 0 {
+        packet.truncate(random.usize(1..=packet.len()));
+    }
+    if random.bool() { packet } else { ethernet(kind, &packet) }
 }
 
 /// A packet that is plain but for what chance does to it.

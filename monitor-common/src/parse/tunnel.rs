@@ -21,6 +21,69 @@ pub(super) const fn is_port(port: u16) -> bool {
     matches!(port, GTP_U | TEREDO | VXLAN | GENEVE | MPLS_IN_UDP | VXLAN_LINUX)
 }
 
+/// Bytes of a UDP header and of VXLAN's.
+pub(super) const VXLAN_HEADER: u32 = UDP_HEADER + 8;
+
+/// The first word of a GRE header.
+#[derive(Clone, Copy)]
+pub(super) struct Gre(pub u32);
+
+impl Gre {
+    /// Bytes of the header (RFC 2784 and 2890). `None`: version 1 (PPTP) and source routes (RFC 1701), which are not
+    /// followed.
+    #[inline(always)]
+    pub(super) const fn header(self) -> Option<u32> {
+        const CHECKSUM: u32 = 31;
+        const ROUTING: u32 = 1 << 30;
+        const KEY: u32 = 29;
+        const SEQUENCE: u32 = 28;
+        const VERSION: u32 = 7 << 16;
+        if self.0 & (VERSION | ROUTING) != 0 {
+            return None;
+        }
+        Some(4 + 4 * ((self.0 >> CHECKSUM & 1) + (self.0 >> KEY & 1) + (self.0 >> SEQUENCE & 1)))
+    }
+
+    /// The content's EtherType.
+    #[inline(always)]
+    pub(super) const fn content(self) -> u16 {
+        self.0 as u16
+    }
+}
+
+/// A tunnel in UDP that [`super::FastTunnel`] reads.
+#[derive(Clone, Copy)]
+pub(super) enum Udp {
+    /// RFC 7348.
+    Vxlan,
+    /// RFC 8926.
+    Geneve {
+        /// Bytes of the UDP header and of Geneve's.
+        header: u32,
+        /// The content's EtherType.
+        content: u16,
+    },
+}
+
+/// The tunnel at this UDP port, with the first word behind the UDP header.
+#[inline(always)]
+pub(super) fn udp(port: u16, word: u32) -> Option<Udp> {
+    match port {
+        VXLAN | VXLAN_LINUX => (word & VXLAN_HAS_NETWORK != 0).then_some(Udp::Vxlan),
+        GENEVE => Some(Udp::Geneve { header: geneve_header(word)?, content: word as u16 }),
+        _ => None,
+    }
+}
+
+/// In the first word of a VXLAN header: there is a frame.
+const VXLAN_HAS_NETWORK: u32 = 1 << 27;
+
+/// Bytes of a UDP header and of Geneve's with its options, by the latter's first word. `None`: another version.
+#[inline(always)]
+const fn geneve_header(word: u32) -> Option<u32> {
+    if word >> 30 != 0 { None } else { Some(UDP_HEADER + 8 + (word >> 24 & 0x3f) * 4) }
+}
+
 impl HeaderWalker {
     /// Protocols directly over IP.
     #[inline(always)]
@@ -65,48 +128,32 @@ impl HeaderWalker {
         }
     }
 
-    /// RFC 2784 and 2890. Version 1 (PPTP) and source routes (RFC 1701) are not followed.
     #[inline(always)]
     fn gre(&mut self, frame: impl Bytes) -> Result<(), Reason> {
-        const CHECKSUM: u32 = 1 << 31;
-        const ROUTING: u32 = 1 << 30;
-        const KEY: u32 = 1 << 29;
-        const SEQUENCE: u32 = 1 << 28;
-        const VERSION: u32 = 7 << 16;
         self.require(4, Reason::TruncatedTunnel)?;
-        let word = frame.be32(self.offset).ok_or(Reason::TruncatedTunnel)?;
-        if word & (VERSION | ROUTING) != 0 {
-            return Err(Reason::BadTunnel);
-        }
-        let part = |flag: u32| if word & flag != 0 { 4 } else { 0 };
-        let header = 4 + part(CHECKSUM) + part(KEY) + part(SEQUENCE);
+        let gre = Gre(frame.be32(self.offset).ok_or(Reason::TruncatedTunnel)?);
+        let header = gre.header().ok_or(Reason::BadTunnel)?;
         self.require(header, Reason::TruncatedTunnel)?;
-        self.next = word as u16;
+        self.next = gre.content();
         self.enter_tunnel(Via::Gre, header, Layer::Payload)
     }
 
     /// RFC 7348: 8 bytes, of which only a flag says whether there is a frame.
     #[inline(always)]
     fn vxlan(&mut self, frame: impl Bytes) -> Result<(), Reason> {
-        const HEADER: u32 = UDP_HEADER + 8;
-        const HAS_NETWORK: u8 = 1 << 3;
-        self.require(HEADER, Reason::TruncatedTunnel)?;
-        match frame.u8(self.offset + UDP_HEADER).ok_or(Reason::TruncatedTunnel)? & HAS_NETWORK {
+        self.require(VXLAN_HEADER, Reason::TruncatedTunnel)?;
+        match frame.be32(self.offset + UDP_HEADER).ok_or(Reason::TruncatedTunnel)? & VXLAN_HAS_NETWORK {
             0 => self.finish(),
-            _ => self.enter_tunnel(Via::Vxlan, HEADER, Layer::Ethernet),
+            _ => self.enter_tunnel(Via::Vxlan, VXLAN_HEADER, Layer::Ethernet),
         }
     }
 
     /// RFC 8926: version and options' length in words, flags, protocol; network; options.
     #[inline(always)]
     fn geneve(&mut self, frame: impl Bytes) -> Result<(), Reason> {
-        const HEADER: u32 = UDP_HEADER + 8;
-        self.require(HEADER, Reason::TruncatedTunnel)?;
+        self.require(UDP_HEADER + 8, Reason::TruncatedTunnel)?;
         let word = frame.be32(self.offset + UDP_HEADER).ok_or(Reason::TruncatedTunnel)?;
-        if word >> 30 != 0 {
-            return Err(Reason::BadTunnel);
-        }
-        let header = HEADER + (word >> 24 & 0x3f) * 4;
+        let header = geneve_header(word).ok_or(Reason::BadTunnel)?;
         self.require(header, Reason::TruncatedTunnel)?;
         self.next = word as u16;
         self.enter_tunnel(Via::Geneve, header, Layer::Payload)

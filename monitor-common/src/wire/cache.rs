@@ -1,7 +1,7 @@
 //! The flow cache's layout. A CPU's sets are written by that CPU alone; userspace reads and clears those of the closed
 //! half. IPv4 and IPv6 have sets of their own, so that an IPv4 flow is one cache line.
 
-use super::{Address, Counters, FlowKey, FlowValue, MAX_INTERFACES};
+use super::{Address, Counters, FlowKey, FlowValue, FullKey, InnerDestination, MAX_INTERFACES};
 use crate::cache::HashKeys;
 
 /// Ways of a set.
@@ -30,6 +30,13 @@ impl Endpoints {
     #[inline(always)]
     pub const fn on(self, slot: u32) -> Self {
         Self(self.0 | (slot as u64) << 32)
+    }
+
+    /// The same with an [`super::Opaque`] as its number, where there was 0.
+    #[must_use]
+    #[inline(always)]
+    pub const fn with_opaque(self, opaque: u8) -> Self {
+        Self(self.0 | (opaque as u64) << 48)
     }
 
     /// Slot of the interface.
@@ -116,6 +123,31 @@ impl PlainKey {
     }
 }
 
+/// The key of a flow in a tunnel as the fast path reads it. Everybody else uses [`FullKey`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct TunnelKey {
+    /// Of the outer headers, with the [`super::Opaque`] of the content.
+    pub outer: PlainKey,
+    /// Where the content goes.
+    pub inner: InnerDestination,
+}
+
+impl TunnelKey {
+    /// As words.
+    #[inline(always)]
+    pub fn words(&self) -> &[u64; 9] {
+        bytemuck::must_cast_ref(self)
+    }
+
+    /// The flow, without its interface and of which the policy has made nothing yet.
+    #[must_use]
+    #[inline(always)]
+    pub fn flow(&self) -> FullKey {
+        FullKey { flow: self.outer.flow(0, Decision::default()), inner: self.inner }
+    }
+}
+
 /// What the policy made of a flow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -170,9 +202,7 @@ pub struct CacheEntryV6 {
     /// Jiffies of the last packet.
     pub last: u32,
     /// A [`crate::verdict::Verdict`] as its number.
-    pub verdict: u8,
-    /// Always 0.
-    pub _reserved: [u8; 3],
+    pub verdict: u32,
 }
 
 /// The rest of an IPv6 flow.
@@ -281,8 +311,10 @@ pub struct CpuHalf {
     pub crowded: [u32; 2],
     /// Of those, as many as shall be reported: then, or when half of the log is in use, the epoch had better end.
     pub crowded_limit: [u32; 2],
+    /// Events of this epoch's new flows.
+    pub events: u32,
     /// Always 0.
-    pub _reserved: [u32; 5],
+    pub _reserved: [u32; 4],
     /// What was dropped, by interface slot. Before the totals, because a live value is read from its start: a drop that
     /// comes while it is read makes `total - dropped` too large, never too small.
     pub dropped: [Counters; MAX_INTERFACES as usize],

@@ -14,7 +14,7 @@ mod probe;
 pub(crate) use cache::whole_counters;
 pub use cache::{
     CACHE_BLOCK, CACHE_WAYS, CacheBlock, CacheEntryV4, CacheEntryV6, CacheRegion, CacheRestV6, CacheRestsV6,
-    CacheSetV4, CacheSetV6, CpuHalf, Decision, Endpoints, FlowRecord, HookTotal, PlainKey,
+    CacheSetV4, CacheSetV6, CpuHalf, Decision, Endpoints, FlowRecord, HookTotal, PlainKey, TunnelKey,
 };
 pub use control::Control;
 pub use event::{Clock, Event};
@@ -140,6 +140,7 @@ const _: () = {
     assert!(size_of::<FullKey>() == 72);
     assert!(size_of::<FlowValue>() == 48);
     assert!(size_of::<PlainKey>() == 48);
+    assert!(size_of::<TunnelKey>() == 72);
     assert!(size_of::<CacheEntryV4>() == 64);
     assert!(size_of::<CacheEntryV6>() == 64);
     assert!(size_of::<CacheSetV4>() == CACHE_BLOCK);

@@ -3,7 +3,7 @@
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{Array, LpmTrie, PerCpuArray, ProgramArray},
+    maps::{Array, LpmTrie, PerCpuArray, ProgramArray, RingBuf},
 };
 use monitor_common::{
     classify::ROOT_ROWS,
@@ -32,6 +32,10 @@ pub static STEP: Array<Step> = Array::with_max_entries(1, 0);
 /// The program under test.
 #[map]
 pub static TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
+/// As the product's. The program `event` writes, userspace reads.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
 /// IPv6 addresses to look up, in this order.
 #[map]

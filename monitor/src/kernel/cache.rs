@@ -25,7 +25,7 @@ const LEAST_OF_CPU: u32 = 4_096;
 const LEAST_TABLE: u32 = 16_384;
 
 /// Places of all CPUs' logs together, in each half; but no CPU has fewer than [`LEAST_LOG`].
-const LOG: u32 = 8_192;
+const LOG: u32 = 16_384;
 const LEAST_LOG: u32 = 1_024;
 
 /// The flow cache: blocks that are given to the CPUs as they need them, anew before each epoch.
@@ -120,7 +120,8 @@ impl Cache {
                     logged: 0,
                     crowded: [0; 2],
                     crowded_limit: self.needs.limits(cpu, of.reserves, self.table),
-                    _reserved: [0; 5],
+                    events: 0,
+                    _reserved: [0; 4],
                     dropped: [Counters::default(); MAX_INTERFACES as usize],
                     hook: [HookTotal::default(); MAX_INTERFACES as usize],
                 }

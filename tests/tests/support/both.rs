@@ -68,6 +68,14 @@ pub struct Both {
     batch: usize,
     /// Frames that went through both.
     pub count: usize,
+    /// Of all that the kernel made of them, so that two builds can be held against each other: flows, sums, reasons,
+    /// events, verdicts. In no order: a sum, so that equal batches are not lost in it.
+    pub fingerprint: u64,
+}
+
+/// FNV-1a: the same in every build, which the standard library's hash need not be.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 impl Both {
@@ -78,6 +86,7 @@ impl Both {
             expected: Expected::default(),
             batch: 0,
             count: 0,
+            fingerprint: 0,
         }
     }
 
@@ -100,12 +109,17 @@ impl Both {
         self.expected.add(&by_host, &size);
         let kernel = run(&mut self.machine.kernel, frame, wire_len, segments);
         assert_eq!(kernel, if by_host.dropped() { DROP } else { NEXT }, "verdict on {frame:02x?}");
+        self.note(&(self.count, kernel));
         self.count += 1;
         self.batch += 1;
         if self.batch == BATCH {
             self.compare();
         }
         Some(by_host)
+    }
+
+    fn note(&mut self, what: &impl std::fmt::Debug) {
+        self.fingerprint = self.fingerprint.wrapping_add(fingerprint(format!("{what:?}").as_bytes()));
     }
 
     /// Compares everything that both counted.
@@ -118,6 +132,10 @@ impl Both {
             assert_eq!(counted.flows.get(key), Some(counters), "{key:x?}");
         }
         assert_eq!(counted, self.expected);
+        self.note(&counted.hook);
+        counted.flows.iter().for_each(|flow| self.note(&flow));
+        counted.unparsed.iter().for_each(|reason| self.note(&reason));
+        counted.events.iter().for_each(|event| self.note(&event));
         self.expected = Expected::default();
         self.batch = 0;
     }

@@ -32,7 +32,9 @@ pub const ROWS: &[&str] = &[
     "established/gre",
     "new/room/ipv4",
     "new/room/ipv4-event",
+    "new/room/ipv6",
     "new/room/ipv6-event",
+    "new/event-alone",
     "new/evict/ipv4",
     "new/evict/ipv4-event",
     "new/evict/ipv6-event",
@@ -142,7 +144,9 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         for id in ROWS.iter().filter(|id| plan.wants(id)) {
             let v4 = id.contains("ipv4");
-            rows.push(if id.starts_with("new") {
+            rows.push(if *id == "new/event-alone" {
+                bench.event_alone(plan, id)?
+            } else if id.starts_with("new") {
                 bench.new_flow(plan, id, v4, id.ends_with("event"), id.contains("room"))?
             } else if id.contains("/ip") {
                 let flows = if id.ends_with("1024") { 1024 } else { 1 };
@@ -245,6 +249,23 @@ impl Bench {
         Ok(row(id, name, &ours, &empty))
     }
 
+    /// An event and nothing else: of what a new flow with one costs, what no other program could leave out.
+    fn event_alone(&mut self, plan: &Plan, id: &str) -> Result<Row> {
+        let frame = frame(&OUTSIDE, false, true)?;
+        let name = "an event by itself, as a new flow makes one".to_owned();
+        let [ours, empty] = plan.interleave(&name, plan.rounds(ROUNDS), |variant| {
+            let target = [Target::Event, Target::Empty][variant];
+            let mut sum = 0.0;
+            for _ in 0..TIMES {
+                sum += self.rig.run(target, &frame, Flows::From(0), ROOM)?;
+                let (taken, made) = (self.rig.take_events(), if variant == 0 { ROOM } else { 0 });
+                ensure!(taken == made, "{taken} events and not {made}");
+            }
+            Ok(sum / TIMES as f64)
+        })?;
+        Ok(row(id, name, &ours, &empty))
+    }
+
     /// Closes the epoch, in which there must have been exactly these flows and events: every run was a new flow.
     fn end(&mut self, flows: u32, events: u32) -> Result<()> {
         let drained = self.rig.kernel.flip()?;
@@ -274,6 +295,6 @@ mod tests {
     #[test]
     fn what_has_no_event_has_no_goal_and_all_else_has_one() {
         let without: Vec<&&str> = ROWS.iter().filter(|id| goal(id).is_none()).collect();
-        assert_eq!(without, [&"new/room/ipv4", &"new/evict/ipv4"]);
+        assert_eq!(without, [&"new/room/ipv4", &"new/room/ipv6", &"new/event-alone", &"new/evict/ipv4"]);
     }
 }

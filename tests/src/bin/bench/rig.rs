@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, Map, MapData, MapError, ProgramArray},
+    maps::{Array, Map, MapData, MapError, ProgramArray, RingBuf},
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
 use egress_monitor_tests::{
@@ -167,6 +167,8 @@ pub enum Target {
     Egress,
     /// One that does nothing.
     Empty,
+    /// One that does nothing but submit an event.
+    Event,
 }
 
 /// The kernel part, and programs that give it packets of many flows.
@@ -176,6 +178,7 @@ pub struct Rig {
     object: Ebpf,
     step: Array<MapData, [u64; 4]>,
     target: ProgramArray<MapData>,
+    events: RingBuf<MapData>,
 }
 
 impl Rig {
@@ -184,11 +187,21 @@ impl Rig {
         let mut kernel = load(policy, Options { flows, ..Options::default() })?;
         kernel.register(&Interface { name: "lo".into(), index: LOOPBACK, link: Link::Ethernet })?;
         let mut object = object(&[])?;
-        for name in ["empty", "vary_v4", "vary_v6"] {
+        for name in ["empty", "event", "vary_v4", "vary_v6"] {
             program(&mut object, name)?.load().with_context(|| format!("loading {name}"))?;
         }
         let (step, target) = (map(&mut object, "STEP")?, map(&mut object, "TARGET")?);
-        Ok(Self { kernel, object, step, target })
+        let events = map(&mut object, "EVENTS")?;
+        Ok(Self { kernel, object, step, target, events })
+    }
+
+    /// Takes the events of [`Target::Event`], and says how many there were.
+    pub fn take_events(&mut self) -> u32 {
+        let mut taken = 0;
+        while self.events.next().is_some() {
+            taken += 1;
+        }
+        taken
     }
 
     /// Mean nanoseconds of `repeat` packets, each the frame with the next flow's number in it.
@@ -213,6 +226,7 @@ impl Rig {
         match target {
             Target::Egress => Ok(kernel.program("egress")?),
             Target::Empty => program(object, "empty"),
+            Target::Event => program(object, "event"),
         }
     }
 }
