@@ -49,7 +49,7 @@ fn read(skb: *mut __sk_buff, scratch: *mut Scratch, link: u32, control: u64, int
     let Some(known) = place(scratch) else { return 0 };
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_jiffies64() } as u32;
-    if known.control != control || !is_fresh(known.asked, now) || !same(known, scratch) {
+    if known.control != control || !is_fresh(known.asked, now) || !known.key.is(&scratch.tunnel_key) {
         return 0;
     }
     unsafe { words::put(&raw mut scratch.key, scratch.tunnel_key.flow()) };
@@ -73,16 +73,4 @@ pub fn keep(scratch: &mut Scratch, control: u64) {
 fn place<'a>(scratch: &Scratch) -> Option<&'a mut KnownTunnel> {
     // SAFETY: this CPU's own value; bottom halves are off, so one packet at a time is here.
     maps::KNOWN_TUNNELS.get_ptr_mut(scratch.tunnel_place).map(|known| unsafe { &mut *known })
-}
-
-/// Whether that is the packet's flow. Word by word: a comparison of memory is a loop over bytes here.
-#[inline(always)]
-fn same(known: &KnownTunnel, scratch: &Scratch) -> bool {
-    let (one, other) = (known.key.words(), scratch.tunnel_key.words());
-    let (mut difference, mut at) = (0, 0);
-    while at < one.len() {
-        difference |= one[at] ^ other[at];
-        at += 1;
-    }
-    difference == 0
 }

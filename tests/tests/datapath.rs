@@ -228,19 +228,28 @@ fn flows_in_tunnels_are_counted_by_epoch_and_judged_by_what_is_in_force() {
     const PACKETS: u64 = 5;
     let mut kernel = with_loopback(false);
     let frames = in_tunnels(Ipv4Addr::new(203, 0, 113, 7), 9);
-    let modes = [Mode::Observe, Mode::Enforce, Mode::Enforce, Mode::Observe, Mode::Enforce];
-    for (mode, next) in
-        modes.into_iter().zip([Mode::Enforce, Mode::Enforce, Mode::Observe, Mode::Enforce, Mode::Observe])
-    {
-        kernel.stage(Switch { policy: policy(), mode: next }).unwrap();
+    // What is outside is denied by one and allowed by the other.
+    let mut image = policy().image.clone();
+    image.classes[2].deny = 0;
+    let policies = [policy(), Arc::new(Policy { image, ..Policy::default() })];
+    let (denies, allows) = (0, 1);
+    let mut in_force = (denies, Mode::Observe);
+    let next = [(denies, Mode::Enforce), (allows, Mode::Enforce), (allows, Mode::Enforce), (denies, Mode::Enforce)];
+    for next in next.into_iter().chain([(allows, Mode::Observe), in_force, in_force]) {
+        kernel.stage(Switch { policy: Arc::clone(&policies[next.0]), mode: next.1 }).unwrap();
+        let verdict = match in_force {
+            (1, _) => Verdict::Allowed,
+            (_, mode) if mode.enforces() => Verdict::Denied,
+            _ => Verdict::Observed,
+        };
         for _ in 0..PACKETS {
             for frame in &frames {
-                let verdict = run(&mut kernel, frame, frame.len() as u32, 1);
-                assert_eq!(verdict, if mode.enforces() { DROP } else { NEXT });
+                let result = run(&mut kernel, frame, frame.len() as u32, 1);
+                assert_eq!(result, if verdict == Verdict::Denied { DROP } else { NEXT });
             }
         }
         let closed = kernel.flip().unwrap();
-        let verdict = if mode.enforces() { Verdict::Denied } else { Verdict::Observed };
+        in_force = next;
         assert_eq!(closed.flows.len(), frames.len());
         for (key, value) in &closed.flows {
             assert_eq!((key.flow.verdict, value.counters.packets), (verdict as u8, PACKETS), "{key:?}");

@@ -264,3 +264,21 @@ fn the_log_gives_each_place_once_and_reports_when_half_of_it_is_in_use() {
     assert_eq!(places, [Some((100, false)), Some((101, true)), Some((102, false)), Some((103, false)), None]);
     assert_eq!(half.logged, 4);
 }
+
+#[test]
+fn flows_in_tunnels_are_the_same_only_if_every_bit_is_and_each_moves_their_place() {
+    let keys: HashKeys = core::array::from_fn(|_| fastrand::u64(..) | 1);
+    let words: [u64; 9] = core::array::from_fn(|_| fastrand::u64(..));
+    let key: TunnelKey = bytemuck::must_cast(words);
+    assert!(key.is(&key));
+    let mut moved = 0;
+    for bit in 0..9 * 64 {
+        let mut changed = words;
+        changed[bit / 64] ^= 1 << (bit % 64);
+        let other: TunnelKey = bytemuck::must_cast(changed);
+        assert!(!key.is(&other), "bit {bit}");
+        moved += usize::from(key.place(&keys, 10) != other.place(&keys, 10));
+    }
+    // By chance one in a thousand keeps its place.
+    assert!(moved > 9 * 64 - 20, "{moved}");
+}
