@@ -8,6 +8,7 @@ mod cache;
 mod control;
 mod event;
 mod flow;
+mod layout;
 mod policy;
 mod probe;
 
@@ -21,6 +22,7 @@ pub use event::{Clock, Event};
 pub use flow::{
     Address, Counters, FlowKey, FlowValue, FullKey, HookSums, InnerDestination, Opaque, ReasonSums, Via, segments,
 };
+pub use layout::LAYOUT;
 pub use policy::{Class, ClassRow, Embedded, Node, PolicyMeta, RuleRow, RuleRowAction, V6Low};
 pub use probe::ProbeQuery;
 

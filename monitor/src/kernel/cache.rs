@@ -55,7 +55,13 @@ impl Cache {
         let count = |error: io::Error| KernelError::Map { what: "counting the CPUs", error };
         let online = util::online_cpus().map_err(|(what, e)| count(io::Error::other(format!("{what}: {e}"))))?;
         let possible = util::nr_cpus().map_err(|(_, error)| count(error))?;
-        let cpus = online.into_iter().max().unwrap_or(0) + 1;
+        let random = std::hash::RandomState::new();
+        let keys = std::array::from_fn(|word| random.hash_one(word) | 1);
+        Ok(Self::for_cpus(online.into_iter().max().unwrap_or(0) + 1, possible, places, table, keys))
+    }
+
+    /// The same for CPUs up to this one of so many possible ones.
+    fn for_cpus(cpus: u32, possible: usize, places: Option<u32>, table: u32, keys: HashKeys) -> Self {
         // Halves begin a page, so that one alone can be mapped.
         let aligned = |number: u32, size: usize| {
             number.next_multiple_of((rustix::param::page_size() / (size & size.wrapping_neg())).max(1) as u32)
@@ -65,20 +71,19 @@ impl Cache {
             Some(_) => cpus * layout::blocks([most, most]),
             None => PLACES.max(LEAST_OF_CPU * cpus) / PER_BLOCK + cpus * layout::blocks([layout::LEAST, layout::LEAST]),
         };
-        let random = std::hash::RandomState::new();
         let needs = Needs::new(cpus as usize, most);
         let blocks = aligned(blocks, size_of::<CacheBlock>());
-        Ok(Self {
+        Self {
             cpus,
             possible,
             blocks,
             log: aligned((LOG / cpus).max(LEAST_LOG), size_of::<FlowRecord>()),
-            keys: std::array::from_fn(|word| random.hash_one(word) | 1),
+            keys,
             layouts: [0, blocks].map(|start| needs.layout(start, blocks)),
             needs,
             // A smaller table would be full before anything could be done.
             table: if table < LEAST_TABLE { u32::MAX / 2 } else { table / 4 / cpus },
-        })
+        }
     }
 
     /// Blocks of both halves.
@@ -247,4 +252,75 @@ fn take(set: &mut impl FlowSet, flow: &mut impl FnMut(&FlowRecord)) -> u32 {
         }
     }
     flows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line of the processor's cache.
+    const LINE: usize = 64;
+
+    /// Which bytes of which map a CPU writes in an epoch of this parity.
+    fn written(cache: &Cache, parity: u32) -> Vec<Vec<(&'static str, std::ops::Range<usize>)>> {
+        let blocks = |base: u32, count: u32| {
+            base as usize * size_of::<CacheBlock>()..(base + count) as usize * size_of::<CacheBlock>()
+        };
+        let halves = cache.fresh(parity);
+        let of = |half: &CpuHalf| {
+            let sets = [half.v4, half.v4_reserve].map(|of| blocks(of.base, layout::sets(of)));
+            let v6 = [half.v6, half.v6_reserve].map(|of| blocks(of.base, blocks_v6(of) as u32));
+            let log = half.log_base as usize * size_of::<FlowRecord>();
+            let log = log..log + half.log_places as usize * size_of::<FlowRecord>();
+            let sets = sets.into_iter().chain(v6).filter(|range| !range.is_empty()).map(|range| ("CACHE", range));
+            sets.chain([("LOG", log)]).collect()
+        };
+        halves.iter().map(of).collect()
+    }
+
+    #[test]
+    fn no_two_cpus_write_into_one_line_of_cache_or_log_and_all_is_within_the_maps() {
+        for cpus in [1, 2, 3, 7, 64, 256] {
+            let mut cache = Cache::for_cpus(cpus, cpus as usize, None, 16_384, [1; 6]);
+            // Some of them busy, as at 100 Gbit/s.
+            for cpu in 0..cpus as usize {
+                cache.needs.note(cpu, [[0, 600, 5_000, 40_000][cpu % 4], [0, 0, 3_000][cpu % 3]], Instant::now());
+            }
+            let open = cache.fresh(0);
+            cache.plan(1, &open);
+            let mut lines = Vec::new();
+            for (cpu, ranges) in [0, 1].iter().flat_map(|parity| written(&cache, *parity)).enumerate() {
+                for (map, range) in ranges {
+                    let size = match map {
+                        "LOG" => cache.all_log_places() as usize * size_of::<FlowRecord>(),
+                        _ => cache.all_blocks() as usize * size_of::<CacheBlock>(),
+                    };
+                    assert!(range.end <= size, "{cpus} CPUs: {map} {range:?} of {size}");
+                    lines.push((map, range.start / LINE, range.end.div_ceil(LINE), cpu));
+                }
+            }
+            lines.sort_unstable();
+            assert!(lines.len() >= 2 * 3 * cpus as usize);
+            for (one, next) in lines.iter().zip(&lines[1..]) {
+                assert!(one.0 != next.0 || one.2 <= next.1, "{cpus} CPUs: {one:?} and {next:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn memory_grows_with_the_cpus_as_the_documentation_says() {
+        let mebibytes = |cpus: u32| {
+            let cache = Cache::for_cpus(cpus, cpus as usize, None, 16_384, [1; 6]);
+            let halves = 2 * cpus as usize * size_of::<CpuHalf>();
+            let sizes = [
+                cache.all_blocks() as usize * size_of::<CacheBlock>(),
+                cache.all_log_places() as usize * size_of::<FlowRecord>(),
+                halves,
+            ];
+            sizes.map(|bytes| (bytes as f64 / f64::from(1 << 20) * 10.0).round() / 10.0)
+        };
+        assert_eq!(mebibytes(2), [16.6, 3.0, 0.0]);
+        assert_eq!(mebibytes(64), [52.0, 12.0, 0.5]);
+        assert_eq!(mebibytes(256), [208.0, 48.0, 2.1]);
+    }
 }
