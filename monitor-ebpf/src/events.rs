@@ -29,10 +29,8 @@ pub fn submit(half: &mut CpuHalf, control: Control, key: &FullKey, wire_bytes: u
     unsafe { words::put(entry.as_mut_ptr(), event) };
     half.events = half.events.wrapping_add(1);
     let mut flags = BPF_RB_NO_WAKEUP;
-    if half.events.is_multiple_of(LOOK_EACH) {
-        if maps::EVENTS.query(BPF_RB_AVAIL_DATA.into()) >= WAKE_EACH {
-            flags = BPF_RB_FORCE_WAKEUP;
-        }
+    if half.events.is_multiple_of(LOOK_EACH) && maps::EVENTS.query(BPF_RB_AVAIL_DATA.into()) >= WAKE_EACH {
+        flags = BPF_RB_FORCE_WAKEUP;
     }
     entry.submit(flags.into());
 }

@@ -36,13 +36,15 @@ fn read(skb: *mut __sk_buff, scratch: *mut Scratch, link: u32, control: u64, int
     let frame = Frame::of(context);
     let link = Link::from_wire(link as u16);
     let Some(outer) = scratch.tunnel.outer(frame, context.len, link, interface) else { return 0 };
-    // SAFETY: this CPU's own value, here and below.
+    // SAFETY: this CPU's own value.
     unsafe { words::put(&raw mut scratch.tunnel_key.outer, outer) };
     // In registers the outer headers would differ by the way to here, and the verifier would check the rest once for
     // each. SAFETY: the same scratch space.
     let scratch = unsafe { &mut *maps::barrier_var(scratch) };
     let Some(key) = scratch.tunnel.content(frame, scratch.tunnel_key.outer) else { return 0 };
+    // SAFETY: as above.
     unsafe { words::put(&raw mut scratch.tunnel_key, key) };
+    // SAFETY: as above.
     let scratch = unsafe { &mut *maps::barrier_var(scratch) };
     let Some(half) = cache::half(Control(control).parity()) else { return 0 };
     scratch.tunnel_place = scratch.tunnel_key.place(&half.keys, KNOWN_TUNNEL_BITS);
@@ -52,6 +54,7 @@ fn read(skb: *mut __sk_buff, scratch: *mut Scratch, link: u32, control: u64, int
     if known.control != control || !is_fresh(known.asked, now) || !known.key.is(&scratch.tunnel_key) {
         return 0;
     }
+    // SAFETY: as above.
     unsafe { words::put(&raw mut scratch.key, scratch.tunnel_key.flow()) };
     scratch.evaluation.strictest = known.classification;
     1

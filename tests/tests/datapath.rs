@@ -103,7 +103,7 @@ fn random_and_mutated_frames_are_the_same_to_both() {
         fingerprint = both.fingerprint.wrapping_add(fingerprint);
     }
     assert!(count >= wanted());
-    println!("{count} frames, and what came of them: {:016x}", fingerprint);
+    println!("{count} frames, and what came of them: {fingerprint:016x}");
 }
 
 /// A UDP packet to any address, half of them near a border of the policy by hand.

@@ -53,6 +53,11 @@ pub static TRIE_V6: LpmTrie<[u64; 2], u32> = LpmTrie::with_max_entries(1, 0);
 #[map]
 pub static COUNTED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
+/// A line of the processor's cache for each of 65,536 flows, by `line_out`. Mappable, and so in pages of 4 KiB, as the
+/// product's flow cache is.
+#[map]
+pub static LINES: Array<[u64; 8]> = Array::with_max_entries(65_536, BPF_F_MMAPABLE);
+
 // What `policy.rs` reads: as in the product, but one image alone.
 
 /// Class rows are not read here.

@@ -40,6 +40,8 @@ pub enum Out {
     Nft(Rule),
     /// A program with a look-up in the kernel's LPM trie and a count, and nothing else.
     Trie,
+    /// A program that counts in a line of memory of the flow's own, and nothing else.
+    Line,
 }
 
 /// What a way out has counted, as far as it does.
@@ -116,6 +118,8 @@ pub struct Ways {
 
 /// The program with a look-up in the trie.
 const TRIE: &str = "trie_out";
+/// The program with a line of memory a flow.
+const LINE: &str = "line_out";
 
 /// What is attached, and what its counter said before.
 pub struct Placed {
@@ -148,6 +152,7 @@ impl Ways {
         // Before any map is taken: they refer to maps by descriptor.
         rig::load_empty(&mut object)?;
         rig::program(&mut object, TRIE)?.load().context("loading the program with the trie")?;
+        rig::program(&mut object, LINE)?.load().context("loading the program with a line a flow")?;
         let mut trie: LpmTrie<MapData, u32, u32> = rig::map(&mut object, "TRIE_V4")?;
         for (start, length, class_id) in prefixes {
             trie.insert(&Key::new(*length, start.to_be()), class_id, 0).context("filling an LPM trie")?;
@@ -161,7 +166,7 @@ impl Ways {
     pub fn put(&mut self, out: Out) -> Result<Placed> {
         let mut placed = Placed { link: None, before: 0 };
         match out {
-            Out::Nothing | Out::Empty => {}
+            Out::Nothing | Out::Empty | Out::Line => {}
             Out::Nft(rule) => nft::hook(&self.pair.near, rule)?,
             Out::Ours => drop(self.kernel.flip()?),
             Out::Trie => placed.before = self.counted()?,
@@ -178,7 +183,7 @@ impl Ways {
             program.detach(link)?;
         }
         Ok(match out {
-            Out::Nothing | Out::Empty => Counted::default(),
+            Out::Nothing | Out::Empty | Out::Line => Counted::default(),
             Out::Trie => Counted { packets: Some(self.counted()? - placed.before), ..Counted::default() },
             Out::Nft(rule) => {
                 let (packets, flows) = nft::unhook(&self.pair.near, rule)?;
@@ -224,6 +229,7 @@ impl Ways {
             Out::Ours => Some(kernel.program("egress")?),
             Out::Empty => Some(rig::program(object, "empty")?),
             Out::Trie => Some(rig::program(object, TRIE)?),
+            Out::Line => Some(rig::program(object, LINE)?),
             Out::Nothing | Out::Nft(_) => None,
         })
     }

@@ -39,8 +39,8 @@ pub const ROWS: &[&str] = &[
 const ROUNDS: [usize; 2] = [15, 7];
 const TIME: Duration = Duration::from_millis(300);
 
-/// In turn.
-const OUTS: [Out; 2] = [Out::Ours, Out::Empty];
+/// In turn; the last one for UDP only.
+const OUTS: [Out; 3] = [Out::Ours, Out::Empty, Out::Line];
 
 /// Flows, senders, and the goal with what would be better still.
 const UDP: [(u32, usize, Option<[f64; 2]>); 6] = [
@@ -67,7 +67,7 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
             let name = udp(flows, cores);
             ways.settle(plan, &shares, &meter)?;
             let rounds = plan.rounds(ROUNDS[usize::from(goals.is_none())]);
-            let [ours, empty] = plan.interleave(&name, rounds, |variant| {
+            let [ours, empty, line] = plan.interleave(&name, rounds, |variant| {
                 let (out, pair) = (OUTS[variant], Rc::clone(&ways.pair));
                 let placed = ways.put(out)?;
                 let flooded = flood(plan, &pair.near, &shares, TIME, &meter, || ways.run_time(out))?;
@@ -78,7 +78,11 @@ pub fn run(plan: &Plan, base: &Base) -> Result<Vec<Row>> {
                 ended.each_since(&began)
             })?;
             let goals = goals.map(|[goal, stretch]| Goals::from(Goal::AtMost(goal)).stretch(stretch));
-            rows.push(row(id, name, &ours, &empty, goals));
+            rows.push(row(id, name, &ours, &empty, goals).with("a line of memory a flow", Spread::of(&line)).tell(
+                "of that a line of memory",
+                Spread::difference(&line, &empty),
+                Unit::Nanoseconds,
+            ));
         }
     }
     if tcp_ids.iter().any(|id| plan.wants(id)) {
