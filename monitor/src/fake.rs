@@ -15,9 +15,10 @@ use monitor_common::{
 };
 
 use crate::{
-    engine::source::EpochSource,
+    budgets::keeper::Keeper,
+    engine::{pipeline::Consumer, source::EpochSource},
     model::{
-        Attachment, ClosedEpoch, Fill, InterfaceCounts, Occupancy, Snapshot, flow::Resolver, identities::Name,
+        Attachment, ClosedEpoch, Fill, InterfaceCounts, Occupancy, Snapshot, Succession, flow::Resolver, identities::Name,
         in_force::PolicyInForce,
     },
     store::{Traffic, flows::FlowStore, last_hour::Recent, totals::Kept},
@@ -31,7 +32,9 @@ use monitor_policy::{
 };
 
 /// The consumers of the daemon itself, for tests of what lies below it.
-pub use crate::daemon::consumers;
+pub fn consumers(budgets: Keeper) -> Vec<Box<dyn Consumer>> {
+    crate::daemon::consumers(budgets, Succession::default())
+}
 
 /// Class numbers of [`policy`].
 pub const UNKNOWN: u16 = 0;

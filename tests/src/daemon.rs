@@ -49,6 +49,8 @@ pub fn binary() -> Result<PathBuf> {
 pub struct Home {
     folder: TempDir,
     bpffs: PathBuf,
+    /// What daemons here attach outlives them, until the home is gone.
+    outlives: bool,
 }
 
 impl Home {
@@ -63,7 +65,30 @@ impl Home {
             std::fs::create_dir(folder.path().join(name)).context("a temporary folder")?;
         }
         let bpffs = leftovers::pins(NUMBER.fetch_add(1, Ordering::Relaxed));
-        Ok(Self { folder, bpffs })
+        Ok(Self { folder, bpffs, outlives: false })
+    }
+
+    /// One whose daemons' programs and counters outlive them, pinned on a BPF file system of its own.
+    ///
+    /// # Errors
+    /// Not root.
+    pub fn outliving() -> Result<Self> {
+        let mut home = Self::new()?;
+        leftovers::mount_bpffs(home.path())?;
+        home.bpffs = home.path().join(leftovers::MOUNT).join("egress-monitor");
+        home.outlives = true;
+        Ok(home)
+    }
+
+    /// Where pins are.
+    #[must_use]
+    pub fn bpffs(&self) -> &Path {
+        &self.bpffs
+    }
+
+    /// Has the daemon pin in this folder, which need not be fit for it.
+    pub fn pin_in(&mut self, bpffs: PathBuf) {
+        (self.bpffs, self.outlives) = (bpffs, true);
     }
 
     /// The configuration file.
@@ -103,9 +128,10 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         // Only there if the daemon pinned something and was killed.
-        if self.bpffs.exists() {
+        if !self.outlives && self.bpffs.exists() {
             let _ = std::fs::remove_dir_all(&self.bpffs);
         }
+        leftovers::unmount_bpffs(self.folder.path());
     }
 }
 
@@ -168,6 +194,9 @@ impl Daemon {
         // Whoever runs the tests as a service is not notified of each daemon in them.
         command.env_remove("NOTIFY_SOCKET").envs(environment.iter().copied());
         command.arg("run").arg("--config").arg(home.config()).args(arguments);
+        if !home.outlives {
+            command.arg("--ephemeral");
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
         unsafe {
@@ -217,6 +246,18 @@ impl Daemon {
     #[must_use]
     pub const fn home(&self) -> &Home {
         &self.home
+    }
+
+    /// Its folders, when it has ended: for the next one.
+    ///
+    /// # Errors
+    /// It runs.
+    pub fn into_home(mut self) -> Result<Home> {
+        if self.child.try_wait().context("looking after egress-monitor")?.is_none() {
+            bail!("egress-monitor still runs");
+        }
+        let next = Home { folder: leftovers::folder()?, bpffs: PathBuf::new(), outlives: false };
+        Ok(std::mem::replace(&mut self.home, next))
     }
 
     /// Runs another `egress-monitor` command on its socket: `daemon.ask(&["flows", "--json"])`.

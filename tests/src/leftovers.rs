@@ -3,6 +3,7 @@
 //! first thing that the next one makes.
 
 use std::{
+    ffi::CString,
     path::{Path, PathBuf},
     sync::Once,
 };
@@ -22,7 +23,10 @@ pub(crate) fn prefix() -> String {
         of_the_dead(Path::new(netns::FOLDER)).for_each(|name| netns::remove(&name));
         for folder in [PathBuf::from(BPFFS), std::env::temp_dir()] {
             // Another process may be sweeping as well.
-            of_the_dead(&folder).for_each(|name| drop(std::fs::remove_dir_all(folder.join(name))));
+            of_the_dead(&folder).for_each(|name| {
+                unmount_bpffs(&folder.join(&name));
+                drop(std::fs::remove_dir_all(folder.join(name)));
+            });
         }
     });
     format!("egm-{}-", std::process::id())
@@ -34,6 +38,32 @@ pub(crate) fn prefix() -> String {
 /// There is no room for it.
 pub fn folder() -> Result<TempDir> {
     tempfile::Builder::new().prefix(&prefix()).tempdir().context("a temporary folder")
+}
+
+/// Where in a folder its BPF file system is.
+pub(crate) const MOUNT: &str = "bpf";
+
+/// Mounts a BPF file system in a temporary folder.
+///
+/// # Errors
+/// Not root.
+pub(crate) fn mount_bpffs(folder: &Path) -> Result<()> {
+    let at = folder.join(MOUNT);
+    std::fs::create_dir(&at).context("a folder to mount on")?;
+    let at = CString::new(at.as_os_str().as_encoded_bytes()).context("a folder's name")?;
+    // SAFETY: strings that outlive the call.
+    match unsafe { libc::mount(c"bpf".as_ptr(), at.as_ptr(), c"bpf".as_ptr(), 0, std::ptr::null()) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()).context("mounting a BPF file system"),
+    }
+}
+
+/// Takes it away, if there is one, with all that is pinned there.
+pub(crate) fn unmount_bpffs(folder: &Path) {
+    if let Ok(at) = CString::new(folder.join(MOUNT).as_os_str().as_encoded_bytes()) {
+        // SAFETY: a string that outlives the call.
+        unsafe { libc::umount2(at.as_ptr(), libc::MNT_DETACH) };
+    }
 }
 
 /// A place for pins with this number, which nobody has made.

@@ -2,7 +2,7 @@
 //! But for a clsact filter, which outlives SIGKILL: the next start takes its place.
 
 use std::{
-    net::TcpListener,
+    net::{SocketAddr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -10,7 +10,8 @@ use aya::programs::{SchedClassifier, TcAttachType};
 use egress_monitor_tests::{
     daemon::{Daemon, Ended, Home},
     netns::Namespace,
-    stage::{INTERFACE, PATIENCE, Stage},
+    stage::{INTERFACE, NEIGHBOUR, OUTSIDE, PATIENCE, Stage, v4},
+    traffic::send_udp,
 };
 
 /// TCX programs, clsact filters, and whether there is a clsact qdisc.
@@ -76,23 +77,59 @@ fn a_killed_monitor_leaves_no_link() {
 #[test]
 fn a_failed_start_leaves_nothing() {
     let stage = Stage::build(false).unwrap();
+    let home = Home::new().unwrap();
+    home.configure(&stage.config("", "")).unwrap();
+    let arguments = ["--interface", INTERFACE, "--interface", "nosuch0"];
+    let mut daemon = Daemon::spawn(&stage.near, home, &arguments).unwrap();
+    let ended = daemon.wait().unwrap();
+    assert_eq!(ended.status.code(), Some(69));
+    assert_eq!(ended.log.len(), 1, "{:#?}", ended.log);
+    assert!(ended.log[0].contains("interface 'nosuch0' does not exist"), "{}", ended.log[0]);
+    assert_eq!(attached(&stage.near), NOTHING);
+    assert!(!daemon.home().socket().exists());
+}
+
+#[test]
+fn a_port_that_is_taken_and_an_alert_file_that_cant_be_written_stop_nothing_and_are_tried_again() {
+    let stage = Stage::build(false).unwrap();
     let taken = stage.near.run(|| TcpListener::bind("127.0.0.1:0")).unwrap();
-    let port = taken.local_addr().unwrap().to_string();
-    for (arguments, listen, reported) in [
-        (&["--interface", INTERFACE, "--interface", "nosuch0"][..], "", "interface 'nosuch0' does not exist"),
-        (&[][..], port.as_str(), port.as_str()),
-    ] {
-        let home = Home::new().unwrap();
-        let config = stage.config("", "").replace("listen = \"\"", &format!("listen = \"{listen}\""));
-        home.configure(&config).unwrap();
-        let mut daemon = Daemon::spawn(&stage.near, home, arguments).unwrap();
-        let ended = daemon.wait().unwrap();
-        assert_eq!(ended.status.code(), Some(69));
-        assert_eq!(ended.log.len(), 1, "{:#?}", ended.log);
-        assert!(ended.log[0].contains(reported), "{}", ended.log[0]);
-        assert_eq!(attached(&stage.near), NOTHING);
-        assert!(!daemon.home().socket().exists());
+    let address = taken.local_addr().unwrap();
+    let config = stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "");
+    let config = config.replace("listen = \"\"", &format!("listen = \"{address}\""));
+    let folder = stage.folder().join("later");
+    let alerts = folder.join("alerts.jsonl");
+    let daemon = Daemon::start(&stage.near, &config, &["--alerts-file", alerts.to_str().unwrap()]).unwrap();
+    daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"http_unavailable\"")).unwrap();
+    let open = |status: &serde_json::Value, name: &str| status["conditions"].to_string().contains(name);
+    daemon.json_until(&["status"], |status| open(status, "alerts_lost")).unwrap();
+    let (before, to) = (stage.sent().unwrap(), SocketAddr::new(v4(OUTSIDE).into(), 9));
+    stage.near.run(|| send_udp(stage.from(to), to, &[1; 3])).unwrap();
+    assert_eq!(stage.sent().unwrap().since(before).packets, 0);
+    // The cause goes.
+    drop(taken);
+    std::fs::create_dir(&folder).unwrap();
+    daemon.json_until(&["status"], |status| !open(status, "http_unavailable")).unwrap();
+    stage.near.run(|| TcpStream::connect(address)).unwrap();
+    let to = SocketAddr::new(v4(NEIGHBOUR).into(), 9);
+    stage.near.run(|| send_udp(stage.from(to), to, &[1])).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !std::fs::read_to_string(&alerts).is_ok_and(|text| text.contains(&v4(NEIGHBOUR).to_string())) {
+        assert!(Instant::now() < deadline, "nothing in {}", alerts.display());
     }
+}
+
+/// Somebody has the alerts of a daemon and reads none of them.
+#[test]
+fn who_does_not_read_the_alerts_does_not_hold_up_the_end() {
+    let stage = Stage::build(false).unwrap();
+    let fifo = stage.folder().join("fifo");
+    let name = std::ffi::CString::new(fifo.to_str().unwrap()).unwrap();
+    // SAFETY: a string that outlives the call.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    let config = stage.config("epoch = \"100ms\"", "");
+    let mut daemon = Daemon::start(&stage.near, &config, &["--alerts-file", fifo.to_str().unwrap()]).unwrap();
+    daemon.signal(libc::SIGTERM).unwrap();
+    ended_well(&daemon.wait().unwrap());
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod harness;
 mod interfaces;
 mod life;
 mod map;
+mod never_open;
 mod offloaded_tag;
 mod parser;
 mod policy_change;

@@ -140,13 +140,43 @@ fn files_that_change_are_read_by_themselves_and_one_that_is_gone_changes_nothing
     std::fs::remove_file(daemon.home().config()).unwrap();
     let status = daemon.json_until(&["status"], |status| status["losses"]["reloads_refused"] == 1).unwrap();
     assert_eq!(status["mode"], "enforce");
-    assert!(status["reload_error"].as_str().unwrap().contains("no such file"), "{status:#}");
+    assert!(status["reload_error"].as_str().unwrap().contains("config.toml: no such file any more"), "{status:#}");
     daemon.home().configure(&text("observe")).unwrap();
     let status = daemon.json_until(&["status"], |status| status["mode"] == "observe").unwrap();
     assert_eq!(
         (status["losses"]["reloads_refused"].as_u64(), &status["reload_error"]),
         (Some(1), &serde_json::Value::Null)
     );
+}
+
+#[test]
+fn rules_whose_file_is_gone_stay_until_somebody_says_otherwise() {
+    let stage = Stage::build(false).unwrap();
+    let text = stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "");
+    let daemon = Daemon::start(&stage.near, &text, &[]).unwrap();
+    let folder = daemon.home().path().join("config/rules.d");
+    let file = folder.join("more.toml");
+    std::fs::create_dir(&folder).unwrap();
+    let rule = format!("[[allow]]\nid = \"more\"\nto = [\"{}/32\"]\nreason = \"a test\"\n", v4(OUTSIDE));
+    std::fs::write(&file, rule).unwrap();
+    daemon.home().configure(&(text + "[policy]\nallowlists = [\"rules.d/*.toml\"]\n")).unwrap();
+    let passes = || {
+        let before = stage.sent().unwrap();
+        send(&stage, 5);
+        stage.sent().unwrap().since(before).packets == 5
+    };
+    let rules = |status: &serde_json::Value| status["policy"]["rules"].as_u64();
+    let before = daemon.json(&["status"]).unwrap();
+    let with = daemon.json_until(&["status"], |status| status["policy"]["digest"] != before["policy"]["digest"]).unwrap();
+    assert!(passes(), "{with:#}");
+    std::fs::remove_file(&file).unwrap();
+    let status = daemon.json_until(&["status"], |status| status["losses"]["reloads_refused"] == 1).unwrap();
+    assert!(status["reload_error"].as_str().unwrap().contains("more.toml: no such file any more"), "{status:#}");
+    assert_eq!((&status["policy"]["digest"], rules(&status)), (&with["policy"]["digest"], rules(&with)));
+    assert!(passes());
+    // Said by somebody.
+    assert_eq!(daemon.json(&["reload"]).unwrap()["changed"], true);
+    assert!(!passes());
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub struct Started {
     pub listen: Option<SocketAddr>,
     /// `observe` or `enforce`.
     pub mode: Mode,
+    /// Whether counting and enforcing go on when it has ended.
+    pub outlives: bool,
     /// Digest of the policy: SHA-256 in hexadecimal.
     pub policy: String,
     /// The control socket.

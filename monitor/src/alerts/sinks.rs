@@ -5,7 +5,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
     os::{fd::AsFd, unix::fs::OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::Ordering::Relaxed,
@@ -42,13 +42,13 @@ impl Output {
         Ok(Self::new("stdout", Box::new(file)))
     }
 
-    /// A file, appended to, readable by its owner only.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn file(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        Ok(Self::new("file", Box::new(file)))
+    /// A file, appended to, readable by its owner only. One that can't be opened is tried again with each alert.
+    pub fn file(path: &Path) -> Self {
+        let mut file = AlertsFile { path: path.to_owned(), open: None };
+        if let Err(error) = file.open() {
+            tracing::error!(file = %path.display(), %error, "alerts can't be written there; it is tried again with each");
+        }
+        Self::new("file", Box::new(file))
     }
 
     /// Anything that can be written to.
@@ -75,6 +75,37 @@ impl Output {
             }
         }
         self.to.flush()
+    }
+}
+
+/// A file that may not be there yet.
+struct AlertsFile {
+    path: PathBuf,
+    open: Option<File>,
+}
+
+impl AlertsFile {
+    fn open(&mut self) -> io::Result<&mut File> {
+        match &mut self.open {
+            Some(file) => Ok(file),
+            none => {
+                // Not waiting: a FIFO that nobody reads must hold up nobody.
+                let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+                let mut options = OpenOptions::new();
+                let file = options.append(true).create(true).mode(0o600).custom_flags(flags).open(&self.path)?;
+                Ok(none.insert(file))
+            }
+        }
+    }
+}
+
+impl Write for AlertsFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.open()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.open()?.flush()
     }
 }
 

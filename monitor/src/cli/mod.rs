@@ -3,6 +3,7 @@
 mod args;
 pub mod check;
 pub mod confirm;
+pub mod detach;
 pub mod diff;
 pub mod explain;
 pub mod flows;
@@ -37,6 +38,7 @@ enum Command {
     Diff(diff::Args),
     Reload(reload::Args),
     Confirm(confirm::Args),
+    Detach(detach::Args),
     Geo(geo::Args),
 }
 
@@ -73,6 +75,7 @@ pub fn main() -> Result<(), CliError> {
         Command::Diff(args) => diff::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Confirm(args) => confirm::run(&args),
+        Command::Detach(args) => detach::run(&args),
         Command::Geo(args) => geo::run(args),
     }
 }

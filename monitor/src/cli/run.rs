@@ -25,7 +25,7 @@ use monitor_policy::duration;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:\n  egress-monitor run > alerts.jsonl\n  \
                         egress-monitor run --interface eth0 --duration 10min --enforce\n\n\
-                        Signals: SIGINT and SIGTERM detach, print totals and end; SIGHUP reads configuration and \
+                        Signals: SIGINT and SIGTERM print totals and end, and detach with --ephemeral; SIGHUP reads configuration and \
                         policy again, as does a change of the files ([policy] reload).")]
 pub struct Args {
     /// Configuration file [default: /etc/egress-monitor/config.toml if it exists, else the built-in defaults]
@@ -53,6 +53,10 @@ pub struct Args {
     /// Append alerts to this file as well.
     #[arg(long, value_name = "FILE")]
     pub alerts_file: Option<PathBuf>,
+    /// Detach everything at the end, as is done on a terminal. Else counting and enforcing go on without the daemon until
+    /// the next one or `egress-monitor detach`.
+    #[arg(long)]
+    pub ephemeral: bool,
     /// What is said on standard error at start and end, as one JSON object a line.
     #[arg(long)]
     pub json: bool,
@@ -79,6 +83,8 @@ impl Args {
             hook: self.hook,
             kernel_log: self.kernel_log == KernelLog::Debug,
             alerts_file: self.alerts_file.clone(),
+            // Who looks at it on a terminal wants it over with Ctrl-C.
+            outlives: !self.ephemeral && !std::io::stderr().is_terminal(),
         }
     }
 }
@@ -90,12 +96,14 @@ impl Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     kernel::tame_allocator();
     start_log(args.kernel_log);
+    let mut outlives = false;
     let state = daemon::run(&args.launch(), |started| {
+        outlives = started.outlives;
         let rules = started.in_force.policy.rules.len();
         say(args.json, &document(started), |document| render::started(document, rules));
     })?;
     let status = status(&state.read(), &Host::read().name, now());
-    say(args.json, &status, render::ended);
+    say(args.json, &status, |status| render::ended(status, outlives));
     Ok(())
 }
 
@@ -138,6 +146,7 @@ fn document(started: &daemon::Started) -> Started {
         kernel_memory_bytes: started.kernel_memory,
         listen: started.listen,
         mode: in_force.mode,
+        outlives: started.outlives,
         policy: in_force.policy.digest.clone(),
         socket: started.socket.clone(),
         started: rfc3339(now),

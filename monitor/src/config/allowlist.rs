@@ -70,20 +70,20 @@ pub(super) fn files(patterns: Patterns<'_>, directories: &mut Vec<PathBuf>) -> V
 }
 
 /// Reads one allowlist.
-pub(super) fn read(file: &Path, now: i64) -> Result<Vec<Rule>, Vec<Problem>> {
+pub(super) fn read(file: &Path) -> Result<Vec<Rule>, Vec<Problem>> {
     let text = read_text(file).map_err(|problem| vec![problem])?;
     if file.extension().is_some_and(|extension| extension == "txt") {
         plain(file, &text)
     } else {
-        tables(file, &text, now)
+        tables(file, &text)
     }
 }
 
-fn tables(file: &Path, text: &str, now: i64) -> Result<Vec<Rule>, Vec<Problem>> {
+fn tables(file: &Path, text: &str) -> Result<Vec<Rule>, Vec<Problem>> {
     let source = Source::new(file, text);
     let mut rules = Vec::new();
     if let Some(table) = source.parse() {
-        rules = sections::rules(Table::root(&source, &table, &keys::ALLOWLIST), now);
+        rules = sections::rules(Table::root(&source, &table, &keys::ALLOWLIST));
     }
     let problems = source.into_problems();
     if problems.is_empty() { Ok(rules) } else { Err(problems) }

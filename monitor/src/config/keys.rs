@@ -491,7 +491,7 @@ pub mod rule {
         "expires",
         Kind::TIME,
         Absent::Means("never"),
-        "until when it applies; a rule that has expired is refused: renew or remove it",
+        "until when it applies; a rule that has expired holds no more and is warned of: renew or remove it",
     )
     .shown("2099-12-31T00:00:00Z");
     /// Its daily budget.
@@ -584,7 +584,7 @@ pub mod paths {
     /// The control socket.
     pub const RUNTIME: Key = path("runtime", r#""/run/egress-monitor""#, "where the control socket is, control.sock");
     /// Pinned objects.
-    pub const BPFFS: Key = path("bpffs", r#""/sys/fs/bpf/egress-monitor""#, "reserved: nothing uses it yet");
+    pub const BPFFS: Key = path("bpffs", r#""/run/egress-monitor-bpf""#, "a BPF file system, or a folder on one, for what outlives the daemon");
 
     const fn path(name: &'static str, absent: &'static str, help: &'static str) -> Key {
         Key::new(name, Kind::PATH, Absent::Value(absent), help)

@@ -1,6 +1,6 @@
 //! A file name in, a checked [`Config`] or everything that is wrong with it out.
 
-use std::{collections::HashMap, path::Path, time::SystemTime};
+use std::{collections::HashMap, path::Path};
 
 use monitor_policy::{Origin, spec::Site};
 
@@ -19,15 +19,6 @@ pub const DEFAULT_FILE: &str = "/etc/egress-monitor/config.toml";
 /// # Errors
 /// Everything that is wrong, each with file, line, value and hint.
 pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    load_at(path, i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
-}
-
-/// [`load`] at a given time, in seconds since 1970, which decides which rules have expired.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_at(path: Option<&Path>, now: i64) -> Result<Config, ConfigError> {
     let file = match path {
         Some(path) => path,
         // Not being allowed to look is no reason to run on defaults.
@@ -35,24 +26,24 @@ pub fn load_at(path: Option<&Path>, now: i64) -> Result<Config, ConfigError> {
         None => Path::new(DEFAULT_FILE),
     };
     let text = read_text(file).map_err(|problem| ConfigError { problems: vec![problem] })?;
-    parse_at(file, &text, now)
+    parse(file, &text)
 }
 
-/// As [`load_at`], of a file's text; `file` is for messages, and file names are taken from its directory on.
+/// As [`load`], of a file's text; `file` is for messages, and file names are taken from its directory on.
 ///
 /// # Errors
 /// As [`load`].
-pub fn parse_at(file: &Path, text: &str, now: i64) -> Result<Config, ConfigError> {
+pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let source = Source::new(file, text);
     let Some(table) = source.parse() else {
         return Err(ConfigError { problems: source.into_problems() });
     };
     let mut config = Config { file: Some(file.to_owned()), ..Config::default() };
-    let patterns = sections::read(Table::root(&source, &table, &keys::FILE), now, &mut config);
+    let patterns = sections::read(Table::root(&source, &table, &keys::FILE), &mut config);
     let mut elsewhere = Vec::new();
     let allow_files = allowlist::files(patterns, &mut config.allowlists);
     for allow_file in &allow_files {
-        match allowlist::read(allow_file, now) {
+        match allowlist::read(allow_file) {
             Ok(rules) => config.spec.rules.extend(rules),
             Err(problems) => elsewhere.extend(problems),
         }

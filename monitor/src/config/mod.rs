@@ -24,7 +24,7 @@ use monitor_policy::{Spec, spec::Mode};
 use crate::model::{DEFAULT_FLOWS, HookChoice};
 
 pub use error::{ConfigError, Problem};
-pub use load::{DEFAULT_FILE, load, load_at, parse_at};
+pub use load::{DEFAULT_FILE, load, parse};
 
 /// When configuration and policy are read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl Default for Paths {
             config_dir: "/etc/egress-monitor".into(),
             state: "/var/lib/egress-monitor".into(),
             runtime: "/run/egress-monitor".into(),
-            bpffs: "/sys/fs/bpf/egress-monitor".into(),
+            bpffs: "/run/egress-monitor-bpf".into(),
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) const NEEDS_MANAGEMENT: &str = "enforce needs [management]: add netwo
 pub(super) type Patterns<'a> = Vec<(PathBuf, Value<'a>)>;
 
 /// Reads the whole file into `config`.
-pub(super) fn read<'a>(root: Table<'a>, now: i64, config: &mut Config) -> Patterns<'a> {
+pub(super) fn read<'a>(root: Table<'a>, config: &mut Config) -> Patterns<'a> {
     let directory = root.source.file.parent().unwrap_or(Path::new(""));
     let mut mode = None;
     if let Some(table) = root.table(&keys::MONITOR) {
@@ -40,7 +40,7 @@ pub(super) fn read<'a>(root: Table<'a>, now: i64, config: &mut Config) -> Patter
         geo(table, directory, &mut config.geo);
     }
     config.spec.sites = root.tables(&keys::SITE).into_iter().filter_map(site).collect();
-    config.spec.rules = rules(root, now);
+    config.spec.rules = rules(root);
     match root.table(&keys::MANAGEMENT) {
         Some(table) => config.spec.management = management(table),
         None if config.mode == Mode::Enforce && !root.has(&keys::MANAGEMENT) => {
@@ -204,12 +204,12 @@ fn ports(table: &Table<'_>, key: &Key) -> Option<Vec<PortRange>> {
 }
 
 /// Reads every `[[allow]]` and `[[deny]]`, of the configuration or of an allowlist.
-pub(super) fn rules(root: Table<'_>, now: i64) -> Vec<Rule> {
-    let read = |section, action| root.tables(section).into_iter().filter_map(move |table| rule(table, action, now));
+pub(super) fn rules(root: Table<'_>) -> Vec<Rule> {
+    let read = |section, action| root.tables(section).into_iter().filter_map(move |table| rule(table, action));
     read(&keys::ALLOW, Action::Allow).chain(read(&keys::DENY, Action::Deny)).collect()
 }
 
-fn rule(table: Table<'_>, action: Action, now: i64) -> Option<Rule> {
+fn rule(table: Table<'_>, action: Action) -> Option<Rule> {
     use keys::rule::{
         DENY_REASON, EXPIRES, ID, LEGAL_BASIS, MAX_BYTES_PER_DAY, NOT_BEFORE, OWNER, PORTS, REASON, TICKET, TO,
     };
@@ -258,8 +258,6 @@ fn rule(table: Table<'_>, action: Action, now: i64) -> Option<Rule> {
                 quote(name),
                 time(end)
             ));
-        } else if end <= now {
-            value.report(format!("rule {} expired at {}: renew 'expires' or remove the rule", quote(name), time(end)));
         }
     }
     to?;

@@ -19,9 +19,6 @@ use monitor_policy::{
 
 use super::*;
 
-/// 2026-06-01T00:00:00Z.
-const NOW: i64 = 1_780_272_000;
-
 /// Loads `text` as the file `config.toml` of a directory of its own, with others beside it. Problems are given with
 /// that directory and the column left out; the columns have a test of their own.
 fn load_with(text: &[u8], others: &[(&str, &[u8])]) -> Result<Config, Vec<String>> {
@@ -32,7 +29,7 @@ fn load_with(text: &[u8], others: &[(&str, &[u8])]) -> Result<Config, Vec<String
         fs::write(directory.path().join(name), content).expect("written");
     }
     let prefix = format!("{}/", directory.path().display());
-    load_at(Some(&file), NOW).map_err(|error| {
+    load(Some(&file)).map_err(|error| {
         let without_column = |problem: Problem| Problem { column: None, ..problem }.to_string().replace(&prefix, "");
         error.problems.into_iter().map(without_column).collect()
     })

@@ -1,7 +1,10 @@
 //! Building the daemon: everything that can fail is made here, the kernel part last, so that nothing is attached before
 //! the rest is there. Nothing runs yet.
 
-use std::{net::TcpListener, sync::Arc};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
 
 use tokio::sync::oneshot;
 
@@ -15,12 +18,12 @@ use crate::{
     engine::{
         Engine, EngineHandle,
         pipeline::Consumer,
-        reports::{Conservation, Losses, LostInterfaces, RuleTimes, StaleData},
+        reports::{Conservation, Http, Losses, LostInterfaces, RuleTimes, StaleData, Succeeding},
         source::{Events, Opened, Task},
     },
     error::CliError,
     http::server::{self, ControlSocket},
-    model::{Alert, Host, in_force::PolicyInForce, now},
+    model::{Alert, Host, Succession, in_force::PolicyInForce, now},
     reconcile::Reconciler,
     reload::{PolicyReloader, ReloadHandle},
     shadow::Comparison,
@@ -38,6 +41,8 @@ pub(super) struct Daemon {
     pub reloader: PolicyReloader,
     pub reloads: ReloadHandle,
     pub control: ControlSocket,
+    /// Where HTTP is to be served, and the port if it is free.
+    pub listen: Option<SocketAddr>,
     pub http: Option<TcpListener>,
     /// When the thread of the alert sinks has ended.
     pub alerts_written: oneshot::Receiver<()>,
@@ -54,7 +59,12 @@ pub(super) fn build(
     mut setup: Setup,
     open: impl FnOnce(&PolicyInForce) -> Result<Opened, CliError>,
 ) -> Result<Daemon, CliError> {
-    let http = setup.listen.map(server::bind_tcp).transpose()?;
+    // A port that somebody else holds is no reason not to enforce.
+    let (http, http_error) = match setup.listen.map(server::bind_tcp).transpose() {
+        Ok(http) => (http, None),
+        Err(error @ CliError::Usage(_)) => return Err(error),
+        Err(error) => (None, Some(error.to_string())),
+    };
     let control = ControlSocket::bind(&setup.socket)?;
     let listen = http.as_ref().map(TcpListener::local_addr).transpose();
     let listen = listen.map_err(|error| DaemonError::Start { what: "HTTP", error })?;
@@ -68,20 +78,22 @@ pub(super) fn build(
     let budgets = Keeper::open(&setup.state, now());
     let configured = setup.in_force.clone();
     setup.in_force.policy = budgets.hold(&setup.in_force.policy);
-    let Opened { source, events, tasks: kernel_tasks, kernel_memory } = open(&setup.in_force)?;
+    let Opened { source, events, tasks: kernel_tasks, kernel_memory, succession } = open(&setup.in_force)?;
+    let outlives = succession.outlives;
 
     let state = SharedState::new(MonitorState {
         boot_id: host.boot_id,
         started: now(),
         epoch_length: setup.epoch,
+        http_error,
         ..MonitorState::default()
     });
-    let (engine, epochs) = Engine::new(source, state.clone(), Box::new(sinks), consumers(budgets), setup.in_force);
+    let (engine, epochs) = Engine::new(source, state.clone(), Box::new(sinks), consumers(budgets, succession), setup.in_force);
     let (reloader, reloads) = PolicyReloader::new(setup.reload, epochs.clone(), state.clone(), configured);
     let started = {
         let state = state.read();
         let (attachments, in_force) = (state.attachments.clone(), state.in_force.clone());
-        Started { attachments, listen, socket: setup.socket, in_force, kernel_memory }
+        Started { attachments, listen, socket: setup.socket, in_force, kernel_memory, outlives }
     };
     Ok(Daemon {
         state,
@@ -92,6 +104,7 @@ pub(super) fn build(
         reloader,
         reloads,
         control,
+        listen: setup.listen,
         http,
         alerts_written,
         host_name,
@@ -101,8 +114,10 @@ pub(super) fn build(
 }
 
 /// Who makes something of each closed epoch, in this order.
-pub fn consumers(budgets: Keeper) -> Vec<Box<dyn Consumer>> {
+pub fn consumers(budgets: Keeper, succession: Succession) -> Vec<Box<dyn Consumer>> {
     vec![
+        Box::new(Succeeding(succession)),
+        Box::new(Http),
         Box::new(LostInterfaces::default()),
         Box::new(Conservation),
         Box::new(Reconciler::default()),

@@ -1,6 +1,6 @@
 //! Why the daemon can't run, or did not end well: each with the hint what to do.
 
-use std::{io, path::PathBuf};
+use std::io;
 
 use super::{
     SHUTDOWN,
@@ -14,14 +14,6 @@ pub enum DaemonError {
     /// Nowhere to write alerts to.
     #[error("standard output is closed: {0}: send it to /dev/null")]
     StdoutClosed(io::Error),
-    /// `--alerts-file`.
-    #[error("--alerts-file {}: {error}: name a file that can be written", path.display())]
-    AlertsFile {
-        /// As it was written.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
     /// No runtime.
     #[error("can't start threads: {0}")]
     Threads(io::Error),
@@ -86,9 +78,6 @@ impl DaemonError {
 
 impl From<DaemonError> for CliError {
     fn from(error: DaemonError) -> Self {
-        match error {
-            DaemonError::AlertsFile { .. } => Self::Usage(error.to_string()),
-            _ => Self::Unavailable(error.to_string()),
-        }
+        Self::Unavailable(error.to_string())
     }
 }

@@ -1,6 +1,6 @@
 //! The kernel part as the engine sees it: the seam's implementation, so that neither knows the other.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use tokio::sync::mpsc;
 
@@ -9,8 +9,8 @@ use crate::{
     config::Config,
     engine::source::{EVENT_QUEUE, EpochSource, Opened, Report, Task},
     error::CliError,
-    kernel::{self, Kernel, Options, Switch},
-    model::{Attachment, Fill, Snapshot, in_force::PolicyInForce, now},
+    kernel::{self, Kernel, KernelError, Options, Pins, Switch},
+    model::{Attachment, Fill, Snapshot, Succession, in_force::PolicyInForce, now},
 };
 
 /// Loads the kernel part and attaches it. Called within the runtime, after everything else that can fail.
@@ -43,8 +43,31 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         let mut log = kernel.log()?;
         tasks.push(("kernel log", Box::pin(async move { Ok(log.forward().await?) })));
     }
+    let mut succession = Succession::default();
+    if launch.outlives {
+        succession.unpinned = pin(&mut kernel, &config.paths.bpffs)?;
+        succession.outlives = succession.unpinned.is_none();
+    }
     kernel.attach(&interfaces, launch.hook(config))?;
-    Ok(Opened { source: Box::new(KernelSource(kernel)), events, tasks, kernel_memory: kernel::memory::of_maps() })
+    match kernel.take_left() {
+        Ok(gaps) => succession.gaps = gaps,
+        // The pins stay: the next start finds it.
+        Err(error) => tracing::warn!(%error, "what was counted before is not known yet"),
+    }
+    let source = Box::new(KernelSource(kernel));
+    Ok(Opened { source, events, tasks, kernel_memory: kernel::memory::of_maps(), succession })
+}
+
+/// Has programs and counters outlive the daemon. Why they do not, where they can't: it enforces all the same.
+///
+/// # Errors
+/// Those of another daemon are there.
+fn pin(kernel: &mut Kernel, bpffs: &Path) -> Result<Option<String>, CliError> {
+    match Pins::open(bpffs).and_then(|pins| kernel.pin(pins)) {
+        Ok(()) => Ok(None),
+        Err(error @ KernelError::PinsInUse { .. }) => Err(error.into()),
+        Err(error) => Ok(Some(error.to_string())),
+    }
 }
 
 /// The kernel part as the engine sees it.
@@ -83,7 +106,9 @@ impl EpochSource for KernelSource {
     }
 
     fn detach(&mut self) -> anyhow::Result<()> {
-        self.0.detach();
+        if !self.0.is_pinned() {
+            self.0.detach();
+        }
         Ok(())
     }
 }

@@ -1,6 +1,10 @@
 //! What the command line asked for in; configuration read and policy compiled out, at the start and anew at each reload.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use monitor_policy::{ClockMap, Knowledge, spec::Mode};
 
@@ -38,6 +42,8 @@ pub struct Launch {
     pub kernel_log: bool,
     /// Append alerts to this file as well.
     pub alerts_file: Option<PathBuf>,
+    /// Programs and counters go on when the daemon has ended.
+    pub outlives: bool,
 }
 
 impl Launch {
@@ -55,8 +61,7 @@ impl Launch {
     fn outputs(&self) -> Result<Vec<Output>, DaemonError> {
         let mut outputs = vec![Output::stdout().map_err(DaemonError::StdoutClosed)?];
         if let Some(path) = &self.alerts_file {
-            let refused = |error| DaemonError::AlertsFile { path: path.clone(), error };
-            outputs.push(Output::file(path).map_err(refused)?);
+            outputs.push(Output::file(path));
         }
         Ok(outputs)
     }
@@ -75,7 +80,7 @@ pub fn setup(launch: &Launch, config: &Config, in_force: PolicyInForce, files: F
         in_force,
         outputs: launch.outputs()?,
         reload: reload::Setup {
-            read: reader(launch.clone()),
+            read: reader(launch.clone(), config.file.clone()),
             files,
             clocks: Arc::new(clocks),
             confirm: launch.confirm,
@@ -151,15 +156,27 @@ pub fn read(launch: &Launch) -> Result<(Config, PolicyInForce, Files), CliError>
 }
 
 /// Reads the same files again. `--enforce` stays; interfaces, port, paths and epoch do not change without a restart.
-fn reader(launch: Launch) -> Reader {
+/// `file`: the configuration file that was read, if there was one. Once there was, it must be: nobody goes from a
+/// policy of their own to the built-in one because a file is gone.
+fn reader(launch: Launch, file: Option<PathBuf>) -> Reader {
     let invalid = |failure: CliError| ReloadError::Invalid(failure.to_string());
+    let once_read = OnceLock::new();
+    if let Some(file) = file {
+        let _ = once_read.set(file);
+    }
     Arc::new(move || {
         let before = FileStamps::look(&own(&launch));
-        match inputs::load(launch.config.as_deref()) {
-            Ok(config) => Read {
-                files: files(&config, &launch, before),
-                policy: compile(&config, mode(&config, &launch)).map_err(invalid),
-            },
+        match inputs::load(once_read.get().or(launch.config.as_ref()).map(PathBuf::as_path)) {
+            Ok(config) => {
+                if let Some(file) = config.file.clone() {
+                    // Set before: the same.
+                    let _ = once_read.set(file);
+                }
+                Read {
+                    files: files(&config, &launch, before),
+                    policy: compile(&config, mode(&config, &launch)).map_err(invalid),
+                }
+            }
             Err(failure) => Read {
                 files: Files { inputs: own(&launch), stamps: before, watch: None },
                 policy: Err(invalid(failure)),

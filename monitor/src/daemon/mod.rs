@@ -82,6 +82,8 @@ pub struct Started {
     pub in_force: PolicyInForce,
     /// Bytes that the kernel part's maps take.
     pub kernel_memory: u64,
+    /// Whether programs and counters go on when the daemon has ended.
+    pub outlives: bool,
 }
 
 /// Reads configuration and policy, opens the kernel part, and runs until a signal, or until the time is up. `started` is

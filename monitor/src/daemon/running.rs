@@ -1,7 +1,10 @@
 //! The daemon at work: its tasks in the order in which they depend on each other, commands until the end, and the closing
 //! drain.
 
-use std::time::Instant;
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use tokio::{sync::mpsc, task::JoinSet, time::Interval};
 
@@ -16,6 +19,9 @@ use crate::{
     store::SharedState,
 };
 
+/// For alerts that wait to be written at the end: whoever reads them may stand still.
+const WRITTEN: Duration = Duration::from_secs(1);
+
 /// A daemon whose tasks run.
 pub(super) struct Running {
     supervisor: Supervisor,
@@ -28,12 +34,15 @@ impl Daemon {
     /// Starts the tasks. They end in the opposite order, each when those that use it have ended.
     pub fn spawn(self) -> Running {
         let mut supervisor = Supervisor::default();
-        let alerts_written = self.alerts_written;
+        let (alerts_written, of_alerts) = (self.alerts_written, self.state.clone());
         supervisor.spawn("alert sinks", |stop| async move {
             stop.cancelled().await;
             // The engine has ended by now, and with it the queue's near end: what is queued is written yet. An
             // error means that the thread is gone, which was counted line by line.
-            let _ = alerts_written.await;
+            if tokio::time::timeout(WRITTEN, alerts_written).await.is_err() {
+                let waiting = of_alerts.read().sinks.backlog.load(Ordering::Relaxed);
+                anyhow::bail!("{waiting} alerts were not taken within {} s and are lost", WRITTEN.as_secs());
+            }
             Ok(())
         });
         let (engine, events) = (self.engine, self.events);
@@ -51,9 +60,15 @@ impl Daemon {
         let control_only = http::Control { epochs: self.epochs, reloads: self.reloads.clone() };
         let (control, router) = (self.control, http::router(self.state.clone(), Some(control_only), &self.host_name));
         supervisor.spawn("control socket", |stop| server::serve_unix(control, router, stop));
-        if let Some(listener) = self.http {
+        if let Some(address) = self.listen {
             let router = http::router(self.state.clone(), None, &self.host_name);
-            supervisor.spawn("http", |stop| server::serve_tcp(listener, router, stop));
+            let (listener, state) = (self.http, self.state.clone());
+            supervisor.spawn("http", move |stop| async move {
+                match listener {
+                    Some(listener) => server::serve_tcp(listener, router, stop).await,
+                    None => server::serve_tcp_when_free(address, router, &state, stop).await,
+                }
+            });
         }
         Running { supervisor, state: self.state, reloads: self.reloads, service_manager: self.service_manager }
     }

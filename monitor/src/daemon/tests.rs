@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     engine::source::{EVENT_QUEUE, Task},
     fake::{self, Fake},
+    model::Succession,
 };
 use monitor_api::{client::Client, status::Status};
 use monitor_policy::ClockMap;
@@ -17,7 +18,7 @@ fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
         socket: directory.join("control.sock"),
         state: directory.join("state"),
         in_force: PolicyInForce { policy: fake::policy().into(), inside: "EEA".into(), ..PolicyInForce::default() },
-        outputs: vec![Output::file(alerts).expect("a file")],
+        outputs: vec![Output::file(alerts)],
         reload: reload::Setup {
             read: Arc::new(|| reload::Read {
                 files: reload::Files::default(),
@@ -38,7 +39,7 @@ fn opened(fake: &Fake, reader: impl Future<Output = anyhow::Result<()>> + Send +
         let _open = sender;
         reader.await
     });
-    Opened { source: Box::new(fake.clone()), events, tasks: vec![("event reader", reader)], kernel_memory: 1 << 20 }
+    Opened { source: Box::new(fake.clone()), events, tasks: vec![("event reader", reader)], kernel_memory: 1 << 20, succession: Succession::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,9 +106,8 @@ async fn a_task_that_falls_takes_the_daemon_down_in_order_with_its_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_opened_when_a_socket_is_taken() {
     let directory = tempfile::tempdir().expect("a directory");
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let mut setup = setup(directory.path(), &directory.path().join("alerts"));
-    setup.listen = Some(taken.local_addr().expect("bound"));
+    let setup = setup(directory.path(), &directory.path().join("alerts"));
+    let _taken = std::os::unix::net::UnixListener::bind(&setup.socket).expect("a socket");
     let asked = Mutex::new(false);
     let (_commands, received) = mpsc::channel(1);
     let result = serve(
@@ -120,6 +120,6 @@ async fn nothing_is_opened_when_a_socket_is_taken() {
         |_| {},
     );
     let Err(CliError::Unavailable(text)) = result.await else { panic!("no failure") };
-    assert!(text.contains("can't listen on 127.0.0.1:"), "{text}");
+    assert!(text.contains("another egress-monitor answers on"), "{text}");
     assert!(!*asked.lock().expect("no panic"));
 }

@@ -5,7 +5,7 @@ use monitor_policy::times::{self, Notice};
 
 use super::pipeline::{Consumer, Findings};
 use crate::{
-    model::{Attachment, ClosedEpoch, FindingKind, seconds},
+    model::{Attachment, ClosedEpoch, FindingKind, Gap, Succession, seconds},
     store::MonitorState,
 };
 
@@ -97,6 +97,45 @@ impl Consumer for Losses {
         self.alerts = total;
         let detail = (lost > 0).then(|| format!("{lost} alert lines; the latest are at /api/v1/alerts"));
         findings.report(FindingKind::AlertsLost, detail);
+    }
+}
+
+/// What the kernel part did while no daemon was there, told once; and that it will do nothing after this one.
+#[derive(Debug)]
+pub struct Succeeding(pub Succession);
+
+impl Consumer for Succeeding {
+    fn begin(&mut self, _state: &mut MonitorState, findings: &mut Findings<'_>) {
+        let Succession { gaps, unpinned, .. } = &mut self.0;
+        for Gap { interface, sums } in gaps.drain(..) {
+            findings.notice(
+                FindingKind::Gap,
+                format!(
+                    "{interface}: {} packets and {} bytes came to the hook since the daemon before this one counted last; {} \
+                     packets and {} bytes of them were dropped. They were judged by the policy that it left; their flows are \
+                     in no total",
+                    sums.total.packets, sums.total.bytes, sums.dropped.packets, sums.dropped.bytes
+                ),
+            );
+        }
+        if let Some(why) = unpinned.take() {
+            tracing::warn!(why, "nothing outlives this daemon");
+            findings.report(FindingKind::NotPinned, Some(why));
+        }
+    }
+}
+
+/// A port that somebody else has.
+#[derive(Debug, Default)]
+pub struct Http;
+
+impl Consumer for Http {
+    fn begin(&mut self, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        findings.report(FindingKind::HttpUnavailable, state.http_error.clone());
+    }
+
+    fn review(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        findings.report(FindingKind::HttpUnavailable, state.http_error.clone());
     }
 }
 

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin};
 
 use monitor_common::wire::Event;
 
-use crate::model::{Attachment, Fill, PolicyInForce, Snapshot};
+use crate::model::{Attachment, Fill, PolicyInForce, Snapshot, Succession};
 
 /// The kernel half of the epoch protocol. Its methods may block (tens of milliseconds); the engine calls them where
 /// that is allowed, one at a time.
@@ -45,7 +45,8 @@ pub trait EpochSource: Send {
     /// What is attached now: without interfaces that are gone, or in another network namespace.
     fn attachments(&self) -> Vec<Attachment>;
 
-    /// Detaches everything. A [`flip`](Self::flip) afterwards must still drain what had been counted.
+    /// Detaches everything that is not to outlive the daemon. A [`flip`](Self::flip) afterwards must still drain what had
+    /// been counted.
     ///
     /// # Errors
     /// What could not be detached, and how to do it by hand.
@@ -80,4 +81,6 @@ pub struct Opened {
     pub tasks: Vec<(&'static str, Task)>,
     /// Bytes that the kernel part's maps take.
     pub kernel_memory: u64,
+    /// What there was of an earlier daemon.
+    pub succession: Succession,
 }

@@ -19,6 +19,7 @@ pub(super) struct Api {
     pub(super) control: Option<Control>,
     pub(super) host: Arc<str>,
     renderers: Arc<Semaphore>,
+    scrapes: Arc<Semaphore>,
 }
 
 /// What only the control socket may ask of.
@@ -32,7 +33,8 @@ pub struct Control {
 
 impl Api {
     pub(super) fn new(state: SharedState, control: Option<Control>, host: &str) -> Self {
-        Self { state, control, host: host.into(), renderers: Arc::new(Semaphore::new(RENDERERS)) }
+        let places = || Arc::new(Semaphore::new(RENDERERS));
+        Self { state, control, host: host.into(), renderers: places(), scrapes: places() }
     }
 
     /// Closes the epoch if that was asked for and may be.
@@ -53,9 +55,25 @@ impl Api {
         &self,
         make: impl FnOnce(&SharedState) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
+        self.render_by(&self.renderers, make).await
+    }
+
+    /// The same of what is small and must not wait for what is large.
+    pub(super) async fn render_scrape<T: Send + 'static>(
+        &self,
+        make: impl FnOnce(&SharedState) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        self.render_by(&self.scrapes, make).await
+    }
+
+    async fn render_by<T: Send + 'static>(
+        &self,
+        renderers: &Arc<Semaphore>,
+        make: impl FnOnce(&SharedState) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
         let failed = || ApiError::internal("the page could not be rendered");
         // Taken along: a client that goes away does not let another renderer start.
-        let permit = Arc::clone(&self.renderers).acquire_owned().await.map_err(|_| failed())?;
+        let permit = Arc::clone(renderers).acquire_owned().await.map_err(|_| failed())?;
         let state = self.state.clone();
         let rendered = tokio::task::spawn_blocking(move || {
             let _permit = permit;

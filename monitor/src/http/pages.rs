@@ -27,6 +27,9 @@ use crate::{
     reload::{LONGEST, ReloadHandle},
 };
 
+/// Rows that the port gives at once: whoever may connect to it asks, and may never read the answer.
+const MAX_TOP_ON_PORT: usize = 1_000;
+
 /// The parameters of a page; whatever is not of them is refused.
 pub(super) struct Parameters<T>(T);
 
@@ -64,7 +67,7 @@ pub(super) async fn metrics(
     State(api): State<Api>,
     Parameters(Nothing {}): Parameters<Nothing>,
 ) -> Result<Response, ApiError> {
-    let text = api.render(|state| crate::metrics::render(&state.read(), now())).await?;
+    let text = api.render_scrape(|state| crate::metrics::render(&state.read(), now())).await?;
     let text = text.map_err(ApiError::internal)?;
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
@@ -96,6 +99,10 @@ pub(super) async fn flows(
     Parameters(query): Parameters<FlowsQuery>,
 ) -> Result<Response, ApiError> {
     query.check().map_err(ApiError::bad_request)?;
+    if api.control.is_none() && query.top.is_some_and(|top| top > MAX_TOP_ON_PORT) {
+        let why = format!("top: at most {MAX_TOP_ON_PORT} on the port; `egress-monitor flows` gives more, by the control socket");
+        return Err(ApiError::bad_request(why));
+    }
     api.freshen(query.fresh).await?;
     // As text already: a hundred thousand rows are not for the threads that serve.
     let text = api.render(move |state| serde_json::to_vec(&documents::flows::flows(state, &query))).await?;

@@ -1,8 +1,13 @@
 //! The one table of pages: the routers of both listeners, what the 404 names and `docs/schema/README.md` come from it.
 
+use std::net::IpAddr;
+
 use axum::{
     Router,
-    http::StatusCode,
+    extract::Request,
+    http::{StatusCode, header::HOST},
+    middleware::{Next, from_fn},
+    response::{IntoResponse as _, Response},
     routing::{MethodRouter, get, post},
 };
 
@@ -96,7 +101,43 @@ pub fn router(state: SharedState, control: Option<Control>, host: &str) -> Route
     let all = control.is_some();
     let pages = PAGES.iter().filter(|page| all || page.on_port);
     let router = pages.fold(Router::new(), |router, page| router.route(page.path, (page.answer)()));
-    router.fallback(not_found).with_state(Api::new(state, control, host))
+    let router = router.fallback(not_found).with_state(Api::new(state, control, host));
+    if all { router } else { router.layer(from_fn(asked_by_its_name)) }
+}
+
+/// Refuses what a web page from elsewhere has a browser ask here (DNS rebinding): it is asked by that page's host name.
+async fn asked_by_its_name(request: Request, next: Next) -> Response {
+    let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
+    if host.is_none_or(is_loopback) {
+        return next.run(request).await;
+    }
+    let why = "the port is asked by the name localhost or by a loopback address, such as http://127.0.0.1:9477/metrics";
+    ApiError::new(StatusCode::MISDIRECTED_REQUEST, why).into_response()
+}
+
+/// Whether a `Host` header (RFC 9110, 7.2) names this host's loopback.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn loopback_by_name_and_address_and_nobody_else() {
+        for host in ["localhost", "LOCALHOST:9477", "127.0.0.1", "127.0.0.1:9477", "127.9.9.9:1", "[::1]", "[::1]:9477"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "198.51.100.7:9477", "[::2]:9477", "::"] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
 }
 
 async fn not_found() -> ApiError {

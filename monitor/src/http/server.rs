@@ -2,6 +2,7 @@
 //! reach the port can wear the daemon out. Sockets are bound before anything is attached.
 
 use std::{
+    collections::VecDeque,
     fs,
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener as StdTcpListener},
@@ -10,7 +11,6 @@ use std::{
         net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
     },
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -22,19 +22,21 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
-    sync::Semaphore,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{error::CliError, storage};
+use crate::{error::CliError, storage, store::SharedState};
 
-/// Connections served at once, on each listener; more are closed at once.
+/// Connections served at once, on each listener: for one more the oldest is cut off, so that nobody who holds all of them
+/// keeps others out.
 pub const MAX_CONNECTIONS: usize = 64;
 /// For the request's head to arrive, and between bytes of it.
 const HEADER_TIME: Duration = Duration::from_secs(5);
 /// For a whole connection, which is one request.
 const CONNECTION_TIME: Duration = Duration::from_secs(30);
+/// Between two attempts to get a port that is taken.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
 
@@ -156,6 +158,31 @@ pub async fn serve_tcp(listener: StdTcpListener, router: Router, stop: Cancellat
     Ok(())
 }
 
+/// Serves the HTTP port until `stop`, as soon as whoever holds it now lets go of it.
+///
+/// # Errors
+/// As [`serve_tcp`].
+pub async fn serve_tcp_when_free(
+    address: SocketAddr,
+    router: Router,
+    state: &SharedState,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let listener = loop {
+        match bind_tcp(address) {
+            Ok(listener) => break listener,
+            Err(error) => state.write().http_error = Some(error.to_string()),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+    };
+    state.write().http_error = None;
+    tracing::info!(%address, "HTTP is served now");
+    serve_tcp(listener, router, stop).await
+}
+
 /// Serves the control socket until `stop`. Only root and the daemon's own user are let in.
 ///
 /// # Errors
@@ -179,14 +206,14 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     F: Future<Output = io::Result<Option<S>>>,
 {
-    let limit = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut places = Places::default();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = accept() => accepted,
         };
         match accepted {
-            Ok(Some(stream)) => serve(stream, &router, &limit, &stop),
+            Ok(Some(stream)) => serve(stream, &router, places.take(), &stop),
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection");
@@ -197,17 +224,33 @@ where
     }
 }
 
+/// The connections of a listener, oldest first.
+#[derive(Debug, Default)]
+struct Places(VecDeque<CancellationToken>);
+
+impl Places {
+    /// A place for one more connection, which is over when its token is cancelled: by itself, or for another.
+    fn take(&mut self) -> CancellationToken {
+        self.0.retain(|place| !place.is_cancelled());
+        while self.0.len() >= MAX_CONNECTIONS {
+            self.0.pop_front().inspect(CancellationToken::cancel);
+        }
+        let place = CancellationToken::new();
+        self.0.push_back(place.clone());
+        place
+    }
+}
+
 fn serve(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     router: &Router,
-    limit: &Arc<Semaphore>,
+    place: CancellationToken,
     stop: &CancellationToken,
 ) {
-    let Ok(permit) = Arc::clone(limit).try_acquire_owned() else { return };
     let service = TowerToHyperService::new(router.clone());
     let stop = stop.clone();
     tokio::spawn(async move {
-        let _permit = permit;
+        let _ended = place.clone().drop_guard();
         let mut http = hyper::server::conn::http1::Builder::new();
         // One request a connection: then one time limit covers slow heads, slow readers and idlers alike.
         http.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_HEAD);
@@ -215,6 +258,7 @@ fn serve(
         tokio::select! {
             // A client that hangs up or is too slow is its own affair.
             _ = timeout(CONNECTION_TIME, connection) => {}
+            () = place.cancelled() => {}
             () = stop.cancelled() => {}
         }
     });

@@ -92,6 +92,25 @@ pub enum KernelError {
         /// The kernel's word.
         error: String,
     },
+    /// Nothing can be pinned there.
+    #[error("{} can't be used: {why}", directory.display())]
+    Pins {
+        /// Where.
+        directory: std::path::PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// Another daemon has its pins there.
+    #[error(
+        "another egress-monitor{owner} has {}: stop that one, or give this one its own [paths] bpffs",
+        directory.display()
+    )]
+    PinsInUse {
+        /// Where.
+        directory: std::path::PathBuf,
+        /// Process id and since when, where that is known.
+        owner: String,
+    },
     /// A new policy does not fit into the maps that were made at start.
     #[error("the new policy has {needed} {what}, there is room for {capacity}: restart egress-monitor to make room")]
     TooLarge {

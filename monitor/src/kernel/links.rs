@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use aya::programs::{
     LinkOrder, ProgramError, TcAttachType,
+    links::FdLink,
     tc::{self, NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcError, TcHandle},
 };
 use monitor_common::wire::{Hot, INTERFACE_PROBES, INTERFACE_TABLE, InterfaceEntry};
@@ -66,11 +67,14 @@ impl Kernel {
     /// Attaches to `interfaces`, all or none. `hook`: `None` tries TCX and falls back to clsact.
     ///
     /// # Errors
-    /// What the kernel refuses, and then nothing stays attached.
+    /// What the kernel refuses. Then nothing stays attached that does not outlive the daemon.
     pub fn attach(&mut self, interfaces: &[Interface], hook: Option<Hook>) -> Result<(), KernelError> {
         for interface in interfaces {
             if let Err(error) = self.attach_one(interface, hook) {
-                self.detach();
+                // What is pinned may have taken the place of a program that enforced.
+                if self.pins.is_none() {
+                    self.detach();
+                }
                 return Err(error);
             }
         }
@@ -123,13 +127,80 @@ impl Kernel {
     }
 
     fn attach_tcx(&mut self, interface: &Interface) -> Result<AttachedProgram, KernelError> {
+        if let Some(attached) = self.take_over_link(interface)? {
+            return Ok(attached);
+        }
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        self.attach_with(interface, Hook::Tcx, options, false).map_err(|refused| match refused.error {
+        let attached = self.attach_with(interface, Hook::Tcx, options, false);
+        let attached = attached.and_then(|attached| self.pin_link(attached));
+        attached.map_err(|refused| match refused.error {
             KernelError::Attach { interface, hook, error } => {
                 KernelError::Attach { interface, hook, error: format!("{error} (TCX needs Linux 6.6 or newer)") }
             }
             other => other,
         })
+    }
+
+    /// Puts our program in the place of the one that an earlier start left pinned: packets pass one or the other.
+    fn take_over_link(&mut self, interface: &Interface) -> Result<Option<AttachedProgram>, KernelError> {
+        let Some(link) = self.pins.as_ref().and_then(|pins| pins.link(interface.index)) else { return Ok(None) };
+        let program = object::program(&mut self.ebpf, EGRESS)?;
+        let taken = SchedClassifierLink::try_from(link)
+            .map_err(|error| with_causes(&error))
+            .and_then(|link| program.attach_to_link(link).map_err(|error| with_causes(&error)))
+            .and_then(|link| {
+                let own = program.info().map_err(|error| with_causes(&error))?.id();
+                let there = sys::tcx_program_ids(interface.index).map_err(|error| error.to_string())?;
+                if there.contains(&own) { Ok(link) } else { Err("it is of another interface".to_owned()) }
+            });
+        match taken {
+            Ok(link) => Ok(Some(AttachedProgram::now(interface, Hook::Tcx, link, false))),
+            // Of an interface that had this index before.
+            Err(why) => {
+                tracing::warn!(interface = interface.name, why, "a pinned link leads nowhere: a new one is made");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Pins a link, where links are.
+    fn pin_link(&mut self, mut attached: AttachedProgram) -> Result<AttachedProgram, AttachError> {
+        let Some(pins) = &self.pins else { return Ok(attached) };
+        let refused = |error: String| AttachError {
+            exists: false,
+            error: KernelError::Attach {
+                interface: attached.interface.name.clone(),
+                hook: Hook::Tcx.name(),
+                error: format!("it can't be pinned: {error}"),
+            },
+        };
+        let program = object::program(&mut self.ebpf, EGRESS).map_err(|error| refused(error.to_string()))?;
+        let link = program.take_link(attached.link).map_err(|error| refused(with_causes(&error)))?;
+        let link = FdLink::try_from(link).map_err(|error| refused(with_causes(&error)))?;
+        let link = pins.keep_link(attached.interface.index, link).map_err(|error| refused(error.to_string()))?;
+        let link = SchedClassifierLink::try_from(link).map_err(|error| refused(with_causes(&error)))?;
+        // The same program again: that is how a link is given back.
+        attached.link = program.attach_to_link(link).map_err(|error| refused(with_causes(&error)))?;
+        Ok(attached)
+    }
+
+    /// Whether programs and counters outlive the process.
+    pub const fn is_pinned(&self) -> bool {
+        self.pins.is_some()
+    }
+
+    /// Lets go of everything that is to outlive us: pinned links, and the filters of kernels without. Whether there is any.
+    pub fn leave(&mut self) -> bool {
+        if self.pins.is_none() {
+            return false;
+        }
+        for attachment in std::mem::take(&mut self.attachments) {
+            let link = object::program(&mut self.ebpf, EGRESS)
+                .and_then(|program| program.take_link(attachment.link).map_err(|e| KernelError::Load(with_causes(&e))));
+            // A filter is taken off by who drops its link; a pinned link stays without its descriptor.
+            link.map(std::mem::forget).unwrap_or_default();
+        }
+        true
     }
 
     fn attach_clsact(&mut self, interface: &Interface) -> Result<AttachedProgram, KernelError> {
@@ -207,6 +278,9 @@ impl Kernel {
         self.sample_before_detach();
         for attachment in std::mem::take(&mut self.attachments) {
             let name = &attachment.interface.name;
+            if let Some(pins) = &self.pins {
+                pins.remove_link(attachment.interface.index);
+            }
             let result = object::program(&mut self.ebpf, EGRESS)
                 .and_then(|program| program.detach(attachment.link).map_err(|e| KernelError::Load(with_causes(&e))));
             if let Err(error) = result {
@@ -218,6 +292,16 @@ impl Kernel {
             }
         }
     }
+}
+
+/// Takes the filters of a monitor that is gone off the interfaces of this network namespace; those that had one.
+pub fn remove_filters() -> Vec<String> {
+    let names = sys::interfaces().unwrap_or_default().into_iter().map(|(_, name)| name);
+    let had = |name: &String| {
+        SchedClassifierLink::attached(name, TcAttachType::Egress, PRIORITY, HANDLE, None)
+            .is_ok_and(|link| aya::programs::links::Link::detach(link).is_ok())
+    };
+    names.filter(had).inspect(|name| remove_empty_clsact(name)).collect()
 }
 
 /// Removes the clsact qdisc that we made, unless somebody else has put a filter in it since. iproute2 may be

@@ -19,11 +19,12 @@ use super::{
     closing::ClosingEpoch,
     error::with_causes,
     object::{self, OBJECT, array_data, map},
+    pins::Pins,
     policy_slots::{Capacity, PolicySlots},
     readings::{Nic, Sample},
     sys::{GracePeriod, MappedArray},
 };
-use crate::model::DEFAULT_FLOWS;
+use crate::model::{DEFAULT_FLOWS, Gap};
 
 /// What the loader needs to know beside the policy.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +53,7 @@ impl Default for Options {
     }
 }
 
-/// The loaded kernel part. Dropping it detaches everything.
+/// The loaded kernel part. Dropping it detaches everything, unless it is [pinned](Kernel::pin).
 pub struct Kernel {
     pub(super) ebpf: Ebpf,
     pub(super) attachments: Vec<AttachedProgram>,
@@ -78,11 +79,21 @@ pub struct Kernel {
     pub(super) nic: Option<Nic>,
     /// What was read of the interfaces before they were detached.
     pub(super) last_samples: Option<Vec<Sample>>,
+    /// Where what outlives the daemon is pinned; `None`: nothing does.
+    pub(super) pins: Option<Pins>,
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        // However the daemon ends: what is to stay stays.
+        self.leave();
+    }
 }
 
 pub(super) struct Maps {
     /// The words of [`Hot`].
     pub hot: MappedArray<u64>,
+    pub hot_map: MapData,
     pub halves: PerCpuArray<MapData, CpuHalf>,
     pub unparsed: PerCpuArray<MapData, ReasonSums>,
     pub cache: MapData,
@@ -103,6 +114,7 @@ impl Maps {
         Ok(Self {
             hot: MappedArray::new(object::fd(&hot), size_of::<Hot>() / 8)
                 .map_err(KernelError::map("can't map the control word"))?,
+            hot_map: hot,
             halves: map(ebpf, "HALVES")?,
             unparsed: map(ebpf, "UNPARSED")?,
             cache: array_data(ebpf, "CACHE")?,
@@ -158,6 +170,7 @@ impl Kernel {
             hook_drained: vec![HookSums::default(); MAX_INTERFACES as usize],
             nic: None,
             last_samples: None,
+            pins: None,
         };
         for parity in [0, 1] {
             kernel.give_halves(parity)?;
@@ -198,6 +211,42 @@ impl Kernel {
     /// A second call; no runtime.
     pub fn log(&mut self) -> Result<KernelLog, KernelError> {
         KernelLog::new(&mut self.ebpf).map_err(KernelError::map("can't read the kernel part's log"))
+    }
+
+    /// From here on programs and counters outlive the process. To be called before [`Kernel::attach`].
+    ///
+    /// # Errors
+    /// They can't be pinned; then nothing is.
+    pub fn pin(&mut self, pins: Pins) -> Result<(), KernelError> {
+        let maps = [("HALVES", self.maps.halves.map()), ("HOT", &self.maps.hot_map)];
+        if let Err(error) = pins.keep(&maps) {
+            pins.forget_own();
+            return Err(error);
+        }
+        self.pins = Some(pins);
+        Ok(())
+    }
+
+    /// What the programs of an earlier start have counted and nobody has taken, once ours are in their place. Theirs are off
+    /// every interface that is not watched any more.
+    ///
+    /// # Errors
+    /// They may still run: later.
+    pub fn take_left(&mut self) -> Result<Vec<Gap>, KernelError> {
+        let Some(pins) = &mut self.pins else { return Ok(Vec::new()) };
+        let attached: Vec<u32> = self.attachments.iter().map(|one| one.interface.index).collect();
+        for ifindex in pins.remove_others(&attached) {
+            tracing::warn!(ifindex, "an interface that is not watched any more: the program is off it");
+        }
+        self.grace_period.wait().map_err(KernelError::map("can't wait for a grace period"))?;
+        let left = pins.left();
+        pins.forget_earlier();
+        let name = |ifindex| self.interfaces.iter().find(|one| one.index == ifindex).map(|one| one.name.clone());
+        let gap = |(ifindex, sums)| Gap {
+            interface: name(ifindex).unwrap_or_else(|| format!("interface {ifindex}")),
+            sums,
+        };
+        Ok(left.into_iter().map(gap).collect())
     }
 
     /// A program of the object, for BPF_PROG_TEST_RUN in tests and the benchmark.

@@ -68,6 +68,30 @@ findings! {
         title: "An epoch could not be closed",
         hint: "Read the log; restart if it lasts. Its counts are kept and come with a later epoch",
     }
+    /// Packets were counted, and judged, while no daemon was there.
+    Gap {
+        name: "gap",
+        severity: Severity::Medium,
+        every_time: true,
+        title: "Packets came to the hook while no daemon was there",
+        hint: "Find out why it was away: `journalctl -u egress-monitor`",
+    }
+    /// Programs and counters end with the daemon.
+    NotPinned {
+        name: "not_pinned",
+        severity: Severity::High,
+        every_time: false,
+        title: "Nothing is enforced or counted when the daemon ends",
+        hint: "Mount a BPF file system where `[paths] bpffs` is, owned by the daemon's user; then restart",
+    }
+    /// Another program has the port.
+    HttpUnavailable {
+        name: "http_unavailable",
+        severity: Severity::High,
+        every_time: false,
+        title: "HTTP is not served: whoever answers on the port is somebody else",
+        hint: "`ss -ltnp` says who listens there; end it, or set `[http] listen` to another port and restart",
+    }
     /// An interface that was attached to is gone.
     InterfaceLost {
         name: "interface_lost",

@@ -16,6 +16,7 @@ pub mod readings;
 pub mod severity;
 pub mod shadow;
 pub mod snapshot;
+pub mod succession;
 
 /// Places in the flow table where the configuration does not say.
 pub const DEFAULT_FLOWS: u32 = 16_384;
@@ -31,4 +32,5 @@ pub use self::{
     interface_account::InterfaceAccount,
     shadow::ShadowReport,
     snapshot::{Fill, InterfaceCounts, Occupancy, Snapshot},
+    succession::{Gap, Succession},
 };

@@ -85,13 +85,26 @@ impl PolicyReloader {
                 },
                 _ = look.tick() => {
                     if self.watch.changed() {
-                        tracing::info!("files of the configuration changed: they are read again");
-                        // Reported there.
-                        let _ = self.reload(None).await;
+                        self.reload_changed().await;
                     }
                 }
             }
         }
+    }
+
+    /// Reads files that changed, unless one is gone that the policy was read from.
+    async fn reload_changed(&mut self) {
+        if let Some(file) = self.watch.leave_for_gone() {
+            let why = format!(
+                "{}: no such file any more: put it back, or run `egress-monitor reload` to have a policy without it",
+                file.display()
+            );
+            self.engine.reload_refused(why).await;
+            return;
+        }
+        tracing::info!("files of the configuration changed: they are read again");
+        // Reported there.
+        let _ = self.reload(None).await;
     }
 
     async fn reload(&mut self, confirm: Option<Duration>) -> Result<Outcome, ReloadError> {

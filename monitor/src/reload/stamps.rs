@@ -58,6 +58,16 @@ impl FileStamps {
         self.0.keys().cloned().collect()
     }
 
+    /// Those that are there.
+    pub(super) fn there(&self) -> Vec<PathBuf> {
+        self.0.iter().filter(|(_, stamp)| stamp.is_some()).map(|(file, _)| file.clone()).collect()
+    }
+
+    /// Whether this one was looked for in vain.
+    pub(super) fn is_missing(&self, file: &Path) -> bool {
+        self.0.get(file).is_some_and(Option::is_none)
+    }
+
     /// Whether a file that `other` knows is not there.
     pub(super) fn lacks_one_of(&self, other: &Self) -> bool {
         self.0.iter().any(|(file, stamp)| stamp.is_none() && other.0.get(file).is_some_and(Option::is_some))

@@ -36,27 +36,35 @@ pub struct Watch {
     settled: bool,
     /// What was seen since, and how often in a row.
     differs: Option<(FileStamps, u32)>,
+    /// The files that were there when the policy was read from them.
+    read: Vec<PathBuf>,
 }
 
 impl Watch {
     /// Files that were read.
     pub fn new(files: Files) -> Self {
         let on = files.watch.unwrap_or(false);
-        let mut watch = Self { on, stamps: FileStamps::default(), contents: None, settled: false, differs: None };
+        let (stamps, read) = (FileStamps::default(), Vec::new());
+        let mut watch = Self { on, stamps, contents: None, settled: false, differs: None, read };
         watch.take(&files.inputs, &files.stamps);
+        watch.read = watch.stamps.there();
         watch
     }
 
     /// The files were read anew.
     pub fn taken(&mut self, files: Files) {
         let Files { mut inputs, stamps, watch } = files;
-        if watch.is_none() {
+        let is_known = watch.is_some();
+        if !is_known {
             // A configuration that could not be read names none: those of the one before are looked at.
             inputs.extend(self.stamps.files());
         }
         self.on = watch.unwrap_or(self.on);
         // A file system that hangs holds up nobody else.
         tokio::task::block_in_place(|| self.take(&inputs, &stamps));
+        if is_known {
+            self.read = self.stamps.there();
+        }
     }
 
     fn take(&mut self, files: &[PathBuf], before: &FileStamps) {
@@ -81,6 +89,19 @@ impl Watch {
     pub fn changed(&mut self) -> bool {
         // As above.
         self.on && tokio::task::block_in_place(|| self.look())
+    }
+
+    /// A file that the policy was read from and that is not there any more, however it was named: nobody removes rules by
+    /// themselves. Then what changed is left alone until it changes again.
+    pub fn leave_for_gone(&mut self) -> Option<PathBuf> {
+        tokio::task::block_in_place(|| {
+            let now = FileStamps::look(&self.stamps.files());
+            let there = FileStamps::look(&self.read);
+            let gone = self.read.iter().find(|file| there.is_missing(file))?.clone();
+            (self.contents, self.settled) = (Some(contents(&now.files())), now.is_old());
+            (self.stamps, self.differs) = (now, None);
+            Some(gone)
+        })
     }
 
     fn look(&mut self) -> bool {

@@ -71,6 +71,8 @@ pub struct MonitorState {
     pub flip_failures: u64,
     /// Why, while it lasts.
     pub flip_error: Option<String>,
+    /// Why HTTP is not served, while it is not.
+    pub http_error: Option<String>,
     /// Reloads that were refused.
     pub reload_failures: u64,
     /// Policies that failed their check in the kernel and were taken back.

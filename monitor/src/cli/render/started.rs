@@ -23,7 +23,12 @@ pub fn started(started: &Started, rules: usize) -> String {
     lines.push(("control", format!("{} (egress-monitor status, flows)", started.socket.display())));
     lines.push(("memory", format!("{} in the kernel ([monitor] flows, cache)", size(started.kernel_memory_bytes))));
     lines.push(("alerts", "standard output, one JSON object a line".into()));
-    lines.push(("end", "Ctrl-C detaches everything and prints totals".into()));
+    let end = if started.outlives {
+        "counting and enforcing go on after it; `egress-monitor detach` ends them"
+    } else {
+        "Ctrl-C detaches everything and prints totals"
+    };
+    lines.push(("end", end.into()));
     let mut text = format!("egress-monitor {}\n", started.version);
     for (name, value) in lines {
         text += &format!("  {name:<10}{value}\n");
@@ -31,11 +36,12 @@ pub fn started(started: &Started, rules: usize) -> String {
     text
 }
 
-/// The closing table.
-pub fn ended(status: &Status) -> String {
+/// The closing table. `outlives`: the programs stay attached.
+pub fn ended(status: &Status, outlives: bool) -> String {
     let alerts: u64 = status.alerts.iter().filter(|alert| alert.kind == "egress").map(|alert| alert.count).sum();
     format!(
-        "\negress-monitor: detached after {}; alerts on flows: {}\n{}",
+        "\negress-monitor: {} after {}; alerts on flows: {}\n{}",
+        if outlives { "ended, with everything left attached (`egress-monitor detach` ends that)," } else { "detached" },
         span(status.uptime_seconds),
         count(alerts),
         totals(status)

@@ -16,12 +16,12 @@ fn every_file_that_went_in_is_known_and_where_more_would_be_looked_for() {
          allowlists = [\"allow.d/*.txt\", \"b.toml\"]\nshadow = \"s.toml\"",
     )
     .expect("written");
-    let config = load_at(Some(&here("c.toml")), NOW).expect("good");
+    let config = load(Some(&here("c.toml"))).expect("good");
     let files = ["c.toml", "allow.d", "allow.d/a.txt", "b.toml", "g.csv", "as.csv", "o.json", "s.toml"];
     assert_eq!(config.inputs(), files.map(here));
     assert_eq!(config.shadow, Some(here("s.toml")));
     fs::remove_file(here("o.json")).expect("removed");
-    let refused = load_at(Some(&here("c.toml")), NOW).expect_err("must be refused").to_string();
+    let refused = load(Some(&here("c.toml"))).expect_err("must be refused").to_string();
     assert!(
         refused.ends_with("c.toml:3:13: overlay 'o.json' is no file: write the name of an existing one"),
         "{refused}"
@@ -30,7 +30,7 @@ fn every_file_that_went_in_is_known_and_where_more_would_be_looked_for() {
 
 #[test]
 fn files_that_are_not_there_or_not_text_are_refused() {
-    let missing = load_at(Some(std::path::Path::new("/nonexistent/config.toml")), NOW).expect_err("must be refused");
+    let missing = load(Some(std::path::Path::new("/nonexistent/config.toml"))).expect_err("must be refused");
     assert_eq!(missing.to_string(), "/nonexistent/config.toml: no such file: create it or name another");
     assert_eq!(
         load_with(b"[monitor]\n# caf\xe9\n", &[]).expect_err("must be refused"),
@@ -99,12 +99,12 @@ fn files_that_change_are_read_by_themselves_unless_a_signal_is_wanted() {
     let file = directory.path().join("config.toml");
     let reload = |text: &str| {
         fs::write(&file, text).expect("written");
-        load_at(Some(&file), NOW).expect("good").reload
+        load(Some(&file)).expect("good").reload
     };
     assert_eq!(reload(""), Reload::Auto);
     assert_eq!(reload("[policy]\nreload = \"auto\""), Reload::Auto);
     assert_eq!(reload("[policy]\nreload = \"signal\""), Reload::Signal);
     fs::write(&file, "[policy]\nreload = \"never\"").expect("written");
-    let refused = load_at(Some(&file), NOW).expect_err("must be refused").to_string();
+    let refused = load(Some(&file)).expect_err("must be refused").to_string();
     assert!(refused.contains("config.toml:2:") && refused.contains("never") && refused.contains("signal"), "{refused}");
 }

@@ -17,7 +17,7 @@ fn what_is_wrong_has_its_column() {
     let list = directory.path().join("l.txt");
     fs::write(&file, "[policy]\nallowlists = [\"l.txt\"]\n[zone]\n  inside = \"QQ\"").expect("written");
     fs::write(&list, "# é\n  é1.2.3.4 # x").expect("written");
-    let error = load_at(Some(&file), NOW).expect_err("must be refused").to_string();
+    let error = load(Some(&file)).expect_err("must be refused").to_string();
     let places: Vec<_> = error.lines().map(|line| line.split(": ").next().unwrap_or_default().to_owned()).collect();
     assert_eq!(places, [format!("{}:4:12", file.display()), format!("{}:2:3", list.display())]);
 }

@@ -26,13 +26,13 @@ async fn what_is_not_understood_is_refused_with_a_reason() {
         let value: Value = serde_json::from_str(&body).expect(&body);
         assert!(value["error"].as_str().expect("a reason").contains(part), "{path}: {body}");
     }
-    let (status, _) = bench.request("POST /api/v1/flows HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await;
+    let (status, _) = bench.request("POST /api/v1/flows HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n").await;
     assert_eq!(status, 405);
     assert_eq!(bench.fake.script().flips, 0, "nothing on the port closes an epoch");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_are_bounded_and_free_again_when_closed() {
+async fn who_holds_all_connections_keeps_nobody_out() {
     let bench = bench();
     let mut idle = Vec::new();
     for _ in 0..MAX_CONNECTIONS {
@@ -40,27 +40,32 @@ async fn connections_are_bounded_and_free_again_when_closed() {
         stream.write_all(b"GET /healthz HTTP/1.1\r\n").await.expect("writes");
         idle.push(stream);
     }
-    // Accepted in order, so all of these are being served when the next one comes.
-    let mut surplus = TcpStream::connect(bench.address).await.expect("connects");
+    for number in 0..3 {
+        assert_eq!(bench.get("/healthz").await.0, 200, "{number}");
+    }
+    // The oldest gave way: end of file or a reset, and no answer.
     let mut nothing = Vec::new();
-    // Closed without an answer: end of file or a reset.
-    let _ = surplus.read_to_end(&mut nothing).await;
-    assert_eq!(nothing, b"");
-    // The control socket has its own places.
-    bench.ask::<Value>("/api/v1/status").await.expect("an answer");
-    drop(idle);
-    let asked = async {
-        loop {
-            let mut stream = TcpStream::connect(bench.address).await.expect("connects");
-            let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
-            let mut reply = String::new();
-            let _ = stream.read_to_string(&mut reply).await;
-            if reply.starts_with("HTTP/1.1 200") {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), asked).await.expect("places are free again");
+    let cut = tokio::time::timeout(Duration::from_secs(3), idle[0].read_to_end(&mut nothing)).await;
+    assert!(cut.is_ok() && nothing.is_empty(), "{cut:?}, {nothing:?}");
+    // The youngest did not.
+    let last = idle.last_mut().expect("one");
+    last.write_all(b"host: localhost\r\n\r\n").await.expect("writes");
+    let mut reply = String::new();
+    last.read_to_string(&mut reply).await.expect("an answer");
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_port_gives_so_much_at_once_and_is_asked_by_its_own_name() {
+    let bench = bench();
+    assert_eq!(bench.get("/api/v1/flows?top=1000").await.0, 200);
+    let (status, body) = bench.get("/api/v1/flows?top=1001").await;
+    assert!(status == 400 && body.contains("at most 1000 on the port"), "{status} {body}");
+    bench.ask::<Value>("/api/v1/flows?top=100000").await.expect("the control socket gives all");
+    for (host, expected) in [("localhost:9477", 200), ("[::1]", 200), ("attacker.example", 421), ("192.0.2.1:9477", 421)] {
+        let (status, body) = bench.request(&format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\n\r\n")).await;
+        assert_eq!(status, expected, "{host}: {body}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

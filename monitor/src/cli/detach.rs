@@ -1,0 +1,40 @@
+//! `egress-monitor detach`: ends what a daemon that is gone has left counting and enforcing, and says what that was.
+
+use std::path::PathBuf;
+
+use crate::{cli::output, config, error::CliError, kernel};
+
+/// Ends counting and enforcing that a daemon has left behind.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:\n  egress-monitor detach\n  egress-monitor detach --bpffs /run/egress-monitor-bpf\n\n\
+                        While a daemon runs it is refused: stop that first. Filters of kernels without TCX are looked for on \
+                        the interfaces of this network namespace.")]
+pub struct Args {
+    /// Configuration file, for [paths] bpffs [default: /etc/egress-monitor/config.toml if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the pins are, instead of where the configuration says.
+    #[arg(long, value_name = "DIR")]
+    pub bpffs: Option<PathBuf>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A daemon runs, or what is there is not ours.
+pub fn run(args: &Args) -> Result<(), CliError> {
+    let bpffs = match &args.bpffs {
+        Some(bpffs) => bpffs.clone(),
+        None => config::inputs::load(args.config.as_deref())?.paths.bpffs,
+    };
+    let mut removed = kernel::detach_all(&bpffs)?;
+    removed.extend(
+        kernel::remove_filters().into_iter().map(|interface| format!("the program on interface {interface} (clsact)")),
+    );
+    let text = if removed.is_empty() {
+        format!("nothing was left attached ({} and the clsact filters of this host)\n", bpffs.display())
+    } else {
+        removed.iter().map(|what| format!("removed {what}\n")).collect()
+    };
+    output::print(&text)
+}

@@ -1,0 +1,187 @@
+//! Promise: however the daemon ends and begins again, what is denied stays on the host, and what came to the hook
+//! meanwhile is known to the packet.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use aya::programs::{SchedClassifier, TcAttachType};
+use egress_monitor_tests::{
+    daemon::{Daemon, Home, binary},
+    stage::{INSIDE, INTERFACE, OUTSIDE, PATIENCE, Stage, v4},
+    traffic::send_udp,
+};
+
+const HOOKS: [&str; 2] = ["tcx", "clsact"];
+
+fn outside() -> SocketAddr {
+    SocketAddr::new(v4(OUTSIDE).into(), 9)
+}
+
+fn home(stage: &Stage) -> Home {
+    let home = Home::outliving().unwrap();
+    home.configure(&stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "")).unwrap();
+    home
+}
+
+fn start(stage: &Stage, home: Home, hook: &str) -> Daemon {
+    let mut daemon = Daemon::spawn(&stage.near, home, &["--hook", hook]).unwrap();
+    daemon.wait_until_ready().unwrap();
+    daemon
+}
+
+fn end(mut daemon: Daemon, signal: i32) -> Home {
+    daemon.signal(signal).unwrap();
+    let ended = daemon.wait().unwrap();
+    if signal != libc::SIGKILL {
+        assert_eq!(ended.status.code(), Some(0), "{:#?}", ended.log);
+    }
+    daemon.into_home().unwrap()
+}
+
+/// Programs by TCX and filters on the interface.
+fn attached(stage: &Stage) -> (usize, usize) {
+    let programs = stage.near.run(|| SchedClassifier::query_tcx(INTERFACE, TcAttachType::Egress)).unwrap().1.len();
+    let filters = stage.near.tc(&["filter", "show", "dev", INTERFACE, "egress"]).unwrap();
+    (programs, filters.lines().filter(|line| line.contains(" handle ")).count())
+}
+
+fn one(hook: &str) -> (usize, usize) {
+    if hook == "tcx" { (1, 0) } else { (0, 1) }
+}
+
+/// Packets and bytes, and what of them was dropped, as the finding says.
+fn gap(daemon: &Daemon) -> Vec<u64> {
+    let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"gap\"")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let text = line["finding_info"]["desc"].as_str().unwrap().to_owned();
+    assert!(text.starts_with(&format!("{INTERFACE}: ")), "{text}");
+    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+#[test]
+fn what_came_while_no_daemon_was_there_is_judged_and_known_to_the_byte() {
+    let stage = Stage::build(false).unwrap();
+    for hook in HOOKS {
+        let mut home = home(&stage);
+        for signal in [libc::SIGKILL, libc::SIGTERM, libc::SIGINT] {
+            let daemon = start(&stage, home, hook);
+            assert_eq!(attached(&stage), one(hook));
+            stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1; 3])).unwrap();
+            // All of that is taken.
+            daemon.json(&["status"]).unwrap();
+            home = end(daemon, signal);
+            assert_eq!(attached(&stage), one(hook), "it stays");
+            let before = stage.sent().unwrap();
+            let inside = SocketAddr::new(v4(INSIDE).into(), 9);
+            stage.near.run(|| send_udp(stage.from(outside()), outside(), &[100; 7])).unwrap();
+            stage.near.run(|| send_udp(stage.from(inside), inside, &[50; 4])).unwrap();
+            assert_eq!(stage.sent().unwrap().since(before).packets, 4, "denied is what was denied before");
+            let next = start(&stage, home, hook);
+            // Ethernet, IPv4 and UDP are 42 bytes.
+            assert_eq!(gap(&next), [11, 7 * 142 + 4 * 92, 7, 7 * 142], "{hook}, signal {signal}");
+            home = end(next, libc::SIGTERM);
+        }
+        drop(home);
+        // With its pins the link goes; a filter stays until somebody takes it off.
+        let ended = detach(&stage, "/nonexistent");
+        assert_eq!(ended.contains("removed the program on interface eth0 (clsact)"), hook == "clsact", "{ended}");
+        assert_eq!(attached(&stage), (0, 0));
+    }
+}
+
+fn detach(stage: &Stage, bpffs: &str) -> String {
+    let mut command = stage.near.command(binary().unwrap()).unwrap();
+    let output = command.args(["detach", "--bpffs", bpffs]).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn nothing_that_is_denied_leaves_while_daemons_come_and_go_under_load() {
+    const LIVES: usize = 6;
+    let stage = Stage::build(false).unwrap();
+    for hook in HOOKS {
+        let mut daemon = start(&stage, home(&stage), hook);
+        let (over, offered) = (AtomicBool::new(false), AtomicU64::new(0));
+        let before = stage.sent().unwrap();
+        std::thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                let socket = stage.near.run(|| UdpSocket::bind(stage.from(outside()))).unwrap();
+                while !over.load(Ordering::Relaxed) {
+                    // Refused: it was dropped, which is what is wanted.
+                    let _ = socket.send_to(&[1; 64], outside());
+                    offered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            for life in 0..LIVES {
+                let home = end(daemon, [libc::SIGKILL, libc::SIGTERM][life % 2]);
+                daemon = start(&stage, home, hook);
+                assert_eq!(attached(&stage), one(hook));
+                assert!(gap(&daemon)[0] > 0);
+            }
+            over.store(true, Ordering::Relaxed);
+            sender.join().unwrap();
+        });
+        assert_eq!(stage.sent().unwrap().since(before).packets, 0, "of {}", offered.load(Ordering::Relaxed));
+        assert!(offered.load(Ordering::Relaxed) > 10_000);
+        let home = end(daemon, libc::SIGTERM);
+        let said = detach(&stage, home.bpffs().to_str().unwrap());
+        assert!(said.contains(if hook == "tcx" { "(tcx)" } else { "(clsact)" }), "{said}");
+        assert_eq!(attached(&stage), (0, 0));
+        assert!(!home.bpffs().exists());
+    }
+}
+
+#[test]
+fn a_second_daemon_is_refused_and_names_the_first_and_nothing_is_harmed() {
+    let stage = Stage::build(false).unwrap();
+    let first = start(&stage, home(&stage), "tcx");
+    let mut second = Home::new().unwrap();
+    second.pin_in(first.home().bpffs().to_owned());
+    second.configure(&stage.config("mode = \"observe\"", "")).unwrap();
+    let mut second = Daemon::spawn(&stage.near, second, &[]).unwrap();
+    let ended = second.wait().unwrap();
+    assert_eq!(ended.status.code(), Some(69));
+    let said = ended.log.join("\n");
+    assert!(said.contains(&format!("another egress-monitor (pid {}, since ", first.id())), "{said}");
+    let mut command = Command::new(binary().unwrap());
+    let refused = command.args(["detach", "--bpffs"]).arg(first.home().bpffs()).output().unwrap();
+    assert_eq!(refused.status.code(), Some(69));
+    let before = stage.sent().unwrap();
+    stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1; 3])).unwrap();
+    assert_eq!(stage.sent().unwrap().since(before).packets, 0);
+}
+
+#[test]
+fn where_nothing_can_be_pinned_it_enforces_all_the_same_and_says_so() {
+    let stage = Stage::build(false).unwrap();
+    let mut home = Home::new().unwrap();
+    let folder = home.path().join("no-bpffs");
+    home.pin_in(folder);
+    home.configure(&stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "")).unwrap();
+    let daemon = start(&stage, home, "tcx");
+    let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"not_pinned\"")).unwrap();
+    assert!(line.contains("it is on no BPF file system: mount one there"), "{line}");
+    let before = stage.sent().unwrap();
+    stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1; 3])).unwrap();
+    assert_eq!(stage.sent().unwrap().since(before).packets, 0);
+    end(daemon, libc::SIGTERM);
+    assert_eq!(attached(&stage), (0, 0), "it ends with the daemon");
+}
+
+#[test]
+fn pins_that_are_somebody_elses_are_left_alone() {
+    let stage = Stage::build(false).unwrap();
+    let home = home(&stage);
+    std::fs::create_dir(home.bpffs()).unwrap();
+    let mut permissions = std::fs::metadata(home.bpffs()).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o777);
+    std::fs::set_permissions(home.bpffs(), permissions).unwrap();
+    let daemon = start(&stage, home, "tcx");
+    let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"not_pinned\"")).unwrap();
+    assert!(line.contains("others may write to it"), "{line}");
+    assert_eq!(std::fs::read_dir(daemon.home().bpffs()).unwrap().count(), 0);
+}
