@@ -7,8 +7,8 @@ use crate::{cli::output, config, error::CliError, kernel};
 /// Ends counting and enforcing that a daemon has left behind.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:\n  egress-monitor detach\n  egress-monitor detach --bpffs /run/egress-monitor-bpf\n\n\
-                        While a daemon runs it is refused: stop that first. Filters of kernels without TCX are looked for on \
-                        the interfaces of this network namespace.")]
+                        While a daemon has pins there it is refused: stop that first. Filters of kernels without TCX are \
+                        looked for on the interfaces of this network namespace.")]
 pub struct Args {
     /// Configuration file, for [paths] bpffs [default: /etc/egress-monitor/config.toml if it exists]
     #[arg(long, value_name = "FILE")]
@@ -27,10 +27,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         Some(bpffs) => bpffs.clone(),
         None => config::inputs::load(args.config.as_deref())?.paths.bpffs,
     };
-    let mut removed = kernel::detach_all(&bpffs)?;
-    removed.extend(
-        kernel::remove_filters().into_iter().map(|interface| format!("the program on interface {interface} (clsact)")),
-    );
+    let removed = kernel::detach_all(&bpffs)?;
     let text = if removed.is_empty() {
         format!("nothing was left attached ({} and the clsact filters of this host)\n", bpffs.display())
     } else {

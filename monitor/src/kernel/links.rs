@@ -295,7 +295,7 @@ impl Kernel {
 }
 
 /// Takes the filters of a monitor that is gone off the interfaces of this network namespace; those that had one.
-pub fn remove_filters() -> Vec<String> {
+pub(super) fn remove_filters() -> Vec<String> {
     let names = sys::interfaces().unwrap_or_default().into_iter().map(|(_, name)| name);
     let had = |name: &String| {
         SchedClassifierLink::attached(name, TcAttachType::Egress, PRIORITY, HANDLE, None)

@@ -26,7 +26,7 @@ pub use clock::boot_ns;
 pub use error::KernelError;
 pub use events::EventReader;
 pub use interfaces::{Interface, resolve};
-pub use links::{AttachedProgram, remove_filters};
+pub use links::AttachedProgram;
 pub use load::{Kernel, Options};
 pub use log::KernelLog;
 pub use pins::{Pins, detach_all};

@@ -18,7 +18,7 @@ use aya::{
 use monitor_common::wire::{CpuHalf, Hot, HookSums, LAYOUT, MAX_INTERFACES};
 use rustix::fs::{FlockOperation, flock, statfs};
 
-use super::{KernelError, halves::hook_sums};
+use super::{KernelError, halves::hook_sums, links::remove_filters};
 
 /// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
@@ -188,16 +188,18 @@ fn owner(file: &File) -> Option<(u32, jiff::Timestamp)> {
     Some((pid, since.try_into().ok()?))
 }
 
-/// Takes everything off that was left pinned below `bpffs`. What was removed, a line each.
+/// Takes everything off that was left pinned below `bpffs`, and the filters of kernels without TCX. What was removed, a
+/// line each.
 ///
 /// # Errors
 /// Another daemon's, or somebody else's.
 pub fn detach_all(bpffs: &Path) -> Result<Vec<String>, KernelError> {
+    let filters = || remove_filters().into_iter().map(|interface| format!("the program on interface {interface} (clsact)"));
     if !bpffs.exists() {
-        return Ok(Vec::new());
+        return Ok(filters().collect());
     }
     let mut pins = Pins::open(bpffs)?;
-    let mut removed = Vec::new();
+    let mut removed: Vec<String> = filters().collect();
     for ifindex in pins.remove_others(&[]) {
         removed.push(format!("the program on interface {ifindex} (tcx)"));
     }
