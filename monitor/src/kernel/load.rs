@@ -95,6 +95,8 @@ pub(super) struct Maps {
     pub hot: MappedArray<u64>,
     pub hot_map: MapData,
     pub halves: PerCpuArray<MapData, CpuHalf>,
+    /// The same map again, to be pinned.
+    pub halves_map: MapData,
     pub unparsed: PerCpuArray<MapData, ReasonSums>,
     pub cache: MapData,
     pub log: MapData,
@@ -110,12 +112,14 @@ pub(super) struct Maps {
 impl Maps {
     fn of(ebpf: &mut Ebpf, overflow_length: u32) -> Result<Self, KernelError> {
         let hot = array_data(ebpf, "HOT")?;
+        let (halves, halves_map) = object::per_cpu_array_twice(ebpf, "HALVES")?;
         let overflow = array_data(ebpf, "OVERFLOW")?;
         Ok(Self {
             hot: MappedArray::new(object::fd(&hot), size_of::<Hot>() / 8)
                 .map_err(KernelError::map("can't map the control word"))?,
             hot_map: hot,
-            halves: map(ebpf, "HALVES")?,
+            halves,
+            halves_map,
             unparsed: map(ebpf, "UNPARSED")?,
             cache: array_data(ebpf, "CACHE")?,
             log: array_data(ebpf, "LOG")?,
@@ -218,7 +222,7 @@ impl Kernel {
     /// # Errors
     /// They can't be pinned; then nothing is.
     pub fn pin(&mut self, pins: Pins) -> Result<(), KernelError> {
-        let maps = [("HALVES", self.maps.halves.map()), ("HOT", &self.maps.hot_map)];
+        let maps = [("HALVES", &self.maps.halves_map), ("HOT", &self.maps.hot_map)];
         if let Err(error) = pins.keep(&maps) {
             pins.forget_own();
             return Err(error);
