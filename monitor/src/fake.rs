@@ -18,8 +18,8 @@ use crate::{
     budgets::keeper::Keeper,
     engine::{pipeline::Consumer, source::EpochSource},
     model::{
-        Attachment, ClosedEpoch, Fill, InterfaceCounts, Occupancy, Snapshot, Succession, flow::Resolver, identities::Name,
-        in_force::PolicyInForce,
+        Attachment, ClosedEpoch, Fill, InterfaceCounts, Occupancy, Snapshot, Succession, flow::Resolver,
+        identities::Name, in_force::PolicyInForce,
     },
     store::{Traffic, flows::FlowStore, last_hour::Recent, totals::Kept},
 };

@@ -104,10 +104,11 @@ fn nothing_that_is_denied_leaves_while_daemons_come_and_go_under_load() {
     const LIVES: usize = 6;
     let stage = Stage::build(false).unwrap();
     for hook in HOOKS {
-        let mut daemon = start(&stage, home(&stage), hook);
+        let first = start(&stage, home(&stage), hook);
         let (over, offered) = (AtomicBool::new(false), AtomicU64::new(0));
         let before = stage.sent().unwrap();
-        std::thread::scope(|scope| {
+        let last = std::thread::scope(|scope| {
+            let mut daemon = first;
             let sender = scope.spawn(|| {
                 let socket = stage.near.run(|| UdpSocket::bind(stage.from(outside()))).unwrap();
                 while !over.load(Ordering::Relaxed) {
@@ -124,10 +125,11 @@ fn nothing_that_is_denied_leaves_while_daemons_come_and_go_under_load() {
             }
             over.store(true, Ordering::Relaxed);
             sender.join().unwrap();
+            daemon
         });
         assert_eq!(stage.sent().unwrap().since(before).packets, 0, "of {}", offered.load(Ordering::Relaxed));
         assert!(offered.load(Ordering::Relaxed) > 10_000);
-        let home = end(daemon, libc::SIGTERM);
+        let home = end(last, libc::SIGTERM);
         let said = detach(&stage, home.bpffs().to_str().unwrap());
         assert!(said.contains(if hook == "tcx" { "(tcx)" } else { "(clsact)" }), "{said}");
         assert_eq!(attached(&stage), (0, 0));

@@ -167,7 +167,8 @@ fn rules_whose_file_is_gone_stay_until_somebody_says_otherwise() {
     };
     let rules = |status: &serde_json::Value| status["policy"]["rules"].as_u64();
     let before = daemon.json(&["status"]).unwrap();
-    let with = daemon.json_until(&["status"], |status| status["policy"]["digest"] != before["policy"]["digest"]).unwrap();
+    let with =
+        daemon.json_until(&["status"], |status| status["policy"]["digest"] != before["policy"]["digest"]).unwrap();
     assert!(passes(), "{with:#}");
     std::fs::remove_file(&file).unwrap();
     let status = daemon.json_until(&["status"], |status| status["losses"]["reloads_refused"] == 1).unwrap();

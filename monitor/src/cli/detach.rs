@@ -6,11 +6,13 @@ use crate::{cli::output, config, error::CliError, kernel};
 
 /// Ends counting and enforcing that a daemon has left behind.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Examples:\n  egress-monitor detach\n  egress-monitor detach --bpffs /run/egress-monitor-bpf\n\n\
+#[command(
+    after_help = "Examples:\n  egress-monitor detach\n  egress-monitor detach --bpffs /run/egress-monitor-bpf\n\n\
                         While a daemon has pins there it is refused: stop that first. Filters of kernels without TCX are \
-                        looked for on the interfaces of this network namespace.")]
+                        looked for on the interfaces of this network namespace."
+)]
 pub struct Args {
-    /// Configuration file, for [paths] bpffs [default: /etc/egress-monitor/config.toml if it exists]
+    /// Configuration file, which says where the pins are [default: /etc/egress-monitor/config.toml if it exists]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where the pins are, instead of where the configuration says.
@@ -31,7 +33,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let text = if removed.is_empty() {
         format!("nothing was left attached ({} and the clsact filters of this host)\n", bpffs.display())
     } else {
-        removed.iter().map(|what| format!("removed {what}\n")).collect()
+        removed.iter().fold(String::new(), |text, what| text + "removed " + what + "\n")
     };
     output::print(&text)
 }

@@ -72,11 +72,7 @@ pub(super) fn files(patterns: Patterns<'_>, directories: &mut Vec<PathBuf>) -> V
 /// Reads one allowlist.
 pub(super) fn read(file: &Path) -> Result<Vec<Rule>, Vec<Problem>> {
     let text = read_text(file).map_err(|problem| vec![problem])?;
-    if file.extension().is_some_and(|extension| extension == "txt") {
-        plain(file, &text)
-    } else {
-        tables(file, &text)
-    }
+    if file.extension().is_some_and(|extension| extension == "txt") { plain(file, &text) } else { tables(file, &text) }
 }
 
 fn tables(file: &Path, text: &str) -> Result<Vec<Rule>, Vec<Problem>> {

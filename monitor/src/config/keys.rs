@@ -584,7 +584,11 @@ pub mod paths {
     /// The control socket.
     pub const RUNTIME: Key = path("runtime", r#""/run/egress-monitor""#, "where the control socket is, control.sock");
     /// Pinned objects.
-    pub const BPFFS: Key = path("bpffs", r#""/run/egress-monitor-bpf""#, "a BPF file system, or a folder on one, for what outlives the daemon");
+    pub const BPFFS: Key = path(
+        "bpffs",
+        r#""/run/egress-monitor-bpf""#,
+        "a BPF file system, or a folder on one, for what outlives the daemon",
+    );
 
     const fn path(name: &'static str, absent: &'static str, help: &'static str) -> Key {
         Key::new(name, Kind::PATH, Absent::Value(absent), help)

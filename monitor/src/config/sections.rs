@@ -251,14 +251,15 @@ fn rule(table: Table<'_>, action: Action) -> Option<Rule> {
     let expires = table.get(&EXPIRES);
     rule.expires = expires.and_then(|value| value.time());
     let name = id.as_deref().unwrap_or("?");
-    if let (Some(value), Some(end)) = (expires, rule.expires) {
-        if rule.not_before.is_some_and(|start| start >= end) {
-            value.report(format!(
-                "rule {} expires at {} and so never holds: write a time after its 'not_before'",
-                quote(name),
-                time(end)
-            ));
-        }
+    // One that has ended once held: it is warned of elsewhere.
+    if let (Some(value), Some(end)) = (expires, rule.expires)
+        && rule.not_before.is_some_and(|start| start >= end)
+    {
+        value.report(format!(
+            "rule {} expires at {} and so never holds: write a time after its 'not_before'",
+            quote(name),
+            time(end)
+        ));
     }
     to?;
     (rule.id, rule.ports, rule.reason) = (id?, ports?, reason?);

@@ -88,7 +88,8 @@ pub(super) fn build(
         http_error,
         ..MonitorState::default()
     });
-    let (engine, epochs) = Engine::new(source, state.clone(), Box::new(sinks), consumers(budgets, succession), setup.in_force);
+    let (engine, epochs) =
+        Engine::new(source, state.clone(), Box::new(sinks), consumers(budgets, succession), setup.in_force);
     let (reloader, reloads) = PolicyReloader::new(setup.reload, epochs.clone(), state.clone(), configured);
     let started = {
         let state = state.read();

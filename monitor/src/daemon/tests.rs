@@ -39,7 +39,13 @@ fn opened(fake: &Fake, reader: impl Future<Output = anyhow::Result<()>> + Send +
         let _open = sender;
         reader.await
     });
-    Opened { source: Box::new(fake.clone()), events, tasks: vec![("event reader", reader)], kernel_memory: 1 << 20, succession: Succession::default() }
+    Opened {
+        source: Box::new(fake.clone()),
+        events,
+        tasks: vec![("event reader", reader)],
+        kernel_memory: 1 << 20,
+        succession: Succession::default(),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

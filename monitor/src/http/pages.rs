@@ -100,7 +100,9 @@ pub(super) async fn flows(
 ) -> Result<Response, ApiError> {
     query.check().map_err(ApiError::bad_request)?;
     if api.control.is_none() && query.top.is_some_and(|top| top > MAX_TOP_ON_PORT) {
-        let why = format!("top: at most {MAX_TOP_ON_PORT} on the port; `egress-monitor flows` gives more, by the control socket");
+        let why = format!(
+            "top: at most {MAX_TOP_ON_PORT} on the port; `egress-monitor flows` gives more, by the control socket"
+        );
         return Err(ApiError::bad_request(why));
     }
     api.freshen(query.fresh).await?;

@@ -125,22 +125,31 @@ fn is_loopback(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
+async fn not_found() -> ApiError {
+    let named: Vec<&str> = PAGES.iter().filter(|page| page.in_404).map(|page| page.path).collect();
+    ApiError::new(StatusCode::NOT_FOUND, format!("no such page; see {}", named.join(", ")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::is_loopback;
 
     #[test]
     fn loopback_by_name_and_address_and_nobody_else() {
-        for host in ["localhost", "LOCALHOST:9477", "127.0.0.1", "127.0.0.1:9477", "127.9.9.9:1", "[::1]", "[::1]:9477"] {
+        for host in ["localhost", "LOCALHOST:9477", "127.0.0.1", "127.0.0.1:9477", "127.9.9.9:1", "[::1]", "[::1]:9477"]
+        {
             assert!(is_loopback(host), "{host}");
         }
-        for host in ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "198.51.100.7:9477", "[::2]:9477", "::"] {
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "198.51.100.7:9477",
+            "[::2]:9477",
+            "::",
+        ] {
             assert!(!is_loopback(host), "{host}");
         }
     }
-}
-
-async fn not_found() -> ApiError {
-    let named: Vec<&str> = PAGES.iter().filter(|page| page.in_404).map(|page| page.path).collect();
-    ApiError::new(StatusCode::NOT_FOUND, format!("no such page; see {}", named.join(", ")))
 }

@@ -246,10 +246,8 @@ impl Kernel {
         let left = pins.left();
         pins.forget_earlier();
         let name = |ifindex| self.interfaces.iter().find(|one| one.index == ifindex).map(|one| one.name.clone());
-        let gap = |(ifindex, sums)| Gap {
-            interface: name(ifindex).unwrap_or_else(|| format!("interface {ifindex}")),
-            sums,
-        };
+        let gap =
+            |(ifindex, sums)| Gap { interface: name(ifindex).unwrap_or_else(|| format!("interface {ifindex}")), sums };
         Ok(left.into_iter().map(gap).collect())
     }
 

@@ -15,7 +15,7 @@ use aya::{
     maps::{Array, Map, MapData, PerCpuArray},
     programs::links::{FdLink, PinnedLink},
 };
-use monitor_common::wire::{CpuHalf, Hot, HookSums, LAYOUT, MAX_INTERFACES};
+use monitor_common::wire::{CpuHalf, HookSums, Hot, LAYOUT, MAX_INTERFACES};
 use rustix::fs::{FlockOperation, flock, statfs};
 
 use super::{KernelError, halves::hook_sums, links::remove_filters};
@@ -44,8 +44,10 @@ impl Pins {
         let parent = bpffs.parent().unwrap_or(Path::new("/"));
         let on = statfs(if bpffs.exists() { bpffs } else { parent });
         match on {
-            Ok(found) if i64::from(found.f_type) == BPF_FS_MAGIC => {}
-            Ok(_) => return Err(refused("it is on no BPF file system: mount one there (`mount -t bpf bpf DIR`)".into())),
+            Ok(found) if found.f_type == BPF_FS_MAGIC => {}
+            Ok(_) => {
+                return Err(refused("it is on no BPF file system: mount one there (`mount -t bpf bpf DIR`)".into()));
+            }
             Err(error) => return Err(refused(format!("{error}: mount a BPF file system there"))),
         }
         let directory = bpffs.join(format!("v{LAYOUT}"));
@@ -71,7 +73,8 @@ impl Pins {
             earlier.push(entry.path());
         }
         let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u64>().ok();
-        let own = directory.join(format!("maps/{}", earlier.iter().filter_map(number).max().map_or(1, |last| last + 1)));
+        let own =
+            directory.join(format!("maps/{}", earlier.iter().filter_map(number).max().map_or(1, |last| last + 1)));
         Ok(Self { directory, own, earlier, _lock: lock })
     }
 
@@ -194,7 +197,8 @@ fn owner(file: &File) -> Option<(u32, jiff::Timestamp)> {
 /// # Errors
 /// Another daemon's, or somebody else's.
 pub fn detach_all(bpffs: &Path) -> Result<Vec<String>, KernelError> {
-    let filters = || remove_filters().into_iter().map(|interface| format!("the program on interface {interface} (clsact)"));
+    let filters =
+        || remove_filters().into_iter().map(|interface| format!("the program on interface {interface} (clsact)"));
     if !bpffs.exists() {
         return Ok(filters().collect());
     }

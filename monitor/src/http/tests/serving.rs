@@ -26,7 +26,8 @@ async fn what_is_not_understood_is_refused_with_a_reason() {
         let value: Value = serde_json::from_str(&body).expect(&body);
         assert!(value["error"].as_str().expect("a reason").contains(part), "{path}: {body}");
     }
-    let (status, _) = bench.request("POST /api/v1/flows HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n").await;
+    let (status, _) =
+        bench.request("POST /api/v1/flows HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n").await;
     assert_eq!(status, 405);
     assert_eq!(bench.fake.script().flips, 0, "nothing on the port closes an epoch");
 }
@@ -62,7 +63,9 @@ async fn the_port_gives_so_much_at_once_and_is_asked_by_its_own_name() {
     let (status, body) = bench.get("/api/v1/flows?top=1001").await;
     assert!(status == 400 && body.contains("at most 1000 on the port"), "{status} {body}");
     bench.ask::<Value>("/api/v1/flows?top=100000").await.expect("the control socket gives all");
-    for (host, expected) in [("localhost:9477", 200), ("[::1]", 200), ("attacker.example", 421), ("192.0.2.1:9477", 421)] {
+    for (host, expected) in
+        [("localhost:9477", 200), ("[::1]", 200), ("attacker.example", 421), ("192.0.2.1:9477", 421)]
+    {
         let (status, body) = bench.request(&format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\n\r\n")).await;
         assert_eq!(status, expected, "{host}: {body}");
     }
