@@ -82,6 +82,18 @@ fn what_came_while_no_daemon_was_there_is_judged_and_known_to_the_byte() {
             let next = start(&stage, home, hook);
             // Ethernet, IPv4 and UDP are 42 bytes.
             assert_eq!(gap(&next), [11, 7 * 142 + 4 * 92, 7, 7 * 142], "{hook}, signal {signal}");
+            // Its flows are this one's, and so are the alerts that nobody made.
+            let status = next.json(&["status"]).unwrap();
+            let interface = &status["interfaces"][0];
+            assert_eq!((&interface["total"]["packets"], &interface["dropped"]["packets"]), (&11.into(), &7.into()), "{status:#}\n{:#?}", next.log.all());
+            assert_eq!(interface["residual"]["packets"], 0, "{status:#}");
+            let flows = next.json(&["flows"]).unwrap();
+            let of = |verdict: &str| -> u64 {
+                let rows = flows["flows"].as_array().unwrap().iter().filter(|row| row["verdict"] == verdict);
+                rows.map(|row| row["packets"].as_u64().unwrap()).sum()
+            };
+            assert_eq!((of("denied"), of("allowed")), (7, 4), "{flows:#}");
+            next.alerts.wait_for(0, PATIENCE, |line| line.contains("\"origin\":\"drain\"")).unwrap();
             home = end(next, libc::SIGTERM);
         }
         drop(home);
@@ -134,6 +146,58 @@ fn nothing_that_is_denied_leaves_while_daemons_come_and_go_under_load() {
         assert!(said.contains(if hook == "tcx" { "(tcx)" } else { "(clsact)" }), "{said}");
         assert_eq!(attached(&stage), (0, 0));
         assert!(!home.bpffs().exists());
+    }
+}
+
+/// What a daemon has in its totals at its end.
+fn totals(daemon: Daemon) -> (Home, u64) {
+    let mut daemon = daemon;
+    daemon.signal(libc::SIGTERM).unwrap();
+    let ended = daemon.wait().unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{:#?}", ended.log);
+    let last = ended.log.iter().rfind(|line| line.starts_with('{')).expect("the closing totals");
+    let status: serde_json::Value = serde_json::from_str(last).unwrap();
+    let interface = &status["interfaces"][0];
+    assert_eq!(interface["residual"]["packets"], 0, "{status:#}");
+    (daemon.into_home().unwrap(), interface["total"]["packets"].as_u64().unwrap())
+}
+
+#[test]
+fn every_packet_is_in_the_totals_of_one_daemon_and_of_no_other() {
+    const LIVES: usize = 5;
+    let stage = Stage::build(false).unwrap();
+    let begin = |home: Home, hook: &str| {
+        let mut daemon = Daemon::spawn(&stage.near, home, &["--hook", hook, "--json"]).unwrap();
+        daemon.wait_until_ready().unwrap();
+        daemon
+    };
+    for hook in HOOKS {
+        let over = AtomicBool::new(false);
+        let (offered, mut counted) = (AtomicU64::new(0), 0);
+        let first = begin(home(&stage), hook);
+        let left = std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let socket = stage.near.run(|| UdpSocket::bind(stage.from(outside()))).unwrap();
+                    while !over.load(Ordering::Relaxed) {
+                        // As above.
+                        let _ = socket.send_to(&[1; 64], outside());
+                        offered.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            let mut daemon = first;
+            for _ in 0..LIVES {
+                let (home, of_life) = totals(daemon);
+                counted += of_life;
+                daemon = begin(home, hook);
+            }
+            over.store(true, Ordering::Relaxed);
+            daemon
+        });
+        let (home, of_last) = totals(left);
+        assert_eq!(counted + of_last, offered.load(Ordering::Relaxed), "{hook}");
+        assert!(!detach(&stage, home.bpffs().to_str().unwrap()).contains("counters"), "nothing is left");
     }
 }
 

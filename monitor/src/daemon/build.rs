@@ -78,7 +78,7 @@ pub(super) fn build(
     let budgets = Keeper::open(&setup.state, now());
     let configured = setup.in_force.clone();
     setup.in_force.policy = budgets.hold(&setup.in_force.policy);
-    let Opened { source, events, tasks: kernel_tasks, kernel_memory, succession } = open(&setup.in_force)?;
+    let Opened { source, events, tasks: kernel_tasks, kernel_memory, succession, inherited } = open(&setup.in_force)?;
     let outlives = succession.outlives;
 
     let state = SharedState::new(MonitorState {
@@ -88,8 +88,9 @@ pub(super) fn build(
         http_error,
         ..MonitorState::default()
     });
-    let (engine, epochs) =
+    let (mut engine, epochs) =
         Engine::new(source, state.clone(), Box::new(sinks), consumers(budgets, succession), setup.in_force);
+    engine.inherit(inherited);
     let (reloader, reloads) = PolicyReloader::new(setup.reload, epochs.clone(), state.clone(), configured);
     let started = {
         let state = state.read();

@@ -1,7 +1,9 @@
 //! The kernel part as the engine sees it: the seam's implementation, so that neither knows the other.
 
-use std::{path::Path, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
+use monitor_common::wire::HookSums;
+use monitor_policy::Policy;
 use tokio::sync::mpsc;
 
 use super::Launch;
@@ -9,7 +11,7 @@ use crate::{
     config::Config,
     engine::source::{EVENT_QUEUE, EpochSource, Opened, Report, Task},
     error::CliError,
-    kernel::{self, Kernel, KernelError, Options, Pins, Switch},
+    kernel::{self, Kernel, KernelError, Left, Options, Pins, Switch},
     model::{Attachment, Fill, Snapshot, Succession, in_force::PolicyInForce, now},
 };
 
@@ -26,7 +28,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         mode: in_force.mode,
         debug_log: launch.kernel_log,
     };
-    let mut kernel = Kernel::load(options, Arc::clone(&in_force.policy))?;
+    let (mut kernel, mut succession) = load(options, &in_force.policy, launch.outlives.then_some(&config.paths.bpffs))?;
     let mut reader = kernel.events()?;
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
     let read: Task = Box::pin(async move {
@@ -43,30 +45,44 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         let mut log = kernel.log()?;
         tasks.push(("kernel log", Box::pin(async move { Ok(log.forward().await?) })));
     }
-    let mut succession = Succession::default();
-    if launch.outlives {
-        succession.unpinned = pin(&mut kernel, &config.paths.bpffs)?;
-        succession.outlives = succession.unpinned.is_none();
-    }
     kernel.attach(&interfaces, launch.hook(config))?;
+    let mut inherited = Vec::new();
     match kernel.take_left() {
-        Ok(gaps) => succession.gaps = gaps,
+        Ok(left) => {
+            for one in left {
+                match one {
+                    Left::Epoch(epoch) => {
+                        for counts in &epoch.interfaces {
+                            succession.add(&counts.name, &HookSums { total: counts.hook, dropped: counts.dropped });
+                        }
+                        inherited.push(*epoch);
+                    }
+                    Left::Rest(rest) => rest.iter().for_each(|(interface, sums)| succession.add_rest(interface, sums)),
+                }
+            }
+        }
         // The pins stay: the next start finds it.
         Err(error) => tracing::warn!(%error, "what was counted before is not known yet"),
     }
     let source = Box::new(KernelSource(kernel));
-    Ok(Opened { source, events, tasks, kernel_memory: kernel::memory::of_maps(), succession })
+    Ok(Opened { source, events, tasks, kernel_memory: kernel::memory::of_maps(), succession, inherited })
 }
 
-/// Has programs and counters outlive the daemon. Why they do not, where they can't: it enforces all the same.
+/// Loads the kernel part, so that it outlives the daemon where there is a place for pins; where there is none, or nothing can
+/// be pinned, it enforces all the same, and why is told.
 ///
 /// # Errors
-/// Those of another daemon are there.
-fn pin(kernel: &mut Kernel, bpffs: &Path) -> Result<Option<String>, CliError> {
-    match Pins::open(bpffs).and_then(|pins| kernel.pin(pins)) {
-        Ok(()) => Ok(None),
-        Err(error @ KernelError::PinsInUse { .. }) => Err(error.into()),
-        Err(error) => Ok(Some(error.to_string())),
+/// What the kernel refuses, or the pins of another daemon are there.
+fn load(options: Options, policy: &Arc<Policy>, bpffs: Option<&PathBuf>) -> Result<(Kernel, Succession), CliError> {
+    let Some(bpffs) = bpffs else { return Ok((Kernel::load(options, Arc::clone(policy))?, Succession::default())) };
+    let pinned = Pins::open(bpffs).and_then(|pins| Kernel::load_to_outlive(options, Arc::clone(policy), Some(pins)));
+    match pinned {
+        Ok(kernel) => Ok((kernel, Succession { outlives: true, ..Succession::default() })),
+        Err(error @ KernelError::Pins { .. }) => {
+            let unpinned = Some(error.to_string());
+            Ok((Kernel::load(options, Arc::clone(policy))?, Succession { unpinned, ..Succession::default() }))
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

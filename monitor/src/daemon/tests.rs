@@ -45,6 +45,7 @@ fn opened(fake: &Fake, reader: impl Future<Output = anyhow::Result<()>> + Send +
         tasks: vec![("event reader", reader)],
         kernel_memory: 1 << 20,
         succession: Succession::default(),
+        inherited: Vec::new(),
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Engine {
     /// The last epoch's end.
     clock: Option<Moment>,
     requests: mpsc::Receiver<Request>,
+    /// Epochs of an earlier daemon.
+    inherited: Vec<Snapshot>,
 }
 
 impl Engine {
@@ -107,8 +109,23 @@ impl Engine {
             (names, resolver)
         };
         let book = vec![(0, resolver)];
-        let engine = Self { source, state, pipeline, book, staged: None, interfaces, clock: None, requests };
+        let engine = Self {
+            source,
+            state,
+            pipeline,
+            book,
+            staged: None,
+            interfaces,
+            clock: None,
+            requests,
+            inherited: Vec::new(),
+        };
         (engine, EngineHandle(sender))
+    }
+
+    /// Takes epochs that an earlier daemon has not closed, the oldest first: they come before all others.
+    pub fn inherit(&mut self, epochs: Vec<Snapshot>) {
+        self.inherited = epochs;
     }
 
     /// Runs until `stop`; then detaches and drains what is left, so that the state ends exact.
@@ -119,6 +136,8 @@ impl Engine {
         let length = self.state.read().epoch_length;
         let mut tick = interval_at(Instant::now() + length, length);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let inherited = std::mem::take(&mut self.inherited);
+        tokio::task::block_in_place(|| inherited.iter().for_each(|epoch| self.close_epoch(epoch)));
         let mut batch = Vec::with_capacity(EVENT_BATCH);
         let mut waiting = Waiting::default();
         let (mut may_flip, mut look) = (Instant::now(), Instant::now() + LOOK);

@@ -1,11 +1,12 @@
 //! The consumers that only look at an epoch and at what is in force, and raise a finding where something is wrong:
 //! interfaces that are gone, sums that do not add up, losses, old datasets, rules that begin and end.
 
+use monitor_common::wire::HookSums;
 use monitor_policy::times::{self, Notice};
 
 use super::pipeline::{Consumer, Findings};
 use crate::{
-    model::{Attachment, ClosedEpoch, FindingKind, Gap, Succession, seconds},
+    model::{Attachment, ClosedEpoch, FindingKind, Succession, seconds},
     store::MonitorState,
 };
 
@@ -106,19 +107,27 @@ pub struct Succeeding(pub Succession);
 
 impl Consumer for Succeeding {
     fn begin(&mut self, _state: &mut MonitorState, findings: &mut Findings<'_>) {
-        let Succession { gaps, unpinned, .. } = &mut self.0;
-        for Gap { interface, sums } in gaps.drain(..) {
+        let Succession { gaps, rests, unpinned, .. } = std::mem::take(&mut self.0);
+        let of = |(interface, HookSums { total, dropped }): (String, HookSums)| {
+            format!(
+                "{interface}: {} packets and {} bytes came to the hook since the daemon before this one counted last; {} \
+                 packets and {} bytes of them were dropped.",
+                total.packets, total.bytes, dropped.packets, dropped.bytes
+            )
+        };
+        for gap in gaps {
             findings.notice(
                 FindingKind::Gap,
-                format!(
-                    "{interface}: {} packets and {} bytes came to the hook since the daemon before this one counted last; {} \
-                     packets and {} bytes of them were dropped. They were judged by the policy that it left; their flows are \
-                     in no total",
-                    sums.total.packets, sums.total.bytes, sums.dropped.packets, sums.dropped.bytes
-                ),
+                of(gap) + " They were judged by the policy that it left, and are in the first epochs of this one",
             );
         }
-        if let Some(why) = unpinned.take() {
+        for rest in rests {
+            findings.notice(
+                FindingKind::Gap,
+                of(rest) + " It ended while it was taking them: their flows, and what it had taken, are in no total",
+            );
+        }
+        if let Some(why) = unpinned {
             tracing::warn!(why, "nothing outlives this daemon");
             findings.report(FindingKind::NotPinned, Some(why));
         }

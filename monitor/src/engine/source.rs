@@ -83,4 +83,6 @@ pub struct Opened {
     pub kernel_memory: u64,
     /// What there was of an earlier daemon.
     pub succession: Succession,
+    /// Epochs of an earlier daemon that nobody has closed, the oldest first.
+    pub inherited: Vec<Snapshot>,
 }

@@ -86,6 +86,23 @@ impl Cache {
         }
     }
 
+    /// Of an earlier start's maps, to be drained: `halves`, by parity, say where each CPU's sets are.
+    pub fn left(halves: [&[CpuHalf]; 2], all_blocks: u32) -> Self {
+        let layouts = halves.map(layout::Layout::of_halves);
+        let cpus = halves[0].iter().filter(|half| half.log_places > 0).count().max(1) as u32;
+        let first = halves[0].first();
+        Self {
+            cpus,
+            possible: halves[0].len(),
+            blocks: all_blocks / 2,
+            log: first.map_or(0, |half| half.log_places),
+            keys: first.map_or([1; 6], |half| half.keys),
+            table: 0,
+            needs: Needs::new(halves[0].len(), layout::LEAST),
+            layouts,
+        }
+    }
+
     /// Blocks of both halves.
     pub const fn all_blocks(&self) -> u32 {
         2 * self.blocks

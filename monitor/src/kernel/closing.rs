@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use monitor_common::wire::{Clock, Control, CpuHalf};
-use monitor_policy::Policy;
+use monitor_policy::{Policy, spec::Mode};
 
-use super::flows::DrainedFlows;
-use crate::model::{Fill, InterfaceCounts};
+use super::{Interface, flows::DrainedFlows};
+use crate::model::{Fill, InterfaceCounts, Snapshot, readings::Reading};
 
 /// An epoch that packets have left and that is not drained whole yet. It is kept over a failure, so that what was
 /// taken from the maps is never lost and nothing is counted under another epoch's policy.
@@ -23,4 +23,52 @@ pub(super) struct ClosingEpoch {
     pub flows: DrainedFlows,
     pub fill: Fill,
     pub events_lost: u64,
+}
+
+impl ClosingEpoch {
+    /// An epoch under this control word and policy, of which nothing was drained yet. `interfaces`: those of slots from 1
+    /// on.
+    pub fn new(
+        control: Control,
+        policy: Arc<Policy>,
+        started: jiff::Timestamp,
+        interfaces: &[Interface],
+        fill: Fill,
+    ) -> Self {
+        let interface = |name: &str, ifindex| InterfaceCounts { name: name.into(), ifindex, ..Default::default() };
+        let registered = interfaces.iter().map(|registered| interface(&registered.name, registered.index));
+        Self {
+            control,
+            policy,
+            started,
+            quiet: None,
+            interfaces: std::iter::once(interface("", 0)).chain(registered).collect(),
+            halves: None,
+            log_read: false,
+            flows: DrainedFlows::default(),
+            fill,
+            events_lost: 0,
+        }
+    }
+
+    /// What came of it.
+    pub fn snapshot(self, hz: u32, readings: Vec<Reading>) -> Snapshot {
+        let (ended, clock) = self.quiet.unwrap_or((self.started, Clock::default()));
+        let mut interfaces = self.interfaces;
+        interfaces.retain(|counts| counts.ifindex != 0 || !counts.hook.is_zero());
+        Snapshot {
+            epoch: self.control.epoch(),
+            started: self.started.as_nanosecond(),
+            ended: ended.as_nanosecond(),
+            policy: self.policy,
+            mode: Mode::enforcing(self.control.enforce()),
+            interfaces,
+            flows: self.flows.rows,
+            fill: self.fill,
+            events_lost: self.events_lost,
+            jiffies: clock.jiffies,
+            hz,
+            readings,
+        }
+    }
 }

@@ -4,12 +4,10 @@ use std::sync::{Arc, atomic::Ordering};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, MapData, PerCpuArray},
+    maps::{Array, MapData},
     programs::SchedClassifier,
 };
-use monitor_common::wire::{
-    Clock, Control, Counters, CpuHalf, FlowKey, FlowValue, FullKey, HookSums, Hot, MAX_INTERFACES, ReasonSums,
-};
+use monitor_common::wire::{Clock, Control, HookSums, Hot, MAX_INTERFACES};
 use monitor_policy::{Policy, spec::Mode};
 
 use super::{
@@ -17,14 +15,16 @@ use super::{
     cache::Cache,
     clock,
     closing::ClosingEpoch,
+    counts::{Counts, Shape},
     error::with_causes,
-    object::{self, OBJECT, array_data, map},
+    object::{self, OBJECT, map},
     pins::Pins,
     policy_slots::{Capacity, PolicySlots},
+    predecessor::{Left, Predecessor},
     readings::{Nic, Sample},
     sys::{GracePeriod, MappedArray},
 };
-use crate::model::{DEFAULT_FLOWS, Gap};
+use crate::model::DEFAULT_FLOWS;
 
 /// What the loader needs to know beside the policy.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ impl Default for Options {
     }
 }
 
-/// The loaded kernel part. Dropping it detaches everything, unless it is [pinned](Kernel::pin).
+/// The loaded kernel part. Dropping it detaches everything, unless it [is to outlive](Kernel::load_to_outlive) the process.
 pub struct Kernel {
     pub(super) ebpf: Ebpf,
     pub(super) attachments: Vec<AttachedProgram>,
@@ -65,9 +65,8 @@ pub struct Kernel {
     pub(super) policy: Arc<Policy>,
     pub(super) grace_period: GracePeriod,
     pub(super) hz: u32,
-    pub(super) flow_capacity: u32,
-    pub(super) cache: Cache,
-    /// Slots that [`Maps::overflow`] has place for.
+    pub(super) counts: Counts,
+    /// Slots that [`Counts::overflow`] has place for.
     pub(super) interface_slots: u32,
     pub(super) epoch_started: jiff::Timestamp,
     pub(super) staged: Option<Switch>,
@@ -93,43 +92,19 @@ impl Drop for Kernel {
 pub(super) struct Maps {
     /// The words of [`Hot`].
     pub hot: MappedArray<u64>,
-    pub hot_map: MapData,
-    pub halves: PerCpuArray<MapData, CpuHalf>,
-    /// The same map again, to be pinned.
-    pub halves_map: MapData,
-    pub unparsed: PerCpuArray<MapData, ReasonSums>,
-    pub cache: MapData,
-    pub log: MapData,
-    pub flows: [HashMap<MapData, FlowKey, FlowValue>; 2],
-    pub inner: [HashMap<MapData, FullKey, FlowValue>; 2],
-    pub overflow: MappedArray<Counters>,
-    pub events_lost: PerCpuArray<MapData, u64>,
     pub clock: Array<MapData, Clock>,
-    // Kept open: the mapping of `overflow` alone would keep it too, but names it nowhere.
-    _overflow: MapData,
+    // Kept open: the mapping alone would keep it too, but names it nowhere.
+    _hot: MapData,
 }
 
 impl Maps {
-    fn of(ebpf: &mut Ebpf, overflow_length: u32) -> Result<Self, KernelError> {
-        let hot = array_data(ebpf, "HOT")?;
-        let (halves, halves_map) = object::per_cpu_array_twice(ebpf, "HALVES")?;
-        let overflow = array_data(ebpf, "OVERFLOW")?;
+    fn of(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+        let hot = object::data(ebpf, "HOT")?;
         Ok(Self {
             hot: MappedArray::new(object::fd(&hot), size_of::<Hot>() / 8)
                 .map_err(KernelError::map("can't map the control word"))?,
-            hot_map: hot,
-            halves,
-            halves_map,
-            unparsed: map(ebpf, "UNPARSED")?,
-            cache: array_data(ebpf, "CACHE")?,
-            log: array_data(ebpf, "LOG")?,
-            flows: [map(ebpf, "FLOWS_EVEN")?, map(ebpf, "FLOWS_ODD")?],
-            inner: [map(ebpf, "INNER_EVEN")?, map(ebpf, "INNER_ODD")?],
-            overflow: MappedArray::new(object::fd(&overflow), overflow_length as usize)
-                .map_err(KernelError::map("can't map the overflow counters"))?,
-            events_lost: map(ebpf, "EVENTS_LOST")?,
             clock: map(ebpf, "CLOCK")?,
-            _overflow: overflow,
+            _hot: hot,
         })
     }
 }
@@ -140,13 +115,26 @@ impl Kernel {
     /// # Errors
     /// What the kernel refuses.
     pub fn load(options: Options, policy: Arc<Policy>) -> Result<Self, KernelError> {
+        Self::load_to_outlive(options, policy, None)
+    }
+
+    /// The same, and what is attached and counted outlives the process: pinned there.
+    ///
+    /// # Errors
+    /// The same, or it can't be pinned.
+    pub fn load_to_outlive(options: Options, policy: Arc<Policy>, pins: Option<Pins>) -> Result<Self, KernelError> {
         let capacity = Capacity::for_image(&policy.image);
         let cache = Cache::of(options.cache, options.flows)?;
         // Slot 0 is for the unregistered.
         let interface_slots = (options.interfaces + 1).min(MAX_INTERFACES);
         let overflow = 2 * interface_slots * capacity.classes * 3;
         let mut ebpf = load_object(options, capacity, &cache, overflow)?;
-        let maps = Maps::of(&mut ebpf, overflow)?;
+        if let Some(pins) = &pins {
+            pins.keep(&ebpf)?;
+        }
+        let maps = Maps::of(&mut ebpf)?;
+        let shape = Shape { flows: options.flows, classes: capacity.classes, overflow };
+        let counts = Counts::of(|name| object::data(&mut ebpf, name), cache, shape)?;
         let hz = {
             let clock_program = object::program(&mut ebpf, object::CLOCK)?;
             clock::measure_hz(|| clock::read(clock_program, &maps.clock))?
@@ -160,12 +148,12 @@ impl Kernel {
             interfaces: Vec::new(),
             maps,
             policy_slots,
-            control: Control::new(0, 0, options.mode.enforces()),
+            // The epochs of the start before went so far.
+            control: Control::new(pins.as_ref().map_or(0, Pins::next_epoch), 0, options.mode.enforces()),
             policy,
             grace_period: GracePeriod::new().map_err(KernelError::map("can't make the grace-period maps"))?,
             hz,
-            flow_capacity: options.flows,
-            cache,
+            counts,
             interface_slots,
             epoch_started: jiff::Timestamp::now(),
             staged: None,
@@ -174,10 +162,10 @@ impl Kernel {
             hook_drained: vec![HookSums::default(); MAX_INTERFACES as usize],
             nic: None,
             last_samples: None,
-            pins: None,
+            pins,
         };
         for parity in [0, 1] {
-            kernel.give_halves(parity)?;
+            kernel.counts.give_halves(parity)?;
         }
         kernel.publish();
         kernel.verify()?;
@@ -217,38 +205,29 @@ impl Kernel {
         KernelLog::new(&mut self.ebpf).map_err(KernelError::map("can't read the kernel part's log"))
     }
 
-    /// From here on programs and counters outlive the process. To be called before [`Kernel::attach`].
-    ///
-    /// # Errors
-    /// They can't be pinned; then nothing is.
-    pub fn pin(&mut self, pins: Pins) -> Result<(), KernelError> {
-        let maps = [("HALVES", &self.maps.halves_map), ("HOT", &self.maps.hot_map)];
-        if let Err(error) = pins.keep(&maps) {
-            pins.forget_own();
-            return Err(error);
-        }
-        self.pins = Some(pins);
-        Ok(())
-    }
-
-    /// What the programs of an earlier start have counted and nobody has taken, once ours are in their place. Theirs are off
-    /// every interface that is not watched any more.
+    /// What the programs of earlier starts have counted and nobody has taken, once ours are in their place: epochs like any
+    /// other, the oldest first. Theirs are off every interface that is not watched any more.
     ///
     /// # Errors
     /// They may still run: later.
-    pub fn take_left(&mut self) -> Result<Vec<Gap>, KernelError> {
+    pub fn take_left(&mut self) -> Result<Vec<Left>, KernelError> {
         let Some(pins) = &mut self.pins else { return Ok(Vec::new()) };
         let attached: Vec<u32> = self.attachments.iter().map(|one| one.interface.index).collect();
         for ifindex in pins.remove_others(&attached) {
             tracing::warn!(ifindex, "an interface that is not watched any more: the program is off it");
         }
         self.grace_period.wait().map_err(KernelError::map("can't wait for a grace period"))?;
-        let left = pins.left();
+        let clock = clock::read(object::program(&mut self.ebpf, object::CLOCK)?, &self.maps.clock)?;
+        let left = pins.earlier().filter_map(|maps| match Predecessor::open(maps, &self.policy) {
+            Ok(predecessor) => Some(predecessor.take(clock, self.hz)),
+            Err(error) => {
+                tracing::error!(maps = %maps.display(), %error, "what was counted there can't be read");
+                None
+            }
+        });
+        let left = left.flatten().collect();
         pins.forget_earlier();
-        let name = |ifindex| self.interfaces.iter().find(|one| one.index == ifindex).map(|one| one.name.clone());
-        let gap =
-            |(ifindex, sums)| Gap { interface: name(ifindex).unwrap_or_else(|| format!("interface {ifindex}")), sums };
-        Ok(left.into_iter().map(gap).collect())
+        Ok(left)
     }
 
     /// A program of the object, for BPF_PROG_TEST_RUN in tests and the benchmark.

@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use aya::{
     Ebpf,
-    maps::{Map, MapData, MapError, PerCpuArray},
+    maps::{Map, MapData, MapError},
     programs::{ProgramError, SchedClassifier},
 };
 
@@ -33,26 +33,12 @@ pub(super) fn map<T: TryFrom<Map, Error = MapError>>(ebpf: &mut Ebpf, name: &str
     T::try_from(map).map_err(|error| KernelError::Load(format!("map {name}: {error}")))
 }
 
-/// The plain data of an array map, once.
-pub(super) fn array_data(ebpf: &mut Ebpf, name: &str) -> Result<MapData, KernelError> {
+/// The plain data of a map, once.
+pub(super) fn data(ebpf: &mut Ebpf, name: &str) -> Result<MapData, KernelError> {
     match ebpf.take_map(name) {
-        Some(Map::Array(data)) => Ok(data),
-        _ => Err(KernelError::Load(format!("the object has no array map {name}"))),
+        Some(Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data)) => Ok(data),
+        _ => Err(KernelError::Load(format!("the object has no map {name} of a kind that is known"))),
     }
-}
-
-/// A per-CPU array, once, and the same map's plain data.
-pub(super) fn per_cpu_array_twice<T: aya::Pod>(
-    ebpf: &mut Ebpf,
-    name: &str,
-) -> Result<(PerCpuArray<MapData, T>, MapData), KernelError> {
-    let Some(Map::PerCpuArray(data)) = ebpf.take_map(name) else {
-        return Err(KernelError::Load(format!("the object has no per-CPU array {name}")));
-    };
-    let refused = |error: MapError| KernelError::Load(format!("map {name}: {error}"));
-    let again = fd(&data).try_clone_to_owned().map_err(KernelError::map("duplicating a map's descriptor"))?;
-    let again = MapData::from_fd(again).map_err(refused)?;
-    Ok((PerCpuArray::try_from(Map::PerCpuArray(data)).map_err(refused)?, again))
 }
 
 /// The file descriptor of a map.

@@ -12,13 +12,16 @@ use std::{
 };
 
 use aya::{
-    maps::{Array, Map, MapData, PerCpuArray},
+    Ebpf,
+    maps::{Map, MapData, PerCpuArray},
     programs::links::{FdLink, PinnedLink},
 };
-use monitor_common::wire::{CpuHalf, HookSums, Hot, LAYOUT, MAX_INTERFACES};
+use monitor_common::wire::{Control, CpuHalf, HookSums, LAYOUT, MAX_INTERFACES};
 use rustix::fs::{FlockOperation, flock, statfs};
 
-use super::{KernelError, halves::hook_sums, links::remove_filters};
+use super::{
+    KernelError, counts::Counts, error::with_causes, halves::hook_sums, links::remove_filters, predecessor::hot,
+};
 
 /// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
@@ -68,24 +71,40 @@ impl Pins {
             let owner = owner(&lock).map_or_else(String::new, |(pid, since)| format!(" (pid {pid}, since {since})"));
             return Err(KernelError::PinsInUse { directory: bpffs.to_owned(), owner });
         }
+        let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u64>().ok();
         let mut earlier = Vec::new();
         for entry in fs::read_dir(directory.join("maps")).map_err(|error| refused(error.to_string()))?.flatten() {
             earlier.push(entry.path());
         }
-        let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u64>().ok();
+        earlier.sort_by_key(number);
         let own =
             directory.join(format!("maps/{}", earlier.iter().filter_map(number).max().map_or(1, |last| last + 1)));
         Ok(Self { directory, own, earlier, _lock: lock })
     }
 
-    /// Keeps what the programs of this start count in.
-    pub(super) fn keep(&self, maps: &[(&str, &MapData)]) -> Result<(), KernelError> {
+    /// Keeps what the programs of this start count in, before they are attached.
+    pub(super) fn keep(&self, ebpf: &Ebpf) -> Result<(), KernelError> {
         let refused = |why: String| KernelError::Pins { directory: self.own.clone(), why };
-        fs::DirBuilder::new().mode(0o700).create(&self.own).map_err(|error| refused(error.to_string()))?;
-        for (name, map) in maps {
-            map.pin(self.own.join(name)).map_err(|error| refused(super::error::with_causes(&error)))?;
-        }
-        Ok(())
+        let keep = || {
+            fs::DirBuilder::new().mode(0o700).create(&self.own).map_err(|error| refused(error.to_string()))?;
+            for name in Counts::MAPS.into_iter().chain(["HOT", "CLASSES", "RULES"]) {
+                let map = ebpf.map(name).ok_or_else(|| refused(format!("the object has no map {name}")))?;
+                map.pin(self.own.join(name)).map_err(|error| refused(with_causes(&error)))?;
+            }
+            Ok(())
+        };
+        keep().inspect_err(|_| remove_maps(&self.own))
+    }
+
+    /// Directories with what the programs of earlier starts have counted, the oldest first.
+    pub(super) fn earlier(&self) -> impl Iterator<Item = &Path> {
+        self.earlier.iter().map(PathBuf::as_path)
+    }
+
+    /// The epoch after those of earlier starts.
+    pub(super) fn next_epoch(&self) -> u32 {
+        let last = self.earlier().filter_map(|maps| Some(Control(hot(maps).ok()?.control).epoch())).max();
+        last.map_or(0, |last| last.wrapping_add(1))
     }
 
     fn link_path(&self, ifindex: u32) -> PathBuf {
@@ -102,7 +121,7 @@ impl Pins {
         let path = self.link_path(ifindex);
         let _ = fs::remove_file(&path);
         let refused = |why: String| KernelError::Pins { directory: path.clone(), why };
-        link.pin(&path).map(FdLink::from).map_err(|error| refused(super::error::with_causes(&error)))
+        link.pin(&path).map(FdLink::from).map_err(|error| refused(with_causes(&error)))
     }
 
     /// Removes the link on an interface: with its last descriptor it is off.
@@ -122,28 +141,11 @@ impl Pins {
         removed
     }
 
-    /// What earlier starts' programs have counted and nobody has taken, by interface index, once none of them runs any more.
-    pub(super) fn left(&self) -> Vec<(u32, HookSums)> {
-        let mut sums = std::collections::BTreeMap::<u32, HookSums>::new();
-        for maps in &self.earlier {
-            match read(maps) {
-                Ok(found) => found.into_iter().for_each(|(ifindex, of)| sums.entry(ifindex).or_default().add(&of)),
-                Err(error) => tracing::warn!(maps = %maps.display(), error, "what was counted there can't be read"),
-            }
-        }
-        sums.into_iter().collect()
-    }
-
     /// Removes the pins of earlier starts' maps: what was in them is known.
     pub(super) fn forget_earlier(&mut self) {
         for maps in std::mem::take(&mut self.earlier) {
             remove_maps(&maps);
         }
-    }
-
-    /// Removes this start's pins: nothing outlives it.
-    pub(super) fn forget_own(&self) {
-        remove_maps(&self.own);
     }
 }
 
@@ -160,16 +162,14 @@ fn links(directory: &Path) -> Vec<u32> {
 }
 
 /// What passed each interface's hook, in both halves of pinned maps.
-fn read(maps: &Path) -> Result<Vec<(u32, HookSums)>, String> {
-    let text = |error: aya::maps::MapError| super::error::with_causes(&error);
-    let map = |name: &str| MapData::from_pin(maps.join(name)).map_err(text);
-    let halves: PerCpuArray<_, CpuHalf> = PerCpuArray::try_from(Map::PerCpuArray(map("HALVES")?)).map_err(text)?;
-    let hot: Array<_, [u8; size_of::<Hot>()]> = Array::try_from(Map::Array(map("HOT")?)).map_err(text)?;
-    let hot = hot.get(&0, 0).map_err(text)?;
-    let hot: Hot = bytemuck::pod_read_unaligned(&hot);
+fn hooks(maps: &Path) -> Result<Vec<(u32, HookSums)>, KernelError> {
+    let refused = |error: aya::maps::MapError| KernelError::Load(format!("pinned map HALVES: {error}"));
+    let data = MapData::from_pin(maps.join("HALVES")).map_err(refused)?;
+    let halves: PerCpuArray<_, CpuHalf> = Map::PerCpuArray(data).try_into().map_err(refused)?;
+    let hot = hot(maps)?;
     let mut sums = vec![HookSums::default(); MAX_INTERFACES as usize];
     for parity in [0, 1] {
-        let half = halves.get(&parity, 0).map_err(text)?;
+        let half = halves.get(&parity, 0).map_err(refused)?;
         for (slot, sum) in sums.iter_mut().enumerate() {
             sum.add(&hook_sums(&half, slot));
         }
@@ -207,7 +207,7 @@ pub fn detach_all(bpffs: &Path) -> Result<Vec<String>, KernelError> {
     for ifindex in pins.remove_others(&[]) {
         removed.push(format!("the program on interface {ifindex} (tcx)"));
     }
-    for (ifindex, sums) in pins.left() {
+    for (ifindex, sums) in pins.earlier().flat_map(|maps| hooks(maps).unwrap_or_default()) {
         removed.push(format!(
             "counters of interface {ifindex}: {} packets, {} bytes that no daemon has reported, {} packets of them dropped",
             sums.total.packets, sums.total.bytes, sums.dropped.packets

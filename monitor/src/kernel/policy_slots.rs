@@ -19,7 +19,7 @@ use monitor_policy::{Policy, spec::Mode};
 
 use super::{
     Kernel, KernelError,
-    object::{self, array_data, map},
+    object::{self, map},
     sys::MappedArray,
 };
 
@@ -137,11 +137,6 @@ impl PolicySlots {
         compare("class", &mut self.classes, (slot * self.capacity.classes) as usize, &image.classes)?;
         compare("rule row", &mut self.rules, meta.rules_base as usize, &image.rules)
     }
-
-    /// Class rows an image may have: the stride of the overflow counters.
-    pub fn class_capacity(&self) -> u32 {
-        self.capacity.classes
-    }
 }
 
 impl Kernel {
@@ -223,7 +218,7 @@ fn mapped<T: bytemuck::Pod>(
     length: u32,
     maps: &mut Vec<MapData>,
 ) -> Result<MappedArray<T>, KernelError> {
-    let map = array_data(ebpf, name)?;
+    let map = object::data(ebpf, name)?;
     let mapped = MappedArray::new(object::fd(&map), length as usize).map_err(KernelError::map(name))?;
     maps.push(map);
     Ok(mapped)

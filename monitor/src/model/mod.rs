@@ -32,5 +32,5 @@ pub use self::{
     interface_account::InterfaceAccount,
     shadow::ShadowReport,
     snapshot::{Fill, InterfaceCounts, Occupancy, Snapshot},
-    succession::{Gap, Succession},
+    succession::Succession,
 };

@@ -1,23 +1,37 @@
 //! What a start found of the one before it.
 
-use monitor_common::wire::HookSums;
+use std::collections::BTreeMap;
 
-/// What an earlier start's programs counted on an interface while no daemon was there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Gap {
-    /// The interface's name now; its index where it has none any more.
-    pub interface: String,
-    /// What passed the hook, and what of it was dropped.
-    pub sums: HookSums,
-}
+use monitor_common::wire::HookSums;
 
 /// What a start found of the one before it, and whether it will leave something itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Succession {
-    /// Interfaces on which something was counted since the daemon before this one took it for the last time.
-    pub gaps: Vec<Gap>,
+    /// What came to the hooks since the daemon before this one took it for the last time, by interface. It is in the epochs
+    /// that this one begins with.
+    pub gaps: BTreeMap<String, HookSums>,
+    /// The same of an epoch that the daemon before was draining when it ended: what it had not taken yet.
+    pub rests: BTreeMap<String, HookSums>,
     /// Programs and counters outlive this daemon.
     pub outlives: bool,
     /// Why they do not, where they should.
     pub unpinned: Option<String>,
+}
+
+impl Succession {
+    /// Adds to what came to an interface's hook.
+    pub fn add(&mut self, interface: &str, sums: &HookSums) {
+        add(&mut self.gaps, interface, sums);
+    }
+
+    /// Adds to what is in no epoch.
+    pub fn add_rest(&mut self, interface: &str, sums: &HookSums) {
+        add(&mut self.rests, interface, sums);
+    }
+}
+
+fn add(into: &mut BTreeMap<String, HookSums>, interface: &str, sums: &HookSums) {
+    if *sums != HookSums::default() {
+        into.entry(interface.to_owned()).or_default().add(sums);
+    }
 }

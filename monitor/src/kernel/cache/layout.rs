@@ -164,6 +164,13 @@ pub(super) const NOTHING: Regions = Regions { needed: [NONE; 2], reserves: [NONE
 pub(in crate::kernel) struct Layout(Vec<Regions>);
 
 impl Layout {
+    /// As the CPUs have it.
+    pub(super) fn of_halves(halves: &[CpuHalf]) -> Self {
+        let regions =
+            |half: &CpuHalf| Regions { needed: [half.v4, half.v6], reserves: [half.v4_reserve, half.v6_reserve] };
+        Self(halves.iter().map(regions).collect())
+    }
+
     /// By CPU.
     pub(super) fn regions(&self) -> &[Regions] {
         &self.0

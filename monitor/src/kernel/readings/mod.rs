@@ -69,7 +69,7 @@ impl Kernel {
     /// passed its hook before.
     fn halves_after_devices(&self) -> Result<[PerCpuValues<CpuHalf>; 2], KernelError> {
         self.order_reads().map_err(KernelError::map("can't wait for a grace period"))?;
-        Ok([self.halves(0)?, self.halves(1)?])
+        Ok([self.counts.read_halves(0)?, self.counts.read_halves(1)?])
     }
 
     /// Everything that passed an interface's hook, also in the epoch that is open. An epoch that could not be drained

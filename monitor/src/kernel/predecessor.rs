@@ -1,0 +1,177 @@
+//! What the programs of an earlier start have counted, in maps that it left pinned: opened, held against the policy in force
+//! now, and drained into epochs like any other.
+
+use std::{path::Path, sync::Arc};
+
+use aya::maps::{Array, Map, MapData, PerCpuArray, PerCpuValues};
+use monitor_common::{
+    classify::build::Image,
+    wire::{Class, ClassRow, Clock, Control, Counters, CpuHalf, HookSums, Hot, Link, RuleRow},
+};
+use monitor_policy::{ClassInfo, Origin, Policy, RuleInfo, geo::Country};
+
+use super::{
+    Interface, KernelError,
+    cache::Cache,
+    closing::ClosingEpoch,
+    counts::{Counts, Shape},
+    halves::hook_sums,
+    object,
+    sys::{self, MappedArray},
+};
+use crate::model::Snapshot;
+
+/// Of an earlier start's epoch.
+#[derive(Debug)]
+pub enum Left {
+    /// All of it.
+    Epoch(Box<Snapshot>),
+    /// One whose drain was interrupted: what of it was not taken, by interface, is in no flow that adds up.
+    Rest(Vec<(String, HookSums)>),
+}
+
+/// The maps of an earlier start.
+pub(super) struct Predecessor {
+    counts: Counts,
+    interfaces: Vec<Interface>,
+    control: Control,
+    policy: Arc<Policy>,
+}
+
+impl Predecessor {
+    /// Opens what is pinned in a directory, of programs that run no more. `policy`: the one in force now.
+    pub fn open(maps: &Path, policy: &Arc<Policy>) -> Result<Self, KernelError> {
+        let pinned = |name: &str| {
+            MapData::from_pin(maps.join(name)).map_err(|error| KernelError::Load(format!("pinned map {name}: {error}")))
+        };
+        let size = |map: &MapData| Ok(map.info().map_err(KernelError::aya("asking about a pinned map"))?.max_entries());
+        let hot = hot(maps)?;
+        let control = Control(hot.control);
+        let halves: PerCpuArray<_, CpuHalf> = Map::PerCpuArray(pinned("HALVES")?)
+            .try_into()
+            .map_err(|error| KernelError::Load(format!("pinned map HALVES: {error}")))?;
+        let half = |parity: u32| -> Result<PerCpuValues<CpuHalf>, KernelError> {
+            halves.get(&parity, 0).map_err(KernelError::aya("reading what the CPUs have counted"))
+        };
+        let (even, odd) = (half(0)?, half(1)?);
+        let cache = Cache::left([&even, &odd], size(&pinned("CACHE")?)?);
+        let (classes, rules) = (pinned("CLASSES")?, pinned("RULES")?);
+        let shape = Shape {
+            flows: size(&pinned("FLOWS_EVEN")?)?,
+            classes: size(&classes)? / 2,
+            overflow: size(&pinned("OVERFLOW")?)?,
+        };
+        let rows = Rows {
+            classes: rows(&classes, control.slot(), size(&classes)?)?,
+            rules: rows(&rules, control.slot(), size(&rules)?)?,
+        };
+        let present = sys::interfaces().unwrap_or_default();
+        let interface = |index: &u32| Interface {
+            name: present
+                .iter()
+                .find(|(there, _)| there == index)
+                .map_or_else(|| format!("interface {index}"), |(_, name)| name.clone()),
+            index: *index,
+            // Nobody parses by it any more.
+            link: Link::Ethernet,
+        };
+        Ok(Self {
+            counts: Counts::of(pinned, cache, shape)?,
+            interfaces: hot.ifindexes[1..].iter().take_while(|index| **index != 0).map(interface).collect(),
+            control,
+            policy: if rows.are_of(&policy.image) { Arc::clone(policy) } else { Arc::new(rows.policy()) },
+        })
+    }
+
+    /// What it counted and nobody has taken: the epoch that was being drained, then the open one.
+    pub fn take(mut self, clock: Clock, hz: u32) -> Vec<Left> {
+        let open = self.control;
+        let before = Control::new(open.epoch().wrapping_sub(1), open.slot(), open.enforce());
+        [before, open].into_iter().filter_map(|control| self.take_one(control, clock, hz)).collect()
+    }
+
+    fn take_one(&mut self, control: Control, clock: Clock, hz: u32) -> Option<Left> {
+        let fill = self.counts.empty_fill(control.parity());
+        let now = jiff::Timestamp::now();
+        let mut closing = ClosingEpoch::new(control, Arc::clone(&self.policy), now, &self.interfaces, fill);
+        closing.quiet = Some((now, clock));
+        let sums: Vec<HookSums>;
+        match self.counts.take_halves(control.parity(), &mut closing.interfaces) {
+            Ok(halves) => {
+                sums = (0..closing.interfaces.len()).map(|slot| hook_sums(&halves, slot)).collect();
+                closing.halves = Some(halves);
+            }
+            Err(error) => {
+                tracing::error!(%error, "an epoch of an earlier start can't be read");
+                return None;
+            }
+        }
+        let drained = self.counts.drain(&mut closing, &self.interfaces);
+        let names: Vec<String> = closing.interfaces.iter().map(|counts| counts.name.clone()).collect();
+        let mut snapshot = closing.snapshot(hz, Vec::new());
+        // It began when its first packet came; nobody has noted more.
+        let first = snapshot.flows.iter().map(|(_, value)| value.first).min();
+        snapshot.started = first.map_or(snapshot.ended, |first| snapshot.wall_time(first));
+        if snapshot.interfaces.iter().all(|counts| counts.hook.is_zero()) && snapshot.flows.is_empty() {
+            return None;
+        }
+        let adds_up = |rest: Vec<(u32, Counters)>| rest.iter().all(|(_, counters)| counters.is_zero());
+        if drained.is_ok() && adds_up(snapshot.residual()) && adds_up(snapshot.dropped_residual()) {
+            return Some(Left::Epoch(Box::new(snapshot)));
+        }
+        if let Err(error) = drained {
+            tracing::error!(%error, "an epoch of an earlier start can't be drained");
+        }
+        Some(Left::Rest(names.into_iter().zip(sums).collect()))
+    }
+}
+
+/// What every packet read, as it is pinned.
+pub(super) fn hot(maps: &Path) -> Result<Hot, KernelError> {
+    let refused = |error: aya::maps::MapError| KernelError::Load(format!("pinned map HOT: {error}"));
+    let data = MapData::from_pin(maps.join("HOT")).map_err(refused)?;
+    let hot: Array<_, [u8; size_of::<Hot>()]> = Map::Array(data).try_into().map_err(refused)?;
+    Ok(bytemuck::pod_read_unaligned(&hot.get(&0, 0).map_err(refused)?))
+}
+
+/// The rows of a policy's slot.
+fn rows<T: bytemuck::Pod>(map: &MapData, slot: u32, all: u32) -> Result<Vec<T>, KernelError> {
+    let mut mapped: MappedArray<T> =
+        MappedArray::new(object::fd(map), all as usize).map_err(KernelError::map("can't map an earlier policy"))?;
+    let half = all as usize / 2;
+    Ok(mapped.part(slot as usize * half, half).to_vec())
+}
+
+/// What is left of a policy in the kernel: its numbers, without their names.
+struct Rows {
+    classes: Vec<ClassRow>,
+    rules: Vec<RuleRow>,
+}
+
+impl Rows {
+    /// Whether a class and a rule have the same numbers there. Rules' times are of another start's clock, and decide
+    /// nothing here.
+    fn are_of(&self, image: &Image) -> bool {
+        let rule = |row: &RuleRow| RuleRow { not_before_ns: 0, expires_ns: 0, ..*row };
+        self.classes.starts_with(&image.classes)
+            && self.rules.len() >= image.rules.len()
+            && self.rules.iter().zip(&image.rules).all(|(one, other)| rule(one) == rule(other))
+    }
+
+    /// A policy that says of each number what can be said.
+    fn policy(self) -> Policy {
+        let info = |row: &ClassRow| ClassInfo { country: Country(row.country), class: Class::from_wire(row.class) };
+        let rules = self.rules.iter().map(|row| row.rule).max().unwrap_or(0);
+        let rule = |number| RuleInfo {
+            id: format!("(rule {number} of an earlier policy)"),
+            origin: Origin::default(),
+            ..RuleInfo::default()
+        };
+        Policy {
+            classes: self.classes.iter().map(info).collect(),
+            rules: (1..=rules).map(rule).collect(),
+            image: Image { classes: self.classes, ..Image::default() },
+            ..Policy::default()
+        }
+    }
+}
