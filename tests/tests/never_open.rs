@@ -41,6 +41,11 @@ fn end(mut daemon: Daemon, signal: i32) -> Home {
     daemon.into_home().unwrap()
 }
 
+/// How often daemons come and go: more in `cargo xtask prove never-open`.
+fn lives(fast: usize) -> usize {
+    std::env::var("LIVES").map_or(fast, |lives| lives.parse().expect("LIVES is a number"))
+}
+
 /// Programs by TCX and filters on the interface.
 fn attached(stage: &Stage) -> (usize, usize) {
     let programs = stage.near.run(|| SchedClassifier::query_tcx(INTERFACE, TcAttachType::Egress)).unwrap().1.len();
@@ -85,7 +90,12 @@ fn what_came_while_no_daemon_was_there_is_judged_and_known_to_the_byte() {
             // Its flows are this one's, and so are the alerts that nobody made.
             let status = next.json(&["status"]).unwrap();
             let interface = &status["interfaces"][0];
-            assert_eq!((&interface["total"]["packets"], &interface["dropped"]["packets"]), (&11.into(), &7.into()), "{status:#}\n{:#?}", next.log.all());
+            assert_eq!(
+                (&interface["total"]["packets"], &interface["dropped"]["packets"]),
+                (&11.into(), &7.into()),
+                "{status:#}\n{:#?}",
+                next.log.all()
+            );
             assert_eq!(interface["residual"]["packets"], 0, "{status:#}");
             let flows = next.json(&["flows"]).unwrap();
             let of = |verdict: &str| -> u64 {
@@ -113,7 +123,6 @@ fn detach(stage: &Stage, bpffs: &str) -> String {
 
 #[test]
 fn nothing_that_is_denied_leaves_while_daemons_come_and_go_under_load() {
-    const LIVES: usize = 6;
     let stage = Stage::build(false).unwrap();
     for hook in HOOKS {
         let first = start(&stage, home(&stage), hook);
@@ -129,7 +138,7 @@ fn nothing_that_is_denied_leaves_while_daemons_come_and_go_under_load() {
                     offered.fetch_add(1, Ordering::Relaxed);
                 }
             });
-            for life in 0..LIVES {
+            for life in 0..lives(6) {
                 let home = end(daemon, [libc::SIGKILL, libc::SIGTERM][life % 2]);
                 daemon = start(&stage, home, hook);
                 assert_eq!(attached(&stage), one(hook));
@@ -140,7 +149,12 @@ fn nothing_that_is_denied_leaves_while_daemons_come_and_go_under_load() {
             daemon
         });
         assert_eq!(stage.sent().unwrap().since(before).packets, 0, "of {}", offered.load(Ordering::Relaxed));
-        assert!(offered.load(Ordering::Relaxed) > 10_000);
+        let offered = offered.load(Ordering::Relaxed);
+        assert!(offered > 10_000);
+        println!(
+            "proven: {hook}, killed and stopped in turn: {} lives, {offered} forbidden packets offered, 0 left",
+            lives(6)
+        );
         let home = end(last, libc::SIGTERM);
         let said = detach(&stage, home.bpffs().to_str().unwrap());
         assert!(said.contains(if hook == "tcx" { "(tcx)" } else { "(clsact)" }), "{said}");
@@ -164,7 +178,6 @@ fn totals(daemon: Daemon) -> (Home, u64) {
 
 #[test]
 fn every_packet_is_in_the_totals_of_one_daemon_and_of_no_other() {
-    const LIVES: usize = 5;
     let stage = Stage::build(false).unwrap();
     let begin = |home: Home, hook: &str| {
         let mut daemon = Daemon::spawn(&stage.near, home, &["--hook", hook, "--json"]).unwrap();
@@ -187,7 +200,7 @@ fn every_packet_is_in_the_totals_of_one_daemon_and_of_no_other() {
                 });
             }
             let mut daemon = first;
-            for _ in 0..LIVES {
+            for _ in 0..lives(5) {
                 let (home, of_life) = totals(daemon);
                 counted += of_life;
                 daemon = begin(home, hook);
@@ -197,6 +210,11 @@ fn every_packet_is_in_the_totals_of_one_daemon_and_of_no_other() {
         });
         let (home, of_last) = totals(left);
         assert_eq!(counted + of_last, offered.load(Ordering::Relaxed), "{hook}");
+        println!(
+            "proven: {hook}, stopped: {} lives, {} packets offered and counted, each once",
+            lives(5),
+            counted + of_last
+        );
         assert!(!detach(&stage, home.bpffs().to_str().unwrap()).contains("counters"), "nothing is left");
     }
 }
@@ -250,4 +268,42 @@ fn pins_that_are_somebody_elses_are_left_alone() {
     let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"not_pinned\"")).unwrap();
     assert!(line.contains("others may write to it"), "{line}");
     assert_eq!(std::fs::read_dir(daemon.home().bpffs()).unwrap().count(), 0);
+}
+
+#[test]
+fn commands_reach_the_daemon_whatever_else_is_wrong_in_the_file() {
+    let stage = Stage::build(false).unwrap();
+    let daemon = start(&stage, home(&stage), "tcx");
+    let config = daemon.home().config();
+    let whole = std::fs::read_to_string(&config).unwrap();
+    for broken in
+        [whole.replace("epoch = ", "epoch = nonsense "), whole.replace("mode = ", "colour = "), whole + "[[allow"]
+    {
+        std::fs::write(&config, broken).unwrap();
+        for arguments in [["status"], ["flows"], ["rules"], ["confirm"]] {
+            let mut command = Command::new(binary().unwrap());
+            let output = command.args(arguments).arg("--config").arg(&config).output().unwrap();
+            assert!(output.status.success(), "{arguments:?}: {output:?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_others_can_write_is_refused_where_it_is_enforced() {
+    let stage = Stage::build(false).unwrap();
+    let home = home(&stage);
+    let config = home.config();
+    let set = |mode| std::fs::set_permissions(&config, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    set(0o666);
+    let mut refused = Daemon::spawn(&stage.near, home, &[]).unwrap();
+    let ended = refused.wait().unwrap();
+    assert_eq!(ended.status.code(), Some(64));
+    assert!(ended.log.iter().any(|line| line.contains("config.toml can be written by others")), "{:#?}", ended.log);
+    set(0o644);
+    let daemon = start(&stage, refused.into_home().unwrap(), "tcx");
+    daemon.home().configure(&stage.config("mode = \"enforce\"\nepoch = \"200ms\"", "")).unwrap();
+    set(0o606);
+    let status = daemon.json_until(&["status"], |status| status["losses"]["reloads_refused"] == 1).unwrap();
+    assert!(status["reload_error"].as_str().unwrap().contains("can be written by others"), "{status:#}");
+    assert_eq!(status["mode"], "enforce");
 }

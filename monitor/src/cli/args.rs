@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{config::inputs, error::CliError, reload};
+use crate::{config, error::CliError, reload};
 use monitor_api::client::Client;
 use monitor_policy::duration;
 
@@ -25,7 +25,8 @@ impl Daemon {
     pub(super) fn client(&self) -> Result<Client, CliError> {
         match &self.socket {
             Some(socket) => Ok(Client::new(socket)),
-            None => Ok(Client::new(inputs::load(self.config.as_deref())?.paths.runtime.join("control.sock"))),
+            // Whatever else is wrong in the file: the daemon runs, and is asked.
+            None => Ok(Client::new(config::paths(self.config.as_deref()).runtime.join("control.sock"))),
         }
     }
 }

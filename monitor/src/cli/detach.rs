@@ -27,7 +27,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let bpffs = match &args.bpffs {
         Some(bpffs) => bpffs.clone(),
-        None => config::inputs::load(args.config.as_deref())?.paths.bpffs,
+        None => config::paths(args.config.as_deref()).bpffs,
     };
     let removed = kernel::detach_all(&bpffs)?;
     let text = if removed.is_empty() {

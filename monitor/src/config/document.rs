@@ -70,6 +70,11 @@ impl<'a> Source<'a> {
         errors.is_empty().then(|| table.into_inner())
     }
 
+    /// The same, of what is TOML in it.
+    pub(super) fn parse_what_is_whole(&self) -> DeTable<'a> {
+        DeTable::parse_recoverable(self.text).0.into_inner()
+    }
+
     /// Line and column, from 1, of a byte of the text.
     fn position(&self, offset: usize) -> (usize, usize) {
         let line = self.lines.partition_point(|start| *start <= offset).max(1);

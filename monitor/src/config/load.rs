@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path};
 use monitor_policy::{Origin, spec::Site};
 
 use super::{
-    Config, ConfigError, Problem, allowlist,
+    Config, ConfigError, Paths, Problem, allowlist,
     document::{Source, Table, quote},
     keys, sections,
     text::read_text,
@@ -27,6 +27,20 @@ pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
     };
     let text = read_text(file).map_err(|problem| ConfigError { problems: vec![problem] })?;
     parse(file, &text)
+}
+
+/// `[paths]` of a file in which anything may be wrong, or that can't be read: what commands need to find the daemon.
+pub fn paths(path: Option<&Path>) -> Paths {
+    let file = path.unwrap_or(Path::new(DEFAULT_FILE));
+    let mut paths = Paths::default();
+    if let Ok(text) = read_text(file) {
+        let source = Source::new(file, &text);
+        let table = source.parse_what_is_whole();
+        if let Some(table) = Table::root(&source, &table, &keys::FILE).table(&keys::PATHS) {
+            sections::paths(table, &mut paths);
+        }
+    }
+    paths
 }
 
 /// As [`load`], of a file's text; `file` is for messages, and file names are taken from its directory on.

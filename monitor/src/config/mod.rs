@@ -24,7 +24,7 @@ use monitor_policy::{Spec, spec::Mode};
 use crate::model::{DEFAULT_FLOWS, HookChoice};
 
 pub use error::{ConfigError, Problem};
-pub use load::{DEFAULT_FILE, load, parse};
+pub use load::{DEFAULT_FILE, load, parse, paths};
 
 /// When configuration and policy are read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

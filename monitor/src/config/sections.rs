@@ -280,7 +280,7 @@ fn time(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 
-fn paths(table: Table<'_>, paths: &mut Paths) {
+pub(super) fn paths(table: Table<'_>, paths: &mut Paths) {
     use keys::paths::{BPFFS, CONFIG_DIR, RUNTIME, STATE};
     for (key, path) in [
         (&CONFIG_DIR, &mut paths.config_dir),

@@ -8,7 +8,7 @@ use std::{
 
 use monitor_policy::{ClockMap, Knowledge, spec::Mode};
 
-use super::{DaemonError, ServiceManager, Setup};
+use super::{DaemonError, ServiceManager, Setup, writable};
 use crate::{
     alerts::sinks::Output,
     config::{self, Config, inputs},
@@ -84,6 +84,7 @@ pub fn setup(launch: &Launch, config: &Config, in_force: PolicyInForce, files: F
             files,
             clocks: Arc::new(clocks),
             confirm: launch.confirm,
+            outlives: launch.outlives,
             confirmations: ConfirmationStore::open(&config.paths.state),
         },
         service_manager: ServiceManager::from_environment(),
@@ -100,6 +101,13 @@ fn compile(config: &Config, mode: Mode) -> Result<PolicyInForce, CliError> {
     // `--enforce` on the command line gets here with a file that says observe.
     if let Some(hint) = config.lacks_for_enforce().filter(|_| mode.enforces()) {
         return Err(CliError::Usage(hint.to_owned()));
+    }
+    for (file, why) in writable::by_others(&config.inputs()) {
+        let what = format!("{} can be written by others: {why}", file.display());
+        if mode.enforces() {
+            return Err(CliError::Usage(format!("{what}; whoever can does what he likes with what is enforced")));
+        }
+        tracing::warn!("{what}; enforce would refuse it");
     }
     let knowledge = inputs::knowledge(config)?;
     let clock = clocks();

@@ -10,6 +10,7 @@ mod running;
 mod service_manager;
 mod signals;
 mod supervisor;
+mod writable;
 
 #[cfg(test)]
 mod tests;

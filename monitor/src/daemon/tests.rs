@@ -27,6 +27,7 @@ fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
             files: reload::Files::default(),
             clocks: Arc::new(ClockMap::default),
             confirm: None,
+            outlives: false,
             confirmations: reload::confirmations::ConfirmationStore::default(),
         },
         service_manager: ServiceManager::default(),

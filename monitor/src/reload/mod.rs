@@ -69,6 +69,8 @@ pub struct Setup {
     pub clocks: Clocks,
     /// Each change is to be confirmed within this time (`run --confirm`).
     pub confirm: Option<Duration>,
+    /// The policy in force outlives this process: one that nobody has confirmed must not.
+    pub outlives: bool,
     /// What was confirmed before this start.
     pub confirmations: ConfirmationStore,
 }

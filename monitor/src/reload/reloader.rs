@@ -29,6 +29,7 @@ pub struct PolicyReloader {
     clocks: Clocks,
     /// Each change is to be confirmed within this time (`run --confirm`).
     confirm: Option<Duration>,
+    outlives: bool,
     commit: CommitConfirm,
     watch: Watch,
     current: PolicyInForce,
@@ -45,14 +46,14 @@ impl PolicyReloader {
         in_force: PolicyInForce,
     ) -> (Self, ReloadHandle) {
         let (handle, requests) = ReloadHandle::new();
-        let Setup { read, files, clocks, confirm, confirmations } = setup;
+        let Setup { read, files, clocks, confirm, outlives, confirmations } = setup;
         let mut commit = CommitConfirm::new(confirmations, state, in_force.clone());
         if let Some(within) = commit.wanted_at_start(&in_force.reference(), confirm) {
             commit.set_fallback(PolicyInForce { mode: Mode::Observe, ..in_force.clone() });
             commit.begin(within);
         }
         let watch = Watch::new(files);
-        (Self { engine, read, clocks, confirm, commit, watch, current: in_force, requests }, handle)
+        (Self { engine, read, clocks, confirm, outlives, commit, watch, current: in_force, requests }, handle)
     }
 
     /// Runs until `stop`.
@@ -67,8 +68,15 @@ impl PolicyReloader {
             let ends = self.commit.ends();
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(()),
-                () = sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => self.revert().await,
+                () = stop.cancelled() => {
+                    if self.outlives && self.commit.ends().is_some() {
+                        self.revert(true).await;
+                    }
+                    return Ok(());
+                }
+                () = sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {
+                    self.revert(false).await;
+                }
                 request = self.requests.recv(), if open => match request {
                     Some(Request::Reload { confirm, answer }) => {
                         let outcome = self.reload(confirm).await;
@@ -173,13 +181,17 @@ impl PolicyReloader {
         Outcome { warning, ..self.outcome(false) }
     }
 
-    /// Nobody confirmed in time.
-    async fn revert(&mut self) {
+    /// Nobody confirmed in time, or before the end.
+    async fn revert(&mut self, stopped: bool) {
         let Some(expired) = self.commit.expire() else { return };
+        let when = if stopped {
+            "before the daemon was stopped".to_owned()
+        } else {
+            format!("within {} s", expired.within.as_secs())
+        };
         let (from, back) = (self.current.reference(), self.commit.fallback().reference());
         let next = retimed(self.commit.fallback(), &(self.clocks)());
-        let what =
-            format!("policy {} ({}) was not confirmed within {} s", from.digest, from.mode, expired.within.as_secs());
+        let what = format!("policy {} ({}) was not confirmed {when}", from.digest, from.mode);
         let report = match self.put_in_force(next.clone()).await {
             Ok(()) => {
                 self.commit.accept(next);

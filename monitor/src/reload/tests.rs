@@ -27,6 +27,8 @@ struct Bench {
     handle: ReloadHandle,
     file: Arc<Mutex<Result<PolicyInForce, ReloadError>>>,
     stop: CancellationToken,
+    /// Of the reloader alone.
+    reloads: CancellationToken,
     _events: mpsc::Sender<crate::engine::source::Report>,
 }
 
@@ -61,10 +63,11 @@ fn bench(first: PolicyInForce, confirm: Option<Duration>, confirmations: Confirm
     let read = move || Read { files: Files::default(), policy: content.lock().unwrap().clone() };
     // Never the clock that a policy of the tests was compiled by.
     let clocks = Arc::new(|| ClockMap { realtime_ns: 70_000_000_000, boottime_ns: 7_000_000_000 });
-    let setup = Setup { read: Arc::new(read), files: Files::default(), clocks, confirm, confirmations };
+    let setup = Setup { read: Arc::new(read), files: Files::default(), clocks, confirm, outlives: true, confirmations };
     let (reloader, handle) = PolicyReloader::new(setup, epochs, state.clone(), first);
-    tokio::spawn(reloader.run(stop.clone()));
-    Bench { fake, state, handle, file, stop, _events: events }
+    let reloads = stop.child_token();
+    tokio::spawn(reloader.run(reloads.clone()));
+    Bench { reloads, fake, state, handle, file, stop, _events: events }
 }
 
 impl Bench {
@@ -274,4 +277,24 @@ async fn a_clock_that_was_set_times_what_is_in_force_anew_and_what_comes_back_la
     assert_eq!(timed_at(&bench.state.read()), 0);
     bench.until(|state| state.reverts == 1).await;
     assert_eq!((bench.now(), timed_at(&bench.state.read())), (named("c", "enforce"), 7_000_000_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_has_confirmed_does_not_outlive_the_daemon() {
+    let first = bench(in_force("a", false), None, ConfirmationStore::default());
+    first.load(in_force("b", true), LATE).await.expect("in force");
+    first.reloads.cancel();
+    first.until(|state| state.reverts == 1).await;
+    assert_eq!((first.now(), first.back()), (named("a", "observe"), None));
+    let line = first.state.read().latest_alerts.back().cloned().expect("an alert");
+    let line = ocsf::document(&Host::default(), &line);
+    let text = "policy b (enforce) was not confirmed before the daemon was stopped: a (observe) is in force again";
+    assert_eq!(line["finding_info"]["desc"], text);
+    // What was confirmed does.
+    let second = bench(in_force("a", false), None, ConfirmationStore::default());
+    second.load(in_force("b", true), LATE).await.expect("in force");
+    second.handle.confirm().await.expect("confirmed");
+    second.reloads.cancel();
+    second.until(|state| state.unconfirmed.is_none()).await;
+    assert_eq!((second.now(), second.state.read().reverts), (named("b", "enforce"), 0));
 }

@@ -5,6 +5,7 @@
 mod fuzz;
 mod initramfs;
 mod kernels;
+mod never_open;
 mod scale;
 
 use std::time::Instant;
@@ -26,6 +27,8 @@ pub enum Proof {
     /// Inputs that nobody thought of break neither parser nor readers; kernel and host agree on ten million frames.
     #[command(after_help = "Example: cargo xtask prove fuzz --only targets --minutes 10")]
     Fuzz(fuzz::Options),
+    /// Nothing that is denied leaves while daemons come and go, and what is counted meanwhile is nobody's twice.
+    NeverOpen,
     /// A million flows, half a million networks and ten million look-ups come out exactly, as the product is shipped.
     Scale,
 }
@@ -60,6 +63,7 @@ pub fn run(proof: &Proof) -> Result<()> {
             ("kernels", kernels::PROMISE, options.is_whole(), kernels::run(&workspace, options)?)
         }
         Proof::Fuzz(options) => ("fuzz", fuzz::PROMISE, options.is_whole(), fuzz::run(&workspace, options)?),
+        Proof::NeverOpen => ("never-open", never_open::PROMISE, true, never_open::run(&workspace)?),
         Proof::Scale => ("scale", scale::PROMISE, true, scale::run(&workspace)?),
     };
     let seconds = begun.elapsed().as_secs();

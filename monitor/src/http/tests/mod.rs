@@ -85,6 +85,7 @@ fn bench_of(in_force: PolicyInForce) -> Bench {
         files: reload::Files::default(),
         clocks: Arc::new(ClockMap::default),
         confirm: None,
+        outlives: false,
         confirmations: reload::confirmations::ConfirmationStore::open(directory.path()),
     };
     let (reloader, reloads) = reload::PolicyReloader::new(setup, handle.clone(), state.clone(), in_force);
