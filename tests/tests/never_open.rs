@@ -307,3 +307,19 @@ fn a_file_that_others_can_write_is_refused_where_it_is_enforced() {
     assert!(status["reload_error"].as_str().unwrap().contains("can be written by others"), "{status:#}");
     assert_eq!(status["mode"], "enforce");
 }
+
+#[test]
+fn who_starts_beside_what_an_earlier_daemon_left_is_told() {
+    let stage = Stage::build(false).unwrap();
+    let kept = end(start(&stage, home(&stage), "tcx"), libc::SIGTERM);
+    let config = std::fs::read_to_string(kept.config()).unwrap();
+    let beside = Home::new().unwrap();
+    let config = config.lines().filter(|line| !line.starts_with("runtime = ")).collect::<Vec<_>>().join("\n");
+    std::fs::write(beside.config(), format!("{config}\nruntime = \"{}/run\"\n", beside.path().display())).unwrap();
+    let mut daemon = Daemon::spawn(&stage.near, beside, &[]).unwrap();
+    daemon.wait_until_ready().unwrap();
+    assert_eq!(attached(&stage), (2, 0));
+    assert!(daemon.log.all().iter().any(|line| line.contains("programs that an earlier daemon has left")));
+    end(daemon, libc::SIGTERM);
+    assert_eq!(attached(&stage), (1, 0));
+}

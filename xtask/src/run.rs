@@ -25,6 +25,10 @@ pub fn run(arguments: &[String]) -> Result<()> {
     let mut monitor = process::command(&program, &["run"]);
     // The caller's own standard input and folder: paths among the arguments are the caller's.
     monitor.args(arguments).stdin(Stdio::inherit());
+    // Somebody who wants to see it, and wants it over with its end.
+    if !arguments.iter().any(|argument| argument == "--ephemeral") {
+        monitor.arg("--ephemeral");
+    }
     if let Ok(folder) = std::env::current_dir() {
         monitor.current_dir(folder);
     }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use monitor_common::wire::HookSums;
+use monitor_common::wire::{HookSums, LAYOUT};
 use monitor_policy::Policy;
 use tokio::sync::mpsc;
 
@@ -28,6 +28,15 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         mode: in_force.mode,
         debug_log: launch.kernel_log,
     };
+    let own = launch.outlives.then_some(LAYOUT);
+    for layout in kernel::attached_layouts(&config.paths.bpffs, own) {
+        tracing::warn!(
+            layout,
+            bpffs = %config.paths.bpffs.display(),
+            "programs that an earlier daemon has left go on counting and enforcing beside this one: end them by \
+             `egress-monitor detach` of the version that left them"
+        );
+    }
     let (mut kernel, mut succession) = load(options, &in_force.policy, launch.outlives.then_some(&config.paths.bpffs))?;
     let mut reader = kernel.events()?;
     let (sender, events) = mpsc::channel(EVENT_QUEUE);

@@ -2,7 +2,7 @@
 //! drain.
 
 use std::{
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -19,8 +19,8 @@ use crate::{
     store::SharedState,
 };
 
-/// For alerts that wait to be written at the end: whoever reads them may stand still.
-const WRITTEN: Duration = Duration::from_secs(1);
+/// For the next of the alerts that wait at the end to be written: whoever reads them may stand still.
+const TAKEN: Duration = Duration::from_secs(1);
 
 /// A daemon whose tasks run.
 pub(super) struct Running {
@@ -34,14 +34,18 @@ impl Daemon {
     /// Starts the tasks. They end in the opposite order, each when those that use it have ended.
     pub fn spawn(self) -> Running {
         let mut supervisor = Supervisor::default();
-        let (alerts_written, of_alerts) = (self.alerts_written, self.state.clone());
+        let (mut alerts_written, of_alerts) = (self.alerts_written, Arc::clone(&self.state.read().sinks));
         supervisor.spawn("alert sinks", |stop| async move {
             stop.cancelled().await;
             // The engine has ended by now, and with it the queue's near end: what is queued is written yet. An
             // error means that the thread is gone, which was counted line by line.
-            if tokio::time::timeout(WRITTEN, alerts_written).await.is_err() {
-                let waiting = of_alerts.read().sinks.backlog.load(Ordering::Relaxed);
-                anyhow::bail!("{waiting} alerts were not taken within {} s and are lost", WRITTEN.as_secs());
+            let mut waited = of_alerts.backlog.load(Ordering::Relaxed);
+            while tokio::time::timeout(TAKEN, &mut alerts_written).await.is_err() {
+                let waiting = of_alerts.backlog.load(Ordering::Relaxed);
+                if waiting == waited {
+                    anyhow::bail!("none of {waiting} alerts was taken within {} s: they are lost", TAKEN.as_secs());
+                }
+                waited = waiting;
             }
             Ok(())
         });

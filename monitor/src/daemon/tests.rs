@@ -131,3 +131,37 @@ async fn nothing_is_opened_when_a_socket_is_taken() {
     assert!(text.contains("another egress-monitor answers on"), "{text}");
     assert!(!*asked.lock().expect("no panic"));
 }
+
+/// Takes nothing, for ever.
+struct Stuck;
+
+impl std::io::Write for Stuck {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_no_alerts_holds_up_the_end_for_a_second_and_no_more() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let fake = Fake::default();
+    let mut last = fake::snapshot(0);
+    fake::add_flow(&mut last, 7, fake::OUTSIDE, 443, 3);
+    fake.script().next.push_back(last);
+    let (commands, received) = mpsc::channel(1);
+    let opened = opened(&fake, std::future::pending());
+    let mut setup = setup(directory.path(), &directory.path().join("alerts"));
+    setup.outputs = vec![Output::new("stuck", Box::new(Stuck))];
+    let daemon = tokio::spawn(serve(setup, |_| Ok(opened), received, |_| {}));
+    commands.send(Command::Stop).await.expect("taken");
+    let begun = std::time::Instant::now();
+    let Err(CliError::Unavailable(text)) = daemon.await.expect("no panic") else { panic!("no failure") };
+    assert!(text.starts_with("alert sinks: none of 1 alerts was taken within 1 s"), "{text}");
+    assert!(begun.elapsed() < Duration::from_secs(5) && fake.script().detached);
+}

@@ -191,6 +191,13 @@ fn owner(file: &File) -> Option<(u32, jiff::Timestamp)> {
     Some((pid, since.try_into().ok()?))
 }
 
+/// Layouts other than `but` of which programs are pinned below `bpffs`: those of other builds, or of all.
+pub fn attached_layouts(bpffs: &Path, but: Option<u32>) -> Vec<u32> {
+    let entries = fs::read_dir(bpffs).into_iter().flatten().flatten();
+    let layouts = entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix('v')?.parse().ok());
+    layouts.filter(|layout| Some(*layout) != but && !links(&bpffs.join(format!("v{layout}"))).is_empty()).collect()
+}
+
 /// Takes everything off that was left pinned below `bpffs`, and the filters of kernels without TCX. What was removed, a
 /// line each.
 ///
