@@ -323,3 +323,30 @@ fn who_starts_beside_what_an_earlier_daemon_left_is_told() {
     end(daemon, libc::SIGTERM);
     assert_eq!(attached(&stage), (1, 0));
 }
+
+#[test]
+fn a_start_that_comes_to_nothing_leaves_nothing() {
+    let stage = Stage::build(false).unwrap();
+    let mut home = end(start(&stage, home(&stage), "tcx"), libc::SIGKILL);
+    let maps = home.bpffs().join("v1/maps");
+    let kept = || std::fs::read_dir(&maps).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    let before = kept();
+    assert_eq!(before.len(), 1);
+    // Refused after everything was loaded: our filter's priority has one for another protocol.
+    stage.near.tc(&["qdisc", "add", "dev", INTERFACE, "clsact"]).unwrap();
+    let other = format!("filter add dev {INTERFACE} egress protocol ip prio 1 bpf bytecode");
+    stage.near.tc(&other.split(' ').chain(["1,6 0 0 4294967295"]).collect::<Vec<_>>()).unwrap();
+    for _ in 0..3 {
+        let mut refused = Daemon::spawn(&stage.near, home, &["--hook", "clsact"]).unwrap();
+        let ended = refused.wait().unwrap();
+        assert_eq!(ended.status.code(), Some(69), "{:#?}", ended.log);
+        home = refused.into_home().unwrap();
+        assert_eq!(kept(), before);
+        assert_eq!(attached(&stage).0, 1, "what was there goes on");
+    }
+    // One that was killed while it was loading.
+    std::fs::create_dir(maps.join("77")).unwrap();
+    let daemon = start(&stage, home, "tcx");
+    assert_eq!(kept().len(), 1, "{:?}", kept());
+    end(daemon, libc::SIGTERM);
+}

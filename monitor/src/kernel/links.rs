@@ -69,11 +69,16 @@ impl Kernel {
     /// # Errors
     /// What the kernel refuses. Then nothing stays attached that does not outlive the daemon.
     pub fn attach(&mut self, interfaces: &[Interface], hook: Option<Hook>) -> Result<(), KernelError> {
+        if let Some(pins) = &mut self.pins {
+            pins.use_them(true)?;
+        }
         for interface in interfaces {
             if let Err(error) = self.attach_one(interface, hook) {
-                // What is pinned may have taken the place of a program that enforced.
-                if self.pins.is_none() {
-                    self.detach();
+                match &mut self.pins {
+                    None => self.detach(),
+                    Some(pins) if self.attachments.is_empty() => pins.use_them(false)?,
+                    // They may have taken the place of programs that enforced.
+                    Some(_) => {}
                 }
                 return Err(error);
             }

@@ -34,7 +34,20 @@ pub struct Pins {
     own: PathBuf,
     /// Those of earlier ones.
     earlier: Vec<PathBuf>,
+    /// Whether a program of this start may be attached.
+    in_use: bool,
     _lock: File,
+}
+
+/// In a start's directory of maps: its programs may be attached. Else nothing was ever counted there.
+const IN_USE: &str = "in-use";
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        if !self.in_use {
+            remove_maps(&self.own);
+        }
+    }
 }
 
 impl Pins {
@@ -74,26 +87,37 @@ impl Pins {
         let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u64>().ok();
         let mut earlier = Vec::new();
         for entry in fs::read_dir(directory.join("maps")).map_err(|error| refused(error.to_string()))?.flatten() {
-            earlier.push(entry.path());
+            // A start that came to nothing has left them; were they kept, a start that is tried again and again would eat
+            // up the memory.
+            if entry.path().join(IN_USE).exists() {
+                earlier.push(entry.path());
+            } else {
+                remove_maps(&entry.path());
+            }
         }
         earlier.sort_by_key(number);
         let own =
             directory.join(format!("maps/{}", earlier.iter().filter_map(number).max().map_or(1, |last| last + 1)));
-        Ok(Self { directory, own, earlier, _lock: lock })
+        Ok(Self { directory, own, earlier, in_use: false, _lock: lock })
     }
 
     /// Keeps what the programs of this start count in, before they are attached.
     pub(super) fn keep(&self, ebpf: &Ebpf) -> Result<(), KernelError> {
         let refused = |why: String| KernelError::Pins { directory: self.own.clone(), why };
-        let keep = || {
-            fs::DirBuilder::new().mode(0o700).create(&self.own).map_err(|error| refused(error.to_string()))?;
-            for name in Counts::MAPS.into_iter().chain(["HOT", "CLASSES", "RULES"]) {
-                let map = ebpf.map(name).ok_or_else(|| refused(format!("the object has no map {name}")))?;
-                map.pin(self.own.join(name)).map_err(|error| refused(with_causes(&error)))?;
-            }
-            Ok(())
-        };
-        keep().inspect_err(|_| remove_maps(&self.own))
+        fs::DirBuilder::new().mode(0o700).create(&self.own).map_err(|error| refused(error.to_string()))?;
+        for name in Counts::MAPS.into_iter().chain(["HOT", "CLASSES", "RULES"]) {
+            let map = ebpf.map(name).ok_or_else(|| refused(format!("the object has no map {name}")))?;
+            map.pin(self.own.join(name)).map_err(|error| refused(with_causes(&error)))?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a program of this start is about to be attached, or that none is.
+    pub(super) fn use_them(&mut self, in_use: bool) -> Result<(), KernelError> {
+        let mark = self.own.join(IN_USE);
+        self.in_use = in_use;
+        let marked = if in_use { fs::create_dir(&mark) } else { fs::remove_dir(&mark) };
+        marked.map_err(|error| KernelError::Pins { directory: mark, why: error.to_string() })
     }
 
     /// Directories with what the programs of earlier starts have counted, the oldest first.
@@ -153,6 +177,7 @@ fn remove_maps(maps: &Path) {
     for entry in fs::read_dir(maps).into_iter().flatten().flatten() {
         let _ = fs::remove_file(entry.path());
     }
+    let _ = fs::remove_dir(maps.join(IN_USE));
     let _ = fs::remove_dir(maps);
 }
 
@@ -180,11 +205,14 @@ fn hooks(maps: &Path) -> Result<Vec<(u32, HookSums)>, KernelError> {
 
 /// Who holds the lock on a file, and since when it runs.
 fn owner(file: &File) -> Option<(u32, jiff::Timestamp)> {
-    let inode = format!(":{}", file.metadata().ok()?.ino());
+    let found = file.metadata().ok()?;
+    let (major, minor) = (rustix::fs::major(found.dev()), rustix::fs::minor(found.dev()));
+    // As /proc/locks has it (proc_locks(5)).
+    let inode = format!("{major:02x}:{minor:02x}:{}", found.ino());
     let locks = fs::read_to_string("/proc/locks").ok()?;
     let pid = locks.lines().find_map(|line| {
         let words: Vec<_> = line.split_whitespace().collect();
-        let at = words.iter().position(|word| word.ends_with(&inode))?;
+        let at = words.iter().position(|word| *word == inode)?;
         words.get(at.checked_sub(1)?)?.parse().ok()
     })?;
     let since = fs::metadata(format!("/proc/{pid}")).ok()?.modified().ok()?;
