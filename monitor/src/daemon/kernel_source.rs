@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use monitor_common::wire::{HookSums, LAYOUT};
 use monitor_policy::Policy;
 use tokio::sync::mpsc;
 
@@ -28,8 +27,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         mode: in_force.mode,
         debug_log: launch.kernel_log,
     };
-    let own = launch.outlives.then_some(LAYOUT);
-    for layout in kernel::attached_layouts(&config.paths.bpffs, own) {
+    for layout in kernel::attached_beside(&config.paths.bpffs, launch.outlives) {
         tracing::warn!(
             layout,
             bpffs = %config.paths.bpffs.display(),
@@ -62,7 +60,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
                 match one {
                     Left::Epoch(epoch) => {
                         for counts in &epoch.interfaces {
-                            succession.add(&counts.name, &HookSums { total: counts.hook, dropped: counts.dropped });
+                            succession.add(&counts.name, counts.hook, counts.dropped);
                         }
                         inherited.push(*epoch);
                     }

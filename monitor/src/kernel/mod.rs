@@ -31,7 +31,7 @@ pub use interfaces::{Interface, resolve};
 pub use links::AttachedProgram;
 pub use load::{Kernel, Options};
 pub use log::KernelLog;
-pub use pins::{Pins, attached_layouts, detach_all};
+pub use pins::{Pins, attached_beside, detach_all};
 pub use policy_slots::Switch;
 pub use predecessor::Left;
 pub use requirements::require;

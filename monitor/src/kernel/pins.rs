@@ -219,11 +219,13 @@ fn owner(file: &File) -> Option<(u32, jiff::Timestamp)> {
     Some((pid, since.try_into().ok()?))
 }
 
-/// Layouts other than `but` of which programs are pinned below `bpffs`: those of other builds, or of all.
-pub fn attached_layouts(bpffs: &Path, but: Option<u32>) -> Vec<u32> {
+/// Layouts of which programs are pinned below `bpffs` that a start does not take over: those of other builds, or all where
+/// it takes over none.
+pub fn attached_beside(bpffs: &Path, takes_over: bool) -> Vec<u32> {
+    let own = takes_over.then_some(LAYOUT);
     let entries = fs::read_dir(bpffs).into_iter().flatten().flatten();
     let layouts = entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix('v')?.parse().ok());
-    layouts.filter(|layout| Some(*layout) != but && !links(&bpffs.join(format!("v{layout}"))).is_empty()).collect()
+    layouts.filter(|layout| Some(*layout) != own && !links(&bpffs.join(format!("v{layout}"))).is_empty()).collect()
 }
 
 /// Takes everything off that was left pinned below `bpffs`, and the filters of kernels without TCX. What was removed, a

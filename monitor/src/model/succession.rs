@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use monitor_common::wire::HookSums;
+use monitor_common::wire::{Counters, HookSums};
 
 /// What a start found of the one before it, and whether it will leave something itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub struct Succession {
 
 impl Succession {
     /// Adds to what came to an interface's hook.
-    pub fn add(&mut self, interface: &str, sums: &HookSums) {
-        add(&mut self.gaps, interface, sums);
+    pub fn add(&mut self, interface: &str, total: Counters, dropped: Counters) {
+        add(&mut self.gaps, interface, &HookSums { dropped, total });
     }
 
     /// Adds to what is in no epoch.
