@@ -88,17 +88,18 @@ impl Cache {
 
     /// Of an earlier start's maps, to be drained: `halves`, by parity, say where each CPU's sets are.
     pub fn left(halves: [&[CpuHalf]; 2], all_blocks: u32) -> Self {
-        let layouts = halves.map(layout::Layout::of_halves);
-        let cpus = halves[0].iter().filter(|half| half.log_places > 0).count().max(1) as u32;
+        // Those that had a cache are the first ones; others may be possible that never came.
+        let cpus = halves[0].iter().take_while(|half| half.log_places > 0).count();
+        let layouts = halves.map(|half| layout::Layout::of_halves(&half[..cpus]));
         let first = halves[0].first();
         Self {
-            cpus,
+            cpus: cpus as u32,
             possible: halves[0].len(),
             blocks: all_blocks / 2,
             log: first.map_or(0, |half| half.log_places),
             keys: first.map_or([1; 6], |half| half.keys),
             table: 0,
-            needs: Needs::new(halves[0].len(), layout::LEAST),
+            needs: Needs::new(cpus, layout::LEAST),
             layouts,
         }
     }
@@ -321,6 +322,19 @@ mod tests {
             for (one, next) in lines.iter().zip(&lines[1..]) {
                 assert!(one.0 != next.0 || one.2 <= next.1, "{cpus} CPUs: {one:?} and {next:?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_where_it_was_also_where_some_cpus_never_came() {
+        for (cpus, possible) in [(1, 1), (2, 2), (2, 8), (3, 64)] {
+            let mut cache = Cache::for_cpus(cpus, possible, None, 16_384, [1; 6]);
+            cache.needs.note(0, [5_000, 700], Instant::now());
+            let open = cache.fresh(0);
+            cache.plan(1, &open);
+            let left = Cache::left([&cache.fresh(0), &cache.fresh(1)], cache.all_blocks());
+            assert_eq!(left.layouts, cache.layouts, "{cpus} of {possible}");
+            assert_eq!((left.cpus, left.blocks, left.log), (cpus, cache.blocks, cache.log), "{cpus} of {possible}");
         }
     }
 
