@@ -350,3 +350,15 @@ fn a_start_that_comes_to_nothing_leaves_nothing() {
     assert_eq!(kept().len(), 1, "{:?}", kept());
     end(daemon, libc::SIGTERM);
 }
+
+#[test]
+fn what_cannot_be_read_of_an_earlier_start_is_told() {
+    let stage = Stage::build(false).unwrap();
+    let home = end(start(&stage, home(&stage), "tcx"), libc::SIGTERM);
+    let other = home.bpffs().join("v1/maps/0");
+    std::fs::create_dir_all(other.join("in-use")).unwrap();
+    let daemon = start(&stage, home, "tcx");
+    let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"gap\"")).unwrap();
+    assert!(line.contains("What the daemon before this one left counted can't be read"), "{line}");
+    assert!(!other.exists());
+}

@@ -110,12 +110,7 @@ pub fn trie_v6(_context: TcContext) -> i32 {
 pub fn trie_out(context: TcContext) -> i32 {
     /// Ethernet and an IPv4 header up to the destination.
     const DESTINATION: usize = 14 + 16;
-    let (data, end) = (context.data(), context.data_end());
-    if data + DESTINATION + 4 > end {
-        return NEXT;
-    }
-    // SAFETY: within the packet by the check above; the target's loads need no alignment.
-    let destination = unsafe { *((data + DESTINATION) as *const u32) };
+    let Some(destination) = field(&context, DESTINATION) else { return NEXT };
     if maps::TRIE_V4.get(Key::new(32, destination)).is_some()
         && let Some(counted) = maps::COUNTED.get_ptr_mut(0)
     {
@@ -131,12 +126,7 @@ pub fn trie_out(context: TcContext) -> i32 {
 pub fn line_out(context: TcContext) -> i32 {
     /// The destination's low half, which tells the benchmark's flows apart.
     const FLOW: usize = 14 + 18;
-    let (data, end) = (context.data(), context.data_end());
-    if data + FLOW + 2 > end {
-        return NEXT;
-    }
-    // SAFETY: within the packet by the check above; the target's loads need no alignment.
-    let flow = unsafe { *((data + FLOW) as *const u16) };
+    let Some(flow) = field::<u16>(&context, FLOW) else { return NEXT };
     // Neighbours on the wire are none in memory, as with any hash.
     let line = u32::from(flow.wrapping_mul(40_503));
     if let Some(line) = maps::LINES.get_ptr_mut(line) {
@@ -144,6 +134,14 @@ pub fn line_out(context: TcContext) -> i32 {
         unsafe { (*line)[0] += 1 };
     }
     NEXT
+}
+
+/// What stands in a packet's linear part from byte `at` on, if that is there.
+#[inline(always)]
+fn field<T: Copy>(context: &TcContext, at: usize) -> Option<T> {
+    let start = context.data() + at;
+    // SAFETY: within the packet by the check; the target's loads need no alignment.
+    (start + size_of::<T>() <= context.data_end()).then(|| unsafe { *(start as *const T) })
 }
 
 /// A different address for each number, all over the space (the end of MurmurHash3): addresses in memory would compete

@@ -64,6 +64,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
                         }
                         inherited.push(*epoch);
                     }
+                    Left::Unreadable(why) => succession.unreadable.push(why),
                     Left::Rest(rest) => rest.iter().for_each(|(interface, sums)| succession.add_rest(interface, sums)),
                 }
             }

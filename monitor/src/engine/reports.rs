@@ -107,7 +107,7 @@ pub struct Succeeding(pub Succession);
 
 impl Consumer for Succeeding {
     fn begin(&mut self, _state: &mut MonitorState, findings: &mut Findings<'_>) {
-        let Succession { gaps, rests, unpinned, .. } = std::mem::take(&mut self.0);
+        let Succession { gaps, rests, unreadable, unpinned, .. } = std::mem::take(&mut self.0);
         let of = |(interface, HookSums { total, dropped }): (String, HookSums)| {
             format!(
                 "{interface}: {} packets and {} bytes came to the hook since the daemon before this one counted last; {} \
@@ -126,6 +126,11 @@ impl Consumer for Succeeding {
                 FindingKind::Gap,
                 of(rest) + " It ended while it was taking them: their flows, and what it had taken, are in no total",
             );
+        }
+        for why in unreadable {
+            let text = format!("What the daemon before this one left counted can't be read ({why}) and is in no total");
+            tracing::error!(text, "a gap");
+            findings.notice(FindingKind::Gap, text);
         }
         if let Some(why) = unpinned {
             tracing::warn!(why, "nothing outlives this daemon");

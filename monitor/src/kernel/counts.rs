@@ -17,7 +17,7 @@ use super::{
     cache::Cache,
     closing::ClosingEpoch,
     halves::hook_sums,
-    load, object,
+    object,
     sys::{self, MappedArray},
 };
 use crate::model::{Fill, InterfaceCounts, Occupancy};
@@ -145,7 +145,7 @@ impl Counts {
         })
         .map_err(KernelError::map("can't drain the flow table"))?;
         let inner = self.inner[parity as usize].map();
-        sys::drain_hash(object::fd(inner), load::inner_capacity(self.flow_capacity) as usize, |key, value| {
+        sys::drain_hash(object::fd(inner), inner_capacity(self.flow_capacity) as usize, |key, value| {
             flows.add_inner(key, value);
         })
         .map_err(KernelError::map("can't drain the table of flows with a further destination"))?;
@@ -226,4 +226,9 @@ fn drain_per_cpu<T: aya::Pod + PartialEq + Default>(
         map.set(index, zeros, 0).map_err(KernelError::aya("clearing a counter"))?;
     }
     Ok(sum)
+}
+
+/// Places in each half of the table of flows with an inner destination, beside so many without: few hosts have many.
+pub(super) const fn inner_capacity(flows: u32) -> u32 {
+    if flows / 8 > 1024 { flows / 8 } else { 1024 }
 }

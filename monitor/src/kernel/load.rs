@@ -15,7 +15,7 @@ use super::{
     cache::Cache,
     clock,
     closing::ClosingEpoch,
-    counts::{Counts, Shape},
+    counts::{Counts, Shape, inner_capacity},
     error::with_causes,
     object::{self, OBJECT, map},
     pins::Pins,
@@ -218,14 +218,11 @@ impl Kernel {
         }
         self.grace_period.wait().map_err(KernelError::map("can't wait for a grace period"))?;
         let clock = clock::read(object::program(&mut self.ebpf, object::CLOCK)?, &self.maps.clock)?;
-        let left = pins.earlier().filter_map(|maps| match Predecessor::open(maps, &self.policy) {
-            Ok(predecessor) => Some(predecessor.take(clock, self.hz)),
-            Err(error) => {
-                tracing::error!(maps = %maps.display(), %error, "what was counted there can't be read");
-                None
-            }
+        let left = pins.earlier().flat_map(|maps| match Predecessor::open(maps, &self.policy) {
+            Ok(predecessor) => predecessor.take(clock, self.hz),
+            Err(error) => vec![Left::Unreadable(error.to_string())],
         });
-        let left = left.flatten().collect();
+        let left = left.collect();
         pins.forget_earlier();
         Ok(left)
     }
@@ -265,9 +262,4 @@ fn load_object(options: Options, capacity: Capacity, cache: &Cache, overflow: u3
         object::program(&mut ebpf, name)?.load().map_err(|error| KernelError::Load(with_causes(&error)))?;
     }
     Ok(ebpf)
-}
-
-/// Places in each half of the table of flows with an inner destination, beside so many without: few hosts have many.
-pub(super) const fn inner_capacity(flows: u32) -> u32 {
-    if flows / 8 > 1024 { flows / 8 } else { 1024 }
 }

@@ -13,14 +13,18 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{Map, MapData, PerCpuArray},
     programs::links::{FdLink, PinnedLink},
 };
-use monitor_common::wire::{Control, CpuHalf, HookSums, LAYOUT, MAX_INTERFACES};
+use monitor_common::wire::{Control, HookSums, LAYOUT};
 use rustix::fs::{FlockOperation, flock, statfs};
 
 use super::{
-    KernelError, counts::Counts, error::with_causes, halves::hook_sums, links::remove_filters, predecessor::hot,
+    KernelError,
+    counts::Counts,
+    error::with_causes,
+    halves::hook_sums,
+    links::remove_filters,
+    predecessor::{halves, hot},
 };
 
 /// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
@@ -188,19 +192,13 @@ fn links(directory: &Path) -> Vec<u32> {
 
 /// What passed each interface's hook, in both halves of pinned maps.
 fn hooks(maps: &Path) -> Result<Vec<(u32, HookSums)>, KernelError> {
-    let refused = |error: aya::maps::MapError| KernelError::Load(format!("pinned map HALVES: {error}"));
-    let data = MapData::from_pin(maps.join("HALVES")).map_err(refused)?;
-    let halves: PerCpuArray<_, CpuHalf> = Map::PerCpuArray(data).try_into().map_err(refused)?;
-    let hot = hot(maps)?;
-    let mut sums = vec![HookSums::default(); MAX_INTERFACES as usize];
-    for parity in [0, 1] {
-        let half = halves.get(&parity, 0).map_err(refused)?;
-        for (slot, sum) in sums.iter_mut().enumerate() {
-            sum.add(&hook_sums(&half, slot));
-        }
-    }
-    let of = |(slot, sum): (usize, HookSums)| (hot.ifindexes[slot], sum);
-    Ok(sums.into_iter().enumerate().map(of).filter(|(_, sum)| *sum != HookSums::default()).collect())
+    let (hot, halves) = (hot(maps)?, halves(maps)?);
+    let sums = hot.ifindexes.iter().enumerate().map(|(slot, ifindex)| {
+        let mut sums = HookSums::default();
+        halves.iter().for_each(|half| sums.add(&hook_sums(half, slot)));
+        (*ifindex, sums)
+    });
+    Ok(sums.filter(|(_, sums)| *sums != HookSums::default()).collect())
 }
 
 /// Who holds the lock on a file, and since when it runs.

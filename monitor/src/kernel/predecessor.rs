@@ -26,8 +26,11 @@ use crate::model::Snapshot;
 pub enum Left {
     /// All of it.
     Epoch(Box<Snapshot>),
-    /// One whose drain was interrupted: what of it was not taken, by interface, is in no flow that adds up.
+    /// One whose drain was interrupted: what of it was not taken, by interface, is in no flow that adds up, or may be of
+    /// another policy than the one that is known.
     Rest(Vec<(String, HookSums)>),
+    /// One that can't be read, and why.
+    Unreadable(String),
 }
 
 /// The maps of an earlier start.
@@ -36,6 +39,8 @@ pub(super) struct Predecessor {
     interfaces: Vec<Interface>,
     control: Control,
     policy: Arc<Policy>,
+    /// Another policy is in the other slot: the epoch before the open one may have been under it.
+    switched: bool,
 }
 
 impl Predecessor {
@@ -47,13 +52,7 @@ impl Predecessor {
         let size = |map: &MapData| Ok(map.info().map_err(KernelError::aya("asking about a pinned map"))?.max_entries());
         let hot = hot(maps)?;
         let control = Control(hot.control);
-        let halves: PerCpuArray<_, CpuHalf> = Map::PerCpuArray(pinned("HALVES")?)
-            .try_into()
-            .map_err(|error| KernelError::Load(format!("pinned map HALVES: {error}")))?;
-        let half = |parity: u32| -> Result<PerCpuValues<CpuHalf>, KernelError> {
-            halves.get(&parity, 0).map_err(KernelError::aya("reading what the CPUs have counted"))
-        };
-        let (even, odd) = (half(0)?, half(1)?);
+        let [even, odd] = halves(maps)?;
         let cache = Cache::left([&even, &odd], size(&pinned("CACHE")?)?);
         let (classes, rules) = (pinned("CLASSES")?, pinned("RULES")?);
         let shape = Shape {
@@ -61,10 +60,10 @@ impl Predecessor {
             classes: size(&classes)? / 2,
             overflow: size(&pinned("OVERFLOW")?)?,
         };
-        let rows = Rows {
-            classes: rows(&classes, control.slot(), size(&classes)?)?,
-            rules: rows(&rules, control.slot(), size(&rules)?)?,
+        let in_slot = |slot: u32| -> Result<Rows, KernelError> {
+            Ok(Rows { classes: rows(&classes, slot, size(&classes)?)?, rules: rows(&rules, slot, size(&rules)?)? })
         };
+        let (rows, other) = (in_slot(control.slot())?, in_slot(1 - control.slot())?);
         let present = sys::interfaces().unwrap_or_default();
         let interface = |index: &u32| Interface {
             name: present
@@ -79,7 +78,12 @@ impl Predecessor {
             counts: Counts::of(pinned, cache, shape)?,
             interfaces: hot.ifindexes[1..].iter().take_while(|index| **index != 0).map(interface).collect(),
             control,
-            policy: if rows.are_of(&policy.image) { Arc::clone(policy) } else { Arc::new(rows.policy()) },
+            switched: !other.is_empty() && !other.are_of(&rows.classes, &rows.rules),
+            policy: if rows.are_of(&policy.image.classes, &policy.image.rules) {
+                Arc::clone(policy)
+            } else {
+                Arc::new(rows.policy())
+            },
         })
     }
 
@@ -101,10 +105,7 @@ impl Predecessor {
                 sums = (0..closing.interfaces.len()).map(|slot| hook_sums(&halves, slot)).collect();
                 closing.halves = Some(halves);
             }
-            Err(error) => {
-                tracing::error!(%error, "an epoch of an earlier start can't be read");
-                return None;
-            }
+            Err(error) => return Some(Left::Unreadable(error.to_string())),
         }
         let drained = self.counts.drain(&mut closing, &self.interfaces);
         let names: Vec<String> = closing.interfaces.iter().map(|counts| counts.name.clone()).collect();
@@ -116,7 +117,8 @@ impl Predecessor {
             return None;
         }
         let adds_up = |rest: Vec<(u32, Counters)>| rest.iter().all(|(_, counters)| counters.is_zero());
-        if drained.is_ok() && adds_up(snapshot.residual()) && adds_up(snapshot.dropped_residual()) {
+        let is_known = control == self.control || !self.switched;
+        if drained.is_ok() && is_known && adds_up(snapshot.residual()) && adds_up(snapshot.dropped_residual()) {
             return Some(Left::Epoch(Box::new(snapshot)));
         }
         if let Err(error) = drained {
@@ -132,6 +134,14 @@ pub(super) fn hot(maps: &Path) -> Result<Hot, KernelError> {
     let data = MapData::from_pin(maps.join("HOT")).map_err(refused)?;
     let hot: Array<_, [u8; size_of::<Hot>()]> = Map::Array(data).try_into().map_err(refused)?;
     Ok(bytemuck::pod_read_unaligned(&hot.get(&0, 0).map_err(refused)?))
+}
+
+/// What the CPUs have of both halves, as it is pinned.
+pub(super) fn halves(maps: &Path) -> Result<[PerCpuValues<CpuHalf>; 2], KernelError> {
+    let refused = |error: aya::maps::MapError| KernelError::Load(format!("pinned map HALVES: {error}"));
+    let data = MapData::from_pin(maps.join("HALVES")).map_err(refused)?;
+    let halves: PerCpuArray<_, CpuHalf> = Map::PerCpuArray(data).try_into().map_err(refused)?;
+    Ok([halves.get(&0, 0).map_err(refused)?, halves.get(&1, 0).map_err(refused)?])
 }
 
 /// The rows of a policy's slot.
@@ -151,11 +161,16 @@ struct Rows {
 impl Rows {
     /// Whether a class and a rule have the same numbers there. Rules' times are of another start's clock, and decide
     /// nothing here.
-    fn are_of(&self, image: &Image) -> bool {
+    fn are_of(&self, classes: &[ClassRow], rules: &[RuleRow]) -> bool {
         let rule = |row: &RuleRow| RuleRow { not_before_ns: 0, expires_ns: 0, ..*row };
-        self.classes.starts_with(&image.classes)
-            && self.rules.len() >= image.rules.len()
-            && self.rules.iter().zip(&image.rules).all(|(one, other)| rule(one) == rule(other))
+        self.classes.starts_with(classes)
+            && self.rules.len() >= rules.len()
+            && self.rules.iter().zip(rules).all(|(one, other)| rule(one) == rule(other))
+    }
+
+    /// Whether no policy was ever written there.
+    fn is_empty(&self) -> bool {
+        self.classes.iter().all(|row| *row == bytemuck::Zeroable::zeroed())
     }
 
     /// A policy that says of each number what can be said.

@@ -12,6 +12,8 @@ pub struct Succession {
     pub gaps: BTreeMap<String, HookSums>,
     /// The same of an epoch that the daemon before was draining when it ended: what it had not taken yet.
     pub rests: BTreeMap<String, HookSums>,
+    /// Why what there was can't be read.
+    pub unreadable: Vec<String>,
     /// Programs and counters outlive this daemon.
     pub outlives: bool,
     /// Why they do not, where they should.
