@@ -22,7 +22,7 @@ use crate::{
 /// Counts a packet and decides on it.
 #[inline(always)]
 pub fn packet(context: &TcContext) -> i32 {
-    let Some(hot) = maps::HOT.get_ptr(0) else { return NEXT };
+    let Some(hot) = maps::HOT.get_ptr_mut(0) else { return NEXT };
     // SAFETY: a live map value. Volatile: read once, so that the packet belongs wholly to one epoch and policy.
     let control = Control(unsafe { (&raw const (*hot).control).read_volatile() });
     // SAFETY: the context that the kernel gave us.
@@ -36,6 +36,8 @@ pub fn packet(context: &TcContext) -> i32 {
     {
         return tc_action(half, slot, verdict, skb);
     }
+    let control = in_force(hot, control);
+    let Some(half) = cache::half(control.parity()) else { return NEXT };
     table::hook(half, slot, skb);
     let Some(scratch) = scratch() else { return NEXT };
     let outcome = match plain {
@@ -46,6 +48,30 @@ pub fn packet(context: &TcContext) -> i32 {
         None => slow_parse::parse(context.skb.skb, scratch, link, control, slot),
     };
     slow_path::packet(context.skb.skb, scratch, control, slot, outcome)
+}
+
+/// The control word for a packet that is to be judged: the one that it read, until the deadline. The first packet after it
+/// puts the fallback in force for all that come later, with an epoch of its own.
+#[inline(always)]
+fn in_force(hot: *mut Hot, control: Control) -> Control {
+    // SAFETY: a helper without arguments. Before the deadline is read: who moves it and then reads the clock knows whether
+    // any packet has seen it passed.
+    let now = unsafe { bpf_jiffies64() };
+    // SAFETY: a live map value. Volatile: userspace writes.
+    let deadline = unsafe { (&raw const (*hot).deadline).read_volatile() };
+    if deadline == 0 || now < deadline {
+        return control;
+    }
+    // SAFETY: as above.
+    let Some(fallback) = control.fall_back(Control(unsafe { (&raw const (*hot).fallback).read_volatile() })) else {
+        return control;
+    };
+    // SAFETY: as above. Several CPUs may come here, and write the same.
+    unsafe {
+        (&raw mut (*hot).previous).write_volatile(control.0);
+        (&raw mut (*hot).control).write_volatile(fallback.0);
+    }
+    fallback
 }
 
 /// Counts a packet of a flow that this CPU has counted in this epoch and whose verdict holds, and gives that. `None`:

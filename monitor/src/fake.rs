@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use monitor_common::{
@@ -18,8 +19,10 @@ use crate::{
     budgets::keeper::Keeper,
     engine::{pipeline::Consumer, source::EpochSource},
     model::{
-        Attachment, ClosedEpoch, Fill, InterfaceCounts, Occupancy, Snapshot, Succession, flow::Resolver,
-        identities::Name, in_force::PolicyInForce,
+        Attachment, ClosedEpoch, Fill, InterfaceCounts, Occupancy, Snapshot, Succession,
+        flow::Resolver,
+        identities::Name,
+        in_force::{Fell, PolicyInForce, Trial},
     },
     store::{Traffic, flows::FlowStore, last_hour::Recent, totals::Kept},
 };
@@ -29,6 +32,7 @@ use monitor_policy::{
         About, Country,
         asn::{AsDataset, AsNames, AsRange},
     },
+    spec::Mode,
 };
 
 /// The consumers of the daemon itself, for tests of what lies below it.
@@ -266,6 +270,10 @@ pub struct Script {
     pub checks: VecDeque<anyhow::Result<()>>,
     /// Rolled back so often.
     pub rollbacks: u32,
+    /// Digest and mode of what comes back by itself, and when.
+    pub guarded: Option<(String, Mode, Duration)>,
+    /// What the kernel part did by itself before the next flip.
+    pub fell: Option<Fell>,
     /// How full the open half is; it is empty after a flip.
     pub fill: Fill,
     /// Whether it was detached.
@@ -332,6 +340,16 @@ impl EpochSource for Fake {
     fn roll_back(&mut self) -> anyhow::Result<()> {
         self.script().rollbacks += 1;
         Ok(())
+    }
+
+    fn guard(&mut self, fallback: Option<&Trial>) -> anyhow::Result<()> {
+        let guarded = fallback.map(|trial| (trial.fallback.policy.digest.clone(), trial.fallback.mode, trial.within));
+        self.script().guarded = guarded;
+        Ok(())
+    }
+
+    fn fell(&mut self) -> Option<Fell> {
+        self.script().fell.take()
     }
 
     fn fill(&self) -> Fill {

@@ -27,7 +27,7 @@ pub mod geo {
 /// The part in the kernel.
 pub mod kernel {
     pub use egress_monitor::kernel::{EventReader, Interface, Kernel, Options, Switch, boot_ns, resolve};
-    pub use egress_monitor::model::Hook;
+    pub use egress_monitor::model::{Hook, in_force::Fell};
     pub use monitor_policy::spec::Mode;
 }
 

@@ -21,6 +21,7 @@ mod datapath;
 mod enforce;
 mod epochs;
 mod expiry;
+mod fallback;
 mod full_table;
 mod grace;
 mod gso;

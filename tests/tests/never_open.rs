@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, UdpSocket},
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Instant,
 };
 
 use aya::programs::{SchedClassifier, TcAttachType};
@@ -111,6 +112,47 @@ fn what_came_while_no_daemon_was_there_is_judged_and_known_to_the_byte() {
         let ended = detach(&stage, "/nonexistent");
         assert_eq!(ended.contains("removed the program on interface eth0 (clsact)"), hook == "clsact", "{ended}");
         assert_eq!(attached(&stage), (0, 0));
+    }
+}
+
+#[test]
+fn what_nobody_confirms_goes_although_the_daemon_was_killed() {
+    let stage = Stage::build(false).unwrap();
+    let strict = stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "");
+    let loose = stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "on_outside = \"allow\"");
+    let leaves = || {
+        let before = stage.sent().unwrap();
+        stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1])).unwrap();
+        stage.sent().unwrap().since(before).packets == 1
+    };
+    for hook in HOOKS {
+        let mut daemon = start(&stage, home(&stage), hook);
+        assert!(!leaves());
+        daemon.home().configure(&loose).unwrap();
+        let reloaded = daemon.ask(&["reload", "--confirm", "1s"]).unwrap();
+        assert!(reloaded.status.success(), "{reloaded:?}");
+        assert!(leaves());
+        // All of that is taken.
+        daemon.json(&["status"]).unwrap();
+        daemon.signal(libc::SIGKILL).unwrap();
+        daemon.wait().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let mut passed = 0;
+        while leaves() {
+            passed += 1;
+            assert!(Instant::now() < deadline, "it never goes");
+        }
+        assert!(passed > 0 && !leaves());
+        let home = daemon.into_home().unwrap();
+        home.configure(&strict).unwrap();
+        let next = start(&stage, home, hook);
+        // An IPv4 packet of a byte is 43 long. Two policies, an epoch each, and every packet is under its own.
+        assert_eq!(gap(&next), [passed + 2, (passed + 2) * 43, 2, 2 * 43], "{hook}");
+        let status = next.json(&["status"]).unwrap();
+        assert_eq!(status["interfaces"][0]["residual"]["packets"], 0, "{status:#}");
+        assert_eq!(status["interfaces"][0]["dropped"]["packets"], 2, "{status:#}");
+        let home = end(next, libc::SIGTERM);
+        detach(&stage, home.bpffs().to_str().unwrap());
     }
 }
 

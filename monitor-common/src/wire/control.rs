@@ -43,4 +43,12 @@ impl Control {
     pub const fn enforce(self) -> bool {
         self.0 & Self::ENFORCE != 0
     }
+
+    /// What holds from the deadline in [`super::Hot`] on, where this is in force until then: `None`, if `fallback` is not for
+    /// the epoch after this one. Whoever reads the two in whatever order, no epoch is passed over.
+    #[must_use]
+    #[inline(always)]
+    pub const fn fall_back(self, fallback: Self) -> Option<Self> {
+        if fallback.epoch() == self.epoch().wrapping_add(1) { Some(fallback) } else { None }
+    }
 }

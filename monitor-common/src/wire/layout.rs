@@ -28,7 +28,7 @@ mod tests {
     fn every_layout_has_its_number() {
         let mut text = String::new();
         lay_out!(text,
-            Hot { control, interfaces, ifindexes }
+            Hot { control, deadline, fallback, previous, interfaces, ifindexes }
             InterfaceEntry { ifindex, slot, link }
             CpuHalf {
                 keys, v4, v6, v4_reserve, v6_reserve, log_base, log_places, logged, crowded, crowded_limit, events,

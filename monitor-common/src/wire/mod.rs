@@ -47,6 +47,13 @@ pub const MAX_RULES_PER_CLASS: u32 = 32;
 pub struct Hot {
     /// A [`Control`].
     pub control: u64,
+    /// The jiffy from which [`Self::fallback`] holds instead, whether userspace is there or not; 0: never. Looked at where
+    /// a flow is judged, never where it was judged before.
+    pub deadline: u64,
+    /// The [`Control`] that holds then, if its epoch is the one after the open one.
+    pub fallback: u64,
+    /// The [`Control`] before this one: under which slot and mode the other half was counted.
+    pub previous: u64,
     /// [`InterfaceEntry`]s; open addressing.
     pub interfaces: [InterfaceEntry; INTERFACE_TABLE as usize],
     /// Kernel interface index by slot.
@@ -54,6 +61,15 @@ pub struct Hot {
 }
 
 impl Hot {
+    /// Which 64-bit word each of the first four fields is.
+    pub const CONTROL: usize = offset_of!(Self, control) / 8;
+    /// As [`Self::CONTROL`].
+    pub const DEADLINE: usize = offset_of!(Self, deadline) / 8;
+    /// As [`Self::CONTROL`].
+    pub const FALLBACK: usize = offset_of!(Self, fallback) / 8;
+    /// As [`Self::CONTROL`].
+    pub const PREVIOUS: usize = offset_of!(Self, previous) / 8;
+
     /// Which 64-bit word an element of `interfaces` is.
     #[must_use]
     pub const fn word_of_interface(element: u32) -> usize {
@@ -136,7 +152,7 @@ mod pod {
 
 const _: () = {
     assert!(size_of::<InterfaceEntry>() == 8);
-    assert!(offset_of!(Hot, interfaces) == 8);
+    assert!(offset_of!(Hot, interfaces) == 32);
     assert!(size_of::<FlowKey>() == 48);
     assert!(size_of::<InnerDestination>() == 24);
     assert!(size_of::<FullKey>() == 72);

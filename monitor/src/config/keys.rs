@@ -175,7 +175,15 @@ pub static MONITOR: Section = Section::new(
     "monitor",
     "[monitor]",
     "What is measured, and how. Only `mode` can be changed by a reload; the rest needs a restart.",
-    &[monitor::MODE, monitor::INTERFACES, monitor::EPOCH, monitor::FLOWS, monitor::CACHE, monitor::HOOK],
+    &[
+        monitor::MODE,
+        monitor::INTERFACES,
+        monitor::EPOCH,
+        monitor::FLOWS,
+        monitor::CACHE,
+        monitor::HOOK,
+        monitor::ON_DAEMON_LOSS,
+    ],
 );
 
 /// The keys of `[monitor]`.
@@ -226,6 +234,13 @@ pub mod monitor {
         Kind::As(r#""auto", "tcx" or "clsact""#),
         Absent::Value(r#""auto""#),
         r#""tcx" (kernel 6.6 or later), "clsact", or whichever works"#,
+    );
+    /// What the kernel part does alone.
+    pub const ON_DAEMON_LOSS: Key = Key::new(
+        "on_daemon_loss",
+        Kind::As(r#""keep" or "observe""#),
+        Absent::Value(r#""keep""#),
+        r#"what the kernel part does when the daemon has closed no epoch for the time of three (at least 10 s): "keep" goes on enforcing, "observe" lets everything pass and counts it"#,
     );
 }
 

@@ -52,6 +52,8 @@ pub struct Config {
     pub cache: Option<u32>,
     /// `[monitor] hook`.
     pub hook: HookChoice,
+    /// `[monitor] on_daemon_loss`.
+    pub on_daemon_loss: OnDaemonLoss,
     /// `[zone]`, `[[site]]`, `[management]`, and the rules of this file and of `[policy] allowlists`.
     pub spec: Spec,
     /// `[geo]`.
@@ -68,6 +70,15 @@ pub struct Config {
     pub paths: Paths,
 }
 
+/// `[monitor] on_daemon_loss`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDaemonLoss {
+    /// It goes on as before.
+    Keep,
+    /// It only observes.
+    Observe,
+}
+
 /// `[geo]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geo {
@@ -80,6 +91,11 @@ pub struct Geo {
 }
 
 impl Config {
+    /// For how long the kernel part counts on the daemon when no epoch is closed.
+    pub fn lease(&self) -> Duration {
+        (3 * self.epoch).max(Duration::from_secs(10))
+    }
+
     /// What is missing for enforce mode, where something is: nobody is to lock themselves out by accident.
     pub const fn lacks_for_enforce(&self) -> Option<&'static str> {
         if self.spec.management.is_none() { Some(sections::NEEDS_MANAGEMENT) } else { None }
@@ -108,6 +124,7 @@ impl Default for Config {
             flows: DEFAULT_FLOWS,
             cache: None,
             hook: HookChoice::Auto,
+            on_daemon_loss: OnDaemonLoss::Keep,
             spec: Spec::default(),
             geo: Geo::default(),
             reload: Reload::Auto,

@@ -60,7 +60,7 @@ pub(super) fn read<'a>(root: Table<'a>, config: &mut Config) -> Patterns<'a> {
 }
 
 fn monitor(table: Table<'_>, config: &mut Config) {
-    use keys::monitor::{CACHE, EPOCH, FLOWS, HOOK, INTERFACES, MODE};
+    use keys::monitor::{CACHE, EPOCH, FLOWS, HOOK, INTERFACES, MODE, ON_DAEMON_LOSS};
     if let Some(mode) = table.read(&MODE, values::mode) {
         config.mode = mode;
     }
@@ -76,6 +76,9 @@ fn monitor(table: Table<'_>, config: &mut Config) {
     config.cache = table.get(&CACHE).and_then(|value| value.number());
     if let Some(hook) = table.read(&HOOK, values::hook) {
         config.hook = hook;
+    }
+    if let Some(then) = table.read(&ON_DAEMON_LOSS, values::on_daemon_loss) {
+        config.on_daemon_loss = then;
     }
 }
 

@@ -15,7 +15,7 @@ use monitor_policy::{
     spec::{Action, Mode, PortRange},
 };
 
-use super::{Reload, document::quote, error::ValueError};
+use super::{OnDaemonLoss, Reload, document::quote, error::ValueError};
 use crate::model::HookChoice;
 
 /// The shortest and longest epoch.
@@ -41,6 +41,10 @@ pub(super) fn reload(text: &str) -> Result<Reload, ValueError> {
 
 pub(super) fn hook(text: &str) -> Result<HookChoice, ValueError> {
     choice(text, &[("auto", HookChoice::Auto), ("tcx", HookChoice::Tcx), ("clsact", HookChoice::Clsact)])
+}
+
+pub(super) fn on_daemon_loss(text: &str) -> Result<OnDaemonLoss, ValueError> {
+    choice(text, &[("keep", OnDaemonLoss::Keep), ("observe", OnDaemonLoss::Observe)])
 }
 
 pub(super) fn action(text: &str) -> Result<Action, ValueError> {

@@ -1,17 +1,21 @@
 //! The kernel part as the engine sees it: the seam's implementation, so that neither knows the other.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use monitor_policy::Policy;
 use tokio::sync::mpsc;
 
 use super::Launch;
 use crate::{
-    config::Config,
+    config::{Config, OnDaemonLoss},
     engine::source::{EVENT_QUEUE, EpochSource, Opened, Report, Task},
     error::CliError,
     kernel::{self, Kernel, KernelError, Left, Options, Pins, Switch},
-    model::{Attachment, Fill, Snapshot, Succession, in_force::PolicyInForce, now},
+    model::{
+        Attachment, Fill, Snapshot, Succession,
+        in_force::{Fell, PolicyInForce, Trial},
+        now,
+    },
 };
 
 /// Loads the kernel part and attaches it. Called within the runtime, after everything else that can fail.
@@ -26,6 +30,8 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         cache: config.cache,
         mode: in_force.mode,
         debug_log: launch.kernel_log,
+        lease: Some(config.lease()),
+        observes_alone: config.on_daemon_loss == OnDaemonLoss::Observe,
     };
     for layout in kernel::attached_beside(&config.paths.bpffs, launch.outlives) {
         tracing::warn!(
@@ -94,6 +100,9 @@ fn load(options: Options, policy: &Arc<Policy>, bpffs: Option<&PathBuf>) -> Resu
     }
 }
 
+/// How much later than the daemon the kernel part takes a policy back: it does so only where the daemon does not.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// The kernel part as the engine sees it.
 struct KernelSource(Kernel);
 
@@ -113,6 +122,18 @@ impl EpochSource for KernelSource {
 
     fn roll_back(&mut self) -> anyhow::Result<()> {
         Ok(self.0.roll_back()?)
+    }
+
+    fn guard(&mut self, fallback: Option<&Trial>) -> anyhow::Result<()> {
+        let fallback = fallback.map(|trial| {
+            let PolicyInForce { policy, mode, .. } = &trial.fallback;
+            (Switch { policy: Arc::clone(policy), mode: *mode }, trial.within + GRACE)
+        });
+        Ok(self.0.guard(fallback)?)
+    }
+
+    fn fell(&mut self) -> Option<Fell> {
+        self.0.fell()
     }
 
     fn fill(&self) -> Fill {

@@ -3,7 +3,7 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::in_force::PolicyInForce;
+use crate::model::in_force::{PolicyInForce, Trial};
 
 pub(super) type Answer = oneshot::Sender<Result<(), EpochError>>;
 
@@ -12,7 +12,9 @@ pub(super) enum Request {
     /// Close the epoch.
     Close(Answer),
     /// Put another policy in force.
-    Reload(Box<PolicyInForce>, ReloadAnswer),
+    Reload(Box<PolicyInForce>, Option<Box<Trial>>, ReloadAnswer),
+    /// Take what is in force back by this trial, or by none.
+    Guard(Option<Box<Trial>>),
     /// A reload failed before it came here.
     Refused(String),
     /// A policy was not confirmed and another took its place, or should have; `None`: somebody has decided what is to
@@ -58,14 +60,21 @@ impl EngineHandle {
         self.ask(Request::Close(answer), answered).await.unwrap_or(Err(EpochError::Stopping))
     }
 
-    /// Puts a policy in force, from the next epoch, which begins at once.
+    /// Puts a policy in force, from the next epoch, which begins at once; with `trial`, the kernel part takes it back when
+    /// nobody does otherwise in time.
     ///
     /// # Errors
     /// Why not.
-    pub async fn reload(&self, next: PolicyInForce) -> Result<(), Refusal> {
+    pub async fn reload(&self, next: PolicyInForce, trial: Option<Trial>) -> Result<(), Refusal> {
         let (answer, answered) = oneshot::channel();
-        let answer = self.ask(Request::Reload(Box::new(next), answer), answered).await;
+        let answer = self.ask(Request::Reload(Box::new(next), trial.map(Box::new), answer), answered).await;
         answer.unwrap_or_else(|| Err(Refusal::Refused(EpochError::Stopping.to_string())))
+    }
+
+    /// From now on the kernel part takes what is in force back by this trial; `None`: it does not.
+    pub async fn guard(&self, trial: Option<Trial>) {
+        // As below.
+        let _ = self.0.send(Request::Guard(trial.map(Box::new))).await;
     }
 
     /// Reports that a policy was not confirmed, and what came of it.

@@ -71,6 +71,10 @@ pub struct Engine {
     book: Vec<(u32, Resolver)>,
     /// Loaded; in force from the next successful flip.
     staged: Option<PolicyInForce>,
+    /// What the kernel part puts in force by itself, if nobody confirms in time what is.
+    guarded: Option<PolicyInForce>,
+    /// What was in force until the kernel part, left alone, began to observe.
+    alone: Option<PolicyInForce>,
     interfaces: Interfaces,
     /// The last epoch's end.
     clock: Option<Moment>,
@@ -115,6 +119,8 @@ impl Engine {
             pipeline,
             book,
             staged: None,
+            guarded: None,
+            alone: None,
             interfaces,
             clock: None,
             requests,
@@ -216,7 +222,8 @@ impl Engine {
     fn take(&mut self, request: Request, waiting: &mut Waiting) {
         match request {
             Request::Close(answer) => waiting.closes.push(answer),
-            Request::Reload(next, answer) => self.stage(*next, answer, waiting),
+            Request::Reload(next, trial, answer) => self.stage(*next, trial.map(|trial| *trial), answer, waiting),
+            Request::Guard(trial) => tokio::task::block_in_place(|| self.guard(trial.map(|trial| *trial))),
             Request::Refused(why) => self.reload_refused(why),
             Request::Reverted(what) => self.reverted(what),
         }
@@ -251,6 +258,9 @@ impl Engine {
     fn flip(&mut self) -> Result<(), EpochError> {
         tokio::task::block_in_place(|| match self.source.flip() {
             Ok(snapshot) => {
+                if let Some(fell) = self.source.fell() {
+                    self.fell(fell);
+                }
                 self.close_epoch(&snapshot);
                 Ok(())
             }

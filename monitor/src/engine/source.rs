@@ -5,7 +5,10 @@ use std::{future::Future, pin::Pin};
 
 use monitor_common::wire::Event;
 
-use crate::model::{Attachment, Fill, PolicyInForce, Snapshot, Succession};
+use crate::model::{
+    Attachment, Fill, PolicyInForce, Snapshot, Succession,
+    in_force::{Fell, Trial},
+};
 
 /// The kernel half of the epoch protocol. Its methods may block (tens of milliseconds); the engine calls them where
 /// that is allowed, one at a time.
@@ -38,6 +41,16 @@ pub trait EpochSource: Send {
     /// # Errors
     /// There is none, or it can't hold.
     fn roll_back(&mut self) -> anyhow::Result<()>;
+
+    /// Has `fallback` (its policy as it is to hold) be in force by itself when the time is over, whether the daemon is there
+    /// or not; `None`: never. Where a policy is [staged](Self::stage), from when that one is in force.
+    ///
+    /// # Errors
+    /// Why it can't: then what is in force stays until somebody changes it.
+    fn guard(&mut self, fallback: Option<&Trial>) -> anyhow::Result<()>;
+
+    /// What was put in force by itself, with the epoch after the one that the last [`flip`](Self::flip) gave.
+    fn fell(&mut self) -> Option<Fell>;
 
     /// How full the half of the epoch is that is open, about; what it has in use of the cache is not looked for.
     fn fill(&self) -> Fill;

@@ -2,21 +2,34 @@
 
 use std::sync::Arc;
 
+use monitor_policy::spec::Mode;
+
 use super::{
     Engine,
     handle::{EpochError, Refusal, ReloadAnswer, Waiting},
 };
 use crate::{
-    model::{FindingKind, Snapshot, flow::Resolver, in_force::PolicyInForce},
+    model::{
+        FindingKind, Snapshot,
+        flow::Resolver,
+        in_force::{Fell, PolicyInForce, Trial},
+    },
     store::MonitorState,
 };
 
 impl Engine {
     /// Stages a policy. Its answer waits for the flip that puts it in force.
-    pub(super) fn stage(&mut self, mut next: PolicyInForce, answer: ReloadAnswer, waiting: &mut Waiting) {
+    pub(super) fn stage(
+        &mut self,
+        mut next: PolicyInForce,
+        trial: Option<Trial>,
+        answer: ReloadAnswer,
+        waiting: &mut Waiting,
+    ) {
         next.policy = self.pipeline.amend(&next.policy);
         match tokio::task::block_in_place(|| self.source.stage(&next)) {
             Ok(()) => {
+                tokio::task::block_in_place(|| self.guard(trial));
                 self.staged = Some(next);
                 waiting.reloads.push(answer);
             }
@@ -27,6 +40,49 @@ impl Engine {
                 let _ = answer.send(Err(Refusal::Refused(why)));
             }
         }
+    }
+
+    /// Has the kernel part take back what is in force, or staged, when nobody confirms it in time.
+    pub(super) fn guard(&mut self, trial: Option<Trial>) {
+        let trial = trial.map(|mut trial| {
+            trial.fallback.policy = self.pipeline.amend(&trial.fallback.policy);
+            trial
+        });
+        if let Err(error) = self.source.guard(trial.as_ref()) {
+            tracing::error!(
+                why = format!("{error:#}"),
+                "if this daemon is killed, nothing takes back what nobody confirmed"
+            );
+        }
+        self.guarded = trial.map(|trial| trial.fallback);
+    }
+
+    /// The kernel part has put something in force by itself: from now on that is what is in force.
+    pub(super) fn fell(&mut self, fell: Fell) {
+        let state = self.state.clone();
+        let mut state = state.write();
+        let there = state.in_force.reference();
+        let (next, kind, what) = match (fell, self.guarded.take()) {
+            (Fell::Unconfirmed, Some(fallback)) => {
+                state.reverts += 1;
+                let back = fallback.reference();
+                let what = format!("policy {there} was not confirmed in time: the kernel part has put {back} in force");
+                (fallback, FindingKind::PolicyReverted, what)
+            }
+            _ => {
+                self.alone = Some(state.in_force.clone());
+                let what = "this daemon closed no epoch in time: the kernel part let everything pass since ([monitor] \
+                            on_daemon_loss), from now on it enforces again";
+                (
+                    PolicyInForce { mode: Mode::Observe, ..state.in_force.clone() },
+                    FindingKind::ObservedAlone,
+                    what.to_owned(),
+                )
+            }
+        };
+        tracing::error!(what, "the kernel part fell back");
+        self.pipeline.report(&mut state, kind, Some(&what));
+        self.staged = Some(next);
     }
 
     pub(super) fn reload_refused(&mut self, why: String) {
@@ -47,9 +103,11 @@ impl Engine {
         }
         let next = {
             let in_force = &self.state.read().in_force;
-            let policy = self.pipeline.amend(&in_force.policy);
-            let changed = !Arc::ptr_eq(&policy, &in_force.policy);
-            changed.then(|| PolicyInForce { policy, ..in_force.clone() })
+            let alone = self.alone.take();
+            let wanted = alone.as_ref().unwrap_or(in_force);
+            let policy = self.pipeline.amend(&wanted.policy);
+            let changed = alone.is_some() || !Arc::ptr_eq(&policy, &in_force.policy);
+            changed.then(|| PolicyInForce { policy, ..wanted.clone() })
         };
         let Some(next) = next else { return answer };
         match tokio::task::block_in_place(|| self.source.stage(&next)) {

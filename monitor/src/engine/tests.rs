@@ -21,7 +21,10 @@ use crate::{
     budgets::keeper::Keeper,
     engine::source::EVENT_QUEUE,
     fake::{self, Fake},
-    model::{Alert, Host},
+    model::{
+        Alert, Host,
+        in_force::{Fell, Trial},
+    },
 };
 use monitor_policy::{Policy, spec::Mode};
 

@@ -1,10 +1,10 @@
 //! The epoch protocol's kernel half: flip the parity, wait until no packet is counted in the old half any more,
 //! then read and clear it alone. What each step rests on: docs/epochs.md.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use aya::maps::IterableMap as _;
-use monitor_common::wire::{Control, FlowKey, FlowValue};
+use monitor_common::wire::{Control, FlowKey, FlowValue, Hot};
 use monitor_policy::spec::Mode;
 
 use super::{Kernel, KernelError, Switch, clock, closing::ClosingEpoch, halves::hook_sums, object, sys};
@@ -17,12 +17,20 @@ impl Kernel {
     /// # Errors
     /// A map that can't be read. The next epoch has begun, the closed one comes with a later call.
     pub fn flip(&mut self) -> Result<Snapshot, KernelError> {
+        self.put_off_to_drain()?;
+        let switches = self.staged.is_some();
         let mut closing = match self.closing.take() {
             Some(closing) => closing,
-            None => self.open_next(),
+            None => self.open_next()?,
         };
         match self.drain(&mut closing) {
             Ok(()) => {
+                self.policy_slots.renew(self.control.slot(), &self.policy, self.lease_until());
+                // What was before a switch stays in its slot until the new policy is found to be good.
+                let armed = if switches { self.arm_with(0) } else { self.arm() };
+                if let Err(error) = armed {
+                    tracing::warn!(%error, "the kernel part will not fall back by itself");
+                }
                 let readings = self.readings();
                 Ok(closing.snapshot(self.hz, readings))
             }
@@ -58,7 +66,8 @@ impl Kernel {
         }
     }
 
-    fn open_next(&mut self) -> ClosingEpoch {
+    fn open_next(&mut self) -> Result<ClosingEpoch, KernelError> {
+        let after_drain = self.after_drain()?;
         let old = self.control;
         let epoch = old.epoch().wrapping_add(1);
         self.plan_cache(1 - old.parity());
@@ -73,9 +82,14 @@ impl Kernel {
         if let Err(error) = self.order_reads() {
             tracing::warn!(%error, "no grace period before the next epoch");
         }
+        self.maps.hot.atomic(Hot::PREVIOUS).store(old.0, Ordering::Relaxed);
+        if let Err(error) = self.arm_with(after_drain) {
+            tracing::warn!(%error, "the kernel part will not fall back by itself while this epoch is drained");
+        }
         self.publish();
         let started = std::mem::replace(&mut self.epoch_started, jiff::Timestamp::now());
-        ClosingEpoch::new(old, policy, started, &self.interfaces, self.counts.empty_fill(old.parity()))
+        let fill = self.counts.empty_fill(old.parity());
+        Ok(ClosingEpoch::new(old, policy, started, &self.interfaces, fill))
     }
 
     /// Drains what the closed half holds. Whatever a failed call had drained already is in `closing`.

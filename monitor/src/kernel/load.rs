@@ -1,6 +1,9 @@
 //! Object and first policy in, a loaded program with all its maps out.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -11,12 +14,13 @@ use monitor_common::wire::{Clock, Control, HookSums, Hot, MAX_INTERFACES};
 use monitor_policy::{Policy, spec::Mode};
 
 use super::{
-    AttachedProgram, EventReader, Interface, KernelError, KernelLog, Switch,
+    AttachedProgram, EventReader, Interface, KernelError, KernelLog, Switch, boot_ns,
     cache::Cache,
     clock,
     closing::ClosingEpoch,
     counts::{Counts, Shape, inner_capacity},
     error::with_causes,
+    fallback::Guard,
     object::{self, OBJECT, map},
     pins::Pins,
     policy_slots::{Capacity, PolicySlots},
@@ -24,7 +28,7 @@ use super::{
     readings::{Nic, Sample},
     sys::{GracePeriod, MappedArray},
 };
-use crate::model::DEFAULT_FLOWS;
+use crate::model::{DEFAULT_FLOWS, in_force::Fell};
 
 /// What the loader needs to know beside the policy.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +43,10 @@ pub struct Options {
     pub mode: Mode,
     /// Whether the kernel part writes its debug lines: see [`Kernel::log`].
     pub debug_log: bool,
+    /// For how long rules with a daily budget hold when no epoch is closed; `None`: for ever.
+    pub lease: Option<Duration>,
+    /// Whether the kernel part only observes when no epoch has been closed for so long.
+    pub observes_alone: bool,
 }
 
 impl Default for Options {
@@ -49,6 +57,8 @@ impl Default for Options {
             cache: None,
             mode: Mode::Observe,
             debug_log: false,
+            lease: None,
+            observes_alone: false,
         }
     }
 }
@@ -80,6 +90,15 @@ pub struct Kernel {
     pub(super) last_samples: Option<Vec<Sample>>,
     /// Where what outlives the daemon is pinned; `None`: nothing does.
     pub(super) pins: Option<Pins>,
+    /// As [`Options::lease`].
+    pub(super) lease: Option<Duration>,
+    /// As [`Options::observes_alone`].
+    pub(super) observes_alone: bool,
+    /// What is to hold by itself from some time on.
+    pub(super) guard: Option<Guard>,
+    /// What was, before a policy was staged.
+    pub(super) guard_before: Option<Guard>,
+    pub(super) fell: Option<Fell>,
 }
 
 impl Drop for Kernel {
@@ -140,8 +159,9 @@ impl Kernel {
             clock::measure_hz(|| clock::read(clock_program, &maps.clock))?
         };
         let mut policy_slots = PolicySlots::new(&mut ebpf, capacity)?;
-        policy_slots.write(0, &policy.image)?;
-        policy_slots.check(0, &policy.image)?;
+        let lease_until = options.lease.map(|lease| boot_ns().saturating_add(lease.as_nanos() as u64));
+        policy_slots.write(0, &policy, lease_until)?;
+        policy_slots.check(0, &policy)?;
         let mut kernel = Self {
             ebpf,
             attachments: Vec::new(),
@@ -163,19 +183,25 @@ impl Kernel {
             nic: None,
             last_samples: None,
             pins,
+            lease: options.lease,
+            observes_alone: options.observes_alone,
+            guard: None,
+            guard_before: None,
+            fell: None,
         };
         for parity in [0, 1] {
             kernel.counts.give_halves(parity)?;
         }
         kernel.publish();
         kernel.verify()?;
+        kernel.arm()?;
         Ok(kernel)
     }
 
     /// Puts the control word in force for every packet that comes after.
     pub(super) fn publish(&mut self) {
         // Release: the policy that the word points to was written before it.
-        self.maps.hot.atomic(0).store(self.control.0, Ordering::Release);
+        self.maps.hot.atomic(Hot::CONTROL).store(self.control.0, Ordering::Release);
     }
 
     /// The policy in force.

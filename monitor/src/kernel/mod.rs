@@ -8,6 +8,7 @@ mod counts;
 mod drain;
 mod error;
 mod events;
+mod fallback;
 mod flows;
 mod halves;
 mod interfaces;

@@ -5,7 +5,11 @@
 //! read, not a copy, so equal bytes mean equal look-ups, and looking addresses up as well would show nothing more. That
 //! the program finds the tables where they are is another matter: that is what the self-test is for.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    borrow::Cow,
+    mem::offset_of,
+    sync::{Arc, atomic::Ordering},
+};
 
 use aya::{
     Ebpf,
@@ -13,7 +17,7 @@ use aya::{
 };
 use monitor_common::{
     classify::{ROOT_ROWS, build::Image},
-    wire::{ClassRow, MAX_CLASSES, Node, PolicyMeta, ProbeQuery, RuleRow, V6Low},
+    wire::{ClassRow, Hot, MAX_CLASSES, Node, PolicyMeta, ProbeQuery, RuleRow, V6Low},
 };
 use monitor_policy::{Policy, spec::Mode};
 
@@ -66,6 +70,8 @@ pub(super) struct PolicySlots {
     v6_low: MappedArray<V6Low>,
     classes: MappedArray<ClassRow>,
     rules: MappedArray<RuleRow>,
+    /// Until when the rules with a daily budget hold in each slot; CLOCK_BOOTTIME.
+    lease_until: [u64; 2],
     _maps: Vec<MapData>,
 }
 
@@ -82,13 +88,16 @@ impl PolicySlots {
             v6_low: mapped(ebpf, "V6_LOW", 2 * capacity.v6_low, &mut maps)?,
             classes: mapped(ebpf, "CLASSES", 2 * capacity.classes, &mut maps)?,
             rules: mapped(ebpf, "RULES", 2 * capacity.rules, &mut maps)?,
+            lease_until: [u64::MAX; 2],
             _maps: maps,
         })
     }
 
-    /// Writes an image into a slot that no packet reads. Either all of it fits, or nothing is written.
-    pub fn write(&mut self, slot: u32, image: &Image) -> Result<(), KernelError> {
+    /// Writes a policy into a slot that no packet reads, its rules with a daily budget until `lease_until` (CLOCK_BOOTTIME).
+    /// Either all of it fits, or nothing is written.
+    pub fn write(&mut self, slot: u32, policy: &Policy, lease_until: Option<u64>) -> Result<(), KernelError> {
         let capacity = self.capacity;
+        let image = &policy.image;
         for (what, needed, room) in [
             ("IPv4 nodes", image.v4_nodes.len(), capacity.v4_nodes),
             ("IPv6 nodes", image.v6_nodes.len(), capacity.v6_nodes),
@@ -108,7 +117,19 @@ impl PolicySlots {
         copy_into(&mut self.v6_low, meta.v6_low_base as usize, &image.v6_low);
         copy_into(&mut self.classes, (slot * capacity.classes) as usize, &image.classes);
         copy_into(&mut self.rules, meta.rules_base as usize, &image.rules);
+        self.renew(slot, policy, lease_until);
         self.meta.set(slot, meta, 0).map_err(KernelError::aya("writing the policy header"))
+    }
+
+    /// Lets the rules with a daily budget of the policy in a slot hold until then.
+    pub fn renew(&mut self, slot: u32, policy: &Policy, lease_until: Option<u64>) {
+        const WORDS: usize = size_of::<RuleRow>() / 8;
+        self.lease_until[slot as usize] = lease_until.unwrap_or(u64::MAX);
+        let base = (slot * self.capacity.rules) as usize;
+        for (number, row) in leased(policy, self.lease_until[slot as usize]) {
+            let word = (base + number) * WORDS + offset_of!(RuleRow, expires_ns) / 8;
+            self.rules.atomic(word).store(row.expires_ns, Ordering::Relaxed);
+        }
     }
 
     fn header(&self, slot: u32, image: &Image) -> PolicyMeta {
@@ -122,8 +143,9 @@ impl PolicySlots {
         }
     }
 
-    /// Reads a slot back and holds it against the image that it should hold: every byte that a look-up can come to.
-    pub fn check(&mut self, slot: u32, image: &Image) -> Result<(), KernelError> {
+    /// Reads a slot back and holds it against the policy that it should hold: every byte that a look-up can come to.
+    pub fn check(&mut self, slot: u32, policy: &Policy) -> Result<(), KernelError> {
+        let image = &policy.image;
         let meta = self.header(slot, image);
         let there = self.meta.get(&slot, 0).map_err(KernelError::aya("reading the policy header"))?;
         if there != meta {
@@ -135,7 +157,11 @@ impl PolicySlots {
         compare("IPv6 node", &mut self.v6_nodes, meta.v6_base as usize, &image.v6_nodes)?;
         compare("IPv6 interval below /64", &mut self.v6_low, meta.v6_low_base as usize, &image.v6_low)?;
         compare("class", &mut self.classes, (slot * self.capacity.classes) as usize, &image.classes)?;
-        compare("rule row", &mut self.rules, meta.rules_base as usize, &image.rules)
+        let mut rules = Cow::Borrowed(&image.rules);
+        for (number, row) in leased(policy, self.lease_until[slot as usize]) {
+            rules.to_mut()[number] = row;
+        }
+        compare("rule row", &mut self.rules, meta.rules_base as usize, &rules)
     }
 }
 
@@ -149,12 +175,16 @@ impl Kernel {
         if self.closing.is_some() {
             return Err(KernelError::Closing);
         }
+        self.put_off(None)?;
+        if self.closing.is_some() {
+            return Err(KernelError::Closing);
+        }
         // The other slot: since the last grace period no packet reads it.
         let slot = 1 - self.control.slot();
-        self.policy_slots.write(slot, &next.policy.image)?;
+        self.policy_slots.write(slot, &next.policy, self.lease_until())?;
         // What was there is no way back any more, nor can it come into force.
         (self.previous, self.staged) = (None, None);
-        self.policy_slots.check(slot, &next.policy.image)?;
+        self.policy_slots.check(slot, &next.policy)?;
         self.self_test(slot, &next.policy.image)?;
         self.staged = Some(next);
         Ok(())
@@ -165,12 +195,16 @@ impl Kernel {
     /// # Errors
     /// What is not.
     pub fn verify(&mut self) -> Result<(), KernelError> {
-        if self.maps.hot.atomic(0).load(Ordering::Acquire) != self.control.0 {
+        if self.maps.hot.atomic(Hot::CONTROL).load(Ordering::Acquire) != self.control.0 {
             return Err(KernelError::Differs { what: "control word", at: "0".into() });
         }
         let policy = Arc::clone(&self.policy);
-        self.policy_slots.check(self.control.slot(), &policy.image)?;
-        self.self_test(ProbeQuery::IN_FORCE, &policy.image)
+        self.policy_slots.check(self.control.slot(), &policy)?;
+        self.self_test(ProbeQuery::IN_FORCE, &policy.image)?;
+        if let Err(error) = self.arm() {
+            tracing::warn!(%error, "the kernel part will not fall back by itself");
+        }
+        Ok(())
     }
 
     /// Takes the policy and mode before the last switch, still in the other slot, to hold again from the next
@@ -182,15 +216,28 @@ impl Kernel {
         if self.closing.is_some() {
             return Err(KernelError::Closing);
         }
+        self.put_off(None)?;
         let previous = self.previous.take().ok_or(KernelError::NothingBefore)?;
         let slot = 1 - self.control.slot();
-        if self.policy_slots.check(slot, &previous.policy.image).is_err() {
-            self.policy_slots.write(slot, &previous.policy.image)?;
-            self.policy_slots.check(slot, &previous.policy.image)?;
+        self.policy_slots.renew(slot, &previous.policy, self.lease_until());
+        if self.policy_slots.check(slot, &previous.policy).is_err() {
+            self.policy_slots.write(slot, &previous.policy, self.lease_until())?;
+            self.policy_slots.check(slot, &previous.policy)?;
         }
         self.staged = Some(previous);
+        self.guard = self.guard_before.take();
         Ok(())
     }
+}
+
+/// The rule rows of rules with a daily budget, with their numbers, as they are to be while it is leased.
+fn leased(policy: &Policy, until: u64) -> impl Iterator<Item = (usize, RuleRow)> {
+    let has_budget = |row: &RuleRow| {
+        let rule = usize::from(row.rule).checked_sub(1).and_then(|number| policy.rules.get(number));
+        rule.is_some_and(|rule| rule.max_bytes_per_day.is_some())
+    };
+    let rows = policy.image.rules.iter().enumerate().filter(move |(_, row)| has_budget(row));
+    rows.map(move |(number, row)| (number, RuleRow { expires_ns: row.expires_ns.min(until), ..*row }))
 }
 
 fn copy_into<T: bytemuck::Pod>(map: &mut MappedArray<T>, start: usize, values: &[T]) {

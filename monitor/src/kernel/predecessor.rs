@@ -26,8 +26,7 @@ use crate::model::Snapshot;
 pub enum Left {
     /// All of it.
     Epoch(Box<Snapshot>),
-    /// One whose drain was interrupted: what of it was not taken, by interface, is in no flow that adds up, or may be of
-    /// another policy than the one that is known.
+    /// One whose drain was interrupted: what of it was not taken, by interface, is in no flow that adds up.
     Rest(Vec<(String, HookSums)>),
     /// One that can't be read, and why.
     Unreadable(String),
@@ -38,9 +37,10 @@ pub(super) struct Predecessor {
     counts: Counts,
     interfaces: Vec<Interface>,
     control: Control,
-    policy: Arc<Policy>,
-    /// Another policy is in the other slot: the epoch before the open one may have been under it.
-    switched: bool,
+    /// Under what the other half was counted, if that was the epoch before.
+    previous: Control,
+    /// By slot.
+    policies: [Arc<Policy>; 2],
 }
 
 impl Predecessor {
@@ -60,10 +60,12 @@ impl Predecessor {
             classes: size(&classes)? / 2,
             overflow: size(&pinned("OVERFLOW")?)?,
         };
-        let in_slot = |slot: u32| -> Result<Rows, KernelError> {
-            Ok(Rows { classes: rows(&classes, slot, size(&classes)?)?, rules: rows(&rules, slot, size(&rules)?)? })
+        let in_slot = |slot: u32| -> Result<Arc<Policy>, KernelError> {
+            let rows =
+                Rows { classes: rows(&classes, slot, size(&classes)?)?, rules: rows(&rules, slot, size(&rules)?)? };
+            let is_in_force = rows.are_of(&policy.image.classes, &policy.image.rules);
+            Ok(if is_in_force { Arc::clone(policy) } else { Arc::new(rows.policy()) })
         };
-        let (rows, other) = (in_slot(control.slot())?, in_slot(1 - control.slot())?);
         let present = sys::interfaces().unwrap_or_default();
         let interface = |index: &u32| Interface {
             name: present
@@ -78,26 +80,26 @@ impl Predecessor {
             counts: Counts::of(pinned, cache, shape)?,
             interfaces: hot.ifindexes[1..].iter().take_while(|index| **index != 0).map(interface).collect(),
             control,
-            switched: !other.is_empty() && !other.are_of(&rows.classes, &rows.rules),
-            policy: if rows.are_of(&policy.image.classes, &policy.image.rules) {
-                Arc::clone(policy)
-            } else {
-                Arc::new(rows.policy())
-            },
+            previous: Control(hot.previous),
+            policies: [in_slot(0)?, in_slot(1)?],
         })
     }
 
     /// What it counted and nobody has taken: the epoch that was being drained, then the open one.
     pub fn take(mut self, clock: Clock, hz: u32) -> Vec<Left> {
-        let open = self.control;
-        let before = Control::new(open.epoch().wrapping_sub(1), open.slot(), open.enforce());
+        let (open, previous) = (self.control, self.previous);
+        let is_before = previous.epoch() == open.epoch().wrapping_sub(1);
+        // Of the first epoch, or of one that was not opened whole: then the one before was empty.
+        let before =
+            if is_before { previous } else { Control::new(open.epoch().wrapping_sub(1), open.slot(), open.enforce()) };
         [before, open].into_iter().filter_map(|control| self.take_one(control, clock, hz)).collect()
     }
 
     fn take_one(&mut self, control: Control, clock: Clock, hz: u32) -> Option<Left> {
         let fill = self.counts.empty_fill(control.parity());
         let now = jiff::Timestamp::now();
-        let mut closing = ClosingEpoch::new(control, Arc::clone(&self.policy), now, &self.interfaces, fill);
+        let policy = Arc::clone(&self.policies[control.slot() as usize]);
+        let mut closing = ClosingEpoch::new(control, policy, now, &self.interfaces, fill);
         closing.quiet = Some((now, clock));
         let sums: Vec<HookSums>;
         match self.counts.take_halves(control.parity(), &mut closing.interfaces) {
@@ -117,8 +119,7 @@ impl Predecessor {
             return None;
         }
         let adds_up = |rest: Vec<(u32, Counters)>| rest.iter().all(|(_, counters)| counters.is_zero());
-        let is_known = control == self.control || !self.switched;
-        if drained.is_ok() && is_known && adds_up(snapshot.residual()) && adds_up(snapshot.dropped_residual()) {
+        if drained.is_ok() && adds_up(snapshot.residual()) && adds_up(snapshot.dropped_residual()) {
             return Some(Left::Epoch(Box::new(snapshot)));
         }
         if let Err(error) = drained {
@@ -166,11 +167,6 @@ impl Rows {
         self.classes.starts_with(classes)
             && self.rules.len() >= rules.len()
             && self.rules.iter().zip(rules).all(|(one, other)| rule(one) == rule(other))
-    }
-
-    /// Whether no policy was ever written there.
-    fn is_empty(&self) -> bool {
-        self.classes.iter().all(|row| *row == bytemuck::Zeroable::zeroed())
     }
 
     /// A policy that says of each number what can be said.

@@ -76,6 +76,14 @@ findings! {
         title: "Packets came to the hook while no daemon was there",
         hint: "Find out why it was away: `journalctl -u egress-monitor`",
     }
+    /// The daemon closed no epochs for so long that the kernel part only observed.
+    ObservedAlone {
+        name: "observed_alone",
+        severity: Severity::High,
+        every_time: true,
+        title: "The kernel part let everything pass: the daemon stood still",
+        hint: "Find out why it stood still: `journalctl -u egress-monitor`; `[monitor] on_daemon_loss = \"keep\"` drops on",
+    }
     /// Programs and counters end with the daemon.
     NotPinned {
         name: "not_pinned",

@@ -1,6 +1,6 @@
 //! The policy in force, with what was read to make it, and whether it is yet to be confirmed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use monitor_policy::{Policy, PolicyRef, geo::STALE_AFTER_DAYS, spec::Mode};
 
@@ -54,6 +54,24 @@ impl PolicyInForce {
     pub fn reference(&self) -> PolicyRef {
         PolicyRef { digest: self.policy.digest.clone(), mode: self.mode }
     }
+}
+
+/// What is to be in force again, where nobody confirms in time what is now.
+#[derive(Clone, Debug, Default)]
+pub struct Trial {
+    /// What comes back.
+    pub fallback: PolicyInForce,
+    /// When nobody has confirmed within this time.
+    pub within: Duration,
+}
+
+/// What the kernel part put in force by itself: its deadline came before the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fell {
+    /// What was in force was on trial, and nobody confirmed it: what was before is in force again.
+    Unconfirmed,
+    /// The daemon closed no epochs: the kernel part only observes.
+    Alone,
 }
 
 /// That what is in force is yet to be confirmed: see `reload`.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{LONGEST, NotKept, confirmations::ConfirmationStore};
 use crate::{
     model::{
-        in_force::{PendingConfirmation, PolicyInForce},
+        in_force::{PendingConfirmation, PolicyInForce, Trial},
         now, rfc3339, seconds,
     },
     store::SharedState,
@@ -57,6 +57,16 @@ impl CommitConfirm {
 
     pub(super) fn ends(&self) -> Option<Instant> {
         self.deadline.as_ref().map(|deadline| deadline.at)
+    }
+
+    /// What is to come back, and in what time, where something awaits confirmation.
+    pub(super) fn trial(&self) -> Option<Trial> {
+        Some(self.trial_within(self.ends()?.saturating_duration_since(Instant::now())))
+    }
+
+    /// The same for what is about to.
+    pub(super) fn trial_within(&self, within: Duration) -> Trial {
+        Trial { fallback: self.fallback.clone(), within: within.min(LONGEST) }
     }
 
     /// From now on, for `within`, what is in force awaits confirmation.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     engine::{EngineHandle, Refusal},
-    model::in_force::PolicyInForce,
+    model::in_force::{PolicyInForce, Trial},
     store::SharedState,
 };
 
@@ -61,6 +61,7 @@ impl PolicyReloader {
     /// # Errors
     /// None.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        self.engine.guard(self.commit.trial()).await;
         let mut look = interval(watch::EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut open = true;
@@ -124,11 +125,16 @@ impl PolicyReloader {
             }
         };
         let changed = next.reference() != self.current.reference();
-        self.put_in_force(next).await?;
-        if self.current.reference() == self.commit.fallback().reference() {
-            // It is what would come back.
+        let comes_back = next.reference() == self.commit.fallback().reference();
+        let within = confirm.or(self.confirm.filter(|_| changed)).filter(|_| !comes_back);
+        let trial = match within {
+            Some(within) => Some(self.commit.trial_within(within)),
+            None => self.commit.trial().filter(|_| !comes_back),
+        };
+        self.put_in_force(next, trial).await?;
+        if comes_back {
             self.commit.accept(self.current.clone());
-        } else if let Some(within) = confirm.or(self.confirm.filter(|_| changed)) {
+        } else if let Some(within) = within {
             self.commit.begin(within);
         } else if self.commit.ends().is_none() {
             self.commit.accept(self.current.clone());
@@ -148,8 +154,8 @@ impl PolicyReloader {
         policy
     }
 
-    async fn put_in_force(&mut self, next: PolicyInForce) -> Result<(), ReloadError> {
-        match self.engine.reload(next.clone()).await {
+    async fn put_in_force(&mut self, next: PolicyInForce, trial: Option<Trial>) -> Result<(), ReloadError> {
+        match self.engine.reload(next.clone(), trial).await {
             Ok(()) => {}
             // In force all the same.
             Err(Refusal::Late(error)) => {
@@ -167,6 +173,7 @@ impl PolicyReloader {
         let was_pending = self.commit.ends().is_some();
         self.commit.accept(self.current.clone());
         self.commit.forget_pending();
+        self.engine.guard(None).await;
         tracing::info!(
             policy = policy.digest,
             mode = policy.mode.name(),
@@ -192,7 +199,7 @@ impl PolicyReloader {
         let (from, back) = (self.current.reference(), self.commit.fallback().reference());
         let next = retimed(self.commit.fallback(), &(self.clocks)());
         let what = format!("policy {} ({}) was not confirmed {when}", from.digest, from.mode);
-        let report = match self.put_in_force(next.clone()).await {
+        let report = match self.put_in_force(next.clone(), None).await {
             Ok(()) => {
                 self.commit.accept(next);
                 format!("{what}: {} ({}) is in force again", back.digest, back.mode)
@@ -210,7 +217,7 @@ impl PolicyReloader {
         let clock = (self.clocks)();
         self.commit.retime(&clock);
         // Reported there.
-        let _ = self.put_in_force(retimed(&self.current, &clock)).await;
+        let _ = self.put_in_force(retimed(&self.current, &clock), self.commit.trial()).await;
     }
 
     fn outcome(&self, changed: bool) -> Outcome {

@@ -80,6 +80,11 @@ impl Bench {
         self.state.read().in_force.reference()
     }
 
+    /// What the kernel part would put in force by itself.
+    fn guarded(&self) -> Option<PolicyRef> {
+        self.fake.script().guarded.as_ref().map(|(digest, mode, _)| named(digest, mode.name()))
+    }
+
     fn back(&self) -> Option<PolicyRef> {
         self.state.read().unconfirmed.as_ref().map(|pending| pending.back_to.clone())
     }
@@ -102,11 +107,14 @@ async fn what_nobody_confirms_goes_and_what_was_confirmed_last_comes_back() {
     let outcome = bench.load(in_force("b", true), LATE).await.expect("in force");
     assert_eq!((outcome.policy, outcome.changed), (named("b", "enforce"), true));
     assert_eq!(outcome.unconfirmed.map(|pending| pending.back_to), Some(named("a", "observe")));
+    // So that it goes without this process, too.
+    assert_eq!(bench.guarded(), Some(named("a", "observe")));
     // One on top of it: the way back stays the one that was confirmed.
     let outcome = bench.load(in_force("c", true), SOON).await.expect("in force");
     assert_eq!(outcome.unconfirmed.map(|pending| pending.back_to), Some(named("a", "observe")));
-    assert_eq!(bench.now(), named("c", "enforce"));
+    assert_eq!((bench.now(), bench.guarded()), (named("c", "enforce"), Some(named("a", "observe"))));
     bench.until(|state| state.reverts == 1).await;
+    assert_eq!(bench.guarded(), None);
     assert_eq!((bench.now(), bench.back()), (named("a", "observe"), None));
     let staged = [("b", true), ("c", true), ("a", false)].map(|(digest, enforce)| (digest.to_owned(), enforce));
     assert_eq!(bench.fake.script().staged, staged);

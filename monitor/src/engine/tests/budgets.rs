@@ -50,7 +50,7 @@ async fn a_rule_whose_budget_is_used_up_is_suspended_at_once_and_holds_again_aft
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
     assert_eq!(standing(), (1_248, 248, vec![1], 4));
     // Another policy does not give the rule its bytes back; one with a greater budget does.
-    assert_eq!(bench.handle.reload(budgeted("a")).await, Ok(()));
+    assert_eq!(bench.handle.reload(budgeted("a"), None).await, Ok(()));
     assert_eq!(standing().2, [1]);
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
     assert_eq!(standing(), (0, 0, vec![], 7), "the day is over");

@@ -69,7 +69,7 @@ async fn after_the_last_epoch_number_comes_the_first_and_events_keep_their_polic
     bench.fake.script().flips = u32::MAX - 1;
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
     // In force from epoch 0 on, the second one of that number.
-    assert_eq!(bench.handle.reload(in_force(&"b".repeat(64))).await, Ok(()));
+    assert_eq!(bench.handle.reload(in_force(&"b".repeat(64)), None).await, Ok(()));
     for (epoch, port) in [(u32::MAX, 1), (0, 2), (1, 3)] {
         let flow = fake::key(7, fake::OUTSIDE, port).into();
         let event = Event { flow, jiffies: 1, epoch, wire_bytes: 104 };

@@ -13,7 +13,7 @@ async fn breach_overflow_and_stale_data_are_reported() {
     let built = (fake::START / 1_000_000_000) as i64 - 91 * 86_400;
     stale.datasets =
         vec![crate::model::in_force::DatasetInfo { name: "old".into(), version: "1".into(), built: Some(built) }];
-    assert_eq!(bench.handle.reload(stale).await, Ok(()));
+    assert_eq!(bench.handle.reload(stale, None).await, Ok(()));
     let conditions: Vec<_> = bench.state.read().findings.iter().map(|(kind, _)| kind.name()).collect();
     assert_eq!(conditions, ["conservation_breach", "flow_table_overflow", "stale_geo_data"]);
     let reported = bench.end().await;

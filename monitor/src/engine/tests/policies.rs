@@ -12,7 +12,7 @@ async fn a_reload_holds_from_the_next_epoch_and_the_drained_one_keeps_its_policy
     let mut policy = Policy { digest: "b".repeat(64), ..fake::policy() };
     policy.classes.reverse();
     next.policy = policy.into();
-    assert_eq!(bench.handle.reload(next).await, Ok(()));
+    assert_eq!(bench.handle.reload(next, None).await, Ok(()));
     assert_eq!(bench.fake.script().staged, [("b".repeat(64), true)]);
     {
         let state = bench.state.read();
@@ -30,9 +30,9 @@ async fn a_reload_holds_from_the_next_epoch_and_the_drained_one_keeps_its_policy
 async fn a_refused_reload_leaves_the_policy_and_is_reported() {
     let bench = bench([]);
     let refused = Err(Refusal::Refused("it does not fit".into()));
-    assert_eq!(bench.handle.reload(in_force("too large")).await, refused);
+    assert_eq!(bench.handle.reload(in_force("too large"), None).await, refused);
     bench.handle.reload_refused("config.toml:3: no".into()).await;
-    assert_eq!(bench.handle.reload(in_force(&"c".repeat(64))).await, Ok(()));
+    assert_eq!(bench.handle.reload(in_force(&"c".repeat(64)), None).await, Ok(()));
     {
         let state = bench.state.read();
         assert_eq!((state.reload_failures, &state.reload_error), (2, &None));
@@ -60,7 +60,7 @@ async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_reported_
         "policy {new} (enforce) failed its check in the kernel: class 7 is not what was written: {old} (observe) is in \
          force again"
     );
-    assert_eq!(bench.handle.reload(next).await, Err(Refusal::Refused(reported.clone())));
+    assert_eq!(bench.handle.reload(next, None).await, Err(Refusal::Refused(reported.clone())));
     let (flips, rollbacks) = {
         let script = bench.fake.script();
         (script.flips, script.rollbacks)
@@ -78,7 +78,7 @@ async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_reported_
         expected.sort_unstable();
         assert_eq!(countries, expected);
     }
-    assert_eq!(bench.handle.reload(in_force(&"c".repeat(64))).await, Ok(()));
+    assert_eq!(bench.handle.reload(in_force(&"c".repeat(64)), None).await, Ok(()));
     assert_eq!(bench.state.read().traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 9);
     let reported: Vec<_> = bench.end().await.into_iter().filter(|(kind, _)| kind != "egress").collect();
     assert_eq!(reported, [alert("policy_rolled_back", "Create"), alert("policy_rolled_back", "Close")]);
@@ -94,7 +94,10 @@ async fn an_epoch_that_comes_late_is_merged_under_its_own_policy_before_the_swit
     let mut policy = Policy { digest: "b".repeat(64), ..fake::policy() };
     policy.classes.reverse();
     next.policy = policy.into();
-    assert_eq!(bench.handle.reload(next).await, Err(Refusal::Late(EpochError::NotDrained("bpf(2) says no".into()))));
+    assert_eq!(
+        bench.handle.reload(next, None).await,
+        Err(Refusal::Late(EpochError::NotDrained("bpf(2) says no".into())))
+    );
     assert_eq!(bench.state.read().flip_failures, 1);
     assert_eq!(bench.state.read().in_force.policy.digest, "a".repeat(64));
     bench.fake.script().broken = false;
@@ -109,4 +112,30 @@ async fn an_epoch_that_comes_late_is_merged_under_its_own_policy_before_the_swit
     }
     let reported = bench.end().await;
     assert_eq!(reported, [alert("epoch_failed", "Create"), alert("epoch_failed", "Close")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_kernel_part_took_back_by_itself_is_what_is_in_force() {
+    let (old, new) = ("a".repeat(64), "b".repeat(64));
+    let bench = bench([]);
+    let trial = Trial { fallback: in_force(&old), within: Duration::from_secs(60) };
+    assert_eq!(bench.handle.reload(in_force(&new), Some(trial)).await, Ok(()));
+    assert_eq!(bench.fake.script().guarded, Some((old.clone(), Mode::Observe, Duration::from_secs(60))));
+    bench.fake.script().fell = Some(Fell::Unconfirmed);
+    bench.handle.close_epoch().await.unwrap();
+    assert_eq!(bench.state.read().in_force.policy.digest, old);
+    assert_eq!(bench.state.read().reverts, 1);
+    assert_eq!(bench.end().await, [alert("policy_reverted", "Create")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_stood_still_enforces_again_as_soon_as_it_goes_on() {
+    let bench = bench([]);
+    let enforced = PolicyInForce { mode: Mode::Enforce, ..in_force(&"b".repeat(64)) };
+    assert_eq!(bench.handle.reload(enforced, None).await, Ok(()));
+    bench.fake.script().fell = Some(Fell::Alone);
+    bench.handle.close_epoch().await.unwrap();
+    assert_eq!(bench.state.read().in_force.mode, Mode::Enforce);
+    assert_eq!(bench.fake.script().staged, [("b".repeat(64), true), ("b".repeat(64), true)]);
+    assert_eq!(bench.end().await, [alert("observed_alone", "Create")]);
 }

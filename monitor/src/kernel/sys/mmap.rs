@@ -41,12 +41,10 @@ impl<T: Pod> MappedArray<T> {
         // any bytes; nobody else writes to the part, as the contract of this function says.
         unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr().cast::<T>().add(start), count) }
     }
-}
 
-impl MappedArray<u64> {
-    /// One element as an atomic: 8 bytes that the kernel sees change at once.
+    /// A word of 8 bytes, counted from the beginning, as an atomic: the kernel sees it change at once.
     pub fn atomic(&self, index: usize) -> &AtomicU64 {
-        assert!(index < self.length, "an element past the end of a map");
+        assert!(index < self.length * size_of::<T>() / 8, "a word past the end of a map");
         #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins a page")]
         let words = self.memory.as_mut_ptr().cast::<u64>();
         // SAFETY: within the mapping and aligned, as above; the kernel reads the word whole.

@@ -1,0 +1,179 @@
+//! What the kernel part does by itself when nobody says otherwise in time: the deadline and the fallback beside the control
+//! word ([`Hot`]). Called where epochs are closed and policies staged; what each step rests on: docs/epochs.md.
+//!
+//! A packet that is to be judged after the deadline puts the fallback in force, with an epoch of its own. So that it never
+//! does so while the half that this epoch would count in is drained, or the slot that it would ask is written, the deadline
+//! is put off first. Whoever puts it off and then finds, by the kernel's clock, that it had not come, knows that no packet
+//! has seen it come; else a grace period tells.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use monitor_common::wire::{Control, Hot};
+use monitor_policy::{Policy, spec::Mode};
+
+use super::{Kernel, KernelError, Switch, boot_ns, clock, closing::ClosingEpoch, object};
+use crate::model::in_force::Fell;
+
+/// For how long an epoch may be drained before the deadline counts again.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What is to hold from a jiffy on.
+#[derive(Debug)]
+pub(super) struct Guard {
+    fallback: Switch,
+    deadline: u64,
+}
+
+impl Kernel {
+    /// Has the kernel part put `fallback` in force by itself when `within` has passed, whether anybody is there or not;
+    /// `None`: never. Where a policy is staged, this is for when that one is in force.
+    ///
+    /// # Errors
+    /// The clock can't be read, or the fallback does not fit beside the policy in force: then nothing is guarded.
+    pub fn guard(&mut self, fallback: Option<(Switch, Duration)>) -> Result<(), KernelError> {
+        let guard = match fallback {
+            None => None,
+            Some((fallback, within)) => Some(Guard { fallback, deadline: self.jiffies()? + self.in_jiffies(within) }),
+        };
+        let before = std::mem::replace(&mut self.guard, guard);
+        if self.staged.is_some() {
+            self.guard_before = before;
+            return Ok(());
+        }
+        self.put_off(None)?;
+        self.arm()
+    }
+
+    /// Whether the kernel part has fallen back since this was asked last, and why.
+    pub fn fell(&mut self) -> Option<Fell> {
+        self.fell.take()
+    }
+
+    /// Moves the deadline away, for as long as draining may take or until it is [armed](Self::arm) again. If it had come,
+    /// what the kernel part has made of it is known afterwards: an epoch to be closed.
+    pub(super) fn put_off(&mut self, by: Option<Duration>) -> Result<(), KernelError> {
+        let deadline = self.maps.hot.atomic(Hot::DEADLINE);
+        let before = deadline.load(Ordering::Relaxed);
+        if before != 0 {
+            let until = by.map_or(Ok(0), |by| Ok(self.jiffies()? + self.in_jiffies(by)))?;
+            self.maps.hot.atomic(Hot::DEADLINE).store(until, Ordering::SeqCst);
+            if self.jiffies()? >= before {
+                self.grace_period.wait().map_err(KernelError::map("can't wait for a grace period"))?;
+            }
+        }
+        if self.closing.is_none() {
+            self.note_fallen();
+        }
+        Ok(())
+    }
+
+    /// The same for the time that it takes to drain an epoch.
+    pub(super) fn put_off_to_drain(&mut self) -> Result<(), KernelError> {
+        self.put_off(Some(DRAIN))
+    }
+
+    /// Takes over what the kernel part has put in force by itself.
+    fn note_fallen(&mut self) {
+        let word = Control(self.maps.hot.atomic(Hot::CONTROL).load(Ordering::Acquire));
+        let fallback = Control(self.maps.hot.atomic(Hot::FALLBACK).load(Ordering::Relaxed));
+        // Any other word is nobody's that we know: `verify` tells.
+        if word == self.control || Some(word) != self.control.fall_back(fallback) {
+            return;
+        }
+        let old = std::mem::replace(&mut self.control, word);
+        let mode = Mode::enforcing(old.enforce());
+        let policy = Arc::clone(&self.policy);
+        let started = std::mem::replace(&mut self.epoch_started, jiff::Timestamp::now());
+        let fill = self.counts.empty_fill(old.parity());
+        self.closing = Some(ClosingEpoch::new(old, Arc::clone(&policy), started, &self.interfaces, fill));
+        let guard = self.guard.take();
+        self.fell = Some(if guard.is_some() { Fell::Unconfirmed } else { Fell::Alone });
+        if let Some(Guard { fallback, .. }) = guard {
+            self.policy = fallback.policy;
+        }
+        if word.slot() != old.slot() {
+            self.previous = Some(Switch { policy, mode });
+        }
+    }
+
+    /// Lets the deadline count, by what is guarded and by how long the daemon may be away. Where the fallback is in neither
+    /// slot, it is written beside the policy in force.
+    pub(super) fn arm(&mut self) -> Result<(), KernelError> {
+        if let Some(guard) = &self.guard
+            && self.slot_of(&guard.fallback).is_none()
+        {
+            let slot = 1 - self.control.slot();
+            let Switch { policy, mode } = &guard.fallback;
+            let (policy, mode) = (Arc::clone(policy), *mode);
+            self.previous = None;
+            self.policy_slots.write(slot, &policy, self.lease_until())?;
+            self.policy_slots.check(slot, &policy)?;
+            self.previous = Some(Switch { policy, mode });
+        }
+        self.arm_with(0)
+    }
+
+    /// The same, with a deadline that does not come before this jiffy, and only if it is in a slot.
+    pub(super) fn arm_with(&mut self, at_least: u64) -> Result<(), KernelError> {
+        let mut armed = match &self.guard {
+            None => None,
+            // Nowhere to fall back to: not yet, or not any more.
+            Some(guard) => match self.slot_of(&guard.fallback) {
+                None => {
+                    self.store_deadline(0);
+                    return Ok(());
+                }
+                Some(slot) => Some((slot, guard.fallback.mode.enforces(), guard.deadline)),
+            },
+        };
+        if let Some(alone) = self.lease.filter(|_| self.observes_alone && self.control.enforce()) {
+            let deadline = self.jiffies()? + self.in_jiffies(alone);
+            let (slot, _, guarded) = armed.unwrap_or((self.control.slot(), false, u64::MAX));
+            armed = Some((slot, false, guarded.min(deadline)));
+        }
+        let Some((slot, enforce, deadline)) = armed else {
+            self.store_deadline(0);
+            return Ok(());
+        };
+        let fallback = Control::new(self.control.epoch().wrapping_add(1), slot, enforce);
+        self.maps.hot.atomic(Hot::FALLBACK).store(fallback.0, Ordering::Release);
+        self.store_deadline(deadline.max(at_least).max(1));
+        Ok(())
+    }
+
+    /// The first jiffy on which the deadline may come where an epoch is drained that is closed now.
+    pub(super) fn after_drain(&mut self) -> Result<u64, KernelError> {
+        Ok(self.jiffies()? + self.in_jiffies(DRAIN))
+    }
+
+    fn store_deadline(&self, jiffy: u64) {
+        self.maps.hot.atomic(Hot::DEADLINE).store(jiffy, Ordering::Release);
+    }
+
+    /// Until when rules with a daily budget hold, if nobody says more; CLOCK_BOOTTIME.
+    pub(super) fn lease_until(&self) -> Option<u64> {
+        self.lease.map(|lease| boot_ns().saturating_add(lease.as_nanos() as u64))
+    }
+
+    /// Which slot has this policy, whatever of it is suspended.
+    fn slot_of(&self, of: &Switch) -> Option<u32> {
+        let is = |policy: &Policy| policy.digest == of.policy.digest;
+        let slot = self.control.slot();
+        if is(&self.policy) {
+            return Some(slot);
+        }
+        let previous = self.previous.as_ref().filter(|_| self.staged.is_none());
+        previous.is_some_and(|previous| is(&previous.policy)).then_some(1 - slot)
+    }
+
+    fn jiffies(&mut self) -> Result<u64, KernelError> {
+        Ok(clock::read(object::program(&mut self.ebpf, object::CLOCK)?, &self.maps.clock)?.jiffies)
+    }
+
+    fn in_jiffies(&self, time: Duration) -> u64 {
+        (time.as_nanos() * u128::from(self.hz) / 1_000_000_000) as u64
+    }
+}
