@@ -3,6 +3,7 @@
 
 use std::{
     net::{SocketAddr, UdpSocket},
+    os::{linux::net::SocketAddrExt as _, unix::net as unix},
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Instant,
@@ -11,6 +12,7 @@ use std::{
 use aya::programs::{SchedClassifier, TcAttachType};
 use egress_monitor_tests::{
     daemon::{Daemon, Home, binary},
+    monitor::kernel::resolve,
     stage::{INSIDE, INTERFACE, OUTSIDE, PATIENCE, Stage, v4},
     traffic::send_udp,
 };
@@ -279,6 +281,83 @@ fn a_second_daemon_is_refused_and_names_the_first_and_nothing_is_harmed() {
     let before = stage.sent().unwrap();
     stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1; 3])).unwrap();
     assert_eq!(stage.sent().unwrap().since(before).packets, 0);
+}
+
+#[test]
+fn an_interface_has_one_monitor_and_a_second_one_leaves_it_alone() {
+    let stage = Stage::build(false).unwrap();
+    for hook in HOOKS {
+        let config = stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "");
+        let first = Daemon::start(&stage.near, &config, &["--hook", hook]).unwrap();
+        let second = Home::outliving().unwrap();
+        second.configure(&config).unwrap();
+        let mut second = Daemon::spawn(&stage.near, second, &["--hook", hook]).unwrap();
+        let ended = second.wait().unwrap();
+        assert_eq!(ended.status.code(), Some(69), "{:#?}", ended.log);
+        let said = ended.log.join("\n");
+        assert!(said.contains(&format!("another egress-monitor (pid {}, since ", first.id())), "{said}");
+        assert!(said.contains(&format!("watches {INTERFACE}: stop that one")), "{said}");
+        assert_eq!(attached(&stage), one(hook));
+        let before = stage.sent().unwrap();
+        stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1; 3])).unwrap();
+        assert_eq!(stage.sent().unwrap().since(before).packets, 0);
+        assert!(!detach(&stage, "/nonexistent").contains("removed the program"), "it is somebody's");
+        end(first, libc::SIGTERM);
+        assert_eq!(attached(&stage), (0, 0));
+    }
+}
+
+/// Does something in this thread as a user without privileges.
+fn as_nobody<T>(what: impl FnOnce() -> T) -> T {
+    let become_user = |user: libc::uid_t| {
+        // SAFETY: plain system call, of this thread alone: the C library's would change all of them.
+        let result = unsafe { libc::syscall(libc::SYS_setresuid, -1, user, -1) };
+        assert_eq!(result, 0);
+    };
+    become_user(65_534);
+    let done = what();
+    become_user(0);
+    done
+}
+
+#[test]
+fn whoever_takes_a_monitors_name_without_being_root_keeps_it_from_nothing() {
+    let stage = Stage::build(false).unwrap();
+    let index = stage.near.run(|| resolve(&[INTERFACE.to_owned()])).unwrap()[0].index;
+    let name = unix::SocketAddr::from_abstract_name(format!("egress-monitor/{index}")).unwrap();
+    let squatter = stage.near.run(|| as_nobody(|| unix::UnixListener::bind_addr(&name).unwrap()));
+    let daemon = start(&stage, home(&stage), "tcx");
+    assert!(daemon.log.all().iter().any(|line| line.contains("another program has taken the name")));
+    let before = stage.sent().unwrap();
+    stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1; 3])).unwrap();
+    assert_eq!(stage.sent().unwrap().since(before).packets, 0);
+    drop(squatter);
+}
+
+#[test]
+fn a_program_at_another_hook_is_taken_off_when_ours_is_there_and_nothing_leaves_between() {
+    let stage = Stage::build(false).unwrap();
+    let mut home = home(&stage);
+    let before = stage.sent().unwrap();
+    for (number, hook) in ["tcx", "clsact", "tcx"].into_iter().enumerate() {
+        let daemon = start(&stage, home, hook);
+        assert_eq!(attached(&stage), one(hook));
+        stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1; 3])).unwrap();
+        if number > 0 {
+            let told = |line: &str| line.contains("\"gap\"") && line.contains("has changed its hook");
+            daemon.alerts.wait_for(0, PATIENCE, told).unwrap();
+        }
+        let status = daemon.json(&["status"]).unwrap();
+        // Three of the one before, which were not taken, and three of its own.
+        let dropped = 3 + if number > 0 { 2 } else { 0 };
+        assert_eq!(status["interfaces"][0]["dropped"]["packets"], dropped, "{status:#}");
+        daemon.stand_still().unwrap();
+        stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1; 2])).unwrap();
+        home = end(daemon, libc::SIGKILL);
+        assert_eq!(attached(&stage), one(hook));
+    }
+    assert_eq!(stage.sent().unwrap().since(before).packets, 0);
+    detach(&stage, home.bpffs().to_str().unwrap());
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         cache: config.cache,
         mode: in_force.mode,
         debug_log: launch.kernel_log,
+        exclusive: true,
         lease: Some(config.lease()),
         observes_alone: config.on_daemon_loss == OnDaemonLoss::Observe,
     };
@@ -71,6 +72,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
                         inherited.push(*epoch);
                     }
                     Left::Unreadable(why) => succession.unreadable.push(why),
+                    Left::Twice(interface) => succession.twice.push(interface),
                     Left::Rest(rest) => rest.iter().for_each(|(interface, sums)| succession.add_rest(interface, sums)),
                 }
             }

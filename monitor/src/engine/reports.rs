@@ -107,7 +107,7 @@ pub struct Succeeding(pub Succession);
 
 impl Consumer for Succeeding {
     fn begin(&mut self, _state: &mut MonitorState, findings: &mut Findings<'_>) {
-        let Succession { gaps, rests, unreadable, unpinned, .. } = std::mem::take(&mut self.0);
+        let Succession { gaps, rests, unreadable, twice, unpinned, .. } = std::mem::take(&mut self.0);
         let of = |(interface, HookSums { total, dropped }): (String, HookSums)| {
             format!(
                 "{interface}: {} packets and {} bytes came to the hook since the daemon before this one counted last; {} \
@@ -130,6 +130,14 @@ impl Consumer for Succeeding {
         for why in unreadable {
             let text = format!("What the daemon before this one left counted can't be read ({why}) and is in no total");
             tracing::error!(text, "a gap");
+            findings.notice(FindingKind::Gap, text);
+        }
+        for interface in twice {
+            let text = format!(
+                "{interface}: the program has changed its hook. Packets of the moment in which both were there are counted \
+                 twice in the first epochs"
+            );
+            tracing::warn!(text, "a gap");
             findings.notice(FindingKind::Gap, text);
         }
         if let Some(why) = unpinned {

@@ -111,6 +111,14 @@ pub enum KernelError {
         /// Process id and since when, where that is known.
         owner: String,
     },
+    /// Another daemon watches an interface.
+    #[error("another egress-monitor{owner} watches {interface}: stop that one, or name other interfaces")]
+    Watched {
+        /// Name.
+        interface: String,
+        /// Process id and since when, where that is known.
+        owner: String,
+    },
     /// A new policy does not fit into the maps that were made at start.
     #[error("the new policy has {needed} {what}, there is room for {capacity}: restart egress-monitor to make room")]
     TooLarge {

@@ -1,6 +1,6 @@
 //! Putting the program on an interface's way out, and taking it off. Called when the daemon starts and ends.
 
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use aya::programs::{
     LinkOrder, ProgramError, TcAttachType,
@@ -13,6 +13,7 @@ use super::{
     Interface, Kernel, KernelError,
     error::with_causes,
     object::{self, EGRESS},
+    owner::{self, Owner},
     sys,
 };
 use crate::model::{Hook, readings::Base};
@@ -31,12 +32,14 @@ pub struct AttachedProgram {
     made_qdisc: bool,
     /// Its counters then; `None` until all are attached.
     pub(super) base: Option<Base>,
+    /// Keeps other monitors off.
+    owner: Option<Owner>,
 }
 
 impl AttachedProgram {
     fn now(interface: &Interface, hook: Hook, link: SchedClassifierLinkId, made_qdisc: bool) -> Self {
         let interface = interface.clone();
-        Self { interface, hook, since: jiff::Timestamp::now(), link, made_qdisc, base: None }
+        Self { interface, hook, since: jiff::Timestamp::now(), link, made_qdisc, base: None, owner: None }
     }
 
     /// Whether its interface is still in this network namespace. A name is soon given again; an index only after all
@@ -48,8 +51,10 @@ impl AttachedProgram {
 
 /// Priority of our clsact filter: first.
 const PRIORITY: u16 = 1;
-/// Its handle, "em": nobody else's, so that one that is there already was left by a monitor that was killed.
+/// Its handle, "em": nobody else's, so that one that is there already was left by an earlier monitor.
 const HANDLE: TcHandle = TcHandle::new(0x656d, 1);
+/// That of a filter that ends with its daemon. It is beside one that is to stay.
+const EPHEMERAL: TcHandle = TcHandle::new(0x656d, 2);
 
 /// Why a hook did not take the program.
 struct AttachError {
@@ -111,6 +116,7 @@ impl Kernel {
     }
 
     fn attach_one(&mut self, interface: &Interface, hook: Option<Hook>) -> Result<(), KernelError> {
+        let owner = self.exclusive.then(|| Owner::take(&interface.name, interface.index)).transpose()?;
         // First the slot: the first packet is counted under its interface already.
         self.register(interface)?;
         let sent_before = self.sent_before_attach(interface)?;
@@ -127,6 +133,7 @@ impl Kernel {
             },
         };
         attachment.base = Some(self.base(interface, sent_before)?);
+        attachment.owner = owner;
         self.attachments.push(attachment);
         Ok(())
     }
@@ -221,7 +228,7 @@ impl Kernel {
                 });
             }
         };
-        let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+        let options = NlOptions { priority: PRIORITY, handle: self.handle(), classid: None };
         let attached = self.attach_with(interface, Hook::Clsact, TcAttachOptions::Netlink(options), made_qdisc);
         match attached {
             Err(AttachError { exists: true, .. }) => self.take_over(interface),
@@ -235,6 +242,44 @@ impl Kernel {
         }
     }
 
+    const fn handle(&self) -> TcHandle {
+        if self.pins.is_some() { HANDLE } else { EPHEMERAL }
+    }
+
+    /// Takes off what earlier starts have left beside our programs: by another hook, on an interface that is not watched any
+    /// more, or of a daemon that was killed and was to take it off itself. What belongs to a monitor that lives stays.
+    ///
+    /// The names of those that were watched by another hook until now: both programs have counted what came in between.
+    pub(super) fn remove_leftovers(&self) -> Vec<String> {
+        let watched = |index| self.attachments.iter().find(|attached| attached.interface.index == index);
+        let by = |index, hook| watched(index).is_some_and(|attached| attached.hook == hook);
+        let mut twice = BTreeSet::new();
+        let mut removed = |index, name: &str| {
+            tracing::warn!(interface = name, "an earlier monitor's program is off: it was beside what is watched now");
+            twice.extend(watched(index).map(|attached| attached.interface.name.clone()));
+        };
+        if let Some(pins) = &self.pins {
+            let by_link = self.attachments.iter().filter(|attached| attached.hook == Hook::Tcx);
+            for index in pins.remove_others(&by_link.map(|attached| attached.interface.index).collect::<Vec<_>>()) {
+                removed(index, &format!("index {index}"));
+            }
+        }
+        for (index, interface) in sys::interfaces().unwrap_or_default() {
+            if watched(index).is_none() && owner::living(index).is_some() {
+                continue;
+            }
+            for handle in [HANDLE, EPHEMERAL] {
+                let in_use = by(index, Hook::Clsact) && handle == self.handle();
+                // Without pins this monitor ends with its daemon: what is to stay is not its own.
+                let stays = self.pins.is_none() && handle == HANDLE;
+                if !in_use && !stays && remove_filter(&interface, handle) {
+                    removed(index, &interface);
+                }
+            }
+        }
+        twice.into_iter().collect()
+    }
+
     /// Puts our program in the place of the filter that a killed monitor left: packets pass one or the other.
     fn take_over(&mut self, interface: &Interface) -> Result<AttachedProgram, KernelError> {
         let refused = |error: String| KernelError::Attach {
@@ -242,7 +287,7 @@ impl Kernel {
             hook: Hook::Clsact.name(),
             error: format!("a filter that a killed egress-monitor left can't be replaced: {error}"),
         };
-        let left = SchedClassifierLink::attached(&interface.name, TcAttachType::Egress, PRIORITY, HANDLE, None)
+        let left = SchedClassifierLink::attached(&interface.name, TcAttachType::Egress, PRIORITY, self.handle(), None)
             .map_err(|error| refused(error.to_string()))?;
         let link = object::program(&mut self.ebpf, EGRESS)?
             .attach_to_link(left)
@@ -301,12 +346,16 @@ impl Kernel {
 
 /// Takes the filters of a monitor that is gone off the interfaces of this network namespace; those that had one.
 pub(super) fn remove_filters() -> Vec<String> {
-    let names = sys::interfaces().unwrap_or_default().into_iter().map(|(_, name)| name);
-    let had = |name: &String| {
-        SchedClassifierLink::attached(name, TcAttachType::Egress, PRIORITY, HANDLE, None)
-            .is_ok_and(|link| aya::programs::links::Link::detach(link).is_ok())
-    };
-    names.filter(had).inspect(|name| remove_empty_clsact(name)).collect()
+    let present = sys::interfaces().unwrap_or_default().into_iter();
+    let nobodys = present.filter(|(index, _)| owner::living(*index).is_none()).map(|(_, name)| name);
+    let had = |name: &String| [HANDLE, EPHEMERAL].map(|handle| remove_filter(name, handle)) != [false; 2];
+    nobodys.filter(had).inspect(|name| remove_empty_clsact(name)).collect()
+}
+
+/// Takes a filter of ours off; whether there was one.
+fn remove_filter(interface: &str, handle: TcHandle) -> bool {
+    SchedClassifierLink::attached(interface, TcAttachType::Egress, PRIORITY, handle, None)
+        .is_ok_and(|link| aya::programs::links::Link::detach(link).is_ok())
 }
 
 /// Removes the clsact qdisc that we made, unless somebody else has put a filter in it since. iproute2 may be

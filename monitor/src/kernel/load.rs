@@ -43,6 +43,8 @@ pub struct Options {
     pub mode: Mode,
     /// Whether the kernel part writes its debug lines: see [`Kernel::log`].
     pub debug_log: bool,
+    /// Whether no other monitor that says so, too, may watch the same interfaces.
+    pub exclusive: bool,
     /// For how long rules with a daily budget hold when no epoch is closed; `None`: for ever.
     pub lease: Option<Duration>,
     /// Whether the kernel part only observes when no epoch has been closed for so long.
@@ -57,6 +59,7 @@ impl Default for Options {
             cache: None,
             mode: Mode::Observe,
             debug_log: false,
+            exclusive: false,
             lease: None,
             observes_alone: false,
         }
@@ -90,6 +93,8 @@ pub struct Kernel {
     pub(super) last_samples: Option<Vec<Sample>>,
     /// Where what outlives the daemon is pinned; `None`: nothing does.
     pub(super) pins: Option<Pins>,
+    /// As [`Options::exclusive`].
+    pub(super) exclusive: bool,
     /// As [`Options::lease`].
     pub(super) lease: Option<Duration>,
     /// As [`Options::observes_alone`].
@@ -183,6 +188,7 @@ impl Kernel {
             nic: None,
             last_samples: None,
             pins,
+            exclusive: options.exclusive,
             lease: options.lease,
             observes_alone: options.observes_alone,
             guard: None,
@@ -237,18 +243,15 @@ impl Kernel {
     /// # Errors
     /// They may still run: later.
     pub fn take_left(&mut self) -> Result<Vec<Left>, KernelError> {
+        let twice = if self.exclusive { self.remove_leftovers() } else { Vec::new() };
         let Some(pins) = &mut self.pins else { return Ok(Vec::new()) };
-        let attached: Vec<u32> = self.attachments.iter().map(|one| one.interface.index).collect();
-        for ifindex in pins.remove_others(&attached) {
-            tracing::warn!(ifindex, "an interface that is not watched any more: the program is off it");
-        }
         self.grace_period.wait().map_err(KernelError::map("can't wait for a grace period"))?;
         let clock = clock::read(object::program(&mut self.ebpf, object::CLOCK)?, &self.maps.clock)?;
         let left = pins.earlier().flat_map(|maps| match Predecessor::open(maps, &self.policy) {
             Ok(predecessor) => predecessor.take(clock, self.hz),
             Err(error) => vec![Left::Unreadable(error.to_string())],
         });
-        let left = left.collect();
+        let left = left.chain(twice.into_iter().map(Left::Twice)).collect();
         pins.forget_earlier();
         Ok(left)
     }

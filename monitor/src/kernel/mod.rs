@@ -17,6 +17,7 @@ mod load;
 mod log;
 pub mod memory;
 mod object;
+mod owner;
 mod pins;
 mod policy_slots;
 mod predecessor;

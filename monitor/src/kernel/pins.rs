@@ -24,6 +24,7 @@ use super::{
     error::with_causes,
     halves::hook_sums,
     links::remove_filters,
+    owner,
     predecessor::{halves, hot},
 };
 
@@ -85,7 +86,7 @@ impl Pins {
         }
         let lock = File::open(&directory).map_err(|error| refused(error.to_string()))?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let owner = owner(&lock).map_or_else(String::new, |(pid, since)| format!(" (pid {pid}, since {since})"));
+            let owner = holder(&lock).map_or_else(String::new, owner::described);
             return Err(KernelError::PinsInUse { directory: bpffs.to_owned(), owner });
         }
         let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u64>().ok();
@@ -157,7 +158,7 @@ impl Pins {
         let _ = fs::remove_file(self.link_path(ifindex));
     }
 
-    /// Removes the links of all interfaces but these, and gives theirs. Nothing of ours should be on them.
+    /// Removes the links of all interfaces but these, and gives theirs.
     pub(super) fn remove_others(&self, keep: &[u32]) -> Vec<u32> {
         let mut removed = Vec::new();
         for ifindex in links(&self.directory) {
@@ -201,20 +202,18 @@ fn hooks(maps: &Path) -> Result<Vec<(u32, HookSums)>, KernelError> {
     Ok(sums.filter(|(_, sums)| *sums != HookSums::default()).collect())
 }
 
-/// Who holds the lock on a file, and since when it runs.
-fn owner(file: &File) -> Option<(u32, jiff::Timestamp)> {
+/// Who holds the lock on a file.
+fn holder(file: &File) -> Option<u32> {
     let found = file.metadata().ok()?;
     let (major, minor) = (rustix::fs::major(found.dev()), rustix::fs::minor(found.dev()));
     // As /proc/locks has it (proc_locks(5)).
     let inode = format!("{major:02x}:{minor:02x}:{}", found.ino());
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    let pid = locks.lines().find_map(|line| {
+    locks.lines().find_map(|line| {
         let words: Vec<_> = line.split_whitespace().collect();
         let at = words.iter().position(|word| *word == inode)?;
         words.get(at.checked_sub(1)?)?.parse().ok()
-    })?;
-    let since = fs::metadata(format!("/proc/{pid}")).ok()?.modified().ok()?;
-    Some((pid, since.try_into().ok()?))
+    })
 }
 
 /// Layouts of which programs are pinned below `bpffs` that a start does not take over: those of other builds, or all where

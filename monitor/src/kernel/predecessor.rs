@@ -30,6 +30,8 @@ pub enum Left {
     Rest(Vec<(String, HookSums)>),
     /// One that can't be read, and why.
     Unreadable(String),
+    /// This interface's program was put beside the earlier one, not in its place: for a moment both counted.
+    Twice(String),
 }
 
 /// The maps of an earlier start.

@@ -14,6 +14,8 @@ pub struct Succession {
     pub rests: BTreeMap<String, HookSums>,
     /// Why what there was can't be read.
     pub unreadable: Vec<String>,
+    /// Interfaces whose programs have changed the hook: what came while both were there was counted twice.
+    pub twice: Vec<String>,
     /// Programs and counters outlive this daemon.
     pub outlives: bool,
     /// Why they do not, where they should.

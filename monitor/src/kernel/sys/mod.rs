@@ -8,6 +8,7 @@ mod ethtool;
 mod grace_period;
 mod interfaces;
 mod mmap;
+mod peer;
 
 pub use self::{
     allocator::{tame_allocator, trim_heap},
@@ -18,4 +19,5 @@ pub use self::{
     grace_period::GracePeriod,
     interfaces::{has_interface, interfaces},
     mmap::MappedArray,
+    peer::peer,
 };
