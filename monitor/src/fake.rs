@@ -19,7 +19,7 @@ use crate::{
     budgets::keeper::Keeper,
     engine::{pipeline::Consumer, source::EpochSource},
     model::{
-        Attachment, ClosedEpoch, Fill, InterfaceCounts, Occupancy, Snapshot, Succession,
+        Attachment, ClosedEpoch, Fill, InterfaceCounts, Occupancy, Snapshot,
         flow::Resolver,
         identities::Name,
         in_force::{Fell, PolicyInForce, Trial},
@@ -37,7 +37,7 @@ use monitor_policy::{
 
 /// The consumers of the daemon itself, for tests of what lies below it.
 pub fn consumers(budgets: Keeper) -> Vec<Box<dyn Consumer>> {
-    crate::daemon::consumers(budgets, Succession::default())
+    crate::daemon::consumers(budgets, None)
 }
 
 /// Class numbers of [`policy`].

@@ -12,6 +12,7 @@ pub mod error;
 pub mod fake;
 pub mod http;
 pub mod kernel;
+pub mod life;
 pub mod metrics;
 pub mod model;
 pub mod reconcile;

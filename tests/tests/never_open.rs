@@ -90,6 +90,9 @@ fn what_came_while_no_daemon_was_there_is_judged_and_known_to_the_byte() {
             let next = start(&stage, home, hook);
             // Ethernet, IPv4 and UDP are 42 bytes.
             assert_eq!(gap(&next), [11, 7 * 142 + 4 * 92, 7, 7 * 142], "{hook}, signal {signal}");
+            let told =
+                |kind: &str| next.alerts.all().iter().any(|line| line.contains(&format!("\"types\":[\"{kind}\"]")));
+            assert_eq!((told("killed"), told("adopted")), (signal == libc::SIGKILL, true));
             // Its flows are this one's, and so are the alerts that nobody made.
             let status = next.json(&["status"]).unwrap();
             let interface = &status["interfaces"][0];

@@ -28,10 +28,12 @@ fn unaccounted(interface: &Value) -> Count {
     amount(&interface["nic"]["unaccounted"])
 }
 
-/// Alerts on the monitor itself, without the one on the age of geo data.
+/// Alerts on what is wrong with the monitor itself: not on the age of geo data, nor that it began and ended.
 fn findings(lines: &[String]) -> Vec<Value> {
     let parsed = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    parsed.filter(|line| line["class_uid"] == 2004 && line["unmapped"]["type"] != "stale_geo_data").collect()
+    let others = ["stale_geo_data", "started", "stopped"];
+    let is_other = |line: &Value| others.contains(&line["unmapped"]["type"].as_str().unwrap());
+    parsed.filter(|line| line["class_uid"] == 2004 && !is_other(line)).collect()
 }
 
 fn types(lines: &[String]) -> Vec<String> {

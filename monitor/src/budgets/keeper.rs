@@ -52,7 +52,7 @@ impl Consumer for Keeper {
         self.budgeted.then(|| Day::of(now).end())
     }
 
-    fn stopped(&mut self, now: i128) {
+    fn stopped(&mut self, now: i128, _: &mut MonitorState, _: &mut Findings<'_>) {
         self.save(now);
     }
 }

@@ -18,12 +18,13 @@ use crate::{
     engine::{
         Engine, EngineHandle,
         pipeline::Consumer,
-        reports::{Conservation, Http, Losses, LostInterfaces, RuleTimes, StaleData, Succeeding},
+        reports::{Conservation, Http, Losses, LostInterfaces, RuleTimes, StaleData},
         source::{Events, Opened, Task},
     },
     error::CliError,
     http::server::{self, ControlSocket},
-    model::{Alert, Host, Succession, in_force::PolicyInForce, now},
+    life::Life,
+    model::{Alert, Host, in_force::PolicyInForce, now},
     reconcile::Reconciler,
     reload::{PolicyReloader, ReloadHandle},
     shadow::Comparison,
@@ -79,17 +80,17 @@ pub(super) fn build(
     let configured = setup.in_force.clone();
     setup.in_force.policy = budgets.hold(&setup.in_force.policy);
     let Opened { source, events, tasks: kernel_tasks, kernel_memory, succession, inherited } = open(&setup.in_force)?;
-    let outlives = succession.outlives;
-
+    let (outlives, started) = (succession.outlives, now());
+    let life = Life::begun(&setup.state, &host.boot_id, started, succession);
     let state = SharedState::new(MonitorState {
         boot_id: host.boot_id,
-        started: now(),
+        started,
         epoch_length: setup.epoch,
         http_error,
         ..MonitorState::default()
     });
     let (mut engine, epochs) =
-        Engine::new(source, state.clone(), Box::new(sinks), consumers(budgets, succession), setup.in_force);
+        Engine::new(source, state.clone(), Box::new(sinks), consumers(budgets, Some(life)), setup.in_force);
     engine.inherit(inherited);
     let (reloader, reloads) = PolicyReloader::new(setup.reload, epochs.clone(), state.clone(), configured);
     let started = {
@@ -116,9 +117,9 @@ pub(super) fn build(
 }
 
 /// Who makes something of each closed epoch, in this order.
-pub fn consumers(budgets: Keeper, succession: Succession) -> Vec<Box<dyn Consumer>> {
-    vec![
-        Box::new(Succeeding(succession)),
+pub fn consumers(budgets: Keeper, life: Option<Life>) -> Vec<Box<dyn Consumer>> {
+    let life = life.map(|life| Box::new(life) as Box<dyn Consumer>);
+    let others: [Box<dyn Consumer>; 10] = [
         Box::new(Http),
         Box::new(LostInterfaces::default()),
         Box::new(Conservation),
@@ -129,5 +130,6 @@ pub fn consumers(budgets: Keeper, succession: Succession) -> Vec<Box<dyn Consume
         Box::new(Comparison::default()),
         Box::new(StaleData),
         Box::new(RuleTimes::default()),
-    ]
+    ];
+    life.into_iter().chain(others).collect()
 }

@@ -93,7 +93,10 @@ fn load(options: Options, policy: &Arc<Policy>, bpffs: Option<&PathBuf>) -> Resu
     let Some(bpffs) = bpffs else { return Ok((Kernel::load(options, Arc::clone(policy))?, Succession::default())) };
     let pinned = Pins::open(bpffs).and_then(|pins| Kernel::load_to_outlive(options, Arc::clone(policy), Some(pins)));
     match pinned {
-        Ok(kernel) => Ok((kernel, Succession { outlives: true, ..Succession::default() })),
+        Ok(kernel) => {
+            let adopts = kernel.adopts();
+            Ok((kernel, Succession { outlives: true, adopts, ..Succession::default() }))
+        }
         Err(error @ KernelError::Pins { .. }) => {
             let unpinned = Some(error.to_string());
             Ok((Kernel::load(options, Arc::clone(policy))?, Succession { unpinned, ..Succession::default() }))

@@ -59,6 +59,9 @@ impl Daemon {
                 }
             });
         }
+        // So that whoever asks whether it is ready need not wait for an epoch's length.
+        let first = self.epochs.clone();
+        drop(tokio::spawn(async move { first.close_epoch().await }));
         let reloader = self.reloader;
         supervisor.spawn("policy reloads", |stop| reloader.run(stop));
         let control_only = http::Control { epochs: self.epochs, reloads: self.reloads.clone() };

@@ -197,7 +197,8 @@ impl Engine {
             self.events(&[event]);
         }
         let (closed, swapped) = self.close_one();
-        tokio::task::block_in_place(|| self.pipeline.stopped(now()));
+        let state = self.state.clone();
+        tokio::task::block_in_place(|| self.pipeline.stopped(now(), &mut state.write()));
         waiting.answer(&closed, &swapped);
         detached?;
         closed.map_err(|why| anyhow::anyhow!("the last epoch could not be drained, the totals lack it: {why}"))

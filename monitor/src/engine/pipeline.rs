@@ -57,7 +57,7 @@ pub trait Consumer: Send {
     fn stopping(&mut self) {}
 
     /// There are no more epochs.
-    fn stopped(&mut self, _now: i128) {}
+    fn stopped(&mut self, _now: i128, _state: &mut MonitorState, _findings: &mut Findings<'_>) {}
 }
 
 /// An event of the ring buffer.
@@ -158,8 +158,8 @@ impl Pipeline {
         self.consumers.iter_mut().for_each(|consumer| consumer.stopping());
     }
 
-    pub(super) fn stopped(&mut self, now: i128) {
-        self.consumers.iter_mut().for_each(|consumer| consumer.stopped(now));
+    pub(super) fn stopped(&mut self, now: i128, state: &mut MonitorState) {
+        self.each(state, |consumer, state, findings| consumer.stopped(now, state, findings));
     }
 
     fn each(
@@ -174,4 +174,13 @@ impl Pipeline {
         }
         state.findings = self.open.open().collect();
     }
+}
+
+/// What somebody reports.
+#[cfg(test)]
+pub(crate) fn told(report: impl FnOnce(&mut MonitorState, &mut Findings<'_>)) -> Vec<Alert> {
+    let mut open = OpenFindings::default();
+    let mut findings = Findings { open: &mut open, made: Vec::new() };
+    report(&mut MonitorState::default(), &mut findings);
+    findings.made
 }

@@ -1,12 +1,11 @@
 //! The consumers that only look at an epoch and at what is in force, and raise a finding where something is wrong:
 //! interfaces that are gone, sums that do not add up, losses, old datasets, rules that begin and end.
 
-use monitor_common::wire::HookSums;
 use monitor_policy::times::{self, Notice};
 
 use super::pipeline::{Consumer, Findings};
 use crate::{
-    model::{Attachment, ClosedEpoch, FindingKind, Succession, seconds},
+    model::{Attachment, ClosedEpoch, FindingKind, seconds},
     store::MonitorState,
 };
 
@@ -98,52 +97,6 @@ impl Consumer for Losses {
         self.alerts = total;
         let detail = (lost > 0).then(|| format!("{lost} alert lines; the latest are at /api/v1/alerts"));
         findings.report(FindingKind::AlertsLost, detail);
-    }
-}
-
-/// What the kernel part did while no daemon was there, told once; and that it will do nothing after this one.
-#[derive(Debug)]
-pub struct Succeeding(pub Succession);
-
-impl Consumer for Succeeding {
-    fn begin(&mut self, _state: &mut MonitorState, findings: &mut Findings<'_>) {
-        let Succession { gaps, rests, unreadable, twice, unpinned, .. } = std::mem::take(&mut self.0);
-        let of = |(interface, HookSums { total, dropped }): (String, HookSums)| {
-            format!(
-                "{interface}: {} packets and {} bytes came to the hook since the daemon before this one counted last; {} \
-                 packets and {} bytes of them were dropped.",
-                total.packets, total.bytes, dropped.packets, dropped.bytes
-            )
-        };
-        for gap in gaps {
-            findings.notice(
-                FindingKind::Gap,
-                of(gap) + " They were judged by the policy that it left, and are in the first epochs of this one",
-            );
-        }
-        for rest in rests {
-            findings.notice(
-                FindingKind::Gap,
-                of(rest) + " It ended while it was taking them: their flows, and what it had taken, are in no total",
-            );
-        }
-        for why in unreadable {
-            let text = format!("What the daemon before this one left counted can't be read ({why}) and is in no total");
-            tracing::error!(text, "a gap");
-            findings.notice(FindingKind::Gap, text);
-        }
-        for interface in twice {
-            let text = format!(
-                "{interface}: the program has changed its hook. Packets of the moment in which both were there are counted \
-                 twice in the first epochs"
-            );
-            tracing::warn!(text, "a gap");
-            findings.notice(FindingKind::Gap, text);
-        }
-        if let Some(why) = unpinned {
-            tracing::warn!(why, "nothing outlives this daemon");
-            findings.report(FindingKind::NotPinned, Some(why));
-        }
     }
 }
 

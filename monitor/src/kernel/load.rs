@@ -210,6 +210,11 @@ impl Kernel {
         self.maps.hot.atomic(Hot::CONTROL).store(self.control.0, Ordering::Release);
     }
 
+    /// Whether an earlier start has left programs and counters, which ours take over.
+    pub fn adopts(&self) -> bool {
+        self.pins.as_ref().is_some_and(|pins| pins.earlier().next().is_some())
+    }
+
     /// The policy in force.
     pub fn policy(&self) -> &Arc<Policy> {
         &self.policy

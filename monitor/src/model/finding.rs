@@ -68,6 +68,46 @@ findings! {
         title: "An epoch could not be closed",
         hint: "Read the log; restart if it lasts. Its counts are kept and come with a later epoch",
     }
+    /// The daemon before this one ended without saying so.
+    Killed {
+        name: "killed",
+        severity: Severity::High,
+        every_time: true,
+        title: "The daemon was killed, or crashed",
+        hint: "Find out by whom: `journalctl -u egress-monitor -k` (out of memory, a signal, a panic)",
+    }
+    /// A daemon began.
+    Started {
+        name: "started",
+        severity: Severity::Informational,
+        every_time: true,
+        title: "The monitor began",
+        hint: "Nothing, if it was meant",
+    }
+    /// A daemon took the programs of an earlier one over.
+    Adopted {
+        name: "adopted",
+        severity: Severity::Informational,
+        every_time: true,
+        title: "The monitor took over what an earlier one left in the kernel",
+        hint: "Nothing, if it was meant",
+    }
+    /// The same, of another version.
+    Replaced {
+        name: "replaced",
+        severity: Severity::Informational,
+        every_time: true,
+        title: "Another version took over what the monitor left in the kernel",
+        hint: "Nothing, if it was meant",
+    }
+    /// A daemon ended in order.
+    Stopped {
+        name: "stopped",
+        severity: Severity::Medium,
+        every_time: true,
+        title: "The monitor was stopped",
+        hint: "Start it again if that was not meant: `systemctl start egress-monitor`",
+    }
     /// Packets were counted, and judged, while no daemon was there.
     Gap {
         name: "gap",

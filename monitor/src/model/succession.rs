@@ -16,6 +16,8 @@ pub struct Succession {
     pub unreadable: Vec<String>,
     /// Interfaces whose programs have changed the hook: what came while both were there was counted twice.
     pub twice: Vec<String>,
+    /// Programs of an earlier daemon were there, and ours are in their place.
+    pub adopts: bool,
     /// Programs and counters outlive this daemon.
     pub outlives: bool,
     /// Why they do not, where they should.
