@@ -23,6 +23,7 @@ use crate::{
         flow::Resolver,
         identities::Name,
         in_force::{Fell, PolicyInForce, Trial},
+        now,
     },
     store::{Traffic, flows::FlowStore, last_hour::Recent, totals::Kept},
 };
@@ -260,6 +261,8 @@ pub struct Script {
     closed: Option<PolicyInForce>,
     /// Next epochs; when there are none, an empty one. Number, policy and mode are set by the fake.
     pub next: VecDeque<Snapshot>,
+    /// When the open epoch began by the wall clock, whatever times snapshots have.
+    began: i128,
     /// Flips so far.
     pub flips: u32,
     /// Flips fail while this is set.
@@ -294,7 +297,7 @@ impl Default for Fake {
 impl Fake {
     /// With this in force.
     pub fn new(in_force: PolicyInForce) -> Self {
-        Self(Arc::new(Mutex::new(Script { in_force, ..Script::default() })))
+        Self(Arc::new(Mutex::new(Script { in_force, began: now(), ..Script::default() })))
     }
 
     /// The script.
@@ -309,10 +312,13 @@ impl EpochSource for Fake {
         // As the kernel does it: an epoch that can't be drained is closed all the same, and keeps its policy.
         let held = match script.closed.take() {
             Some(held) => held,
-            None => match script.next_in_force.take() {
-                Some(next) => std::mem::replace(&mut script.in_force, next),
-                None => script.in_force.clone(),
-            },
+            None => {
+                script.began = now();
+                match script.next_in_force.take() {
+                    Some(next) => std::mem::replace(&mut script.in_force, next),
+                    None => script.in_force.clone(),
+                }
+            }
         };
         if script.broken {
             script.closed = Some(held);
@@ -323,6 +329,10 @@ impl EpochSource for Fake {
         script.flips = epoch.wrapping_add(1);
         let one = script.next.pop_front().unwrap_or_else(|| snapshot(epoch));
         Ok(Snapshot { epoch, policy: held.policy, mode: held.mode, ..one })
+    }
+
+    fn began(&self) -> i128 {
+        self.script().began
     }
 
     fn stage(&mut self, next: &PolicyInForce) -> anyhow::Result<()> {

@@ -48,8 +48,8 @@ impl Consumer for Keeper {
         self.hold(policy)
     }
 
-    fn deadline(&self, now: i128) -> Option<i128> {
-        self.budgeted.then(|| Day::of(now).end())
+    fn deadline(&self, began: i128) -> Option<i128> {
+        self.budgeted.then(|| Day::of(began).end())
     }
 
     fn stopped(&mut self, now: i128, _: &mut MonitorState, _: &mut Findings<'_>) {

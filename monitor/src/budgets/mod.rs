@@ -2,8 +2,9 @@
 //! which rules are used up, out. Called by the engine, which suspends these (see [`monitor_policy`]'s
 //! `suspending`). [`store`] keeps the day's sums over a restart.
 //!
-//! Bytes are bytes on the wire, of flows: what overflowed has no rule. An epoch belongs to the day in which it began;
-//! the engine ends one at midnight.
+//! Bytes are bytes on the wire, of flows: what overflowed has no rule. An epoch belongs to the day in which it began,
+//! and the engine ends the one that is open at midnight. A clock that is set back comes to a day that has begun already,
+//! so that no day is given twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,30 +19,50 @@ pub fn has_any(policy: &Policy) -> bool {
     policy.rules.iter().any(|rule| rule.max_bytes_per_day.is_some())
 }
 
+/// Days beside the running one whose sums are kept, for a clock that is set back.
+const OTHER_DAYS: usize = 4;
+
+/// Bytes on the wire, by the rule's id: also of rules that have no budget any more, or are not there.
+type Used = BTreeMap<String, u64>;
+
 /// What rules with a budget let through in one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Budgets {
     /// The day.
     pub day: Day,
-    /// Bytes on the wire, by the rule's id: also of rules that have no budget any more, or are not there.
-    pub used: BTreeMap<String, u64>,
+    /// What they let through in it.
+    pub used: Used,
+    /// The same of other days.
+    others: BTreeMap<Day, Used>,
+    /// When the epoch counted last ended, UTC nanoseconds since 1970.
+    latest: Option<i128>,
 }
 
 impl Budgets {
     /// Nothing used yet on this day.
     pub const fn new(day: Day) -> Self {
-        Self { day, used: BTreeMap::new() }
+        Self::with(day, Used::new())
     }
 
-    /// Adds an epoch; begins the next day with one that ends in it. True if anything has changed.
+    /// So much used on this day.
+    pub const fn with(day: Day, used: Used) -> Self {
+        Self { day, used, others: BTreeMap::new(), latest: None }
+    }
+
+    /// Adds an epoch to the day in which it began; begins the next day with one that ends in it. True if anything has
+    /// changed.
     pub fn count(&mut self, snapshot: &Snapshot) -> bool {
-        let (before, mut changed) = (self.day, false);
-        if Day::of(snapshot.started) >= self.day {
-            // After a pause of the daemon nothing of today has been counted yet.
-            self.begin(Day::of(snapshot.started));
-            changed = self.add(snapshot);
+        let (before, today) = (self.day, Day::of(snapshot.ended));
+        // An earlier daemon's epochs are of earlier days, and no reason to return to these.
+        let set_back = self.latest.is_some_and(|latest| snapshot.ended < latest);
+        let changed = self.add(snapshot);
+        if today > self.day || set_back {
+            self.turn_to(today);
         }
-        self.begin(Day::of(snapshot.ended));
+        while self.others.len() > OTHER_DAYS {
+            self.others.pop_first();
+        }
+        self.latest = Some(snapshot.ended);
         changed || before != self.day
     }
 
@@ -60,9 +81,11 @@ impl Budgets {
                 *sum = sum.saturating_add(value.counters.wire_bytes);
             }
         }
+        let day = Day::of(snapshot.started);
         for (rule, bytes) in rules.iter().zip(sums.into_iter().skip(1)) {
             if rule.max_bytes_per_day.is_some() && bytes > 0 {
-                let used = self.used.entry(rule.id.clone()).or_default();
+                let of_day = if day == self.day { &mut self.used } else { self.others.entry(day).or_default() };
+                let used = of_day.entry(rule.id.clone()).or_default();
                 *used = used.saturating_add(bytes);
                 changed = true;
             }
@@ -70,11 +93,13 @@ impl Budgets {
         changed
     }
 
-    /// A later day begins with nothing. A clock that was set back does not give a day anew.
-    fn begin(&mut self, day: Day) {
-        if day > self.day {
-            *self = Self::new(day);
+    /// Another day goes on with what is known of it: nothing, as a rule.
+    fn turn_to(&mut self, day: Day) {
+        if day == self.day {
+            return;
         }
+        let next = self.others.remove(&day).unwrap_or_default();
+        self.others.insert(std::mem::replace(&mut self.day, day), std::mem::replace(&mut self.used, next));
     }
 
     /// What a rule has used.
@@ -152,13 +177,55 @@ mod tests {
         assert_eq!((budgets.day, budgets.used("migration-sg")), (day, 832));
         // Begins before midnight and ends after it.
         assert!(budgets.count(&epoch(day.end() - 1, 1, 5)));
-        assert_eq!(budgets, Budgets::new(Day(day.0 + 1)));
+        assert_eq!((budgets.day, budgets.used("migration-sg")), (Day(day.0 + 1), 0));
         budgets.count(&epoch(day.end(), 1, 1));
         assert_eq!(budgets.used("migration-sg"), 208);
-        // A clock that was set back gives nothing back.
-        assert!(!budgets.count(&epoch(fake::START, 1, 9)));
-        assert_eq!((budgets.day, budgets.used("migration-sg")), (Day(day.0 + 1), 208));
         assert_eq!((day.text(), Day(0).text()), ("2027-01-15".into(), "1970-01-01".into()));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_gives_no_day_anew_and_no_byte_is_free() {
+        let day = Day::of(fake::START);
+        let mut budgets = Budgets::new(day);
+        let mut used = |began, packets| {
+            budgets.count(&epoch(began, 1, packets));
+            (budgets.day.0 - day.0, budgets.used("migration-sg") / 208)
+        };
+        assert_eq!(used(fake::START, 4), (0, 4));
+        assert_eq!(used(day.end(), 1), (1, 1));
+        // By an hour, after midnight: what passes then is of the day before, which goes on with what it had.
+        assert_eq!(used(day.end() - 3_600_000_000_000, 2), (0, 6));
+        assert_eq!(used(day.end() - 3_000_000_000_000, 2), (0, 8));
+        assert_eq!(used(day.end() + 20_000_000_000, 3), (1, 4));
+        // A year ahead and back: no day is lost.
+        assert_eq!(used(day.end() + 366 * DAY_NS, 9), (367, 9));
+        assert_eq!(used(day.end() + 40_000_000_000, 1), (1, 5));
+        for later in 400..500 {
+            used(day.end() + later * DAY_NS, 1);
+        }
+        assert_eq!(budgets.others.len(), OTHER_DAYS);
+    }
+
+    #[test]
+    fn an_epoch_that_began_before_the_one_before_it_was_drained_at_midnight_is_counted() {
+        let day = Day::of(fake::START);
+        let mut budgets = Budgets::new(day);
+        // Closed before midnight; its last packet was out of it a moment after.
+        budgets.count(&Snapshot { ended: day.end() + 2_000_000, ..epoch(day.end() - 5_000_000_000, 1, 1) });
+        let next = Snapshot { ended: day.end() + 5_000_000, ..epoch(day.end() - 1_000_000, 1, 2) };
+        assert!(budgets.count(&next), "it is not of the new day, and yet was sent");
+        assert_eq!((budgets.day, budgets.used("migration-sg")), (Day(day.0 + 1), 0));
+        assert_eq!(budgets.others[&day]["migration-sg"], 3 * 208);
+    }
+
+    #[test]
+    fn what_an_earlier_daemon_counted_yesterday_is_not_of_today_and_today_stays() {
+        let day = Day::of(fake::START);
+        let mut budgets = Budgets::with(day, [("migration-sg".to_owned(), 7)].into());
+        budgets.count(&epoch(fake::START - DAY_NS, 1, 9));
+        assert_eq!((budgets.day, budgets.used("migration-sg")), (day, 7));
+        budgets.count(&epoch(fake::START, 1, 1));
+        assert_eq!((budgets.day, budgets.used("migration-sg")), (day, 215));
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Store {
         let day = Day(day.since(epoch).map_err(|error| wrong(&error))?.get_days().into());
         match day.cmp(&today) {
             std::cmp::Ordering::Less => Ok(Budgets::new(today)),
-            std::cmp::Ordering::Equal => Ok(Budgets { day, used: document.used }),
+            std::cmp::Ordering::Equal => Ok(Budgets::with(day, document.used)),
             std::cmp::Ordering::Greater => {
                 Err(wrong(&format!("it is of {}, and today is {}", document.day, today.text())))
             }
@@ -137,7 +137,7 @@ mod tests {
     const TODAY: Day = Day(20_779);
 
     fn budgets() -> Budgets {
-        Budgets { day: TODAY, used: [("a".to_owned(), 7), ("b \"c\"".to_owned(), u64::MAX)].into() }
+        Budgets::with(TODAY, [("a".to_owned(), 7), ("b \"c\"".to_owned(), u64::MAX)].into())
     }
 
     #[test]

@@ -116,6 +116,10 @@ impl EpochSource for KernelSource {
         Ok(self.0.flip()?)
     }
 
+    fn began(&self) -> i128 {
+        self.0.epoch_began()
+    }
+
     fn stage(&mut self, next: &PolicyInForce) -> anyhow::Result<()> {
         let policy = Arc::clone(&next.policy);
         Ok(self.0.stage(Switch { policy, mode: next.mode })?)

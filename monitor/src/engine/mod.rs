@@ -17,11 +17,11 @@ pub mod reports;
 pub mod source;
 mod switch;
 
-use std::{collections::HashMap, future, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until},
+    time::{Instant, MissedTickBehavior, interval_at, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -146,16 +146,26 @@ impl Engine {
         tokio::task::block_in_place(|| inherited.iter().for_each(|epoch| self.close_epoch(epoch)));
         let mut batch = Vec::with_capacity(EVENT_BATCH);
         let mut waiting = Waiting::default();
-        let (mut may_flip, mut look) = (Instant::now(), Instant::now() + LOOK);
+        let (mut may_flip, mut may_retry, mut look) = (Instant::now(), Instant::now(), Instant::now() + LOOK);
         // A flood of flows may cost half of a CPU.
         let mut rested = Instant::now();
         let (mut events_open, mut requests_open) = (true, true);
         loop {
-            let deadline = self.deadline();
+            // Fixed by when the epoch began: whatever wakes the loop at the deadline does not move it.
+            let deadline = self.pipeline.deadline(self.source.began());
+            let left = deadline.map(|deadline| u64::try_from(deadline - now()).unwrap_or(0));
+            let at_deadline = (Instant::now() + Duration::from_nanos(left.unwrap_or(0))).max(may_retry);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = deadline => self.close_and_answer(&mut waiting),
+                () = sleep_until(at_deadline), if left.is_some() => {
+                    // The clock that sleeps and the wall clock are not the same.
+                    if deadline.is_some_and(|deadline| deadline <= now()) {
+                        self.close_and_answer(&mut waiting);
+                        // Where it could not be closed.
+                        may_retry = Instant::now() + MIN_GAP;
+                    }
+                }
                 _ = tick.tick() => {
                     self.close_and_answer(&mut waiting);
                     may_flip = Instant::now() + MIN_GAP;
@@ -311,19 +321,6 @@ impl Engine {
         self.pipeline.review(&epoch, &mut state);
         drop(state);
         self.interfaces = interfaces;
-    }
-
-    /// Until a consumer wants the epoch to end, and a moment more: the clock that sleeps and the wall clock are not the
-    /// same. For ever, where none does.
-    fn deadline(&self) -> impl Future<Output = ()> + use<> {
-        let now = now();
-        let left = self.pipeline.deadline(now).map(|deadline| u64::try_from(deadline - now).unwrap_or(0));
-        async move {
-            match left {
-                Some(left) => sleep(Duration::from_nanos(left) + Duration::from_millis(1)).await,
-                None => future::pending().await,
-            }
-        }
     }
 }
 

@@ -48,8 +48,8 @@ pub trait Consumer: Send {
         Arc::clone(policy)
     }
 
-    /// When an epoch is to end, if it lasts until then: UTC nanoseconds since 1970.
-    fn deadline(&self, _now: i128) -> Option<i128> {
+    /// When an epoch that began at `began` is to end, if it lasts until then: UTC nanoseconds since 1970.
+    fn deadline(&self, _began: i128) -> Option<i128> {
         None
     }
 
@@ -150,8 +150,8 @@ impl Pipeline {
         self.consumers.iter().fold(Arc::clone(policy), |policy, consumer| consumer.amend(&policy))
     }
 
-    pub(super) fn deadline(&self, now: i128) -> Option<i128> {
-        self.consumers.iter().filter_map(|consumer| consumer.deadline(now)).min()
+    pub(super) fn deadline(&self, began: i128) -> Option<i128> {
+        self.consumers.iter().filter_map(|consumer| consumer.deadline(began)).min()
     }
 
     pub(super) fn stopping(&mut self) {

@@ -22,6 +22,9 @@ pub trait EpochSource: Send {
     /// and under its own policy, with a later call.
     fn flip(&mut self) -> anyhow::Result<Snapshot>;
 
+    /// When the epoch that is open began, UTC nanoseconds since 1970.
+    fn began(&self) -> i128;
+
     /// Takes a policy that is to hold, whole, from the next [`flip`](Self::flip) on. Staging again before that
     /// replaces what was staged.
     ///

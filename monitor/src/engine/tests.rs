@@ -73,6 +73,15 @@ fn bench_of(
     snapshots: impl IntoIterator<Item = Snapshot>,
     epoch_length: Duration,
 ) -> Bench {
+    bench_for(in_force, fake::consumers(budgets), snapshots, epoch_length)
+}
+
+fn bench_for(
+    in_force: PolicyInForce,
+    consumers: Vec<Box<dyn Consumer>>,
+    snapshots: impl IntoIterator<Item = Snapshot>,
+    epoch_length: Duration,
+) -> Bench {
     let fake = Fake::new(in_force.clone());
     fake.script().next.extend(snapshots);
     let state = SharedState::new(MonitorState { epoch_length, ..MonitorState::default() });
@@ -80,7 +89,6 @@ fn bench_of(
     let encode = |alert: &Arc<Alert>| ocsf::line(&Host::default(), alert);
     let output = Output::new("memory", Box::new(lines.clone()));
     let (sinks, written) = Sinks::start(vec![output], 1_000, encode).expect("a thread");
-    let consumers = fake::consumers(budgets);
     let (engine, handle) = Engine::new(Box::new(fake.clone()), state.clone(), Box::new(sinks), consumers, in_force);
     let (events, received) = mpsc::channel(EVENT_QUEUE);
     let stop = CancellationToken::new();
@@ -170,6 +178,51 @@ async fn epochs_are_closed_without_being_asked() {
         tokio::task::yield_now().await;
     }
     assert!(bench.fake.script().flips >= 3);
+    bench.end().await;
+}
+
+/// As the budgets' days, but for their length.
+struct Days;
+
+impl Days {
+    const LONG: i128 = 100_000_000;
+}
+
+impl Consumer for Days {
+    fn deadline(&self, began: i128) -> Option<i128> {
+        Some((began.div_euclid(Self::LONG) + 1) * Self::LONG)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_ends_at_midnight_however_often_the_loop_is_woken_then() {
+    let bench = bench_for(in_force("a"), vec![Box::new(Days)], [], Duration::from_secs(3_600));
+    let began = now();
+    let event = monitor_common::wire::Event::default();
+    while now() < began + 10 * Days::LONG {
+        bench.events.send(Report::Event(event, now())).await.expect("taken");
+    }
+    // The tenth end may be yet to come.
+    let flips = bench.fake.script().flips;
+    assert!((9..=11).contains(&flips), "{flips} ends of days");
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_midnight_at_which_nothing_can_be_drained_is_tried_again_and_not_without_a_pause() {
+    let bench = bench_for(in_force("a"), vec![Box::new(Days)], [], Duration::from_secs(3_600));
+    bench.fake.script().broken = true;
+    let began = now();
+    while bench.state.read().flip_failures < 4 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let passed = now() - began;
+    let most = 2 + passed / i128::try_from(MIN_GAP.as_nanos()).expect("short");
+    assert!(i128::from(bench.state.read().flip_failures) <= most, "in {passed} ns");
+    bench.fake.script().broken = false;
+    while bench.state.read().flip_error.is_some() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     bench.end().await;
 }
 

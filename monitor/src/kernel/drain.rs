@@ -41,6 +41,12 @@ impl Kernel {
         }
     }
 
+    /// When the epoch that is open began, UTC nanoseconds since 1970.
+    #[must_use]
+    pub fn epoch_began(&self) -> i128 {
+        self.epoch_started.as_nanosecond()
+    }
+
     /// How full the half of the epoch is that is open; the table's, about.
     #[must_use]
     pub fn fill(&self) -> Fill {

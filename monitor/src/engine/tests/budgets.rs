@@ -30,6 +30,7 @@ async fn a_rule_whose_budget_is_used_up_is_suspended_at_once_and_holds_again_aft
         by_rule(fake::START, 0),
         by_rule(fake::START, 0),
         by_rule(midnight - 1_000_000_000, 0),
+        by_rule(midnight + 9_000_000_000, 0),
     ];
     let bench = bench_of(budgeted("a"), Keeper::in_memory(), epochs, Duration::from_secs(3_600));
     let standing = || {
