@@ -338,6 +338,7 @@ impl EpochSource for Fake {
     fn stage(&mut self, next: &PolicyInForce) -> anyhow::Result<()> {
         anyhow::ensure!(next.policy.digest != "too large", "it does not fit");
         let mut script = self.script();
+        anyhow::ensure!(script.closed.is_none(), "the last epoch is not drained yet");
         script.staged.push((next.policy.digest.clone(), next.mode.enforces()));
         script.next_in_force = Some(next.clone());
         Ok(())

@@ -75,6 +75,10 @@ pub struct Engine {
     guarded: Option<PolicyInForce>,
     /// What was in force until the kernel part, left alone, began to observe.
     alone: Option<PolicyInForce>,
+    /// What held before a policy that came in force and was not checked there yet.
+    unchecked: Option<PolicyInForce>,
+    /// The last flip failed: an epoch is closed and not drained.
+    behind: bool,
     interfaces: Interfaces,
     /// The last epoch's end.
     clock: Option<Moment>,
@@ -121,6 +125,8 @@ impl Engine {
             staged: None,
             guarded: None,
             alone: None,
+            unchecked: None,
+            behind: false,
             interfaces,
             clock: None,
             requests,
@@ -266,16 +272,30 @@ impl Engine {
         self.pipeline.events(&read.collect::<Vec<_>>(), &identities);
     }
 
+    /// Closes the epoch that is open, after one that an earlier call closed and could not drain, or that the kernel part
+    /// has ended by itself.
     fn flip(&mut self) -> Result<(), EpochError> {
+        let mut behind = self.behind;
+        while self.flip_once()? || behind {
+            behind = false;
+        }
+        Ok(())
+    }
+
+    /// Whether another epoch is open that has not ended by this.
+    fn flip_once(&mut self) -> Result<bool, EpochError> {
         tokio::task::block_in_place(|| match self.source.flip() {
             Ok(snapshot) => {
-                if let Some(fell) = self.source.fell() {
+                self.behind = false;
+                let fell = self.source.fell();
+                if let Some(fell) = fell {
                     self.fell(fell);
                 }
                 self.close_epoch(&snapshot);
-                Ok(())
+                Ok(fell.is_some())
             }
             Err(error) => {
+                self.behind = true;
                 let why = format!("{error:#}");
                 let state = self.state.clone();
                 let mut state = state.write();

@@ -15,7 +15,7 @@ use crate::model::{
 pub trait EpochSource: Send {
     /// Begins the next epoch, under the staged policy if there is one, waits until no packet is still counted in
     /// the old one, drains and clears its maps; gives it with the policy and mode that held in it. After a failure:
-    /// drains the epoch that could not be drained.
+    /// drains the epoch that could not be drained, and leaves the one open that is.
     ///
     /// # Errors
     /// The next epoch has begun all the same, and with it a staged policy; what the old one counted comes, whole

@@ -26,6 +26,10 @@ impl Engine {
         answer: ReloadAnswer,
         waiting: &mut Waiting,
     ) {
+        if self.behind {
+            // It would be counted with what is not drained yet. What goes wrong is reported there.
+            let _ = self.close();
+        }
         next.policy = self.pipeline.amend(&next.policy);
         match tokio::task::block_in_place(|| self.source.stage(&next)) {
             Ok(()) => {
@@ -124,12 +128,16 @@ impl Engine {
 
     /// Closes the epoch, and says what came of a policy that was staged.
     pub(super) fn close_one(&mut self) -> (Result<(), EpochError>, Result<(), Refusal>) {
-        let before = self.staged.is_some().then(|| self.state.read().in_force.clone());
+        if self.staged.is_some() && self.unchecked.is_none() {
+            self.unchecked = Some(self.state.read().in_force.clone());
+        }
         let closed = self.flip();
-        let swapped = match (&closed, before) {
-            (Err(why), _) => Err(Refusal::Late(why.clone())),
-            (Ok(()), Some(before)) => tokio::task::block_in_place(|| self.check(before)),
-            (Ok(()), None) => Ok(()),
+        let swapped = match &closed {
+            Err(why) => Err(Refusal::Late(why.clone())),
+            Ok(()) => match self.unchecked.take() {
+                Some(before) => tokio::task::block_in_place(|| self.check(before)),
+                None => Ok(()),
+            },
         };
         (closed, swapped)
     }

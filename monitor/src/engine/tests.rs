@@ -255,6 +255,84 @@ fn half_of_the_log_is_enough_and_so_is_a_cache_that_may_grow() {
     assert!(is_filling(Fill { crowded: true, ..Fill::default() }));
 }
 
+/// Two epochs: one whose drain fails, and the one that is open then.
+fn failed_and_open() -> [Snapshot; 2] {
+    let [mut failed, mut open] = [fake::snapshot(0), fake::snapshot(1)];
+    fake::add_flow(&mut failed, 7, fake::OUTSIDE, 443, 3);
+    fake::add_flow(&mut open, 7, fake::OUTSIDE, 443, 4);
+    [failed, open]
+}
+
+fn counted(state: &SharedState) -> u64 {
+    state.read().traffic.totals.hook.values().map(|sums| sums.packets).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_drain_that_failed_a_question_is_answered_by_an_epoch_that_ended_after_it() {
+    let bench = bench(failed_and_open());
+    bench.fake.script().broken = true;
+    assert_eq!(bench.handle.close_epoch().await, Err(EpochError::NotDrained("bpf(2) says no".into())));
+    bench.fake.script().broken = false;
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert_eq!((counted(&bench.state), bench.fake.script().flips), (7, 2));
+    // And no more than one from then on.
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert_eq!(bench.fake.script().flips, 3);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_that_the_kernel_part_ended_by_itself_is_not_the_last_before_an_answer() {
+    let bench = bench(failed_and_open());
+    bench.fake.script().fell = Some(Fell::Unconfirmed);
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert!(counted(&bench.state) == 7 && bench.fake.script().flips >= 2);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_drains_the_open_epoch_after_a_drain_that_failed() {
+    let bench = bench(failed_and_open());
+    let state = bench.state.clone();
+    bench.fake.script().broken = true;
+    assert!(bench.handle.close_epoch().await.is_err());
+    bench.fake.script().broken = false;
+    bench.end().await;
+    assert_eq!(counted(&state), 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_comes_in_force_while_nothing_can_be_drained_is_said_to_be_from_its_first_epoch_on() {
+    let bench = bench(failed_and_open());
+    bench.fake.script().broken = true;
+    let next = in_force(&"b".repeat(64));
+    assert!(matches!(bench.handle.reload(next, None).await, Err(Refusal::Late(_))));
+    assert_eq!(bench.state.read().in_force.policy.digest, "a".repeat(64));
+    // Nor does another one come in its place until it can.
+    let refused = bench.handle.reload(in_force(&"c".repeat(64)), None).await;
+    assert_eq!(refused, Err(Refusal::Refused("the last epoch is not drained yet".into())));
+    bench.fake.script().broken = false;
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    let state = bench.state.read();
+    assert_eq!((state.in_force.policy.digest.as_str(), state.last.map(|last| last.epoch)), (&*"b".repeat(64), Some(1)));
+    // That of the epoch before it.
+    assert_eq!(state.in_force.since, fake::snapshot(0).ended);
+    drop(state);
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_after_a_drain_that_failed_is_no_worse_off() {
+    let bench = bench(failed_and_open());
+    bench.fake.script().broken = true;
+    assert!(bench.handle.close_epoch().await.is_err());
+    bench.fake.script().broken = false;
+    assert_eq!(bench.handle.reload(in_force(&"b".repeat(64)), None).await, Ok(()));
+    assert_eq!(bench.state.read().in_force.policy.digest, "b".repeat(64));
+    assert_eq!(counted(&bench.state), 7);
+    bench.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_detaches_and_drains_what_is_left() {
     let mut snapshot = fake::snapshot(0);
