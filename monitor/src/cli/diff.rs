@@ -18,6 +18,7 @@ use monitor_api::{
     flows::{FlowRow, Flows, MAX_SINCE, MAX_TOP},
     status::Sums,
 };
+use monitor_common::wire::{Address, FlowKey, FullKey, InnerDestination, Via};
 use monitor_policy::diff::{Location, Side, Verdict, compare};
 
 /// What a new configuration would change.
@@ -82,24 +83,24 @@ fn side(file: &Path) -> Result<Side, CliError> {
     Ok(Side::of(&inputs.policy, inputs.config.mode))
 }
 
-/// What both policies make of a flow as a whole: of its destinations the strictest counts, the outermost of equals.
-fn evaluate(side: &Side, row: &FlowRow) -> Option<(Verdict, Location)> {
-    let rank = |verdict: &Verdict| match (verdict.verdict.as_str(), verdict.alerts, &verdict.rule) {
-        ("denied", ..) => 3,
-        (_, true, _) => 2,
-        (_, _, Some(_)) => 1,
-        _ => 0,
+/// The key of a flow, as far as a verdict depends on it; `None`: it may have been decided by a hop that is not kept. That
+/// the destination carries an IPv4 address is no inner destination: whoever evaluates it sees to that.
+fn key(row: &FlowRow) -> Option<FullKey> {
+    let via = |name: &str| Via::ALL.into_iter().find(|via| via.name() == Some(name));
+    let address = |of: IpAddr| match of {
+        IpAddr::V4(address) => (4, Address::v4(address.to_bits())),
+        IpAddr::V6(address) => (6, Address::from(address)),
     };
-    let own = (row.destination, row.protocol, row.destination_port);
-    let further = row.inner.as_ref().map(|inner| (inner.destination, inner.protocol, inner.destination_port));
-    let mut strictest: Option<(Verdict, Location)> = None;
-    for (to, protocol, port) in [Some(own), further].into_iter().flatten() {
-        let found = side.evaluate(to, protocol, port)?;
-        if strictest.as_ref().is_none_or(|known| rank(&found.0) > rank(&known.0)) {
-            strictest = Some(found);
-        }
-    }
-    strictest
+    let (ip_version, destination) = address(row.destination);
+    let (destination_port, protocol) = (row.destination_port, row.protocol);
+    let flow = FlowKey { destination, destination_port, protocol, ip_version, ..FlowKey::default() };
+    let Some((inner, via)) = row.inner.as_ref().and_then(|inner| Some((inner, via(&inner.via)?))) else {
+        return Some(flow.into());
+    };
+    row.decided_by?;
+    let (ip_version, address) = address(inner.destination);
+    let (port, protocol, via) = (inner.destination_port, inner.protocol, via as u8);
+    Some(FullKey { flow, inner: InnerDestination { address, port, protocol, ip_version, via, ..Default::default() } })
 }
 
 fn traffic(old: &Side, new: &Side, flows: &Flows) -> Traffic {
@@ -112,7 +113,9 @@ fn traffic(old: &Side, new: &Side, flows: &Flows) -> Traffic {
     let mut result = Traffic { since: flows.since.clone(), ..Traffic::default() };
     let mut changes: BTreeMap<(Location, Verdict, Verdict), Changed> = BTreeMap::new();
     for row in &flows.flows {
-        match (evaluate(old, row), evaluate(new, row)) {
+        let key = key(row);
+        let of = |side: &Side| side.evaluate(key.as_ref()?);
+        match (of(old), of(new)) {
             (Some((before, _)), Some((after, place))) if before != after => {
                 let change = changes.entry((place, before, after)).or_default();
                 change.flows += 1;
@@ -137,4 +140,113 @@ fn traffic(old: &Side, new: &Side, flows: &Flows) -> Traffic {
         .collect();
     result.changes.sort_by_key(|change| std::cmp::Reverse(change.sums.wire_bytes));
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_api::flows::InnerDocument;
+    use monitor_policy::{
+        ClockMap, Knowledge, Origin, compile,
+        geo::special,
+        spec::{Management, Mode, Rule, Site, Spec, Zone},
+    };
+
+    use super::*;
+
+    /// Denies what is in Singapore (198.18.0.0/15), with this rule and these management networks.
+    fn side(rule: &str, management: &str) -> Side {
+        let network = |text: &str| (text.parse().expect("a network"), Origin::default());
+        let to = |text: &str| text.split_whitespace().map(network).collect::<Vec<_>>();
+        let rule = Rule { id: "backup".into(), to: to(rule), reason: "a test".into(), ..Rule::default() };
+        let sg = Site {
+            name: "sg".into(),
+            country: monitor_policy::geo::Country(*b"SG"),
+            networks: to("198.18.0.0/15 2001:db8::/32"),
+        };
+        let nat64 = vec![network("2001:db8:64::/96")];
+        let spec = Spec {
+            zone: Zone { name: "test".into(), nat64, ..Zone::default() },
+            sites: vec![sg],
+            rules: if rule.to.is_empty() { Vec::new() } else { vec![rule] },
+            management: Some(Management { networks: to(management), ..Management::default() }),
+        };
+        let knowledge = Knowledge { special: special::table().to_vec(), ..Knowledge::default() };
+        Side::of(&compile(&spec, &knowledge, &ClockMap::wall(0)).expect("compiles"), Mode::Enforce)
+    }
+
+    /// Five packets by TCP to port 443 of an address, with where its packets go on to.
+    fn row(to: &str, inner: Option<(&str, &str)>) -> FlowRow {
+        let destination: IpAddr = to.parse().expect("an address");
+        let inner = inner.map(|(via, to)| InnerDocument {
+            destination: to.parse().expect("an address"),
+            destination_port: 443,
+            protocol: 6,
+            via: via.into(),
+            embedded: None,
+        });
+        FlowRow {
+            interface: "eth0".into(),
+            source: "2001:db8:1::1".parse().expect("an address"),
+            source_port: 40_000,
+            destination,
+            destination_port: 443,
+            autonomous_system: None,
+            protocol: 6,
+            protocol_name: None,
+            inner,
+            embedded: None,
+            opaque: None,
+            decided_by: Some(destination),
+            country: "SG".into(),
+            class: "outside".into(),
+            rule: None,
+            verdict: "allowed".into(),
+            sums: Sums { packets: 5, ..Sums::default() },
+            first_seen: String::new(),
+            last_seen: String::new(),
+        }
+    }
+
+    /// Verdicts and rules before and after, with how many packets; and how many stay the same and are not judged.
+    type Found = (Vec<(String, String, u64)>, u64, u64);
+
+    fn found(old: &Side, new: &Side, row: FlowRow) -> Found {
+        let traffic = traffic(old, new, &Flows { flows: vec![row], ..Flows::default() });
+        let text = |of: &Verdict| format!("{} {}", of.verdict, of.rule.as_deref().unwrap_or("-"));
+        let changes = traffic.changes.iter().map(|of| (text(&of.old), text(&of.new), of.sums.packets)).collect();
+        (changes, traffic.same.packets, traffic.not_judged.packets)
+    }
+
+    #[test]
+    fn a_rule_on_a_prefix_that_carries_ipv4_addresses_counts_as_the_kernel_counts_it() {
+        let nat64 = || row("2001:db8:64::c612:1", Some(("nat64", "198.18.0.1")));
+        let isatap = || row("2001:db8:5:0:0:5efe:c612:1", Some(("isatap", "198.18.0.1")));
+        let denied = "denied -".to_owned();
+        for (rule, management, by) in
+            [("2001:db8:64::/96", "", "allowed backup"), ("", "2001:db8:64::/96", "allowed management")]
+        {
+            let (with, without) = (side(rule, management), side("", ""));
+            let allowed = by.to_owned();
+            let gone = vec![(allowed.clone(), denied.clone(), 5)];
+            assert_eq!(found(&with, &without, nat64()), (gone, 0, 0), "{by}");
+            let new = vec![(denied.clone(), allowed, 5)];
+            assert_eq!(found(&without, &with, nat64()), (new, 0, 0), "{by}");
+        }
+        // Of ISATAP both ends have to be allowed, but for management networks.
+        let without = side("", "");
+        let (prefix, both) = (side("2001:db8:5::/48", ""), side("2001:db8:5::/48 198.18.0.0/24", ""));
+        assert_eq!(found(&prefix, &without, isatap()), (vec![], 5, 0));
+        assert_eq!(found(&both, &without, isatap()), (vec![("allowed backup".into(), denied.clone(), 5)], 0, 0));
+        let kept = side("", "2001:db8:5::/48");
+        assert_eq!(found(&kept, &without, isatap()), (vec![("allowed management".into(), denied, 5)], 0, 0));
+    }
+
+    #[test]
+    fn the_end_of_a_tunnel_counts_besides_and_a_hop_that_is_not_kept_is_not_judged() {
+        let (old, new) = (side("198.18.0.0/24 2001:db8::/48", ""), side("2001:db8::/48", ""));
+        let tunnelled = row("2001:db8::7", Some(("gre", "198.18.0.1")));
+        let gone = vec![("allowed backup".into(), "denied -".into(), 5)];
+        assert_eq!(found(&old, &new, tunnelled.clone()), (gone, 0, 0));
+        assert_eq!(found(&old, &new, FlowRow { decided_by: None, ..tunnelled }), (vec![], 0, 5));
+    }
 }

@@ -1,10 +1,9 @@
 //! One of the two policies that are compared, as its image has it.
 
-use std::net::IpAddr;
-
 use monitor_common::{
-    classify::{Classification, build::Image, classify},
-    wire::{Address, ClassRow, RuleRow},
+    classify::{Classification, build::Image},
+    evaluate::Evaluation,
+    wire::{ClassRow, FullKey, RuleRow},
 };
 
 use super::document::{Location, RuleTerms, Verdict};
@@ -68,13 +67,10 @@ impl Side {
         Verdict { verdict: verdict.into(), rule: self.rule(of.rule).map(str::to_owned), alerts: of.alert }
     }
 
-    /// The verdict on a destination, and where it is; `None` where the image is not whole.
-    pub fn evaluate(&self, to: IpAddr, protocol: u8, port: u16) -> Option<(Verdict, Location)> {
-        let (version, address) = match to {
-            IpAddr::V4(address) => (4, Address::v4(address.to_bits())),
-            IpAddr::V6(address) => (6, Address::from(address)),
-        };
-        let found = classify(&self.image_at(), version, address, protocol, Some(port))?;
+    /// The verdict on a flow as the kernel comes to it, and where the destination is that decides; `None` where the image
+    /// is not whole.
+    pub fn evaluate(&self, key: &FullKey) -> Option<(Verdict, Location)> {
+        let found = Evaluation::of_flow(&self.image_at(), key)?;
         Some((self.verdict(&found), Location::of(&self.class_row(found.class_id.into()))))
     }
 }

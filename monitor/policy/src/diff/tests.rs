@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use monitor_common::{
     classify::{class_id_v4, class_id_v6, isatap},
-    wire::{Address as WireAddress, Class, Embedded},
+    wire::{Address as WireAddress, Class, Embedded, FlowKey, FullKey},
 };
 
 use super::*;
@@ -19,6 +19,11 @@ fn wire(address: IpAddr) -> WireAddress {
         IpAddr::V4(address) => WireAddress { high: 0, low: address.to_bits().into() },
         IpAddr::V6(address) => WireAddress { high: (address.to_bits() >> 64) as u64, low: address.to_bits() as u64 },
     }
+}
+
+fn key(destination: IpAddr, protocol: u8, destination_port: u16) -> FullKey {
+    let ip_version = if destination.is_ipv4() { 4 } else { 6 };
+    FlowKey { destination: wire(destination), destination_port, protocol, ip_version, ..FlowKey::default() }.into()
 }
 
 /// The class row of the address itself.
@@ -80,9 +85,8 @@ fn a_network_is_listed_exactly_where_a_look_up_finds_another_verdict() {
         probes.extend(random::probes(&mut random, &other, &later));
         for address in probes {
             for (protocol, port) in PACKETS {
-                let (Some((before, from)), Some((after, to))) =
-                    (old.evaluate(address, protocol, port), new.evaluate(address, protocol, port))
-                else {
+                let key = key(address, protocol, port);
+                let (Some((before, from)), Some((after, to))) = (old.evaluate(&key), new.evaluate(&key)) else {
                     panic!("an image is not whole")
                 };
                 let found = found(&listed, address, protocol, port);

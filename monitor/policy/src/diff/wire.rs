@@ -129,6 +129,8 @@ fn class_id(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use monitor_common::wire::{Address, FlowKey};
+
     use super::*;
     use crate::{compile, compile::random};
 
@@ -159,7 +161,9 @@ mod tests {
             damaged[at] ^= 1 << random.u32(0..8);
             // Refused or another one: no panic, and no look-up that has no answer.
             if let Ok(side) = Side::decode(&damaged) {
-                assert!(side.evaluate("192.0.2.1".parse().unwrap(), 6, 443).is_some());
+                let destination = Address::v4(0xc000_0201);
+                let key = FlowKey { destination, ip_version: 4, protocol: 6, ..FlowKey::default() };
+                assert!(side.evaluate(&key.into()).is_some());
             }
         }
     }
