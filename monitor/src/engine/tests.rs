@@ -313,11 +313,13 @@ async fn a_policy_that_comes_in_force_while_nothing_can_be_drained_is_said_to_be
     assert_eq!(refused, Err(Refusal::Refused("the last epoch is not drained yet".into())));
     bench.fake.script().broken = false;
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
-    let state = bench.state.read();
-    assert_eq!((state.in_force.policy.digest.as_str(), state.last.map(|last| last.epoch)), (&*"b".repeat(64), Some(1)));
-    // That of the epoch before it.
-    assert_eq!(state.in_force.since, fake::snapshot(0).ended);
-    drop(state);
+    {
+        let state = bench.state.read();
+        let in_force = state.in_force.policy.digest.as_str();
+        assert_eq!((in_force, state.last.map(|last| last.epoch)), (&*"b".repeat(64), Some(1)));
+        // That of the epoch before it.
+        assert_eq!(state.in_force.since, fake::snapshot(0).ended);
+    }
     bench.end().await;
 }
 

@@ -5,7 +5,10 @@
 //! What has no flow, or not all that a verdict needs, is *not evaluated* and counted as that, so that evaluated + not
 //! evaluated = hook total.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use monitor_common::{
     classify::Classification,
@@ -30,7 +33,7 @@ use crate::{
     },
     store::{MonitorState, cut::Cut, table::Table},
 };
-use monitor_policy::{ImageAt, Policy, spec::Mode};
+use monitor_policy::{ImageAt, Policy, RuleInfo, spec::Mode};
 
 #[cfg(test)]
 mod tests;
@@ -46,6 +49,8 @@ pub struct Comparison {
     live: String,
     differing: Table<(FlowId, ShadowVerdict), FlowSums>,
     kept: Option<usize>,
+    /// The candidate as it was read, and without the rules of which the budget is used up.
+    suspending: Option<[Arc<Candidate>; 2]>,
 }
 
 impl Consumer for Comparison {
@@ -101,8 +106,9 @@ impl Comparison {
                 ..Self::default()
             };
         }
+        let evaluated = self.suspended_as(&snapshot.policy, &candidate);
         for flow in epoch.flows() {
-            self.flow(&candidate, snapshot, flow);
+            self.flow(&evaluated, snapshot, flow);
         }
         self.without_flow(&candidate.policy, snapshot);
         self.report.candidate = Some(candidate);
@@ -110,6 +116,33 @@ impl Comparison {
         let mut rows: Vec<_> = self.differing.iter().map(|((id, instead), sums)| (*id, *instead, *sums)).collect();
         rows.sort_unstable_by_key(|(id, instead, sums)| (u64::MAX - sums.counters.wire_bytes, *id, *instead));
         self.report.differing = Arc::new(rows);
+    }
+
+    /// The candidate as it would be in force: its rules that have, by id, no greater budget than one that is used up are
+    /// suspended, too.
+    fn suspended_as(&mut self, live: &Policy, candidate: &Arc<Candidate>) -> Arc<Candidate> {
+        let used_up: BTreeMap<&str, Option<u64>> =
+            live.suspended_rules().map(|rule| (rule.id.as_str(), rule.max_bytes_per_day)).collect();
+        let is_used_up = |rule: &RuleInfo| {
+            let live = used_up.get(rule.id.as_str()).copied().flatten();
+            live.zip(rule.max_bytes_per_day).is_some_and(|(live, most)| most <= live)
+        };
+        let rules: BTreeSet<u16> =
+            (1..).zip(&candidate.policy.rules).filter(|(_, rule)| is_used_up(rule)).map(|(number, _)| number).collect();
+        if rules.is_empty() {
+            self.suspending = None;
+            return Arc::clone(candidate);
+        }
+        if let Some([of, known]) = &self.suspending
+            && Arc::ptr_eq(of, candidate)
+            && known.policy.suspended == rules
+        {
+            return Arc::clone(known);
+        }
+        let policy = candidate.policy.suspending(&rules);
+        let suspended = Arc::new(Candidate { policy, ..Candidate::clone(candidate) });
+        self.suspending = Some([Arc::clone(candidate), Arc::clone(&suspended)]);
+        suspended
     }
 
     fn flow(&mut self, candidate: &Candidate, snapshot: &Snapshot, flow: EpochFlow<'_>) {

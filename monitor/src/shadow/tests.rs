@@ -191,3 +191,32 @@ fn a_reason_is_judged_only_where_nothing_that_was_read_before_could_decide() {
     assert_eq!(reasoned(Reason::Mpls, bit, true, Mode::Enforce), None, "a management network passes");
     assert_eq!(reasoned(Reason::Mpls, 0, false, Mode::Enforce), None, "a destination before it may be denied");
 }
+
+#[test]
+fn a_candidates_rule_without_a_greater_budget_is_as_used_up_as_the_live_one() {
+    let with = |id: &str, most| {
+        let rule = Rule { id: id.into(), max_bytes_per_day: most, ..rule("198.51.100.0/24") };
+        Spec { rules: vec![rule], ..Spec::default() }
+    };
+    let live = compiled(&with("r", Some(1_000)), fake::START).suspending(&[1].into());
+    let mut snapshot = Snapshot { policy: Arc::clone(&live), ..fake::snapshot(0) };
+    fake::add(&mut snapshot, flow(&live, SINGAPORE, 443), 3);
+    let open = Snapshot { policy: compiled(&with("r", Some(1_000)), fake::START), ..snapshot.clone() };
+    for (id, most, instead) in [
+        ("r", Some(1_000), Verdict::Observed),
+        ("r", Some(999), Verdict::Observed),
+        ("r", Some(1_001), Verdict::Allowed),
+        ("r", None, Verdict::Allowed),
+        ("other", Some(1_000), Verdict::Allowed),
+    ] {
+        let shadow = candidate(&with(id, most));
+        let mut comparison = Comparison::default();
+        evaluate(&mut comparison, &shadow, &snapshot);
+        let verdicts: Vec<_> = comparison.report().verdicts.keys().copied().collect();
+        assert_eq!(verdicts, [(Verdict::Observed, instead)], "{id} {most:?}");
+        // After midnight it holds again.
+        evaluate(&mut comparison, &shadow, &open);
+        let instead = comparison.report().verdicts.get(&(Verdict::Observed, Verdict::Allowed));
+        assert!(instead.is_some_and(|sums| sums.packets >= 3), "{id} {most:?}");
+    }
+}

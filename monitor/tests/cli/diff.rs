@@ -33,12 +33,32 @@ fn diff_shows_whose_verdict_changes_for_which_ports_and_refuses_what_it_cannot_c
             "8.8.8.8/32",
             "US outside denied allowed by dns tcp/853 only 1 0",
             "8.8.8.8/32",
+            "",
+            "rule dns other networks or ports",
         ]
     );
     let document = json(&run(&["diff", &old, &new, "--json", "--networks", "1"]));
     assert_eq!(document["changes"].as_array().map(Vec::len), Some(3));
     assert_eq!(document["traffic"], Value::Null);
     assert_eq!(run(&["diff", &old, &old]).out.lines().last(), Some("no network's verdict changes"));
+    // The record of a rule.
+    let text = fs::read_to_string(&old).expect("read");
+    let other = directory.path().join("other.toml");
+    let rule = "[[allow]]\nid = \"sg\"\nto = [\"198.18.0.0/24\"]\n";
+    let [first, second] = [
+        "reason = \"one\"\nlegal_basis = \"SCC\"\nmax_bytes_per_day = \"1 GiB\"\n",
+        "reason = \"two\"\nlegal_basis = \"SCC\"\n",
+    ]
+    .map(|record| format!("{text}{rule}{record}"));
+    fs::write(&old, first).expect("written");
+    fs::write(&other, second).expect("written");
+    let ran = run(&["diff", &old, &other.display().to_string()]);
+    let last = ran.out.lines().last().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    let change = "rule sg allow, 1.0 GiB a day → allow; reason \"one\" → \"two\"";
+    assert_eq!((last.as_deref(), ran.code), (Some(change), Some(0)), "{}", ran.out);
+    let document = json(&run(&["diff", &old, &other.display().to_string(), "--json"]));
+    let [before, after] = ["old", "new"].map(|side| document["rules"][0][side]["max_bytes_per_day"].clone());
+    assert_eq!((before, after), (Value::from(1 << 30), Value::Null));
     let bad = directory.path().join("bad.toml");
     fs::write(&bad, "[zone]\nname = 1\n").expect("written");
     for (arguments, complaint) in [

@@ -6,14 +6,19 @@
 //! comments, and how a list of networks is cut into files or lines are of no account. The terms and the record of each
 //! rule (id, reason, owner…) go in besides, but for plain lists of networks, which have none.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+};
 
+use ipnetwork::IpNetwork;
 use monitor_common::wire::{ClassRow, RuleRow};
 use sha2::{Digest as _, Sha256};
 
 use super::zone::drop_reasons;
 use crate::{
     geo::{Knowledge, Space},
+    origin::Origin,
     precedence::NumberedRules,
     spec::{PortRange, Rule, Spec},
     text::hex,
@@ -82,12 +87,36 @@ impl Fields {
         self.0.extend(bytes);
     }
 
+    /// What a rule names beside networks.
+    fn named(&mut self, rule: &Rule) {
+        let ports =
+            |ports: &PortRange| [&[ports.protocol][..], &ports.low.to_be_bytes(), &ports.high.to_be_bytes()].concat();
+        self.all(rule.ports.iter().map(ports).collect());
+        self.all(rule.countries.iter().map(|(country, _)| country.0.to_vec()).collect());
+        self.all(rule.ases.iter().map(|(asn, _)| asn.to_be_bytes().to_vec()).collect());
+    }
+
     fn all(&mut self, elements: BTreeSet<Vec<u8>>) {
         self.0.extend((elements.len() as u64).to_be_bytes());
         for element in elements {
             self.add(&element);
         }
     }
+}
+
+/// SHA-256 in hexadecimal over the networks, countries, systems and ports that a rule names, in whatever order.
+pub(crate) fn scope(rule: &Rule) -> String {
+    let mut fields = Fields::default();
+    fields.named(rule);
+    let network = |(network, _): &(IpNetwork, Origin)| {
+        let first = match network.network() {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        [first, vec![network.prefix()]].concat()
+    };
+    fields.all(rule.to.iter().map(network).collect());
+    hex(&Sha256::digest(&fields.0))
 }
 
 /// A rule without its networks, which are in the intervals. Of a plain list nothing but that it is one: its id is a
@@ -101,11 +130,7 @@ fn record(rule: &Rule) -> Vec<u8> {
         fields.add(text.as_bytes());
     }
     fields.add(&[rule.action as u8]);
-    let ports =
-        |ports: &PortRange| [&[ports.protocol][..], &ports.low.to_be_bytes(), &ports.high.to_be_bytes()].concat();
-    fields.all(rule.ports.iter().map(ports).collect());
-    fields.all(rule.countries.iter().map(|(country, _)| country.0.to_vec()).collect());
-    fields.all(rule.ases.iter().map(|(asn, _)| asn.to_be_bytes().to_vec()).collect());
+    fields.named(rule);
     for time in [rule.not_before, rule.expires] {
         fields.add(&time.map(i64::to_be_bytes).map_or(Vec::new(), |bytes| bytes.to_vec()));
     }

@@ -131,6 +131,7 @@ fn describe_rule(rule: &Rule) -> RuleInfo {
         ticket: rule.ticket.clone(),
         legal_basis: rule.legal_basis.clone(),
         reason: rule.reason.clone(),
+        scope: digest::scope(rule),
     }
 }
 

@@ -52,6 +52,7 @@ fn the_most_specific_rule_wins_wherever_it_stands() {
         origin: at_line("host.toml", 1),
         action: Action::Deny,
         reason: "test".into(),
+        scope: policy.rules[1].scope.clone(),
         ..RuleInfo::default()
     };
     assert_eq!(policy.rule(2), Some(&host));

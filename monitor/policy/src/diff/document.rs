@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{geo::Country, spec::Mode};
 
-/// The terms of a rule that a comparison looks at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What is on the record of a rule: everything but where it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RuleTerms {
     /// Its id.
@@ -17,6 +17,18 @@ pub struct RuleTerms {
     pub not_before: Option<i64>,
     /// When it expires, seconds since 1970.
     pub expires: Option<i64>,
+    /// How many bytes on the wire it lets through in a UTC day.
+    pub max_bytes_per_day: Option<u64>,
+    /// Who answers for it; may be empty, as may what follows.
+    pub owner: String,
+    /// The ticket in which it was requested.
+    pub ticket: String,
+    /// Its legal basis.
+    pub legal_basis: String,
+    /// Why it is there.
+    pub reason: String,
+    /// SHA-256 over the networks, countries, autonomous systems and ports that it names, in hexadecimal.
+    pub scope: String,
 }
 
 /// What a policy says of a packet, whatever its mode: what is denied is counted when observing, dropped when enforcing.

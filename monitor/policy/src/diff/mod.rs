@@ -4,7 +4,8 @@
 //! interval of each, and each pair of classes is compared once, port by port. Nothing is sampled. What an IPv6 prefix
 //! only carries (NAT64, 6to4, Teredo, ISATAP) changes as the IPv4 address inside does and is not listed again; nor is
 //! such a prefix where it carries an address that never leaves the host, which follows `on_unknown`.
-//! Rules are compared by their ids, at one moment.
+//! Rules are compared by their ids, each with all that is on its record, and at one moment; one that is suspended because
+//! its budget is used up counts as it is configured.
 
 mod cidr;
 mod document;

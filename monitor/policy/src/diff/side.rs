@@ -28,16 +28,23 @@ pub struct Side {
 }
 
 impl Side {
-    /// A policy of this process, at the moment for which it was compiled.
+    /// A policy of this process, at the moment for which it was compiled, as it is configured: a rule whose budget is used
+    /// up counts as one that holds.
     pub fn of(policy: &Policy, mode: Mode) -> Self {
         let terms = |rule: &RuleInfo| RuleTerms {
             id: rule.id.clone(),
             action: if rule.action == Action::Deny { "deny" } else { "allow" }.into(),
             not_before: rule.not_before,
             expires: rule.expires,
+            max_bytes_per_day: rule.max_bytes_per_day,
+            owner: rule.owner.clone(),
+            ticket: rule.ticket.clone(),
+            legal_basis: rule.legal_basis.clone(),
+            reason: rule.reason.clone(),
+            scope: rule.scope.clone(),
         };
         Self {
-            image: policy.image.clone(),
+            image: policy.configured_image(),
             rules: policy.rules.iter().map(terms).collect(),
             digest: policy.digest.clone(),
             mode,

@@ -8,7 +8,7 @@ use monitor_common::{
 
 use super::*;
 use crate::{
-    Spec, compile,
+    Policy, Spec, compile,
     compile::random,
     origin::at_line,
     spec::{Management, Mode, PortRange, Rule, Site, Zone},
@@ -196,4 +196,73 @@ fn a_rule_for_a_port_changes_that_port_alone_and_networks_beyond_the_bound_are_c
     let ids: Vec<_> =
         diff.rules.iter().map(|rule| (rule.id.as_str(), rule.old.is_some(), rule.new.is_some())).collect();
     assert_eq!(ids, [("web", false, true)]);
+}
+
+/// One rule on 192.0.2.0/24.
+fn recorded() -> Rule {
+    Rule {
+        id: "backup".into(),
+        to: vec![("192.0.2.0/24".parse().expect("a network"), at_line("c.toml", 1))],
+        max_bytes_per_day: Some(1 << 30),
+        reason: "a test".into(),
+        legal_basis: "SCC".into(),
+        owner: "dpo".into(),
+        ticket: "T-1".into(),
+        // Holds later: what it covers then is in no look-up now.
+        not_before: Some(i64::from(u32::MAX)),
+        ..Rule::default()
+    }
+}
+
+fn with_rule(rule: Rule) -> Policy {
+    let spec = Spec { rules: vec![rule], ..Spec::default() };
+    compile(&spec, &crate::Knowledge::default(), &random::CLOCK).expect("compiles")
+}
+
+#[test]
+fn whatever_is_on_the_record_of_a_rule_and_changes_is_a_change_of_the_rule() {
+    let old = Side::of(&with_rule(recorded()), Mode::Observe);
+    let network = |text: &str| (text.parse().expect("a network"), at_line("c.toml", 1));
+    let changes: [(&str, Rule); 13] = [
+        ("nothing", recorded()),
+        ("place", Rule { origin: at_line("other.toml", 9), ..recorded() }),
+        ("action", Rule { action: crate::spec::Action::Deny, ..recorded() }),
+        ("networks", Rule { to: vec![network("192.0.2.0/25")], ..recorded() }),
+        ("ports", Rule { ports: vec![PortRange { protocol: 6, low: 1, high: 2 }], ..recorded() }),
+        ("not before", Rule { not_before: Some(7), ..recorded() }),
+        ("expires", Rule { expires: Some(i64::MAX), ..recorded() }),
+        ("another budget", Rule { max_bytes_per_day: Some(1 << 31), ..recorded() }),
+        ("no budget", Rule { max_bytes_per_day: None, ..recorded() }),
+        ("reason", Rule { reason: "another".into(), ..recorded() }),
+        ("legal basis", Rule { legal_basis: String::new(), ..recorded() }),
+        ("owner", Rule { owner: "ciso".into(), ..recorded() }),
+        ("ticket", Rule { ticket: "T-2".into(), ..recorded() }),
+    ];
+    for (number, (what, rule)) in changes.into_iter().enumerate() {
+        let new = Side::of(&with_rule(rule), Mode::Observe);
+        let diff = compare(&old, &new, 5);
+        let ids: Vec<_> = diff.rules.iter().map(|rule| rule.id.as_str()).collect();
+        assert_eq!(ids, if number < 2 { &[][..] } else { &["backup"] }, "{what}");
+    }
+    // How a list is cut, and in what order, is none.
+    let cut = Rule { to: vec![network("192.0.2.128/25"), network("192.0.2.0/25")], ..recorded() };
+    let ordered = Rule { to: vec![network("192.0.2.0/25"), network("192.0.2.128/25")], ..recorded() };
+    let [cut, ordered] = [cut, ordered].map(|rule| Side::of(&with_rule(rule), Mode::Observe));
+    assert_eq!(compare(&cut, &ordered, 5).rules, []);
+}
+
+#[test]
+fn a_rule_whose_budget_is_used_up_is_compared_as_it_would_hold() {
+    let rule = Rule { not_before: None, ..recorded() };
+    let configured = std::sync::Arc::new(with_rule(rule.clone()));
+    let suspended = configured.suspending(&[1].into());
+    let side = |policy: &Policy| Side::of(policy, Mode::Observe);
+    let diff = compare(&side(&suspended), &side(&configured), 5);
+    assert_eq!((diff.changes, diff.rules), (vec![], vec![]));
+    // The bytes that `diff --running` has.
+    let running = Side::decode(&side(&suspended).encode().expect("encoded")).expect("decoded");
+    let without = side(&with_rule(Rule { ports: vec![PortRange { protocol: 6, low: 1, high: 2 }], ..rule }));
+    let diff = compare(&running, &without, 5);
+    let changed: Vec<_> = diff.changes.iter().map(|group| group.change.old.rule.as_deref()).collect();
+    assert_eq!((changed, diff.rules.len()), (vec![Some("backup")], 1));
 }

@@ -11,7 +11,7 @@ use super::{document::RuleTerms, side::Side};
 use crate::spec::Mode;
 
 /// Another version has another name here, or another form.
-const FORM: &str = concat!("egress-monitor image 1 ", env!("CARGO_PKG_VERSION"));
+const FORM: &str = concat!("egress-monitor image 2 ", env!("CARGO_PKG_VERSION"));
 
 /// Why bytes are no [`Side`].
 #[derive(Debug, thiserror::Error)]

@@ -91,6 +91,8 @@ pub struct RuleInfo {
     pub legal_basis: String,
     /// Why it is there.
     pub reason: String,
+    /// SHA-256 over what it names (networks, countries, autonomous systems, ports), in hexadecimal.
+    pub scope: String,
 }
 
 /// How much address space one class of destination has, by interval of the compiled index.

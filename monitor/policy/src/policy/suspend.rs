@@ -6,6 +6,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use monitor_common::classify::build::Image;
+
 use super::{Policy, RuleInfo};
 
 impl Policy {
@@ -30,6 +32,13 @@ impl Policy {
         }
         policy.suspended.clone_from(rules);
         Arc::new(policy)
+    }
+
+    /// The image as it is configured, with every rule that is suspended.
+    #[must_use]
+    pub fn configured_image(&self) -> Image {
+        let rules = if self.suspended.is_empty() { &self.image.rules } else { &self.configured_rows };
+        Image { rules: rules.clone(), ..self.image.clone() }
     }
 
     /// The rules that are suspended.

@@ -100,10 +100,33 @@ fn rule(change: &RuleChange) -> Vec<String> {
     let terms = |terms: &RuleTerms| {
         let begins = terms.not_before.map(|at| format!(" from {}", time(at))).unwrap_or_default();
         let ends = terms.expires.map(|at| format!(" until {}", time(at))).unwrap_or_default();
-        format!("{}{begins}{ends}", terms.action)
+        let budget = terms.max_bytes_per_day.map(|most| format!(", {} a day", size(most))).unwrap_or_default();
+        format!("{}{begins}{ends}{budget}", terms.action)
     };
     let what = match (&change.old, &change.new) {
-        (Some(old), Some(new)) => format!("{} → {}", terms(old), terms(new)),
+        (Some(old), Some(new)) => {
+            let (before, after) = (terms(old), terms(new));
+            let mut parts = if before == after { Vec::new() } else { vec![format!("{before} → {after}")] };
+            if old.max_bytes_per_day != new.max_bytes_per_day && before == after {
+                // As they are shown they are the same.
+                let bytes = |of: &RuleTerms| of.max_bytes_per_day.map(count).unwrap_or_default();
+                parts.push(format!("{} → {} bytes a day", bytes(old), bytes(new)));
+            }
+            if old.scope != new.scope {
+                parts.push("other networks or ports".into());
+            }
+            for (name, old, new) in [
+                ("reason", &old.reason, &new.reason),
+                ("legal basis", &old.legal_basis, &new.legal_basis),
+                ("owner", &old.owner, &new.owner),
+                ("ticket", &old.ticket, &new.ticket),
+            ] {
+                if old != new {
+                    parts.push(format!("{name} {old:?} → {new:?}"));
+                }
+            }
+            parts.join("; ")
+        }
         (None, Some(new)) => format!("new: {}", terms(new)),
         (Some(old), None) => format!("gone: {}", terms(old)),
         (None, None) => String::new(),
