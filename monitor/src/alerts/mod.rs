@@ -23,7 +23,7 @@ use crate::{
         alert::{FlowSighting, Origin, Sighted},
         clock::clamp,
         flow::{FlowId, Resolver},
-        identities::{Identities, Name},
+        identities::{Identities, Name, NameSet},
         in_force::PolicyInForce,
     },
     store::{MonitorState, cut::Cut, table::Table},
@@ -111,6 +111,12 @@ impl Consumer for Alerter {
             )
         });
         findings.report(FindingKind::AlertsSuppressed, detail);
+    }
+
+    fn forget(&mut self, _: &NameSet) {
+        // A flow under a name that has the number of one that is gone would pass for that one's. A second alert is a
+        // nuisance, a missing one a lie.
+        self.alerted = Table::default();
     }
 }
 

@@ -6,11 +6,12 @@
 //! most one in [`MIN_GAP`]: whoever asks may rely on every packet that left before asking.
 //!
 //! Here are its loop and the closing of an epoch. How others ask is in `handle`, how another policy comes in force in
-//! `switch`, what becomes of an epoch in `merge` and [`pipeline`].
+//! `switch`, what becomes of an epoch in `merge` and [`pipeline`], and of names that nothing has any more in `names`.
 
 pub mod findings;
 mod handle;
 mod merge;
+mod names;
 pub mod outbox;
 pub mod pipeline;
 pub mod reports;
@@ -291,6 +292,7 @@ impl Engine {
                 if let Some(fell) = fell {
                     self.fell(fell);
                 }
+                self.make_room_for_interfaces(&snapshot);
                 self.close_epoch(&snapshot);
                 Ok(fell.is_some())
             }

@@ -19,7 +19,7 @@ use crate::{
         Alert, ClosedEpoch, FindingKind,
         finding::Detail,
         flow::Resolver,
-        identities::{Identities, Name},
+        identities::{Identities, Name, NameSet},
         in_force::PolicyInForce,
         now,
     },
@@ -52,6 +52,12 @@ pub trait Consumer: Send {
     fn deadline(&self, _began: i128) -> Option<i128> {
         None
     }
+
+    /// Adds the names that it keeps something under, beside those in flows and state.
+    fn names(&self, _used: &mut NameSet) {}
+
+    /// Names that nobody keeps anything under are gone; others have their numbers from now on.
+    fn forget(&mut self, _released: &NameSet) {}
 
     /// Everything is detached; one epoch is to come.
     fn stopping(&mut self) {}
@@ -152,6 +158,14 @@ impl Pipeline {
 
     pub(super) fn deadline(&self, began: i128) -> Option<i128> {
         self.consumers.iter().filter_map(|consumer| consumer.deadline(began)).min()
+    }
+
+    pub(super) fn names(&self, used: &mut NameSet) {
+        self.consumers.iter().for_each(|consumer| consumer.names(used));
+    }
+
+    pub(super) fn forget(&mut self, released: &NameSet) {
+        self.consumers.iter_mut().for_each(|consumer| consumer.forget(released));
     }
 
     pub(super) fn stopping(&mut self) {

@@ -5,7 +5,7 @@ use monitor_policy::times::{self, Notice};
 
 use super::pipeline::{Consumer, Findings};
 use crate::{
-    model::{Attachment, ClosedEpoch, FindingKind, seconds},
+    model::{Attachment, ClosedEpoch, FindingKind, identities::Identities, seconds},
     store::MonitorState,
 };
 
@@ -67,7 +67,10 @@ impl Consumer for Conservation {
     }
 }
 
-/// Events, flows and alert lines for which there was no place.
+/// How many eighths of a table of names are in use when that is to be known.
+const NEARLY_FULL: usize = 7;
+
+/// Events, flows and alert lines for which there was no place, and names for which there will be none.
 #[derive(Debug, Default)]
 pub struct Losses {
     /// Alert lines lost until the epoch before.
@@ -97,6 +100,16 @@ impl Consumer for Losses {
         self.alerts = total;
         let detail = (lost > 0).then(|| format!("{lost} alert lines; the latest are at /api/v1/alerts"));
         findings.report(FindingKind::AlertsLost, detail);
+        let Identities { interfaces, rules } = &*state.traffic.identities;
+        let tables = [
+            (rules.is_beyond(0, NEARLY_FULL), "rule ids", rules.len(), rules.limit()),
+            (interfaces.is_beyond(0, NEARLY_FULL), "interface names", interfaces.len(), interfaces.limit()),
+        ];
+        let of = |(_, what, used, limit): (bool, &str, usize, usize)| {
+            format!("{used} of at most {limit} {what} are in use by policies and flows: further ones are all (other)")
+        };
+        let full: Vec<String> = tables.into_iter().filter(|(full, ..)| *full).map(of).collect();
+        findings.report(FindingKind::NamesRunOut, (!full.is_empty()).then(|| full.join("; ")));
     }
 }
 

@@ -30,6 +30,7 @@ impl Engine {
             // It would be counted with what is not drained yet. What goes wrong is reported there.
             let _ = self.close();
         }
+        self.make_room_for_rules(next.policy.rules.len());
         next.policy = self.pipeline.amend(&next.policy);
         match tokio::task::block_in_place(|| self.source.stage(&next)) {
             Ok(()) => {

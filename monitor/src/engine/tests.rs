@@ -4,6 +4,7 @@
 mod budgets;
 mod events;
 mod findings;
+mod names;
 mod policies;
 
 use std::sync::Mutex;
@@ -82,9 +83,18 @@ fn bench_for(
     snapshots: impl IntoIterator<Item = Snapshot>,
     epoch_length: Duration,
 ) -> Bench {
+    bench_in(MonitorState { epoch_length, ..MonitorState::default() }, in_force, consumers, snapshots)
+}
+
+fn bench_in(
+    state: MonitorState,
+    in_force: PolicyInForce,
+    consumers: Vec<Box<dyn Consumer>>,
+    snapshots: impl IntoIterator<Item = Snapshot>,
+) -> Bench {
     let fake = Fake::new(in_force.clone());
     fake.script().next.extend(snapshots);
-    let state = SharedState::new(MonitorState { epoch_length, ..MonitorState::default() });
+    let state = SharedState::new(state);
     let lines = Memory::default();
     let encode = |alert: &Arc<Alert>| ocsf::line(&Host::default(), alert);
     let output = Output::new("memory", Box::new(lines.clone()));

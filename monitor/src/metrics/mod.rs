@@ -10,7 +10,7 @@ use crate::{
     model::{
         InterfaceAccount,
         flow::GroupSums,
-        identities::{Name, Names},
+        identities::{NameNumber as _, RuleName},
         seconds,
     },
     store::MonitorState,
@@ -258,7 +258,7 @@ const RULE_SERIES: usize = 256;
 fn rules(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     let names = &state.traffic.identities.rules;
     // Never one series today and another tomorrow: names keep their numbers. The first two are none and other.
-    let series = |name: Name| if name.index() < RULE_SERIES + 2 { names.get(name) } else { names.get(Names::OTHER) };
+    let series = |name: RuleName| names.get(if name.index() < RULE_SERIES + 2 { name } else { RuleName::OTHER });
     let packets = page.counter("rule_packets_total", "Of packets_total: decided by a rule", &["rule"])?;
     let bytes = page.counter("rule_wire_bytes_total", "The same in bytes on the wire", &["rule"])?;
     let flows = page.counter("rule_flows_total", "Flows that a rule decided", &["rule"])?;

@@ -14,7 +14,7 @@ use monitor_common::{
 use super::{
     finding::FindingReport,
     flow::{FlowId, Resolver},
-    identities::{Identities, Names},
+    identities::{Identities, RuleName},
     severity::Severity,
 };
 
@@ -112,7 +112,7 @@ impl FlowSighting {
 
     /// The rule that decided.
     pub fn rule(&self) -> Option<&str> {
-        (self.flow.rule != Names::NONE).then_some(&*self.rule)
+        (self.flow.rule != RuleName::NONE).then_some(&*self.rule)
     }
 }
 

@@ -180,6 +180,14 @@ findings! {
         title: "Too many flows to alert on each",
         hint: "See `egress-monitor flows --by country`, `--by peer`; flows that go on get their alert in later epochs",
     }
+    /// Tables of names are nearly full of what is in use.
+    NamesRunOut {
+        name: "names_run_out",
+        severity: Severity::Medium,
+        every_time: false,
+        title: "There are hardly any places left for names of rules or interfaces",
+        hint: "Have rules keep their ids (no serials in them); a restart begins anew",
+    }
     /// A new configuration was refused.
     ReloadRefused {
         name: "reload_refused",

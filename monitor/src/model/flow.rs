@@ -13,7 +13,7 @@ use monitor_policy::{Policy, geo::Country};
 use super::{
     Snapshot,
     clock::clamp,
-    identities::{Identities, Name, Names},
+    identities::{Identities, Name, NameSet, RULE_BITS, RuleName},
     inner::{self, Decider, Destinations, Embedding, ResolvedInner, carried, via_name},
 };
 
@@ -30,8 +30,8 @@ pub struct FlowId {
     pub destination_port: u16,
     /// In [`Identities::interfaces`].
     pub interface: Name,
-    /// In [`Identities::rules`]; [`Names::NONE`] without one.
-    pub rule: Name,
+    /// In [`Identities::rules`]; [`RuleName::NONE`] without one.
+    pub rule: RuleName,
     /// Where the destination is, the strictest of several.
     pub country: Country,
     /// IANA protocol number.
@@ -57,7 +57,7 @@ pub struct FlowId {
 #[allow(missing_docs, reason = "as in FlowId")]
 pub struct ResolvedFlow {
     pub interface: Name,
-    pub rule: Name,
+    pub rule: RuleName,
     pub country: Country,
     pub class: Class,
     pub embedding: Option<Embedding>,
@@ -152,7 +152,7 @@ impl FlowId {
         let Address { high, low } = self.source;
         let [to_high, to_low] = [self.destination.high, self.destination.low];
         let ports = u64::from(self.source_port) << 16 | u64::from(self.destination_port);
-        let names = u64::from(self.interface.number()) << 16 | u64::from(self.rule.number());
+        let names = u64::from(self.interface.number()) << RULE_BITS | u64::from(self.rule.number());
         let bytes = [
             self.country.0[0],
             self.country.0[1],
@@ -178,7 +178,7 @@ impl FlowId {
 #[allow(missing_docs, reason = "as in FlowId")]
 pub struct Traits {
     pub interface: Name,
-    pub rule: Name,
+    pub rule: RuleName,
     pub country: Country,
     pub opaque: Opaque,
     pub embedding: Option<Embedding>,
@@ -191,11 +191,11 @@ impl Traits {
     /// A number for a small table: the same for the same traits, seldom so for others of one host.
     pub const fn mixed(&self) -> usize {
         let [first, second] = self.country.0;
-        let of =
-            [self.interface.number(), self.rule.number(), self.verdict as u16, self.class as u16, self.opaque as u16];
+        let (interface, rule) = (self.interface.number() as usize, self.rule.number() as usize);
+        let of = [interface, rule, self.verdict as usize, self.class as usize, self.opaque as usize];
         let (mut sum, mut at) = (first as usize + 26 * second as usize, 0);
         while at < of.len() {
-            sum += (2 * at + 3) * of[at] as usize;
+            sum += (2 * at + 3) * of[at];
             at += 1;
         }
         sum
@@ -212,13 +212,29 @@ impl Traits {
     }
 }
 
+impl FlowGroup {
+    /// What it is once these names are gone.
+    #[must_use]
+    pub fn without(&self, released: &NameSet) -> Self {
+        Self { group: self.group.without(released), rule: released.rule(self.rule) }
+    }
+}
+
+impl Group {
+    /// As [`FlowGroup::without`].
+    #[must_use]
+    pub fn without(&self, released: &NameSet) -> Self {
+        Self { interface: released.interface(self.interface), ..*self }
+    }
+}
+
 /// What flows are summed by, without a look at each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FlowGroup {
     /// Interface, country, class and verdict.
     pub group: Group,
-    /// The rule that decided; [`Names::NONE`] without one.
-    pub rule: Name,
+    /// The rule that decided; [`RuleName::NONE`] without one.
+    pub rule: RuleName,
 }
 
 /// What sums are kept by.
@@ -240,7 +256,7 @@ pub struct Resolver {
     policy: Arc<Policy>,
     digest: Arc<str>,
     /// The policy's rules: number `n` is `rules[n - 1]`.
-    rules: Vec<Name>,
+    rules: Vec<RuleName>,
 }
 
 impl Resolver {
@@ -253,6 +269,11 @@ impl Resolver {
     /// The policy.
     pub const fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    /// The names of its rules.
+    pub fn names(&self) -> &[RuleName] {
+        &self.rules
     }
 
     /// Its digest, to be kept.
@@ -275,11 +296,11 @@ impl Resolver {
         ResolvedFlow { interface, rule, country, class, embedding, inner_embedding, decider }
     }
 
-    fn rule(&self, number: u16) -> Name {
+    fn rule(&self, number: u16) -> RuleName {
         match number.checked_sub(1) {
-            None => Names::NONE,
+            None => RuleName::NONE,
             // A number that the policy does not have can't be: the kernel gives only those. Said, not hidden.
-            Some(index) => self.rules.get(usize::from(index)).copied().unwrap_or(Names::OTHER),
+            Some(index) => self.rules.get(usize::from(index)).copied().unwrap_or(RuleName::OTHER),
         }
     }
 }
@@ -350,5 +371,11 @@ impl SummedFlows {
     pub fn add(&mut self, counters: &Counters) {
         self.flows += 1;
         self.counters.add(counters);
+    }
+
+    /// Takes in others.
+    pub fn merge(&mut self, others: &Self) {
+        self.flows += others.flows;
+        self.counters.add(&others.counters);
     }
 }

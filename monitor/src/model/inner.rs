@@ -209,7 +209,7 @@ mod tests {
     use super::*;
     use crate::model::{
         flow::{FlowId, Resolver},
-        identities::Names,
+        identities::Name,
     };
     use monitor_policy::{
         ClockMap, Knowledge, Spec, compile,
@@ -263,7 +263,7 @@ mod tests {
                 _reserved: [0; 3],
             };
         }
-        Resolver::new(&mut Default::default(), policy).resolve(&key, Names::NONE)
+        Resolver::new(&mut Default::default(), policy).resolve(&key, Name::default())
     }
 
     fn reported(flow: &FlowId) -> (Option<String>, Option<String>, Option<String>) {

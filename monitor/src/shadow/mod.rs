@@ -28,6 +28,7 @@ use crate::{
         clock::clamp,
         epoch::EpochFlow,
         flow::{FlowId, FlowSums, place},
+        identities::NameSet,
         in_force::PolicyInForce,
         shadow::{Candidate, Shadow, ShadowVerdict},
     },
@@ -68,6 +69,10 @@ impl Consumer for Comparison {
             Shadow::None | Shadow::Candidate(_) => None,
         };
         findings.report(FindingKind::ShadowRefused, refused);
+    }
+
+    fn names(&self, used: &mut NameSet) {
+        self.differing.iter().for_each(|((id, _), _)| used.add(id.interface, id.rule));
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     model::{
         ClosedEpoch, Snapshot,
         flow::{FlowGroup, FlowId, FlowSums, Group, GroupSums, SummedFlows, Traits},
-        identities::{Name, Names},
+        identities::{Name, NameSet, RuleName},
     },
     store::{cut::Cut, table::Table},
 };
@@ -47,7 +47,7 @@ pub struct EpochSums {
     /// What has an inner destination or an embedded address.
     pub inner: BTreeMap<(Name, &'static str, Verdict), Counters>,
     /// What rules decided, by rule.
-    pub rules: BTreeMap<Name, GroupSums>,
+    pub rules: BTreeMap<RuleName, GroupSums>,
 }
 
 impl EpochSums {
@@ -55,7 +55,7 @@ impl EpochSums {
         let (name, verdict, counters) = (traits.interface, traits.verdict, &more.sums.counters);
         self.groups.entry(traits.group()).or_default().add(counters);
         self.flows.entry(traits.flow_group()).and_modify(|sums| sums.add(more)).or_insert(*more);
-        if traits.rule != Names::NONE {
+        if traits.rule != RuleName::NONE {
             self.rules.entry(traits.rule).and_modify(|sums| sums.add(more)).or_insert(*more);
         }
         if traits.opaque != Opaque::None {
@@ -115,6 +115,8 @@ pub struct FlowStore {
     other: Table<FlowId, FlowSums>,
     traits: Vec<Traits>,
     numbers: HashMap<Traits, u16>,
+    /// Numbers of traits that no flow has any more.
+    free: Vec<u16>,
     /// Traits asked for lately and their numbers: most often the next are among them.
     lately: [Option<(Traits, u16)>; LATELY],
     evicted: BTreeMap<FlowGroup, SummedFlows>,
@@ -136,6 +138,7 @@ impl FlowStore {
             other: Table::default(),
             traits: Vec::new(),
             numbers: HashMap::new(),
+            free: Vec::new(),
             lately: [None; LATELY],
             evicted: BTreeMap::new(),
             limit: limit.max(1),
@@ -262,16 +265,49 @@ impl FlowStore {
         }
         let number = match self.numbers.get(&traits) {
             Some(number) => *number,
-            None if self.traits.len() < TRAITS_LIMIT => {
-                let number = self.traits.len() as u16;
-                self.traits.push(traits);
+            None => {
+                let number = self.new_number(traits)?;
                 self.numbers.insert(traits, number);
                 number
             }
-            None => return None,
         };
         self.lately[place] = Some((traits, number));
         Some(number)
+    }
+
+    fn new_number(&mut self, traits: Traits) -> Option<u16> {
+        if let Some(number) = self.free.pop() {
+            self.traits[usize::from(number)] = traits;
+            return Some(number);
+        }
+        if self.traits.len() >= TRAITS_LIMIT {
+            return None;
+        }
+        self.traits.push(traits);
+        Some((self.traits.len() - 1) as u16)
+    }
+
+    /// Adds the names that flows have which are kept one by one; traits that none of them has any more are forgotten.
+    pub fn names(&mut self, used: &mut NameSet) {
+        let mut has = vec![false; self.traits.len()];
+        self.v4.iter().for_each(|(key, _)| has[usize::from(key.0 as u16)] = true);
+        self.v6.iter().for_each(|(key, _)| has[usize::from(key.rest as u16)] = true);
+        self.numbers.retain(|_, number| has[usize::from(*number)]);
+        self.lately = [None; LATELY];
+        self.free = (0..=u16::MAX).zip(&has).filter(|(_, has)| !**has).map(|(number, _)| number).collect();
+        for traits in self.numbers.keys() {
+            used.add(traits.interface, traits.rule);
+        }
+        for (id, _) in self.other.iter() {
+            used.add(id.interface, id.rule);
+        }
+    }
+
+    /// Names that no flow has are gone: what was evicted under them is summed up under `(other)`.
+    pub fn forget(&mut self, released: &NameSet) {
+        for (group, more) in mem::take(&mut self.evicted) {
+            self.evicted.entry(group.without(released)).or_default().merge(&more);
+        }
     }
 
     fn id4(&self, key: &Plain4) -> FlowId {
@@ -347,9 +383,7 @@ impl FlowStore {
     pub fn absorb(&mut self, other: &Self) {
         self.add(other.iter().map(|(id, sums)| (id, *sums)), |_, _| ());
         for (group, more) in &other.evicted {
-            let sum = self.evicted.entry(*group).or_default();
-            sum.flows += more.flows;
-            sum.counters.add(&more.counters);
+            self.evicted.entry(*group).or_default().merge(more);
         }
     }
 

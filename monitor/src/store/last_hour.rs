@@ -11,6 +11,7 @@ use crate::{
     model::{
         ClosedEpoch,
         flow::{FlowGroup, GroupSums},
+        identities::NameSet,
     },
     store::{flows::FlowStore, totals::Totals},
 };
@@ -110,6 +111,19 @@ impl Recent {
     pub fn add(&mut self, totals: &Totals) {
         if let Some(slice) = self.slices.back_mut() {
             slice.totals.add(totals);
+        }
+    }
+
+    /// As [`FlowStore::names`].
+    pub fn names(&mut self, used: &mut NameSet) {
+        self.slices.iter_mut().for_each(|slice| slice.flows.names(used));
+    }
+
+    /// As [`FlowStore::forget`], of all sums.
+    pub fn forget(&mut self, released: &NameSet) {
+        for slice in &mut self.slices {
+            slice.flows.forget(released);
+            slice.totals.forget(released);
         }
     }
 

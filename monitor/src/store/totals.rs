@@ -6,7 +6,8 @@
 //! [`FlowStore::merge`], [`Traffic::merge`].
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
+    mem,
     sync::Arc,
 };
 
@@ -20,7 +21,7 @@ use crate::{
     model::{
         ClosedEpoch, Snapshot,
         flow::{FlowGroup, Group, GroupSums, SummedFlows, place},
-        identities::{Identities, Interfaces, Name},
+        identities::{Identities, Interfaces, Name, NameSet, RuleName},
     },
     store::flows::{EpochSums, FlowStore},
 };
@@ -41,7 +42,7 @@ pub struct Totals {
     /// when they came.
     pub flows: BTreeMap<FlowGroup, GroupSums>,
     /// Of flows, what a rule decided, by rule.
-    pub rules: BTreeMap<Name, GroupSums>,
+    pub rules: BTreeMap<RuleName, GroupSums>,
     /// What has no flow, by interface and reason.
     pub unparsed: BTreeMap<(Name, Reason), ReasonSums>,
     /// Hook totals.
@@ -82,6 +83,36 @@ impl Totals {
         }
         self.events_lost += epoch.events_lost;
         self.epochs += epoch.epochs;
+    }
+
+    /// Names are gone: what was counted under them is summed up under `(other)`.
+    pub fn forget(&mut self, released: &NameSet) {
+        fn rename<K: Ord, V>(sums: &mut BTreeMap<K, V>, new: impl Fn(&K) -> K, add: impl Fn(&mut V, V)) {
+            for (key, more) in mem::take(sums) {
+                match sums.entry(new(&key)) {
+                    Entry::Vacant(place) => drop(place.insert(more)),
+                    Entry::Occupied(mut there) => add(there.get_mut(), more),
+                }
+            }
+        }
+        let add = |sums: &mut Counters, more: Counters| sums.add(&more);
+        let add_group = |sums: &mut GroupSums, more: GroupSums| sums.add(&more);
+        let interface = |name| released.interface(name);
+        for sums in [&mut self.groups, &mut self.overflow] {
+            rename(sums, |group| group.without(released), add);
+        }
+        rename(&mut self.opaque, |(name, form, verdict)| (interface(*name), *form, *verdict), add);
+        rename(&mut self.inner, |(name, via, verdict)| (interface(*name), *via, *verdict), add);
+        for sums in [&mut self.hook, &mut self.dropped, &mut self.residual] {
+            rename(sums, |name| interface(*name), add);
+        }
+        rename(
+            &mut self.unparsed,
+            |(name, reason)| (interface(*name), *reason),
+            |sums, more| add_reason_sums(sums, &more),
+        );
+        rename(&mut self.flows, |group| group.without(released), add_group);
+        rename(&mut self.rules, |rule| released.rule(*rule), add_group);
     }
 }
 
@@ -178,7 +209,7 @@ fn add_reason_sums(sum: &mut ReasonSums, more: &ReasonSums) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake;
+    use crate::{fake, model::flow::FlowId, store::last_hour::Recent};
 
     fn sum<'a>(counters: impl IntoIterator<Item = &'a Counters>) -> Counters {
         counters.into_iter().fold(Counters::default(), |mut sum, next| {
@@ -275,6 +306,70 @@ mod tests {
         assert_eq!(traffic.totals.rules, [(rule, GroupSums { flows: 2, sums })].into());
         assert_eq!(traffic.latest.rules[&rule].sums.counters, fake::sums(9));
         assert_eq!(traffic.latest.rules[&rule].flows, 1);
+    }
+
+    #[test]
+    fn what_is_kept_under_names_that_are_gone_adds_up_under_other() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut traffic, mut store, mut recent) = (Traffic::default(), FlowStore::new(100), Recent::new(100));
+        for epoch in 0..20 {
+            let mut snapshot = fake::random_snapshot(&mut random, epoch, 40);
+            let mut policy = fake::policy();
+            // Of this epoch alone, as is the interface.
+            policy.rules[0].id = format!("rule-{epoch}");
+            (snapshot.policy, snapshot.interfaces[0].name) = (policy.into(), format!("veth{epoch}"));
+            fake::merge(&mut traffic, &mut store, &snapshot);
+            fake::remember(&mut recent, &mut traffic, &snapshot);
+        }
+        let totals = traffic.totals.clone();
+        let named = |traffic: &Traffic, store: &FlowStore| -> Vec<_> {
+            let names = &traffic.identities;
+            let text =
+                |id: FlowId| (names.interfaces.get(id.interface).to_owned(), names.rules.get(id.rule).to_owned());
+            let mut flows: Vec<_> = store.iter().map(|(id, sums)| (text(id), id.destination_port, *sums)).collect();
+            flows.sort_unstable_by_key(|(names, port, sums)| (names.clone(), *port, sums.first, sums.counters.bytes));
+            flows
+        };
+        let flows = named(&traffic, &store);
+        let mut used = NameSet::default();
+        store.names(&mut used);
+        recent.names(&mut used);
+        let released = traffic.identities.release(&used);
+        assert!(!released.rules.is_empty(), "the test must release something to mean something");
+        store.forget(&released);
+        recent.forget(&released);
+        traffic.totals.forget(&released);
+        traffic.latest.forget(&released);
+        // Others have their numbers.
+        for number in 0..40 {
+            traffic.identities.rule(&format!("new-{number}"));
+            traffic.identities.interface(&format!("new{number}"));
+        }
+        assert_adds_up(&traffic, &store);
+        assert_eq!(named(&traffic, &store), flows);
+        let whole = |totals: &Totals| {
+            let rules = totals.rules.values().map(|rule| (rule.flows, rule.sums.counters.packets));
+            let rules = rules.fold((0, 0), |(flows, packets), of| (flows + of.0, packets + of.1));
+            (
+                sum(totals.hook.values()),
+                sum(totals.groups.values()),
+                rules,
+                totals.flows.values().map(|of| of.flows).sum::<u64>(),
+            )
+        };
+        assert_eq!(whole(&traffic.totals), whole(&totals));
+        let names = &traffic.identities.rules;
+        assert!(traffic.totals.rules.keys().all(|name| !names.get(*name).starts_with("new-")));
+        // And so does a window of the last hour.
+        let window = recent.window(3_600_000_000_000).expect("there are epochs");
+        let flows = sum(window.groups().values().map(|of| &of.sums.counters));
+        let overflow = sum(window.totals.overflow.values());
+        assert_eq!(sum([&flows, &overflow]), sum(window.totals.groups.values()));
+        // Traits that no flow has any more are not kept either; what comes finds its place all the same.
+        fake::merge(&mut traffic, &mut store, &fake::random_snapshot(&mut random, 21, 40));
+        assert_adds_up(&traffic, &store);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use monitor_common::{
 use crate::{
     model::{
         flow::{FlowGroup, FlowId, FlowSums, GroupSums},
-        identities::{Identities, Name, Names},
+        identities::{Identities, RuleName},
         rfc3339,
     },
     store::{MonitorState, SharedState, flows::FlowStore, table::Table, totals::Totals},
@@ -50,8 +50,11 @@ pub fn flows(shared: &SharedState, query: &FlowsQuery) -> Flows {
         };
         return filled(reply, &store, &labels, query);
     };
-    let window = shared.recent().window(i128::from(seconds) * 1_000_000_000);
+    // Held until the names are there that it is kept under.
+    let recent = shared.recent();
+    let window = recent.window(i128::from(seconds) * 1_000_000_000);
     let state = shared.read();
+    drop(recent);
     let Some(window) = window else {
         let nothing = frame(&state, &Totals::default(), query);
         return Flows { window_seconds: query.since, ..nothing };
@@ -232,7 +235,7 @@ enum Key {
     Class(Class),
     System(u32),
     Network(IpAddr, u8),
-    Rule(Name),
+    Rule(RuleName),
     Peer(IpAddr),
 }
 
@@ -266,7 +269,7 @@ impl Key {
             Self::Class(class) => class.name().into(),
             Self::System(number) => format!("AS{number}"),
             Self::Network(address, length) => format!("{address}/{length}"),
-            Self::Rule(Names::NONE) => "-".into(),
+            Self::Rule(RuleName::NONE) => "-".into(),
             Self::Rule(rule) => identities.rules.get(rule).into(),
             Self::Peer(address) => address.to_string(),
         }
@@ -299,7 +302,7 @@ pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, labels: &Labels) -> FlowRow
         decided_by: id.decided_by(),
         country: id.country.to_string(),
         class: id.class.name().into(),
-        rule: (id.rule != Names::NONE).then(|| identities.rules.get(id.rule).to_owned()),
+        rule: (id.rule != RuleName::NONE).then(|| identities.rules.get(id.rule).to_owned()),
         verdict: id.verdict.name().into(),
         sums: (&sums.counters).into(),
         first_seen: rfc3339(sums.first.into()),

@@ -1,7 +1,7 @@
 //! [`MonitorState`] in, what each rule did out: served at `/api/v1/rules`, printed by `egress-monitor rules`.
 
 use crate::{
-    model::{flow::GroupSums, identities::Name, rfc3339},
+    model::{flow::GroupSums, identities::RuleName, rfc3339},
     store::MonitorState,
 };
 use monitor_api::{
@@ -19,7 +19,7 @@ pub fn rules(state: &MonitorState, now: i128) -> Rules {
     let hits = |id: &str| names.find(id).and_then(|name| totals.rules.get(&name));
     let rows: Vec<RuleRow> =
         policy.rules.iter().zip(1..).map(|rule| row(state, policy, rule, hits(&rule.0.id), now)).collect();
-    let is_former = |name: &Name| !state.rules_since.contains_key(names.get(*name));
+    let is_former = |name: &RuleName| !state.rules_since.contains_key(names.get(*name));
     let former = totals.rules.iter().filter(|(name, _)| is_former(name)).map(|(name, sums)| {
         let named = RuleRow { rule: names.get(*name).into(), state: "former".into(), ..RuleRow::default() };
         with_hits(named, Some(sums))
@@ -29,11 +29,19 @@ pub fn rules(state: &MonitorState, now: i128) -> Rules {
         since: rfc3339(state.started),
         until: state.last.map(|last| rfc3339(last.ended)),
         policy: policy.digest.clone(),
-        never_hit: rows.iter().filter(|row| row.last_hit.is_none()).map(|row| row.rule.clone()).collect(),
+        never_hit: never_hit(state).map(|rule| rule.id.clone()).collect(),
         rules: rows,
         former: former.collect(),
         overflow,
     }
+}
+
+/// The rules in force that decided nothing. One that found no place in the table of names, which is a finding, is counted
+/// with others, so that nobody knows.
+pub(super) fn never_hit(state: &MonitorState) -> impl Iterator<Item = &RuleInfo> {
+    let (hits, names) = (&state.traffic.totals.rules, &state.traffic.identities.rules);
+    let rules = state.in_force.policy.rules.iter();
+    rules.filter(|rule| names.find(&rule.id).is_some_and(|name| !hits.contains_key(&name)))
 }
 
 fn row(

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use monitor_common::{verdict::Verdict, wire::Counters};
 
+use super::rules::never_hit;
 use crate::{
     http::documents::shadow::frame,
     model::{
@@ -59,7 +60,7 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
             since: rfc3339(in_force.since),
             age_seconds: seconds_since(in_force.since),
             rules: in_force.policy.rules.len(),
-            never_hit: never_hit(state),
+            never_hit: never_hit(state).count(),
             suspended: in_force.policy.suspended_rules().map(|rule| rule.id.clone()).collect(),
             shadow: shadow(state),
         },
@@ -133,13 +134,7 @@ fn dataset(of: &DatasetInfo, now: i128) -> DatasetStatus {
     }
 }
 
-fn never_hit(state: &MonitorState) -> usize {
-    let (hits, names) = (&state.traffic.totals.rules, &state.traffic.identities.rules);
-    let rules = state.in_force.policy.rules.iter();
-    rules.filter(|rule| names.find(&rule.id).is_none_or(|name| !hits.contains_key(&name))).count()
-}
-
-fn groups(totals: &Totals, names: &Names) -> Vec<GroupStatus> {
+fn groups(totals: &Totals, names: &Names<Name>) -> Vec<GroupStatus> {
     let row = |(group, counters): (&Group, &Counters)| GroupStatus {
         interface: names.get(group.interface).into(),
         country: group.country.to_string(),
