@@ -267,6 +267,8 @@ pub struct Script {
     pub flips: u32,
     /// Flips fail while this is set.
     pub broken: bool,
+    /// Nothing can be staged while this is set.
+    pub refuses: bool,
     /// Digests of what was staged, with the mode.
     pub staged: Vec<(String, bool)>,
     /// What the next checks of a policy in force find.
@@ -338,6 +340,7 @@ impl EpochSource for Fake {
     fn stage(&mut self, next: &PolicyInForce) -> anyhow::Result<()> {
         anyhow::ensure!(next.policy.digest != "too large", "it does not fit");
         let mut script = self.script();
+        anyhow::ensure!(!script.refuses, "no room");
         anyhow::ensure!(script.closed.is_none(), "the last epoch is not drained yet");
         script.staged.push((next.policy.digest.clone(), next.mode.enforces()));
         script.next_in_force = Some(next.clone());

@@ -12,7 +12,7 @@ pub(super) enum Request {
     /// Close the epoch.
     Close(Answer),
     /// Put another policy in force.
-    Reload(Box<PolicyInForce>, Option<Box<Trial>>, ReloadAnswer),
+    Reload(Box<PolicyInForce>, Occasion, Option<Box<Trial>>, ReloadAnswer),
     /// Take what is in force back by this trial, or by none.
     Guard(Option<Box<Trial>>),
     /// A reload failed before it came here.
@@ -20,6 +20,17 @@ pub(super) enum Request {
     /// A policy was not confirmed and another took its place, or should have; `None`: somebody has decided what is to
     /// hold.
     Reverted(Option<String>),
+}
+
+/// On what occasion a policy comes in force, and so what that says of reloads that were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// Its files were read: what was wrong with them is not any more.
+    Read,
+    /// What was in force before, or is by another clock: files are as good or as bad as they were.
+    Restored,
+    /// The engine's own: budgets, or what the kernel part has done.
+    Own,
 }
 
 /// Why an epoch is not closed. What it counted comes with a later one.
@@ -66,8 +77,21 @@ impl EngineHandle {
     /// # Errors
     /// Why not.
     pub async fn reload(&self, next: PolicyInForce, trial: Option<Trial>) -> Result<(), Refusal> {
+        self.put_in_force(next, Occasion::Read, trial).await
+    }
+
+    /// The same of what was in force before, or is by another clock. No file was read, so that what was wrong with one stays
+    /// a finding.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn restore(&self, next: PolicyInForce, trial: Option<Trial>) -> Result<(), Refusal> {
+        self.put_in_force(next, Occasion::Restored, trial).await
+    }
+
+    async fn put_in_force(&self, next: PolicyInForce, on: Occasion, trial: Option<Trial>) -> Result<(), Refusal> {
         let (answer, answered) = oneshot::channel();
-        let answer = self.ask(Request::Reload(Box::new(next), trial.map(Box::new), answer), answered).await;
+        let answer = self.ask(Request::Reload(Box::new(next), on, trial.map(Box::new), answer), answered).await;
         answer.unwrap_or_else(|| Err(Refusal::Refused(EpochError::Stopping.to_string())))
     }
 

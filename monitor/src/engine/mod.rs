@@ -28,10 +28,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::handle::{EngineHandle, EpochError, Refusal};
 use self::{
-    handle::{Request, Waiting},
+    handle::{Occasion, Request, Waiting},
     outbox::{AlertQueue, Outbox},
     pipeline::{Consumer, Pipeline, ReadEvent},
     source::{EpochSource, Events, Report},
+    switch::Refused,
 };
 use crate::{
     model::{
@@ -71,13 +72,15 @@ pub struct Engine {
     /// late.
     book: Vec<(u32, Resolver)>,
     /// Loaded; in force from the next successful flip.
-    staged: Option<PolicyInForce>,
+    staged: Option<(PolicyInForce, Occasion)>,
     /// What the kernel part puts in force by itself, if nobody confirms in time what is.
     guarded: Option<PolicyInForce>,
     /// What was in force until the kernel part, left alone, began to observe.
     alone: Option<PolicyInForce>,
+    /// Why files, and what was to be in force again, were refused last.
+    refused: Refused,
     /// What held before a policy that came in force and was not checked there yet.
-    unchecked: Option<PolicyInForce>,
+    unchecked: Option<(PolicyInForce, Occasion)>,
     /// The last flip failed: an epoch is closed and not drained.
     behind: bool,
     interfaces: Interfaces,
@@ -126,6 +129,7 @@ impl Engine {
             staged: None,
             guarded: None,
             alone: None,
+            refused: Refused::default(),
             unchecked: None,
             behind: false,
             interfaces,
@@ -240,9 +244,11 @@ impl Engine {
     fn take(&mut self, request: Request, waiting: &mut Waiting) {
         match request {
             Request::Close(answer) => waiting.closes.push(answer),
-            Request::Reload(next, trial, answer) => self.stage(*next, trial.map(|trial| *trial), answer, waiting),
+            Request::Reload(next, on, trial, answer) => {
+                self.stage((*next, on), trial.map(|trial| *trial), answer, waiting);
+            }
             Request::Guard(trial) => tokio::task::block_in_place(|| self.guard(trial.map(|trial| *trial))),
-            Request::Refused(why) => self.reload_refused(why),
+            Request::Refused(why) => self.reload_refused(why, Occasion::Read),
             Request::Reverted(what) => self.reverted(what),
         }
     }

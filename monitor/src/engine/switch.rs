@@ -6,7 +6,7 @@ use monitor_policy::spec::Mode;
 
 use super::{
     Engine,
-    handle::{EpochError, Refusal, ReloadAnswer, Waiting},
+    handle::{EpochError, Occasion, Refusal, ReloadAnswer, Waiting},
 };
 use crate::{
     model::{
@@ -17,11 +17,37 @@ use crate::{
     store::MonitorState,
 };
 
+/// Why what was to be in force is not, until it is.
+#[derive(Debug, Default)]
+pub(super) struct Refused {
+    /// Files that were read, or could not be.
+    files: Option<String>,
+    /// What was in force before, or is by another clock.
+    restored: Option<String>,
+    /// What failed its check in the kernel, and on what occasion; a finding of its own.
+    rolled_back: Option<(Occasion, String)>,
+}
+
+impl Refused {
+    fn of(&mut self, on: Occasion) -> Option<&mut Option<String>> {
+        match on {
+            Occasion::Read => Some(&mut self.files),
+            Occasion::Restored => Some(&mut self.restored),
+            Occasion::Own => None,
+        }
+    }
+
+    /// What is to be said.
+    fn why(&self) -> Option<&str> {
+        self.files.as_deref().or(self.restored.as_deref())
+    }
+}
+
 impl Engine {
     /// Stages a policy. Its answer waits for the flip that puts it in force.
     pub(super) fn stage(
         &mut self,
-        mut next: PolicyInForce,
+        (mut next, on): (PolicyInForce, Occasion),
         trial: Option<Trial>,
         answer: ReloadAnswer,
         waiting: &mut Waiting,
@@ -35,12 +61,12 @@ impl Engine {
         match tokio::task::block_in_place(|| self.source.stage(&next)) {
             Ok(()) => {
                 tokio::task::block_in_place(|| self.guard(trial));
-                self.staged = Some(next);
+                self.staged = Some((next, on));
                 waiting.reloads.push(answer);
             }
             Err(error) => {
                 let why = format!("{error:#}");
-                self.reload_refused(why.clone());
+                self.reload_refused(why.clone(), on);
                 // Whoever asked may be gone.
                 let _ = answer.send(Err(Refusal::Refused(why)));
             }
@@ -87,16 +113,25 @@ impl Engine {
         };
         tracing::error!(what, "the kernel part fell back");
         self.pipeline.report(&mut state, kind, Some(&what));
-        self.staged = Some(next);
+        self.staged = Some((next, Occasion::Own));
     }
 
-    pub(super) fn reload_refused(&mut self, why: String) {
+    pub(super) fn reload_refused(&mut self, why: String, on: Occasion) {
         tracing::error!(why, "reload refused, the policy in force stays");
         let state = self.state.clone();
         let mut state = state.write();
         state.reload_failures += 1;
-        self.pipeline.report(&mut state, FindingKind::ReloadRefused, Some(&why));
-        state.reload_error = Some(why);
+        if let Some(refused) = self.refused.of(on) {
+            *refused = Some(why);
+        }
+        self.report_refused(&mut state);
+    }
+
+    fn report_refused(&mut self, state: &mut MonitorState) {
+        let why = self.refused.why();
+        self.pipeline.report(state, FindingKind::ReloadRefused, why);
+        let rolled_back = self.refused.rolled_back.as_ref().map(|(_, why)| why.as_str());
+        state.reload_error = why.or(rolled_back).map(str::to_owned);
     }
 
     /// Closes the epoch, and says what came of a policy that was staged; and closes the next one at once, where a
@@ -106,9 +141,9 @@ impl Engine {
         if answer.0.is_err() {
             return answer;
         }
+        let alone = self.alone.take();
         let next = {
             let in_force = &self.state.read().in_force;
-            let alone = self.alone.take();
             let wanted = alone.as_ref().unwrap_or(in_force);
             let policy = self.pipeline.amend(&wanted.policy);
             let changed = alone.is_some() || !Arc::ptr_eq(&policy, &in_force.policy);
@@ -117,26 +152,29 @@ impl Engine {
         let Some(next) = next else { return answer };
         match tokio::task::block_in_place(|| self.source.stage(&next)) {
             Ok(()) => {
-                self.staged = Some(next);
+                self.staged = Some((next, Occasion::Own));
                 // What goes wrong is reported there, and tried again after the next epoch.
                 let _ = self.close_one();
             }
             // The same; what passes meanwhile is counted as beyond the budget.
-            Err(error) => tracing::error!(why = format!("{error:#}"), "a rule's budget could not be applied"),
+            Err(error) => {
+                self.alone = alone;
+                tracing::error!(why = format!("{error:#}"), "a rule's budget could not be applied");
+            }
         }
         answer
     }
 
     /// Closes the epoch, and says what came of a policy that was staged.
     pub(super) fn close_one(&mut self) -> (Result<(), EpochError>, Result<(), Refusal>) {
-        if self.staged.is_some() && self.unchecked.is_none() {
-            self.unchecked = Some(self.state.read().in_force.clone());
+        if let (Some((_, on)), None) = (&self.staged, &self.unchecked) {
+            self.unchecked = Some((self.state.read().in_force.clone(), *on));
         }
         let closed = self.flip();
         let swapped = match &closed {
             Err(why) => Err(Refusal::Late(why.clone())),
             Ok(()) => match self.unchecked.take() {
-                Some(before) => tokio::task::block_in_place(|| self.check(before)),
+                Some((before, on)) => tokio::task::block_in_place(|| self.check(before, on)),
                 None => Ok(()),
             },
         };
@@ -144,15 +182,21 @@ impl Engine {
     }
 
     /// Has the policy that was just put in force checked where it is in force, and puts `before` back where it fails.
-    fn check(&mut self, before: PolicyInForce) -> Result<(), Refusal> {
+    fn check(&mut self, before: PolicyInForce, on: Occasion) -> Result<(), Refusal> {
         let Err(error) = self.source.verify() else {
-            let state = self.state.clone();
-            self.pipeline.report(&mut state.write(), FindingKind::PolicyRolledBack, None);
+            // What failed is not in force because a rule's budget is used up since.
+            let again = |failed: &(Occasion, String)| failed.0 == on || on == Occasion::Read;
+            if self.refused.rolled_back.take_if(|failed| again(failed)).is_some() {
+                let state = self.state.clone();
+                let mut state = state.write();
+                self.pipeline.report(&mut state, FindingKind::PolicyRolledBack, None);
+                self.report_refused(&mut state);
+            }
             return Ok(());
         };
         let (failed, old) = (self.state.read().in_force.reference(), before.reference());
         let result = self.source.roll_back().and_then(|()| {
-            self.staged = Some(before);
+            self.staged = Some((before, Occasion::Own));
             Ok(self.flip()?)
         });
         let what = match result {
@@ -167,15 +211,20 @@ impl Engine {
         state.rollbacks += 1;
         state.reload_failures += 1;
         self.pipeline.report(&mut state, FindingKind::PolicyRolledBack, Some(&what));
-        state.reload_error = Some(what.clone());
+        self.refused.rolled_back = Some((on, what.clone()));
+        self.report_refused(&mut state);
         Err(Refusal::Refused(what))
     }
 
-    pub(super) fn put_in_force(&mut self, state: &mut MonitorState, mut next: PolicyInForce, closed: &Snapshot) {
+    pub(super) fn put_in_force(
+        &mut self,
+        state: &mut MonitorState,
+        (mut next, on): (PolicyInForce, Occasion),
+        closed: &Snapshot,
+    ) {
+        // The same policy, by another clock, or of which other rules are suspended.
         let there = &state.in_force;
-        // The same policy, of which other rules are suspended.
-        let by_budget = next.policy.digest == there.policy.digest && next.policy.suspended != there.policy.suspended;
-        next.since = if by_budget { there.since } else { closed.ended };
+        next.since = if next.reference() == there.reference() { there.since } else { closed.ended };
         let suspended = next.policy.suspended.len();
         tracing::info!(policy = next.policy.digest, mode = next.mode.name(), suspended, "policy in force");
         let resolver = Resolver::new(&mut state.traffic.identities, &next.policy);
@@ -184,9 +233,11 @@ impl Engine {
         self.book.drain(..surplus);
         state.in_force = next;
         state.note_rules(closed.ended);
-        if !by_budget {
-            state.reload_error = None;
-            self.pipeline.report(state, FindingKind::ReloadRefused, None);
+        match on {
+            Occasion::Read => (self.refused.files, self.refused.restored) = (None, None),
+            Occasion::Restored => self.refused.restored = None,
+            Occasion::Own => return,
         }
+        self.report_refused(state);
     }
 }

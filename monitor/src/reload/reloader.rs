@@ -131,7 +131,8 @@ impl PolicyReloader {
             Some(within) => Some(self.commit.trial_within(within)),
             None => self.commit.trial().filter(|_| !comes_back),
         };
-        self.put_in_force(next, trial).await?;
+        let answer = self.engine.reload(next.clone(), trial).await;
+        self.taken(next, answer)?;
         if comes_back {
             self.commit.accept(self.current.clone());
         } else if let Some(within) = within {
@@ -154,8 +155,15 @@ impl PolicyReloader {
         policy
     }
 
-    async fn put_in_force(&mut self, next: PolicyInForce, trial: Option<Trial>) -> Result<(), ReloadError> {
-        match self.engine.reload(next.clone(), trial).await {
+    /// Puts in force again what was, or what is by another clock: no file is read.
+    async fn restore(&mut self, next: PolicyInForce, trial: Option<Trial>) -> Result<(), ReloadError> {
+        let answer = self.engine.restore(next.clone(), trial).await;
+        self.taken(next, answer)
+    }
+
+    /// What the engine has made of it.
+    fn taken(&mut self, next: PolicyInForce, answer: Result<(), Refusal>) -> Result<(), ReloadError> {
+        match answer {
             Ok(()) => {}
             // In force all the same.
             Err(Refusal::Late(error)) => {
@@ -199,7 +207,7 @@ impl PolicyReloader {
         let (from, back) = (self.current.reference(), self.commit.fallback().reference());
         let next = retimed(self.commit.fallback(), &(self.clocks)());
         let what = format!("policy {} ({}) was not confirmed {when}", from.digest, from.mode);
-        let report = match self.put_in_force(next.clone(), None).await {
+        let report = match self.restore(next.clone(), None).await {
             Ok(()) => {
                 self.commit.accept(next);
                 format!("{what}: {} ({}) is in force again", back.digest, back.mode)
@@ -217,7 +225,7 @@ impl PolicyReloader {
         let clock = (self.clocks)();
         self.commit.retime(&clock);
         // Reported there.
-        let _ = self.put_in_force(retimed(&self.current, &clock), self.commit.trial()).await;
+        let _ = self.restore(retimed(&self.current, &clock), self.commit.trial()).await;
     }
 
     fn outcome(&self, changed: bool) -> Outcome {

@@ -288,6 +288,49 @@ async fn a_clock_that_was_set_times_what_is_in_force_anew_and_what_comes_back_la
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refused_reload_is_a_finding_until_one_succeeds_whatever_else_comes_in_force() {
+    let bench = bench(in_force("a", false), None, ConfirmationStore::default());
+    let refused = || {
+        let state = bench.state.read();
+        let open: Vec<_> = state.findings.iter().map(|(kind, _)| kind.name()).collect();
+        (open.contains(&"reload_refused"), state.reload_error.clone())
+    };
+    let bad = (true, Some("config.toml:1: no".to_owned()));
+    bench.load(in_force("b", true), None).await.expect("in force");
+    let since = bench.state.read().in_force.since;
+    *bench.file.lock().unwrap() = Err(ReloadError::Invalid("config.toml:1: no".into()));
+    assert!(bench.handle.reload(None).await.is_err());
+    bench.until(|state| state.reload_failures == 1).await;
+    assert_eq!(refused(), bad);
+    // The clock is set: the same policy, in force since when it was.
+    bench.handle.clock_set().await;
+    bench.until(|state| state.in_force.policy.image.host_boot_ns == 7_000_000_000).await;
+    assert_eq!((refused(), bench.state.read().in_force.since), (bad.clone(), since));
+    bench.load(in_force("b", true), None).await.expect("in force");
+    assert_eq!((refused(), bench.state.read().in_force.since), ((false, None), since));
+    // One on trial goes while the file is bad.
+    bench.load(in_force("c", true), SOON).await.expect("in force");
+    *bench.file.lock().unwrap() = Err(ReloadError::Invalid("config.toml:1: no".into()));
+    assert!(bench.handle.reload(None).await.is_err());
+    bench.until(|state| state.reverts == 1).await;
+    assert_eq!((bench.now(), refused()), (named("b", "enforce"), bad));
+    bench.load(in_force("d", true), None).await.expect("in force");
+    assert_eq!(refused(), (false, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_come_back_is_no_refused_reload_any_more_when_it_has() {
+    let bench = bench(in_force("a", false), None, ConfirmationStore::default());
+    bench.load(in_force("b", false), SOON).await.expect("in force");
+    bench.fake.script().refuses = true;
+    bench.until(|state| state.reverts >= 1).await;
+    assert!(bench.state.read().reload_error.as_deref().is_some_and(|why| why.contains("no room")));
+    bench.fake.script().refuses = false;
+    bench.until(|state| state.reverts >= 2 && state.unconfirmed.is_none()).await;
+    assert_eq!((bench.now(), bench.state.read().reload_error.clone()), (named("a", "observe"), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_has_confirmed_does_not_outlive_the_daemon() {
     let first = bench(in_force("a", false), None, ConfirmationStore::default());
     first.load(in_force("b", true), LATE).await.expect("in force");

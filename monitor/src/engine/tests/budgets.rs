@@ -60,6 +60,35 @@ async fn a_rule_whose_budget_is_used_up_is_suspended_at_once_and_holds_again_aft
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_budget_that_is_used_up_resolves_nothing_that_is_wrong_with_files_or_maps() {
+    let midnight = Day::of(fake::START).end();
+    let epochs = [by_rule(fake::START, 1), by_rule(fake::START, 1), by_rule(fake::START, 10)];
+    let bench = bench_of(budgeted("a"), Keeper::in_memory(), epochs, Duration::from_secs(3_600));
+    let open = || {
+        let state = bench.state.read();
+        let open: Vec<_> = state.findings.iter().map(|(kind, _)| kind.name()).collect();
+        (open, state.reload_error.clone(), state.in_force.policy.suspended.len())
+    };
+    bench.fake.script().checks.push_back(Err(anyhow::anyhow!("class 7 is not what was written")));
+    assert!(bench.handle.reload(budgeted("b"), None).await.is_err());
+    let rolled_back = bench.state.read().reload_error.clone();
+    assert!(rolled_back.as_deref().is_some_and(|why| why.contains("failed its check in the kernel")));
+    assert_eq!(open(), (vec!["policy_rolled_back"], rolled_back.clone(), 0));
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert_eq!(open(), (vec!["budget_used_up", "policy_rolled_back"], rolled_back, 1));
+    // Nor does the next day.
+    bench.handle.reload_refused("config.toml:1: no".into()).await;
+    bench.fake.script().next.extend([by_rule(midnight - 1, 0), by_rule(midnight + 9_000_000_000, 0)]);
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    let refused = Some("config.toml:1: no".to_owned());
+    assert_eq!(open(), (vec!["reload_refused", "policy_rolled_back"], refused, 0));
+    bench.fake.script().next.push_back(by_rule(midnight + 19_000_000_000, 0));
+    assert_eq!(bench.handle.reload(budgeted("b"), None).await, Ok(()));
+    assert_eq!(open(), (vec![], None, 0));
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_daemon_begins_with_the_days_sums_and_a_disk_that_takes_nothing_is_reported() {
     let directory = tempfile::tempdir().expect("a directory");
     let state = directory.path().join("state");
