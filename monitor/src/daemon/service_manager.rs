@@ -112,7 +112,7 @@ fn status_line(state: &MonitorState) -> String {
     let doing = if state.in_force.mode.enforces() { "enforcing" } else { "observing" };
     let mut line = format!("{doing} on {}", names.join(", "));
     // Before the first epoch is closed nothing is wrong yet.
-    if let Some(why) = state.last.and_then(|_| state.not_ready(crate::model::now())) {
+    if let Some(why) = state.last.and_then(|_| state.not_ready(Instant::now())) {
         line = format!("NOT RELIABLE: {why}");
     }
     if let Some(why) = &state.reload_error {

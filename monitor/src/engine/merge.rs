@@ -1,6 +1,6 @@
 //! A closed epoch into the store: flows, the last hour, totals, under the store's locks.
 
-use std::thread;
+use std::{thread, time::Instant};
 
 use crate::{
     model::ClosedEpoch,
@@ -26,6 +26,7 @@ pub(super) fn merge(shared: &SharedState, epoch: &ClosedEpoch<'_>) {
         // Within the other lock: flows and state change together.
         let mut state = shared.write();
         state.traffic.kept = kept;
+        state.closed = Some(Instant::now());
         state.last = Some(LastEpoch {
             epoch: snapshot.epoch,
             started: snapshot.started,

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -79,7 +79,7 @@ pub(super) async fn healthz() -> &'static str {
 
 /// Ready: attached, and epochs are being closed.
 pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, String) {
-    match api.state.read().not_ready(now()) {
+    match api.state.read().not_ready(Instant::now()) {
         None => (StatusCode::OK, "ready\n".to_owned()),
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
     }

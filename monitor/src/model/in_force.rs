@@ -1,6 +1,9 @@
 //! The policy in force, with what was read to make it, and whether it is yet to be confirmed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use monitor_policy::{Policy, PolicyRef, geo::STALE_AFTER_DAYS, spec::Mode};
 
@@ -75,10 +78,10 @@ pub enum Fell {
 }
 
 /// That what is in force is yet to be confirmed: see `reload`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingConfirmation {
-    /// Until when, UTC nanoseconds since 1970.
-    pub until: i128,
+    /// Until when, by the clock that nobody sets.
+    pub ends: Instant,
     /// What comes back then.
     pub back_to: PolicyRef,
 }

@@ -72,11 +72,11 @@ impl CommitConfirm {
     /// From now on, for `within`, what is in force awaits confirmation.
     pub(super) fn begin(&mut self, within: Duration) {
         let within = within.min(LONGEST);
-        self.deadline = Some(Deadline { at: Instant::now() + within, within });
+        let ends = Instant::now() + within;
+        self.deadline = Some(Deadline { at: ends, within });
         let back = self.fallback.reference();
         tracing::info!(seconds = within.as_secs(), back_to = back.digest, mode = back.mode.name(), "to be confirmed");
-        let until = now() + i128::try_from(within.as_nanos()).unwrap_or(0);
-        self.state.write().unconfirmed = Some(PendingConfirmation { until, back_to: back });
+        self.state.write().unconfirmed = Some(PendingConfirmation { ends: ends.into_std(), back_to: back });
     }
 
     /// The time is over: nothing is pending for the reloader, and the status says so only after the revert.
@@ -132,12 +132,10 @@ pub(super) fn retimed(of: &PolicyInForce, clock: &ClockMap) -> PolicyInForce {
 }
 
 impl PendingConfirmation {
-    /// As it is shown at `now` (UTC nanoseconds since 1970).
+    /// As it is shown when the wall clock says `now` (UTC nanoseconds since 1970), whatever it said before.
     pub fn status(&self, now: i128) -> PendingStatus {
-        PendingStatus {
-            until: rfc3339(self.until),
-            seconds_left: seconds((self.until - now).max(0)),
-            back_to: self.back_to.clone(),
-        }
+        let left =
+            i128::try_from(self.ends.saturating_duration_since(Instant::now().into_std()).as_nanos()).unwrap_or(0);
+        PendingStatus { until: rfc3339(now + left), seconds_left: seconds(left), back_to: self.back_to.clone() }
     }
 }

@@ -265,10 +265,20 @@ async fn a_restart_knows_what_awaits_confirmation_for_as_long_as_it_does() {
 }
 
 #[test]
-fn no_time_is_left_after_the_deadline() {
-    let pending = PendingConfirmation { until: 5_000_000_000, back_to: named("a", "observe") };
-    let left = |now| pending.status(now).seconds_left;
-    assert_eq!([0, 1, 4_000_000_000, 5_000_000_000, 9_000_000_000].map(left), [5, 4, 1, 0, 0]);
+fn what_is_left_to_confirm_in_is_that_whatever_the_wall_clock_is_set_to() {
+    let pending = |left: Duration| PendingConfirmation {
+        ends: std::time::Instant::now().checked_add(left).expect("a time"),
+        back_to: named("a", "observe"),
+    };
+    let second = 1_000_000_000;
+    for set_to in [0, 5 * second, 3_600 * second, 1_800_000_000 * second] {
+        let status = pending(Duration::from_millis(12_900)).status(set_to);
+        assert_eq!(status.seconds_left, 12, "{set_to}");
+        // When that is by the clock as it is now.
+        let until: jiff::Timestamp = status.until.parse().expect("a time");
+        assert!((12 * second..13 * second).contains(&(until.as_nanosecond() - set_to)), "{set_to}: {until}");
+    }
+    assert_eq!(pending(Duration::ZERO).status(5 * second).seconds_left, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -67,6 +67,8 @@ pub struct MonitorState {
     pub unconfirmed: Option<PendingConfirmation>,
     /// `None` until the first epoch is closed.
     pub last: Option<LastEpoch>,
+    /// When that was, by the clock that nobody sets.
+    pub closed: Option<Instant>,
     /// Epochs that could not be closed.
     pub flip_failures: u64,
     /// Why, while it lasts.
@@ -118,7 +120,7 @@ impl MonitorState {
     }
 
     /// Why the monitor is not to be relied on now; `None` when it is. For `/readyz`.
-    pub fn not_ready(&self, now: i128) -> Option<String> {
+    pub fn not_ready(&self, now: Instant) -> Option<String> {
         if self.attachments.is_empty() {
             return Some("nothing is attached: no traffic is counted".into());
         }
@@ -130,11 +132,10 @@ impl MonitorState {
         if let Some(error) = &self.flip_error {
             return Some(format!("the last epoch could not be closed: {error}"));
         }
-        let Some(last) = self.last else { return Some("the first epoch is not closed yet".into()) };
-        let late = now - last.ended;
-        let limit =
-            i128::try_from(self.epoch_length.as_nanos()).unwrap_or(i128::MAX).saturating_mul(3).max(5_000_000_000);
-        (late > limit).then(|| format!("the last epoch was closed {} s ago", late / 1_000_000_000))
+        let Some(closed) = self.closed else { return Some("the first epoch is not closed yet".into()) };
+        let late = now.saturating_duration_since(closed);
+        let limit = self.epoch_length.saturating_mul(3).max(Duration::from_secs(5));
+        (late > limit).then(|| format!("the last epoch was closed {} s ago", late.as_secs()))
     }
 }
 
@@ -183,5 +184,28 @@ impl SharedState {
     /// To write flows, with the same rule.
     pub fn flows_mut(&self) -> RwLockWriteGuard<'_, FlowStore> {
         self.0.flows.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_is_late_by_the_time_that_passes_and_not_by_what_the_wall_clock_says() {
+        let eth0 = Attachment { interface: "eth0".into(), ifindex: 7, hook: "tcx".into(), since: 0 };
+        let mut state = MonitorState {
+            attachments: vec![eth0],
+            epoch_length: Duration::from_secs(10),
+            // The clock was set forward since, by a year.
+            last: Some(LastEpoch { ended: crate::model::now() - 31_536_000_000_000_000, ..LastEpoch::default() }),
+            ..MonitorState::default()
+        };
+        let now = Instant::now();
+        assert_eq!(state.not_ready(now).as_deref(), Some("the first epoch is not closed yet"));
+        state.closed = Some(now);
+        let after = |seconds| state.not_ready(now + Duration::from_secs(seconds));
+        assert_eq!([0, 30].map(after), [None, None]);
+        assert_eq!(after(31).as_deref(), Some("the last epoch was closed 31 s ago"));
     }
 }

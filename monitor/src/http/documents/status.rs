@@ -1,6 +1,6 @@
 //! [`MonitorState`] in, the [`Status`] of one moment out. Called where the document is served and where `run` ends.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
 use monitor_common::{verdict::Verdict, wire::Counters};
 
@@ -43,7 +43,7 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
         mode: in_force.mode.name().into(),
         zone: in_force.policy.zone.clone(),
         inside: in_force.inside.clone(),
-        not_ready: state.not_ready(now),
+        not_ready: state.not_ready(Instant::now()),
         conditions: state
             .findings
             .iter()
