@@ -1,6 +1,9 @@
 //! Everything that a configuration names, read and compiled. Called by `check`, `explain` and `run`.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     config::{self, Config},
@@ -36,8 +39,10 @@ impl From<PolicyError> for CliError {
 /// A file can't be read, or is none of the formats that are known.
 pub fn knowledge(config: &Config) -> Result<Knowledge, CliError> {
     let mut knowledge = Knowledge { special: geo::special::table().to_vec(), ..Knowledge::default() };
+    let mut files: Vec<Option<&Path>> = Vec::new();
     for source in &config.geo.sources {
         knowledge.datasets.extend(geo::load(source)?);
+        files.resize(knowledge.datasets.len(), (source != "embedded").then_some(Path::new(source)));
     }
     for overlay in &config.geo.overlays {
         knowledge.overlays.push(geo::overlay::open(overlay)?);
@@ -49,7 +54,32 @@ pub fn knowledge(config: &Config) -> Result<Knowledge, CliError> {
         }
         knowledge.asn = Some(geo::asn::open(Path::new(asn))?.into());
     }
+    files.extend(config.geo.overlays.iter().map(|overlay| Some(overlay.as_path())));
+    let datasets = knowledge.datasets.iter_mut().map(|of| &mut of.about);
+    tell_apart(datasets.chain(knowledge.overlays.iter_mut().map(|of| &mut of.about)).zip(files).collect());
     Ok(knowledge)
+}
+
+/// Names that several have become as much of their file's path as tells them apart: metrics, `explain` and alerts know
+/// data by its name.
+fn tell_apart(mut named: Vec<(&mut About, Option<&Path>)>) {
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    for (about, _) in &named {
+        *times.entry(about.name.clone()).or_default() += 1;
+    }
+    let parts = |path: &Path| path.components().count();
+    let end = |path: &Path, length: usize| -> PathBuf { path.components().skip(parts(path) - length).collect() };
+    let shared: Vec<&Path> =
+        named.iter().filter(|(about, _)| times[&about.name] > 1).filter_map(|(_, file)| *file).collect();
+    for (about, file) in &mut named {
+        let Some(path) = file.filter(|_| times[&about.name] > 1) else { continue };
+        let of_one = |name: &Path| {
+            let others = shared.iter().filter(|other| **other != path && other.ends_with(name));
+            others.count() == 0 && name.to_str().is_some_and(|name| !times.contains_key(name))
+        };
+        let shortest = (1..=parts(path)).map(|length| end(path, length)).find(|name| of_one(name));
+        about.name = shortest.as_deref().unwrap_or(path).display().to_string();
+    }
 }
 
 /// What all data that grows old says of itself: datasets, overlays, AS numbers.
@@ -84,4 +114,32 @@ pub fn load(file: Option<&Path>) -> Result<Config, CliError> {
 /// As [`load`] and [`compile`].
 pub fn read(file: Option<&Path>) -> Result<Inputs, CliError> {
     compile(load(file)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A file of two lines that is no registry's, in a folder of this one.
+    fn overlay(folder: &Path, path: &str) -> PathBuf {
+        let file = folder.join(path);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+        fs::write(&file, "198.51.100.0/24,DE,,,\n").expect("written");
+        file
+    }
+
+    #[test]
+    fn data_from_different_files_has_different_names_the_shortest_that_tell_it_apart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths =
+            ["one/aws.csv", "two/aws.csv", "two/aws.txt", "two/feed.csv", "three/geo/gcp.csv", "four/geo/gcp.csv"];
+        let mut config = Config::default();
+        config.geo.sources.clear();
+        config.geo.overlays = paths.iter().map(|path| overlay(folder.path(), path)).collect();
+        let knowledge = knowledge(&config).expect("good");
+        let names: Vec<_> = data(&knowledge).map(|about| about.name.as_str()).collect();
+        assert_eq!(names, ["one/aws.csv", "two/aws.csv", "aws.txt", "feed", "three/geo/gcp.csv", "four/geo/gcp.csv"]);
+    }
 }

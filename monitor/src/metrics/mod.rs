@@ -2,7 +2,7 @@
 //! scrape shows adds up: Σ `packets_total` + Σ `unparsed_packets_total` = Σ `hook_packets_total`. Called by the API.
 //! Labels are bounded: no address, no port.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
@@ -295,10 +295,15 @@ fn policy(page: &Page, state: &MonitorState, now: i128) -> prometheus::Result<()
         .set(1);
     let age =
         page.gauge("geo_dataset_age_seconds", "Age of each geo dataset that says when it was built", &["dataset"])?;
+    // Of several with one name, which only one file that is named twice has, the oldest.
+    let mut ages: BTreeMap<&str, i64> = BTreeMap::new();
     for dataset in &in_force.datasets {
         if let Some(seconds) = dataset.age_seconds(now) {
-            age.with_label_values(&[dataset.name.as_str()]).set(seconds);
+            ages.entry(&dataset.name).and_modify(|oldest| *oldest = seconds.max(*oldest)).or_insert(seconds);
         }
+    }
+    for (name, seconds) in ages {
+        age.with_label_values(&[name]).set(seconds);
     }
     let near = upcoming(&in_force.policy.rules, seconds(now));
     let expiring =

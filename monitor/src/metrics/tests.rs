@@ -59,11 +59,14 @@ fn every_reason_has_its_series() {
 fn a_flow_is_found_under_its_interface_country_class_and_verdict() {
     let (mut state, mut store) = (MonitorState::default(), FlowStore::default());
     state.in_force.policy = std::sync::Arc::new(fake::policy());
-    state.in_force.datasets = vec![crate::model::in_force::DatasetInfo {
-        name: "dbip-country".into(),
-        built: Some((fake::START / 1_000_000_000) as i64 - 86_400),
-        ..Default::default()
-    }];
+    // A younger one of the same name hides no older one.
+    state.in_force.datasets = [86_400, 60]
+        .map(|age| crate::model::in_force::DatasetInfo {
+            name: "dbip-country".into(),
+            built: Some((fake::START / 1_000_000_000) as i64 - age),
+            ..Default::default()
+        })
+        .into();
     let mut snapshot = fake::snapshot(3);
     fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 3);
     let esp = FlowKey { flags: Opaque::Esp as u8, ..fake::key(7, fake::INSIDE, 0) };

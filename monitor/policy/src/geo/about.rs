@@ -7,7 +7,8 @@ pub const STALE_AFTER_DAYS: i64 = 90;
 /// Metadata of a dataset, an overlay or AS numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
-    /// Short name: `dbip-country`, or the file's path (of an overlay its name without ending).
+    /// Short name: `dbip-country`, or the file's path (of an overlay its name without ending; where several have the same,
+    /// the end of the path that tells them apart).
     pub name: String,
     /// Version or build date as the source gives it; may be empty.
     pub version: String,
