@@ -1,9 +1,42 @@
 //! Numbers, sizes, times and other people's text, formatted for people.
 
-/// The text without control characters, which could move a terminal's cursor: interface names and rule ids are other
-/// people's text.
+/// Whether a terminal does something else with it than to show it: a control character, an end of line, what turns text
+/// around (UAX 9), and what is there unseen.
+pub fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// The same, or a joiner: it has its place in the words of some languages, and none in a name.
+pub fn is_hidden(c: char) -> bool {
+    is_unsafe(c) || matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+/// The text without what [is unsafe](is_unsafe): interface names, rule ids and file names are other people's text.
 pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if is_unsafe(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// JSON in which what [is unsafe](is_unsafe) is escaped, but for the ends of its lines: a terminal may be what reads it.
+pub fn escaped_json(json: String) -> String {
+    let raw = |c: char| c != '\n' && is_unsafe(c);
+    if !json.chars().any(raw) {
+        return json;
+    }
+    let mut escaped = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if raw(c) {
+            // It can only stand in a string there.
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| escaped += &format!("\\u{unit:04x}"));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// Other people's text cut to what fits in a message; quote it with `{:?}`, which escapes it.
@@ -76,6 +109,24 @@ pub fn time(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_turns_text_around_or_hides_in_it_is_shown() {
+        let hostile =
+            ['\u{0}', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{200f}', '\u{202e}', '\u{2069}', '\u{e0041}'];
+        for c in hostile {
+            let text = format!("a{c}b");
+            assert!(is_unsafe(c) && is_hidden(c), "{c:?}");
+            assert_eq!(plain(&text), "a\u{fffd}b");
+            let json = escaped_json(serde_json::to_string(&text).unwrap());
+            assert!(!json.chars().any(is_unsafe), "{json:?}");
+            assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+        for (c, hidden) in [('ß', false), ('北', false), ('\u{627}', false), (' ', false), ('\u{200d}', true)] {
+            assert_eq!((is_unsafe(c), is_hidden(c)), (false, hidden), "{c:?}");
+        }
+        assert_eq!(escaped_json("{\n  \"a\": 1\n}\n".into()), "{\n  \"a\": 1\n}\n");
+    }
 
     #[test]
     fn numbers_are_readable_and_sizes_exact_where_they_can_be() {

@@ -17,7 +17,7 @@ use crate::model::{
 use monitor_policy::{
     geo::Country,
     protocol::{self, endpoint, has_ports},
-    text::hex,
+    text::{escaped_json, hex},
 };
 
 /// The version of OCSF that the lines keep to: the first with `observation_point_id` in this class.
@@ -33,7 +33,7 @@ pub fn document(host: &Host, alert: &Alert) -> Value {
 
 /// The same as a line, without its end.
 pub fn line(host: &Host, alert: &Alert) -> String {
-    document(host, alert).to_string()
+    escaped_json(document(host, alert).to_string())
 }
 
 fn flow(host: &Host, sighting: &FlowSighting) -> Value {

@@ -3,7 +3,7 @@
 
 use std::io::{self, ErrorKind, Write as _};
 
-use monitor_policy::text::plain;
+use monitor_policy::text::{escaped_json, plain};
 
 use crate::error::CliError;
 
@@ -41,17 +41,22 @@ pub fn table(indent: usize, rows: &[Vec<String>], right: &[usize]) -> String {
 /// Never in practice: a defect of ours.
 pub fn json(value: &impl serde::Serialize) -> Result<String, CliError> {
     serde_json::to_string_pretty(value)
-        .map(|text| text + "\n")
+        .map(|text| escaped_json(text) + "\n")
         .map_err(|error| CliError::Internal(format!("JSON output: {error}")))
 }
 
-/// Writes to standard output in one piece. A reader that has gone (`| head`) is no failure.
+/// Text of many lines without anything that a terminal would obey.
+pub fn shown(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
+}
+
+/// Writes to standard output in one piece, as it is [`shown`]. A reader that has gone (`| head`) is no failure.
 ///
 /// # Errors
 /// Standard output can't be written.
 pub fn print(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(shown(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(CliError::Unavailable(format!("standard output: {error}: free space on the disk or write elsewhere")))
         }
@@ -78,7 +83,19 @@ pub fn joined(paragraphs: impl Iterator<Item = String>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use monitor_policy::text::is_unsafe;
+
     use super::*;
+
+    #[test]
+    fn what_is_printed_moves_no_cursor_and_turns_no_text_around() {
+        let hostile = "a\u{1b}[2J\u{202e}b\u{2066}\u{7f}\u{9b}\u{2028}c";
+        let text = shown(&format!("{hostile}\n größe\n"));
+        assert_eq!(text, "a\u{fffd}[2J\u{fffd}b\u{fffd}\u{fffd}\u{fffd}\u{fffd}c\n größe\n");
+        let document = json(&[hostile, "größe"]).unwrap();
+        assert!(document.contains("größe") && !document.chars().any(|c| c != '\n' && is_unsafe(c)), "{document:?}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&document).unwrap(), [hostile, "größe"]);
+    }
 
     #[test]
     fn columns_line_up_no_line_ends_in_spaces_and_hostile_text_stays_in_its_cell() {

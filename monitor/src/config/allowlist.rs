@@ -88,7 +88,7 @@ fn tables(file: &Path, text: &str) -> Result<Vec<Rule>, Vec<Problem>> {
 /// One rule, for all traffic and all time; a file without networks is none.
 fn plain(file: &Path, text: &str) -> Result<Vec<Rule>, Vec<Problem>> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let id = values::name(&name).map_err(|error| vec![Problem::of_file(file, error.to_string())])?;
+    let id = values::rule_id(&name).map_err(|error| vec![Problem::of_file(file, error.to_string())])?;
     let mut to = Vec::new();
     let mut problems = Vec::new();
     // One name for a million lines.

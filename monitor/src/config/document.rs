@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, path::Path, sync::Arc};
 
-use monitor_policy::Origin;
+use monitor_policy::{Origin, text::is_hidden};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -24,7 +24,7 @@ pub(super) fn quote(value: &str) -> String {
             text.push('…');
             break;
         }
-        if character.is_control() { text.extend(character.escape_default()) } else { text.push(character) }
+        if is_hidden(character) { text.extend(character.escape_default()) } else { text.push(character) }
     }
     text.push('\'');
     text

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use monitor_policy::region;
+use monitor_policy::{
+    region,
+    text::{is_unsafe, plain},
+};
 
 use crate::error::CliError;
 
@@ -33,7 +36,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A file name may hold what would break the line or a terminal.
         for character in self.file.to_string_lossy().chars() {
-            if character.is_control() {
+            if is_unsafe(character) {
                 write!(f, "{}", character.escape_default())?;
             } else {
                 write!(f, "{character}")?;
@@ -73,7 +76,7 @@ impl ConfigError {
         let mut problems = self.problems.into_iter();
         let last = problems.next_back().map_or_else(String::new, |problem| problem.to_string());
         for problem in problems {
-            eprintln!("egress-monitor: {problem}");
+            eprintln!("egress-monitor: {}", plain(&problem.to_string()));
         }
         CliError::Usage(last)
     }

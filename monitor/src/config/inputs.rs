@@ -13,6 +13,7 @@ use crate::{
 use monitor_policy::{
     self, ClockMap, Knowledge, Policy, PolicyError,
     geo::{self, About},
+    text::plain,
 };
 
 /// A configuration, what it names, and what that compiles to.
@@ -78,7 +79,7 @@ fn tell_apart(mut named: Vec<(&mut About, Option<&Path>)>) {
             others.count() == 0 && name.to_str().is_some_and(|name| !times.contains_key(name))
         };
         let shortest = (1..=parts(path)).map(|length| end(path, length)).find(|name| of_one(name));
-        about.name = shortest.as_deref().unwrap_or(path).display().to_string();
+        about.name = plain(&shortest.as_deref().unwrap_or(path).display().to_string());
     }
 }
 

@@ -217,7 +217,7 @@ fn rule(table: Table<'_>, action: Action) -> Option<Rule> {
         DENY_REASON, EXPIRES, ID, LEGAL_BASIS, MAX_BYTES_PER_DAY, NOT_BEFORE, OWNER, PORTS, REASON, TICKET, TO,
     };
     let id = table.required(&ID).and_then(|value| {
-        let id = value.read(values::name)?;
+        let id = value.read(values::rule_id)?;
         if id == Management::RULE {
             value.report(format!("rule id {} is that of [management]: give the rule another id", quote(&id)));
             return None;

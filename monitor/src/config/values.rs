@@ -13,6 +13,7 @@ use monitor_policy::{
     geo::{Country, names},
     protocol, region,
     spec::{Action, Mode, PortRange},
+    text::is_hidden,
 };
 
 use super::{OnDaemonLoss, Reload, document::quote, error::ValueError};
@@ -244,7 +245,7 @@ pub(super) fn absolute(text: &str) -> Result<PathBuf, ValueError> {
 
 /// An id or a name.
 pub(super) fn name(text: &str) -> Result<String, ValueError> {
-    let plain = !text.trim().is_empty() && text.trim() == text && !text.chars().any(char::is_control);
+    let plain = !text.trim().is_empty() && text.trim() == text && !text.chars().any(is_hidden);
     if !plain || text.chars().count() > LONGEST_NAME {
         return Err(ValueError(format!(
             "{} is no name: write 1 to {LONGEST_NAME} characters without control characters or spaces around them",
@@ -252,6 +253,18 @@ pub(super) fn name(text: &str) -> Result<String, ValueError> {
         )));
     }
     Ok(text.to_owned())
+}
+
+/// A rule's id: a name that is not what tables write where there is no rule, or more than one.
+pub(super) fn rule_id(text: &str) -> Result<String, ValueError> {
+    let id = name(text)?;
+    if id == "-" || (id.starts_with('(') && id.ends_with(')')) {
+        return Err(ValueError(format!(
+            "rule id {} is what tables write where there is no rule, or more than one: give the rule another id",
+            quote(text)
+        )));
+    }
+    Ok(id)
 }
 
 /// An interface name, or a glob over them, or `auto`.

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
+use monitor_policy::text::is_unsafe;
+
 use crate::store::MonitorState;
 
 /// How often the status line is looked at, where no watchdog wants to hear sooner.
@@ -124,7 +126,7 @@ fn status_line(state: &MonitorState) -> String {
 /// Without what would be a second line, or another message, to whoever reads it; shortened.
 fn one_line(text: &str) -> String {
     let end = text.floor_char_boundary(LONGEST);
-    text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text[..end].chars().map(|c| if is_unsafe(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

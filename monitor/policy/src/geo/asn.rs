@@ -26,7 +26,7 @@ use super::{
     sniff::sniff,
     text::{self, about, address, values},
 };
-use crate::text::excerpt;
+use crate::text::{excerpt, plain};
 
 pub use super::dataset::{AsDataset, AsNames, AsRange};
 
@@ -201,9 +201,8 @@ fn number(text: &str) -> Result<u32, Rejection> {
 
 /// Short and without control characters: names are other people's text.
 fn cut(name: &str) -> Box<str> {
-    let plain = name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c });
     let mut out = String::new();
-    for c in plain {
+    for c in plain(name).chars() {
         if out.len() + c.len_utf8() > MAX_NAME {
             break;
         }

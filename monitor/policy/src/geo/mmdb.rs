@@ -27,6 +27,8 @@ use serde::{
     de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor},
 };
 
+use crate::text::plain;
+
 use super::{
     about::About,
     compact,
@@ -115,7 +117,7 @@ fn damaged(file: &Path, error: &MaxMindDbError) -> GeoError {
 
 /// The library's messages may quote the file: keep them short and printable.
 pub(crate) fn shown_long(text: &str) -> String {
-    text.chars().take(200).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    plain(text).chars().take(200).collect()
 }
 
 fn walk_unguarded<R: Records>(

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::text::plain;
+
 use super::{
     about::About,
     compact,
@@ -83,7 +85,7 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Open
             if dataset.v4.is_empty() && dataset.v6.is_empty() {
                 return Err(GeoError::file(file, GeoFault::PlacesNothing));
             }
-            let name = file.display().to_string();
+            let name = plain(&file.display().to_string());
             dataset.about = About { name, version: text.version, built: text.built, ..dataset.about };
             Ok(Opened { contradictions, rejected: text.rejected, ..opened(dataset, text.format) })
         }

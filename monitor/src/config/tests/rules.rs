@@ -164,3 +164,29 @@ fn enforce_insists_on_a_failsafe_and_takes_none_on_purpose() {
         "config.toml:2: rule id 'management' is that of [management]: give the rule another id",
     );
 }
+
+#[test]
+fn an_id_means_nothing_to_a_table_and_a_terminal_shows_all_of_it() {
+    let rule = |id: &str| format!("[[allow]]\nid = \"{id}\"\nto = [\"192.0.2.0/24\"]\nreason = \"r\"");
+    for id in ["-", "(other)", "(zone default)"] {
+        refused(
+            &rule(id),
+            &format!(
+                "config.toml:2: rule id '{id}' is what tables write where there is no rule, or more than one: give the \
+                 rule another id"
+            ),
+        );
+    }
+    // Shown from right to left, without a width, or like a space.
+    for (hidden, escaped) in [('\u{202e}', "202e"), ('\u{2066}', "2066"), ('\u{200d}', "200d"), ('\u{feff}', "feff")] {
+        refused(
+            &rule(&format!("a{hidden}b")),
+            &format!(
+                "config.toml:2: 'a\\u{{{escaped}}}b' is no name: write 1 to 64 characters without control characters or \
+                 spaces around them"
+            ),
+        );
+    }
+    let good_ids = ["a-b", "--", "(a", "größe", "北京 7"];
+    assert_eq!(good_ids.map(|id| good(&rule(id)).spec.rules[0].id.clone()), good_ids.map(str::to_owned));
+}

@@ -1,5 +1,7 @@
 //! Bytes of the compact form in, checked values out. Nothing is believed: every length is held against what is there.
 
+use crate::text::plain;
+
 use super::{
     super::{
         country::Country,
@@ -57,7 +59,7 @@ impl<'a> Input<'a> {
         }
         let text = std::str::from_utf8(self.take(length as usize)?).map_err(|_| Damaged("a text is not UTF-8"))?;
         // Shown on terminals: no escape sequences from a file.
-        if text.chars().any(char::is_control) { Err(Damaged("a text has control characters")) } else { Ok(text.into()) }
+        if text.chars().any(char::is_control) { Err(Damaged("a text has control characters")) } else { Ok(plain(text)) }
     }
 
     /// AsNames of AS numbers.

@@ -11,6 +11,8 @@ pub mod regions;
 
 use std::path::Path;
 
+use crate::text::plain;
+
 use super::{
     about::About,
     compact,
@@ -141,7 +143,7 @@ fn name_of(file: &Path) -> String {
     for ending in ENDINGS {
         stem = stem.strip_suffix(ending).filter(|stem| !stem.is_empty()).unwrap_or(stem);
     }
-    stem.into()
+    plain(stem)
 }
 
 #[cfg(test)]
