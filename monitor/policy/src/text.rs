@@ -49,6 +49,22 @@ pub fn excerpt(value: &str) -> String {
     }
 }
 
+/// The lines of a file with their numbers, from 1, without a byte order mark. A line ends at LF, at CR LF, and at CR alone,
+/// as some spreadsheets write it: a reader that runs on there takes the first entry and loses the rest.
+pub fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut rest = Some(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
+    (1..).map_while(move |number| {
+        let text = rest?;
+        let Some(end) = text.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+            rest = None;
+            return Some((number, text));
+        };
+        let ending = if text[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        rest = Some(&text[end + ending..]);
+        Some((number, &text[..end]))
+    })
+}
+
 /// Lower-case hexadecimal, as digests and ids are written everywhere.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
@@ -126,6 +142,19 @@ mod tests {
             assert_eq!((is_unsafe(c), is_hidden(c)), (false, hidden), "{c:?}");
         }
         assert_eq!(escaped_json("{\n  \"a\": 1\n}\n".into()), "{\n  \"a\": 1\n}\n");
+    }
+
+    #[test]
+    fn a_line_ends_at_each_kind_of_line_end_once() {
+        let of = |text: &str| -> Vec<(usize, String)> {
+            lines(text.as_bytes()).map(|(number, line)| (number, String::from_utf8_lossy(line).into_owned())).collect()
+        };
+        let expected: Vec<_> = [(1, "a"), (2, "b"), (3, ""), (4, "c"), (5, "")].map(|(n, l)| (n, l.to_owned())).into();
+        for end in ["\n", "\r\n", "\r"] {
+            assert_eq!(of(&format!("\u{feff}a{end}b{end}{end}c{end}")), expected, "{end:?}");
+        }
+        assert_eq!(of("a\rb\n\r\nc\r"), expected);
+        assert_eq!(of(""), [(1, String::new())]);
     }
 
     #[test]

@@ -24,7 +24,12 @@ use super::{
     rejected::{Position, Rejected},
     rejection::Rejection,
     sniff::sniff,
-    text::{self, about, address, values},
+    text::{
+        self, about, address,
+        columns::{self, SystemColumns},
+        entry::Untaken,
+        values,
+    },
 };
 use crate::text::{excerpt, plain};
 
@@ -140,7 +145,8 @@ fn read_text(file: &Path, bytes: &[u8], about: About, progress: &Progress) -> Re
     let mut names = NamesByNumber::new();
     let mut rejected = Rejected::default();
     let mut built = None;
-    let (mut begun, mut taken) = (false, 0_usize);
+    let (mut begun, mut taken, mut columns) = (false, 0_usize, None);
+    let too_many = |TooMany| GeoError::file(file, GeoFault::TooManyRanges);
     for (number, line) in text::lines(bytes, progress) {
         // A name may hold anything; in names alone what is no UTF-8 is replaced.
         let line = String::from_utf8_lossy(line);
@@ -152,15 +158,24 @@ fn read_text(file: &Path, bytes: &[u8], about: About, progress: &Progress) -> Re
             continue;
         }
         let values = values::split(line);
-        if line.is_empty() || (!std::mem::replace(&mut begun, true) && values::is_header(&values)) {
+        if values.iter().all(|value| value.is_empty()) {
             continue;
         }
-        match parse(line, &values) {
-            Err(bad) => rejected.note(Position::Line(number), bad.kind(), &bad),
+        if !std::mem::replace(&mut begun, true) && columns::is_header(&values) {
+            let named = SystemColumns::named(&values);
+            columns = Some(named.map_err(|why| GeoError::first(file, Some(number), &why.to_string()))?);
+            continue;
+        }
+        match parse(line, &values, columns) {
+            Err(Untaken { why, about }) => {
+                rejected.note(Position::Line(number), why.kind(), &why);
+                // Nobody's, rather than whoever's the wider range around it is.
+                about.map_or(Ok(()), |piece| collector.push(piece.with(0))).map_err(too_many)?;
+            }
             Ok((piece, asn, name)) => {
                 taken += 1;
                 // Narrower ranges that nobody announces are gaps in wider ones.
-                collector.push(piece).map_err(|TooMany| GeoError::file(file, GeoFault::TooManyRanges))?;
+                collector.push(piece).map_err(too_many)?;
                 if asn != 0 && !name.is_empty() && !names.contains_key(&asn) {
                     names.insert(asn, cut(name));
                 }
@@ -175,18 +190,33 @@ fn read_text(file: &Path, bytes: &[u8], about: About, progress: &Progress) -> Re
 }
 
 /// One line: range, number (0 for nobody), name.
-fn parse<'a>(line: &str, values: &[&'a str]) -> Result<(Piece<u32>, u32, &'a str), Rejection> {
+fn parse<'a>(
+    line: &str,
+    values: &[&'a str],
+    columns: Option<SystemColumns>,
+) -> Result<(Piece<u32>, u32, &'a str), Untaken> {
     let value = |at: usize| values.get(at).copied().unwrap_or("");
-    let network = value(0).contains('/');
-    let at = if network { 1 } else { 2 };
+    let (piece, at, name) = match columns {
+        Some(of) => {
+            let last = of.last.filter(|_| !value(of.first).contains('/'));
+            let piece = match last {
+                Some(last) => address::range(value(of.first), value(last), ())?,
+                None => values::range(line, &[value(of.first)])?.0,
+            };
+            (piece, of.number, of.name.map_or("", value))
+        }
+        None => {
+            let (piece, at) = values::range(line, values)?;
+            // iptoasn.com has the country of the number before the name, which is the last.
+            (piece, at, if line.contains('\t') { value(values.len() - 1) } else { value(at + 1) })
+        }
+    };
+    let untaken = |why: Rejection| Untaken { why, about: Some(piece) };
     if values.len() <= at {
-        return Err(Rejection::NoAsNumber(excerpt(line)));
+        return Err(untaken(Rejection::NoAsNumber(excerpt(line))));
     }
-    let asn = number(value(at))?;
-    let piece = if network { address::network(value(0), asn)? } else { address::range(value(0), value(1), asn)? };
-    // iptoasn.com has the country of the number before the name, which is the last.
-    let name = if line.contains('\t') { value(values.len() - 1) } else { value(at + 1) };
-    Ok((piece, asn, if name == "Not routed" { "" } else { name }))
+    let asn = number(value(at)).map_err(untaken)?;
+    Ok((piece.with(asn), asn, if name == "Not routed" { "" } else { name }))
 }
 
 /// `64500` or `AS64500`; empty and `-` are nobody's.

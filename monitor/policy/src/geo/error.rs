@@ -90,11 +90,22 @@ pub enum GeoFault {
     /// JSON without any of the lists.
     #[error("JSON without 'prefixes' (AWS, Google), 'values' (Azure) or 'regions' (Oracle): give one of these lists")]
     UnknownList,
-    /// The third column is one of continents.
+    /// What stands behind the addresses may be continents or countries.
     #[error(
-        "its third column holds continents, not countries: give a file of countries, or name the columns in its first line"
+        "does its column {column} hold continents (AS is Asia) or countries (AS is American Samoa)? Name the columns in the \
+         first line, such as {example}"
     )]
-    Continents,
+    Continents {
+        /// Which, from 1.
+        column: usize,
+        /// Such a line.
+        example: &'static str,
+    },
+    /// Its IPv6 ranges do not end where networks do.
+    #[error(
+        "its IPv6 addresses were rounded, as spreadsheets do with long numbers: give the file as its publisher has it"
+    )]
+    Rounded,
     /// A text without ranges.
     #[error("no ranges in it: expected lines like 192.0.2.0,192.0.2.255,DE")]
     NoRanges,

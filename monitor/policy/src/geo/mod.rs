@@ -24,6 +24,7 @@ mod rejection;
 mod sniff;
 mod space;
 pub mod special;
+mod subdivisions;
 #[cfg(test)]
 mod testing;
 mod text;

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::country::CountryError;
+use super::country::{Country, CountryError};
 
 /// Why something can't be taken. Values are excerpts of the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +18,22 @@ pub(crate) enum Rejection {
     CountryComment(String),
     #[error("this file has numbers for countries, whose codes are in another file: give the .mmdb instead")]
     CountryNumbers,
+    #[error(
+        "the first line names no column of {0}: call it {1}, or put a '#' before the line if the columns stand as usual"
+    )]
+    NoColumn(&'static str, &'static str),
+    #[error("these columns are others than those above: give each table a file of its own")]
+    OtherColumns,
+    #[error("in country {country}, but in region {region:?}, which is elsewhere: correct one of them")]
+    RegionElsewhere { country: Country, region: String },
+    #[error(
+        "is it in {country} or, if that is a continent here, in {behind}? Other lines hold countries there: correct it"
+    )]
+    CountryOrContinent { country: Country, behind: Country },
+    #[error("it has a line break inside: write one network on each line")]
+    LineBreak,
+    #[error("{0:?} was rounded, as spreadsheets do with long numbers: give the file as its publisher has it")]
+    Rounded(String),
     #[error("{0:?} is no range: expected first,last,CC or network/prefix,CC")]
     NoRange(String),
     #[error("{0:?} is no IP address: write it like 192.0.2.1, 2001:db8::1 or as a decimal number")]
@@ -62,6 +78,11 @@ impl Rejection {
             Self::NotText => "not text",
             Self::NoCountry(_) => "no country",
             Self::CountryCode(_) | Self::CountryComment(_) | Self::CountryNumbers => "no country code",
+            Self::NoColumn(..) | Self::OtherColumns => "no such column",
+            Self::RegionElsewhere { .. } => "country and region contradict",
+            Self::CountryOrContinent { .. } => "country or continent",
+            Self::LineBreak => "line break inside",
+            Self::Rounded(_) => "rounded number",
             Self::NoRange(_) => "no range",
             Self::Address(_) | Self::AddressTooLarge(_) | Self::NotIpv4(_) | Self::NotIpv6(_) => "no address",
             Self::Reversed { .. } => "ends before it starts",

@@ -23,7 +23,7 @@ fn assert_says(overlay: &Overlay, expected: &[(&str, &str)]) {
 fn a_geofeeds_narrowest_prefix_wins_and_one_without_a_country_is_undetermined() {
     let text = "# RFC 8805\r\n192.0.2.0/24,DE,DE-BE,Berlin,\r\n192.0.2.128/25,NO,,Oslo,\r\n192.0.2.192/26,,,,\r\n\
                 198.51.100.7,SG,,,\r\n2001:db8::/32,IE,,Dublin,\r\n198.51.100.0/24,DE,,,\r\n198.51.100.0/24,FR,,,\r\n\
-                192.0.2.1/24,DE,,,\r\n203.0.113.0/24,Germany,,,\r\n";
+                203.0.113.1/25,DE,,,\r\n203.0.113.128/25,Germany,,,\r\n";
     let overlay = opened("feed.csv", text).unwrap();
     assert_eq!((overlay.about.name.as_str(), overlay.kind), ("feed", OverlayKind::Geofeed));
     assert_says(
@@ -34,7 +34,8 @@ fn a_geofeeds_narrowest_prefix_wins_and_one_without_a_country_is_undetermined() 
             ("192.0.2.192", "??"),
             ("198.51.100.7", "SG"),
             ("198.51.100.8", "??"),
-            ("203.0.113.1", "-"),
+            ("203.0.113.1", "??"),
+            ("203.0.113.129", "??"),
             ("2001:db8::1", "IE"),
             ("2001:db9::1", "-"),
         ],
@@ -167,7 +168,7 @@ fn files_that_do_not_overlap_become_one_overlay_with_the_oldest_date_and_all_tha
     let feed = |date: &str, lines: &str| opened("feed.csv", &format!("# built: {date}\n{lines}")).unwrap();
     let one = feed("2026-06-02", "192.0.2.0/25,DE,,,\n198.51.100.0/24,DE,,,\n198.51.100.0/24,FR,,,\n");
     let two =
-        feed("2026-06-01", "192.0.2.128/25,DE,,,\n203.0.113.0/24,SG,,,\n203.0.113.0/24,US,,,\n9.9.9.1/24,DE,,,\n");
+        feed("2026-06-01", "192.0.2.128/25,DE,,,\n203.0.113.0/24,SG,,,\n203.0.113.0/24,US,,,\n9.9.9.300/24,DE,,,\n");
     let whole = feed("2026-06-03", "192.0.2.0/24,DE,,,\n198.51.100.0/24,,,,\n203.0.113.0/24,,,,\n");
     for files in [[&one, &two], [&two, &one]] {
         let merged = merge(files.map(Clone::clone).into()).unwrap();

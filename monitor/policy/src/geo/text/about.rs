@@ -42,25 +42,49 @@ pub(in super::super) fn time(text: &str) -> Option<i64> {
     Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
 }
 
-/// The country that a file's name gives to all of it: `de.zone`, `de-aggregated.zone`, `country_de.netset`; and for
-/// lists of networks that are in no one place `anycast` or `satellite` as a part of it.
+/// The country that a file's name gives to all of it: `de.zone`, `ipv4-de.txt`, `de-aggregated.zone`,
+/// `ip2location_country_de.netset`; and for lists of networks that are in no one place `anycast` or `satellite` as a part of
+/// it.
 pub(crate) fn of_name(file: &Path) -> Option<Country> {
+    /// What stands beside a code without meaning anything else. Words of two letters are words more often than codes: only
+    /// where nothing else is in the name.
+    const PLAIN: [&str; 19] = [
+        "aggregated",
+        "cidr",
+        "cidrs",
+        "csv",
+        "gz",
+        "ip",
+        "ips",
+        "ipset",
+        "ipv4",
+        "ipv6",
+        "list",
+        "netset",
+        "nft",
+        "save",
+        "txt",
+        "v4",
+        "v6",
+        "zone",
+        "zones",
+    ];
     let stem = file.file_name()?.to_string_lossy().to_ascii_lowercase();
-    let mut parts = stem.split(['.', '-', '_']).filter(|part| !part.is_empty());
-    if stem.split(['.', '-', '_']).any(|part| matches!(part, "anycast" | "satellite")) {
+    let parts: Vec<&str> = stem.split(['.', '-', '_']).filter(|part| !part.is_empty()).collect();
+    if parts.iter().any(|part| matches!(*part, "anycast" | "satellite")) {
         return Some(Country::UNDETERMINED);
     }
-    let code = match (parts.next()?, parts.next()) {
-        ("country", Some(code)) => code,
-        // Words of two letters are words more often than codes: only where nothing else is in the name.
-        (code, rest) => {
-            let plain = |part: &str| matches!(part, "aggregated" | "zone" | "txt" | "cidr" | "csv" | "netset" | "list");
-            let plain = |part: &str| plain(part) || matches!(part, "ipv4" | "ipv6" | "v4" | "v6");
-            rest.into_iter().chain(parts).all(plain).then_some(code)?
-        }
+    let code = |part: &&str| {
+        let known = <[u8; 2]>::try_from(part.as_bytes()).is_ok();
+        Country::parse(part).ok().filter(|country| known && country.is_assigned())
     };
-    let code: [u8; 2] = code.to_ascii_uppercase().as_bytes().try_into().ok()?;
-    Some(Country(code)).filter(|country| country.is_assigned())
+    // The publisher stands before the word, the code behind it.
+    if let Some(at) = parts.iter().position(|part| *part == "country") {
+        return parts.get(at + 1).and_then(code);
+    }
+    let mut others = parts.iter().filter(|part| !PLAIN.contains(part));
+    let found = others.next().and_then(code)?;
+    others.next().is_none().then_some(found)
 }
 
 #[cfg(test)]
@@ -73,13 +97,41 @@ mod tests {
 
     #[test]
     fn a_files_name_gives_a_country_only_where_it_can_mean_nothing_else() {
-        for de in ["de.zone", "/a/DE.txt", "de-aggregated.zone", "country_de.netset", "de.ipv4.cidr", "de"] {
+        for de in [
+            "de.zone",
+            "/a/DE.txt",
+            "de-aggregated.zone",
+            "country_de.netset",
+            "de.ipv4.cidr",
+            "de",
+            "ipv4-de.txt",
+            "id_country_de.netset",
+            "ip2location_country_de.netset",
+            "ipip_country_de",
+            "v4_de.list",
+            "de.zone.gz",
+        ] {
             assert_eq!(name(de), Some(Country(*b"DE")), "{de}");
         }
+        assert_eq!([name("uk.zone"), name("country_uk.netset")], [Some(Country(*b"GB")); 2]);
         for undetermined in ["anycast.txt", "bgp-anycast-v4.txt", "satellite_networks.csv"] {
             assert_eq!(name(undetermined), Some(Country::UNDETERMINED), "{undetermined}");
         }
-        for none in ["my-sites.txt", "in-house.csv", "t.csv", "data.txt", "is-it.txt", "", "qq.zone"] {
+        for none in [
+            "my-sites.txt",
+            "in-house.csv",
+            "t.csv",
+            "data.txt",
+            "is-it.txt",
+            "",
+            "qq.zone",
+            "de-fr.zone",
+            "de-customers.txt",
+            "countries.csv",
+            "country.csv",
+            "country_germany.txt",
+            "eu.zone",
+        ] {
             assert_eq!(name(none), None, "{none}");
         }
     }

@@ -9,12 +9,12 @@ use std::net::Ipv4Addr;
 use super::{
     super::{country::Country, ranges::Piece, rejection::Rejection},
     address,
-    entry::Entry,
+    entry::{Entry, Untaken},
 };
 use crate::text::excerpt;
 
 /// One line; `None` for what is about the file, about AS numbers, or about space that nobody has.
-pub(crate) fn line(line: &str) -> Result<Option<Entry>, Rejection> {
+pub(super) fn line(line: &str) -> Result<Option<Entry>, Untaken> {
     let mut fields = [""; 8];
     for (field, value) in fields.iter_mut().zip(line.split('|')) {
         *field = value.trim();
@@ -28,14 +28,20 @@ pub(crate) fn line(line: &str) -> Result<Option<Entry>, Rejection> {
         return Ok(None);
     }
     match status {
-        "allocated" | "assigned" => {}
         "available" | "reserved" => return Ok(None),
-        _ => return Err(Rejection::Status(excerpt(status))),
+        _ if kind == "asn" => return Ok(None),
+        _ => {}
     }
-    if kind == "asn" {
-        return Ok(None);
+    let piece = range(kind, start, value);
+    if !matches!(status, "allocated" | "assigned") {
+        return Err(Untaken { why: Rejection::Status(excerpt(status)), about: piece.ok() });
     }
-    let country = Country::parse(country)?;
+    let piece = piece?;
+    let country = Country::parse(country).map_err(|error| Untaken { why: error.into(), about: Some(piece) })?;
+    Ok(Some(Entry::Piece(piece.with(country))))
+}
+
+fn range(kind: &str, start: &str, value: &str) -> Result<Piece<()>, Rejection> {
     match kind {
         "ipv4" => {
             let start: Ipv4Addr = start.parse().map_err(|_| Rejection::NotIpv4(excerpt(start)))?;
@@ -45,10 +51,10 @@ pub(crate) fn line(line: &str) -> Result<Option<Entry>, Rejection> {
                 Some(value).filter(|v| address::is_number(v)).and_then(|v| v.parse().ok()).ok_or_else(bad)?;
             let last = count.checked_sub(1).and_then(|more| u64::from(first).checked_add(more));
             let last = last.and_then(|last| u32::try_from(last).ok()).ok_or_else(bad)?;
-            Ok(Some(Entry::Piece(Piece::V4(first, last, country))))
+            Ok(Piece::V4(first, last, ()))
         }
-        "ipv6" => match address::network(&format!("{start}/{value}"), country)? {
-            piece @ Piece::V6(..) => Ok(Some(Entry::Piece(piece))),
+        "ipv6" => match address::network(&format!("{start}/{value}"), ())? {
+            piece @ Piece::V6(..) => Ok(piece),
             Piece::V4(..) => Err(Rejection::NotIpv6(excerpt(start))),
         },
         _ => Err(Rejection::Type(excerpt(kind))),

@@ -4,9 +4,12 @@
 //!
 //! ```text
 //! 192.0.2.0,192.0.2.255,DE         first, last, country; addresses or decimal numbers (ip-location-db, Tor, DB-IP)
-//! 192.0.2.0/24,DE,...              network, country (RFC 8805 geofeeds are such files)
+//! 192.0.2.0/24,DE,DE-BE,...        network, country, region (RFC 8805 geofeeds are such files)
+//! 192.0.2.0-192.0.2.255,DE         a range in one piece
 //! 192.0.2.0/24 DE                  blanks or tabs separate as well as commas
 //! 192.0.2.0/24                     the country is the whole file's
+//! {"network":"192.0.2.0/24","country":"DE"}   an object with the names that columns have
+//! add country_de 192.0.2.0/24      ipset: see `shapes`, also for the elements of nftables maps
 //! ripencc|DE|ipv4|192.0.2.0|256|…  the registries' statistics: see `delegated`
 //! ```
 //!
@@ -14,16 +17,25 @@
 //! starts a comment. `# country: DE` (a code or a name) holds for the lines after it that have no country, and so does
 //! a file's name such as `de.zone`; `# built: 2026-06-01` dates the file. An empty country, EU, AP and the like mean
 //! "unknown". Both families may be in one file. For overlaps see [`super::Collector`].
+//!
+//! A line that can't be taken is counted, and if it can be read what it is about, that is undetermined: a wider line that can
+//! be taken must not decide there.
 
 pub(crate) mod about;
 pub(crate) mod address;
+pub(super) mod columns;
 mod delegated;
-mod entry;
+pub(super) mod entry;
+mod shapes;
 pub(crate) mod values;
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
-use self::{about::Comment, entry::Entry, values::Columns};
+use self::{
+    about::Comment,
+    columns::{Column, Columns},
+    entry::{Entry, Untaken},
+};
 use super::{
     country::Country,
     dataset::Format,
@@ -50,9 +62,11 @@ pub(crate) struct Text {
 /// Reads a whole text file; `file` is for messages, and its name may say the country.
 ///
 /// # Errors
-/// The first wrong line, where more lines are wrong than good; nothing in it; too much in it.
+/// The first wrong line, where more lines are wrong than good; columns of which nobody knows what they hold; nothing in it;
+/// too much in it.
 pub(crate) fn read(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Text, GeoError> {
     let mut reader = Reader {
+        file,
         text: Text {
             ranges: Collector::default(),
             rejected: Rejected::default(),
@@ -64,127 +78,260 @@ pub(crate) fn read(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Tex
         columns: None,
         begun: false,
         taken: 0,
-        continents: 0,
+        countries: 0,
+        continents: Vec::new(),
+        networks: 0,
+        cut_short: 0,
+        open: None,
     };
     for (number, line) in lines(bytes, progress) {
-        match reader.line(line) {
-            Ok(None) => {}
-            Ok(Some(piece)) => {
-                reader.taken += 1;
-                reader.text.ranges.push(piece).map_err(|TooMany| GeoError::file(file, GeoFault::TooManyRanges))?;
-            }
-            Err(bad) => reader.text.rejected.note(Position::Line(number), bad.kind(), &bad),
-        }
+        reader.line(number, line)?;
     }
-    reader.finish(file)
+    reader.finish()
 }
 
 /// The lines of a file with their numbers, from 1; `progress` hears how far they have come.
 pub(crate) fn lines<'a>(bytes: &'a [u8], progress: &Progress) -> impl Iterator<Item = (usize, &'a [u8])> {
     progress.begin(bytes.len());
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut start = 0;
-    bytes.split(|&byte| byte == b'\n').enumerate().map(move |(index, line)| {
-        if index % 4096 == 0 {
+    crate::text::lines(bytes).map(move |(number, line)| {
+        if number % 4096 == 1 {
             progress.at(start);
         }
         start += line.len() + 1;
-        (index + 1, line)
+        (number, line)
     })
 }
 
-struct Reader {
+struct Reader<'a> {
+    file: &'a Path,
     text: Text,
     /// Of lines that have none.
     country: Option<Country>,
-    /// Where things stand, when the first line says so.
+    /// Where things stand, when a line says so.
     columns: Option<Columns>,
     /// Whether a line of data or of names has come.
     begun: bool,
     taken: usize,
-    /// Lines whose country may be a continent.
-    continents: usize,
+    /// Lines whose country can be no continent.
+    countries: usize,
+    /// Lines whose country looks like the continent of the one behind it: their numbers, ranges and both.
+    continents: Vec<(usize, Piece<Country>, Country)>,
+    /// Ranges of IPv6, and those of them that end where a /64 begins.
+    networks: usize,
+    cut_short: usize,
+    /// The column of a line whose country may be a continent, with nothing behind it.
+    open: Option<usize>,
 }
 
-impl Reader {
-    fn line(&mut self, line: &[u8]) -> Result<Option<Piece<Country>>, Rejection> {
-        let Ok(line) = std::str::from_utf8(line) else {
-            return Err(Rejection::NotText);
-        };
-        let line = line.trim();
+impl Reader<'_> {
+    fn line(&mut self, number: usize, bytes: &[u8]) -> Result<(), GeoError> {
+        let whole = String::from_utf8_lossy(bytes);
+        let line = whole.trim();
         if let Some(comment) = line.strip_prefix(['#', ';']) {
-            return self.comment(comment);
+            return self.comment(number, comment);
         }
         // RFC 8805: what follows a '#' is a comment, wherever it stands.
         let line = line.split_once('#').map_or(line, |(data, _)| data.trim_end());
-        if line.is_empty() {
-            return Ok(None);
+        // A spreadsheet's empty rows are rows of commas.
+        if line.bytes().all(|byte| matches!(byte, b',' | b';' | b'\t' | b' ')) {
+            return Ok(());
         }
+        let mut here = LineOf { number, why: None };
+        if matches!(whole, Cow::Owned(_)) {
+            here.why = Some(Rejection::NotText);
+        } else if line.contains(['\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}']) {
+            here.why = Some(Rejection::LineBreak);
+        }
+        match shapes::read(line) {
+            shapes::Shape::Plain => self.plain(here, line),
+            shapes::Shape::Structure => {
+                self.begun = true;
+                Ok(())
+            }
+            shapes::Shape::Elements(elements) => {
+                self.begun = true;
+                for (element, country) in elements {
+                    let values: Vec<&str> = std::iter::once(element).chain(country.as_deref()).collect();
+                    let found = values::entry(element, &values, None);
+                    self.take(LineOf { number, why: here.why.clone() }, element, found)?;
+                }
+                Ok(())
+            }
+            shapes::Shape::Object(object) => {
+                self.begun = true;
+                let (names, values): (Vec<&str>, Vec<&str>) =
+                    object.iter().map(|(name, value)| (name.as_str(), value.as_str())).unzip();
+                let found = Columns::named(&names, self.country.is_some()).map_err(Untaken::from);
+                let found = found.and_then(|columns| values::entry(line, &values, Some(columns)));
+                self.take(here, line, found)
+            }
+        }
+    }
+
+    /// A line of values.
+    fn plain(&mut self, here: LineOf, line: &str) -> Result<(), GeoError> {
         let first = !std::mem::replace(&mut self.begun, true);
-        let entry = if line.contains('|') {
+        if line.contains('|') {
             if first {
                 self.text.format = Format::Delegated;
             }
-            delegated::line(line)?
-        } else {
-            let values = values::split(line);
-            if first && values::is_header(&values) {
-                self.columns = Columns::named(&values)?;
-                return Ok(None);
+            return match delegated::line(line) {
+                Ok(None) => Ok(()),
+                Ok(Some(entry)) => self.take(here, line, Ok(entry)),
+                Err(untaken) => self.take(here, line, Err(untaken)),
+            };
+        }
+        let values = values::split(line);
+        if if first { columns::is_header(&values) } else { columns::names_addresses(&values[..1]) } {
+            let found = Columns::named(&values, self.country.is_some());
+            let wrong = |why: &Rejection| GeoError::first(self.file, Some(here.number), &why.to_string());
+            if first {
+                self.columns = Some(found.map_err(|why| wrong(&why))?);
+                return Ok(());
             }
-            if first && values.len() < 3 {
-                self.text.format = Format::Networks;
+            // The same again, as where files were put together, is a line that can't be taken; others hold other things.
+            if found.ok() != self.columns {
+                return Err(wrong(&Rejection::OtherColumns));
             }
-            self.continents += usize::from(values::may_be_continent(&values));
-            Some(values::entry(line, &values, self.columns)?)
+        }
+        if first && values.len() < 3 {
+            self.text.format = Format::Networks;
+        }
+        let entry = values::entry(line, &values, self.columns);
+        if self.columns.is_none()
+            && here.why.is_none()
+            && let Ok((piece, at)) = values::range(line, &values)
+        {
+            match columns::column(&values, at, at > 1) {
+                Column::Countries => self.countries += 1,
+                Column::Open => self.open = self.open.or(Some(at + 1)),
+                Column::Silent => {}
+                Column::Continents => {
+                    let behind = Country::parse(values[at + 1]).unwrap_or(Country::UNKNOWN);
+                    let country = Country::parse(values[at]).unwrap_or(Country::UNKNOWN);
+                    self.open = Some(at + 1);
+                    self.continents.push((here.number, piece.with(country), behind));
+                    return if self.continents.len() > super::dataset::MAX_RANGES {
+                        Err(self.too_many())
+                    } else {
+                        Ok(())
+                    };
+                }
+            }
+        }
+        self.take(here, line, entry)
+    }
+
+    /// Takes what a line says, or counts it.
+    fn take(&mut self, here: LineOf, line: &str, found: Result<Entry, Untaken>) -> Result<(), GeoError> {
+        let found = match (found, here.why) {
+            (Ok(Entry::Piece(piece)), Some(why)) => Err(Untaken { why, about: Some(piece.with(())) }),
+            (Ok(Entry::Bare(piece)), Some(why)) => Err(Untaken { why, about: Some(piece) }),
+            (Ok(Entry::About { .. }), Some(why)) => Err(Untaken { why, about: None }),
+            (Err(untaken), Some(why)) => Err(Untaken { why, ..untaken }),
+            (Ok(Entry::Bare(piece)), None) => match self.country {
+                Some(country) => Ok(Entry::Piece(piece.with(country))),
+                None => Err(Untaken { why: Rejection::NoCountry(excerpt(line)), about: Some(piece) }),
+            },
+            (found, None) => found,
         };
-        Ok(match entry {
-            None => None,
-            Some(Entry::Piece(piece)) => Some(piece),
-            Some(Entry::Bare(piece)) => Some(self.in_whole_file(line, piece)?),
-            Some(Entry::About { version, built }) => {
+        match found {
+            Ok(Entry::Piece(piece)) => {
+                self.taken += 1;
+                if let Piece::V6(first, last, _) = piece {
+                    self.networks += 1;
+                    self.cut_short += usize::from(first < last && last as u64 == 0);
+                }
+                self.push(piece)
+            }
+            // Has become a piece.
+            Ok(Entry::Bare(_)) => Ok(()),
+            Ok(Entry::About { version, built }) => {
                 if !version.is_empty() && self.text.version.is_empty() {
                     self.text.version = plain(&excerpt(&version));
                 }
                 self.dated(built);
-                None
+                Ok(())
             }
-        })
+            Err(untaken) => self.leave_out(here.number, &untaken),
+        }
     }
 
-    fn comment(&mut self, comment: &str) -> Result<Option<Piece<Country>>, Rejection> {
+    fn leave_out(&mut self, number: usize, untaken: &Untaken) -> Result<(), GeoError> {
+        self.text.rejected.note(Position::Line(number), untaken.why.kind(), &untaken.why);
+        untaken.about.map_or(Ok(()), |piece| self.push(piece.with(Country::UNDETERMINED)))
+    }
+
+    fn push(&mut self, piece: Piece<Country>) -> Result<(), GeoError> {
+        self.text.ranges.push(piece).map_err(|TooMany| self.too_many())
+    }
+
+    fn too_many(&self) -> GeoError {
+        GeoError::file(self.file, GeoFault::TooManyRanges)
+    }
+
+    fn comment(&mut self, number: usize, comment: &str) -> Result<(), GeoError> {
         match about::comment(comment) {
             Some(Comment::Country(country)) => {
                 self.country = None;
-                self.country = Some(country?);
+                match country {
+                    Ok(country) => self.country = Some(country),
+                    Err(why) => self.leave_out(number, &why.into())?,
+                }
             }
             Some(Comment::Built(built)) => self.dated(Some(built)),
+            None if !self.begun => {
+                // Many feeds have their columns' names behind a '#', and not all have the usual order.
+                let values = values::split(comment.trim());
+                if values.len() > 1 && columns::names_addresses(&values[..1]) {
+                    self.columns = Columns::named(&values, false).ok().or(self.columns);
+                }
+            }
             None => {}
         }
-        Ok(None)
+        Ok(())
     }
 
     fn dated(&mut self, built: Option<i64>) {
         self.text.built = self.text.built.into_iter().chain(built).min();
     }
 
-    fn in_whole_file(&self, line: &str, piece: Piece<()>) -> Result<Piece<Country>, Rejection> {
-        Ok(piece.with(self.country.ok_or_else(|| Rejection::NoCountry(excerpt(line)))?))
-    }
-
-    fn finish(self, file: &Path) -> Result<Text, GeoError> {
-        let Self { text, taken, continents, .. } = self;
-        // The two letters of five continents are a country's, too: read on, and all of Asia were in Samoa.
-        if taken >= 8 && continents == taken {
-            return Err(GeoError::file(file, GeoFault::Continents));
+    fn finish(mut self) -> Result<Text, GeoError> {
+        let continents = std::mem::take(&mut self.continents);
+        if let Some(column) = self.open
+            && continents.len() >= self.countries
+        {
+            let example = if column > 2 { "start_ip,end_ip,continent,country" } else { "network,continent,country" };
+            return Err(GeoError::file(self.file, GeoFault::Continents { column, example }));
+        }
+        for (number, piece, behind) in continents {
+            let country = match piece {
+                Piece::V4(.., country) | Piece::V6(.., country) => country,
+            };
+            let why = Rejection::CountryOrContinent { country, behind };
+            self.leave_out(number, &Untaken { why, about: Some(piece.with(())) })?;
+        }
+        let Self { file, text, taken, .. } = self;
+        // One in a hundred thousand is so in published data; where most are, the numbers have been through floating point.
+        if self.cut_short > self.networks / 2 {
+            return Err(GeoError::file(file, GeoFault::Rounded));
         }
         match &text.rejected.first {
-            Some((line, what)) if text.rejected.count >= taken.max(1) => Err(GeoError::first(file, *line, what)),
+            Some((line, what)) if text.rejected.count > taken => Err(GeoError::first(file, *line, what)),
             _ if taken == 0 => Err(GeoError::file(file, GeoFault::NoRanges)),
             _ => Ok(text),
         }
     }
 }
 
+/// A line's number, and why it can't be taken whatever it says.
+struct LineOf {
+    number: usize,
+    why: Option<Rejection>,
+}
+
+#[cfg(test)]
+mod field_tests;
 #[cfg(test)]
 mod tests;

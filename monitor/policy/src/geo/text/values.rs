@@ -1,18 +1,21 @@
 //! One line of values, in whatever order and with whatever separator, into what it says. Called by the text reader.
 
 use super::{
-    super::{country::Country, rejection::Rejection},
+    super::{country::Country, ranges::Piece, rejection::Rejection, subdivisions},
     address::{self, is_number},
-    entry::Entry,
+    columns::{Addresses, Columns},
+    entry::{Entry, Untaken},
 };
 use crate::text::excerpt;
 
 /// Columns after these are not looked at.
 const MOST: usize = 16;
 
-/// The values of a line, without quotes: separated by tabs, else by commas or semicolons, else by blanks.
+/// The values of a line, without quotes: separated by what stands behind the first of them, a tab, a comma or a semicolon,
+/// else by blanks.
 pub(in super::super) fn split(line: &str) -> Vec<&str> {
-    let separator = ['\t', ',', ';'].into_iter().find(|&separator| line.contains(separator));
+    let quoted = line.strip_prefix('"').and_then(|inner| inner.find('"')).map_or(0, |end| end + 2);
+    let separator = line[quoted..].chars().find(|c| matches!(c, '\t' | ',' | ';'));
     match separator {
         None => line.split_ascii_whitespace().take(MOST).map(unquote).collect(),
         Some(separator) if !line.contains('"') => line.split(separator).take(MOST).map(str::trim).collect(),
@@ -37,89 +40,76 @@ fn unquote(value: &str) -> &str {
     value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value).trim()
 }
 
-/// A first line of column names: its first value is a word, neither address nor number.
-pub(in super::super) fn is_header(values: &[&str]) -> bool {
-    let first = values.first().copied().unwrap_or("");
-    let word = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '-' | ' ');
-    first.starts_with(|c: char| c.is_ascii_alphabetic()) && first.chars().all(word)
-}
-
-/// Where things stand in a file that names its columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Columns {
-    first: usize,
-    /// `None`: `first` is a network.
-    last: Option<usize>,
-    country: usize,
-}
-
-impl Columns {
-    /// `None` where the names say nothing, and the usual order holds.
-    pub(crate) fn named(names: &[&str]) -> Result<Option<Self>, Rejection> {
-        let names: Vec<String> =
-            names.iter().map(|name| name.to_ascii_lowercase().replace(['-', ' ', '.'], "_")).collect();
-        let place = |known: &[&str]| known.iter().find_map(|known| names.iter().position(|name| name == known));
-        let network = place(&["network", "cidr", "prefix", "ip_prefix"]);
-        let first = place(&["start_ip", "ip_range_start", "range_start", "ip_from", "ip_start", "start", "first"]);
-        let last = place(&["end_ip", "ip_range_end", "range_end", "ip_to", "ip_end", "end", "last"]);
-        // A column of codes before one that may hold names.
-        let country =
-            place(&["country_code", "country_iso_code", "country_iso", "iso_code", "cc", "alpha2", "country"]);
-        if country.is_none() && names.iter().any(|name| name.contains("geoname_id")) {
-            return Err(Rejection::CountryNumbers);
-        }
-        Ok(match (network, first.zip(last), country) {
-            (Some(first), _, Some(country)) => Some(Self { first, last: None, country }),
-            (None, Some((first, last)), Some(country)) => Some(Self { first, last: Some(last), country }),
-            _ => None,
-        })
-    }
-}
-
 /// What a line says; `line` is for messages.
-pub(super) fn entry(line: &str, values: &[&str], columns: Option<Columns>) -> Result<Entry, Rejection> {
+pub(super) fn entry(line: &str, values: &[&str], columns: Option<Columns>) -> Result<Entry, Untaken> {
     let value = |at: usize| values.get(at).copied();
-    let (first, last, country) = match columns {
-        // A network has one end, whatever the first line says.
-        Some(of) if of.last.is_none() || !value(of.first).is_some_and(|first| first.contains('/')) => {
-            (value(of.first), of.last.and_then(value), value(of.country))
+    let columns = columns.map(|of| of.without_end(values));
+    let (piece, place) = match columns {
+        Some(of) => (named_range(line, values, of.addresses)?, of.country),
+        None => {
+            let (piece, place) = range(line, values)?;
+            (piece, Some(place))
         }
-        _ => match (value(0), value(1)) {
-            (Some(first), Some(last)) if !first.contains('/') && is_end(last) => (Some(first), Some(last), value(2)),
-            (first, country) => (first, None, country),
-        },
     };
-    let first = first.unwrap_or("");
-    let missing_last = is_number(first);
-    if last.is_none() && missing_last {
-        return Err(Rejection::NoRange(excerpt(line)));
+    let Some((place, country)) = place.and_then(|place| Some((place, value(place)?))) else {
+        return Ok(Entry::Bare(piece));
+    };
+    let untaken = |why: Rejection| Untaken { why, about: Some(piece) };
+    let code = Country::parse(country).map_err(|error| untaken(error.into()))?;
+    // In a geofeed (RFC 8805) the region stands behind the country; elsewhere anything may.
+    let (region, bare) = match columns {
+        Some(of) => (of.region.and_then(value), true),
+        None => (value(place + 1), place == 1),
+    };
+    let region = region.unwrap_or("");
+    let settled = subdivisions::settle(code, region, bare);
+    let settled =
+        settled.ok_or_else(|| untaken(Rejection::RegionElsewhere { country: code, region: excerpt(region) }))?;
+    Ok(Entry::Piece(piece.with(settled)))
+}
+
+/// The range that a line without named columns begins with, and the place behind it.
+pub(in super::super) fn range(line: &str, values: &[&str]) -> Result<(Piece<()>, usize), Untaken> {
+    let value = |at: usize| values.get(at).copied();
+    let first = value(0).unwrap_or("");
+    if let Some((first, last)) = hyphenated(first) {
+        return Ok((address::range(first, last, ())?, 1));
     }
-    let Some(country) = country else {
-        return Ok(Entry::Bare(match last {
-            Some(last) => address::range(first, last, ())?,
-            None => address::network(first, ())?,
-        }));
-    };
-    // The address first: in a line of something else it is what is wrong.
-    let piece = match last {
-        Some(last) => address::range(first, last, Country::UNKNOWN)?,
-        None => address::network(first, Country::UNKNOWN)?,
-    };
-    let country = Country::parse(country)?;
-    Ok(Entry::Piece(piece.with(country)))
+    match (value(1), value(2)) {
+        (Some("-"), Some(last)) => Ok((address::range(first, last, ())?, 3)),
+        (Some(last), _) if !first.contains('/') && is_end(last) => {
+            let piece = address::range(first, last, ())?;
+            // GeoIPCountryWhois has the ends in both notations before the country.
+            let again = value(2).zip(value(3)).filter(|(first, last)| is_number(first) && is_number(last));
+            let again = again.and_then(|(first, last)| address::range(first, last, ()).ok());
+            Ok((piece, if again == Some(piece) { 4 } else { 2 }))
+        }
+        _ if is_number(first) => Err(Rejection::NoRange(excerpt(line)).into()),
+        _ => Ok((address::network(first, ())?, 1)),
+    }
+}
+
+/// The range where the columns have names.
+fn named_range(line: &str, values: &[&str], of: Addresses) -> Result<Piece<()>, Untaken> {
+    let first = values.get(of.first).copied().unwrap_or("");
+    let last = of.last.map(|last| values.get(last).copied().unwrap_or(""));
+    Ok(match (last, hyphenated(first)) {
+        (Some(last), _) => address::range(first, last, ())?,
+        (None, Some((first, last))) => address::range(first, last, ())?,
+        (None, None) if is_number(first) => return Err(Rejection::NoRange(excerpt(line)).into()),
+        (None, None) => address::network(first, ())?,
+    })
+}
+
+/// `192.0.2.0-192.0.2.255`.
+fn hyphenated(value: &str) -> Option<(&str, &str)> {
+    let (first, last) = value.split_once('-')?;
+    let (first, last) = (first.trim(), last.trim());
+    let addresses = is_end(last) && (is_number(first) || address::address(first).is_ok());
+    addresses.then_some((first, last))
 }
 
 /// Whether a second value is a range's end, and not a country.
-fn is_end(value: &str) -> bool {
+pub(super) fn is_end(value: &str) -> bool {
     value.contains(['.', ':']) || is_number(value)
-}
-
-/// A range whose third value is a continent's code with a country's behind it (DB-IP's and other files of cities).
-pub(crate) fn may_be_continent(values: &[&str]) -> bool {
-    const CONTINENTS: [&str; 8] = ["AF", "AN", "AS", "EU", "NA", "OC", "SA", "ZZ"];
-    let [_, last, third, fourth, ..] = values else { return false };
-    is_end(last)
-        && CONTINENTS.iter().any(|code| code.eq_ignore_ascii_case(third))
-        && !fourth.is_empty()
-        && Country::parse(fourth).is_ok()
 }
