@@ -88,7 +88,9 @@ pub enum GeoFault {
     #[error("not a provider's list: {0}: fetch it again")]
     NotAList(String),
     /// JSON without any of the lists.
-    #[error("JSON without 'prefixes' (AWS, Google), 'values' (Azure) or 'regions' (Oracle): give one of these lists")]
+    #[error(
+        "JSON without 'prefixes' (AWS, Google), 'values' (Azure), 'regions' (Oracle) or 'subnets': give one of these lists"
+    )]
     UnknownList,
     /// What stands behind the addresses may be continents or countries.
     #[error(

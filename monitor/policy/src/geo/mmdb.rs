@@ -76,6 +76,9 @@ pub(crate) trait Records {
     /// And what to give instead.
     const HINT: &'static str;
 
+    /// What a record that can't be understood comes to.
+    const UNREADABLE: Option<Self::Value> = None;
+
     /// `None` for a record that says nothing.
     fn value(&mut self, record: Self::Record) -> Result<Option<Self::Value>, Rejection>;
 }
@@ -146,12 +149,13 @@ fn walk_unguarded<R: Records>(
         v4: Vec::new(),
         v6: Vec::new(),
         rejected: Rejected::default(),
+        understood: false,
         ends: Instant::now() + TIME_LIMIT,
     };
     walk.run(progress)?;
-    let TreeWalk { v4, v6, rejected, .. } = walk;
+    let TreeWalk { v4, v6, rejected, understood, .. } = walk;
     let database_type = shown_long(&about.database_type);
-    if v4.is_empty() && v6.is_empty() {
+    if !understood {
         return Err(match &rejected.first {
             Some((_, what)) => GeoError::first(file, None, what),
             None => GeoError::file(file, GeoFault::NothingInMmdb { what: R::WHAT, database_type, hint: R::HINT }),
@@ -207,6 +211,8 @@ struct TreeWalk<'a, 'b, R: Records> {
     v4: Vec<Span<u32, R::Value>>,
     v6: Vec<Span<u128, R::Value>>,
     rejected: Rejected,
+    /// Whether any record says something.
+    understood: bool,
     ends: Instant,
 }
 
@@ -284,10 +290,16 @@ impl<R: Records> TreeWalk<'_, '_, R> {
         let found = self.reader.lookup(address).map_err(|error| damaged(self.file, &error))?;
         let record: Option<R::Record> = found.decode().map_err(|error| damaged(self.file, &error))?;
         let Some(record) = record else { return Ok(None) };
-        Ok(self.records.value(record).unwrap_or_else(|bad| {
-            self.rejected.note(Position::Entry(&format!("the record of {address}")), bad.kind(), &bad);
-            None
-        }))
+        Ok(match self.records.value(record) {
+            Ok(value) => {
+                self.understood |= value.is_some();
+                value
+            }
+            Err(bad) => {
+                self.rejected.note(Position::Entry(&format!("the record of {address}")), bad.kind(), &bad);
+                R::UNREADABLE
+            }
+        })
     }
 }
 
@@ -299,6 +311,7 @@ impl Records for Countries {
     type Value = Country;
     const WHAT: &'static str = "country in any record of this MMDB";
     const HINT: &'static str = "give a country or city database";
+    const UNREADABLE: Option<Country> = Some(Country::UNDETERMINED);
 
     fn value(&mut self, record: Record) -> Result<Option<Country>, Rejection> {
         if record.is_nowhere() {

@@ -8,6 +8,9 @@ use serde::Serialize;
 /// Most examples of each kind.
 const EXAMPLES: usize = 3;
 
+/// Most regions that are named.
+const REGIONS: usize = 256;
+
 /// Where in a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Position<'a> {
@@ -35,6 +38,10 @@ pub struct Rejected {
     pub count: usize,
     /// By kind.
     pub kinds: BTreeMap<&'static str, RejectedKind>,
+    /// Regions of a provider that the tables here do not have, each with how many of its networks: where these are is
+    /// undetermined.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unknown_regions: BTreeMap<String, usize>,
     /// The first of all: its line, where there are lines, and what is wrong with it.
     #[serde(skip)]
     pub(crate) first: Option<(Option<usize>, String)>,
@@ -43,9 +50,8 @@ pub struct Rejected {
 impl Rejected {
     /// Counts one of this kind; `what` is wrong with it.
     pub(crate) fn note(&mut self, position: Position<'_>, kind: &'static str, what: &dyn fmt::Display) {
-        self.count += 1;
+        self.count(kind);
         let kind = self.kinds.entry(kind).or_default();
-        kind.count += 1;
         if kind.examples.len() < EXAMPLES {
             kind.examples.push(match position {
                 Position::Line(line) => format!("line {line}: {what}"),
@@ -58,6 +64,35 @@ impl Rejected {
                 Position::Entry(entry) => (None, format!("{entry}: {what}")),
             });
         }
+    }
+
+    /// Counts one more of this kind, of which there is an example.
+    pub(crate) fn count(&mut self, kind: &'static str) {
+        self.count += 1;
+        self.kinds.entry(kind).or_default().count += 1;
+    }
+
+    /// Names a region that is not known; true for the first time. There may be no more of them than any provider has.
+    pub(crate) fn region(&mut self, name: &str) -> bool {
+        let known = self.unknown_regions.len();
+        match self.unknown_regions.get_mut(name) {
+            Some(count) => {
+                *count += 1;
+                false
+            }
+            None if known < REGIONS => {
+                self.unknown_regions.insert(name.into(), 1);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The regions that are not known, most of them first: `eu-moon-1 (12), eu-mars-1 (3)`.
+    pub fn regions(&self) -> String {
+        let mut regions: Vec<_> = self.unknown_regions.iter().collect();
+        regions.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
+        regions.iter().map(|(name, count)| format!("{name} ({count})")).collect::<Vec<_>>().join(", ")
     }
 
     /// In one line: `3 left out: 2 no country code, 1 no address`. Empty where nothing was.
@@ -77,6 +112,9 @@ impl Rejected {
             kind.count += of.count;
             let room = EXAMPLES.saturating_sub(kind.examples.len());
             kind.examples.extend(of.examples.into_iter().take(room));
+        }
+        for (name, count) in other.unknown_regions {
+            *self.unknown_regions.entry(name).or_default() += count;
         }
         self.first = self.first.take().or(other.first);
     }

@@ -62,10 +62,7 @@ pub(crate) enum Rejection {
     NoAsNumber(String),
     #[error("{0:?} is no AS number: write it like 64500 or AS64500")]
     AsNumber(String),
-    #[error(
-        "region {region:?} of {network:?} is not known (regions as of {as_of}): use a later release, or leave it to the other \
-         sources"
-    )]
+    #[error("region {region:?} of {network:?} is not known (regions as of {as_of}): use a later release")]
     UnknownRegion { region: String, network: String, as_of: &'static str },
     #[error("{0} in it")]
     Missing(&'static str),

@@ -1,8 +1,8 @@
 //! The cloud providers' lists of their own networks, by region: JSON in, ranges with countries out. Called by
 //! [`super::read`].
 //!
-//! One shape takes all four, told apart by what they have: `values` (Azure), `regions` (Oracle), `prefixes` with
-//! `ip_prefix` (AWS) or with `ipv4Prefix` (Google). Lists have at most [`MAX_ENTRIES`] entries, and whatever else is
+//! One shape takes all, told apart by what they have: `values` (Azure), `regions` (Oracle), `prefixes` with `ip_prefix`
+//! (AWS) or with `ipv4Prefix` (Google), `subnets` (Vultr's feed). Lists have at most [`MAX_ENTRIES`] entries, and whatever else is
 //! in the file is skipped without being kept.
 
 use std::{borrow::Cow, fmt, path::Path};
@@ -20,7 +20,8 @@ use super::{
         ranges::{Collector, TooMany},
         rejected::{Position, Rejected},
         rejection::Rejection,
-        text::{about, address},
+        subdivisions,
+        text::{about, address, entry::Untaken},
     },
     regions,
 };
@@ -52,6 +53,11 @@ struct Document<'a> {
     values: Option<Bounded<Tag<'a>>>,
     #[serde(borrow, default)]
     regions: Option<Bounded<Region<'a>>>,
+    #[serde(borrow, default)]
+    subnets: Option<Bounded<Subnet<'a>>>,
+    /// Of a feed with `subnets`.
+    #[serde(borrow, default)]
+    updated: Option<Cow<'a, str>>,
     /// AWS.
     #[serde(borrow, default, rename = "createDate")]
     create_date: Option<Cow<'a, str>>,
@@ -103,6 +109,17 @@ struct Region<'a> {
     region: Cow<'a, str>,
     #[serde(borrow, default)]
     cidrs: Bounded<Cidr<'a>>,
+}
+
+/// Of a feed.
+#[derive(Deserialize)]
+struct Subnet<'a> {
+    #[serde(borrow, alias = "network", alias = "prefix", alias = "cidr", alias = "subnet", rename = "ip_prefix")]
+    network: Cow<'a, str>,
+    #[serde(borrow, default, alias = "country_code", alias = "country", rename = "alpha2code")]
+    country: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    region: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
@@ -179,6 +196,9 @@ pub(crate) fn read(file: &Path, bytes: &[u8]) -> Result<Cloud, GeoError> {
     } else if let Some(Bounded(regions)) = document.regions {
         reader.cloud.built = document.last_updated_timestamp.as_deref().and_then(about::time);
         reader.oracle(&regions)?;
+    } else if let Some(Bounded(subnets)) = document.subnets {
+        reader.cloud.built = document.updated.as_deref().and_then(about::time);
+        reader.feed(&subnets)?;
     } else if let Some(Bounded(prefixes)) = document.prefixes {
         if prefixes.iter().any(|prefix| prefix.google_prefix.is_some()) {
             // `2026-06-01T12:00:00.123456`: UTC, without saying so.
@@ -203,32 +223,39 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// `name` and `at` say where it stands: `prefixes[3]`.
+    /// `name` and `at` say where it stands: `prefixes[3]`. Where nothing says where it is, that is undetermined: a wider
+    /// prefix must not decide.
     fn take(
         &mut self,
         name: &str,
         at: usize,
         network: &str,
-        region: &str,
-        country: Option<Country>,
+        place: Result<Country, Rejection>,
     ) -> Result<(), GeoError> {
-        let piece = country
-            .ok_or_else(|| Rejection::UnknownRegion {
-                region: excerpt(region),
-                network: excerpt(network),
-                as_of: regions::AS_OF,
-            })
-            .and_then(|country| address::network(network, country));
-        match piece {
-            Ok(piece) => {
+        let rejected = &mut self.cloud.rejected;
+        let entry = format!("{name}[{at}]");
+        let piece = match (address::network(network, ()), place) {
+            (Ok(piece), Ok(country)) => {
                 self.cloud.taken += 1;
-                self.cloud.ranges.push(piece).map_err(|TooMany| GeoError::file(self.file, GeoFault::TooManyRanges))
+                piece.with(country)
             }
-            Err(bad) => {
-                self.cloud.rejected.note(Position::Entry(&format!("{name}[{at}]")), bad.kind(), &bad);
-                Ok(())
+            (Ok(piece), Err(why)) => {
+                match &why {
+                    // Each once, with its count, not the first of a thousand networks three times.
+                    Rejection::UnknownRegion { region, .. } if !rejected.region(region) => rejected.count(why.kind()),
+                    _ => rejected.note(Position::Entry(&entry), why.kind(), &why),
+                }
+                piece.with(Country::UNDETERMINED)
             }
-        }
+            (Err(bad), _) => {
+                rejected.note(Position::Entry(&entry), bad.kind(), &bad);
+                match Untaken::from(bad).about {
+                    Some(piece) => piece.with(Country::UNDETERMINED),
+                    None => return Ok(()),
+                }
+            }
+        };
+        self.cloud.ranges.push(piece).map_err(|TooMany| GeoError::file(self.file, GeoFault::TooManyRanges))
     }
 
     fn missing(&mut self, name: &str, at: usize, what: &'static str) {
@@ -242,12 +269,12 @@ impl Reader<'_> {
                 self.missing(name, at, "no prefix");
                 continue;
             };
-            let Some(region) = &prefix.region else {
-                self.missing(name, at, "no region");
-                continue;
-            };
             let group = prefix.network_border_group.as_deref();
-            self.take(name, at, network, group.unwrap_or(region), regions::aws(region, group))?;
+            let place = match &prefix.region {
+                Some(region) => known(regions::aws(region, group), group.unwrap_or(region), network),
+                None => Err(Rejection::Missing("no region")),
+            };
+            self.take(name, at, network, place)?;
         }
         Ok(())
     }
@@ -255,11 +282,15 @@ impl Reader<'_> {
     fn google(&mut self, prefixes: &[Prefix<'_>]) -> Result<(), GeoError> {
         self.cloud.kind = OverlayKind::Google;
         for (at, prefix) in prefixes.iter().enumerate() {
-            match (&prefix.google_prefix, &prefix.scope) {
-                (Some(network), Some(scope)) => self.take("prefixes", at, network, scope, regions::google(scope))?,
-                (None, _) => self.missing("prefixes", at, "no prefix"),
-                (Some(_), None) => self.missing("prefixes", at, "no scope"),
-            }
+            let Some(network) = &prefix.google_prefix else {
+                self.missing("prefixes", at, "no prefix");
+                continue;
+            };
+            let place = match &prefix.scope {
+                Some(scope) => known(regions::google(scope), scope, network),
+                None => Err(Rejection::Missing("no scope")),
+            };
+            self.take("prefixes", at, network, place)?;
         }
         Ok(())
     }
@@ -272,7 +303,7 @@ impl Reader<'_> {
             let Properties { region, address_prefixes } = &tag.properties;
             let country = regions::azure(region);
             for (at, Text(network)) in address_prefixes.0.iter().enumerate() {
-                self.take(&excerpt(&tag.name), at, network, region, country)?;
+                self.take(&excerpt(&tag.name), at, network, known(country, region, network))?;
             }
         }
         Ok(())
@@ -283,11 +314,34 @@ impl Reader<'_> {
         for Region { region, cidrs } in list {
             let country = regions::oracle(region);
             for (at, Cidr { cidr }) in cidrs.0.iter().enumerate() {
-                self.take(&excerpt(region), at, cidr, region, country)?;
+                self.take(&excerpt(region), at, cidr, known(country, region, cidr))?;
             }
         }
         Ok(())
     }
+
+    /// A feed as Vultr has it: RFC 8805's fields by name.
+    fn feed(&mut self, list: &[Subnet<'_>]) -> Result<(), GeoError> {
+        self.cloud.kind = OverlayKind::Geofeed;
+        for (at, Subnet { network, country, region }) in list.iter().enumerate() {
+            let (country, region) = (country.as_deref().unwrap_or(""), region.as_deref().unwrap_or(""));
+            let place = Country::parse(country).map_err(Rejection::from).and_then(|code| {
+                let settled = subdivisions::settle(code, region, true);
+                settled.ok_or_else(|| Rejection::RegionElsewhere { country: code, region: excerpt(region) })
+            });
+            self.take("subnets", at, network, place)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a region is.
+fn known(country: Option<Country>, region: &str, network: &str) -> Result<Country, Rejection> {
+    country.ok_or_else(|| Rejection::UnknownRegion {
+        region: excerpt(region),
+        network: excerpt(network),
+        as_of: regions::AS_OF,
+    })
 }
 
 /// `ServiceTags_Public_20260601.json`.

@@ -1,12 +1,12 @@
 //! Which country a cloud provider's region is in. Called by the readers of the providers' lists.
 //!
-//! From the providers' own documentation of their regions, as of [`AS_OF`]. A region that is not here is left out and
-//! counted, never guessed: `eu-…` is no country, and new regions are where the last ones were not.
+//! From the providers' own documentation of their regions, as of [`AS_OF`]. Where a region is that is not here is
+//! undetermined, and told, never guessed: `eu-…` is no country, and new regions are where the last ones were not.
 
 use super::super::country::Country;
 
 /// When the tables were compared with the providers' documentation.
-pub const AS_OF: &str = "2026-06";
+pub const AS_OF: &str = "2026-11";
 
 /// Countries with their regions.
 type RegionTable = &'static [(&'static str, &'static str)];
@@ -18,6 +18,7 @@ const AWS: RegionTable = &[
     ("BR", "sa-east-1"),
     ("CA", "ca-central-1 ca-west-1"),
     ("CH", "eu-central-2"),
+    ("CL", "sa-west-1"),
     ("CN", "cn-north-1 cn-northwest-1"),
     ("DE", "eu-central-1 eusc-de-east-1"),
     ("ES", "eu-south-2"),
@@ -38,7 +39,7 @@ const AWS: RegionTable = &[
     ("SG", "ap-southeast-1"),
     ("TH", "ap-southeast-7"),
     ("TW", "ap-east-2"),
-    ("US", "us-east-1 us-east-2 us-west-1 us-west-2 us-gov-east-1 us-gov-west-1"),
+    ("US", "us-east-1 us-east-2 us-west-1 us-west-2 us-gov-east-1 us-gov-west-1 us-south-1"),
     ("ZA", "af-south-1"),
 ];
 
@@ -51,6 +52,7 @@ const AWS_CITIES: RegionTable = &[
     ("DE", "ham"),
     ("DK", "cph"),
     ("FI", "hel"),
+    ("GR", "ath"),
     ("IN", "ccu del"),
     ("MX", "qro"),
     ("NG", "los"),
@@ -60,8 +62,10 @@ const AWS_CITIES: RegionTable = &[
     ("PH", "mnl"),
     ("PL", "waw"),
     ("TH", "bkk"),
+    ("TR", "ist"),
     ("TW", "tpe"),
     ("US", "atl bna bos chi clt cmh den dfw hnl iah las lax mci mia msp nyc pdx phl phx sea slc"),
+    ("VN", "han"),
 ];
 
 /// Regions whose zones inside carriers' networks (`us-east-1-wl1`) are all in the region's country.
@@ -109,7 +113,7 @@ const AZURE: RegionTable = &[
     ("AT", "austriaeast"),
     ("AU", "australiac australiac2 australiacentral australiacentral2 australiaeast australiasoutheast"),
     ("BE", "belgiumcentral"),
-    ("BR", "brazilsouth brazilse brazilsoutheast"),
+    ("BR", "brazilsouth brazilse brazilsoutheast brazilne brazilnortheast"),
     ("CA", "canadacentral canadaeast"),
     ("CH", "switzerlandn switzerlandw switzerlandnorth switzerlandwest"),
     ("CL", "chilec chilecentral"),
@@ -121,56 +125,64 @@ const AZURE: RegionTable = &[
     ("GB", "uknorth uksouth uksouth2 ukwest"),
     ("HK", "eastasia"),
     ("ID", "indonesiacentral"),
-    ("IE", "northeurope"),
+    ("IE", "northeurope northeurope2"),
     ("IL", "israelcentral israelnorthwest"),
-    ("IN", "centralindia southindia westindia jioindiacentral jioindiawest"),
+    ("IN", "centralindia southindia westindia jioindiacentral jioindiawest indiasouthcentral"),
     ("IT", "italynorth"),
     ("JP", "japaneast japanwest"),
-    ("KR", "koreacentral koreasouth"),
+    ("KR", "koreacentral koreasouth koreanorthcentral koreanorthcentral2"),
     ("MX", "mexicocentral"),
-    ("MY", "malaysiawest"),
+    ("MY", "malaysiawest malaysiasouth"),
     ("NL", "westeurope"),
     ("NO", "norwaye norwayw norwayeast norwaywest"),
     ("NZ", "newzealandnorth"),
     ("PL", "polandcentral"),
     ("QA", "qatarcentral"),
+    ("SA", "saudiarabiaeast"),
     ("SE", "swedencentral swedensouth"),
     ("SG", "southeastasia"),
     ("TW", "taiwannorth taiwannorthwest"),
     (
         "US",
-        "centralus centraluseuap eastus eastus2 eastus2euap northcentralus southcentralus westcentralus westus westus2 \
-         westus3 usdodcentral usdodeast usgovarizona usgoviowa usgovtexas usgovvirginia",
+        "centralus centraluseuap eastus eastus2 eastus2euap northcentralus southcentralus westcentralus westus westus2 westus3 usdodcentral usdodeast usgovarizona usgoviowa usgovtexas usgovvirginia eastus3 eastusstg southcentralus2 southcentralusstg southeastus southeastus3 southeastus5 southwestus",
     ),
     ("ZA", "southafricanorth southafricawest"),
 ];
 
 const ORACLE: RegionTable = &[
-    ("AE", "me-abudhabi-1 me-dubai-1"),
-    ("AU", "ap-melbourne-1 ap-sydney-1"),
-    ("BR", "sa-saopaulo-1 sa-vinhedo-1"),
+    ("AE", "me-abudhabi-1 me-dubai-1 me-abudhabi-2 me-abudhabi-3 me-abudhabi-4 me-alain-1"),
+    ("AU", "ap-melbourne-1 ap-sydney-1 ap-dcc-canberra-1"),
+    ("BD", "ap-dcc-gazipur-1"),
+    ("BR", "sa-saopaulo-1 sa-vinhedo-1 sa-riodejaneiro-2"),
     ("CA", "ca-montreal-1 ca-toronto-1"),
-    ("CH", "eu-zurich-1"),
+    ("CH", "eu-zurich-1 eu-crissier-1 eu-dcc-zurich-1"),
     ("CL", "sa-santiago-1 sa-valparaiso-1"),
     ("CO", "sa-bogota-1"),
-    ("DE", "eu-frankfurt-1"),
-    ("ES", "eu-madrid-1 eu-madrid-3"),
+    ("DE", "eu-frankfurt-1 eu-frankfurt-2 eu-dcc-rating-1 eu-dcc-rating-2"),
+    ("ES", "eu-madrid-1 eu-madrid-3 eu-madrid-2"),
     ("FR", "eu-marseille-1 eu-paris-1"),
-    ("GB", "uk-cardiff-1 uk-london-1"),
+    ("GB", "uk-cardiff-1 uk-london-1 uk-gov-cardiff-1 uk-gov-london-1"),
     ("ID", "ap-batam-1"),
+    ("IE", "eu-dcc-dublin-1 eu-dcc-dublin-2"),
     ("IL", "il-jerusalem-1"),
     ("IN", "ap-hyderabad-1 ap-mumbai-1"),
-    ("IT", "eu-milan-1 eu-turin-1"),
-    ("JP", "ap-osaka-1 ap-tokyo-1"),
-    ("KR", "ap-chuncheon-1 ap-seoul-1"),
+    ("IT", "eu-milan-1 eu-turin-1 eu-dcc-milan-1 eu-dcc-milan-2"),
+    ("JP", "ap-osaka-1 ap-tokyo-1 ap-chiyoda-1 ap-ibaraki-1"),
+    ("KR", "ap-chuncheon-1 ap-seoul-1 ap-chuncheon-2 ap-seoul-2 ap-suwon-1"),
     ("MA", "af-casablanca-1"),
     ("MX", "mx-monterrey-1 mx-queretaro-1"),
+    ("MY", "ap-kulai-2"),
     ("NL", "eu-amsterdam-1"),
+    ("OM", "me-dcc-muscat-1"),
+    ("QA", "me-dcc-doha-1"),
     ("RS", "eu-jovanovac-1"),
     ("SA", "me-jeddah-1 me-riyadh-1"),
     ("SE", "eu-stockholm-1"),
     ("SG", "ap-singapore-1 ap-singapore-2"),
-    ("US", "us-ashburn-1 us-chicago-1 us-phoenix-1 us-saltlake-2 us-sanjose-1"),
+    (
+        "US",
+        "us-ashburn-1 us-chicago-1 us-phoenix-1 us-saltlake-2 us-sanjose-1 us-abilene-1 us-boardman-1 us-columbus-1 us-dallas-1 us-desmoines-1 us-gov-ashburn-1 us-gov-chicago-1 us-gov-fortworth-1 us-gov-phoenix-1 us-langley-1 us-lenexa-1 us-luke-1 us-quincy-1 us-sanantonio-1 us-shawnee-1 us-tacoma-1",
+    ),
     ("ZA", "af-johannesburg-1"),
 ];
 
@@ -199,9 +211,10 @@ pub(crate) fn google(scope: &str) -> Option<Country> {
     if scope == "global" { Some(Country::UNDETERMINED) } else { find(GOOGLE, scope) }
 }
 
-/// Azure's region.
+/// Azure's region. Those where it tries things out (`usstagec`, `usstagee` and more to come) are in the US.
 pub(crate) fn azure(region: &str) -> Option<Country> {
-    find(AZURE, &region.to_ascii_lowercase())
+    let region = region.to_ascii_lowercase();
+    find(AZURE, &region).or_else(|| region.starts_with("usstage").then_some(Country(*b"US")))
 }
 
 /// Oracle Cloud's region.
@@ -237,6 +250,10 @@ mod tests {
             ("eu-central-1", None, "DE"),
             ("eu-central-1", Some("eu-central-1"), "DE"),
             ("eu-central-1", Some("eu-central-1-waw-1"), "PL"),
+            ("eu-central-1", Some("eu-central-1-ist-1"), "TR"),
+            ("eu-central-1", Some("eu-central-1-ath-1"), "GR"),
+            ("us-south-1", Some("us-south-1"), "US"),
+            ("sa-west-1", None, "CL"),
             ("us-east-1", Some("us-east-1-bue-1"), "AR"),
             ("us-east-1", Some("us-east-1-wl1"), "US"),
             ("eu-west-3", Some("eu-west-3-wl1"), "-"),
@@ -247,10 +264,26 @@ mod tests {
         ] {
             assert_eq!(code(aws(region, group)), expected, "{region} {group:?}");
         }
+        // Published without saying where it is.
+        assert_eq!(code(aws("me-west-1", None)), "-");
         assert_eq!(code(google("global")), "??");
         assert_eq!(code(google("europe-west6")), "CH");
         assert_eq!(code(azure("GermanyWC")), "DE");
         assert_eq!(code(azure("northeurope")), "IE");
+        for (region, country) in [
+            ("malaysiasouth", "MY"),
+            ("southcentralus2", "US"),
+            ("southeastus", "US"),
+            ("brazilne", "BR"),
+            ("northeurope2", "IE"),
+            ("usstagec", "US"),
+            ("usstagee", "US"),
+        ] {
+            assert_eq!(code(azure(region)), country, "{region}");
+        }
+        for region in ["us-dallas-1", "us-abilene-1", "us-boardman-1"] {
+            assert_eq!(code(oracle(region)), "US", "{region}");
+        }
         assert_eq!(code(oracle("eu-jovanovac-1")), "RS");
         assert_eq!(code(oracle("eu-nowhere-1")), "-");
     }

@@ -78,7 +78,7 @@ fn the_four_clouds_lists_are_told_apart_and_read() {
             ("192.0.2.1", "IE"),
             ("192.0.2.128", "PL"),
             ("198.51.100.1", "??"),
-            ("198.51.100.129", "-"),
+            ("198.51.100.129", "??"),
             ("2001:db8::1", "US"),
         ],
     );
@@ -86,7 +86,7 @@ fn the_four_clouds_lists_are_told_apart_and_read() {
         aws.rejected.kinds["unknown region"].examples,
         [format!(
             "prefixes[3]: region \"eu-moon-1\" of \"198.51.100.128/25\" is not known (regions as of {}): use a later \
-             release, or leave it to the other sources",
+             release",
             regions::AS_OF
         )]
     );
@@ -97,7 +97,7 @@ fn the_four_clouds_lists_are_told_apart_and_read() {
       {"ipv4Prefix": "198.51.100.0/24"}]}"#;
     let google = opened("cloud.json", google).unwrap();
     assert_eq!((google.kind, google.about.built), (OverlayKind::Google, Some(1_780_272_005)));
-    assert_says(&google, &[("192.0.2.1", "DE"), ("2001:db8::1", "??"), ("198.51.100.1", "-")]);
+    assert_says(&google, &[("192.0.2.1", "DE"), ("2001:db8::1", "??"), ("198.51.100.1", "??")]);
     assert_eq!(google.rejected.summary(), "1 left out: 1 no scope");
 
     let azure = r#"{"changeNumber": 1, "cloud": "Public", "values": [
@@ -117,12 +117,69 @@ fn the_four_clouds_lists_are_told_apart_and_read() {
 }
 
 #[test]
+fn a_narrower_prefix_in_an_unknown_region_is_undetermined_within_a_known_one() {
+    let aws = |group: &str, narrow: &str| {
+        format!(
+            r#"{{"prefixes": [
+            {{"ip_prefix": "5.0.0.0/24", "region": "eu-central-1", "network_border_group": "eu-central-1"}},
+            {{"ip_prefix": "{narrow}", "region": "eu-central-1", "network_border_group": "{group}"}}]}}"#
+        )
+    };
+    let google = r#"{"prefixes": [{"ipv4Prefix": "5.0.0.0/24", "scope": "europe-west3"},
+        {"ipv4Prefix": "5.0.0.128/25", "scope": "europe-moon1"}]}"#;
+    let azure = r#"{"values": [
+        {"name": "AzureCloud.germanywc", "properties": {"region": "germanywc", "addressPrefixes": ["5.0.0.0/24"]}},
+        {"name": "AzureCloud.moonn", "properties": {"region": "moonn", "addressPrefixes": ["5.0.0.128/25"]}}]}"#;
+    let oracle = r#"{"regions": [{"region": "eu-frankfurt-1", "cidrs": [{"cidr": "5.0.0.0/24"}]},
+        {"region": "eu-moon-1", "cidrs": [{"cidr": "5.0.0.128/25"}]}]}"#;
+    for (list, narrow) in [
+        (aws("eu-central-1-ist-1", "5.0.0.128/25"), "TR"),
+        (aws("eu-central-1-moo-1", "5.0.0.128/25"), "??"),
+        (aws("eu-central-1", "5.0.0.129/25"), "??"),
+        (google.to_owned(), "??"),
+        (azure.to_owned(), "??"),
+        (oracle.to_owned(), "??"),
+    ] {
+        let overlay = opened("list.json", &list).unwrap();
+        assert_says(&overlay, &[("5.0.0.1", "DE"), ("5.0.0.129", narrow), ("5.0.1.0", "-")]);
+        assert_eq!(overlay.rejected.count, usize::from(narrow == "??"), "{list}");
+    }
+}
+
+#[test]
+fn each_region_that_is_not_known_is_named_once_with_its_count() {
+    let of = |region: &str, count: usize| -> Vec<String> {
+        let cidr = |at: usize| format!(r#"{{"cidr": "5.0.{}.0/24"}}"#, at + region.len());
+        vec![format!(r#"{{"region": "{region}", "cidrs": [{}]}}"#, (0..count).map(cidr).collect::<Vec<_>>().join(","))]
+    };
+    let regions =
+        [of("eu-frankfurt-1", 50), of("eu-moon-1", 12), of("eu-a-1", 1), of("eu-mars-1", 3), of("b", 1)].concat();
+    let overlay = opened("list.json", &format!(r#"{{"regions": [{}]}}"#, regions.join(","))).unwrap();
+    assert_eq!(overlay.rejected.regions(), "eu-moon-1 (12), eu-mars-1 (3), b (1), eu-a-1 (1)");
+    assert_eq!((overlay.rejected.count, overlay.rejected.kinds["unknown region"].examples.len()), (17, 3));
+}
+
+#[test]
+fn a_providers_feed_of_subnets_is_read_as_a_geofeed() {
+    let feed = r#"{"description": "A provider's feed", "asn": 64500, "updated": "2026-06-01T20:13:10Z", "subnets": [
+        {"ip_prefix": "5.0.0.0/24", "alpha2code": "DE", "region": "DE-HE", "city": "Frankfurt", "postal_code": "60313"},
+        {"ip_prefix": "5.0.0.128/25", "alpha2code": "US", "region": "US-PR", "city": "San Juan", "postal_code": ""},
+        {"ip_prefix": "5.0.1.0/24", "alpha2code": "USA", "region": "", "city": ""},
+        {"ip_prefix": "2001:db8::/32", "alpha2code": "", "region": "", "city": ""}]}"#;
+    let overlay = opened("feed.json", feed).unwrap();
+    assert_eq!((overlay.kind, overlay.about.built), (OverlayKind::Geofeed, Some(1_780_344_790)));
+    let expected = [("5.0.0.1", "DE"), ("5.0.0.129", "PR"), ("5.0.1.1", "??"), ("2001:db8::1", "??"), ("5.0.2.0", "-")];
+    assert_says(&overlay, &expected);
+    assert_eq!(overlay.rejected.summary(), "1 left out: 1 no country code");
+}
+
+#[test]
 fn json_that_is_no_list_is_refused_in_one_line() {
     let deep = "[".repeat(100_000);
     for (text, expected) in [
         (
             "{}",
-            "JSON without 'prefixes' (AWS, Google), 'values' (Azure) or 'regions' (Oracle): give one of these lists",
+            "JSON without 'prefixes' (AWS, Google), 'values' (Azure), 'regions' (Oracle) or 'subnets': give one of these lists",
         ),
         ("{\"prefixes\": []}", "no networks in it: fetch it again, or leave it out"),
         (

@@ -15,11 +15,22 @@ pub(in super::super) enum Comment {
 
 /// What stands behind a comment's `#`; `None` where it is for people only.
 pub(in super::super) fn comment(text: &str) -> Option<Comment> {
-    let (key, value) = text.split_once(':')?;
+    let of_date = |words: &str| {
+        const DATED: [&str; 8] =
+            ["built", "date", "generated", "updated", "modified", "created", "changed", "timestamp"];
+        let lower = words.to_ascii_lowercase();
+        let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphabetic()).collect();
+        let other = ["next", "expires", "expiry", "valid", "until"].iter().any(|word| words.contains(word));
+        !other && DATED.iter().any(|word| words.contains(word))
+    };
+    let Some((key, value)) = text.split_once(':') else {
+        return (of_date(text) && text.len() < 200).then(|| in_words(text)).flatten().map(Comment::Built);
+    };
     let (key, value) = (key.trim().to_ascii_lowercase(), value.trim());
     match key.as_str() {
         "country" | "country code" | "country-code" | "country_code" => Some(Comment::Country(country(value))),
-        "built" | "date" | "generated" | "updated" | "last updated" | "last-updated" => time(value).map(Comment::Built),
+        // `Generated 2026-06-01 at 10:00:06` has a colon, too.
+        _ if key.len() < 60 && of_date(&key) => time(value).or_else(|| in_words(&key)).map(Comment::Built),
         _ => None,
     }
 }
@@ -32,14 +43,57 @@ fn country(text: &str) -> Result<Country, Rejection> {
     found.ok_or_else(|| Rejection::CountryComment(excerpt(text)))
 }
 
-/// A date or a time (RFC 3339), in seconds since 1970.
+/// A date or a time, in seconds since 1970: RFC 3339, with a blank for the T or without an offset, which means UTC; as
+/// `date`, mail (RFC 5322) and web servers write it; `20260601`; seconds since 1970.
 pub(in super::super) fn time(text: &str) -> Option<i64> {
+    let utc = |time: jiff::civil::DateTime| {
+        Some(time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second()).filter(|time| *time > 0)
+    };
     let time: Result<jiff::Timestamp, _> = text.parse();
     if let Ok(time) = time {
         return Some(time.as_second());
     }
-    let date: jiff::civil::Date = text.get(..10)?.parse().ok()?;
-    Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second())
+    if let Ok(time) = text.trim_end_matches("UTC").trim_end().parse() {
+        return utc(time);
+    }
+    if text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return utc(jiff::civil::Date::strptime("%Y%m%d", text).ok()?.to_datetime(jiff::civil::Time::midnight()));
+    }
+    if text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok();
+    }
+    let date = text.get(..10).and_then(|date| date.replace('/', "-").parse::<jiff::civil::Date>().ok());
+    match date {
+        Some(date) => utc(date.to_datetime(jiff::civil::Time::midnight())),
+        None => in_words(text),
+    }
+}
+
+/// `Wed Jun  6 12:07:36 UTC 2018`, `Wed, 24 Jul 2025 10:00:06 GMT`, `on 2025-07-24`: to the second where that is there.
+fn in_words(text: &str) -> Option<i64> {
+    const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    let (mut year, mut month, mut day, mut clock) = (None, None, None, jiff::civil::Time::midnight());
+    for word in text.split([' ', ',', '\t']).filter(|word| !word.is_empty()) {
+        if let Ok(date) = word.parse::<jiff::civil::Date>() {
+            (year, month, day) = (Some(date.year()), Some(date.month()), Some(date.day()));
+        } else if word.contains(':') {
+            clock = word.parse().unwrap_or(clock);
+        }
+        // `24-Jul-2025` is three words.
+        for word in word.split('-').filter(|_| !word.contains(':')) {
+            let lower = word.to_ascii_lowercase();
+            let named = MONTHS.iter().position(|name| lower.starts_with(name) && lower.len() < 10);
+            match (word.parse::<i16>(), named) {
+                (Ok(number @ 1..=31), _) if word.len() < 3 && day.is_none() => day = i8::try_from(number).ok(),
+                (Ok(number @ 1990..), _) if year.is_none() => year = Some(number),
+                (Err(_), Some(at)) if month.is_none() => month = i8::try_from(at + 1).ok(),
+                _ => {}
+            }
+        }
+    }
+    let date = jiff::civil::Date::new(year?, month?, day?).ok()?;
+    let time = date.to_datetime(clock).to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+    Some(time.timestamp().as_second())
 }
 
 /// The country that a file's name gives to all of it: `de.zone`, `ipv4-de.txt`, `de-aggregated.zone`,
@@ -153,6 +207,20 @@ mod tests {
             (" country: ??", "??"),
             (" built: 2026-06-01", "1780272000"),
             (" generated: 2026-06-01T00:00:05Z", "1780272005"),
+            (" Last modified: 2025-07-24 10:00:06.525037", "1753351206"),
+            (" Last modified: 2025-07-24 10:00:06 UTC", "1753351206"),
+            (" Source File Date: Wed Jun  6 12:07:36 UTC 2018", "1528286856"),
+            (" This File Date  : Wed Jun  6 12:07:36 UTC 2018", "1528286856"),
+            (" Last-Modified: Thu, 24 Jul 2025 10:00:06 GMT", "1753351206"),
+            (" Date: 24-Jul-2025", "1753315200"),
+            (" Version date: July 24, 2025", "1753315200"),
+            (" Updated: 2025/07/24", "1753315200"),
+            (" Updated: 20250724", "1753315200"),
+            (" timestamp: 1753351206", "1753351206"),
+            (" Generated by a tool on 2025-07-24 at 10:00:06", "1753315200"),
+            (" Generated by a tool on 2025-07-24", "1753315200"),
+            (" Next update: 2035-07-24", "-"),
+            (" A date in a sentence, may it be long", "-"),
             (" built: yesterday", "-"),
             (" a note: DE", "-"),
             (" country", "-"),
