@@ -71,6 +71,8 @@ pub enum Format {
     Delegated,
     /// A cloud provider's list.
     Json,
+    /// Objects, one a line, each with a network and its country.
+    JsonLines,
 }
 
 impl Format {
@@ -83,6 +85,7 @@ impl Format {
             Self::Networks => "networks",
             Self::Delegated => "delegated",
             Self::Json => "json",
+            Self::JsonLines => "json-lines",
         }
     }
 }

@@ -53,6 +53,15 @@ pub enum GeoFault {
         /// Largest size that is read, in MiB.
         mib: u64,
     },
+    /// A packed file that ends early.
+    #[error("gzip that ends early or is damaged: fetch it again")]
+    Gzip,
+    /// Packed in a way that is not read.
+    #[error("{how}: unpack it, and give the file that is in it")]
+    Packed {
+        /// How.
+        how: &'static str,
+    },
     /// No known format.
     #[error("neither MMDB nor JSON nor text nor a compact dataset: give a file of one of these")]
     UnknownFormat,

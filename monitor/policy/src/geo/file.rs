@@ -1,6 +1,7 @@
-//! A bounded read of a whole file. Called by every reader.
+//! A bounded read of a whole file, unpacked if it is gzip. Called by every reader.
 
 use std::{
+    borrow::Cow,
     io::{self, Read as _},
     path::Path,
 };
@@ -26,7 +27,31 @@ pub(crate) fn read_bounded(file: &Path) -> Result<Vec<u8>, GeoError> {
     let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0) + 1);
     // It may grow meanwhile.
     opened.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_FILE { Err(too_large()) } else { Ok(bytes) }
+    match bytes.as_slice() {
+        _ if bytes.len() as u64 > MAX_FILE => Err(too_large()),
+        [0x1f, 0x8b, ..] => unpack(file, &bytes, MAX_FILE),
+        [b'P', b'K', 3 | 5, 4 | 6, ..] => Err(GeoError::file(file, GeoFault::Packed { how: "a ZIP archive" })),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Err(GeoError::file(file, GeoFault::Packed { how: "packed by bzip2" })),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(GeoError::file(file, GeoFault::Packed { how: "packed by xz" })),
+        _ => Ok(bytes),
+    }
+}
+
+/// gzip, up to `most` bytes of content.
+fn unpack(file: &Path, packed: &[u8], most: u64) -> Result<Vec<u8>, GeoError> {
+    let mut unpacked = Vec::new();
+    let mut unpack = flate2::read::MultiGzDecoder::new(packed).take(most + 1);
+    unpack.read_to_end(&mut unpacked).map_err(|_| GeoError::file(file, GeoFault::Gzip))?;
+    if unpacked.len() as u64 > most {
+        return Err(GeoError::file(file, GeoFault::TooLarge { mib: most >> 20 }));
+    }
+    Ok(unpacked)
+}
+
+/// The name that a packed file has unpacked.
+pub(crate) fn unpacked_name(file: &Path) -> Cow<'_, Path> {
+    let packed = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
+    if packed { file.with_extension("").into() } else { file.into() }
 }
 
 #[cfg(test)]
@@ -45,6 +70,51 @@ mod tests {
             read_bounded(&path).unwrap_err().to_string(),
             format!("{}: larger than 512 MiB: a country dataset has 4 to 20 MB; give one of those", path.display())
         );
+    }
+
+    #[test]
+    fn what_is_packed_is_unpacked_or_says_how_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path
+        };
+        let gzip = |text: &[u8]| {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+            std::io::Write::write_all(&mut encoder, text).unwrap();
+            encoder.finish().unwrap()
+        };
+        // Two members one after the other, as `cat` makes them.
+        let packed = [gzip(b"192.0.2.0/24,DE\n"), gzip(b"198.51.100.0/24,FR\n")].concat();
+        let opened = super::super::open_file(&write("country.csv.gz", &packed)).unwrap();
+        assert_eq!(opened.dataset.countries().len(), 2);
+        let list = super::super::open_file(&write("de.zone.gz", &gzip(b"192.0.2.0/24\n"))).unwrap();
+        assert_eq!(list.dataset.countries()[0].to_string(), "DE");
+        let lines = gzip(b"{\"network\":\"192.0.2.0/24\",\"country\":\"DE\"}\n");
+        assert_eq!(super::super::open_file(&write("lite.json.gz", &lines)).unwrap().dataset.v4.len(), 1);
+        let says = |path: &Path| super::super::open_file(path).unwrap_err().to_string();
+        let cut = write("cut.csv.gz", &packed[..packed.len() - 4]);
+        assert_eq!(says(&cut), format!("{}: gzip that ends early or is damaged: fetch it again", cut.display()));
+        for (name, bytes, how) in [
+            ("country.csv.zip", &b"PK\x03\x04\x14\0"[..], "a ZIP archive"),
+            ("country.csv.bz2", b"BZh91AY", "packed by bzip2"),
+            ("country.csv.xz", b"\xfd7zXZ\0\0", "packed by xz"),
+        ] {
+            let path = write(name, bytes);
+            let expected = format!("{}: {how}: unpack it, and give the file that is in it", path.display());
+            assert_eq!(says(&path), expected);
+        }
+    }
+
+    #[test]
+    fn gzip_that_unpacks_to_more_than_any_dataset_has_is_refused_in_time() {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, &[b'\n'; 4096]).unwrap();
+        let packed = encoder.finish().unwrap();
+        assert_eq!(unpack(Path::new("x.gz"), &packed, 4096).map(|bytes| bytes.len()).unwrap(), 4096);
+        let error = unpack(Path::new("x.gz"), &packed, 4095).unwrap_err().to_string();
+        assert_eq!(error, "x.gz: larger than 0 MiB: a country dataset has 4 to 20 MB; give one of those");
     }
 
     #[test]

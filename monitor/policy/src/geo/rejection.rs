@@ -1,7 +1,7 @@
 //! Why one line, record or entry of a file can't be taken. Made by the readers; counted by kind in a
 //! [`Rejected`](super::Rejected).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::country::{Country, CountryError};
 
@@ -58,6 +58,8 @@ pub(crate) enum Rejection {
     Type(String),
     #[error("{count:?} addresses from {start} on are none, or reach past IPv4: correct the count")]
     Count { count: String, start: Ipv4Addr },
+    #[error("{network} carries IPv4 addresses, and where these are decides: write {ipv4}")]
+    Carried { network: Ipv6Addr, ipv4: String },
     #[error("{0:?} has no AS number: expected first,last,number,name")]
     NoAsNumber(String),
     #[error("{0:?} is no AS number: write it like 64500 or AS64500")]
@@ -89,6 +91,7 @@ impl Rejection {
             Self::Status(_) => "unknown status",
             Self::Type(_) => "unknown type",
             Self::Count { .. } => "impossible count",
+            Self::Carried { .. } => "carries IPv4",
             Self::NoAsNumber(_) | Self::AsNumber(_) => "no AS number",
             Self::UnknownRegion { .. } => "unknown region",
             Self::Missing(what) => what,

@@ -7,12 +7,12 @@ use super::{
     compact,
     dataset::{Content, Format},
     error::GeoError,
-    file, mmdb,
+    file, mmdb, text,
 };
 
 /// The file's format; `None` for what is neither text nor anything known.
 pub(crate) fn sniff(file: &Path, bytes: &[u8]) -> Option<Format> {
-    let name = file.to_string_lossy().to_ascii_lowercase();
+    let name = file::unpacked_name(file).to_string_lossy().to_ascii_lowercase();
     if compact::is_compact(bytes) {
         return Some(Format::Compact);
     }
@@ -21,7 +21,7 @@ pub(crate) fn sniff(file: &Path, bytes: &[u8]) -> Option<Format> {
     }
     let start = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
     if start.starts_with(b"{") || start.starts_with(b"[") {
-        return Some(Format::Json);
+        return Some(if is_json_lines(start) { Format::JsonLines } else { Format::Json });
     }
     // A damaged file is reported as what its name says it is.
     if name.ends_with(".egm") || name.ends_with(".egm.zst") {
@@ -33,6 +33,14 @@ pub(crate) fn sniff(file: &Path, bytes: &[u8]) -> Option<Format> {
     let binary = |byte: &u8| byte.is_ascii_control() && !matches!(byte, b'\n' | b'\r' | b'\t' | 0x1b);
     let text = !start.iter().take(4096).any(binary);
     (text || name.ends_with(".csv") || name.ends_with(".txt")).then_some(Format::Csv)
+}
+
+/// Whether the first line is an object by itself that places a network: one of many such, and no document.
+fn is_json_lines(bytes: &[u8]) -> bool {
+    const LONGEST: usize = 1 << 16;
+    let line = bytes[..bytes.len().min(LONGEST)].split(|byte| matches!(byte, b'\n' | b'\r')).next();
+    let object = line.and_then(|line| text::object(std::str::from_utf8(line).ok()?));
+    object.is_some_and(|object| object.keys().any(|name| text::names_addresses(&[name])))
 }
 
 /// What a file is, as far as it says so itself: a cloud provider's list is an overlay, the product's own form says

@@ -89,6 +89,7 @@ pub fn read_bytes(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Over
             };
             (overlay.about.version, overlay.about.built) = (text.version, text.built);
             overlay.rejected = text.rejected;
+            overlay.rejected.add(text.carried);
             Some(text.ranges)
         }
         None => return Err(GeoError::file(file, GeoFault::UnknownFormat)),
@@ -137,7 +138,7 @@ pub fn merge(files: Vec<Overlay>) -> Result<Overlay, GeoError> {
 
 /// `ip-ranges` of `/a/ip-ranges.json`.
 fn name_of(file: &Path) -> String {
-    const ENDINGS: [&str; 8] = [".zst", ".egm", ".json", ".csv", ".txt", ".mmdb", ".tsv", ".zone"];
+    const ENDINGS: [&str; 9] = [".gz", ".zst", ".egm", ".json", ".csv", ".txt", ".mmdb", ".tsv", ".zone"];
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let mut stem = name.as_str();
     for ending in ENDINGS {

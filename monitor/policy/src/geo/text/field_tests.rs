@@ -197,6 +197,34 @@ fn ipv4_in_the_notation_of_ipv6_is_ipv4() {
 }
 
 #[test]
+fn a_list_that_places_what_carries_ipv4_is_told_to_place_the_ipv4() {
+    let says = |network: &str| {
+        let text = format!("{network},DE,,,\n5.1.0.0/24,FR,,,\n");
+        let overlay = overlay::read_bytes(Path::new("t.csv"), text.as_bytes(), &Progress::default()).unwrap();
+        assert_eq!(overlay.rejected.count, 1, "{network}");
+        overlay.rejected.kinds["carries IPv4"].examples[0].clone()
+    };
+    for (network, ipv4) in [
+        ("2002:500::/40", "5.0.0.0/24"),
+        ("2002:500:1::/48", "5.0.0.1"),
+        ("2002:500:1:7::/64", "5.0.0.1"),
+        ("64:ff9b::500:0/120", "5.0.0.0/24"),
+        ("64:ff9b::5.0.0.1", "5.0.0.1"),
+        ("64:ff9b:1::500:0/120", "5.0.0.0/24"),
+        ("2002::/16", "those"),
+        ("64:ff9b:1::/48", "those"),
+        ("2001:0:500::/40", "those"),
+    ] {
+        let of = network.split('/').next().unwrap().parse::<Ipv6Addr>().unwrap();
+        let expected = format!("line 1: {of} carries IPv4 addresses, and where these are decides: write {ipv4}");
+        assert_eq!(says(network), expected);
+    }
+    // Datasets have such ranges, of no effect, and are none the worse.
+    let dataset = "2002::/16,US\n5.1.0.0/24,FR\n";
+    assert_eq!((source("t.csv", dataset, "5.1.0.1"), left_out(dataset)), ("FR".into(), String::new()));
+}
+
+#[test]
 fn each_tools_own_shape_is_read() {
     let de = "192.0.2.9";
     for (name, text) in [

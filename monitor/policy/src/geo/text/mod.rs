@@ -29,7 +29,15 @@ pub(super) mod entry;
 mod shapes;
 pub(crate) mod values;
 
-use std::{borrow::Cow, path::Path};
+pub(super) use self::{columns::names_addresses, shapes::object};
+
+use std::{
+    borrow::Cow,
+    net::{Ipv4Addr, Ipv6Addr},
+    path::Path,
+};
+
+use monitor_common::wire::Embedded;
 
 use self::{
     about::Comment,
@@ -44,6 +52,7 @@ use super::{
     ranges::{Collector, Piece, TooMany},
     rejected::{Position, Rejected},
     rejection::Rejection,
+    special,
 };
 use crate::text::{excerpt, plain};
 
@@ -51,6 +60,9 @@ use crate::text::{excerpt, plain};
 pub(crate) struct Text {
     pub(crate) ranges: Collector,
     pub(crate) rejected: Rejected,
+    /// IPv6 of translators, whose IPv4 addresses decide: of no effect, which a dataset of everything may have and a list of
+    /// what somebody knows better should not.
+    pub(crate) carried: Rejected,
     /// What most of it is.
     pub(crate) format: Format,
     /// As the file gives it; empty where it doesn't.
@@ -70,6 +82,7 @@ pub(crate) fn read(file: &Path, bytes: &[u8], progress: &Progress) -> Result<Tex
         text: Text {
             ranges: Collector::default(),
             rejected: Rejected::default(),
+            carried: Rejected::default(),
             format: Format::Csv,
             version: String::new(),
             built: None,
@@ -159,7 +172,9 @@ impl Reader<'_> {
                 Ok(())
             }
             shapes::Shape::Object(object) => {
-                self.begun = true;
+                if !std::mem::replace(&mut self.begun, true) {
+                    self.text.format = Format::JsonLines;
+                }
                 let (names, values): (Vec<&str>, Vec<&str>) =
                     object.iter().map(|(name, value)| (name.as_str(), value.as_str())).unzip();
                 let found = Columns::named(&names, self.country.is_some()).map_err(Untaken::from);
@@ -242,6 +257,9 @@ impl Reader<'_> {
                 if let Piece::V6(first, last, _) = piece {
                     self.networks += 1;
                     self.cut_short += usize::from(first < last && last as u64 == 0);
+                    if let Some(why) = carried(first, last) {
+                        self.text.carried.note(Position::Line(here.number), why.kind(), &why);
+                    }
                 }
                 self.push(piece)
             }
@@ -323,6 +341,34 @@ impl Reader<'_> {
             _ => Ok(text),
         }
     }
+}
+
+/// Why a range of IPv6 that carries IPv4 addresses places nothing.
+fn carried(first: u128, last: u128) -> Option<Rejection> {
+    // Most are elsewhere, and the table is long.
+    let near = matches!(first >> 112, 0 | 0x64 | 0x2002) || first >> 96 == 0x2001_0000;
+    let special = near.then(|| special::lookup(Ipv6Addr::from(first).into())).flatten();
+    let special = special.filter(|row| row.embedded != Embedded::None)?;
+    let shift = match special.embedded {
+        Embedded::SixToFour => 80,
+        _ => 0,
+    };
+    let known = matches!(special.embedded, Embedded::SixToFour | Embedded::Low32);
+    let [from, to] = [first, last].map(|end| Ipv4Addr::from((end >> shift) as u32));
+    let more = u128::MAX.checked_shl(shift + 32).unwrap_or(0);
+    let ipv4 = match () {
+        // A part of one address is all of it; of what reaches further, nothing can be said in short.
+        () if !known || first & more != last & more || (from.to_bits(), to.to_bits()) == (0, u32::MAX) => {
+            "those".into()
+        }
+        () if from == to => from.to_string(),
+        () => {
+            let host = u32::from(from) ^ u32::from(to);
+            let network = host & host.wrapping_add(1) == 0 && u32::from(from) & host == 0;
+            if network { format!("{from}/{}", host.leading_zeros()) } else { format!("{from}-{to}") }
+        }
+    };
+    Some(Rejection::Carried { network: first.into(), ipv4 })
 }
 
 /// A line's number, and why it can't be taken whatever it says.
