@@ -32,6 +32,8 @@ pub struct Good {
     pub inside: String,
     /// The country codes that it means.
     pub countries: Vec<String>,
+    /// Those of them, and of what is taken out, that `inside` names one by one, with their names.
+    pub named: BTreeMap<String, &'static str>,
     /// Whether private networks are inside.
     pub private_inside: bool,
     /// Digest of the policy: SHA-256 in hexadecimal.
@@ -50,8 +52,10 @@ pub struct Good {
     pub class_rows: usize,
     /// How many sites.
     pub sites: usize,
-    /// Rules, allowlists among them.
+    /// Rules, those of lists among them.
     pub rules: Vec<Rule>,
+    /// The files of `[policy] allowlists` and `denylists`, each with what it does.
+    pub lists: Vec<List>,
     /// What enforce never drops; none: the configuration does not say.
     pub management: Option<Management>,
     /// What is to be said of rules that conflict.
@@ -125,6 +129,22 @@ pub struct Rule {
     pub not_before: Option<String>,
     /// Holds until.
     pub expires: Option<String>,
+}
+
+/// A file with rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct List {
+    /// Which.
+    pub file: PathBuf,
+    /// What becomes of its networks, `allow` or `deny`; none for TOML, whose rules say so one by one.
+    pub action: Option<&'static str>,
+    /// How many rules allow.
+    pub allow_rules: usize,
+    /// How many deny.
+    pub deny_rules: usize,
+    /// How many networks they name.
+    pub networks: usize,
 }
 
 /// `[management]`.

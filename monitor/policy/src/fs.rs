@@ -21,6 +21,12 @@ pub fn open_regular(file: &Path) -> io::Result<File> {
     Ok(opened)
 }
 
+/// Whether a file's name says that it is what an editor or a file manager leaves beside others (`.#partner.txt`,
+/// `._partner.txt`, `partner.txt~`): no glob means it.
+pub fn is_leftover(name: &str) -> bool {
+    name.starts_with(['.', '#']) || name.ends_with(['~', '#'])
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;

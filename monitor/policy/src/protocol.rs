@@ -50,9 +50,12 @@ pub fn label(number: u8) -> String {
     known.map_or_else(|| number.to_string(), |known| known.name.into())
 }
 
-/// The number of the protocol with this name.
+/// The number of the protocol with this name, in any case.
 pub fn number(name: &str) -> Option<u8> {
-    PROTOCOLS.iter().find(|known| known.name == name).map(|known| known.number)
+    // What tcpdump, nftables and most people call it.
+    let name =
+        if ["icmpv6", "icmp6"].iter().any(|other| name.eq_ignore_ascii_case(other)) { "ipv6-icmp" } else { name };
+    PROTOCOLS.iter().find(|known| known.name.eq_ignore_ascii_case(name)).map(|known| known.number)
 }
 
 /// A protocol by name, or by number from 1 to 255: 0 stands for every protocol in a rule row.
@@ -89,7 +92,12 @@ mod tests {
     fn a_protocol_without_a_name_is_shown_and_written_by_number() {
         assert_eq!((name(200), label(200), parse("200")), (None, "200".to_owned(), Some(200)));
         assert_eq!((name(89), label(89), parse("ospf")), (Some("ospf"), "89".to_owned(), Some(89)));
-        for wrong in ["", "0", "256", "+6", "TCP", "tpc"] {
+        for (name, number) in
+            [("TCP", 6), ("Udp", 17), ("icmpv6", 58), ("ICMPv6", 58), ("icmp6", 58), ("IPv6-ICMP", 58)]
+        {
+            assert_eq!(parse(name), Some(number), "{name}");
+        }
+        for wrong in ["", "0", "256", "+6", "tpc"] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

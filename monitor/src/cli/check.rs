@@ -10,7 +10,7 @@ use crate::{
         render,
     },
     config::{
-        self,
+        self, List,
         inputs::{self, Inputs},
     },
     error::CliError,
@@ -18,7 +18,8 @@ use crate::{
 use monitor_api::check::{self, Bad, Good, Problem};
 use monitor_policy::{
     Extent,
-    geo::{About, STALE_AFTER_DAYS},
+    geo::{About, STALE_AFTER_DAYS, names, overlay},
+    region,
     spec::{Action, Mode, Rule},
     text::{hex, time},
     times::upcoming,
@@ -99,15 +100,27 @@ const fn action(action: Action) -> &'static str {
     }
 }
 
-fn warnings(inputs: &Inputs) -> Vec<String> {
+/// Words in the names of lists that people block.
+const BLOCKED: [&str; 12] =
+    ["abuse", "attack", "bad", "ban", "block", "bogon", "botnet", "deny", "drop", "malware", "spam", "tor-"];
+
+/// What is to be said of the data.
+fn geo_warnings(inputs: &Inputs) -> Vec<String> {
     let mut warnings = Vec::new();
     let now = inputs.clock.seconds();
-    for about in inputs.knowledge.datasets.iter().map(|dataset| &dataset.about) {
-        if let Some(age) = about.stale_days(now) {
+    for dataset in &inputs.knowledge.datasets {
+        let name = &dataset.about.name;
+        if let Some(age) = dataset.about.stale_days(now) {
             warnings.push(format!(
-                "geo source '{}' is {age} days old: renew sources older than {STALE_AFTER_DAYS} days",
-                about.name
+                "geo source '{name}' is {age} days old: renew sources older than {STALE_AFTER_DAYS} days"
             ));
+        }
+        for (family, missing) in [("IPv4", dataset.v4.is_empty()), ("IPv6", dataset.v6.is_empty())] {
+            if missing {
+                warnings.push(format!(
+                    "geo source '{name}' knows no {family}: no address of {family} is inside while it is a source"
+                ));
+            }
         }
     }
     for overlay in &inputs.knowledge.overlays {
@@ -116,7 +129,15 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
             warnings
                 .push(format!("overlay '{name}' is {age} days old: renew lists older than {STALE_AFTER_DAYS} days"));
         }
-        if let Some(example) = overlay.rejected.kinds.values().find_map(|kind| kind.examples.first()) {
+        if !overlay.rejected.unknown_regions.is_empty() {
+            warnings.push(format!(
+                "overlay '{name}': where these regions are is not known (regions as of {}), and so undetermined: {}",
+                overlay::regions::AS_OF,
+                overlay.rejected.regions()
+            ));
+        }
+        let mut kinds = overlay.rejected.kinds.iter().filter(|(kind, _)| **kind != "unknown region");
+        if let Some(example) = kinds.find_map(|(_, kind)| kind.examples.first()) {
             warnings.push(format!("overlay '{name}': {}; the first: {example}", overlay.rejected.summary()));
         }
         if overlay.contradictions > 0 {
@@ -124,11 +145,35 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
             warnings
                 .push(format!("overlay '{name}': {count} networks have two countries in it: taken as undetermined"));
         }
+        for range in overlay.broad() {
+            warnings.push(format!(
+                "overlay '{name}' puts all from {} to {} into {}: no source is asked there",
+                range.first, range.last, range.country
+            ));
+        }
     }
     let asn = inputs.knowledge.asn.as_ref().map(|asn| &asn.about);
     if let Some((name, age)) = asn.and_then(|about| Some((&about.name, about.stale_days(now)?))) {
         warnings
             .push(format!("AS numbers '{name}' are {age} days old: renew what is older than {STALE_AFTER_DAYS} days"));
+    }
+    warnings
+}
+
+fn warnings(inputs: &Inputs) -> Vec<String> {
+    let mut warnings = geo_warnings(inputs);
+    let now = inputs.clock.seconds();
+    let zone = &inputs.config.spec.zone;
+    warnings.extend(region::doubts(&zone.inside_text).into_iter().map(|doubt| format!("[zone] inside: {doubt}")));
+    for list in inputs.config.lists.iter().filter(|list| list.plain && list.action == Action::Allow) {
+        let name = list.file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+        if BLOCKED.iter().any(|word| name.contains(word)) && list.networks > 0 {
+            warnings.push(format!(
+                "{} is an allowlist: everything may go to its networks. If it is a list of what to block, name it in \
+                 [policy] denylists instead",
+                list.file.display()
+            ));
+        }
     }
     let config = &inputs.config;
     let none = config.spec.management.as_ref().filter(|management| management.networks.is_empty());
@@ -172,6 +217,10 @@ fn document(inputs: &Inputs) -> Good {
         zone: zone.name.clone(),
         inside: zone.inside_text.clone(),
         countries: texts(&zone.inside),
+        named: region::named_alone(&zone.inside_text)
+            .into_iter()
+            .map(|of| (of.to_string(), names::name(of).unwrap_or_default()))
+            .collect(),
         private_inside: zone.inside_private,
         policy: policy.digest.clone(),
         on_undecodable: action(zone.on_undecodable),
@@ -182,6 +231,7 @@ fn document(inputs: &Inputs) -> Good {
         class_rows: policy.classes.len(),
         sites: config.spec.sites.len(),
         rules: config.spec.rules.iter().map(rule).collect(),
+        lists: config.lists.iter().map(list).collect(),
         management: config.spec.management.as_ref().map(|management| check::Management {
             origin: management.origin.to_string(),
             networks: texts(management.networks.iter().map(|(network, _)| network)),
@@ -246,6 +296,16 @@ fn rule(rule: &Rule) -> check::Rule {
         ticket: rule.ticket.clone(),
         not_before: rule.not_before.map(time),
         expires: rule.expires.map(time),
+    }
+}
+
+fn list(list: &List) -> check::List {
+    check::List {
+        file: list.file.clone(),
+        action: list.plain.then(|| action(list.action)),
+        allow_rules: list.allow_rules,
+        deny_rules: list.deny_rules,
+        networks: list.networks,
     }
 }
 

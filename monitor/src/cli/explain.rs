@@ -17,7 +17,7 @@ use monitor_api::{
     explain::{Explanation, Network},
     rules::Rules,
 };
-use monitor_policy::{ExplainInputs, Policy, Target, explain};
+use monitor_policy::{ExplainInputs, Policy, Target, explain, geo::unmapped};
 
 /// Says what the policy makes of a destination, and why.
 ///
@@ -65,7 +65,10 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         inputs.policy = running(&inputs)?;
     }
     if !args.networks.is_empty() {
-        let of = |network: &ipnetwork::IpNetwork| (network.to_string(), batch::parts(network, &inputs.policy));
+        let of = |network: &ipnetwork::IpNetwork| {
+            let network = unmapped(*network);
+            (network.to_string(), batch::parts(&network, &inputs.policy))
+        };
         let networks: Vec<Network> = args.networks.iter().map(of).collect();
         return print_either(args.json, &networks, |networks| joined(networks.iter().map(render::network)));
     }

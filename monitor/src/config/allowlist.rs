@@ -1,5 +1,5 @@
-//! The files that `[policy] allowlists` names, rules out: `.toml` with `[[allow]]` and `[[deny]]` as in the
-//! configuration, `.txt` with one network a line. Called by [`super::load`].
+//! The files that `[policy] allowlists` and `denylists` name, rules out: `.toml` with `[[allow]]` and `[[deny]]` as in the
+//! configuration, `.txt` with one network a line, all of which are allowed or denied. Called by [`super::load`].
 
 use std::{
     collections::HashSet,
@@ -7,72 +7,71 @@ use std::{
     sync::Arc,
 };
 
-use monitor_policy::{Origin, spec::Rule};
+use monitor_policy::{
+    Origin,
+    spec::{Action, Rule},
+    text::lines,
+};
 
 use super::{
-    Problem,
+    List, Problem,
     document::{Source, Table, quote},
-    keys,
-    sections::{self, Patterns},
+    globs, keys,
+    sections::{self, ListPatterns},
     text::read_text,
     values,
 };
 
 /// The files that the patterns name, each once, in the order of the patterns and then of the alphabet. A glob that
 /// matches nothing is fine; a file named as such must exist. `directories` gets where the globs look.
-pub(super) fn files(patterns: Patterns<'_>, directories: &mut Vec<PathBuf>) -> Vec<PathBuf> {
+pub(super) fn files(patterns: ListPatterns<'_>, directories: &mut Vec<PathBuf>) -> Vec<(PathBuf, Action)> {
     let mut files = Vec::new();
     let mut seen = HashSet::new();
-    for (pattern, value) in patterns {
-        let text = pattern.display().to_string();
-        let found: Vec<PathBuf> = if text.contains(['*', '?', '[']) {
-            // The deepest directory without a wildcard in its name.
-            let fixed = pattern.ancestors().find(|path| !path.to_string_lossy().contains(['*', '?', '[']));
-            if let Some(directory) = fixed.map(Path::to_owned).filter(|directory| !directories.contains(directory)) {
-                directories.push(directory);
-            }
-            match glob::glob(&text) {
-                Ok(paths) => paths
-                    .filter_map(|path| {
-                        path.map_err(|error| {
-                            value.report(format!(
-                                "allowlist {} can't be read: {}: make the directory readable",
-                                quote(&error.path().display().to_string()),
-                                error.error()
-                            ));
-                        })
-                        .ok()
-                    })
-                    .collect(),
-                Err(error) => {
-                    value.report(format!("allowlist {} is no glob ({}): mend the pattern", quote(&text), error.msg));
-                    Vec::new()
+    for (action, patterns) in [(Action::Allow, patterns.allow), (Action::Deny, patterns.deny)] {
+        let mut of_one_kind = HashSet::new();
+        for (pattern, value) in patterns {
+            for file in globs::files(&pattern, value, list_name(action), directories) {
+                let name = quote(&file.display().to_string());
+                if !matches!(file.extension().and_then(|extension| extension.to_str()), Some("toml" | "txt")) {
+                    value.report(format!(
+                        "{} {name} is neither .toml nor .txt: rename it or narrow the pattern",
+                        list_name(action)
+                    ));
+                } else if seen.contains(&file) && !of_one_kind.contains(&file) {
+                    value.report(format!("{name} is an allowlist and a denylist: leave it in one of them"));
+                } else if seen.insert(file.clone()) {
+                    of_one_kind.insert(file.clone());
+                    files.push((file, action));
                 }
-            }
-        } else if pattern.exists() {
-            vec![pattern]
-        } else {
-            value.report(format!("allowlist {} does not exist: create it or remove it here", quote(&text)));
-            Vec::new()
-        };
-        for file in found {
-            if !matches!(file.extension().and_then(|extension| extension.to_str()), Some("toml" | "txt")) {
-                value.report(format!(
-                    "allowlist {} is neither .toml nor .txt: rename it or narrow the pattern",
-                    quote(&file.display().to_string())
-                ));
-            } else if seen.insert(file.clone()) {
-                files.push(file);
             }
         }
     }
     files
 }
 
-/// Reads one allowlist.
-pub(super) fn read(file: &Path) -> Result<Vec<Rule>, Vec<Problem>> {
+/// What messages call it.
+const fn list_name(action: Action) -> &'static str {
+    match action {
+        Action::Allow => "allowlist",
+        Action::Deny => "denylist",
+    }
+}
+
+/// Reads one list, which says what it does.
+pub(super) fn read(file: &Path, action: Action) -> Result<(List, Vec<Rule>), Vec<Problem>> {
     let text = read_text(file).map_err(|problem| vec![problem])?;
-    if file.extension().is_some_and(|extension| extension == "txt") { plain(file, &text) } else { tables(file, &text) }
+    let plain_list = file.extension().is_some_and(|extension| extension == "txt");
+    let rules = if plain_list { plain(file, &text, action)? } else { tables(file, &text)? };
+    let of = |action: Action| rules.iter().filter(|rule| rule.action == action).count();
+    let list = List {
+        file: file.to_owned(),
+        action,
+        plain: plain_list,
+        allow_rules: of(Action::Allow),
+        deny_rules: of(Action::Deny),
+        networks: rules.iter().map(|rule| rule.to.len()).sum(),
+    };
+    Ok((list, rules))
 }
 
 fn tables(file: &Path, text: &str) -> Result<Vec<Rule>, Vec<Problem>> {
@@ -86,15 +85,18 @@ fn tables(file: &Path, text: &str) -> Result<Vec<Rule>, Vec<Problem>> {
 }
 
 /// One rule, for all traffic and all time; a file without networks is none.
-fn plain(file: &Path, text: &str) -> Result<Vec<Rule>, Vec<Problem>> {
+fn plain(file: &Path, text: &str, action: Action) -> Result<Vec<Rule>, Vec<Problem>> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let id = values::rule_id(&name).map_err(|error| vec![Problem::of_file(file, error.to_string())])?;
     let mut to = Vec::new();
     let mut problems = Vec::new();
     // One name for a million lines.
     let shared: Arc<Path> = file.into();
-    for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1_usize..) {
-        let entry = line.split('#').next().unwrap_or_default().trim();
+    for (number, line) in lines(text.as_bytes()) {
+        // Cut at ASCII, text is still text.
+        let line = std::str::from_utf8(line).unwrap_or_default();
+        // Spamhaus and others write ';' before a comment.
+        let entry = line.split(['#', ';']).next().unwrap_or_default().trim();
         if entry.is_empty() {
             continue;
         }
@@ -119,7 +121,8 @@ fn plain(file: &Path, text: &str) -> Result<Vec<Rule>, Vec<Problem>> {
         id,
         origin: origin.clone(),
         to,
-        reason: format!("allowlist {}", file.display()),
+        action,
+        reason: format!("{} {}", list_name(action), file.display()),
         plain: true,
         ..Rule::default()
     }])

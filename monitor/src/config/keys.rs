@@ -355,9 +355,9 @@ pub mod geo {
     /// Lists that know better.
     pub const OVERLAYS: Key = Key::new(
         "overlays",
-        Kind::List { whole: r#"a list such as ["geo/aws.json"]"#, each: "a file name in quotes" },
+        Kind::List { whole: r#"a list such as ["geo/aws.json"]"#, each: "a file name or glob in quotes" },
         Absent::Means("none"),
-        "lists that know better than the sources: region lists, geofeeds, anycast",
+        "lists that know better than the sources: region lists, geofeeds, anycast. A glob may match nothing",
     )
     .commented(r#"["geo/aws.json"]"#);
     /// Autonomous systems.
@@ -615,7 +615,7 @@ pub static POLICY: Section = Section::new(
     "policy",
     "[policy]",
     "More files that the policy is made of, and when they are read.",
-    &[policy::ALLOWLISTS, policy::RELOAD, policy::SHADOW],
+    &[policy::ALLOWLISTS, policy::DENYLISTS, policy::RELOAD, policy::SHADOW],
 );
 
 /// The keys of `[policy]`.
@@ -630,10 +630,21 @@ pub mod policy {
             each: "a file name or glob in quotes",
         },
         Absent::Means("none"),
-        "more rules: .toml with [[allow]] and [[deny]] as above; .txt with one network a line and # comments, which is one \
-         rule whose id is the file's name. A glob may match nothing",
+        "more rules: .toml with [[allow]] and [[deny]] as above; .txt with one network a line and # or ; comments, all of \
+         which are ALLOWED by one rule whose id is the file's name. A glob may match nothing",
     )
     .shown(r#"["/etc/egress-monitor/allow.d/*.toml", "/etc/egress-monitor/allow.d/*.txt"]"#);
+    /// The same, denied.
+    pub const DENYLISTS: Key = Key::new(
+        "denylists",
+        Kind::List {
+            whole: r#"a list such as ["/etc/egress-monitor/deny.d/*.txt"]"#,
+            each: "a file name or glob in quotes",
+        },
+        Absent::Means("none"),
+        "the same, but the networks of a .txt are DENIED",
+    )
+    .shown(r#"["/etc/egress-monitor/deny.d/*.txt"]"#);
     /// When files are read.
     pub const RELOAD: Key = Key::new(
         "reload",

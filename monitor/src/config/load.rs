@@ -55,14 +55,15 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let mut config = Config { file: Some(file.to_owned()), ..Config::default() };
     let patterns = sections::read(Table::root(&source, &table, &keys::FILE), &mut config);
     let mut elsewhere = Vec::new();
-    let allow_files = allowlist::files(patterns, &mut config.allowlists);
-    for allow_file in &allow_files {
-        match allowlist::read(allow_file) {
-            Ok(rules) => config.spec.rules.extend(rules),
+    for (file, action) in allowlist::files(patterns, &mut config.directories) {
+        match allowlist::read(&file, action) {
+            Ok((list, rules)) => {
+                config.lists.push(list);
+                config.spec.rules.extend(rules);
+            }
             Err(problems) => elsewhere.extend(problems),
         }
     }
-    config.allowlists.extend(allow_files);
     let mut problems = source.into_problems();
     problems.extend(elsewhere);
     problems.extend(duplicate_rules(&config));

@@ -3,11 +3,12 @@
 //!
 //! [`keys`] declares every key. `document` reads one TOML file into tables whose every value still knows its line,
 //! `sections` turns those into the types below, `values` does so for single values, `allowlist` for the files of
-//! `[policy] allowlists`. [`error`] is what is reported, [`inputs`] reads and compiles what a configuration names.
+//! `[policy] allowlists` and `denylists`. [`error`] is what is reported, [`inputs`] reads and compiles what a configuration names.
 
 mod allowlist;
 mod document;
 pub mod error;
+mod globs;
 pub mod inputs;
 pub mod keys;
 mod load;
@@ -19,7 +20,10 @@ mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use monitor_policy::{Spec, spec::Mode};
+use monitor_policy::{
+    Spec,
+    spec::{Action, Mode},
+};
 
 use crate::model::{DEFAULT_FLOWS, HookChoice};
 
@@ -62,8 +66,10 @@ pub struct Config {
     pub reload: Reload,
     /// `[policy] shadow`: a configuration to be evaluated beside this one, never enforced.
     pub shadow: Option<PathBuf>,
-    /// The files of `[policy] allowlists`, and the directories in which its globs look for more.
-    pub allowlists: Vec<PathBuf>,
+    /// The files of `[policy] allowlists` and `denylists`.
+    pub lists: Vec<List>,
+    /// The directories in which globs look for more.
+    pub directories: Vec<PathBuf>,
     /// `[http] listen`; `None` turns it off.
     pub listen: Option<SocketAddr>,
     /// `[paths]`.
@@ -77,6 +83,23 @@ pub enum OnDaemonLoss {
     Keep,
     /// It only observes.
     Observe,
+}
+
+/// A file of `[policy] allowlists` or `denylists`, and what it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List {
+    /// Which.
+    pub file: PathBuf,
+    /// What it is named as: what a plain list does.
+    pub action: Action,
+    /// One network a line.
+    pub plain: bool,
+    /// `[[allow]]` in it; a plain list is one rule.
+    pub allow_rules: usize,
+    /// `[[deny]]` in it.
+    pub deny_rules: usize,
+    /// Networks that its rules name.
+    pub networks: usize,
 }
 
 /// `[geo]`.
@@ -105,7 +128,8 @@ impl Config {
     /// datasets, overlays, the AS dataset; and the shadow policy's own.
     pub fn inputs(&self) -> Vec<PathBuf> {
         let mut inputs: Vec<PathBuf> = self.file.iter().cloned().collect();
-        inputs.extend(self.allowlists.iter().cloned());
+        inputs.extend(self.directories.iter().cloned());
+        inputs.extend(self.lists.iter().map(|list| list.file.clone()));
         let datasets = self.geo.sources.iter().chain(&self.geo.asn).filter(|source| *source != "embedded");
         inputs.extend(datasets.map(PathBuf::from));
         inputs.extend(self.geo.overlays.iter().cloned());
@@ -129,7 +153,8 @@ impl Default for Config {
             geo: Geo::default(),
             reload: Reload::Auto,
             shadow: None,
-            allowlists: Vec::new(),
+            lists: Vec::new(),
+            directories: Vec::new(),
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 9477))),
             paths: Paths::default(),
         }

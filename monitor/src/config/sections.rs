@@ -12,8 +12,9 @@ use monitor_policy::{
 };
 
 use super::{
-    Config, Geo, Paths,
+    Config, Paths,
     document::{Table, Value, quote},
+    globs,
     keys::{self, Key},
     values::{self, Destination},
 };
@@ -22,11 +23,15 @@ use super::{
 pub(super) const NEEDS_MANAGEMENT: &str = "enforce needs [management]: add networks = [\"192.0.2.0/24\"] with the networks that \
      must never be cut off, or networks = [] if there are none on purpose";
 
-/// What `[policy] allowlists` says: each pattern with its value, to report problems at.
-pub(super) type Patterns<'a> = Vec<(PathBuf, Value<'a>)>;
+/// What `[policy] allowlists` and `denylists` say: each pattern with its value, to report problems at.
+#[derive(Default)]
+pub(super) struct ListPatterns<'a> {
+    pub(super) allow: Vec<(PathBuf, Value<'a>)>,
+    pub(super) deny: Vec<(PathBuf, Value<'a>)>,
+}
 
 /// Reads the whole file into `config`.
-pub(super) fn read<'a>(root: Table<'a>, config: &mut Config) -> Patterns<'a> {
+pub(super) fn read<'a>(root: Table<'a>, config: &mut Config) -> ListPatterns<'a> {
     let directory = root.source.file.parent().unwrap_or(Path::new(""));
     let mut mode = None;
     if let Some(table) = root.table(&keys::MONITOR) {
@@ -37,7 +42,7 @@ pub(super) fn read<'a>(root: Table<'a>, config: &mut Config) -> Patterns<'a> {
         zone(table, &mut config.spec.zone);
     }
     if let Some(table) = root.table(&keys::GEO) {
-        geo(table, directory, &mut config.geo);
+        geo(table, directory, config);
     }
     config.spec.sites = root.tables(&keys::SITE).into_iter().filter_map(site).collect();
     config.spec.rules = rules(root);
@@ -131,16 +136,25 @@ fn undecodable(table: Table<'_>, actions: &mut BTreeMap<Reason, Action>) {
     }
 }
 
-fn geo(table: Table<'_>, directory: &Path, geo: &mut Geo) {
+fn geo(table: Table<'_>, directory: &Path, config: &mut Config) {
     use keys::geo::{ASN, OVERLAYS, SOURCES};
+    let geo = &mut config.geo;
     if let Some(value) = table.get(&OVERLAYS) {
         for value in value.elements().unwrap_or_default() {
-            let Some(overlay) = file(value, directory, "overlay") else { continue };
-            if geo.overlays.contains(&overlay) {
-                value
-                    .report(format!("overlay {} stands here twice: remove one", quote(&overlay.display().to_string())));
+            let named = value.text().unwrap_or_default();
+            let glob = named.contains(['*', '?', '[']);
+            let overlays = if glob {
+                globs::files(&directory.join(named), value, "overlay", &mut config.directories)
             } else {
-                geo.overlays.push(overlay);
+                file(value, directory, "overlay").into_iter().collect()
+            };
+            for overlay in overlays {
+                if !geo.overlays.contains(&overlay) {
+                    geo.overlays.push(overlay);
+                } else if !glob {
+                    let name = quote(&overlay.display().to_string());
+                    value.report(format!("overlay {name} stands here twice: remove one"));
+                }
             }
         }
     }
@@ -297,8 +311,8 @@ pub(super) fn paths(table: Table<'_>, paths: &mut Paths) {
     }
 }
 
-fn policy<'a>(table: Table<'a>, directory: &Path, config: &mut Config) -> Patterns<'a> {
-    use keys::policy::{ALLOWLISTS, RELOAD, SHADOW};
+fn policy<'a>(table: Table<'a>, directory: &Path, config: &mut Config) -> ListPatterns<'a> {
+    use keys::policy::{ALLOWLISTS, DENYLISTS, RELOAD, SHADOW};
     if let Some(reload) = table.read(&RELOAD, values::reload) {
         config.reload = reload;
     }
@@ -307,6 +321,9 @@ fn policy<'a>(table: Table<'a>, directory: &Path, config: &mut Config) -> Patter
         config.shadow = value.text().map(|name| directory.join(name));
     }
     // An empty list is as good as none.
-    let elements = table.get(&ALLOWLISTS).and_then(|value| value.elements()).unwrap_or_default();
-    elements.into_iter().filter_map(|value| Some((directory.join(value.text()?), value))).collect()
+    let patterns = |key| {
+        let elements = table.get(key).and_then(|value| value.elements()).unwrap_or_default();
+        elements.into_iter().filter_map(|value| Some((directory.join(value.text()?), value))).collect()
+    };
+    ListPatterns { allow: patterns(&ALLOWLISTS), deny: patterns(&DENYLISTS) }
 }

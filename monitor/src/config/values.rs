@@ -10,7 +10,7 @@ use ipnetwork::IpNetwork;
 use monitor_common::wire::Embedded;
 use monitor_policy::{
     duration,
-    geo::{Country, names},
+    geo::{Country, names, unmapped},
     protocol, region,
     spec::{Action, Mode, PortRange},
     text::is_hidden,
@@ -66,8 +66,12 @@ pub(super) fn epoch(text: &str) -> Result<Duration, ValueError> {
     Ok(duration)
 }
 
-/// A network: an address and a prefix length, or an address alone.
+/// A network: an address and a prefix length, or an address alone. IPv4 in the notation of IPv6 is IPv4.
 pub(super) fn network(text: &str) -> Result<IpNetwork, ValueError> {
+    as_written(text).map(unmapped)
+}
+
+fn as_written(text: &str) -> Result<IpNetwork, ValueError> {
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),

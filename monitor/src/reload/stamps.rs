@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use monitor_policy::fs::open_regular;
+use monitor_policy::fs::{is_leftover, open_regular};
 use sha2::{Digest as _, Sha256};
 
 /// File times are those of the kernel's last tick: a file that changed so shortly before a look can change again and
@@ -102,7 +102,7 @@ fn content(file: &Path) -> io::Result<[u8; 32]> {
     if fs::metadata(file)?.is_dir() {
         let mut names: Vec<_> =
             fs::read_dir(file)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
-        names.retain(|name| matches!(Path::new(name).extension().and_then(|end| end.to_str()), Some("toml" | "txt")));
+        names.retain(|name| !is_leftover(&name.to_string_lossy()));
         names.sort_unstable();
         for name in names {
             hash.update(name.as_encoded_bytes());

@@ -8,7 +8,7 @@
 //!
 //! What changed is taken only when two looks agree, so that a file that is being written is not read half; and only if
 //! the contents differ, so that a `touch` changes nothing. Of a directory that a glob names, the list of its
-//! `.toml` and `.txt` files is the content. A file that is gone has to be so for [`GONE`] looks: some editors delete
+//! files is the content, without hidden ones and what editors leave. A file that is gone has to be so for [`GONE`] looks: some editors delete
 //! before they write.
 
 use std::{path::PathBuf, time::Duration};

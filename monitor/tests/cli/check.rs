@@ -227,3 +227,65 @@ fn check_warns_of_a_shadow_policy_that_is_no_good_and_accepts_the_rest() {
     assert!(warned[0].starts_with("no shadow policy: ") && warned[0].contains("candidate.toml:1"), "{}", warned[0]);
     assert_eq!(shadow("[geo]\nsources = [\"geo.csv\"]\n"), Vec::<String>::new());
 }
+
+#[test]
+fn check_says_what_each_list_does_and_what_a_region_names_and_warns_of_what_people_mix_up() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configured(directory.path());
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).expect("written");
+    write("tor-exits.txt", "203.0.113.7\n");
+    write("block.txt", "203.0.113.8\n203.0.113.9\n");
+    write("wide.csv", "0.0.0.0/0,DE\n");
+    write(
+        "moon.json",
+        r#"{"regions": [{"region": "eu-frankfurt-1", "cidrs": [{"cidr": "5.0.0.0/24"}, {"cidr": "5.0.3.0/24"}]},
+        {"region": "eu-moon-1", "cidrs": [{"cidr": "5.0.1.0/24"}, {"cidr": "5.0.2.0/24"}]}]}"#,
+    );
+    let text = fs::read_to_string(&config).expect("read");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("inside")).collect();
+    let text = lines.join("\n").replace("[zone]", "[zone]\ninside = \"IR + NO\"").replace(
+        "[geo]",
+        "[geo]\noverlays = \
+        [\"wide.csv\", \"moon.json\"]",
+    );
+    let lists = "[policy]\nallowlists = [\"tor-*.txt\"]\ndenylists = [\"block.txt\"]\n";
+    fs::write(&config, format!("{text}\n{lists}")).expect("written");
+    let ran = run(&["check", "--config", &config, "--json"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let checked = json(&ran);
+    assert_eq!(checked["named"], serde_json::json!({"IR": "Iran", "NO": "Norway"}));
+    let lists: Vec<_> = checked["lists"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|list| (list["action"].as_str().expect("text"), list["networks"].as_u64().expect("a number")))
+        .collect();
+    assert_eq!(lists, [("allow", 1), ("deny", 2)]);
+    let warnings: Vec<&str> =
+        checked["warnings"].as_array().expect("a list").iter().filter_map(|warning| warning.as_str()).collect();
+    let place = directory.path().display();
+    for expected in [
+        "[zone] inside: IR is Iran, and the rest of the region is elsewhere: for Ireland write IE; for Iran write its name"
+            .to_owned(),
+        format!(
+            "{place}/tor-exits.txt is an allowlist: everything may go to its networks. If it is a list of what to block, \
+             name it in [policy] denylists instead"
+        ),
+        "overlay 'wide' puts all from 0.0.0.0 to 255.255.255.255 into DE: no source is asked there".to_owned(),
+        "overlay 'moon': where these regions are is not known (regions as of 2026-11), and so undetermined: eu-moon-1 (2)"
+            .to_owned(),
+    ] {
+        assert!(warnings.contains(&expected.as_str()), "{expected} is not in {warnings:#?}");
+    }
+    let text = run(&["check", "--config", &config]).out;
+    assert!(text.contains("IR is Iran, NO is Norway\n"), "{text}");
+    for line in
+        [format!("{place}/tor-exits.txt  allows its networks  1"), format!("{place}/block.txt  denies its networks  2")]
+    {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert!(
+            text.lines().any(|other| other.split_whitespace().eq(words.iter().copied())),
+            "{line} is not in\n{text}"
+        );
+    }
+}

@@ -91,6 +91,10 @@ fn explain_answers_a_list_line_by_line_and_names_the_line_that_is_none() {
     let first: Value = serde_json::from_str(out.lines().next().expect("a line")).expect("JSON");
     assert_eq!((code, &first["rule"], &first["alert"]), (Some(0), &"dns".into(), &false.into()));
     assert_eq!(out.lines().count(), 5);
+    // As a spreadsheet writes it, with a mark of the byte order and CR alone.
+    let (code, out, _) = ask("\u{feff}# a note\r8.8.8.8:53/udp\r5.1.2.3\r", false);
+    let asked: Vec<_> = out.lines().filter_map(|line| line.split('\t').next()).collect();
+    assert_eq!((code, asked), (Some(0), vec!["8.8.8.8:53/udp", "5.1.2.3"]));
     let (code, out, err) = ask("5.1.2.3\nnonsense\n", false);
     assert_eq!((code, out.lines().count()), (Some(64), 1));
     assert!(err.starts_with("egress-monitor: standard input:2: 'nonsense' is no destination: "), "{err}");

@@ -29,6 +29,9 @@ pub enum TargetError {
     /// A protocol that has neither a known name nor a number up to 255.
     #[error("'{0}' is no destination: write a protocol such as tcp, udp or icmp behind the '/', or its number")]
     UnknownProtocol(String),
+    /// A network, most likely.
+    #[error("'{0}' may be a network: write --network {0} if it is, or the protocol behind the '/' by its name")]
+    Network(String),
     /// A port with a protocol that has none.
     #[error("'{0}' is no destination: this protocol has no ports: leave the port out")]
     NoPorts(String),
@@ -61,6 +64,15 @@ impl FromStr for Target {
         } else {
             return refuse(TargetError::NoAddress);
         };
+        // A number of no protocol that anybody uses, or where the address could be a network's of that length.
+        let length = text.split_once('/').and_then(|(_, number)| number.parse().ok()).filter(|_| port.is_none());
+        let network = |length: u8| {
+            let network = ipnetwork::IpNetwork::new(address, length);
+            network.is_ok_and(|network| network.network() == address || protocol::name(length).is_none())
+        };
+        if length.is_some_and(network) {
+            return refuse(TargetError::Network);
+        }
         if port.is_some() && protocol.is_some_and(|number| !protocol::has_ports(number)) {
             return refuse(TargetError::NoPorts);
         }
@@ -85,6 +97,8 @@ mod tests {
             ("[2001:db8::1]:443", "2001:db8::1", Some(443), Some(6)),
             ("[2001:db8::1]:443/sctp", "2001:db8::1", Some(443), Some(132)),
             ("2001:db8::1/udp", "2001:db8::1", None, Some(17)),
+            ("10.0.0.0/udp", "10.0.0.0", None, Some(17)),
+            ("8.8.8.8/17", "8.8.8.8", None, Some(17)),
         ] {
             let address = address.parse().unwrap();
             assert_eq!(text.parse(), Ok(Target { address, port, protocol }), "{text}");
@@ -107,6 +121,16 @@ mod tests {
             complaint("8.8.8.8/24x"),
             "'8.8.8.8/24x' is no destination: write a protocol such as tcp, udp or icmp behind the '/', or its number"
         );
+        for network in ["10.64.8.0/24", "10.64.8.5/24", "10.0.0.0/17", "8.8.8.8/32", "2001:db8::/32", "2001:db8::1/128"]
+        {
+            assert_eq!(
+                complaint(network),
+                format!(
+                    "'{network}' may be a network: write --network {network} if it is, or the protocol behind the '/' by \
+                     its name"
+                )
+            );
+        }
         assert_eq!(
             complaint("8.8.8.8:1/icmp"),
             "'8.8.8.8:1/icmp' is no destination: this protocol has no ports: leave the port out"

@@ -177,6 +177,13 @@ pub struct Overlay {
 }
 
 impl Overlay {
+    /// Ranges with a country that are wider than what anybody has: a sixteenth of IPv4, a /8 of IPv6.
+    pub fn broad(&self) -> Vec<Range<IpAddr>> {
+        let v4 = self.v4.iter().filter(|range| range.last - range.first >= (1 << 28) - 1).map(of);
+        let v6 = self.v6.iter().filter(|range| range.last - range.first >= (1 << 120) - 1).map(of);
+        v4.chain(v6).filter(|range| range.country.is_assigned()).collect()
+    }
+
     /// The range that holds an address; `None` where the list says nothing.
     pub fn lookup(&self, address: IpAddr) -> Option<Range<IpAddr>> {
         lookup(&self.v4, &self.v6, address)
@@ -294,11 +301,13 @@ impl Knowledge {
     }
 }
 
+/// A range with its ends as addresses.
+fn of<A: Space>(range: &Range<A>) -> Range<IpAddr> {
+    Range { first: range.first.ip(), last: range.last.ip(), country: range.country }
+}
+
 /// The range that holds `address`. One of IPv6 is taken as it is: a mapped IPv4 address is not unwrapped here.
 fn lookup(v4: &[Range<u32>], v6: &[Range<u128>], address: IpAddr) -> Option<Range<IpAddr>> {
-    fn of<A: Space>(range: &Range<A>) -> Range<IpAddr> {
-        Range { first: range.first.ip(), last: range.last.ip(), country: range.country }
-    }
     match address {
         IpAddr::V4(address) => find(v4, address.to_bits()).map(of),
         IpAddr::V6(address) => find(v6, address.to_bits()).map(of),

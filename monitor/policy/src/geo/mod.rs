@@ -41,7 +41,7 @@ pub use self::{
     progress::Progress,
     rejected::Rejected,
     sniff::content,
-    space::Space,
+    space::{Space, unmapped},
 };
 
 #[cfg(test)]

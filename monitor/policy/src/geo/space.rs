@@ -25,6 +25,14 @@ pub trait Space: Copy + Ord + std::fmt::Debug + 'static {
     fn ends(network: &IpNetwork) -> Option<(Self, Self)>;
 }
 
+/// A network as packets have it: IPv4 in the notation of IPv6 (`::ffff:192.0.2.0/120`), which a dual-stack socket shows and
+/// no packet has, is IPv4.
+pub fn unmapped(network: IpNetwork) -> IpNetwork {
+    let IpNetwork::V6(v6) = network else { return network };
+    let mapped = v6.ip().to_ipv4_mapped().zip(v6.prefix().checked_sub(96));
+    mapped.and_then(|(ip, prefix)| IpNetwork::new(ip.into(), prefix).ok()).unwrap_or(network)
+}
+
 impl Space for u32 {
     const BITS: u32 = 32;
     const ZERO: Self = 0;
@@ -79,6 +87,29 @@ impl Space for u128 {
         match network {
             IpNetwork::V4(_) => None,
             IpNetwork::V6(network) => Some((network.network().to_bits(), network.broadcast().to_bits())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_networks_of_mapped_addresses_alone_are_ipv4() {
+        for (network, expected) in [
+            ("::ffff:198.18.2.0/120", "198.18.2.0/24"),
+            ("::ffff:10.0.0.0/112", "10.0.0.0/16"),
+            ("::ffff:c612:201/128", "198.18.2.1/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::fffe:0:0/95", "::fffe:0:0/95"),
+            ("::198.18.2.0/120", "::198.18.2.0/120"),
+            ("64:ff9b::198.18.2.0/120", "64:ff9b::198.18.2.0/120"),
+            ("2001:db8::/32", "2001:db8::/32"),
+            ("198.18.2.0/24", "198.18.2.0/24"),
+        ] {
+            let [network, expected]: [IpNetwork; 2] = [network, expected].map(|text| text.parse().unwrap());
+            assert_eq!(unmapped(network), expected);
         }
     }
 }

@@ -5,11 +5,15 @@
 //! US): naming the country or its region takes them along, and they can be added and subtracted by themselves.
 
 mod acts;
+mod doubts;
 
 use std::collections::BTreeSet;
 
-pub use self::acts::{AS_OF, NAMED, NamedRegion};
 use self::acts::{PARTS, US, codes, region, us_parts};
+pub use self::{
+    acts::{AS_OF, NAMED, NamedRegion},
+    doubts::{doubts, named_alone},
+};
 use crate::geo::{Country, all_countries, names};
 
 /// What private networks without a site are called in `inside`.

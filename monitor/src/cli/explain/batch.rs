@@ -76,24 +76,30 @@ pub(super) fn run(inputs: &Inputs, mut lines: impl BufRead, out: impl Write, jso
             Ok(_) => {}
             Err(error) => return Err(place(&format!("can't be read ({error}): give text, one destination a line"))),
         }
-        let text = line.split('#').next().unwrap_or_default().trim();
-        if text.is_empty() {
-            continue;
-        }
-        let target: Target = text.parse().map_err(|error| place(&format!("{error}")))?;
-        let answer = answers.line(text, &target).ok_or_else(|| CliError::Internal("the policy is not whole".into()))?;
-        let written = if json {
-            serde_json::to_writer(&mut out, &answer).map_err(std::io::Error::from).and_then(|()| out.write_all(b"\n"))
-        } else {
-            let (rule, origin) = (answer.rule.unwrap_or("-"), answer.origin.unwrap_or("-"));
-            writeln!(
-                out,
-                "{text}\t{}\t{}\t{}\t{}\t{rule}\t{origin}",
-                answer.country, answer.class, answer.observe, answer.enforce
-            )
-        };
-        if let Err(error) = written {
-            return closed(&error);
+        // CR alone ends a line, too: what stands behind it is asked about, or it is wrong.
+        for text in line.trim_start_matches('\u{feff}').split('\r') {
+            let text = text.split('#').next().unwrap_or_default().trim();
+            if text.is_empty() {
+                continue;
+            }
+            let target: Target = text.parse().map_err(|error| place(&format!("{error}")))?;
+            let answer =
+                answers.line(text, &target).ok_or_else(|| CliError::Internal("the policy is not whole".into()))?;
+            let written = if json {
+                serde_json::to_writer(&mut out, &answer)
+                    .map_err(std::io::Error::from)
+                    .and_then(|()| out.write_all(b"\n"))
+            } else {
+                let (rule, origin) = (answer.rule.unwrap_or("-"), answer.origin.unwrap_or("-"));
+                writeln!(
+                    out,
+                    "{text}\t{}\t{}\t{}\t{}\t{rule}\t{origin}",
+                    answer.country, answer.class, answer.observe, answer.enforce
+                )
+            };
+            if let Err(error) = written {
+                return closed(&error);
+            }
         }
     }
     out.flush().or_else(|error| closed(&error))

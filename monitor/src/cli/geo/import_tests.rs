@@ -74,7 +74,7 @@ fn overlays_and_as_numbers_are_imported_and_the_same_input_gives_the_same_bytes(
     let out = path("aws.egm.zst");
     let of = |inputs: &[&Path], out: &Path, kind| Args { built: None, kind, ..args(inputs, out) };
     let written = import(&of(&[&path("aws.json")], &out, None)).unwrap();
-    assert_eq!((written.kind, written.ipv4_ranges, written.rejected.count), ("overlay", 2, 1));
+    assert_eq!((written.kind, written.ipv4_ranges, written.rejected.count), ("overlay", 3, 1));
     assert_eq!(written.built.as_deref(), Some("2026-06-01T00:00:00Z"));
     let shown = render::geo::imported(&written);
     assert!(shown.contains("1 left out: 1 unknown region\n  prefixes[2]: region \"moon-1\" of"), "{shown}");
@@ -82,7 +82,7 @@ fn overlays_and_as_numbers_are_imported_and_the_same_input_gives_the_same_bytes(
     let first = std::fs::read(&out).unwrap();
     import(&of(&[&path("aws.json")], &out, None)).unwrap();
     assert_eq!(std::fs::read(&out).unwrap(), first);
-    assert_eq!(overlay::open(&out).unwrap().v4.len(), 2);
+    assert_eq!(overlay::open(&out).unwrap().v4.len(), 3);
 
     let out = path("asn.egm.zst");
     let (four, six) = (path("4.csv"), path("6.csv"));
@@ -99,7 +99,7 @@ fn overlays_and_as_numbers_are_imported_and_the_same_input_gives_the_same_bytes(
 fn what_is_wrong_is_left_out_of_an_import_and_reported_with_its_lines() {
     let dir = tempfile::tempdir().unwrap();
     let (csv, out) = (dir.path().join("a.csv"), dir.path().join("a.egm"));
-    std::fs::write(&csv, "192.0.2.0/24,DE\n198.51.100.0/24,SG\n2001:db8::/32,NO\n192.0.2.0/24,XYZ\nx,DE\n").unwrap();
+    std::fs::write(&csv, "192.0.2.0/24,DE\n198.51.100.0/24,SG\n2001:db8::/32,NO\n203.0.113.0/24,XYZ\nx,DE\n").unwrap();
     let written = import(&args(&[&csv], &out)).unwrap();
     assert_eq!(written.rejected.summary(), "2 left out: 1 no address, 1 no country code");
     assert!(

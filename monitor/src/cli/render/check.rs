@@ -1,7 +1,7 @@
 //! What a configuration comes to in, the page of `egress-monitor check` out.
 
 use crate::cli::output::{cells, table};
-use monitor_api::check::{Data, Extent, Good};
+use monitor_api::check::{Data, Extent, Good, List};
 use monitor_common::{parse::Reason, wire::Class};
 use monitor_policy::{
     spec::{Action, Rule, Spec, Zone},
@@ -112,6 +112,7 @@ pub fn check(found: &Good, spec: &Spec) -> String {
         }
         text += &table(0, &rows, &[]);
     }
+    text += &lists(&found.lists);
     text += &knowledge(found);
     for note in &found.notes {
         text += &format!("\nnote: {}", note.message);
@@ -125,19 +126,40 @@ pub fn check(found: &Good, spec: &Spec) -> String {
     text
 }
 
+/// What each file with rules does.
+fn lists(lists: &[List]) -> String {
+    if lists.is_empty() {
+        return String::new();
+    }
+    let mut rows = vec![cells(&["list", "does", "networks"])];
+    for list in lists {
+        let does = match list.action {
+            Some("deny") => "denies its networks".to_owned(),
+            Some(_) => "allows its networks".to_owned(),
+            None => format!("{} allow, {} deny", count(list.allow_rules as u128), count(list.deny_rules as u128)),
+        };
+        rows.push(vec![list.file.display().to_string(), does, count(list.networks as u128)]);
+    }
+    format!("\n{}", table(0, &rows, &[2]))
+}
+
 /// The configuration as a whole.
 fn head(found: &Good, zone: &Zone) -> String {
     let file = found.config.as_ref().map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
     let private = if found.private_inside { ", and private networks" } else { "" };
+    let named: Vec<_> = found.named.iter().map(|(code, name)| format!("{code} is {name}")).collect();
+    let named = named.join(", ");
     let mut rows = vec![
         cells(&["configuration", &format!("{file}: good")]),
         cells(&["mode", found.mode.name()]),
         cells(&["zone", &found.zone]),
         cells(&["inside", &found.inside]),
         cells(&["", &format!("= {} country codes: {}{private}", found.countries.len(), found.countries.join(" "))]),
+        cells(&["", &named]),
         cells(&["not parsed", &undecodable(found.on_undecodable, zone)]),
         cells(&["policy", &found.policy]),
     ];
+    rows.retain(|row| row.iter().any(|cell| !cell.is_empty()));
     if let Some(management) = &found.management {
         let networks = &management.networks;
         let what = if networks.is_empty() { "none, on purpose".into() } else { networks.join(" ") };

@@ -108,3 +108,67 @@ fn files_that_change_are_read_by_themselves_unless_a_signal_is_wanted() {
     let refused = load(Some(&file)).expect_err("must be refused").to_string();
     assert!(refused.contains("config.toml:2:") && refused.contains("never") && refused.contains("signal"), "{refused}");
 }
+
+#[test]
+fn a_list_has_its_networks_whatever_ends_its_lines() {
+    let text = b"[policy]\nallowlists = [\"a.txt\"]";
+    let list = "# partners\n192.0.2.0/24 # one\n\n198.51.100.0/24\n";
+    for end in ["\n", "\r\n", "\r"] {
+        let config = load_with(text, &[("a.txt", list.replace('\n', end).as_bytes())]).expect("good");
+        let networks: Vec<_> =
+            config.spec.rules[0].to.iter().map(|(network, at)| format!("{network} {}", at.line)).collect();
+        assert_eq!(networks, ["192.0.2.0/24 2", "198.51.100.0/24 4"], "{end:?}");
+    }
+    // TOML has no such line end, and says so.
+    let found = load_with(b"# a note\r[monitor]\rmode = \"enforce\"\r", &[]).expect_err("must be refused");
+    assert!(found[0].starts_with("config.toml:1: not TOML at "), "{found:?}");
+}
+
+#[test]
+fn a_list_of_networks_does_what_it_is_named_as_and_comments_of_both_kinds_are_read() {
+    let text = b"[policy]\nallowlists = [\"allow.d/*\"]\ndenylists = [\"deny.d/*.txt\", \"d.toml\"]";
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let write = |name: &str, content: &str| {
+        let file = directory.path().join(name);
+        fs::create_dir_all(file.parent().expect("a directory")).expect("made");
+        fs::write(file, content).expect("written");
+    };
+    write("config.toml", std::str::from_utf8(text).expect("text"));
+    write("allow.d/partner.txt", "192.0.2.0/24 ; SBL1\n; a comment\n198.51.100.0/24 # one\n");
+    // What editors, file managers and version control leave.
+    for name in [".#partner.txt", "._partner.txt", "partner.txt~", "#partner.txt#", ".partner.txt.swp", ".keep"] {
+        write(&format!("allow.d/{name}"), "203.0.113.0/24\n");
+    }
+    write("deny.d/tor-exits.txt", "203.0.113.7\n203.0.113.9\n");
+    write("d.toml", "[[deny]]\nid = \"d\"\nto = [\"SG\"]\nreason = \"r\"\n");
+    let config = load(Some(&directory.path().join("config.toml"))).expect("good");
+    let rules: Vec<_> = config.spec.rules.iter().map(|rule| (rule.id.as_str(), rule.action, rule.to.len())).collect();
+    let expected = [("partner.txt", Action::Allow, 2), ("tor-exits.txt", Action::Deny, 2), ("d", Action::Deny, 0)];
+    assert_eq!(rules, expected);
+    let lists: Vec<_> = config.lists.iter().map(|list| (list.plain, list.action, list.networks)).collect();
+    assert_eq!(lists, [(true, Action::Allow, 2), (true, Action::Deny, 2), (false, Action::Deny, 0)]);
+    // In both it does neither.
+    let twice = "[policy]\nallowlists = [\"allow.d/*\"]\ndenylists = [\"allow.d/partner.txt\"]";
+    write("config.toml", twice);
+    let refused = load(Some(&directory.path().join("config.toml"))).expect_err("must be refused").to_string();
+    assert!(refused.ends_with("partner.txt' is an allowlist and a denylist: leave it in one of them"), "{refused}");
+}
+
+#[test]
+fn overlays_may_be_globs_which_may_match_nothing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let here = |name: &str| directory.path().join(name);
+    fs::create_dir(here("geo")).expect("made");
+    for name in ["geo/b.csv", "geo/a.json", "geo/.a.json.swp", "geo/b.csv~"] {
+        fs::write(here(name), "192.0.2.0/24,DE\n").expect("written");
+    }
+    let overlays = |list: &str| {
+        fs::write(here("c.toml"), format!("[geo]\noverlays = {list}")).expect("written");
+        load(Some(&here("c.toml"))).map(|config| (config.geo.overlays, config.directories))
+    };
+    let (found, directories) = overlays("[\"geo/b.csv\", \"geo/*\", \"none/*.csv\"]").expect("good");
+    assert_eq!(found, ["geo/b.csv", "geo/a.json"].map(here));
+    assert_eq!(directories, ["geo", "none"].map(here));
+    let refused = overlays("[\"geo/*\", \"geo/b.csv\"]").expect_err("must be refused").to_string();
+    assert!(refused.contains("b.csv' stands here twice: remove one"), "{refused}");
+}

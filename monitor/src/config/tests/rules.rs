@@ -190,3 +190,34 @@ fn an_id_means_nothing_to_a_table_and_a_terminal_shows_all_of_it() {
     let good_ids = ["a-b", "--", "(a", "größe", "北京 7"];
     assert_eq!(good_ids.map(|id| good(&rule(id)).spec.rules[0].id.clone()), good_ids.map(str::to_owned));
 }
+
+#[test]
+fn ipv4_in_the_notation_of_ipv6_is_ipv4_wherever_a_network_is_written() {
+    let text = "[management]\nnetworks = [\"::ffff:198.18.2.0/120\"]\n[[site]]\nname = \"s\"\ncountry = \"IE\"\n\
+                networks = [\"::ffff:10.0.0.0/112\"]\n[[allow]]\nid = \"a\"\nreason = \"r\"\nto = [\"::ffff:c612:201\"]\n\
+                [[deny]]\nid = \"d\"\nreason = \"r\"\nto = [\"::ffff:198.18.3.0/120\"]\n\
+                [policy]\nallowlists = [\"a.txt\"]\n";
+    let spec = load_with(text.as_bytes(), &[("a.txt", b"::ffff:198.18.4.0/120\n")]).expect("good").spec;
+    let of = |networks: &[(ipnetwork::IpNetwork, monitor_policy::Origin)]| networks[0].0.to_string();
+    assert_eq!(of(&spec.management.expect("it is there").networks), "198.18.2.0/24");
+    assert_eq!(of(&spec.sites[0].networks), "10.0.0.0/16");
+    let rules: Vec<_> = spec.rules.iter().map(|rule| of(&rule.to)).collect();
+    assert_eq!(rules, ["198.18.2.1/32", "198.18.3.0/24", "198.18.4.0/24"]);
+    refused(
+        "[zone]\nnat64 = [\"::ffff:0:0/96\"]",
+        "config.toml:2: '::ffff:0:0/96' is IPv4: write the IPv6 prefix that the translator answers for, such as \
+         64:ff9b:1::/96",
+    );
+}
+
+#[test]
+fn a_protocol_is_read_in_any_case_and_by_the_names_that_people_use() {
+    for (ports, expected) in [
+        ("TCP/443", PortRange { protocol: 6, low: 443, high: 443 }),
+        ("Udp/53", PortRange { protocol: 17, low: 53, high: 53 }),
+        ("icmpv6", PortRange { protocol: 58, low: 0, high: u16::MAX }),
+        ("ICMP", PortRange { protocol: 1, low: 0, high: u16::MAX }),
+    ] {
+        assert_eq!(good(&allow(&format!("ports = [\"{ports}\"]"))).spec.rules[0].ports, [expected], "{ports}");
+    }
+}
