@@ -10,6 +10,7 @@ pub mod engine;
 pub mod error;
 #[cfg(test)]
 pub mod fake;
+pub mod fault;
 pub mod http;
 pub mod kernel;
 pub mod life;

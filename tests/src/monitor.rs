@@ -40,6 +40,7 @@ pub mod policy {
 
 pub use egress_monitor::{
     alerts::PER_EPOCH,
+    fault::Fault,
     model::{Snapshot, now},
 };
 pub use monitor_policy::text::time;

@@ -10,6 +10,7 @@ use crate::{
     config::{Config, OnDaemonLoss},
     engine::source::{EVENT_QUEUE, EpochSource, Opened, Report, Task},
     error::CliError,
+    fault::Fault,
     kernel::{self, Kernel, KernelError, Left, Options, Pins, Switch},
     model::{
         Attachment, Fill, Snapshot, Succession,
@@ -59,6 +60,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         let mut log = kernel.log()?;
         tasks.push(("kernel log", Box::pin(async move { Ok(log.forward().await?) })));
     }
+    Fault::Start.point();
     kernel.attach(&interfaces, launch.hook(config))?;
     let mut inherited = Vec::new();
     match kernel.take_left() {

@@ -8,7 +8,10 @@ use monitor_common::wire::{Control, FlowKey, FlowValue, Hot};
 use monitor_policy::spec::Mode;
 
 use super::{Kernel, KernelError, Switch, clock, closing::ClosingEpoch, halves::hook_sums, object, sys};
-use crate::model::{Fill, Snapshot};
+use crate::{
+    fault::Fault,
+    model::{Fill, Snapshot},
+};
 
 impl Kernel {
     /// Closes the epoch and opens the next, under the staged policy if there is one; or drains the one that an
@@ -93,6 +96,10 @@ impl Kernel {
             tracing::warn!(%error, "the kernel part will not fall back by itself while this epoch is drained");
         }
         self.publish();
+        if self.previous.as_ref().is_some_and(|previous| Arc::ptr_eq(&previous.policy, &policy)) {
+            Fault::Switch.point();
+        }
+        Fault::Flip.point();
         let started = std::mem::replace(&mut self.epoch_started, jiff::Timestamp::now());
         let fill = self.counts.empty_fill(old.parity());
         Ok(ClosingEpoch::new(old, policy, started, &self.interfaces, fill))
@@ -112,6 +119,7 @@ impl Kernel {
             }
             closing.halves = Some(halves);
         }
+        Fault::Drain.point();
         self.counts.drain(closing, &self.interfaces)
     }
 }

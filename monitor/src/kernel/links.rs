@@ -16,7 +16,10 @@ use super::{
     owner::{self, Owner},
     sys,
 };
-use crate::model::{Hook, readings::Base};
+use crate::{
+    fault::Fault,
+    model::{Hook, readings::Base},
+};
 
 /// One attached interface.
 #[derive(Debug)]
@@ -132,6 +135,7 @@ impl Kernel {
                 })?,
             },
         };
+        Fault::Replace.point();
         attachment.base = Some(self.base(interface, sent_before)?);
         attachment.owner = owner;
         self.attachments.push(attachment);

@@ -26,6 +26,7 @@ use super::{
     object::{self, map},
     sys::MappedArray,
 };
+use crate::fault::Fault;
 
 /// A policy and mode to switch to with the next epoch.
 #[derive(Debug)]
@@ -184,6 +185,7 @@ impl Kernel {
         self.policy_slots.write(slot, &next.policy, self.lease_until())?;
         // What was there is no way back any more, nor can it come into force.
         (self.previous, self.staged) = (None, None);
+        Fault::Stage.point();
         self.policy_slots.check(slot, &next.policy)?;
         self.self_test(slot, &next.policy.image)?;
         self.staged = Some(next);

@@ -19,7 +19,7 @@ use super::{
     object,
     sys::{self, MappedArray},
 };
-use crate::model::Snapshot;
+use crate::{fault::Fault, model::Snapshot};
 
 /// Of an earlier start's epoch.
 #[derive(Debug)]
@@ -111,6 +111,7 @@ impl Predecessor {
             }
             Err(error) => return Some(Left::Unreadable(error.to_string())),
         }
+        Fault::Adopt.point();
         let drained = self.counts.drain(&mut closing, &self.interfaces);
         let names: Vec<String> = closing.interfaces.iter().map(|counts| counts.name.clone()).collect();
         let mut snapshot = closing.snapshot(hz, Vec::new());

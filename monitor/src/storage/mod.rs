@@ -9,6 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::fault::Fault;
+
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -54,6 +56,7 @@ pub fn replace(file: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
         out.set_len(0)?;
         out.write_all(bytes)?;
         out.sync_all()?;
+        Fault::Save.point();
         fs::rename(&draft, file)?;
         // The rename is on the disk when its directory is.
         File::open(directory)?.sync_all()
