@@ -55,7 +55,7 @@ impl Image {
             }
         }
         let v4 = index_v4(v4)?;
-        let (v6, v6_low) = index_v6(v6)?;
+        let (v6, v6_low) = index_v6(v6, LOW_ROWS as usize)?;
         Ok(Self {
             v4_root: v4.root,
             v4_nodes: v4.nodes,
@@ -96,7 +96,8 @@ fn index_v4(v4: &[(u32, u32)]) -> Result<Tree, BuildError> {
     tree::build(&starts, V4_LEVELS, false)
 }
 
-fn index_v6(v6: &[(u128, u32)]) -> Result<(Tree, Vec<V6Low>), BuildError> {
+/// The index of a partition with at most so many rows below /64.
+pub(super) fn index_v6(v6: &[(u128, u32)], most: usize) -> Result<(Tree, Vec<V6Low>), BuildError> {
     // One key per high half at which something starts; a half with more than one interval gets a list.
     let mut keys: Vec<(u64, u32)> = Vec::with_capacity(v6.len());
     let mut low = Vec::new();
@@ -118,8 +119,11 @@ fn index_v6(v6: &[(u128, u32)]) -> Result<(Tree, Vec<V6Low>), BuildError> {
                 more: 0,
             }));
             let length = low.len() - first;
-            if length > LOW_LIST_ROWS as usize || low.len() > LOW_ROWS as usize {
-                return Err(BuildError::TooManyLow);
+            if length > LOW_LIST_ROWS as usize {
+                return Err(BuildError::TooManyInOne64 { at: high, rows: length });
+            }
+            if low.len() > most {
+                return Err(BuildError::TooManyLow(low.len()));
             }
             low[first].more = length as u32 - 1;
             keys.push((high, LOW_LIST | first as u32));

@@ -1,5 +1,8 @@
 //! Why there is no image: for the builder and its trees.
 
+use core::net::Ipv6Addr;
+
+use super::{LOW_LIST_ROWS, LOW_ROWS};
 use crate::wire::{MAX_CLASSES, MAX_RULES_PER_CLASS};
 
 /// IPv6 high halves at which something starts.
@@ -20,9 +23,23 @@ pub enum BuildError {
     /// A class has too many rule rows, or they are not in the rule table.
     #[error("class {0} has {1} rule rows, at most {MAX_RULES_PER_CLASS} fit: merge port ranges or rules")]
     TooManyRules(usize, u32),
-    /// Too much structure below /64.
-    #[error("too many IPv6 networks longer than /64: merge some or widen them to /64")]
-    TooManyLow,
+    /// Too much structure in one /64.
+    #[error(
+        "networks longer than /64 cut {}/64 into {rows} intervals, at most {LOW_LIST_ROWS} fit: merge some, or widen them \
+         to /64",
+        Ipv6Addr::from_bits(u128::from(*at) << 64)
+    )]
+    TooManyInOne64 {
+        /// Its high half.
+        at: u64,
+        /// Intervals.
+        rows: usize,
+    },
+    /// Too much structure below /64 in all.
+    #[error(
+        "networks longer than /64 come to {0} intervals or more, at most {LOW_ROWS} fit: merge some, or widen them to /64"
+    )]
+    TooManyLow(usize),
     /// A tree would have more nodes than their numbers.
     #[error("too many IPv6 networks: {0} interval starts, at most {MAX_V6_STARTS} fit")]
     TooManyV6(usize),

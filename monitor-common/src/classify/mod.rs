@@ -25,15 +25,15 @@ pub const ROOT_ROWS: u32 = ROOT_CELLS / 2;
 const V4_LEVELS: u32 = 5;
 /// The same of IPv6.
 const V6_LEVELS: u32 = 16;
-/// Steps of a search in a list of low halves (at most 4,095 long).
-const V6_LOW_STEPS: u32 = 12;
+/// Steps of a search in a list of low halves (at most 65,535 long).
+const V6_LOW_STEPS: u32 = 16;
 
 /// The bit of a root's cell that marks the number of a node; without it the cell is a class id.
 pub const IS_NODE: u32 = 1 << 31;
 /// The bit that marks the first row of a list of low halves; without it the value of an interval is a class id.
 pub(crate) const LOW_LIST: u32 = 1 << 31;
 /// Rows of all lists of low halves.
-const LOW_ROWS: u32 = 1 << 19;
+const LOW_ROWS: u32 = 1 << 23;
 /// Rows of one.
 const LOW_LIST_ROWS: u32 = (1 << V6_LOW_STEPS) - 1;
 

@@ -116,7 +116,7 @@ impl Builder<'_> {
         if self.is_leaf(part) {
             self.check(level)?;
             self.nodes[index] = self.leaf(part);
-        } else if part.starts.len() < self.wide {
+        } else if part.starts.len() < self.wide && self.lists_fit(part.value, part.starts.clone()) {
             self.check(level)?;
             self.nodes[index] = self.wide_leaf(part);
         } else {
@@ -159,6 +159,17 @@ impl Builder<'_> {
             && self.starts[part.starts.clone()]
                 .iter()
                 .all(|(start, value)| start & between == 0 && value & LOW_LIST == 0)
+    }
+
+    /// Whether a wide leaf with these can say where each of its lists is: it has the first one's row, and of others how
+    /// far they are behind that.
+    fn lists_fit(&self, value: u32, starts: Range<usize>) -> bool {
+        let values = [value].into_iter().chain(self.starts[starts].iter().map(|(_, value)| *value));
+        let mut rows = values.filter(|value| value & LOW_LIST != 0).map(|value| value & !LOW_LIST);
+        // They ascend.
+        let first = rows.next();
+        let last = rows.next_back().or(first);
+        first.zip(last).is_none_or(|(first, last)| last - first < LIST)
     }
 
     fn leaf(&self, part: &Part) -> Node {
@@ -247,7 +258,8 @@ impl Builder<'_> {
             let far =
                 if end == part.starts.end { part.last } else { (self.starts[end].0 & !between).checked_sub(1)? };
             let near = (before | between).min(part.last);
-            let fits = |last: &u64| count < wide || count < leaf && shift(first, *last) <= zeros[count];
+            let wide = count < wide && self.lists_fit(value, next..end);
+            let fits = |last: &u64| wide || count < leaf && shift(first, *last) <= zeros[count];
             let last = [far, near].into_iter().find(|last| near <= far && fits(last))?;
             Some((last, end))
         })

@@ -50,6 +50,8 @@ pub struct Good {
     pub embedded_ipv4: Extent,
     /// Rows of the compiled table of classes.
     pub class_rows: usize,
+    /// What the compiled policy comes to in the kernel's tables.
+    pub tables: Vec<Table>,
     /// How many sites.
     pub sites: usize,
     /// Rules, those of lists among them.
@@ -145,6 +147,19 @@ pub struct List {
     pub deny_rules: usize,
     /// How many networks they name.
     pub networks: usize,
+}
+
+/// A table of the kernel's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Table {
+    /// Of what.
+    pub name: &'static str,
+    /// Entries of this policy.
+    pub entries: usize,
+    /// Entries for which a daemon makes room that starts with this policy on this machine: so many may one have that is
+    /// reloaded.
+    pub room: u32,
 }
 
 /// `[management]`.

@@ -14,6 +14,7 @@ use crate::{
         inputs::{self, Inputs},
     },
     error::CliError,
+    kernel,
 };
 use monitor_api::check::{self, Bad, Good, Problem};
 use monitor_policy::{
@@ -229,6 +230,10 @@ fn document(inputs: &Inputs) -> Good {
         classes: Class::ALL.into_iter().map(class).collect(),
         embedded_ipv4: extent(&policy.summary.embedded),
         class_rows: policy.classes.len(),
+        tables: kernel::room(&policy.image)
+            .into_iter()
+            .map(|(name, entries, room)| check::Table { name, entries, room })
+            .collect(),
         sites: config.spec.sites.len(),
         rules: config.spec.rules.iter().map(rule).collect(),
         lists: config.lists.iter().map(list).collect(),

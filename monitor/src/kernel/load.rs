@@ -23,7 +23,7 @@ use super::{
     fallback::Guard,
     object::{self, OBJECT, map},
     pins::Pins,
-    policy_slots::{Capacity, PolicySlots},
+    policy_slots::{self, Capacity, PolicySlots},
     predecessor::{Left, Predecessor},
     readings::{Nic, Sample},
     sys::{GracePeriod, MappedArray},
@@ -147,7 +147,7 @@ impl Kernel {
     /// # Errors
     /// The same, or it can't be pinned.
     pub fn load_to_outlive(options: Options, policy: Arc<Policy>, pins: Option<Pins>) -> Result<Self, KernelError> {
-        let capacity = Capacity::for_image(&policy.image);
+        let capacity = Capacity::for_image(&policy.image, policy_slots::memory());
         let cache = Cache::of(options.cache, options.flows)?;
         // Slot 0 is for the unregistered.
         let interface_slots = (options.interfaces + 1).min(MAX_INTERFACES);

@@ -34,7 +34,7 @@ pub use links::AttachedProgram;
 pub use load::{Kernel, Options};
 pub use log::KernelLog;
 pub use pins::{Pins, attached_beside, detach_all};
-pub use policy_slots::Switch;
+pub use policy_slots::{Switch, room};
 pub use predecessor::Left;
 pub use requirements::require;
 pub use sys::{tame_allocator, trim_heap};

@@ -37,6 +37,23 @@ pub struct Switch {
     pub mode: Mode,
 }
 
+/// Bytes of nodes that are kept for reloads, of each family and slot: more than 60,000 networks apart from all others.
+const MOST_NODES: u64 = 8 << 20;
+/// The same of intervals below /64, and of rule rows.
+const MOST_ROWS: u64 = 1 << 20;
+
+/// What the tables of a policy come to, and for how much a daemon that starts with it makes room on this machine, so that
+/// other policies fit at a reload: name, entries, room.
+pub fn room(image: &Image) -> [(&'static str, usize, u32); 5] {
+    Capacity::for_image(image, memory()).tables(image)
+}
+
+/// Bytes of memory that this machine has.
+pub(super) fn memory() -> u64 {
+    let about = rustix::system::sysinfo();
+    (about.totalram as u64).saturating_mul(about.mem_unit.into())
+}
+
 /// Entries that the image in one slot may have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Capacity {
@@ -48,16 +65,32 @@ pub(super) struct Capacity {
 }
 
 impl Capacity {
-    /// An eighth more than the image has, and a floor that lets a small policy grow into a large one's rules.
-    pub fn for_image(image: &Image) -> Self {
-        let room = |length: usize, floor: usize| (length + length / 8).max(floor) as u32;
+    /// An eighth more than the image has, and room for as many more as a reload may bring on a machine with so many bytes
+    /// of memory, of which all of that takes a 256th at most.
+    pub fn for_image(image: &Image, memory: u64) -> Self {
+        let share = |most: u64, size: usize, floor: usize| {
+            usize::try_from((memory / 2048).min(most) / size as u64).unwrap_or(usize::MAX).max(floor)
+        };
+        let room = |length: usize, spare: usize| u32::try_from(length + (length / 8).max(spare)).unwrap_or(u32::MAX);
+        let nodes = share(MOST_NODES, size_of::<Node>(), 1024);
         Self {
-            v4_nodes: room(image.v4_nodes.len(), 1024),
-            v6_nodes: room(image.v6_nodes.len(), 1024),
-            v6_low: room(image.v6_low.len(), 4096),
+            v4_nodes: room(image.v4_nodes.len(), nodes),
+            v6_nodes: room(image.v6_nodes.len(), nodes),
+            v6_low: room(image.v6_low.len(), share(MOST_ROWS, size_of::<V6Low>(), 4096)),
             classes: room(image.classes.len(), 1024).min(MAX_CLASSES),
-            rules: room(image.rules.len(), 1024),
+            rules: room(image.rules.len(), share(MOST_ROWS, size_of::<RuleRow>(), 1024)),
         }
+    }
+
+    /// Each table: its name, how many entries the image has, and for how many there is room.
+    fn tables(&self, image: &Image) -> [(&'static str, usize, u32); 5] {
+        [
+            ("IPv4 nodes", image.v4_nodes.len(), self.v4_nodes),
+            ("IPv6 nodes", image.v6_nodes.len(), self.v6_nodes),
+            ("IPv6 intervals below /64", image.v6_low.len(), self.v6_low),
+            ("classes", image.classes.len(), self.classes),
+            ("rule rows", image.rules.len(), self.rules),
+        ]
     }
 }
 
@@ -99,13 +132,7 @@ impl PolicySlots {
     pub fn write(&mut self, slot: u32, policy: &Policy, lease_until: Option<u64>) -> Result<(), KernelError> {
         let capacity = self.capacity;
         let image = &policy.image;
-        for (what, needed, room) in [
-            ("IPv4 nodes", image.v4_nodes.len(), capacity.v4_nodes),
-            ("IPv6 nodes", image.v6_nodes.len(), capacity.v6_nodes),
-            ("IPv6 intervals below /64", image.v6_low.len(), capacity.v6_low),
-            ("classes", image.classes.len(), capacity.classes),
-            ("rule rows", image.rules.len(), capacity.rules),
-        ] {
+        for (what, needed, room) in capacity.tables(image) {
             if needed > room as usize {
                 return Err(KernelError::TooLarge { what, needed, capacity: room as usize });
             }
@@ -271,4 +298,46 @@ fn mapped<T: bytemuck::Pod>(
     let mapped = MappedArray::new(object::fd(&map), length as usize).map_err(KernelError::map(name))?;
     maps.push(map);
     Ok(mapped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An image in which these addresses have one class and all others another.
+    fn image(v4: &[u32], v6: &[u128]) -> Image {
+        let mut v4: Vec<(u32, u32)> = v4.iter().flat_map(|at| [(*at, 1), (at + 1, 0)]).collect();
+        let mut v6: Vec<(u128, u32)> = v6.iter().flat_map(|at| [(*at, 1), (at + 1, 0)]).collect();
+        v4.insert(0, (0, 0));
+        v6.insert(0, (0, 0));
+        Image::build(&v4, &v6, vec![ClassRow::default(); 2], Vec::new()).expect("a partition")
+    }
+
+    #[test]
+    fn a_small_policy_leaves_room_for_sixty_thousand_networks_that_are_apart() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let small = image(&[], &[]);
+        let fits = |memory, large: &Image| {
+            let capacity = Capacity::for_image(&small, memory);
+            capacity.tables(large).into_iter().all(|(_, needed, room)| needed <= room as usize)
+        };
+        let mut apart = |networks: usize| {
+            let mut v4: Vec<u32> = (0..networks).map(|_| random.u32(1..u32::MAX) | 1).collect();
+            v4.sort_unstable();
+            v4.dedup();
+            v4.retain(|at| *at < u32::MAX);
+            v4
+        };
+        // Before it was 30,000 that a reload had no room for.
+        let v4 = apart(60_000);
+        assert!(fits(16 << 30, &image(&v4, &[])), "{:?}", image(&v4, &[]).v4_nodes.len());
+        let below: Vec<u128> =
+            apart(20_000).into_iter().map(|at| 0x2001_0db8 << 96 | u128::from(at) << 64 | 1).collect();
+        assert!(fits(16 << 30, &image(&[], &below)), "{:?}", image(&[], &below).v6_low.len());
+        // Where there is little memory, as before.
+        let capacity = Capacity::for_image(&small, 16 << 20);
+        assert_eq!([capacity.v4_nodes, capacity.v6_low, capacity.rules], [1024, 4096, 1024]);
+    }
 }

@@ -160,28 +160,48 @@ fn the_longest_list_below_64_is_searched_to_its_end_and_a_longer_one_is_refused(
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);
     let half = 0x2001_0db8_u128 << 96;
-    let starts: Vec<u128> = (0..4095).map(|low| half + low * 3).collect();
+    let starts: Vec<u128> = (0..u128::from(LOW_LIST_ROWS)).map(|low| half + low * 3).collect();
     let longest = partition(&mut random, starts.clone());
-    check_v6(&longest, (0..13_000).map(|low| half + low).collect(), seed);
+    check_v6(&longest, (0..200_000).step_by(7).map(|low| half + low).collect(), seed);
 
     let mut longer = starts;
     longer.push(half + u128::from(u64::MAX));
     let longer = partition(&mut random, longer);
-    assert_eq!(Image::build(&[(0, 0)], &longer, classes(), Vec::new()), Err(BuildError::TooManyLow));
+    let refused = Image::build(&[(0, 0)], &longer, classes(), Vec::new());
+    assert_eq!(refused, Err(BuildError::TooManyInOne64 { at: 0x2001_0db8_u64 << 32, rows: 65_536 }));
+}
+
+#[test]
+fn long_lists_below_64s_side_by_side_are_each_found() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let half = 0x2001_0db8_u128 << 96;
+    // Lists of which one, two, or all but the last are further than a leaf can say; between them ones of a few rows.
+    let mut starts = Vec::new();
+    for (at, rows) in
+        [(0, 30_000), (1, 30_000), (2, 5), (3, 40_000), (4, 20_000), (5, 20_000), (7, 3), (9, 65_000), (40, 9)]
+    {
+        starts.extend((0..rows).map(|row| half + (at << 64) + row * 5 + 1));
+        starts.push(half + (at << 64) + (1 << 63));
+    }
+    let partition = partition(&mut random, starts.clone());
+    let probes = (0..50_000).map(|_| starts[random.usize(..starts.len())].wrapping_add(random.u128(0..7)));
+    check_v6(&partition, probes.collect(), seed);
 }
 
 #[test]
 fn as_many_rows_below_64_as_fit_are_found_and_one_more_is_refused() {
-    const ROWS: u32 = LOW_ROWS;
+    // Where the compiler does not optimise, all of them would take minutes.
+    const MOST: u32 = if cfg!(debug_assertions) { 1 << 19 } else { LOW_ROWS };
     let rows = |rows: u32| -> Vec<(u128, u32)> {
-        (0..rows).map(|row| (u128::from(row / 4095 * 2) << 64 | u128::from(row % 4095), row % CLASSES)).collect()
+        (0..rows).map(|row| (u128::from(row / 4_095 * 2) << 64 | u128::from(row % 4_095), row % CLASSES)).collect()
     };
-    let full = rows(ROWS);
+    let full = rows(MOST);
     let image = image_v6(&full);
-    assert_eq!(image.v6_low.len(), ROWS as usize);
+    assert_eq!(image.v6_low.len(), MOST as usize);
     for (start, class_id) in full.into_iter().rev().take(5_000) {
         assert_eq!(class_id_v6(&image, address(start)), Some(class_id), "{start:#x}");
     }
-    let refused = Image::build(&[(0, 0)], &rows(ROWS + 1), classes(), Vec::new());
-    assert_eq!(refused, Err(BuildError::TooManyLow));
+    let refused = super::super::build::index_v6(&rows(MOST + 1), MOST as usize).err();
+    assert_eq!(refused, Some(BuildError::TooManyLow(MOST as usize + 1)));
 }

@@ -44,6 +44,18 @@ pub enum PolicyError {
         /// Which range, from 0.
         index: usize,
     },
+    /// Networks longer than /64 come to more than fits.
+    #[error("{origin}: {error}; {name} has {networks} of them here")]
+    BelowSixtyFour {
+        /// Where the first of them stands, of whoever has most.
+        origin: String,
+        /// What does not fit.
+        error: BuildError,
+        /// Whose they are.
+        name: String,
+        /// How many.
+        networks: usize,
+    },
     /// The index can't be built.
     #[error("{0}")]
     Build(#[from] BuildError),

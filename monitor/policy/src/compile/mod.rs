@@ -19,6 +19,7 @@
 //!   what the layers above put there; one on an autonomous system what the AS dataset says, but for special-purpose
 //!   ranges and translators' prefixes: those are nobody's.
 
+mod below;
 mod digest;
 mod error;
 pub(crate) mod layers;
@@ -101,7 +102,8 @@ pub fn compile(spec: &Spec, knowledge: &Knowledge, clock: &ClockMap) -> Result<P
         .collect();
     let digest = digest::of(spec, knowledge, &numbered, &v4, &v6, (&classes.rows, &rules.rows));
     let notes = rules.notes();
-    let mut image = Image::build(&v4, &v6, classes.rows, rules.rows)?;
+    let image = Image::build(&v4, &v6, classes.rows, rules.rows);
+    let mut image = image.map_err(|error| below::explained(error, spec, knowledge))?;
     image.host_boot_ns = clock.boottime_ns;
     image.drop_reasons = drop_reasons(&spec.zone);
     Ok(Policy {

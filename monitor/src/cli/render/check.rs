@@ -1,7 +1,7 @@
 //! What a configuration comes to in, the page of `egress-monitor check` out.
 
 use crate::cli::output::{cells, table};
-use monitor_api::check::{Data, Extent, Good, List};
+use monitor_api::check::{Data, Extent, Good, List, Table};
 use monitor_common::{parse::Reason, wire::Class};
 use monitor_policy::{
     spec::{Action, Rule, Spec, Zone},
@@ -84,6 +84,12 @@ pub fn check(found: &Good, spec: &Spec) -> String {
     rows.push(extent_row("embeds IPv4", &found.embedded_ipv4, "as the IPv4 address inside"));
     text += "\n";
     text += &table(0, &rows, &[1, 2, 3, 4]);
+
+    let mut rows = vec![cells(&["in the kernel", "entries", "room after a start"])];
+    let of = |of: &Table| vec![of.name.to_owned(), count(of.entries as u64), count(of.room)];
+    rows.extend(found.tables.iter().map(of));
+    text += "\n";
+    text += &table(0, &rows, &[1, 2]);
 
     if !spec.sites.is_empty() {
         let mut rows = vec![cells(&["site", "country", "networks"])];
