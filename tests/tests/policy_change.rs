@@ -181,6 +181,46 @@ fn rules_whose_file_is_gone_stay_until_somebody_says_otherwise() {
 }
 
 #[test]
+fn a_list_that_a_full_disk_cut_takes_nothing_away_until_somebody_accepts_it_and_revoking_works_at_once() {
+    let stage = Stage::build(false).unwrap();
+    let text = stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "");
+    let lists = "[policy]\nallowlists = [\"rules.d/*.txt\"]\n";
+    let daemon = Daemon::start(&stage.near, &text, &[]).unwrap();
+    let folder = daemon.home().path().join("config/rules.d");
+    let file = folder.join("partners.txt");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(&file, format!("{}/32\n203.0.113.0/24\n", v4(OUTSIDE))).unwrap();
+    let without = daemon.json(&["status"]).unwrap()["policy"]["digest"].clone();
+    daemon.home().configure(&(text + lists)).unwrap();
+    let passes = || {
+        let before = stage.sent().unwrap();
+        send(&stage, 5);
+        stage.sent().unwrap().since(before).packets == 5
+    };
+    let digest = |status: &serde_json::Value| status["policy"]["digest"].clone();
+    let with = daemon.json_until(&["status"], |status| digest(status) != without).unwrap();
+    assert!(passes(), "{with:#}");
+    for (refused, cut) in [(1, ""), (2, "203.0.113")] {
+        std::fs::write(&file, cut).unwrap();
+        let status = daemon.json_until(&["status"], |status| status["losses"]["reloads_refused"] == refused).unwrap();
+        assert!(status["reload_error"].as_str().unwrap().contains("partners.txt is held: "), "{status:#}");
+        let held = status["conditions"].as_array().unwrap().iter().find(|finding| finding["type"] == "file_held");
+        assert_eq!(held.map(|finding| finding["severity"].as_str()), Some(Some("High")), "{status:#}");
+        assert!(passes());
+    }
+    // Whole lines: somebody revoked. It is taken at once, and told.
+    std::fs::write(&file, "203.0.113.0/24\n").unwrap();
+    daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"list_shrunk\"")).unwrap();
+    assert!(!passes());
+    std::fs::write(&file, "").unwrap();
+    daemon.json_until(&["status"], |status| status["losses"]["reloads_refused"] == 3).unwrap();
+    let outcome = daemon.json(&["reload", "--accept", file.to_str().unwrap()]).unwrap();
+    assert_eq!(outcome["changed"], true);
+    let status = daemon.json(&["status"]).unwrap();
+    assert_eq!((digest(&status), &status["reload_error"]), (without, &serde_json::Value::Null), "{status:#}");
+}
+
+#[test]
 fn a_diff_with_what_runs_shows_what_becomes_of_the_traffic_of_the_last_hour() {
     let stage = Stage::build(false).unwrap();
     let text = stage.config("epoch = \"100ms\"", "");

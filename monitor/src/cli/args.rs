@@ -1,8 +1,15 @@
 //! Arguments that several commands take: which daemon to ask, and times.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use crate::{config, error::CliError, reload};
+use crate::{
+    config,
+    error::CliError,
+    reload::{self, held::accept},
+};
 use monitor_api::client::Client;
 use monitor_policy::duration;
 
@@ -28,6 +35,18 @@ impl Daemon {
             // Whatever else is wrong in the file: the daemon runs, and is asked.
             None => Ok(Client::new(config::paths(self.config.as_deref()).runtime.join("control.sock"))),
         }
+    }
+
+    /// Has the next reading of the configuration take a file as it is now, although it is held.
+    pub(super) fn accept(&self, file: &Path) -> Result<(), CliError> {
+        // A daemon that refuses to start is told as well as one that runs.
+        let directory = match self.socket.as_deref().and_then(Path::parent) {
+            Some(runtime) => runtime.to_owned(),
+            None => config::paths(self.config.as_deref()).state,
+        };
+        accept(&directory, file).map_err(|error| {
+            CliError::Unavailable(format!("{}: {error}: run this as the daemon's user", directory.display()))
+        })
     }
 }
 

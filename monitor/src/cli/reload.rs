@@ -1,6 +1,6 @@
 //! `egress-monitor reload`: has the running daemon read configuration and policy again, and waits for what comes of it.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::args::{Daemon, confirmation};
 use crate::{
@@ -14,11 +14,15 @@ use monitor_api::reload::Outcome;
 /// Ends when the new policy is in force, or with what is wrong with it; then the old one stays.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  egress-monitor reload\n  egress-monitor reload --confirm 5min && egress-monitor \
-                        status && egress-monitor confirm")]
+                        status && egress-monitor confirm\n  egress-monitor reload --accept \
+                        /etc/egress-monitor/allow.d/partner.txt")]
 pub struct Args {
     /// Return to the policy confirmed last unless `egress-monitor confirm` follows in this time (30s, 5min).
     #[arg(long, value_name = "TIME", value_parser = confirmation)]
     confirm: Option<Duration>,
+    /// Take this file as it is, although it is held: empty, gone, cut, or less than half of what it was; repeatable.
+    #[arg(long, value_name = "FILE")]
+    accept: Vec<PathBuf>,
     #[command(flatten)]
     daemon: Daemon,
 }
@@ -28,6 +32,9 @@ pub struct Args {
 /// # Errors
 /// No daemon answers, or it refuses the new policy.
 pub fn run(args: &Args) -> Result<(), CliError> {
+    for file in &args.accept {
+        args.daemon.accept(file)?;
+    }
     let within = args.confirm.map(|time| format!("?confirm={}", time.as_secs())).unwrap_or_default();
     // The daemon's own configuration may be what is wrong: then it says so, if its socket can be found.
     let client = args.daemon.client()?;

@@ -14,7 +14,7 @@ use monitor_policy::{
 };
 
 use super::{
-    List, Problem,
+    Globs, List, Problem,
     document::{Source, Table, quote},
     globs, keys,
     sections::{self, ListPatterns},
@@ -23,14 +23,14 @@ use super::{
 };
 
 /// The files that the patterns name, each once, in the order of the patterns and then of the alphabet. A glob that
-/// matches nothing is fine; a file named as such must exist. `directories` gets where the globs look.
-pub(super) fn files(patterns: ListPatterns<'_>, directories: &mut Vec<PathBuf>) -> Vec<(PathBuf, Action)> {
+/// matches nothing is fine; a file named as such must exist. `globs` gets those among them.
+pub(super) fn files(patterns: ListPatterns<'_>, globs: &mut Globs) -> Vec<(PathBuf, Action)> {
     let mut files = Vec::new();
     let mut seen = HashSet::new();
     for (action, patterns) in [(Action::Allow, patterns.allow), (Action::Deny, patterns.deny)] {
         let mut of_one_kind = HashSet::new();
         for (pattern, value) in patterns {
-            for file in globs::files(&pattern, value, list_name(action), directories) {
+            for file in globs::files(&pattern, value, list_name(action), globs) {
                 let name = quote(&file.display().to_string());
                 if !matches!(file.extension().and_then(|extension| extension.to_str()), Some("toml" | "txt")) {
                     value.report(format!(

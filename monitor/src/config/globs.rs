@@ -6,10 +6,31 @@ use monitor_policy::fs::is_leftover;
 
 use super::document::{Value, quote};
 
+/// The globs of a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Globs {
+    /// As they are written, from the configuration's directory on.
+    pub patterns: Vec<PathBuf>,
+    /// Where they look.
+    pub directories: Vec<PathBuf>,
+}
+
+impl Globs {
+    /// Whether one of them means this file, there or not.
+    pub fn mean(&self, file: &Path) -> bool {
+        let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
+        let matches = |pattern: &PathBuf| {
+            let pattern = std::path::absolute(pattern).unwrap_or_else(|_| pattern.clone());
+            glob::Pattern::new(&pattern.to_string_lossy()).is_ok_and(|pattern| pattern.matches_path_with(file, options))
+        };
+        self.patterns.iter().any(matches)
+    }
+}
+
 /// The files that a pattern means, in the order of the alphabet; `what` they are is for messages. A glob may match nothing,
-/// and means no hidden file and nothing that an editor left; a name without wildcards must be there. `directories` gets
-/// where a glob looks.
-pub(super) fn files(pattern: &Path, value: Value<'_>, what: &str, directories: &mut Vec<PathBuf>) -> Vec<PathBuf> {
+/// and means no hidden file and nothing that an editor left; a name without wildcards must be there. `globs` gets
+/// what it looks for.
+pub(super) fn files(pattern: &Path, value: Value<'_>, what: &str, globs: &mut Globs) -> Vec<PathBuf> {
     let text = pattern.display().to_string();
     if !text.contains(['*', '?', '[']) {
         if pattern.exists() {
@@ -20,9 +41,10 @@ pub(super) fn files(pattern: &Path, value: Value<'_>, what: &str, directories: &
     }
     // The deepest directory without a wildcard in its name.
     let fixed = pattern.ancestors().find(|path| !path.to_string_lossy().contains(['*', '?', '[']));
-    if let Some(directory) = fixed.map(Path::to_owned).filter(|directory| !directories.contains(directory)) {
-        directories.push(directory);
+    if let Some(directory) = fixed.map(Path::to_owned).filter(|directory| !globs.directories.contains(directory)) {
+        globs.directories.push(directory);
     }
+    globs.patterns.push(pattern.to_owned());
     let paths = match glob::glob(&text) {
         Ok(paths) => paths,
         Err(error) => {

@@ -594,7 +594,7 @@ pub mod paths {
     pub const STATE: Key = path(
         "state",
         r#""/var/lib/egress-monitor""#,
-        "what outlives a restart: what was confirmed, and the day's budgets",
+        "what outlives a restart: what was confirmed, the day's budgets, and what files were in force",
     );
     /// The control socket.
     pub const RUNTIME: Key = path("runtime", r#""/run/egress-monitor""#, "where the control socket is, control.sock");

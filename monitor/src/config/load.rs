@@ -55,7 +55,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let mut config = Config { file: Some(file.to_owned()), ..Config::default() };
     let patterns = sections::read(Table::root(&source, &table, &keys::FILE), &mut config);
     let mut elsewhere = Vec::new();
-    for (file, action) in allowlist::files(patterns, &mut config.directories) {
+    for (file, action) in allowlist::files(patterns, &mut config.globs) {
         match allowlist::read(&file, action) {
             Ok((list, rules)) => {
                 config.lists.push(list);

@@ -28,6 +28,7 @@ use monitor_policy::{
 use crate::model::{DEFAULT_FLOWS, HookChoice};
 
 pub use error::{ConfigError, Problem};
+pub use globs::Globs;
 pub use load::{DEFAULT_FILE, load, parse, paths};
 
 /// When configuration and policy are read again.
@@ -68,8 +69,8 @@ pub struct Config {
     pub shadow: Option<PathBuf>,
     /// The files of `[policy] allowlists` and `denylists`.
     pub lists: Vec<List>,
-    /// The directories in which globs look for more.
-    pub directories: Vec<PathBuf>,
+    /// The globs that name files, and where they look for more.
+    pub globs: Globs,
     /// `[http] listen`; `None` turns it off.
     pub listen: Option<SocketAddr>,
     /// `[paths]`.
@@ -128,7 +129,7 @@ impl Config {
     /// datasets, overlays, the AS dataset; and the shadow policy's own.
     pub fn inputs(&self) -> Vec<PathBuf> {
         let mut inputs: Vec<PathBuf> = self.file.iter().cloned().collect();
-        inputs.extend(self.directories.iter().cloned());
+        inputs.extend(self.globs.directories.iter().cloned());
         inputs.extend(self.lists.iter().map(|list| list.file.clone()));
         let datasets = self.geo.sources.iter().chain(&self.geo.asn).filter(|source| *source != "embedded");
         inputs.extend(datasets.map(PathBuf::from));
@@ -154,7 +155,7 @@ impl Default for Config {
             reload: Reload::Auto,
             shadow: None,
             lists: Vec::new(),
-            directories: Vec::new(),
+            globs: Globs::default(),
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 9477))),
             paths: Paths::default(),
         }

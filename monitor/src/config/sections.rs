@@ -144,7 +144,7 @@ fn geo(table: Table<'_>, directory: &Path, config: &mut Config) {
             let named = value.text().unwrap_or_default();
             let glob = named.contains(['*', '?', '[']);
             let overlays = if glob {
-                globs::files(&directory.join(named), value, "overlay", &mut config.directories)
+                globs::files(&directory.join(named), value, "overlay", &mut config.globs)
             } else {
                 file(value, directory, "overlay").into_iter().collect()
             };

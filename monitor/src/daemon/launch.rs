@@ -1,12 +1,15 @@
 //! What the command line asked for in; configuration read and policy compiled out, at the start and anew at each reload.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use monitor_policy::{ClockMap, Knowledge, spec::Mode};
+use monitor_policy::{
+    ClockMap, Knowledge,
+    spec::{Action, Mode},
+};
 
 use super::{DaemonError, ServiceManager, Setup, writable};
 use crate::{
@@ -20,7 +23,12 @@ use crate::{
         now,
         shadow::{Candidate, Shadow},
     },
-    reload::{self, Files, Read, Reader, ReloadError, confirmations::ConfirmationStore, stamps::FileStamps},
+    reload::{
+        self, Files, Read, Reader, ReloadError,
+        confirmations::ConfirmationStore,
+        held::{HeldFiles, Purpose, ReadFile},
+        stamps::FileStamps,
+    },
 };
 
 /// What the daemon is launched with, beside its configuration.
@@ -158,9 +166,44 @@ fn clocks() -> ClockMap {
 pub fn read(launch: &Launch) -> Result<(Config, PolicyInForce, Files), CliError> {
     let before = FileStamps::look(&own(launch));
     let config = inputs::load(launch.config.as_deref())?;
-    let files = files(&config, launch, before);
+    let mut files = files(&config, launch, before);
+    files.shrunk = held(&config, true).map_err(CliError::Usage)?;
     let in_force = compile(&config, mode(&config, launch))?;
+    keep(&config);
     Ok((config, in_force, files))
+}
+
+/// What is told of lists that have less in them than before; or why the policy is not to be put in force. At the start nobody
+/// has said that a policy without a file that is gone is wanted.
+fn held(config: &Config, at_start: bool) -> Result<Vec<String>, String> {
+    let verdict = HeldFiles::new(&config.paths.state, &config.paths.runtime)
+        .check(&read_files(config), |file| at_start && config.globs.mean(file));
+    if verdict.held.is_empty() { Ok(verdict.shrunk) } else { Err(verdict.held.join("; ")) }
+}
+
+/// Keeps what the files are, for the next comparison.
+fn keep(config: &Config) {
+    if let Err(error) = HeldFiles::new(&config.paths.state, &config.paths.runtime).keep(&read_files(config)) {
+        let state = config.paths.state.display().to_string();
+        tracing::warn!(state, why = error.to_string(), "a file that comes to less will not be noticed");
+    }
+}
+
+/// The files that may come to less than they were.
+fn read_files(config: &Config) -> Vec<ReadFile> {
+    let of = |file: &Path, purpose, entries| ReadFile {
+        file: std::path::absolute(file).unwrap_or_else(|_| file.to_owned()),
+        purpose,
+        entries,
+    };
+    let lists = config.lists.iter().map(|list| {
+        let purpose = if list.action == Action::Deny { Purpose::Deny } else { Purpose::Allow };
+        let entries = list.allow_rules + list.deny_rules + list.networks;
+        of(&list.file, purpose, Some(entries as u64))
+    });
+    let data = config.geo.sources.iter().chain(&config.geo.asn).filter(|source| *source != "embedded").map(Path::new);
+    let data = data.chain(config.geo.overlays.iter().map(PathBuf::as_path));
+    lists.chain(data.map(|file| of(file, Purpose::Data, None))).collect()
 }
 
 /// Reads the same files again. `--enforce` stays; interfaces, port, paths and epoch do not change without a restart.
@@ -180,15 +223,26 @@ fn reader(launch: Launch, file: Option<PathBuf>) -> Reader {
                     // Set before: the same.
                     let _ = once_read.set(file);
                 }
-                Read {
-                    files: files(&config, &launch, before),
-                    policy: compile(&config, mode(&config, &launch)).map_err(invalid),
-                }
+                let mut files = files(&config, &launch, before);
+                let policy = match held(&config, false) {
+                    Err(why) => Err(ReloadError::Held(why)),
+                    Ok(shrunk) => {
+                        files.shrunk = shrunk;
+                        compile(&config, mode(&config, &launch)).map_err(invalid).inspect(|_| keep(&config))
+                    }
+                };
+                Read { files, policy }
             }
-            Err(failure) => Read {
-                files: Files { inputs: own(&launch), stamps: before, watch: None },
-                policy: Err(invalid(failure)),
-            },
+            Err(failure) => {
+                let paths = config::paths(once_read.get().or(launch.config.as_ref()).map(PathBuf::as_path));
+                let cut = HeldFiles::new(&paths.state, &paths.runtime).cut();
+                let why = if cut.is_empty() {
+                    invalid(failure)
+                } else {
+                    ReloadError::Held(format!("{}; {failure}", cut.join("; ")))
+                };
+                Read { files: Files { inputs: own(&launch), stamps: before, ..Files::default() }, policy: Err(why) }
+            }
         }
     })
 }
@@ -203,5 +257,46 @@ fn files(config: &Config, launch: &Launch, before: FileStamps) -> Files {
     let mut inputs = config.inputs();
     inputs.extend(own(launch));
     let stamps = FileStamps::look(&inputs).after(before);
-    Files { inputs, stamps, watch: Some(config.reload == config::Reload::Auto) }
+    Files { inputs, stamps, watch: Some(config.reload == config::Reload::Auto), ..Files::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::reload::held::accept;
+
+    #[test]
+    fn a_start_by_a_list_that_was_cut_or_is_gone_is_refused_until_it_is_whole_or_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("allow.d")).unwrap();
+        let (state, runtime) = (path("state"), path("run"));
+        let paths = format!("[paths]\nstate = \"{}\"\nruntime = \"{}\"\n", state.display(), runtime.display());
+        let text = format!("[policy]\nallowlists = [\"allow.d/*.txt\"]\n{paths}");
+        fs::write(path("config.toml"), text).unwrap();
+        let list = path("allow.d/partners.txt");
+        let launch = Launch { config: Some(path("config.toml")), ..Launch::default() };
+        let start = || read(&launch).map(|(_, in_force, files)| (in_force.policy.rules.len(), files.shrunk.len()));
+        let refused = || start().unwrap_err().to_string();
+        fs::write(&list, "192.0.2.0/24\n198.51.100.0/24\n").unwrap();
+        assert_eq!(start().unwrap(), (1, 0));
+        fs::write(&list, "192.0.2.0/24\n198.51").unwrap();
+        // What can't be read says so first.
+        assert!(refused().contains("'198.51' is no network"));
+        fs::write(&list, "192.0.2.0/24\n198.51.100.0").unwrap();
+        assert!(refused().contains("partners.txt is held: its last line is cut, and it is shorter than it was"));
+        fs::write(&list, "").unwrap();
+        assert!(refused().contains("partners.txt is held: it is empty"));
+        fs::remove_file(&list).unwrap();
+        assert!(refused().contains("partners.txt is held: it is gone"));
+        fs::write(&list, "192.0.2.0/24\n").unwrap();
+        assert_eq!(start().unwrap(), (1, 1));
+        assert_eq!(start().unwrap(), (1, 0));
+        fs::remove_file(&list).unwrap();
+        accept(&state, &list).unwrap();
+        assert_eq!(start().unwrap(), (0, 0));
+        assert_eq!(start().unwrap(), (0, 0));
+    }
 }

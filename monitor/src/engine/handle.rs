@@ -3,7 +3,10 @@
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::in_force::{PolicyInForce, Trial};
+use crate::model::{
+    FindingKind,
+    in_force::{PolicyInForce, Trial},
+};
 
 pub(super) type Answer = oneshot::Sender<Result<(), EpochError>>;
 
@@ -15,8 +18,10 @@ pub(super) enum Request {
     Reload(Box<PolicyInForce>, Occasion, Option<Box<Trial>>, ReloadAnswer),
     /// Take what is in force back by this trial, or by none.
     Guard(Option<Box<Trial>>),
-    /// A reload failed before it came here.
-    Refused(String),
+    /// A reload failed before it came here: as which finding it is reported, and why.
+    Refused(FindingKind, String),
+    /// A list has less in it than before.
+    Shrunk(String),
     /// A policy was not confirmed and another took its place, or should have; `None`: somebody has decided what is to
     /// hold.
     Reverted(Option<String>),
@@ -116,7 +121,19 @@ impl EngineHandle {
     /// Counts and reports a reload that failed before it came here.
     pub async fn reload_refused(&self, why: String) {
         // A monitor that is stopping reports nothing.
-        let _ = self.0.send(Request::Refused(why)).await;
+        let _ = self.0.send(Request::Refused(FindingKind::ReloadRefused, why)).await;
+    }
+
+    /// The same, because a file came to less than it was.
+    pub async fn file_held(&self, why: String) {
+        // As above.
+        let _ = self.0.send(Request::Refused(FindingKind::FileHeld, why)).await;
+    }
+
+    /// Reports a list that has less in it than before, and is in force.
+    pub async fn list_shrunk(&self, what: String) {
+        // As above.
+        let _ = self.0.send(Request::Shrunk(what)).await;
     }
 
     /// The answer; `None`: the monitor is stopping.

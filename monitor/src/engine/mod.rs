@@ -248,7 +248,14 @@ impl Engine {
                 self.stage((*next, on), trial.map(|trial| *trial), answer, waiting);
             }
             Request::Guard(trial) => tokio::task::block_in_place(|| self.guard(trial.map(|trial| *trial))),
-            Request::Refused(why) => self.reload_refused(why, Occasion::Read),
+            Request::Refused(kind, why) => {
+                self.refused.held = kind == FindingKind::FileHeld;
+                self.reload_refused(why, Occasion::Read);
+            }
+            Request::Shrunk(what) => {
+                let state = self.state.clone();
+                self.pipeline.report(&mut state.write(), FindingKind::ListShrunk, Some(&what));
+            }
             Request::Reverted(what) => self.reverted(what),
         }
     }

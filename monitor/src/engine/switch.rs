@@ -22,6 +22,8 @@ use crate::{
 pub(super) struct Refused {
     /// Files that were read, or could not be.
     files: Option<String>,
+    /// They are held, since one came to less than it was: a finding of its own.
+    pub(super) held: bool,
     /// What was in force before, or is by another clock.
     restored: Option<String>,
     /// What failed its check in the kernel, and on what occasion; a finding of its own.
@@ -66,6 +68,7 @@ impl Engine {
             }
             Err(error) => {
                 let why = format!("{error:#}");
+                self.refused.held &= on != Occasion::Read;
                 self.reload_refused(why.clone(), on);
                 // Whoever asked may be gone.
                 let _ = answer.send(Err(Refusal::Refused(why)));
@@ -129,7 +132,10 @@ impl Engine {
 
     fn report_refused(&mut self, state: &mut MonitorState) {
         let why = self.refused.why();
-        self.pipeline.report(state, FindingKind::ReloadRefused, why);
+        let held = self.refused.files.as_deref().filter(|_| self.refused.held);
+        self.pipeline.report(state, FindingKind::FileHeld, held);
+        let invalid = if held.is_some() { self.refused.restored.as_deref() } else { why };
+        self.pipeline.report(state, FindingKind::ReloadRefused, invalid);
         let rolled_back = self.refused.rolled_back.as_ref().map(|(_, why)| why.as_str());
         state.reload_error = why.or(rolled_back).map(str::to_owned);
     }

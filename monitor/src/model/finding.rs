@@ -196,6 +196,22 @@ findings! {
         title: "A new configuration was refused, the old one stays in force",
         hint: "`egress-monitor check` it, and reload",
     }
+    /// A list or a dataset came to less than it was, as a full disk leaves it.
+    FileHeld {
+        name: "file_held",
+        severity: Severity::High,
+        every_time: false,
+        title: "A file is empty, gone or cut, or lost more than half: the policy before it stays in force",
+        hint: "Put the file right; or take it as it is with `egress-monitor reload --accept FILE`",
+    }
+    /// A list has less in it than before, and is in force.
+    ListShrunk {
+        name: "list_shrunk",
+        severity: Severity::Medium,
+        every_time: true,
+        title: "A list of rules has less in it than before",
+        hint: "Nothing, if somebody revoked what is missing; else put it back",
+    }
     /// A rule has used up its budget of the day.
     BudgetUsedUp {
         name: "budget_used_up",

@@ -8,6 +8,9 @@ pub enum ReloadError {
     /// Configuration or policy are invalid: what is wrong with them.
     #[error("{0}")]
     Invalid(String),
+    /// A file came to less than it was.
+    #[error("{0}")]
+    Held(String),
     /// The engine could not put the policy in force.
     #[error("{0}")]
     Refused(String),

@@ -11,6 +11,7 @@
 pub mod confirmations;
 mod error;
 mod handle;
+pub mod held;
 mod pending;
 mod reloader;
 pub mod stamps;
@@ -43,6 +44,8 @@ pub struct Files {
     pub stamps: FileStamps,
     /// Whether files that change are read by themselves (`[policy] reload`); `None`: not known, so as before.
     pub watch: Option<bool>,
+    /// What is told of lists that have less in them than before.
+    pub shrunk: Vec<String>,
 }
 
 /// What reading configuration and policy gave.

@@ -32,6 +32,8 @@ pub struct PolicyReloader {
     outlives: bool,
     commit: CommitConfirm,
     watch: Watch,
+    /// What is to be told of lists, once they are in force.
+    shrunk: Vec<String>,
     current: PolicyInForce,
     requests: mpsc::Receiver<Request>,
 }
@@ -46,14 +48,16 @@ impl PolicyReloader {
         in_force: PolicyInForce,
     ) -> (Self, ReloadHandle) {
         let (handle, requests) = ReloadHandle::new();
-        let Setup { read, files, clocks, confirm, outlives, confirmations } = setup;
+        let Setup { read, mut files, clocks, confirm, outlives, confirmations } = setup;
         let mut commit = CommitConfirm::new(confirmations, state, in_force.clone());
         if let Some(within) = commit.wanted_at_start(&in_force.reference(), confirm) {
             commit.set_fallback(PolicyInForce { mode: Mode::Observe, ..in_force.clone() });
             commit.begin(within);
         }
+        let shrunk = std::mem::take(&mut files.shrunk);
         let watch = Watch::new(files);
-        (Self { engine, read, clocks, confirm, outlives, commit, watch, current: in_force, requests }, handle)
+        let current = in_force;
+        (Self { engine, read, clocks, confirm, outlives, commit, watch, shrunk, current, requests }, handle)
     }
 
     /// Runs until `stop`.
@@ -62,6 +66,7 @@ impl PolicyReloader {
     /// None.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         self.engine.guard(self.commit.trial()).await;
+        self.tell_of_shrunk().await;
         let mut look = interval(watch::EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut open = true;
@@ -108,7 +113,7 @@ impl PolicyReloader {
                 "{}: no such file any more: put it back, or run `egress-monitor reload` to have a policy without it",
                 file.display()
             );
-            self.engine.reload_refused(why).await;
+            self.engine.file_held(why).await;
             return;
         }
         tracing::info!("files of the configuration changed: they are read again");
@@ -120,7 +125,10 @@ impl PolicyReloader {
         let next = match self.read_anew().await {
             Ok(next) => next,
             Err(error) => {
-                self.engine.reload_refused(error.to_string()).await;
+                match &error {
+                    ReloadError::Held(why) => self.engine.file_held(why.clone()).await,
+                    error => self.engine.reload_refused(error.to_string()).await,
+                }
                 return Err(error);
             }
         };
@@ -133,6 +141,7 @@ impl PolicyReloader {
         };
         let answer = self.engine.reload(next.clone(), trial).await;
         self.taken(next, answer)?;
+        self.tell_of_shrunk().await;
         if comes_back {
             self.commit.accept(self.current.clone());
         } else if let Some(within) = within {
@@ -150,9 +159,17 @@ impl PolicyReloader {
     async fn read_anew(&mut self) -> Result<PolicyInForce, ReloadError> {
         let read = Arc::clone(&self.read);
         let read = tokio::task::spawn_blocking(move || read()).await;
-        let Read { files, policy } = read.map_err(|error| ReloadError::Reader(error.to_string()))?;
+        let Read { mut files, policy } = read.map_err(|error| ReloadError::Reader(error.to_string()))?;
+        self.shrunk = std::mem::take(&mut files.shrunk);
         self.watch.taken(files);
         policy
+    }
+
+    /// Lists that had more in them: to revoke must work at once, and nobody has to find out by himself.
+    async fn tell_of_shrunk(&mut self) {
+        for what in std::mem::take(&mut self.shrunk) {
+            self.engine.list_shrunk(what).await;
+        }
     }
 
     /// Puts in force again what was, or what is by another clock: no file is read.

@@ -53,7 +53,7 @@ impl Watch {
 
     /// The files were read anew.
     pub fn taken(&mut self, files: Files) {
-        let Files { mut inputs, stamps, watch } = files;
+        let Files { mut inputs, stamps, watch, .. } = files;
         let is_known = watch.is_some();
         if !is_known {
             // A configuration that could not be read names none: those of the one before are looked at.
@@ -140,7 +140,12 @@ mod tests {
 
     /// A watch on what `folder` has: the configuration and a directory with allowlists.
     fn watch(files: &[PathBuf]) -> Watch {
-        Watch::new(Files { inputs: files.to_vec(), stamps: FileStamps::look(files), watch: Some(true) })
+        Watch::new(Files {
+            inputs: files.to_vec(),
+            stamps: FileStamps::look(files),
+            watch: Some(true),
+            ..Files::default()
+        })
     }
 
     /// Looks until the watch has decided whether it wants the files read.
@@ -271,7 +276,7 @@ mod tests {
         }
         let of = |files: &[&PathBuf], watch| {
             let inputs: Vec<PathBuf> = files.iter().map(|file| (*file).clone()).collect();
-            Files { stamps: FileStamps::look(&inputs), inputs, watch }
+            Files { stamps: FileStamps::look(&inputs), inputs, watch, ..Files::default() }
         };
         let mut watch = Watch::new(of(&[&one], None));
         assert!(!watch.on, "not known, so not");
@@ -321,7 +326,8 @@ mod tests {
         let files = [file.clone()];
         let before = FileStamps::look(&files);
         replace(&file, "two");
-        let mut watch = Watch::new(Files { inputs: files.to_vec(), stamps: before, watch: Some(true) });
+        let mut watch =
+            Watch::new(Files { inputs: files.to_vec(), stamps: before, watch: Some(true), ..Files::default() });
         assert!(decides(&mut watch));
         watch.take(&files, &FileStamps::look(&files));
         assert!(!decides(&mut watch));
@@ -333,8 +339,12 @@ mod tests {
         let file = folder.path().join("config.toml");
         fs::write(&file, "one").unwrap();
         let files = std::slice::from_ref(&file);
-        let mut watch =
-            Watch::new(Files { inputs: files.to_vec(), stamps: FileStamps::look(files), watch: Some(false) });
+        let mut watch = Watch::new(Files {
+            inputs: files.to_vec(),
+            stamps: FileStamps::look(files),
+            watch: Some(false),
+            ..Files::default()
+        });
         replace(&file, "two");
         for _ in 0..10 {
             assert!(!watch.changed());

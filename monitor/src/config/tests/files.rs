@@ -164,7 +164,7 @@ fn overlays_may_be_globs_which_may_match_nothing() {
     }
     let overlays = |list: &str| {
         fs::write(here("c.toml"), format!("[geo]\noverlays = {list}")).expect("written");
-        load(Some(&here("c.toml"))).map(|config| (config.geo.overlays, config.directories))
+        load(Some(&here("c.toml"))).map(|config| (config.geo.overlays, config.globs.directories))
     };
     let (found, directories) = overlays("[\"geo/b.csv\", \"geo/*\", \"none/*.csv\"]").expect("good");
     assert_eq!(found, ["geo/b.csv", "geo/a.json"].map(here));
