@@ -80,6 +80,7 @@ impl Launch {
 /// # Errors
 /// An output that can't be written.
 pub fn setup(launch: &Launch, config: &Config, in_force: PolicyInForce, files: Files) -> Result<Setup, DaemonError> {
+    keep(config);
     Ok(Setup {
         epoch: config.epoch,
         listen: config.listen,
@@ -169,7 +170,6 @@ pub fn read(launch: &Launch) -> Result<(Config, PolicyInForce, Files), CliError>
     let mut files = files(&config, launch, before);
     files.shrunk = held(&config, true).map_err(CliError::Usage)?;
     let in_force = compile(&config, mode(&config, launch))?;
-    keep(&config);
     Ok((config, in_force, files))
 }
 
@@ -278,7 +278,12 @@ mod tests {
         fs::write(path("config.toml"), text).unwrap();
         let list = path("allow.d/partners.txt");
         let launch = Launch { config: Some(path("config.toml")), ..Launch::default() };
-        let start = || read(&launch).map(|(_, in_force, files)| (in_force.policy.rules.len(), files.shrunk.len()));
+        let start = || {
+            read(&launch).map(|(config, in_force, files)| {
+                keep(&config);
+                (in_force.policy.rules.len(), files.shrunk.len())
+            })
+        };
         let refused = || start().unwrap_err().to_string();
         fs::write(&list, "192.0.2.0/24\n198.51.100.0/24\n").unwrap();
         assert_eq!(start().unwrap(), (1, 0));

@@ -45,6 +45,13 @@ impl Country {
     /// The text is none of these and no assigned code.
     pub fn parse(text: &str) -> Result<Self, CountryError> {
         let trimmed = text.trim();
+        // Nearly all are this.
+        if let [first, second] = trimmed.as_bytes() {
+            let code = Self([first.to_ascii_uppercase(), second.to_ascii_uppercase()]);
+            if code.is_assigned() {
+                return Ok(code);
+            }
+        }
         let upper = trimmed.to_ascii_uppercase();
         match upper.as_str() {
             "UK" => return Ok(Self(*b"GB")),

@@ -153,7 +153,7 @@ impl Reader<'_> {
         let mut here = LineOf { number, why: None };
         if matches!(whole, Cow::Owned(_)) {
             here.why = Some(Rejection::NotText);
-        } else if line.contains(['\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}']) {
+        } else if has_line_break(line) {
             here.why = Some(Rejection::LineBreak);
         }
         match shapes::read(line) {
@@ -214,10 +214,14 @@ impl Reader<'_> {
             self.text.format = Format::Networks;
         }
         let entry = values::entry(line, &values, self.columns);
-        if self.columns.is_none()
-            && here.why.is_none()
-            && let Ok((piece, at)) = values::range(line, &values)
-        {
+        // What it is about, where that can be read.
+        let about = match &entry {
+            Ok(Entry::Piece(piece)) => Some(piece.with(())),
+            Ok(_) => None,
+            Err(untaken) => untaken.about,
+        };
+        if let (None, None, Some(piece)) = (self.columns, &here.why, about) {
+            let at = values::place(&values);
             match columns::column(&values, at, at > 1) {
                 Column::Countries => self.countries += 1,
                 Column::Open => self.open = self.open.or(Some(at + 1)),
@@ -371,6 +375,13 @@ fn carried(first: u128, last: u128) -> Option<Rejection> {
     Some(Rejection::Carried { network: first.into(), ipv4 })
 }
 
+/// Whether a line has a line break inside that ends no line here.
+fn has_line_break(line: &str) -> bool {
+    // Most lines are plain ASCII.
+    let odd = line.bytes().any(|byte| matches!(byte, 0xb | 0xc) || byte >= 0x80);
+    odd && line.contains(['\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'])
+}
+
 /// A line's number, and why it can't be taken whatever it says.
 struct LineOf {
     number: usize,
@@ -379,5 +390,7 @@ struct LineOf {
 
 #[cfg(test)]
 mod field_tests;
+#[cfg(test)]
+mod property_tests;
 #[cfg(test)]
 mod tests;

@@ -24,7 +24,8 @@ pub(in super::super) fn split(line: &str) -> Vec<&str> {
             let mut rest = Some(line);
             while let (Some(text), true) = (rest, values.len() < MOST) {
                 // A separator between quotes is part of the value.
-                let text = text.trim_start();
+                // A blank before a quote is none of the value; a tab is where the next one begins.
+                let text = text.trim_start_matches(|c: char| c != separator && c.is_whitespace());
                 let quoted = text.strip_prefix('"').and_then(|inner| inner.find('"')).map_or(0, |end| end + 2);
                 let end = text[quoted..].find(separator).map(|at| at + quoted);
                 values.push(unquote(&text[..end.unwrap_or(text.len())]));
@@ -66,6 +67,20 @@ pub(super) fn entry(line: &str, values: &[&str], columns: Option<Columns>) -> Re
     let settled =
         settled.ok_or_else(|| untaken(Rejection::RegionElsewhere { country: code, region: excerpt(region) }))?;
     Ok(Entry::Piece(piece.with(settled)))
+}
+
+/// The place behind the addresses in a line without named columns.
+pub(super) fn place(values: &[&str]) -> usize {
+    let value = |at: usize| values.get(at).copied();
+    let first = value(0).unwrap_or("");
+    match (value(1), value(2).zip(value(3))) {
+        _ if first.contains(['/', '-']) => 1,
+        (Some("-"), _) => 3,
+        (Some(last), again) if is_end(last) => {
+            if again.is_some_and(|(first, last)| is_number(first) && is_number(last)) { 4 } else { 2 }
+        }
+        _ => 1,
+    }
 }
 
 /// The range that a line without named columns begins with, and the place behind it.
