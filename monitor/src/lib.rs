@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod life;
 pub mod metrics;
 pub mod model;
+pub mod privileges;
 pub mod reconcile;
 pub mod reload;
 pub mod shadow;

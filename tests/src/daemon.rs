@@ -6,7 +6,7 @@ use std::{
     io,
     os::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
-        unix::process::CommandExt as _,
+        unix::{fs::PermissionsExt as _, process::CommandExt as _},
     },
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -51,6 +51,8 @@ pub struct Home {
     bpffs: PathBuf,
     /// What daemons here attach outlives them, until the home is gone.
     outlives: bool,
+    /// Groups that the control socket serves: `auditors` and `security`.
+    groups: [String; 2],
 }
 
 impl Home {
@@ -65,7 +67,7 @@ impl Home {
             std::fs::create_dir(folder.path().join(name)).context("a temporary folder")?;
         }
         let bpffs = leftovers::pins(NUMBER.fetch_add(1, Ordering::Relaxed));
-        Ok(Self { folder, bpffs, outlives: false })
+        Ok(Self { folder, bpffs, outlives: false, groups: Default::default() })
     }
 
     /// One whose daemons' programs and counters outlive them, pinned on a BPF file system of its own.
@@ -89,6 +91,20 @@ impl Home {
     /// Has the daemon pin in this folder, which need not be fit for it.
     pub fn pin_in(&mut self, bpffs: PathBuf) {
         (self.bpffs, self.outlives) = (bpffs, true);
+    }
+
+    /// Has the control socket serve these groups, and lets everybody into the folders, but for the state. To be called
+    /// before [`configure`](Self::configure).
+    ///
+    /// # Errors
+    /// The folders are gone.
+    pub fn serve(&mut self, auditors: &str, security: &str) -> Result<()> {
+        self.groups = [auditors.into(), security.into()];
+        for folder in ["", "config", "run"] {
+            let open = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(self.path().join(folder), open).context("a temporary folder")?;
+        }
+        Ok(())
     }
 
     /// The configuration file.
@@ -115,9 +131,10 @@ impl Home {
     /// It cannot be written.
     pub fn configure(&self, text: &str) -> Result<()> {
         let path = self.path().display();
+        let [auditors, security] = &self.groups;
         let text = format!(
             "{text}\n[paths]\nconfig_dir = \"{path}/config\"\nstate = \"{path}/state\"\nruntime = \"{path}/run\"\n\
-             bpffs = \"{}\"\n",
+             bpffs = \"{}\"\nauditors = {auditors:?}\nsecurity = {security:?}\n",
             self.bpffs.display()
         );
         let draft = self.path().join("config/draft");
@@ -190,7 +207,19 @@ impl Daemon {
         arguments: &[&str],
         environment: &[(&str, &OsStr)],
     ) -> Result<Self> {
-        let mut command = namespace.command(binary()?)?;
+        Self::spawn_by(namespace.command(binary()?)?, home, arguments, environment)
+    }
+
+    /// The same by a command that runs it, or something that does with the arguments that follow.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn spawn_by(
+        mut command: Command,
+        home: Home,
+        arguments: &[&str],
+        environment: &[(&str, &OsStr)],
+    ) -> Result<Self> {
         // Whoever runs the tests as a service is not notified of each daemon in them.
         command.env_remove("NOTIFY_SOCKET").envs(environment.iter().copied());
         command.arg("run").arg("--config").arg(home.config()).args(arguments);
@@ -256,7 +285,8 @@ impl Daemon {
         if self.child.try_wait().context("looking after egress-monitor")?.is_none() {
             bail!("egress-monitor still runs");
         }
-        let next = Home { folder: leftovers::folder()?, bpffs: PathBuf::new(), outlives: false };
+        let next =
+            Home { folder: leftovers::folder()?, bpffs: PathBuf::new(), outlives: false, groups: Default::default() };
         Ok(std::mem::replace(&mut self.home, next))
     }
 

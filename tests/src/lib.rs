@@ -24,4 +24,5 @@ pub mod stage;
 pub mod tag;
 pub mod traffic;
 pub mod tun;
+pub mod user;
 pub mod wire;

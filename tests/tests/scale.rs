@@ -2,7 +2,7 @@
 //! epochs end before there is too much in them; a million that all should alert make so many alerts as help, and say
 //! how many are missing.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Instant};
+use std::{collections::BTreeMap, io::Write as _, net::IpAddr, os::unix::net::UnixStream, time::Instant};
 
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp},
@@ -226,4 +226,50 @@ fn a_million_flows_to_alert_on_make_as_many_alerts_as_help_and_say_how_many_are_
         lost > 0 || (reported >= 2 && reported.is_multiple_of(2)),
         "{reported}: one when it begins, one when it ends"
     );
+}
+
+/// The most memory that a process has had, in KiB.
+fn peak(process: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_million_flows_and_all_who_ask_for_them_and_do_not_read_fit_in_256_mib() {
+    let stage = Stage::build(false).unwrap();
+    // Sizes as they are by default.
+    let config = stage.config("", "") + SITES;
+    let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
+    // An epoch has room for so many.
+    for piece in 0..10 {
+        let flows = piece * (FLOWS / 10)..(piece + 1) * (FLOWS / 10);
+        let frame = (eth() / ip(IpAddr::V4(v4(INSIDE))) / udp(0) / payload(18)).bytes();
+        let sent = stage.near.run(|| send_varied(INTERFACE, &frame, flows, address)).unwrap();
+        assert_eq!(sent, u64::from(FLOWS / 10));
+        stage::status(&daemon).unwrap();
+    }
+    let known = ask_all(&daemon);
+    assert_eq!(known, u64::from(FLOWS));
+    println!("{known} flows known: {}", memory(daemon.id()));
+    // More than there is room for.
+    let held: Vec<_> = (0..8)
+        .map(|number| {
+            let mut stream = UnixStream::connect(daemon.home().socket()).unwrap();
+            let by = if number % 2 == 0 { "" } else { "&by=peer&since=3600" };
+            write!(stream, "GET /api/v1/flows?top=100000{by} HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(ask_all(&daemon), known, "others are answered meanwhile");
+    println!("asked by all: {}", memory(daemon.id()));
+    let peak = peak(daemon.id());
+    assert!(peak <= 256 * 1024, "{peak} KiB");
+    drop(held);
+}
+
+/// Asks for as much as there is, and gives how many flows that is of.
+fn ask_all(daemon: &Daemon) -> u64 {
+    let flows: Flows = serde_json::from_value(daemon.json(&["flows", "--top", "100000"]).unwrap()).unwrap();
+    flows.flows.len() as u64 + flows.rest.flows
 }

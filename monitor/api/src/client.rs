@@ -36,7 +36,11 @@ pub enum ClientError {
         socket: PathBuf,
     },
     /// The socket is not for this user.
-    #[error("{} may only be used by root and the daemon's user: use sudo", .socket.display())]
+    #[error(
+        "{} is for root and the daemon's user, and for members of the groups that [paths] auditors and security name, \
+         if there are such groups: use sudo, or join one and log in again",
+        .socket.display()
+    )]
     Forbidden {
         /// Which.
         socket: PathBuf,

@@ -1,4 +1,4 @@
-//! The flow document: served at `/api/v1/flows`, printed by `egress-monitor flows`. Rows, the rest, what was evicted, what
+//! The flow document: served at `/api/v1/flows`, summed at `/api/v1/totals`, printed by `egress-monitor flows`. Rows, the rest, what was evicted, what
 //! overflowed and what was not parsed always sum to the hook total, in one document.
 
 use std::net::IpAddr;
@@ -49,6 +49,13 @@ pub enum By {
     Rule,
     /// Destination address.
     Peer,
+}
+
+impl By {
+    /// Whether what it sums by is no address, so that `/api/v1/totals` has it.
+    pub const fn is_total(self) -> bool {
+        matches!(self, Self::Country | Self::Class | Self::Rule)
+    }
 }
 
 /// The parameters of the page.

@@ -1,7 +1,8 @@
 //! Every document that the daemon serves or a command prints with `--json`, and the blocking client that fetches them
 //! over the control socket. Field names are stable; daemon, command line and scripts share these types.
 //!
-//! What a running daemon serves is fetched with [`client::Client`], as root or as the daemon's user:
+//! What a running daemon serves is fetched with [`client::Client`], as root, as the daemon's user, or as a member of a group
+//! that it serves:
 //!
 //! ```no_run
 //! use monitor_api::{client::Client, status::Status};

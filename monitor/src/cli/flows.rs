@@ -56,7 +56,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         return print_either(args.daemon.json, &page, render::shadow);
     }
     let by = args.by.and_then(|by| by.to_possible_value()).map(|by| by.get_name().to_owned());
-    let mut path = format!("/api/v1/flows?fresh=1&top={}", args.top);
+    // Who reads sums need not be one who reads flows.
+    let page = if args.by.is_some_and(By::is_total) { "totals" } else { "flows" };
+    let mut path = format!("/api/v1/{page}?fresh=1&top={}", args.top);
     let since = args.since.map(|seconds| seconds.to_string());
     for (key, value) in [("by", &by), ("verdict", &args.verdict), ("since", &since)] {
         if let Some(value) = value {

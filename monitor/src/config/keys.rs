@@ -580,8 +580,8 @@ pub mod http {
 pub static PATHS: Section = Section::new(
     "paths",
     "[paths]",
-    "Directories of this instance; a second one sets its own.",
-    &[paths::CONFIG_DIR, paths::STATE, paths::RUNTIME, paths::BPFFS],
+    "Directories of this instance, of which a second one sets its own, and who may read what it knows.",
+    &[paths::CONFIG_DIR, paths::STATE, paths::RUNTIME, paths::BPFFS, paths::AUDITORS, paths::SECURITY],
 );
 
 /// The keys of `[paths]`.
@@ -605,8 +605,25 @@ pub mod paths {
         "a BPF file system, or a folder on one, for what outlives the daemon",
     );
 
+    /// Who reads the policy.
+    pub const AUDITORS: Key = group(
+        "auditors",
+        r#""egress-auditors""#,
+        "group in /etc/group that may read sums and policy on the control socket, no addresses; \"\": nobody",
+    );
+    /// Who reads everything.
+    pub const SECURITY: Key = group(
+        "security",
+        r#""egress-security""#,
+        "group in /etc/group that may read everything on the control socket; \"\": nobody",
+    );
+
     const fn path(name: &'static str, absent: &'static str, help: &'static str) -> Key {
         Key::new(name, Kind::PATH, Absent::Value(absent), help)
+    }
+
+    const fn group(name: &'static str, absent: &'static str, help: &'static str) -> Key {
+        Key::new(name, Kind::As("a group's name in quotes"), Absent::Value(absent), help)
     }
 }
 

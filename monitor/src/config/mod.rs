@@ -175,7 +175,14 @@ impl Default for Paths {
             state: "/var/lib/egress-monitor".into(),
             runtime: "/run/egress-monitor".into(),
             bpffs: "/run/egress-monitor-bpf".into(),
+            groups: Groups::default(),
         }
+    }
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        Self { auditors: "egress-auditors".into(), security: "egress-security".into() }
     }
 }
 
@@ -190,4 +197,15 @@ pub struct Paths {
     pub runtime: PathBuf,
     /// `bpffs`.
     pub bpffs: PathBuf,
+    /// Whom the control socket serves beside root.
+    pub groups: Groups,
+}
+
+/// Groups of the host's whose members may read; empty: nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Groups {
+    /// `auditors`.
+    pub auditors: String,
+    /// `security`.
+    pub security: String,
 }

@@ -298,7 +298,7 @@ fn time(seconds: i64) -> String {
 }
 
 pub(super) fn paths(table: Table<'_>, paths: &mut Paths) {
-    use keys::paths::{BPFFS, CONFIG_DIR, RUNTIME, STATE};
+    use keys::paths::{AUDITORS, BPFFS, CONFIG_DIR, RUNTIME, SECURITY, STATE};
     for (key, path) in [
         (&CONFIG_DIR, &mut paths.config_dir),
         (&STATE, &mut paths.state),
@@ -307,6 +307,11 @@ pub(super) fn paths(table: Table<'_>, paths: &mut Paths) {
     ] {
         if let Some(read) = table.read(key, values::absolute) {
             *path = read;
+        }
+    }
+    for (key, group) in [(&AUDITORS, &mut paths.groups.auditors), (&SECURITY, &mut paths.groups.security)] {
+        if let Some(read) = table.read(key, values::group) {
+            *group = read;
         }
     }
 }

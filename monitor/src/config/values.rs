@@ -271,6 +271,19 @@ pub(super) fn rule_id(text: &str) -> Result<String, ValueError> {
     Ok(id)
 }
 
+/// A group's name; empty: none.
+pub(super) fn group(text: &str) -> Result<String, ValueError> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    // As useradd(8) has them.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if text.chars().all(plain) && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        return name(text);
+    }
+    Err(ValueError(format!("{} is no group's name: write one of /etc/group, or \"\" for nobody", quote(text))))
+}
+
 /// An interface name, or a glob over them, or `auto`.
 pub(super) fn interface(text: &str) -> Result<String, ValueError> {
     let name = name(text)?;

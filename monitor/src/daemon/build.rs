@@ -22,9 +22,13 @@ use crate::{
         source::{Events, Opened, Task},
     },
     error::CliError,
-    http::server::{self, ControlSocket},
+    http::{
+        Access,
+        listeners::{self, ControlSocket},
+    },
     life::Life,
     model::{Alert, Host, in_force::PolicyInForce, now},
+    privileges,
     reconcile::Reconciler,
     reload::{PolicyReloader, ReloadHandle},
     shadow::Comparison,
@@ -42,6 +46,8 @@ pub(super) struct Daemon {
     pub reloader: PolicyReloader,
     pub reloads: ReloadHandle,
     pub control: ControlSocket,
+    /// Who may ask for what.
+    pub access: Access,
     /// Where HTTP is to be served, and the port if it is free.
     pub listen: Option<SocketAddr>,
     pub http: Option<TcpListener>,
@@ -61,12 +67,19 @@ pub(super) fn build(
     open: impl FnOnce(&PolicyInForce) -> Result<Opened, CliError>,
 ) -> Result<Daemon, CliError> {
     // A port that somebody else holds is no reason not to enforce.
-    let (http, http_error) = match setup.listen.map(server::bind_tcp).transpose() {
+    let port = |address| match setup.service_manager.take_port(address) {
+        Some(held) => Ok(held),
+        None => listeners::bind_tcp(address),
+    };
+    let (http, http_error) = match setup.listen.map(port).transpose() {
         Ok(http) => (http, None),
         Err(error @ CliError::Usage(_)) => return Err(error),
         Err(error) => (None, Some(error.to_string())),
     };
-    let control = ControlSocket::bind(&setup.socket)?;
+    let (auditors, security) = (setup.groups.auditors, setup.groups.security);
+    let access = privileges::parse(|| Access::of(setup.socket.clone(), &auditors, &security));
+    let access = access.map_err(|error| DaemonError::Start { what: "a thread", error })?;
+    let control = ControlSocket::bind(&access)?;
     let listen = http.as_ref().map(TcpListener::local_addr).transpose();
     let listen = listen.map_err(|error| DaemonError::Start { what: "HTTP", error })?;
     let host = Host::read();
@@ -107,6 +120,7 @@ pub(super) fn build(
         reloader,
         reloads,
         control,
+        access,
         listen: setup.listen,
         http,
         alerts_written,

@@ -23,6 +23,7 @@ use crate::{
         now,
         shadow::{Candidate, Shadow},
     },
+    privileges,
     reload::{
         self, Files, Read, Reader, ReloadError,
         confirmations::ConfirmationStore,
@@ -85,11 +86,12 @@ pub fn setup(launch: &Launch, config: &Config, in_force: PolicyInForce, files: F
         epoch: config.epoch,
         listen: config.listen,
         socket: config.paths.runtime.join("control.sock"),
+        groups: config.paths.groups.clone(),
         state: config.paths.state.clone(),
         in_force,
         outputs: launch.outputs()?,
         reload: reload::Setup {
-            read: reader(launch.clone(), config.file.clone()),
+            read: without_privileges(reader(launch.clone(), config.file.clone())),
             files,
             clocks: Arc::new(clocks),
             confirm: launch.confirm,
@@ -244,6 +246,16 @@ fn reader(launch: Launch, file: Option<PathBuf>) -> Reader {
                 Read { files: Files { inputs: own(&launch), stamps: before, ..Files::default() }, policy: Err(why) }
             }
         }
+    })
+}
+
+/// The same on a thread that has no capabilities.
+fn without_privileges(read: Reader) -> Reader {
+    Arc::new(move || {
+        privileges::parse(|| read()).unwrap_or_else(|error| Read {
+            files: Files::default(),
+            policy: Err(ReloadError::Reader(error.to_string())),
+        })
     })
 }
 

@@ -28,11 +28,12 @@ pub use self::{
 
 use crate::{
     alerts::sinks::Output,
+    config::Groups,
     engine::source::Opened,
     error::CliError,
     kernel,
     model::{Attachment, in_force::PolicyInForce},
-    reload,
+    privileges, reload,
     store::SharedState,
 };
 
@@ -58,6 +59,8 @@ pub struct Setup {
     pub listen: Option<SocketAddr>,
     /// Control socket.
     pub socket: PathBuf,
+    /// The groups that it serves beside root.
+    pub groups: Groups,
     /// Where the day's budgets are kept.
     pub state: PathBuf,
     /// The policy to begin with.
@@ -93,11 +96,13 @@ pub struct Started {
 /// # Errors
 /// What could not be done.
 pub fn run(launch: &Launch, started: impl FnOnce(&Started)) -> Result<SharedState, CliError> {
-    let (config, in_force, files) = launch::read(launch)?;
+    let read = privileges::parse(|| launch::read(launch)).map_err(DaemonError::Threads)?;
+    let (config, in_force, files) = read?;
     // Before the sockets, whose refusal would hide the reason.
     kernel::require()?;
     let setup = launch::setup(launch, &config, in_force, files)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("kernel").enable_all().build();
     let runtime = runtime.map_err(DaemonError::Threads)?;
     let result = runtime.block_on(async {
         let attached = Arc::new(Notify::new());

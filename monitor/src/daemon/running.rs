@@ -64,19 +64,27 @@ impl Daemon {
         drop(tokio::spawn(async move { first.close_epoch().await }));
         let reloader = self.reloader;
         supervisor.spawn("policy reloads", |stop| reloader.run(stop));
-        let control_only = http::Control { epochs: self.epochs, reloads: self.reloads.clone() };
-        let (control, router) = (self.control, http::router(self.state.clone(), Some(control_only), &self.host_name));
-        supervisor.spawn("control socket", |stop| server::serve_unix(control, router, stop));
-        if let Some(address) = self.listen {
-            let router = http::router(self.state.clone(), None, &self.host_name);
-            let (listener, state) = (self.http, self.state.clone());
-            supervisor.spawn("http", move |stop| async move {
-                match listener {
-                    Some(listener) => server::serve_tcp(listener, router, stop).await,
-                    None => server::serve_tcp_when_free(address, router, &state, stop).await,
-                }
-            });
-        }
+        let (port, ports) = mpsc::channel(1);
+        let served = server::Served {
+            state: self.state.clone(),
+            control: http::Control { epochs: self.epochs, reloads: self.reloads.clone() },
+            host: self.host_name,
+            access: self.access,
+            socket: self.control,
+            ports,
+        };
+        supervisor.spawn("http", |stop| server::serve(served, stop));
+        let (listener, listen, state) = (self.http, self.listen, self.state.clone());
+        supervisor.spawn("http port", move |stop| async move {
+            match (listener, listen) {
+                // There is room for one.
+                (Some(listener), _) => drop(port.send(listener).await),
+                (None, Some(address)) => return server::bind_when_free(address, port, state, stop).await,
+                (None, None) => {}
+            }
+            stop.cancelled().await;
+            Ok(())
+        });
         Running { supervisor, state: self.state, reloads: self.reloads, service_manager: self.service_manager }
     }
 }

@@ -1,15 +1,20 @@
 //! What a service manager (systemd's `Type=notify-reload`, sd_notify(3)) is notified of: that everything is attached,
 //! that the policy is read again, that the end has come, and, as long as epochs are being closed, that the watchdog may
-//! sleep on.
+//! sleep on. And the port that it holds for the daemon from the boot on (sd_listen_fds(3)).
 //! Where none asks (`NOTIFY_SOCKET` is not set) it does nothing.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
 
+use rustix::net::{getsockname, sockopt::socket_acceptconn};
 use sd_notify::NotifyState;
 
 use monitor_policy::text::is_unsafe;
 
-use crate::store::MonitorState;
+use crate::{http::listeners, kernel, store::MonitorState};
 
 /// How often the status line is looked at, where no watchdog wants to hear sooner.
 const LOOK: Duration = Duration::from_secs(5);
@@ -21,6 +26,8 @@ const LONGEST: usize = 1_000;
 #[derive(Debug, Default)]
 pub struct ServiceManager {
     listens: bool,
+    /// What it has opened.
+    sockets: Vec<OwnedFd>,
     /// It acts when it hears nothing for so long.
     watchdog: Option<Duration>,
     epochs: Option<EpochProgress>,
@@ -33,7 +40,22 @@ impl ServiceManager {
     /// The one that the environment names.
     pub fn from_environment() -> Self {
         let watchdog = sd_notify::watchdog_enabled().filter(|time| !time.is_zero());
-        Self { listens: std::env::var_os("NOTIFY_SOCKET").is_some(), watchdog, ..Self::default() }
+        let listens = std::env::var_os("NOTIFY_SOCKET").is_some();
+        Self { listens, sockets: kernel::inherited_sockets(), watchdog, ..Self::default() }
+    }
+
+    /// The port, if it holds it. What else it holds is closed.
+    pub(super) fn take_port(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let mut port = None;
+        for socket in self.sockets.drain(..) {
+            let at = getsockname(&socket).ok().and_then(|at| SocketAddr::try_from(at).ok());
+            if at == Some(address) && address.ip().is_loopback() && socket_acceptconn(&socket).unwrap_or(false) {
+                port = port.or(listeners::ready(TcpListener::from(socket)).ok());
+            } else {
+                tracing::warn!(?at, "[http] listen is {address}: a socket that the service manager holds is not used");
+            }
+        }
+        port
     }
 
     /// How often [`look`](Self::look) is to be called; `None`: never.
@@ -147,6 +169,24 @@ mod tests {
         let short = Duration::from_millis(100);
         assert!(epochs.goes_on(Some(1), short, at(69)), "a busy machine has five seconds");
         assert!(!epochs.goes_on(Some(1), short, at(70)));
+    }
+
+    #[test]
+    fn the_port_that_it_holds_is_taken_and_no_other_socket() {
+        let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (held, other) = (listener(), listener());
+        let address = held.local_addr().unwrap();
+        let beside = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        let sockets = vec![other.into(), OwnedFd::from(beside), held.into()];
+        let mut manager = ServiceManager { sockets, ..ServiceManager::default() };
+        assert_eq!(manager.take_port(address).unwrap().local_addr().unwrap(), address);
+        assert!(manager.take_port(address).is_none());
+        // One that is connected listens to nobody.
+        let far = listener();
+        let connected = std::net::TcpStream::connect(far.local_addr().unwrap()).unwrap();
+        let address = connected.local_addr().unwrap();
+        let mut manager = ServiceManager { sockets: vec![connected.into()], ..ServiceManager::default() };
+        assert!(manager.take_port(address).is_none());
     }
 
     #[test]

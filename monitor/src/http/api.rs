@@ -5,11 +5,14 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
-use super::error::ApiError;
+use super::{
+    error::ApiError,
+    roles::{Access, Role},
+};
 use crate::{engine::EngineHandle, reload::ReloadHandle, store::SharedState};
 
-/// Pages that are rendered at once: each reads all flows at worst.
-const RENDERERS: usize = 2;
+/// Pages that are rendered at once for each role: one reads all flows at worst. Scrapes: as many.
+const RENDERERS: usize = 1;
 
 /// What the handlers need.
 #[derive(Clone)]
@@ -17,6 +20,10 @@ pub(super) struct Api {
     pub(super) state: SharedState,
     /// On the control socket only.
     pub(super) control: Option<Control>,
+    /// Of whom it answers.
+    pub(super) role: Option<Role>,
+    /// How others get theirs.
+    pub(super) access: Arc<Access>,
     pub(super) host: Arc<str>,
     renderers: Arc<Semaphore>,
     scrapes: Arc<Semaphore>,
@@ -32,9 +39,16 @@ pub struct Control {
 }
 
 impl Api {
-    pub(super) fn new(state: SharedState, control: Option<Control>, host: &str) -> Self {
+    pub(super) fn new(
+        state: SharedState,
+        access: &Arc<Access>,
+        role: Option<Role>,
+        control: Option<Control>,
+        host: &str,
+    ) -> Self {
         let places = || Arc::new(Semaphore::new(RENDERERS));
-        Self { state, control, host: host.into(), renderers: places(), scrapes: places() }
+        let access = Arc::clone(access);
+        Self { state, control, role, access, host: host.into(), renderers: places(), scrapes: places() }
     }
 
     /// Closes the epoch if that was asked for and may be.

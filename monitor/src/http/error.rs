@@ -32,6 +32,12 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, why)
     }
 
+    /// Too much is under way.
+    pub(super) fn no_room() -> Self {
+        let why = "there is no room for this answer, others are being given: ask again, or for less (top)";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, why)
+    }
+
     /// A defect of ours.
     pub(super) fn internal(why: impl Display) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, why)

@@ -1,5 +1,4 @@
-//! What answers at each page: parameters in, a document or a refusal out. What changes the policy, or hands all of it
-//! out, is on the control socket alone.
+//! What answers at each page: parameters in, a document or a refusal out. Who may ask is in the table of `routes`.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -7,7 +6,8 @@ use std::{
 };
 
 use axum::{
-    Json,
+    Extension, Json,
+    body::Body,
     extract::{FromRequestParts, Query, State},
     http::{StatusCode, header::CONTENT_TYPE, request::Parts},
     response::{IntoResponse, Response},
@@ -19,7 +19,13 @@ use monitor_api::{
 use monitor_policy::diff::Side;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{api::Api, documents, error::ApiError};
+use super::{
+    api::Api,
+    connections::Place,
+    documents::{self, flows::Page},
+    error::ApiError,
+    roles::Role,
+};
 use crate::{
     alerts::ocsf,
     kernel,
@@ -91,25 +97,52 @@ pub(super) async fn status(
 ) -> Result<Json<Status>, ApiError> {
     api.freshen(query.fresh).await?;
     let host = Arc::clone(&api.host);
-    api.render(move |state| documents::status::status(&state.read(), &host, now())).await.map(Json)
+    let mut status = api.render(move |state| documents::status::status(&state.read(), &host, now())).await?;
+    if api.role < Some(Role::Auditor) {
+        documents::status::without_policy(&mut status);
+    }
+    Ok(Json(status))
 }
 
-pub(super) async fn flows(
+/// Sums of flows by what is no address.
+pub(super) async fn totals(
     State(api): State<Api>,
+    Extension(place): Extension<Place>,
     Parameters(query): Parameters<FlowsQuery>,
 ) -> Result<Response, ApiError> {
-    query.check().map_err(ApiError::bad_request)?;
     if api.control.is_none() && query.top.is_some_and(|top| top > MAX_TOP_ON_PORT) {
         let why = format!(
             "top: at most {MAX_TOP_ON_PORT} on the port; `egress-monitor flows` gives more, by the control socket"
         );
         return Err(ApiError::bad_request(why));
     }
+    if !query.by.is_some_and(|by| by.is_total()) {
+        return Err(ApiError::bad_request("by is country, class or rule; /api/v1/flows has the rest"));
+    }
+    rows(api, place, query).await
+}
+
+pub(super) async fn flows(
+    State(api): State<Api>,
+    Extension(place): Extension<Place>,
+    Parameters(query): Parameters<FlowsQuery>,
+) -> Result<Response, ApiError> {
+    rows(api, place, query).await
+}
+
+/// A hundred thousand rows are not made at once: they are held as the store has them, and become text as the client reads.
+async fn rows(api: Api, place: Place, query: FlowsQuery) -> Result<Response, ApiError> {
+    query.check().map_err(ApiError::bad_request)?;
     api.freshen(query.fresh).await?;
-    // As text already: a hundred thousand rows are not for the threads that serve.
-    let text = api.render(move |state| serde_json::to_vec(&documents::flows::flows(state, &query))).await?;
-    let text = text.map_err(ApiError::internal)?;
-    Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
+    let page = api
+        .render(move |state| {
+            let page = Page::of(state, &query);
+            place.hold(page.size()).then_some(page)
+        })
+        .await?
+        .ok_or_else(ApiError::no_room)?;
+    let body = page.body().map_err(ApiError::internal)?;
+    Ok(([(CONTENT_TYPE, "application/json")], Body::new(body)).into_response())
 }
 
 pub(super) async fn rules(
@@ -185,6 +218,6 @@ pub(super) async fn policy_image(
 }
 
 fn reloads(api: &Api) -> Result<&ReloadHandle, ApiError> {
-    let refused = || ApiError::new(StatusCode::FORBIDDEN, "the policy is changed by the control socket only");
-    api.control.as_ref().map(|control| &control.reloads).ok_or_else(refused)
+    let root = api.control.as_ref().filter(|_| api.role == Some(Role::Root));
+    root.map(|control| &control.reloads).ok_or_else(|| ApiError::internal("a change was let through"))
 }

@@ -1,11 +1,12 @@
-//! The one table of pages: the routers of both listeners, what the 404 names and `docs/schema/README.md` come from it.
+//! The one table of pages, with the role that each takes: the routers of all roles, what the 404 names and
+//! `docs/schema/README.md` come from it.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Router,
-    extract::Request,
-    http::{StatusCode, header::HOST},
+    extract::{Query, Request},
+    http::{StatusCode, Uri, header::HOST},
     middleware::{Next, from_fn},
     response::{IntoResponse as _, Response},
     routing::{MethodRouter, get, post},
@@ -16,6 +17,10 @@ use super::{
     api::{Api, Control},
     error::ApiError,
     pages,
+    roles::{
+        Access,
+        Role::{self, Auditor, Metrics, Root, Security},
+    },
 };
 use crate::store::SharedState;
 
@@ -24,12 +29,14 @@ use crate::store::SharedState;
 pub(super) struct Page {
     pub(super) method: &'static str,
     pub(super) path: &'static str,
-    /// What it takes behind the question mark.
-    pub(super) parameters: &'static [&'static str],
-    /// Whether the HTTP port has it; the control socket has all.
-    pub(super) on_port: bool,
+    /// Who may ask for it.
+    pub(super) role: Role,
+    /// What it takes behind the question mark, and from whom.
+    pub(super) parameters: &'static [(&'static str, Role)],
     /// Whether the 404 names it.
     pub(super) in_404: bool,
+    /// Whether it has places of its own.
+    scraped: bool,
     /// What it gives.
     pub(super) gives: Gives,
     /// Who answers.
@@ -46,63 +53,131 @@ pub(super) enum Gives {
     Other(&'static str),
 }
 
+/// Closes the epoch first.
+const FRESH: (&str, Role) = ("fresh", Auditor);
+
 impl Page {
-    /// On both listeners.
-    const fn open(
+    /// One to be read.
+    const fn read(
         path: &'static str,
-        parameters: &'static [&'static str],
+        role: Role,
+        parameters: &'static [(&'static str, Role)],
         gives: Gives,
         answer: fn() -> MethodRouter<Api>,
     ) -> Self {
-        Self { method: "GET", path, parameters, on_port: true, in_404: false, gives, answer }
+        Self { method: "GET", path, role, parameters, in_404: false, scraped: false, gives, answer }
     }
 
-    /// On the control socket alone.
-    const fn closed(
-        method: &'static str,
+    /// One that changes something.
+    const fn change(
         path: &'static str,
-        parameters: &'static [&'static str],
+        parameters: &'static [(&'static str, Role)],
         gives: Gives,
         answer: fn() -> MethodRouter<Api>,
     ) -> Self {
-        Self { method, path, parameters, on_port: false, in_404: false, gives, answer }
+        Self { method: "POST", ..Self::read(path, Root, parameters, gives, answer) }
     }
 
     /// Named by the 404.
     const fn named(self) -> Self {
         Self { in_404: true, ..self }
     }
+
+    /// What watches the monitor asks for it.
+    const fn scraped(self) -> Self {
+        Self { scraped: true, ..self }
+    }
+
+    /// Why it is not given to who asks so.
+    fn refuses(&self, api: &Api, uri: &Uri) -> Option<ApiError> {
+        let refused = |what: &str, needs: Role| {
+            let why = || api.access.refusal(what, needs, api.role);
+            (api.role < Some(needs)).then(|| ApiError::new(StatusCode::FORBIDDEN, why()))
+        };
+        refused(self.path, self.role).or_else(|| {
+            // Decoded as it is for the page. What can't be read it refuses itself.
+            let Query(asked) = Query::<Vec<(String, String)>>::try_from_uri(uri).ok()?;
+            let parameters = self.parameters.iter().filter(|(name, _)| asked.iter().any(|(there, _)| there == name));
+            parameters.map(|(name, needs)| refused(&format!("{}?{name}", self.path), *needs)).find_map(|why| why)
+        })
+    }
 }
 
 /// All pages.
-pub(super) const PAGES: [Page; 11] = [
-    Page::open("/metrics", &[], Other("Prometheus text"), || get(pages::metrics)).named(),
-    Page::open("/healthz", &[], Other("text: the process serves"), || get(pages::healthz)),
-    Page::open("/readyz", &[], Other("text: attached, and epochs are closed; 503 if not"), || get(pages::readyz)),
-    Page::open("/api/v1/status", &["fresh"], Document("status"), || get(pages::status)).named(),
-    Page::open("/api/v1/flows", &["by", "top", "verdict", "since", "fresh"], Document("flows"), || get(pages::flows))
-        .named(),
-    Page::open("/api/v1/rules", &["fresh"], Document("rules"), || get(pages::rules)).named(),
-    Page::open("/api/v1/policy/shadow", &["top", "fresh"], Document("shadow"), || get(pages::shadow)),
-    Page::open("/api/v1/alerts", &[], Document("alerts"), || get(pages::alerts)),
-    Page::closed("POST", "/api/v1/policy/reload", &["confirm"], Document("reload"), || post(pages::reload_policy)),
-    Page::closed("POST", "/api/v1/policy/confirm", &[], Document("reload"), || post(pages::confirm_policy)),
-    Page::closed(
-        "GET",
+pub(super) const PAGES: [Page; 12] = [
+    Page::read("/metrics", Metrics, &[], Other("Prometheus text"), || get(pages::metrics)).named().scraped(),
+    Page::read("/healthz", Metrics, &[], Other("text: the process serves"), || get(pages::healthz)).scraped(),
+    Page::read("/readyz", Metrics, &[], Other("text: attached, and epochs are closed; 503 if not"), || {
+        get(pages::readyz)
+    })
+    .scraped(),
+    Page::read("/api/v1/status", Metrics, &[FRESH], Document("status"), || get(pages::status)).named(),
+    Page::read(
+        "/api/v1/totals",
+        Metrics,
+        &[("by", Metrics), ("top", Metrics), ("verdict", Metrics), ("since", Auditor), FRESH],
+        Document("flows"),
+        || get(pages::totals),
+    )
+    .named(),
+    Page::read(
+        "/api/v1/flows",
+        Security,
+        &[("by", Security), ("top", Security), ("verdict", Security), ("since", Security), ("fresh", Security)],
+        Document("flows"),
+        || get(pages::flows),
+    )
+    .named(),
+    Page::read("/api/v1/rules", Auditor, &[FRESH], Document("rules"), || get(pages::rules)).named(),
+    Page::read(
+        "/api/v1/policy/shadow",
+        Security,
+        &[("top", Security), ("fresh", Security)],
+        Document("shadow"),
+        || get(pages::shadow),
+    ),
+    Page::read("/api/v1/alerts", Security, &[], Document("alerts"), || get(pages::alerts)),
+    Page::change("/api/v1/policy/reload", &[("confirm", Root)], Document("reload"), || post(pages::reload_policy)),
+    Page::change("/api/v1/policy/confirm", &[], Document("reload"), || post(pages::confirm_policy)),
+    Page::read(
         "/api/v1/policy/image",
+        Auditor,
         &[],
         Other("the policy in force, as `diff --running` reads it"),
         || get(pages::policy_image),
     ),
 ];
 
-/// The pages of one listener. With `control` it takes `fresh=1` and reloads; without, it only reads.
-pub fn router(state: SharedState, control: Option<Control>, host: &str) -> Router {
-    let all = control.is_some();
-    let pages = PAGES.iter().filter(|page| all || page.on_port);
-    let router = pages.fold(Router::new(), |router, page| router.route(page.path, (page.answer)()));
-    let router = router.fallback(not_found).with_state(Api::new(state, control, host));
-    if all { router } else { router.layer(from_fn(asked_by_its_name)) }
+/// Whether a path is that of a page with places of its own.
+pub(super) fn is_scrape(path: &str) -> bool {
+    PAGES.iter().any(|page| page.scraped && page.path == path)
+}
+
+/// The pages for one role; what it may not ask for is refused. Without `control` it is the port's.
+pub(super) fn router(
+    state: SharedState,
+    access: &Arc<Access>,
+    role: Option<Role>,
+    control: Option<Control>,
+    host: &str,
+) -> Router {
+    let on_port = control.is_none();
+    let api = Api::new(state, access, role, control, host);
+    let router = PAGES.iter().fold(Router::new(), |router, page| {
+        let own = api.clone();
+        let guard = move |request: Request, next: Next| {
+            let refused = page.refuses(&own, request.uri());
+            async move {
+                match refused {
+                    Some(refused) => refused.into_response(),
+                    None => next.run(request).await,
+                }
+            }
+        };
+        router.route(page.path, (page.answer)().layer(from_fn(guard)))
+    });
+    let router = router.fallback(not_found).with_state(api);
+    if on_port { router.layer(from_fn(asked_by_its_name)) } else { router }
 }
 
 /// Refuses what a web page from elsewhere has a browser ask here (DNS rebinding): it is asked by that page's host name.

@@ -1,265 +1,265 @@
-//! Listeners in, served connections out: bounded in number, in header size and in time, so that nobody who can
-//! reach the port can wear the daemon out. Sockets are bound before anything is attached.
+//! Listeners in, served connections out, on threads of their own without capabilities: bounded in number, in bytes, in
+//! header size and in time, so that nobody who can connect can wear the daemon out, and nobody keeps others from being
+//! answered.
 
 use std::{
-    collections::VecDeque,
-    fs,
-    io::{self, ErrorKind},
-    net::{SocketAddr, TcpListener as StdTcpListener},
-    os::unix::{
-        fs::{FileTypeExt, MetadataExt, PermissionsExt},
-        net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream},
-    },
-    path::{Path, PathBuf},
+    convert::Infallible,
+    fs, io,
+    net::{SocketAddr, TcpListener as StdTcpListener, TcpStream as StdTcpStream},
+    os::unix::fs::MetadataExt as _,
+    sync::Arc,
+    thread,
     time::Duration,
 };
 
-use axum::Router;
+use anyhow::Context as _;
+use axum::{
+    Router,
+    body::HttpBody as _,
+    response::{IntoResponse as _, Response},
+};
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    net::{TcpStream, UnixListener, UnixStream},
+    sync::{mpsc, oneshot},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{error::CliError, storage, store::SharedState};
+use super::{
+    acceptor::{self, Accepted},
+    api::Control,
+    connections::{Connections, Place, Pool, Source},
+    error::ApiError,
+    listeners::{ControlSocket, bind_tcp},
+    roles::{Access, Role},
+    routes::{self, router},
+};
+use crate::{kernel, privileges, store::SharedState};
 
-/// Connections served at once, on each listener: for one more the oldest is cut off, so that nobody who holds all of them
-/// keeps others out.
-pub const MAX_CONNECTIONS: usize = 64;
 /// For the request's head to arrive, and between bytes of it.
 const HEADER_TIME: Duration = Duration::from_secs(5);
-/// For a whole connection, which is one request.
-const CONNECTION_TIME: Duration = Duration::from_secs(30);
+/// For a whole connection to the port, which is one request.
+const PORT_TIME: Duration = Duration::from_secs(10);
+/// The same on the control socket.
+const CONTROL_TIME: Duration = Duration::from_secs(30);
+/// For a client to hang up when it has been sent everything.
+const HANG_UP_TIME: Duration = Duration::from_secs(5);
 /// Between two attempts to get a port that is taken.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Bytes of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
+/// Threads that render: one page and one scrape for each role.
+const RENDERING_THREADS: usize = 2 * Role::ALL.len();
 
-/// Binds the HTTP port.
+/// What is served.
+pub struct Served {
+    /// What pages are rendered from.
+    pub state: SharedState,
+    /// What is asked on the control socket.
+    pub control: Control,
+    /// The name of this host.
+    pub host: String,
+    /// Who may what.
+    pub access: Access,
+    /// The control socket.
+    pub socket: ControlSocket,
+    /// Where the listener of the port comes from; nowhere: there is no port.
+    pub ports: mpsc::Receiver<StdTcpListener>,
+}
+
+/// Serves everything until `stop`.
 ///
 /// # Errors
-/// Off loopback, taken, or not ours to bind: with the hint.
-pub fn bind_tcp(address: SocketAddr) -> Result<StdTcpListener, CliError> {
-    if !address.ip().is_loopback() {
-        return Err(CliError::Usage(format!(
-            "[http] listen = \"{address}\": only loopback addresses are served without TLS; use 127.0.0.1 or [::1], \
-             or \"\" to turn HTTP off"
-        )));
-    }
-    let listener = StdTcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    });
-    listener.map_err(|error| {
-        let hint = match error.kind() {
-            ErrorKind::AddrInUse => "another program listens there (see `ss -ltnp`); set [http] listen to a free port",
-            ErrorKind::PermissionDenied => {
-                "ports below 1024 need CAP_NET_BIND_SERVICE; set [http] listen to a higher port"
+/// The thread or a listener can't be used.
+pub async fn serve(served: Served, stop: CancellationToken) -> anyhow::Result<()> {
+    let (sender, ended) = oneshot::channel();
+    let of_thread = move || {
+        // Nobody waits when the daemon is gone.
+        let _ = sender.send(on_own_thread(served, stop));
+    };
+    thread::Builder::new().name("http".into()).spawn(of_thread).context("starting a thread")?;
+    ended.await.context("its thread panicked")?
+}
+
+fn on_own_thread(served: Served, stop: CancellationToken) -> anyhow::Result<()> {
+    privileges::drop_all().context("dropping capabilities")?;
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().thread_name("http").max_blocking_threads(RENDERING_THREADS).build()?;
+    let result = runtime.block_on(served.serve(stop));
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+impl Served {
+    async fn serve(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        let connections = Connections::default();
+        let access = Arc::new(self.access);
+        let port = router(self.state.clone(), &access, Some(Role::Metrics), None, &self.host);
+        let control = |role| router(self.state.clone(), &access, role, Some(self.control.clone()), &self.host);
+        let mut members = Members {
+            refused: control(None),
+            roles: Role::ALL.map(|role| (role, control(Some(role)))),
+            access: Arc::clone(&access),
+            connections: connections.clone(),
+            owner: fs::symlink_metadata(self.socket.path())?.uid(),
+        };
+        let listener = self.socket.listener.take().context("the control socket is served already")?;
+        let (listener, accepted) = (UnixListener::from_std(listener)?, Accepted::default());
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                Some(listener) = self.ports.recv() => {
+                    acceptor::start(listener, connections.clone(), accepted.clone(), stop.clone())?;
+                }
+                (stream, place) = accepted.next() => match as_async(stream) {
+                    Ok(stream) => drop(tokio::spawn(converse(stream, port.clone(), place, PORT_TIME, stop.clone()))),
+                    Err(error) => tracing::warn!(%error, "can't serve a connection"),
+                },
+                connected = listener.accept() => match connected {
+                    Ok((stream, _)) => members.admit(stream, &stop),
+                    Err(error) => {
+                        tracing::warn!(%error, "can't accept a connection");
+                        // Out of file descriptors, usually: trying again at once would spin.
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                },
             }
-            _ => "set [http] listen to an address of this host, or to \"\" to turn HTTP off",
-        };
-        CliError::Unavailable(format!("can't listen on {address}: {error}: {hint}"))
-    })
-}
-
-/// The control socket; removed again when dropped, if it is still ours.
-#[derive(Debug)]
-pub struct ControlSocket {
-    listener: Option<StdUnixListener>,
-    path: PathBuf,
-    inode: u64,
-}
-
-impl ControlSocket {
-    /// Binds `path`, readable and writable by its owner only. A socket that is there already is removed if nobody
-    /// answers on it.
-    ///
-    /// # Errors
-    /// Another daemon answers there, something else than a socket is there, or the system refuses.
-    pub fn bind(path: &Path) -> Result<Self, CliError> {
-        let refused = |error: io::Error| {
-            CliError::Unavailable(format!(
-                "can't make the control socket {}: {error}: set [paths] runtime to a directory that can be written",
-                path.display()
-            ))
-        };
-        if let Some(directory) = path.parent() {
-            storage::create_directory(directory).map_err(refused)?;
-        }
-        remove_stale(path)?;
-        // Bound under another name, so that nobody meets it before it has its mode.
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(format!(".{}", std::process::id()));
-        let temporary = PathBuf::from(temporary);
-        // A leftover of a crashed process with our id.
-        let _ = fs::remove_file(&temporary);
-        let listener = StdUnixListener::bind(&temporary).map_err(refused)?;
-        let made = (|| {
-            fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600))?;
-            listener.set_nonblocking(true)?;
-            fs::rename(&temporary, path)?;
-            Ok(fs::symlink_metadata(path)?.ino())
-        })();
-        let inode = made.map_err(|error| {
-            // Best effort: the error that counts is the first.
-            let _ = fs::remove_file(&temporary);
-            refused(error)
-        })?;
-        Ok(Self { listener: Some(listener), path: path.to_owned(), inode })
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for ControlSocket {
-    fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode) {
-            // Already gone is as good.
-            let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-fn remove_stale(path: &Path) -> Result<(), CliError> {
-    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
-    let shown = path.display();
-    if !found.file_type().is_socket() {
-        return Err(CliError::Unavailable(format!(
-            "{shown} is in the way and not a socket: remove it, or set [paths] runtime"
-        )));
-    }
-    match StdUnixStream::connect(path) {
-        Ok(_) => Err(CliError::Unavailable(format!(
-            "another egress-monitor answers on {shown}: stop it, or give this one its own [paths] runtime"
-        ))),
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(|error| {
-            CliError::Unavailable(format!("{shown} is left over and can't be removed: {error}: remove it"))
-        }),
-        Err(error) => Err(CliError::Unavailable(format!("can't tell who answers on {shown}: {error}"))),
+fn as_async(stream: StdTcpStream) -> io::Result<TcpStream> {
+    stream.set_nonblocking(true)?;
+    TcpStream::from_std(stream)
+}
+
+/// Whoever connects to the control socket.
+struct Members {
+    refused: Router,
+    roles: [(Role, Router); 4],
+    access: Arc<Access>,
+    connections: Connections,
+    /// The daemon's own user.
+    owner: u32,
+}
+
+impl Members {
+    fn admit(&mut self, stream: UnixStream, stop: &CancellationToken) {
+        let Ok(peer) = stream.peer_cred() else { return };
+        let role = if peer.uid() == 0 || peer.uid() == self.owner {
+            Some(Role::Root)
+        } else {
+            let mut groups = kernel::peer_groups(&stream).unwrap_or_default();
+            groups.push(peer.gid());
+            self.access.role(&groups)
+        };
+        let pages = role.and_then(|role| self.roles.iter().find(|(of, _)| *of == role));
+        let pool = if role.is_some() { Pool::Control } else { Pool::Refused };
+        let place = self.connections.enter(pool, Source::User(peer.uid()), role);
+        let router = pages.map_or(&self.refused, |(_, pages)| pages).clone();
+        tokio::spawn(converse(stream, router, place, CONTROL_TIME, stop.clone()));
     }
 }
 
-/// Serves the HTTP port until `stop`.
-///
-/// # Errors
-/// The listener can't be used.
-pub async fn serve_tcp(listener: StdTcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    let listener = &TcpListener::from_std(listener)?;
-    let accept = || async move { Ok(Some(listener.accept().await?.0)) };
-    serve_all(accept, router, stop).await;
-    Ok(())
+/// A stream that can be ended in a way that leaves nothing of it in the kernel, whatever the other end has not read.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// Has its end be such.
+    fn to_be_reset(&self) {}
 }
 
-/// Serves the HTTP port until `stop`, as soon as whoever holds it now lets go of it.
+impl Stream for TcpStream {
+    fn to_be_reset(&self) {
+        // Else it ends in order, and the kernel's own bounds hold.
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl Stream for UnixStream {}
+
+/// One request and its answer, as long as the connection has its place.
+async fn converse(stream: impl Stream, router: Router, place: Place, time: Duration, stop: CancellationToken) {
+    let (pages, of) = (TowerToHyperService::new(router), place.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if routes::is_scrape(request.uri().path()) {
+            of.move_to(Pool::Scrape);
+        }
+        request.extensions_mut().insert(of.clone());
+        let (answer, of) = (pages.call(request), of.clone());
+        async move { Ok::<_, Infallible>(held(answer.await.unwrap_or_else(|never| match never {}), &of)) }
+    });
+    let mut http = http1::Builder::new();
+    // One request a connection: then one time limit covers slow heads, slow readers and idlers alike.
+    http.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_HEAD);
+    let mut connection = http.serve_connection(TokioIo::new(stream), service);
+    let answered = tokio::select! {
+        // A client that hangs up is its own affair.
+        answered = timeout(time, &mut connection) => answered.is_ok_and(|answered| answered.is_ok()),
+        () = place.cut().cancelled() => false,
+        () = stop.cancelled() => false,
+    };
+    let mut stream = connection.into_parts().io.into_inner();
+    // What is not read yet is in the kernel: it keeps its place until the client has taken it.
+    let gone = answered
+        && tokio::select! {
+            gone = timeout(HANG_UP_TIME, gone(&mut stream)) => gone.is_ok(),
+            () = place.cut().cancelled() => false,
+            () = stop.cancelled() => true,
+        };
+    if !gone {
+        stream.to_be_reset();
+    }
+}
+
+/// Reads what nobody wants until the end.
+async fn gone(stream: &mut impl Stream) {
+    let mut nothing = [0; 1_024];
+    while matches!(stream.read(&mut nothing).await, Ok(1..)) {}
+}
+
+/// An answer whose bytes are counted; another one where there is no room for it.
+fn held(answer: Response, place: &Place) -> Response {
+    match answer.body().size_hint().exact() {
+        Some(bytes) if !place.hold(usize::try_from(bytes).unwrap_or(usize::MAX)) => ApiError::no_room().into_response(),
+        _ => answer,
+    }
+}
+
+/// Gives the port's listener to who serves it, as soon as whoever holds the port now lets go of it.
 ///
 /// # Errors
-/// As [`serve_tcp`].
-pub async fn serve_tcp_when_free(
+/// None.
+pub async fn bind_when_free(
     address: SocketAddr,
-    router: Router,
-    state: &SharedState,
+    ports: mpsc::Sender<StdTcpListener>,
+    state: SharedState,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let listener = loop {
+    loop {
         match bind_tcp(address) {
-            Ok(listener) => break listener,
+            Ok(listener) => {
+                state.write().http_error = None;
+                tracing::info!(%address, "HTTP is served now");
+                // Refused only at the end.
+                let _ = ports.send(listener).await;
+                stop.cancelled().await;
+                return Ok(());
+            }
             Err(error) => state.write().http_error = Some(error.to_string()),
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(AGAIN) => {}
         }
-    };
-    state.write().http_error = None;
-    tracing::info!(%address, "HTTP is served now");
-    serve_tcp(listener, router, stop).await
-}
-
-/// Serves the control socket until `stop`. Only root and the daemon's own user are let in.
-///
-/// # Errors
-/// The listener can't be used.
-pub async fn serve_unix(mut socket: ControlSocket, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    let Some(listener) = socket.listener.take() else { return Ok(()) };
-    let listener = &UnixListener::from_std(listener)?;
-    let owner = fs::symlink_metadata(&socket.path)?.uid();
-    let accept = || async move {
-        let (stream, _) = listener.accept().await?;
-        let admitted = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == owner);
-        Ok(admitted.then_some(stream))
-    };
-    serve_all(accept, router, stop).await;
-    Ok(())
-}
-
-/// Serves whom `accept` lets in, until `stop`.
-async fn serve_all<S, F>(accept: impl Fn() -> F, router: Router, stop: CancellationToken)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    F: Future<Output = io::Result<Option<S>>>,
-{
-    let mut places = Places::default();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = accept() => accepted,
-        };
-        match accepted {
-            Ok(Some(stream)) => serve(stream, &router, places.take(), &stop),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(%error, "can't accept a connection");
-                // Out of file descriptors, usually: trying again at once would spin.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
     }
-}
-
-/// The connections of a listener, oldest first.
-#[derive(Debug, Default)]
-struct Places(VecDeque<CancellationToken>);
-
-impl Places {
-    /// A place for one more connection, which is over when its token is cancelled: by itself, or for another.
-    fn take(&mut self) -> CancellationToken {
-        self.0.retain(|place| !place.is_cancelled());
-        while self.0.len() >= MAX_CONNECTIONS {
-            self.0.pop_front().inspect(CancellationToken::cancel);
-        }
-        let place = CancellationToken::new();
-        self.0.push_back(place.clone());
-        place
-    }
-}
-
-fn serve(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    router: &Router,
-    place: CancellationToken,
-    stop: &CancellationToken,
-) {
-    let service = TowerToHyperService::new(router.clone());
-    let stop = stop.clone();
-    tokio::spawn(async move {
-        let _ended = place.clone().drop_guard();
-        let mut http = hyper::server::conn::http1::Builder::new();
-        // One request a connection: then one time limit covers slow heads, slow readers and idlers alike.
-        http.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(MAX_HEAD);
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        tokio::select! {
-            // A client that hangs up or is too slow is its own affair.
-            _ = timeout(CONNECTION_TIME, connection) => {}
-            () = place.cancelled() => {}
-            () = stop.cancelled() => {}
-        }
-    });
 }

@@ -37,4 +37,4 @@ pub use pins::{Pins, attached_beside, detach_all};
 pub use policy_slots::{Switch, room};
 pub use predecessor::Left;
 pub use requirements::require;
-pub use sys::{tame_allocator, trim_heap};
+pub use sys::{inherited_sockets, peer_groups, tame_allocator, trim_heap};

@@ -61,6 +61,11 @@ impl Pins {
     /// # Errors
     /// It is on no BPF file system, another user's, or another daemon's.
     pub fn open(bpffs: &Path) -> Result<Self, KernelError> {
+        Self::open_of(bpffs, rustix::process::geteuid().as_raw())
+    }
+
+    /// The same of a user's.
+    fn open_of(bpffs: &Path, user: u32) -> Result<Self, KernelError> {
         let refused = |why: String| KernelError::Pins { directory: bpffs.to_owned(), why };
         let parent = bpffs.parent().unwrap_or(Path::new("/"));
         let on = statfs(if bpffs.exists() { bpffs } else { parent });
@@ -78,7 +83,7 @@ impl Pins {
         };
         make(bpffs)?;
         let found = fs::symlink_metadata(bpffs).map_err(|error| refused(error.to_string()))?;
-        if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
+        if !found.is_dir() || found.uid() != user || found.mode() & 0o022 != 0 {
             return Err(refused("it belongs to somebody else, or others may write to it: remove it".into()));
         }
         for part in [directory.clone(), directory.join("links"), directory.join("maps")] {
@@ -236,7 +241,10 @@ pub fn detach_all(bpffs: &Path) -> Result<Vec<String>, KernelError> {
     if !bpffs.exists() {
         return Ok(filters().collect());
     }
-    let mut pins = Pins::open(bpffs)?;
+    // Root takes off what the daemon's user has left.
+    let own = rustix::process::geteuid().as_raw();
+    let owner = fs::symlink_metadata(bpffs).map_or(own, |found| if own == 0 { found.uid() } else { own });
+    let mut pins = Pins::open_of(bpffs, owner)?;
     let mut removed: Vec<String> = filters().collect();
     for ifindex in pins.remove_others(&[]) {
         removed.push(format!("the program on interface {ifindex} (tcx)"));

@@ -1,8 +1,9 @@
-//! `cargo xtask lint`: formatting, clippy on the host and on the kernel part, the documentation, the rooms, and
-//! cargo-deny over the dependencies. All checks run, then the failed ones are named.
+//! `cargo xtask lint`: formatting, clippy on the host and on the kernel part, the documentation, the rooms, systemd's units,
+//! and cargo-deny over the dependencies. All checks run, then the failed ones are named.
 
 mod paths;
 mod rooms;
+mod units;
 
 use anyhow::{Result, bail};
 
@@ -30,6 +31,7 @@ pub fn run(bless: bool) -> Result<()> {
     };
     check("formatting", process::stage("formatting", &mut process::cargo(&["fmt", "--all", "--check"])));
     check("rooms", rooms::check(bless));
+    check("units", units::check());
     check("clippy", host_clippy(&workspace));
     check("documentation", documentation(&workspace));
     check("clippy of the kernel part", kernel_clippy(workspace.compiler));

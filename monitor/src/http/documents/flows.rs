@@ -1,6 +1,8 @@
 //! Flows and [`MonitorState`] in, flow rows out: served at `/api/v1/flows`, printed by `egress-monitor flows`. Rows, the rest,
 //! what was evicted, what overflowed and what was not parsed always sum to the hook total, in one document.
 
+mod body;
+
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BinaryHeap},
@@ -15,6 +17,7 @@ use monitor_common::{
     wire::{Class, ReasonSums},
 };
 
+pub use self::body::PageBody;
 use crate::{
     model::{
         flow::{FlowGroup, FlowId, FlowSums, GroupSums},
@@ -29,47 +32,155 @@ fn system(asn: Option<&AsDataset>, address: IpAddr) -> Option<AutonomousSystem> 
     asn?.lookup(address).map(|(number, name)| AutonomousSystem { number, name: name.to_owned() })
 }
 
-/// The document; rows by bytes on the wire, most first. What it needs of the state is copied first, so that nobody waits
-/// for the walk through the flows.
-pub fn flows(shared: &SharedState, query: &FlowsQuery) -> Flows {
-    let groups_of = query.by.and_then(group_key);
-    let Some(seconds) = query.since else {
-        if let Some(key) = groups_of {
-            let (reply, labels, groups) = {
-                let state = shared.read();
-                let totals = &state.traffic.totals;
-                (frame(&state, totals, query), Labels::of(&state), summed(&totals.flows, key, query))
-            };
-            return grouped(reply, groups.into_iter(), &labels, query);
+/// The document, its rows as they are kept: they become text piece by piece, as whoever asked reads.
+pub struct Page {
+    /// All but the rows.
+    frame: Flows,
+    labels: Labels,
+    rows: Rows,
+}
+
+/// By bytes on the wire, most first.
+enum Rows {
+    Flows(Vec<(FlowId, u64, FlowSums)>),
+    Groups(Vec<GroupOf>),
+}
+
+impl Rows {
+    fn len(&self) -> usize {
+        match self {
+            Self::Flows(rows) => rows.len(),
+            Self::Groups(rows) => rows.len(),
         }
-        // In this order: the state is that of the flows then.
-        let store = shared.flows();
-        let (reply, labels) = {
-            let state = shared.read();
-            (frame(&state, &state.traffic.totals, query), Labels::of(&state))
+    }
+}
+
+impl Page {
+    /// What it needs of the state is copied first, so that nobody waits for the walk through the flows.
+    pub fn of(shared: &SharedState, query: &FlowsQuery) -> Self {
+        let groups_of = query.by.and_then(group_key);
+        let Some(seconds) = query.since else {
+            if let Some(key) = groups_of {
+                let (frame, labels, groups) = {
+                    let state = shared.read();
+                    let totals = &state.traffic.totals;
+                    (frame(&state, totals, query), Labels::of(&state), summed(&totals.flows, key, query))
+                };
+                return Self::grouped(frame, groups.into_iter(), labels, query);
+            }
+            // In this order: the state is that of the flows then.
+            let store = shared.flows();
+            let (frame, labels) = {
+                let state = shared.read();
+                (frame(&state, &state.traffic.totals, query), Labels::of(&state))
+            };
+            return Self::filled(frame, &store, labels, query);
         };
-        return filled(reply, &store, &labels, query);
-    };
-    // Held until the names are there that it is kept under.
-    let recent = shared.recent();
-    let window = recent.window(i128::from(seconds) * 1_000_000_000);
-    let state = shared.read();
-    drop(recent);
-    let Some(window) = window else {
-        let nothing = frame(&state, &Totals::default(), query);
-        return Flows { window_seconds: query.since, ..nothing };
-    };
-    let reply = Flows {
-        since: rfc3339(window.began),
-        until: Some(rfc3339(window.ended)),
-        window_seconds: query.since,
-        ..frame(&state, &window.totals, query)
-    };
-    let labels = Labels::of(&state);
-    drop(state);
-    match groups_of {
-        Some(key) => grouped(reply, summed(&window.groups(), key, query).into_iter(), &labels, query),
-        None => filled(reply, &window.flows, &labels, query),
+        // Held until the names are there that it is kept under.
+        let recent = shared.recent();
+        let window = recent.window(i128::from(seconds) * 1_000_000_000);
+        let state = shared.read();
+        drop(recent);
+        let labels = Labels::of(&state);
+        let Some(window) = window else {
+            let nothing = frame(&state, &Totals::default(), query);
+            let frame = Flows { window_seconds: query.since, ..nothing };
+            return Self { frame, labels, rows: Rows::Flows(Vec::new()) };
+        };
+        let frame = Flows {
+            since: rfc3339(window.began),
+            until: Some(rfc3339(window.ended)),
+            window_seconds: query.since,
+            ..frame(&state, &window.totals, query)
+        };
+        drop(state);
+        match groups_of {
+            Some(key) => Self::grouped(frame, summed(&window.groups(), key, query).into_iter(), labels, query),
+            None => Self::filled(frame, &window.flows, labels, query),
+        }
+    }
+
+    /// With the first of these groups.
+    fn grouped(mut frame: Flows, groups: impl Iterator<Item = GroupOf>, labels: Labels, query: &FlowsQuery) -> Self {
+        let rows = first(query.top.unwrap_or(DEFAULT_TOP), &mut frame.rest, groups);
+        Self { frame, labels, rows: Rows::Groups(rows) }
+    }
+
+    /// With what comes from the flows.
+    fn filled(mut frame: Flows, store: &FlowStore, labels: Labels, query: &FlowsQuery) -> Self {
+        let wanted = |verdict: Verdict| query.verdict.is_none_or(|only| only == verdict);
+        for (_, evicted) in store.evicted().iter().filter(|(of, _)| wanted(of.group.verdict)) {
+            frame.evicted.flows += evicted.flows;
+            frame.evicted.sums.add(&evicted.counters);
+        }
+        let chosen = store.iter().filter(|(id, _)| wanted(id.verdict));
+        let Some(by) = query.by else {
+            let top = query.top.unwrap_or(DEFAULT_TOP);
+            let rows = first(top, &mut frame.rest, chosen.map(|(id, sums)| (id, 1, *sums)));
+            return Self { frame, labels, rows: Rows::Flows(rows) };
+        };
+        let mut groups: Table<(Key, Verdict), (u64, FlowSums)> = Table::default();
+        for (id, sums) in chosen {
+            let key = (Key::of(by, &id, labels.asn.as_deref()), id.verdict);
+            let ((flows, sum), there) = groups.upsert(key, || (0, *sums));
+            *flows += 1;
+            if there {
+                sum.add(sums);
+            }
+        }
+        let groups = groups.iter().map(|(key, (flows, sums))| (*key, *flows, *sums));
+        Self::grouped(frame, groups, labels, query)
+    }
+
+    /// Bytes that it takes until it is read to its end.
+    pub fn size(&self) -> usize {
+        let rows = match &self.rows {
+            Rows::Flows(rows) => size_of_val(rows.as_slice()),
+            Rows::Groups(rows) => size_of_val(rows.as_slice()),
+        };
+        rows + 2 * body::PIECE
+    }
+
+    /// What is sent.
+    ///
+    /// # Errors
+    /// The document is none.
+    pub fn body(self) -> serde_json::Result<PageBody> {
+        PageBody::of(self)
+    }
+
+    #[cfg(test)]
+    fn document(self) -> Flows {
+        let mut document = self.frame.clone();
+        match &self.rows {
+            Rows::Flows(rows) => document.flows = rows.iter().map(|row| self.flow_row(row)).collect(),
+            Rows::Groups(rows) => document.groups = rows.iter().map(|row| self.group_row(row)).collect(),
+        }
+        document
+    }
+
+    fn flow_row(&self, (id, _, sums): &(FlowId, u64, FlowSums)) -> FlowRow {
+        flow_row(id, sums, &self.labels)
+    }
+
+    fn group_row(&self, ((key, verdict), flows, sums): &GroupOf) -> GroupRow {
+        GroupRow {
+            key: key.text(&self.labels.identities),
+            name: key.name(self.labels.asn.as_deref()),
+            verdict: verdict.name().into(),
+            flows: *flows,
+            sums: (&sums.counters).into(),
+            first_seen: rfc3339(sums.first.into()),
+            last_seen: rfc3339(sums.last.into()),
+        }
+    }
+
+    /// Writes a row as JSON.
+    fn write(&self, row: usize, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        match &self.rows {
+            Rows::Flows(rows) => serde_json::to_writer(out, &self.flow_row(&rows[row])),
+            Rows::Groups(rows) => serde_json::to_writer(out, &self.group_row(&rows[row])),
+        }
     }
 }
 
@@ -95,23 +206,6 @@ fn summed(flows: &BTreeMap<FlowGroup, GroupSums>, key: fn(&FlowGroup) -> Key, qu
     groups.into_iter().map(|(key, GroupSums { flows, sums })| (key, flows, sums)).collect()
 }
 
-/// The document with the first of these groups.
-fn grouped(mut reply: Flows, groups: impl Iterator<Item = GroupOf>, labels: &Labels, query: &FlowsQuery) -> Flows {
-    reply.groups = first(query.top.unwrap_or(DEFAULT_TOP), &mut reply.rest, groups)
-        .into_iter()
-        .map(|((key, verdict), flows, sums)| GroupRow {
-            key: key.text(&labels.identities),
-            name: key.name(labels.asn.as_deref()),
-            verdict: verdict.name().into(),
-            flows,
-            sums: (&sums.counters).into(),
-            first_seen: rfc3339(sums.first.into()),
-            last_seen: rfc3339(sums.last.into()),
-        })
-        .collect();
-    reply
-}
-
 /// What rows are labelled with.
 pub(super) struct Labels {
     identities: Arc<Identities>,
@@ -123,32 +217,6 @@ impl Labels {
     pub(super) fn of(state: &MonitorState) -> Self {
         Self { identities: Arc::clone(&state.traffic.identities), asn: state.in_force.policy.asn.clone() }
     }
-}
-
-/// The document with what comes from the flows.
-fn filled(mut reply: Flows, store: &FlowStore, labels: &Labels, query: &FlowsQuery) -> Flows {
-    let wanted = |verdict: Verdict| query.verdict.is_none_or(|only| only == verdict);
-    for (_, evicted) in store.evicted().iter().filter(|(of, _)| wanted(of.group.verdict)) {
-        reply.evicted.flows += evicted.flows;
-        reply.evicted.sums.add(&evicted.counters);
-    }
-    let chosen = store.iter().filter(|(id, _)| wanted(id.verdict));
-    let Some(by) = query.by else {
-        let rows = first(query.top.unwrap_or(DEFAULT_TOP), &mut reply.rest, chosen.map(|(id, sums)| (id, 1, *sums)));
-        reply.flows = rows.iter().map(|(id, _, sums)| flow_row(id, sums, labels)).collect();
-        return reply;
-    };
-    let mut groups: Table<(Key, Verdict), (u64, FlowSums)> = Table::default();
-    for (id, sums) in chosen {
-        let key = (Key::of(by, &id, labels.asn.as_deref()), id.verdict);
-        let ((flows, sum), there) = groups.upsert(key, || (0, *sums));
-        *flows += 1;
-        if there {
-            sum.add(sums);
-        }
-    }
-    let groups = groups.iter().map(|(key, (flows, sums))| (*key, *flows, *sums));
-    grouped(reply, groups, labels, query)
 }
 
 /// The document without what comes from the flows.
@@ -308,6 +376,12 @@ pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, labels: &Labels) -> FlowRow
         first_seen: rfc3339(sums.first.into()),
         last_seen: rfc3339(sums.last.into()),
     }
+}
+
+/// The whole document.
+#[cfg(test)]
+pub fn flows(shared: &SharedState, query: &FlowsQuery) -> Flows {
+    Page::of(shared, query).document()
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ fn asked(by: Option<By>, since: Option<u32>) -> FlowsQuery {
 fn walked(shared: &SharedState, by: By) -> Flows {
     let (store, state) = (shared.flows(), shared.read());
     let query = FlowsQuery { by: Some(by), ..FlowsQuery::default() };
-    filled(frame(&state, &state.traffic.totals, &query), &store, &Labels::of(&state), &query)
+    Page::filled(frame(&state, &state.traffic.totals, &query), &store, Labels::of(&state), &query).document()
 }
 
 #[test]
@@ -96,4 +96,30 @@ fn flows_of_a_group_are_those_that_are_kept_and_those_that_were_evicted() {
     assert_eq!(found.collect::<BTreeMap<_, _>>(), expected);
     let last = state.traffic.totals.flows.values().map(|of| of.sums.last).max();
     assert!(last <= Some(clamp(fake::snapshot(39).ended)));
+}
+
+#[tokio::test]
+async fn what_is_sent_piece_by_piece_is_the_document() {
+    use http_body_util::BodyExt as _;
+    let shared = traffic(FLOW_LIMIT, FLOW_LIMIT);
+    for by in [None, Some(By::Peer), Some(By::Country)] {
+        for top in [1, 2, 100_000] {
+            let query = FlowsQuery { by, top: Some(top), ..FlowsQuery::default() };
+            let page = Page::of(&shared, &query);
+            let expected = Page::of(&shared, &query).document();
+            assert_eq!(page.rows.len(), expected.flows.len() + expected.groups.len());
+            let mut body = page.body().expect("JSON");
+            let mut text = Vec::new();
+            while let Some(piece) = body.frame().await {
+                let piece = piece.expect("JSON").into_data().expect("data");
+                assert!(piece.len() < 2 * body::PIECE, "{}", piece.len());
+                text.extend(piece);
+            }
+            assert_eq!(serde_json::from_slice::<Flows>(&text).expect("JSON"), expected, "{by:?} {top}");
+        }
+    }
+    let nothing = Page::of(&SharedState::default(), &FlowsQuery { since: Some(60), ..FlowsQuery::default() });
+    let expected = nothing.frame.clone();
+    let text = nothing.body().expect("JSON").collect().await.expect("JSON").to_bytes();
+    assert_eq!(serde_json::from_slice::<Flows>(&text).expect("JSON"), expected);
 }

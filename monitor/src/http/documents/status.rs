@@ -111,6 +111,16 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
     }
 }
 
+/// Takes out what is of the policy, and of its files.
+pub fn without_policy(status: &mut Status) {
+    let refused = status.policy.shadow.as_mut().map(|shadow| &mut shadow.refused);
+    for why in refused.into_iter().chain([&mut status.reload_error]).flatten() {
+        *why = "refused; why is told to the role 'auditor'".into();
+    }
+    status.rule_times_left_out += status.rule_times.len();
+    status.rule_times.clear();
+}
+
 fn shadow(state: &MonitorState) -> Option<ShadowStatus> {
     let page = frame(state);
     let there = page.candidate.is_some() || page.refused.is_some();

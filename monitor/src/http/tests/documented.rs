@@ -7,7 +7,10 @@ use jsonschema::Validator;
 use monitor_api::schema::documents;
 use serde_json::Value;
 
-use crate::http::routes::{Gives, PAGES};
+use crate::http::{
+    roles::Role,
+    routes::{Gives, PAGES},
+};
 
 /// Writes the schemas and their table.
 const BLESS: &str = "BLESS=1 cargo test -p egress-monitor --lib http::tests::documented";
@@ -59,19 +62,27 @@ fn table() -> String {
          derived from the types in `monitor/api`, where Rust programs find them beside a client; alerts have one of \
          their own, `docs/alert.schema.json`. Field names are stable; new fields may come. Everything in this folder \
          is generated: `{BLESS}` writes it.\n\n\
-         The HTTP port has the pages of the first table that say so, the control socket has all of them; `fresh=1`, \
-         which closes the epoch first, is answered on the control socket only. Whatever is refused comes with \
-         [`error`](error.json).\n\n\
-         | Page | HTTP port | Parameters | Gives |\n| --- | --- | --- | --- |\n"
+         Each page takes a role, and some parameters a higher one; each role has what those above it have. A request \
+         beyond one's role is refused with 403. Whatever is refused comes with [`error`](error.json), which says why, and \
+         how to get there.\n\n\
+         | Role | May | Is given to |\n| --- | --- | --- |\n"
     );
+    for role in Role::ALL {
+        text += &format!("| {} | {} | {} |\n", role.name(), role.may(), role.who());
+    }
+    text += "\n`fresh=1` closes the epoch first.\n\n| Page | Role | Parameters | Gives |\n| --- | --- | --- | --- |\n";
     for page in &PAGES {
         let gives = match page.gives {
             Gives::Document(name) => format!("[`{name}`]({name}.json)"),
             Gives::Other(what) => what.to_owned(),
         };
-        let parameters: Vec<String> = page.parameters.iter().map(|name| format!("`{name}`")).collect();
-        let port = if page.on_port { "yes" } else { "no" };
-        text += &format!("| `{} {}` | {port} | {} | {gives} |\n", page.method, page.path, parameters.join(" "));
+        let parameter = |(name, role): &(&str, Role)| match role {
+            role if *role == page.role => format!("`{name}`"),
+            role => format!("`{name}` ({})", role.name()),
+        };
+        let parameters: Vec<String> = page.parameters.iter().map(parameter).collect();
+        let role = page.role.name();
+        text += &format!("| `{} {}` | {role} | {} | {gives} |\n", page.method, page.path, parameters.join(" "));
     }
     text += "\nCommands that answer line by line print one document a line; `run --json` prints its two on standard \
              error, when it has started and when it ends.\n\n| Schema | Printed by |\n| --- | --- |\n";

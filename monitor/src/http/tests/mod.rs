@@ -11,14 +11,17 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use monitor_common::{parse::Reason, verdict::Verdict, wire::FlowKey};
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpStream, UnixStream},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::cli::render;
-use crate::http::server::{ControlSocket, bind_tcp, serve_tcp, serve_unix};
+use crate::http::{
+    listeners::{ControlSocket, bind_tcp},
+    server::{Served, serve},
+};
 use crate::{
     alerts::sinks::{Output, Sinks},
     budgets::keeper::Keeper,
@@ -43,6 +46,8 @@ use monitor_policy::{ClockMap, Policy, PolicyRef, spec::Mode};
 struct Bench {
     address: std::net::SocketAddr,
     socket: PathBuf,
+    state: SharedState,
+    control: Control,
     fake: Fake,
     stop: CancellationToken,
     _directory: tempfile::TempDir,
@@ -91,30 +96,34 @@ fn bench_of(in_force: PolicyInForce) -> Bench {
     let (reloader, reloads) = reload::PolicyReloader::new(setup, handle.clone(), state.clone(), in_force);
     tokio::spawn(reloader.run(stop.clone()));
     let socket = directory.path().join("run/control.sock");
-    let control = ControlSocket::bind(&socket).expect("a socket");
-    let asked = Control { epochs: handle, reloads };
-    tokio::spawn(serve_unix(control, router(state.clone(), Some(asked), "enclave-1"), stop.clone()));
+    let access = Access::of(socket.clone(), "", "");
     let listener = bind_tcp("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let address = listener.local_addr().expect("bound");
-    tokio::spawn(serve_tcp(listener, router(state, None, "enclave-1"), stop.clone()));
-    Bench { address, socket, fake, stop, _directory: directory, _events: events }
+    let (port, ports) = tokio::sync::mpsc::channel(1);
+    port.try_send(listener).expect("room");
+    let control = Control { epochs: handle, reloads };
+    let socket_of = ControlSocket::bind(&access).expect("a socket");
+    let host = "enclave-1".into();
+    let served = Served { state: state.clone(), control: control.clone(), host, access, socket: socket_of, ports };
+    tokio::spawn(serve(served, stop.clone()));
+    Bench { address, socket, state, control, fake, stop, _directory: directory, _events: events }
 }
 
 impl Bench {
-    /// A whole exchange over TCP: status and body.
-    async fn request(&self, head: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address).await.expect("connects");
-        stream.write_all(head.as_bytes()).await.expect("writes");
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).await.expect("reads");
-        let status = reply.split(' ').nth(1).and_then(|code| code.parse().ok()).expect(&reply);
-        let body = reply.split_once("\r\n\r\n").expect(&reply).1.to_owned();
-        documented::check_reply(head, status, &body);
-        (status, body)
+    /// A whole exchange by the port: status and body.
+    async fn by_port(&self, head: &str) -> (u16, String) {
+        exchange(TcpStream::connect(self.address).await.expect("connects"), head).await
     }
 
+    /// The same of a page.
+    async fn port(&self, path: &str) -> (u16, String) {
+        self.by_port(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await
+    }
+
+    /// The same by the control socket.
     async fn get(&self, path: &str) -> (u16, String) {
-        self.request(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).await
+        let stream = UnixStream::connect(&self.socket).await.expect("connects");
+        exchange(stream, &format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")).await
     }
 
     /// Over the control socket.
@@ -125,6 +134,28 @@ impl Bench {
         documented::check(path, &value);
         Ok(serde_json::from_value(value).expect("the document"))
     }
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str) -> (u16, String) {
+    stream.write_all(head.as_bytes()).await.expect("writes");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await.expect("reads");
+    let (start, body) = reply.split_once("\r\n\r\n").expect(&reply);
+    let status = start.split(' ').nth(1).and_then(|code| code.parse().ok()).expect(start);
+    let body = if start.contains("chunked") { unchunked(body) } else { body.to_owned() };
+    documented::check_reply(head, status, &body);
+    (status, body)
+}
+
+/// What comes in pieces (RFC 9112, 7.1), whole.
+fn unchunked(mut text: &str) -> String {
+    let mut whole = String::new();
+    while let Some((length, rest)) = text.split_once("\r\n") {
+        let (piece, rest) = rest.split_at(usize::from_str_radix(length, 16).expect(length));
+        whole += piece;
+        text = rest.strip_prefix("\r\n").expect("the end of a piece");
+    }
+    whole
 }
 
 fn plus(sums: &mut Sums, other: &Sums) {

@@ -7,8 +7,8 @@ async fn the_policy_is_changed_over_the_control_socket_alone() {
     let bench = bench();
     for path in ["/api/v1/policy/reload", "/api/v1/policy/reload?confirm=60", "/api/v1/policy/confirm"] {
         let (status, _) =
-            bench.request(&format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")).await;
-        assert_eq!(status, 404, "{path} over TCP");
+            bench.by_port(&format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")).await;
+        assert_eq!(status, 403, "{path} over TCP");
     }
     assert_eq!(bench.fake.script().staged, []);
     let post = |path: &'static str| {

@@ -9,6 +9,7 @@ mod grace_period;
 mod interfaces;
 mod mmap;
 mod peer;
+mod sockets;
 
 pub use self::{
     allocator::{tame_allocator, trim_heap},
@@ -20,4 +21,5 @@ pub use self::{
     interfaces::{has_interface, interfaces},
     mmap::MappedArray,
     peer::peer,
+    sockets::{inherited_sockets, peer_groups},
 };
