@@ -81,7 +81,7 @@ impl NameNumber for RuleName {
     }
 }
 
-/// Names, each kept once and bounded: until it is [released](Self::release), for as long as somebody refers to it.
+/// Names, each kept once and bounded, for as long as somebody refers to it ([`Identities::release`]).
 #[derive(Clone, Debug)]
 pub struct Names<N> {
     /// `None`: released.
