@@ -92,24 +92,16 @@ fn says(line: &[String; 4]) -> Option<(u32, u32, Option<&'static str>)> {
     let width = 2_u64.pow(32 - prefix.parse::<u32>().unwrap());
     let first = u64::from(address) / width * width;
     let exact = first == u64::from(address);
-    let country = match (line[1].to_uppercase().as_str(), line[2].as_str()) {
-        _ if !exact => None,
-        ("DE", "US-CA" | "NL-CW" | "NO-21") => None,
-        ("US", "DE-BE" | "NL-CW" | "NO-21") => None,
-        ("NL", "DE-BE" | "US-CA" | "NO-21") => None,
-        ("NO", "DE-BE" | "US-CA" | "NL-CW") => None,
-        ("SG" | "AS" | "NA", "DE-BE" | "US-CA" | "NL-CW" | "NO-21") => None,
-        ("NL", "NL-CW") => Some("CW"),
-        ("NO", "NO-21") => Some("SJ"),
-        ("DE", _) => Some("DE"),
-        ("US", _) => Some("US"),
-        ("NL", _) => Some("NL"),
-        ("NO", _) => Some("NO"),
-        ("SG", _) => Some("SG"),
-        ("AS", _) => Some("AS"),
-        ("NA", _) => Some("NA"),
-        _ => None,
+    let known = ["DE", "US", "NL", "NO", "SG", "AS", "NA"];
+    let named = known.into_iter().find(|code| *code == line[1].to_uppercase());
+    let country = match (line[2].as_str(), named) {
+        ("NL-CW", Some("NL")) => Some("CW"),
+        ("NO-21", Some("NO")) => Some("SJ"),
+        // Of another country.
+        (region, Some(country)) if region.contains('-') && !region.starts_with(country) => None,
+        (_, named) => named,
     };
+    let country = country.filter(|_| exact);
     Some((u32::try_from(first).unwrap(), u32::try_from(first + width - 1).unwrap(), country))
 }
 
