@@ -4,9 +4,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Display,
-    fs::OpenOptions,
-    io::{self, ErrorKind, Read as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -84,23 +82,10 @@ impl Store {
     pub fn load(&self, today: Day) -> Result<Budgets, StoreError> {
         let path = self.path();
         let wrong = |why: &dyn Display| StoreError::NotRead { file: path.clone(), why: why.to_string() };
-        let mut options = OpenOptions::new();
-        // Not blocked by a pipe, and not led elsewhere by a link.
-        options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-        let file = match options.open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Budgets::new(today)),
-            Err(error) => return Err(wrong(&error)),
+        let Some(text) = storage::read(&path, MAX_FILE).map_err(|error| wrong(&error))? else {
+            return Ok(Budgets::new(today));
         };
-        if !file.metadata().is_ok_and(|found| found.is_file()) {
-            return Err(wrong(&"not a file"));
-        }
-        let mut text = String::new();
-        file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(|error| wrong(&error))?;
-        if text.len() as u64 > MAX_FILE {
-            return Err(wrong(&"too long"));
-        }
-        let document: Document = serde_json::from_str(&text).map_err(|error| wrong(&error))?;
+        let document: Document = serde_json::from_slice(&text).map_err(|error| wrong(&error))?;
         if document.format != FORMAT {
             return Err(wrong(&format!("its format is {:?}, not {FORMAT:?}", document.format)));
         }

@@ -14,7 +14,7 @@ use monitor_policy::{
 };
 
 use super::{
-    Globs, List, Problem,
+    Globs, List, Problem, Sources,
     document::{Source, Table, quote},
     globs, keys,
     sections::{self, ListPatterns},
@@ -58,10 +58,10 @@ const fn list_name(action: Action) -> &'static str {
 }
 
 /// Reads one list, which says what it does.
-pub(super) fn read(file: &Path, action: Action) -> Result<(List, Vec<Rule>), Vec<Problem>> {
-    let text = read_text(file).map_err(|problem| vec![problem])?;
+pub(super) fn read(file: &Path, action: Action, sources: &Sources) -> Result<(List, Vec<Rule>), Vec<Problem>> {
+    let text = read_text(file, sources.at(file)).map_err(|problem| vec![problem])?;
     let plain_list = file.extension().is_some_and(|extension| extension == "txt");
-    let rules = if plain_list { plain(file, &text, action)? } else { tables(file, &text)? };
+    let rules = if plain_list { plain(file, &text, action)? } else { tables(file, &text, sources)? };
     let of = |action: Action| rules.iter().filter(|rule| rule.action == action).count();
     let list = List {
         file: file.to_owned(),
@@ -74,8 +74,8 @@ pub(super) fn read(file: &Path, action: Action) -> Result<(List, Vec<Rule>), Vec
     Ok((list, rules))
 }
 
-fn tables(file: &Path, text: &str) -> Result<Vec<Rule>, Vec<Problem>> {
-    let source = Source::new(file, text);
+fn tables(file: &Path, text: &str, sources: &Sources) -> Result<Vec<Rule>, Vec<Problem>> {
+    let source = Source::new(file, text, sources);
     let mut rules = Vec::new();
     if let Some(table) = source.parse() {
         rules = sections::rules(Table::root(&source, &table, &keys::ALLOWLIST));

@@ -10,7 +10,7 @@ use toml::{
 };
 
 use super::{
-    Problem,
+    Problem, Sources,
     error::ValueError,
     keys::{Absent, Key, Kind, Section},
 };
@@ -43,6 +43,8 @@ pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
 /// A file being read, and what is wrong with it so far.
 pub(super) struct Source<'a> {
     pub(super) file: &'a Path,
+    /// Where the files that it names are.
+    pub(super) sources: &'a Sources,
     /// The same for the origins of everything in it.
     shared: Arc<Path>,
     text: &'a str,
@@ -52,9 +54,9 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(file: &'a Path, text: &'a str) -> Self {
+    pub(super) fn new(file: &'a Path, text: &'a str, sources: &'a Sources) -> Self {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
-        Self { file, shared: file.into(), text, lines, problems: RefCell::default() }
+        Self { file, sources, shared: file.into(), text, lines, problems: RefCell::default() }
     }
 
     /// Parses the text; TOML's own errors are the only ones when there are any.
@@ -201,7 +203,7 @@ impl<'a> Table<'a> {
 /// A value of a file.
 #[derive(Clone, Copy)]
 pub(super) struct Value<'a> {
-    source: &'a Source<'a>,
+    pub(super) source: &'a Source<'a>,
     /// Its key.
     name: &'static str,
     /// What it has to be.

@@ -33,7 +33,7 @@ impl Globs {
 pub(super) fn files(pattern: &Path, value: Value<'_>, what: &str, globs: &mut Globs) -> Vec<PathBuf> {
     let text = pattern.display().to_string();
     if !text.contains(['*', '?', '[']) {
-        if pattern.exists() {
+        if value.source.sources.exists(pattern) {
             return vec![pattern.to_owned()];
         }
         value.report(format!("{what} {} does not exist: create it or remove it here", quote(&text)));
@@ -45,7 +45,7 @@ pub(super) fn files(pattern: &Path, value: Value<'_>, what: &str, globs: &mut Gl
         globs.directories.push(directory);
     }
     globs.patterns.push(pattern.to_owned());
-    let paths = match glob::glob(&text) {
+    let paths = match value.source.sources.glob(&text) {
         Ok(paths) => paths,
         Err(error) => {
             value.report(format!("{what} {} is no glob ({}): mend the pattern", quote(&text), error.msg));
@@ -53,7 +53,7 @@ pub(super) fn files(pattern: &Path, value: Value<'_>, what: &str, globs: &mut Gl
         }
     };
     let left = |path: &PathBuf| path.file_name().is_some_and(|name| is_leftover(&name.to_string_lossy()));
-    let paths = paths.filter_map(|path| {
+    let paths = paths.into_iter().filter_map(|path| {
         let report = |error: &glob::GlobError| {
             value.report(format!(
                 "{what} {} can't be read: {}: make the directory readable",

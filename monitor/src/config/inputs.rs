@@ -12,7 +12,7 @@ use crate::{
 };
 use monitor_policy::{
     self, ClockMap, Knowledge, Policy, PolicyError,
-    geo::{self, About},
+    geo::{self, About, Progress},
     text::plain,
 };
 
@@ -41,19 +41,26 @@ impl From<PolicyError> for CliError {
 pub fn knowledge(config: &Config) -> Result<Knowledge, CliError> {
     let mut knowledge = Knowledge { special: geo::special::table().to_vec(), ..Knowledge::default() };
     let mut files: Vec<Option<&Path>> = Vec::new();
+    let read = |file: &Path| geo::read_bounded(config.sources.at(file));
     for source in &config.geo.sources {
-        knowledge.datasets.extend(geo::load(source)?);
+        if source == "embedded" {
+            knowledge.datasets.extend(geo::load(source)?);
+        } else {
+            let file = Path::new(source);
+            knowledge.datasets.push(geo::open_bytes(file, &read(file)?)?.dataset);
+        }
         files.resize(knowledge.datasets.len(), (source != "embedded").then_some(Path::new(source)));
     }
     for overlay in &config.geo.overlays {
-        knowledge.overlays.push(geo::overlay::open(overlay)?);
+        knowledge.overlays.push(geo::overlay::read_bytes(overlay, &read(overlay)?, &Progress::default())?);
     }
     if let Some(asn) = &config.geo.asn {
         if asn == "embedded" {
             let what = "[geo] asn: no AS numbers are built in: name a file, such as \"asn.mmdb\", or leave it out";
             return Err(CliError::Usage(what.into()));
         }
-        knowledge.asn = Some(geo::asn::open(Path::new(asn))?.into());
+        let file = Path::new(asn);
+        knowledge.asn = Some(geo::asn::open_bytes(file, &read(file)?)?.into());
     }
     files.extend(config.geo.overlays.iter().map(|overlay| Some(overlay.as_path())));
     let datasets = knowledge.datasets.iter_mut().map(|of| &mut of.about);

@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path};
 use monitor_policy::{Origin, spec::Site};
 
 use super::{
-    Config, ConfigError, Paths, Problem, allowlist,
+    Config, ConfigError, Paths, Problem, Sources, allowlist,
     document::{Source, Table, quote},
     keys, sections,
     text::read_text,
@@ -25,16 +25,24 @@ pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
         None if matches!(Path::new(DEFAULT_FILE).try_exists(), Ok(false)) => return Ok(Config::default()),
         None => Path::new(DEFAULT_FILE),
     };
-    let text = read_text(file).map_err(|problem| ConfigError { problems: vec![problem] })?;
-    parse(file, &text)
+    load_kept(file, Sources::Disk)
+}
+
+/// As [`load`], of a file and the files that it names wherever they are.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_kept(file: &Path, sources: Sources) -> Result<Config, ConfigError> {
+    let text = read_text(file, sources.at(file)).map_err(|problem| ConfigError { problems: vec![problem] })?;
+    parse_from(file, &text, sources)
 }
 
 /// `[paths]` of a file in which anything may be wrong, or that can't be read: what commands need to find the daemon.
 pub fn paths(path: Option<&Path>) -> Paths {
     let file = path.unwrap_or(Path::new(DEFAULT_FILE));
     let mut paths = Paths::default();
-    if let Ok(text) = read_text(file) {
-        let source = Source::new(file, &text);
+    if let Ok(text) = read_text(file, file) {
+        let source = Source::new(file, &text, &Sources::Disk);
         let table = source.parse_what_is_whole();
         if let Some(table) = Table::root(&source, &table, &keys::FILE).table(&keys::PATHS) {
             sections::paths(table, &mut paths);
@@ -48,7 +56,11 @@ pub fn paths(path: Option<&Path>) -> Paths {
 /// # Errors
 /// As [`load`].
 pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
-    let source = Source::new(file, text);
+    parse_from(file, text, Sources::Disk)
+}
+
+fn parse_from(file: &Path, text: &str, sources: Sources) -> Result<Config, ConfigError> {
+    let source = Source::new(file, text, &sources);
     let Some(table) = source.parse() else {
         return Err(ConfigError { problems: source.into_problems() });
     };
@@ -56,7 +68,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     let patterns = sections::read(Table::root(&source, &table, &keys::FILE), &mut config);
     let mut elsewhere = Vec::new();
     for (file, action) in allowlist::files(patterns, &mut config.globs) {
-        match allowlist::read(&file, action) {
+        match allowlist::read(&file, action, &sources) {
             Ok((list, rules)) => {
                 config.lists.push(list);
                 config.spec.rules.extend(rules);
@@ -68,6 +80,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigError> {
     problems.extend(elsewhere);
     problems.extend(duplicate_rules(&config));
     problems.extend(overlapping_sites(&config.spec.sites));
+    config.sources = sources;
     if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
 }
 

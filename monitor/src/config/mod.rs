@@ -3,7 +3,7 @@
 //!
 //! [`keys`] declares every key. `document` reads one TOML file into tables whose every value still knows its line,
 //! `sections` turns those into the types below, `values` does so for single values, `allowlist` for the files of
-//! `[policy] allowlists` and `denylists`. [`error`] is what is reported, [`inputs`] reads and compiles what a configuration names.
+//! `[policy] allowlists` and `denylists`; [`sources`] says where they are. [`error`] is what is reported, [`inputs`] reads and compiles what a configuration names.
 
 mod allowlist;
 mod document;
@@ -13,6 +13,7 @@ pub mod inputs;
 pub mod keys;
 mod load;
 mod sections;
+pub mod sources;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -29,7 +30,8 @@ use crate::model::{DEFAULT_FLOWS, HookChoice};
 
 pub use error::{ConfigError, Problem};
 pub use globs::Globs;
-pub use load::{DEFAULT_FILE, load, parse, paths};
+pub use load::{DEFAULT_FILE, load, load_kept, parse, paths};
+pub use sources::Sources;
 
 /// When configuration and policy are read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub enum Reload {
 pub struct Config {
     /// The file it came from; `None` for the defaults.
     pub file: Option<PathBuf>,
+    /// Where that and the files that it names were read.
+    pub sources: Sources,
     /// `[monitor] mode`.
     pub mode: Mode,
     /// `[monitor] interfaces`: names, globs, or `auto`.
@@ -143,6 +147,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             file: None,
+            sources: Sources::Disk,
             mode: Mode::Observe,
             interfaces: vec!["auto".into()],
             epoch: Duration::from_secs(10),

@@ -171,7 +171,7 @@ fn geo(table: Table<'_>, directory: &Path, config: &mut Config) {
         let Some(source) = value.text() else { continue };
         let file = directory.join(source);
         let resolved = if source == "embedded" { source.to_owned() } else { file.display().to_string() };
-        if source.is_empty() || (source != "embedded" && !file.is_file()) {
+        if source.is_empty() || (source != "embedded" && !value.source.sources.has_file(&file)) {
             value.report(format!("geo source {} is no file: write \"embedded\" or an existing file", quote(source)));
         } else if geo.sources.contains(&resolved) {
             // Two voices that always agree would be taken for a second opinion.
@@ -186,7 +186,7 @@ fn geo(table: Table<'_>, directory: &Path, config: &mut Config) {
 fn file(value: Value<'_>, directory: &Path, what: &str) -> Option<PathBuf> {
     let name = value.text()?;
     let file = directory.join(name);
-    if name.is_empty() || !file.is_file() {
+    if name.is_empty() || !value.source.sources.has_file(&file) {
         value.report(format!("{what} {} is no file: write the name of an existing one", quote(name)));
         return None;
     }

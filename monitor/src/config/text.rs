@@ -12,10 +12,10 @@ use super::Problem;
 /// More than this is no configuration; nor does an allowlist need it.
 const LONGEST_FILE: u64 = 64 << 20;
 
-/// A file's text.
-pub(super) fn read_text(file: &Path) -> Result<String, Problem> {
+/// A file's text, as it is at `at`.
+pub(super) fn read_text(file: &Path, at: &Path) -> Result<String, Problem> {
     let mut bytes = Vec::new();
-    let read = open_regular(file).and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes));
+    let read = open_regular(at).and_then(|opened| opened.take(LONGEST_FILE + 1).read_to_end(&mut bytes));
     match read {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Problem::of_file(file, "no such file: create it or name another"));

@@ -1,10 +1,14 @@
 //! Files that are there whole or not at all: bytes in, one atomic replacement out, synced with its directory; and the
-//! daemon's own directories. Called by confirmations, budgets, the control socket and `geo import`.
+//! daemon's own directories. [`state`] is `[paths] state` with its number, [`blobs`] what is kept there by content.
+//! Called by what is kept of policies and modes, by budgets, the control socket and `geo import`.
+
+pub mod blobs;
+pub mod state;
 
 use std::{
     ffi::OsString,
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, ErrorKind, Write as _},
+    io::{self, ErrorKind, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -44,6 +48,14 @@ pub fn create_directory(directory: &Path) -> io::Result<()> {
 /// # Errors
 /// What the system said; the old file is then as it was, and no draft is left.
 pub fn replace(file: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+    replace_by(file, access, |out| out.write_all(bytes))
+}
+
+/// As [`replace`], with what `write` writes.
+///
+/// # Errors
+/// As [`replace`], or what `write` says.
+pub fn replace_by(file: &Path, access: Access, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let draft = draft_of(file, directory)?;
     let written = (|| {
@@ -54,7 +66,7 @@ pub fn replace(file: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
             }
         };
         out.set_len(0)?;
-        out.write_all(bytes)?;
+        write(&mut out)?;
         out.sync_all()?;
         Fault::Save.point();
         fs::rename(&draft, file)?;
@@ -66,6 +78,26 @@ pub fn replace(file: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
         let _ = fs::remove_file(&draft);
     }
     written
+}
+
+/// A file of the daemon's own, whole; `None`: it is not there. No link is followed, and no pipe waited for.
+///
+/// # Errors
+/// What the system said; it is no file, or longer than `longest`.
+pub fn read(file: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let opened = match options.open(file) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !opened.metadata()?.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    let mut bytes = Vec::new();
+    opened.take(longest + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > longest { Err(io::Error::other("too long")) } else { Ok(Some(bytes)) }
 }
 
 fn draft_of(file: &Path, directory: &Path) -> io::Result<PathBuf> {

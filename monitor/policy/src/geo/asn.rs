@@ -43,7 +43,15 @@ const MAX_NAME: usize = 120;
 /// # Errors
 /// The file can't be read or something in it is no good.
 pub fn open(file: &Path) -> Result<AsDataset, GeoError> {
-    let dataset = read(file, &Progress::default())?;
+    open_bytes(file, &file::read_bounded(file)?)
+}
+
+/// As [`open`], of a file's content; `file` is for messages.
+///
+/// # Errors
+/// Something in it is no good.
+pub fn open_bytes(file: &Path, bytes: &[u8]) -> Result<AsDataset, GeoError> {
+    let dataset = read_bytes(file, bytes, &Progress::default())?;
     match &dataset.rejected.first {
         Some((line, what)) => Err(GeoError::first(file, *line, what)),
         None => Ok(dataset),

@@ -13,7 +13,10 @@ use crate::fs::open_regular;
 const MAX_FILE: u64 = 512 << 20;
 
 /// The whole file, if it is a regular one of bearable size.
-pub(crate) fn read_bounded(file: &Path) -> Result<Vec<u8>, GeoError> {
+///
+/// # Errors
+/// It is not, or can't be read.
+pub fn read_bounded(file: &Path) -> Result<Vec<u8>, GeoError> {
     let failed = |source| GeoError::Read { file: file.into(), source };
     let opened = open_regular(file).map_err(|error| match error.kind() {
         io::ErrorKind::Other => GeoError::file(file, GeoFault::NotRegular),

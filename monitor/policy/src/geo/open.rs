@@ -41,7 +41,15 @@ pub fn open(source: &str) -> Result<Vec<Opened>, GeoError> {
 /// # Errors
 /// The file can't be read or something in it is no good.
 pub fn open_file(file: &Path) -> Result<Opened, GeoError> {
-    let opened = read_file(file, &Progress::default())?;
+    open_bytes(file, &file::read_bounded(file)?)
+}
+
+/// As [`open_file`], of a file's content; `file` is for messages and for what its name says.
+///
+/// # Errors
+/// Something in it is no good.
+pub fn open_bytes(file: &Path, bytes: &[u8]) -> Result<Opened, GeoError> {
+    let opened = read_bytes(file, bytes, &Progress::default())?;
     match &opened.rejected.first {
         Some((line, what)) => Err(GeoError::first(file, *line, what)),
         None => Ok(opened),
