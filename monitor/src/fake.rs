@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -271,6 +272,10 @@ pub struct Script {
     pub refuses: bool,
     /// Digests of what was staged, with the mode.
     pub staged: Vec<(String, bool)>,
+    /// A file that is looked at whenever something is staged.
+    pub looks_at: Option<PathBuf>,
+    /// What it had each time.
+    pub looked: Vec<String>,
     /// What the next checks of a policy in force find.
     pub checks: VecDeque<anyhow::Result<()>>,
     /// Rolled back so often.
@@ -338,8 +343,11 @@ impl EpochSource for Fake {
     }
 
     fn stage(&mut self, next: &PolicyInForce) -> anyhow::Result<()> {
-        anyhow::ensure!(next.policy.digest != "too large", "it does not fit");
         let mut script = self.script();
+        if let Some(file) = script.looks_at.clone() {
+            script.looked.push(std::fs::read_to_string(file).unwrap_or_default());
+        }
+        anyhow::ensure!(next.policy.digest != "too large", "it does not fit");
         anyhow::ensure!(!script.refuses, "no room");
         anyhow::ensure!(script.closed.is_none(), "the last epoch is not drained yet");
         script.staged.push((next.policy.digest.clone(), next.mode.enforces()));

@@ -478,11 +478,14 @@ fn commands_reach_the_daemon_whatever_else_is_wrong_in_the_file() {
     let daemon = start(&stage, home(&stage), "tcx");
     let config = daemon.home().config();
     let whole = std::fs::read_to_string(&config).unwrap();
+    let good = daemon.home().path().join("good.toml");
+    std::fs::write(&good, &whole).unwrap();
     for broken in
         [whole.replace("epoch = ", "epoch = nonsense "), whole.replace("mode = ", "colour = "), whole + "[[allow"]
     {
         std::fs::write(&config, broken).unwrap();
-        for arguments in [["status"], ["flows"], ["rules"], ["confirm"]] {
+        let diff = ["diff", "--running", good.to_str().unwrap()];
+        for arguments in [&["status"][..], &["flows"], &["rules"], &["confirm"], &["mode"], &diff] {
             let mut command = Command::new(binary().unwrap());
             let output = command.args(arguments).arg("--config").arg(&config).output().unwrap();
             assert!(output.status.success(), "{arguments:?}: {output:?}");

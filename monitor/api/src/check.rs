@@ -243,6 +243,20 @@ pub struct Bad {
     pub ok: bool,
     /// What is wrong, in the order of the files; never empty.
     pub problems: Vec<Problem>,
+    /// What a service that starts now has instead; none: it does not start.
+    pub last_good: Option<Kept>,
+}
+
+/// A policy that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Kept {
+    /// Its digest: SHA-256 in hexadecimal.
+    pub policy: String,
+    /// Its mode.
+    pub mode: Mode,
+    /// When it was confirmed, or put in force for good, RFC 3339.
+    pub since: String,
 }
 
 /// One thing that is wrong.

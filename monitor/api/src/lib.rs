@@ -30,6 +30,7 @@ pub mod error;
 pub mod explain;
 pub mod flows;
 pub mod geo;
+pub mod mode;
 pub mod reload;
 pub mod rules;
 #[cfg(feature = "schema")]

@@ -6,6 +6,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use monitor_policy::spec::Mode;
 use serde::{Deserialize, Serialize};
 
+use crate::mode::{LastGood, ModeByHand};
+
 /// The document. Its fields come in the order of the alphabet, as before there was a type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -18,10 +20,14 @@ pub struct Started {
     pub inside: String,
     /// Bytes that the kernel part's maps take.
     pub kernel_memory_bytes: u64,
+    /// That the policy is the last good one, and why.
+    pub last_good: Option<LastGood>,
     /// The HTTP port in use; none: it is off.
     pub listen: Option<SocketAddr>,
     /// `observe` or `enforce`.
     pub mode: Mode,
+    /// Who set it, where that is not the configuration.
+    pub mode_by_hand: Option<ModeByHand>,
     /// Whether counting and enforcing go on when it has ended.
     pub outlives: bool,
     /// Digest of the policy: SHA-256 in hexadecimal.

@@ -7,7 +7,10 @@ use monitor_common::wire::Counters;
 use monitor_policy::times::Upcoming;
 use serde::{Deserialize, Serialize};
 
-use crate::reload::PendingStatus;
+use crate::{
+    mode::{LastGood, ModeByHand},
+    reload::PendingStatus,
+};
 
 /// Packets and bytes, as a device counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +87,8 @@ pub struct PolicyStatus {
     pub suspended: Vec<String>,
     /// The policy that is evaluated beside it; none where the configuration names none.
     pub shadow: Option<ShadowStatus>,
+    /// That it is the last good one, and why; none: it is what the configuration says, or said.
+    pub last_good: Option<LastGood>,
 }
 
 /// The shadow policy, in short: see `/api/v1/policy/shadow`.
@@ -319,6 +324,8 @@ pub struct Status {
     pub uptime_seconds: i64,
     /// `observe` or `enforce`.
     pub mode: String,
+    /// Who set it, where that is not the configuration.
+    pub mode_by_hand: Option<ModeByHand>,
     /// `zone.name`.
     pub zone: String,
     /// `zone.inside` as written.
@@ -337,6 +344,8 @@ pub struct Status {
     pub rule_times_left_out: usize,
     /// Why the last reload was refused.
     pub reload_error: Option<String>,
+    /// Why a restart will not know which policy holds.
+    pub state_error: Option<String>,
     /// Datasets.
     pub datasets: Vec<DatasetStatus>,
     /// The dataset of autonomous systems; none where none is named.

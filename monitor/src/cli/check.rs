@@ -1,6 +1,6 @@
 //! `egress-monitor check`: reads everything `run` would read, and says what is wrong with it or what it comes to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use monitor_common::wire::Class;
 
@@ -15,8 +15,11 @@ use crate::{
     },
     error::CliError,
     kernel,
+    model::rfc3339,
+    reload::confirmations::ConfirmationStore,
+    storage::state::StateDirectory,
 };
-use monitor_api::check::{self, Bad, Good, Problem};
+use monitor_api::check::{self, Bad, Good, Kept, Problem};
 use monitor_policy::{
     Extent,
     geo::{About, STALE_AFTER_DAYS, names, overlay},
@@ -48,6 +51,7 @@ pub struct Args {
 /// # Errors
 /// What is wrong with the configuration.
 pub fn run(args: &Args) -> Result<(), CliError> {
+    let last_good = || last_good(&config::paths(args.config.as_deref()).state);
     let checked = match config::load(args.config.as_deref()) {
         Ok(config) => inputs::compile(config),
         Err(error) => {
@@ -58,7 +62,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
                     column: problem.column,
                     message: problem.message.clone(),
                 });
-                print_bad(problems.collect())?;
+                print_bad(problems.collect(), last_good())?;
+            } else {
+                name(last_good());
             }
             return Err(error.into_failure());
         }
@@ -70,15 +76,34 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         }
         Err(failure) => {
             if args.json {
-                print_bad(vec![Problem { file: None, line: None, column: None, message: failure.to_string() }])?;
+                let problem = Problem { file: None, line: None, column: None, message: failure.to_string() };
+                print_bad(vec![problem], last_good())?;
+            } else {
+                name(last_good());
             }
             Err(failure)
         }
     }
 }
 
-fn print_bad(problems: Vec<Problem>) -> Result<(), CliError> {
-    print(&json(&Bad { ok: false, problems })?)
+fn print_bad(problems: Vec<Problem>, last_good: Option<Kept>) -> Result<(), CliError> {
+    print(&json(&Bad { ok: false, problems, last_good })?)
+}
+
+/// What a service that starts now has instead, if this user may know.
+fn last_good(state: &Path) -> Option<Kept> {
+    let store = ConfirmationStore::open(StateDirectory::open(state));
+    let kept = store.confirmed().filter(|kept| kept.has_files())?;
+    let since = rfc3339(i128::from(kept.since) * 1_000_000_000);
+    Some(Kept { policy: kept.policy.digest.clone(), mode: kept.policy.mode, since })
+}
+
+fn name(last_good: Option<Kept>) {
+    if let Some(Kept { policy, mode, since }) = last_good {
+        eprintln!(
+            "egress-monitor: a service that starts now has the last good policy {policy} ({mode}), kept since {since}"
+        );
+    }
 }
 
 fn denies(inputs: &Inputs, class: Class) -> bool {

@@ -2,22 +2,31 @@
 
 mod batch;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use crate::config::inputs::{self, Inputs};
 use crate::{
     cli::{
         output::{joined, print_either},
         render,
     },
+    config::{
+        self, Sources,
+        inputs::{self, Inputs},
+    },
     error::CliError,
+    reload::confirmations::{ConfirmationStore, KeptPolicy},
+    storage::state::StateDirectory,
 };
 use monitor_api::{
     client::Client,
     explain::{Explanation, Network},
     rules::Rules,
 };
-use monitor_policy::{ExplainInputs, Policy, Target, explain, geo::unmapped};
+use monitor_policy::{ExplainInputs, Target, explain, geo::unmapped};
 
 /// Says what the policy makes of a destination, and why.
 ///
@@ -51,19 +60,14 @@ pub struct Args {
 /// # Errors
 /// A destination or the configuration is no good.
 pub fn run(args: &Args) -> Result<(), CliError> {
+    let inputs = || if args.running { running(args) } else { inputs::read(args.config.as_deref()) };
     if args.destinations == ["-"] {
-        let mut inputs = inputs::read(args.config.as_deref())?;
-        if args.running {
-            inputs.policy = running(&inputs)?;
-        }
+        let inputs = inputs()?;
         return batch::run(&inputs, io::stdin().lock(), io::stdout().lock(), args.json);
     }
     let targets = args.destinations.iter().map(|text| text.parse::<Target>());
     let targets = targets.collect::<Result<Vec<_>, _>>().map_err(|error| CliError::Usage(error.to_string()))?;
-    let mut inputs = inputs::read(args.config.as_deref())?;
-    if args.running {
-        inputs.policy = running(&inputs)?;
-    }
+    let inputs = inputs()?;
     if !args.networks.is_empty() {
         let of = |network: &ipnetwork::IpNetwork| {
             let network = unmapped(*network);
@@ -76,22 +80,42 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     print_either(args.json, &stories, |stories| joined(stories.iter().map(render::explanation)))
 }
 
-/// The policy as the daemon has it in force.
-fn running(inputs: &Inputs) -> Result<Policy, CliError> {
-    let client = Client::new(inputs.config.paths.runtime.join("control.sock"));
+/// The policy as the daemon has it in force, with what it was compiled from: the files, or what is kept of them where they
+/// are refused or come to something else by now.
+fn running(args: &Args) -> Result<Inputs, CliError> {
+    let paths = config::paths(args.config.as_deref());
+    let client = Client::new(paths.runtime.join("control.sock"));
     let there: Rules = client.get("/api/v1/rules")?;
-    let policy = &inputs.policy;
-    if there.policy != policy.digest {
+    let files = config::load(args.config.as_deref()).map_err(|error| error.to_string());
+    let files = files.and_then(|config| inputs::compile(config).map_err(|error| error.to_string()));
+    let of_files = match &files {
+        Ok(inputs) => format!("come to {}", inputs.policy.digest),
+        Err(why) => format!("are refused ({})", why.lines().collect::<Vec<_>>().join("; ")),
+    };
+    let in_force = |inputs: &Inputs| inputs.policy.digest == there.policy;
+    let Some(inputs) = files.ok().filter(in_force).or_else(|| kept(&paths.state).find(in_force)) else {
         return Err(CliError::Unavailable(format!(
-            "the daemon has policy {} in force, and the configuration comes to {}: reload it, or ask without --running",
-            there.policy, policy.digest
+            "the daemon has policy {} in force; the files {of_files}, and what is kept in {} is another: reload, or ask \
+             without --running",
+            there.policy,
+            paths.state.display()
         )));
-    }
+    };
     let is_suspended = |id: &str| there.rules.iter().any(|row| row.rule == id && row.state == "suspended");
-    let suspended = policy.rules.iter().zip(1..).filter(|(rule, _)| is_suspended(&rule.id));
+    let suspended = inputs.policy.rules.iter().zip(1..).filter(|(rule, _)| is_suspended(&rule.id));
     let suspended = suspended.map(|(_, number)| number).collect();
-    let held = Arc::new(policy.clone()).suspending(&suspended);
-    Ok(Arc::unwrap_or_clone(held))
+    let held = Arc::new(inputs.policy).suspending(&suspended);
+    Ok(Inputs { policy: Arc::unwrap_or_clone(held), ..inputs })
+}
+
+/// What is kept of the policies confirmed last and on trial.
+fn kept(state: &Path) -> impl Iterator<Item = Inputs> {
+    let store = ConfirmationStore::open(StateDirectory::open(state));
+    let all: Vec<KeptPolicy> = store.all().cloned().collect();
+    all.into_iter().filter_map(move |kept| {
+        let sources = Sources::Kept(store.copies(&kept).ok()?.into());
+        inputs::compile(config::load_kept(kept.config(), sources).ok()?).ok()
+    })
 }
 
 fn stories(targets: &[Target], inputs: &Inputs) -> Result<Vec<Explanation>, CliError> {

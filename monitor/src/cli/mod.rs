@@ -8,6 +8,7 @@ pub mod diff;
 pub mod explain;
 pub mod flows;
 pub mod geo;
+pub mod mode;
 pub mod output;
 pub mod reload;
 pub mod render;
@@ -38,6 +39,7 @@ enum Command {
     Diff(diff::Args),
     Reload(reload::Args),
     Confirm(confirm::Args),
+    Mode(mode::Args),
     Detach(detach::Args),
     Geo(geo::Args),
 }
@@ -75,6 +77,7 @@ pub fn main() -> Result<(), CliError> {
         Command::Diff(args) => diff::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Confirm(args) => confirm::run(&args),
+        Command::Mode(args) => mode::run(&args),
         Command::Detach(args) => detach::run(&args),
         Command::Geo(args) => geo::run(args),
     }

@@ -69,6 +69,11 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// The files in which something is wrong.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.problems.iter().map(|problem| problem.file.clone()).collect()
+    }
+
     /// For a command: prints all problems but the last to standard error, one a line, and hands back the last as the
     /// failure that `main` prints.
     #[must_use]

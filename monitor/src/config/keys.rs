@@ -594,7 +594,8 @@ pub mod paths {
     pub const STATE: Key = path(
         "state",
         r#""/var/lib/egress-monitor""#,
-        "what outlives a restart: what was confirmed, the day's budgets, and what files were in force",
+        "what outlives a restart: the last good policy with its files, what was confirmed, a mode set by hand, the day's \
+         budgets, and what files were in force",
     );
     /// The control socket.
     pub const RUNTIME: Key = path("runtime", r#""/run/egress-monitor""#, "where the control socket is, control.sock");

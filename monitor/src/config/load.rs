@@ -25,14 +25,15 @@ pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
         None if matches!(Path::new(DEFAULT_FILE).try_exists(), Ok(false)) => return Ok(Config::default()),
         None => Path::new(DEFAULT_FILE),
     };
-    load_kept(file, Sources::Disk)
+    load_kept(Some(file), Sources::Disk)
 }
 
-/// As [`load`], of a file and the files that it names wherever they are.
+/// As [`load`], of a file and the files that it names wherever they are; without one, the defaults.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_kept(file: &Path, sources: Sources) -> Result<Config, ConfigError> {
+pub fn load_kept(file: Option<&Path>, sources: Sources) -> Result<Config, ConfigError> {
+    let Some(file) = file else { return Ok(Config::default()) };
     let text = read_text(file, sources.at(file)).map_err(|problem| ConfigError { problems: vec![problem] })?;
     parse_from(file, &text, sources)
 }

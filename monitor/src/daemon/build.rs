@@ -18,7 +18,7 @@ use crate::{
     engine::{
         Engine, EngineHandle,
         pipeline::Consumer,
-        reports::{Conservation, Http, Losses, LostInterfaces, RuleTimes, StaleData},
+        reports::{Conservation, Exceptions, Http, Losses, LostInterfaces, RuleTimes, StaleData},
         source::{Events, Opened, Task},
     },
     error::CliError,
@@ -91,6 +91,7 @@ pub(super) fn build(
     // What is used up today is not in force from the first packet on.
     let budgets = Keeper::open(&setup.state, now());
     let configured = setup.in_force.clone();
+    setup.in_force = setup.reload.by_hand.over(&configured);
     setup.in_force.policy = budgets.hold(&setup.in_force.policy);
     let Opened { source, events, tasks: kernel_tasks, kernel_memory, succession, inherited } = open(&setup.in_force)?;
     let (outlives, started) = (succession.outlives, now());
@@ -100,6 +101,7 @@ pub(super) fn build(
         started,
         epoch_length: setup.epoch,
         http_error,
+        state_error: setup.reload.confirmations.state().refused().map(str::to_owned),
         ..MonitorState::default()
     });
     let (mut engine, epochs) =
@@ -133,8 +135,9 @@ pub(super) fn build(
 /// Who makes something of each closed epoch, in this order.
 pub fn consumers(budgets: Keeper, life: Option<Life>) -> Vec<Box<dyn Consumer>> {
     let life = life.map(|life| Box::new(life) as Box<dyn Consumer>);
-    let others: [Box<dyn Consumer>; 10] = [
+    let others: [Box<dyn Consumer>; 11] = [
         Box::new(Http),
+        Box::new(Exceptions),
         Box::new(LostInterfaces::default()),
         Box::new(Conservation),
         Box::new(Reconciler::default()),

@@ -1,4 +1,5 @@
-//! What the command line asked for in; configuration read and policy compiled out, at the start and anew at each reload.
+//! What the command line asked for in; configuration read and policy compiled out, at the start (see `start`) and anew at each
+//! reload.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,10 +12,10 @@ use monitor_policy::{
     spec::{Action, Mode},
 };
 
-use super::{DaemonError, ServiceManager, Setup, writable};
+use super::{DaemonError, ServiceManager, Setup, start::Start, writable};
 use crate::{
     alerts::sinks::Output,
-    config::{self, Config, inputs},
+    config::{self, Config, Sources, inputs},
     error::CliError,
     kernel,
     model::{
@@ -25,8 +26,7 @@ use crate::{
     },
     privileges,
     reload::{
-        self, Files, Read, Reader, ReloadError,
-        confirmations::ConfirmationStore,
+        self, Beginning, Files, Read, Reader, ReloadError,
         held::{HeldFiles, Purpose, ReadFile},
         stamps::FileStamps,
     },
@@ -76,13 +76,18 @@ impl Launch {
     }
 }
 
-/// Everything that [`serve`](super::serve) needs, from the files and the command line.
+/// Everything that [`serve`](super::serve) needs, from the files and the command line, with the configuration.
 ///
 /// # Errors
 /// An output that can't be written.
-pub fn setup(launch: &Launch, config: &Config, in_force: PolicyInForce, files: Files) -> Result<Setup, DaemonError> {
-    keep(config);
-    Ok(Setup {
+pub fn setup(launch: &Launch, start: Start) -> Result<(Config, Setup), DaemonError> {
+    let Start { config, in_force, files, begin, confirmations, by_hand } = start;
+    // What is not in force is nothing to compare with.
+    if matches!(begin, Beginning::Files(_)) {
+        keep(&config);
+    }
+    let once_read = files.config.clone();
+    let setup = Setup {
         epoch: config.epoch,
         listen: config.listen,
         socket: config.paths.runtime.join("control.sock"),
@@ -91,33 +96,41 @@ pub fn setup(launch: &Launch, config: &Config, in_force: PolicyInForce, files: F
         in_force,
         outputs: launch.outputs()?,
         reload: reload::Setup {
-            read: without_privileges(reader(launch.clone(), config.file.clone())),
+            read: without_privileges(reader(launch.clone(), once_read)),
             files,
             clocks: Arc::new(clocks),
             confirm: launch.confirm,
             outlives: launch.outlives,
-            confirmations: ConfirmationStore::open(&config.paths.state),
+            confirmations,
+            by_hand,
+            begin,
         },
         service_manager: ServiceManager::from_environment(),
-    })
+    };
+    Ok((config, setup))
 }
 
 /// Denied packets are dropped where the file says so or `--enforce` does.
-fn mode(config: &Config, launch: &Launch) -> Mode {
+pub(super) fn mode(config: &Config, launch: &Launch) -> Mode {
     if launch.enforce { Mode::Enforce } else { config.mode }
 }
 
 /// Compiles the policy, with what is to be said of it.
-fn compile(config: &Config, mode: Mode) -> Result<PolicyInForce, CliError> {
-    // `--enforce` on the command line gets here with a file that says observe.
-    if let Some(hint) = config.lacks_for_enforce().filter(|_| mode.enforces()) {
-        return Err(CliError::Usage(hint.to_owned()));
+pub(super) fn compile(config: &Config, mode: Mode) -> Result<PolicyInForce, CliError> {
+    // Of kept copies the start has looked at the directory.
+    let on_disk = if matches!(config.sources, Sources::Disk) { config.inputs() } else { Vec::new() };
+    let writable: Vec<String> = writable::by_others(&on_disk)
+        .iter()
+        .map(|(file, why)| format!("{} can be written by others: {why}", file.display()))
+        .collect();
+    // `--enforce` on the command line and `mode enforce` get here with a file that says observe.
+    let lacks = config.lacks_for_enforce().map(str::to_owned).or_else(|| {
+        writable.first().map(|what| format!("{what}; whoever can does what he likes with what is enforced"))
+    });
+    if let Some(why) = lacks.as_ref().filter(|_| mode.enforces()) {
+        return Err(CliError::Usage(why.clone()));
     }
-    for (file, why) in writable::by_others(&config.inputs()) {
-        let what = format!("{} can be written by others: {why}", file.display());
-        if mode.enforces() {
-            return Err(CliError::Usage(format!("{what}; whoever can does what he likes with what is enforced")));
-        }
+    for what in writable {
         tracing::warn!("{what}; enforce would refuse it");
     }
     let knowledge = inputs::knowledge(config)?;
@@ -135,7 +148,16 @@ fn compile(config: &Config, mode: Mode) -> Result<PolicyInForce, CliError> {
         .map(|of| DatasetInfo { name: of.name.clone(), version: of.version.clone(), built: of.built })
         .collect();
     let inside = config.spec.zone.inside_text.clone();
-    Ok(PolicyInForce { policy: policy.into(), mode, inside, datasets, shadow, since: now() })
+    Ok(PolicyInForce {
+        policy: policy.into(),
+        mode,
+        not_enforceable: lacks.map(Into::into),
+        inside,
+        datasets,
+        shadow,
+        since: now(),
+        ..PolicyInForce::default()
+    })
 }
 
 /// The policy to be evaluated beside it. One that is no good never stops the daemon: it is reported.
@@ -158,33 +180,20 @@ fn shadow(config: &Config, knowledge: &Knowledge, clock: ClockMap) -> Shadow {
 }
 
 /// Wall clock and CLOCK_BOOTTIME, by which rules with times are evaluated in the kernel.
-fn clocks() -> ClockMap {
+pub(super) fn clocks() -> ClockMap {
     ClockMap { realtime_ns: i64::try_from(now()).unwrap_or(i64::MAX), boottime_ns: kernel::boot_ns() }
-}
-
-/// Configuration and policy for the start, with what they were read from.
-///
-/// # Errors
-/// What is wrong with them.
-pub fn read(launch: &Launch) -> Result<(Config, PolicyInForce, Files), CliError> {
-    let before = FileStamps::look(&own(launch));
-    let config = inputs::load(launch.config.as_deref())?;
-    let mut files = files(&config, launch, before);
-    files.shrunk = held(&config, true).map_err(CliError::Usage)?;
-    let in_force = compile(&config, mode(&config, launch))?;
-    Ok((config, in_force, files))
 }
 
 /// What is told of lists that have less in them than before; or why the policy is not to be put in force. At the start nobody
 /// has said that a policy without a file that is gone is wanted.
-fn held(config: &Config, at_start: bool) -> Result<Vec<String>, String> {
+pub(super) fn held(config: &Config, at_start: bool) -> Result<Vec<String>, String> {
     let verdict = HeldFiles::new(&config.paths.state, &config.paths.runtime)
         .check(&read_files(config), |file| at_start && config.globs.mean(file));
     if verdict.held.is_empty() { Ok(verdict.shrunk) } else { Err(verdict.held.join("; ")) }
 }
 
 /// Keeps what the files are, for the next comparison.
-fn keep(config: &Config) {
+pub(super) fn keep(config: &Config) {
     if let Err(error) = HeldFiles::new(&config.paths.state, &config.paths.runtime).keep(&read_files(config)) {
         let state = config.paths.state.display().to_string();
         tracing::warn!(state, why = error.to_string(), "a file that comes to less will not be noticed");
@@ -211,7 +220,7 @@ fn read_files(config: &Config) -> Vec<ReadFile> {
 /// Reads the same files again. `--enforce` stays; interfaces, port, paths and epoch do not change without a restart.
 /// `file`: the configuration file that was read, if there was one. Once there was, it must be: nobody goes from a
 /// policy of their own to the built-in one because a file is gone.
-fn reader(launch: Launch, file: Option<PathBuf>) -> Reader {
+pub(super) fn reader(launch: Launch, file: Option<PathBuf>) -> Reader {
     let invalid = |failure: CliError| ReloadError::Invalid(failure.to_string());
     let once_read = OnceLock::new();
     if let Some(file) = file {
@@ -219,7 +228,7 @@ fn reader(launch: Launch, file: Option<PathBuf>) -> Reader {
     }
     Arc::new(move || {
         let before = FileStamps::look(&own(&launch));
-        match inputs::load(once_read.get().or(launch.config.as_ref()).map(PathBuf::as_path)) {
+        match config::load(once_read.get().or(launch.config.as_ref()).map(PathBuf::as_path)) {
             Ok(config) => {
                 if let Some(file) = config.file.clone() {
                     // Set before: the same.
@@ -235,7 +244,11 @@ fn reader(launch: Launch, file: Option<PathBuf>) -> Reader {
                 };
                 Read { files, policy }
             }
-            Err(failure) => {
+            Err(error) => {
+                // What is wrong may be mended in one that was not there before.
+                let inputs = [own(&launch), error.files()].concat();
+                let stamps = FileStamps::look(&inputs).after(before);
+                let failure = error.into_failure();
                 let paths = config::paths(once_read.get().or(launch.config.as_ref()).map(PathBuf::as_path));
                 let cut = HeldFiles::new(&paths.state, &paths.runtime).cut();
                 let why = if cut.is_empty() {
@@ -243,7 +256,7 @@ fn reader(launch: Launch, file: Option<PathBuf>) -> Reader {
                 } else {
                     ReloadError::Held(format!("{}; {failure}", cut.join("; ")))
                 };
-                Read { files: Files { inputs: own(&launch), stamps: before, ..Files::default() }, policy: Err(why) }
+                Read { files: Files { inputs, stamps, ..Files::default() }, policy: Err(why) }
             }
         }
     })
@@ -260,16 +273,22 @@ fn without_privileges(read: Reader) -> Reader {
 }
 
 /// The configuration file itself.
-fn own(launch: &Launch) -> Vec<PathBuf> {
+pub(super) fn own(launch: &Launch) -> Vec<PathBuf> {
     vec![launch.config.clone().unwrap_or_else(|| config::DEFAULT_FILE.into())]
 }
 
 /// What a configuration depends on, looked at before datasets are read; of the file itself, as it was `before`.
-fn files(config: &Config, launch: &Launch, before: FileStamps) -> Files {
+pub(super) fn files(config: &Config, launch: &Launch, before: FileStamps) -> Files {
     let mut inputs = config.inputs();
     inputs.extend(own(launch));
     let stamps = FileStamps::look(&inputs).after(before);
-    Files { inputs, stamps, watch: Some(config.reload == config::Reload::Auto), ..Files::default() }
+    Files {
+        config: config.file.clone(),
+        inputs,
+        stamps,
+        watch: Some(config.reload == config::Reload::Auto),
+        ..Files::default()
+    }
 }
 
 #[cfg(test)]
@@ -277,7 +296,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::reload::held::accept;
+    use crate::{daemon::start::read, reload::held::accept};
 
     #[test]
     fn a_start_by_a_list_that_was_cut_or_is_gone_is_refused_until_it_is_whole_or_accepted() {
@@ -291,9 +310,9 @@ mod tests {
         let list = path("allow.d/partners.txt");
         let launch = Launch { config: Some(path("config.toml")), ..Launch::default() };
         let start = || {
-            read(&launch).map(|(config, in_force, files)| {
-                keep(&config);
-                (in_force.policy.rules.len(), files.shrunk.len())
+            read(&launch).map(|start| {
+                keep(&start.config);
+                (start.in_force.policy.rules.len(), start.files.shrunk.len())
             })
         };
         let refused = || start().unwrap_err().to_string();

@@ -9,6 +9,7 @@ mod launch;
 mod running;
 mod service_manager;
 mod signals;
+mod start;
 mod supervisor;
 mod writable;
 
@@ -63,7 +64,7 @@ pub struct Setup {
     pub groups: Groups,
     /// Where the day's budgets are kept.
     pub state: PathBuf,
-    /// The policy to begin with.
+    /// The policy to begin with, but for a mode that was set by hand.
     pub in_force: PolicyInForce,
     /// Where alerts go.
     pub outputs: Vec<Output>,
@@ -96,11 +97,10 @@ pub struct Started {
 /// # Errors
 /// What could not be done.
 pub fn run(launch: &Launch, started: impl FnOnce(&Started)) -> Result<SharedState, CliError> {
-    let read = privileges::parse(|| launch::read(launch)).map_err(DaemonError::Threads)?;
-    let (config, in_force, files) = read?;
+    let start = privileges::parse(|| start::read(launch)).map_err(DaemonError::Threads)??;
     // Before the sockets, whose refusal would hide the reason.
     kernel::require()?;
-    let setup = launch::setup(launch, &config, in_force, files)?;
+    let (config, setup) = launch::setup(launch, start)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("kernel").enable_all().build();
     let runtime = runtime.map_err(DaemonError::Threads)?;

@@ -135,6 +135,12 @@ fn status_line(state: &MonitorState) -> String {
     let names: Vec<_> = state.attachments.iter().map(|attached| attached.interface.as_str()).collect();
     let doing = if state.in_force.mode.enforces() { "enforcing" } else { "observing" };
     let mut line = format!("{doing} on {}", names.join(", "));
+    if let Some(by_hand) = &state.in_force.by_hand {
+        line = format!("{line}, by hand ({})", by_hand.reason);
+    }
+    if let Some(last_good) = &state.in_force.last_good {
+        line = format!("{line}, by the last good policy ({})", last_good.refused);
+    }
     // Before the first epoch is closed nothing is wrong yet.
     if let Some(why) = state.last.and_then(|_| state.not_ready(Instant::now())) {
         line = format!("NOT RELIABLE: {why}");

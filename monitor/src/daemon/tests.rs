@@ -30,6 +30,8 @@ fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
             confirm: None,
             outlives: false,
             confirmations: reload::confirmations::ConfirmationStore::default(),
+            by_hand: reload::by_hand::ByHand::default(),
+            begin: reload::Beginning::Files(None),
         },
         service_manager: ServiceManager::default(),
     }

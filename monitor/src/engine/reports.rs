@@ -5,7 +5,7 @@ use monitor_policy::times::{self, Notice};
 
 use super::pipeline::{Consumer, Findings};
 use crate::{
-    model::{Attachment, ClosedEpoch, FindingKind, identities::Identities, seconds},
+    model::{Attachment, ClosedEpoch, FindingKind, identities::Identities, rfc3339, seconds},
     store::MonitorState,
 };
 
@@ -124,6 +124,53 @@ impl Consumer for Http {
 
     fn review(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
         findings.report(FindingKind::HttpUnavailable, state.http_error.clone());
+    }
+}
+
+/// What is in force otherwise than the files say, and what a restart will not know.
+#[derive(Debug, Default)]
+pub struct Exceptions;
+
+impl Exceptions {
+    fn report(state: &MonitorState, findings: &mut Findings<'_>) {
+        let in_force = &state.in_force;
+        let detail = in_force.last_good_status().map(|of| {
+            format!(
+                "{}. The last good policy {} ({}), kept since {}, holds instead",
+                of.refused, of.policy, of.mode, of.since
+            )
+        });
+        findings.report(FindingKind::LastGoodPolicy, detail);
+        let by_hand = in_force.by_hand.as_deref();
+        for (kind, loosens) in [(FindingKind::ObserveByHand, true), (FindingKind::ModeByHand, false)] {
+            let by_hand = by_hand.filter(|by_hand| by_hand.loosens() == loosens);
+            let set = by_hand.map(|by_hand| {
+                let until = by_hand
+                    .until
+                    .map_or_else(|| "until somebody ends it".into(), |at| format!("until {}", rfc3339(at)));
+                format!("{} since {}, {until}", by_hand.mode, rfc3339(by_hand.since))
+            });
+            let over: Vec<String> =
+                findings.subjects(kind).filter(|subject| set.as_deref() != Some(subject)).map(str::to_owned).collect();
+            for subject in over {
+                findings.report_of((kind, &subject), None::<String>);
+            }
+            if let (Some(by_hand), Some(set)) = (by_hand, set) {
+                let text = format!("{set}; the configuration says {}: {}", by_hand.configured, by_hand.reason);
+                findings.report_of((kind, &set), Some(text));
+            }
+        }
+        findings.report(FindingKind::PolicyState, state.state_error.clone());
+    }
+}
+
+impl Consumer for Exceptions {
+    fn begin(&mut self, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        Self::report(state, findings);
+    }
+
+    fn review(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        Self::report(state, findings);
     }
 }
 

@@ -13,10 +13,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use monitor_api::{
-    alerts::Alerts, flows::FlowsQuery, reload::Outcome, rules::Rules, shadow::ShadowPage, shadow::ShadowQuery,
+    alerts::Alerts,
+    flows::FlowsQuery,
+    mode::{ModeChange, ModeStatus, To},
+    reload::Outcome,
+    rules::Rules,
+    shadow::{ShadowPage, ShadowQuery},
     status::Status,
 };
-use monitor_policy::diff::Side;
+use monitor_policy::{diff::Side, spec::Mode};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
@@ -30,7 +35,7 @@ use crate::{
     alerts::ocsf,
     kernel,
     model::{Host, now},
-    reload::{LONGEST, ReloadHandle},
+    reload::{LONGEST, ReloadHandle, Wanted},
 };
 
 /// Rows that the port gives at once: whoever may connect to it asks, and may never read the answer.
@@ -202,6 +207,31 @@ pub(super) async fn confirm_policy(
     Parameters(Nothing {}): Parameters<Nothing>,
 ) -> Result<Json<Outcome>, ApiError> {
     reloads(&api)?.confirm().await.map(Json).map_err(ApiError::conflict)
+}
+
+/// The mode, and who set it.
+pub(super) async fn mode(
+    State(api): State<Api>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+) -> Result<Json<ModeStatus>, ApiError> {
+    api.render_scrape(|state| state.read().in_force.mode_status(now())).await.map(Json)
+}
+
+/// Sets the mode by hand, or gives it back to the configuration, for `egress-monitor mode`.
+pub(super) async fn set_mode(
+    State(api): State<Api>,
+    Parameters(change): Parameters<ModeChange>,
+) -> Result<Json<ModeStatus>, ApiError> {
+    change.check().map_err(ApiError::bad_request)?;
+    let ModeChange { mode, seconds, reason } = change;
+    let mode = match mode {
+        To::Observe => Some(Mode::Observe),
+        To::Enforce => Some(Mode::Enforce),
+        To::File => None,
+    };
+    let reason = reason.unwrap_or_default().trim().to_owned();
+    let wanted = mode.map(|mode| Wanted { mode, lasts: seconds.map(Duration::from_secs), reason });
+    reloads(&api)?.set_mode(wanted).await.map(Json).map_err(ApiError::conflict)
 }
 
 /// All of the policy in force, for `egress-monitor diff --running`.

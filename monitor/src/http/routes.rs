@@ -104,7 +104,7 @@ impl Page {
 }
 
 /// All pages.
-pub(super) const PAGES: [Page; 12] = [
+pub(super) const PAGES: [Page; 14] = [
     Page::read("/metrics", Metrics, &[], Other("Prometheus text"), || get(pages::metrics)).named().scraped(),
     Page::read("/healthz", Metrics, &[], Other("text: the process serves"), || get(pages::healthz)).scraped(),
     Page::read("/readyz", Metrics, &[], Other("text: attached, and epochs are closed; 503 if not"), || {
@@ -139,6 +139,13 @@ pub(super) const PAGES: [Page; 12] = [
     Page::read("/api/v1/alerts", Security, &[], Document("alerts"), || get(pages::alerts)),
     Page::change("/api/v1/policy/reload", &[("confirm", Root)], Document("reload"), || post(pages::reload_policy)),
     Page::change("/api/v1/policy/confirm", &[], Document("reload"), || post(pages::confirm_policy)),
+    Page::read("/api/v1/mode", Auditor, &[], Document("mode"), || get(pages::mode)),
+    Page::change(
+        "/api/v1/policy/mode",
+        &[("mode", Root), ("seconds", Root), ("reason", Root)],
+        Document("mode"),
+        || post(pages::set_mode),
+    ),
     Page::read(
         "/api/v1/policy/image",
         Auditor,

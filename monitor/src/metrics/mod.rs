@@ -293,6 +293,18 @@ fn policy(page: &Page, state: &MonitorState, now: i128) -> prometheus::Result<()
     let info = page.gauge("policy_info", "The policy in force", &["digest", "zone", "mode"])?;
     info.with_label_values(&[in_force.policy.digest.as_str(), in_force.policy.zone.as_str(), in_force.mode.name()])
         .set(1);
+    let none: [&str; 0] = [];
+    let last_good =
+        page.gauge("last_good_policy", "1: the files were refused at the start, the last good policy holds", &none)?;
+    last_good.with_label_values(&none).set(in_force.last_good.is_some().into());
+    if let Some(by_hand) = &in_force.by_hand {
+        let set = page.gauge("mode_by_hand", "1: the mode was set by hand", &["mode", "configured"])?;
+        set.with_label_values(&[by_hand.mode.name(), by_hand.configured.name()]).set(1);
+        if let Some(until) = by_hand.until {
+            let ends = page.gauge("mode_by_hand_ends_timestamp_seconds", "When the mode set by hand ends", &none)?;
+            ends.with_label_values(&none).set(seconds(until));
+        }
+    }
     let age =
         page.gauge("geo_dataset_age_seconds", "Age of each geo dataset that says when it was built", &["dataset"])?;
     // Of several with one name, which only one file that is named twice has, the oldest.

@@ -188,6 +188,38 @@ findings! {
         title: "There are hardly any places left for names of rules or interfaces",
         hint: "Have rules keep their ids (no serials in them); a restart begins anew",
     }
+    /// A start whose files were refused has the last good policy.
+    LastGoodPolicy {
+        name: "last_good_policy",
+        severity: Severity::High,
+        every_time: false,
+        title: "The files were refused at the start, the last good policy is in force instead",
+        hint: "`egress-monitor check` them: as soon as they are good they are read, or by `egress-monitor reload`",
+    }
+    /// What the configuration would have dropped passes, because somebody set the mode.
+    ObserveByHand {
+        name: "observe_by_hand",
+        severity: Severity::High,
+        every_time: false,
+        title: "Nothing is dropped: the mode was set by hand",
+        hint: "`egress-monitor mode file` gives it back to the configuration",
+    }
+    /// Somebody set the mode, and it is no looser for it.
+    ModeByHand {
+        name: "mode_by_hand",
+        severity: Severity::Medium,
+        every_time: false,
+        title: "The mode was set by hand, and outranks the configuration",
+        hint: "`egress-monitor mode file` gives it back to the configuration",
+    }
+    /// Policies and confirmations can't be kept.
+    PolicyState {
+        name: "policy_state",
+        severity: Severity::Medium,
+        every_time: false,
+        title: "The policy can't be kept over a restart",
+        hint: "Mend `[paths] state`; until then a start whose files are refused has an older policy, or none",
+    }
     /// A new configuration was refused.
     ReloadRefused {
         name: "reload_refused",

@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_api::mode::{self, ModeStatus};
 use monitor_policy::{Policy, PolicyRef, geo::STALE_AFTER_DAYS, spec::Mode};
 
-use super::shadow::Shadow;
+use super::{clock::rfc3339, seconds, shadow::Shadow};
 
 /// A geo dataset as status and metrics show it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +43,12 @@ pub struct PolicyInForce {
     pub policy: Arc<Policy>,
     /// Whether denied packets are dropped.
     pub mode: Mode,
+    /// Why it can't be enforced, where it can't.
+    pub not_enforceable: Option<Arc<str>>,
+    /// Who set the mode, where that is not the configuration.
+    pub by_hand: Option<Arc<ModeByHand>>,
+    /// That it is the last good one, in place of files that were refused.
+    pub last_good: Option<Arc<LastGood>>,
     /// `zone.inside` as written.
     pub inside: String,
     /// Its datasets.
@@ -57,6 +64,71 @@ impl PolicyInForce {
     pub fn reference(&self) -> PolicyRef {
         PolicyRef { digest: self.policy.digest.clone(), mode: self.mode }
     }
+
+    /// The mode that the configuration says.
+    pub fn configured_mode(&self) -> Mode {
+        self.by_hand.as_ref().map_or(self.mode, |by_hand| by_hand.configured)
+    }
+
+    /// The mode and who set it, as it is shown at `now` (UTC nanoseconds since 1970).
+    pub fn mode_status(&self, now: i128) -> ModeStatus {
+        ModeStatus {
+            mode: self.mode,
+            configured: self.configured_mode(),
+            by_hand: self.by_hand.as_ref().map(|by_hand| by_hand.document(now)),
+            warning: None,
+        }
+    }
+
+    /// That it is the last good policy, as it is shown.
+    pub fn last_good_status(&self) -> Option<mode::LastGood> {
+        let LastGood { refused, kept } = &**self.last_good.as_ref()?;
+        let (policy, mode) = (self.policy.digest.clone(), self.configured_mode());
+        Some(mode::LastGood { refused: refused.clone(), policy, mode, since: rfc3339(*kept) })
+    }
+}
+
+/// A mode that somebody set by hand, which outranks the configuration's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModeByHand {
+    /// The mode.
+    pub mode: Mode,
+    /// What the configuration says instead.
+    pub configured: Mode,
+    /// Why, in the words of whoever set it.
+    pub reason: String,
+    /// Since when, UTC nanoseconds since 1970.
+    pub since: i128,
+    /// Until when; `None`: until somebody says otherwise.
+    pub until: Option<i128>,
+}
+
+impl ModeByHand {
+    /// Whether what the configuration would have dropped passes.
+    pub const fn loosens(&self) -> bool {
+        self.configured.enforces() && !self.mode.enforces()
+    }
+
+    /// As it is shown at `now` (UTC nanoseconds since 1970).
+    pub fn document(&self, now: i128) -> mode::ModeByHand {
+        mode::ModeByHand {
+            mode: self.mode,
+            configured: self.configured,
+            reason: self.reason.clone(),
+            since: rfc3339(self.since),
+            until: self.until.map(rfc3339),
+            seconds_left: self.until.map(|until| seconds((until - now).max(0))),
+        }
+    }
+}
+
+/// Why the last good policy is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastGood {
+    /// What was refused, and why.
+    pub refused: String,
+    /// When it was confirmed, or put in force for good: UTC nanoseconds since 1970.
+    pub kept: i128,
 }
 
 /// What is to be in force again, where nobody confirms in time what is now.

@@ -24,10 +24,7 @@ pub enum ReloadError {
 
 /// What could not be kept for a restart.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{} can't be written: {why}: set [paths] state to a directory that can be, or decide again after a restart",
-    file.display()
-)]
+#[error("{} can't be written: {why}: mend that, or set [paths] state to another directory", file.display())]
 pub struct NotKept {
     /// The file.
     pub file: PathBuf,

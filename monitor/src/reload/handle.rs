@@ -3,19 +3,24 @@
 
 use std::time::Duration;
 
-use monitor_api::reload::Outcome;
+use monitor_api::{mode::ModeStatus, reload::Outcome};
 use tokio::sync::{mpsc, oneshot};
 
-use super::ReloadError;
+use super::{ReloadError, by_hand::Wanted};
 
 /// Requests that can wait.
 const QUEUE: usize = 16;
 
-type Answer = oneshot::Sender<Result<Outcome, ReloadError>>;
+type Answer<T> = oneshot::Sender<Result<T, ReloadError>>;
 
 pub(super) enum Request {
-    Reload { confirm: Option<Duration>, answer: Answer },
-    Confirm(Answer),
+    Reload {
+        confirm: Option<Duration>,
+        answer: Answer<Outcome>,
+    },
+    Confirm(Answer<Outcome>),
+    /// `None`: the configuration's.
+    Mode(Option<Wanted>, Answer<ModeStatus>),
     ClockSet,
 }
 
@@ -48,17 +53,26 @@ impl ReloadHandle {
         self.ask(Request::Confirm(answer), answered).await
     }
 
+    /// Sets the mode by hand; `None`: to the configuration's.
+    ///
+    /// # Errors
+    /// Why not; the mode stays.
+    pub async fn set_mode(&self, wanted: Option<Wanted>) -> Result<ModeStatus, ReloadError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::Mode(wanted, answer), answered).await
+    }
+
     /// The wall clock was set: the times of rules fall on other times of the boot clock, by which they are evaluated.
     pub async fn clock_set(&self) {
         // A monitor that is stopping changes nothing more.
         let _ = self.0.send(Request::ClockSet).await;
     }
 
-    async fn ask(
+    async fn ask<T>(
         &self,
         request: Request,
-        answered: oneshot::Receiver<Result<Outcome, ReloadError>>,
-    ) -> Result<Outcome, ReloadError> {
+        answered: oneshot::Receiver<Result<T, ReloadError>>,
+    ) -> Result<T, ReloadError> {
         self.0.send(request).await.map_err(|_| ReloadError::Stopping)?;
         answered.await.map_err(|_| ReloadError::Stopping)?
     }

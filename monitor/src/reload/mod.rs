@@ -5,9 +5,12 @@
 //! A change may await confirmation (`run --confirm`, `reload --confirm`): unless somebody confirms it in time, the last
 //! *confirmed* policy and mode are put in force again (`pending`). A change on top of an unconfirmed one keeps that
 //! fallback. The policy itself is kept, compiled: the files that it came from may hold anything by then. What somebody
-//! confirmed, and what nobody did, is kept in the state directory ([`confirmations`]): a restart with the one needs no
-//! second confirmation, and puts the other in force for good no more than the reload did.
+//! confirmed, and what nobody did, is kept in the state directory with its sources ([`confirmations`]): a restart with the
+//! one needs no second confirmation, does not put the other in force, and has the one where its files are refused.
+//!
+//! Over all of them stands a mode that was set by hand ([`by_hand`]).
 
+pub mod by_hand;
 pub mod confirmations;
 mod error;
 mod handle;
@@ -23,10 +26,15 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use monitor_policy::ClockMap;
 
-use self::{confirmations::ConfirmationStore, stamps::FileStamps};
+use self::{
+    by_hand::ByHand,
+    confirmations::{CompiledFrom, ConfirmationStore},
+    stamps::FileStamps,
+};
 use crate::model::in_force::PolicyInForce;
 
 pub use self::{
+    by_hand::Wanted,
     error::{NotKept, ReloadError},
     handle::ReloadHandle,
     reloader::PolicyReloader,
@@ -38,6 +46,8 @@ pub const LONGEST: Duration = Duration::from_secs(86_400);
 /// What a policy was read from.
 #[derive(Clone, Debug, Default)]
 pub struct Files {
+    /// The configuration file; `None`: the built-in configuration.
+    pub config: Option<PathBuf>,
     /// Every file that it depends on; of a configuration that can't be read, as many as are known.
     pub inputs: Vec<PathBuf>,
     /// These files' stamps from before they were read.
@@ -46,6 +56,13 @@ pub struct Files {
     pub watch: Option<bool>,
     /// What is told of lists that have less in them than before.
     pub shrunk: Vec<String>,
+}
+
+impl Files {
+    /// What a policy that was read from them was compiled from.
+    pub fn compiled_from(&self) -> CompiledFrom {
+        CompiledFrom { config: self.config.clone(), stamps: self.stamps.clone() }
+    }
 }
 
 /// What reading configuration and policy gave.
@@ -76,4 +93,20 @@ pub struct Setup {
     pub outlives: bool,
     /// What was confirmed before this start.
     pub confirmations: ConfirmationStore,
+    /// The mode set by hand.
+    pub by_hand: ByHand,
+    /// What the policy to begin with was, or was not, compiled from.
+    pub begin: Beginning,
+}
+
+/// How a start came to its policy.
+#[derive(Clone, Debug)]
+pub enum Beginning {
+    /// From the files. What comes back where it is to be confirmed and nobody does, if there is something better than
+    /// observing by it.
+    Files(Option<Box<PolicyInForce>>),
+    /// The last good policy, in place of files that were refused.
+    LastGood,
+    /// The last good policy, in place of one that nobody has confirmed: what to report.
+    Reverted(String),
 }

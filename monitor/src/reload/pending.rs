@@ -1,5 +1,5 @@
-//! Commit-confirm: whether what is in force awaits confirmation, until when, and what comes back if nobody confirms.
-//! Called by `super::reloader`, which swaps the policies.
+//! Commit-confirm: whether what is in force awaits confirmation, until when, what comes back if nobody confirms, and what of
+//! that is kept for a restart. Called by `super::reloader`, which swaps the policies.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,7 +7,10 @@ use monitor_api::reload::PendingStatus;
 use monitor_policy::{ClockMap, PolicyRef};
 use tokio::time::Instant;
 
-use super::{LONGEST, NotKept, confirmations::ConfirmationStore};
+use super::{
+    LONGEST, NotKept,
+    confirmations::{CompiledFrom, ConfirmationStore},
+};
 use crate::{
     model::{
         in_force::{PendingConfirmation, PolicyInForce, Trial},
@@ -32,12 +35,30 @@ pub(super) struct CommitConfirm {
     /// What was confirmed last, or counts as such: what a revert puts in force.
     fallback: PolicyInForce,
     deadline: Option<Deadline>,
+    /// What the policy in force was compiled from; `None`: from what is kept.
+    from: Option<CompiledFrom>,
+    /// The same of what comes back.
+    fallback_from: Option<CompiledFrom>,
+    /// What is in force for good is kept, also without a confirmation: the daemon is nobody's that looks at it.
+    keeps: bool,
+    unkept: bool,
 }
 
 impl CommitConfirm {
     /// With nothing pending: `in_force` counts as confirmed.
-    pub(super) const fn new(store: ConfirmationStore, state: SharedState, in_force: PolicyInForce) -> Self {
-        Self { store, state, fallback: in_force, deadline: None }
+    pub(super) fn new(
+        store: ConfirmationStore,
+        state: SharedState,
+        (in_force, from): (PolicyInForce, Option<CompiledFrom>),
+        keeps: bool,
+    ) -> Self {
+        let fallback_from = from.clone();
+        Self { store, state, fallback: in_force, deadline: None, from, fallback_from, keeps, unkept: false }
+    }
+
+    /// What is in force was compiled from other files.
+    pub(super) fn compiled_from(&mut self, from: CompiledFrom) {
+        self.from = Some(from);
     }
 
     /// Within what time a start with `policy` is to be confirmed, where `asked` or an earlier run wants that.
@@ -51,8 +72,8 @@ impl CommitConfirm {
     }
 
     /// What a revert puts in force, from now on; what is pending stays so.
-    pub(super) fn set_fallback(&mut self, fallback: PolicyInForce) {
-        self.fallback = fallback;
+    pub(super) fn set_fallback(&mut self, fallback: PolicyInForce, from: Option<CompiledFrom>) {
+        (self.fallback, self.fallback_from) = (fallback, from);
     }
 
     pub(super) fn ends(&self) -> Option<Instant> {
@@ -91,7 +112,7 @@ impl CommitConfirm {
 
     /// `policy` counts as confirmed: nothing is pending, and it is what comes back from now on.
     pub(super) fn accept(&mut self, policy: PolicyInForce) {
-        self.fallback = policy;
+        self.set_fallback(policy, self.from.clone());
         self.deadline = None;
         self.state.write().unconfirmed = None;
     }
@@ -101,23 +122,65 @@ impl CommitConfirm {
         self.fallback = retimed(&self.fallback, clock);
     }
 
-    /// Notes for a restart that `policy` is in force, and whether it awaits confirmation.
-    pub(super) fn remember(&mut self, policy: &PolicyRef) {
-        let Some(deadline) = &self.deadline else { return self.store.forget_pending() };
-        if let Err(error) = self.store.keep_pending(policy, deadline.within) {
-            let warning = error.to_string();
-            tracing::warn!(warning, "a restart will not know that this policy is to be confirmed");
-        }
+    /// What comes back is in force again.
+    pub(super) fn reverted(&mut self, policy: PolicyInForce) {
+        self.from = self.fallback_from.clone();
+        self.accept(policy);
     }
 
-    /// Nothing is pending any more, for a restart too.
-    pub(super) fn forget_pending(&mut self) {
-        self.store.forget_pending();
+    /// Keeps for a restart that `policy` is about to await confirmation, in this time or in what there is already. Whether
+    /// it is kept.
+    pub(super) fn note(&mut self, policy: &PolicyRef, within: Option<Duration>, from: &CompiledFrom) -> bool {
+        let Some(within) = within.or(self.deadline.as_ref().map(|deadline| deadline.within)) else { return false };
+        let store = &mut self.store;
+        // As below.
+        let kept = tokio::task::block_in_place(|| store.keep_pending(policy, within, from));
+        self.report(kept).is_ok()
+    }
+
+    /// Keeps for a restart that `policy` is in force, and whether it awaits confirmation.
+    pub(super) fn remember(&mut self, policy: &PolicyRef) {
+        let Some(from) = &self.from else { return };
+        let store = &mut self.store;
+        // A file system that hangs holds up nobody else.
+        let kept = tokio::task::block_in_place(|| match &self.deadline {
+            Some(deadline) => store.keep_pending(policy, deadline.within, from),
+            None => {
+                let kept = if self.keeps { store.keep_confirmed(policy, from) } else { Ok(()) };
+                store.forget_pending();
+                kept
+            }
+        });
+        // Reported there.
+        let _ = self.report(kept);
+    }
+
+    /// The same again, where it could not be.
+    pub(super) fn remember_at_last(&mut self, policy: &PolicyRef) {
+        if self.unkept {
+            self.remember(policy);
+        }
     }
 
     /// Keeps that somebody confirmed `policy`.
     pub(super) fn keep(&mut self, policy: &PolicyRef) -> Result<(), NotKept> {
-        self.store.keep_confirmed(policy)
+        let store = &mut self.store;
+        let kept = tokio::task::block_in_place(|| match &self.from {
+            None if store.is_confirmed(policy) => Ok(()),
+            from => store.keep_confirmed(policy, &from.clone().unwrap_or_default()),
+        });
+        store.forget_pending();
+        self.report(kept)
+    }
+
+    fn report(&mut self, kept: Result<(), NotKept>) -> Result<(), NotKept> {
+        let error = kept.as_ref().err().map(ToString::to_string);
+        if let Some(error) = error.as_ref().filter(|_| !self.unkept) {
+            tracing::warn!(error, "a restart will not know which policy holds");
+        }
+        self.unkept = error.is_some();
+        self.state.write().state_error = error;
+        kept
     }
 
     /// As it is shown.

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use monitor_api::reload::Outcome;
-use monitor_policy::spec::Mode;
+use monitor_api::{mode::ModeStatus, reload::Outcome};
+use monitor_policy::{PolicyRef, spec::Mode};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
@@ -11,16 +11,24 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Clocks, Read, Reader, ReloadError, ReloadHandle, Setup,
+    Beginning, Clocks, Read, Reader, ReloadError, ReloadHandle, Setup,
+    by_hand::{ByHand, Wanted},
+    confirmations::CompiledFrom,
     handle::Request,
     pending::{CommitConfirm, retimed},
     watch::{self, Watch},
 };
 use crate::{
     engine::{EngineHandle, Refusal},
-    model::in_force::{PolicyInForce, Trial},
+    model::{
+        in_force::{PolicyInForce, Trial},
+        now,
+    },
     store::SharedState,
 };
+
+/// Looks at the files until what could not be kept is tried again.
+const KEEP_AGAIN: u32 = 60;
 
 /// The task's state.
 pub struct PolicyReloader {
@@ -34,13 +42,19 @@ pub struct PolicyReloader {
     watch: Watch,
     /// What is to be told of lists, once they are in force.
     shrunk: Vec<String>,
+    /// What is in force, but for a mode set by hand.
     current: PolicyInForce,
+    by_hand: ByHand,
+    /// What to report as soon as somebody listens.
+    reverted: Option<String>,
+    state: SharedState,
     requests: mpsc::Receiver<Request>,
 }
 
 impl PolicyReloader {
-    /// The task, with what is in force, and the handle to ask it by. An enforcing start that is to be confirmed and was
-    /// not before awaits confirmation: it falls back to observing by the same policy.
+    /// The task, with what is in force but for a mode set by hand, and the handle to ask it by. An enforcing start that is
+    /// to be confirmed and was not before awaits confirmation: it falls back to what was confirmed last, or else to
+    /// observing by the same policy.
     pub fn new(
         setup: Setup,
         engine: EngineHandle,
@@ -48,16 +62,43 @@ impl PolicyReloader {
         in_force: PolicyInForce,
     ) -> (Self, ReloadHandle) {
         let (handle, requests) = ReloadHandle::new();
-        let Setup { read, mut files, clocks, confirm, outlives, confirmations } = setup;
-        let mut commit = CommitConfirm::new(confirmations, state, in_force.clone());
-        if let Some(within) = commit.wanted_at_start(&in_force.reference(), confirm) {
-            commit.set_fallback(PolicyInForce { mode: Mode::Observe, ..in_force.clone() });
-            commit.begin(within);
+        let Setup { read, mut files, clocks, confirm, outlives, confirmations, by_hand, begin } = setup;
+        let refused = matches!(begin, Beginning::LastGood);
+        let from = matches!(begin, Beginning::Files(_)).then(|| files.compiled_from());
+        let mut commit = CommitConfirm::new(confirmations, state.clone(), (in_force.clone(), from.clone()), outlives);
+        let mut reverted = None;
+        match begin {
+            Beginning::Files(fallback) => {
+                if let Some(within) = commit.wanted_at_start(&in_force.reference(), confirm) {
+                    match fallback {
+                        Some(fallback) => commit.set_fallback(*fallback, None),
+                        None => commit.set_fallback(PolicyInForce { mode: Mode::Observe, ..in_force.clone() }, from),
+                    }
+                    commit.begin(within);
+                }
+            }
+            Beginning::LastGood => {}
+            Beginning::Reverted(what) => reverted = Some(what),
         }
         let shrunk = std::mem::take(&mut files.shrunk);
-        let watch = Watch::new(files);
+        let watch = Watch::new(files, refused);
         let current = in_force;
-        (Self { engine, read, clocks, confirm, outlives, commit, watch, shrunk, current, requests }, handle)
+        let task = Self {
+            engine,
+            read,
+            clocks,
+            confirm,
+            outlives,
+            commit,
+            watch,
+            shrunk,
+            current,
+            by_hand,
+            reverted,
+            state,
+            requests,
+        };
+        (task, handle)
     }
 
     /// Runs until `stop`.
@@ -65,11 +106,18 @@ impl PolicyReloader {
     /// # Errors
     /// None.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        self.engine.guard(self.commit.trial()).await;
+        self.engine.guard(self.by_hand.over_trial(self.commit.trial())).await;
         self.tell_of_shrunk().await;
         let mut look = interval(watch::EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut open = true;
+        let (mut open, mut looks) = (true, 0_u32);
+        if let Some(what) = self.reverted.take() {
+            self.engine.reverted(what).await;
+        }
+        // Of a start that somebody watches only what is on trial is kept, and what is confirmed.
+        if self.outlives || self.commit.ends().is_some() {
+            self.commit.remember(&self.current.reference());
+        }
         loop {
             let ends = self.commit.ends();
             tokio::select! {
@@ -94,10 +142,22 @@ impl PolicyReloader {
                         // As above.
                         let _ = answer.send(Ok(outcome));
                     }
+                    Some(Request::Mode(wanted, answer)) => {
+                        let outcome = self.set_mode(wanted).await;
+                        // As above.
+                        let _ = answer.send(outcome);
+                    }
                     Some(Request::ClockSet) => self.retime().await,
                     None => open = false,
                 },
                 _ = look.tick() => {
+                    looks = looks.wrapping_add(1);
+                    if looks.is_multiple_of(KEEP_AGAIN) {
+                        self.commit.remember_at_last(&self.current.reference());
+                    }
+                    if self.by_hand.is_over(&(self.clocks)()) {
+                        self.end_by_hand().await;
+                    }
                     if self.watch.changed() {
                         self.reload_changed().await;
                     }
@@ -122,8 +182,8 @@ impl PolicyReloader {
     }
 
     async fn reload(&mut self, confirm: Option<Duration>) -> Result<Outcome, ReloadError> {
-        let next = match self.read_anew().await {
-            Ok(next) => next,
+        let (next, from) = match self.read_anew().await {
+            Ok(read) => read,
             Err(error) => {
                 match &error {
                     ReloadError::Held(why) => self.engine.file_held(why.clone()).await,
@@ -139,9 +199,17 @@ impl PolicyReloader {
             Some(within) => Some(self.commit.trial_within(within)),
             None => self.commit.trial().filter(|_| !comes_back),
         };
-        let answer = self.engine.reload(next.clone(), trial).await;
-        self.taken(next, answer)?;
+        // Before it is in force: a crash must not have a restart put it in force for good.
+        let noted = trial.is_some() && self.commit.note(&next.reference(), within, &from);
+        let answer = self.engine.reload(self.by_hand.over(&next), self.by_hand.over_trial(trial)).await;
+        if let Err(error) = self.taken(next, answer) {
+            if noted {
+                self.commit.remember(&self.current.reference());
+            }
+            return Err(error);
+        }
         self.tell_of_shrunk().await;
+        self.commit.compiled_from(from);
         if comes_back {
             self.commit.accept(self.current.clone());
         } else if let Some(within) = within {
@@ -150,19 +218,26 @@ impl PolicyReloader {
             self.commit.accept(self.current.clone());
         }
         // Else it awaits confirmation in place of the one before it, with the same fallback and deadline.
-        self.commit.remember(&self.current.reference());
+        if !noted {
+            self.commit.remember(&self.current.reference());
+        }
         self.engine.decided().await;
         Ok(self.outcome(changed))
     }
 
     /// Reads configuration and policy anew.
-    async fn read_anew(&mut self) -> Result<PolicyInForce, ReloadError> {
+    async fn read_anew(&mut self) -> Result<(PolicyInForce, CompiledFrom), ReloadError> {
         let read = Arc::clone(&self.read);
         let read = tokio::task::spawn_blocking(move || read()).await;
         let Read { mut files, policy } = read.map_err(|error| ReloadError::Reader(error.to_string()))?;
         self.shrunk = std::mem::take(&mut files.shrunk);
-        self.watch.taken(files);
-        policy
+        let from = files.compiled_from();
+        let policy = policy.and_then(|next| match self.by_hand.refuses(&next) {
+            Some(why) => Err(ReloadError::Invalid(why)),
+            None => Ok(next),
+        });
+        self.watch.taken(files, policy.is_err());
+        Ok((policy?, from))
     }
 
     /// Lists that had more in them: to revoke must work at once, and nobody has to find out by himself.
@@ -172,9 +247,9 @@ impl PolicyReloader {
         }
     }
 
-    /// Puts in force again what was, or what is by another clock: no file is read.
+    /// Puts in force again what was, or what is by another clock or in another mode: no file is read.
     async fn restore(&mut self, next: PolicyInForce, trial: Option<Trial>) -> Result<(), ReloadError> {
-        let answer = self.engine.restore(next.clone(), trial).await;
+        let answer = self.engine.restore(self.by_hand.over(&next), self.by_hand.over_trial(trial)).await;
         self.taken(next, answer)
     }
 
@@ -197,7 +272,6 @@ impl PolicyReloader {
         let policy = self.current.reference();
         let was_pending = self.commit.ends().is_some();
         self.commit.accept(self.current.clone());
-        self.commit.forget_pending();
         self.engine.guard(None).await;
         tracing::info!(
             policy = policy.digest,
@@ -226,7 +300,7 @@ impl PolicyReloader {
         let what = format!("policy {} ({}) was not confirmed {when}", from.digest, from.mode);
         let report = match self.restore(next.clone(), None).await {
             Ok(()) => {
-                self.commit.accept(next);
+                self.commit.reverted(next);
                 format!("{what}: {} ({}) is in force again", back.digest, back.mode)
             }
             Err(why) => {
@@ -245,7 +319,35 @@ impl PolicyReloader {
         let _ = self.restore(retimed(&self.current, &clock), self.commit.trial()).await;
     }
 
+    /// Sets the mode by hand, or gives it back to the configuration.
+    async fn set_mode(&mut self, wanted: Option<Wanted>) -> Result<ModeStatus, ReloadError> {
+        let next = self.by_hand.with(wanted, &(self.clocks)());
+        let policies = [Some(&self.current), self.commit.ends().map(|_| self.commit.fallback())];
+        if let Some(why) = policies.into_iter().flatten().find_map(|policy| next.refuses(policy)) {
+            return Err(ReloadError::Invalid(why));
+        }
+        let before = std::mem::replace(&mut self.by_hand, next);
+        if let Err(why) = self.restore(self.current.clone(), self.commit.trial()).await {
+            self.by_hand = before;
+            return Err(why);
+        }
+        let warning = self.by_hand.keep().err().map(|error| error.to_string());
+        if let Some(warning) = &warning {
+            tracing::warn!(warning, "a restart will not know the mode that was set by hand");
+        }
+        Ok(ModeStatus { warning, ..self.state.read().in_force.mode_status(now()) })
+    }
+
+    /// The time of a mode set by hand is over. Where the configuration's can't be put in force it is tried again.
+    async fn end_by_hand(&mut self) {
+        tracing::info!("the time of the mode that was set by hand is over");
+        // What goes wrong is reported there.
+        let _ = self.set_mode(None).await;
+    }
+
     fn outcome(&self, changed: bool) -> Outcome {
-        Outcome { policy: self.current.reference(), changed, unconfirmed: self.commit.status(), warning: None }
+        let mode = self.by_hand.mode().unwrap_or(self.current.mode);
+        let policy = PolicyRef { mode, ..self.current.reference() };
+        Outcome { policy, changed, unconfirmed: self.commit.status(), warning: None }
     }
 }

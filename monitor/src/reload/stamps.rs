@@ -31,19 +31,22 @@ pub(super) struct Stamp {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileStamps(pub(super) BTreeMap<PathBuf, Option<Stamp>>);
 
+impl Stamp {
+    pub(super) fn of(found: &fs::Metadata) -> Self {
+        Self {
+            device: found.dev(),
+            inode: found.ino(),
+            size: found.size(),
+            modified: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        }
+    }
+}
+
 impl FileStamps {
     /// Looks at files; symbolic links are followed.
     pub fn look(files: &[PathBuf]) -> Self {
-        let stamp = |file: &PathBuf| {
-            let found = fs::metadata(file).ok()?;
-            Some(Stamp {
-                device: found.dev(),
-                inode: found.ino(),
-                size: found.size(),
-                modified: (found.mtime(), found.mtime_nsec()),
-                changed: (found.ctime(), found.ctime_nsec()),
-            })
-        };
+        let stamp = |file: &PathBuf| fs::metadata(file).ok().as_ref().map(Stamp::of);
         Self(files.iter().map(|file| (file.clone(), stamp(file))).collect())
     }
 

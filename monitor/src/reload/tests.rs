@@ -1,13 +1,13 @@
 //! The task over an engine with a fake kernel.
 
-use std::sync::Mutex;
+use std::{path::Path, sync::Mutex};
 
 use monitor_api::reload::Outcome;
 use monitor_policy::{Policy, PolicyRef, spec::Mode};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::*;
+use super::{pending::CommitConfirm, *};
 use crate::{
     alerts::{
         ocsf,
@@ -16,7 +16,12 @@ use crate::{
     budgets::keeper::Keeper,
     engine::Engine,
     fake::{self, Fake},
-    model::{Host, in_force::PendingConfirmation, now},
+    model::{
+        Host,
+        in_force::{LastGood, PendingConfirmation},
+        now,
+    },
+    storage::state::StateDirectory,
     store::{MonitorState, SharedState},
 };
 
@@ -48,6 +53,15 @@ fn named(digest: &str, mode: &str) -> PolicyRef {
 }
 
 fn bench(first: PolicyInForce, confirm: Option<Duration>, confirmations: ConfirmationStore) -> Bench {
+    begun(first, confirm, confirmations, (ByHand::default(), Beginning::Files(None)))
+}
+
+fn begun(
+    first: PolicyInForce,
+    confirm: Option<Duration>,
+    confirmations: ConfirmationStore,
+    (by_hand, begin): (ByHand, Beginning),
+) -> Bench {
     let fake = Fake::default();
     let state = SharedState::new(MonitorState { epoch_length: Duration::from_secs(3_600), ..MonitorState::default() });
     let (sinks, _) =
@@ -63,11 +77,24 @@ fn bench(first: PolicyInForce, confirm: Option<Duration>, confirmations: Confirm
     let read = move || Read { files: Files::default(), policy: content.lock().unwrap().clone() };
     // Never the clock that a policy of the tests was compiled by.
     let clocks = Arc::new(|| ClockMap { realtime_ns: 70_000_000_000, boottime_ns: 7_000_000_000 });
-    let setup = Setup { read: Arc::new(read), files: Files::default(), clocks, confirm, outlives: true, confirmations };
+    let setup = Setup {
+        read: Arc::new(read),
+        files: Files::default(),
+        clocks,
+        confirm,
+        outlives: true,
+        confirmations,
+        by_hand,
+        begin,
+    };
     let (reloader, handle) = PolicyReloader::new(setup, epochs, state.clone(), first);
     let reloads = stop.child_token();
     tokio::spawn(reloader.run(reloads.clone()));
     Bench { reloads, fake, state, handle, file, stop, _events: events }
+}
+
+fn kept(directory: &Path) -> ConfirmationStore {
+    ConfirmationStore::open(StateDirectory::open(directory))
 }
 
 impl Bench {
@@ -135,7 +162,7 @@ async fn what_nobody_confirms_goes_and_what_was_confirmed_last_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_confirmed_stays_and_is_the_way_back_from_then_on() {
-    let bench = bench(in_force("a", false), LATE, ConfirmationStore::open(tempfile::tempdir().unwrap().path()));
+    let bench = bench(in_force("a", false), LATE, kept(tempfile::tempdir().unwrap().path()));
     assert_eq!(bench.back(), None, "an observing start cuts nobody off");
     bench.load(in_force("b", true), None).await.expect("in force");
     assert_eq!(bench.back(), Some(named("a", "observe")));
@@ -167,28 +194,28 @@ async fn a_reload_that_is_refused_changes_neither_policy_nor_deadline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_enforcing_start_falls_back_to_observing_unless_it_was_or_is_confirmed() {
     let folder = tempfile::tempdir().unwrap();
-    let first = bench(in_force("a", true), SOON, ConfirmationStore::open(folder.path()));
+    let first = bench(in_force("a", true), SOON, kept(folder.path()));
     first.until(|state| state.reverts == 1).await;
     assert_eq!((first.now(), first.back()), (named("a", "observe"), None));
 
-    let second = bench(in_force("a", true), LATE, ConfirmationStore::open(folder.path()));
+    let second = bench(in_force("a", true), LATE, kept(folder.path()));
     assert_eq!(second.back(), Some(named("a", "observe")));
     assert_eq!(second.handle.confirm().await.expect("confirmed").warning, None);
     assert_eq!(second.back(), None);
 
     // After a restart it is known.
-    let third = bench(in_force("a", true), SOON, ConfirmationStore::open(folder.path()));
+    let third = bench(in_force("a", true), SOON, kept(folder.path()));
     assert_eq!((third.now(), third.back()), (named("a", "enforce"), None));
     // One that nobody confirmed awaits confirmation again after a restart, without anybody asking.
-    let loaded = bench(in_force("c", false), None, ConfirmationStore::open(folder.path()));
+    let loaded = bench(in_force("c", false), None, kept(folder.path()));
     loaded.load(in_force("d", true), Some(Duration::from_secs(1))).await.expect("in force");
     loaded.until(|state| state.reverts == 1).await;
-    let restarted = bench(in_force("d", true), None, ConfirmationStore::open(folder.path()));
+    let restarted = bench(in_force("d", true), None, kept(folder.path()));
     assert_eq!(restarted.back(), Some(named("d", "observe")));
     restarted.until(|state| state.reverts == 1).await;
     assert_eq!(restarted.now(), named("d", "observe"));
     // Another policy is not.
-    let fourth = bench(in_force("b", true), LATE, ConfirmationStore::open(folder.path()));
+    let fourth = bench(in_force("b", true), LATE, kept(folder.path()));
     assert_eq!(fourth.back(), Some(named("b", "observe")));
     assert_eq!(third.state.read().reverts, 0);
 }
@@ -223,8 +250,8 @@ async fn the_time_to_confirm_in_is_the_reloads_own_then_the_runs_and_an_equal_po
     assert_eq!(left(&first), Some(1), "no later end for nothing");
     // A start: the run's own, then what the policy had.
     let folder = tempfile::tempdir().unwrap();
-    let mut store = ConfirmationStore::open(folder.path());
-    store.keep_pending(&named("d", "enforce"), Duration::from_secs(60)).unwrap();
+    let mut store = kept(folder.path());
+    store.keep_pending(&named("d", "enforce"), Duration::from_secs(60), &CompiledFrom::default()).unwrap();
     let started = |confirm| bench(in_force("d", true), confirm, store.clone());
     assert_eq!([run, None].map(|confirm| left(&started(confirm))), [Some(10), Some(1)]);
 }
@@ -251,8 +278,8 @@ async fn the_way_back_is_what_was_in_force_before_the_unconfirmed_one_whatever_i
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_knows_what_awaits_confirmation_for_as_long_as_it_does() {
     let folder = tempfile::tempdir().unwrap();
-    let bench = bench(in_force("a", true), None, ConfirmationStore::open(folder.path()));
-    let pending = |digest| ConfirmationStore::open(folder.path()).pending(&named(digest, "enforce"));
+    let bench = bench(in_force("a", true), None, kept(folder.path()));
+    let pending = |digest| kept(folder.path()).pending(&named(digest, "enforce"));
     bench.load(in_force("b", true), LATE).await.expect("in force");
     assert_eq!(pending("b"), LATE);
     bench.load(in_force("a", true), None).await.expect("in force");
@@ -260,7 +287,7 @@ async fn a_restart_knows_what_awaits_confirmation_for_as_long_as_it_does() {
     bench.load(in_force("b", true), LATE).await.expect("in force");
     bench.handle.confirm().await.expect("confirmed");
     // Another one is confirmed: this one is not pending all the same.
-    ConfirmationStore::open(folder.path()).keep_confirmed(&named("c", "enforce")).unwrap();
+    kept(folder.path()).keep_confirmed(&named("c", "enforce"), &CompiledFrom::default()).unwrap();
     assert_eq!(pending("b"), None);
 }
 
@@ -358,4 +385,171 @@ async fn what_nobody_has_confirmed_does_not_outlive_the_daemon() {
     second.reloads.cancel();
     second.until(|state| state.unconfirmed.is_none()).await;
     assert_eq!((second.now(), second.state.read().reverts), (named("b", "enforce"), 0));
+}
+
+/// The finding's alerts, raised or resolved, with what they say.
+fn alerts(bench: &Bench, kind: &str) -> Vec<(String, String)> {
+    let state = bench.state.read();
+    let documents = state.latest_alerts.iter().map(|alert| ocsf::document(&Host::default(), alert));
+    let of = documents.filter(|line| line["unmapped"]["type"] == kind);
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    of.map(|line| (text(&line["severity"]), text(&line["finding_info"]["desc"]))).collect()
+}
+
+fn wanted(mode: Mode, lasts: Option<Duration>) -> Option<Wanted> {
+    Some(Wanted { mode, lasts, reason: "CHG-7".into() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mode_set_by_hand_outranks_whatever_is_in_force_and_comes_back() {
+    let bench = bench(in_force("a", true), None, ConfirmationStore::default());
+    let status = bench.handle.set_mode(wanted(Mode::Observe, None)).await.expect("set");
+    assert_eq!((status.mode, status.configured, status.warning), (Mode::Observe, Mode::Enforce, None));
+    assert_eq!(bench.now(), named("a", "observe"));
+    let [(severity, text)] = &alerts(&bench, "observe_by_hand")[..] else { panic!("one alert") };
+    assert!(severity == "High" && text.contains("the configuration says enforce: CHG-7"), "{text}");
+    // Refused files stay refused, whatever becomes of the mode.
+    *bench.file.lock().unwrap() = Err(ReloadError::Invalid("config.toml:1: no".into()));
+    bench.handle.reload(None).await.expect_err("refused");
+    bench.until(|state| state.reload_error.is_some()).await;
+    bench.handle.set_mode(wanted(Mode::Observe, Some(Duration::from_secs(3_600)))).await.expect("set");
+    assert_eq!(bench.state.read().reload_error.as_deref(), Some("config.toml:1: no"));
+    // Another policy comes in force under it, goes, and so does what the kernel part would put in force by itself.
+    assert_eq!(bench.load(in_force("b", true), LATE).await.expect("in force").policy, named("b", "observe"));
+    assert_eq!((bench.now(), bench.guarded()), (named("b", "observe"), Some(named("a", "observe"))));
+    assert_eq!(bench.load(in_force("c", true), SOON).await.expect("in force").policy, named("c", "observe"));
+    bench.until(|state| state.reverts == 1).await;
+    assert_eq!(bench.now(), named("a", "observe"));
+    let status = bench.handle.set_mode(None).await.expect("given back");
+    assert_eq!((status.mode, status.by_hand), (Mode::Enforce, None));
+    assert_eq!(bench.now(), named("a", "enforce"));
+    let said: Vec<bool> = alerts(&bench, "observe_by_hand").iter().map(|(of, _)| of == "High").collect();
+    assert_eq!(said, [true, false, true, false], "each time that it is set or ends");
+    // One that is no looser than the file.
+    bench.handle.set_mode(wanted(Mode::Enforce, None)).await.expect("set");
+    assert_eq!(alerts(&bench, "mode_by_hand").len(), 1);
+    assert_eq!(bench.load(in_force("d", false), None).await.expect("in force").policy, named("d", "enforce"));
+    assert_eq!(bench.now(), named("d", "enforce"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn enforce_by_hand_needs_what_enforce_needs_of_all_that_may_be_in_force() {
+    let lacks = |digest| PolicyInForce { not_enforceable: Some("enforce needs x".into()), ..in_force(digest, false) };
+    let bench = bench(lacks("a"), None, ConfirmationStore::default());
+    let refused = |result: Result<_, ReloadError>| {
+        let why = result.err().map(|error| error.to_string());
+        assert!(why.as_ref().is_some_and(|why| why.ends_with("enforce needs x")), "{why:?}");
+    };
+    refused(bench.handle.set_mode(wanted(Mode::Enforce, None)).await);
+    assert_eq!(bench.now(), named("a", "observe"));
+    // It would come back.
+    bench.load(in_force("b", false), LATE).await.expect("in force");
+    refused(bench.handle.set_mode(wanted(Mode::Enforce, None)).await);
+    bench.handle.confirm().await.expect("confirmed");
+    bench.handle.set_mode(wanted(Mode::Enforce, None)).await.expect("set");
+    assert_eq!(bench.now(), named("b", "enforce"));
+    let why = bench.load(lacks("c"), None).await.expect_err("refused");
+    assert!(why.ends_with("enforce needs x"), "{why}");
+    assert_eq!(bench.now(), named("b", "enforce"));
+    bench.handle.set_mode(None).await.expect("given back");
+    bench.load(lacks("c"), None).await.expect("in force");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mode_whose_time_is_over_ends_by_itself_and_one_that_lasts_is_known_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    // That of the bench's clock, which stands still: over as soon as it begins.
+    let clock = ClockMap { realtime_ns: 70_000_000_000, boottime_ns: 7_000_000_000 };
+    let open = || ByHand::open(StateDirectory::open(folder.path()), "a boot".into(), &clock);
+    let start = |by_hand| begun(in_force("a", true), None, kept(folder.path()), (by_hand, Beginning::Files(None)));
+    let first = start(open());
+    let hour = Some(Duration::from_secs(3_600));
+    first.handle.set_mode(wanted(Mode::Observe, hour)).await.expect("set");
+    assert_eq!(open().mode(), Some(Mode::Observe));
+    let second = start(open());
+    second.handle.clock_set().await;
+    second.until(|state| !state.in_force.mode.enforces()).await;
+    second.handle.set_mode(wanted(Mode::Observe, Some(Duration::ZERO))).await.expect("set");
+    second.until(|state| state.in_force.mode.enforces() && state.in_force.by_hand.is_none()).await;
+    assert_eq!(second.now(), named("a", "enforce"));
+    second.until(|_| open().mode().is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_with_the_last_good_policy_says_why_until_good_files_are_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = bench(in_force("a", true), None, kept(folder.path()));
+    first.until(|_| kept(folder.path()).is_confirmed(&named("a", "enforce"))).await;
+    let last_good = LastGood { refused: "config.toml:1: no".into(), kept: 0 };
+    let good = PolicyInForce { last_good: Some(last_good.into()), ..in_force("a", true) };
+    let second = begun(good, None, kept(folder.path()), (ByHand::default(), Beginning::LastGood));
+    let [(severity, text)] = &alerts(&second, "last_good_policy")[..] else { panic!("one alert") };
+    assert!(severity == "High" && text.starts_with("config.toml:1: no. The last good policy a (enforce)"), "{text}");
+    second.handle.set_mode(wanted(Mode::Observe, None)).await.expect("set");
+    second.handle.set_mode(None).await.expect("given back");
+    assert_eq!(alerts(&second, "last_good_policy").len(), 1, "it is still so");
+    // Confirmed or not: it is what was confirmed.
+    assert_eq!(second.handle.confirm().await.expect("confirmed").warning, None);
+    second.load(in_force("a", true), None).await.expect("in force");
+    second.until(|state| state.in_force.last_good.is_none()).await;
+    assert_eq!(alerts(&second, "last_good_policy").len(), 2, "resolved");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_in_place_of_what_nobody_confirmed_says_so_and_one_on_trial_has_what_was_confirmed_to_fall_back_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = kept(folder.path());
+    store.keep_confirmed(&named("a", "enforce"), &CompiledFrom::default()).unwrap();
+    store.keep_pending(&named("b", "observe"), Duration::from_secs(60), &CompiledFrom::default()).unwrap();
+    let begin = Beginning::Reverted("policy b was not confirmed".into());
+    let reverted = begun(in_force("a", true), None, store.clone(), (ByHand::default(), begin));
+    reverted.until(|state| state.reverts == 1).await;
+    assert_eq!((reverted.now(), reverted.back()), (named("a", "enforce"), None));
+    assert_eq!(alerts(&reverted, "policy_reverted"), [("High".to_owned(), "policy b was not confirmed".to_owned())]);
+    assert!(kept(folder.path()).pending(&named("b", "observe")).is_some(), "nor does the next start put it in force");
+    let begin = Beginning::Files(Some(Box::new(in_force("a", true))));
+    let tried = begun(in_force("c", true), SOON, store, (ByHand::default(), begin));
+    assert_eq!(tried.back(), Some(named("a", "enforce")));
+    tried.until(|state| state.reverts == 1).await;
+    assert_eq!(tried.now(), named("a", "enforce"));
+    assert!(kept(folder.path()).is_confirmed(&named("a", "enforce")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trial_is_noted_before_it_is_in_force_and_one_that_never_is_leaves_no_note() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = bench(in_force("a", true), None, kept(folder.path()));
+    bench.until(|_| kept(folder.path()).is_confirmed(&named("a", "enforce"))).await;
+    let pending = |digest| kept(folder.path()).pending(&named(digest, "enforce"));
+    bench.fake.script().looks_at = Some(folder.path().join("trial.json"));
+    bench.load(in_force("b", true), LATE).await.expect("in force");
+    assert_eq!(pending("b"), LATE);
+    bench.load(in_force("too large", true), LATE).await.expect_err("refused");
+    assert_eq!((pending("too large"), pending("b")), (None, LATE));
+    let looked = bench.fake.script().looked.clone();
+    let [of_b, of_too_large] = &looked[..] else { panic!("{looked:?}") };
+    assert!(of_b.contains("\"b\"") && of_too_large.contains("\"too large\""), "{looked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_takes_nothing_hinders_nothing_and_is_told_until_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    std::fs::write(&state, "a file").unwrap();
+    let bench = bench(in_force("a", true), None, kept(&state));
+    bench.until(|state| state.state_error.is_some()).await;
+    bench.load(in_force("b", true), None).await.expect("in force");
+    let [(severity, text)] = &alerts(&bench, "policy_state")[..] else { panic!("one alert") };
+    assert!(severity == "Medium" && text.contains("set [paths] state"), "{text}");
+    let shared = SharedState::default();
+    let of = (in_force("d", true), Some(CompiledFrom::default()));
+    let mut again = CommitConfirm::new(kept(&state), shared.clone(), of, true);
+    again.remember(&named("d", "enforce"));
+    assert!(shared.read().state_error.is_some());
+    std::fs::remove_file(&state).unwrap();
+    again.remember_at_last(&named("d", "enforce"));
+    assert!(shared.read().state_error.is_none() && kept(&state).is_confirmed(&named("d", "enforce")));
+    bench.load(in_force("c", true), None).await.expect("in force");
+    bench.until(|state| state.state_error.is_none()).await;
+    assert!(kept(&state).is_confirmed(&named("c", "enforce")));
 }

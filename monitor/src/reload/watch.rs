@@ -34,6 +34,8 @@ pub struct Watch {
     contents: Option<[u8; 32]>,
     /// Whether the next change will show in the stamps.
     settled: bool,
+    /// They were refused: then even a change of what stands beside the content, such as who may write, counts.
+    refused: bool,
     /// What was seen since, and how often in a row.
     differs: Option<(FileStamps, u32)>,
     /// The files that were there when the policy was read from them.
@@ -42,18 +44,19 @@ pub struct Watch {
 
 impl Watch {
     /// Files that were read.
-    pub fn new(files: Files) -> Self {
+    pub fn new(files: Files, refused: bool) -> Self {
         let on = files.watch.unwrap_or(false);
         let (stamps, read) = (FileStamps::default(), Vec::new());
-        let mut watch = Self { on, stamps, contents: None, settled: false, differs: None, read };
+        let mut watch = Self { on, stamps, contents: None, settled: false, refused, differs: None, read };
         watch.take(&files.inputs, &files.stamps);
         watch.read = watch.stamps.there();
         watch
     }
 
-    /// The files were read anew.
-    pub fn taken(&mut self, files: Files) {
+    /// The files were read anew, and perhaps refused.
+    pub fn taken(&mut self, files: Files, refused: bool) {
         let Files { mut inputs, stamps, watch, .. } = files;
+        self.refused = refused;
         let is_known = watch.is_some();
         if !is_known {
             // A configuration that could not be read names none: those of the one before are looked at.
@@ -125,8 +128,9 @@ impl Watch {
             return false;
         }
         if self.contents == Some(hash) {
+            let changed = self.refused && self.stamps != now;
             (self.stamps, self.settled) = (now, true);
-            return false;
+            return changed;
         }
         true
     }
@@ -140,12 +144,10 @@ mod tests {
 
     /// A watch on what `folder` has: the configuration and a directory with allowlists.
     fn watch(files: &[PathBuf]) -> Watch {
-        Watch::new(Files {
-            inputs: files.to_vec(),
-            stamps: FileStamps::look(files),
-            watch: Some(true),
-            ..Files::default()
-        })
+        Watch::new(
+            Files { inputs: files.to_vec(), stamps: FileStamps::look(files), watch: Some(true), ..Files::default() },
+            false,
+        )
     }
 
     /// Looks until the watch has decided whether it wants the files read.
@@ -278,13 +280,13 @@ mod tests {
             let inputs: Vec<PathBuf> = files.iter().map(|file| (*file).clone()).collect();
             Files { stamps: FileStamps::look(&inputs), inputs, watch, ..Files::default() }
         };
-        let mut watch = Watch::new(of(&[&one], None));
+        let mut watch = Watch::new(of(&[&one], None), false);
         assert!(!watch.on, "not known, so not");
-        watch.taken(of(&[&two], None));
+        watch.taken(of(&[&two], None), true);
         assert_eq!((watch.on, watch.stamps.files()), (false, vec![one.clone(), two]));
-        watch.taken(of(&[&one], Some(true)));
+        watch.taken(of(&[&one], Some(true)), true);
         assert_eq!((watch.on, watch.stamps.files()), (true, vec![one.clone()]));
-        watch.taken(of(&[], None));
+        watch.taken(of(&[], None), true);
         assert_eq!((watch.on, watch.stamps.files()), (true, vec![one.clone()]));
         assert!(!decides(&mut watch));
         replace(&one, "two");
@@ -327,7 +329,7 @@ mod tests {
         let before = FileStamps::look(&files);
         replace(&file, "two");
         let mut watch =
-            Watch::new(Files { inputs: files.to_vec(), stamps: before, watch: Some(true), ..Files::default() });
+            Watch::new(Files { inputs: files.to_vec(), stamps: before, watch: Some(true), ..Files::default() }, false);
         assert!(decides(&mut watch));
         watch.take(&files, &FileStamps::look(&files));
         assert!(!decides(&mut watch));
@@ -339,12 +341,10 @@ mod tests {
         let file = folder.path().join("config.toml");
         fs::write(&file, "one").unwrap();
         let files = std::slice::from_ref(&file);
-        let mut watch = Watch::new(Files {
-            inputs: files.to_vec(),
-            stamps: FileStamps::look(files),
-            watch: Some(false),
-            ..Files::default()
-        });
+        let mut watch = Watch::new(
+            Files { inputs: files.to_vec(), stamps: FileStamps::look(files), watch: Some(false), ..Files::default() },
+            false,
+        );
         replace(&file, "two");
         for _ in 0..10 {
             assert!(!watch.changed());

@@ -44,6 +44,8 @@ impl StateDirectory {
                     )
                 })
             }
+            // Nothing is there to be read, and whoever writes is told.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => None,
             Err(error) => Some(format!("{}: {error}: move it away", file.display())),
         };
         Self { path: path.to_owned(), refused }

@@ -83,6 +83,8 @@ pub struct MonitorState {
     pub reverts: u64,
     /// Why the last reload was refused; `None` after a good one.
     pub reload_error: Option<String>,
+    /// Why a restart will not know which policy holds, while it will not.
+    pub state_error: Option<String>,
     /// Alertable flows without an alert of their own, because an epoch had too many: see
     /// `alerts::PER_EPOCH`. One that goes on is counted in each such epoch.
     pub alerts_suppressed: u64,

@@ -6,6 +6,7 @@ mod diff;
 mod explain;
 mod flows;
 pub mod geo;
+mod mode;
 mod outcome;
 mod rules;
 mod shadow;
@@ -19,6 +20,7 @@ pub use self::{
     diff::diff,
     explain::{explanation, network},
     flows::flows,
+    mode::mode,
     outcome::outcome,
     rules::rules,
     shadow::shadow,

@@ -1,6 +1,9 @@
 //! What `run` says to people when it has attached everything, and when it has ended.
 
-use super::totals;
+use super::{
+    mode::{by_hand, last_good},
+    totals,
+};
 use monitor_api::{started::Started, status::Status};
 use monitor_policy::text::{count, counted, size, span};
 
@@ -9,6 +12,8 @@ pub fn started(started: &Started, rules: usize) -> String {
     let mode =
         if started.mode.enforces() { "ENFORCE: denied packets are dropped" } else { "observe: nothing is dropped" };
     let mut lines = vec![("mode", mode.to_owned())];
+    lines.extend(started.mode_by_hand.iter().map(|of| ("", by_hand(of))));
+    lines.extend(started.last_good.iter().map(|of| ("", last_good(of))));
     for attached in &started.attached {
         lines.push(("attached", format!("{} (egress, {})", attached.interface, attached.hook)));
     }

@@ -3,10 +3,17 @@
 
 use std::fmt::Write as _;
 
-use super::{INDENT, short, sums};
+use super::{
+    INDENT,
+    mode::{self, effect},
+    short, sums,
+};
 use crate::cli::output::{cells, table};
 use monitor_api::status::{ShadowStatus, Status, Sums};
-use monitor_policy::text::{count, counted, plain, size, span};
+use monitor_policy::{
+    spec::Mode,
+    text::{count, counted, plain, size, span},
+};
 
 /// The closing table of `run`, and part of `status`: what was counted, and that it adds up.
 pub fn totals(status: &Status) -> String {
@@ -48,15 +55,17 @@ pub fn totals(status: &Status) -> String {
 /// `egress-monitor status`.
 pub fn status(status: &Status) -> String {
     let mut text = String::new();
-    let mode =
-        if status.mode == "enforce" { "enforce: denied packets are dropped" } else { "observe: nothing is dropped" };
+    let effect = effect(Mode::enforcing(status.mode == "enforce"));
     let mut line = |name: &str, value: &str| {
         // Writing to a String can't fail.
         let _ = writeln!(text, "{name:<12}{}", plain(value));
     };
     let state = status.not_ready.as_ref().map_or_else(|| "working".to_owned(), |why| format!("NOT RELIABLE: {why}"));
     line("state", &state);
-    line("mode", mode);
+    line("mode", effect);
+    if let Some(by_hand) = &status.mode_by_hand {
+        line("", &mode::by_hand(by_hand));
+    }
     line("host", &format!("{}, up {} (since {})", status.host, span(status.uptime_seconds), status.started));
     line("version", &status.version);
     line("zone", &format!("{}, inside = {}", status.zone, status.inside));
@@ -70,6 +79,9 @@ pub fn status(status: &Status) -> String {
             span(policy.age_seconds)
         ),
     );
+    if let Some(of) = &policy.last_good {
+        line("", &mode::last_good(of));
+    }
     if policy.never_hit > 0 {
         line("", &format!("{} never hit (egress-monitor rules --never-hit)", counted(policy.never_hit, "rule")));
     }
@@ -117,6 +129,9 @@ pub fn status(status: &Status) -> String {
     }
     if let Some(error) = &status.reload_error {
         line("", &format!("REFUSED a newer one: {error}"));
+    }
+    if let Some(error) = &status.state_error {
+        line("", &format!("NOT KEPT over a restart: {error}"));
     }
     for dataset in &status.datasets {
         let age = dataset.age_days.map_or_else(|| "of unknown age".into(), |days| format!("{days} days old"));

@@ -41,6 +41,7 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
         started: rfc3339(state.started),
         uptime_seconds: seconds_since(state.started),
         mode: in_force.mode.name().into(),
+        mode_by_hand: in_force.by_hand.as_ref().map(|by_hand| by_hand.document(now)),
         zone: in_force.policy.zone.clone(),
         inside: in_force.inside.clone(),
         not_ready: state.not_ready(Instant::now()),
@@ -63,11 +64,13 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
             never_hit: never_hit(state).count(),
             suspended: in_force.policy.suspended_rules().map(|rule| rule.id.clone()).collect(),
             shadow: shadow(state),
+            last_good: in_force.last_good_status(),
         },
         rule_times_left_out: rule_times.len().saturating_sub(RULE_TIMES),
         rule_times: rule_times.into_iter().take(RULE_TIMES).collect(),
         unconfirmed: state.unconfirmed.as_ref().map(|one| one.status(now)),
         reload_error: state.reload_error.clone(),
+        state_error: state.state_error.clone(),
         datasets: in_force.datasets.iter().map(|one| dataset(one, now)).collect(),
         asn: in_force.policy.asn.as_ref().map(|asn| {
             let About { name, version, built, .. } = &asn.about;
@@ -116,6 +119,12 @@ pub fn without_policy(status: &mut Status) {
     let refused = status.policy.shadow.as_mut().map(|shadow| &mut shadow.refused);
     for why in refused.into_iter().chain([&mut status.reload_error]).flatten() {
         *why = "refused; why is told to the role 'auditor'".into();
+    }
+    let why = "why is told to the role 'auditor'";
+    let last_good = status.policy.last_good.as_mut().map(|of| &mut of.refused);
+    let by_hand = status.mode_by_hand.as_mut().map(|of| &mut of.reason);
+    for text in last_good.into_iter().chain(by_hand).chain(&mut status.state_error) {
+        *text = why.into();
     }
     status.rule_times_left_out += status.rule_times.len();
     status.rule_times.clear();

@@ -30,11 +30,13 @@ use crate::{
     fake::{self, Fake},
     model::{in_force::PolicyInForce, now},
     reload,
+    storage::state::StateDirectory,
     store::{MonitorState, SharedState},
 };
 use monitor_api::{
     client::Client,
     flows::Flows,
+    mode::{ModeChange, ModeStatus, To},
     reload::Outcome,
     rules::Rules,
     shadow::ShadowPage,
@@ -91,7 +93,9 @@ fn bench_of(in_force: PolicyInForce) -> Bench {
         clocks: Arc::new(ClockMap::default),
         confirm: None,
         outlives: false,
-        confirmations: reload::confirmations::ConfirmationStore::open(directory.path()),
+        confirmations: reload::confirmations::ConfirmationStore::open(StateDirectory::open(directory.path())),
+        by_hand: reload::by_hand::ByHand::default(),
+        begin: reload::Beginning::Files(None),
     };
     let (reloader, reloads) = reload::PolicyReloader::new(setup, handle.clone(), state.clone(), in_force);
     tokio::spawn(reloader.run(stop.clone()));

@@ -35,6 +35,51 @@ async fn the_policy_is_changed_over_the_control_socket_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_mode_is_set_over_the_control_socket_alone_and_with_a_reason() {
+    let bench = bench();
+    let path = "/api/v1/policy/mode?mode=enforce&reason=x";
+    let (status, _) =
+        bench.by_port(&format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")).await;
+    assert_eq!((status, bench.port("/api/v1/mode").await.0), (403, 403));
+    let post = |path: String| {
+        let socket = bench.socket.clone();
+        tokio::task::spawn_blocking(move || Client::new(socket).post::<ModeStatus>(&path))
+    };
+    for bad in [
+        "",
+        "mode=enforce",
+        "mode=enforce&reason=+",
+        "mode=drop&reason=x",
+        "mode=enforce&reason=x&seconds=0",
+        "mode=file&reason=x",
+    ] {
+        assert!(post(format!("/api/v1/policy/mode?{bad}")).await.expect("no panic").is_err(), "{bad}");
+    }
+    assert_eq!(bench.fake.script().staged, []);
+    let reason = Some("50% & \"more\"".to_owned());
+    let change = ModeChange { mode: To::Enforce, seconds: Some(60), reason: reason.clone() };
+    let set = post(change.path()).await.expect("no panic").expect("an answer");
+    let by_hand = set.by_hand.clone().expect("by hand");
+    assert_eq!((set.mode, set.configured, Some(by_hand.reason)), (Mode::Enforce, Mode::Observe, reason));
+    assert_eq!(bench.fake.script().staged.last().map(|(_, enforces)| *enforces), Some(true));
+    let shown: ModeStatus = bench.ask("/api/v1/mode").await.expect("an answer");
+    assert_eq!((shown.mode, shown.by_hand.is_some()), (Mode::Enforce, true));
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    assert_eq!((status.mode.as_str(), status.mode_by_hand.is_some()), ("enforce", true));
+    let (_, metrics) = bench.get("/metrics").await;
+    for line in [
+        "egress_monitor_mode_by_hand{configured=\"observe\",mode=\"enforce\"} 1",
+        "egress_monitor_mode_by_hand_ends_timestamp_seconds ",
+        "egress_monitor_last_good_policy 0",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let back = post("/api/v1/policy/mode?mode=file".into()).await.expect("no panic").expect("an answer");
+    assert_eq!((back.mode, back.by_hand), (Mode::Observe, None));
+    assert!(!bench.get("/metrics").await.1.contains("egress_monitor_mode_by_hand"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rules_show_what_they_decided_and_which_decided_nothing() {
     let mut policy = fake::policy();
     policy.rules[0].owner = "dpo@example.org".into();

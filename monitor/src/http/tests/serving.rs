@@ -8,10 +8,13 @@ use hyper::{Request, service::Service as _};
 use hyper_util::service::TowerToHyperService;
 
 use super::*;
-use crate::http::{
-    connections::{Connections, Pool, Source},
-    roles::Role,
-    routes::{PAGES, router},
+use crate::{
+    http::{
+        connections::{Connections, Pool, Source},
+        roles::Role,
+        routes::{PAGES, router},
+    },
+    model::in_force::{LastGood, ModeByHand},
 };
 use monitor_api::client::ClientError;
 
@@ -198,6 +201,8 @@ async fn each_role_gets_its_pages_and_those_of_the_roles_below_and_no_other() {
         ("GET /api/v1/flows?by=country", Role::Security),
         ("GET /api/v1/policy/shadow", Role::Security),
         ("GET /api/v1/alerts", Role::Security),
+        ("GET /api/v1/mode", Role::Auditor),
+        ("POST /api/v1/policy/mode?mode=file", Role::Root),
         ("POST /api/v1/policy/confirm", Role::Root),
         ("POST /api/v1/policy/reload", Role::Root),
     ] {
@@ -227,6 +232,19 @@ async fn health_and_sums_say_nothing_of_the_files_of_the_policy() {
     };
     assert_eq!(status(Role::Metrics).await.as_deref(), Some("refused; why is told to the role 'auditor'"));
     assert!(status(Role::Auditor).await.is_some_and(|why| why.contains("192.0.2.1")));
+    // Nor what else is read from files, or was written by people.
+    let secret = || "192.0.2.1 is a secret".to_owned();
+    {
+        let mut state = bench.state.write();
+        state.state_error = Some(secret());
+        state.in_force.last_good = Some(LastGood { refused: secret(), kept: 0 }.into());
+        let (mode, configured) = (Mode::Observe, Mode::Enforce);
+        state.in_force.by_hand = Some(ModeByHand { mode, configured, reason: secret(), since: 0, until: None }.into());
+    }
+    for (role, says) in [(Role::Metrics, 0), (Role::Auditor, 3)] {
+        let body = asked(&bench, Some(role), "GET", "/api/v1/status").await.1;
+        assert_eq!(body.matches("is a secret").count(), says, "{body}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
