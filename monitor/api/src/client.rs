@@ -17,6 +17,8 @@ use crate::error::ErrorDocument;
 
 /// For a whole request.
 const TIME: Duration = Duration::from_secs(30);
+/// Between two attempts to connect.
+const AGAIN: Duration = Duration::from_millis(5);
 /// Bytes of a reply; the largest that the daemon makes is a tenth of it.
 const MAX_REPLY: usize = 256 << 20;
 
@@ -147,7 +149,14 @@ impl Client {
 
     async fn connect(&self) -> Result<UnixStream, ClientError> {
         let socket = || self.socket.clone();
-        UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
+        let connected = loop {
+            match UnixStream::connect(&self.socket).await {
+                // As many as may wait for the daemon do.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(AGAIN).await,
+                connected => break connected,
+            }
+        };
+        connected.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoDaemon { socket: socket() },
             io::ErrorKind::PermissionDenied => ClientError::Forbidden { socket: socket() },
             _ => failed(format!("can't connect to {}", self.socket.display()), error),

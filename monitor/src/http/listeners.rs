@@ -96,6 +96,7 @@ impl ControlSocket {
                 fs::Permissions::from_mode(if access.has_members() { 0o666 } else { 0o600 }),
             )?;
             listener.set_nonblocking(true)?;
+            listen(&listener, BACKLOG)?;
             fs::rename(&temporary, path)?;
             Ok(fs::symlink_metadata(path)?.ino())
         })();
