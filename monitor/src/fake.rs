@@ -1,7 +1,7 @@
 //! A [`EpochSource`] without a kernel, and snapshots to order: for the tests of everything above the seam.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -18,9 +18,12 @@ use monitor_common::{
 
 use crate::{
     budgets::keeper::Keeper,
-    engine::{pipeline::Consumer, source::EpochSource},
+    engine::{
+        pipeline::Consumer,
+        source::{EpochSource, News},
+    },
     model::{
-        Attachment, ClosedEpoch, Fill, InterfaceCounts, Occupancy, Snapshot,
+        Attachment, ClosedEpoch, Coverage, Fill, InterfaceCounts, Occupancy, Snapshot,
         flow::Resolver,
         identities::Name,
         in_force::{Fell, PolicyInForce, Trial},
@@ -288,6 +291,16 @@ pub struct Script {
     pub fill: Fill,
     /// Whether it was detached.
     pub detached: bool,
+    /// What it says of the devices.
+    pub coverage: Coverage,
+    /// What went, in each survey.
+    pub surveys: Vec<BTreeSet<u32>>,
+    /// What surveys and covers answer, in this order.
+    pub waits: VecDeque<bool>,
+    /// Sends news of devices.
+    pub news: Option<tokio::sync::mpsc::Sender<BTreeSet<u32>>>,
+    /// The name of the interface.
+    pub name: Option<String>,
 }
 
 /// A source that yields what its script says.
@@ -382,7 +395,28 @@ impl EpochSource for Fake {
         if self.script().detached {
             return Vec::new();
         }
-        vec![Attachment { interface: "eth0".into(), ifindex: 7, hook: "tcx".into(), since: START }]
+        let name = self.script().name.clone().unwrap_or_else(|| "eth0".into());
+        vec![Attachment { interface: name, ifindex: 7, hook: "tcx".into(), since: START }]
+    }
+
+    fn news(&mut self) -> Option<News> {
+        let (sender, receiver) = tokio::sync::mpsc::channel(8);
+        self.script().news = Some(sender);
+        Some(receiver)
+    }
+
+    fn survey(&mut self, gone: &BTreeSet<u32>) -> bool {
+        let mut script = self.script();
+        script.surveys.push(gone.clone());
+        script.waits.pop_front().unwrap_or(false)
+    }
+
+    fn cover(&mut self) -> bool {
+        self.script().waits.pop_front().unwrap_or(false)
+    }
+
+    fn coverage(&mut self) -> Coverage {
+        self.script().coverage.clone()
     }
 
     fn detach(&mut self) -> anyhow::Result<()> {

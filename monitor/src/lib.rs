@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod budgets;
 pub mod cli;
 pub mod config;
+pub mod coverage;
 pub mod daemon;
 pub mod engine;
 pub mod error;

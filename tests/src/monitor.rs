@@ -6,7 +6,7 @@ pub mod api {
         flows::{FlowRow, Flows},
         rules::{RuleRow, Rules},
         shadow::ShadowPage,
-        status::{Status, Sums},
+        status::{InterfaceStatus, Status, Sums},
     };
 }
 
@@ -26,7 +26,7 @@ pub mod geo {
 
 /// The part in the kernel.
 pub mod kernel {
-    pub use egress_monitor::kernel::{EventReader, Interface, Kernel, Options, Switch, boot_ns, resolve};
+    pub use egress_monitor::kernel::{EventReader, Interface, Kernel, Options, Switch, boot_ns};
     pub use egress_monitor::model::{Hook, in_force::Fell};
     pub use monitor_policy::spec::Mode;
 }

@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use egress_monitor_tests::{
-    monitor::kernel::{Hook, Kernel, Options, resolve},
+    monitor::kernel::{Hook, Interface, Kernel, Options},
     netns::Namespace,
     traffic,
     wire::{Networks, Wire},
@@ -52,7 +52,7 @@ fn counts_exactly(ask: Option<Hook>) -> Hook {
     let (near, _far, wire) = wire();
     near.run(|| {
         let mut kernel = load();
-        kernel.attach(&resolve(&[INTERFACE.into()]).unwrap(), ask).unwrap();
+        kernel.attach(&[Interface::find(INTERFACE).unwrap()], ask).unwrap();
         let hook = kernel.attachments()[0].hook;
         assert_eq!(has_clsact(&near), hook == Hook::Clsact);
         let before = near.statistics(INTERFACE).unwrap().sent;
@@ -106,7 +106,7 @@ fn tcx_counts_or_is_refused_by_name_and_leaves_nothing() {
     let (near, _far, _wire) = wire();
     near.run(|| {
         let mut kernel = load();
-        let error = kernel.attach(&resolve(&[INTERFACE.into()]).unwrap(), Some(Hook::Tcx)).unwrap_err().to_string();
+        let error = kernel.attach(&[Interface::find(INTERFACE).unwrap()], Some(Hook::Tcx)).unwrap_err().to_string();
         println!("without TCX: {error}");
         assert!(error.starts_with("can't attach to eth0 by tcx: "), "{error}");
         assert!(kernel.attachments().is_empty());

@@ -10,7 +10,7 @@ use std::{
 use egress_monitor_tests::{
     monitor::{
         Snapshot,
-        kernel::{Fell, Kernel, Mode, Options, Switch, resolve},
+        kernel::{Fell, Interface, Kernel, Mode, Options, Switch},
         policy::Policy,
         policy_of,
     },
@@ -34,7 +34,7 @@ fn policy(stage: &Stage, on_outside: &str) -> Arc<Policy> {
 
 fn attach(stage: &Stage, options: Options, policy: &Arc<Policy>) -> Kernel {
     let mut kernel = Kernel::load(options, Arc::clone(policy)).unwrap();
-    stage.near.run(|| kernel.attach(&resolve(&[INTERFACE.into()]).unwrap(), None).unwrap());
+    stage.near.run(|| kernel.attach(&[Interface::find(INTERFACE).unwrap()], None).unwrap());
     kernel
 }
 

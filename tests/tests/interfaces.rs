@@ -1,5 +1,5 @@
 //! Promise: an interface may go while packets leave by it: what was counted until then adds up, the monitor goes on and
-//! says which one is lost, and never takes another one of the same name for it.
+//! says which one is not there, and watches the next one of that name as soon as it is.
 
 use std::net::SocketAddr;
 
@@ -7,8 +7,8 @@ use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp_from},
     daemon::Daemon,
     flood::{Flood, Sender, total},
-    monitor::api::{Flows, Status, Sums},
-    netns::{Count, Namespace},
+    monitor::api::{Flows, InterfaceStatus, Status, Sums},
+    netns::Namespace,
     stage::{INSIDE, INTERFACE, OUTSIDE, PATIENCE, Stage, accounted, count, flows, status, v4, v6},
     traffic::{Frames, send_udp},
     wire::{Networks, Wire},
@@ -22,14 +22,10 @@ fn frames() -> Vec<Vec<u8>> {
     (1..=2_000).map(frame).collect()
 }
 
-/// Waits until the monitor says that it lost the interface; gives what it says then.
+/// Waits until the monitor says that the interface is not there; gives what it says then.
 fn lost(daemon: &Daemon) -> Status {
-    let said = |status: &serde_json::Value| {
-        let open = status["conditions"].as_array().unwrap();
-        open.iter().any(|condition| condition["type"] == "interface_lost")
-    };
-    daemon.json_until(&["status"], said).unwrap();
-    let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"interface_lost\"")).unwrap();
+    daemon.json_until(&["status"], is_unavailable).unwrap();
+    let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"interface_unavailable\"")).unwrap();
     assert!(line.contains(INTERFACE), "{line}");
     let status = status(daemon).unwrap();
     // Nothing else was attached to.
@@ -37,6 +33,18 @@ fn lost(daemon: &Daemon) -> Status {
     assert!(status.interfaces.iter().all(|interface| interface.hook.is_none()), "{:#?}", status.interfaces);
     assert!(status.interfaces.iter().all(|interface| interface.residual == Sums::default()));
     status
+}
+
+fn is_unavailable(status: &serde_json::Value) -> bool {
+    let open = status["conditions"].as_array().unwrap();
+    open.iter().any(|condition| condition["type"] == "interface_unavailable")
+}
+
+/// Waits until the interface is watched.
+fn watched(daemon: &Daemon) {
+    let is_watched = |status: &serde_json::Value| status["interfaces"][0]["hook"].is_string();
+    let status = daemon.json_until(&["status"], |status| is_watched(status) && !is_unavailable(status)).unwrap();
+    assert_eq!(status["interfaces"][0]["interface"], INTERFACE);
 }
 
 fn ends_well(daemon: Daemon) {
@@ -70,13 +78,17 @@ fn removed(hook: &str) {
     assert_eq!(reported.interfaces.len(), 1);
     assert_eq!(reported.interfaces[0].interface, INTERFACE);
 
-    // Another one with its name is not taken for it: nothing is attached to it, nothing of it is counted.
+    // Another one with its name is watched as soon as it is there, and what it sends comes to what was counted under it.
     Wire::lay(&stage.near, INTERFACE, &stage.far, INTERFACE, Networks::number(7)).unwrap();
+    watched(&daemon);
     let to = SocketAddr::new(v4(INSIDE).into(), 9);
     stage.near.run(|| send_udp(stage.from(to), to, &[10; 100])).unwrap();
     assert!(stage.sent().unwrap().packets >= 100);
-    assert_eq!(flows(&daemon).unwrap().hook, counted.hook);
-    lost(&daemon);
+    assert_eq!(flows(&daemon).unwrap().hook.packets, counted.hook.packets + 100);
+    let now = status(&daemon).unwrap();
+    assert_eq!((now.interfaces.len(), now.interfaces[0].residual), (1, Sums::default()));
+    let nic = now.interfaces[0].nic.as_ref().unwrap();
+    assert_eq!(nic.unaccounted.packets, 0);
     ends_well(daemon);
 }
 
@@ -90,7 +102,7 @@ fn the_same_by_clsact() {
     removed("clsact");
 }
 
-/// Moves the interface to another namespace, where its index is free or `taken`, and sends by it there.
+/// Moves the interface to another namespace, where its index is free or `taken`, sends by it there, and brings it back.
 fn moved(taken: bool) {
     let stage = Stage::build(false).unwrap();
     let elsewhere = Namespace::new("elsewhere").unwrap();
@@ -106,35 +118,36 @@ fn moved(taken: bool) {
         assert_eq!(sent, Frames { sent: frames.len() as u64, refused: 0 });
     };
     let once = total(&frames);
-    let twice = once.plus(once);
     send(&stage.near);
     assert_eq!(count(&flows(&daemon).unwrap().hook), once);
     stage.near.ip(&["link", "set", INTERFACE, "netns", elsewhere.name()]).unwrap();
     elsewhere.ip(&["link", "set", INTERFACE, "arp", "off", "up"]).unwrap();
-    lost(&daemon);
-    // A TCX link goes with its device.
-    send(&elsewhere);
-    let counted = flows(&daemon).unwrap();
-    assert_eq!(count(&counted.hook), twice);
-    assert_eq!(accounted(&counted), counted.hook);
     let reported = lost(&daemon);
-    let sums: Vec<(&str, Count)> =
-        reported.interfaces.iter().map(|interface| (interface.interface.as_str(), count(&interface.total))).collect();
-    if taken {
-        // Under an index that nobody registered.
-        assert_eq!(sums, [(INTERFACE, once), ("(unregistered)", once)]);
-    } else {
-        assert_eq!(sums, [(INTERFACE, twice)]);
-    }
+    // What it sends there is another monitor's.
+    send(&elsewhere);
+    let sums = |status: &Status| {
+        let of = |interface: &InterfaceStatus| (interface.interface.clone(), count(&interface.total));
+        status.interfaces.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(sums(&reported), [(INTERFACE.to_owned(), once)]);
+    assert_eq!(sums(&lost(&daemon)), [(INTERFACE.to_owned(), once)]);
+    elsewhere.ip(&["link", "set", INTERFACE, "netns", stage.near.name()]).unwrap();
+    stage.near.ip(&["link", "set", INTERFACE, "arp", "off", "up"]).unwrap();
+    watched(&daemon);
+    send(&stage.near);
+    let counted = flows(&daemon).unwrap();
+    assert_eq!(count(&counted.hook), once.plus(once));
+    assert_eq!(accounted(&counted), counted.hook);
+    assert_eq!(sums(&status(&daemon).unwrap()), [(INTERFACE.to_owned(), once.plus(once))]);
     ends_well(daemon);
 }
 
 #[test]
-fn an_interface_that_is_moved_away_is_reported_and_counted_on() {
+fn an_interface_that_is_moved_away_is_let_go_of_and_watched_when_it_is_back() {
     moved(false);
 }
 
 #[test]
-fn an_interface_that_gets_another_index_is_counted_as_unregistered() {
+fn the_same_where_its_index_is_taken() {
     moved(true);
 }

@@ -75,18 +75,18 @@ fn a_killed_monitor_leaves_no_link() {
 }
 
 #[test]
-fn a_failed_start_leaves_nothing() {
+fn an_interface_that_is_not_there_stops_nothing_and_is_told() {
     let stage = Stage::build(false).unwrap();
     let home = Home::new().unwrap();
     home.configure(&stage.config("", "")).unwrap();
     let arguments = ["--interface", INTERFACE, "--interface", "nosuch0"];
     let mut daemon = Daemon::spawn(&stage.near, home, &arguments).unwrap();
-    let ended = daemon.wait().unwrap();
-    assert_eq!(ended.status.code(), Some(69));
-    assert_eq!(ended.log.len(), 1, "{:#?}", ended.log);
-    assert!(ended.log[0].contains("interface 'nosuch0' does not exist"), "{}", ended.log[0]);
+    daemon.wait_until_ready().unwrap();
+    let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"interface_unavailable\"")).unwrap();
+    assert!(line.contains("'nosuch0': it does not exist: there are lo, eth0"), "{line}");
+    assert_ne!(attached(&stage.near), NOTHING);
+    assert_eq!(daemon.stop().unwrap().status.code(), Some(0));
     assert_eq!(attached(&stage.near), NOTHING);
-    assert!(!daemon.home().socket().exists());
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod cache;
 mod clients;
 mod conservation;
 mod corpus;
+mod coverage;
 mod cpus;
 mod datapath;
 mod enforce;

@@ -16,7 +16,7 @@ use std::{
 use aya::programs::{SchedClassifier, TcAttachType};
 use egress_monitor_tests::{
     daemon::{Daemon, Home, binary},
-    monitor::{Fault, kernel::resolve},
+    monitor::{Fault, kernel::Interface},
     stage::{INSIDE, INTERFACE, OUTSIDE, PATIENCE, Stage, v4},
     traffic::send_udp,
 };
@@ -404,7 +404,7 @@ fn as_nobody<T>(what: impl FnOnce() -> T) -> T {
 #[test]
 fn whoever_takes_a_monitors_name_without_being_root_keeps_it_from_nothing() {
     let stage = Stage::build(false).unwrap();
-    let index = stage.near.run(|| resolve(&[INTERFACE.to_owned()])).unwrap()[0].index;
+    let index = stage.near.run(|| Interface::find(INTERFACE)).unwrap().index;
     let name = unix::SocketAddr::from_abstract_name(format!("egress-monitor/{index}")).unwrap();
     let squatter = stage.near.run(|| as_nobody(|| unix::UnixListener::bind_addr(&name).unwrap()));
     let daemon = start(&stage, home(&stage), "tcx");

@@ -430,5 +430,5 @@ fn an_interface_that_goes_away_under_traffic_is_shown_and_nobody_accused() {
     assert_eq!((&gone["state"], unaccounted(&gone)), (&json!("gone"), Count::default()));
     let ended = daemon.stop().unwrap();
     ended_well(&ended);
-    assert_eq!(types(&ended.alerts), ["interface_lost Create"]);
+    assert_eq!(types(&ended.alerts), ["interface_unavailable Create"]);
 }

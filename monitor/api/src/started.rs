@@ -6,7 +6,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use monitor_policy::spec::Mode;
 use serde::{Deserialize, Serialize};
 
-use crate::mode::{LastGood, ModeByHand};
+use crate::{
+    mode::{LastGood, ModeByHand},
+    status::DeviceStatus,
+};
 
 /// The document. Its fields come in the order of the alphabet, as before there was a type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +17,8 @@ use crate::mode::{LastGood, ModeByHand};
 pub struct Started {
     /// What is attached.
     pub attached: Vec<Attached>,
+    /// Every device that is up or is to be watched, edges first: at most 4,096.
+    pub coverage: Vec<DeviceStatus>,
     /// Geo datasets.
     pub datasets: Vec<Dataset>,
     /// `zone.inside` as written.

@@ -136,6 +136,8 @@ pub struct InterfaceStatus {
     pub state: Option<String>,
     /// Programs of others that have their say before ours.
     pub ahead: u32,
+    /// What it is: see [`DeviceStatus::role`]. None: it is not attached now.
+    pub role: Option<String>,
     /// Attached since, RFC 3339.
     pub since: Option<String>,
     /// Everything that passed the hook.
@@ -146,6 +148,31 @@ pub struct InterfaceStatus {
     pub residual: Sums,
     /// What the network card counted; none until it was read with an epoch.
     pub nic: Option<NicStatus>,
+}
+
+/// A network device: what it is, and whether it is watched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DeviceStatus {
+    /// Name.
+    pub name: String,
+    /// Index.
+    pub index: u32,
+    /// `edge` (packets leave the host by it), `inner` (before they are encrypted), `guest`, `transit` (they pass another
+    /// device), `none`.
+    pub role: String,
+    /// Its kind, such as `veth` or `bridge`; hardware mostly has none.
+    pub kind: Option<String>,
+    /// Whether it is up.
+    pub up: bool,
+    /// Watched since, RFC 3339. None: it is not watched.
+    pub since: Option<String>,
+    /// Why it is not watched, or how it is counted.
+    pub why: Option<String>,
+    /// Whether it should be watched: if it sends and is not, that is the finding `unwatched_egress`.
+    pub wanted: bool,
+    /// What it sent before it was watched; of one that is not, since it was found.
+    pub unwatched: Amount,
 }
 
 /// What the device sent, held against what passed the hook. All since the program was attached.
@@ -352,6 +379,10 @@ pub struct Status {
     pub asn: Option<DatasetStatus>,
     /// Interfaces.
     pub interfaces: Vec<InterfaceStatus>,
+    /// Every device that is up or is to be watched, edges first: at most 4,096.
+    pub coverage: Vec<DeviceStatus>,
+    /// How many more there are.
+    pub coverage_left_out: usize,
     /// The last epoch.
     pub epoch: Option<EpochStatus>,
     /// Sums of what was classified since the start.

@@ -2,7 +2,8 @@
 //! which rules are used up, out. Called by the engine, which suspends these (see [`monitor_policy`]'s
 //! `suspending`). [`store`] keeps the day's sums over a restart.
 //!
-//! Bytes are bytes on the wire, of flows: what overflowed has no rule. An epoch belongs to the day in which it began,
+//! Bytes are bytes on the wire, of flows: what overflowed has no rule. What is watched above another device that the same
+//! packets pass is not charged a second time. An epoch belongs to the day in which it began,
 //! and the engine ends the one that is open at midnight. A clock that is set back comes to a day that has begun already,
 //! so that no day is given twice.
 
@@ -74,8 +75,11 @@ impl Budgets {
         }
         // By number first: there are a hundred thousand flows and few rules.
         let mut sums = vec![0_u64; rules.len() + 1];
+        let again = snapshot.interfaces.iter().filter(|interface| interface.role.is_seen_again());
+        let again: BTreeSet<u32> = again.map(|interface| interface.ifindex).collect();
         for (key, value) in &snapshot.flows {
             if key.flow.rule != 0
+                && !again.contains(&key.flow.ifindex)
                 && let Some(sum) = sums.get_mut(usize::from(key.flow.rule))
             {
                 *sum = sum.saturating_add(value.counters.wire_bytes);
@@ -132,7 +136,10 @@ mod tests {
     use monitor_common::wire::FlowKey;
 
     use super::*;
-    use crate::{fake, model::budget::DAY_NS};
+    use crate::{
+        fake,
+        model::{budget::DAY_NS, coverage::Role},
+    };
     use monitor_policy::RuleInfo;
 
     /// Rule 1 may send 1,000 bytes a day, rule 2 has no budget.
@@ -167,6 +174,18 @@ mod tests {
         assert_eq!(budgets.used_up(&more), BTreeSet::new());
         more.rules[0].max_bytes_per_day = Some(1_040);
         assert_eq!(budgets.used_up(&more), BTreeSet::from([1]));
+    }
+
+    #[test]
+    fn what_is_seen_again_beneath_is_charged_once_and_what_is_encrypted_in_between_each_time() {
+        let charged = |role| {
+            let mut budgets = Budgets::new(Day::of(fake::START));
+            let mut snapshot = epoch(fake::START, 1, 1);
+            snapshot.interfaces[0].role = role;
+            budgets.count(&snapshot);
+            budgets.used("migration-sg")
+        };
+        assert_eq!(Role::ALL.map(charged), [208, 208, 0, 0, 0]);
     }
 
     #[test]

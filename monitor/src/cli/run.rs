@@ -14,7 +14,7 @@ use crate::{
     cli::render,
     daemon::{self, Launch},
     error::CliError,
-    http::documents::status::status,
+    http::documents::{coverage::devices, status::status},
     kernel,
     model::{HookChoice, Host, now, rfc3339},
 };
@@ -141,6 +141,7 @@ fn document(started: &daemon::Started) -> Started {
     });
     Started {
         attached: attached.collect(),
+        coverage: devices(&started.coverage).0,
         datasets: datasets.collect(),
         inside: in_force.inside.clone(),
         kernel_memory_bytes: started.kernel_memory,

@@ -178,6 +178,7 @@ pub static MONITOR: Section = Section::new(
     &[
         monitor::MODE,
         monitor::INTERFACES,
+        monitor::GUESTS,
         monitor::EPOCH,
         monitor::FLOWS,
         monitor::CACHE,
@@ -202,8 +203,16 @@ pub mod monitor {
         "interfaces",
         Kind::List { whole: r#"a list such as ["auto"]"#, each: "names in quotes" },
         Absent::Value(r#"["auto"]"#),
-        r#"names, globs such as "eth*", or "auto": those that carry a default route"#,
+        r#"names, globs such as "eth*", "auto": whatever packets leave the host by; "!name" leaves one out"#,
     );
+    /// What leads to guests and is watched all the same.
+    pub const GUESTS: Key = Key::new(
+        "guests",
+        Kind::List { whole: r#"a list such as ["veth*"]"#, each: "names in quotes" },
+        Absent::Means("none"),
+        "devices into containers or guests that are watched besides, by name or glob; counted apart",
+    )
+    .shown(r#"["veth*"]"#);
     /// The length of an epoch.
     pub const EPOCH: Key = Key::new(
         "epoch",

@@ -51,8 +51,10 @@ pub struct Config {
     pub sources: Sources,
     /// `[monitor] mode`.
     pub mode: Mode,
-    /// `[monitor] interfaces`: names, globs, or `auto`.
+    /// `[monitor] interfaces`: names, globs, or `auto`; with `!`, what is left out.
     pub interfaces: Vec<String>,
+    /// `[monitor] guests`: names and globs of what leads to guests and is watched besides.
+    pub guests: Vec<String>,
     /// `[monitor] epoch`, 100 ms to 5 min.
     pub epoch: Duration,
     /// `[monitor] flows`: places in the flow table.
@@ -150,6 +152,7 @@ impl Default for Config {
             sources: Sources::Disk,
             mode: Mode::Observe,
             interfaces: vec!["auto".into()],
+            guests: Vec::new(),
             epoch: Duration::from_secs(10),
             flows: DEFAULT_FLOWS,
             cache: None,

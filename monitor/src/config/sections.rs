@@ -65,12 +65,15 @@ pub(super) fn read<'a>(root: Table<'a>, config: &mut Config) -> ListPatterns<'a>
 }
 
 fn monitor(table: Table<'_>, config: &mut Config) {
-    use keys::monitor::{CACHE, EPOCH, FLOWS, HOOK, INTERFACES, MODE, ON_DAEMON_LOSS};
+    use keys::monitor::{CACHE, EPOCH, FLOWS, GUESTS, HOOK, INTERFACES, MODE, ON_DAEMON_LOSS};
     if let Some(mode) = table.read(&MODE, values::mode) {
         config.mode = mode;
     }
     if let Some(names) = table.get(&INTERFACES).and_then(|value| value.list()) {
         config.interfaces = names.iter().filter_map(|value| value.read(values::interface)).collect();
+    }
+    if let Some(names) = table.get(&GUESTS).and_then(|value| value.list()) {
+        config.guests = names.iter().filter_map(|value| value.read(values::guest)).collect();
     }
     if let Some(epoch) = table.read(&EPOCH, values::epoch) {
         config.epoch = epoch;

@@ -286,20 +286,26 @@ pub(super) fn group(text: &str) -> Result<String, ValueError> {
 
 /// An interface name, or a glob over them, or `auto`.
 pub(super) fn interface(text: &str) -> Result<String, ValueError> {
+    pattern(text.strip_prefix('!').unwrap_or(text), "a glob such as \"eth*\", or \"auto\"")?;
+    Ok(text.trim().to_owned())
+}
+
+/// The same of a device that leads to a guest: no `auto`, and nothing to leave out.
+pub(super) fn guest(text: &str) -> Result<String, ValueError> {
+    pattern(text, "or a glob such as \"veth*\"")
+}
+
+/// A name or a glob; `else_write`: what may be written instead of one that is none.
+fn pattern(text: &str, else_write: &str) -> Result<String, ValueError> {
     let name = name(text)?;
     if let Err(error) = glob::Pattern::new(&name) {
-        return Err(ValueError(format!(
-            "{} is no glob ({}): write a name, a glob such as \"eth*\", or \"auto\"",
-            quote(text),
-            error.msg
-        )));
+        return Err(ValueError(format!("{} is no glob ({}): write a name, {else_write}", quote(text), error.msg)));
     }
     // IFNAMSIZ is 16 with the end mark; a name can't hold '/' or spaces.
     let glob = name.contains(['*', '?', '[']);
     if name.contains(['/', ' ']) || (!glob && name.len() > 15) {
         return Err(ValueError(format!(
-            "{} is no interface name: write 1 to 15 characters without '/' and spaces, a glob such as \"eth*\", or \
-             \"auto\"",
+            "{} is no interface name: write 1 to 15 characters without '/' and spaces, {else_write}",
             quote(text)
         )));
     }

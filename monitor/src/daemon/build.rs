@@ -18,7 +18,7 @@ use crate::{
     engine::{
         Engine, EngineHandle,
         pipeline::Consumer,
-        reports::{Conservation, Exceptions, Http, Losses, LostInterfaces, RuleTimes, StaleData},
+        reports::{Conservation, Covering, Exceptions, Http, Losses, RuleTimes, StaleData},
         source::{Events, Opened, Task},
     },
     error::CliError,
@@ -111,7 +111,8 @@ pub(super) fn build(
     let started = {
         let state = state.read();
         let (attachments, in_force) = (state.attachments.clone(), state.in_force.clone());
-        Started { attachments, listen, socket: setup.socket, in_force, kernel_memory, outlives }
+        let coverage = state.coverage.clone();
+        Started { attachments, coverage, listen, socket: setup.socket, in_force, kernel_memory, outlives }
     };
     Ok(Daemon {
         state,
@@ -138,7 +139,7 @@ pub fn consumers(budgets: Keeper, life: Option<Life>) -> Vec<Box<dyn Consumer>> 
     let others: [Box<dyn Consumer>; 11] = [
         Box::new(Http),
         Box::new(Exceptions),
-        Box::new(LostInterfaces::default()),
+        Box::new(Covering::default()),
         Box::new(Conservation),
         Box::new(Reconciler::default()),
         Box::new(Losses::default()),

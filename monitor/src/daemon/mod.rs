@@ -33,7 +33,7 @@ use crate::{
     engine::source::Opened,
     error::CliError,
     kernel,
-    model::{Attachment, in_force::PolicyInForce},
+    model::{Attachment, Coverage, in_force::PolicyInForce},
     privileges, reload,
     store::SharedState,
 };
@@ -79,6 +79,8 @@ pub struct Setup {
 pub struct Started {
     /// What is attached.
     pub attachments: Vec<Attachment>,
+    /// What is watched, what is not, and why.
+    pub coverage: Coverage,
     /// The HTTP port in use.
     pub listen: Option<SocketAddr>,
     /// The control socket.

@@ -6,8 +6,10 @@
 //! most one in [`MIN_GAP`]: whoever asks may rely on every packet that left before asking.
 //!
 //! Here are its loop and the closing of an epoch. How others ask is in `handle`, how another policy comes in force in
-//! `switch`, what becomes of an epoch in `merge` and [`pipeline`], and of names that nothing has any more in `names`.
+//! `switch`, how devices that come and go are followed in `cover`, what becomes of an epoch in `merge` and [`pipeline`], and
+//! of names that nothing has any more in `names`.
 
+mod cover;
 pub mod findings;
 mod handle;
 mod merge;
@@ -18,7 +20,12 @@ pub mod reports;
 pub mod source;
 mod switch;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    future,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::mpsc,
@@ -31,7 +38,7 @@ use self::{
     handle::{Occasion, Request, Waiting},
     outbox::{AlertQueue, Outbox},
     pipeline::{Consumer, Pipeline, ReadEvent},
-    source::{EpochSource, Events, Report},
+    source::{EpochSource, Events, News, Report},
     switch::Refused,
 };
 use crate::{
@@ -89,13 +96,17 @@ pub struct Engine {
     requests: mpsc::Receiver<Request>,
     /// Epochs of an earlier daemon.
     inherited: Vec<Snapshot>,
+    /// When it is worth its cost to look at all devices again.
+    rested: Instant,
+    /// Everything is detached, or is to be.
+    stopping: bool,
 }
 
 impl Engine {
     /// The task over `source`, with what is in force and who makes something of closed epochs, and the handle to ask it
     /// by.
     pub fn new(
-        source: Box<dyn EpochSource>,
+        mut source: Box<dyn EpochSource>,
         state: SharedState,
         alerts: Box<dyn AlertQueue>,
         consumers: Vec<Box<dyn Consumer>>,
@@ -107,6 +118,7 @@ impl Engine {
         let (interfaces, resolver) = {
             let mut state = state.write();
             state.attachments = source.attachments();
+            state.coverage = source.coverage();
             state.in_force = in_force;
             let started = state.started;
             state.note_rules(started);
@@ -136,6 +148,8 @@ impl Engine {
             clock: None,
             requests,
             inherited: Vec::new(),
+            rested: Instant::now(),
+            stopping: false,
         };
         (engine, EngineHandle(sender))
     }
@@ -161,6 +175,7 @@ impl Engine {
         // A flood of flows may cost half of a CPU.
         let mut rested = Instant::now();
         let (mut events_open, mut requests_open) = (true, true);
+        let (mut news, mut gone, mut cover) = (self.source.news(), BTreeSet::new(), None);
         loop {
             // Fixed by when the epoch began: whatever wakes the loop at the deadline does not move it.
             let deadline = self.pipeline.deadline(self.source.began());
@@ -178,6 +193,9 @@ impl Engine {
                     }
                 }
                 _ = tick.tick() => {
+                    // News that were lost, and what was refused: tried again.
+                    self.cover(&std::mem::take(&mut gone), &mut waiting);
+                    cover = None;
                     self.close_and_answer(&mut waiting);
                     may_flip = Instant::now() + MIN_GAP;
                 }
@@ -192,6 +210,14 @@ impl Engine {
                     }
                     rested = Instant::now() + began.elapsed();
                     look = rested.max(Instant::now() + LOOK);
+                }
+                went = next(&mut news) => {
+                    gone.extend(went);
+                    cover.get_or_insert_with(|| self.rested.max(Instant::now()));
+                }
+                () = sleep_until(cover.unwrap_or_else(Instant::now)), if cover.is_some() => {
+                    self.cover(&std::mem::take(&mut gone), &mut waiting);
+                    cover = None;
                 }
                 request = self.requests.recv(), if requests_open => match request {
                     Some(request) => self.take(request, &mut waiting),
@@ -212,6 +238,7 @@ impl Engine {
     }
 
     fn finish(&mut self, events: &mut Events, waiting: &mut Waiting) -> anyhow::Result<()> {
+        self.stopping = true;
         let detached = tokio::task::block_in_place(|| self.source.detach());
         self.pipeline.stopping();
         while let Ok(event) = events.try_recv() {
@@ -345,6 +372,9 @@ impl Engine {
         self.pipeline.epoch(&epoch, &in_force);
         let mut state = shared.write();
         state.attachments = self.source.attachments();
+        if !self.stopping && Instant::now() >= self.rested {
+            state.coverage = self.coverage();
+        }
         if state.flip_error.take().is_some() {
             tracing::warn!(epoch = snapshot.epoch, "epochs are closed again");
         }
@@ -356,6 +386,18 @@ impl Engine {
         self.pipeline.review(&epoch, &mut state);
         drop(state);
         self.interfaces = interfaces;
+    }
+}
+
+/// The next news; without any, never.
+async fn next(news: &mut Option<News>) -> BTreeSet<u32> {
+    match news {
+        Some(receiver) => match receiver.recv().await {
+            Some(gone) => gone,
+            // Its task has ended: in order, or the supervisor says why.
+            None => future::pending().await,
+        },
+        None => future::pending().await,
     }
 }
 

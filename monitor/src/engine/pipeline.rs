@@ -43,6 +43,9 @@ pub trait Consumer: Send {
     /// The same of what depends on the policy that is in force after the epoch.
     fn review(&mut self, _epoch: &ClosedEpoch<'_>, _state: &mut MonitorState, _findings: &mut Findings<'_>) {}
 
+    /// Something else is attached, or should be, than in the epoch before: the state says what.
+    fn covered(&mut self, _state: &mut MonitorState, _findings: &mut Findings<'_>) {}
+
     /// The policy as it is to hold now; the same one where nothing changes.
     fn amend(&self, policy: &Arc<Policy>) -> Arc<Policy> {
         Arc::clone(policy)
@@ -143,6 +146,10 @@ impl Pipeline {
 
     pub(super) fn review(&mut self, epoch: &ClosedEpoch<'_>, state: &mut MonitorState) {
         self.each(state, |consumer, state, findings| consumer.review(epoch, state, findings));
+    }
+
+    pub(super) fn covered(&mut self, state: &mut MonitorState) {
+        self.each(state, |consumer, state, findings| consumer.covered(state, findings));
     }
 
     /// A finding of the engine's own.

@@ -1,50 +1,94 @@
 //! The consumers that only look at an epoch and at what is in force, and raise a finding where something is wrong:
-//! interfaces that are gone, sums that do not add up, losses, old datasets, rules that begin and end.
+//! what is not watched and should be, sums that do not add up, losses, old datasets, rules that begin and end.
+
+use std::collections::BTreeMap;
 
 use monitor_policy::times::{self, Notice};
 
 use super::pipeline::{Consumer, Findings};
 use crate::{
-    model::{Attachment, ClosedEpoch, FindingKind, identities::Identities, rfc3339, seconds},
+    model::{
+        ClosedEpoch, Coverage, FindingKind,
+        coverage::{Covered, Role},
+        identities::Identities,
+        rfc3339, seconds,
+    },
     store::MonitorState,
 };
 
-/// Interfaces that were attached to at the start and are gone.
+/// Devices that are named in one finding.
+const NAMED: usize = 20;
+
+/// What is not watched and should be.
 #[derive(Debug, Default)]
-pub struct LostInterfaces {
-    /// What was attached at the start.
-    attached: Vec<Attachment>,
+pub struct Covering {
+    stopping: bool,
 }
 
-impl Consumer for LostInterfaces {
-    fn begin(&mut self, state: &mut MonitorState, _: &mut Findings<'_>) {
-        self.attached.clone_from(&state.attachments);
+impl Covering {
+    fn report(&self, state: &MonitorState, findings: &mut Findings<'_>) {
+        // That nothing is attached any more is no news.
+        if self.stopping {
+            return;
+        }
+        let Coverage { unfit, no_slot, error, .. } = &state.coverage;
+        let mut unavailable: BTreeMap<&str, String> =
+            unfit.iter().map(|(pattern, why)| (pattern.as_str(), format!("'{pattern}': {why}"))).collect();
+        let refused = |device: &&Covered| device.refused && !no_slot.contains(&device.name);
+        for device in state.coverage.devices.iter().filter(refused) {
+            unavailable.insert(&device.name, format!("{}: {}", device.name, device.why));
+        }
+        if let Some(error) = error {
+            unavailable.insert("", error.clone());
+        }
+        let leaking = state.coverage.leaking().map(|device| (device.name.as_str(), device.leak())).collect();
+        report_each(FindingKind::InterfaceUnavailable, unavailable, findings);
+        report_each(FindingKind::UnwatchedEgress, leaking, findings);
+        let detail = (!no_slot.is_empty()).then(|| {
+            let more = match no_slot.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let names = no_slot.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+            format!("{names}{more} can't be told apart from others")
+        });
+        findings.report(FindingKind::TooManyInterfaces, detail);
+        let blind =
+            |device: &&Covered| device.role == Role::Inner && device.up && device.since.is_none() && !device.wanted;
+        let blind = state.coverage.devices.iter().filter(blind).map(|device| device.name.as_str());
+        let blind: Vec<&str> = blind.collect();
+        let detail = (!blind.is_empty())
+            .then(|| format!("{}: of what is sent there only the tunnel is seen, where it leaves", blind.join(", ")));
+        findings.report(FindingKind::TunnelNotWatched, detail);
+    }
+}
+
+/// Raises a finding for each of these things, and resolves it for all others.
+fn report_each(kind: FindingKind, of: BTreeMap<&str, String>, findings: &mut Findings<'_>) {
+    let over = findings.subjects(kind).filter(|subject| !of.contains_key(subject));
+    for subject in over.map(str::to_owned).collect::<Vec<_>>() {
+        findings.report_of((kind, &subject), None::<String>);
+    }
+    for (subject, detail) in of {
+        findings.report_of((kind, subject), Some(detail));
+    }
+}
+
+impl Consumer for Covering {
+    fn begin(&mut self, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        self.report(state, findings);
     }
 
     fn publish(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
-        if self.attached.is_empty() {
-            return;
-        }
-        let there = |attached: &&Attachment| state.attachments.iter().any(|now| now.ifindex == attached.ifindex);
-        let lost: Vec<String> = self
-            .attached
-            .iter()
-            .filter(|attached| !there(attached))
-            .map(|attached| format!("{} (index {})", attached.interface, attached.ifindex))
-            .collect();
-        let detail = (!lost.is_empty()).then(|| {
-            format!(
-                "{} was removed or moved to another network namespace; what leaves by an interface that has its name \
-                 now is not counted: restart",
-                lost.join(", ")
-            )
-        });
-        findings.report(FindingKind::InterfaceLost, detail);
+        self.report(state, findings);
+    }
+
+    fn covered(&mut self, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        self.report(state, findings);
     }
 
     fn stopping(&mut self) {
-        // That nothing is attached any more is no news.
-        self.attached.clear();
+        self.stopping = true;
     }
 }
 

@@ -1,12 +1,12 @@
 //! The seam to the kernel: what the engine asks of it and what it gets. `kernel` implements [`EpochSource`];
 //! tests use a fake, so that everything above this line is tested without a kernel.
 
-use std::{future::Future, pin::Pin};
+use std::{collections::BTreeSet, future::Future, pin::Pin};
 
 use monitor_common::wire::Event;
 
 use crate::model::{
-    Attachment, Fill, PolicyInForce, Snapshot, Succession,
+    Attachment, Coverage, Fill, PolicyInForce, Snapshot, Succession,
     in_force::{Fell, Trial},
 };
 
@@ -58,8 +58,24 @@ pub trait EpochSource: Send {
     /// How full the half of the epoch is that is open, about; what it has in use of the cache is not looked for.
     fn fill(&self) -> Fill;
 
-    /// What is attached now: without interfaces that are gone, or in another network namespace.
+    /// What is attached now.
     fn attachments(&self) -> Vec<Attachment>;
+
+    /// What says that devices came, went or changed, once.
+    fn news(&mut self) -> Option<News> {
+        None
+    }
+
+    /// Looks which devices there are, and lets go of those that are gone (or were, whatever has their index now) or are not
+    /// to be watched any more. Whether the epoch is to be closed before anything is [covered](Self::cover): what was counted
+    /// until now goes by the names that were.
+    fn survey(&mut self, gone: &BTreeSet<u32>) -> bool;
+
+    /// Attaches to what was found and is to be watched. Whether there is more that must wait until an epoch is closed.
+    fn cover(&mut self) -> bool;
+
+    /// What is watched now, what is not, and why.
+    fn coverage(&mut self) -> Coverage;
 
     /// Detaches everything that is not to outlive the daemon. A [`flip`](Self::flip) afterwards must still drain what had
     /// been counted.
@@ -86,6 +102,9 @@ pub const EVENT_QUEUE: usize = 65_536;
 
 /// Something that runs as long as the daemon does, such as the ring-buffer reader.
 pub type Task = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+
+/// Indices of devices that went; none, where others came or changed.
+pub type News = tokio::sync::mpsc::Receiver<BTreeSet<u32>>;
 
 /// What opening the kernel part yields: loaded and attached.
 pub struct Opened {

@@ -16,7 +16,10 @@ pub(super) struct ClosingEpoch {
     pub started: jiff::Timestamp,
     /// When no packet was counted in it any more, and the kernel's clocks then.
     pub quiet: Option<(jiff::Timestamp, Clock)>,
+    /// By slot, from that of the unregistered on.
     pub interfaces: Vec<InterfaceCounts>,
+    /// Slots, from the first that can be given, for which this is the last epoch.
+    pub retired: Vec<usize>,
     /// What the CPUs had of the half, once that is taken; its sums are in `interfaces`.
     pub halves: Option<Vec<CpuHalf>>,
     pub log_read: bool,
@@ -27,22 +30,24 @@ pub(super) struct ClosingEpoch {
 
 impl ClosingEpoch {
     /// An epoch under this control word and policy, of which nothing was drained yet. `interfaces`: those of slots from 1
-    /// on.
-    pub fn new(
+    /// on, as far as there are any.
+    pub fn new<'a>(
         control: Control,
         policy: Arc<Policy>,
         started: jiff::Timestamp,
-        interfaces: &[Interface],
+        interfaces: impl Iterator<Item = Option<&'a Interface>>,
         fill: Fill,
     ) -> Self {
         let interface = |name: &str, ifindex| InterfaceCounts { name: name.into(), ifindex, ..Default::default() };
-        let registered = interfaces.iter().map(|registered| interface(&registered.name, registered.index));
+        let registered =
+            interfaces.map(|slot| slot.map_or_else(|| interface("", 0), |of| interface(&of.name, of.index)));
         Self {
             control,
             policy,
             started,
             quiet: None,
             interfaces: std::iter::once(interface("", 0)).chain(registered).collect(),
+            retired: Vec::new(),
             halves: None,
             log_read: false,
             flows: DrainedFlows::default(),

@@ -13,7 +13,7 @@ use monitor_common::{
 };
 
 use super::{
-    Interface, KernelError,
+    KernelError,
     cache::Cache,
     closing::ClosingEpoch,
     halves::hook_sums,
@@ -110,15 +110,15 @@ impl Counts {
     }
 
     /// Drains what a closed half holds, of which the CPUs' own was [taken](Self::take_halves) before. Whatever a failed call
-    /// had drained already is in `closing`. Slot `n` is `interfaces[n - 1]`.
-    pub fn drain(&mut self, closing: &mut ClosingEpoch, interfaces: &[Interface]) -> Result<(), KernelError> {
+    /// had drained already is in `closing`.
+    pub fn drain(&mut self, closing: &mut ClosingEpoch) -> Result<(), KernelError> {
         let parity = closing.control.parity();
         let halves = closing.halves.as_deref().unwrap_or_default();
         let (flows, fill) = (&mut closing.flows, &mut closing.fill);
+        let ifindexes: Vec<u32> = closing.interfaces.iter().map(|counts| counts.ifindex).collect();
         let now = closing.quiet.map_or(0, |(_, clock)| clock.jiffies);
         let mut add = |record: &FlowRecord| {
-            let slot = record.key.endpoints.slot() as usize;
-            let ifindex = slot.checked_sub(1).and_then(|number| interfaces.get(number)).map_or(0, |of| of.index);
+            let ifindex = ifindexes.get(record.key.endpoints.slot() as usize).copied().unwrap_or(0);
             flows.add_cached(record.key.flow(ifindex, record.decision), &record.value(now));
         };
         if !closing.log_read {

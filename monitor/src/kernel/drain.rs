@@ -7,7 +7,9 @@ use aya::maps::IterableMap as _;
 use monitor_common::wire::{Control, FlowKey, FlowValue, Hot};
 use monitor_policy::spec::Mode;
 
-use super::{Kernel, KernelError, Switch, clock, closing::ClosingEpoch, halves::hook_sums, object, sys};
+use super::{
+    Kernel, KernelError, Switch, clock, closing::ClosingEpoch, halves::hook_sums, interfaces::Slot, object, sys,
+};
 use crate::{
     fault::Fault,
     model::{Fill, Snapshot},
@@ -35,6 +37,7 @@ impl Kernel {
                     tracing::warn!(%error, "the kernel part will not fall back by itself");
                 }
                 let readings = self.readings();
+                self.free(&closing.retired);
                 Ok(closing.snapshot(self.hz, readings))
             }
             Err(error) => {
@@ -102,7 +105,9 @@ impl Kernel {
         Fault::Flip.point();
         let started = std::mem::replace(&mut self.epoch_started, jiff::Timestamp::now());
         let fill = self.counts.empty_fill(old.parity());
-        Ok(ClosingEpoch::new(old, policy, started, &self.interfaces, fill))
+        let mut closing = ClosingEpoch::new(old, policy, started, self.slots.iter().map(Slot::interface), fill);
+        closing.retired = self.retired();
+        Ok(closing)
     }
 
     /// Drains what the closed half holds. Whatever a failed call had drained already is in `closing`.
@@ -120,6 +125,6 @@ impl Kernel {
             closing.halves = Some(halves);
         }
         Fault::Drain.point();
-        self.counts.drain(closing, &self.interfaces)
+        self.counts.drain(closing)
     }
 }

@@ -27,39 +27,12 @@ pub enum KernelError {
         /// `uname -r`.
         release: String,
     },
-    /// `auto`, and nowhere to go by default.
-    #[error("no interface carries a default route: name one with --interface, there are {present}")]
-    NoDefaultRoute {
-        /// The interfaces that there are.
-        present: String,
-    },
-    /// A name or glob that fits none.
-    #[error("interface '{pattern}' does not exist: there are {present}")]
-    NoSuchInterface {
-        /// As it was written.
-        pattern: String,
-        /// The interfaces that there are.
-        present: String,
-    },
-    /// Not a glob.
-    #[error("interface pattern '{pattern}' is not a glob: {error}")]
-    BadPattern {
-        /// As it was written.
-        pattern: String,
-        /// Why.
-        error: glob::PatternError,
-    },
-    /// An interface that can't be asked what its frames are.
-    #[error("can't read the link type of {interface}: {error}")]
-    LinkType {
-        /// Name.
-        interface: String,
-        /// The kernel's word.
-        error: io::Error,
-    },
     /// An interface was removed while it was being attached to.
     #[error("{0} is gone")]
     InterfaceGone(String),
+    /// Slots are free again, or an index is, when the open epoch is drained.
+    #[error("its slot is free when the open epoch is drained")]
+    AwaitsDrain,
     /// More interfaces than there are slots.
     #[error("{interface} is one interface too many: at most {most} can be told apart, name fewer")]
     TooManyInterfaces {

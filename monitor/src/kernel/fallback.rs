@@ -14,7 +14,7 @@ use std::{
 use monitor_common::wire::{Control, Hot};
 use monitor_policy::{Policy, spec::Mode};
 
-use super::{Kernel, KernelError, Switch, boot_ns, clock, closing::ClosingEpoch, object};
+use super::{Kernel, KernelError, Switch, boot_ns, clock, closing::ClosingEpoch, interfaces::Slot, object};
 use crate::model::in_force::Fell;
 
 /// For how long an epoch may be drained before the deadline counts again.
@@ -88,7 +88,9 @@ impl Kernel {
         let policy = Arc::clone(&self.policy);
         let started = std::mem::replace(&mut self.epoch_started, jiff::Timestamp::now());
         let fill = self.counts.empty_fill(old.parity());
-        self.closing = Some(ClosingEpoch::new(old, Arc::clone(&policy), started, &self.interfaces, fill));
+        // No slot is free after it: one that was retired since may have been counted in the next half already.
+        let interfaces = self.slots.iter().map(Slot::interface);
+        self.closing = Some(ClosingEpoch::new(old, Arc::clone(&policy), started, interfaces, fill));
         let guard = self.guard.take();
         self.fell = Some(if guard.is_some() { Fell::Unconfirmed } else { Fell::Alone });
         if let Some(Guard { fallback, .. }) = guard {

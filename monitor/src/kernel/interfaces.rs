@@ -1,10 +1,11 @@
-//! Interface patterns in, interfaces of this network namespace out.
+//! The interfaces that the program is on, and the slots that they are counted in.
 
-use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
-use monitor_common::wire::Link;
+use monitor_common::wire::{HookSums, Hot, INTERFACE_PROBES, INTERFACE_TABLE, InterfaceEntry, Link, MAX_INTERFACES};
 
-use super::{KernelError, sys};
+use super::{Kernel, KernelError, readings::Nic};
+use crate::model::coverage::Device;
 
 /// An interface to attach to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,70 +18,173 @@ pub struct Interface {
     pub link: Link,
 }
 
-/// The interfaces that `patterns` (names, globs, `auto`) name, by index, each once.
+impl Interface {
+    /// The one of this name in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(name: &str) -> Result<Self, KernelError> {
+        let found = devices()?.iter().find(|device| device.name == name).map(Self::from);
+        found.ok_or_else(|| KernelError::InterfaceGone(name.to_owned()))
+    }
+}
+
+impl From<&Device> for Interface {
+    fn from(device: &Device) -> Self {
+        Self { name: device.name.clone(), index: device.index, link: link(device.link_type) }
+    }
+}
+
+/// The devices of the calling thread's network namespace.
 ///
 /// # Errors
-/// A name or glob that fits none, `auto` without a default route, an unreadable interface.
-pub fn resolve(patterns: &[String]) -> Result<Vec<Interface>, KernelError> {
-    let present = sys::interfaces().map_err(KernelError::map("can't list the interfaces"))?;
-    // The calling thread's network namespace, as everything here.
-    let read = |file: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
-    let names = select(patterns, &present, &default_route_interfaces(&read("route"), &read("ipv6_route")))?;
-    let devices = sys::Devices::open().map_err(KernelError::map("can't ask about interfaces"))?;
-    names
-        .into_iter()
-        .map(|(index, name)| match devices.link_type(&name) {
-            Ok(arphrd) => Ok(Interface { link: link(arphrd), index, name }),
-            Err(error) => Err(KernelError::LinkType { interface: name, error }),
-        })
-        .collect()
+/// They can't be listed.
+pub fn devices() -> Result<Vec<Device>, KernelError> {
+    let listed = Nic::open().and_then(|mut nic| nic.devices());
+    listed.map_err(KernelError::map("can't list the interfaces"))
 }
 
-fn select(
-    patterns: &[String],
-    present: &[(u32, String)],
-    default_route: &BTreeSet<String>,
-) -> Result<BTreeSet<(u32, String)>, KernelError> {
-    let list = || present.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(", ");
-    let mut chosen = BTreeSet::new();
-    for pattern in patterns {
-        if pattern == "auto" {
-            chosen.extend(present.iter().filter(|(_, name)| default_route.contains(name)).cloned());
-            if chosen.is_empty() {
-                return Err(KernelError::NoDefaultRoute { present: list() });
-            }
-            continue;
+/// What a slot is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Slot {
+    /// Nothing: it may be given.
+    #[default]
+    Free,
+    /// This interface's packets.
+    Used(Interface),
+    /// What is still to be drained of this interface, which the program is off.
+    Retired(Interface),
+}
+
+impl Slot {
+    /// The interface that is counted here.
+    pub fn interface(&self) -> Option<&Interface> {
+        match self {
+            Self::Free => None,
+            Self::Used(interface) | Self::Retired(interface) => Some(interface),
         }
-        let glob =
-            glob::Pattern::new(pattern).map_err(|error| KernelError::BadPattern { pattern: pattern.clone(), error })?;
-        let matching: Vec<_> = present.iter().filter(|(_, name)| glob.matches(name)).cloned().collect();
-        if matching.is_empty() {
-            return Err(KernelError::NoSuchInterface { pattern: pattern.clone(), present: list() });
-        }
-        chosen.extend(matching);
     }
-    Ok(chosen)
+
+    const fn is_retired(&self) -> bool {
+        matches!(self, Self::Retired(_))
+    }
 }
 
-/// Devices of default routes in `/proc/net/route` and `/proc/net/ipv6_route` (their columns: proc_net(5)).
-fn default_route_interfaces(v4: &str, v6: &str) -> BTreeSet<String> {
-    const RTF_UP: u32 = 1;
-    const RTF_REJECT: u32 = 0x200;
-    let usable =
-        |flags: &str| u32::from_str_radix(flags, 16).is_ok_and(|flags| flags & RTF_UP != 0 && flags & RTF_REJECT == 0);
-    let v4 = v4.lines().skip(1).filter_map(|line| {
-        let columns: Vec<_> = line.split_whitespace().collect();
-        let [name, "00000000", _, flags, _, _, _, "00000000", ..] = columns[..] else { return None };
-        usable(flags).then(|| name.to_owned())
-    });
-    let v6 = v6.lines().filter_map(|line| {
-        let columns: Vec<_> = line.split_whitespace().collect();
-        let ["00000000000000000000000000000000", "00", _, _, _, _, _, _, flags, name] = columns[..] else {
-            return None;
+impl Kernel {
+    /// Gives an interface a slot, so that its packets are counted under it.
+    ///
+    /// # Errors
+    /// There is none: before the next drain ([`KernelError::AwaitsDrain`]), or at all.
+    #[doc(hidden)] // public for the tests that run packets without attaching
+    pub fn register(&mut self, interface: &Interface) -> Result<(), KernelError> {
+        // Flows are told apart by the index: two that had it one after the other are not of one epoch.
+        let had_it =
+            |slot: &Slot| slot.is_retired() && slot.interface().is_some_and(|had| had.index == interface.index);
+        if self.slots.iter().any(had_it) {
+            return Err(KernelError::AwaitsDrain);
+        }
+        let free = self.slots.iter().position(|slot| *slot == Slot::Free);
+        let most = self.interface_slots as usize - 1;
+        let at = match free {
+            Some(at) => at,
+            None if self.slots.len() < most => {
+                self.slots.push(Slot::Free);
+                self.slots.len() - 1
+            }
+            None if self.slots.iter().any(Slot::is_retired) => return Err(KernelError::AwaitsDrain),
+            None => {
+                return Err(KernelError::TooManyInterfaces { interface: interface.name.clone(), most: most as u32 });
+            }
         };
-        usable(flags).then(|| name.to_owned())
-    });
-    v4.chain(v6).filter(|name| name != "lo").collect()
+        let slot = at as u32 + 1;
+        let entry = InterfaceEntry { ifindex: interface.index, slot: slot as u16, link: interface.link as u16 };
+        for probe in 0..INTERFACE_PROBES {
+            let place = interface.index.wrapping_add(probe) & (INTERFACE_TABLE - 1);
+            let word = self.maps.hot.atomic(Hot::word_of_interface(place));
+            if word.load(Ordering::Relaxed) == 0 {
+                // First the index, for who finds the slot.
+                self.set_ifindex(slot, interface.index);
+                let word = self.maps.hot.atomic(Hot::word_of_interface(place));
+                word.store(bytemuck::cast(entry), Ordering::Release);
+                self.slots[at] = Slot::Used(interface.clone());
+                return Ok(());
+            }
+        }
+        Err(KernelError::InterfaceCollides { interface: interface.name.clone(), index: interface.index })
+    }
+
+    fn set_ifindex(&mut self, slot: u32, ifindex: u32) {
+        let (at, shift) = Hot::word_of_ifindex(slot);
+        let word = self.maps.hot.atomic(at);
+        word.fetch_and(!(u64::from(u32::MAX) << shift), Ordering::Relaxed);
+        word.fetch_or(u64::from(ifindex) << shift, Ordering::Relaxed);
+    }
+
+    /// The slot of an interface that the program is on; 0: none.
+    pub(super) fn slot(&self, ifindex: u32) -> u32 {
+        let is = |slot: &Slot| matches!(slot, Slot::Used(interface) if interface.index == ifindex);
+        self.slots.iter().position(is).map_or(0, |at| at as u32 + 1)
+    }
+
+    /// Nothing more will be counted there when the open epoch is drained: the program is off the interface.
+    pub(super) fn retire(&mut self, ifindex: u32) {
+        let is = |slot: &&mut Slot| matches!(slot, Slot::Used(interface) if interface.index == ifindex);
+        if let Some(slot) = self.slots.iter_mut().find(is)
+            && let Slot::Used(interface) = std::mem::take(slot)
+        {
+            *slot = Slot::Retired(interface);
+        }
+    }
+
+    /// The slots, by their place, that the epoch which is about to be closed is the last of.
+    pub(super) fn retired(&self) -> Vec<usize> {
+        (0..self.slots.len()).filter(|at| self.slots[*at].is_retired()).collect()
+    }
+
+    /// Frees slots of which everything is drained. Nobody looks for their interfaces any more: the programs that did had
+    /// ended when the drain began.
+    pub(super) fn free(&mut self, retired: &[usize]) {
+        for at in retired {
+            let Some(interface) = self.slots[*at].interface().cloned() else { continue };
+            let slot = *at as u32 + 1;
+            for probe in 0..INTERFACE_PROBES {
+                let place = interface.index.wrapping_add(probe) & (INTERFACE_TABLE - 1);
+                let word = self.maps.hot.atomic(Hot::word_of_interface(place));
+                let entry: InterfaceEntry = bytemuck::cast(word.load(Ordering::Relaxed));
+                if entry.ifindex == interface.index && u32::from(entry.slot) == slot {
+                    word.store(0, Ordering::Release);
+                }
+            }
+            self.set_ifindex(slot, 0);
+            self.hook_drained[slot as usize] = HookSums::default();
+            self.slots[*at] = Slot::Free;
+        }
+    }
+
+    /// An interface has another name now: what it counts from the open epoch on goes by it.
+    pub fn rename(&mut self, ifindex: u32, name: &str) {
+        for slot in &mut self.slots {
+            if let Slot::Used(interface) = slot
+                && interface.index == ifindex
+            {
+                name.clone_into(&mut interface.name);
+            }
+        }
+        for attachment in self.attachments.iter_mut().filter(|one| one.interface.index == ifindex) {
+            name.clone_into(&mut attachment.interface.name);
+        }
+    }
+}
+
+/// Slots to make, so that so many interfaces have one, and more that come later. Each takes room for the sums of all class
+/// rows; the more there are of these, the fewer slots are made ahead.
+pub(super) fn slots(interfaces: u32, classes: u32) -> u32 {
+    /// Bytes of OVERFLOW that are taken ahead.
+    const AHEAD: u32 = 16 << 20;
+    /// Two halves, three verdicts.
+    const A_CLASS: u32 = 2 * 3 * size_of::<monitor_common::wire::Counters>() as u32;
+    // Slot 0 is for the unregistered.
+    (2 * interfaces + 8).max(AHEAD / (classes * A_CLASS)).min(MAX_INTERFACES)
 }
 
 /// The link layer of an `ARPHRD_*` number (include/uapi/linux/if_arp.h).
@@ -98,43 +202,18 @@ fn link(arphrd: u16) -> Link {
 mod tests {
     use super::*;
 
-    const V4: &str = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
-        eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
-        eth1\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
-        eth2\t00000000\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0\n";
-    const V6: &str = "fd000000000000000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001 eth0\n\
-        00000000000000000000000000000000 00 00000000000000000000000000000000 00 fd000000000000000000000000000001 00000400 00000002 00000000 00000003 eth3\n\
-        00000000000000000000000000000000 00 00000000000000000000000000000000 00 00000000000000000000000000000000 ffffffff 00000001 00000000 00200200 lo\n";
-
-    fn present() -> Vec<(u32, String)> {
-        ["lo", "eth0", "eth1", "wg0"].iter().enumerate().map(|(i, n)| (i as u32 + 1, (*n).into())).collect()
-    }
-
-    fn names(patterns: &[&str]) -> Result<Vec<String>, String> {
-        let patterns: Vec<_> = patterns.iter().map(|p| (*p).to_owned()).collect();
-        let chosen = select(&patterns, &present(), &default_route_interfaces(V4, V6));
-        let chosen = chosen.map_err(|error| error.to_string())?;
-        Ok(chosen.into_iter().map(|(_, name)| name).collect())
+    #[test]
+    fn slots_are_made_ahead_as_long_as_that_is_cheap() {
+        assert_eq!(slots(1, 1024), MAX_INTERFACES);
+        assert_eq!(slots(1, 16_384), 10);
+        assert_eq!(slots(20, 16_384), 48);
+        assert_eq!(slots(300, 16_384), MAX_INTERFACES);
     }
 
     #[test]
-    fn default_routes_of_both_families_are_found_and_rejecting_ones_are_not() {
-        assert_eq!(default_route_interfaces(V4, V6), ["eth0", "eth3"].map(String::from).into());
-    }
-
-    #[test]
-    fn auto_names_and_globs_add_up_without_repeats() {
-        assert_eq!(names(&["auto"]).unwrap(), ["eth0"]);
-        assert_eq!(names(&["auto", "eth*", "eth0"]).unwrap(), ["eth0", "eth1"]);
-    }
-
-    #[test]
-    fn what_is_not_there_is_named_with_what_is() {
-        assert_eq!(names(&["eth9"]).unwrap_err(), "interface 'eth9' does not exist: there are lo, eth0, eth1, wg0");
-        let none = select(&["auto".into()], &present(), &BTreeSet::new()).unwrap_err().to_string();
-        assert_eq!(
-            none,
-            "no interface carries a default route: name one with --interface, there are lo, eth0, eth1, wg0"
-        );
+    fn the_loopback_interface_is_found_by_name_and_index() {
+        let there = devices().expect("rtnetlink answers");
+        let loopback = there.iter().find(|device| device.index == 1).expect("lo");
+        assert_eq!((loopback.name.as_str(), loopback.link_type), ("lo", 772));
     }
 }

@@ -1,24 +1,28 @@
-//! Putting the program on an interface's way out, and taking it off. Called when the daemon starts and ends.
+//! Putting the program on an interface's way out, and taking it off. Called when the daemon starts and ends, and when
+//! interfaces come and go.
 
-use std::{collections::BTreeSet, sync::atomic::Ordering};
+use std::collections::BTreeSet;
 
 use aya::programs::{
     LinkOrder, ProgramError, TcAttachType,
     links::FdLink,
     tc::{self, NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcError, TcHandle},
 };
-use monitor_common::wire::{Hot, INTERFACE_PROBES, INTERFACE_TABLE, InterfaceEntry};
 
 use super::{
     Interface, Kernel, KernelError,
     error::with_causes,
+    interfaces::devices,
     object::{self, EGRESS},
     owner::{self, Owner},
     sys,
 };
 use crate::{
     fault::Fault,
-    model::{Hook, readings::Base},
+    model::{
+        Hook,
+        readings::{Amount, Base, Presence},
+    },
 };
 
 /// One attached interface.
@@ -36,19 +40,18 @@ pub struct AttachedProgram {
     /// Its counters then; `None` until all are attached.
     pub(super) base: Option<Base>,
     /// Keeps other monitors off.
-    owner: Option<Owner>,
+    _owner: Option<Owner>,
 }
 
 impl AttachedProgram {
     fn now(interface: &Interface, hook: Hook, link: SchedClassifierLinkId, made_qdisc: bool) -> Self {
         let interface = interface.clone();
-        Self { interface, hook, since: jiff::Timestamp::now(), link, made_qdisc, base: None, owner: None }
+        Self { interface, hook, since: jiff::Timestamp::now(), link, made_qdisc, base: None, _owner: None }
     }
 
-    /// Whether its interface is still in this network namespace. A name is soon given again; an index only after all
-    /// others.
-    pub fn is_there(&self) -> bool {
-        sys::has_interface(self.interface.index)
+    /// What its interface had sent before.
+    pub fn sent_before(&self) -> Amount {
+        self.base.as_ref().map(|base| base.before).unwrap_or_default()
     }
 }
 
@@ -77,16 +80,11 @@ impl Kernel {
     /// # Errors
     /// What the kernel refuses. Then nothing stays attached that does not outlive the daemon.
     pub fn attach(&mut self, interfaces: &[Interface], hook: Option<Hook>) -> Result<(), KernelError> {
-        if let Some(pins) = &mut self.pins {
-            pins.use_them(true)?;
-        }
         for interface in interfaces {
-            if let Err(error) = self.attach_one(interface, hook) {
-                match &mut self.pins {
-                    None => self.detach(),
-                    Some(pins) if self.attachments.is_empty() => pins.use_them(false)?,
-                    // They may have taken the place of programs that enforced.
-                    Some(_) => {}
+            if let Err(error) = self.watch(interface, hook) {
+                // Pinned ones may have taken the place of programs that enforced.
+                if self.pins.is_none() {
+                    self.detach();
                 }
                 return Err(error);
             }
@@ -94,34 +92,46 @@ impl Kernel {
         Ok(())
     }
 
-    /// Gives an interface the next slot, so that its packets are counted under it.
-    #[doc(hidden)] // public for the tests that run packets without attaching
-    pub fn register(&mut self, interface: &Interface) -> Result<(), KernelError> {
-        let slot = self.interfaces.len() as u32 + 1;
-        if slot >= self.interface_slots {
-            let most = self.interface_slots - 1;
-            return Err(KernelError::TooManyInterfaces { interface: interface.name.clone(), most });
-        }
-        let entry = InterfaceEntry { ifindex: interface.index, slot: slot as u16, link: interface.link as u16 };
-        for probe in 0..INTERFACE_PROBES {
-            let place = interface.index.wrapping_add(probe) & (INTERFACE_TABLE - 1);
-            let word = self.maps.hot.atomic(Hot::word_of_interface(place));
-            if word.load(Ordering::Relaxed) == 0 {
-                // First the index, for who finds the slot.
-                let (at, shift) = Hot::word_of_ifindex(slot);
-                self.maps.hot.atomic(at).fetch_or(u64::from(interface.index) << shift, Ordering::Relaxed);
-                word.store(bytemuck::cast(entry), Ordering::Release);
-                self.interfaces.push(interface.clone());
-                return Ok(());
-            }
-        }
-        Err(KernelError::InterfaceCollides { interface: interface.name.clone(), index: interface.index })
-    }
-
-    fn attach_one(&mut self, interface: &Interface, hook: Option<Hook>) -> Result<(), KernelError> {
+    /// Attaches to an interface.
+    ///
+    /// # Errors
+    /// What the kernel refuses; [`KernelError::AwaitsDrain`]: not before the next epoch.
+    pub fn watch(&mut self, interface: &Interface, hook: Option<Hook>) -> Result<(), KernelError> {
         let owner = self.exclusive.then(|| Owner::take(&interface.name, interface.index)).transpose()?;
         // First the slot: the first packet is counted under its interface already.
         self.register(interface)?;
+        let mut marked = Ok(());
+        let first = self.pins.as_ref().is_some_and(|pins| !pins.are_in_use());
+        if let Some(pins) = self.pins.as_mut().filter(|_| first) {
+            marked = pins.use_them(true);
+        }
+        match marked.and_then(|()| self.attach_one(interface, hook)) {
+            Ok(attachment) => {
+                self.attachments.push(AttachedProgram { _owner: owner, ..attachment });
+                Ok(())
+            }
+            Err(error) => {
+                // A packet may have been counted.
+                self.retire(interface.index);
+                if let Some(pins) = self.pins.as_mut().filter(|_| first) {
+                    pins.use_them(false)?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the program off an interface. What was counted comes with the next epochs.
+    pub fn unwatch(&mut self, ifindex: u32) {
+        self.sample_before_detach(ifindex);
+        if let Some(at) = self.attachments.iter().position(|one| one.interface.index == ifindex) {
+            let attachment = self.attachments.remove(at);
+            self.take_off(attachment);
+            self.retire(ifindex);
+        }
+    }
+
+    fn attach_one(&mut self, interface: &Interface, hook: Option<Hook>) -> Result<AttachedProgram, KernelError> {
         let sent_before = self.sent_before_attach(interface)?;
         let mut attachment = match hook {
             Some(Hook::Tcx) => self.attach_tcx(interface)?,
@@ -135,11 +145,14 @@ impl Kernel {
                 })?,
             },
         };
+        // It is found by its name, which another one may have by now.
+        if self.presence(interface.index, attachment.hook) == Presence::Detached {
+            self.take_off(attachment);
+            return Err(KernelError::InterfaceGone(interface.name.clone()));
+        }
         Fault::Replace.point();
         attachment.base = Some(self.base(interface, sent_before)?);
-        attachment.owner = owner;
-        self.attachments.push(attachment);
-        Ok(())
+        Ok(attachment)
     }
 
     fn attach_tcx(&mut self, interface: &Interface) -> Result<AttachedProgram, KernelError> {
@@ -268,7 +281,7 @@ impl Kernel {
                 removed(index, &format!("index {index}"));
             }
         }
-        for (index, interface) in sys::interfaces().unwrap_or_default() {
+        for (index, interface) in devices().unwrap_or_default().into_iter().map(|device| (device.index, device.name)) {
             if watched(index).is_none() && owner::living(index).is_some() {
                 continue;
             }
@@ -329,29 +342,35 @@ impl Kernel {
     /// Takes the program off every interface. Counting ends with the packets that are under way; the maps stay
     /// for a last drain.
     pub fn detach(&mut self) {
-        self.sample_before_detach();
-        for attachment in std::mem::take(&mut self.attachments) {
-            let name = &attachment.interface.name;
-            if let Some(pins) = &self.pins {
-                pins.remove_link(attachment.interface.index);
-            }
-            let result = object::program(&mut self.ebpf, EGRESS)
-                .and_then(|program| program.detach(attachment.link).map_err(|e| KernelError::Load(with_causes(&e))));
-            if let Err(error) = result {
-                tracing::warn!(interface = name, %error, "the program was already gone when it was to be detached");
-            }
-            // Not one of another interface that has the name now.
-            if attachment.made_qdisc && sys::has_interface(attachment.interface.index) {
-                remove_empty_clsact(name);
-            }
+        while let Some(attachment) = self.attachments.last() {
+            self.unwatch(attachment.interface.index);
+        }
+    }
+
+    fn take_off(&mut self, attachment: AttachedProgram) {
+        let Interface { name, index, .. } = &attachment.interface;
+        if let Some(pins) = &self.pins {
+            pins.remove_link(*index);
+        }
+        let result = object::program(&mut self.ebpf, EGRESS)
+            .and_then(|program| program.detach(attachment.link).map_err(|e| KernelError::Load(with_causes(&e))));
+        let is_there = self.is_there(*index);
+        if let Err(error) = result
+            && is_there
+        {
+            tracing::warn!(interface = name, %error, "the program was already gone when it was to be detached");
+        }
+        // Not one of another interface that has the name now.
+        if attachment.made_qdisc && is_there {
+            remove_empty_clsact(name);
         }
     }
 }
 
 /// Takes the filters of a monitor that is gone off the interfaces of this network namespace; those that had one.
 pub(super) fn remove_filters() -> Vec<String> {
-    let present = sys::interfaces().unwrap_or_default().into_iter();
-    let nobodys = present.filter(|(index, _)| owner::living(*index).is_none()).map(|(_, name)| name);
+    let present = devices().unwrap_or_default().into_iter();
+    let nobodys = present.filter(|device| owner::living(device.index).is_none()).map(|device| device.name);
     let had = |name: &String| [HANDLE, EPHEMERAL].map(|handle| remove_filter(name, handle)) != [false; 2];
     nobodys.filter(had).inspect(|name| remove_empty_clsact(name)).collect()
 }

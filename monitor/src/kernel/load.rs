@@ -14,13 +14,14 @@ use monitor_common::wire::{Clock, Control, HookSums, Hot, MAX_INTERFACES};
 use monitor_policy::{Policy, spec::Mode};
 
 use super::{
-    AttachedProgram, EventReader, Interface, KernelError, KernelLog, Switch, boot_ns,
+    AttachedProgram, EventReader, KernelError, KernelLog, Switch, boot_ns,
     cache::Cache,
     clock,
     closing::ClosingEpoch,
     counts::{Counts, Shape, inner_capacity},
     error::with_causes,
     fallback::Guard,
+    interfaces::{self, Slot},
     object::{self, OBJECT, map},
     pins::Pins,
     policy_slots::{self, Capacity, PolicySlots},
@@ -33,7 +34,7 @@ use crate::model::{DEFAULT_FLOWS, in_force::Fell};
 /// What the loader needs to know beside the policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Interfaces that can be registered.
+    /// Interfaces that can be registered, at least; for more that come later there is room as far as it is cheap.
     pub interfaces: u32,
     /// Places in each half of the flow table.
     pub flows: u32,
@@ -54,7 +55,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            interfaces: MAX_INTERFACES - 1,
+            interfaces: 1,
             flows: DEFAULT_FLOWS,
             cache: None,
             mode: Mode::Observe,
@@ -70,8 +71,8 @@ impl Default for Options {
 pub struct Kernel {
     pub(super) ebpf: Ebpf,
     pub(super) attachments: Vec<AttachedProgram>,
-    /// Slot `n` is `interfaces[n - 1]`.
-    pub(super) interfaces: Vec<Interface>,
+    /// Slot `n` is `slots[n - 1]`.
+    pub(super) slots: Vec<Slot>,
     pub(super) maps: Maps,
     pub(super) policy_slots: PolicySlots,
     pub(super) control: Control,
@@ -89,8 +90,8 @@ pub struct Kernel {
     /// What passed each slot's hook in all epochs drained so far.
     pub(super) hook_drained: Vec<HookSums>,
     pub(super) nic: Option<Nic>,
-    /// What was read of the interfaces before they were detached.
-    pub(super) last_samples: Option<Vec<Sample>>,
+    /// What was read of interfaces before they were detached.
+    pub(super) last_samples: Vec<Sample>,
     /// Where what outlives the daemon is pinned; `None`: nothing does.
     pub(super) pins: Option<Pins>,
     /// As [`Options::exclusive`].
@@ -149,8 +150,7 @@ impl Kernel {
     pub fn load_to_outlive(options: Options, policy: Arc<Policy>, pins: Option<Pins>) -> Result<Self, KernelError> {
         let capacity = Capacity::for_image(&policy.image, policy_slots::memory());
         let cache = Cache::of(options.cache, options.flows)?;
-        // Slot 0 is for the unregistered.
-        let interface_slots = (options.interfaces + 1).min(MAX_INTERFACES);
+        let interface_slots = interfaces::slots(options.interfaces, capacity.classes);
         let overflow = 2 * interface_slots * capacity.classes * 3;
         let mut ebpf = load_object(options, capacity, &cache, overflow)?;
         if let Some(pins) = &pins {
@@ -170,7 +170,7 @@ impl Kernel {
         let mut kernel = Self {
             ebpf,
             attachments: Vec::new(),
-            interfaces: Vec::new(),
+            slots: Vec::new(),
             maps,
             policy_slots,
             // The epochs of the start before went so far.
@@ -186,7 +186,7 @@ impl Kernel {
             closing: None,
             hook_drained: vec![HookSums::default(); MAX_INTERFACES as usize],
             nic: None,
-            last_samples: None,
+            last_samples: Vec::new(),
             pins,
             exclusive: options.exclusive,
             lease: options.lease,

@@ -122,6 +122,11 @@ impl Pins {
         Ok(())
     }
 
+    /// Whether a program of this start may be attached.
+    pub(super) const fn are_in_use(&self) -> bool {
+        self.in_use
+    }
+
     /// Notes that a program of this start is about to be attached, or that none is.
     pub(super) fn use_them(&mut self, in_use: bool) -> Result<(), KernelError> {
         let mark = self.own.join(IN_USE);

@@ -16,8 +16,9 @@ use super::{
     closing::ClosingEpoch,
     counts::{Counts, Shape},
     halves::hook_sums,
+    interfaces::devices,
     object,
-    sys::{self, MappedArray},
+    sys::MappedArray,
 };
 use crate::{fault::Fault, model::Snapshot};
 
@@ -37,7 +38,8 @@ pub enum Left {
 /// The maps of an earlier start.
 pub(super) struct Predecessor {
     counts: Counts,
-    interfaces: Vec<Interface>,
+    /// By slot, from 1 on.
+    interfaces: Vec<Option<Interface>>,
     control: Control,
     /// Under what the other half was counted, if that was the epoch before.
     previous: Control,
@@ -68,19 +70,16 @@ impl Predecessor {
             let is_in_force = rows.are_of(&policy.image.classes, &policy.image.rules);
             Ok(if is_in_force { Arc::clone(policy) } else { Arc::new(rows.policy()) })
         };
-        let present = sys::interfaces().unwrap_or_default();
-        let interface = |index: &u32| Interface {
-            name: present
-                .iter()
-                .find(|(there, _)| there == index)
-                .map_or_else(|| format!("interface {index}"), |(_, name)| name.clone()),
-            index: *index,
-            // Nobody parses by it any more.
-            link: Link::Ethernet,
+        let present = devices().unwrap_or_default();
+        let interface = |index: &u32| {
+            let there = present.iter().find(|there| there.index == *index);
+            let name = there.map_or_else(|| format!("interface {index}"), |there| there.name.clone());
+            // Nobody parses by its link layer any more. A slot that was free has no index.
+            (*index != 0).then_some(Interface { name, index: *index, link: Link::Ethernet })
         };
         Ok(Self {
             counts: Counts::of(pinned, cache, shape)?,
-            interfaces: hot.ifindexes[1..].iter().take_while(|index| **index != 0).map(interface).collect(),
+            interfaces: hot.ifindexes[1..].iter().map(interface).collect(),
             control,
             previous: Control(hot.previous),
             policies: [in_slot(0)?, in_slot(1)?],
@@ -101,7 +100,8 @@ impl Predecessor {
         let fill = self.counts.empty_fill(control.parity());
         let now = jiff::Timestamp::now();
         let policy = Arc::clone(&self.policies[control.slot() as usize]);
-        let mut closing = ClosingEpoch::new(control, policy, now, &self.interfaces, fill);
+        let interfaces = self.interfaces.iter().map(Option::as_ref);
+        let mut closing = ClosingEpoch::new(control, policy, now, interfaces, fill);
         closing.quiet = Some((now, clock));
         let sums: Vec<HookSums>;
         match self.counts.take_halves(control.parity(), &mut closing.interfaces) {
@@ -112,7 +112,7 @@ impl Predecessor {
             Err(error) => return Some(Left::Unreadable(error.to_string())),
         }
         Fault::Adopt.point();
-        let drained = self.counts.drain(&mut closing, &self.interfaces);
+        let drained = self.counts.drain(&mut closing);
         let names: Vec<String> = closing.interfaces.iter().map(|counts| counts.name.clone()).collect();
         let mut snapshot = closing.snapshot(hz, Vec::new());
         // It began when its first packet came; nobody has noted more.

@@ -9,6 +9,7 @@ use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncode
 use crate::{
     model::{
         InterfaceAccount,
+        coverage::Role,
         flow::GroupSums,
         identities::{NameNumber as _, RuleName},
         seconds,
@@ -198,7 +199,35 @@ fn health(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
         let counted = state.is_counted(&one.interface);
         attached.with_label_values(&[one.interface.as_str(), one.hook.as_str()]).set(counted.into());
     }
+    devices(page, state)?;
     nics(page, state)
+}
+
+/// Devices with series of their own: guests have none, and no host has more of the others.
+const DEVICE_SERIES: usize = 1_024;
+
+fn devices(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
+    let number = page.gauge("devices", "Devices that are up or are to be watched, by role", &["role", "watched"])?;
+    for role in Role::ALL {
+        for watched in ["0", "1"] {
+            number.with_label_values(&[role.name(), watched]).set(0);
+        }
+    }
+    let watched =
+        page.gauge("device_watched", "1 for each edge or inner device that is watched", &["interface", "role"])?;
+    let unwatched =
+        page.gauge("device_unwatched_packets", "Sent by a device that is to be watched and is not", &["interface"])?;
+    let shown = state.coverage.devices.iter().filter(|device| device.up || device.wanted || device.since.is_some());
+    for (device, at) in shown.zip(0..) {
+        let is_watched = device.since.is_some();
+        number.with_label_values(&[device.role.name(), if is_watched { "1" } else { "0" }]).inc();
+        if at < DEVICE_SERIES && matches!(device.role, Role::Edge | Role::Inner) {
+            watched.with_label_values(&[device.name.as_str(), device.role.name()]).set(is_watched.into());
+            let packets = if is_watched || !device.wanted { 0 } else { device.unwatched.packets };
+            unwatched.with_label_values(&[device.name.as_str()]).set(gauge(packets));
+        }
+    }
+    Ok(())
 }
 
 fn nics(page: &Page, state: &MonitorState) -> prometheus::Result<()> {

@@ -60,6 +60,22 @@ findings! {
         title: "The program was taken off an interface",
         hint: "Find out who took it off; restart to attach it again",
     }
+    /// An edge sends and is not watched.
+    UnwatchedEgress {
+        name: "unwatched_egress",
+        severity: Severity::Critical,
+        every_time: false,
+        title: "Traffic leaves by an interface that is not watched",
+        hint: "Add it, or \"auto\", to `[monitor] interfaces`; one that is not to be watched as \"!name\"",
+    }
+    /// There are more interfaces to watch than slots.
+    TooManyInterfaces {
+        name: "too_many_interfaces",
+        severity: Severity::Critical,
+        every_time: false,
+        title: "There are more interfaces to watch than can be told apart",
+        hint: "Leave out (\"!name\" in `[monitor] interfaces`) what no packet leaves by",
+    }
     /// An epoch could not be closed.
     EpochFailed {
         name: "epoch_failed",
@@ -140,13 +156,21 @@ findings! {
         title: "HTTP is not served: whoever answers on the port is somebody else",
         hint: "`ss -ltnp` says who listens there; end it, or set `[http] listen` to another port and restart",
     }
-    /// An interface that was attached to is gone.
-    InterfaceLost {
-        name: "interface_lost",
+    /// An interface that the configuration asks for is not there, or can't be attached to.
+    InterfaceUnavailable {
+        name: "interface_unavailable",
         severity: Severity::High,
         every_time: false,
-        title: "An interface that was watched is gone",
-        hint: "Restart: an interface that has its name now is not counted",
+        title: "An interface that is to be watched is not there, or can't be",
+        hint: "Nothing, if it is to come: it is watched as soon as it is there. Else see `[monitor] interfaces`",
+    }
+    /// What encrypts is not asked for.
+    TunnelNotWatched {
+        name: "tunnel_not_watched",
+        severity: Severity::Low,
+        every_time: false,
+        title: "A tunnel is up whose content is not watched",
+        hint: "Add it, or \"auto\", to `[monitor] interfaces`",
     }
     /// The ring buffer was full. The alerts are rebuilt from the flow table.
     EventsLost {

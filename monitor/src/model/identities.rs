@@ -275,6 +275,11 @@ impl Interfaces {
         self.by_index.values().copied().chain([self.unregistered])
     }
 
+    /// Adds names, or replaces them.
+    pub fn extend(&mut self, names: impl IntoIterator<Item = (u32, Name)>) {
+        self.by_index.extend(names);
+    }
+
     /// The name of the interface with this index.
     pub fn name(&self, ifindex: u32) -> Name {
         self.by_index.get(&ifindex).copied().unwrap_or(self.unregistered)

@@ -57,3 +57,21 @@ pub struct InterfaceAccount {
     /// Whether the program is on it.
     pub presence: Presence,
 }
+
+impl InterfaceAccount {
+    /// With what there was of another one that had the name before.
+    #[must_use]
+    pub fn after(mut self, before: &Self) -> Self {
+        for (sum, more) in [
+            (&mut self.sent, before.sent),
+            (&mut self.dropped, before.dropped),
+            (&mut self.unaccounted, before.unaccounted),
+        ] {
+            sum.packets += more.packets;
+            sum.bytes += more.bytes;
+        }
+        self.qdisc_drops += before.qdisc_drops;
+        self.lost += before.lost;
+        self
+    }
+}

@@ -5,6 +5,7 @@ pub mod alert;
 pub mod attachment;
 pub mod budget;
 pub mod clock;
+pub mod coverage;
 pub mod epoch;
 pub mod finding;
 pub mod flow;
@@ -26,6 +27,7 @@ pub use self::{
     attachment::{Attachment, Hook, HookChoice},
     budget::{BudgetUse, BudgetUses},
     clock::{Moment, now, rfc3339, seconds},
+    coverage::Coverage,
     epoch::ClosedEpoch,
     finding::FindingKind,
     in_force::PolicyInForce,

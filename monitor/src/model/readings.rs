@@ -74,11 +74,15 @@ pub struct Base {
 /// against less than what had passed by then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Name when it was attached.
+    /// Name now.
     pub interface: String,
     /// Index.
     pub ifindex: u32,
-    /// When it was attached.
+    /// When the program was attached, UTC nanoseconds since 1970: tells it from another that had the index.
+    pub attached: i128,
+    /// Whether the program is off it since: no other reading comes.
+    pub last: bool,
+    /// What there was when the program was attached.
     pub base: Base,
     /// When, in nanoseconds of a clock that stands while the machine is suspended.
     pub at: u64,

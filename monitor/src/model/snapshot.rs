@@ -14,7 +14,7 @@ use monitor_common::{
 };
 use monitor_policy::{Policy, spec::Mode};
 
-use super::{clock::Moment, readings::Reading};
+use super::{clock::Moment, coverage::Role, readings::Reading};
 
 /// The sums of one interface in one epoch.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,8 @@ pub struct InterfaceCounts {
     pub name: String,
     /// Interface index; 0 as above.
     pub ifindex: u32,
+    /// What it is.
+    pub role: Role,
     /// Everything that passed the hook.
     pub hook: Counters,
     /// Of that, what we dropped.

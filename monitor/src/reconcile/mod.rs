@@ -28,6 +28,9 @@ mod tests;
 
 pub use account::Account;
 
+/// Names of interfaces that are gone; what more there are is summed up. As many as there are names in all.
+const MOST_PAST: usize = 1024;
+
 /// A surplus found in one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surplus {
@@ -42,8 +45,10 @@ pub struct Surplus {
 /// All interfaces.
 #[derive(Debug, Default)]
 pub struct Reconciler {
-    /// By index.
-    accounts: BTreeMap<u32, Account>,
+    /// By index, with when it was attached: another that gets the index is another.
+    accounts: BTreeMap<u32, (i128, Account)>,
+    /// What there is of interfaces that the program is off, by name.
+    past: BTreeMap<String, InterfaceAccount>,
     /// Found in the latest epoch.
     surpluses: Vec<Surplus>,
 }
@@ -53,19 +58,44 @@ impl Reconciler {
     pub fn read(&mut self, readings: &[Reading]) -> Vec<Surplus> {
         let mut surpluses = Vec::new();
         for reading in readings {
-            let account = self.accounts.entry(reading.ifindex).or_insert_with(|| Account::new(reading));
+            if self.accounts.get(&reading.ifindex).is_some_and(|(attached, _)| *attached != reading.attached) {
+                self.close(reading.ifindex);
+            }
+            let opened = || (reading.attached, Account::new(reading));
+            let (_, account) = self.accounts.entry(reading.ifindex).or_insert_with(opened);
             let found = account.read(reading);
             if found != Amount::default() {
                 let InterfaceAccount { interface, unaccounted, .. } = account.report();
                 surpluses.push(Surplus { interface, found, total: unaccounted });
             }
+            if reading.last {
+                self.close(reading.ifindex);
+            }
         }
         surpluses
     }
 
-    /// What each interface comes to.
+    /// Keeps what an account comes to under the interface's name.
+    fn close(&mut self, ifindex: u32) {
+        let Some((_, account)) = self.accounts.remove(&ifindex) else { return };
+        let report = account.report();
+        let full = self.past.len() >= MOST_PAST && !self.past.contains_key(&report.interface);
+        let name = if full { "(other)".into() } else { report.interface.clone() };
+        let before = self.past.remove(&name);
+        let report = InterfaceAccount { interface: name.clone(), here: false, waiting: 0, ..report };
+        self.past.insert(name, before.map_or(report.clone(), |before| report.after(&before)));
+    }
+
+    /// What each interface comes to, by name: all that had it, one after the other.
     pub fn accounts(&self) -> Vec<InterfaceAccount> {
-        self.accounts.values().map(Account::report).collect()
+        let open: Vec<InterfaceAccount> = self.accounts.values().map(|(_, account)| account.report()).collect();
+        let past = self.past.values().filter(|past| !open.iter().any(|open| open.interface == past.interface));
+        let past = past.cloned().collect::<Vec<_>>();
+        let whole = |open: InterfaceAccount| match self.past.get(&open.interface) {
+            Some(past) => open.after(past),
+            None => open,
+        };
+        open.into_iter().map(whole).chain(past).collect()
     }
 }
 

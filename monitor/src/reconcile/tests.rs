@@ -142,6 +142,8 @@ impl World {
         let queue_after = self.queue();
         go_on(self);
         Reading {
+            attached: 0,
+            last: false,
             interface: "eth0".into(),
             ifindex: 7,
             base: self.base.clone(),

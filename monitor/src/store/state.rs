@@ -13,8 +13,9 @@ use std::{
 
 use crate::{
     model::{
-        Alert, Attachment, BudgetUses, Fill, FindingKind, InterfaceAccount, ShadowReport,
+        Alert, Attachment, BudgetUses, Coverage, Fill, FindingKind, InterfaceAccount, ShadowReport,
         alert::SinkStats,
+        coverage::Covered,
         in_force::{PendingConfirmation, PolicyInForce},
         readings::Presence,
     },
@@ -53,6 +54,8 @@ pub struct MonitorState {
     pub traffic: Traffic,
     /// What was attached.
     pub attachments: Vec<Attachment>,
+    /// All devices: what is watched, and what is not.
+    pub coverage: Coverage,
     /// What the devices sent beside what passed the hooks.
     pub accounts: Vec<InterfaceAccount>,
     /// The policy in force.
@@ -125,6 +128,10 @@ impl MonitorState {
     pub fn not_ready(&self, now: Instant) -> Option<String> {
         if self.attachments.is_empty() {
             return Some("nothing is attached: no traffic is counted".into());
+        }
+        let leaking: Vec<String> = self.coverage.leaking().map(Covered::leak).collect();
+        if !leaking.is_empty() {
+            return Some(leaking.join("; "));
         }
         let off: Vec<&str> =
             self.attachments.iter().map(|one| one.interface.as_str()).filter(|name| self.is_detached(name)).collect();

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use egress_monitor_tests::{
     monitor::{
         Snapshot,
-        kernel::{Kernel, Mode, Options, resolve},
+        kernel::{Interface, Kernel, Mode, Options},
         policy::Policy,
     },
     stage::{INTERFACE, Stage},
@@ -17,7 +17,7 @@ use monitor_common::wire::Counters;
 pub fn attach(stage: &Stage, flows: u32, enforce: bool, policy: Arc<Policy>) -> Kernel {
     let options = Options { flows, cache: Some(8192), mode: Mode::enforcing(enforce), ..Options::default() };
     let mut kernel = Kernel::load(options, policy).expect("the kernel part loads: these tests need root");
-    stage.near.run(|| kernel.attach(&resolve(&[INTERFACE.into()]).unwrap(), None).unwrap());
+    stage.near.run(|| kernel.attach(&[Interface::find(INTERFACE).unwrap()], None).unwrap());
     kernel
 }
 

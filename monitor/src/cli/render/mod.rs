@@ -2,6 +2,7 @@
 //! three in the morning. A file a view; here is what they share.
 
 mod check;
+mod coverage;
 mod diff;
 mod explain;
 mod flows;

@@ -1,11 +1,12 @@
 //! What `run` says to people when it has attached everything, and when it has ended.
 
 use super::{
+    coverage,
     mode::{by_hand, last_good},
     totals,
 };
 use monitor_api::{started::Started, status::Status};
-use monitor_policy::text::{count, counted, size, span};
+use monitor_policy::text::{count, counted, plain, size, span};
 
 /// What was attached and how, what counts as inside, where things are. The policy has so many `rules`.
 pub fn started(started: &Started, rules: usize) -> String {
@@ -14,9 +15,8 @@ pub fn started(started: &Started, rules: usize) -> String {
     let mut lines = vec![("mode", mode.to_owned())];
     lines.extend(started.mode_by_hand.iter().map(|of| ("", by_hand(of))));
     lines.extend(started.last_good.iter().map(|of| ("", last_good(of))));
-    for attached in &started.attached {
-        lines.push(("attached", format!("{} (egress, {})", attached.interface, attached.hook)));
-    }
+    let hook = |index| Some(started.attached.iter().find(|one| one.ifindex == index)?.hook.clone());
+    lines.extend(coverage::lines(&started.coverage, hook));
     lines.push(("inside", format!("{} (zone {})", started.inside, started.zone)));
     let digest: String = started.policy.chars().take(16).collect();
     lines.push(("policy", format!("{digest}…, {}", counted(rules, "rule"))));
@@ -36,7 +36,7 @@ pub fn started(started: &Started, rules: usize) -> String {
     lines.push(("end", end.into()));
     let mut text = format!("egress-monitor {}\n", started.version);
     for (name, value) in lines {
-        text += &format!("  {name:<10}{value}\n");
+        text += &format!("  {name:<13}{}\n", plain(&value));
     }
     text
 }

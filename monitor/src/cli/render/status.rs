@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    INDENT,
+    INDENT, coverage,
     mode::{self, effect},
     short, sums,
 };
@@ -69,6 +69,13 @@ pub fn status(status: &Status) -> String {
     line("host", &format!("{}, up {} (since {})", status.host, span(status.uptime_seconds), status.started));
     line("version", &status.version);
     line("zone", &format!("{}, inside = {}", status.zone, status.inside));
+    let hook = |index| {
+        let name = &status.coverage.iter().find(|device| device.index == index)?.name;
+        status.interfaces.iter().find(|interface| interface.interface == *name)?.hook.clone()
+    };
+    for (name, value) in coverage::lines(&status.coverage, hook) {
+        line(name, &value);
+    }
     let policy = &status.policy;
     line(
         "policy",

@@ -1,7 +1,11 @@
 //! What is wrong with the monitor is reported when it begins, and when it is over.
 
 use super::*;
-use crate::model::readings::{Amount, Base, Device, Presence, Reading};
+use crate::model::{
+    Coverage,
+    coverage::{Covered, Role},
+    readings::{Amount, Base, Device, Presence, Reading},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn breach_overflow_and_stale_data_are_reported() {
@@ -55,22 +59,97 @@ fn amount(packets: u64) -> Amount {
     Amount { packets, bytes: packets * 100 }
 }
 
+fn device(name: &str, packets: u64, since: Option<i128>) -> Covered {
+    Covered { name: name.into(), wanted: true, up: true, since, unwatched: amount(packets), ..Covered::default() }
+}
+
+/// What is open.
+fn conditions(bench: &Bench) -> Vec<&'static str> {
+    bench.state.read().findings.iter().map(|(kind, _)| kind.name()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interface_that_is_gone_is_reported_once_and_the_end_is_no_such_thing() {
+async fn an_edge_that_sends_unwatched_is_critical_and_not_ready_until_it_is_watched() {
     let bench = bench([]);
-    assert_eq!(bench.handle.close_epoch().await, Ok(()));
-    bench.fake.script().detached = true;
-    assert_eq!(bench.handle.close_epoch().await, Ok(()));
-    assert_eq!(bench.handle.close_epoch().await, Ok(()));
-    assert_eq!(bench.state.read().findings.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>(), ["interface_lost"]);
-    assert!(
-        bench
-            .state
-            .read()
-            .not_ready(std::time::Instant::now())
-            .is_some_and(|why| why.starts_with("nothing is attached"))
-    );
+    for (devices, open) in [
+        (vec![device("eth0", 9, Some(1)), device("eth1", 0, None)], vec![]),
+        (vec![device("eth0", 9, Some(1)), device("eth1", 3, None)], vec!["unwatched_egress"]),
+        (vec![device("eth1", 4, None), device("eth2", 1, None)], vec!["unwatched_egress"]),
+        (vec![Covered { wanted: false, ..device("eth1", 4, None) }], vec![]),
+        (vec![device("eth1", 4, Some(1))], vec![]),
+    ] {
+        bench.fake.script().coverage = Coverage { devices, ..Coverage::default() };
+        assert_eq!(bench.handle.close_epoch().await, Ok(()));
+        assert_eq!(conditions(&bench), open);
+        let not_ready = bench.state.read().not_ready(std::time::Instant::now());
+        assert_eq!(not_ready.is_some_and(|why| why.contains("is not watched")), !open.is_empty());
+    }
     let line = ocsf::document(&Host::default(), &bench.state.read().latest_alerts[0]);
-    assert!(line["finding_info"]["desc"].as_str().is_some_and(|text| text.starts_with("eth0 (index 7) was removed")));
-    assert_eq!(bench.end().await, [alert("interface_lost", "Create")]);
+    assert_eq!(line["severity"], "Critical");
+    let text = line["finding_info"]["desc"].as_str().expect("text");
+    assert!(text.starts_with("eth1 (edge) sent 3 packets, 300 bytes and is not watched"), "{text}");
+    let created = alert("unwatched_egress", "Create");
+    let closed = alert("unwatched_egress", "Close");
+    assert_eq!(bench.end().await, [created.clone(), created, closed.clone(), closed]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_watched_is_told_by_its_kind_and_the_end_is_no_such_thing() {
+    let bench = bench([]);
+    let tunnel = Covered { role: Role::Inner, wanted: false, ..device("wg0", 7, None) };
+    let refused = Covered { refused: true, why: "the kernel says no".into(), ..device("eth1", 0, None) };
+    bench.fake.script().coverage = Coverage {
+        devices: vec![tunnel, refused],
+        unfit: vec![("auto".into(), "there is no edge to watch".into())],
+        no_slot: (64..90).map(|number| format!("eth{number}")).collect(),
+        error: None,
+    };
+    assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    assert_eq!(conditions(&bench), ["too_many_interfaces", "interface_unavailable", "tunnel_not_watched"]);
+    let texts: Vec<String> = bench
+        .state
+        .read()
+        .latest_alerts
+        .iter()
+        .map(|alert| ocsf::document(&Host::default(), alert)["finding_info"]["desc"].to_string())
+        .collect();
+    let says = |what: &str| texts.iter().any(|text| text.contains(what));
+    assert!(says("eth64, eth65") && says("eth83 and 6 more can't be told apart"), "{texts:?}");
+    assert!(
+        says("'auto': there is no edge to watch") && says("eth1: the kernel says no") && says("wg0: "),
+        "{texts:?}"
+    );
+    bench.fake.script().coverage = Coverage::default();
+    let alerts = bench.end().await;
+    assert_eq!(alerts.len(), 4, "{alerts:?}");
+    assert!(alerts.iter().all(|(_, how)| how == "Create"), "{alerts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn news_of_devices_are_followed_at_once_and_an_epoch_is_closed_where_names_or_slots_ask_for_it() {
+    let bench = bench([]);
+    let news = loop {
+        if let Some(news) = bench.fake.script().news.clone() {
+            break news;
+        }
+        tokio::task::yield_now().await;
+    };
+    for (gone, waits, flips) in
+        [(vec![], [false, false], 0), (vec![9, 7], [true, false], 1), (vec![], [false, true], 2)]
+    {
+        let before = bench.fake.script().surveys.len();
+        bench.fake.script().waits.extend(waits);
+        bench.fake.script().name = Some(format!("eth{flips}"));
+        let gone: std::collections::BTreeSet<u32> = gone.into_iter().collect();
+        news.send(gone.clone()).await.expect("taken");
+        while bench.fake.script().surveys.len() == before || bench.fake.script().flips < flips {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bench.fake.script().surveys[before], gone);
+        while bench.state.read().attachments[0].interface != format!("eth{flips}") {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bench.fake.script().flips, flips);
+    }
+    bench.end().await;
 }

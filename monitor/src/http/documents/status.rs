@@ -6,7 +6,7 @@ use monitor_common::{verdict::Verdict, wire::Counters};
 
 use super::rules::never_hit;
 use crate::{
-    http::documents::shadow::frame,
+    http::documents::{coverage::devices, shadow::frame},
     model::{
         InterfaceAccount,
         flow::Group,
@@ -33,6 +33,7 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
     let rule_times = upcoming(&in_force.policy.rules, seconds(now));
     let totals = &state.traffic.totals;
     let names = &state.traffic.identities.interfaces;
+    let (coverage, coverage_left_out) = devices(&state.coverage);
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         host: host.into(),
@@ -77,6 +78,8 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
             dataset(&DatasetInfo { name: name.clone(), version: version.clone(), built: *built }, now)
         }),
         interfaces: interfaces(state),
+        coverage,
+        coverage_left_out,
         epoch: state.last.map(|last| epoch(state, &last)),
         totals: groups(totals, names),
         unparsed: totals
@@ -218,6 +221,7 @@ fn interfaces(state: &MonitorState) -> Vec<InterfaceStatus> {
         .map(|attached| InterfaceStatus {
             interface: attached.interface.clone(),
             hook: Some(attached.hook.clone()),
+            role: state.coverage.role(attached.ifindex).map(|role| role.name().into()),
             since: Some(rfc3339(attached.since)),
             state: Some(attachment(state.account(&attached.interface)).into()),
             ..InterfaceStatus::default()

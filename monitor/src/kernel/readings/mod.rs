@@ -17,13 +17,16 @@ use super::{
     sys,
 };
 use crate::model::{
-    Hook,
+    Hook, coverage,
     readings::{Amount, Base, Device, Presence, Queue, Reading},
 };
 
 /// A reading without the last part, what has passed the hook.
 pub(super) struct Sample {
     ifindex: u32,
+    slot: u32,
+    attached: i128,
+    last: bool,
     interface: String,
     base: Base,
     at: u64,
@@ -40,6 +43,19 @@ impl Kernel {
             self.nic = Some(Nic::open().map_err(KernelError::map("can't open rtnetlink"))?);
         }
         self.nic.as_mut().ok_or_else(|| KernelError::Load("no rtnetlink".into()))
+    }
+
+    /// The devices of the network namespace.
+    ///
+    /// # Errors
+    /// They can't be listed.
+    pub fn devices(&mut self) -> Result<Vec<coverage::Device>, KernelError> {
+        self.nic()?.devices().map_err(KernelError::map("can't list the interfaces"))
+    }
+
+    /// Whether there is a device of that index.
+    pub(super) fn is_there(&mut self, ifindex: u32) -> bool {
+        self.nic().is_ok_and(|nic| nic.device(ifindex).is_ok_and(|device| device.is_some()))
     }
 
     fn device(&mut self, interface: &Interface) -> Result<Device, KernelError> {
@@ -61,10 +77,6 @@ impl Kernel {
         Ok(Base { before, after, queue, hook: self.hook_so_far(slot, &halves) })
     }
 
-    fn slot(&self, ifindex: u32) -> u32 {
-        self.interfaces.iter().zip(1..).find(|(registered, _)| registered.index == ifindex).map_or(0, |(_, slot)| slot)
-    }
-
     /// What the CPUs have of both halves, read after what the devices have counted was: whatever a device has counted
     /// passed its hook before.
     fn halves_after_devices(&self) -> Result<[PerCpuValues<CpuHalf>; 2], KernelError> {
@@ -82,10 +94,11 @@ impl Kernel {
         sums
     }
 
-    /// All attached interfaces, or what was read of them before they were detached. One that can't be read is left out,
+    /// All attached interfaces, and what was read of others before they were detached. One that can't be read is left out,
     /// and the log says why.
     pub(super) fn readings(&mut self) -> Vec<Reading> {
-        let samples = self.last_samples.take().unwrap_or_else(|| self.sample_all());
+        let mut samples = std::mem::take(&mut self.last_samples);
+        samples.extend(self.sample_all());
         match self.halves_after_devices() {
             Ok(halves) => samples.into_iter().map(|sample| self.complete(sample, &halves)).collect(),
             Err(error) => {
@@ -95,23 +108,27 @@ impl Kernel {
         }
     }
 
-    /// Puts what the next flip is to say of the interfaces aside: from here on they send without being seen.
-    pub(super) fn sample_before_detach(&mut self) {
-        if !self.attachments.is_empty() {
-            self.last_samples = Some(self.sample_all());
-        }
+    /// Puts what the next flip is to say of an interface aside: from here on it sends without being seen.
+    pub(super) fn sample_before_detach(&mut self, ifindex: u32) {
+        let last = self.sample_of(|attached| attached == ifindex);
+        self.last_samples.extend(last.into_iter().map(|sample| Sample { last: true, ..sample }));
     }
 
-    /// Everything but what has passed the hook.
     fn sample_all(&mut self) -> Vec<Sample> {
+        self.sample_of(|_| true)
+    }
+
+    /// Everything but what has passed the hook, of the interfaces that `wanted` says by their index.
+    fn sample_of(&mut self, wanted: impl Fn(u32) -> bool) -> Vec<Sample> {
         let attached: Vec<_> = self
             .attachments
             .iter()
-            .filter_map(|one| Some((one.interface.clone(), one.hook, one.base.clone()?)))
+            .filter(|one| wanted(one.interface.index))
+            .filter_map(|one| Some((one.interface.clone(), one.hook, one.since.as_nanosecond(), one.base.clone()?)))
             .collect();
         let mut samples = Vec::new();
-        for (interface, hook, base) in attached {
-            match self.sample(&interface, hook, base) {
+        for (interface, hook, since, base) in attached {
+            match self.sample(&interface, hook, since, base) {
                 Ok(sample) => samples.push(sample),
                 Err(error) => tracing::warn!(interface = interface.name, %error, "not reconciled in this epoch"),
             }
@@ -119,9 +136,10 @@ impl Kernel {
         samples
     }
 
-    fn sample(&mut self, interface: &Interface, hook: Hook, base: Base) -> Result<Sample, KernelError> {
+    fn sample(&mut self, interface: &Interface, hook: Hook, since: i128, base: Base) -> Result<Sample, KernelError> {
         let ifindex = interface.index;
-        let closed = self.hook_drained[self.slot(ifindex) as usize];
+        let slot = self.slot(ifindex);
+        let closed = self.hook_drained[slot as usize];
         let nic = self.nic()?;
         let at = nic.now();
         let queue_error = "can't read the queue's counters";
@@ -130,10 +148,12 @@ impl Kernel {
         let queue_after = nic.queue(ifindex).map_err(KernelError::map(queue_error))?;
         let presence = if device.is_some() { self.presence(ifindex, hook) } else { Presence::Detached };
         let interface = interface.name.clone();
-        Ok(Sample { ifindex, interface, base, at, closed, queue, device, queue_after, presence })
+        let (attached, last) = (since, false);
+        Ok(Sample { ifindex, slot, attached, last, interface, base, at, closed, queue, device, queue_after, presence })
     }
 
-    fn presence(&mut self, index: u32, hook: Hook) -> Presence {
+    /// Whether the program is on an interface.
+    pub(super) fn presence(&mut self, index: u32, hook: Hook) -> Presence {
         let Ok(own) = object::program(&mut self.ebpf, EGRESS).and_then(|program| {
             let info = program.info().map_err(|error| KernelError::Load(with_causes(&error)))?;
             Ok(info.id())
@@ -157,8 +177,9 @@ impl Kernel {
 
     /// Adds what has passed the hook: after everything else was read.
     fn complete(&self, sample: Sample, halves: &[PerCpuValues<CpuHalf>; 2]) -> Reading {
-        let Sample { ifindex, interface, base, at, closed, queue, device, queue_after, presence } = sample;
-        let open = self.hook_so_far(self.slot(ifindex), halves);
-        Reading { interface, ifindex, base, at, closed, queue, device, queue_after, open, presence }
+        let Sample { ifindex, slot, attached, last, interface, base, at, closed, queue, device, queue_after, presence } =
+            sample;
+        let open = self.hook_so_far(slot, halves);
+        Reading { interface, ifindex, attached, last, base, at, closed, queue, device, queue_after, open, presence }
     }
 }

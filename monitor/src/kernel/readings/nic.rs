@@ -7,17 +7,25 @@
 use std::{io, time::Instant};
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_ECHO, NLM_F_REQUEST, NetlinkDeserializable,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage},
+    link::LinkMessage,
     tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption, TcStats2},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use super::{offloads::Features, sys};
-use crate::model::readings::{Amount, Device, Offloads, Queue};
+use super::{
+    super::devices::{self, LinkNews},
+    offloads::Features,
+    sys,
+};
+use crate::model::{
+    coverage,
+    readings::{Device, Offloads, Queue},
+};
 
 /// Sockets to rtnetlink and ethtool.
 #[derive(Debug)]
@@ -47,35 +55,27 @@ impl Nic {
     pub fn device(&mut self, ifindex: u32) -> io::Result<Option<Device>> {
         let mut message = LinkMessage::default();
         message.header.index = ifindex;
-        let answers = match self.request(RouteNetlinkMessage::GetLink(message), 0) {
+        let answers = match self.request_raw(RouteNetlinkMessage::GetLink(message), 0) {
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
-            answers => answers?,
+            answers => answers?.messages,
         };
-        let link = answers.into_iter().find_map(|answer| match answer {
-            RouteNetlinkMessage::NewLink(link) => Some(link),
-            _ => None,
-        });
+        let link = answers.iter().find_map(Raw::link);
         let link = link.ok_or_else(|| io::Error::other("rtnetlink answers with no link"))?;
-        let mut device = Device::default();
-        let (mut name, mut queue_length, mut tun) = (String::new(), 0, false);
-        for attribute in link.attributes {
-            match attribute {
-                LinkAttribute::IfName(text) => name = text,
-                LinkAttribute::Stats64(stats) => {
-                    device.sent = Amount { packets: stats.tx_packets, bytes: stats.tx_bytes };
-                }
-                LinkAttribute::Qdisc(kind) => device.qdisc = kind,
-                LinkAttribute::TxQueueLen(length) => queue_length = length,
-                LinkAttribute::ParentDevName(_) => device.hardware = true,
-                LinkAttribute::LinkInfo(infos) => tun |= infos.contains(&LinkInfo::Kind(InfoKind::Tun)),
-                _ => {}
+        let LinkNews { device: coverage::Device { name, kind, hardware, sent, .. }, qdisc, queue_length } = link;
+        let holds = if kind.as_deref() == Some("tun") { queue_length.into() } else { 0 };
+        Ok(Some(Device { sent, hardware, holds, offloads: self.offloads(&name), qdisc }))
+    }
+
+    /// All devices of the namespace.
+    pub fn devices(&mut self) -> io::Result<Vec<coverage::Device>> {
+        // A list that changed while it was read may lack one; the last try is as good as it gets, and the next news come.
+        for _ in 0..3 {
+            let dump = self.request_raw(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP)?;
+            if !dump.interrupted {
+                return Ok(dump.devices());
             }
         }
-        if tun {
-            device.holds = queue_length.into();
-        }
-        device.offloads = self.offloads(&name);
-        Ok(Some(device))
+        Ok(self.request_raw(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP)?.devices())
     }
 
     /// What ethtool says; a device that says nothing is taken for one that does some.
@@ -143,6 +143,13 @@ impl Nic {
 
     /// Sends a request and gives all that is answered to it.
     fn request(&mut self, request: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+        let answers = self.request_raw(request, flags)?.messages;
+        let read = |Raw(header, payload): &Raw| RouteNetlinkMessage::deserialize(header, payload);
+        answers.iter().map(|answer| read(answer).map_err(io::Error::other)).collect()
+    }
+
+    /// The same, as it came.
+    fn request_raw(&mut self, request: RouteNetlinkMessage, flags: u16) -> io::Result<Answers> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut header = NetlinkHeader::default();
         header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
@@ -152,24 +159,56 @@ impl Nic {
         let mut bytes = vec![0; message.buffer_len()];
         message.serialize(&mut bytes);
         self.netlink.send(&bytes, 0)?;
-        let mut answers = Vec::new();
+        let mut answers = Answers::default();
         loop {
             let (datagram, _) = self.netlink.recv_from_full()?;
             let mut rest = datagram.as_slice();
             while !rest.is_empty() {
-                let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
+                let message = NetlinkMessage::<Raw>::deserialize(rest).map_err(io::Error::other)?;
                 rest = rest.get((message.header.length as usize).next_multiple_of(4)..).unwrap_or_default();
                 // Of an earlier request that was given up.
                 if message.header.sequence_number != self.sequence {
                     continue;
                 }
+                answers.interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
                 match message.payload {
-                    NetlinkPayload::InnerMessage(answer) => answers.push(answer),
+                    NetlinkPayload::InnerMessage(answer) => answers.messages.push(answer),
                     NetlinkPayload::Error(error) if error.code.is_some() => return Err(error.to_io()),
                     NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok(answers),
                     _ => {}
                 }
             }
         }
+    }
+}
+
+/// A message as it came, so that each is read by who knows what to make of it.
+struct Raw(NetlinkHeader, Vec<u8>);
+
+impl Raw {
+    fn link(&self) -> Option<LinkNews> {
+        devices::link(self.0.message_type, &self.1)
+    }
+}
+
+impl NetlinkDeserializable for Raw {
+    type Error = DecodeError;
+
+    fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Self, DecodeError> {
+        Ok(Self(*header, payload.to_vec()))
+    }
+}
+
+/// What came of a request.
+#[derive(Default)]
+struct Answers {
+    messages: Vec<Raw>,
+    /// The list changed while it was read.
+    interrupted: bool,
+}
+
+impl Answers {
+    fn devices(self) -> Vec<coverage::Device> {
+        self.messages.iter().filter_map(Raw::link).map(|link| link.device).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! What the kernel says of a device by `ioctl`: its link type, and by ethtool which offloads it does.
+//! What the kernel says of a device by ethtool: which offloads it does.
 
 use std::{io, os::fd::OwnedFd};
 
@@ -7,7 +7,6 @@ use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, socket_with},
 };
 
-const SIOCGIFHWADDR: Opcode = libc::SIOCGIFHWADDR as Opcode;
 const SIOCETHTOOL: Opcode = libc::SIOCETHTOOL as Opcode;
 
 /// Features that there is room for. No kernel has more than a hundred.
@@ -21,15 +20,6 @@ impl Devices {
     /// Opens it.
     pub fn open() -> io::Result<Self> {
         Ok(Self(socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?))
-    }
-
-    /// `ARPHRD_*` of an interface (SIOCGIFHWADDR; /sys may show another namespace's).
-    pub fn link_type(&self, name: &str) -> io::Result<u16> {
-        let mut request = named(name)?;
-        // SAFETY: SIOCGIFHWADDR reads the name and writes the address into the same ifreq.
-        unsafe { ioctl(&self.0, Updater::<SIOCGIFHWADDR, _>::new(&mut request)) }?;
-        // SAFETY: the call succeeded, so this is the member of the union that it filled.
-        Ok(unsafe { request.ifr_ifru.ifru_hwaddr.sa_family })
     }
 
     /// An ethtool command. `data` begins with its number and has room for what the kernel answers: the caller knows

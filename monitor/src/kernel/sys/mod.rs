@@ -6,7 +6,6 @@ mod batch;
 mod bpf;
 mod ethtool;
 mod grace_period;
-mod interfaces;
 mod mmap;
 mod peer;
 mod sockets;
@@ -18,7 +17,6 @@ pub use self::{
     bpf::tcx_program_ids,
     ethtool::Devices,
     grace_period::GracePeriod,
-    interfaces::{has_interface, interfaces},
     mmap::MappedArray,
     peer::peer,
     sockets::{inherited_sockets, peer_groups},

@@ -1,0 +1,260 @@
+//! What a device is, as a function of what all devices of the namespace are.
+
+use std::collections::HashMap;
+
+use crate::model::coverage::{Device, Role};
+
+/// Link layer of the loopback device (include/uapi/linux/if_arp.h).
+const ARPHRD_LOOPBACK: u16 = 772;
+/// Of tap, veth and most others.
+const ARPHRD_ETHER: u16 = 1;
+
+/// Kinds that are stacked on other devices of the namespace, or on none if those are in another one.
+const STACKED: [&str; 8] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec", "dsa", "rmnet"];
+
+/// Kinds that have other devices as ports.
+const MASTERS: [&str; 7] = ["bond", "team", "bridge", "vrf", "openvswitch", "hsr", "batadv"];
+
+/// Plain tunnels: the parser reads inside them where they leave.
+const TUNNELS: [&str; 19] = [
+    "vxlan",
+    "geneve",
+    "gre",
+    "gretap",
+    "ip6gre",
+    "ip6gretap",
+    "erspan",
+    "ip6erspan",
+    "ipip",
+    "ip6tnl",
+    "sit",
+    "bareudp",
+    "gtp",
+    "amt",
+    "pfcp",
+    "vti",
+    "vti6",
+    "lowpan",
+    "virt_wifi",
+];
+
+/// What encrypts: from outside only the tunnel is seen.
+const ENCRYPTED: [&str; 3] = ["wireguard", "xfrm", "ovpn"];
+
+/// Two devices that are each other's IFLA_LINK, mostly in two namespaces.
+const PAIRS: [&str; 2] = ["veth", "netkit"];
+
+/// Nothing leaves the host by these, wherever they are.
+const NOWHERE: [&str; 6] = ["ifb", "nlmon", "vcan", "vxcan", "vsockmon", "blackhole"];
+
+/// All devices of a namespace, by index.
+pub struct Devices<'a> {
+    by_index: HashMap<u32, &'a Device>,
+    ports: HashMap<u32, Vec<u32>>,
+    /// Whether one of them is hardware: then veth and its like lead to guests, and do not leave the host.
+    pub have_hardware: bool,
+}
+
+impl<'a> Devices<'a> {
+    /// Of this list.
+    pub fn new(devices: &'a [Device]) -> Self {
+        let mut ports: HashMap<u32, Vec<u32>> = HashMap::new();
+        for device in devices {
+            if let Some(master) = device.master {
+                ports.entry(master).or_default().push(device.index);
+            }
+        }
+        Self {
+            by_index: devices.iter().map(|device| (device.index, device)).collect(),
+            ports,
+            have_hardware: devices.iter().any(is_hardware),
+        }
+    }
+
+    /// The device with this index.
+    pub fn get(&self, index: u32) -> Option<&'a Device> {
+        self.by_index.get(&index).copied()
+    }
+
+    /// The devices that a device's packets pass on their way out.
+    pub fn below(&self, device: &Device) -> Vec<&'a Device> {
+        let ports = self.ports.get(&device.index).into_iter().flatten().copied();
+        // The other end of a pair is no device beneath this one.
+        let lower = device.lower.filter(|_| !PAIRS.contains(&device.kind.as_deref().unwrap_or_default()));
+        ports.chain(lower).filter(|index| *index != device.index).filter_map(|index| self.get(index)).collect()
+    }
+
+    /// What a device is.
+    pub fn role(&self, device: &Device) -> Role {
+        let kind = device.kind.as_deref().unwrap_or_default();
+        let lower_is_here = device.lower.is_some_and(|lower| self.by_index.contains_key(&lower));
+        if device.link_type == ARPHRD_LOOPBACK || NOWHERE.contains(&kind) {
+            return Role::None;
+        }
+        if MASTERS.contains(&kind) || TUNNELS.contains(&kind) {
+            return Role::Transit;
+        }
+        if ENCRYPTED.contains(&kind) {
+            return Role::Inner;
+        }
+        if STACKED.contains(&kind) {
+            // In a container the device beneath is another namespace's.
+            return if lower_is_here { Role::Transit } else { Role::Edge };
+        }
+        match kind {
+            _ if PAIRS.contains(&kind) => self.unless_hardware(Role::Guest),
+            "tun" if device.link_type == ARPHRD_ETHER => self.unless_hardware(Role::Guest),
+            "tun" => self.unless_hardware(Role::Inner),
+            "dummy" => self.unless_hardware(Role::None),
+            // A card beneath another (a virtual function under the paravirtual card that stands in for it): its packets
+            // were judged there, and whoever sends by it directly is judged here.
+            "" if is_hardware(device) && self.has_hardware_above(device) => Role::Inner,
+            // Hardware, and whatever nobody knows.
+            _ => Role::Edge,
+        }
+    }
+
+    fn unless_hardware(&self, role: Role) -> Role {
+        if self.have_hardware { role } else { Role::Edge }
+    }
+
+    fn has_hardware_above(&self, device: &Device) -> bool {
+        device
+            .master
+            .and_then(|master| self.get(master))
+            .is_some_and(|above| above.kind.is_none() && is_hardware(above))
+    }
+}
+
+/// Whether packets pass a tunnel on their way: what is in them is another's.
+pub fn is_tunnel(device: &Device) -> bool {
+    device.kind.as_deref().is_some_and(|kind| TUNNELS.contains(&kind) || ENCRYPTED.contains(&kind) || kind == "tun")
+}
+
+/// Whether a device has ports, none of whose packets pass its own hook.
+pub fn is_vrf(device: &Device) -> bool {
+    device.kind.as_deref() == Some("vrf")
+}
+
+/// Whether a device is a card, real or paravirtual. Some kinds of virtual device have a parent, too.
+fn is_hardware(device: &Device) -> bool {
+    device.hardware && device.kind.as_deref().is_none_or(|kind| !KNOWN.iter().any(|kinds| kinds.contains(&kind)))
+}
+
+/// Kinds that are no hardware.
+const KNOWN: [&[&str]; 7] = [&STACKED, &MASTERS, &TUNNELS, &ENCRYPTED, &NOWHERE, &PAIRS, &["tun", "dummy"]];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(index: u32, kind: &str) -> Device {
+        let kind = (!kind.is_empty()).then(|| kind.to_owned());
+        Device { index, name: format!("d{index}"), kind, link_type: ARPHRD_ETHER, ..Device::default() }
+    }
+
+    fn card(index: u32) -> Device {
+        Device { hardware: true, ..device(index, "") }
+    }
+
+    /// The role of the first, beside the others.
+    fn role(devices: &[Device]) -> Role {
+        Devices::new(devices).role(&devices[0])
+    }
+
+    #[test]
+    fn a_card_is_an_edge_whatever_it_is_part_of() {
+        assert_eq!(role(&[card(2)]), Role::Edge);
+        for master in ["bond", "team", "bridge", "vrf"] {
+            assert_eq!(role(&[Device { master: Some(3), ..card(2) }, device(3, master)]), Role::Edge, "{master}");
+        }
+        // Kinds of their own, with a bus behind them.
+        for kind in ["wwan", "netdevsim", "unheard-of"] {
+            assert_eq!(role(&[Device { hardware: true, ..device(2, kind) }]), Role::Edge, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_card_beneath_another_card_is_counted_apart() {
+        let under = Device { master: Some(3), ..card(2) };
+        assert_eq!(role(&[under.clone(), card(3)]), Role::Inner);
+        assert_eq!(role(&[card(3), under]), Role::Edge);
+    }
+
+    #[test]
+    fn what_is_stacked_on_a_device_of_the_namespace_is_transit_and_else_an_edge() {
+        for kind in STACKED {
+            let on = |lower| Device { lower, ..device(2, kind) };
+            assert_eq!(role(&[on(Some(3)), card(3)]), Role::Transit, "{kind}");
+            assert_eq!(role(&[on(Some(3)), device(3, "veth")]), Role::Transit, "{kind} in a container");
+            // The other namespace's index is not read as one of ours.
+            assert_eq!(role(&[on(None), device(3, "veth")]), Role::Edge, "{kind} with its parent elsewhere");
+            assert_eq!(role(&[on(Some(9)), device(3, "veth")]), Role::Edge, "{kind} with a parent that is gone");
+        }
+        // Some have a bus behind them all the same.
+        assert_eq!(role(&[Device { lower: Some(3), hardware: true, ..device(2, "dsa") }, card(3)]), Role::Transit);
+    }
+
+    #[test]
+    fn masters_and_plain_tunnels_are_transit_with_and_without_hardware() {
+        for kind in MASTERS.into_iter().chain(TUNNELS) {
+            assert_eq!(role(&[device(2, kind), card(3)]), Role::Transit, "{kind}");
+            assert_eq!(role(&[device(2, kind), device(3, "veth")]), Role::Transit, "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_encrypts_is_inner_with_and_without_hardware() {
+        for kind in ENCRYPTED {
+            assert_eq!(role(&[device(2, kind), card(3)]), Role::Inner, "{kind}");
+            assert_eq!(role(&[device(2, kind), device(3, "veth")]), Role::Inner, "{kind}");
+        }
+    }
+
+    #[test]
+    fn veth_tap_tun_and_dummy_are_edges_only_where_there_is_no_hardware() {
+        let tun = Device { link_type: 0xfffe, ..device(2, "tun") };
+        for (one, beside_hardware) in [
+            (device(2, "veth"), Role::Guest),
+            (device(2, "netkit"), Role::Guest),
+            (device(2, "tun"), Role::Guest),
+            (tun, Role::Inner),
+            (device(2, "dummy"), Role::None),
+        ] {
+            assert_eq!(role(&[one.clone(), card(3)]), beside_hardware, "{one:?}");
+            assert_eq!(role(&[one.clone(), device(3, "bridge")]), Role::Edge, "{one:?}");
+            assert_eq!(role(std::slice::from_ref(&one)), Role::Edge, "{one:?}");
+        }
+    }
+
+    #[test]
+    fn loopback_and_what_only_the_host_itself_sees_is_nothing() {
+        let loopback = Device { link_type: ARPHRD_LOOPBACK, ..device(1, "") };
+        assert_eq!(role(std::slice::from_ref(&loopback)), Role::None);
+        for kind in NOWHERE {
+            assert_eq!(role(&[device(2, kind), card(3)]), Role::None, "{kind}");
+            assert_eq!(role(&[device(2, kind)]), Role::None, "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_knows_is_an_edge() {
+        assert_eq!(role(&[device(2, "made-tomorrow"), card(3)]), Role::Edge);
+        assert_eq!(role(&[device(2, ""), card(3)]), Role::Edge);
+        assert_eq!(role(&[device(2, "ppp"), card(3)]), Role::Edge);
+    }
+
+    #[test]
+    fn below_a_device_are_its_ports_and_what_it_is_stacked_on() {
+        let devices = [
+            device(2, "bridge"),
+            Device { master: Some(2), ..card(3) },
+            Device { master: Some(2), lower: Some(3), ..device(4, "vlan") },
+            Device { lower: Some(2), ..device(5, "vlan") },
+            Device { lower: Some(6), ..device(6, "gre") },
+        ];
+        let all = Devices::new(&devices);
+        let below = |at: usize| all.below(&devices[at]).iter().map(|one| one.index).collect::<Vec<_>>();
+        assert_eq!([0, 1, 2, 3, 4].map(below), [vec![3, 4], vec![], vec![3], vec![2], vec![]]);
+    }
+}
