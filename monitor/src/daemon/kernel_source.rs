@@ -208,7 +208,7 @@ impl KernelSource {
                 let why = error.to_string();
                 let no_slot = matches!(error, KernelError::TooManyInterfaces { .. });
                 // One line is enough for as many as there may be.
-                if self.refused.get(&index) != Some(&why) && !(no_slot && !self.no_slot.is_empty()) {
+                if self.refused.get(&index) != Some(&why) && (!no_slot || self.no_slot.is_empty()) {
                     tracing::error!(interface = name, index, why, "not watched");
                 }
                 if no_slot {
