@@ -71,7 +71,7 @@ pub fn read(launch: &Launch) -> Result<Start, CliError> {
         }
         Err(refused) if launch.outlives => match usable(&confirmations, &by_hand) {
             Ok((config, good)) => {
-                let Refused { why, mut files } = refused;
+                let Refused { why, mut files } = *refused;
                 let why = excerpt(&why);
                 tracing::error!(
                     why,
@@ -142,14 +142,15 @@ fn from_files(
     launch: &Launch,
     confirmations: &ConfirmationStore,
     by_hand: &ByHand,
-) -> Result<(Config, PolicyInForce, Files), Refused> {
+) -> Result<(Config, PolicyInForce, Files), Box<Refused>> {
     let file = own(launch);
     let before = FileStamps::look(&file);
     let refused = |why: Vec<String>, known: &[PathBuf]| {
         let mut inputs = file.clone();
         inputs.extend(known.iter().cloned());
         let stamps = FileStamps::look(&inputs).after(before.clone());
-        Refused { why, files: Files { config: file.first().cloned(), inputs, stamps, ..Files::default() } }
+        let files = Files { config: file.first().cloned(), inputs, stamps, ..Files::default() };
+        Box::new(Refused { why, files })
     };
     let config = config::load(launch.config.as_deref())
         .map_err(|error| refused(error.problems.iter().map(ToString::to_string).collect(), &error.files()))?;
