@@ -88,12 +88,6 @@ fn a_bad_dataset_is_refused_with_its_name() {
 }
 
 #[test]
-fn what_the_machine_lacks_is_reported() {
-    let stage = Stage::build(false).unwrap();
-    refused(&stage, &stage.config("", ""), &["--interface", "nosuch0"], 69, &["nosuch0", INTERFACE]);
-}
-
-#[test]
 fn a_configuration_file_that_is_not_there_is_named() {
     let output = Command::new(binary().unwrap()).args(["run", "--config", "/nonexistent/x.toml"]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
