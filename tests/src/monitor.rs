@@ -26,7 +26,9 @@ pub mod geo {
 
 /// The part in the kernel.
 pub mod kernel {
-    pub use egress_monitor::kernel::{EventReader, Interface, Kernel, Options, Switch, boot_ns};
+    pub use egress_monitor::kernel::{
+        EventReader, Interface, Kernel, Left, Options, Pins, Switch, boot_ns, detach_all,
+    };
     pub use egress_monitor::model::{Hook, in_force::Fell};
     pub use monitor_policy::spec::Mode;
 }

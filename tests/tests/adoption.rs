@@ -8,7 +8,7 @@ use egress_monitor_tests::{
     daemon::Home,
     monitor::{
         Snapshot,
-        kernel::{Hook, Kernel, Left, Mode, Options, Pins, detach_all, resolve},
+        kernel::{Hook, Interface, Kernel, Left, Mode, Options, Pins, detach_all},
         policy_of,
     },
     stage::{INTERFACE, OUTSIDE, Stage, v4},
@@ -39,7 +39,7 @@ fn each_start_takes_over_what_the_one_before_left_and_nothing_leaves_between() {
             let options = Options { mode: Mode::Enforce, ..Options::default() };
             let mut kernel = Kernel::load_to_outlive(options, Arc::clone(&strict), Some(pins)).unwrap();
             send(2);
-            stage.near.run(|| kernel.attach(&resolve(&[INTERFACE.into()]).unwrap(), ask).unwrap());
+            stage.near.run(|| kernel.attach(&[Interface::find(INTERFACE).unwrap()], ask).unwrap());
             assert_eq!(kernel.adopts(), life > 0);
             let left = stage.near.run(|| kernel.take_left().unwrap());
             if life > 0 {

@@ -8,6 +8,7 @@
 //!
 //! What the fast tier leaves out is `#[ignore]`d with the proof that runs it, and both runners name it.
 
+mod adoption;
 mod alerts;
 mod attach;
 mod bad_input;
