@@ -108,6 +108,31 @@ fn a_policy_that_nobody_confirms_goes_by_itself_and_each_packet_is_in_the_epoch_
 }
 
 #[test]
+fn a_confirmation_that_comes_after_the_kernel_part_fell_back_changes_nothing() {
+    let stage = Stage::build(false).unwrap();
+    let (strict, loose) = (policy(&stage, "deny"), policy(&stage, "allow"));
+    let to = |policy: &Arc<Policy>| Switch { policy: Arc::clone(policy), mode: Mode::Enforce };
+    for late in [None, Some((to(&loose), PATIENCE))] {
+        let mut kernel = attach(&stage, enforcing(), &strict);
+        kernel.stage(to(&loose)).unwrap();
+        kernel.guard(Some((to(&strict), WHILE))).unwrap();
+        kernel.flip().unwrap();
+        kernel.verify().unwrap();
+        let passed = until(&stage, outside(), false);
+        kernel.guard(late).unwrap_err();
+        let closed = kernel.flip().unwrap();
+        assert_eq!((fared(&closed), kernel.fell()), ((passed, 0, Mode::Enforce), Some(Fell::Unconfirmed)));
+        assert!(Arc::ptr_eq(&closed.policy, &loose));
+        let fallen = kernel.flip().unwrap();
+        assert!(Arc::ptr_eq(&fallen.policy, &strict));
+        assert_eq!(fared(&fallen), (1, 1, Mode::Enforce));
+        kernel.verify().unwrap();
+        assert!(!leaves(&stage, outside()));
+        kernel.detach();
+    }
+}
+
+#[test]
 fn what_comes_back_is_written_anew_where_another_policy_took_its_place() {
     let stage = Stage::build(false).unwrap();
     let (strict, loose) = (policy(&stage, "deny"), policy(&stage, "allow"));
@@ -178,8 +203,24 @@ fn where_it_is_wanted_the_kernel_part_only_observes_when_it_is_alone() {
     let closed = kernel.flip().unwrap();
     assert_eq!((fared(&closed), kernel.fell()), ((dropped, dropped, Mode::Enforce), Some(Fell::Alone)));
     assert_eq!(kernel.mode(), Mode::Observe);
-    kernel.stage(Switch { policy: strict, mode: Mode::Enforce }).unwrap();
+    kernel.stage(Switch { policy: Arc::clone(&strict), mode: Mode::Enforce }).unwrap();
     assert_eq!(fared(&kernel.flip().unwrap()), (1, 0, Mode::Observe));
+    // On trial, too: then the policy before it observes, whatever its mode.
+    let trial = policy(&stage, "allow");
+    kernel.stage(Switch { policy: trial, mode: Mode::Enforce }).unwrap();
+    kernel.guard(Some((Switch { policy: Arc::clone(&strict), mode: Mode::Enforce }, PATIENCE))).unwrap();
+    kernel.flip().unwrap();
+    kernel.verify().unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < 2 * WHILE {
+        assert!(leaves(&stage, outside()));
+    }
+    kernel.flip().unwrap();
+    assert_eq!((kernel.fell(), kernel.mode()), (Some(Fell::Alone), Mode::Observe));
+    assert!(Arc::ptr_eq(kernel.policy(), &strict));
+    kernel.stage(Switch { policy: strict, mode: Mode::Enforce }).unwrap();
+    kernel.flip().unwrap();
+    kernel.verify().unwrap();
     // For as long as epochs are closed it stays.
     let begun = Instant::now();
     while begun.elapsed() < 2 * WHILE {

@@ -169,6 +169,12 @@ fn what_nobody_confirms_goes_although_the_daemon_was_killed() {
     }
 }
 
+/// Ends a daemon, and what outlives it.
+fn detach_from(stage: &Stage, daemon: Daemon) {
+    let home = end(daemon, libc::SIGTERM);
+    detach(stage, home.bpffs().to_str().unwrap());
+}
+
 fn detach(stage: &Stage, bpffs: &str) -> String {
     let mut command = stage.near.command(binary().unwrap()).unwrap();
     let output = command.args(["detach", "--bpffs", bpffs]).stdin(Stdio::null()).output().unwrap();
@@ -439,6 +445,28 @@ fn a_program_at_another_hook_is_taken_off_when_ours_is_there_and_nothing_leaves_
     }
     assert_eq!(stage.sent().unwrap().since(before).packets, 0);
     detach(&stage, home.bpffs().to_str().unwrap());
+}
+
+#[test]
+fn a_start_that_watches_nothing_leaves_what_an_earlier_one_left_as_it_is() {
+    let stage = Stage::build(false).unwrap();
+    for hook in HOOKS {
+        let mut home = end(start(&stage, home(&stage), hook), libc::SIGKILL);
+        let before = stage.sent().unwrap();
+        stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1; 3])).unwrap();
+        // A name that is not there, or not yet.
+        let mut nothing = Daemon::spawn(&stage.near, home, &["--hook", hook, "--interface", "nosuch0"]).unwrap();
+        nothing.wait_until_ready().unwrap();
+        assert_eq!(attached(&stage), one(hook));
+        stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1; 2])).unwrap();
+        home = end(nothing, libc::SIGTERM);
+        assert_eq!(attached(&stage), one(hook));
+        assert_eq!(stage.sent().unwrap().since(before).packets, 0);
+        // What was counted meanwhile is not lost.
+        let next = start(&stage, home, hook);
+        assert_eq!(gap(&next), [5, 5 * 43, 5, 5 * 43]);
+        detach_from(&stage, next);
+    }
 }
 
 #[test]

@@ -89,6 +89,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
     if let (true, Some(why)) = (source.kernel.attachments().is_empty(), source.refused.values().next()) {
         return Err(CliError::Unavailable(why.clone()));
     }
+    succession.adopts = source.kernel.adopts();
     let mut inherited = Vec::new();
     match source.kernel.take_left() {
         Ok(left) => {
@@ -122,10 +123,7 @@ fn load(options: Options, policy: &Arc<Policy>, bpffs: Option<&PathBuf>) -> Resu
     let Some(bpffs) = bpffs else { return Ok((Kernel::load(options, Arc::clone(policy))?, Succession::default())) };
     let pinned = Pins::open(bpffs).and_then(|pins| Kernel::load_to_outlive(options, Arc::clone(policy), Some(pins)));
     match pinned {
-        Ok(kernel) => {
-            let adopts = kernel.adopts();
-            Ok((kernel, Succession { outlives: true, adopts, ..Succession::default() }))
-        }
+        Ok(kernel) => Ok((kernel, Succession { outlives: true, ..Succession::default() })),
         Err(error @ KernelError::Pins { .. }) => {
             let unpinned = Some(error.to_string());
             Ok((Kernel::load(options, Arc::clone(policy))?, Succession { unpinned, ..Succession::default() }))

@@ -82,13 +82,14 @@ impl Engine {
             trial.fallback.policy = self.pipeline.amend(&trial.fallback.policy);
             trial
         });
-        if let Err(error) = self.source.guard(trial.as_ref()) {
-            tracing::error!(
+        match self.source.guard(trial.as_ref()) {
+            Ok(()) => self.guarded = trial.map(|trial| trial.fallback),
+            // It may have fallen back already, to what is guarded: the next epoch tells.
+            Err(error) => tracing::error!(
                 why = format!("{error:#}"),
                 "if this daemon is killed, nothing takes back what nobody confirmed"
-            );
+            ),
         }
-        self.guarded = trial.map(|trial| trial.fallback);
     }
 
     /// The kernel part has put something in force by itself: from now on that is what is in force.
@@ -96,26 +97,26 @@ impl Engine {
         let state = self.state.clone();
         let mut state = state.write();
         let there = state.in_force.reference();
-        let (next, kind, what) = match (fell, self.guarded.take()) {
-            (Fell::Unconfirmed, Some(fallback)) => {
-                state.reverts += 1;
-                let back = fallback.reference();
-                let what = format!("policy {there} was not confirmed in time: the kernel part has put {back} in force");
-                (fallback, FindingKind::PolicyReverted, what)
-            }
-            _ => {
-                self.alone = Some(state.in_force.clone());
+        let guarded = self.guarded.take();
+        let wanted = guarded.clone().unwrap_or_else(|| state.in_force.clone());
+        if guarded.is_some() {
+            state.reverts += 1;
+            let back = wanted.reference();
+            let what = format!("policy {there} was not confirmed in time: the kernel part has put {back} in force");
+            tracing::error!(what, "the kernel part fell back");
+            self.pipeline.report(&mut state, FindingKind::PolicyReverted, Some(&what));
+        }
+        let next = match fell {
+            Fell::Unconfirmed => wanted,
+            Fell::Alone => {
                 let what = "this daemon closed no epoch in time: the kernel part let everything pass since ([monitor] \
                             on_daemon_loss), from now on it enforces again";
-                (
-                    PolicyInForce { mode: Mode::Observe, ..state.in_force.clone() },
-                    FindingKind::ObservedAlone,
-                    what.to_owned(),
-                )
+                tracing::error!(what, "the kernel part fell back");
+                self.pipeline.report(&mut state, FindingKind::ObservedAlone, Some(what));
+                self.alone = Some(wanted.clone());
+                PolicyInForce { mode: Mode::Observe, ..wanted }
             }
         };
-        tracing::error!(what, "the kernel part fell back");
-        self.pipeline.report(&mut state, kind, Some(&what));
         self.staged = Some((next, Occasion::Own));
     }
 

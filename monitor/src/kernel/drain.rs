@@ -26,13 +26,13 @@ impl Kernel {
         let switches = self.staged.is_some();
         let mut closing = match self.closing.take() {
             Some(closing) => closing,
-            None => self.open_next()?,
+            None => self.open_next(),
         };
         match self.drain(&mut closing) {
             Ok(()) => {
                 self.policy_slots.renew(self.control.slot(), &self.policy, self.lease_until());
                 // What was before a switch stays in its slot until the new policy is found to be good.
-                let armed = if switches { self.arm_with(0) } else { self.arm() };
+                let armed = if switches { self.arm_if_written(false) } else { self.arm() };
                 if let Err(error) = armed {
                     tracing::warn!(%error, "the kernel part will not fall back by itself");
                 }
@@ -78,14 +78,15 @@ impl Kernel {
         }
     }
 
-    fn open_next(&mut self) -> Result<ClosingEpoch, KernelError> {
-        let after_drain = self.after_drain()?;
+    fn open_next(&mut self) -> ClosingEpoch {
         let old = self.control;
         let epoch = old.epoch().wrapping_add(1);
         self.plan_cache(1 - old.parity());
         let mut policy = Arc::clone(&self.policy);
         self.control = Control::new(epoch, old.slot(), old.enforce());
-        if let Some(next) = self.staged.take() {
+        let next = self.staged.take();
+        let switches = next.is_some();
+        if let Some(next) = next {
             self.control = Control::new(epoch, 1 - old.slot(), next.mode.enforces());
             policy = std::mem::replace(&mut self.policy, next.policy);
             self.previous = Some(Switch { policy: Arc::clone(&policy), mode: Mode::enforcing(old.enforce()) });
@@ -95,11 +96,11 @@ impl Kernel {
             tracing::warn!(%error, "no grace period before the next epoch");
         }
         self.maps.hot.atomic(Hot::PREVIOUS).store(old.0, Ordering::Relaxed);
-        if let Err(error) = self.arm_with(after_drain) {
+        if let Err(error) = self.arm_if_written(true) {
             tracing::warn!(%error, "the kernel part will not fall back by itself while this epoch is drained");
         }
         self.publish();
-        if self.previous.as_ref().is_some_and(|previous| Arc::ptr_eq(&previous.policy, &policy)) {
+        if switches {
             Fault::Switch.point();
         }
         Fault::Flip.point();
@@ -107,7 +108,7 @@ impl Kernel {
         let fill = self.counts.empty_fill(old.parity());
         let mut closing = ClosingEpoch::new(old, policy, started, self.slots.iter().map(Slot::interface), fill);
         closing.retired = self.retired();
-        Ok(closing)
+        closing
     }
 
     /// Drains what the closed half holds. Whatever a failed call had drained already is in `closing`.

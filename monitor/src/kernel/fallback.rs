@@ -32,18 +32,22 @@ impl Kernel {
     /// `None`: never. Where a policy is staged, this is for when that one is in force.
     ///
     /// # Errors
-    /// The clock can't be read, or the fallback does not fit beside the policy in force: then nothing is guarded.
+    /// The kernel part has fallen back already: the next [`Kernel::flip`] tells. Or the clock can't be read, or the fallback
+    /// does not fit beside the policy in force: then nothing is guarded.
     pub fn guard(&mut self, fallback: Option<(Switch, Duration)>) -> Result<(), KernelError> {
+        self.put_off(None)?;
+        if self.fell.is_some() {
+            return Err(KernelError::Closing);
+        }
         let guard = match fallback {
             None => None,
-            Some((fallback, within)) => Some(Guard { fallback, deadline: self.jiffies()? + self.in_jiffies(within) }),
+            Some((fallback, within)) => Some(Guard { fallback, deadline: self.in_time(within)? }),
         };
         let before = std::mem::replace(&mut self.guard, guard);
         if self.staged.is_some() {
             self.guard_before = before;
             return Ok(());
         }
-        self.put_off(None)?;
         self.arm()
     }
 
@@ -52,13 +56,12 @@ impl Kernel {
         self.fell.take()
     }
 
-    /// Moves the deadline away, for as long as draining may take or until it is [armed](Self::arm) again. If it had come,
-    /// what the kernel part has made of it is known afterwards: an epoch to be closed.
-    pub(super) fn put_off(&mut self, by: Option<Duration>) -> Result<(), KernelError> {
-        let deadline = self.maps.hot.atomic(Hot::DEADLINE);
-        let before = deadline.load(Ordering::Relaxed);
+    /// Moves the deadline away, for that long or until it is [armed](Self::arm) again. If it had come, what the kernel part
+    /// has made of it is known afterwards: an epoch to be closed.
+    fn put_off(&mut self, by: Option<Duration>) -> Result<(), KernelError> {
+        let before = self.maps.hot.atomic(Hot::DEADLINE).load(Ordering::Relaxed);
         if before != 0 {
-            let until = by.map_or(Ok(0), |by| Ok(self.jiffies()? + self.in_jiffies(by)))?;
+            let until = by.map_or(Ok(0), |by| self.in_time(by))?;
             self.maps.hot.atomic(Hot::DEADLINE).store(until, Ordering::SeqCst);
             if self.jiffies()? >= before {
                 self.grace_period.wait().map_err(KernelError::map("can't wait for a grace period"))?;
@@ -70,9 +73,20 @@ impl Kernel {
         Ok(())
     }
 
-    /// The same for the time that it takes to drain an epoch.
+    /// Moves the deadline away for the time that it takes to drain an epoch.
     pub(super) fn put_off_to_drain(&mut self) -> Result<(), KernelError> {
         self.put_off(Some(DRAIN))
+    }
+
+    /// Moves the deadline away until a policy is written and in force.
+    ///
+    /// # Errors
+    /// An epoch is not drained: one that was closed before, or one that the kernel part has just ended by itself.
+    pub(super) fn put_off_to_stage(&mut self) -> Result<(), KernelError> {
+        if self.closing.is_none() {
+            self.put_off(None)?;
+        }
+        if self.closing.is_some() { Err(KernelError::Closing) } else { Ok(()) }
     }
 
     /// Takes over what the kernel part has put in force by itself.
@@ -91,9 +105,11 @@ impl Kernel {
         // No slot is free after it: one that was retired since may have been counted in the next half already.
         let interfaces = self.slots.iter().map(Slot::interface);
         self.closing = Some(ClosingEpoch::new(old, Arc::clone(&policy), started, interfaces, fill));
-        let guard = self.guard.take();
-        self.fell = Some(if guard.is_some() { Fell::Unconfirmed } else { Fell::Alone });
-        if let Some(Guard { fallback, .. }) = guard {
+        self.fell = Some(Fell::Alone);
+        if let Some(Guard { fallback, .. }) = self.guard.take() {
+            if fallback.mode.enforces() == word.enforce() {
+                self.fell = Some(Fell::Unconfirmed);
+            }
             self.policy = fallback.policy;
         }
         if word.slot() != old.slot() {
@@ -102,9 +118,10 @@ impl Kernel {
     }
 
     /// Lets the deadline count, by what is guarded and by how long the daemon may be away. Where the fallback is in neither
-    /// slot, it is written beside the policy in force.
+    /// slot, it is written beside the policy in force: when no packet may read what is there any more.
     pub(super) fn arm(&mut self) -> Result<(), KernelError> {
         if let Some(guard) = &self.guard
+            && self.closing.is_none()
             && self.slot_of(&guard.fallback).is_none()
         {
             let slot = 1 - self.control.slot();
@@ -115,49 +132,43 @@ impl Kernel {
             self.policy_slots.check(slot, &policy)?;
             self.previous = Some(Switch { policy, mode });
         }
-        self.arm_with(0)
+        self.arm_if_written(self.closing.is_some())
     }
 
-    /// The same, with a deadline that does not come before this jiffy, and only if it is in a slot.
-    pub(super) fn arm_with(&mut self, at_least: u64) -> Result<(), KernelError> {
-        let mut armed = match &self.guard {
+    /// The same, only if the fallback is in a slot; while an epoch is drained or to be, not before that may be over.
+    pub(super) fn arm_if_written(&mut self, draining: bool) -> Result<(), KernelError> {
+        let deadline = match self.fallback()? {
+            None => 0,
+            Some((fallback, deadline)) => {
+                self.maps.hot.atomic(Hot::FALLBACK).store(fallback.0, Ordering::Release);
+                deadline.max(if draining { self.in_time(DRAIN)? } else { 1 })
+            }
+        };
+        self.maps.hot.atomic(Hot::DEADLINE).store(deadline, Ordering::Release);
+        Ok(())
+    }
+
+    /// What the kernel part is to fall back to, and on which jiffy; where that is in no slot, not yet or not any more, to
+    /// nothing.
+    fn fallback(&mut self) -> Result<Option<(Control, u64)>, KernelError> {
+        let mut fallback = match &self.guard {
             None => None,
-            // Nowhere to fall back to: not yet, or not any more.
             Some(guard) => match self.slot_of(&guard.fallback) {
-                None => {
-                    self.store_deadline(0);
-                    return Ok(());
-                }
+                None => return Ok(None),
                 Some(slot) => Some((slot, guard.fallback.mode.enforces(), guard.deadline)),
             },
         };
         if let Some(alone) = self.lease.filter(|_| self.observes_alone && self.control.enforce()) {
-            let deadline = self.jiffies()? + self.in_jiffies(alone);
-            let (slot, _, guarded) = armed.unwrap_or((self.control.slot(), false, u64::MAX));
-            armed = Some((slot, false, guarded.min(deadline)));
+            let (slot, _, guarded) = fallback.unwrap_or((self.control.slot(), false, u64::MAX));
+            fallback = Some((slot, false, guarded.min(self.in_time(alone)?)));
         }
-        let Some((slot, enforce, deadline)) = armed else {
-            self.store_deadline(0);
-            return Ok(());
-        };
-        let fallback = Control::new(self.control.epoch().wrapping_add(1), slot, enforce);
-        self.maps.hot.atomic(Hot::FALLBACK).store(fallback.0, Ordering::Release);
-        self.store_deadline(deadline.max(at_least).max(1));
-        Ok(())
-    }
-
-    /// The first jiffy on which the deadline may come where an epoch is drained that is closed now.
-    pub(super) fn after_drain(&mut self) -> Result<u64, KernelError> {
-        Ok(self.jiffies()? + self.in_jiffies(DRAIN))
-    }
-
-    fn store_deadline(&self, jiffy: u64) {
-        self.maps.hot.atomic(Hot::DEADLINE).store(jiffy, Ordering::Release);
+        let epoch = self.control.epoch().wrapping_add(1);
+        Ok(fallback.map(|(slot, enforce, deadline)| (Control::new(epoch, slot, enforce), deadline)))
     }
 
     /// Until when rules with a daily budget hold, if nobody says more; CLOCK_BOOTTIME.
     pub(super) fn lease_until(&self) -> Option<u64> {
-        self.lease.map(|lease| boot_ns().saturating_add(lease.as_nanos() as u64))
+        self.lease.map(lease_until)
     }
 
     /// Which slot has this policy, whatever of it is suspended.
@@ -175,7 +186,13 @@ impl Kernel {
         Ok(clock::read(object::program(&mut self.ebpf, object::CLOCK)?, &self.maps.clock)?.jiffies)
     }
 
-    fn in_jiffies(&self, time: Duration) -> u64 {
-        (time.as_nanos() * u128::from(self.hz) / 1_000_000_000) as u64
+    /// The jiffy when that time has passed.
+    fn in_time(&mut self, time: Duration) -> Result<u64, KernelError> {
+        Ok(self.jiffies()? + (time.as_nanos() * u128::from(self.hz) / 1_000_000_000) as u64)
     }
+}
+
+/// Until when what is leased from now on holds; CLOCK_BOOTTIME.
+pub(super) fn lease_until(lease: Duration) -> u64 {
+    boot_ns().saturating_add(lease.as_nanos() as u64)
 }

@@ -14,13 +14,13 @@ use monitor_common::wire::{Clock, Control, HookSums, Hot, MAX_INTERFACES};
 use monitor_policy::{Policy, spec::Mode};
 
 use super::{
-    AttachedProgram, EventReader, KernelError, KernelLog, Switch, boot_ns,
+    AttachedProgram, EventReader, KernelError, KernelLog, Switch,
     cache::Cache,
     clock,
     closing::ClosingEpoch,
     counts::{Counts, Shape, inner_capacity},
     error::with_causes,
-    fallback::Guard,
+    fallback::{self, Guard},
     interfaces::{self, Slot},
     object::{self, OBJECT, map},
     pins::Pins,
@@ -164,7 +164,7 @@ impl Kernel {
             clock::measure_hz(|| clock::read(clock_program, &maps.clock))?
         };
         let mut policy_slots = PolicySlots::new(&mut ebpf, capacity)?;
-        let lease_until = options.lease.map(|lease| boot_ns().saturating_add(lease.as_nanos() as u64));
+        let lease_until = options.lease.map(fallback::lease_until);
         policy_slots.write(0, &policy, lease_until)?;
         policy_slots.check(0, &policy)?;
         let mut kernel = Self {
@@ -200,7 +200,6 @@ impl Kernel {
         }
         kernel.publish();
         kernel.verify()?;
-        kernel.arm()?;
         Ok(kernel)
     }
 
@@ -210,9 +209,9 @@ impl Kernel {
         self.maps.hot.atomic(Hot::CONTROL).store(self.control.0, Ordering::Release);
     }
 
-    /// Whether an earlier start has left programs and counters, which ours take over.
+    /// Whether an earlier start has left programs and counters, and ours take them over.
     pub fn adopts(&self) -> bool {
-        self.pins.as_ref().is_some_and(|pins| pins.earlier().next().is_some())
+        !self.attachments.is_empty() && self.pins.as_ref().is_some_and(|pins| pins.earlier().next().is_some())
     }
 
     /// The policy in force.
@@ -243,11 +242,15 @@ impl Kernel {
     }
 
     /// What the programs of earlier starts have counted and nobody has taken, once ours are in their place: epochs like any
-    /// other, the oldest first. Theirs are off every interface that is not watched any more.
+    /// other, the oldest first. Theirs are off every interface that is not watched any more. Where none of ours is anywhere,
+    /// theirs go on, and are left to a later start.
     ///
     /// # Errors
     /// They may still run: later.
     pub fn take_left(&mut self) -> Result<Vec<Left>, KernelError> {
+        if self.attachments.is_empty() {
+            return Ok(Vec::new());
+        }
         let twice = if self.exclusive { self.remove_leftovers() } else { Vec::new() };
         let Some(pins) = &mut self.pins else { return Ok(Vec::new()) };
         self.grace_period.wait().map_err(KernelError::map("can't wait for a grace period"))?;

@@ -200,13 +200,7 @@ impl Kernel {
     /// # Errors
     /// A policy that does not fit, or an epoch that is not drained yet; then nothing has changed.
     pub fn stage(&mut self, next: Switch) -> Result<(), KernelError> {
-        if self.closing.is_some() {
-            return Err(KernelError::Closing);
-        }
-        self.put_off(None)?;
-        if self.closing.is_some() {
-            return Err(KernelError::Closing);
-        }
+        self.put_off_to_stage()?;
         // The other slot: since the last grace period no packet reads it.
         let slot = 1 - self.control.slot();
         self.policy_slots.write(slot, &next.policy, self.lease_until())?;
@@ -242,10 +236,7 @@ impl Kernel {
     /// # Errors
     /// There is none, or its epoch is not drained yet.
     pub fn roll_back(&mut self) -> Result<(), KernelError> {
-        if self.closing.is_some() {
-            return Err(KernelError::Closing);
-        }
-        self.put_off(None)?;
+        self.put_off_to_stage()?;
         let previous = self.previous.take().ok_or(KernelError::NothingBefore)?;
         let slot = 1 - self.control.slot();
         self.policy_slots.renew(slot, &previous.policy, self.lease_until());

@@ -145,7 +145,7 @@ pub struct Trial {
 pub enum Fell {
     /// What was in force was on trial, and nobody confirmed it: what was before is in force again.
     Unconfirmed,
-    /// The daemon closed no epochs: the kernel part only observes.
+    /// The daemon closed no epochs: the kernel part only observes, by what was before where something was on trial.
     Alone,
 }
 

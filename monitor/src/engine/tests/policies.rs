@@ -139,3 +139,18 @@ async fn a_daemon_that_stood_still_enforces_again_as_soon_as_it_goes_on() {
     assert_eq!(bench.fake.script().staged, [("b".repeat(64), true), ("b".repeat(64), true)]);
     assert_eq!(bench.end().await, [alert("observed_alone", "Create")]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_stood_still_during_a_trial_enforces_what_was_confirmed() {
+    let bench = bench([]);
+    let fallback = PolicyInForce { mode: Mode::Enforce, ..in_force(&"b".repeat(64)) };
+    let trial = Trial { fallback, within: Duration::from_secs(60) };
+    assert_eq!(bench.handle.reload(in_force(&"c".repeat(64)), Some(trial)).await, Ok(()));
+    bench.fake.script().fell = Some(Fell::Alone);
+    bench.handle.close_epoch().await.unwrap();
+    let enforced = |script: &fake::Script| script.staged.last().cloned();
+    assert_eq!(enforced(&bench.fake.script()), Some(("b".repeat(64), true)));
+    assert_eq!(bench.state.read().in_force.reference().to_string(), format!("{} (enforce)", "b".repeat(64)));
+    assert_eq!(bench.state.read().reverts, 1);
+    assert_eq!(bench.end().await, [alert("policy_reverted", "Create"), alert("observed_alone", "Create")]);
+}
