@@ -21,6 +21,7 @@ use crate::{
     measure::pin,
     monitor::api::{Flows, Status, Sums},
     netns::{Count, Namespace},
+    traffic::send_udp,
     wire::{Networks, Wire},
 };
 
@@ -148,6 +149,18 @@ impl Stage {
     /// It is gone.
     pub fn sent(&self) -> Result<Count> {
         Ok(self.near.statistics(INTERFACE)?.sent)
+    }
+
+    /// Sends datagrams of one byte there; whether they left: all of them or none.
+    ///
+    /// # Errors
+    /// They can't be sent, or some left and some did not.
+    pub fn leaves(&self, to: SocketAddr, datagrams: usize) -> Result<bool> {
+        let before = self.sent()?;
+        self.near.run(|| send_udp(self.from(to), to, &vec![1; datagrams]))?;
+        let left = self.sent()?.since(before).packets;
+        ensure!(left == 0 || left == datagrams as u64, "{left} of {datagrams} packets left");
+        Ok(left > 0)
     }
 
     /// What the peer's interface has received since it was made.

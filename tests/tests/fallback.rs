@@ -15,7 +15,6 @@ use egress_monitor_tests::{
         policy_of,
     },
     stage::{INTERFACE, OUTSIDE, PATIENCE, RULED, RULED_PORT, Stage, v4},
-    traffic::send_udp,
 };
 
 use crate::support::attached::hook;
@@ -44,9 +43,7 @@ fn enforcing() -> Options {
 
 /// Sends a datagram, each of a flow of its own; whether it left.
 fn leaves(stage: &Stage, to: SocketAddr) -> bool {
-    let before = stage.sent().unwrap();
-    stage.near.run(|| send_udp(stage.from(to), to, &[1])).unwrap();
-    stage.sent().unwrap().since(before).packets == 1
+    stage.leaves(to, 1).unwrap()
 }
 
 /// Sends one after the other until one fares otherwise; how many did not.

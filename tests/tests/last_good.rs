@@ -6,7 +6,6 @@ use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::Path, pr
 use egress_monitor_tests::{
     daemon::{Daemon, Home, binary},
     stage::{OUTSIDE, PATIENCE, Stage, v4},
-    traffic::send_udp,
 };
 use serde_json::Value;
 
@@ -48,14 +47,7 @@ fn detach(stage: &Stage, home: &Home) {
 }
 
 fn passes(stage: &Stage) -> bool {
-    let to = SocketAddr::new(v4(OUTSIDE).into(), 9);
-    let before = stage.sent().unwrap();
-    stage.near.run(|| send_udp(stage.from(to), to, &[1; 5])).unwrap();
-    match stage.sent().unwrap().since(before).packets {
-        0 => false,
-        5 => true,
-        some => panic!("{some} of 5 packets left"),
-    }
+    stage.leaves(SocketAddr::new(v4(OUTSIDE).into(), 9), 5).unwrap()
 }
 
 fn command(arguments: &[&str], config: &Path) -> (Option<i32>, String, String) {

@@ -36,6 +36,7 @@ mod map;
 mod mode;
 mod never_open;
 mod offloaded_tag;
+mod one_owner;
 mod parser;
 mod policy_change;
 mod policy_in_kernel;

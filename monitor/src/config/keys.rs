@@ -1,4 +1,5 @@
-//! Every configuration key, declared once: name, type, default, one line of help, an example.
+//! Every configuration key, declared once: name, type, default, one line of help, an example. In one file, however long, so
+//! that whoever looks for a key looks in one place.
 //!
 //! `super::document` hands out a value only for a [`Key`] and refuses every key that its [`Section`] does not
 //! declare. The example file and `docs/configuration.md` are made from the same declarations (`tests::declared`).

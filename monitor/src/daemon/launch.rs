@@ -12,7 +12,7 @@ use monitor_policy::{
     spec::{Action, Mode},
 };
 
-use super::{DaemonError, ServiceManager, Setup, start::Start, writable};
+use super::{DaemonError, writable};
 use crate::{
     alerts::sinks::Output,
     config::{self, Config, Sources, inputs},
@@ -26,7 +26,7 @@ use crate::{
     },
     privileges,
     reload::{
-        self, Beginning, Files, Read, Reader, ReloadError,
+        Files, Read, Reader, ReloadError,
         held::{HeldFiles, Purpose, ReadFile},
         stamps::FileStamps,
     },
@@ -67,47 +67,13 @@ impl Launch {
     }
 
     /// Where alerts go.
-    fn outputs(&self) -> Result<Vec<Output>, DaemonError> {
+    pub(super) fn outputs(&self) -> Result<Vec<Output>, DaemonError> {
         let mut outputs = vec![Output::stdout().map_err(DaemonError::StdoutClosed)?];
         if let Some(path) = &self.alerts_file {
             outputs.push(Output::file(path));
         }
         Ok(outputs)
     }
-}
-
-/// Everything that [`serve`](super::serve) needs, from the files and the command line, with the configuration.
-///
-/// # Errors
-/// An output that can't be written.
-pub fn setup(launch: &Launch, start: Start) -> Result<(Config, Setup), DaemonError> {
-    let Start { config, in_force, files, begin, confirmations, by_hand } = start;
-    // What is not in force is nothing to compare with.
-    if matches!(begin, Beginning::Files(_)) {
-        keep(&config);
-    }
-    let once_read = files.config.clone();
-    let setup = Setup {
-        epoch: config.epoch,
-        listen: config.listen,
-        socket: config.paths.runtime.join("control.sock"),
-        groups: config.paths.groups.clone(),
-        state: config.paths.state.clone(),
-        in_force,
-        outputs: launch.outputs()?,
-        reload: reload::Setup {
-            read: without_privileges(reader(launch.clone(), once_read)),
-            files,
-            clocks: Arc::new(clocks),
-            confirm: launch.confirm,
-            outlives: launch.outlives,
-            confirmations,
-            by_hand,
-            begin,
-        },
-        service_manager: ServiceManager::from_environment(),
-    };
-    Ok((config, setup))
 }
 
 /// Denied packets are dropped where the file says so or `--enforce` does.
@@ -263,7 +229,7 @@ pub(super) fn reader(launch: Launch, file: Option<PathBuf>) -> Reader {
 }
 
 /// The same on a thread that has no capabilities.
-fn without_privileges(read: Reader) -> Reader {
+pub(super) fn without_privileges(read: Reader) -> Reader {
     Arc::new(move || {
         privileges::parse(|| read()).unwrap_or_else(|error| Read {
             files: Files::default(),

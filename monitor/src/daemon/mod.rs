@@ -102,7 +102,7 @@ pub fn run(launch: &Launch, started: impl FnOnce(&Started)) -> Result<SharedStat
     let start = privileges::parse(|| start::read(launch)).map_err(DaemonError::Threads)??;
     // Before the sockets, whose refusal would hide the reason.
     kernel::require()?;
-    let (config, setup) = launch::setup(launch, start)?;
+    let (config, setup) = start::setup(launch, start)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("kernel").enable_all().build();
     let runtime = runtime.map_err(DaemonError::Threads)?;

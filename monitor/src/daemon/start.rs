@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    Launch,
-    launch::{clocks, compile, files, held, mode, own},
+    DaemonError, Launch, ServiceManager, Setup,
+    launch::{clocks, compile, files, held, keep, mode, own, reader, without_privileges},
     writable,
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
         Host,
         in_force::{LastGood, PolicyInForce},
     },
-    reload::{Beginning, Files, by_hand::ByHand, confirmations::ConfirmationStore, stamps::FileStamps},
+    reload::{self, Beginning, Files, by_hand::ByHand, confirmations::ConfirmationStore, stamps::FileStamps},
     storage::state::StateDirectory,
 };
 
@@ -97,6 +97,40 @@ pub fn read(launch: &Launch) -> Result<Start, CliError> {
         Err(refused) => return Err(refused.into_failure()),
     };
     Ok(Start { config, in_force, files, begin, confirmations, by_hand })
+}
+
+/// Everything that [`serve`](super::serve) needs of a start, with its configuration.
+///
+/// # Errors
+/// An output that can't be written.
+pub fn setup(launch: &Launch, start: Start) -> Result<(Config, Setup), DaemonError> {
+    let Start { config, in_force, files, begin, confirmations, by_hand } = start;
+    // What is not in force is nothing to compare with.
+    if matches!(begin, Beginning::Files(_)) {
+        keep(&config);
+    }
+    let once_read = files.config.clone();
+    let setup = Setup {
+        epoch: config.epoch,
+        listen: config.listen,
+        socket: config.paths.runtime.join("control.sock"),
+        groups: config.paths.groups.clone(),
+        state: config.paths.state.clone(),
+        in_force,
+        outputs: launch.outputs()?,
+        reload: reload::Setup {
+            read: without_privileges(reader(launch.clone(), once_read)),
+            files,
+            clocks: Arc::new(clocks),
+            confirm: launch.confirm,
+            outlives: launch.outlives,
+            confirmations,
+            by_hand,
+            begin,
+        },
+        service_manager: ServiceManager::from_environment(),
+    };
+    Ok((config, setup))
 }
 
 /// `[paths] state`, unless others can write to what decides a policy there.

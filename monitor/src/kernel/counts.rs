@@ -9,14 +9,13 @@ use aya::{
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Counters, CpuHalf, FlowKey, FlowRecord, FlowValue, FullKey, MAX_INTERFACES, ReasonSums},
+    wire::{Counters, CpuHalf, FlowKey, FlowRecord, FlowValue, FullKey, HookSums, MAX_INTERFACES, ReasonSums},
 };
 
 use super::{
     KernelError,
     cache::Cache,
     closing::ClosingEpoch,
-    halves::hook_sums,
     object,
     sys::{self, MappedArray},
 };
@@ -231,4 +230,13 @@ fn drain_per_cpu<T: aya::Pod + PartialEq + Default>(
 /// Places in each half of the table of flows with an inner destination, beside so many without: few hosts have many.
 pub(super) const fn inner_capacity(flows: u32) -> u32 {
     if flows / 8 > 1024 { flows / 8 } else { 1024 }
+}
+
+/// What all CPUs counted at the hook of the interface in this slot.
+pub(super) fn hook_sums(halves: &[CpuHalf], slot: usize) -> HookSums {
+    let mut sums = HookSums::default();
+    for half in halves {
+        sums.add(&HookSums { dropped: half.dropped[slot], total: half.hook[slot].counters() });
+    }
+    sums
 }

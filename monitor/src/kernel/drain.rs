@@ -8,7 +8,7 @@ use monitor_common::wire::{Control, FlowKey, FlowValue, Hot};
 use monitor_policy::spec::Mode;
 
 use super::{
-    Kernel, KernelError, Switch, clock, closing::ClosingEpoch, halves::hook_sums, interfaces::Slot, object, sys,
+    Kernel, KernelError, Switch, clock, closing::ClosingEpoch, counts::hook_sums, interfaces::Slot, object, sys,
 };
 use crate::{
     fault::Fault,

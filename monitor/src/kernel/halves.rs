@@ -2,7 +2,7 @@
 //! is closed. And what keeps readings in their order.
 
 use aya::maps::PerCpuValues;
-use monitor_common::wire::{CpuHalf, HookSums};
+use monitor_common::wire::CpuHalf;
 
 use super::{Kernel, KernelError, counts::Counts};
 
@@ -26,13 +26,4 @@ impl Kernel {
     pub(super) fn order_reads(&self) -> std::io::Result<()> {
         if cfg!(target_arch = "x86_64") { Ok(()) } else { self.grace_period.wait() }
     }
-}
-
-/// What all CPUs counted at the hook of the interface in this slot.
-pub(super) fn hook_sums(halves: &[CpuHalf], slot: usize) -> HookSums {
-    let mut sums = HookSums::default();
-    for half in halves {
-        sums.add(&HookSums { dropped: half.dropped[slot], total: half.hook[slot].counters() });
-    }
-    sums
 }

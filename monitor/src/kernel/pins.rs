@@ -20,9 +20,8 @@ use rustix::fs::{FlockOperation, flock, statfs};
 
 use super::{
     KernelError,
-    counts::Counts,
+    counts::{Counts, hook_sums},
     error::with_causes,
-    halves::hook_sums,
     links::remove_filters,
     owner,
     predecessor::{halves, hot},

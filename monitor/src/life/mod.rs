@@ -10,11 +10,12 @@ use std::path::Path;
 
 use monitor_common::wire::{Counters, HookSums};
 
-pub use self::record::{Record, Store};
+pub use self::record::Record;
 
 use crate::{
     engine::pipeline::{Consumer, Findings},
     model::{FindingKind, Succession, rfc3339},
+    storage::state::StateDirectory,
     store::MonitorState,
 };
 
@@ -22,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Life {
     succession: Succession,
-    store: Store,
+    state: StateDirectory,
     before: Option<Record>,
     own: Record,
 }
@@ -30,11 +31,11 @@ pub struct Life {
 impl Life {
     /// Of this process, which begins now, after what it found.
     pub fn begun(state: &Path, boot_id: &str, now: i128, succession: Succession) -> Self {
-        let store = Store::new(state);
-        let before = store.read();
+        let state = StateDirectory::open(state);
+        let before = Record::read(&state);
         let own = Record::begun(boot_id, now);
-        store.write(&own);
-        Self { succession, store, before, own }
+        own.write(&state);
+        Self { succession, state, before, own }
     }
 
     /// What came to the hooks while nobody was there.
@@ -164,7 +165,7 @@ impl Consumer for Life {
             ),
         );
         self.own.ended = Some(rfc3339(now));
-        self.store.write(&self.own);
+        self.own.write(&self.state);
     }
 }
 
@@ -224,10 +225,10 @@ mod tests {
     #[test]
     fn another_version_is_a_replacement() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(folder.path());
+        let state = StateDirectory::open(folder.path());
         let mut old = Record::begun("boot", 0);
         (old.version, old.ended) = ("0.0.1".into(), Some(String::new()));
-        store.write(&old);
+        old.write(&state);
         let said = told(folder.path(), "boot", Succession { adopts: true, ..Succession::default() }, false);
         assert_eq!(kinds(&said), ["replaced", "started"]);
         assert!(said[0].1.contains("version 0.0.1"), "{said:#?}");

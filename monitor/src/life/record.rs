@@ -1,24 +1,13 @@
 //! What one life leaves for the next to know: a small file in `[paths] state`.
 
-use std::{
-    io::Read as _,
-    path::{Path, PathBuf},
-};
-
-use monitor_policy::fs::open_regular;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    model::rfc3339,
-    storage::{self, Access},
-};
+use crate::{model::rfc3339, storage::state::StateDirectory};
 
 /// The file's name.
 const FILE: &str = "life.json";
 /// What such a file says it is.
 const FORMAT: &str = "egress-monitor life 1";
-/// No such file is longer.
-const LONGEST: u64 = 4096;
 
 /// A daemon, from its beginning to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,39 +37,16 @@ impl Record {
             ended: None,
         }
     }
-}
-
-/// Where it is kept.
-#[derive(Clone, Debug)]
-pub struct Store {
-    directory: PathBuf,
-}
-
-impl Store {
-    /// In this directory; in none, nothing is kept.
-    pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
-    }
 
     /// What the last one left; a file that is not there, or is none of ours, says nothing.
-    pub fn read(&self) -> Option<Record> {
-        let mut text = Vec::new();
-        let file = open_regular(&self.directory.join(FILE)).ok()?;
-        file.take(LONGEST).read_to_end(&mut text).ok()?;
-        serde_json::from_slice(&text).ok().filter(|record: &Record| record.format == FORMAT)
+    pub fn read(state: &StateDirectory) -> Option<Self> {
+        state.read(FILE).filter(|record: &Self| record.format == FORMAT)
     }
 
     /// Leaves it. Where that can't be, the next one will not know: no reason not to begin.
-    pub fn write(&self, record: &Record) {
-        if self.directory.as_os_str().is_empty() {
-            return;
-        }
-        let written = serde_json::to_vec(record).map_err(std::io::Error::other).and_then(|text| {
-            storage::create_directory(&self.directory)?;
-            storage::replace(&self.directory.join(FILE), &text, Access::Owner)
-        });
-        if let Err(error) = written {
-            let file = self.directory.join(FILE);
+    pub fn write(&self, state: &StateDirectory) {
+        if let Err(error) = state.write(FILE, self) {
+            let file = state.path().join(FILE);
             tracing::warn!(file = %file.display(), %error, "the next start will not know how this one ended");
         }
     }
@@ -93,17 +59,17 @@ mod tests {
     #[test]
     fn the_next_one_knows_how_the_last_one_ended_and_nothing_of_a_file_that_is_none() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::new(&folder.path().join("state"));
-        assert_eq!(store.read(), None);
+        let state = StateDirectory::open(&folder.path().join("state"));
+        assert_eq!(Record::read(&state), None);
         let mut record = Record::begun("boot", 0);
-        store.write(&record);
-        assert_eq!(store.read().unwrap().ended, None);
+        record.write(&state);
+        assert_eq!(Record::read(&state).unwrap().ended, None);
         record.ended = Some("1970-01-01T00:00:01Z".into());
-        store.write(&record);
-        assert_eq!(store.read(), Some(record));
+        record.write(&state);
+        assert_eq!(Record::read(&state), Some(record));
         for none in ["{", "{\"format\":\"egress-monitor life 2\"}", &" ".repeat(5000)] {
             std::fs::write(folder.path().join("state").join(FILE), none).unwrap();
-            assert_eq!(store.read(), None);
+            assert_eq!(Record::read(&state), None);
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod attached;
 pub mod both;
+pub mod lives;
 pub mod machine;
 pub mod mutate;
 pub mod policy;

@@ -28,7 +28,9 @@ pub fn run(workspace: &Workspace) -> Result<Counts> {
     let release = ["--cargo-profile", Profile::Release.name(), "--workspace", "--exclude", "monitor-ebpf"];
     process::stage("build", workspace.cargo(&["nextest", "run", "--no-run"]).args(release))?;
     let mut run = workspace.cargo(&["nextest", "run", "--no-tests", "fail", "--no-capture"]);
-    run.args(release).args(["--filterset", "binary(suite) & test(/^never_open::/)"]).env("LIVES", LIVES);
+    run.args(release)
+        .args(["--filterset", "binary(suite) & test(/^(adoption|fallback|never_open|one_owner)::/)"])
+        .env("LIVES", LIVES);
     let (mut tests, mut counts) = (Tests::default(), Counts::default());
     process::watched("daemons that come and go", &mut run, |line| {
         // Not what each test says of itself.

@@ -11,8 +11,8 @@ use monitor_common::wire::{CpuHalf, HookSums};
 
 use super::{
     Interface, Kernel, KernelError,
+    counts::hook_sums,
     error::with_causes,
-    halves::hook_sums,
     object::{self, EGRESS},
     sys,
 };

@@ -9,6 +9,11 @@ pub(in super::super) fn is_number(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Whether a second value is a range's end, and not a country.
+pub(super) fn is_end(value: &str) -> bool {
+    value.contains(['.', ':']) || is_number(value)
+}
+
 fn decimal(value: &str) -> Result<u128, Rejection> {
     value.parse().map_err(|_| Rejection::AddressTooLarge(excerpt(value)))
 }

@@ -181,7 +181,7 @@ impl Columns {
         else {
             return self;
         };
-        let there = values.get(last).is_none_or(|value| value.is_empty() || super::values::is_end(value));
+        let there = values.get(last).is_none_or(|value| value.is_empty() || address::is_end(value));
         let shift = |place: usize| if !there && place > last { place - 1 } else { place };
         let addresses = Addresses { first: shift(self.addresses.first), last: None };
         Self { addresses, country: self.country.map(shift), region: self.region.map(shift) }

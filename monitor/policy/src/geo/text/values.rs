@@ -2,7 +2,7 @@
 
 use super::{
     super::{country::Country, ranges::Piece, rejection::Rejection, subdivisions},
-    address::{self, is_number},
+    address::{self, is_end, is_number},
     columns::{Addresses, Columns},
     entry::{Entry, Untaken},
 };
@@ -122,9 +122,4 @@ fn hyphenated(value: &str) -> Option<(&str, &str)> {
     let (first, last) = (first.trim(), last.trim());
     let addresses = is_end(last) && (is_number(first) || address::address(first).is_ok());
     addresses.then_some((first, last))
-}
-
-/// Whether a second value is a range's end, and not a country.
-pub(super) fn is_end(value: &str) -> bool {
-    value.contains(['.', ':']) || is_number(value)
 }
