@@ -273,6 +273,8 @@ pub struct Script {
     pub broken: bool,
     /// Nothing can be staged while this is set.
     pub refuses: bool,
+    /// Digests of the policies that there is room for; `None`: for all.
+    pub roomy: Option<Vec<String>>,
     /// Digests of what was staged, with the mode.
     pub staged: Vec<(String, bool)>,
     /// A file that is looked at whenever something is staged.
@@ -353,6 +355,26 @@ impl EpochSource for Fake {
 
     fn began(&self) -> i128 {
         self.script().began
+    }
+
+    fn has_room(&self, next: &PolicyInForce) -> bool {
+        let script = self.script();
+        script.roomy.as_ref().is_none_or(|roomy| roomy.contains(&next.policy.digest))
+    }
+
+    fn make_room(&mut self, next: &PolicyInForce) -> anyhow::Result<()> {
+        let mut script = self.script();
+        anyhow::ensure!(script.next_in_force.is_none(), "a policy is staged");
+        anyhow::ensure!(next.policy.digest != "huge", "memory_max");
+        script.roomy.get_or_insert_default().push(next.policy.digest.clone());
+        // As the kernel does it: the epoch is closed, and to be drained.
+        script.began = now();
+        script.closed = Some(script.in_force.clone());
+        Ok(())
+    }
+
+    fn kernel_memory(&self) -> u64 {
+        (1 + self.script().roomy.as_ref().map_or(0, Vec::len) as u64) << 20
     }
 
     fn stage(&mut self, next: &PolicyInForce) -> anyhow::Result<()> {

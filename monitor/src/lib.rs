@@ -3,6 +3,7 @@
 
 pub mod alerts;
 pub mod budgets;
+pub mod carried;
 pub mod cli;
 pub mod config;
 pub mod coverage;

@@ -45,6 +45,8 @@ mod privileges;
 mod reasons;
 mod reconcile;
 mod reload;
+mod replace;
+mod room;
 mod rules;
 mod scale;
 mod service_manager;

@@ -100,8 +100,8 @@ fn a_program_at_another_hook_is_taken_off_when_ours_is_there_and_nothing_leaves_
             daemon.alerts.wait_for(0, PATIENCE, told).unwrap();
         }
         let status = daemon.json(&["status"]).unwrap();
-        // Three of the one before, which were not taken, and three of its own.
-        let dropped = 3 + if number > 0 { 2 } else { 0 };
+        // Three of its own, and of each before it three and two, which it did not take.
+        let dropped = 3 + 5 * number;
         assert_eq!(status["interfaces"][0]["dropped"]["packets"], dropped, "{status:#}");
         daemon.stand_still().unwrap();
         stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1; 2])).unwrap();
@@ -189,4 +189,45 @@ fn a_start_that_comes_to_nothing_leaves_nothing() {
     let daemon = start(&stage, home, "tcx");
     assert_eq!(kept().len(), 1, "{:?}", kept());
     end(daemon, libc::SIGTERM);
+}
+
+#[test]
+fn what_another_version_left_goes_on_beside_until_it_is_to_be_replaced() {
+    let stage = Stage::build(false).unwrap();
+    for hook in HOOKS {
+        let home = end(start(&stage, home(&stage), hook), libc::SIGKILL);
+        let (own, other) = (home.bpffs().join("v1"), home.bpffs().join("v99"));
+        std::fs::rename(&own, &other).unwrap();
+        let before = stage.sent().unwrap();
+        let beside = start(&stage, home, hook);
+        // A filter's place can be taken without knowing what it is; a link is its pin's.
+        assert_eq!(attached(&stage), if hook == "tcx" { (2, 0) } else { (0, 1) });
+        beside.log.wait_for(0, PATIENCE, |line| line.contains("or start with --replace")).unwrap();
+        assert!(other.exists());
+        assert!(!stage.leaves(outside(), 1).unwrap());
+        // One that lives keeps it.
+        let lock = std::fs::File::open(&other).unwrap();
+        lock.lock().unwrap();
+        let home = end(beside, libc::SIGKILL);
+        let replace = |home| {
+            let mut daemon = Daemon::spawn(&stage.near, home, &["--hook", hook, "--replace"]).unwrap();
+            daemon.wait_until_ready().unwrap();
+            daemon
+        };
+        let refused = replace(home);
+        let why = refused.log.wait_for(0, PATIENCE, |line| line.contains("not replaced")).unwrap();
+        assert!(why.contains(&format!("pid {}", std::process::id())), "{why}");
+        assert!(other.exists());
+        let home = end(refused, libc::SIGKILL);
+        drop(lock);
+        let replaced = replace(home);
+        assert_eq!(attached(&stage), one(hook));
+        assert!(!other.exists() && own.exists());
+        let told = if hook == "tcx" { "eth0 has sent " } else { "its interfaces are not known" };
+        let told = format!("layout 99 is another version's; {told}");
+        replaced.alerts.wait_for(0, PATIENCE, |line| line.contains("\"gap\"") && line.contains(&told)).unwrap();
+        assert!(!stage.leaves(outside(), 1).unwrap());
+        assert_eq!(stage.sent().unwrap().since(before).packets, 0);
+        detach_from(&stage, replaced);
+    }
 }

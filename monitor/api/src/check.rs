@@ -157,9 +157,8 @@ pub struct Table {
     pub name: &'static str,
     /// Entries of this policy.
     pub entries: usize,
-    /// Entries for which a daemon makes room that starts with this policy on this machine: so many may one have that is
-    /// reloaded.
-    pub room: u32,
+    /// What the kernel part takes for them, in bytes, with the room that it makes for others.
+    pub bytes: u64,
 }
 
 /// `[management]`.

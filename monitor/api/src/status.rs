@@ -349,6 +349,10 @@ pub struct Status {
     pub started: String,
     /// The same in seconds.
     pub uptime_seconds: i64,
+    /// Since when the totals count: before `started`, where this daemon took over what an earlier one left.
+    pub totals_since: String,
+    /// Bytes that the kernel part's maps take.
+    pub kernel_memory_bytes: u64,
     /// `observe` or `enforce`.
     pub mode: String,
     /// Who set it, where that is not the configuration.

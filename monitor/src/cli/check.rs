@@ -255,9 +255,9 @@ fn document(inputs: &Inputs) -> Good {
         classes: Class::ALL.into_iter().map(class).collect(),
         embedded_ipv4: extent(&policy.summary.embedded),
         class_rows: policy.classes.len(),
-        tables: kernel::room(&policy.image)
+        tables: kernel::tables(&policy.image)
             .into_iter()
-            .map(|(name, entries, room)| check::Table { name, entries, room })
+            .map(|(name, entries, bytes)| check::Table { name, entries, bytes })
             .collect(),
         sites: config.spec.sites.len(),
         rules: config.spec.rules.iter().map(rule).collect(),

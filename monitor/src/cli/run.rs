@@ -23,6 +23,7 @@ use monitor_policy::duration;
 
 /// Counts (and with --enforce drops) what leaves, in the foreground.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(after_help = "Examples:\n  egress-monitor run > alerts.jsonl\n  \
                         egress-monitor run --interface eth0 --duration 10min --enforce\n\n\
                         Signals: SIGINT and SIGTERM print totals and end, and detach with --ephemeral; SIGHUP reads configuration and \
@@ -57,6 +58,9 @@ pub struct Args {
     /// the next one or `egress-monitor detach`.
     #[arg(long)]
     pub ephemeral: bool,
+    /// Take off what a daemon of another version has left whose counters this one can't read. Else it goes on beside this one.
+    #[arg(long)]
+    pub replace: bool,
     /// What is said on standard error at start and end, as one JSON object a line.
     #[arg(long)]
     pub json: bool,
@@ -84,6 +88,7 @@ impl Args {
             kernel_log: self.kernel_log == KernelLog::Debug,
             alerts_file: self.alerts_file.clone(),
             // Who looks at it on a terminal wants it over with Ctrl-C.
+            replace: self.replace,
             outlives: !self.ephemeral && !std::io::stderr().is_terminal(),
         }
     }

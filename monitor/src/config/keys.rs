@@ -183,6 +183,7 @@ pub static MONITOR: Section = Section::new(
         monitor::EPOCH,
         monitor::FLOWS,
         monitor::CACHE,
+        monitor::MEMORY_MAX,
         monitor::HOOK,
         monitor::ON_DAEMON_LOSS,
     ],
@@ -238,6 +239,13 @@ pub mod monitor {
         "places that a CPU's flow cache has at most, for IPv4 and for IPv6, 128 to 1048576",
     )
     .shown("65536");
+    /// The most memory of the kernel part.
+    pub const MEMORY_MAX: Key = Key::new(
+        "memory_max",
+        Kind::Number(64, 65_536),
+        Absent::Value("1024"),
+        "MiB that the kernel part's maps may take while larger ones take their place, for a policy or interfaces that need more room; 64 to 65536",
+    );
     /// How to attach.
     pub const HOOK: Key = Key::new(
         "hook",

@@ -61,6 +61,8 @@ pub struct Config {
     pub flows: u32,
     /// `[monitor] cache`: places that a CPU's flow cache has at most, of each IP version; by default all that is there.
     pub cache: Option<u32>,
+    /// `[monitor] memory_max`: bytes that the kernel part's maps may take while some are replaced.
+    pub memory_max: u64,
     /// `[monitor] hook`.
     pub hook: HookChoice,
     /// `[monitor] on_daemon_loss`.
@@ -155,6 +157,7 @@ impl Default for Config {
             guests: Vec::new(),
             epoch: Duration::from_secs(10),
             flows: DEFAULT_FLOWS,
+            memory_max: 1 << 30,
             cache: None,
             hook: HookChoice::Auto,
             on_daemon_loss: OnDaemonLoss::Keep,

@@ -65,7 +65,7 @@ pub(super) fn read<'a>(root: Table<'a>, config: &mut Config) -> ListPatterns<'a>
 }
 
 fn monitor(table: Table<'_>, config: &mut Config) {
-    use keys::monitor::{CACHE, EPOCH, FLOWS, GUESTS, HOOK, INTERFACES, MODE, ON_DAEMON_LOSS};
+    use keys::monitor::{CACHE, EPOCH, FLOWS, GUESTS, HOOK, INTERFACES, MEMORY_MAX, MODE, ON_DAEMON_LOSS};
     if let Some(mode) = table.read(&MODE, values::mode) {
         config.mode = mode;
     }
@@ -80,6 +80,9 @@ fn monitor(table: Table<'_>, config: &mut Config) {
     }
     if let Some(flows) = table.get(&FLOWS).and_then(|value| value.number()) {
         config.flows = flows;
+    }
+    if let Some(mebibytes) = table.get(&MEMORY_MAX).and_then(|value| value.number()) {
+        config.memory_max = u64::from(mebibytes) << 20;
     }
     config.cache = table.get(&CACHE).and_then(|value| value.number());
     if let Some(hook) = table.read(&HOOK, values::hook) {

@@ -15,6 +15,7 @@ use crate::{
         sinks::{self, Sinks},
     },
     budgets::keeper::Keeper,
+    carried::Carried,
     engine::{
         Engine, EngineHandle,
         pipeline::Consumer,
@@ -93,25 +94,28 @@ pub(super) fn build(
     let configured = setup.in_force.clone();
     setup.in_force = setup.reload.by_hand.over(&configured);
     setup.in_force.policy = budgets.hold(&setup.in_force.policy);
-    let Opened { source, events, tasks: kernel_tasks, kernel_memory, succession, inherited } = open(&setup.in_force)?;
+    let Opened { source, events, tasks: kernel_tasks, mut succession, inherited } = open(&setup.in_force)?;
     let (outlives, started) = (succession.outlives, now());
+    let (carried, before) = Carried::open(&setup.state, &host.boot_id, &mut succession);
     let life = Life::begun(&setup.state, &host.boot_id, started, succession);
     let state = SharedState::new(MonitorState {
         boot_id: host.boot_id,
         started,
+        since: before.since.unwrap_or(started),
         epoch_length: setup.epoch,
         http_error,
         state_error: setup.reload.confirmations.state().refused().map(str::to_owned),
         ..MonitorState::default()
     });
-    let (mut engine, epochs) =
-        Engine::new(source, state.clone(), Box::new(sinks), consumers(budgets, Some(life)), setup.in_force);
+    state.go_on(before.identities, before.totals);
+    let consumers = consumers(budgets, Some((carried, life)));
+    let (mut engine, epochs) = Engine::new(source, state.clone(), Box::new(sinks), consumers, setup.in_force);
     engine.inherit(inherited);
     let (reloader, reloads) = PolicyReloader::new(setup.reload, epochs.clone(), state.clone(), configured);
     let started = {
         let state = state.read();
         let (attachments, in_force) = (state.attachments.clone(), state.in_force.clone());
-        let coverage = state.coverage.clone();
+        let (coverage, kernel_memory) = (state.coverage.clone(), state.kernel_memory);
         Started { attachments, coverage, listen, socket: setup.socket, in_force, kernel_memory, outlives }
     };
     Ok(Daemon {
@@ -134,8 +138,8 @@ pub(super) fn build(
 }
 
 /// Who makes something of each closed epoch, in this order.
-pub fn consumers(budgets: Keeper, life: Option<Life>) -> Vec<Box<dyn Consumer>> {
-    let life = life.map(|life| Box::new(life) as Box<dyn Consumer>);
+pub fn consumers(budgets: Keeper, kept: Option<(Carried, Life)>) -> Vec<Box<dyn Consumer>> {
+    let kept = kept.map(|(carried, life)| [Box::new(carried) as Box<dyn Consumer>, Box::new(life)]);
     let others: [Box<dyn Consumer>; 11] = [
         Box::new(Http),
         Box::new(Exceptions),
@@ -149,5 +153,5 @@ pub fn consumers(budgets: Keeper, life: Option<Life>) -> Vec<Box<dyn Consumer>> 
         Box::new(StaleData),
         Box::new(RuleTimes::default()),
     ];
-    life.into_iter().chain(others).collect()
+    kept.into_iter().flatten().chain(others).collect()
 }

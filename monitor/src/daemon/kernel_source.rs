@@ -17,7 +17,10 @@ use crate::{
     engine::source::{EVENT_QUEUE, EpochSource, News, Opened, Report, Task},
     error::CliError,
     fault::Fault,
-    kernel::{self, AttachedProgram, DeviceNews, Interface, Kernel, KernelError, Left, Options, Pins, Switch},
+    kernel::{
+        self, AttachedProgram, Beside, DeviceNews, EventReader, Interface, Kernel, KernelError, KernelLog, Left,
+        Options, Pins, Switch,
+    },
     model::{
         Attachment, Coverage, Fill, Hook, Snapshot, Succession,
         coverage::{Device, Role},
@@ -25,6 +28,9 @@ use crate::{
         now,
     },
 };
+
+/// Readers of other maps that can wait.
+const READERS: usize = 4;
 
 /// News of devices that can wait; the kernel keeps more.
 const NEWS_QUEUE: usize = 64;
@@ -47,20 +53,31 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         lease: Some(config.lease()),
         observes_alone: config.on_daemon_loss == OnDaemonLoss::Observe,
     };
-    for layout in kernel::attached_beside(&config.paths.bpffs, launch.outlives) {
+    let beside = kernel::beside(&config.paths.bpffs, launch.outlives);
+    for Beside { layout, .. } in beside.iter().filter(|_| !launch.replace) {
         tracing::warn!(
             layout,
             bpffs = %config.paths.bpffs.display(),
             "programs that an earlier daemon has left go on counting and enforcing beside this one: end them by \
-             `egress-monitor detach` of the version that left them"
+             `egress-monitor detach` of the version that left them, or start with --replace"
         );
     }
     let (mut kernel, mut succession) = load(options, &in_force.policy, launch.outlives.then_some(&config.paths.bpffs))?;
     let mut reader = kernel.events()?;
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
+    let (readers, mut others) = mpsc::channel(READERS);
     let read: Task = Box::pin(async move {
         loop {
-            let report = reader.next().await?.map_or(Report::Filling, |event| Report::Event(event, now()));
+            let report = tokio::select! {
+                biased;
+                report = reader.next() => report?,
+                // What is still in its ring is in the epoch that is drained, too.
+                Some(other) = others.recv() => {
+                    reader = other;
+                    continue;
+                }
+            };
+            let report = report.map_or(Report::Filling, |event| Report::Event(event, now()));
             // The engine ends after this one; a full queue makes the ring fill up, which is counted there.
             if sender.send(report).await.is_err() {
                 std::future::pending::<()>().await;
@@ -77,12 +94,26 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         }
     });
     let mut tasks = vec![("event reader", read), ("device news", follow)];
+    let mut logs = None;
     if launch.kernel_log {
         let mut log = kernel.log()?;
-        tasks.push(("kernel log", Box::pin(async move { Ok(log.forward().await?) })));
+        let (sender, mut others) = mpsc::channel::<KernelLog>(READERS);
+        logs = Some(sender);
+        tasks.push((
+            "kernel log",
+            Box::pin(async move {
+                loop {
+                    tokio::select! {
+                        ended = log.forward() => return Ok(ended?),
+                        Some(other) = others.recv() => log = other,
+                    }
+                }
+            }),
+        ));
     }
     Fault::Start.point();
-    let mut source = KernelSource::new(kernel, launch.hook(config), wanted, changes);
+    let mut source = KernelSource::new(kernel, launch.hook(config), wanted, changes, config.memory_max);
+    (source.readers, source.logs) = (Some(readers), logs);
     source.survey(&BTreeSet::new());
     source.cover();
     // Where the kernel takes the program nowhere there is nothing to wait for.
@@ -90,6 +121,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         return Err(CliError::Unavailable(why.clone()));
     }
     succession.adopts = source.kernel.adopts();
+    succession.first_epoch = succession.adopts.then(|| source.kernel.epoch());
     let mut inherited = Vec::new();
     match source.kernel.take_left() {
         Ok(left) => {
@@ -99,6 +131,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
                         for counts in &epoch.interfaces {
                             succession.add(&counts.name, counts.hook, counts.dropped);
                         }
+                        succession.left.insert(epoch.epoch);
                         inherited.push(*epoch);
                     }
                     Left::Unreadable(why) => succession.unreadable.push(why),
@@ -110,8 +143,28 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         // The pins stay: the next start finds it.
         Err(error) => tracing::warn!(%error, "what was counted before is not known yet"),
     }
+    if launch.replace {
+        succession.unreadable.extend(beside.iter().filter_map(|beside| replace(beside, &source.devices)));
+    }
     let source = Box::new(source);
-    Ok(Opened { source, events, tasks, kernel_memory: kernel::memory::of_maps(), succession, inherited })
+    Ok(Opened { source, events, tasks, succession, inherited })
+}
+
+/// Takes off what another build has left, now that ours is there. What is not known because of that.
+fn replace(beside: &Beside, devices: &[Device]) -> Option<String> {
+    let Beside { layout, interfaces, .. } = beside;
+    if let Err(why) = beside.remove() {
+        tracing::error!(layout, why, "not replaced");
+        return None;
+    }
+    let of = |index: &u32| match devices.iter().find(|device| device.index == *index) {
+        Some(Device { name, sent, .. }) => format!("{name} has sent {} packets in all until now", sent.packets),
+        None => format!("interface {index} is gone"),
+    };
+    let most: Vec<_> = interfaces.iter().map(of).collect();
+    let most = if most.is_empty() { "its interfaces are not known".to_owned() } else { most.join(", ") };
+    tracing::warn!(layout, most, "what another version had left is replaced");
+    Some(format!("layout {layout} is another version's; {most}"))
 }
 
 /// Loads the kernel part, so that it outlives the daemon where there is a place for pins; where there is none, or nothing can
@@ -152,14 +205,22 @@ struct KernelSource {
     /// What the devices of the open epoch are, by index.
     roles: BTreeMap<u32, Role>,
     news: Option<News>,
+    /// Who reads events and debug lines takes another reader from there.
+    readers: Option<mpsc::Sender<EventReader>>,
+    logs: Option<mpsc::Sender<KernelLog>>,
+    /// Bytes that all maps may take.
+    memory_max: u64,
 }
 
 impl KernelSource {
-    fn new(kernel: Kernel, hook: Option<Hook>, wanted: Wanted, news: News) -> Self {
+    fn new(kernel: Kernel, hook: Option<Hook>, wanted: Wanted, news: News, memory_max: u64) -> Self {
         Self {
             kernel,
             hook,
             wanted,
+            memory_max,
+            readers: None,
+            logs: None,
             ledger: Ledger::default(),
             devices: Vec::new(),
             plan: Plan::default(),
@@ -188,6 +249,19 @@ impl KernelSource {
         self.kernel.attachments().iter().any(|attached| attached.interface.index == index)
     }
 
+    /// Makes room for a policy, and for so many interfaces.
+    fn make_room(&mut self, policy: Option<&Policy>, interfaces: u32) -> Result<(), KernelError> {
+        self.kernel.make_room(policy, interfaces, self.memory_max)?;
+        if let Some(readers) = &self.readers {
+            // Its task may have ended: then the daemon does.
+            let _ = readers.try_send(self.kernel.events()?);
+        }
+        if let Some(logs) = &self.logs {
+            let _ = logs.try_send(self.kernel.log()?);
+        }
+        Ok(())
+    }
+
     /// Attaches to a device; whether it has to wait for the next epoch.
     fn watch(&mut self, device: &Device) -> bool {
         let (index, name) = (device.index, &device.name);
@@ -200,22 +274,32 @@ impl KernelSource {
                 tracing::info!(interface = name, index, boot_window = before.packets, "watched");
             }
             Err(KernelError::AwaitsDrain) => return true,
+            Err(KernelError::TooManyInterfaces { .. }) if self.kernel.may_have_more_slots() => {
+                let wanted = self.plan.devices.iter().filter(|planned| planned.watch).count() as u32;
+                match self.make_room(None, wanted) {
+                    Ok(()) | Err(KernelError::Closing) => return true,
+                    Err(error) => self.refuse(device, error.to_string(), true),
+                }
+            }
             // The news of it come.
             Err(KernelError::InterfaceGone(_)) => {}
             Err(error) => {
-                let why = error.to_string();
                 let no_slot = matches!(error, KernelError::TooManyInterfaces { .. });
-                // One line is enough for as many as there may be.
-                if self.refused.get(&index) != Some(&why) && (!no_slot || self.no_slot.is_empty()) {
-                    tracing::error!(interface = name, index, why, "not watched");
-                }
-                if no_slot {
-                    self.no_slot.insert(index, name.clone());
-                }
-                self.refused.insert(index, why);
+                self.refuse(device, error.to_string(), no_slot);
             }
         }
         false
+    }
+
+    fn refuse(&mut self, Device { index, name, .. }: &Device, why: String, no_slot: bool) {
+        // One line is enough for as many as there may be.
+        if self.refused.get(index) != Some(&why) && (!no_slot || self.no_slot.is_empty()) {
+            tracing::error!(interface = name, index, why, "not watched");
+        }
+        if no_slot {
+            self.no_slot.insert(*index, name.clone());
+        }
+        self.refused.insert(*index, why);
     }
 }
 
@@ -232,6 +316,18 @@ impl EpochSource for KernelSource {
 
     fn began(&self) -> i128 {
         self.kernel.epoch_began()
+    }
+
+    fn has_room(&self, next: &PolicyInForce) -> bool {
+        self.kernel.has_room(&next.policy)
+    }
+
+    fn make_room(&mut self, next: &PolicyInForce) -> anyhow::Result<()> {
+        Ok(Self::make_room(self, Some(&next.policy), 0)?)
+    }
+
+    fn kernel_memory(&self) -> u64 {
+        kernel::memory::of_maps()
     }
 
     fn stage(&mut self, next: &PolicyInForce) -> anyhow::Result<()> {

@@ -34,6 +34,7 @@ use crate::{
 
 /// What the daemon is launched with, beside its configuration.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Launch {
     /// The configuration file; `None`: the default one.
     pub config: Option<PathBuf>,
@@ -51,6 +52,8 @@ pub struct Launch {
     pub kernel_log: bool,
     /// Append alerts to this file as well.
     pub alerts_file: Option<PathBuf>,
+    /// What daemons of other versions have left is taken off.
+    pub replace: bool,
     /// Programs and counters go on when the daemon has ended.
     pub outlives: bool,
 }

@@ -47,7 +47,6 @@ fn opened(fake: &Fake, reader: impl Future<Output = anyhow::Result<()>> + Send +
         source: Box::new(fake.clone()),
         events,
         tasks: vec![("event reader", reader)],
-        kernel_memory: 1 << 20,
         succession: Succession::default(),
         inherited: Vec::new(),
     }

@@ -19,6 +19,7 @@ impl Engine {
         if tokio::task::block_in_place(|| self.source.cover()) {
             self.close_and_answer(waiting);
             tokio::task::block_in_place(|| self.source.cover());
+            self.state.write().kernel_memory = self.source.kernel_memory();
         }
         let coverage = tokio::task::block_in_place(|| self.coverage());
         let shared = self.state.clone();

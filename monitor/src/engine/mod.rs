@@ -119,6 +119,7 @@ impl Engine {
             let mut state = state.write();
             state.attachments = source.attachments();
             state.coverage = source.coverage();
+            state.kernel_memory = source.kernel_memory();
             state.in_force = in_force;
             let started = state.started;
             state.note_rules(started);

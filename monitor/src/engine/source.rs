@@ -25,6 +25,25 @@ pub trait EpochSource: Send {
     /// When the epoch that is open began, UTC nanoseconds since 1970.
     fn began(&self) -> i128;
 
+    /// Whether a policy has room where packets find it.
+    fn has_room(&self, _next: &PolicyInForce) -> bool {
+        true
+    }
+
+    /// Makes room for a policy. The open epoch has ended then, and another one is open: the next [`flip`](Self::flip) gives
+    /// the one that has ended.
+    ///
+    /// # Errors
+    /// There is none to be had, a policy is staged, or an epoch is not drained; nothing has changed.
+    fn make_room(&mut self, _next: &PolicyInForce) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Bytes that the kernel part's maps take now.
+    fn kernel_memory(&self) -> u64 {
+        0
+    }
+
     /// Takes a policy that is to hold, whole, from the next [`flip`](Self::flip) on. Staging again before that
     /// replaces what was staged.
     ///
@@ -114,8 +133,6 @@ pub struct Opened {
     pub events: Events,
     /// To be run by name until the daemon stops; dropped then. One that ends by itself stops the daemon.
     pub tasks: Vec<(&'static str, Task)>,
-    /// Bytes that the kernel part's maps take.
-    pub kernel_memory: u64,
     /// What there was of an earlier daemon.
     pub succession: Succession,
     /// Epochs of an earlier daemon that nobody has closed, the oldest first.

@@ -60,7 +60,7 @@ impl Engine {
         }
         self.make_room_for_rules(next.policy.rules.len());
         next.policy = self.pipeline.amend(&next.policy);
-        match tokio::task::block_in_place(|| self.source.stage(&next)) {
+        match self.stage_with_room(&next) {
             Ok(()) => {
                 tokio::task::block_in_place(|| self.guard(trial));
                 self.staged = Some((next, on));
@@ -74,6 +74,21 @@ impl Engine {
                 let _ = answer.send(Err(Refusal::Refused(why)));
             }
         }
+    }
+
+    /// Stages a policy; where it has no room, after making some.
+    fn stage_with_room(&mut self, next: &PolicyInForce) -> anyhow::Result<()> {
+        if !self.source.has_room(next) {
+            if self.staged.is_some() {
+                // What was to hold until now does, for a moment: it stands in what is replaced. What goes wrong is reported.
+                let _ = self.close_one();
+            }
+            tokio::task::block_in_place(|| self.source.make_room(next))?;
+            // What was counted until now is whole, whether it can be drained at once or not.
+            let _ = self.close_one();
+            self.state.write().kernel_memory = self.source.kernel_memory();
+        }
+        tokio::task::block_in_place(|| self.source.stage(next))
     }
 
     /// Has the kernel part take back what is in force, or staged, when nobody confirms it in time.
@@ -157,7 +172,7 @@ impl Engine {
             changed.then(|| PolicyInForce { policy, ..wanted.clone() })
         };
         let Some(next) = next else { return answer };
-        match tokio::task::block_in_place(|| self.source.stage(&next)) {
+        match self.stage_with_room(&next) {
             Ok(()) => {
                 self.staged = Some((next, Occasion::Own));
                 // What goes wrong is reported there, and tried again after the next epoch.

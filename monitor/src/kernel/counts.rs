@@ -32,6 +32,14 @@ pub(super) struct Shape {
     pub overflow: u32,
 }
 
+impl Shape {
+    /// Interfaces that there are overflow counters for, the unregistered among them.
+    pub const fn slots(self) -> u32 {
+        let all = self.overflow / (2 * 3 * self.classes);
+        if all < MAX_INTERFACES { all } else { MAX_INTERFACES }
+    }
+}
+
 /// The maps that packets are counted in. What each holds: `monitor-ebpf/src/maps.rs`.
 pub(super) struct Counts {
     pub halves: PerCpuArray<MapData, CpuHalf>,

@@ -4,11 +4,15 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use aya::maps::IterableMap as _;
-use monitor_common::wire::{Control, FlowKey, FlowValue, Hot};
+use monitor_common::wire::{Control, FlowKey, FlowValue, HookSums, Hot};
 use monitor_policy::spec::Mode;
 
 use super::{
-    Kernel, KernelError, Switch, clock, closing::ClosingEpoch, counts::hook_sums, interfaces::Slot, object, sys,
+    Kernel, KernelError, Switch, clock,
+    closing::ClosingEpoch,
+    counts::{Counts, hook_sums},
+    interfaces::Slot,
+    object, sys,
 };
 use crate::{
     fault::Fault,
@@ -38,6 +42,9 @@ impl Kernel {
                 }
                 let readings = self.readings();
                 self.free(&closing.retired);
+                if closing.counts.take().is_some() {
+                    self.forget_replaced();
+                }
                 Ok(closing.snapshot(self.hz, readings))
             }
             Err(error) => {
@@ -51,6 +58,12 @@ impl Kernel {
     #[must_use]
     pub fn epoch_began(&self) -> i128 {
         self.epoch_started.as_nanosecond()
+    }
+
+    /// The number of the epoch that is open.
+    #[must_use]
+    pub const fn epoch(&self) -> u32 {
+        self.control.epoch()
     }
 
     /// How full the half of the epoch is that is open; the table's, about.
@@ -118,14 +131,26 @@ impl Kernel {
             let clock = clock::read(object::program(&mut self.ebpf, object::CLOCK)?, &self.maps.clock)?;
             closing.quiet = Some((jiff::Timestamp::now(), clock));
         }
+        let mut replaced = closing.counts.take();
+        let counts = replaced.as_deref_mut().unwrap_or(&mut self.counts);
+        let drained = Self::drain_from(counts, closing, &mut self.hook_drained);
+        closing.counts = replaced;
+        drained
+    }
+
+    fn drain_from(
+        counts: &mut Counts,
+        closing: &mut ClosingEpoch,
+        hook_drained: &mut [HookSums],
+    ) -> Result<(), KernelError> {
         if closing.halves.is_none() {
-            let halves = self.counts.take_halves(closing.control.parity(), &mut closing.interfaces)?;
-            for slot in 0..closing.interfaces.len() {
-                self.hook_drained[slot].add(&hook_sums(&halves, slot));
+            let halves = counts.take_halves(closing.control.parity(), &mut closing.interfaces)?;
+            for (slot, drained) in hook_drained.iter_mut().enumerate().take(closing.interfaces.len()) {
+                drained.add(&hook_sums(&halves, slot));
             }
             closing.halves = Some(halves);
         }
         Fault::Drain.point();
-        self.counts.drain(closing)
+        counts.drain(closing)
     }
 }

@@ -92,8 +92,8 @@ pub enum KernelError {
         /// Process id and since when, where that is known.
         owner: String,
     },
-    /// A new policy does not fit into the maps that were made at start.
-    #[error("the new policy has {needed} {what}, there is room for {capacity}: restart egress-monitor to make room")]
+    /// A new policy does not fit into the maps that there are.
+    #[error("the new policy has {needed} {what}, there is room for {capacity}")]
     TooLarge {
         /// Which table.
         what: &'static str,
@@ -101,6 +101,18 @@ pub enum KernelError {
         needed: usize,
         /// Entries there are.
         capacity: usize,
+    },
+    /// Maps with room for what is wanted would take too much memory.
+    #[error(
+        "the maps of the kernel part would take {} MiB, those that they replace included, and [monitor] memory_max is \
+         {} MiB: raise it, or have a policy of fewer networks",
+        bytes.div_ceil(1 << 20), most >> 20
+    )]
+    Memory {
+        /// What they would take, as far as it is known.
+        bytes: u64,
+        /// What they may.
+        most: u64,
     },
     /// A policy is not in the maps as it was written, or does not answer as it should.
     #[error("{what} {at} is not what was written: another program writes to the policy maps, or the memory is bad")]

@@ -23,7 +23,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// What is to hold from a jiffy on.
 #[derive(Debug)]
 pub(super) struct Guard {
-    fallback: Switch,
+    pub fallback: Switch,
     deadline: u64,
 }
 
@@ -158,7 +158,7 @@ impl Kernel {
                 Some(slot) => Some((slot, guard.fallback.mode.enforces(), guard.deadline)),
             },
         };
-        if let Some(alone) = self.lease.filter(|_| self.observes_alone && self.control.enforce()) {
+        if let Some(alone) = self.options.lease.filter(|_| self.options.observes_alone && self.control.enforce()) {
             let (slot, _, guarded) = fallback.unwrap_or((self.control.slot(), false, u64::MAX));
             fallback = Some((slot, false, guarded.min(self.in_time(alone)?)));
         }
@@ -168,7 +168,7 @@ impl Kernel {
 
     /// Until when rules with a daily budget hold, if nobody says more; CLOCK_BOOTTIME.
     pub(super) fn lease_until(&self) -> Option<u64> {
-        self.lease.map(lease_until)
+        self.options.lease.map(lease_until)
     }
 
     /// Which slot has this policy, whatever of it is suspended.

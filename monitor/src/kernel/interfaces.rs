@@ -96,7 +96,13 @@ impl Kernel {
                 return Err(KernelError::TooManyInterfaces { interface: interface.name.clone(), most: most as u32 });
             }
         };
-        let slot = at as u32 + 1;
+        self.place(at as u32 + 1, interface)?;
+        self.slots[at] = Slot::Used(interface.clone());
+        Ok(())
+    }
+
+    /// Has the programs find the slot of an interface.
+    fn place(&mut self, slot: u32, interface: &Interface) -> Result<(), KernelError> {
         let entry = InterfaceEntry { ifindex: interface.index, slot: slot as u16, link: interface.link as u16 };
         for probe in 0..INTERFACE_PROBES {
             let place = interface.index.wrapping_add(probe) & (INTERFACE_TABLE - 1);
@@ -106,11 +112,20 @@ impl Kernel {
                 self.set_ifindex(slot, interface.index);
                 let word = self.maps.hot.atomic(Hot::word_of_interface(place));
                 word.store(bytemuck::cast(entry), Ordering::Release);
-                self.slots[at] = Slot::Used(interface.clone());
                 return Ok(());
             }
         }
         Err(KernelError::InterfaceCollides { interface: interface.name.clone(), index: interface.index })
+    }
+
+    /// Has the programs find all slots, in maps that have none yet.
+    pub(super) fn register_all(&mut self) -> Result<(), KernelError> {
+        for at in 0..self.slots.len() {
+            if let Slot::Used(interface) = self.slots[at].clone() {
+                self.place(at as u32 + 1, &interface)?;
+            }
+        }
+        Ok(())
     }
 
     fn set_ifindex(&mut self, slot: u32, ifindex: u32) {
@@ -176,15 +191,11 @@ impl Kernel {
     }
 }
 
-/// Slots to make, so that so many interfaces have one, and more that come later. Each takes room for the sums of all class
-/// rows; the more there are of these, the fewer slots are made ahead.
-pub(super) fn slots(interfaces: u32, classes: u32) -> u32 {
-    /// Bytes of OVERFLOW that are taken ahead.
-    const AHEAD: u32 = 16 << 20;
-    /// Two halves, three verdicts.
-    const A_CLASS: u32 = 2 * 3 * size_of::<monitor_common::wire::Counters>() as u32;
+/// Slots to make, so that so many interfaces have one, and some that come later. For more, the maps are
+/// [replaced](Kernel::make_room).
+pub(super) fn slots(interfaces: u32) -> u32 {
     // Slot 0 is for the unregistered.
-    (2 * interfaces + 8).max(AHEAD / (classes * A_CLASS)).min(MAX_INTERFACES)
+    (2 * interfaces + 8).min(MAX_INTERFACES)
 }
 
 /// The link layer of an `ARPHRD_*` number (include/uapi/linux/if_arp.h).
@@ -203,11 +214,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_made_ahead_as_long_as_that_is_cheap() {
-        assert_eq!(slots(1, 1024), MAX_INTERFACES);
-        assert_eq!(slots(1, 16_384), 10);
-        assert_eq!(slots(20, 16_384), 48);
-        assert_eq!(slots(300, 16_384), MAX_INTERFACES);
+    fn there_are_slots_for_some_that_come_later() {
+        assert_eq!([0, 1, 20, 300].map(slots), [8, 10, 48, MAX_INTERFACES]);
     }
 
     #[test]

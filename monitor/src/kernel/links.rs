@@ -34,19 +34,23 @@ pub struct AttachedProgram {
     pub hook: Hook,
     /// Since when.
     pub since: jiff::Timestamp,
-    link: SchedClassifierLinkId,
+    pub(super) link: SchedClassifierLinkId,
     /// Whether the clsact qdisc was made by us.
-    made_qdisc: bool,
+    pub(super) made_qdisc: bool,
     /// Its counters then; `None` until all are attached.
     pub(super) base: Option<Base>,
     /// Keeps other monitors off.
-    _owner: Option<Owner>,
+    pub(super) owner: Option<Owner>,
 }
 
 impl AttachedProgram {
     fn now(interface: &Interface, hook: Hook, link: SchedClassifierLinkId, made_qdisc: bool) -> Self {
         let interface = interface.clone();
-        Self { interface, hook, since: jiff::Timestamp::now(), link, made_qdisc, base: None, _owner: None }
+        Self { interface, hook, since: jiff::Timestamp::now(), link, made_qdisc, base: None, owner: None }
+    }
+
+    pub(super) fn owned_by(self, owner: Option<Owner>) -> Self {
+        Self { owner, ..self }
     }
 
     /// What its interface had sent before.
@@ -97,7 +101,7 @@ impl Kernel {
     /// # Errors
     /// What the kernel refuses; [`KernelError::AwaitsDrain`]: not before the next epoch.
     pub fn watch(&mut self, interface: &Interface, hook: Option<Hook>) -> Result<(), KernelError> {
-        let owner = self.exclusive.then(|| Owner::take(&interface.name, interface.index)).transpose()?;
+        let owner = self.options.exclusive.then(|| Owner::take(&interface.name, interface.index)).transpose()?;
         // First the slot: the first packet is counted under its interface already.
         self.register(interface)?;
         let mut marked = Ok(());
@@ -107,7 +111,7 @@ impl Kernel {
         }
         match marked.and_then(|()| self.attach_one(interface, hook)) {
             Ok(attachment) => {
-                self.attachments.push(AttachedProgram { _owner: owner, ..attachment });
+                self.attachments.push(attachment.owned_by(owner));
                 Ok(())
             }
             Err(error) => {
@@ -131,7 +135,11 @@ impl Kernel {
         }
     }
 
-    fn attach_one(&mut self, interface: &Interface, hook: Option<Hook>) -> Result<AttachedProgram, KernelError> {
+    pub(super) fn attach_one(
+        &mut self,
+        interface: &Interface,
+        hook: Option<Hook>,
+    ) -> Result<AttachedProgram, KernelError> {
         let sent_before = self.sent_before_attach(interface)?;
         let mut attachment = match hook {
             Some(Hook::Tcx) => self.attach_tcx(interface)?,
@@ -304,13 +312,21 @@ impl Kernel {
             hook: Hook::Clsact.name(),
             error: format!("a filter that a killed egress-monitor left can't be replaced: {error}"),
         };
-        let left = SchedClassifierLink::attached(&interface.name, TcAttachType::Egress, PRIORITY, self.handle(), None)
-            .map_err(|error| refused(error.to_string()))?;
-        let link = object::program(&mut self.ebpf, EGRESS)?
-            .attach_to_link(left)
-            .map_err(|error| refused(with_causes(&error)))?;
+        let left = self.filter(interface).map_err(|error| refused(error.to_string()))?;
+        let link = self.attach_to(left).map_err(refused)?;
         tracing::warn!(interface = interface.name, "took the place of a filter that a killed monitor left");
         Ok(AttachedProgram::now(interface, Hook::Clsact, link, false))
+    }
+
+    /// The filter of ours on an interface.
+    pub(super) fn filter(&self, interface: &Interface) -> Result<SchedClassifierLink, std::io::Error> {
+        SchedClassifierLink::attached(&interface.name, TcAttachType::Egress, PRIORITY, self.handle(), None)
+    }
+
+    /// Puts our program in the place of the one of a link, or filter.
+    pub(super) fn attach_to(&mut self, link: SchedClassifierLink) -> Result<SchedClassifierLinkId, String> {
+        let program = object::program(&mut self.ebpf, EGRESS).map_err(|error| error.to_string())?;
+        program.attach_to_link(link).map_err(|error| with_causes(&error))
     }
 
     fn attach_with(

@@ -24,7 +24,7 @@ use super::{
     interfaces::{self, Slot},
     object::{self, OBJECT, map},
     pins::Pins,
-    policy_slots::{self, Capacity, PolicySlots},
+    policy_slots::{Capacity, PolicySlots},
     predecessor::{Left, Predecessor},
     readings::{Nic, Sample},
     sys::{GracePeriod, MappedArray},
@@ -94,12 +94,7 @@ pub struct Kernel {
     pub(super) last_samples: Vec<Sample>,
     /// Where what outlives the daemon is pinned; `None`: nothing does.
     pub(super) pins: Option<Pins>,
-    /// As [`Options::exclusive`].
-    pub(super) exclusive: bool,
-    /// As [`Options::lease`].
-    pub(super) lease: Option<Duration>,
-    /// As [`Options::observes_alone`].
-    pub(super) observes_alone: bool,
+    pub(super) options: Options,
     /// What is to hold by itself from some time on.
     pub(super) guard: Option<Guard>,
     /// What was, before a policy was staged.
@@ -134,6 +129,44 @@ impl Maps {
     }
 }
 
+/// How much room there is to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub policy: Capacity,
+    /// Slots, with that of the unregistered.
+    pub interfaces: u32,
+}
+
+/// What one load of the object makes.
+pub(super) struct Loaded {
+    pub ebpf: Ebpf,
+    pub maps: Maps,
+    pub counts: Counts,
+    pub policy_slots: PolicySlots,
+    pub interface_slots: u32,
+}
+
+impl Loaded {
+    /// Maps with so much room, pinned where they are to be, and programs accepted by the verifier. No policy is in them.
+    pub fn new(options: Options, room: Room, pins: Option<&Pins>) -> Result<Self, KernelError> {
+        let cache = Cache::of(options.cache, options.flows)?;
+        let classes = room.policy.classes;
+        let overflow = 2 * room.interfaces * classes * 3;
+        let mut ebpf = load_object(options, room.policy, &cache, overflow)?;
+        if let Some(pins) = pins {
+            pins.keep(&ebpf)?;
+        }
+        let maps = Maps::of(&mut ebpf)?;
+        let shape = Shape { flows: options.flows, classes, overflow };
+        let mut counts = Counts::of(|name| object::data(&mut ebpf, name), cache, shape)?;
+        for parity in [0, 1] {
+            counts.give_halves(parity)?;
+        }
+        let policy_slots = PolicySlots::new(&mut ebpf, room.policy)?;
+        Ok(Self { ebpf, maps, counts, policy_slots, interface_slots: room.interfaces })
+    }
+}
+
 impl Kernel {
     /// Loads the object with room for `policy` and some growth, and puts the policy in force. Nothing is attached.
     ///
@@ -148,22 +181,13 @@ impl Kernel {
     /// # Errors
     /// The same, or it can't be pinned.
     pub fn load_to_outlive(options: Options, policy: Arc<Policy>, pins: Option<Pins>) -> Result<Self, KernelError> {
-        let capacity = Capacity::for_image(&policy.image, policy_slots::memory());
-        let cache = Cache::of(options.cache, options.flows)?;
-        let interface_slots = interfaces::slots(options.interfaces, capacity.classes);
-        let overflow = 2 * interface_slots * capacity.classes * 3;
-        let mut ebpf = load_object(options, capacity, &cache, overflow)?;
-        if let Some(pins) = &pins {
-            pins.keep(&ebpf)?;
-        }
-        let maps = Maps::of(&mut ebpf)?;
-        let shape = Shape { flows: options.flows, classes: capacity.classes, overflow };
-        let counts = Counts::of(|name| object::data(&mut ebpf, name), cache, shape)?;
+        let room = Room { policy: Capacity::of(&policy.image), interfaces: interfaces::slots(options.interfaces) };
+        let Loaded { mut ebpf, maps, counts, mut policy_slots, interface_slots } =
+            Loaded::new(options, room, pins.as_ref())?;
         let hz = {
             let clock_program = object::program(&mut ebpf, object::CLOCK)?;
             clock::measure_hz(|| clock::read(clock_program, &maps.clock))?
         };
-        let mut policy_slots = PolicySlots::new(&mut ebpf, capacity)?;
         let lease_until = options.lease.map(fallback::lease_until);
         policy_slots.write(0, &policy, lease_until)?;
         policy_slots.check(0, &policy)?;
@@ -188,16 +212,11 @@ impl Kernel {
             nic: None,
             last_samples: Vec::new(),
             pins,
-            exclusive: options.exclusive,
-            lease: options.lease,
-            observes_alone: options.observes_alone,
+            options,
             guard: None,
             guard_before: None,
             fell: None,
         };
-        for parity in [0, 1] {
-            kernel.counts.give_halves(parity)?;
-        }
         kernel.publish();
         kernel.verify()?;
         Ok(kernel)
@@ -251,7 +270,7 @@ impl Kernel {
         if self.attachments.is_empty() {
             return Ok(Vec::new());
         }
-        let twice = if self.exclusive { self.remove_leftovers() } else { Vec::new() };
+        let twice = if self.options.exclusive { self.remove_leftovers() } else { Vec::new() };
         let Some(pins) = &mut self.pins else { return Ok(Vec::new()) };
         self.grace_period.wait().map_err(KernelError::map("can't wait for a grace period"))?;
         let clock = clock::read(object::program(&mut self.ebpf, object::CLOCK)?, &self.maps.clock)?;

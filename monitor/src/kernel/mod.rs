@@ -1,6 +1,7 @@
 //! The kernel part: checked for, loaded, attached, given policies, drained. Policy images and interface names in,
 //! what the maps held out; called by the engine and by `daemon`.
 
+mod beside;
 mod cache;
 mod clock;
 mod closing;
@@ -23,10 +24,12 @@ mod pins;
 mod policy_slots;
 mod predecessor;
 mod readings;
+mod replace;
 mod requirements;
 mod self_test;
 mod sys;
 
+pub use beside::{Beside, beside};
 pub use clock::boot_ns;
 pub use devices::DeviceNews;
 pub use error::KernelError;
@@ -35,8 +38,8 @@ pub use interfaces::{Interface, devices};
 pub use links::AttachedProgram;
 pub use load::{Kernel, Options};
 pub use log::KernelLog;
-pub use pins::{Pins, attached_beside, detach_all};
-pub use policy_slots::{Switch, room};
+pub use pins::{Pins, detach_all};
+pub use policy_slots::{Switch, tables};
 pub use predecessor::Left;
 pub use requirements::require;
 pub use sys::{inherited_sockets, peer_groups, tame_allocator, trim_heap};

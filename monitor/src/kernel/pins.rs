@@ -40,11 +40,13 @@ pub struct Pins {
     earlier: Vec<PathBuf>,
     /// Whether a program of this start may be attached.
     in_use: bool,
+    /// The maps before the own ones, of this start too, and whether a program that counts in them may be attached.
+    first: Option<(PathBuf, bool)>,
     _lock: File,
 }
 
 /// In a start's directory of maps: its programs may be attached. Else nothing was ever counted there.
-const IN_USE: &str = "in-use";
+pub(super) const IN_USE: &str = "in-use";
 
 impl Drop for Pins {
     fn drop(&mut self) {
@@ -93,7 +95,6 @@ impl Pins {
             let owner = holder(&lock).map_or_else(String::new, owner::described);
             return Err(KernelError::PinsInUse { directory: bpffs.to_owned(), owner });
         }
-        let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u64>().ok();
         let mut earlier = Vec::new();
         for entry in fs::read_dir(directory.join("maps")).map_err(|error| refused(error.to_string()))?.flatten() {
             // A start that came to nothing has left them; were they kept, a start that is tried again and again would eat
@@ -104,10 +105,10 @@ impl Pins {
                 remove_maps(&entry.path());
             }
         }
-        earlier.sort_by_key(number);
-        let own =
-            directory.join(format!("maps/{}", earlier.iter().filter_map(number).max().map_or(1, |last| last + 1)));
-        Ok(Self { directory, own, earlier, in_use: false, _lock: lock })
+        earlier.sort_by_key(|maps| number(maps));
+        let own = directory
+            .join(format!("maps/{}", earlier.iter().filter_map(|maps| number(maps)).max().map_or(1, |last| last + 1)));
+        Ok(Self { directory, own, earlier, in_use: false, first: None, _lock: lock })
     }
 
     /// Keeps what the programs of this start count in, before they are attached.
@@ -132,6 +133,28 @@ impl Pins {
         self.in_use = in_use;
         let marked = if in_use { fs::create_dir(&mark) } else { fs::remove_dir(&mark) };
         marked.map_err(|error| KernelError::Pins { directory: mark, why: error.to_string() })
+    }
+
+    /// Has maps of this start be kept anew, beside those that there are.
+    pub(super) fn begin_another(&mut self) {
+        let number = number(&self.own).map_or(1, |number| number + 1);
+        let another = self.directory.join(format!("maps/{number}"));
+        self.first = Some((std::mem::replace(&mut self.own, another), std::mem::take(&mut self.in_use)));
+    }
+
+    /// There were none to be kept: those before are still the own ones.
+    pub(super) fn keep_to_first(&mut self) {
+        if let Some((first, in_use)) = self.first.take() {
+            remove_maps(&self.own);
+            (self.own, self.in_use) = (first, in_use);
+        }
+    }
+
+    /// Removes the pins of the maps before the own ones: what was in them is known.
+    pub(super) fn forget_first(&mut self) {
+        if let Some((first, _)) = self.first.take() {
+            remove_maps(&first);
+        }
     }
 
     /// Directories with what the programs of earlier starts have counted, the oldest first.
@@ -187,7 +210,12 @@ impl Pins {
     }
 }
 
-fn remove_maps(maps: &Path) {
+/// The number of a start's directory of maps.
+fn number(maps: &Path) -> Option<u64> {
+    maps.file_name()?.to_str()?.parse().ok()
+}
+
+pub(super) fn remove_maps(maps: &Path) {
     for entry in fs::read_dir(maps).into_iter().flatten().flatten() {
         let _ = fs::remove_file(entry.path());
     }
@@ -195,7 +223,8 @@ fn remove_maps(maps: &Path) {
     let _ = fs::remove_dir(maps);
 }
 
-fn links(directory: &Path) -> Vec<u32> {
+/// Interfaces, by index, of which links are pinned in a layout's directory.
+pub(super) fn links(directory: &Path) -> Vec<u32> {
     let entries = fs::read_dir(directory.join("links")).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
@@ -212,7 +241,7 @@ fn hooks(maps: &Path) -> Result<Vec<(u32, HookSums)>, KernelError> {
 }
 
 /// Who holds the lock on a file.
-fn holder(file: &File) -> Option<u32> {
+pub(super) fn holder(file: &File) -> Option<u32> {
     let found = file.metadata().ok()?;
     let (major, minor) = (rustix::fs::major(found.dev()), rustix::fs::minor(found.dev()));
     // As /proc/locks has it (proc_locks(5)).
@@ -223,15 +252,6 @@ fn holder(file: &File) -> Option<u32> {
         let at = words.iter().position(|word| *word == inode)?;
         words.get(at.checked_sub(1)?)?.parse().ok()
     })
-}
-
-/// Layouts of which programs are pinned below `bpffs` that a start does not take over: those of other builds, or all where
-/// it takes over none.
-pub fn attached_beside(bpffs: &Path, takes_over: bool) -> Vec<u32> {
-    let own = takes_over.then_some(LAYOUT);
-    let entries = fs::read_dir(bpffs).into_iter().flatten().flatten();
-    let layouts = entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix('v')?.parse().ok());
-    layouts.filter(|layout| Some(*layout) != own && !links(&bpffs.join(format!("v{layout}"))).is_empty()).collect()
 }
 
 /// Takes everything off that was left pinned below `bpffs`, and the filters of kernels without TCX. What was removed, a

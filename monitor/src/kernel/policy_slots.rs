@@ -37,21 +37,13 @@ pub struct Switch {
     pub mode: Mode,
 }
 
-/// Bytes of nodes that are kept for reloads, of each family and slot: more than 60,000 networks apart from all others.
-const MOST_NODES: u64 = 8 << 20;
-/// The same of intervals below /64, and of rule rows.
-const MOST_ROWS: u64 = 1 << 20;
-
-/// What the tables of a policy come to, and for how much a daemon that starts with it makes room on this machine, so that
-/// other policies fit at a reload: name, entries, room.
-pub fn room(image: &Image) -> [(&'static str, usize, u32); 5] {
-    Capacity::for_image(image, memory()).tables(image)
-}
-
-/// Bytes of memory that this machine has.
-pub(super) fn memory() -> u64 {
-    let about = rustix::system::sysinfo();
-    (about.totalram as u64).saturating_mul(about.mem_unit.into())
+/// What the tables of a policy come to in the kernel, in both slots: name, entries, and bytes as they are made for it.
+pub fn tables(image: &Image) -> [(&'static str, usize, u64); 5] {
+    let capacity = Capacity::of(image);
+    let sizes = [size_of::<Node>(), size_of::<Node>(), size_of::<V6Low>(), size_of::<ClassRow>(), size_of::<RuleRow>()];
+    let bytes = |(room, size): (u32, usize)| 2 * u64::from(room) * size as u64;
+    let mut bytes = capacity.tables(image).map(|(_, _, room)| room).into_iter().zip(sizes).map(bytes);
+    capacity.tables(image).map(|(name, entries, _)| (name, entries, bytes.next().unwrap_or_default()))
 }
 
 /// Entries that the image in one slot may have.
@@ -65,21 +57,52 @@ pub(super) struct Capacity {
 }
 
 impl Capacity {
-    /// An eighth more than the image has, and room for as many more as a reload may bring on a machine with so many bytes
-    /// of memory, of which all of that takes a 256th at most.
-    pub fn for_image(image: &Image, memory: u64) -> Self {
-        let share = |most: u64, size: usize, floor: usize| {
-            usize::try_from((memory / 2048).min(most) / size as u64).unwrap_or(usize::MAX).max(floor)
-        };
-        let room = |length: usize, spare: usize| u32::try_from(length + (length / 8).max(spare)).unwrap_or(u32::MAX);
-        let nodes = share(MOST_NODES, size_of::<Node>(), 1024);
+    /// An eighth more than the image has, and some: what a reload brings that is not another policy. For more, the maps are
+    /// [replaced](Kernel::make_room).
+    pub fn of(image: &Image) -> Self {
+        Self::with(image, 8)
+    }
+
+    /// A quarter more, so that what goes on to grow is not replaced again and again.
+    pub fn growing(image: &Image) -> Self {
+        Self::with(image, 4)
+    }
+
+    fn with(image: &Image, share: usize) -> Self {
+        let room =
+            |length: usize, spare: usize| u32::try_from(length + (length / share).max(spare)).unwrap_or(u32::MAX);
         Self {
-            v4_nodes: room(image.v4_nodes.len(), nodes),
-            v6_nodes: room(image.v6_nodes.len(), nodes),
-            v6_low: room(image.v6_low.len(), share(MOST_ROWS, size_of::<V6Low>(), 4096)),
-            classes: room(image.classes.len(), 1024).min(MAX_CLASSES),
-            rules: room(image.rules.len(), share(MOST_ROWS, size_of::<RuleRow>(), 1024)),
+            v4_nodes: room(image.v4_nodes.len(), 1024),
+            v6_nodes: room(image.v6_nodes.len(), 1024),
+            v6_low: room(image.v6_low.len(), 4096),
+            // Each has overflow counters for each interface.
+            classes: room(image.classes.len(), 256).min(MAX_CLASSES),
+            rules: room(image.rules.len(), 1024),
         }
+    }
+
+    /// Room for whatever has room in either.
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            v4_nodes: self.v4_nodes.max(other.v4_nodes),
+            v6_nodes: self.v6_nodes.max(other.v6_nodes),
+            v6_low: self.v6_low.max(other.v6_low),
+            classes: self.classes.max(other.classes),
+            rules: self.rules.max(other.rules),
+        }
+    }
+
+    /// Whether an image has room.
+    ///
+    /// # Errors
+    /// What of it has not.
+    pub fn fits(&self, image: &Image) -> Result<(), KernelError> {
+        for (what, needed, room) in self.tables(image) {
+            if needed > room as usize {
+                return Err(KernelError::TooLarge { what, needed, capacity: room as usize });
+            }
+        }
+        Ok(())
     }
 
     /// Each table: its name, how many entries the image has, and for how many there is room.
@@ -95,7 +118,7 @@ impl Capacity {
 }
 
 pub(super) struct PolicySlots {
-    capacity: Capacity,
+    pub capacity: Capacity,
     meta: Array<MapData, PolicyMeta>,
     v4_root: MappedArray<[u32; 2]>,
     v4_nodes: MappedArray<Node>,
@@ -132,11 +155,7 @@ impl PolicySlots {
     pub fn write(&mut self, slot: u32, policy: &Policy, lease_until: Option<u64>) -> Result<(), KernelError> {
         let capacity = self.capacity;
         let image = &policy.image;
-        for (what, needed, room) in capacity.tables(image) {
-            if needed > room as usize {
-                return Err(KernelError::TooLarge { what, needed, capacity: room as usize });
-            }
-        }
+        capacity.fits(image)?;
         let meta = self.header(slot, image);
         copy_into(&mut self.v4_root, (slot * ROOT_ROWS) as usize, &image.v4_root);
         copy_into(&mut self.v4_nodes, meta.v4_base as usize, &image.v4_nodes);
@@ -289,46 +308,4 @@ fn mapped<T: bytemuck::Pod>(
     let mapped = MappedArray::new(object::fd(&map), length as usize).map_err(KernelError::map(name))?;
     maps.push(map);
     Ok(mapped)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// An image in which these addresses have one class and all others another.
-    fn image(v4: &[u32], v6: &[u128]) -> Image {
-        let mut v4: Vec<(u32, u32)> = v4.iter().flat_map(|at| [(*at, 1), (at + 1, 0)]).collect();
-        let mut v6: Vec<(u128, u32)> = v6.iter().flat_map(|at| [(*at, 1), (at + 1, 0)]).collect();
-        v4.insert(0, (0, 0));
-        v6.insert(0, (0, 0));
-        Image::build(&v4, &v6, vec![ClassRow::default(); 2], Vec::new()).expect("a partition")
-    }
-
-    #[test]
-    fn a_small_policy_leaves_room_for_sixty_thousand_networks_that_are_apart() {
-        let seed = fastrand::u64(..);
-        println!("seed {seed}");
-        let mut random = fastrand::Rng::with_seed(seed);
-        let small = image(&[], &[]);
-        let fits = |memory, large: &Image| {
-            let capacity = Capacity::for_image(&small, memory);
-            capacity.tables(large).into_iter().all(|(_, needed, room)| needed <= room as usize)
-        };
-        let mut apart = |networks: usize| {
-            let mut v4: Vec<u32> = (0..networks).map(|_| random.u32(1..u32::MAX) | 1).collect();
-            v4.sort_unstable();
-            v4.dedup();
-            v4.retain(|at| *at < u32::MAX);
-            v4
-        };
-        // Before it was 30,000 that a reload had no room for.
-        let v4 = apart(60_000);
-        assert!(fits(16 << 30, &image(&v4, &[])), "{:?}", image(&v4, &[]).v4_nodes.len());
-        let below: Vec<u128> =
-            apart(20_000).into_iter().map(|at| 0x2001_0db8 << 96 | u128::from(at) << 64 | 1).collect();
-        assert!(fits(16 << 30, &image(&[], &below)), "{:?}", image(&[], &below).v6_low.len());
-        // Where there is little memory, as before.
-        let capacity = Capacity::for_image(&small, 16 << 20);
-        assert_eq!([capacity.v4_nodes, capacity.v6_low, capacity.rules], [1024, 4096, 1024]);
-    }
 }

@@ -78,7 +78,7 @@ impl Predecessor {
         };
         Ok(Self {
             counts: Counts::of(pinned, cache, shape)?,
-            interfaces: hot.ifindexes[1..].iter().map(interface).collect(),
+            interfaces: hot.ifindexes[1..shape.slots() as usize].iter().map(interface).collect(),
             control,
             previous: Control(hot.previous),
             policies: [in_slot(0)?, in_slot(1)?],

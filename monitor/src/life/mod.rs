@@ -26,6 +26,8 @@ pub struct Life {
     state: StateDirectory,
     before: Option<Record>,
     own: Record,
+    /// What had passed the hooks before it began, in the totals that it goes on from.
+    carried: HookSums,
 }
 
 impl Life {
@@ -35,7 +37,7 @@ impl Life {
         let before = Record::read(&state);
         let own = Record::begun(boot_id, now);
         own.write(&state);
-        Self { succession, state, before, own }
+        Self { succession, state, before, own, carried: HookSums::default() }
     }
 
     /// What came to the hooks while nobody was there.
@@ -127,6 +129,7 @@ impl Life {
 
 impl Consumer for Life {
     fn begin(&mut self, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        self.carried = passed(state);
         self.follow(findings);
         self.tell_gaps(findings);
         let watched: Vec<String> =
@@ -145,13 +148,10 @@ impl Consumer for Life {
     }
 
     fn stopped(&mut self, now: i128, state: &mut MonitorState, findings: &mut Findings<'_>) {
-        let totals = &state.traffic.totals;
-        let sum = |sums: &std::collections::BTreeMap<_, Counters>| {
-            let mut all = Counters::default();
-            sums.values().for_each(|one| all.add(one));
-            all
-        };
-        let (hook, dropped) = (sum(&totals.hook), sum(&totals.dropped));
+        let all = passed(state);
+        let own = |all: Counters, before: Counters| [all.packets - before.packets, all.bytes - before.bytes];
+        let [packets, bytes] = own(all.total, self.carried.total);
+        let [dropped_packets, dropped_bytes] = own(all.dropped, self.carried.dropped);
         let then = if self.succession.outlives {
             format!("the kernel part goes on by policy {}; nobody collects what it counts", state.in_force.reference())
         } else {
@@ -160,13 +160,22 @@ impl Consumer for Life {
         findings.notice(
             FindingKind::Stopped,
             format!(
-                "pid {}, since {}: it counted {} packets and {} bytes, of which {} packets and {} bytes were dropped; {then}",
-                self.own.pid, self.own.started, hook.packets, hook.bytes, dropped.packets, dropped.bytes
+                "pid {}, since {}: it counted {packets} packets and {bytes} bytes, of which {dropped_packets} packets and \
+                 {dropped_bytes} bytes were dropped; {then}",
+                self.own.pid, self.own.started
             ),
         );
         self.own.ended = Some(rfc3339(now));
         self.own.write(&self.state);
     }
+}
+
+/// What passed the hooks, by the totals.
+fn passed(state: &MonitorState) -> HookSums {
+    let mut all = HookSums::default();
+    state.traffic.totals.hook.values().for_each(|one| all.total.add(one));
+    state.traffic.totals.dropped.values().for_each(|one| all.dropped.add(one));
+    all
 }
 
 #[cfg(test)]

@@ -161,6 +161,8 @@ fn health(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
         whole(last.fill.cache.used),
     )?;
     one("flow_cache_capacity", "Places in the CPUs' flow caches", last.fill.cache.capacity.into())?;
+    let memory = i64::try_from(state.kernel_memory).unwrap_or(i64::MAX);
+    one("kernel_memory_bytes", "Memory of the kernel part's maps", memory)?;
     one("flow_store_entries", "Flows kept since the start", whole(state.traffic.kept.flows))?;
     one("epoch", "Number of the epoch closed last", last.epoch.into())?;
     one("epoch_closed_timestamp_seconds", "When the last epoch was closed", seconds(last.ended))?;
@@ -183,7 +185,12 @@ fn health(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
         "Flows without an alert of their own: their epoch had too many",
         state.alerts_suppressed,
     )?;
-    one("started_timestamp_seconds", "Since when the daemon counts: every total begins there", seconds(state.started))?;
+    one("started_timestamp_seconds", "When the daemon began", seconds(state.started))?;
+    one(
+        "totals_since_timestamp_seconds",
+        "Since when every total counts: earlier than the daemon, where it went on from those of one before it",
+        seconds(state.since),
+    )?;
     let alerts = page.counter("alerts_total", "Alerts made", &["severity", "type"])?;
     for ((severity, kind), count) in &state.alerts {
         alerts.with_label_values(&[severity, kind]).inc_by(*count);

@@ -284,6 +284,14 @@ findings! {
         title: "The day's budgets can't be kept over a restart",
         hint: "Make room in `[paths] state`; until then a restart begins the day anew",
     }
+    /// The totals can't be kept over a restart.
+    TotalsState {
+        name: "totals_state",
+        severity: Severity::Medium,
+        every_time: false,
+        title: "The totals can't be kept over a restart",
+        hint: "Make room in `[paths] state`; until then a restart begins them anew",
+    }
     /// The shadow policy that the configuration names does not compile.
     ShadowRefused {
         name: "shadow_refused",

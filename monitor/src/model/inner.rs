@@ -194,6 +194,14 @@ pub(super) fn carried(embedding: Embedding, address: Address) -> EmbeddedAddress
     EmbeddedAddress { destination: embedding.embedded_in(address).into(), via: embedding.name().into() }
 }
 
+/// The name of a way to an inner destination, or of an embedding, that has this text; `None`: none has it.
+pub fn via_of(text: &str) -> Option<&'static str> {
+    use Embedding::{Isatap, Nat64, SixToFour, Teredo, V4Compatible, V4Mapped};
+    let embeddings = [V4Mapped, V4Compatible, Nat64(Embedded::Low32), SixToFour, Teredo, Isatap];
+    let names = Via::ALL.into_iter().map(via_name).chain(embeddings.map(Embedding::name));
+    names.into_iter().find(|name| *name == text)
+}
+
 /// The name of the way to an inner destination.
 pub(super) fn via_name(via: Via) -> &'static str {
     via.name().unwrap_or("unknown")

@@ -1,6 +1,6 @@
 //! What a start found of the one before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use monitor_common::wire::{Counters, HookSums};
 
@@ -16,6 +16,10 @@ pub struct Succession {
     pub unreadable: Vec<String>,
     /// Interfaces whose programs have changed the hook: what came while both were there was counted twice.
     pub twice: Vec<String>,
+    /// Numbers of the epochs that were found and are this one's to close.
+    pub left: BTreeSet<u32>,
+    /// The number of the first epoch of this one's own; `None`: it took nothing over.
+    pub first_epoch: Option<u32>,
     /// Programs of an earlier daemon were there, and ours are in their place.
     pub adopts: bool,
     /// Programs and counters outlive this daemon.

@@ -56,6 +56,23 @@ pub fn replace(file: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
 /// # Errors
 /// As [`replace`], or what `write` says.
 pub fn replace_by(file: &Path, access: Access, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    replace_with(file, access, true, write)
+}
+
+/// As [`replace`], but nothing waits for the disk: after a power cut the file may be anything.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_for_this_boot(file: &Path, bytes: &[u8], access: Access) -> io::Result<()> {
+    replace_with(file, access, false, |out| out.write_all(bytes))
+}
+
+fn replace_with(
+    file: &Path,
+    access: Access,
+    sync: bool,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
     let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let draft = draft_of(file, directory)?;
     let written = (|| {
@@ -67,11 +84,13 @@ pub fn replace_by(file: &Path, access: Access, write: impl FnOnce(&mut File) -> 
         };
         out.set_len(0)?;
         write(&mut out)?;
-        out.sync_all()?;
+        if sync {
+            out.sync_all()?;
+        }
         Fault::Save.point();
         fs::rename(&draft, file)?;
         // The rename is on the disk when its directory is.
-        File::open(directory)?.sync_all()
+        if sync { File::open(directory)?.sync_all() } else { Ok(()) }
     })();
     // One that another process writes is not ours to remove.
     if written.as_ref().is_err_and(|error: &io::Error| error.kind() != ErrorKind::WouldBlock) {

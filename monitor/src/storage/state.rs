@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Access, blobs::Blobs, create_directory, read, replace};
+use super::{Access, blobs::Blobs, create_directory, read, replace, replace_for_this_boot};
 
 /// What this build writes; it reads this, and the one before, which had no number.
 pub const FORMAT: u32 = 1;
@@ -88,6 +88,19 @@ impl StateDirectory {
         }
         self.prepare()?;
         replace(&self.path.join(name), &serde_json::to_vec_pretty(value)?, Access::Owner)
+    }
+
+    /// Replaces a document that nobody reads after a reboot: nothing waits for the disk. How long it is.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_for_this_boot(&self, name: &str, value: &impl Serialize) -> io::Result<usize> {
+        if self.path.as_os_str().is_empty() {
+            return Ok(0);
+        }
+        self.prepare()?;
+        let text = serde_json::to_vec(value)?;
+        replace_for_this_boot(&self.path.join(name), &text, Access::Owner).map(|()| text.len())
     }
 
     /// Removes a document.

@@ -387,6 +387,11 @@ impl FlowStore {
         }
     }
 
+    /// Takes in flows that it never had, of which only sums are known.
+    pub fn absorb_sums(&mut self, of: FlowGroup, sums: &SummedFlows) {
+        self.evicted.entry(of).or_default().merge(sums);
+    }
+
     /// Gives back the room for flows that are not there yet.
     pub fn shrink(&mut self) {
         self.v4.shrink();

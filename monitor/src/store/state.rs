@@ -16,10 +16,17 @@ use crate::{
         Alert, Attachment, BudgetUses, Coverage, Fill, FindingKind, InterfaceAccount, ShadowReport,
         alert::SinkStats,
         coverage::Covered,
+        flow::SummedFlows,
+        identities::Identities,
         in_force::{PendingConfirmation, PolicyInForce},
         readings::Presence,
     },
-    store::{Traffic, flows::FlowStore, last_hour::Recent},
+    store::{
+        Traffic,
+        flows::FlowStore,
+        last_hour::Recent,
+        totals::{Kept, Totals},
+    },
 };
 
 /// Latest alerts kept for the API.
@@ -56,6 +63,10 @@ pub struct MonitorState {
     pub attachments: Vec<Attachment>,
     /// All devices: what is watched, and what is not.
     pub coverage: Coverage,
+    /// Since when the totals count, UTC nanoseconds since 1970: before `started`, where they were taken over.
+    pub since: i128,
+    /// Bytes that the kernel part's maps take.
+    pub kernel_memory: u64,
     /// What the devices sent beside what passed the hooks.
     pub accounts: Vec<InterfaceAccount>,
     /// The policy in force.
@@ -163,6 +174,16 @@ impl SharedState {
     /// Puts them behind a lock, beside an empty store.
     pub fn new(state: MonitorState) -> Self {
         Self(Arc::new(Shared { state: RwLock::new(state), ..Shared::default() }))
+    }
+
+    /// Goes on from the totals of an earlier daemon, of whose flows nothing but the sums is known.
+    pub fn go_on(&self, identities: Arc<Identities>, totals: Totals) {
+        let mut flows = self.flows_mut();
+        for (of, sums) in &totals.flows {
+            flows.absorb_sums(*of, &SummedFlows { flows: sums.flows, counters: sums.sums.counters });
+        }
+        let kept = Kept::of(&flows);
+        self.write().traffic = Traffic { identities, totals, latest: Totals::default(), kept };
     }
 
     /// To read. A writer that panicked has stopped the daemon (its task ended), so what is left is only shown.

@@ -1,7 +1,11 @@
 //! A small policy with one of everything, put together by hand and not by the compiler. Used by the tests that run
-//! packets through the kernel without a wire.
+//! packets through the kernel without a wire. And lists that are too large for small maps.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    fmt::Write as _,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use egress_monitor_tests::monitor::policy::Policy;
 use monitor_common::{
@@ -116,4 +120,15 @@ fn image() -> Image {
     image.host_boot_ns = 1_000;
     image.drop_reasons = u64::MAX;
     image
+}
+
+/// A list of networks that are apart from each other, and what names it in a configuration.
+pub fn networks_apart(folder: &Path, networks: usize) -> String {
+    let (file, mut random, mut text) = (folder.join("partners.txt"), super::random(), String::new());
+    for _ in 0..networks {
+        // Of 1.0.0.0/8, to which nothing is sent.
+        let _ = writeln!(text, "1.{}.{}.{}/32", random.u8(..), random.u8(..), random.u8(..));
+    }
+    std::fs::write(&file, text).unwrap();
+    format!("\n[policy]\nallowlists = [\"{}\"]\n", file.display())
 }

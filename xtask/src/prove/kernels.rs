@@ -30,7 +30,7 @@ const KIND: &str = "-cloud-amd64";
 const SUITE: &str = "suite";
 
 /// Its modules that are run.
-const MODULES: [&str; 6] = ["datapath", "attach", "grace", "cpus", "adoption", "fallback"];
+const MODULES: [&str; 7] = ["datapath", "attach", "grace", "cpus", "adoption", "fallback", "replace"];
 
 /// What the tests need of the kernel beyond what is built in; a kernel that has one built in has no such file.
 const DRIVERS: [&str; 3] = ["veth", "sch_ingress", "cls_bpf"];

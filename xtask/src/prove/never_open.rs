@@ -29,7 +29,7 @@ pub fn run(workspace: &Workspace) -> Result<Counts> {
     process::stage("build", workspace.cargo(&["nextest", "run", "--no-run"]).args(release))?;
     let mut run = workspace.cargo(&["nextest", "run", "--no-tests", "fail", "--no-capture"]);
     run.args(release)
-        .args(["--filterset", "binary(suite) & test(/^(adoption|fallback|never_open|one_owner)::/)"])
+        .args(["--filterset", "binary(suite) & test(/^(adoption|fallback|never_open|one_owner|replace|room)::/)"])
         .env("LIVES", LIVES);
     let (mut tests, mut counts) = (Tests::default(), Counts::default());
     process::watched("daemons that come and go", &mut run, |line| {

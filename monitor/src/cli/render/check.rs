@@ -5,7 +5,7 @@ use monitor_api::check::{Data, Extent, Good, List, Table};
 use monitor_common::{parse::Reason, wire::Class};
 use monitor_policy::{
     spec::{Action, Rule, Spec, Zone},
-    text::count,
+    text::{count, size},
 };
 
 /// The classes in the order of the page, most telling first.
@@ -85,8 +85,8 @@ pub fn check(found: &Good, spec: &Spec) -> String {
     text += "\n";
     text += &table(0, &rows, &[1, 2, 3, 4]);
 
-    let mut rows = vec![cells(&["in the kernel", "entries", "room after a start"])];
-    let of = |of: &Table| vec![of.name.to_owned(), count(of.entries as u64), count(of.room)];
+    let mut rows = vec![cells(&["in the kernel", "entries", "memory"])];
+    let of = |of: &Table| vec![of.name.to_owned(), count(of.entries as u64), size(of.bytes)];
     rows.extend(found.tables.iter().map(of));
     text += "\n";
     text += &table(0, &rows, &[1, 2]);

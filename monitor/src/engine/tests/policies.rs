@@ -42,6 +42,45 @@ async fn a_refused_reload_leaves_the_policy_and_is_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_policy_without_room_has_some_made_and_what_was_counted_before_keeps_its_own() {
+    let mut first = fake::snapshot(0);
+    fake::add_flow(&mut first, 7, fake::OUTSIDE, 443, 3);
+    let bench = bench([first]);
+    bench.fake.script().roomy = Some(Vec::new());
+    let refused = |why: &str| Err(Refusal::Refused(why.into()));
+    assert_eq!(bench.handle.reload(in_force("huge"), None).await, refused("memory_max"));
+    assert_eq!((bench.fake.script().flips, bench.state.read().kernel_memory), (0, 1 << 20));
+    // What could not be drained at once is not counted with what comes.
+    bench.fake.script().broken = true;
+    let large = "b".repeat(64);
+    let late = bench.handle.reload(in_force(&large), None).await;
+    assert_eq!(late, refused("the last epoch is not drained yet"));
+    bench.fake.script().broken = false;
+    let mut next = in_force(&large);
+    let mut policy = Policy { digest: large.clone(), ..fake::policy() };
+    policy.classes.reverse();
+    next.policy = policy.into();
+    assert_eq!(bench.handle.reload(next, None).await, Ok(()));
+    {
+        let state = bench.state.read();
+        assert_eq!((state.in_force.policy.digest.as_str(), state.kernel_memory), (large.as_str(), 2 << 20));
+        let countries: Vec<_> = state.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
+        assert_eq!(countries, ["SG"], "the flow was counted under the old numbers");
+    }
+    assert_eq!(bench.fake.script().roomy, Some(vec![large]));
+    assert_eq!(
+        bench.end().await,
+        [
+            alert("reload_refused", "Create"),
+            alert("epoch_failed", "Create"),
+            alert("egress", "drain"),
+            alert("epoch_failed", "Close"),
+            alert("reload_refused", "Close")
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_reported_by_name() {
     let (old, new) = ("a".repeat(64), "b".repeat(64));
     let mut under = [fake::snapshot(0), fake::snapshot(1), fake::snapshot(2)];

@@ -223,7 +223,7 @@ impl Labels {
 fn frame(state: &MonitorState, totals: &Totals, query: &FlowsQuery) -> Flows {
     let mut reply = Flows {
         boot_id: state.boot_id.clone(),
-        since: rfc3339(state.started),
+        since: rfc3339(state.since),
         until: state.last.map(|last| rfc3339(last.ended)),
         epoch: state.last.map(|last| last.epoch),
         ..Flows::default()

@@ -26,7 +26,7 @@ pub fn rules(state: &MonitorState, now: i128) -> Rules {
     });
     Rules {
         boot_id: state.boot_id.clone(),
-        since: rfc3339(state.started),
+        since: rfc3339(state.since),
         until: state.last.map(|last| rfc3339(last.ended)),
         policy: policy.digest.clone(),
         never_hit: never_hit(state).map(|rule| rule.id.clone()).collect(),

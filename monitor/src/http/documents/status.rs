@@ -41,6 +41,8 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
         time: rfc3339(now),
         started: rfc3339(state.started),
         uptime_seconds: seconds_since(state.started),
+        totals_since: rfc3339(state.since),
+        kernel_memory_bytes: state.kernel_memory,
         mode: in_force.mode.name().into(),
         mode_by_hand: in_force.by_hand.as_ref().map(|by_hand| by_hand.document(now)),
         zone: in_force.policy.zone.clone(),

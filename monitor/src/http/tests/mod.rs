@@ -71,6 +71,7 @@ fn bench_of(in_force: PolicyInForce) -> Bench {
     let state = SharedState::new(MonitorState {
         boot_id: "b0".into(),
         started: now(),
+        since: now() - 1_000_000_000,
         epoch_length: Duration::from_hours(1),
         ..MonitorState::default()
     });

@@ -1,0 +1,96 @@
+//! Promise: a reload that outgrew the room for it gets some from a daemon that goes on as before, and whatever becomes of the
+//! daemon meanwhile, nothing leaves.
+
+use std::{
+    ffi::OsStr,
+    net::UdpSocket,
+    os::unix::process::ExitStatusExt as _,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use egress_monitor_tests::{
+    daemon::Daemon,
+    stage::{PATIENCE, Stage},
+    traffic::send_udp,
+};
+
+use crate::support::{
+    lives::{HOOKS, attached, config, detach_from, end, gap, home, one, outside, start},
+    policy::networks_apart,
+};
+
+#[test]
+fn a_reload_that_outgrew_its_room_makes_some_and_alerts_go_on() {
+    let stage = Stage::build(false).unwrap();
+    for hook in HOOKS {
+        let daemon = start(&stage, home(&stage), hook);
+        let memory = daemon.json(&["status"]).unwrap()["kernel_memory_bytes"].as_u64().unwrap();
+        let larger = config(&stage) + &networks_apart(daemon.home().path(), 60_000);
+        daemon.home().configure(&larger).unwrap();
+        let reloaded = daemon.ask(&["reload"]).unwrap();
+        assert!(reloaded.status.success(), "{reloaded:?}");
+        assert_eq!(attached(&stage), one(hook));
+        // The reader of events has the new ring. On a busy machine the end of an epoch may be before it.
+        let (from, deadline, mut sent) = (daemon.alerts.count(), Instant::now() + PATIENCE, 0);
+        let event = |line: &str| line.contains("\"origin\":\"event\"");
+        while daemon.alerts.wait_for(from, Duration::from_millis(300), event).is_err() {
+            assert!(Instant::now() < deadline, "no event comes");
+            stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1; 3])).unwrap();
+            sent += 3;
+        }
+        let status = daemon.json(&["status"]).unwrap();
+        let interface = &status["interfaces"][0];
+        assert_eq!((&interface["dropped"]["packets"], &interface["residual"]["packets"]), (&sent.into(), &0.into()));
+        assert!(status["kernel_memory_bytes"].as_u64().unwrap() > memory, "{status:#}");
+        assert_eq!(status["conditions"], serde_json::json!([]), "{status:#}");
+        detach_from(&stage, daemon);
+    }
+}
+
+#[test]
+fn killed_while_larger_maps_take_their_place_nothing_leaves_and_what_both_counted_is_known() {
+    let stage = Stage::build(false).unwrap();
+    for hook in HOOKS {
+        let environment = [("EGRESS_MONITOR_FAULT", OsStr::new("replace:2"))];
+        let mut daemon = Daemon::spawn_with(&stage.near, home(&stage), &["--hook", hook], &environment).unwrap();
+        daemon.wait_until_ready().unwrap();
+        // All of that is taken.
+        daemon.json(&["status"]).unwrap();
+        let before = stage.sent().unwrap();
+        stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1; 5])).unwrap();
+        daemon.json(&["status"]).unwrap();
+        let (over, offered) = (AtomicBool::new(false), AtomicU64::new(0));
+        let home = thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                let socket = stage.near.run(|| UdpSocket::bind(stage.from(outside()))).unwrap();
+                while !over.load(Ordering::Relaxed) {
+                    // Refused, as it is to be.
+                    let _ = socket.send_to(&[1; 64], outside());
+                    offered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            let larger = config(&stage) + &networks_apart(daemon.home().path(), 40_000);
+            daemon.home().configure(&larger).unwrap();
+            daemon.ask(&["reload"]).unwrap();
+            let ended = daemon.wait().unwrap();
+            over.store(true, Ordering::Relaxed);
+            sender.join().unwrap();
+            assert_eq!(ended.status.signal(), Some(libc::SIGKILL), "{:#?}", ended.log);
+            daemon.into_home().unwrap()
+        });
+        assert_eq!(attached(&stage), one(hook));
+        let next = start(&stage, home, hook);
+        let status = next.json(&["status"]).unwrap();
+        let interface = &status["interfaces"][0];
+        assert_eq!(interface["residual"]["packets"], 0, "{status:#}");
+        assert_eq!(interface["total"]["packets"], interface["dropped"]["packets"], "{status:#}");
+        // What is not in the totals that it goes on from is in what both sets of maps had.
+        assert_eq!(interface["total"]["packets"], 5 + offered.load(Ordering::Relaxed), "{status:#}");
+        assert!(gap(&next)[0] > 0);
+        assert_eq!(stage.sent().unwrap().since(before).packets, 0);
+        let kept = end(next, libc::SIGKILL);
+        detach_from(&stage, start(&stage, kept, hook));
+    }
+}
