@@ -19,6 +19,7 @@ pub mod measure;
 pub mod monitor;
 pub mod netns;
 pub mod offload;
+pub mod payloads;
 pub mod ping;
 pub mod stage;
 pub mod tag;

@@ -24,7 +24,9 @@
 //! - ports and tunnels of a first fragment: read by us, not by etherparse;
 //! - mobility, HIP and Shim6 headers after IPv6, and a second authentication header after IPv4: the protocol to
 //!   etherparse, extension headers to us (RFC 7045), so that we name what follows them, or say what is wrong there;
-//! - GTP-U and MPLS: skipping their headers would be a parser of its own.
+//! - GTP-U, VXLAN-GPE and MPLS: skipping their headers would be a parser of its own;
+//! - what a tunnel in UDP carries that etherparse refuses, and Teredo that does not fill its datagram: an ordinary
+//!   datagram to us.
 //!
 //! Reasons that etherparse shares (headers cut short, lengths beyond the frame, versions) are none of these: a frame
 //! that we refuse by them has to be one that etherparse refuses, or the content of which it refuses. What etherparse
@@ -198,19 +200,29 @@ fn carried<'a>(sliced: &Sliced, payload: &'a [u8]) -> Carried<'a> {
             let header = 4 + 4 * (payload[0] & 0xb0).count_ones() as usize;
             if payload.len() < header { short } else { by_ether_type(be16(2), &payload[header..]) }
         }
-        (proto::MPLS, _) | (proto::UDP, Some((_, 2152 | 6635))) => Carried::Nothing(End::Unknown),
-        (proto::UDP, Some((_, 3544))) => match payload.get(8) {
-            None => short,
-            Some(first) if first >> 4 == 6 => Carried::Ip(6, &payload[8..]),
-            Some(_) => Carried::Nothing(End::Whole),
+        (proto::MPLS, _) | (proto::UDP, Some((_, 2152 | 4790 | 6635))) => Carried::Nothing(End::Unknown),
+        // Not whole, or of a form that receivers drop: an ordinary datagram.
+        (proto::UDP, Some((_, 4789 | 8472 | 6081))) if payload.len() < 16 => Carried::Nothing(End::Whole),
+        (proto::UDP, Some((_, 6081))) if payload[8] >> 6 != 0 => Carried::Nothing(End::Whole),
+        (proto::UDP, Some((_, 3544))) => match payload.get(8..) {
+            // What fills the datagram, from one global address to another.
+            Some(packet)
+                if packet.len() >= 40
+                    && packet[0] >> 4 == 6
+                    && packet.len() == 40 + usize::from(u16::from_be_bytes([packet[4], packet[5]]))
+                    && usize::from(be16(4)) == payload.len()
+                    && [packet[8], packet[24]].map(|first| first >> 5) == [1, 1] =>
+            {
+                Carried::Ip(6, packet)
+            }
+            _ => Carried::Nothing(End::Unknown),
         },
-        (proto::UDP, Some((_, 4789 | 8472 | 6081))) if payload.len() < 16 => short,
-        (proto::UDP, Some((_, 4789 | 8472))) if payload[8] & 8 == 0 => Carried::Nothing(End::Whole),
+        // VXLAN-GPE.
+        (proto::UDP, Some((_, 4789 | 8472))) if payload[8] & 4 != 0 => Carried::Nothing(End::Unknown),
         (proto::UDP, Some((_, 4789 | 8472))) => Carried::Ethernet(&payload[16..]),
-        (proto::UDP, Some((_, 6081))) if payload[8] >> 6 != 0 => Carried::Nothing(End::Bad),
         (proto::UDP, Some((_, 6081))) => {
             let header = 16 + 4 * usize::from(payload[8] & 0x3f);
-            if payload.len() < header { short } else { by_ether_type(be16(10), &payload[header..]) }
+            if payload.len() < header { Carried::Nothing(End::Whole) } else { by_ether_type(be16(10), &payload[header..]) }
         }
         _ => Carried::Nothing(End::Whole),
     }

@@ -5,7 +5,7 @@ use super::{
     Bytes, Reason, ether_type as known,
     header_walker::{HeaderWalker, Layer},
 };
-use crate::wire::{Opaque, Via};
+use crate::wire::Via;
 
 const HEADER: u32 = 14;
 const TAG: u32 = 4;
@@ -65,7 +65,7 @@ impl HeaderWalker {
             next if next < FIRST_ETHERTYPE => return self.llc(frame),
             _ => Reason::NotIp,
         };
-        self.not_ip(reason)
+        self.not_ip(frame, reason)
     }
 
     #[inline(always)]
@@ -92,9 +92,9 @@ impl HeaderWalker {
         const CISCO: u32 = 0x0300_000c;
         self.require(3, Reason::TruncatedLink)?;
         match frame.be16(self.offset).ok_or(Reason::TruncatedLink)? {
-            SPANNING_TREE => return self.not_ip(Reason::LinkControl),
+            SPANNING_TREE => return self.not_ip(frame, Reason::LinkControl),
             SNAP => {}
-            _ => return self.not_ip(Reason::NotIp),
+            _ => return self.not_ip(frame, Reason::NotIp),
         }
         self.require(SNAP_HEADER, Reason::TruncatedLink)?;
         let organisation = frame.be32(self.offset + 2).ok_or(Reason::TruncatedLink)?;
@@ -107,19 +107,19 @@ impl HeaderWalker {
             }
             // PAgP, PVST+, UDLD, CDP, VTP, DTP.
             CISCO if matches!(ether_type, 0x0104 | 0x010b | 0x0111 | 0x2000 | 0x2003 | 0x2004) => {
-                self.not_ip(Reason::LinkControl)
+                self.not_ip(frame, Reason::LinkControl)
             }
-            _ => self.not_ip(Reason::NotIp),
+            _ => self.not_ip(frame, Reason::NotIp),
         }
     }
 
     /// A frame that is not IP. In a tunnel there is a flow all the same, that of the enclosing packet: control is for
     /// the link at the tunnel's other end, and where anything else ends up is not known.
     #[inline(always)]
-    fn not_ip(&mut self, reason: Reason) -> Result<(), Reason> {
+    fn not_ip(&mut self, frame: impl Bytes, reason: Reason) -> Result<(), Reason> {
         if !self.in_tunnel() {
             return Err(reason);
         }
-        if matches!(reason, Reason::LinkControl) { self.finish() } else { self.finish_opaque(Opaque::Other) }
+        if matches!(reason, Reason::LinkControl) { self.finish() } else { self.unreadable(frame) }
     }
 }

@@ -200,7 +200,7 @@ const fn is_known(port: u16) -> bool {
 }
 
 /// The ports of [`tunnel::is_port`] and [`opaque::is_port`].
-const PORTS: [u16; 14] = [443, 1194, 1701, 2152, 3544, 4341, 4500, 4789, 4790, 5247, 6080, 6081, 6635, 8472];
+const PORTS: [u16; 15] = [443, 1194, 1701, 2152, 2268, 3544, 4341, 4500, 4789, 4790, 5247, 6080, 6081, 6635, 8472];
 
 const KNOWN: u64 = {
     let (mut bits, mut at) = (0, 0);

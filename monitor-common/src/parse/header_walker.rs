@@ -1,7 +1,11 @@
 //! One header a step: the state between the steps, and which step comes next. Called by the kernel's slow path and by
 //! the host; the other files of this folder read one layer each.
 
-use super::{Bytes, Reason};
+use super::{
+    Bytes, Reason,
+    parts::{Fragment, Hop, Transport},
+    receiver::Doubt,
+};
 use crate::wire::{Address, FlowKey, Link, Opaque, Via};
 
 /// Nested IP headers that are followed, the outermost included, before the packet is [`Reason::TooDeep`].
@@ -13,68 +17,6 @@ pub const MAX_HOPS: usize = 16;
 pub const MAX_FRAGMENTS: u32 = 2;
 /// Steps before the packet is [`Reason::TooDeep`]: four IPv4 headers full of one-byte options take 170.
 pub const MAX_STEPS: u32 = 192;
-
-/// An inner destination: a hop of a source route or routing header, or that of a packet in a tunnel.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hop {
-    /// Where.
-    pub address: Address,
-    /// 4 or 6.
-    pub ip_version: u8,
-    /// A [`Via`] as its number.
-    pub via: u8,
-    /// Which of the walker's IP headers leads there.
-    pub header: u8,
-}
-
-/// What follows an IP header.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Transport {
-    /// See [`FlowKey::destination_port`].
-    pub port: u16,
-    /// See [`FlowKey::protocol`].
-    pub protocol: u8,
-}
-
-/// Which part of which datagram an IP packet is.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fragment {
-    /// Source of the fragmented packet.
-    pub source: Address,
-    /// Its destination.
-    pub destination: Address,
-    /// Identification.
-    pub id: u32,
-    /// Offset of its first byte, in units of eight; 0: the first fragment.
-    pub start: u16,
-    /// The first unit after it.
-    pub end: u16,
-    /// 4 or 6.
-    pub ip_version: u8,
-    /// IPv4: part of the datagram's identity. IPv6: 0, it isn't (RFC 8200 4.5).
-    pub protocol: u8,
-    /// Which of the walker's IP headers it belongs to.
-    pub header: u8,
-    /// 1: more fragments follow.
-    pub more: u8,
-}
-
-impl Fragment {
-    /// Whether both belong to one datagram.
-    #[inline(always)]
-    const fn same_datagram(&self, other: &Self) -> bool {
-        self.id == other.id
-            && self.ip_version == other.ip_version
-            && self.protocol == other.protocol
-            && self.source.low == other.source.low
-            && self.source.high == other.source.high
-            && self.destination.low == other.destination.low
-            && self.destination.high == other.destination.high
-    }
-}
 
 /// What the next step reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +46,8 @@ pub(super) enum Layer {
     Payload,
     /// A GTP-U extension header of type `next`.
     GtpExtension,
+    /// What Teredo has before the IPv6 header; `next` says what was there already.
+    Teredo,
     /// An MPLS label.
     Mpls,
     /// Nothing: the packet is read.
@@ -142,7 +86,7 @@ pub struct HeaderWalker {
     /// Bytes elided from the addresses of a routing header, and from the last one.
     pub(super) elided: u32,
     pub(super) elided_last: u32,
-    /// VLAN tags of the current frame; extension headers of the current packet.
+    /// VLAN tags of the current frame, or labels of MPLS in UDP; extension headers of the current packet.
     pub(super) tags: u32,
     pub(super) extensions: u32,
     pub(super) next: u16,
@@ -159,6 +103,13 @@ pub struct HeaderWalker {
     pub(super) no_payload_length: bool,
     /// It has none, but a hop-by-hop header that should contain it.
     pub(super) expects_jumbo: bool,
+    /// Whether the tunnel is one is still to be seen, and of what UDP header.
+    pub(super) doubt: Doubt,
+    pub(super) datagram: u32,
+    /// The tunnel's header says little, so that its content has to say more.
+    pub(super) hidden: bool,
+    /// No receiver would take what was just read.
+    pub(super) refused: bool,
 }
 
 impl HeaderWalker {
@@ -218,6 +169,10 @@ impl HeaderWalker {
             in_later_fragment: false,
             no_payload_length: false,
             expects_jumbo: false,
+            doubt: Doubt::None,
+            datagram: 0,
+            hidden: false,
+            refused: false,
         }
     }
 
@@ -242,6 +197,8 @@ impl HeaderWalker {
         self.via = Via::None;
         self.in_first_fragment = false;
         self.in_later_fragment = false;
+        self.doubt = Doubt::None;
+        self.refused = false;
         self.layer = match link {
             Link::Ethernet => Layer::Ethernet,
             Link::Ip => Layer::Ip,
@@ -256,7 +213,7 @@ impl HeaderWalker {
     /// The [`Reason`] why the packet has no flow; what was read until then stays.
     #[inline(always)]
     pub fn step(&mut self, frame: impl Bytes) -> Result<(), Reason> {
-        match self.layer {
+        let result = match self.layer {
             Layer::Ethernet => self.ethernet(frame),
             Layer::EtherType => self.ether_type(frame),
             Layer::Ip => self.ip(frame),
@@ -267,11 +224,13 @@ impl HeaderWalker {
             Layer::JumboOption => self.jumbo_option(frame),
             Layer::Ipv6Hop => self.ipv6_hop(frame),
             Layer::Protocol => self.protocol(frame),
-            Layer::Payload => self.payload(),
+            Layer::Payload => self.payload(frame),
             Layer::GtpExtension => self.gtp_extension(frame),
+            Layer::Teredo => self.teredo(frame),
             Layer::Mpls => self.mpls(frame),
             Layer::Done => Ok(()),
-        }
+        };
+        if self.refused { self.ordinary(frame) } else { result }
     }
 
     /// Whether the packet is read.
@@ -319,13 +278,13 @@ impl HeaderWalker {
 
     /// Checks that `size` more bytes belong to the enclosing packet.
     #[inline(always)]
-    pub(super) fn require(&self, size: u32, else_reason: Reason) -> Result<(), Reason> {
+    pub(super) fn require(&mut self, size: u32, else_reason: Reason) -> Result<(), Reason> {
         if self.offset + size <= self.limit {
             Ok(())
         } else if self.in_first_fragment {
             Err(Reason::FragmentShort)
         } else {
-            Err(else_reason)
+            self.refuse(else_reason)
         }
     }
 

@@ -4,7 +4,7 @@ use super::{
     Bytes, Reason,
     header_walker::{HeaderWalker, Layer},
 };
-use crate::wire::{Address, Opaque, Via};
+use crate::wire::{Address, Via};
 
 const FIXED_HEADER: u32 = 20;
 const MORE_FRAGMENTS: u16 = 0x2000;
@@ -24,7 +24,9 @@ impl HeaderWalker {
         self.layer = match frame.u8(self.offset).ok_or(short)? >> 4 {
             4 => Layer::Ipv4,
             6 => Layer::Ipv6,
-            _ if self.in_tunnel() => return self.finish_opaque(Opaque::Other),
+            // A pseudowire's control word, or its channel's (RFC 4385): what a router by its labels takes.
+            0 | 1 if self.in_doubt() && self.via == Via::Mpls => return self.pseudowire(frame),
+            _ if self.in_tunnel() => return self.unreadable(frame),
             _ => return Err(Reason::BadIpVersion),
         };
         Ok(())
@@ -43,12 +45,13 @@ impl HeaderWalker {
         let fragment = frame.be16(offset + 6).ok_or(Reason::TruncatedIp)?;
         let protocol = frame.u8(offset + 9).ok_or(Reason::TruncatedIp)?;
         if first >> 4 != 4 {
-            return Err(Reason::BadIpVersion);
+            return self.refuse(Reason::BadIpVersion);
         }
-        self.enter_ip(frame, 4, source, destination)?;
-        self.set_current_transport(frame, protocol, 0, 0);
         let header = u32::from(first & 0x0f) * 4;
         let available = self.limit - offset;
+        self.confirm_v4(frame, header, if total == 0 { available } else { total })?;
+        self.enter_ip(frame, 4, source, destination)?;
+        self.set_current_transport(frame, protocol, 0, 0);
         let is_fragment = fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0;
         // A total length of 0 is a GSO super-packet beyond 64 KiB (BIG TCP, kernel 6.3): it ends where the
         // enclosing packet does. Such a packet is no fragment.

@@ -43,11 +43,12 @@ impl HeaderWalker {
         };
         let word = frame.be32(offset + 4).ok_or(Reason::TruncatedIp)?;
         if frame.u8(offset).ok_or(Reason::TruncatedIp)? >> 4 != 6 {
-            return Err(Reason::BadIpVersion);
+            return self.refuse(Reason::BadIpVersion);
         }
-        self.enter_ip(frame, 6, source, Address { high, low })?;
         let payload = word >> 16;
         let next = (word >> 8) as u8;
+        self.confirm_v6(payload, next, source, Address { high, low })?;
+        self.enter_ip(frame, 6, source, Address { high, low })?;
         self.set_current_transport(frame, next, 0, 0);
         self.offset = offset + FIXED_HEADER;
         self.fixed_header_end = self.offset;

@@ -14,7 +14,9 @@ mod header_walker;
 mod ipv4;
 mod ipv6;
 mod opaque;
+mod parts;
 mod reason;
+mod receiver;
 #[cfg(all(test, feature = "user"))]
 mod tests;
 mod transport;
@@ -22,7 +24,8 @@ mod tunnel;
 
 pub use fast_parse::{AddressesOf, Plain, fast_parse};
 pub use fast_tunnel::FastTunnel;
-pub use header_walker::{Fragment, HeaderWalker, Hop, MAX_FRAGMENTS, MAX_HEADERS, MAX_HOPS, MAX_STEPS, Transport};
+pub use header_walker::{HeaderWalker, MAX_FRAGMENTS, MAX_HEADERS, MAX_HOPS, MAX_STEPS};
+pub use parts::{Fragment, Hop, Transport};
 pub use reason::Reason;
 
 /// Read access to a frame from its first byte. Every read is checked; `None` past the end.

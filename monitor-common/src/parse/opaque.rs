@@ -6,16 +6,16 @@ use crate::wire::Opaque;
 const HTTPS: u16 = 443;
 const OPENVPN: u16 = 1194;
 const L2TP: u16 = 1701;
+const AMT: u16 = 2268;
 const LISP: u16 = 4341;
 const IPSEC_NAT_TRAVERSAL: u16 = 4500;
-const VXLAN_GPE: u16 = 4790;
 const CAPWAP: u16 = 5247;
 const GUE: u16 = 6080;
 
-/// Whether the destination port alone marks a datagram.
+/// Whether the destination port marks a datagram, alone or with its first byte.
 #[cfg(test)]
 pub(super) const fn is_port(port: u16) -> bool {
-    matches!(port, IPSEC_NAT_TRAVERSAL | HTTPS | OPENVPN | L2TP | LISP | VXLAN_GPE | CAPWAP | GUE)
+    matches!(port, IPSEC_NAT_TRAVERSAL | HTTPS | OPENVPN | L2TP | AMT | LISP | CAPWAP | GUE)
 }
 
 /// Marks a UDP datagram at `offset`, of whose header `length` and `ports` were read, in an IP packet that ends at
@@ -25,7 +25,11 @@ pub(super) fn udp(frame: impl Bytes, offset: u32, end: u32, length: u32, ports: 
     match ports.1 {
         IPSEC_NAT_TRAVERSAL => return Some(Opaque::EspInUdp),
         HTTPS => return Some(Opaque::Quic),
-        OPENVPN | L2TP | LISP | VXLAN_GPE | CAPWAP | GUE => return Some(Opaque::Other),
+        OPENVPN | L2TP | LISP | CAPWAP | GUE => return Some(Opaque::Other),
+        // RFC 7450: version 0 and one of seven types, the first of which is relays' advertisement.
+        AMT if offset + UDP_HEADER < end && matches!(frame.u8(offset + UDP_HEADER)?, 1..=7) => {
+            return Some(Opaque::Other);
+        }
         _ => {}
     }
     udp_from(frame, offset, end, length, ports.0)

@@ -30,11 +30,13 @@ impl HeaderWalker {
 
     #[inline(always)]
     fn udp(&mut self, frame: impl Bytes, source: u16, destination: u16) -> Result<(), Reason> {
-        if tunnel::is_port(destination) {
-            return self.udp_tunnel(frame, destination);
-        }
+        let is_tunnel = tunnel::is_port(destination);
         if self.offset + UDP_HEADER > self.limit {
-            return self.finish();
+            // In a first fragment the rest of the header is in another packet.
+            return if is_tunnel && self.in_first_fragment { Err(Reason::FragmentShort) } else { self.finish() };
+        }
+        if is_tunnel {
+            return self.udp_tunnel(frame, destination);
         }
         let length = frame.be16(self.offset + 4).ok_or(Reason::TruncatedTransport)?;
         let what = opaque::udp(frame, self.offset, self.limit, u32::from(length), (source, destination));

@@ -161,7 +161,18 @@ pub(super) fn cases() -> Vec<Case> {
         other_port("openvpn", "UDP to OpenVPN's port", 1194),
         other_port("l2tp_in_udp", "RFC 2661: L2TP", 1701),
         other_port("lisp", "RFC 9300: LISP's data", 4341),
-        other_port("vxlan_gpe", "a draft with VXLAN's flags and another content", 4790),
+        case(
+            "amt",
+            "RFC 7450: automatic multicast tunneling, by its first byte",
+            eth() / ip(OUT) / udp(2268) / payload(40).set(0, &[6]),
+            udp_to(2268).opaque(Opaque::Other),
+        ),
+        case(
+            "amt_type",
+            "there is no such type",
+            eth() / ip(OUT) / udp(2268) / payload(40).set(0, &[8]),
+            udp_to(2268),
+        ),
         other_port("capwap", "RFC 5415: CAPWAP's data", 5247),
         other_port("gue", "a draft: generic UDP encapsulation", 6080),
         case(
