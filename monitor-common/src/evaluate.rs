@@ -8,9 +8,9 @@ mod tests;
 #[cfg(feature = "user")]
 use crate::wire::FullKey;
 use crate::{
-    classify::{Classification, Tables, classify},
+    classify::{Classification, Destination, Tables, classify_packet},
     parse::{HeaderWalker, MAX_HEADERS, MAX_HOPS},
-    wire::{InnerDestination, Via},
+    wire::{InnerDestination, ON_LINK, Via},
 };
 
 /// Destinations that one packet can have: its own, inner ones, and one of its first fragment's.
@@ -41,6 +41,7 @@ impl Evaluation {
                 port: key.destination_port,
                 protocol: key.protocol,
                 ip_version: key.ip_version,
+                flags: key.flags & ON_LINK,
                 ..InnerDestination::default()
             }
         } else if number <= walker.hops_len {
@@ -53,6 +54,7 @@ impl Evaluation {
                 protocol: transport.protocol,
                 ip_version: hop.ip_version,
                 via: hop.via,
+                flags: hop.flags,
                 ..InnerDestination::default()
             }
         } else if number == walker.hops_len + 1 {
@@ -67,8 +69,7 @@ impl Evaluation {
     #[inline(always)]
     pub fn evaluate(&mut self, tables: &impl Tables) -> Option<()> {
         let candidate = &self.candidate;
-        let classification =
-            classify(tables, candidate.ip_version, candidate.address, candidate.protocol, Some(candidate.port))?;
+        let classification = classify_packet(tables, &Destination::of(candidate))?;
         let rank = classification.rank();
         let own = candidate.via == Via::None as u8;
         if own || rank > self.strictest.rank() {
@@ -92,6 +93,7 @@ impl Evaluation {
             port: flow.destination_port,
             protocol: flow.protocol,
             ip_version: flow.ip_version,
+            flags: flow.flags & ON_LINK,
             ..InnerDestination::default()
         };
         let mut evaluation = Self { candidate: own, ..Self::default() };

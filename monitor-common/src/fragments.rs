@@ -9,7 +9,7 @@ mod tests;
 
 use crate::{
     parse::{Fragment, HeaderWalker, MAX_HEADERS, Reason},
-    wire::{Address, InnerDestination},
+    wire::{Address, InnerDestination, ON_LINK},
 };
 
 /// Sets of datagrams; a power of two.
@@ -113,7 +113,7 @@ impl FragmentSet {
         }
         let header = u32::from(fragment.header);
         walker.set_transport(header, datagram.protocol, datagram.source_port, datagram.destination_port);
-        walker.key.flags = datagram.flags;
+        walker.key.flags = walker.key.flags & ON_LINK | datagram.flags & !ON_LINK;
         Ok(datagram.inner)
     }
 

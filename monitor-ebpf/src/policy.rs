@@ -62,6 +62,14 @@ impl Tables for MappedImage {
         unsafe { bpf_ktime_get_boot_ns() }
     }
     #[inline(always)]
+    fn local_class(&self) -> u32 {
+        self.meta.local_class
+    }
+    #[inline(always)]
+    fn opaque_denied(&self) -> u32 {
+        self.meta.opaque_denied
+    }
+    #[inline(always)]
     fn as_unknown_scalar(&self, number: u32) -> Option<u32> {
         let scratch = maps::SCRATCH.get_ptr_mut(0)?;
         // SAFETY: this CPU's own value. Volatile, or the compiler would know that it reads what it wrote.

@@ -4,7 +4,7 @@
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use aya_log_ebpf::debug;
 use monitor_common::{
-    classify::{Classification, classify},
+    classify::{Classification, Destination, classify_packet},
     parse::Reason,
     verdict::{Verdict, decide, drops},
     wire::{Address, Control, CpuHalf, Decision, PlainKey},
@@ -141,6 +141,12 @@ fn octets(address: Address) -> [u8; 16] {
 #[inline(always)]
 fn classify_plain(slot: u32, key: &PlainKey) -> Option<Classification> {
     let image = MappedImage::in_slot(slot)?;
-    let (port, protocol) = (key.endpoints.ports().1, key.endpoints.protocol());
-    classify(&image, key.ip_version as u8, key.destination(), protocol, Some(port))
+    let to = Destination {
+        address: key.destination(),
+        ip_version: key.ip_version as u8,
+        protocol: key.endpoints.protocol(),
+        port: key.endpoints.ports().1,
+        flags: key.endpoints.flags(),
+    };
+    classify_packet(&image, &to)
 }

@@ -11,8 +11,8 @@ use std::{
 use egress_monitor_tests::{
     capture::{Capture, Captured, Direction, FlowId},
     corpus::build::{
-        Layer, Stack, ah, destination_options, eth, ether, fragment, geneve, gre, hop_by_hop, icmp, ip, mpls, part,
-        payload, proto, raw, srh, tcp, udp, vxlan,
+        Layer, Stack, ah, arp, control, destination_options, eth, eth_to, ether, fragment, geneve, gre, hop_by_hop,
+        icmp, ip, mpls, part, payload, proto, raw, srh, tcp, udp, vxlan,
     },
     daemon::Daemon,
     netns::Count,
@@ -140,8 +140,9 @@ fn unreadable() -> Vec<Raw> {
     let other = |number: u16| eth() / payload(28).ether(number);
     let nine = (0..9).fold(eth() / ip(to6), |stack, _| stack / destination_options());
     vec![
-        Raw::refused(other(ether::ARP), "link_control"),
-        Raw::refused(other(0x88cc), "link_control"),
+        Raw::refused(eth() / arp(ether::ARP, 1), "link_control"),
+        Raw::refused(eth_to([1, 0x80, 0xc2, 0, 0, 0x0e]) / control(0x88cc, &[2, 7, 4], 28), "link_control"),
+        Raw::refused(other(0x88cc), "link_control_odd"),
         Raw::refused(other(ether::EXPERIMENT), "not_ip"),
         Raw::refused(eth() / mpls(&[16]) / ip(to4) / udp(1), "mpls"),
         // BPF_PROG_TEST_RUN refuses these, so only a wire shows it.

@@ -10,8 +10,8 @@ use std::{
 use egress_monitor_tests::{
     capture::{Capture, Captured, Direction, FlowId},
     corpus::build::{
-        Layer, Stack, ah, destination_options, esp, eth, ether, etherip, fragment, geneve, gre, gtp, hop_by_hop, ip,
-        mpls, part, payload, ports, proto, snap, srh, tcp, udp, vxlan,
+        Layer, Stack, ah, arp, destination_options, esp, eth, ether, etherip, fragment, geneve, gre, gtp, hop_by_hop,
+        ip, mpls, part, payload, ports, proto, snap, srh, tcp, udp, vxlan,
     },
     daemon::Daemon,
     monitor::api::{FlowRow, Flows},
@@ -359,19 +359,25 @@ fn no_frame_of_whatever_form_gets_through() {
         (piece(out4, 1, 53, 24, 72), "fragment_without_first"),
         (eth() / ip(in6) / fragment(4, 0, true) / part(tcp(53), 0..0) / payload(0), "bad_ip_length"),
     ];
-    let passing = [eth() / payload(28).ether(ether::ARP), eth() / payload(28).ether(0x88cc), eth() / ip(in6) / data()];
+    let passing = [
+        eth() / arp(ether::ARP, 2),
+        eth() / arp(ether::ARP, 1),
+        eth() / payload(28).ether(0x88cc),
+        eth() / ip(in6) / data(),
+    ];
     let denied = || flows_denied.iter().chain(undecodable.iter().map(|(frame, _)| frame));
     for (frame, left) in denied().zip(scene.each(denied())) {
         assert!(!left, "{frame:?}");
     }
-    assert_eq!(scene.raw(&passing), Frames { sent: 3, refused: 0 });
+    assert_eq!(scene.raw(&passing), Frames { sent: 4, refused: 0 });
     let mut expected: BTreeMap<String, Count> = BTreeMap::new();
     for (frame, reason) in &undecodable {
         let sum = expected.entry((*reason).to_owned()).or_default();
         *sum = sum.plus(one(frame));
     }
     assert_eq!(scene.reasons("dropped"), expected);
-    assert_eq!(scene.reasons("passed"), BTreeMap::from([("link_control".to_owned(), size(&passing[..2]))]));
+    let odd = ("link_control_odd".to_owned(), size(&passing[2..3]));
+    assert_eq!(scene.reasons("passed"), BTreeMap::from([("link_control".to_owned(), size(&passing[..2])), odd]));
     let (captured, flows) = scene.finish();
     assert_eq!(egress_monitor_tests::stage::denied(&flows), size(&flows_denied));
     assert_eq!(captured.total, size(&passing).plus(Count { packets: 1, bytes: 42 }));

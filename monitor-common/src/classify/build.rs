@@ -7,7 +7,7 @@ use super::{
     build_error::MAX_V6_STARTS,
     tree::{self, Tree},
 };
-use crate::wire::{ClassRow, MAX_CLASSES, MAX_RULES_PER_CLASS, Node, RuleRow, V6Low};
+use crate::wire::{Class, ClassRow, MAX_CLASSES, MAX_RULES_PER_CLASS, Node, RuleRow, V6Low};
 
 /// A compiled policy, position-independent: the bytes that go into the kernel's maps as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +28,10 @@ pub struct Image {
     pub rules: Vec<RuleRow>,
     /// See [`crate::wire::PolicyMeta::drop_reasons`].
     pub drop_reasons: u64,
+    /// See [`Tables::local_class`].
+    pub local_class: u32,
+    /// See [`Tables::opaque_denied`].
+    pub opaque_denied: u32,
     /// What [`Tables::boot_ns`] gives on the host.
     pub host_boot_ns: u64,
 }
@@ -54,6 +58,8 @@ impl Image {
                 return Err(BuildError::TooManyRules(i, class.rules_len));
             }
         }
+        let is_local = |row: &ClassRow| row.class == Class::Local as u8 && row.rules_len == 0;
+        let local_class = classes.iter().position(is_local).map_or(u32::MAX, |row| row as u32);
         let v4 = index_v4(v4)?;
         let (v6, v6_low) = index_v6(v6, LOW_ROWS as usize)?;
         Ok(Self {
@@ -65,6 +71,8 @@ impl Image {
             classes,
             rules,
             drop_reasons: 0,
+            local_class,
+            opaque_denied: 0,
             host_boot_ns: 0,
         })
     }
@@ -172,5 +180,11 @@ impl Tables for Image {
     }
     fn boot_ns(&self) -> u64 {
         self.host_boot_ns
+    }
+    fn local_class(&self) -> u32 {
+        self.local_class
+    }
+    fn opaque_denied(&self) -> u32 {
+        self.opaque_denied
     }
 }

@@ -15,7 +15,10 @@ mod tests;
 #[cfg(feature = "user")]
 mod tree;
 
-use crate::wire::{Address, Class, ClassRow, Embedded, MAX_RULES_PER_CLASS, Node, RuleRow, RuleRowAction, V6Low};
+use crate::wire::{
+    Address, Class, ClassRow, Embedded, InnerDestination, MAX_RULES_PER_CLASS, Node, ON_LINK, RuleRow, RuleRowAction,
+    V6Low,
+};
 
 /// Cells of a root: one for each value of an address's first 16 bits.
 pub const ROOT_CELLS: u32 = 1 << 16;
@@ -56,6 +59,10 @@ pub trait Tables {
     fn rule_row(&self, index: u32) -> Option<&RuleRow>;
     /// CLOCK_BOOTTIME in nanoseconds; called only for rules with a time.
     fn boot_ns(&self) -> u64;
+    /// [`crate::wire::PolicyMeta::local_class`].
+    fn local_class(&self) -> u32;
+    /// [`crate::wire::PolicyMeta::opaque_denied`].
+    fn opaque_denied(&self) -> u32;
     /// The number itself. In the kernel, as a scalar of which the verifier knows nothing, so that it need not follow
     /// paths through the program that differ only in it one by one. `None` never is: a way out that keeps the number
     /// would be such a path.
@@ -231,6 +238,44 @@ pub fn classify_row(tables: &impl Tables, class_id: u32, protocol: u8, port: Opt
 #[inline(always)]
 pub const fn isatap(address: Address) -> Option<u32> {
     if (address.low >> 32) as u32 & !0x0200_0000 == 0x5efe { Some(address.low as u32) } else { None }
+}
+
+/// Where a packet goes, as far as it matters to the policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination {
+    /// Where.
+    pub address: Address,
+    /// 4 or 6.
+    pub ip_version: u8,
+    /// IANA protocol number.
+    pub protocol: u8,
+    /// See [`crate::wire::FlowKey::destination_port`].
+    pub port: u16,
+    /// [`ON_LINK`], or 0.
+    pub flags: u8,
+}
+
+impl Destination {
+    /// The same of an inner destination, or of a packet's own in its place.
+    #[must_use]
+    #[inline(always)]
+    pub const fn of(inner: &InnerDestination) -> Self {
+        let InnerDestination { address, port, protocol, ip_version, flags, .. } = *inner;
+        Self { address, ip_version, protocol, port, flags }
+    }
+}
+
+/// What the policy makes of a packet to this destination. To a group on its last link that is *local*, unless a rule
+/// covers it. `None` as for [`classify`].
+#[inline(always)]
+pub fn classify_packet(tables: &impl Tables, to: &Destination) -> Option<Classification> {
+    let found = classify(tables, to.ip_version, to.address, to.protocol, Some(to.port))?;
+    let local = tables.local_class();
+    Some(if to.flags & ON_LINK != 0 && found.rule == 0 && local != u32::MAX {
+        Classification { class_id: local as u16, ..Classification::default() }
+    } else {
+        found
+    })
 }
 
 /// What the policy makes of a destination, an IPv4 address inside an IPv6 one included. Without a port no rule for some

@@ -64,8 +64,13 @@ fn packet(to: &[u16]) -> HeaderWalker {
     walker.key.destination = of(to[0], 0);
     walker.set_transport(0, TCP, 1, 443);
     for (number, class_id) in to.iter().enumerate().skip(1) {
-        walker.hops[number - 1] =
-            Hop { address: of(*class_id, number as u32), ip_version: 4, via: Via::IpInIp as u8, header: number as u8 };
+        walker.hops[number - 1] = Hop {
+            address: of(*class_id, number as u32),
+            ip_version: 4,
+            via: Via::IpInIp as u8,
+            header: number as u8,
+            flags: 0,
+        };
         walker.headers[number] = Transport { port: 443, protocol: TCP };
         walker.hops_len += 1;
     }
@@ -165,7 +170,7 @@ fn a_rule_looks_at_the_port_of_the_header_that_goes_there() {
 fn no_destination_is_left_out_and_without_one_nothing_is_evaluated() {
     let mut walker = packet(&[ALLOWED]);
     for last in 0..MAX_HOPS {
-        walker.hops = [Hop { address: of(ALLOWED, 1), ip_version: 4, via: 1, header: 0 }; MAX_HOPS];
+        walker.hops = [Hop { address: of(ALLOWED, 1), ip_version: 4, via: 1, header: 0, flags: 0 }; MAX_HOPS];
         walker.hops_len = MAX_HOPS as u32;
         walker.hops[last].address = of(DENIED, 1);
         let evaluation =

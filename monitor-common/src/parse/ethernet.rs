@@ -4,6 +4,7 @@
 use super::{
     Bytes, Reason, ether_type as known,
     header_walker::{HeaderWalker, Layer},
+    link_control::{ARP, Content, EAPOL, LLDP, MRP_MEDIA, MRP_MULTICAST, MRP_VLAN, PTP, RARP, SLOW_PROTOCOLS},
 };
 use crate::wire::Via;
 
@@ -14,18 +15,10 @@ const SNAP_HEADER: u32 = 8;
 /// In-frame tags that are followed before the packet is [`Reason::VlanDepth`].
 const MAX_TAGS: u32 = 3;
 
-const ARP: u16 = 0x0806;
 const PPPOE_DISCOVERY: u16 = 0x8863;
 const PPPOE_SESSION: u16 = 0x8864;
-const SLOW_PROTOCOLS: u16 = 0x8809;
-const EAPOL: u16 = 0x888e;
-const LLDP: u16 = 0x88cc;
-const MRP_MEDIA: u16 = 0x88e3;
 const MACSEC: u16 = 0x88e5;
 const PBB: u16 = 0x88e7;
-const MRP_VLAN: u16 = 0x88f5;
-const MRP_MULTICAST: u16 = 0x88f6;
-const PTP: u16 = 0x88f7;
 const NSH: u16 = 0x894f;
 /// Below this the field is an 802.3 length and an LLC header follows (STP, CDP…).
 const FIRST_ETHERTYPE: u16 = 0x0600;
@@ -35,6 +28,7 @@ impl HeaderWalker {
     pub(super) fn ethernet(&mut self, frame: impl Bytes) -> Result<(), Reason> {
         self.require(HEADER, Reason::TruncatedLink)?;
         self.next = frame.be16(self.offset + HEADER - 2).ok_or(Reason::TruncatedLink)?;
+        self.link = self.offset;
         self.offset += HEADER;
         self.tags = 0;
         self.layer = Layer::EtherType;
@@ -57,7 +51,10 @@ impl HeaderWalker {
                 return self.enter_tunnel(Via::Mpls, 0, Layer::Mpls);
             }
             known::MPLS | known::MPLS_MULTICAST => Reason::Mpls,
-            ARP | EAPOL | SLOW_PROTOCOLS | LLDP | MRP_MEDIA | MRP_VLAN | MRP_MULTICAST | PTP => Reason::LinkControl,
+            ARP | RARP | EAPOL | SLOW_PROTOCOLS | LLDP | MRP_MEDIA | MRP_VLAN | MRP_MULTICAST | PTP => {
+                let is_control = self.content(frame)?.is_some_and(|content| content.looks_like(self.next));
+                return self.control(frame, is_control);
+            }
             PPPOE_DISCOVERY | PPPOE_SESSION => Reason::Pppoe,
             PBB => Reason::Pbb,
             NSH => Reason::Nsh,
@@ -91,8 +88,12 @@ impl HeaderWalker {
         const BRIDGED_ETHERTYPE_FOLLOWS: u32 = 0x0300_00f8;
         const CISCO: u32 = 0x0300_000c;
         self.require(3, Reason::TruncatedLink)?;
+        let length = u32::from(self.next);
         match frame.be16(self.offset).ok_or(Reason::TruncatedLink)? {
-            SPANNING_TREE => return self.not_ip(frame, Reason::LinkControl),
+            SPANNING_TREE => {
+                let is_control = self.content(frame)?.is_some_and(|content| content.is_spanning_tree(length));
+                return self.control(frame, is_control);
+            }
             SNAP => {}
             _ => return self.not_ip(frame, Reason::NotIp),
         }
@@ -107,10 +108,29 @@ impl HeaderWalker {
             }
             // PAgP, PVST+, UDLD, CDP, VTP, DTP.
             CISCO if matches!(ether_type, 0x0104 | 0x010b | 0x0111 | 0x2000 | 0x2003 | 0x2004) => {
-                self.not_ip(frame, Reason::LinkControl)
+                let is_control = self.content(frame)?.is_some_and(|content| content.is_cisco(ether_type, length));
+                self.control(frame, is_control)
             }
             _ => self.not_ip(frame, Reason::NotIp),
         }
+    }
+
+    /// What the current frame carries; `None`: too little for any control.
+    #[inline(always)]
+    fn content(&self, frame: impl Bytes) -> Result<Option<Content>, Reason> {
+        const LEAST: u32 = 8;
+        let size = self.limit - self.offset;
+        if size < LEAST {
+            return Ok(None);
+        }
+        let to = frame.be64(self.link).ok_or(Reason::TruncatedLink)? >> 16;
+        Ok(Some(Content { to, size, head: frame.be64(self.offset).ok_or(Reason::TruncatedLink)? }))
+    }
+
+    /// A frame that is announced as link-scope control.
+    #[inline(always)]
+    fn control(&mut self, frame: impl Bytes, is_control: bool) -> Result<(), Reason> {
+        self.not_ip(frame, if is_control { Reason::LinkControl } else { Reason::LinkControlOdd })
     }
 
     /// A frame that is not IP. In a tunnel there is a flow all the same, that of the enclosing packet: control is for

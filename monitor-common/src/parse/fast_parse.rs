@@ -5,7 +5,7 @@
 use super::{Bytes, Window, ether_type, opaque, protocol, tunnel};
 use crate::{
     cache::V6Addresses,
-    wire::{Endpoints, Link, PlainKey},
+    wire::{Endpoints, Link, PlainKey, on_link},
 };
 
 const ETHERNET_HEADER: u32 = 14;
@@ -106,11 +106,25 @@ pub(super) fn behind_ethernet<B: Bytes>(frame: B, start: u32) -> Option<(u32, bo
 pub(super) fn plain<B: Bytes>(frame: B, at: u32, is_v6: bool, length: u32) -> Option<Plain<B::Window>> {
     if is_v6 {
         let (window, upper) = ipv6(frame, at, length)?;
-        Some(Plain::V6 { addresses: AddressesOf(window), endpoints: transport(frame, upper)? })
+        let endpoints = transport(frame, upper)?.with_flags(v6_on_link(window));
+        Some(Plain::V6 { addresses: AddressesOf(window), endpoints })
     } else {
         let (window, upper) = ipv4(frame, at, length)?;
-        Some(Plain::V4 { addresses: window.raw64(12), endpoints: transport(frame, upper)? })
+        let endpoints = transport(frame, upper)?.with_flags(v4_on_link(window));
+        Some(Plain::V4 { addresses: window.raw64(12), endpoints })
     }
+}
+
+/// [`crate::wire::ON_LINK`] of the IPv4 header that a window begins with.
+#[inline(always)]
+pub(super) fn v4_on_link(window: impl Window) -> u8 {
+    on_link(window.u8(8), window.u8(16) >> 4 == 0xe)
+}
+
+/// The same of an IPv6 header.
+#[inline(always)]
+pub(super) fn v6_on_link(window: impl Window) -> u8 {
+    on_link(window.u8(7), window.u8(24) == 0xff)
 }
 
 /// What follows an IP header with its extension headers.

@@ -7,13 +7,13 @@
 
 use super::{
     Bytes, Window, ether_type,
-    fast_parse::{Plain, Upper, behind_ethernet, ipv4, ipv6, network_header, plain},
+    fast_parse::{Plain, Upper, behind_ethernet, ipv4, ipv6, network_header, plain, v4_on_link, v6_on_link},
     protocol,
     tunnel::{self, Gre, Udp},
 };
 use crate::{
     cache::V6Addresses,
-    wire::{Address, Endpoints, InnerDestination, Link, PlainKey, TunnelKey, Via},
+    wire::{Address, Endpoints, InnerDestination, Link, ON_LINK, PlainKey, TunnelKey, Via},
 };
 
 /// A tunnel's content, of which nothing was read yet.
@@ -35,15 +35,16 @@ impl FastTunnel {
     #[inline(always)]
     pub fn outer<B: Bytes>(&mut self, frame: B, length: u32, link: Link, slot: u32) -> Option<PlainKey> {
         let (at, is_v6) = network_header(frame, link)?;
-        let (addresses, upper) = if is_v6 {
+        let (addresses, upper, flags) = if is_v6 {
             let (window, upper) = ipv6(frame, at, length)?;
-            ([window.raw64(8), window.raw64(16), window.raw64(24), window.raw64(32)], upper)
+            let addresses = [window.raw64(8), window.raw64(16), window.raw64(24), window.raw64(32)];
+            (addresses, upper, v6_on_link(window))
         } else {
             let (window, upper) = ipv4(frame, at, length)?;
-            ([window.raw64(12), 0, 0, 0], upper)
+            ([window.raw64(12), 0, 0, 0], upper, v4_on_link(window))
         };
         self.end = upper.end;
-        let endpoints = Endpoints::new(self.tunnel(frame, upper)?, upper.kind, 0).on(slot);
+        let endpoints = Endpoints::new(self.tunnel(frame, upper)?, upper.kind, flags).on(slot);
         Some(PlainKey { addresses, endpoints, ip_version: if is_v6 { 6 } else { 4 } })
     }
 
@@ -98,9 +99,10 @@ impl FastTunnel {
             protocol: endpoints.protocol(),
             ip_version: if is_v6 { 6 } else { 4 },
             via: self.via as u8,
-            _reserved: [0; 3],
+            flags: endpoints.flags() & ON_LINK,
+            _reserved: [0; 2],
         };
-        outer.endpoints = outer.endpoints.with_opaque(endpoints.opaque());
+        outer.endpoints = outer.endpoints.with_flags(endpoints.flags() & !ON_LINK);
         Some(TunnelKey { outer, inner })
     }
 }

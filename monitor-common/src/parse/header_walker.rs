@@ -6,7 +6,7 @@ use super::{
     parts::{Fragment, Hop, Transport},
     receiver::Doubt,
 };
-use crate::wire::{Address, FlowKey, Link, Opaque, Via};
+use crate::wire::{Address, FlowKey, Link, ON_LINK, Opaque, Via};
 
 /// Nested IP headers that are followed, the outermost included, before the packet is [`Reason::TooDeep`].
 pub const MAX_HEADERS: usize = 4;
@@ -106,6 +106,8 @@ pub struct HeaderWalker {
     /// Whether the tunnel is one is still to be seen, and of what UDP header.
     pub(super) doubt: Doubt,
     pub(super) datagram: u32,
+    /// Where the current frame's Ethernet header begins.
+    pub(super) link: u32,
     /// The tunnel's header says little, so that its content has to say more.
     pub(super) hidden: bool,
     /// No receiver would take what was just read.
@@ -131,7 +133,7 @@ impl HeaderWalker {
                 class_id: 0,
                 rule: 0,
             },
-            hops: [Hop { address: NOWHERE, ip_version: 0, via: 0, header: 0 }; MAX_HOPS],
+            hops: [Hop { address: NOWHERE, ip_version: 0, via: 0, header: 0, flags: 0 }; MAX_HOPS],
             headers: [Transport { port: 0, protocol: 0 }; MAX_HEADERS],
             fragments: [Fragment {
                 source: NOWHERE,
@@ -171,6 +173,7 @@ impl HeaderWalker {
             expects_jumbo: false,
             doubt: Doubt::None,
             datagram: 0,
+            link: 0,
             hidden: false,
             refused: false,
         }
@@ -298,7 +301,7 @@ impl HeaderWalker {
     /// Ends, and marks the packet's content as unreadable.
     #[inline(always)]
     pub(super) fn finish_opaque(&mut self, what: Opaque) -> Result<(), Reason> {
-        self.key.flags = what as u8;
+        self.key.flags = self.key.flags & ON_LINK | what as u8;
         self.finish()
     }
 
@@ -311,7 +314,7 @@ impl HeaderWalker {
         Ok(())
     }
 
-    /// Records an IP header.
+    /// Records an IP header. `flags`: [`ON_LINK`], or 0.
     #[inline(always)]
     pub(super) fn enter_ip(
         &mut self,
@@ -319,6 +322,7 @@ impl HeaderWalker {
         ip_version: u8,
         source: Address,
         destination: Address,
+        flags: u8,
     ) -> Result<(), Reason> {
         let header = self.headers_len;
         if header >= MAX_HEADERS as u32 {
@@ -334,8 +338,10 @@ impl HeaderWalker {
             self.key.source = source;
             self.key.destination = destination;
             self.key.ip_version = ip_version;
+            self.key.flags = flags;
         } else {
-            self.push_hop(frame, Hop { address: destination, ip_version, via: self.via as u8, header: header as u8 })?;
+            let (via, header) = (self.via as u8, header as u8);
+            self.push_hop(frame, Hop { address: destination, ip_version, via, header, flags })?;
         }
         self.set_current_transport(frame, 0, 0, 0);
         Ok(())
@@ -364,7 +370,8 @@ impl HeaderWalker {
         ip_version: u8,
         via: Via,
     ) -> Result<(), Reason> {
-        self.push_hop(frame, Hop { address, ip_version, via: via as u8, header: (self.headers_len - 1) as u8 })
+        let header = (self.headers_len - 1) as u8;
+        self.push_hop(frame, Hop { address, ip_version, via: via as u8, header, flags: 0 })
     }
 
     /// Records what follows the current IP header.

@@ -4,7 +4,7 @@ use super::{
     Bytes, Reason,
     header_walker::{HeaderWalker, Layer},
 };
-use crate::wire::{Address, Via};
+use crate::wire::{Address, Via, on_link};
 
 const FIXED_HEADER: u32 = 20;
 const MORE_FRAGMENTS: u16 = 0x2000;
@@ -43,14 +43,14 @@ impl HeaderWalker {
         let total = u32::from(frame.be16(offset + 2).ok_or(Reason::TruncatedIp)?);
         let id = u32::from(frame.be16(offset + 4).ok_or(Reason::TruncatedIp)?);
         let fragment = frame.be16(offset + 6).ok_or(Reason::TruncatedIp)?;
-        let protocol = frame.u8(offset + 9).ok_or(Reason::TruncatedIp)?;
+        let [time_to_live, protocol] = frame.be16(offset + 8).ok_or(Reason::TruncatedIp)?.to_be_bytes();
         if first >> 4 != 4 {
             return self.refuse(Reason::BadIpVersion);
         }
         let header = u32::from(first & 0x0f) * 4;
         let available = self.limit - offset;
         self.confirm_v4(frame, header, if total == 0 { available } else { total })?;
-        self.enter_ip(frame, 4, source, destination)?;
+        self.enter_ip(frame, 4, source, destination, on_link(time_to_live, destination.low as u32 >> 28 == 0xe))?;
         self.set_current_transport(frame, protocol, 0, 0);
         let is_fragment = fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0;
         // A total length of 0 is a GSO super-packet beyond 64 KiB (BIG TCP, kernel 6.3): it ends where the

@@ -6,7 +6,7 @@ use super::{
     header_walker::{HeaderWalker, Layer},
     protocol as known,
 };
-use crate::wire::{Address, Via};
+use crate::wire::{Address, Via, on_link};
 
 const FIXED_HEADER: u32 = 40;
 /// Extension headers that are followed after one IP header before the packet is [`Reason::ExtensionDepth`].
@@ -48,7 +48,7 @@ impl HeaderWalker {
         let payload = word >> 16;
         let next = (word >> 8) as u8;
         self.confirm_v6(payload, next, source, Address { high, low })?;
-        self.enter_ip(frame, 6, source, Address { high, low })?;
+        self.enter_ip(frame, 6, source, Address { high, low }, on_link(word as u8, high >> 56 == 0xff))?;
         self.set_current_transport(frame, next, 0, 0);
         self.offset = offset + FIXED_HEADER;
         self.fixed_header_end = self.offset;

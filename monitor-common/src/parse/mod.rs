@@ -13,6 +13,7 @@ mod fast_tunnel;
 mod header_walker;
 mod ipv4;
 mod ipv6;
+mod link_control;
 mod opaque;
 mod parts;
 mod reason;

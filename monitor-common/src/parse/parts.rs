@@ -14,6 +14,8 @@ pub struct Hop {
     pub via: u8,
     /// Which of the walker's IP headers leads there.
     pub header: u8,
+    /// [`crate::wire::ON_LINK`], or 0.
+    pub flags: u8,
 }
 
 /// What follows an IP header.

@@ -33,7 +33,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Link-scope control (ARP, LLDP, LACP, STP, EAPOL, CDP, MRP, PTP…): never routed, always passed.
+    /// Link-scope control (ARP, RARP, LLDP, LACP, STP, EAPOL, CDP, MRP, PTP…), by its form: never routed, always passed.
     LinkControl = 0 "link_control",
     /// An EtherType that is neither IP nor known link-scope control.
     NotIp = 1 "not_ip",
@@ -85,6 +85,8 @@ reasons! {
     FragmentOverlap = 24 "fragment_overlap",
     /// A fragment after the first, whose first never came or was not understood.
     FragmentWithoutFirst = 25 "fragment_without_first",
+    /// Announced as link-scope control, but not of its form: another destination, length or version than the protocol has.
+    LinkControlOdd = 26 "link_control_odd",
 }
 
 impl Reason {
@@ -116,6 +118,13 @@ impl Reason {
                 | Self::TruncatedTransport
                 | Self::TruncatedTunnel
         )
+    }
+
+    /// Whether the packet passes, and is told of, unless the operator denies it by name: a link might break by it.
+    #[must_use]
+    #[inline(always)]
+    pub const fn passes_by_default(self) -> bool {
+        matches!(self, Self::LinkControlOdd)
     }
 
     /// Whether the packet passes whatever the fail mode: without its neighbours a host is cut off.

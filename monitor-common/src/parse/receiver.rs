@@ -5,7 +5,7 @@
 //! further inside has a reason, since a router forwards without looking there.
 
 use super::{Bytes, Reason, UDP_HEADER, header_walker::HeaderWalker, opaque, protocol as known};
-use crate::wire::{Address, Opaque, Via};
+use crate::wire::{Address, ON_LINK, Opaque, Via};
 
 /// Whether a tunnel is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl HeaderWalker {
     #[inline(always)]
     pub(super) fn pseudowire(&mut self, frame: impl Bytes) -> Result<(), Reason> {
         self.unreadable(frame)?;
-        if self.key.flags == Opaque::None as u8 { self.finish_opaque(Opaque::Other) } else { Ok(()) }
+        if self.key.flags & !ON_LINK == Opaque::None as u8 { self.finish_opaque(Opaque::Other) } else { Ok(()) }
     }
 
     /// If the tunnel is in doubt: whether a receiver takes the IPv4 header at the current offset, of `header` bytes, for
@@ -125,9 +125,8 @@ impl HeaderWalker {
         // Without a length: a super-packet, which is TCP's, or a jumbogram.
         let fills = payload >= rest || (payload == 0 && matches!(next, known::TCP | known::HOP_BY_HOP));
         let teredo = self.via == Via::Teredo && (is_teredo(source) || is_link_local(source) || is_teredo(destination));
-        let taken = !self.hidden
-            || teredo
-            || (is_host(source) && is_anywhere(destination) && (fills || self.via == Via::GtpU));
+        let taken =
+            !self.hidden || teredo || (is_host(source) && is_anywhere(destination) && (fills || self.via == Via::GtpU));
         if !(fits && taken) {
             return self.refuse(Reason::BadIpLength);
         }
@@ -187,8 +186,5 @@ const fn is_host(address: Address) -> bool {
 /// Where a packet can go: besides, multicast, a translator of NAT64, a segment of SRv6 (5f00::/16).
 #[inline(always)]
 const fn is_anywhere(address: Address) -> bool {
-    is_host(address)
-        || address.high >> 56 == 0xff
-        || address.high >> 32 == 0x0064_ff9b
-        || address.high >> 48 == 0x5f00
+    is_host(address) || address.high >> 56 == 0xff || address.high >> 32 == 0x0064_ff9b || address.high >> 48 == 0x5f00
 }

@@ -79,7 +79,13 @@ fn fast_path_and_header_walker_read_the_same_of_tunnels() {
         flows += u32::from(result.is_ok() && walker.hops().len() == 1 && walker.fragments_len == 0);
         let Some(key) = fast_tunnel(&frame, link) else { continue };
         let (key, last) = (key.flow(), walker.headers[1]);
-        let hop = Hop { address: key.inner.address, ip_version: key.inner.ip_version, via: key.inner.via, header: 1 };
+        let hop = Hop {
+            address: key.inner.address,
+            ip_version: key.inner.ip_version,
+            via: key.inner.via,
+            header: 1,
+            flags: key.inner.flags,
+        };
         let transport = Transport { port: key.inner.port, protocol: key.inner.protocol };
         assert_eq!((result, walker.key), (Ok(()), key.flow), "seed {seed}: {frame:02x?}");
         assert_eq!((walker.hops(), last), ([hop].as_slice(), transport), "seed {seed}: {frame:02x?}");
@@ -209,6 +215,12 @@ fn near_plain(random: &mut fastrand::Rng) -> Vec<u8> {
     let v6 = extended(next);
     let (kind, mut packet) =
         if random.bool() { (0x0800, ipv4(next, &[], &content)) } else { (0x86dd, ipv6(v6.0, &v6.1)) };
+    if random.u8(..4) == 0 {
+        // A group's address, and the last hop or another one.
+        let (time, to, group) = if kind == 0x0800 { (8, 16, 0xe5) } else { (7, 24, 0xff) };
+        packet[time] = random.u8(..3);
+        packet[to] = [group, group, random.u8(..)][random.usize(..3)];
+    }
     if random.u8(..8) == 0 {
         // The length, made untrue or untold.
         let (at, value) = (if kind == 0x0800 { 2 } else { 4 }, [0, random.u16(..256)][random.usize(..2)]);
@@ -251,7 +263,8 @@ fn every_reason_has_a_packet() {
     assert_eq!(walk(&inside(3), Link::Ip).0, Ok(()));
     let (on_ethernet, on_ip) = (Link::Ethernet, Link::Ip);
     let packets = [
-        (Reason::LinkControl, on_ethernet, ethernet(0x0806, &[])),
+        (Reason::LinkControl, on_ethernet, ethernet(0x0806, &[0, 1, 8, 0, 6, 4, 0, 1].repeat(4))),
+        (Reason::LinkControlOdd, on_ethernet, ethernet(0x0806, &[])),
         (Reason::NotIp, on_ethernet, ethernet(0x88b5, &[])),
         (Reason::UnknownLink, Link::Other, ipv4(TCP, &[], &[0; 8])),
         (Reason::TruncatedLink, on_ethernet, vec![0; 13]),
@@ -320,7 +333,13 @@ fn every_length_of_a_compressed_hop_is_completed_from_the_destination() {
             let packet = ipv6(43, &[header, list, vec![0; 8]].concat());
             let (result, walker) = walk(&packet, Link::Ip);
             assert_eq!(result, Ok(()), "{elided} and {elided_last}");
-            let hop = |bytes| Hop { address: address(bytes), ip_version: 6, via: Via::RoutingHeader as u8, header: 0 };
+            let hop = |bytes| Hop {
+                address: address(bytes),
+                ip_version: 6,
+                via: Via::RoutingHeader as u8,
+                header: 0,
+                flags: 0,
+            };
             assert_eq!(walker.hops(), [hop(first), hop(last)], "{elided} and {elided_last}");
         }
     }

@@ -167,7 +167,9 @@ impl HeaderWalker {
         let announces = word & (VXLAN_HAS_PROTOCOL | VXLAN_VERSION) == VXLAN_HAS_PROTOCOL;
         let content = if announces { word & 0xff } else { 0 };
         let flags = if announces { word & !0xff & !VXLAN_HAS_PROTOCOL } else { word };
-        self.believe(flags == VXLAN_HAS_NETWORK && network & 0xff == 0 && content <= MPLS && announces == (content != 0));
+        self.believe(
+            flags == VXLAN_HAS_NETWORK && network & 0xff == 0 && content <= MPLS && announces == (content != 0),
+        );
         let layer = match content {
             IPV4 | IPV6 => {
                 self.require(VXLAN_HEADER + 1, Reason::TruncatedTunnel)?;

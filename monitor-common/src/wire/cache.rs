@@ -11,8 +11,8 @@ pub const CACHE_WAYS: usize = 4;
 pub const CACHE_BLOCK: usize = 256;
 
 /// What a flow is beside its addresses, in one word. From the lowest bit on: 32 bits of ports as they are in the packet
-/// (source, destination; ICMP: 0, type, code), 8 of the interface's slot, 8 of the IANA protocol number, 8 of an
-/// [`super::Opaque`] as its number, 8 of zeros. Never 0 for a flow: no protocol that has a flow cache entry is 0.
+/// (source, destination; ICMP: 0, type, code), 8 of the interface's slot, 8 of the IANA protocol number, 8 as
+/// [`FlowKey::flags`], 8 of zeros. Never 0 for a flow: no protocol that has a flow cache entry is 0.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Endpoints(pub u64);
@@ -32,11 +32,11 @@ impl Endpoints {
         Self(self.0 | (slot as u64) << 32)
     }
 
-    /// The same with an [`super::Opaque`] as its number, where there was 0.
+    /// The same with bits of [`FlowKey::flags`] where there was 0.
     #[must_use]
     #[inline(always)]
-    pub const fn with_opaque(self, opaque: u8) -> Self {
-        Self(self.0 | (opaque as u64) << 48)
+    pub const fn with_flags(self, flags: u8) -> Self {
+        Self(self.0 | (flags as u64) << 48)
     }
 
     /// Slot of the interface.
@@ -61,10 +61,10 @@ impl Endpoints {
         (self.0 >> 40) as u8
     }
 
-    /// An [`super::Opaque`] as its number.
+    /// As [`FlowKey::flags`].
     #[must_use]
     #[inline(always)]
-    pub const fn opaque(self) -> u8 {
+    pub const fn flags(self) -> u8 {
         (self.0 >> 48) as u8
     }
 }
@@ -116,7 +116,7 @@ impl PlainKey {
             protocol: self.endpoints.protocol(),
             ip_version: self.ip_version as u8,
             verdict: decision.verdict,
-            flags: self.endpoints.opaque(),
+            flags: self.endpoints.flags(),
             class_id: decision.class_id,
             rule: decision.rule,
         }

@@ -28,6 +28,17 @@ impl From<core::net::Ipv6Addr> for Address {
     }
 }
 
+/// The bit of [`FlowKey::flags`] and [`InnerDestination::flags`] for a packet to a multicast group with a time to live, or
+/// hop limit, of 1: no router forwards it.
+pub const ON_LINK: u8 = 1 << 4;
+
+/// Whether a packet to a group is on its last link.
+#[must_use]
+#[inline(always)]
+pub const fn on_link(time_to_live: u8, is_multicast: bool) -> u8 {
+    if time_to_live <= 1 && is_multicast { ON_LINK } else { 0 }
+}
+
 /// Content of a packet that cannot be read: the packet's destination is known, where its content ends up is not. The
 /// low bits of [`FlowKey::flags`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -166,8 +177,10 @@ pub struct InnerDestination {
     pub ip_version: u8,
     /// A [`Via`] as its number: the last one, where one tunnel carries another.
     pub via: u8,
+    /// [`ON_LINK`], or 0.
+    pub flags: u8,
     /// Always 0.
-    pub _reserved: [u8; 3],
+    pub _reserved: [u8; 2],
 }
 
 impl InnerDestination {
@@ -200,7 +213,7 @@ pub struct FlowKey {
     pub ip_version: u8,
     /// A [`crate::verdict::Verdict`] as its number.
     pub verdict: u8,
-    /// An [`Opaque`] as its number.
+    /// An [`Opaque`] as its number, and [`ON_LINK`].
     pub flags: u8,
     /// Class id in the policy that was in force in this epoch: that of the strictest destination, of equals the
     /// outermost.

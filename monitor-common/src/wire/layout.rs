@@ -49,7 +49,7 @@ mod tests {
                 source, destination, ifindex, source_port, destination_port, protocol, ip_version, verdict, flags,
                 class_id, rule
             }
-            InnerDestination { address, port, protocol, ip_version, via, _reserved }
+            InnerDestination { address, port, protocol, ip_version, via, flags, _reserved }
             FullKey { flow, inner }
             FlowValue { counters, first, last }
             Counters { packets, segments, bytes, wire_bytes }
@@ -57,7 +57,7 @@ mod tests {
             ReasonSums { passed, dropped }
             Event { flow, jiffies, epoch, wire_bytes }
             Clock { jiffies, boot_ns }
-            PolicyMeta { v4_base, v6_base, v6_low_base, rules_base, drop_reasons }
+            PolicyMeta { v4_base, v6_base, v6_low_base, rules_base, drop_reasons, local_class, opaque_denied }
             ClassRow { rules_start, rules_len, country, class, deny, alert, embedded, _reserved }
             RuleRow { not_before_ns, expires_ns, port_low, port_high, rule, protocol, action }
             Node { words }

@@ -20,7 +20,8 @@ pub use cache::{
 pub use control::Control;
 pub use event::{Clock, Event};
 pub use flow::{
-    Address, Counters, FlowKey, FlowValue, FullKey, HookSums, InnerDestination, Opaque, ReasonSums, Via, segments,
+    Address, Counters, FlowKey, FlowValue, FullKey, HookSums, InnerDestination, ON_LINK, Opaque, ReasonSums, Via,
+    on_link, segments,
 };
 pub use layout::LAYOUT;
 pub use policy::{Class, ClassRow, Embedded, Node, PolicyMeta, RuleRow, RuleRowAction, V6Low};
@@ -176,5 +177,5 @@ const _: () = {
     assert!(size_of::<RuleRow>() == 24);
     assert!(size_of::<Node>() == 64);
     assert!(size_of::<V6Low>() == 16);
-    assert!(size_of::<PolicyMeta>() == 24);
+    assert!(size_of::<PolicyMeta>() == 32);
 };

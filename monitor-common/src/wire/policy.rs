@@ -229,4 +229,8 @@ pub struct PolicyMeta {
     pub rules_base: u32,
     /// Bit `n`: in enforce mode a packet with [`crate::parse::Reason`] `n` is dropped.
     pub drop_reasons: u64,
+    /// The class row of what never leaves the link, without rules; `u32::MAX`: there is none.
+    pub local_class: u32,
+    /// Bit `n`: a flow of [`super::Opaque`] `n` is denied unless a rule allows it.
+    pub opaque_denied: u32,
 }

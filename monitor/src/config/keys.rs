@@ -347,8 +347,13 @@ pub mod undecodable {
             let reason = Reason::ALL[at];
             keys[at].name = reason.name();
             keys[at].help = reason.meaning();
-            keys[at].absent =
-                Absent::Means(if reason.always_passes() { "always passes" } else { "as `on_undecodable`" });
+            keys[at].absent = Absent::Means(if reason.always_passes() {
+                "always passes"
+            } else if reason.passes_by_default() {
+                "`\"allow\"`, and the finding of that name"
+            } else {
+                "as `on_undecodable`"
+            });
             at += 1;
         }
         keys

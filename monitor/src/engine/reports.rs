@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use monitor_common::parse::Reason;
 use monitor_policy::times::{self, Notice};
 
 use super::pipeline::{Consumer, Findings};
@@ -12,6 +13,7 @@ use crate::{
         coverage::{Covered, Role},
         identities::Identities,
         rfc3339, seconds,
+        snapshot::InterfaceCounts,
     },
     store::MonitorState,
 };
@@ -139,6 +141,7 @@ impl Consumer for Losses {
             )
         });
         findings.report(FindingKind::FlowTableOverflow, detail);
+        findings.report(FindingKind::LinkControlOdd, link_control_odd(epoch));
         let total = state.sinks.lost();
         let lost = total - self.alerts;
         self.alerts = total;
@@ -155,6 +158,17 @@ impl Consumer for Losses {
         let full: Vec<String> = tables.into_iter().filter(|(full, ..)| *full).map(of).collect();
         findings.report(FindingKind::NamesRunOut, (!full.is_empty()).then(|| full.join("; ")));
     }
+}
+
+/// What there is to say of frames that are announced as link-scope control and have another form.
+fn link_control_odd(epoch: &ClosedEpoch<'_>) -> Option<String> {
+    let of = |interface: &InterfaceCounts| {
+        let sums = interface.unparsed.get(&Reason::LinkControlOdd)?;
+        let (passed, dropped) = (sums.passed.packets, sums.dropped.packets);
+        Some(format!("{}: {passed} passed, {dropped} dropped", interface.name))
+    };
+    let of: Vec<String> = epoch.snapshot.interfaces.iter().filter_map(of).collect();
+    (!of.is_empty()).then(|| format!("in epoch {}: {}", epoch.snapshot.epoch, of.join("; ")))
 }
 
 /// A port that somebody else has.

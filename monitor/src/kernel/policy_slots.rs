@@ -187,6 +187,8 @@ impl PolicySlots {
             v6_low_base: slot * capacity.v6_low,
             rules_base: slot * capacity.rules,
             drop_reasons: image.drop_reasons,
+            local_class: image.local_class,
+            opaque_denied: image.opaque_denied,
         }
     }
 

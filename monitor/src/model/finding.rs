@@ -188,6 +188,14 @@ findings! {
         title: "The flow table was full",
         hint: "Raise `[monitor] flows` or shorten `[monitor] epoch`",
     }
+    /// Frames are announced as link-scope control and have another form.
+    LinkControlOdd {
+        name: "link_control_odd",
+        severity: Severity::Medium,
+        every_time: false,
+        title: "Frames are announced as link-scope control and do not look like it",
+        hint: "Find out what sends them; `[zone.undecodable] link_control_odd = \"deny\"` drops them",
+    }
     /// Alert lines did not reach a sink.
     AlertsLost {
         name: "alerts_lost",

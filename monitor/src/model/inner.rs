@@ -268,7 +268,8 @@ mod tests {
                 protocol: 17,
                 ip_version,
                 via: Via::Gre as u8,
-                _reserved: [0; 3],
+                flags: 0,
+                _reserved: [0; 2],
             };
         }
         Resolver::new(&mut Default::default(), policy).resolve(&key, Name::default())

@@ -9,12 +9,20 @@ use super::{Case, build::*, case, flow, policy::*};
 
 const CISCO: [u8; 3] = [0, 0, 0x0c];
 const ETHERTYPE: [u8; 3] = [0, 0, 0];
+const RARP: u16 = 0x8035;
+const LACP: u16 = 0x8809;
+const LLDP: u16 = 0x88cc;
+const PTP: u16 = 0x88f7;
+/// Where the spanning tree goes.
+const BRIDGES: [u8; 6] = [1, 0x80, 0xc2, 0, 0, 0];
 
 pub(super) fn cases() -> Vec<Case> {
     let v4 = || ip(OUT) / udp(53) / payload(20);
     let v6 = || ip(OUT6) / udp(53) / payload(20);
     let to4 = || flow(OUT, proto::UDP, 53);
     let to6 = || flow(OUT6, proto::UDP, 53);
+    let to_bridges = |last: u8| eth_to([1, 0x80, 0xc2, 0, 0, last]);
+    let cisco = |protocol: u16| snap(CISCO, protocol).set(0, &[1, 0, 0x0c, 0xcc, 0xcc, 0xcc]);
     let other = |number: u16| eth() / payload(46).ether(number);
     vec![
         // Tags.
@@ -47,7 +55,7 @@ pub(super) fn cases() -> Vec<Case> {
             Reason::NotIp,
         ),
         case("tag_9100_in_vlan", "the same behind a tag", eth().vlan(10).tag(0x9100, 10) / v4(), Reason::NotIp),
-        case("vlan_arp", "ARP behind a tag", eth().vlan(10) / payload(46).ether(ether::ARP), Reason::LinkControl),
+        case("vlan_arp", "ARP behind a tag", eth().vlan(10) / arp(ether::ARP, 1), Reason::LinkControl),
         case("vlan_mpls", "MPLS behind a tag", eth().vlan(10) / mpls(&[100]) / v4(), Reason::Mpls),
         // Ends too early.
         case("cut_ethernet", "a frame of 13 bytes", (eth() / v4()).cut(13), Reason::TruncatedLink)
@@ -61,26 +69,107 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case("padded", "a short frame filled up to 60 bytes", (eth() / ip(OUT) / udp(53)).pad(18), to4()),
         // Link-scope control.
-        case("arp", "RFC 826", other(ether::ARP), Reason::LinkControl),
-        case("lldp", "IEEE 802.1AB", other(0x88cc), Reason::LinkControl),
-        case("slow_protocols", "LACP (IEEE 802.3 annex 57A)", other(0x8809), Reason::LinkControl),
-        case("eapol", "IEEE 802.1X", other(0x888e), Reason::LinkControl),
-        case("mrp_media", "media redundancy (IEC 62439-2)", other(0x88e3), Reason::LinkControl),
-        case("mvrp", "multiple VLAN registration (IEEE 802.1ak)", other(0x88f5), Reason::LinkControl),
-        case("mmrp", "multiple MAC registration (IEEE 802.1ak)", other(0x88f6), Reason::LinkControl),
-        case("ptp", "precision time (IEEE 1588)", other(0x88f7), Reason::LinkControl),
-        case("stp", "spanning tree in LLC (IEEE 802.1D)", llc(0x42) / payload(35), Reason::LinkControl),
-        case("cdp", "Cisco discovery in SNAP", snap(CISCO, 0x2000) / payload(30), Reason::LinkControl),
-        case("pvst", "spanning tree of each VLAN in SNAP", snap(CISCO, 0x010b) / payload(35), Reason::LinkControl),
-        case("pagp", "Cisco's port aggregation in SNAP", snap(CISCO, 0x0104) / payload(30), Reason::LinkControl),
-        case("udld", "Cisco's link detection in SNAP", snap(CISCO, 0x0111) / payload(30), Reason::LinkControl),
-        case("vtp", "Cisco's VLAN trunking in SNAP", snap(CISCO, 0x2003) / payload(30), Reason::LinkControl),
-        case("dtp", "Cisco's dynamic trunking in SNAP", snap(CISCO, 0x2004) / payload(30), Reason::LinkControl),
+        case("arp", "RFC 826: a request to all", eth_to([0xff; 6]) / arp(ether::ARP, 1), Reason::LinkControl),
+        case("arp_reply", "an answer to one", eth() / arp(ether::ARP, 2), Reason::LinkControl),
         case(
-            "snap_arp",
-            "ARP in SNAP (RFC 1042)",
-            snap(ETHERTYPE, 0) / payload(28).ether(ether::ARP),
+            "rarp",
+            "RFC 903: what a hypervisor announces after a live migration",
+            eth_to([0xff; 6]) / arp(RARP, 3),
             Reason::LinkControl,
+        ),
+        case("lldp", "IEEE 802.1AB", to_bridges(0x0e) / control(LLDP, &[2, 7, 4], 300), Reason::LinkControl),
+        case(
+            "slow_protocols",
+            "LACP (IEEE 802.3 annex 57A)",
+            to_bridges(2) / control(LACP, &[1, 1, 1, 20], 110),
+            Reason::LinkControl,
+        ),
+        case(
+            "slow_oam",
+            "OAM of the link (IEEE 802.3, 57), which may be long",
+            to_bridges(2) / control(LACP, &[3, 0, 8], 1_400),
+            Reason::LinkControl,
+        ),
+        case("eapol", "IEEE 802.1X: a start", to_bridges(3) / control(0x888e, &[2, 1, 0, 0], 46), Reason::LinkControl),
+        case(
+            "eapol_long",
+            "EAP-TLS: long, and to one address",
+            eth() / control(0x888e, &[3, 0, 5, 0xa4], 0x5a4 + 4),
+            Reason::LinkControl,
+        ),
+        case(
+            "mrp_media",
+            "media redundancy (IEC 62439-2)",
+            eth_to([1, 0x15, 0x4e, 0, 0, 1]) / control(0x88e3, &[0, 1, 2], 46),
+            Reason::LinkControl,
+        ),
+        case(
+            "mvrp",
+            "multiple VLAN registration (IEEE 802.1ak)",
+            to_bridges(0x21) / control(0x88f5, &[0, 1, 2], 46),
+            Reason::LinkControl,
+        ),
+        case(
+            "mmrp",
+            "multiple MAC registration (IEEE 802.1ak)",
+            to_bridges(0x20) / control(0x88f6, &[0, 1, 6], 46),
+            Reason::LinkControl,
+        ),
+        case(
+            "ptp",
+            "precision time (IEEE 1588)",
+            eth_to([1, 0x1b, 0x19, 0, 0, 0]) / control(PTP, &[0, 2, 0, 44], 46),
+            Reason::LinkControl,
+        ),
+        case(
+            "stp",
+            "spanning tree in LLC (IEEE 802.1D)",
+            llc(0x42).set(0, &BRIDGES) / control(0, &[0, 0, 2], 35),
+            Reason::LinkControl,
+        ),
+        case("cdp", "Cisco discovery in SNAP", cisco(0x2000) / payload(30), Reason::LinkControl),
+        case(
+            "pvst",
+            "spanning tree of each VLAN in SNAP",
+            cisco(0x010b).set(5, &[0xcd]) / payload(35),
+            Reason::LinkControl,
+        ),
+        case("pagp", "Cisco's port aggregation in SNAP", cisco(0x0104) / payload(30), Reason::LinkControl),
+        case("udld", "Cisco's link detection in SNAP", cisco(0x0111) / payload(30), Reason::LinkControl),
+        case("vtp", "Cisco's VLAN trunking in SNAP", cisco(0x2003) / payload(30), Reason::LinkControl),
+        case("dtp", "Cisco's dynamic trunking in SNAP", cisco(0x2004) / payload(30), Reason::LinkControl),
+        case("snap_arp", "ARP in SNAP (RFC 1042)", snap(ETHERTYPE, 0) / arp(ether::ARP, 1), Reason::LinkControl),
+        // What only says that it is.
+        case("arp_long", "ARP of 1,454 bytes", eth() / arp(ether::ARP, 1) / payload(1_408), Reason::LinkControlOdd),
+        case("arp_short", "ARP of nothing", eth() / payload(0).ether(ether::ARP), Reason::LinkControlOdd),
+        case(
+            "arp_operation",
+            "an operation that ARP does not have",
+            eth() / arp(ether::ARP, 9),
+            Reason::LinkControlOdd,
+        ),
+        case("rarp_operation", "ARP's operation in RARP", eth() / arp(RARP, 1), Reason::LinkControlOdd),
+        case("lldp_unicast", "LLDP to one address", eth() / control(LLDP, &[2, 7, 4], 1_454), Reason::LinkControlOdd),
+        case("lacp_unicast", "LACP to one address", eth() / control(LACP, &[1, 1], 1_454), Reason::LinkControlOdd),
+        case("lacp_long", "LACP of 1,454 bytes", to_bridges(2) / control(LACP, &[1, 1], 1_454), Reason::LinkControlOdd),
+        case("ptp_unicast", "PTP to one address", eth() / control(PTP, &[0, 2, 0, 44], 1_454), Reason::LinkControlOdd),
+        case(
+            "eapol_longer",
+            "EAPOL with more behind it than it says",
+            eth() / control(0x888e, &[2, 0, 0, 5], 1_454),
+            Reason::LinkControlOdd,
+        ),
+        case(
+            "stp_unicast",
+            "spanning tree to one address",
+            llc(0x42) / control(0, &[0, 0, 2], 35),
+            Reason::LinkControlOdd,
+        ),
+        case(
+            "cdp_unicast",
+            "Cisco discovery to one address",
+            snap(CISCO, 0x2000) / payload(30),
+            Reason::LinkControlOdd,
         ),
         // 802.3.
         case("snap_v4", "IPv4 in SNAP (RFC 1042): IP like any other", snap(ETHERTYPE, 0) / v4(), to4()),

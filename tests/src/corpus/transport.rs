@@ -1,13 +1,20 @@
 //! Plain packets: every transport protocol and every standing.
 
-use monitor_common::wire::{Class, Opaque};
+use std::net::IpAddr;
+
+use monitor_common::wire::{Class, Opaque, Via};
 
 use super::{Case, build::*, case, flow, policy::*};
+
+/// Why such a packet is not sent.
+const NO_GROUP: &str = "its group is none of our wires";
 
 pub(super) fn cases() -> Vec<Case> {
     let all_routers = "ff02::2".parse().expect("an address");
     let solicited = "ff02::1:ff00:7".parse().expect("an address");
     let neighbour = "fe80::7".parse().expect("an address");
+    let clocks: IpAddr = "224.0.1.129".parse().expect("an address");
+    let clocks6: IpAddr = "ff0e::181".parse().expect("an address");
     vec![
         case("udp_inside", "RFC 768", eth() / ip(IN) / udp(53) / payload(20), flow(IN, proto::UDP, 53)),
         case("udp6_inside", "RFC 768 in IPv6", eth() / ip(IN6) / udp(53) / payload(20), flow(IN6, proto::UDP, 53)),
@@ -58,6 +65,69 @@ pub(super) fn cases() -> Vec<Case> {
             "DHCP (RFC 2131): never leaves the link",
             eth() / ip(BROADCAST) / udp_from(68, 67) / payload(240),
             flow(BROADCAST, proto::UDP, 67).sent_from(68).is(Class::Local),
+        ),
+        // Multicast: with a time to live of 1 no router forwards it.
+        case(
+            "multicast_last_hop",
+            "PTP (IEEE 1588, annex C) to 224.0.1.129 with a time to live of 1",
+            eth() / ip(clocks).set(8, &[1]) / udp(319) / payload(44),
+            flow(clocks, proto::UDP, 319).is(Class::Local),
+        )
+        .not_sent(NO_GROUP),
+        case(
+            "multicast6_last_hop",
+            "the same to ff0e::181 with a hop limit of 1 (annex D)",
+            eth() / ip(clocks6).set(7, &[1]) / udp(319) / payload(44),
+            flow(clocks6, proto::UDP, 319).is(Class::Local),
+        )
+        .not_sent(NO_GROUP),
+        case(
+            "multicast_last_hop_options",
+            "the same behind IP options: IGMP would have a router alert",
+            eth() / ip(clocks).options(&[148, 4, 0, 0]).set(8, &[0]) / udp(319) / payload(44),
+            flow(clocks, proto::UDP, 319).is(Class::Local),
+        )
+        .not_sent(NO_GROUP),
+        case(
+            "multicast_opaque",
+            "what else is noted of it stays",
+            eth() / ip(clocks).set(8, &[1]) / udp(443) / payload(44),
+            flow(clocks, proto::UDP, 443).opaque(Opaque::Quic).is(Class::Local),
+        )
+        .not_sent(NO_GROUP),
+        case(
+            "multicast_routed",
+            "with a time to live of 2 it goes on",
+            eth() / ip(clocks).set(8, &[2]) / udp(319) / payload(44),
+            flow(clocks, proto::UDP, 319).is(Class::Unknown),
+        )
+        .not_sent(NO_GROUP),
+        case(
+            "multicast6_routed",
+            "with a hop limit of 2 it goes on",
+            eth() / ip(clocks6).set(7, &[2]) / udp(319) / payload(44),
+            flow(clocks6, proto::UDP, 319).is(Class::Unknown),
+        )
+        .not_sent(NO_GROUP),
+        case(
+            "multicast_in_tunnel",
+            "on its last link behind a tunnel: where that ends decides",
+            eth() / ip(IN) / ip(clocks).set(8, &[1]) / udp(319) / payload(44),
+            flow(IN, proto::IPIP, 0).inner(Via::IpInIp, clocks, proto::UDP, 319).is(Class::Inside),
+        )
+        .not_sent(NO_GROUP),
+        case(
+            "multicast_routed_in_tunnel",
+            "the same goes on behind the tunnel",
+            eth() / ip(IN) / ip(clocks) / udp(319) / payload(44),
+            flow(IN, proto::IPIP, 0).inner(Via::IpInIp, clocks, proto::UDP, 319).is(Class::Unknown),
+        )
+        .not_sent(NO_GROUP),
+        case(
+            "unicast_last_hop",
+            "a time to live of 1 to one address: the next router may be told otherwise",
+            eth() / ip(OUT).set(8, &[1]) / udp(53),
+            flow(OUT, proto::UDP, 53),
         ),
         // The rule: udp/4500-4510 and tcp/443.
         case(

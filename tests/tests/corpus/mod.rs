@@ -59,7 +59,7 @@ impl Outcome {
     fn expected(case: &Case, mode: Mode) -> Self {
         match &case.expect {
             Expect::Flow(flow) => {
-                let denied = flow.place == Class::Outside && !flow.rule;
+                let denied = matches!(flow.place, Class::Outside | Class::Unknown) && !flow.rule;
                 let verdict = match (denied, mode.enforce) {
                     (false, _) => Verdict::Allowed,
                     (true, false) => Verdict::Observed,
@@ -68,7 +68,8 @@ impl Outcome {
                 Self::Flow { flow: flow.clone(), verdict, alert: denied }
             }
             Expect::Unread { reason, to } => {
-                let denied = *reason != Reason::LinkControl && (!mode.lenient || *to == Some(Class::Outside));
+                let passes = matches!(reason, Reason::LinkControl | Reason::LinkControlOdd);
+                let denied = !passes && (!mode.lenient || *to == Some(Class::Outside));
                 Self::Unparsed { reason: *reason, dropped: mode.enforce && denied }
             }
         }

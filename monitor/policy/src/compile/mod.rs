@@ -71,6 +71,8 @@ pub fn compile(spec: &Spec, knowledge: &Knowledge, clock: &ClockMap) -> Result<P
         check_sorted(&overlay.about.name, "IPv6", &overlay.v6)?;
     }
     let mut classes = ClassTable::default();
+    // Multicast that stays on its link is of this row, wherever its group is.
+    classes.number(ClassRow { country: Country::NONE.0, class: Class::Local as u8, ..ClassRow::default() });
     let numbered = NumberedRules::of(spec);
     if let (None, Some((rule, (asn, origin)))) =
         (asn, spec.rules.iter().find_map(|rule| rule.ases.first().map(|asn| (rule, asn))))

@@ -37,6 +37,7 @@ struct Head {
     enforce: bool,
     boot_ns: u64,
     drop_reasons: u64,
+    opaque_denied: u32,
     rules: Vec<RuleTerms>,
     v4: usize,
     v6: usize,
@@ -57,6 +58,7 @@ impl Side {
             enforce: self.mode.enforces(),
             boot_ns: self.boot_ns,
             drop_reasons: self.image.drop_reasons,
+            opaque_denied: self.image.opaque_denied,
             rules: self.rules.clone(),
             v4: v4.len(),
             v6: v6.len(),
@@ -109,7 +111,7 @@ impl Side {
         }
         let image = Image::build(&v4, &v6, classes, rows)?;
         Ok(Self {
-            image: Image { drop_reasons: head.drop_reasons, ..image },
+            image: Image { drop_reasons: head.drop_reasons, opaque_denied: head.opaque_denied, ..image },
             rules: head.rules,
             digest: head.digest,
             mode: Mode::enforcing(head.enforce),

@@ -39,4 +39,10 @@ impl Tables for ImageAt<'_> {
     fn boot_ns(&self) -> u64 {
         self.boot_ns
     }
+    fn local_class(&self) -> u32 {
+        self.image.local_class()
+    }
+    fn opaque_denied(&self) -> u32 {
+        self.image.opaque_denied()
+    }
 }

@@ -51,7 +51,8 @@ impl Zone {
         if reason.always_passes() {
             return Action::Allow;
         }
-        self.undecodable.get(&reason).copied().unwrap_or(self.on_undecodable)
+        let otherwise = if reason.passes_by_default() { Action::Allow } else { self.on_undecodable };
+        self.undecodable.get(&reason).copied().unwrap_or(otherwise)
     }
 }
 

@@ -72,8 +72,15 @@ fn placed(destination: &str, inner: Option<(&str, Via)>, opaque: Opaque, stricte
     let mut flow = FullKey::from(FlowKey { verdict: Verdict::Observed as u8, protocol: 17, ..flow });
     if let Some((inner, via)) = inner {
         let (ip_version, address) = address(inner);
-        flow.inner =
-            InnerDestination { address, port: 443, protocol: 6, ip_version, via: via as u8, _reserved: [0; 3] };
+        flow.inner = InnerDestination {
+            address,
+            port: 443,
+            protocol: 6,
+            ip_version,
+            via: via as u8,
+            flags: 0,
+            _reserved: [0; 2],
+        };
     }
     let mut bench = Bench::with(policy, 9, 9);
     valid(&encoded(&bench.event(flow, 1, fake::START).expect("new")))

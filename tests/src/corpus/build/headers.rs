@@ -35,6 +35,28 @@ pub fn eth() -> Layer {
     Layer::new(bytes, ether::BRIDGED, proto::ETHERNET, Next::Ether(12))
 }
 
+/// An Ethernet header to this address.
+#[must_use]
+pub fn eth_to(to: [u8; 6]) -> Layer {
+    let mut layer = eth();
+    layer.bytes[..6].copy_from_slice(&to);
+    layer
+}
+
+/// What link-scope control begins with, filled up to so many bytes.
+#[must_use]
+pub fn control(ether: u16, head: &[u8], bytes: usize) -> Layer {
+    let mut content = head.to_vec();
+    content.resize(bytes, 0);
+    raw(&content).ether(ether)
+}
+
+/// ARP (RFC 826) or RARP (RFC 903) of this operation, filled up as a card does.
+#[must_use]
+pub fn arp(ether: u16, operation: u8) -> Layer {
+    control(ether, &[0, 1, 8, 0, 6, 4, 0, operation], 46)
+}
+
 /// An 802.3 header with its length, and LLC: destination and source access point, control.
 #[must_use]
 pub fn llc(point: u8) -> Layer {

@@ -41,13 +41,19 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "gretap_arp",
             "link-scope control in the inner frame: for the tunnel's end",
-            eth() / ip(OUT) / gre() / eth() / payload(46).ether(ether::ARP),
+            eth() / ip(OUT) / gre() / eth() / arp(ether::ARP, 1),
             plain(OUT),
+        ),
+        case(
+            "gretap_arp_long",
+            "ARP of 1,454 bytes in the inner frame: nobody knows what",
+            eth() / ip(OUT) / gre() / eth() / arp(ether::ARP, 1) / payload(1_408),
+            flow(OUT, proto::GRE, 0).opaque(Opaque::Other),
         ),
         case(
             "gretap_stp",
             "spanning tree in the inner frame",
-            eth() / ip(IN) / gre() / llc(0x42) / payload(35),
+            eth() / ip(IN) / gre() / llc(0x42).set(0, &[1, 0x80, 0xc2, 0, 0, 0]) / control(0, &[0, 0, 2], 35),
             plain(IN),
         ),
         case(

@@ -45,12 +45,7 @@ pub(super) fn cases() -> Vec<Case> {
             eth() / ip(OUT) / udp(6635) / mpls(&[100, 200]).set(6, &[0]),
             flow(OUT, proto::UDP, 6635),
         ),
-        case(
-            "mpls_in_udp_empty",
-            "nothing behind the labels",
-            label(OUT),
-            flow(OUT, proto::UDP, 6635),
-        ),
+        case("mpls_in_udp_empty", "nothing behind the labels", label(OUT), flow(OUT, proto::UDP, 6635)),
         case(
             "mpls_in_udp_time_is_up",
             "the first label's time to live is 1: whoever receives it drops it (RFC 3032, 2.4.2)",
@@ -78,7 +73,9 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "mpls_in_udp_trailing",
             "what is behind the datagram in its packet is nobody's",
-            eth() / ip(IN) / part(udp(6635).set(5, &[60]) / mpls(&[100]) / ip(OUT6).set(4, &[0, 8]) / udp(53) / payload(4), 0..64),
+            eth()
+                / ip(IN)
+                / part(udp(6635).set(5, &[60]) / mpls(&[100]) / ip(OUT6).set(4, &[0, 8]) / udp(53) / payload(4), 0..64),
             flow(IN, proto::UDP, 6635).inner(Via::Mpls, OUT6, proto::UDP, 53),
         ),
         case(
@@ -108,7 +105,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "etherip_arp",
             "ARP in it",
-            eth() / ip(OUT) / etherip() / eth() / payload(46).ether(ether::ARP),
+            eth() / ip(OUT) / etherip() / eth() / arp(ether::ARP, 1),
             plain(OUT, proto::ETHERIP),
         ),
         case(
@@ -129,12 +126,7 @@ pub(super) fn cases() -> Vec<Case> {
             eth() / ip(IN) / udp(3544) / ip(OUT6),
             flow(IN, proto::UDP, 3544).inner(Via::Teredo, OUT6, proto::NONE, 0),
         ),
-        case(
-            "teredo_empty",
-            "nothing behind the UDP header",
-            eth() / ip(OUT) / udp(3544),
-            flow(OUT, proto::UDP, 3544),
-        ),
+        case("teredo_empty", "nothing behind the UDP header", eth() / ip(OUT) / udp(3544), flow(OUT, proto::UDP, 3544)),
         case(
             "teredo_indication",
             "RFC 4380: an origin indication comes first",

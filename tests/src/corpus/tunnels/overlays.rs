@@ -70,12 +70,7 @@ pub(super) fn cases() -> Vec<Case> {
             eth() / ip(IN) / udp_from(4789, 53) / vxlan(9) / eth() / inner(),
             flow(IN, proto::UDP, 53).sent_from(4789),
         ),
-        case(
-            "vxlan_arp",
-            "ARP in it: for the tunnel's end",
-            vx(OUT) / eth() / payload(46).ether(ether::ARP),
-            to_vxlan(OUT),
-        ),
+        case("vxlan_arp", "ARP in it: for the tunnel's end", vx(OUT) / eth() / arp(ether::ARP, 1), to_vxlan(OUT)),
         case(
             "vxlan_mpls",
             "MPLS in the inner frame is followed",
@@ -203,12 +198,7 @@ pub(super) fn cases() -> Vec<Case> {
             eth() / ip(OUT) / udp(6081) / part(geneve(&[]), 0..7),
             to_geneve(OUT),
         ),
-        case(
-            "geneve_empty",
-            "the packet ends before the Geneve header",
-            eth() / ip(OUT) / udp(6081),
-            to_geneve(OUT),
-        ),
+        case("geneve_empty", "the packet ends before the Geneve header", eth() / ip(OUT) / udp(6081), to_geneve(OUT)),
         case(
             "geneve_version",
             "version 1: receivers must drop it (RFC 8926, 3.4)",
