@@ -42,7 +42,7 @@ pub const RULED: u8 = 4;
 /// The neighbour on the other side: outside.
 pub const NEIGHBOUR: u8 = 5;
 /// One that nothing places, of a range for use inside networks of one's own.
-pub const PRIVATE: u8 = 6;
+pub const UNPLACED: u8 = 6;
 
 /// What the rule allows.
 pub const RULED_PORT: u16 = 4500;
@@ -87,7 +87,7 @@ impl Stage {
         let (near, far) = (Namespace::new("host")?, Namespace::new("peer")?);
         let networks = Networks { offloads, ..NETWORKS };
         let wire = Wire::lay(&near, INTERFACE, &far, INTERFACE, networks)?;
-        for number in OUTSIDE..=PRIVATE {
+        for number in OUTSIDE..=UNPLACED {
             wire.add_far_host(&near, &far, networks, number)?;
         }
         let folder = leftovers::folder()?;
@@ -129,8 +129,10 @@ impl Stage {
                 numbers.iter().map(|n| format!("\"{}/32\", \"{}/128\"", v4(*n), v6(*n))).collect();
             format!("[[site]]\nname = \"{name}\"\ncountry = \"{country}\"\nnetworks = [{}]\n", networks.join(", "))
         };
+        // What no site places passes, so that there is something unplaced that does.
+        let unknown = if zone.contains("on_unknown") { "" } else { "on_unknown = \"allow\"\n" };
         format!(
-            "[monitor]\ninterfaces = [\"{INTERFACE}\"]\n{monitor}\n[zone]\nname = \"test\"\ninside = \"EEA\"\n{zone}\n\
+            "[monitor]\ninterfaces = [\"{INTERFACE}\"]\n{monitor}\n[zone]\nname = \"test\"\ninside = \"EEA\"\n{unknown}{zone}\n\
              [geo]\nsources = [\"{}\", \"{}\"]\n[management]\nnetworks = []\n[http]\nlisten = \"\"\n{}{}\
              [[allow]]\nid = \"ruled\"\nto = [\"{}\", \"{}\"]\nports = [\"udp/{RULED_PORT}\", \"tcp/{RULED_PORT}\"]\n\
              reason = \"a test\"\n",

@@ -18,7 +18,7 @@ use egress_monitor_tests::{
     netns::Count,
     ping::ping,
     stage::{
-        INSIDE, INTERFACE, OUTSIDE, PATIENCE, PRIVATE, Stage, accounted, both, by_flow, count, flows, on_cpu, v4, v6,
+        INSIDE, INTERFACE, OUTSIDE, PATIENCE, Stage, UNPLACED, accounted, both, by_flow, count, flows, on_cpu, v4, v6,
         wire_count,
     },
     traffic::{Frames, TcpSink, Transfer, UdpSink, send_frames, send_tcp, send_udp},
@@ -207,7 +207,7 @@ fn nothing_is_lost(arguments: &[&str], hook: &str, offloads: bool) {
 
     let mut udp_sinks = Vec::new();
     let mut targets = Vec::new();
-    for number in [INSIDE, OUTSIDE, PRIVATE] {
+    for number in [INSIDE, OUTSIDE, UNPLACED] {
         for address in both(number) {
             let sink = UdpSink::bind(&stage.far, SocketAddr::new(address, 5_000)).unwrap();
             targets.push((stage.from(sink.address()), sink.address()));

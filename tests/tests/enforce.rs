@@ -18,7 +18,7 @@ use egress_monitor_tests::{
     netns::Count,
     ping::{Pinged, echo_frame, ping},
     stage::{
-        INSIDE, INTERFACE, NEIGHBOUR, OUTSIDE, PATIENCE, PRIVATE, RULED, RULED_PORT, Stage, accounted, both, by_flow,
+        INSIDE, INTERFACE, NEIGHBOUR, OUTSIDE, PATIENCE, RULED, RULED_PORT, Stage, UNPLACED, accounted, both, by_flow,
         flows, on_cpu, v4, v6, wire_count,
     },
     traffic::{Frames, TcpSink, Transfer, UdpSink, send_each, send_tcp, send_udp, udp_frame},
@@ -106,7 +106,7 @@ fn inside_passes_whole_and_nothing_of_the_rest_reaches_the_peer() {
     let scene = Scene::build("enforce", "");
     let sizes: Vec<usize> = (0..500).map(|number| number * 2).collect();
     let (mut allowed, mut denied) = (BTreeMap::new(), BTreeMap::new());
-    for address in both(INSIDE).into_iter().chain(both(PRIVATE)) {
+    for address in both(INSIDE).into_iter().chain(both(UNPLACED)) {
         let sink = UdpSink::bind(&scene.stage.far, at(address, 5_000)).unwrap();
         let (id, count) = scene.udp(sink.address(), &sizes);
         allowed.insert(id, count);
@@ -273,7 +273,7 @@ fn fragments_fare_as_their_first_one() {
 #[test]
 fn a_fragment_without_its_first_passes_only_if_the_zone_says_so_and_never_to_the_outside() {
     let orphan = |to| piece(to, 9, RULED_PORT, 24, 72);
-    let harmless = [both(INSIDE), both(PRIVATE)].concat();
+    let harmless = [both(INSIDE), both(UNPLACED)].concat();
     // The rule at RULED is for ports, of which there are none to see.
     let outside = [both(OUTSIDE), both(RULED), both(NEIGHBOUR)].concat();
     for (zone, passing, dropped) in [
@@ -384,12 +384,12 @@ fn no_frame_of_whatever_form_gets_through() {
 }
 
 #[test]
-fn what_the_zone_says_of_private_outside_and_undecodable_holds() {
-    let scene = Scene::build("enforce", "on_private = \"deny\"\non_undecodable = \"allow\"\non_outside = \"allow\"");
+fn what_the_zone_says_of_unknown_outside_and_undecodable_holds() {
+    let scene = Scene::build("enforce", "on_unknown = \"deny\"\non_undecodable = \"allow\"\non_outside = \"allow\"");
     let cut = (eth() / ip(v4(OUTSIDE).into()) / udp(1) / payload(9)).cut(30);
     assert_eq!(scene.raw(std::slice::from_ref(&cut)), Frames { sent: 1, refused: 0 });
     let mut denied = BTreeMap::new();
-    for address in both(PRIVATE) {
+    for address in both(UNPLACED) {
         denied.extend([scene.udp(at(address, 9), &[1, 2, 3])]);
     }
     let outside = BTreeMap::from(both(OUTSIDE).map(|address| scene.udp(at(address, 9), &[1, 2, 3])));

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Instant};
 use egress_monitor_tests::{
     corpus::{
         build::{eth, ip, payload, udp_from},
-        policy::{self, IN, OUT, OUT6, PRIVATE},
+        policy::{self, IN, OUT, OUT6, UNPLACED},
     },
     flood::Sender,
     netns::Count,
@@ -27,7 +27,7 @@ fn packets_go_on_and_each_epoch_adds_up_while_a_full_table_is_drained() {
     let mut kernel = attach(&stage, PLACES, false, Arc::new(policy::compile("").unwrap()));
     let frames = |sender: u32| -> Vec<Vec<u8>> {
         let frame = |number: u32| {
-            let to = [IN, OUT, OUT6, PRIVATE][number as usize % 4];
+            let to = [IN, OUT, OUT6, UNPLACED][number as usize % 4];
             let port = 20_000 + 10 * sender as u16 + (number >> 16) as u16;
             (eth() / ip(to) / udp_from(number as u16, port) / payload(number as usize % 50)).bytes()
         };

@@ -17,7 +17,7 @@ use egress_monitor_tests::{
     monitor::api::{Flows, Status, Sums},
     netns::Count,
     stage::{
-        self, INSIDE, INTERFACE, NEIGHBOUR, OUTSIDE, PATIENCE, PRIVATE, RULED, RULED_PORT, Stage, accounted, v4, v6,
+        self, INSIDE, INTERFACE, NEIGHBOUR, OUTSIDE, PATIENCE, RULED, RULED_PORT, Stage, UNPLACED, accounted, v4, v6,
     },
 };
 use serde_json::Value;
@@ -34,7 +34,7 @@ const SHARED: u32 = 40_000;
 const fn class(number: u32) -> &'static str {
     match number % 16 {
         0..7 => "inside",
-        7..11 => "private",
+        7..11 => "unknown",
         11 | 12 => "outside",
         13 => "neighbour",
         14 => "ruled",
@@ -47,8 +47,8 @@ fn frame(number: u32) -> Vec<u8> {
     let to = match class(number) {
         "inside" if number % 16 < 3 => v6(INSIDE).into(),
         "inside" => v4(INSIDE).into(),
-        "private" if number % 16 < 9 => v6(PRIVATE).into(),
-        "private" => v4(PRIVATE).into(),
+        "unknown" if number % 16 < 9 => v6(UNPLACED).into(),
+        "unknown" => v4(UNPLACED).into(),
         "outside" => v4(OUTSIDE).into(),
         "neighbour" => v6(NEIGHBOUR).into(),
         "ruled" => {
@@ -134,10 +134,10 @@ fn adds_up(stage: &Stage, daemon: &Daemon, load: &Load, rounds: u64, before: Cou
     let status = stage::status(daemon).unwrap();
     assert_eq!(of_class(&status, "inside"), load.sum(rounds, |class| class == "inside"), "round {rounds}");
     // Whatever the policy of the moment made of the neighbour.
-    let (private, outside) = (of_class(&status, "private"), of_class(&status, "outside"));
-    let elsewhere = |class: &str| matches!(class, "private" | "outside" | "neighbour" | "ruled");
-    assert_eq!(private.plus(outside), load.sum(rounds, elsewhere), "round {rounds}");
-    assert!(private.packets >= load.sum(rounds, |class| class == "private").packets);
+    let (unknown, outside) = (of_class(&status, "unknown"), of_class(&status, "outside"));
+    let elsewhere = |class: &str| matches!(class, "unknown" | "outside" | "neighbour" | "ruled");
+    assert_eq!(unknown.plus(outside), load.sum(rounds, elsewhere), "round {rounds}");
+    assert!(unknown.packets >= load.sum(rounds, |class| class == "unknown").packets);
     assert!(outside.packets >= load.sum(rounds, |class| matches!(class, "outside" | "ruled")).packets);
     let unparsed = Count { packets: flows.unparsed.packets, bytes: flows.unparsed.bytes };
     assert_eq!(unparsed, load.sum(rounds, |class| class == "unparsed"), "round {rounds}");
@@ -196,8 +196,8 @@ fn twenty_rounds_of_two_hundred_thousand_flows_add_up_to_the_byte() {
     assert!(status.epoch.unwrap().count >= 2 * ROUNDS);
     assert!(status.totals.iter().any(|row| row.class == "outside" && row.verdict == "observed"));
     assert!(
-        of_class(&stage::status(&daemon).unwrap(), "private").packets
-            > load.sum(ROUNDS, |class| class == "private").packets
+        of_class(&stage::status(&daemon).unwrap(), "unknown").packets
+            > load.sum(ROUNDS, |class| class == "unknown").packets
     );
     assert_eq!(daemon.stop().unwrap().status.code(), Some(0));
 }

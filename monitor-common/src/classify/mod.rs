@@ -314,7 +314,7 @@ pub fn classify(
     // The prefix is no place, the address inside is. Rules on either hold, and the stricter where both have one. But
     // loopback or link-local inside a routed prefix would pass unseen, and the packet does leave the link: it is
     // classified by the prefix, and a rule on the address inside can only deny.
-    let local = inner_row.class == Class::Local as u8;
+    let local = Class::from_wire(inner_row.class).stays();
     let by_inner = inner_applied.action() > applied.action() && (!local || inner_applied.action() == DENY);
     let applied = if by_inner { inner_applied } else { applied };
     Some(if local {

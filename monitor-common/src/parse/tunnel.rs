@@ -181,7 +181,7 @@ impl HeaderWalker {
                 }
             }
             NSH => return self.unreadable(frame),
-            MPLS => Layer::Mpls,
+            MPLS => return self.enter_tunnel(Via::Mpls, VXLAN_HEADER, Layer::Mpls),
             _ => Layer::Ethernet,
         };
         self.enter_tunnel(Via::Vxlan, VXLAN_HEADER, layer)

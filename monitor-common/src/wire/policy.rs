@@ -13,16 +13,19 @@ pub enum Class {
     Outside = 2,
     /// Sources place it on different sides of the border.
     Ambiguous = 3,
-    /// Routable in private networks only, and no site of ours says where it is.
+    /// RFC 1918 and unique local addresses of which no site of ours says where they are.
     Private = 4,
-    /// Never leaves the link or the host: loopback, link-local, link-scope multicast, broadcast.
+    /// Never leaves the link or the host: loopback, link-scope multicast, broadcast, multicast on its last link.
     Local = 5,
+    /// 169.254.0.0/16, which some gateways forward, and fe80::/10.
+    #[cfg_attr(feature = "user", serde(rename = "link-local"))]
+    LinkLocal = 6,
 }
 
 impl Class {
     /// All classes, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Unknown, Self::Inside, Self::Outside, Self::Ambiguous, Self::Private, Self::Local];
+    pub const ALL: [Self; 7] =
+        [Self::Unknown, Self::Inside, Self::Outside, Self::Ambiguous, Self::Private, Self::Local, Self::LinkLocal];
 
     /// The class with this number; an unknown number is [`Class::Unknown`].
     #[must_use]
@@ -34,8 +37,17 @@ impl Class {
             3 => Self::Ambiguous,
             4 => Self::Private,
             5 => Self::Local,
+            6 => Self::LinkLocal,
             _ => Self::Unknown,
         }
+    }
+
+    /// Whether its addresses mean something on this link or host only: no site places them, and where one stands inside
+    /// an IPv6 address, that is not where the packet goes.
+    #[must_use]
+    #[inline(always)]
+    pub const fn stays(self) -> bool {
+        matches!(self, Self::Local | Self::LinkLocal)
     }
 
     /// The name used in metrics, flows and alerts.
@@ -48,6 +60,7 @@ impl Class {
             Self::Ambiguous => "ambiguous",
             Self::Private => "private",
             Self::Local => "local",
+            Self::LinkLocal => "link-local",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a configuration comes to, or what is wrong with it: printed by `egress-monitor check --json`.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use monitor_policy::{RuleNote, geo::Rejected, spec::Mode};
 use serde::Serialize;
@@ -48,6 +48,8 @@ pub struct Good {
     pub classes: BTreeMap<String, Class>,
     /// IPv6 space of which the IPv4 address inside decides.
     pub embedded_ipv4: Extent,
+    /// Addresses at which cloud platforms serve their machines.
+    pub platforms: Vec<Platform>,
     /// Rows of the compiled table of classes.
     pub class_rows: usize,
     /// What the compiled policy comes to in the kernel's tables.
@@ -96,6 +98,18 @@ pub struct Class {
     #[serde(flatten)]
     pub extent: Extent,
     /// Whether it is denied where no rule says otherwise.
+    pub denied: bool,
+}
+
+/// An address at which a cloud platform serves its machines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Platform {
+    /// Which.
+    pub address: IpAddr,
+    /// What serves there, and whose it is.
+    pub what: &'static str,
+    /// Whether what goes there is denied.
     pub denied: bool,
 }
 

@@ -186,7 +186,7 @@ fn confidence(class: Class) -> &'static str {
     match class {
         Class::Ambiguous => "disputed",
         Class::Unknown => "none",
-        Class::Inside | Class::Outside | Class::Private | Class::Local => "agreed",
+        Class::Inside | Class::Outside | Class::Private | Class::Local | Class::LinkLocal => "agreed",
     }
 }
 

@@ -1,8 +1,14 @@
 //! `egress-monitor check`: reads everything `run` would read, and says what is wrong with it or what it comes to.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
-use monitor_common::wire::Class;
+use monitor_common::{
+    classify::classify,
+    wire::{Address, Class},
+};
 
 use crate::{
     cli::{
@@ -21,8 +27,11 @@ use crate::{
 };
 use monitor_api::check::{self, Bad, Good, Kept, Problem};
 use monitor_policy::{
-    Extent,
-    geo::{About, STALE_AFTER_DAYS, names, overlay},
+    Extent, ImageAt, Policy,
+    geo::{
+        About, STALE_AFTER_DAYS, names, overlay,
+        platform::{self, Platform},
+    },
     region,
     spec::{Action, Mode, Rule},
     text::{hex, time},
@@ -110,6 +119,8 @@ fn denies(inputs: &Inputs, class: Class) -> bool {
     let zone = &inputs.config.spec.zone;
     let action = match class {
         Class::Inside | Class::Local => Action::Allow,
+        // fe80::/10 is allowed all the same.
+        Class::LinkLocal => zone.on_link_local,
         Class::Outside => zone.on_outside,
         Class::Ambiguous => zone.on_ambiguous,
         Class::Unknown => zone.on_unknown,
@@ -254,6 +265,7 @@ fn document(inputs: &Inputs) -> Good {
         nat64: texts(zone.nat64.iter().map(|(prefix, _)| prefix)),
         classes: Class::ALL.into_iter().map(class).collect(),
         embedded_ipv4: extent(&policy.summary.embedded),
+        platforms: platform::ALL.iter().map(|of| platform(of, policy, clock.boottime_ns)).collect(),
         class_rows: policy.classes.len(),
         tables: kernel::tables(&policy.image)
             .into_iter()
@@ -295,6 +307,18 @@ fn document(inputs: &Inputs) -> Good {
         }),
         warnings: warnings(inputs),
     }
+}
+
+/// What becomes of traffic to a platform's address.
+fn platform(of: &Platform, policy: &Policy, boot_ns: u64) -> check::Platform {
+    let (version, address) = match of.address {
+        IpAddr::V4(v4) => (4, Address::v4(v4.to_bits())),
+        IpAddr::V6(v6) => (6, Address::from(v6)),
+    };
+    let image = ImageAt { image: &policy.image, boot_ns };
+    // A whole image has an answer.
+    let found = classify(&image, version, address, of.protocol, Some(of.port)).unwrap_or_default();
+    check::Platform { address: of.address, what: of.what, denied: found.deny }
 }
 
 fn texts<T: ToString>(values: impl IntoIterator<Item = T>) -> Vec<String> {

@@ -274,6 +274,7 @@ pub static ZONE: Section = Section::new(
         zone::ON_AMBIGUOUS,
         zone::ON_UNKNOWN,
         zone::ON_PRIVATE,
+        zone::ON_LINK_LOCAL,
         zone::ON_UNDECODABLE,
         Key::table(&UNDECODABLE),
         zone::NAT64,
@@ -302,9 +303,14 @@ pub mod zone {
     pub const ON_AMBIGUOUS: Key =
         on("on_ambiguous", r#""deny""#, "not every source places the destination inside, though one does");
     /// What no source places.
-    pub const ON_UNKNOWN: Key = on("on_unknown", r#""deny""#, "no source places the destination");
+    pub const ON_UNKNOWN: Key =
+        on("on_unknown", r#""deny""#, "no source places the destination, or it is a special range without a [[site]]");
     /// Private networks.
-    pub const ON_PRIVATE: Key = on("on_private", r#""allow""#, "private networks that no [[site]] places");
+    pub const ON_PRIVATE: Key =
+        on("on_private", r#""allow""#, "private networks (RFC 1918, fc00::/7) that no [[site]] places");
+    /// IPv4 that no router should forward.
+    pub const ON_LINK_LOCAL: Key =
+        on("on_link_local", r#""deny""#, "169.254.0.0/16, which some gateways forward; fe80::/10 is always allowed");
     /// What could not be read.
     pub const ON_UNDECODABLE: Key = on("on_undecodable", r#""deny""#, "packets that could not be read");
     /// Translators.

@@ -94,7 +94,9 @@ fn monitor(table: Table<'_>, config: &mut Config) {
 }
 
 fn zone(table: Table<'_>, zone: &mut Zone) {
-    use keys::zone::{INSIDE, NAME, NAT64, ON_AMBIGUOUS, ON_OUTSIDE, ON_PRIVATE, ON_UNDECODABLE, ON_UNKNOWN};
+    use keys::zone::{
+        INSIDE, NAME, NAT64, ON_AMBIGUOUS, ON_LINK_LOCAL, ON_OUTSIDE, ON_PRIVATE, ON_UNDECODABLE, ON_UNKNOWN,
+    };
     if let Some(name) = table.read(&NAME, values::name) {
         zone.name = name;
     }
@@ -109,6 +111,7 @@ fn zone(table: Table<'_>, zone: &mut Zone) {
         (&ON_AMBIGUOUS, &mut zone.on_ambiguous),
         (&ON_UNKNOWN, &mut zone.on_unknown),
         (&ON_PRIVATE, &mut zone.on_private),
+        (&ON_LINK_LOCAL, &mut zone.on_link_local),
         (&ON_UNDECODABLE, &mut zone.on_undecodable),
     ] {
         if let Some(read) = table.read(key, values::action) {

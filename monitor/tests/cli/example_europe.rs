@@ -19,10 +19,10 @@ fn the_european_example_says_of_each_destination_what_the_documentation_says() {
         ("10.64.8.250:443", "SG", "outside", Some("migration-retired"), "denied"),
         ("10.64.9.1:443", "SG", "outside", None, "denied"),
         // Staff, partners, management.
-        ("198.51.100.20:50123", "--", "private", Some("staff-gateway"), "allowed"),
-        ("198.51.100.20:22", "--", "private", None, "denied"),
-        ("192.0.2.129:80", "--", "private", Some("partners.txt"), "allowed"),
-        ("198.51.100.200:25", "--", "private", Some("management"), "allowed"),
+        ("198.51.100.20:50123", "--", "unknown", Some("staff-gateway"), "allowed"),
+        ("198.51.100.20:22", "--", "unknown", None, "denied"),
+        ("192.0.2.129:80", "--", "unknown", Some("partners.txt"), "allowed"),
+        ("198.51.100.200:25", "--", "unknown", Some("management"), "allowed"),
         // Mail.
         ("10.11.3.4:25", "IE", "inside", Some("no-smtp"), "denied"),
         ("10.10.0.25:25", "IE", "inside", Some("mail-relay"), "allowed"),

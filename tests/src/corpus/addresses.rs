@@ -36,7 +36,7 @@ pub(super) fn cases() -> Vec<Case> {
         to("nat64_40_inside", "the same, inside", "2001:db8:64c6:3364:7::", Class::Inside),
         to("nat64_32", "a prefix of 32 bits", "3fff:640:c612:7::", Class::Outside).not_sent(NOT_OURS),
         to("nat64_32_inside", "the same, inside", "3fff:640:c633:6407::", Class::Inside).not_sent(NOT_OURS),
-        to("nat64_private", "an address inside that no site knows", "2001:db8:64::192.0.2.99", Class::Private),
+        to("nat64_unplaced", "an address inside that no site knows", "2001:db8:64::192.0.2.99", Class::Unknown),
         case(
             "nat64_rule",
             "the rule for the address inside covers it",

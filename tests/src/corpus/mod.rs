@@ -7,8 +7,9 @@
 //! | `198.51.100.0/24`, `2001:db8:1::/48` | inside | site in IE |
 //! | `198.18.0.0/16`, `2001:db8:2::/48` | outside, denied | site in SG |
 //! | `198.19.0.0/24`, `2001:db8:3::/48` | outside, denied but for udp/4500-4510 and tcp/443 | site in SG with a rule |
-//! | `192.0.2.0/24`, the rest of `2001:db8::/32` | private, allowed | special-purpose registry, `on_private = "allow"` |
-//! | `fe80::/10`, `ff02::/16`, `255.255.255.255` | local, allowed | special-purpose registry |
+//! | `192.0.2.0/24`, the rest of `2001:db8::/32` | unknown, denied | special-purpose registry: documentation, no site |
+//! | `ff02::/16`, `255.255.255.255` | local, allowed | special-purpose registry |
+//! | `fe80::/10` | link-local, allowed | special-purpose registry |
 //! | `3fff:640::/32`, `2001:db8:6400::/40`, `2001:db8:6500::/48`, `2001:db8:6600:5600::/56`, `2001:db8:6700:64::/64`, `2001:db8:64::/96` | what the IPv4 address inside is | NAT64 prefixes |
 //!
 //! Everything comes from `192.0.2.1` or `2001:db8::1`. What stands in [`policy`] is the same for programs.

@@ -167,12 +167,7 @@ pub(super) fn cases() -> Vec<Case> {
             eth() / ip(OUT) / udp(2268) / payload(40).set(0, &[6]),
             udp_to(2268).opaque(Opaque::Other),
         ),
-        case(
-            "amt_type",
-            "there is no such type",
-            eth() / ip(OUT) / udp(2268) / payload(40).set(0, &[8]),
-            udp_to(2268),
-        ),
+        case("amt_type", "there is no such type", eth() / ip(OUT) / udp(2268) / payload(40).set(0, &[8]), udp_to(2268)),
         other_port("capwap", "RFC 5415: CAPWAP's data", 5247),
         other_port("gue", "a draft: generic UDP encapsulation", 6080),
         case(

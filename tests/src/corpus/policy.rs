@@ -29,8 +29,8 @@ pub const OUT: IpAddr = v4(198, 18, 0, 7);
 pub const OUT_B: IpAddr = v4(198, 18, 0, 8);
 /// Outside, with a rule for [`RULED_PORTS`].
 pub const RULED: IpAddr = v4(198, 19, 0, 7);
-/// Private.
-pub const PRIVATE: IpAddr = v4(192, 0, 2, 99);
+/// In a special range that no site places: unknown.
+pub const UNPLACED: IpAddr = v4(192, 0, 2, 99);
 /// Local: the limited broadcast.
 pub const BROADCAST: IpAddr = v4(255, 255, 255, 255);
 /// Inside.
@@ -43,8 +43,8 @@ pub const OUT6: IpAddr = v6(2, 7);
 pub const OUT6_B: IpAddr = v6(2, 8);
 /// Outside, with a rule for [`RULED_PORTS`].
 pub const RULED6: IpAddr = v6(3, 7);
-/// Private.
-pub const PRIVATE6: IpAddr = v6(9, 7);
+/// In a special range that no site places: unknown.
+pub const UNPLACED6: IpAddr = v6(9, 7);
 
 /// Sites: network, country, what that is to a region that holds IE but not SG.
 pub const SITES: [(&str, &str, Class); 6] = [
@@ -90,10 +90,7 @@ pub const ON_WIRES: [&str; 7] = [
 #[must_use]
 pub fn config(zone: &str) -> String {
     let list = |networks: &[&str]| format!("[\"{}\"]", networks.join("\", \""));
-    let mut text = format!(
-        "[zone]\nname = \"corpus\"\ninside = \"EEA\"\non_private = \"allow\"\nnat64 = {}\n{zone}\n",
-        list(&NAT64)
-    );
+    let mut text = format!("[zone]\nname = \"corpus\"\ninside = \"EEA\"\nnat64 = {}\n{zone}\n", list(&NAT64));
     for (number, (network, country, _)) in SITES.iter().enumerate() {
         let site = format!("name = \"site-{number}\"\ncountry = \"{country}\"\nnetworks = {}", list(&[network]));
         let _ = write!(text, "\n[[site]]\n{site}\n");
@@ -145,9 +142,13 @@ impl Standing {
     /// Of a destination.
     #[must_use]
     pub fn of(to: IpAddr, protocol: u8, port: u16) -> Self {
-        let local = ["255.255.255.255/32", "fe80::/10", "ff02::/16"].iter().any(|network| holds(network, to));
+        let local = ["255.255.255.255/32", "ff02::/16"].iter().any(|network| holds(network, to));
         let site = SITES.iter().find(|(network, _, _)| holds(network, to)).map(|(_, _, place)| *place);
-        let place = if local { Class::Local } else { site.unwrap_or(Class::Private) };
+        let place = match site {
+            _ if local => Class::Local,
+            _ if holds("fe80::/10", to) => Class::LinkLocal,
+            site => site.unwrap_or(Class::Unknown),
+        };
         let covered = RULED_PORTS.iter().any(|&(p, low, high)| p == protocol && (low..=high).contains(&port));
         Self { place, rule: covered && RULED_NETWORKS.iter().any(|network| holds(network, to)) }
     }
@@ -156,7 +157,7 @@ impl Standing {
     fn rank(self) -> u8 {
         match (self.place, self.rule) {
             (_, true) => 1,
-            (Class::Outside, false) => 2,
+            (Class::Outside | Class::Unknown, false) => 2,
             _ => 0,
         }
     }

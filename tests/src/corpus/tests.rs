@@ -73,9 +73,10 @@ fn the_stricter_standing_holds_and_of_equals_the_outer_one() {
     };
     assert_eq!(place(policy::IN, policy::OUT, 53), (Class::Outside, false));
     assert_eq!(place(policy::OUT, policy::IN, 53), (Class::Outside, false));
-    assert_eq!(place(policy::IN, policy::PRIVATE, 53), (Class::Inside, false));
-    assert_eq!(place(policy::PRIVATE, policy::RULED, 4505), (Class::Outside, true));
-    assert_eq!(place(policy::PRIVATE, policy::RULED, 53), (Class::Outside, false));
+    assert_eq!(place(policy::IN, policy::UNPLACED, 53), (Class::Unknown, false));
+    assert_eq!(place(policy::IN, policy::RULED, 4505), (Class::Outside, true));
+    assert_eq!(place(policy::UNPLACED, policy::RULED, 4505), (Class::Unknown, false));
+    assert_eq!(place(policy::UNPLACED, policy::RULED, 53), (Class::Unknown, false));
 }
 
 #[test]

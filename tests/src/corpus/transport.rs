@@ -8,11 +8,15 @@ use super::{Case, build::*, case, flow, policy::*};
 
 /// Why such a packet is not sent.
 const NO_GROUP: &str = "its group is none of our wires";
+/// The same.
+const NO_WIRE: &str = "its address is none of our wires";
 
 pub(super) fn cases() -> Vec<Case> {
     let all_routers = "ff02::2".parse().expect("an address");
     let solicited = "ff02::1:ff00:7".parse().expect("an address");
     let neighbour = "fe80::7".parse().expect("an address");
+    let [ours, ours6, metadata, shared, segment] = ["10.9.9.9", "fd00::9", "169.254.169.254", "100.64.0.9", "5f00::9"]
+        .map(|text| -> IpAddr { text.parse().expect("an address") });
     let clocks: IpAddr = "224.0.1.129".parse().expect("an address");
     let clocks6: IpAddr = "ff0e::181".parse().expect("an address");
     vec![
@@ -39,8 +43,8 @@ pub(super) fn cases() -> Vec<Case> {
         case(
             "ospf",
             "a protocol without ports",
-            eth() / ip(PRIVATE) / raw(&[2; 24]).protocol(proto::OSPF),
-            flow(PRIVATE, proto::OSPF, 0),
+            eth() / ip(UNPLACED) / raw(&[2; 24]).protocol(proto::OSPF),
+            flow(UNPLACED, proto::OSPF, 0),
         ),
         case(
             "icmp_in_v6",
@@ -49,16 +53,57 @@ pub(super) fn cases() -> Vec<Case> {
             flow(IN6, proto::ICMP, 0x0800),
         ),
         case(
-            "private",
-            "no site says where it is",
-            eth() / ip(PRIVATE) / udp(53),
-            flow(PRIVATE, proto::UDP, 53).is(Class::Private),
+            "unplaced",
+            "documentation (RFC 5737): no site says where it is",
+            eth() / ip(UNPLACED) / udp(53),
+            flow(UNPLACED, proto::UDP, 53).is(Class::Unknown),
         ),
         case(
+            "unplaced6",
+            "documentation (RFC 3849): no site says where it is",
+            eth() / ip(UNPLACED6) / udp(53),
+            flow(UNPLACED6, proto::UDP, 53).is(Class::Unknown),
+        ),
+        case(
+            "private",
+            "RFC 1918: no site says where it is",
+            eth() / ip(ours) / udp(53),
+            flow(ours, proto::UDP, 53).is(Class::Private),
+        )
+        .not_sent(NO_WIRE),
+        case(
             "private6",
-            "no site says where it is",
-            eth() / ip(PRIVATE6) / udp(53),
-            flow(PRIVATE6, proto::UDP, 53).is(Class::Private),
+            "RFC 4193: no site says where it is",
+            eth() / ip(ours6) / udp(53),
+            flow(ours6, proto::UDP, 53).is(Class::Private),
+        )
+        .not_sent(NO_WIRE),
+        case(
+            "link_local_v4",
+            "RFC 3927: a gateway that forwards it was met",
+            eth() / ip(metadata) / tcp(80),
+            flow(metadata, proto::TCP, 80).is(Class::LinkLocal),
+        )
+        .not_sent(NO_WIRE),
+        case(
+            "shared_address",
+            "RFC 6598: a carrier's NAT is anywhere",
+            eth() / ip(shared) / udp(53),
+            flow(shared, proto::UDP, 53).is(Class::Unknown),
+        )
+        .not_sent(NO_WIRE),
+        case(
+            "segment",
+            "RFC 9602: a segment of SRv6 is anywhere",
+            eth() / ip(segment) / udp(53),
+            flow(segment, proto::UDP, 53).is(Class::Unknown),
+        )
+        .not_sent(NO_WIRE),
+        case(
+            "link_local_opaque",
+            "what else is noted of it stays",
+            eth() / ip(neighbour) / udp(443) / payload(40),
+            flow(neighbour, proto::UDP, 443).opaque(Opaque::Quic).is(Class::LinkLocal),
         ),
         case(
             "broadcast",
@@ -184,7 +229,7 @@ pub(super) fn cases() -> Vec<Case> {
             "neighbour_advertisement",
             "type 136 to a link-local address",
             eth() / ip(neighbour) / icmpv6(136, 0) / payload(16),
-            flow(neighbour, proto::ICMPV6, 0x8800).is(Class::Local),
+            flow(neighbour, proto::ICMPV6, 0x8800).is(Class::LinkLocal),
         ),
         case(
             "neighbour_solicitation_global",

@@ -59,7 +59,8 @@ impl Outcome {
     fn expected(case: &Case, mode: Mode) -> Self {
         match &case.expect {
             Expect::Flow(flow) => {
-                let denied = matches!(flow.place, Class::Outside | Class::Unknown) && !flow.rule;
+                let link_local = flow.place == Class::LinkLocal && flow.destination.is_ipv4();
+                let denied = !flow.rule && (matches!(flow.place, Class::Outside | Class::Unknown) || link_local);
                 let verdict = match (denied, mode.enforce) {
                     (false, _) => Verdict::Allowed,
                     (true, false) => Verdict::Observed,

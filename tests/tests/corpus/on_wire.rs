@@ -41,7 +41,7 @@ struct Sent {
     expected: Option<Outcome>,
 }
 
-/// The destination on the link of the frame with this number.
+/// The destination on the link of the frame with this number, or its source if it goes to a group.
 const fn address(number: usize) -> [u8; 6] {
     let [high, low] = (number as u16).to_be_bytes();
     [2, 0, 0, 0, high, low]
@@ -58,7 +58,9 @@ fn frames(mode: Mode, scattered: bool) -> Vec<Sent> {
     let last = (build::eth() / build::ip(policy::IN) / build::udp(65_535)).bytes();
     all.push(Sent { name: "the last one", frame: last, expected: None });
     for (number, sent) in all.iter_mut().enumerate() {
-        sent.frame[..6].copy_from_slice(&address(number));
+        // What goes to a group goes there.
+        let at = if sent.frame[0] & 1 == 0 { 0 } else { 6 };
+        sent.frame[at..at + 6].copy_from_slice(&address(number));
         if scattered {
             sent.frame.resize(SCATTERED + number % 700, 0);
             // The corpus does not speak of padding that its headers announce.

@@ -210,8 +210,8 @@ fn embedded(prefix: RuleRowAction, inside: RuleRowAction, form: Embedded, class:
 #[test]
 fn of_a_prefix_and_the_address_inside_the_stricter_rule_holds_and_management_stands_above_both() {
     use RuleRowAction::{Allow, Deny, Keep, None};
-    for class in [Class::Inside, Class::Outside, Class::Local] {
-        let local = class == Class::Local;
+    for class in [Class::Inside, Class::Outside, Class::Local, Class::LinkLocal] {
+        let local = class.stays();
         for (prefix, inside, rule) in [
             (None, None, 0),
             (Allow, None, 1),

@@ -54,7 +54,7 @@ pub(crate) fn of(
     }
     let zone = &spec.zone;
     hash.field(zone.name.as_bytes());
-    let actions = [zone.on_outside, zone.on_ambiguous, zone.on_unknown, zone.on_private];
+    let actions = [zone.on_outside, zone.on_ambiguous, zone.on_unknown, zone.on_private, zone.on_link_local];
     hash.field(&actions.map(|action| action as u8));
     // What becomes of each reason, however the configuration comes to it.
     hash.field(&drop_reasons(zone).to_be_bytes());

@@ -114,6 +114,7 @@ fn any_change_of_meaning_changes_the_digest() {
             ("on_ambiguous", |zone| &mut zone.on_ambiguous),
             ("on_unknown", |zone| &mut zone.on_unknown),
             ("on_private", |zone| &mut zone.on_private),
+            ("on_link_local", |zone| &mut zone.on_link_local),
             ("on_undecodable", |zone| &mut zone.on_undecodable),
         ] {
             changed(what, &|spec| {

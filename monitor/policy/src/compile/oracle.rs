@@ -36,6 +36,7 @@ struct Packet {
 
 /// What an address is, without rules.
 struct Place {
+    v4: bool,
     country: Country,
     class: Class,
     inner: Option<Ipv4Addr>,
@@ -73,8 +74,8 @@ impl Naive<'_> {
             IpAddr::V6(v6) => form.extract(v6.into()).map(Ipv4Addr::from_bits),
             IpAddr::V4(_) => None,
         };
-        let nowhere = |class| Place { country: Country::NONE, class, inner: None, system: None };
-        if let Some(special) = special.filter(|special| special.class == Class::Local) {
+        let nowhere = |class| Place { v4: address.is_ipv4(), country: Country::NONE, class, inner: None, system: None };
+        if let Some(special) = special.filter(|special| special.class.stays()) {
             return nowhere(special.class);
         }
         if let Some((prefix, _)) = nat64 {
@@ -92,7 +93,7 @@ impl Naive<'_> {
         let system = system.filter(|_| special.is_none());
         if let Some(site) = site {
             let class = if self.inside(site.country) { Class::Inside } else { Class::Outside };
-            return Place { country: site.country, class, inner: None, system };
+            return Place { v4: address.is_ipv4(), country: site.country, class, inner: None, system };
         }
         if let Some(special) = special {
             let private_inside = special.class == Class::Private && self.spec.zone.inside_private;
@@ -103,7 +104,13 @@ impl Naive<'_> {
         let overlaid: Vec<Country> =
             self.knowledge.overlays.iter().filter_map(|data| data.lookup(address).map(|range| range.country)).collect();
         if overlaid.contains(&Country::UNDETERMINED) {
-            return Place { country: Country::UNKNOWN, class: Class::Unknown, inner: None, system };
+            return Place {
+                v4: address.is_ipv4(),
+                country: Country::UNKNOWN,
+                class: Class::Unknown,
+                inner: None,
+                system,
+            };
         }
         if let Some(first) = overlaid.first() {
             let inside = overlaid.iter().filter(|country| self.inside(**country)).count();
@@ -112,7 +119,7 @@ impl Naive<'_> {
                 all if all == overlaid.len() => Class::Inside,
                 _ => Class::Ambiguous,
             };
-            return Place { country: *first, class, inner: None, system };
+            return Place { v4: address.is_ipv4(), country: *first, class, inner: None, system };
         }
         let says: Vec<Option<Country>> = self
             .knowledge
@@ -131,7 +138,7 @@ impl Naive<'_> {
             Class::Outside
         };
         let country = says.iter().flatten().next().copied().unwrap_or(Country::UNKNOWN);
-        Place { country, class, inner: None, system }
+        Place { v4: address.is_ipv4(), country, class, inner: None, system }
     }
 
     fn ruled(&self, address: IpAddr, place: &Place, packet: &Packet) -> Option<Ruled<'_>> {
@@ -175,7 +182,8 @@ impl Naive<'_> {
     fn outcome(&self, place: &Place, ruled: Option<Ruled<'_>>) -> Outcome {
         let zone = &self.spec.zone;
         let action = match place.class {
-            Class::Inside | Class::Local => Action::Allow,
+            Class::LinkLocal if place.v4 => zone.on_link_local,
+            Class::Inside | Class::Local | Class::LinkLocal => Action::Allow,
             Class::Outside => zone.on_outside,
             Class::Ambiguous => zone.on_ambiguous,
             Class::Unknown => zone.on_unknown,
@@ -201,7 +209,7 @@ impl Naive<'_> {
         if let Some(inner) = place.inner {
             let inside = self.place(inner.into());
             let other = self.ruled(inner.into(), &inside, packet);
-            if inside.class == Class::Local {
+            if inside.class.stays() {
                 let denies = force(&other) == 2 && force(&ruled) < 2;
                 return self.outcome(&place, if denies { other } else { ruled });
             }

@@ -197,6 +197,7 @@ pub(crate) fn spec(random: &mut fastrand::Rng) -> Spec {
         on_ambiguous: action(random),
         on_unknown: action(random),
         on_private: action(random),
+        on_link_local: action(random),
         inside_private: random.bool(),
         ..Zone::default()
     };

@@ -80,7 +80,7 @@ impl<'a> ZoneEvaluator<'a> {
         nat64: Option<Embedded>,
     ) -> ClassRow {
         let (class, country, embedded) = match (special, nat64, site) {
-            (Some(special), ..) if special.class == Class::Local => (Class::Local, Country::NONE, Embedded::None),
+            (Some(special), ..) if special.class.stays() => (special.class, Country::NONE, Embedded::None),
             (_, Some(form), _) => (Class::Unknown, Country::NONE, form),
             (_, None, Some(site)) => {
                 let class = if self.inside(site.country.0) { Class::Inside } else { Class::Outside };
@@ -96,7 +96,7 @@ impl<'a> ZoneEvaluator<'a> {
                 (class, country, Embedded::None)
             }
         };
-        let deny = self.denied(class);
+        let deny = self.denied(class, special);
         let alert = deny || matches!(class, Class::Outside | Class::Ambiguous | Class::Unknown);
         ClassRow {
             country: country.0,
@@ -108,9 +108,10 @@ impl<'a> ZoneEvaluator<'a> {
         }
     }
 
-    fn denied(&self, class: Class) -> bool {
+    fn denied(&self, class: Class, special: Option<&Special>) -> bool {
         let action = match class {
-            Class::Inside | Class::Local => Action::Allow,
+            Class::LinkLocal if special.is_some_and(|special| special.network.is_ipv4()) => self.zone.on_link_local,
+            Class::Inside | Class::Local | Class::LinkLocal => Action::Allow,
             Class::Outside => self.zone.on_outside,
             Class::Ambiguous => self.zone.on_ambiguous,
             Class::Unknown => self.zone.on_unknown,

@@ -118,7 +118,7 @@ pub struct AddressInfo {
 impl AddressInfo {
     /// What the class rests on.
     pub(super) fn basis(&self) -> &'static str {
-        if Class::from_wire(self.row.class) == Class::Local {
+        if Class::from_wire(self.row.class).stays() {
             "special"
         } else if self.nat64.is_some() {
             "nat64"

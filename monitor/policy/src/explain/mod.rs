@@ -89,7 +89,7 @@ pub fn explain(target: &Target, inputs: &ExplainInputs<'_>) -> Result<Explanatio
     };
     let embedded = embedded.map(|inner| inputs.address_info(Ipv4Addr::from_bits(inner).into(), &evaluator));
     // An address that never leaves the host, and yet is carried over IPv6, leaves the decision to the prefix.
-    let deciding = embedded.as_ref().filter(|inner| inner.row.class != Class::Local as u8).unwrap_or(&outer);
+    let deciding = embedded.as_ref().filter(|inner| !Class::from_wire(inner.row.class).stays()).unwrap_or(&outer);
     let numbered = NumberedRules::of(inputs.spec);
     let mut rules = inputs.rules_of(target, &outer, &numbered);
     if let Some(inner) = &embedded {

@@ -3,7 +3,10 @@
 use monitor_common::wire::{Class, RuleRowAction};
 
 use super::address::AddressInfo;
-use crate::spec::{Action, Rule, Zone};
+use crate::{
+    geo::platform,
+    spec::{Action, Rule, Zone},
+};
 
 /// What a sentence is about.
 pub(super) struct Reason<'a> {
@@ -36,7 +39,11 @@ impl Reason<'_> {
                 let name = carrier.map_or_else(String::new, |(name, _)| name);
                 format!("{name} is {}", class.name())
             }
-            (Class::Local, _, Some(special)) => {
+            (Class::LinkLocal, _, Some(special)) if deciding.address.is_ipv4() => format!(
+                "{} ({}) should never leave the link, and some gateways forward it",
+                special.name, special.standard
+            ),
+            (Class::Local | Class::LinkLocal, _, Some(special)) => {
                 format!("{} ({}) never leaves the link or the host", special.name, special.standard)
             }
             (_, Some(site), _) => {
@@ -60,7 +67,8 @@ impl Reason<'_> {
             Class::Ambiguous => ("on_ambiguous", zone.on_ambiguous),
             Class::Unknown => ("on_unknown", zone.on_unknown),
             Class::Private => ("on_private", zone.on_private),
-            Class::Inside | Class::Local => ("", Action::Allow),
+            Class::LinkLocal if deciding.address.is_ipv4() => ("on_link_local", zone.on_link_local),
+            Class::Inside | Class::Local | Class::LinkLocal => ("", Action::Allow),
         };
         if let Some((rule, row_action)) = self.rule {
             let does = match row_action {
@@ -72,6 +80,9 @@ impl Reason<'_> {
         } else if !key.is_empty() {
             debug_assert_eq!(self.denied, action == Action::Deny);
             reason += &format!("; {key} = {}", if action == Action::Deny { "deny" } else { "allow" });
+        }
+        if let Some(platform) = platform::lookup(deciding.address) {
+            reason += &format!("; a platform's address: {}", platform.what);
         }
         reason
     }

@@ -67,7 +67,7 @@ impl RankedRules {
     /// With the rules of the address that this one carries: which decides of both.
     pub(super) fn with_inner(mut self, mut inside: Self, inner: &AddressInfo, numbered: &NumberedRules<'_>) -> Self {
         let (outer_row_action, row_action) = (self.row_action(numbered), inside.row_action(numbered));
-        let local = inner.row.class == Class::Local as u8;
+        let local = Class::from_wire(inner.row.class).stays();
         if local && row_action != RuleRowAction::Deny {
             inside.yield_to("what never leaves the link or the host is not what the packet goes to");
         } else if row_action > outer_row_action {

@@ -17,6 +17,7 @@ mod mmdb;
 pub mod names;
 mod open;
 pub mod overlay;
+pub mod platform;
 mod progress;
 mod ranges;
 mod rejected;

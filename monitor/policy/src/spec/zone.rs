@@ -36,6 +36,8 @@ pub struct Zone {
     pub on_unknown: Action,
     /// `on_private`.
     pub on_private: Action,
+    /// `on_link_local`: of IPv4.
+    pub on_link_local: Action,
     /// `on_undecodable`.
     pub on_undecodable: Action,
     /// `[zone.undecodable]`: reasons with an action of their own.
@@ -67,6 +69,7 @@ impl Default for Zone {
             on_ambiguous: Action::Deny,
             on_unknown: Action::Deny,
             on_private: Action::Allow,
+            on_link_local: Action::Deny,
             on_undecodable: Action::Deny,
             undecodable: BTreeMap::new(),
             nat64: Vec::new(),

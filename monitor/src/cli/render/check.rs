@@ -9,8 +9,8 @@ use monitor_policy::{
 };
 
 /// The classes in the order of the page, most telling first.
-const ORDER: [Class; 6] =
-    [Class::Inside, Class::Outside, Class::Ambiguous, Class::Unknown, Class::Private, Class::Local];
+const ORDER: [Class; 7] =
+    [Class::Inside, Class::Outside, Class::Ambiguous, Class::Unknown, Class::Private, Class::LinkLocal, Class::Local];
 
 /// What becomes of packets without a flow, with the reasons for which it is something else.
 fn undecodable(on_undecodable: &str, zone: &Zone) -> String {
@@ -79,7 +79,12 @@ pub fn check(found: &Good, spec: &Spec) -> String {
     let mut rows = vec![cells(&["class", "IPv4 ranges", "IPv4 addresses", "IPv6 ranges", "IPv6 in /48s", "enforce"])];
     for name in ORDER.map(Class::name) {
         let Some(class) = found.classes.get(name) else { continue };
-        rows.push(extent_row(name, &class.extent, if class.denied { "deny" } else { "allow" }));
+        let does = match class.denied {
+            true if name == Class::LinkLocal.name() => "deny, but for fe80::/10",
+            true => "deny",
+            false => "allow",
+        };
+        rows.push(extent_row(name, &class.extent, does));
     }
     rows.push(extent_row("embeds IPv4", &found.embedded_ipv4, "as the IPv4 address inside"));
     text += "\n";
@@ -173,6 +178,11 @@ fn head(found: &Good, zone: &Zone) -> String {
     }
     if !found.nat64.is_empty() {
         rows.push(cells(&["nat64", &found.nat64.join(" ")]));
+    }
+    for (at, platform) in found.platforms.iter().enumerate() {
+        let does = if platform.denied { "deny" } else { "allow" };
+        let text = format!("{does} {} ({})", platform.address, platform.what);
+        rows.push(cells(&[if at == 0 { "platforms" } else { "" }, &text]));
     }
     table(0, &rows, &[])
 }

@@ -6,7 +6,7 @@ use aya::Ebpf;
 use egress_monitor_tests::{
     corpus::{
         build::{eth, ip, tcp, udp, vxlan},
-        policy::PRIVATE,
+        policy::UNPLACED,
     },
     monitor::kernel::{Interface, Kernel, Options},
 };
@@ -98,11 +98,11 @@ fn frame(id: &str) -> Result<(&'static str, Vec<u8>)> {
             "UDP, IPv6, behind two extension headers"
         }
         "other/vxlan" => {
-            frame = (eth() / ip(PRIVATE) / udp(4789) / vxlan(7) / eth() / ip(PRIVATE) / udp(53)).bytes();
+            frame = (eth() / ip(UNPLACED) / udp(4789) / vxlan(7) / eth() / ip(UNPLACED) / udp(53)).bytes();
             "UDP in VXLAN, IPv4"
         }
         "other/source-route" => {
-            frame = (eth() / ip(PRIVATE).lsrr(4, &[PRIVATE; 2]) / tcp(443)).bytes();
+            frame = (eth() / ip(UNPLACED).lsrr(4, &[UNPLACED; 2]) / tcp(443)).bytes();
             "TCP with an IPv4 source route of two hops"
         }
         _ => {

@@ -64,12 +64,7 @@ pub(super) fn cases() -> Vec<Case> {
             eth() / ip(OUT) / udp(2152) / part(gtp(0, 255, &[]), 0..6),
             plain(OUT),
         ),
-        case(
-            "gtp_empty",
-            "the packet ends before the GTP header",
-            eth() / ip(OUT) / udp(2152),
-            plain(OUT),
-        ),
+        case("gtp_empty", "the packet ends before the GTP header", eth() / ip(OUT) / udp(2152), plain(OUT)),
         case(
             "gtp_sequence_cut",
             "the packet ends inside the sequence number that S announces",

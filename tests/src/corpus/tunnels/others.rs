@@ -5,7 +5,9 @@ use super::*;
 pub(super) fn cases() -> Vec<Case> {
     let label = |to| eth() / ip(to) / udp(6635) / mpls(&[100, 200]);
     // From 2001:0:0:1::.
-    let teredo_packet = || ip(OUT6).set(4, &[0, 0]).set(8, &[0x20, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let teredo_packet = || {
+        ip(OUT6).next(proto::NONE.into()).set(4, &[0, 0]).set(8, &[0x20, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0])
+    };
     let plain = |to, protocol| flow(to, protocol, 0);
     let mut cases = Vec::new();
     cases.extend(three(names!("mpls_in_udp"), "RFC 7510", Via::Mpls, [FOUR, FOUR], udp_to(6635), label));
