@@ -6,7 +6,7 @@
 mod tests;
 
 #[cfg(feature = "user")]
-use crate::wire::FullKey;
+use crate::{classify::judge_content, wire::FullKey};
 use crate::{
     classify::{Classification, Destination, Tables, classify_packet},
     parse::{HeaderWalker, MAX_HEADERS, MAX_HOPS},
@@ -102,7 +102,7 @@ impl Evaluation {
             evaluation.candidate = key.inner;
             evaluation.evaluate(tables)?;
         }
-        Some(evaluation.strictest)
+        judge_content(tables, evaluation.strictest, flow.flags)
     }
 
     /// Evaluates all destinations of a packet. `None`: the image is incomplete.
@@ -116,6 +116,7 @@ impl Evaluation {
             }
             evaluation.evaluate(tables)?;
         }
+        evaluation.strictest = judge_content(tables, evaluation.strictest, walker.key.flags)?;
         Some(evaluation)
     }
 }

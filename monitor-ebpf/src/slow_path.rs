@@ -4,7 +4,7 @@
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use aya_log_ebpf::debug;
 use monitor_common::{
-    classify::{Classification, Destination, classify_packet},
+    classify::{Classification, Destination, classify_packet, judge_content},
     parse::Reason,
     verdict::{Verdict, decide, drops},
     wire::{Address, Control, CpuHalf, Decision, PlainKey},
@@ -54,6 +54,11 @@ fn count_and_decide(skb: *mut __sk_buff, scratch: *mut Scratch, control: u64, sl
             return tc_action(half, slot, verdict as u8, context);
         }
     };
+    scratch.evaluation.strictest = classification;
+    // In registers it would differ by the way to here, as below. SAFETY: the same scratch space.
+    let scratch = unsafe { &mut *maps::barrier_var(scratch) };
+    let flags = if fast_parsed { scratch.plain.endpoints.flags() } else { scratch.key.flow.flags };
+    let classification = judge(control.slot(), scratch.evaluation.strictest, flags);
     let verdict = decide(&classification, control.enforce());
     scratch.decision = Decision {
         class_id: classification.class_id,
@@ -135,6 +140,12 @@ fn drop_reasons(slot: u32) -> u64 {
 #[inline(always)]
 fn octets(address: Address) -> [u8; 16] {
     ((u128::from(address.high) << 64) | u128::from(address.low)).to_be_bytes()
+}
+
+/// The same with what the policy in this slot makes of content that cannot be read. An image that is whole has an answer.
+#[inline(always)]
+fn judge(slot: u32, found: Classification, flags: u8) -> Classification {
+    MappedImage::in_slot(slot).and_then(|image| judge_content(&image, found, flags)).unwrap_or(found)
 }
 
 /// What the policy in this slot makes of a flow without inner destination.

@@ -37,6 +37,7 @@ mod mode;
 mod never_open;
 mod offloaded_tag;
 mod one_owner;
+mod opaque;
 mod ordinary;
 mod parser;
 mod policy_change;

@@ -222,7 +222,11 @@ fn carried<'a>(sliced: &Sliced, payload: &'a [u8]) -> Carried<'a> {
         (proto::UDP, Some((_, 4789 | 8472))) => Carried::Ethernet(&payload[16..]),
         (proto::UDP, Some((_, 6081))) => {
             let header = 16 + 4 * usize::from(payload[8] & 0x3f);
-            if payload.len() < header { Carried::Nothing(End::Whole) } else { by_ether_type(be16(10), &payload[header..]) }
+            if payload.len() < header {
+                Carried::Nothing(End::Whole)
+            } else {
+                by_ether_type(be16(10), &payload[header..])
+            }
         }
         _ => Carried::Nothing(End::Whole),
     }

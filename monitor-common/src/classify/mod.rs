@@ -278,6 +278,19 @@ pub fn classify_packet(tables: &impl Tables, to: &Destination) -> Option<Classif
     })
 }
 
+/// What the policy makes of a flow with these flags, if it makes that of its strictest destination: content that cannot be
+/// read may be denied where no rule decides. What stays on the link or host is not. `None` as for [`classify`].
+#[inline(always)]
+pub fn judge_content(tables: &impl Tables, found: Classification, flags: u8) -> Option<Classification> {
+    let mark = flags & !ON_LINK & 0x1f;
+    if tables.opaque_denied() >> mark & 1 == 0 || found.rule != 0 {
+        return Some(found);
+    }
+    let row = tables.class_row(found.class_id.into())?;
+    let stays = Class::from_wire(row.class).stays();
+    Some(if stays { found } else { Classification { deny: true, alert: true, ..found } })
+}
+
 /// What the policy makes of a destination, an IPv4 address inside an IPv6 one included. Without a port no rule for some
 /// ports covers it. `None` only if the image is incomplete, which its build excludes.
 #[inline(always)]

@@ -57,14 +57,44 @@ pub enum Opaque {
     /// tunnel (MASQUE, RFC 9298 and 9484).
     Quic = 4,
     /// Another tunnel whose content is compressed, not IP, or in a form that is not followed: by protocol (IPComp,
-    /// L2TP, minimal encapsulation…) or UDP destination port (OpenVPN 1194, L2TP 1701, LISP 4341, VXLAN-GPE 4790,
-    /// CAPWAP 5247, GUE 6080).
+    /// L2TP, minimal encapsulation…), UDP destination port (OpenVPN 1194, L2TP 1701, LISP 4341, CAPWAP 5247, GUE 6080) or
+    /// both port and form (AMT 2268).
     Other = 5,
 }
 
 impl Opaque {
     /// All forms, in the order of their numbers.
     pub const ALL: [Self; 6] = [Self::None, Self::Esp, Self::EspInUdp, Self::WireGuard, Self::Quic, Self::Other];
+
+    /// The forms that content can have, with the name of each.
+    pub const MARKS: [(Self, &'static str); 5] = [
+        (Self::Esp, "esp"),
+        (Self::EspInUdp, "esp_in_udp"),
+        (Self::WireGuard, "wireguard"),
+        (Self::Quic, "quic"),
+        (Self::Other, "other"),
+    ];
+
+    /// The bit in [`super::PolicyMeta::opaque_denied`].
+    #[must_use]
+    pub const fn bit(self) -> u32 {
+        1 << self as u8
+    }
+
+    /// What it is, in one sentence for people.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::None => "Nothing: the content can be read.",
+            Self::Esp => "ESP (RFC 4303).",
+            Self::EspInUdp => "UDP from or to port 4500: ESP in UDP (RFC 3948), and its IKE.",
+            Self::WireGuard => "A WireGuard message, at whatever port.",
+            Self::Quic => "UDP from or to port 443, or a QUIC long header at whatever port.",
+            Self::Other => {
+                "Another tunnel whose content is not followed: IPComp, L2TP, minimal encapsulation, OpenVPN, LISP, CAPWAP, GUE, AMT, ERSPAN or NSH in GRE, pseudowires."
+            }
+        }
+    }
 
     /// The form in a key's flags; an unknown number is [`Opaque::Other`], which hides nothing.
     #[must_use]
@@ -84,11 +114,7 @@ impl Opaque {
     pub const fn name(self) -> Option<&'static str> {
         match self {
             Self::None => None,
-            Self::Esp => Some("esp"),
-            Self::EspInUdp => Some("esp_in_udp"),
-            Self::WireGuard => Some("wireguard"),
-            Self::Quic => Some("quic"),
-            Self::Other => Some("other"),
+            mark => Some(Self::MARKS[mark as usize - 1].1),
         }
     }
 }

@@ -38,6 +38,10 @@ pub struct Good {
     pub private_inside: bool,
     /// Digest of the policy: SHA-256 in hexadecimal.
     pub policy: String,
+    /// What becomes of flows whose content cannot be read: `allow` (by destination) or `deny`.
+    pub on_opaque: &'static str,
+    /// Marks for which it is something else.
+    pub opaque: BTreeMap<&'static str, &'static str>,
     /// What becomes of packets without a flow: `allow` or `deny`.
     pub on_undecodable: &'static str,
     /// Reasons for which it is something else.

@@ -260,6 +260,8 @@ fn document(inputs: &Inputs) -> Good {
             .collect(),
         private_inside: zone.inside_private,
         policy: policy.digest.clone(),
+        on_opaque: action(zone.on_opaque),
+        opaque: zone.opaque.iter().filter_map(|(mark, of)| Some((mark.name()?, action(*of)))).collect(),
         on_undecodable: action(zone.on_undecodable),
         undecodable: zone.undecodable.iter().map(|(reason, of)| (reason.name().to_owned(), action(*of))).collect(),
         nat64: texts(zone.nat64.iter().map(|(prefix, _)| prefix)),

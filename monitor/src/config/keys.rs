@@ -6,7 +6,7 @@
 
 use std::{fmt, ops::RangeInclusive};
 
-use monitor_common::parse::Reason;
+use monitor_common::{parse::Reason, wire::Opaque};
 
 /// What people write for a key. Its `Display` completes "write …".
 #[derive(Clone, Copy, Debug)]
@@ -275,6 +275,8 @@ pub static ZONE: Section = Section::new(
         zone::ON_UNKNOWN,
         zone::ON_PRIVATE,
         zone::ON_LINK_LOCAL,
+        zone::ON_OPAQUE,
+        Key::table(&OPAQUE),
         zone::ON_UNDECODABLE,
         Key::table(&UNDECODABLE),
         zone::NAT64,
@@ -311,6 +313,12 @@ pub mod zone {
     /// IPv4 that no router should forward.
     pub const ON_LINK_LOCAL: Key =
         on("on_link_local", r#""deny""#, "169.254.0.0/16, which some gateways forward; fe80::/10 is always allowed");
+    /// Content that cannot be read.
+    pub const ON_OPAQUE: Key = on(
+        "on_opaque",
+        r#""allow""#,
+        "flows whose content cannot be read (ESP, WireGuard, QUIC…): \"allow\" goes by their destination, \"deny\" denies them unless a rule allows them",
+    );
     /// What could not be read.
     pub const ON_UNDECODABLE: Key = on("on_undecodable", r#""deny""#, "packets that could not be read");
     /// Translators.
@@ -328,6 +336,36 @@ pub mod zone {
     const fn on(name: &'static str, absent: &'static str, help: &'static str) -> Key {
         Key::new(name, Kind::ACTION, Absent::Value(absent), help)
     }
+}
+
+/// `[zone.opaque]`.
+pub static OPAQUE: Section = Section {
+    more: "wireguard = \"allow\"\n",
+    ..Section::new(
+        "opaque",
+        "[zone.opaque]",
+        "Another action for single kinds of content that cannot be read.",
+        &opaque::KEYS,
+    )
+};
+
+/// The keys of `[zone.opaque]`.
+pub mod opaque {
+    use super::*;
+
+    /// One for each mark, in their order.
+    pub static KEYS: [Key; Opaque::MARKS.len()] = {
+        let mut keys = [zone::ON_OPAQUE.hidden(); Opaque::MARKS.len()];
+        let mut at = 0;
+        while at < keys.len() {
+            let (mark, name) = Opaque::MARKS[at];
+            keys[at].name = name;
+            keys[at].help = mark.meaning();
+            keys[at].absent = Absent::Means("as `on_opaque`");
+            at += 1;
+        }
+        keys
+    };
 }
 
 /// `[zone.undecodable]`.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use monitor_common::parse::Reason;
+use monitor_common::{parse::Reason, wire::Opaque};
 use monitor_policy::{
     Origin, region,
     spec::{Action, Management, Mode, PortRange, Rule, Site, Zone},
@@ -95,7 +95,7 @@ fn monitor(table: Table<'_>, config: &mut Config) {
 
 fn zone(table: Table<'_>, zone: &mut Zone) {
     use keys::zone::{
-        INSIDE, NAME, NAT64, ON_AMBIGUOUS, ON_LINK_LOCAL, ON_OUTSIDE, ON_PRIVATE, ON_UNDECODABLE, ON_UNKNOWN,
+        INSIDE, NAME, NAT64, ON_AMBIGUOUS, ON_LINK_LOCAL, ON_OPAQUE, ON_OUTSIDE, ON_PRIVATE, ON_UNDECODABLE, ON_UNKNOWN,
     };
     if let Some(name) = table.read(&NAME, values::name) {
         zone.name = name;
@@ -112,10 +112,16 @@ fn zone(table: Table<'_>, zone: &mut Zone) {
         (&ON_UNKNOWN, &mut zone.on_unknown),
         (&ON_PRIVATE, &mut zone.on_private),
         (&ON_LINK_LOCAL, &mut zone.on_link_local),
+        (&ON_OPAQUE, &mut zone.on_opaque),
         (&ON_UNDECODABLE, &mut zone.on_undecodable),
     ] {
         if let Some(read) = table.read(key, values::action) {
             *action = read;
+        }
+    }
+    if let Some(table) = table.table(&keys::OPAQUE) {
+        for ((mark, _), key) in Opaque::MARKS.into_iter().zip(&keys::opaque::KEYS) {
+            zone.opaque.extend(table.read(key, values::action).map(|action| (mark, action)));
         }
     }
     if let Some(table) = table.table(&keys::UNDECODABLE) {

@@ -15,7 +15,7 @@ use ipnetwork::IpNetwork;
 use monitor_common::wire::{ClassRow, RuleRow};
 use sha2::{Digest as _, Sha256};
 
-use super::zone::drop_reasons;
+use super::zone::{drop_reasons, opaque_denied};
 use crate::{
     geo::{Knowledge, Space},
     origin::Origin,
@@ -58,6 +58,7 @@ pub(crate) fn of(
     hash.field(&actions.map(|action| action as u8));
     // What becomes of each reason, however the configuration comes to it.
     hash.field(&drop_reasons(zone).to_be_bytes());
+    hash.field(&opaque_denied(zone).to_be_bytes());
     hash.count(zone.inside.len());
     for country in &zone.inside {
         hash.field(&country.0);

@@ -40,7 +40,7 @@ use self::{
     layers::{NumberedRange, Partition, overlay, sweep},
     rows::{ClassTable, RuleTable},
     summary::summarise,
-    zone::drop_reasons,
+    zone::{drop_reasons, opaque_denied},
 };
 use crate::{
     clock::ClockMap,
@@ -108,6 +108,7 @@ pub fn compile(spec: &Spec, knowledge: &Knowledge, clock: &ClockMap) -> Result<P
     let mut image = image.map_err(|error| below::explained(error, spec, knowledge))?;
     image.host_boot_ns = clock.boottime_ns;
     image.drop_reasons = drop_reasons(&spec.zone);
+    image.opaque_denied = opaque_denied(&spec.zone);
     Ok(Policy {
         digest,
         notes,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use monitor_common::{
     classify::{Classification, classify},
     parse::Reason,
-    wire,
+    wire::{self, Opaque},
 };
 
 use super::{random::country, *};
@@ -244,6 +244,19 @@ fn the_translation_prefix_for_local_use_is_taken_for_a_96_and_is_unknown_where_t
     assert_eq!(class(&policy, "64:ff9b:1:abcd::505:505"), "DE inside");
     assert_eq!(class(&policy, "64:ff9b:1:808:8:800::"), "-- unknown", "a /48 ends in zeros");
     assert!(ask(&policy, "64:ff9b:1::", 6, 1).deny);
+}
+
+#[test]
+fn the_image_has_a_bit_for_each_mark_that_is_denied() {
+    let denied = |on_opaque: Action, opaque: &[(Opaque, Action)]| {
+        let mut spec = Spec::default();
+        (spec.zone.on_opaque, spec.zone.opaque) = (on_opaque, opaque.iter().copied().collect());
+        compiled(&spec, &[], &[]).image.opaque_denied
+    };
+    assert_eq!(denied(Action::Allow, &[]), 0);
+    assert_eq!(denied(Action::Deny, &[]), 0b11_1110);
+    assert_eq!(denied(Action::Deny, &[(Opaque::Quic, Action::Allow)]), 0b10_1110);
+    assert_eq!(denied(Action::Allow, &[(Opaque::Esp, Action::Deny), (Opaque::Other, Action::Deny)]), 0b10_0010);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use monitor_common::{
     parse::Reason,
-    wire::{Class, ClassRow, Embedded},
+    wire::{Class, ClassRow, Embedded, Opaque},
 };
 
 use crate::{
@@ -119,6 +119,12 @@ impl<'a> ZoneEvaluator<'a> {
         };
         action == Action::Deny
     }
+}
+
+/// One bit for each mark whose flows are denied.
+pub(crate) fn opaque_denied(zone: &Zone) -> u32 {
+    let denied = Opaque::MARKS.into_iter().filter(|(mark, _)| zone.on_mark(*mark) == Action::Deny);
+    denied.fold(0, |bits, (mark, _)| bits | mark.bit())
 }
 
 /// One bit for each reason whose packets are dropped in enforce mode.

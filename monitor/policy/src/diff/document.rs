@@ -140,4 +140,8 @@ pub struct Diff {
     pub reasons_dropped: Vec<String>,
     /// Reasons for which the old one drops it and the new one does not.
     pub reasons_passed: Vec<String>,
+    /// Marks of content that cannot be read which the new policy denies, and the old one does not.
+    pub opaque_denied: Vec<String>,
+    /// Marks that the old one denies and the new one does not.
+    pub opaque_allowed: Vec<String>,
 }

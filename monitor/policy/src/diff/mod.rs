@@ -15,7 +15,11 @@ mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use monitor_common::{classify::classify_row, parse::Reason, wire::ClassRow};
+use monitor_common::{
+    classify::classify_row,
+    parse::Reason,
+    wire::{ClassRow, Opaque},
+};
 
 use self::gather::{Gathered, Groups};
 use crate::{geo::Space, protocol};
@@ -71,6 +75,11 @@ pub fn compare(old: &Side, new: &Side, keep: usize) -> Diff {
         let changed = Reason::ALL.into_iter().filter(|reason| !bits(from, reason) && bits(to, reason));
         changed.map(|reason| reason.name().to_owned()).collect()
     };
+    let denies = |side: &Side, mark: Opaque| side.image.opaque_denied & mark.bit() != 0;
+    let opaque = |from: &Side, to: &Side| {
+        let changed = Opaque::MARKS.into_iter().filter(|(mark, _)| !denies(from, *mark) && denies(to, *mark));
+        changed.map(|(_, name)| name.to_owned()).collect()
+    };
     Diff {
         old: old.digest.clone(),
         new: new.digest.clone(),
@@ -85,6 +94,8 @@ pub fn compare(old: &Side, new: &Side, keep: usize) -> Diff {
         rules: rules(old, new),
         reasons_dropped: reasons(old, new),
         reasons_passed: reasons(new, old),
+        opaque_denied: opaque(old, new),
+        opaque_allowed: opaque(new, old),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnetwork::IpNetwork;
-use monitor_common::parse::Reason;
+use monitor_common::{parse::Reason, wire::Opaque};
 
 use crate::{geo::Country, origin::Origin, region};
 
@@ -38,6 +38,10 @@ pub struct Zone {
     pub on_private: Action,
     /// `on_link_local`: of IPv4.
     pub on_link_local: Action,
+    /// `on_opaque`.
+    pub on_opaque: Action,
+    /// `[zone.opaque]`: marks with an action of their own.
+    pub opaque: BTreeMap<Opaque, Action>,
     /// `on_undecodable`.
     pub on_undecodable: Action,
     /// `[zone.undecodable]`: reasons with an action of their own.
@@ -48,6 +52,11 @@ pub struct Zone {
 }
 
 impl Zone {
+    /// What happens to flows whose content has this mark.
+    pub fn on_mark(&self, mark: Opaque) -> Action {
+        self.opaque.get(&mark).copied().unwrap_or(self.on_opaque)
+    }
+
     /// What happens to packets that can't be parsed for this reason.
     pub fn on_reason(&self, reason: Reason) -> Action {
         if reason.always_passes() {
@@ -70,6 +79,8 @@ impl Default for Zone {
             on_unknown: Action::Deny,
             on_private: Action::Allow,
             on_link_local: Action::Deny,
+            on_opaque: Action::Allow,
+            opaque: BTreeMap::new(),
             on_undecodable: Action::Deny,
             undecodable: BTreeMap::new(),
             nat64: Vec::new(),

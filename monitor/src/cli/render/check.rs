@@ -2,7 +2,10 @@
 
 use crate::cli::output::{cells, table};
 use monitor_api::check::{Data, Extent, Good, List, Table};
-use monitor_common::{parse::Reason, wire::Class};
+use monitor_common::{
+    parse::Reason,
+    wire::{Class, Opaque},
+};
 use monitor_policy::{
     spec::{Action, Rule, Spec, Zone},
     text::{count, size},
@@ -11,6 +14,20 @@ use monitor_policy::{
 /// The classes in the order of the page, most telling first.
 const ORDER: [Class; 7] =
     [Class::Inside, Class::Outside, Class::Ambiguous, Class::Unknown, Class::Private, Class::LinkLocal, Class::Local];
+
+/// What becomes of content that cannot be read, with the marks for which it is something else.
+fn opaque(on_opaque: &str, zone: &Zone) -> String {
+    let other = if zone.on_opaque == Action::Allow { Action::Deny } else { Action::Allow };
+    let differs = |mark: &(Opaque, &str)| zone.on_mark(mark.0) == other;
+    let marks: Vec<_> = Opaque::MARKS.into_iter().filter(differs).map(|(_, name)| name).collect();
+    let by = if zone.on_opaque == Action::Allow { " (by destination)" } else { "" };
+    let name = if other == Action::Allow { "allow" } else { "deny" };
+    if marks.is_empty() {
+        format!("{on_opaque}{by}")
+    } else {
+        format!("{on_opaque}{by}, but {name} {}", marks.join(" "))
+    }
+}
 
 /// What becomes of packets without a flow, with the reasons for which it is something else.
 fn undecodable(on_undecodable: &str, zone: &Zone) -> String {
@@ -167,6 +184,7 @@ fn head(found: &Good, zone: &Zone) -> String {
         cells(&["inside", &found.inside]),
         cells(&["", &format!("= {} country codes: {}{private}", found.countries.len(), found.countries.join(" "))]),
         cells(&["", &named]),
+        cells(&["opaque", &opaque(found.on_opaque, zone)]),
         cells(&["not parsed", &undecodable(found.on_undecodable, zone)]),
         cells(&["policy", &found.policy]),
     ];

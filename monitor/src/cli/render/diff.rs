@@ -85,6 +85,11 @@ pub fn diff(document: &DiffDocument) -> String {
             text += &format!("\nnot parsed, {what} from now on when enforcing: {}\n", reasons.join(" "));
         }
     }
+    for (what, marks) in [("denied", &diff.opaque_denied), ("allowed by destination", &diff.opaque_allowed)] {
+        if !marks.is_empty() {
+            text += &format!("\ncontent that cannot be read, {what} from now on: {}\n", marks.join(" "));
+        }
+    }
     if !diff.rules.is_empty() {
         text += "\n";
         let rows: Vec<_> = diff.rules.iter().map(rule).collect();

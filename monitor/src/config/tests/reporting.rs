@@ -49,7 +49,7 @@ fn a_hostile_value_can_not_break_the_line_or_the_terminal() {
             "config.toml:2: '\\u{1b}[2J\\n' is no name: write 1 to 64 characters without control characters or spaces around \
          them",
             "config.toml:3: unknown key 'x\\ny' in [zone]: known are name, inside, on_outside, on_ambiguous, on_unknown, \
-         on_private, on_link_local, on_undecodable, undecodable, nat64",
+         on_private, on_link_local, on_opaque, opaque, on_undecodable, undecodable, nat64",
         ]
     );
     let long = problems(&format!("[monitor]\nepoch = \"{}\"", "9".repeat(10_000)));
