@@ -25,6 +25,8 @@ pub struct Evaluation {
     /// Of the inner destinations the strictest, of equals the innermost.
     pub inner: InnerDestination,
     inner_rank: u8,
+    /// The port that the packet comes from.
+    source_port: u16,
     /// The destination to be classified next; the packet's own has no [`Via`].
     candidate: InnerDestination,
 }
@@ -36,6 +38,7 @@ impl Evaluation {
     pub fn pick(&mut self, walker: &HeaderWalker, of_first: &InnerDestination, number: u32) -> bool {
         self.candidate = if number == 0 {
             let key = &walker.key;
+            self.source_port = key.source_port;
             InnerDestination {
                 address: key.destination,
                 port: key.destination_port,
@@ -69,9 +72,10 @@ impl Evaluation {
     #[inline(always)]
     pub fn evaluate(&mut self, tables: &impl Tables) -> Option<()> {
         let candidate = &self.candidate;
-        let classification = classify_packet(tables, &Destination::of(candidate))?;
-        let rank = classification.rank();
         let own = candidate.via == Via::None as u8;
+        let source_port = if own { Some(self.source_port) } else { None };
+        let classification = classify_packet(tables, &Destination::of(candidate, source_port))?;
+        let rank = classification.rank();
         if own || rank > self.strictest.rank() {
             self.strictest = classification;
         }
@@ -96,7 +100,7 @@ impl Evaluation {
             flags: flow.flags & ON_LINK,
             ..InnerDestination::default()
         };
-        let mut evaluation = Self { candidate: own, ..Self::default() };
+        let mut evaluation = Self { candidate: own, source_port: flow.source_port, ..Self::default() };
         evaluation.evaluate(tables)?;
         if key.inner.exists() {
             evaluation.candidate = key.inner;

@@ -152,11 +152,13 @@ fn judge(slot: u32, found: Classification, flags: u8) -> Classification {
 #[inline(always)]
 fn classify_plain(slot: u32, key: &PlainKey) -> Option<Classification> {
     let image = MappedImage::in_slot(slot)?;
+    let (source_port, port) = key.endpoints.ports();
     let to = Destination {
         address: key.destination(),
         ip_version: key.ip_version as u8,
         protocol: key.endpoints.protocol(),
-        port: key.endpoints.ports().1,
+        port,
+        source_port: Some(source_port),
         flags: key.endpoints.flags(),
     };
     classify_packet(&image, &to)

@@ -32,6 +32,7 @@ mod harness;
 mod interfaces;
 mod last_good;
 mod life;
+mod management;
 mod map;
 mod mode;
 mod never_open;

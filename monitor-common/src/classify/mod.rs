@@ -96,7 +96,8 @@ impl AppliedRule {
 
     #[inline(always)]
     const fn new(row: &RuleRow) -> Self {
-        Self((row.action as u32) << 16 | row.rule as u32)
+        let action = if row.action == RuleRow::KEEP_FROM { RuleRowAction::Keep as u8 } else { row.action };
+        Self((action as u32) << 16 | row.rule as u32)
     }
 
     #[inline(always)]
@@ -137,6 +138,13 @@ impl Classification {
 }
 
 const DENY: u32 = RuleRowAction::Deny as u32;
+
+/// A packet's ports, as far as they are known.
+#[derive(Clone, Copy)]
+struct Ports {
+    source: Option<u16>,
+    destination: Option<u16>,
+}
 
 /// The class id of an IPv4 address; `None` if the image is incomplete.
 #[inline(always)]
@@ -200,12 +208,13 @@ fn find<'a, const LEVELS: u32, const WIDE: bool>(
 /// The rule of this class row that decides a packet. Rules are tried in order: the compiler has put the most specific
 /// first. Without a port, rules for some ports of a protocol cover nothing.
 #[inline(always)]
-fn matching_rule(tables: &impl Tables, row: &ClassRow, protocol: u8, port: Option<u16>) -> Option<AppliedRule> {
+fn matching_rule(tables: &impl Tables, row: &ClassRow, protocol: u8, ports: Ports) -> Option<AppliedRule> {
     for i in 0..MAX_RULES_PER_CLASS {
         if i >= row.rules_len {
             break;
         }
         let rule = tables.rule_row(row.rules_start + i)?;
+        let port = if rule.action == RuleRow::KEEP_FROM { ports.source } else { ports.destination };
         let covers = rule.protocol == 0
             || (rule.protocol == protocol
                 && match port {
@@ -230,7 +239,8 @@ fn matching_rule(tables: &impl Tables, row: &ClassRow, protocol: u8, port: Optio
 #[must_use]
 pub fn classify_row(tables: &impl Tables, class_id: u32, protocol: u8, port: Option<u16>) -> Option<Classification> {
     let row = tables.class_row(class_id)?;
-    Some(Classification::new(class_id, row, matching_rule(tables, row, protocol, port)?))
+    let ports = Ports { source: None, destination: port };
+    Some(Classification::new(class_id, row, matching_rule(tables, row, protocol, ports)?))
 }
 
 /// The IPv4 address that an IPv6 address with an ISATAP interface identifier ends up at (RFC 5214 6.1).
@@ -251,6 +261,8 @@ pub struct Destination {
     pub protocol: u8,
     /// See [`crate::wire::FlowKey::destination_port`].
     pub port: u16,
+    /// Of a packet's own destination, the port that it comes from.
+    pub source_port: Option<u16>,
     /// [`ON_LINK`], or 0.
     pub flags: u8,
 }
@@ -259,9 +271,9 @@ impl Destination {
     /// The same of an inner destination, or of a packet's own in its place.
     #[must_use]
     #[inline(always)]
-    pub const fn of(inner: &InnerDestination) -> Self {
+    pub const fn of(inner: &InnerDestination, source_port: Option<u16>) -> Self {
         let InnerDestination { address, port, protocol, ip_version, flags, .. } = *inner;
-        Self { address, ip_version, protocol, port, flags }
+        Self { address, ip_version, protocol, port, source_port, flags }
     }
 }
 
@@ -269,7 +281,8 @@ impl Destination {
 /// covers it. `None` as for [`classify`].
 #[inline(always)]
 pub fn classify_packet(tables: &impl Tables, to: &Destination) -> Option<Classification> {
-    let found = classify(tables, to.ip_version, to.address, to.protocol, Some(to.port))?;
+    let ports = Ports { source: to.source_port, destination: Some(to.port) };
+    let found = classify_ports(tables, to.ip_version, to.address, to.protocol, ports)?;
     let local = tables.local_class();
     Some(if to.flags & ON_LINK != 0 && found.rule == 0 && local != u32::MAX {
         Classification { class_id: local as u16, ..Classification::default() }
@@ -301,6 +314,17 @@ pub fn classify(
     protocol: u8,
     port: Option<u16>,
 ) -> Option<Classification> {
+    classify_ports(tables, ip_version, destination, protocol, Ports { source: None, destination: port })
+}
+
+#[inline(always)]
+fn classify_ports(
+    tables: &impl Tables,
+    ip_version: u8,
+    destination: Address,
+    protocol: u8,
+    ports: Ports,
+) -> Option<Classification> {
     let class_id =
         if ip_version == 4 { class_id_v4(tables, destination.low as u32)? } else { class_id_v6(tables, destination)? };
     let row = tables.class_row(class_id)?;
@@ -310,14 +334,14 @@ pub fn classify(
         form => Embedded::from_wire(form).extract(destination),
     };
     let Some(inner) = inner else {
-        return Some(Classification::new(class_id, row, matching_rule(tables, row, protocol, port)?));
+        return Some(Classification::new(class_id, row, matching_rule(tables, row, protocol, ports)?));
     };
     // Both are looked up before any rule is tried: else the verifier would follow the look-up once for each path out of
     // the rules.
     let inner_class_id = class_id_v4(tables, tables.as_unknown_scalar(inner)?)?;
     let inner_row = tables.class_row(inner_class_id)?;
-    let applied = AppliedRule(tables.as_unknown_scalar(matching_rule(tables, row, protocol, port)?.0)?);
-    let inner_applied = AppliedRule(tables.as_unknown_scalar(matching_rule(tables, inner_row, protocol, port)?.0)?);
+    let applied = AppliedRule(tables.as_unknown_scalar(matching_rule(tables, row, protocol, ports)?.0)?);
+    let inner_applied = AppliedRule(tables.as_unknown_scalar(matching_rule(tables, inner_row, protocol, ports)?.0)?);
     if row.embedded == 0 {
         // ISATAP: the address and the one inside, each with rules of its own; the stricter.
         let outer = Classification::new(class_id, row, applied);

@@ -118,13 +118,13 @@ pub(super) fn plain<B: Bytes>(frame: B, at: u32, is_v6: bool, length: u32) -> Op
 /// [`crate::wire::ON_LINK`] of the IPv4 header that a window begins with.
 #[inline(always)]
 pub(super) fn v4_on_link(window: impl Window) -> u8 {
-    on_link(window.u8(8), window.u8(16) >> 4 == 0xe)
+    if window.u8(8) <= 1 { on_link(0, window.u8(16) >> 4 == 0xe) } else { 0 }
 }
 
 /// The same of an IPv6 header.
 #[inline(always)]
 pub(super) fn v6_on_link(window: impl Window) -> u8 {
-    on_link(window.u8(7), window.u8(24) == 0xff)
+    if window.u8(7) <= 1 { on_link(0, window.u8(24) == 0xff) } else { 0 }
 }
 
 /// What follows an IP header with its extension headers.

@@ -187,19 +187,22 @@ pub struct RuleRow {
     pub not_before_ns: u64,
     /// CLOCK_BOOTTIME nanoseconds from which it no longer holds; `u64::MAX`: never.
     pub expires_ns: u64,
-    /// First destination port.
+    /// First destination port; of [`RuleRow::KEEP_FROM`] the first source port.
     pub port_low: u16,
-    /// Last destination port.
+    /// Last one.
     pub port_high: u16,
     /// The rule's number, from 1.
     pub rule: u16,
     /// IANA protocol number; 0: any protocol and any port (the ports are then ignored).
     pub protocol: u8,
-    /// A [`RuleRowAction`] as its number, never None.
+    /// A [`RuleRowAction`] as its number, never None; or [`RuleRow::KEEP_FROM`].
     pub action: u8,
 }
 
 impl RuleRow {
+    /// [`RuleRowAction::Keep`] of what comes from the row's ports.
+    pub const KEEP_FROM: u8 = 4;
+
     /// Whether the row holds at all times, so that no clock has to be read.
     #[must_use]
     #[inline(always)]

@@ -189,6 +189,10 @@ pub struct Management {
     pub networks: Vec<String>,
     /// Ports; empty: every protocol and port.
     pub ports: Vec<String>,
+    /// The ports here that it is for, in place of those there.
+    pub source_ports: Vec<String>,
+    /// Bytes on the wire in a UTC day above which it is told.
+    pub tell_bytes_per_day: Option<u64>,
 }
 
 /// What data of any kind says of itself.

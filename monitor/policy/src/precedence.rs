@@ -100,11 +100,14 @@ impl<'a> NumberedRules<'a> {
 
 /// The management networks as the rule that their traffic is attributed to.
 fn as_rule(management: &Management) -> Rule {
+    let from = !management.source_ports.is_empty();
     Rule {
         id: Management::RULE.into(),
         origin: management.origin.clone(),
         to: management.networks.clone(),
-        ports: management.ports.clone(),
+        ports: if from { management.source_ports.clone() } else { management.ports.clone() },
+        from,
+        tell_bytes_per_day: management.tell_bytes_per_day,
         reason: "never dropped".into(),
         ..Rule::default()
     }

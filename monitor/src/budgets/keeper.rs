@@ -107,6 +107,7 @@ impl Keeper {
         let policy = Arc::clone(&state.in_force.policy);
         self.budgeted = has_any(&policy);
         state.budgets = self.sums.uses(&policy, &state.budgets, now());
+        findings.report(FindingKind::ManagementVolume, self.sums.told(&policy));
         let mut suspended = BTreeMap::new();
         for (rule, _) in policy.rules.iter().zip(1..).filter(|(_, number)| policy.suspended.contains(number)) {
             let Some(today) = state.budgets.rules.get(&rule.id) else { continue };

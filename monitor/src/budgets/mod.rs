@@ -15,9 +15,9 @@ use monitor_policy::Policy;
 pub mod keeper;
 pub mod store;
 
-/// Whether a rule of the policy has a budget.
+/// Whether a rule of the policy has a budget, or a volume that is told.
 pub fn has_any(policy: &Policy) -> bool {
-    policy.rules.iter().any(|rule| rule.max_bytes_per_day.is_some())
+    policy.rules.iter().any(monitor_policy::RuleInfo::is_summed)
 }
 
 /// Days beside the running one whose sums are kept, for a clock that is set back.
@@ -87,7 +87,7 @@ impl Budgets {
         }
         let day = Day::of(snapshot.started);
         for (rule, bytes) in rules.iter().zip(sums.into_iter().skip(1)) {
-            if rule.max_bytes_per_day.is_some() && bytes > 0 {
+            if rule.is_summed() && bytes > 0 {
                 let of_day = if day == self.day { &mut self.used } else { self.others.entry(day).or_default() };
                 let used = of_day.entry(rule.id.clone()).or_default();
                 *used = used.saturating_add(bytes);
@@ -119,6 +119,23 @@ impl Budgets {
             Some((rule.id.clone(), BudgetUse { most: rule.max_bytes_per_day?, used: self.used(&rule.id), suspended }))
         };
         BudgetUses { day: self.day, rules: policy.rules.iter().zip(1..).filter_map(of).collect() }
+    }
+
+    /// What there is to say of rules that let more through today than is to pass untold.
+    pub fn told(&self, policy: &Policy) -> Option<String> {
+        let told = policy.rules.iter().filter_map(|rule| {
+            let (most, used) = (rule.tell_bytes_per_day?, self.used(&rule.id));
+            (used > most).then(|| {
+                format!(
+                    "'{}' ({}) has let through {used} bytes on the wire on {}, more than the {most} that are to pass                      untold; it goes on",
+                    rule.id,
+                    rule.origin,
+                    self.day.text()
+                )
+            })
+        });
+        let told: Vec<String> = told.collect();
+        (!told.is_empty()).then(|| told.join("; "))
     }
 
     /// The rules of this policy (numbered from 1) that have nothing left.
@@ -174,6 +191,24 @@ mod tests {
         assert_eq!(budgets.used_up(&more), BTreeSet::new());
         more.rules[0].max_bytes_per_day = Some(1_040);
         assert_eq!(budgets.used_up(&more), BTreeSet::from([1]));
+    }
+
+    #[test]
+    fn a_volume_that_is_told_suspends_nothing_and_is_told_from_the_first_byte_beyond_it() {
+        let mut policy = fake::policy();
+        policy.rules[0].tell_bytes_per_day = Some(832);
+        let policy = Arc::new(policy);
+        let mut budgets = Budgets::new(Day::of(fake::START));
+        let mut told = |packets| {
+            let snapshot = Snapshot { policy: Arc::clone(&policy), ..epoch(fake::START, 1, packets) };
+            budgets.count(&snapshot);
+            assert_eq!(budgets.used_up(&policy), BTreeSet::new());
+            assert_eq!(budgets.uses(&policy, &BudgetUses::default(), 0).rules.len(), 0);
+            budgets.told(&policy).map(|text| text.contains("1040 bytes on the wire on 2027-01-15, more than the 832"))
+        };
+        assert_eq!([told(4), told(0), told(1)], [None, None, Some(true)]);
+        budgets.count(&epoch(Day::of(fake::START).end(), 1, 0));
+        assert_eq!(budgets.told(&policy), None, "another day");
     }
 
     #[test]

@@ -280,6 +280,8 @@ fn document(inputs: &Inputs) -> Good {
             origin: management.origin.to_string(),
             networks: texts(management.networks.iter().map(|(network, _)| network)),
             ports: texts(&management.ports),
+            source_ports: texts(&management.source_ports),
+            tell_bytes_per_day: management.tell_bytes_per_day,
         }),
         notes: policy.notes.clone(),
         next_expiry: policy.next_expiry.map(time),

@@ -596,7 +596,7 @@ pub static MANAGEMENT: Section = Section::new(
     "[management]",
     "What the host is administered from: enforce never drops what goes there. Enforce insists on this table; `networks = []` \
      says that there are none on purpose.",
-    &[management::NETWORKS, management::PORTS],
+    &[management::NETWORKS, management::PORTS, management::SOURCE_PORTS, management::TELL_BYTES_PER_DAY],
 );
 
 /// The keys of `[management]`.
@@ -617,6 +617,21 @@ pub mod management {
     /// The ports there.
     pub const PORTS: Key = Key { help: "those of clients: what a host sends there is mostly answers", ..rule::PORTS }
         .commented(r#"["tcp/1024-65535"]"#);
+    /// The ports here.
+    pub const SOURCE_PORTS: Key = Key {
+        name: "source_ports",
+        help: "in place of `ports`: those of the services here that answer, so that nothing else may go there",
+        ..rule::PORTS
+    }
+    .commented(r#"["tcp/22"]"#);
+    /// What is not to go untold.
+    pub const TELL_BYTES_PER_DAY: Key = Key::new(
+        "tell_bytes_per_day",
+        Kind::As(r#"an amount in quotes, such as "200 GiB", or a number of bytes"#),
+        Absent::Means("never told"),
+        "on the wire; more in a UTC day is told (finding `management_volume`), and goes on",
+    )
+    .shown(r#""10 GiB""#);
 }
 
 /// `[http]`.

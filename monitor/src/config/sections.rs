@@ -210,9 +210,20 @@ fn file(value: Value<'_>, directory: &Path, what: &str) -> Option<PathBuf> {
 
 /// `[management]`.
 fn management(table: Table<'_>) -> Option<Management> {
-    use keys::management::{NETWORKS, PORTS};
+    use keys::management::{NETWORKS, PORTS, SOURCE_PORTS, TELL_BYTES_PER_DAY};
     let networks = networks(&table.required(&NETWORKS)?.elements()?);
-    Some(Management { networks, ports: ports(&table, &PORTS)?, origin: table.origin() })
+    let source_ports = ports(&table, &SOURCE_PORTS)?;
+    if let Some(value) = table.get(&SOURCE_PORTS).filter(|_| table.get(&PORTS).is_some()) {
+        value.report("'source_ports' stands beside 'ports': leave one of them out");
+    }
+    let tell_bytes_per_day = table.get(&TELL_BYTES_PER_DAY).and_then(|value| bytes(&value));
+    Some(Management {
+        networks,
+        ports: ports(&table, &PORTS)?,
+        source_ports,
+        tell_bytes_per_day,
+        origin: table.origin(),
+    })
 }
 
 fn site(table: Table<'_>) -> Option<Site> {
@@ -304,6 +315,11 @@ fn budget(value: Value<'_>, action: Action) -> Option<u64> {
         value.report("'max_bytes_per_day' in [[deny]] has no meaning: remove the key, or write [[allow]]");
         return None;
     }
+    bytes(&value)
+}
+
+/// An amount, in words or as a number.
+fn bytes(value: &Value<'_>) -> Option<u64> {
     if value.is_text() { value.read(values::bytes) } else { value.amount() }
 }
 

@@ -188,6 +188,14 @@ findings! {
         title: "The flow table was full",
         hint: "Raise `[monitor] flows` or shorten `[monitor] epoch`",
     }
+    /// More went to the management networks in a day than is to go untold.
+    ManagementVolume {
+        name: "management_volume",
+        severity: Severity::Medium,
+        every_time: false,
+        title: "More went to the management networks today than is to go untold",
+        hint: "See `egress-monitor flows --by peer`: what goes there is never dropped. `[management] tell_bytes_per_day`",
+    }
     /// Frames are announced as link-scope control and have another form.
     LinkControlOdd {
         name: "link_control_odd",

@@ -181,7 +181,7 @@ impl Comparison {
     /// What overflowed and what was not parsed.
     fn without_flow(&mut self, policy: &Policy, snapshot: &Snapshot) {
         let report = &mut self.report;
-        let keeps = policy.image.rules.iter().any(|row| row.action == RuleRowAction::Keep as u8);
+        let keeps = policy.image.rules.iter().any(|row| row.action >= RuleRowAction::Keep as u8);
         for interface in &snapshot.interfaces {
             report.hook.add(&interface.hook);
             for counters in interface.overflow.values() {

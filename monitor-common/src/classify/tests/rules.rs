@@ -1,6 +1,7 @@
 //! What the rules of a class decide, and addresses that are in others.
 
 use super::*;
+use crate::wire::Opaque;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -275,4 +276,58 @@ fn an_image_that_is_not_whole_gives_no_answer_and_never_panics() {
     assert_eq!(ask(&Image { classes: Vec::new(), ..whole }, 6), None);
     let rules_gone = Image { rules: Vec::new(), ..one_class(vec![row(1, 0, 0, 0)]) };
     assert_eq!(ask(&rules_gone, 4), None);
+}
+
+#[test]
+fn a_row_for_source_ports_keeps_what_comes_from_them_and_nothing_else() {
+    let from = RuleRow { action: RuleRow::KEEP_FROM, ..row(1, TCP, 22, 23) };
+    let image = one_class(vec![from, row(2, TCP, 22, 22)]);
+    let ask = |source_port, port, protocol| {
+        let (address, ip_version) = (Address::v4(1), 4);
+        let to = Destination { address, ip_version, protocol, port, source_port, flags: 0 };
+        let found = classify_packet(&image, &to).expect("whole");
+        (found.rule, found.keep, found.deny)
+    };
+    assert_eq!(ask(Some(22), 50_000, TCP), (1, true, false));
+    assert_eq!(ask(Some(23), 443, TCP), (1, true, false));
+    assert_eq!(ask(Some(24), 443, TCP), (0, false, true));
+    assert_eq!(ask(Some(22), 443, UDP), (0, false, true));
+    assert_eq!(ask(Some(443), 22, TCP), (2, false, false), "a destination port is none of the source");
+    assert_eq!(ask(None, 443, TCP), (0, false, true), "an inner destination has none");
+}
+
+#[test]
+fn a_group_on_its_last_link_is_local_unless_a_rule_covers_it() {
+    let class =
+        |class: Class, rules_len| ClassRow { class: class as u8, rules_len, deny: 1, alert: 1, ..ClassRow::default() };
+    let local = ClassRow { class: Class::Local as u8, ..ClassRow::default() };
+    let deny = RuleRow { action: RuleRowAction::Deny as u8, ..row(1, UDP, 319, 319) };
+    let image = Image::build(&[(0, 0)], &[(0, 0)], vec![class(Class::Unknown, 1), local], vec![deny]).expect("fits");
+    let ask = |flags, port| {
+        let (address, ip_version) = (Address::v4(0xe000_0181), 4);
+        let to = Destination { address, ip_version, protocol: UDP, port, source_port: None, flags };
+        let found = classify_packet(&image, &to).expect("whole");
+        (found.class_id, found.rule, found.deny, found.alert)
+    };
+    assert_eq!(ask(0, 320), (0, 0, true, true));
+    assert_eq!(ask(ON_LINK, 320), (1, 0, false, false));
+    assert_eq!(ask(ON_LINK, 319), (0, 1, true, true));
+}
+
+#[test]
+fn content_that_cannot_be_read_is_denied_by_its_mark_but_for_rules_and_what_stays() {
+    let class = |class: Class| ClassRow { class: class as u8, ..ClassRow::default() };
+    let classes = vec![class(Class::Inside), class(Class::Local), class(Class::LinkLocal)];
+    let mut image = Image::build(&[(0, 0)], &[(0, 0)], classes, Vec::new()).expect("fits");
+    image.opaque_denied = Opaque::Quic.bit();
+    let ask = |class_id, rule, flags| {
+        let found = Classification { class_id, rule, ..Classification::default() };
+        let found = judge_content(&image, found, flags).expect("whole");
+        (found.deny, found.alert)
+    };
+    let quic = Opaque::Quic as u8;
+    assert_eq!([ask(0, 0, quic), ask(0, 0, quic | ON_LINK)], [(true, true); 2]);
+    for (class_id, rule, flags) in [(0, 7, quic), (1, 0, quic), (2, 0, quic), (0, 0, 0), (0, 0, Opaque::Esp as u8)] {
+        assert_eq!(ask(class_id, rule, flags), (false, false), "{class_id} {rule} {flags}");
+    }
 }

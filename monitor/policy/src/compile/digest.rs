@@ -93,6 +93,9 @@ impl Fields {
         let ports =
             |ports: &PortRange| [&[ports.protocol][..], &ports.low.to_be_bytes(), &ports.high.to_be_bytes()].concat();
         self.all(rule.ports.iter().map(ports).collect());
+        if rule.from {
+            self.add(b"from");
+        }
         self.all(rule.countries.iter().map(|(country, _)| country.0.to_vec()).collect());
         self.all(rule.ases.iter().map(|(asn, _)| asn.to_be_bytes().to_vec()).collect());
     }
@@ -135,7 +138,9 @@ fn record(rule: &Rule) -> Vec<u8> {
     for time in [rule.not_before, rule.expires] {
         fields.add(&time.map(i64::to_be_bytes).map_or(Vec::new(), |bytes| bytes.to_vec()));
     }
-    fields.add(&rule.max_bytes_per_day.map(u64::to_be_bytes).map_or(Vec::new(), |bytes| bytes.to_vec()));
+    for bytes in [rule.max_bytes_per_day, rule.tell_bytes_per_day] {
+        fields.add(&bytes.map(u64::to_be_bytes).map_or(Vec::new(), |bytes| bytes.to_vec()));
+    }
     fields.0
 }
 

@@ -132,6 +132,7 @@ fn describe_rule(rule: &Rule) -> RuleInfo {
         not_before: rule.not_before,
         expires: rule.expires,
         max_bytes_per_day: rule.max_bytes_per_day,
+        tell_bytes_per_day: rule.tell_bytes_per_day,
         owner: rule.owner.clone(),
         ticket: rule.ticket.clone(),
         legal_basis: rule.legal_basis.clone(),

@@ -152,9 +152,14 @@ impl Naive<'_> {
             });
             covering.map(|range| u32::from(range.high) - u32::from(range.low)).min()
         };
+        // No packet here says where it comes from.
+        let whole = |ports: &[crate::spec::PortRange]| {
+            ports.iter().any(|range| range.protocol == packet.protocol && range.whole())
+        };
         if let Some(management) = &self.spec.management
             && management.networks.iter().any(|(network, _)| network.contains(address))
-            && ports(&management.ports).is_some()
+            && (management.source_ports.is_empty() || whole(&management.source_ports))
+            && (!management.source_ports.is_empty() || ports(&management.ports).is_some())
         {
             return Some(Ruled { id: "management", force: 3 });
         }

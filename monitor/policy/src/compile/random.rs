@@ -111,6 +111,8 @@ pub(crate) fn special_ranges() -> Vec<Special> {
         special("2000::/16", Class::Unknown, Embedded::SixToFour),
         special("1000::/32", Class::Unknown, Embedded::Teredo),
         special("3000::/8", Class::Local, Embedded::None),
+        special("10.128.0.0/12", Class::LinkLocal, Embedded::None),
+        special("1800::/8", Class::LinkLocal, Embedded::None),
     ]
 }
 
@@ -218,7 +220,15 @@ pub(crate) fn spec(random: &mut fastrand::Rng) -> Spec {
     let rules = letters.into_iter().take(random.usize(0..8)).map(|letter| rule(random, letter.to_string())).collect();
     let management = (random.u8(0..3) == 0).then(|| {
         let count = random.usize(0..3);
-        Management { networks: networks(random, count), ports: ports(random), origin: at_line("test", 4) }
+        let (ports, source_ports) =
+            if random.bool() { (ports(random), Vec::new()) } else { (Vec::new(), ports(random)) };
+        Management {
+            networks: networks(random, count),
+            ports,
+            source_ports,
+            origin: at_line("test", 4),
+            ..Management::default()
+        }
     });
     Spec { zone, sites, rules, management }
 }

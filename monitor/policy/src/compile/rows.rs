@@ -57,6 +57,10 @@ struct Candidate<'a> {
 impl Candidate<'_> {
     /// Whether some packet is covered by both.
     fn overlaps(&self, other: &Self) -> bool {
+        // Ports of the source and of the destination have nothing to do with each other.
+        if self.rule.from != other.rule.from {
+            return false;
+        }
         let ports = match (self.ports, other.ports) {
             (Some(mine), Some(its)) => mine.protocol == its.protocol && mine.low <= its.high && its.low <= mine.high,
             _ => true,
@@ -251,7 +255,11 @@ impl<'a> RuleTable<'a> {
             port_high: candidate.ports.map_or(u16::MAX, |ports| ports.high),
             rule: candidate.number,
             protocol: candidate.ports.map_or(0, |ports| ports.protocol),
-            action: self.rules.row_action(candidate.number) as u8,
+            action: if candidate.rule.from {
+                RuleRow::KEEP_FROM
+            } else {
+                self.rules.row_action(candidate.number) as u8
+            },
         };
         let rows: Vec<RuleRow> = candidates.into_iter().map(row).collect();
         if rows.is_empty() {

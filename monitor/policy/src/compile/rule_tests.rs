@@ -129,6 +129,7 @@ fn management_networks_stand_above_every_rule_and_only_for_their_ports() {
         networks: vec![network("192.0.0.0/16"), network("64:ff9b::/96")],
         ports: vec![PortRange { protocol: 6, low: 22, high: 22 }],
         origin: at_line("c.toml", 6),
+        ..Management::default()
     };
     let spec = Spec {
         rules: vec![deny("host", &["192.0.2.9/32"], &[(6, 22, 22)]), deny("ssh", &["0.0.0.0/0"], &[(6, 22, 22)])],

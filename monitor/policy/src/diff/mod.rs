@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use monitor_common::{
     classify::classify_row,
     parse::Reason,
-    wire::{ClassRow, Opaque},
+    wire::{ClassRow, Opaque, RuleRow},
 };
 
 use self::gather::{Gathered, Groups};
@@ -131,7 +131,8 @@ fn pair(old: &Side, new: &Side, from: u32, to: u32, groups: &mut Groups) -> Pair
     };
     let rows = old.rows(&old_row).iter().chain(new.rows(&new_row));
     let mut cuts: BTreeMap<u8, BTreeSet<u32>> = BTreeMap::new();
-    for row in rows.filter(|row| row.protocol != 0) {
+    // Ports of the source cut nothing: nobody asks with them.
+    for row in rows.filter(|row| row.protocol != 0 && row.action != RuleRow::KEEP_FROM) {
         let of = cuts.entry(row.protocol).or_insert_with(|| [0, 0x1_0000].into());
         of.insert(row.port_low.into());
         of.insert(u32::from(row.port_high) + 1);

@@ -23,7 +23,17 @@ fn wire(address: IpAddr) -> WireAddress {
 
 fn key(destination: IpAddr, protocol: u8, destination_port: u16) -> FullKey {
     let ip_version = if destination.is_ipv4() { 4 } else { 6 };
-    FlowKey { destination: wire(destination), destination_port, protocol, ip_version, ..FlowKey::default() }.into()
+    // From a port that no range here has but those of all.
+    let source_port = 65_533;
+    FlowKey {
+        destination: wire(destination),
+        source_port,
+        destination_port,
+        protocol,
+        ip_version,
+        ..FlowKey::default()
+    }
+    .into()
 }
 
 /// The class row of the address itself.

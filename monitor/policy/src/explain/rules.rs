@@ -155,9 +155,11 @@ impl ExplainInputs<'_> {
 
     /// The port range by which a rule covers the target, or would; whether it applies; and why or why not.
     fn applies<'r>(&self, rule: &'r Rule, target: &Target) -> (Option<&'r PortRange>, bool, String) {
+        // Nobody asks with a source port.
+        let port = target.port.filter(|_| !rule.from);
         let covers = |ports: &&PortRange| {
             Some(ports.protocol) == target.protocol
-                && target.port.map_or(ports.whole(), |port| (ports.low..=ports.high).contains(&port))
+                && port.map_or(ports.whole(), |port| (ports.low..=ports.high).contains(&port))
         };
         let narrowest = |ports: &&PortRange| ports.high - ports.low;
         let covering = rule.ports.iter().filter(covers).min_by_key(narrowest);
@@ -174,12 +176,13 @@ impl ExplainInputs<'_> {
             return (None, true, format!("all traffic{until}"));
         }
         let ranges: Vec<_> = rule.ports.iter().map(ToString::to_string).collect();
-        let ranges = ranges.join(", ");
+        let from = if rule.from { "what comes from " } else { "" };
+        let ranges = format!("{from}{}", ranges.join(", "));
         if covering.is_some() {
             return (ports, true, format!("{ranges}{until}"));
         }
         let asked = target.port.is_some() || target.protocol.is_some_and(|number| !protocol::has_ports(number));
-        let hint = if asked { "" } else { ": ask with a port" };
+        let hint = if asked || rule.from { "" } else { ": ask with a port" };
         (ports, false, format!("only for {ranges}{until}{hint}"))
     }
 }

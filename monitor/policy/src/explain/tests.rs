@@ -344,7 +344,8 @@ fn why_a_rule_lost_is_explained_for_each_reason_that_there_is() {
     );
     assert_eq!(summary(&spec, "[64:ff9b::808:809]:11")[..2], ["*nat allow: all traffic", "c deny: only for tcp/1-9"]);
     let networks = vec![network("8.0.0.0/8")];
-    spec.management = Some(crate::spec::Management { networks, ports: Vec::new(), origin: at_line("c.toml", 7) });
+    spec.management =
+        Some(crate::spec::Management { networks, origin: at_line("c.toml", 7), ..crate::spec::Management::default() });
     assert_eq!(
         summary(&spec, "8.8.8.9:5"),
         [

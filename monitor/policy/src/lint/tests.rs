@@ -96,7 +96,7 @@ fn a_rule_that_says_what_others_say_is_reported_with_the_first_of_them_whatever_
 fn management_is_no_twin_and_no_tie_of_a_rule() {
     let management = |ports: &[(u16, u16)]| {
         let Rule { to: networks, ports, .. } = allow("", "8.8.8.0/24", ports);
-        Some(Management { networks, ports, origin: at_line("c.toml", 3) })
+        Some(Management { networks, ports, origin: at_line("c.toml", 3), ..Management::default() })
     };
     let with = |rule: Rule, ports: &[(u16, u16)]| {
         short(notes(&Spec { rules: vec![rule], management: management(ports), ..Spec::default() }))

@@ -83,6 +83,8 @@ pub struct RuleInfo {
     pub expires: Option<i64>,
     /// How many bytes on the wire it lets through in a UTC day before it is suspended.
     pub max_bytes_per_day: Option<u64>,
+    /// How many bytes on the wire in a UTC day are told.
+    pub tell_bytes_per_day: Option<u64>,
     /// Who answers for it; may be empty, as may what follows.
     pub owner: String,
     /// The ticket in which it was requested.
@@ -93,6 +95,13 @@ pub struct RuleInfo {
     pub reason: String,
     /// SHA-256 over what it names (networks, countries, autonomous systems, ports), in hexadecimal.
     pub scope: String,
+}
+
+impl RuleInfo {
+    /// Whether what it lets through in a day is summed up.
+    pub const fn is_summed(&self) -> bool {
+        self.max_bytes_per_day.is_some() || self.tell_bytes_per_day.is_some()
+    }
 }
 
 /// How much address space one class of destination has, by interval of the compiled index.

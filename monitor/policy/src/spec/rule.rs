@@ -22,8 +22,12 @@ pub struct Rule {
     pub ases: Vec<(u32, Origin)>,
     /// `ports`; empty: every protocol and port.
     pub ports: Vec<PortRange>,
+    /// Of management, whether these are the ports that packets come from.
+    pub from: bool,
     /// `max_bytes_per_day`: bytes on the wire in a UTC day.
     pub max_bytes_per_day: Option<u64>,
+    /// Of management, `tell_bytes_per_day`: bytes on the wire in a UTC day above which it is told.
+    pub tell_bytes_per_day: Option<u64>,
     /// `reason`; of a plain allowlist, the file's name.
     pub reason: String,
     /// `legal_basis`; may be empty, as may `owner` and `ticket`.
@@ -47,6 +51,10 @@ pub struct Management {
     pub networks: Vec<(IpNetwork, Origin)>,
     /// `ports`; empty: every protocol and port.
     pub ports: Vec<PortRange>,
+    /// `source_ports`, in place of the former: what packets come from.
+    pub source_ports: Vec<PortRange>,
+    /// `tell_bytes_per_day`: bytes on the wire in a UTC day above which it is told.
+    pub tell_bytes_per_day: Option<u64>,
     /// Where it begins.
     pub origin: Origin,
 }

@@ -192,7 +192,14 @@ fn head(found: &Good, zone: &Zone) -> String {
     if let Some(management) = &found.management {
         let networks = &management.networks;
         let what = if networks.is_empty() { "none, on purpose".into() } else { networks.join(" ") };
-        rows.push(cells(&["management", &format!("{what}, ports: {}", ports(&management.ports))]));
+        let of = if management.source_ports.is_empty() {
+            format!("ports: {}", ports(&management.ports))
+        } else {
+            format!("from {}", management.source_ports.join(" "))
+        };
+        let told =
+            management.tell_bytes_per_day.map_or_else(String::new, |most| format!(", told above {most} bytes a day"));
+        rows.push(cells(&["management", &format!("{what}, {of}{told}")]));
     }
     if !found.nat64.is_empty() {
         rows.push(cells(&["nat64", &found.nat64.join(" ")]));

@@ -166,6 +166,26 @@ fn enforce_insists_on_a_failsafe_and_takes_none_on_purpose() {
 }
 
 #[test]
+fn management_has_ports_of_one_side_and_a_volume_that_is_told() {
+    let of = |more: &str| format!("[management]\nnetworks = [\"192.0.2.0/24\"]\n{more}");
+    let management = good(&of("source_ports = [\"tcp/22\"]\ntell_bytes_per_day = \"10 GiB\"")).spec.management;
+    let management = management.expect("it is there");
+    assert_eq!(management.source_ports, [PortRange { protocol: 6, low: 22, high: 22 }]);
+    assert_eq!((management.ports.len(), management.tell_bytes_per_day), (0, Some(10 << 30)));
+    let neither = good(&of("")).spec.management.expect("it is there");
+    assert_eq!((neither.source_ports.len(), neither.tell_bytes_per_day), (0, None));
+    refused(
+        &of("ports = [\"tcp/22\"]\nsource_ports = [\"tcp/22\"]"),
+        "config.toml:4: 'source_ports' stands beside 'ports': leave one of them out",
+    );
+    refused(
+        &of("tell_bytes_per_day = \"much\""),
+        "config.toml:3: 'much' is no amount: write a whole number above 0 with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB, \
+         such as \"200 GiB\"",
+    );
+}
+
+#[test]
 fn an_id_means_nothing_to_a_table_and_a_terminal_shows_all_of_it() {
     let rule = |id: &str| format!("[[allow]]\nid = \"{id}\"\nto = [\"192.0.2.0/24\"]\nreason = \"r\"");
     for id in ["-", "(other)", "(zone default)"] {
