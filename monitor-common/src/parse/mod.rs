@@ -26,6 +26,8 @@ mod tunnel;
 pub use fast_parse::{AddressesOf, Plain, fast_parse};
 pub use fast_tunnel::FastTunnel;
 pub use header_walker::{HeaderWalker, MAX_FRAGMENTS, MAX_HEADERS, MAX_HOPS, MAX_STEPS};
+#[cfg(feature = "user")]
+pub use opaque::of_destination as mark_of_destination;
 pub use parts::{Fragment, Hop, Transport};
 pub use reason::Reason;
 

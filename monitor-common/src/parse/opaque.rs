@@ -1,5 +1,7 @@
 //! Content of UDP that cannot be read: recognised by port or first bytes.
 
+#[cfg(feature = "user")]
+use super::protocol;
 use super::{Bytes, UDP_HEADER};
 use crate::wire::Opaque;
 
@@ -16,6 +18,27 @@ const GUE: u16 = 6080;
 #[cfg(test)]
 pub(super) const fn is_port(port: u16) -> bool {
     matches!(port, IPSEC_NAT_TRAVERSAL | HTTPS | OPENVPN | L2TP | AMT | LISP | CAPWAP | GUE)
+}
+
+/// The mark that a destination alone gives, for whoever asks about one; a packet's content may give it others.
+#[cfg(feature = "user")]
+#[must_use]
+pub fn of_destination(protocol: u8, port: Option<u16>) -> Opaque {
+    match (protocol, port) {
+        (protocol::ESP, _) => Opaque::Esp,
+        (
+            protocol::IPCOMP
+            | protocol::L2TP
+            | protocol::MINIMAL_ENCAPSULATION
+            | protocol::IP_WITHIN_IP
+            | protocol::ENCAPSULATION,
+            _,
+        )
+        | (protocol::UDP, Some(OPENVPN | L2TP | LISP | CAPWAP | GUE)) => Opaque::Other,
+        (protocol::UDP, Some(IPSEC_NAT_TRAVERSAL)) => Opaque::EspInUdp,
+        (protocol::UDP, Some(HTTPS)) => Opaque::Quic,
+        _ => Opaque::None,
+    }
 }
 
 /// Marks a UDP datagram at `offset`, of whose header `length` and `ports` were read, in an IP packet that ends at

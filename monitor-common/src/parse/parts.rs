@@ -10,7 +10,7 @@ pub struct Hop {
     pub address: Address,
     /// 4 or 6.
     pub ip_version: u8,
-    /// A [`Via`] as its number.
+    /// A [`crate::wire::Via`] as its number.
     pub via: u8,
     /// Which of the walker's IP headers leads there.
     pub header: u8,
@@ -22,9 +22,9 @@ pub struct Hop {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transport {
-    /// See [`FlowKey::destination_port`].
+    /// See [`crate::wire::FlowKey::destination_port`].
     pub port: u16,
-    /// See [`FlowKey::protocol`].
+    /// See [`crate::wire::FlowKey::protocol`].
     pub protocol: u8,
 }
 

@@ -43,6 +43,77 @@ fn explain_gives_country_class_and_reason_with_the_data_that_is_built_in() {
 }
 
 #[test]
+fn explain_and_check_name_the_addresses_of_cloud_platforms() {
+    const METADATA: &str = "instance metadata of AWS, Azure, Google Cloud, Oracle and OpenStack";
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configured(directory.path());
+    let addresses = ["169.254.169.254", "168.63.129.16", "fd00:ec2::254", "169.254.169.253", "fe80::1"];
+    let ran = run(&[&["explain"][..], &addresses, &["--json", "--config", &config]].concat());
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let stories = json(&ran);
+    let of = |story: &Value| ["class", "enforce", "reason"].map(|key| story[key].as_str().unwrap_or("?").to_owned());
+    let stories: Vec<_> = stories.as_array().expect("a list").iter().map(of).collect();
+    let link_local =
+        "link-local (RFC 3927) should never leave the link, and some gateways forward it; on_link_local = deny";
+    let expected = [
+        ("link-local", "denied", format!("{link_local}; a platform's address: {METADATA}")),
+        (
+            "unknown",
+            "denied",
+            "no source knows it; on_unknown = deny; a platform's address: DNS, DHCP and health probes of Azure"
+                .to_owned(),
+        ),
+        (
+            "private",
+            "allowed",
+            "unique local (RFC 4193): no dataset can place it and no site does; on_private = allow; a platform's \
+             address: instance metadata of AWS"
+                .to_owned(),
+        ),
+        ("link-local", "denied", link_local.to_owned()),
+        ("link-local", "allowed", "link-local (RFC 4291) never leaves the link or the host".to_owned()),
+    ];
+    for ((story, (class, enforce, reason)), address) in stories.iter().zip(&expected).zip(addresses) {
+        assert_eq!(story, &[(*class).to_owned(), (*enforce).to_owned(), reason.clone()], "{address}");
+    }
+    assert_eq!(stories.len(), expected.len());
+
+    let checked = json(&run(&["check", "--config", &config, "--json"]));
+    let platforms: Vec<_> = checked["platforms"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|of| (of["address"].as_str().expect("an address").to_owned(), of["denied"] == true))
+        .collect();
+    let named = |address: &str, denied| (address.to_owned(), denied);
+    assert_eq!(
+        platforms,
+        [named("169.254.169.254", true), named("168.63.129.16", true), named("fd00:ec2::254", false)]
+    );
+    let text = run(&["check", "--config", &config]).out;
+    let line = format!("platforms      deny 169.254.169.254 ({METADATA})");
+    assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
+}
+
+#[test]
+fn explain_says_what_becomes_of_content_that_cannot_be_read() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configured(directory.path());
+    let with = fs::read_to_string(&config).expect("read").replace("[zone]\n", "[zone]\nopaque.quic = \"deny\"\n");
+    fs::write(&config, with).expect("written");
+    let ran = run(&["explain", "5.9.0.1:443/udp", "5.9.0.1:443", "5.9.0.1/esp", "--json", "--config", &config]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let stories = json(&ran);
+    let enforced: Vec<_> = (0..3).map(|at| stories[at]["enforce"].as_str().unwrap_or("?").to_owned()).collect();
+    assert_eq!(enforced, ["denied", "allowed", "allowed"]);
+    let reason = stories[0]["reason"].as_str().unwrap_or("?");
+    assert!(reason.ends_with("; its content cannot be read: quic is denied by [zone] on_opaque"), "{reason}");
+    let text = run(&["check", "--config", &config]).out;
+    let line = "opaque         allow (by destination), but deny quic";
+    assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
+}
+
+#[test]
 fn explain_names_the_rule_and_where_it_stands() {
     let directory = tempfile::tempdir().expect("a directory");
     let config = configured(directory.path());

@@ -15,7 +15,8 @@ pub mod target;
 use std::net::{IpAddr, Ipv4Addr};
 
 use monitor_common::{
-    classify::{Classification, classify, isatap},
+    classify::{Classification, classify, isatap, judge_content},
+    parse::mark_of_destination,
     verdict::decide,
     wire::{self, Class, Embedded, RuleRowAction},
 };
@@ -122,6 +123,14 @@ pub fn explain(target: &Target, inputs: &ExplainInputs<'_>) -> Result<Explanatio
         }
         None => reason.text(&outer, embedded.as_ref(), outcome.deciding),
     };
+    let mark = mark_of_destination(target.protocol.unwrap_or(0), target.port);
+    // A whole image has an answer.
+    let judged = judge_content(&inputs.policy.image, found, mark as u8).unwrap_or(found);
+    let reason = match mark.name().filter(|_| judged != found) {
+        Some(mark) => format!("{reason}; its content cannot be read: {mark} is denied by [zone] on_opaque"),
+        None => reason,
+    };
+    let found = judged;
     Ok(Explanation {
         port: target.port,
         protocol: target.protocol.map(protocol::label),

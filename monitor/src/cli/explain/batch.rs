@@ -9,9 +9,10 @@ use std::{
 use crate::{config::inputs::Inputs, error::CliError};
 use monitor_api::explain::{Line, NetworkPart};
 use monitor_common::{
-    classify::classify,
+    classify::{classify, judge_content},
+    parse::mark_of_destination,
     verdict::decide,
-    wire::{Address, Class},
+    wire::{Address, Class, RuleRow},
 };
 use monitor_policy::{Policy, Target, geo::Country};
 
@@ -40,7 +41,9 @@ impl<'a> Answers<'a> {
             IpAddr::V4(v4) => (4, Address::v4(v4.to_bits())),
             IpAddr::V6(v6) => (6, Address::from(v6)),
         };
-        let found = classify(&self.policy.image, version, address, target.protocol.unwrap_or(0), target.port)?;
+        let (image, protocol) = (&self.policy.image, target.protocol.unwrap_or(0));
+        let found = classify(image, version, address, protocol, target.port)?;
+        let found = judge_content(image, found, mark_of_destination(protocol, target.port) as u8)?;
         let class_id = usize::from(found.class_id);
         let rule = self.policy.rule(found.rule);
         Some(Line {
@@ -154,7 +157,8 @@ pub(super) fn parts(network: &ipnetwork::IpNetwork, policy: &Policy) -> Vec<Netw
                         low: row.port_low,
                         high: row.port_high,
                     };
-                    if row.protocol == 0 { id.to_owned() } else { format!("{id} {ports}") }
+                    let from = if row.action == RuleRow::KEEP_FROM { "from " } else { "" };
+                    if row.protocol == 0 { id.to_owned() } else { format!("{id} {from}{ports}") }
                 })
                 .collect();
             let (version, at) = match address(begin) {

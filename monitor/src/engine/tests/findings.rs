@@ -1,5 +1,7 @@
 //! What is wrong with the monitor is reported when it begins, and when it is over.
 
+use monitor_common::parse::Reason;
+
 use super::*;
 use crate::model::{
     Coverage,
@@ -23,6 +25,25 @@ async fn breach_overflow_and_stale_data_are_reported() {
     let reported = bench.end().await;
     let begun: Vec<_> = reported.iter().filter(|(_, how)| how == "Create").map(|(kind, _)| kind.as_str()).collect();
     assert_eq!(begun, ["conservation_breach", "flow_table_overflow", "stale_geo_data"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_only_say_that_they_are_control_are_told_and_control_is_not() {
+    let of = |reason| {
+        let mut snapshot = fake::snapshot(0);
+        fake::add_unparsed(&mut snapshot, reason, 3, 2);
+        snapshot
+    };
+    let bench = bench([of(Reason::LinkControl), of(Reason::LinkControlOdd), fake::snapshot(0)]);
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(bench.handle.close_epoch().await, Ok(()));
+        open.push(bench.state.read().findings.iter().any(|(kind, _)| kind.name() == "link_control_odd"));
+    }
+    assert_eq!(open, [false, true, false]);
+    let reported = bench.end().await;
+    let of = reported.iter().filter(|(kind, _)| kind == "link_control_odd").map(|(_, how)| how.as_str());
+    assert_eq!(of.collect::<Vec<_>>(), ["Create", "Close"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
