@@ -26,7 +26,7 @@ pub struct Evaluation {
     pub inner: InnerDestination,
     inner_rank: u8,
     /// The port that the packet comes from.
-    source_port: u16,
+    source_port: u32,
     /// The destination to be classified next; the packet's own has no [`Via`].
     candidate: InnerDestination,
 }
@@ -38,7 +38,7 @@ impl Evaluation {
     pub fn pick(&mut self, walker: &HeaderWalker, of_first: &InnerDestination, number: u32) -> bool {
         self.candidate = if number == 0 {
             let key = &walker.key;
-            self.source_port = key.source_port;
+            self.source_port = key.source_port.into();
             InnerDestination {
                 address: key.destination,
                 port: key.destination_port,
@@ -73,7 +73,7 @@ impl Evaluation {
     pub fn evaluate(&mut self, tables: &impl Tables) -> Option<()> {
         let candidate = &self.candidate;
         let own = candidate.via == Via::None as u8;
-        let source_port = if own { Some(self.source_port) } else { None };
+        let source_port = if own { self.source_port } else { Destination::NO_SOURCE };
         let classification = classify_packet(tables, &Destination::of(candidate, source_port))?;
         let rank = classification.rank();
         if own || rank > self.strictest.rank() {
@@ -100,7 +100,7 @@ impl Evaluation {
             flags: flow.flags & ON_LINK,
             ..InnerDestination::default()
         };
-        let mut evaluation = Self { candidate: own, source_port: flow.source_port, ..Self::default() };
+        let mut evaluation = Self { candidate: own, source_port: flow.source_port.into(), ..Self::default() };
         evaluation.evaluate(tables)?;
         if key.inner.exists() {
             evaluation.candidate = key.inner;

@@ -158,7 +158,7 @@ fn classify_plain(slot: u32, key: &PlainKey) -> Option<Classification> {
         ip_version: key.ip_version as u8,
         protocol: key.endpoints.protocol(),
         port,
-        source_port: Some(source_port),
+        source_port: source_port.into(),
         flags: key.endpoints.flags(),
     };
     classify_packet(&image, &to)

@@ -15,7 +15,7 @@ pub mod config {
     pub use egress_monitor::config::{Config, load};
     pub use monitor_policy::{
         Origin,
-        spec::{Rule, Spec},
+        spec::{Rule, Site, Spec},
     };
 }
 

@@ -142,8 +142,23 @@ const DENY: u32 = RuleRowAction::Deny as u32;
 /// A packet's ports, as far as they are known.
 #[derive(Clone, Copy)]
 struct Ports {
-    source: Option<u16>,
+    /// [`Self::UNKNOWN`] if it is not known.
+    source: u32,
     destination: Option<u16>,
+}
+
+impl Ports {
+    /// Above every port.
+    const UNKNOWN: u32 = 1 << 16;
+
+    /// The one that a row with this action is about. Without a branch, which the kernel's verifier would follow for each
+    /// of a class's rows.
+    #[inline(always)]
+    const fn of(self, action: u8, destination: u16) -> u32 {
+        const { assert!(RuleRow::KEEP_FROM == 1 << 2 && (RuleRowAction::Keep as u8) < RuleRow::KEEP_FROM) };
+        let is_source = 0_u32.wrapping_sub((action >> 2) as u32);
+        destination as u32 ^ (destination as u32 ^ self.source) & is_source
+    }
 }
 
 /// The class id of an IPv4 address; `None` if the image is incomplete.
@@ -214,11 +229,13 @@ fn matching_rule(tables: &impl Tables, row: &ClassRow, protocol: u8, ports: Port
             break;
         }
         let rule = tables.rule_row(row.rules_start + i)?;
-        let port = if rule.action == RuleRow::KEEP_FROM { ports.source } else { ports.destination };
         let covers = rule.protocol == 0
             || (rule.protocol == protocol
-                && match port {
-                    Some(port) => rule.port_low <= port && port <= rule.port_high,
+                && match ports.destination {
+                    Some(destination) => {
+                        let port = ports.of(rule.action, destination);
+                        u32::from(rule.port_low) <= port && port <= u32::from(rule.port_high)
+                    }
                     None => rule.port_low == 0 && rule.port_high == u16::MAX,
                 });
         if covers {
@@ -239,7 +256,7 @@ fn matching_rule(tables: &impl Tables, row: &ClassRow, protocol: u8, ports: Port
 #[must_use]
 pub fn classify_row(tables: &impl Tables, class_id: u32, protocol: u8, port: Option<u16>) -> Option<Classification> {
     let row = tables.class_row(class_id)?;
-    let ports = Ports { source: None, destination: port };
+    let ports = Ports { source: Ports::UNKNOWN, destination: port };
     Some(Classification::new(class_id, row, matching_rule(tables, row, protocol, ports)?))
 }
 
@@ -261,17 +278,20 @@ pub struct Destination {
     pub protocol: u8,
     /// See [`crate::wire::FlowKey::destination_port`].
     pub port: u16,
-    /// Of a packet's own destination, the port that it comes from.
-    pub source_port: Option<u16>,
+    /// Of a packet's own destination, the port that it comes from; else [`Self::NO_SOURCE`].
+    pub source_port: u32,
     /// [`ON_LINK`], or 0.
     pub flags: u8,
 }
 
 impl Destination {
+    /// A source port that is not known.
+    pub const NO_SOURCE: u32 = Ports::UNKNOWN;
+
     /// The same of an inner destination, or of a packet's own in its place.
     #[must_use]
     #[inline(always)]
-    pub const fn of(inner: &InnerDestination, source_port: Option<u16>) -> Self {
+    pub const fn of(inner: &InnerDestination, source_port: u32) -> Self {
         let InnerDestination { address, port, protocol, ip_version, flags, .. } = *inner;
         Self { address, ip_version, protocol, port, source_port, flags }
     }
@@ -314,7 +334,7 @@ pub fn classify(
     protocol: u8,
     port: Option<u16>,
 ) -> Option<Classification> {
-    classify_ports(tables, ip_version, destination, protocol, Ports { source: None, destination: port })
+    classify_ports(tables, ip_version, destination, protocol, Ports { source: Ports::UNKNOWN, destination: port })
 }
 
 #[inline(always)]

@@ -23,6 +23,15 @@ const NSH: u16 = 0x894f;
 /// Below this the field is an 802.3 length and an LLC header follows (STP, CDP…).
 const FIRST_ETHERTYPE: u16 = 0x0600;
 
+/// The spanning tree's access point, twice.
+const SPANNING_TREE: u16 = 0x4242;
+
+/// PAgP, PVST+, UDLD, CDP, VTP, DTP: Cisco's numbers in SNAP, none of which is an EtherType of control.
+#[inline(always)]
+const fn is_ciscos(number: u16) -> bool {
+    matches!(number, 0x0104 | 0x010b | 0x0111 | 0x2000 | 0x2003 | 0x2004)
+}
+
 impl HeaderWalker {
     #[inline(always)]
     pub(super) fn ethernet(&mut self, frame: impl Bytes) -> Result<(), Reason> {
@@ -52,8 +61,8 @@ impl HeaderWalker {
             }
             known::MPLS | known::MPLS_MULTICAST => Reason::Mpls,
             ARP | RARP | EAPOL | SLOW_PROTOCOLS | LLDP | MRP_MEDIA | MRP_VLAN | MRP_MULTICAST | PTP => {
-                let is_control = self.content(frame)?.is_some_and(|content| content.looks_like(self.next));
-                return self.control(frame, is_control);
+                self.layer = Layer::Control;
+                return Ok(());
             }
             PPPOE_DISCOVERY | PPPOE_SESSION => Reason::Pppoe,
             PBB => Reason::Pbb,
@@ -62,7 +71,7 @@ impl HeaderWalker {
             next if next < FIRST_ETHERTYPE => return self.llc(frame),
             _ => Reason::NotIp,
         };
-        self.not_ip(frame, reason)
+        self.not_ip(reason)
     }
 
     #[inline(always)]
@@ -81,7 +90,6 @@ impl HeaderWalker {
     /// SNAP header with an EtherType is followed (RFC 1042). Anything else might be forwarded.
     #[inline(always)]
     fn llc(&mut self, frame: impl Bytes) -> Result<(), Reason> {
-        const SPANNING_TREE: u16 = 0x4242;
         const SNAP: u16 = 0xaaaa;
         /// Control byte and organisation.
         const ETHERTYPE_FOLLOWS: u32 = 0x0300_0000;
@@ -90,12 +98,9 @@ impl HeaderWalker {
         self.require(3, Reason::TruncatedLink)?;
         let length = u32::from(self.next);
         match frame.be16(self.offset).ok_or(Reason::TruncatedLink)? {
-            SPANNING_TREE => {
-                let is_control = self.content(frame)?.is_some_and(|content| content.is_spanning_tree(length));
-                return self.control(frame, is_control);
-            }
+            SPANNING_TREE => return self.announced(SPANNING_TREE, length),
             SNAP => {}
-            _ => return self.not_ip(frame, Reason::NotIp),
+            _ => return self.not_ip(Reason::NotIp),
         }
         self.require(SNAP_HEADER, Reason::TruncatedLink)?;
         let organisation = frame.be32(self.offset + 2).ok_or(Reason::TruncatedLink)?;
@@ -106,40 +111,45 @@ impl HeaderWalker {
                 self.offset += SNAP_HEADER;
                 Ok(())
             }
-            // PAgP, PVST+, UDLD, CDP, VTP, DTP.
-            CISCO if matches!(ether_type, 0x0104 | 0x010b | 0x0111 | 0x2000 | 0x2003 | 0x2004) => {
-                let is_control = self.content(frame)?.is_some_and(|content| content.is_cisco(ether_type, length));
-                self.control(frame, is_control)
-            }
-            _ => self.not_ip(frame, Reason::NotIp),
+            CISCO if is_ciscos(ether_type) => self.announced(ether_type, length),
+            _ => self.not_ip(Reason::NotIp),
         }
     }
 
-    /// What the current frame carries; `None`: too little for any control.
+    /// Control in LLC, of so many bytes by the 802.3 header.
     #[inline(always)]
-    fn content(&self, frame: impl Bytes) -> Result<Option<Content>, Reason> {
+    fn announced(&mut self, kind: u16, length: u32) -> Result<(), Reason> {
+        self.next = kind;
+        self.options_end = length;
+        self.layer = Layer::Control;
+        Ok(())
+    }
+
+    /// A frame that is announced as link-scope control. A step of its own, which the verifier follows once.
+    #[inline(always)]
+    pub(super) fn control(&mut self, frame: impl Bytes) -> Result<(), Reason> {
         const LEAST: u32 = 8;
         let size = self.limit - self.offset;
         if size < LEAST {
-            return Ok(None);
+            return self.not_ip(Reason::LinkControlOdd);
         }
         let to = frame.be64(self.link).ok_or(Reason::TruncatedLink)? >> 16;
-        Ok(Some(Content { to, size, head: frame.be64(self.offset).ok_or(Reason::TruncatedLink)? }))
-    }
-
-    /// A frame that is announced as link-scope control.
-    #[inline(always)]
-    fn control(&mut self, frame: impl Bytes, is_control: bool) -> Result<(), Reason> {
-        self.not_ip(frame, if is_control { Reason::LinkControl } else { Reason::LinkControlOdd })
+        let content = Content { to, size, head: frame.be64(self.offset).ok_or(Reason::TruncatedLink)? };
+        let is_control = match self.next {
+            SPANNING_TREE => content.is_spanning_tree(self.options_end),
+            kind if is_ciscos(kind) => content.is_cisco(kind, self.options_end),
+            kind => content.looks_like(kind),
+        };
+        self.not_ip(if is_control { Reason::LinkControl } else { Reason::LinkControlOdd })
     }
 
     /// A frame that is not IP. In a tunnel there is a flow all the same, that of the enclosing packet: control is for
     /// the link at the tunnel's other end, and where anything else ends up is not known.
     #[inline(always)]
-    fn not_ip(&mut self, frame: impl Bytes, reason: Reason) -> Result<(), Reason> {
+    fn not_ip(&mut self, reason: Reason) -> Result<(), Reason> {
         if !self.in_tunnel() {
             return Err(reason);
         }
-        if matches!(reason, Reason::LinkControl) { self.finish() } else { self.unreadable(frame) }
+        if matches!(reason, Reason::LinkControl) { self.finish() } else { self.unreadable() }
     }
 }

@@ -106,25 +106,27 @@ pub(super) fn behind_ethernet<B: Bytes>(frame: B, start: u32) -> Option<(u32, bo
 pub(super) fn plain<B: Bytes>(frame: B, at: u32, is_v6: bool, length: u32) -> Option<Plain<B::Window>> {
     if is_v6 {
         let (window, upper) = ipv6(frame, at, length)?;
-        let endpoints = transport(frame, upper)?.with_flags(v6_on_link(window));
+        let endpoints = transport(frame, upper)?.with_flags(v6_on_link(frame, window));
         Some(Plain::V6 { addresses: AddressesOf(window), endpoints })
     } else {
         let (window, upper) = ipv4(frame, at, length)?;
-        let endpoints = transport(frame, upper)?.with_flags(v4_on_link(window));
+        let endpoints = transport(frame, upper)?.with_flags(v4_on_link(frame, window));
         Some(Plain::V4 { addresses: window.raw64(12), endpoints })
     }
 }
 
 /// [`crate::wire::ON_LINK`] of the IPv4 header that a window begins with.
 #[inline(always)]
-pub(super) fn v4_on_link(window: impl Window) -> u8 {
-    if window.u8(8) <= 1 { on_link(0, window.u8(16) >> 4 == 0xe) } else { 0 }
+pub(super) fn v4_on_link<B: Bytes>(frame: B, window: B::Window) -> u8 {
+    let group = window.u8(16) >> 4 ^ 0xe;
+    on_link(frame.index(window.u8(8).into(), 0xff), frame.index(group.into(), 0xff))
 }
 
 /// The same of an IPv6 header.
 #[inline(always)]
-pub(super) fn v6_on_link(window: impl Window) -> u8 {
-    if window.u8(7) <= 1 { on_link(0, window.u8(24) == 0xff) } else { 0 }
+pub(super) fn v6_on_link<B: Bytes>(frame: B, window: B::Window) -> u8 {
+    let group = window.u8(24) ^ 0xff;
+    on_link(frame.index(window.u8(7).into(), 0xff), frame.index(group.into(), 0xff))
 }
 
 /// What follows an IP header with its extension headers.

@@ -38,10 +38,10 @@ impl FastTunnel {
         let (addresses, upper, flags) = if is_v6 {
             let (window, upper) = ipv6(frame, at, length)?;
             let addresses = [window.raw64(8), window.raw64(16), window.raw64(24), window.raw64(32)];
-            (addresses, upper, v6_on_link(window))
+            (addresses, upper, v6_on_link(frame, window))
         } else {
             let (window, upper) = ipv4(frame, at, length)?;
-            ([window.raw64(12), 0, 0, 0], upper, v4_on_link(window))
+            ([window.raw64(12), 0, 0, 0], upper, v4_on_link(frame, window))
         };
         self.end = upper.end;
         let endpoints = Endpoints::new(self.tunnel(frame, upper)?, upper.kind, flags).on(slot);

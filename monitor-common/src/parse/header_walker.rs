@@ -4,7 +4,7 @@
 use super::{
     Bytes, Reason,
     parts::{Fragment, Hop, Transport},
-    receiver::Doubt,
+    receiver::{Doubt, Refused},
 };
 use crate::wire::{Address, FlowKey, Link, ON_LINK, Opaque, Via};
 
@@ -26,6 +26,8 @@ pub(super) enum Layer {
     Ethernet = 0,
     /// `next` as an EtherType after a link header.
     EtherType,
+    /// What is announced as link-scope control, by `next` as an EtherType or a number in LLC.
+    Control,
     /// An IP header of the version in its first bits; anything else only in a tunnel.
     Ip,
     /// An IPv4 header.
@@ -111,7 +113,7 @@ pub struct HeaderWalker {
     /// The tunnel's header says little, so that its content has to say more.
     pub(super) hidden: bool,
     /// No receiver would take what was just read.
-    pub(super) refused: bool,
+    pub(super) refused: Refused,
 }
 
 impl HeaderWalker {
@@ -175,7 +177,7 @@ impl HeaderWalker {
             datagram: 0,
             link: 0,
             hidden: false,
-            refused: false,
+            refused: Refused::No,
         }
     }
 
@@ -201,7 +203,7 @@ impl HeaderWalker {
         self.in_first_fragment = false;
         self.in_later_fragment = false;
         self.doubt = Doubt::None;
-        self.refused = false;
+        self.refused = Refused::No;
         self.layer = match link {
             Link::Ethernet => Layer::Ethernet,
             Link::Ip => Layer::Ip,
@@ -219,6 +221,7 @@ impl HeaderWalker {
         let result = match self.layer {
             Layer::Ethernet => self.ethernet(frame),
             Layer::EtherType => self.ether_type(frame),
+            Layer::Control => self.control(frame),
             Layer::Ip => self.ip(frame),
             Layer::Ipv4 => self.ipv4(frame),
             Layer::Ipv4Option => self.ipv4_option(frame),
@@ -227,13 +230,13 @@ impl HeaderWalker {
             Layer::JumboOption => self.jumbo_option(frame),
             Layer::Ipv6Hop => self.ipv6_hop(frame),
             Layer::Protocol => self.protocol(frame),
-            Layer::Payload => self.payload(frame),
+            Layer::Payload => self.payload(),
             Layer::GtpExtension => self.gtp_extension(frame),
             Layer::Teredo => self.teredo(frame),
             Layer::Mpls => self.mpls(frame),
             Layer::Done => Ok(()),
         };
-        if self.refused { self.ordinary(frame) } else { result }
+        if self.refused == Refused::No { result } else { self.ordinary(frame) }
     }
 
     /// Whether the packet is read.

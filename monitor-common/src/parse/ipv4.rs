@@ -25,8 +25,8 @@ impl HeaderWalker {
             4 => Layer::Ipv4,
             6 => Layer::Ipv6,
             // A pseudowire's control word, or its channel's (RFC 4385): what a router by its labels takes.
-            0 | 1 if self.in_doubt() && self.via == Via::Mpls => return self.pseudowire(frame),
-            _ if self.in_tunnel() => return self.unreadable(frame),
+            0 | 1 if self.in_doubt() && self.via == Via::Mpls => return self.as_pseudowire(),
+            _ if self.in_tunnel() => return self.unreadable(),
             _ => return Err(Reason::BadIpVersion),
         };
         Ok(())
@@ -35,6 +35,9 @@ impl HeaderWalker {
     #[inline(always)]
     pub(super) fn ipv4(&mut self, frame: impl Bytes) -> Result<(), Reason> {
         self.require(FIXED_HEADER, Reason::TruncatedIp)?;
+        if self.in_doubt() {
+            return self.confirm_v4(frame);
+        }
         let offset = self.offset;
         // The last field of the fixed header first: if it is there, so is the rest.
         let destination = Address::v4(frame.be32(offset + 16).ok_or(Reason::TruncatedIp)?);
@@ -45,12 +48,13 @@ impl HeaderWalker {
         let fragment = frame.be16(offset + 6).ok_or(Reason::TruncatedIp)?;
         let [time_to_live, protocol] = frame.be16(offset + 8).ok_or(Reason::TruncatedIp)?.to_be_bytes();
         if first >> 4 != 4 {
-            return self.refuse(Reason::BadIpVersion);
+            return Err(Reason::BadIpVersion);
         }
         let header = u32::from(first & 0x0f) * 4;
         let available = self.limit - offset;
-        self.confirm_v4(frame, header, if total == 0 { available } else { total })?;
-        self.enter_ip(frame, 4, source, destination, on_link(time_to_live, destination.low as u32 >> 28 == 0xe))?;
+        let group = (destination.low as u32 >> 28) ^ 0xe;
+        let flags = on_link(frame.index(time_to_live.into(), 0xff), frame.index(group, 0xff));
+        self.enter_ip(frame, 4, source, destination, flags)?;
         self.set_current_transport(frame, protocol, 0, 0);
         let is_fragment = fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET) != 0;
         // A total length of 0 is a GSO super-packet beyond 64 KiB (BIG TCP, kernel 6.3): it ends where the

@@ -34,6 +34,9 @@ impl HeaderWalker {
     #[inline(always)]
     pub(super) fn ipv6(&mut self, frame: impl Bytes) -> Result<(), Reason> {
         self.require(FIXED_HEADER, Reason::TruncatedIp)?;
+        if self.in_doubt() {
+            return self.confirm_v6(frame);
+        }
         let offset = self.offset;
         let low = frame.be64(offset + 32).ok_or(Reason::TruncatedIp)?;
         let high = frame.be64(offset + 24).ok_or(Reason::TruncatedIp)?;
@@ -43,12 +46,13 @@ impl HeaderWalker {
         };
         let word = frame.be32(offset + 4).ok_or(Reason::TruncatedIp)?;
         if frame.u8(offset).ok_or(Reason::TruncatedIp)? >> 4 != 6 {
-            return self.refuse(Reason::BadIpVersion);
+            return Err(Reason::BadIpVersion);
         }
         let payload = word >> 16;
         let next = (word >> 8) as u8;
-        self.confirm_v6(payload, next, source, Address { high, low })?;
-        self.enter_ip(frame, 6, source, Address { high, low }, on_link(word as u8, high >> 56 == 0xff))?;
+        let group = (high >> 56) as u32 ^ 0xff;
+        let flags = on_link(frame.index(word & 0xff, 0xff), frame.index(group, 0xff));
+        self.enter_ip(frame, 6, source, Address { high, low }, flags)?;
         self.set_current_transport(frame, next, 0, 0);
         self.offset = offset + FIXED_HEADER;
         self.fixed_header_end = self.offset;

@@ -5,7 +5,7 @@
 //! further inside has a reason, since a router forwards without looking there.
 
 use super::{Bytes, Reason, UDP_HEADER, header_walker::HeaderWalker, opaque, protocol as known};
-use crate::wire::{Address, ON_LINK, Opaque, Via};
+use crate::wire::{Opaque, Via};
 
 /// Whether a tunnel is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,18 @@ pub(super) enum Doubt {
     Tunnel,
     /// Its header is one in all its fields, so that content which is none cannot be read.
     Content,
+}
+
+/// Whether what was just read is no tunnel after all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Refused {
+    /// It may be.
+    No = 0,
+    /// No receiver would take it.
+    Tunnel,
+    /// It is MPLS around a pseudowire, or nothing.
+    Pseudowire,
 }
 
 /// Bytes of an IPv4 header without options, and of an IPv6 header.
@@ -49,14 +61,36 @@ impl HeaderWalker {
     /// Stops for this reason, or in a tunnel that is in doubt takes it for an ordinary datagram.
     #[inline(always)]
     pub(super) fn refuse(&mut self, reason: Reason) -> Result<(), Reason> {
-        self.refused = self.in_doubt();
+        self.refused = if self.in_doubt() { Refused::Tunnel } else { Refused::No };
         Err(reason)
+    }
+
+    /// Takes a tunnel that is in doubt for an ordinary datagram: at the end of the step, so that this is there once for
+    /// the kernel's verifier.
+    #[inline(always)]
+    pub(super) fn as_ordinary(&mut self) -> Result<(), Reason> {
+        self.refused = Refused::Tunnel;
+        Ok(())
+    }
+
+    /// The same of MPLS in UDP whose content is a pseudowire's, unless something else marks the datagram.
+    #[inline(always)]
+    pub(super) fn as_pseudowire(&mut self) -> Result<(), Reason> {
+        self.refused = Refused::Pseudowire;
+        Ok(())
+    }
+
+    /// Ends with a tunnel whose content is not followed, unless it is in doubt whether it is one.
+    #[inline(always)]
+    pub(super) fn unreadable(&mut self) -> Result<(), Reason> {
+        if self.in_doubt() { self.as_ordinary() } else { self.finish_opaque(Opaque::Other) }
     }
 
     /// Ends with an ordinary datagram where a tunnel was in doubt.
     #[inline(always)]
     pub(super) fn ordinary(&mut self, frame: impl Bytes) -> Result<(), Reason> {
-        self.refused = false;
+        let pseudowire = self.refused == Refused::Pseudowire;
+        self.refused = Refused::No;
         if self.doubt == Doubt::Content {
             return self.finish_opaque(Opaque::Other);
         }
@@ -64,38 +98,34 @@ impl HeaderWalker {
         let length = frame.be16(self.datagram + 4).ok_or(Reason::TruncatedTransport)?;
         let ports = ((ports >> 16) as u16, ports as u16);
         let what = opaque::udp(frame, self.datagram, self.limit, u32::from(length), ports);
-        self.finish_opaque(what.ok_or(Reason::TruncatedTransport)?)
+        let what = what.ok_or(Reason::TruncatedTransport)?;
+        self.finish_opaque(if pseudowire && what == Opaque::None { Opaque::Other } else { what })
     }
 
-    /// Ends with a tunnel whose content is not followed, unless it is in doubt whether it is one.
-    #[inline(always)]
-    pub(super) fn unreadable(&mut self, frame: impl Bytes) -> Result<(), Reason> {
-        if self.in_doubt() { self.ordinary(frame) } else { self.finish_opaque(Opaque::Other) }
-    }
-
-    /// Ends with MPLS in UDP whose content is a pseudowire's, unless something else marks the datagram.
-    #[inline(always)]
-    pub(super) fn pseudowire(&mut self, frame: impl Bytes) -> Result<(), Reason> {
-        self.unreadable(frame)?;
-        if self.key.flags & !ON_LINK == Opaque::None as u8 { self.finish_opaque(Opaque::Other) } else { Ok(()) }
-    }
-
-    /// If the tunnel is in doubt: whether a receiver takes the IPv4 header at the current offset, of `header` bytes, for
-    /// that of a packet of `total` bytes (RFC 1122 3.2.1, RFC 1812 5.2.2; `ip_rcv_core`).
+    /// Whether a receiver takes what begins here, in a tunnel that is in doubt, for an IPv4 packet (RFC 1122 3.2.1,
+    /// RFC 1812 5.2.2; `ip_rcv_core`). A step of its own; the next one reads the header.
     ///
     /// # Errors
     /// It does not, or its bytes are outside the frame.
     #[inline(always)]
-    pub(super) fn confirm_v4(&mut self, frame: impl Bytes, header: u32, total: u32) -> Result<(), Reason> {
-        if !self.in_doubt() {
-            return Ok(());
+    pub(super) fn confirm_v4(&mut self, frame: impl Bytes) -> Result<(), Reason> {
+        let first = frame.be32(self.offset).ok_or(Reason::TruncatedIp)?;
+        let header = (first >> 24 & 0x0f) * 4;
+        let total = match first & 0xffff {
+            // A super-packet.
+            0 => self.limit - self.offset,
+            total => total,
+        };
+        if first >> 28 != 4 || header < IPV4_HEADER || header > total {
+            return self.refuse(Reason::BadIpLength);
         }
-        if header < IPV4_HEADER || header > total || (self.offset + total > self.limit && !self.in_first_fragment) {
+        if self.offset + total > self.limit && !self.in_first_fragment {
             return self.refuse(Reason::BadIpLength);
         }
         if self.hidden {
             self.require(header, Reason::TruncatedIp)?;
-            if !has_checksum(frame, self.offset, header).ok_or(Reason::TruncatedIp)? {
+            let sum = sum_of(frame, self.offset, header).ok_or(Reason::TruncatedIp)?;
+            if sum != 0xffff {
                 return self.refuse(Reason::BadIpLength);
             }
         }
@@ -103,32 +133,31 @@ impl HeaderWalker {
         Ok(())
     }
 
-    /// The same for an IPv6 header. It has no checksum: where the tunnel's header says little it has to fill the datagram
+    /// The same for an IPv6 packet. It has no checksum: where the tunnel's header says little it has to fill the datagram
     /// to the byte, unless Teredo's addresses say more (RFC 4380 5.3.1, and RFC 6081 has trailers), and to come from and
     /// go to addresses that are assigned for anything.
     ///
     /// # Errors
     /// As [`Self::confirm_v4`].
     #[inline(always)]
-    pub(super) fn confirm_v6(
-        &mut self,
-        payload: u32,
-        next: u8,
-        source: Address,
-        destination: Address,
-    ) -> Result<(), Reason> {
-        if !self.in_doubt() {
-            return Ok(());
-        }
+    pub(super) fn confirm_v6(&mut self, frame: impl Bytes) -> Result<(), Reason> {
+        let head = frame.be64(self.offset).ok_or(Reason::TruncatedIp)?;
+        let source = frame.be64(self.offset + 8).ok_or(Reason::TruncatedIp)?;
+        let destination = frame.be64(self.offset + 24).ok_or(Reason::TruncatedIp)?;
+        let (payload, next) = ((head >> 16 & 0xffff) as u32, (head >> 8) as u8);
         let rest = self.limit - self.offset - IPV6_HEADER;
-        let fits = payload <= rest || self.in_first_fragment;
-        // Without a length: a super-packet, which is TCP's, or a jumbogram.
-        let fills = payload >= rest || (payload == 0 && matches!(next, known::TCP | known::HOP_BY_HOP));
-        let teredo = self.via == Via::Teredo && (is_teredo(source) || is_link_local(source) || is_teredo(destination));
-        let taken =
-            !self.hidden || teredo || (is_host(source) && is_anywhere(destination) && (fills || self.via == Via::GtpU));
-        if !(fits && taken) {
+        if head >> 60 != 6 || (payload > rest && !self.in_first_fragment) {
             return self.refuse(Reason::BadIpLength);
+        }
+        if self.hidden {
+            let teredo =
+                self.via == Via::Teredo && (is_teredo(source) || is_link_local(source) || is_teredo(destination));
+            // Without a length: a super-packet, which is TCP's, or a jumbogram.
+            let fills = payload >= rest || (payload == 0 && matches!(next, known::TCP | known::HOP_BY_HOP));
+            let fits = fills || self.via == Via::GtpU;
+            if !teredo && !(fits && is_host(source) && is_anywhere(destination)) {
+                return self.refuse(Reason::BadIpLength);
+            }
         }
         self.doubt = Doubt::None;
         Ok(())
@@ -145,9 +174,9 @@ impl HeaderWalker {
     }
 }
 
-/// Whether an IPv4 header's checksum is right. `None`: it is outside the frame.
+/// The sum over an IPv4 header, which is 0xffff if its checksum is right. `None`: it is outside the frame.
 #[inline(always)]
-fn has_checksum(frame: impl Bytes, offset: u32, header: u32) -> Option<bool> {
+fn sum_of(frame: impl Bytes, offset: u32, header: u32) -> Option<u64> {
     let (mut sum, mut at) = (0, 0);
     // Fifteen words at most.
     for _ in 0..15 {
@@ -161,30 +190,29 @@ fn has_checksum(frame: impl Bytes, offset: u32, header: u32) -> Option<bool> {
     sum = (sum >> 32) + (sum & 0xffff_ffff);
     sum = (sum >> 16) + (sum & 0xffff);
     sum = (sum >> 16) + (sum & 0xffff);
-    sum = (sum >> 16) + (sum & 0xffff);
-    Some(sum == 0xffff)
+    Some((sum >> 16) + (sum & 0xffff))
 }
 
-/// 2001::/32.
+/// Of an address's first half: 2001::/32.
 #[inline(always)]
-const fn is_teredo(address: Address) -> bool {
-    address.high >> 32 == 0x2001_0000
+const fn is_teredo(high: u64) -> bool {
+    high >> 32 == 0x2001_0000
 }
 
 /// fe80::/10.
 #[inline(always)]
-const fn is_link_local(address: Address) -> bool {
-    address.high >> 54 == 0xfe80 >> 6
+const fn is_link_local(high: u64) -> bool {
+    high >> 54 == 0xfe80 >> 6
 }
 
 /// What a host can have: 2000::/3, fc00::/7, fe80::/10.
 #[inline(always)]
-const fn is_host(address: Address) -> bool {
-    address.high >> 61 == 1 || address.high >> 57 == 0xfc >> 1 || is_link_local(address)
+const fn is_host(high: u64) -> bool {
+    high >> 61 == 1 || high >> 57 == 0xfc >> 1 || is_link_local(high)
 }
 
 /// Where a packet can go: besides, multicast, a translator of NAT64, a segment of SRv6 (5f00::/16).
 #[inline(always)]
-const fn is_anywhere(address: Address) -> bool {
-    is_host(address) || address.high >> 56 == 0xff || address.high >> 32 == 0x0064_ff9b || address.high >> 48 == 0x5f00
+const fn is_anywhere(high: u64) -> bool {
+    is_host(high) || high >> 56 == 0xff || high >> 32 == 0x0064_ff9b || high >> 48 == 0x5f00
 }

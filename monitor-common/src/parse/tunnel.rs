@@ -167,9 +167,11 @@ impl HeaderWalker {
         let announces = word & (VXLAN_HAS_PROTOCOL | VXLAN_VERSION) == VXLAN_HAS_PROTOCOL;
         let content = if announces { word & 0xff } else { 0 };
         let flags = if announces { word & !0xff & !VXLAN_HAS_PROTOCOL } else { word };
-        self.believe(
-            flags == VXLAN_HAS_NETWORK && network & 0xff == 0 && content <= MPLS && announces == (content != 0),
-        );
+        let right = flags == VXLAN_HAS_NETWORK && network & 0xff == 0;
+        let right = right && content <= MPLS && announces == (content != 0);
+        self.believe(right);
+        // A byte says less of the content than an EtherType.
+        self.hidden = content != 0 && !right;
         let layer = match content {
             IPV4 | IPV6 => {
                 self.require(VXLAN_HEADER + 1, Reason::TruncatedTunnel)?;
@@ -180,7 +182,7 @@ impl HeaderWalker {
                     _ => Layer::Ethernet,
                 }
             }
-            NSH => return self.unreadable(frame),
+            NSH => return self.unreadable(),
             MPLS => return self.enter_tunnel(Via::Mpls, VXLAN_HEADER, Layer::Mpls),
             _ => Layer::Ethernet,
         };
@@ -233,13 +235,13 @@ impl HeaderWalker {
 
     /// The content that GRE or Geneve announce.
     #[inline(always)]
-    pub(super) fn payload(&mut self, frame: impl Bytes) -> Result<(), Reason> {
+    pub(super) fn payload(&mut self) -> Result<(), Reason> {
         self.layer = match self.next {
             ether_type::IPV4 => Layer::Ipv4,
             ether_type::IPV6 => Layer::Ipv6,
             ether_type::BRIDGED => Layer::Ethernet,
             ether_type::MPLS | ether_type::MPLS_MULTICAST => return self.enter_tunnel(Via::Mpls, 0, Layer::Mpls),
-            _ => return self.unreadable(frame),
+            _ => return self.unreadable(),
         };
         Ok(())
     }
@@ -258,7 +260,7 @@ impl HeaderWalker {
         let word = frame.be16(self.offset + UDP_HEADER).ok_or(Reason::TruncatedTunnel)?;
         let flags = (word >> 8) as u8;
         if flags & VERSION_AND_TYPE != VERSION_1 || word as u8 != G_PDU {
-            return self.ordinary(frame);
+            return self.as_ordinary();
         }
         self.believe(true);
         if flags & ANY_OPTION == 0 {

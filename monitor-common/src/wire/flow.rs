@@ -32,11 +32,13 @@ impl From<core::net::Ipv6Addr> for Address {
 /// hop limit, of 1: no router forwards it.
 pub const ON_LINK: u8 = 1 << 4;
 
-/// Whether a packet to a group is on its last link.
+/// [`ON_LINK`], or 0. `group`: what the address's first bits are off a group's. Without a branch, which the kernel's
+/// verifier would follow twice through all that comes after it.
 #[must_use]
 #[inline(always)]
-pub const fn on_link(time_to_live: u8, is_multicast: bool) -> u8 {
-    if time_to_live <= 1 && is_multicast { ON_LINK } else { 0 }
+pub const fn on_link(time_to_live: usize, group: usize) -> u8 {
+    const SIGN: u32 = usize::BITS - 1;
+    ((time_to_live.wrapping_sub(2) & group.wrapping_sub(1)) >> SIGN << 4) as u8
 }
 
 /// Content of a packet that cannot be read: the packet's destination is known, where its content ends up is not. The

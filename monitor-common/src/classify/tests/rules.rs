@@ -282,7 +282,8 @@ fn an_image_that_is_not_whole_gives_no_answer_and_never_panics() {
 fn a_row_for_source_ports_keeps_what_comes_from_them_and_nothing_else() {
     let from = RuleRow { action: RuleRow::KEEP_FROM, ..row(1, TCP, 22, 23) };
     let image = one_class(vec![from, row(2, TCP, 22, 22)]);
-    let ask = |source_port, port, protocol| {
+    let ask = |source_port: Option<u16>, port, protocol| {
+        let source_port = source_port.map_or(Destination::NO_SOURCE, u32::from);
         let (address, ip_version) = (Address::v4(1), 4);
         let to = Destination { address, ip_version, protocol, port, source_port, flags: 0 };
         let found = classify_packet(&image, &to).expect("whole");
@@ -305,7 +306,7 @@ fn a_group_on_its_last_link_is_local_unless_a_rule_covers_it() {
     let image = Image::build(&[(0, 0)], &[(0, 0)], vec![class(Class::Unknown, 1), local], vec![deny]).expect("fits");
     let ask = |flags, port| {
         let (address, ip_version) = (Address::v4(0xe000_0181), 4);
-        let to = Destination { address, ip_version, protocol: UDP, port, source_port: None, flags };
+        let to = Destination { address, ip_version, protocol: UDP, port, source_port: Destination::NO_SOURCE, flags };
         let found = classify_packet(&image, &to).expect("whole");
         (found.class_id, found.rule, found.deny, found.alert)
     };

@@ -255,7 +255,8 @@ impl<'a> RuleTable<'a> {
             port_high: candidate.ports.map_or(u16::MAX, |ports| ports.high),
             rule: candidate.number,
             protocol: candidate.ports.map_or(0, |ports| ports.protocol),
-            action: if candidate.rule.from {
+            // All ports of a protocol are those of either side.
+            action: if candidate.rule.from && candidate.ports.is_some_and(|ports| !ports.whole()) {
                 RuleRow::KEEP_FROM
             } else {
                 self.rules.row_action(candidate.number) as u8
