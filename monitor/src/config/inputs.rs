@@ -12,7 +12,7 @@ use crate::{
 };
 use monitor_policy::{
     self, ClockMap, Knowledge, Policy, PolicyError,
-    geo::{self, About, Progress},
+    geo::{self, About, GeoError, Progress},
     text::plain,
 };
 
@@ -39,9 +39,19 @@ impl From<PolicyError> for CliError {
 /// # Errors
 /// A file can't be read, or is none of the formats that are known.
 pub fn knowledge(config: &Config) -> Result<Knowledge, CliError> {
+    knowledge_of(config, |file| geo::read_bounded(config.sources.at(file)))
+}
+
+/// As [`knowledge`], with the contents of the files that it names from wherever `read` has them.
+///
+/// # Errors
+/// As [`knowledge`].
+pub fn knowledge_of(
+    config: &Config,
+    read: impl Fn(&Path) -> Result<Vec<u8>, GeoError>,
+) -> Result<Knowledge, CliError> {
     let mut knowledge = Knowledge { special: geo::special::table().to_vec(), ..Knowledge::default() };
     let mut files: Vec<Option<&Path>> = Vec::new();
-    let read = |file: &Path| geo::read_bounded(config.sources.at(file));
     for source in &config.geo.sources {
         if source == "embedded" {
             knowledge.datasets.extend(geo::load(source)?);

@@ -7,6 +7,7 @@
 //! Rules are compared by their ids, each with all that is on its record, and at one moment; one that is suspended because
 //! its budget is used up counts as it is configured.
 
+mod border;
 mod cidr;
 mod document;
 mod gather;
@@ -25,6 +26,7 @@ use self::gather::{Gathered, Groups};
 use crate::{geo::Space, protocol};
 
 pub use self::{
+    border::{Border, Moved, border},
     document::{Change, Diff, Group, Location, Networks, RuleChange, RuleTerms, Verdict},
     side::Side,
     wire::DecodeError,

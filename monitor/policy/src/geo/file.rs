@@ -12,11 +12,19 @@ use crate::fs::open_regular;
 /// Largest file that is read: a country dataset has 4 to 20 MB, the most detailed ones on sale a few hundred.
 const MAX_FILE: u64 = 512 << 20;
 
-/// The whole file, if it is a regular one of bearable size.
+/// The whole file, if it is a regular one of bearable size, unpacked.
 ///
 /// # Errors
 /// It is not, or can't be read.
 pub fn read_bounded(file: &Path) -> Result<Vec<u8>, GeoError> {
+    unpacked(file, read_packed(file)?)
+}
+
+/// As [`read_bounded`], byte for byte as the file is: what a hash or a signature is of.
+///
+/// # Errors
+/// It is no regular file, too large, or can't be read.
+pub fn read_packed(file: &Path) -> Result<Vec<u8>, GeoError> {
     let failed = |source| GeoError::Read { file: file.into(), source };
     let opened = open_regular(file).map_err(|error| match error.kind() {
         io::ErrorKind::Other => GeoError::file(file, GeoFault::NotRegular),
@@ -30,8 +38,15 @@ pub fn read_bounded(file: &Path) -> Result<Vec<u8>, GeoError> {
     let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0) + 1);
     // It may grow meanwhile.
     opened.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_FILE { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// The content of a file that may be gzip; `file` is for messages.
+///
+/// # Errors
+/// It is packed in another way, damaged, or too large unpacked.
+pub fn unpacked(file: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, GeoError> {
     match bytes.as_slice() {
-        _ if bytes.len() as u64 > MAX_FILE => Err(too_large()),
         [0x1f, 0x8b, ..] => unpack(file, &bytes, MAX_FILE),
         [b'P', b'K', 3 | 5, 4 | 6, ..] => Err(GeoError::file(file, GeoFault::Packed { how: "a ZIP archive" })),
         [b'B', b'Z', b'h', b'1'..=b'9', ..] => Err(GeoError::file(file, GeoFault::Packed { how: "packed by bzip2" })),

@@ -38,7 +38,7 @@ pub use self::{
         Range,
     },
     error::{GeoError, GeoFault, MmdbDamage},
-    file::read_bounded,
+    file::{read_bounded, read_packed, unpacked},
     open::{load, merge, open, open_bytes, open_file, read_bytes, read_file},
     progress::Progress,
     rejected::Rejected,
