@@ -19,7 +19,7 @@ use crate::{
     engine::{
         Engine, EngineHandle,
         pipeline::Consumer,
-        reports::{Conservation, Covering, Exceptions, Http, Losses, RuleTimes, StaleData},
+        reports::{Conservation, Covering, Exceptions, HeldData, Http, Losses, RuleTimes, StaleData},
         source::{Events, Opened, Task},
     },
     error::CliError,
@@ -140,7 +140,7 @@ pub(super) fn build(
 /// Who makes something of each closed epoch, in this order.
 pub fn consumers(budgets: Keeper, kept: Option<(Carried, Life)>) -> Vec<Box<dyn Consumer>> {
     let kept = kept.map(|(carried, life)| [Box::new(carried) as Box<dyn Consumer>, Box::new(life)]);
-    let others: [Box<dyn Consumer>; 11] = [
+    let others: [Box<dyn Consumer>; 12] = [
         Box::new(Http),
         Box::new(Exceptions),
         Box::new(Covering::default()),
@@ -150,6 +150,7 @@ pub fn consumers(budgets: Keeper, kept: Option<(Carried, Life)>) -> Vec<Box<dyn 
         Box::new(Alerter::default()),
         Box::new(budgets),
         Box::new(Comparison::default()),
+        Box::new(HeldData),
         Box::new(StaleData),
         Box::new(RuleTimes::default()),
     ];

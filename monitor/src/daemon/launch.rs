@@ -12,7 +12,7 @@ use monitor_policy::{
     spec::{Action, Mode},
 };
 
-use super::{DaemonError, writable};
+use super::DaemonError;
 use crate::{
     alerts::sinks::Output,
     config::{self, Config, Sources, inputs},
@@ -30,6 +30,7 @@ use crate::{
         held::{HeldFiles, Purpose, ReadFile},
         stamps::FileStamps,
     },
+    storage::writable,
 };
 
 /// What the daemon is launched with, beside its configuration.
@@ -134,7 +135,7 @@ fn shadow(config: &Config, knowledge: &Knowledge, clock: ClockMap) -> Shadow {
     let Some(file) = &config.shadow else { return Shadow::None };
     let compiled = (|| {
         let candidate = inputs::load(Some(file))?;
-        let same = candidate.geo == config.geo;
+        let same = candidate.geo.has_data_of(&config.geo);
         let other = if same { None } else { Some(inputs::knowledge(&candidate)?) };
         Ok::<_, CliError>(monitor_policy::compile(&candidate.spec, other.as_ref().unwrap_or(knowledge), &clock)?)
     })();
@@ -181,9 +182,7 @@ fn read_files(config: &Config) -> Vec<ReadFile> {
         let entries = list.allow_rules + list.deny_rules + list.networks;
         of(&list.file, purpose, Some(entries as u64))
     });
-    let data = config.geo.sources.iter().chain(&config.geo.asn).filter(|source| *source != "embedded").map(Path::new);
-    let data = data.chain(config.geo.overlays.iter().map(PathBuf::as_path));
-    lists.chain(data.map(|file| of(file, Purpose::Data, None))).collect()
+    lists.chain(config.geo.files().iter().map(|file| of(file, Purpose::Data, None))).collect()
 }
 
 /// Reads the same files again. `--enforce` stays; interfaces, port, paths and epoch do not change without a restart.

@@ -11,7 +11,6 @@ mod service_manager;
 mod signals;
 mod start;
 mod supervisor;
-mod writable;
 
 #[cfg(test)]
 mod tests;

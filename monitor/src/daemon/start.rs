@@ -9,7 +9,6 @@ use std::{
 use super::{
     DaemonError, Launch, ServiceManager, Setup,
     launch::{clocks, compile, files, held, keep, mode, own, reader, without_privileges},
-    writable,
 };
 use crate::{
     config::{self, Config, Paths, Sources},
@@ -19,7 +18,7 @@ use crate::{
         in_force::{LastGood, PolicyInForce},
     },
     reload::{self, Beginning, Files, by_hand::ByHand, confirmations::ConfirmationStore, stamps::FileStamps},
-    storage::state::StateDirectory,
+    storage::{state::StateDirectory, writable},
 };
 
 /// What a start begins with.

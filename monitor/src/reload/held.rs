@@ -149,10 +149,16 @@ impl HeldFiles {
 /// # Errors
 /// It can't be written.
 pub fn accept(directory: &Path, file: &Path) -> io::Result<()> {
-    let file = std::path::absolute(file)?;
+    accept_content(directory, file, fingerprint(file))
+}
+
+/// As [`accept`], of a file that is to have this content (SHA-256 in hexadecimal).
+///
+/// # Errors
+/// It can't be written.
+pub fn accept_content(directory: &Path, file: &Path, content: String) -> io::Result<()> {
     let mut accepted: BTreeMap<PathBuf, String> = read(&directory.join(ACCEPTED));
-    let content = fingerprint(&file);
-    accepted.insert(file, content);
+    accepted.insert(std::path::absolute(file)?, content);
     write(directory, ACCEPTED, &accepted)
 }
 

@@ -11,7 +11,7 @@ use std::{
 use monitor_policy::text::hex;
 use sha2::{Digest as _, Sha256};
 
-use super::{Access, create_directory, replace_by};
+use super::{Access, create_directory, replace, replace_by};
 
 /// Read at once.
 const CHUNK: usize = 1 << 16;
@@ -43,6 +43,21 @@ impl Blobs {
         replace_by(&blob, Access::Owner, |out| {
             if copy(file, out)? == name { Ok(()) } else { Err(io::Error::other("it changed while it was copied")) }
         })?;
+        Ok(name)
+    }
+
+    /// The same of what was read.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn add_bytes(&self, bytes: &[u8]) -> io::Result<String> {
+        let name = hex(&Sha256::digest(bytes));
+        let blob = self.directory.join(&name);
+        if fs::symlink_metadata(&blob).is_ok_and(|there| there.is_file() && there.len() == bytes.len() as u64) {
+            return Ok(name);
+        }
+        create_directory(&self.directory)?;
+        replace(&blob, bytes, Access::Owner)?;
         Ok(name)
     }
 

@@ -1,9 +1,11 @@
 //! Files that are there whole or not at all: bytes in, one atomic replacement out, synced with its directory; and the
-//! daemon's own directories. [`state`] is `[paths] state` with its number, [`blobs`] what is kept there by content.
-//! Called by what is kept of policies and modes, by budgets, the control socket and `geo import`.
+//! daemon's own directories. [`state`] is `[paths] state` with its number, [`blobs`] what is kept there by content,
+//! [`writable`] says who can change a file. Called by what is kept of policies and modes, by budgets, the control socket
+//! and what writes geo data.
 
 pub mod blobs;
 pub mod state;
+pub mod writable;
 
 use std::{
     ffi::OsString,
@@ -18,7 +20,8 @@ use crate::fault::Fault;
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Its owner: what is kept in `[paths] state`.
+    /// Its owner, who is that of the directory: what is kept in `[paths] state`. A command that root runs leaves nothing there
+    /// that the daemon's user can't read.
     Owner,
     /// Everybody, as far as the umask allows.
     Everybody,
@@ -33,12 +36,30 @@ impl Access {
     }
 }
 
-/// Makes a directory of the daemon's own, with its parents: for its owner only.
+/// Makes a directory of the daemon's own, with its parents: for its owner only, who is that of the directory above.
 ///
 /// # Errors
 /// What the system said.
 pub fn create_directory(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+    if directory.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    give(&File::open(directory)?, parent(directory))
+}
+
+/// The directory that a file is in.
+fn parent(file: &Path) -> &Path {
+    file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Gives what root makes to the owner of the directory that it is in. Anybody else's is his own.
+fn give(made: &File, directory: &Path) -> io::Result<()> {
+    let (owner, now) = (fs::metadata(directory)?, made.metadata()?);
+    if now.uid() == 0 && owner.uid() != 0 {
+        std::os::unix::fs::fchown(made, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
 }
 
 /// Puts `bytes` in the place of `file`: a reader finds the old content or the new one, also after a crash, a full disk or
@@ -73,7 +94,7 @@ fn replace_with(
     sync: bool,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
-    let directory = file.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = parent(file);
     let draft = draft_of(file, directory)?;
     let written = (|| {
         let mut out = loop {
@@ -83,6 +104,9 @@ fn replace_with(
             }
         };
         out.set_len(0)?;
+        if access == Access::Owner {
+            give(&out, directory)?;
+        }
         write(&mut out)?;
         if sync {
             out.sync_all()?;
@@ -97,6 +121,20 @@ fn replace_with(
         let _ = fs::remove_file(&draft);
     }
     written
+}
+
+/// Makes a piece of work ours alone, also among processes, until what is given is closed; `None`: somebody is at it.
+///
+/// # Errors
+/// What the system said.
+pub fn only_one(file: &Path) -> io::Result<Option<File>> {
+    let opened = open(file, Access::Owner)?;
+    give(&opened, parent(file))?;
+    match opened.try_lock() {
+        Ok(()) => Ok(Some(opened)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// A file of the daemon's own, whole; `None`: it is not there. No link is followed, and no pipe waited for.
@@ -174,6 +212,21 @@ mod tests {
         fs::create_dir(dir.path().join("folder")).unwrap();
         assert!(replace(&dir.path().join("folder"), b"x", Access::Everybody).is_err());
         assert_eq!(names(dir.path()), ["folder", "x"]);
+    }
+
+    #[test]
+    fn what_root_leaves_in_a_directory_of_the_daemons_user_is_that_users() {
+        if !rustix::process::geteuid().is_root() {
+            return assert!(give(&File::open("/").unwrap(), Path::new("/")).is_ok());
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(12_345), Some(54_321)).unwrap();
+        let (mine, shared, inner) = (dir.path().join("x"), dir.path().join("y"), dir.path().join("inner"));
+        replace(&mine, b"x", Access::Owner).unwrap();
+        replace(&shared, b"y", Access::Everybody).unwrap();
+        create_directory(&inner).unwrap();
+        let owner = |path: &Path| fs::metadata(path).map(|found| (found.uid(), found.gid())).unwrap();
+        assert_eq!([owner(&mine), owner(&shared), owner(&inner)], [(12_345, 54_321), (0, 0), (12_345, 54_321)]);
     }
 
     #[test]

@@ -66,9 +66,14 @@ impl StateDirectory {
         &self.path
     }
 
-    /// What is kept by content.
+    /// What is kept of policies' files by content.
     pub fn blobs(&self) -> Blobs {
         Blobs::new(self.path.join("blobs"))
+    }
+
+    /// What is kept of geo data by content.
+    pub fn geo_blobs(&self) -> Blobs {
+        Blobs::new(self.path.join("geo"))
     }
 
     /// A document; one that is not there, or is none of ours, is none.

@@ -1,4 +1,5 @@
-//! Files that a policy is made of in, those that somebody else than root and the daemon's user can change out.
+//! Files that decide a policy in, those that somebody else than root and the own user can change out. Called by the daemon
+//! and by `geo stage`.
 
 use std::{
     fs,
@@ -12,24 +13,26 @@ const OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
 /// Those, each with who and what to do. A file that is not there is nobody's.
-pub(super) fn by_others(files: &[PathBuf]) -> Vec<(PathBuf, String)> {
-    files.iter().filter_map(|file| Some((file.clone(), why(file)?))).collect()
+pub fn by_others(files: &[PathBuf]) -> Vec<(PathBuf, String)> {
+    let own = [rustix::process::geteuid().as_raw()];
+    files.iter().filter_map(|file| Some((file.clone(), by_others_than(file, &own)?))).collect()
 }
 
-fn why(file: &Path) -> Option<String> {
+/// Who beside root and these users can change a file, and what to do; `None`: nobody, or it is not there.
+pub fn by_others_than(file: &Path, users: &[u32]) -> Option<String> {
     // Where symbolic links lead; who can change those is the same question of their directories.
     let real = fs::canonicalize(file).ok()?;
     let linked = fs::symlink_metadata(file).ok().filter(fs::Metadata::is_symlink).and_then(|_| file.parent());
-    let first = loose(&real, 0);
+    let first = loose(&real, 0, users);
     let mut directories = real.ancestors().skip(1).chain(linked.into_iter().flat_map(Path::ancestors));
-    first.or_else(|| directories.find_map(|directory| loose(directory, STICKY)))
+    first.or_else(|| directories.find_map(|directory| loose(directory, STICKY, users)))
 }
 
 /// What is wrong with a file or directory by itself, unless it has one of the bits in `excused`.
-fn loose(path: &Path, excused: u32) -> Option<String> {
+fn loose(path: &Path, excused: u32, users: &[u32]) -> Option<String> {
     let found = fs::metadata(path).ok()?;
     let shown = path.display();
-    if found.uid() != 0 && found.uid() != rustix::process::geteuid().as_raw() {
+    if found.uid() != 0 && !users.contains(&found.uid()) {
         return Some(format!("{shown} belongs to user {}: give it to root (`chown root {shown}`)", found.uid()));
     }
     let writable = found.mode() & OTHERS != 0 && found.mode() & excused == 0;
