@@ -14,6 +14,9 @@ pub enum CliError {
     /// Geo data that can't be read: exit code 64.
     #[error(transparent)]
     Geo(#[from] GeoError),
+    /// Fresh data that is not taken, of which all is said: exit code 65.
+    #[error("{0}")]
+    Held(String),
     /// The kernel, the machine or the daemon refuses: exit code 69.
     #[error("{0}")]
     Unavailable(String),
@@ -26,10 +29,11 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// The process exit code (sysexits: EX_USAGE, EX_UNAVAILABLE, EX_SOFTWARE).
+    /// The process exit code (sysexits: EX_USAGE, EX_DATAERR, EX_UNAVAILABLE, EX_SOFTWARE).
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Usage(_) | Self::Geo(_) => 64,
+            Self::Held(_) => 65,
             Self::Unavailable(_) | Self::Daemon(_) => 69,
             Self::Internal(_) => 70,
         })

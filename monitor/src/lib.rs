@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod model;
 pub mod privileges;
 pub mod reconcile;
+pub mod refresh;
 pub mod reload;
 pub mod shadow;
 pub mod storage;

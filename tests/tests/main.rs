@@ -26,6 +26,7 @@ mod epochs;
 mod expiry;
 mod fallback;
 mod full_table;
+mod geo_stage;
 mod grace;
 mod gso;
 mod harness;

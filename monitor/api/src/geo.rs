@@ -1,5 +1,5 @@
-//! What datasets are, what an import wrote and where sources place addresses: printed by `egress-monitor geo info`,
-//! `geo import` and `geo lookup` with `--json`.
+//! What datasets are, what an import wrote, where sources place addresses and what became of fresh data: printed by
+//! `egress-monitor geo info`, `geo import`, `geo lookup`, `geo stage` and `geo rollback` with `--json`.
 
 use std::net::IpAddr;
 
@@ -137,4 +137,81 @@ pub struct Answer {
     pub first: Option<IpAddr>,
     /// Last address of it.
     pub last: Option<IpAddr>,
+}
+
+/// What became of fresh data for one file; `geo stage` prints a list of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Staged {
+    /// The file of the configuration.
+    pub file: String,
+    /// `taken`, `in_place` (it is the same), `nothing` (no file was dropped), `taken_back` (it was in place and somebody took
+    /// it back), `held` (it is good, and somebody has to look at it) or `refused`.
+    pub outcome: &'static str,
+    /// Why it is held or refused; of what was taken all the same, what spoke against it.
+    pub reasons: Vec<String>,
+    /// SHA-256 of the fresh file in hexadecimal.
+    pub sha256: Option<String>,
+    /// What vouches for it: `minisign`, `sha256`, or none.
+    pub proof: Option<&'static str>,
+    /// When the publisher built it, RFC 3339.
+    pub built: Option<String>,
+    /// When he built what is in place.
+    pub built_before: Option<String>,
+    /// What changes, as far as it came to that.
+    pub change: Option<DataChange>,
+    /// Whether a running daemon reads it by itself.
+    pub read_by_itself: bool,
+}
+
+/// What fresh data changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DataChange {
+    /// Of IPv4.
+    pub ipv4: FamilyChange,
+    /// Of IPv6.
+    pub ipv6: FamilyChange,
+    /// Of the last hour's traffic; none: no daemon has told of it.
+    pub traffic: Option<DestinationsChange>,
+}
+
+/// What fresh data changes of one family. Addresses are decimal numbers as text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct FamilyChange {
+    /// Ranges in the file that is in place.
+    pub ranges_before: usize,
+    /// Ranges in the fresh one.
+    pub ranges: usize,
+    /// Addresses that change sides of the border.
+    pub moved: String,
+    /// Addresses on the smaller side of it, inside or outside.
+    pub smaller_side: String,
+}
+
+/// What fresh data changes of the last hour's traffic.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DestinationsChange {
+    /// Destinations that could be judged.
+    pub judged: u64,
+    /// Of these, those that change sides of the border.
+    pub moved: u64,
+    /// The first of them.
+    pub examples: Vec<IpAddr>,
+}
+
+/// What a rollback did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RolledBack {
+    /// The file of the configuration.
+    pub file: String,
+    /// SHA-256 of what is in place again.
+    pub sha256: String,
+    /// SHA-256 of what was, which is not taken again by itself.
+    pub taken_back: String,
+    /// Whether a running daemon reads it by itself.
+    pub read_by_itself: bool,
 }

@@ -2,7 +2,7 @@
 //! daemon runs.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -19,7 +19,7 @@ use monitor_api::{
     flows::{FlowRow, Flows, MAX_SINCE, MAX_TOP},
     status::Sums,
 };
-use monitor_common::wire::{Address, FlowKey, FullKey, InnerDestination, Via};
+use monitor_common::wire::{Address, Class, FlowKey, FullKey, InnerDestination, Via};
 use monitor_policy::diff::{Location, Side, Verdict, compare};
 
 /// What a new configuration would change.
@@ -109,6 +109,21 @@ fn key(row: &FlowRow) -> Option<FullKey> {
     let (ip_version, address) = address(inner.destination);
     let (port, protocol, via) = (inner.destination_port, inner.protocol, via as u8);
     Some(FullKey { flow, inner: InnerDestination { address, port, protocol, ip_version, via, ..Default::default() } })
+}
+
+/// How many destinations could be judged, and those that change sides of the border or are allowed by one side alone.
+pub(super) fn destinations(old: &Side, new: &Side, flows: &Flows) -> (u64, BTreeSet<IpAddr>) {
+    let (mut judged, mut moved) = (BTreeSet::new(), BTreeSet::new());
+    let inside = |place: &Location| place.class == Class::Inside.name();
+    for row in &flows.flows {
+        let Some(key) = key(row) else { continue };
+        let (Some((was, here)), Some((is, there))) = (old.evaluate(&key), new.evaluate(&key)) else { continue };
+        judged.insert(row.destination);
+        if was.verdict != is.verdict || inside(&here) != inside(&there) {
+            moved.insert(row.destination);
+        }
+    }
+    (judged.len() as u64, moved)
 }
 
 fn traffic(old: &Side, new: &Side, flows: &Flows) -> Traffic {
@@ -255,6 +270,10 @@ mod tests {
         let tunnelled = row("2001:db8::7", Some(("gre", "198.18.0.1")));
         let gone = vec![("allowed backup".into(), "denied -".into(), 5)];
         assert_eq!(found(&old, &new, tunnelled.clone()), (gone, 0, 0));
-        assert_eq!(found(&old, &new, FlowRow { decided_by: None, ..tunnelled }), (vec![], 0, 5));
+        assert_eq!(found(&old, &new, FlowRow { decided_by: None, ..tunnelled.clone() }), (vec![], 0, 5));
+        // By destination: one is judged once, however many flows it has.
+        let rows = vec![tunnelled.clone(), tunnelled.clone(), row("2001:db8::8", None)];
+        let flows = Flows { flows: rows, ..Flows::default() };
+        assert_eq!(destinations(&old, &new, &flows), (2, [tunnelled.destination].into()));
     }
 }

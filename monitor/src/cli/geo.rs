@@ -1,12 +1,13 @@
-//! `egress-monitor geo`: what the datasets are, a file into the compact form, an address looked up.
+//! `egress-monitor geo`: what the datasets are, a file into the compact form, an address looked up, fresh data.
 
 mod import;
 mod info;
 mod lookup;
+mod stage;
 
 use crate::error::CliError;
 
-/// Geo datasets: what is loaded, build the compact form, look up addresses.
+/// Geo datasets: what is loaded, build the compact form, look up addresses, take fresh ones.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -18,6 +19,8 @@ enum Command {
     Info(info::Args),
     Import(import::Args),
     Lookup(lookup::Args),
+    Stage(stage::Args),
+    Rollback(stage::Rollback),
 }
 
 /// Runs the command.
@@ -29,5 +32,7 @@ pub fn run(args: Args) -> Result<(), CliError> {
         Command::Info(args) => info::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Lookup(args) => lookup::run(&args),
+        Command::Stage(args) => stage::run(&args),
+        Command::Rollback(args) => stage::roll_back(&args),
     }
 }

@@ -46,10 +46,7 @@ pub fn knowledge(config: &Config) -> Result<Knowledge, CliError> {
 ///
 /// # Errors
 /// As [`knowledge`].
-pub fn knowledge_of(
-    config: &Config,
-    read: impl Fn(&Path) -> Result<Vec<u8>, GeoError>,
-) -> Result<Knowledge, CliError> {
+pub fn knowledge_of(config: &Config, read: impl Fn(&Path) -> Result<Vec<u8>, GeoError>) -> Result<Knowledge, CliError> {
     let mut knowledge = Knowledge { special: geo::special::table().to_vec(), ..Knowledge::default() };
     let mut files: Vec<Option<&Path>> = Vec::new();
     for source in &config.geo.sources {

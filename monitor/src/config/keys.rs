@@ -405,8 +405,12 @@ pub mod undecodable {
 }
 
 /// `[geo]`.
-pub static GEO: Section =
-    Section::new("geo", "[geo]", "What says where an address is.", &[geo::SOURCES, geo::OVERLAYS, geo::ASN]);
+pub static GEO: Section = Section::new(
+    "geo",
+    "[geo]",
+    "What says where an address is.",
+    &[geo::SOURCES, geo::OVERLAYS, geo::ASN, geo::INCOMING, geo::KEYS],
+);
 
 /// The keys of `[geo]`.
 pub mod geo {
@@ -435,6 +439,22 @@ pub mod geo {
         "who announces which network, for rules on AS numbers and for alerts",
     )
     .commented(r#""geo/asn.csv""#);
+    /// Where fresh files are dropped.
+    pub const INCOMING: Key = Key::new(
+        "incoming",
+        Kind::PATH,
+        Absent::Means("none"),
+        "where your fetcher drops fresh files for `geo stage`, each under the name of the file that it is to replace",
+    )
+    .commented(r#""/srv/geo""#);
+    /// Who signs fresh files.
+    pub const KEYS: Key = Key::new(
+        "keys",
+        Kind::List { whole: r#"a list such as ["geo/publisher.pub"]"#, each: "a file name in quotes" },
+        Absent::Means("none: NAME.sha256 beside each file"),
+        "minisign public keys: `geo stage` takes what one of them has signed (NAME.minisig)",
+    )
+    .commented(r#"["geo/publisher.pub"]"#);
 }
 
 /// `[[site]]`.

@@ -120,6 +120,29 @@ pub struct Geo {
     pub overlays: Vec<PathBuf>,
     /// `asn`: the dataset that says which autonomous system a network belongs to.
     pub asn: Option<String>,
+    /// `incoming`: where fresh files are dropped.
+    pub incoming: Option<PathBuf>,
+    /// `keys`: who signs them.
+    pub keys: Vec<PathBuf>,
+}
+
+impl Geo {
+    /// Whether another one names the same data.
+    pub fn has_data_of(&self, other: &Self) -> bool {
+        (&self.sources, &self.overlays, &self.asn) == (&other.sources, &other.overlays, &other.asn)
+    }
+
+    /// The files that it names, each once.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let named = self.sources.iter().chain(&self.asn).filter(|source| *source != "embedded");
+        let mut files: Vec<PathBuf> = Vec::new();
+        for file in named.map(PathBuf::from).chain(self.overlays.iter().cloned()) {
+            if !files.contains(&file) {
+                files.push(file);
+            }
+        }
+        files
+    }
 }
 
 impl Config {
@@ -139,9 +162,7 @@ impl Config {
         let mut inputs: Vec<PathBuf> = self.file.iter().cloned().collect();
         inputs.extend(self.globs.directories.iter().cloned());
         inputs.extend(self.lists.iter().map(|list| list.file.clone()));
-        let datasets = self.geo.sources.iter().chain(&self.geo.asn).filter(|source| *source != "embedded");
-        inputs.extend(datasets.map(PathBuf::from));
-        inputs.extend(self.geo.overlays.iter().cloned());
+        inputs.extend(self.geo.files());
         inputs.extend(self.shadow.iter().cloned());
         inputs
     }
@@ -175,7 +196,7 @@ impl Default for Config {
 
 impl Default for Geo {
     fn default() -> Self {
-        Self { sources: vec!["embedded".into()], overlays: Vec::new(), asn: None }
+        Self { sources: vec!["embedded".into()], overlays: Vec::new(), asn: None, incoming: None, keys: Vec::new() }
     }
 }
 

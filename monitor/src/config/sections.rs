@@ -152,7 +152,7 @@ fn undecodable(table: Table<'_>, actions: &mut BTreeMap<Reason, Action>) {
 }
 
 fn geo(table: Table<'_>, directory: &Path, config: &mut Config) {
-    use keys::geo::{ASN, OVERLAYS, SOURCES};
+    use keys::geo::{ASN, INCOMING, KEYS, OVERLAYS, SOURCES};
     let geo = &mut config.geo;
     if let Some(value) = table.get(&OVERLAYS) {
         for value in value.elements().unwrap_or_default() {
@@ -180,6 +180,10 @@ fn geo(table: Table<'_>, directory: &Path, config: &mut Config) {
             None => None,
         };
     }
+    // Of use to `geo stage` alone, which says what is wrong with them: a daemon needs none of these.
+    geo.incoming = table.get(&INCOMING).and_then(|value| value.text()).map(|name| directory.join(name));
+    let keys = table.get(&KEYS).and_then(|value| value.elements()).unwrap_or_default();
+    geo.keys = keys.into_iter().filter_map(|value| value.text()).map(|name| directory.join(name)).collect();
     let Some(sources) = table.get(&SOURCES).and_then(|value| value.list()) else { return };
     geo.sources.clear();
     for value in sources {

@@ -12,6 +12,7 @@ use crate::{
         ClosedEpoch, Coverage, FindingKind,
         coverage::{Covered, Role},
         identities::Identities,
+        refresh::AsideKind,
         rfc3339, seconds,
         snapshot::InterfaceCounts,
     },
@@ -249,6 +250,33 @@ impl Consumer for StaleData {
             .collect();
         let detail = (!stale.is_empty()).then(|| format!("{}; import a newer one ([geo] sources)", stale.join(", ")));
         findings.report(FindingKind::StaleGeoData, detail);
+    }
+}
+
+/// Fresh geo data that somebody has to look at.
+#[derive(Debug, Default)]
+pub struct HeldData;
+
+impl Consumer for HeldData {
+    fn review(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        let waiting = state.refresh.files.iter().filter_map(|(file, note)| Some((file, note.waits()?)));
+        let named: Vec<(String, String)> = waiting
+            .map(|(file, aside)| {
+                let file = file.display().to_string();
+                let since = rfc3339(i128::from(aside.at) * 1_000_000_000);
+                let text = match aside.kind {
+                    AsideKind::Refused => format!("{file}: a fresh file was refused, {since}: {}", aside.why),
+                    _ => format!(
+                        "{file}: a fresh file is held, {since}: {}. Take it with `egress-monitor geo stage --for {file} \
+                         --accept`",
+                        aside.why
+                    ),
+                };
+                (file, text)
+            })
+            .collect();
+        let of = named.iter().map(|(file, text)| (file.as_str(), text.clone())).collect();
+        report_each(FindingKind::GeoDataHeld, of, findings);
     }
 }
 

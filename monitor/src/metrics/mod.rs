@@ -16,7 +16,10 @@ use crate::{
     },
     store::MonitorState,
 };
-use monitor_policy::times::{WARN_DAYS, upcoming};
+use monitor_policy::{
+    text::plain,
+    times::{WARN_DAYS, upcoming},
+};
 
 /// A registry that lives for one scrape.
 struct Page(Registry);
@@ -352,6 +355,20 @@ fn policy(page: &Page, state: &MonitorState, now: i128) -> prometheus::Result<()
     }
     for (name, seconds) in ages {
         age.with_label_values(&[name]).set(seconds);
+    }
+    let held = page.gauge("geo_data_held", "1: fresh data for this file was not taken", &["file"])?;
+    let taken = page.gauge("geo_data_taken_timestamp_seconds", "When fresh data was put in place last", &["file"])?;
+    for (file, note) in &state.refresh.files {
+        let file = plain(&file.display().to_string());
+        held.with_label_values(&[&file]).set(note.waits().is_some().into());
+        if let Some(of) = &note.taken {
+            taken.with_label_values(&[&file]).set(of.at);
+        }
+    }
+    if let Some(looked) = state.refresh.looked {
+        let name = "geo_data_looked_timestamp_seconds";
+        let last = page.gauge(name, "When `geo stage` last looked for fresh data", &none)?;
+        last.with_label_values(&none).set(looked);
     }
     let near = upcoming(&in_force.policy.rules, seconds(now));
     let expiring =

@@ -109,3 +109,27 @@ fn a_flow_is_found_under_its_interface_country_class_and_verdict() {
         assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
     }
 }
+
+#[test]
+fn fresh_data_has_its_times_and_what_waits() {
+    use crate::model::refresh::{Aside, AsideKind, RefreshNote, RefreshNotes, Taken};
+    let taken = RefreshNote { taken: Some(Taken { sha256: String::new(), at: 1_700 }), ..RefreshNote::default() };
+    let aside = |kind| Aside { sha256: String::new(), kind, why: "no".into(), at: 0 };
+    let held = RefreshNote { aside: Some(aside(AsideKind::Held)), ..taken.clone() };
+    let back = RefreshNote { aside: Some(aside(AsideKind::TakenBack)), ..RefreshNote::default() };
+    let files = [("/geo/a", taken), ("/geo/b", held), ("/geo/c", back)].map(|(file, note)| (file.into(), note)).into();
+    let refresh = RefreshNotes { looked: Some(1_800), files };
+    let page = render(&MonitorState { refresh, ..MonitorState::default() }, fake::START).expect("renders");
+    let found: Vec<&str> = page.lines().filter(|line| line.starts_with("egress_monitor_geo_data_")).collect();
+    assert_eq!(
+        found,
+        [
+            r#"egress_monitor_geo_data_held{file="/geo/a"} 0"#,
+            r#"egress_monitor_geo_data_held{file="/geo/b"} 1"#,
+            r#"egress_monitor_geo_data_held{file="/geo/c"} 0"#,
+            "egress_monitor_geo_data_looked_timestamp_seconds 1800",
+            r#"egress_monitor_geo_data_taken_timestamp_seconds{file="/geo/a"} 1700"#,
+            r#"egress_monitor_geo_data_taken_timestamp_seconds{file="/geo/b"} 1700"#,
+        ]
+    );
+}

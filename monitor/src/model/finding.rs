@@ -356,6 +356,15 @@ findings! {
         title: "Rules begin",
         hint: "Nothing: it is for the record",
     }
+    /// Fresh geo data changes too much, or is no good.
+    GeoDataHeld {
+        name: "geo_data_held",
+        severity: Severity::High,
+        every_time: false,
+        title: "Fresh geo data was not taken: what was in place stays",
+        hint: "Look at why (`egress-monitor geo stage`); have it fetched again, or take it as it is with `egress-monitor \
+               geo stage --for FILE --accept`",
+    }
     /// A geo dataset is older than 90 days.
     StaleGeoData {
         name: "stale_geo_data",

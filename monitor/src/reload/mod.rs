@@ -13,6 +13,7 @@
 pub mod by_hand;
 pub mod confirmations;
 mod error;
+mod fresh;
 mod handle;
 pub mod held;
 mod pending;

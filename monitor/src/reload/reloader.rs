@@ -14,6 +14,7 @@ use super::{
     Beginning, Clocks, Read, Reader, ReloadError, ReloadHandle, Setup,
     by_hand::{ByHand, Wanted},
     confirmations::CompiledFrom,
+    fresh::FreshData,
     handle::Request,
     pending::{CommitConfirm, retimed},
     watch::{self, Watch},
@@ -40,6 +41,7 @@ pub struct PolicyReloader {
     outlives: bool,
     commit: CommitConfirm,
     watch: Watch,
+    fresh: FreshData,
     /// What is to be told of lists, once they are in force.
     shrunk: Vec<String>,
     /// What is in force, but for a mode set by hand.
@@ -65,6 +67,7 @@ impl PolicyReloader {
         let Setup { read, mut files, clocks, confirm, outlives, confirmations, by_hand, begin } = setup;
         let refused = matches!(begin, Beginning::LastGood);
         let from = matches!(begin, Beginning::Files(_)).then(|| files.compiled_from());
+        let fresh = FreshData::new(confirmations.state().clone());
         let mut commit = CommitConfirm::new(confirmations, state.clone(), (in_force.clone(), from.clone()), outlives);
         let mut reverted = None;
         match begin {
@@ -91,6 +94,7 @@ impl PolicyReloader {
             outlives,
             commit,
             watch,
+            fresh,
             shrunk,
             current,
             by_hand,
@@ -157,6 +161,10 @@ impl PolicyReloader {
                     }
                     if self.by_hand.is_over(&(self.clocks)()) {
                         self.end_by_hand().await;
+                    }
+                    // As when it looks at the files.
+                    if let Some(notes) = tokio::task::block_in_place(|| self.fresh.look()) {
+                        self.state.write().refresh = notes;
                     }
                     if self.watch.changed() {
                         self.reload_changed().await;

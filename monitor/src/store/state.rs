@@ -20,6 +20,7 @@ use crate::{
         identities::Identities,
         in_force::{PendingConfirmation, PolicyInForce},
         readings::Presence,
+        refresh::RefreshNotes,
     },
     store::{
         Traffic,
@@ -99,6 +100,8 @@ pub struct MonitorState {
     pub reload_error: Option<String>,
     /// Why a restart will not know which policy holds, while it will not.
     pub state_error: Option<String>,
+    /// What became of fresh geo data.
+    pub refresh: RefreshNotes,
     /// Alertable flows without an alert of their own, because an epoch had too many: see
     /// `alerts::PER_EPOCH`. One that goes on is counted in each such epoch.
     pub alerts_suppressed: u64,

@@ -39,6 +39,21 @@ fn every_document_that_needs_no_daemon_follows_its_schema() {
         assert_eq!(ran.code, Some(code), "{arguments:?}: {}", ran.err);
         follows(name, &json(&ran));
     }
+    // What fresh data comes to.
+    fs::write(path("geo.csv"), "# built: 2026-06-01\n5.0.0.0/24,DE\n8.0.0.0/24,US\n").expect("written");
+    fs::write(path("fresh.csv"), "# built: 2026-06-02\n5.0.0.0/24,FR\n8.0.0.0/24,US\n").expect("written");
+    let config = path("geo.toml");
+    let text = format!("[geo]\nsources = [\"geo.csv\"]\n[paths]\nstate = \"{0}\"\nruntime = \"{0}\"\n", path("state"));
+    fs::write(&config, text).expect("written");
+    let fresh = path("fresh.csv");
+    for (name, arguments) in [
+        ("geo-stage", &["geo", "stage", "--json", "--config", &config, &fresh, "--for", "geo.csv"][..]),
+        ("geo-rollback", &["geo", "rollback", "--json", "--config", &config, "geo.csv"]),
+    ] {
+        let ran = run(arguments);
+        assert_eq!(ran.code, Some(0), "{arguments:?}: {} {}", ran.out, ran.err);
+        follows(name, &json(&ran));
+    }
     fs::write(&list, "8.8.8.8\n10.0.0.1:53/udp\n").expect("written");
     let stdin = fs::File::open(&list).expect("there");
     let Ran { out, .. } = ran(command().args(["explain", "-", "--json", "--config", EXAMPLE]).stdin(stdin));

@@ -6,6 +6,7 @@ mod diff;
 mod documents;
 mod example_europe;
 mod explain;
+mod geo_stage;
 
 use std::{fs, path::Path, process::Command};
 

@@ -29,7 +29,8 @@ pub fn check() -> Result<()> {
     for entry in fs::read_dir(root().join("packaging")).context("reading packaging/")? {
         let path = entry.context("reading packaging/")?.path();
         let kind = path.extension().and_then(|kind| kind.to_str());
-        let Some(name) = path.file_name().filter(|_| matches!(kind, Some("service" | "socket" | "mount"))) else {
+        let Some(name) = path.file_name().filter(|_| matches!(kind, Some("service" | "socket" | "mount" | "timer")))
+        else {
             continue;
         };
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::cli::output::table;
-use monitor_api::geo::{Found, Imported, Info, Lookup};
+use monitor_api::geo::{FamilyChange, Found, Imported, Info, Lookup, RolledBack, Staged};
 use monitor_policy::{
     geo::STALE_AFTER_DAYS,
     text::{count, counted, plain},
@@ -95,6 +95,71 @@ pub fn imported(written: &Imported) -> String {
         }
     }
     text
+}
+
+/// `egress-monitor geo stage`.
+pub fn staged(staged: &[Staged]) -> String {
+    staged.iter().map(one_staged).collect()
+}
+
+fn one_staged(of: &Staged) -> String {
+    let mut text = format!("{}: ", of.file);
+    text += &match of.outcome {
+        "taken" => format!("taken{}", read_by(of.read_by_itself)),
+        "in_place" => "the same is in place".into(),
+        "nothing" => "no fresh file".into(),
+        "taken_back" => format!(
+            "not taken: it was in place and was taken back. `egress-monitor geo stage FRESH --for {} --accept` takes it again",
+            of.file
+        ),
+        "held" => "HELD: what is in place stays".into(),
+        other => format!("{}: what is in place stays", other.to_uppercase()),
+    };
+    text.push('\n');
+    let built = |built: &Option<String>| built.clone().unwrap_or_else(|| "no date".into());
+    if let Some(change) = &of.change {
+        text += &format!("  built {}, before {}", built(&of.built), built(&of.built_before));
+        text += &of.proof.map_or_else(String::new, |proof| format!("; vouched for by {proof}"));
+        text += &format!("\n  IPv4: {}\n  IPv6: {}\n", family(&change.ipv4), family(&change.ipv6));
+        if let Some(traffic) = &change.traffic {
+            let (moved, judged) = (count(traffic.moved), count(traffic.judged));
+            text += &format!("  last hour: {moved} of {judged} destinations change sides\n");
+        }
+    }
+    for reason in &of.reasons {
+        text += &format!("  - {}\n", plain(reason));
+    }
+    if of.outcome == "held" {
+        text += &format!("  to take it all the same: egress-monitor geo stage --for {} --accept\n", of.file);
+    }
+    text
+}
+
+fn read_by(itself: bool) -> &'static str {
+    if itself { "; a running daemon reads it by itself" } else { "; read by the next `egress-monitor reload`" }
+}
+
+/// `1,000 ranges, 1,010 before; 12 addresses change sides (0.0012 % of the smaller side)`.
+fn family(of: &FamilyChange) -> String {
+    let number = |text: &str| text.parse::<u128>().unwrap_or(0);
+    let (moved, side) = (number(&of.moved), number(&of.smaller_side));
+    let share = if side == 0 { 0.0 } else { moved as f64 / side as f64 * 100.0 };
+    format!(
+        "{}, {} before; {} addresses change sides ({share:.4} % of the smaller side)",
+        counted(of.ranges, "range"),
+        count(of.ranges_before as u128),
+        count(moved)
+    )
+}
+
+/// `egress-monitor geo rollback`.
+pub fn rolled_back(done: &RolledBack) -> String {
+    format!(
+        "{}: what was there before is in place again{}\n  taken back, and not taken again by itself: sha256:{}\n",
+        done.file,
+        read_by(done.read_by_itself),
+        done.taken_back
+    )
 }
 
 /// `egress-monitor geo lookup`.

@@ -172,3 +172,14 @@ fn overlays_may_be_globs_which_may_match_nothing() {
     let refused = overlays("[\"geo/*\", \"geo/b.csv\"]").expect_err("must be refused").to_string();
     assert!(refused.contains("b.csv' stands here twice: remove one"), "{refused}");
 }
+
+#[test]
+fn where_fresh_data_comes_from_is_taken_from_the_configurations_directory_on_and_need_not_be_there() {
+    let config = good("[geo]\nincoming = \"incoming\"\nkeys = [\"a.pub\", \"/etc/b.pub\"]");
+    let folder = config.file.as_ref().and_then(|file| file.parent()).expect("a folder");
+    assert_eq!(config.geo.incoming, Some(folder.join("incoming")));
+    assert_eq!(config.geo.keys, [folder.join("a.pub"), "/etc/b.pub".into()]);
+    let without = good("[geo]\nsources = [\"embedded\"]");
+    assert_eq!((without.geo.incoming, without.geo.keys.len()), (None, 0));
+    assert!(config.geo.has_data_of(&Config::default().geo), "no other data");
+}

@@ -7,6 +7,7 @@ use crate::model::{
     Coverage,
     coverage::{Covered, Role},
     readings::{Amount, Base, Device, Presence, Reading},
+    refresh::{Aside, AsideKind, RefreshNote, RefreshNotes},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,6 +45,44 @@ async fn frames_that_only_say_that_they_are_control_are_told_and_control_is_not(
     let reported = bench.end().await;
     let of = reported.iter().filter(|(kind, _)| kind == "link_control_odd").map(|(_, how)| how.as_str());
     assert_eq!(of.collect::<Vec<_>>(), ["Create", "Close"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fresh_data_that_waits_for_somebody_is_reported_by_file_until_it_does_no_more() {
+    let bench = bench([0, 1, 2].map(fake::snapshot));
+    let note = |kind| RefreshNote {
+        aside: Some(Aside { sha256: String::new(), kind, why: "it has no date".into(), at: 0 }),
+        ..RefreshNote::default()
+    };
+    let notes = |of: &[(&str, AsideKind)]| RefreshNotes {
+        looked: Some(7),
+        files: of.iter().map(|(file, kind)| (file.into(), note(*kind))).collect(),
+    };
+    for of in [
+        &[("/geo/a.csv", AsideKind::Held), ("/geo/b.csv", AsideKind::TakenBack)][..],
+        &[("/geo/a.csv", AsideKind::Held), ("/geo/b.csv", AsideKind::Refused)],
+        &[("/geo/b.csv", AsideKind::Refused)],
+    ] {
+        bench.state.write().refresh = notes(of);
+        assert_eq!(bench.handle.close_epoch().await, Ok(()));
+    }
+    let state = bench.state.read();
+    let alerts = state.latest_alerts.iter().map(|alert| ocsf::document(&Host::default(), alert));
+    let texts: Vec<(String, String)> = alerts
+        .filter(|line| line["unmapped"]["type"] == "geo_data_held" && line["severity"] == "High")
+        .map(|line| (line["severity"].as_str().unwrap().into(), line["message"].as_str().unwrap().into()))
+        .collect();
+    drop(state);
+    let held = "/geo/a.csv: a fresh file is held, 1970-01-01T00:00:00.000Z: it has no date. Take it with `egress-monitor geo \
+                stage --for /geo/a.csv --accept`";
+    let refused = "/geo/b.csv: a fresh file was refused, 1970-01-01T00:00:00.000Z: it has no date";
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(texts[0].0 == "High" && texts[0].1.contains(held), "{texts:?}");
+    assert!(texts[1].0 == "High" && texts[1].1.contains(refused), "{texts:?}");
+    let reported = bench.end().await;
+    let how: Vec<_> =
+        reported.iter().filter(|(kind, _)| kind == "geo_data_held").map(|(_, how)| how.as_str()).collect();
+    assert_eq!(how, ["Create", "Create", "Close"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

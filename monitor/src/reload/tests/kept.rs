@@ -1,6 +1,7 @@
 //! What is kept for the next start, and what a start makes of it.
 
 use super::*;
+use crate::model::refresh::{FILE, RefreshNotes};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_with_the_last_good_policy_says_why_until_good_files_are_in_force() {
@@ -79,4 +80,16 @@ async fn a_state_that_takes_nothing_hinders_nothing_and_is_told_until_it_does() 
     bench.load(in_force("c", true), None).await.expect("in force");
     bench.until(|state| state.state_error.is_none()).await;
     assert!(kept(&state).is_confirmed(&named("c", "enforce")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_became_of_fresh_data_is_known_while_it_runs_and_to_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateDirectory::open(folder.path());
+    let notes = |looked| RefreshNotes { looked: Some(looked), ..RefreshNotes::default() };
+    state.write(FILE, &notes(1)).unwrap();
+    let bench = bench(in_force("a", true), None, kept(folder.path()));
+    bench.until(|state| state.refresh == notes(1)).await;
+    state.write(FILE, &notes(2)).unwrap();
+    bench.until(|state| state.refresh == notes(2)).await;
 }
