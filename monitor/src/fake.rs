@@ -18,6 +18,7 @@ use monitor_common::{
 
 use crate::{
     budgets::keeper::Keeper,
+    clock::{TrustedClock, trust::Reading},
     engine::{
         pipeline::Consumer,
         source::{EpochSource, News},
@@ -42,7 +43,12 @@ use monitor_policy::{
 
 /// The consumers of the daemon itself, for tests of what lies below it.
 pub fn consumers(budgets: Keeper) -> Vec<Box<dyn Consumer>> {
-    crate::daemon::consumers(budgets, None)
+    consumers_by(TrustedClock::of(Reading::default), budgets)
+}
+
+/// The same by a clock.
+pub fn consumers_by(clock: TrustedClock, budgets: Keeper) -> Vec<Box<dyn Consumer>> {
+    crate::daemon::consumers(budgets, clock, None)
 }
 
 /// Class numbers of [`policy`].

@@ -5,6 +5,7 @@ pub mod alerts;
 pub mod budgets;
 pub mod carried;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod coverage;
 pub mod daemon;

@@ -25,12 +25,14 @@
 pub mod alerts;
 pub mod check;
 pub mod client;
+pub mod clock;
 pub mod diff;
 pub mod error;
 pub mod explain;
 pub mod flows;
 pub mod geo;
 pub mod mode;
+pub mod reason;
 pub mod reload;
 pub mod rules;
 #[cfg(feature = "schema")]

@@ -4,12 +4,12 @@
 use monitor_policy::spec::Mode;
 use serde::{Deserialize, Serialize};
 
+use crate::reason::{ReasonError, reason};
+
 /// The page that shows it.
 pub const PAGE: &str = "/api/v1/mode";
 /// The one that changes it.
 const CHANGE: &str = "/api/v1/policy/mode";
-/// Longest reason, in bytes.
-pub const MAX_REASON: usize = 500;
 /// Longest time that a mode is set for by hand, in seconds: a year. Who needs longer changes the configuration.
 pub const MAX_SECONDS: u64 = 366 * 86_400;
 
@@ -87,11 +87,8 @@ pub enum To {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModeChangeError {
     /// It goes on the record.
-    #[error("a mode that is set by hand needs a reason (--reason TEXT): it goes on the record")]
-    NoReason,
-    /// It is to be read in one line.
-    #[error("the reason has {0} bytes or is no line of text: write up to {MAX_REASON} without control characters")]
-    Reason(usize),
+    #[error(transparent)]
+    Reason(#[from] ReasonError),
     /// None, or for ever.
     #[error("{0} s is no time for a mode: from 1 s to {MAX_SECONDS} s, or leave it out")]
     Seconds(u64),
@@ -110,11 +107,7 @@ impl ModeChange {
             let bare = self.seconds.is_none() && self.reason.is_none();
             return if bare { Ok(()) } else { Err(ModeChangeError::File) };
         }
-        let reason = self.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty());
-        let reason = reason.ok_or(ModeChangeError::NoReason)?;
-        if reason.len() > MAX_REASON || reason.chars().any(char::is_control) {
-            return Err(ModeChangeError::Reason(reason.len()));
-        }
+        reason(self.reason.as_deref())?;
         match self.seconds {
             Some(seconds) if seconds == 0 || seconds > MAX_SECONDS => Err(ModeChangeError::Seconds(seconds)),
             _ => Ok(()),
@@ -143,6 +136,7 @@ impl ModeChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reason::MAX_REASON;
 
     #[test]
     fn a_mode_needs_a_reason_and_a_bearable_time() {
@@ -153,10 +147,10 @@ mod tests {
         assert_eq!(change(To::Enforce, Some(MAX_SECONDS), Some(&"x".repeat(MAX_REASON))), Ok(()));
         assert_eq!(change(To::File, None, None), Ok(()));
         for reason in [None, Some(""), Some("  ")] {
-            assert_eq!(change(To::Observe, None, reason), Err(ModeChangeError::NoReason));
+            assert_eq!(change(To::Observe, None, reason), Err(ReasonError::None.into()));
         }
-        assert_eq!(change(To::Observe, None, Some("a\nb")), Err(ModeChangeError::Reason(3)));
-        assert_eq!(change(To::Observe, None, Some(&"x".repeat(501))), Err(ModeChangeError::Reason(501)));
+        assert_eq!(change(To::Observe, None, Some("a\nb")), Err(ReasonError::NoLine(3).into()));
+        assert_eq!(change(To::Observe, None, Some(&"x".repeat(501))), Err(ReasonError::NoLine(501).into()));
         for seconds in [0, MAX_SECONDS + 1] {
             assert_eq!(change(To::Observe, Some(seconds), Some("x")), Err(ModeChangeError::Seconds(seconds)));
         }

@@ -5,6 +5,7 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use crate::{
     alerts::Alerts,
     check::Check,
+    clock::ClockStatus,
     diff::DiffDocument,
     error::ErrorDocument,
     explain::{Explanation, Line, Network},
@@ -34,6 +35,7 @@ pub fn documents() -> Vec<Document> {
     vec![
         document::<Alerts>("alerts", &[]),
         document::<Check>("check", &["check --json"]),
+        document::<ClockStatus>("clock", &["clock --json"]),
         document::<DiffDocument>("diff", &["diff --json"]),
         document::<ErrorDocument>("error", &[]),
         document::<Vec<Explanation>>("explain", &["explain DESTINATION --json"]),

@@ -8,6 +8,7 @@ use monitor_policy::times::Upcoming;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    clock::ClockStatus,
     mode::{LastGood, ModeByHand},
     reload::PendingStatus,
 };
@@ -377,6 +378,8 @@ pub struct Status {
     pub reload_error: Option<String>,
     /// Why a restart will not know which policy holds.
     pub state_error: Option<String>,
+    /// The clocks that rules and budgets go by.
+    pub clock: ClockStatus,
     /// Datasets.
     pub datasets: Vec<DatasetStatus>,
     /// The dataset of autonomous systems; none where none is named.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use super::{Budgets, has_any, store::Store};
 use crate::{
+    clock::TrustedClock,
     engine::{
         outbox::AlertBatch,
         pipeline::{Consumer, Findings},
@@ -29,6 +30,8 @@ pub struct Keeper {
     needed: bool,
     /// Whether a rule of the policy in force has one: its day ends at midnight.
     budgeted: bool,
+    /// The clock that days go by; `None`: the wall clock.
+    clock: Option<TrustedClock>,
 }
 
 impl Consumer for Keeper {
@@ -49,7 +52,8 @@ impl Consumer for Keeper {
     }
 
     fn deadline(&self, began: i128) -> Option<i128> {
-        self.budgeted.then(|| Day::of(began).end())
+        let ahead = self.ahead();
+        self.budgeted.then(|| Day::of(began + ahead).end() - ahead)
     }
 
     fn stopped(&mut self, now: i128, _: &mut MonitorState, _: &mut Findings<'_>) {
@@ -66,7 +70,18 @@ impl Keeper {
             Err(error) => (Budgets::new(today), Some(error.to_string())),
         };
         // A file that is no good is replaced.
-        Self { sums, store: Some(store), unsaved: problem.is_some(), saved: 0, problem, needed: false, budgeted: false }
+        let unsaved = problem.is_some();
+        Self { sums, store: Some(store), unsaved, saved: 0, problem, needed: false, budgeted: false, clock: None }
+    }
+
+    /// With the sums of the day that it is by this clock, by which days go from now on.
+    pub fn open_by(directory: &Path, clock: TrustedClock) -> Self {
+        let now = clock.map().realtime_ns;
+        Self { clock: Some(clock), ..Self::open(directory, now.into()) }
+    }
+
+    fn ahead(&self) -> i128 {
+        self.clock.as_ref().map_or(0, TrustedClock::ahead)
     }
 
     /// One that keeps nothing over a restart.
@@ -79,6 +94,7 @@ impl Keeper {
             problem: None,
             needed: false,
             budgeted: false,
+            clock: None,
         }
     }
 
@@ -94,6 +110,7 @@ impl Keeper {
 
     /// Counts an epoch, and writes the file if it is time.
     pub fn count(&mut self, snapshot: &Snapshot) {
+        self.sums.ahead = self.ahead();
         self.unsaved |= self.sums.count(snapshot);
         // Without budgets the directory is none of our business.
         self.needed |= has_any(&snapshot.policy);
@@ -156,10 +173,12 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use monitor_common::wire::FlowKey;
 
     use super::*;
-    use crate::fake;
+    use crate::{clock::trust::Reading, fake};
 
     /// An epoch that ends so long after the fake's beginning, in which a rule with a budget, or one without, sent one
     /// packet of 104 bytes.
@@ -225,5 +244,35 @@ mod tests {
         assert_eq!(std::fs::read(&file).expect("there"), b"no");
         keeper.count(&Snapshot { flows: Vec::new(), ..with.clone() });
         assert_eq!((keeper.problem(&with.policy), kept(directory.path())), (None, 0));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_gives_back_no_budget_and_the_day_ends_when_it_would_have() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let midnight = Day::of(fake::START).end();
+        let hour = 3_600 * SAVE_EVERY;
+        // Half an hour after midnight by a synchronised clock; then an hour back.
+        let set = Arc::new(AtomicBool::new(false));
+        let back = Arc::clone(&set);
+        let clock = TrustedClock::of(move || {
+            let off = if back.load(Ordering::Relaxed) { hour } else { 0 };
+            Reading { realtime: midnight + hour / 2 - off, boottime: 0, synchronised: Some(true) }
+        });
+        let mut keeper = Keeper::open_by(directory.path(), clock.clone());
+        let after = midnight - fake::START;
+        keeper.count(&epoch(after + hour / 2, true));
+        assert_eq!((keeper.sums().day, keeper.sums().used("migration-sg")), (Day::of(midnight), 104));
+        set.store(true, Ordering::Relaxed);
+        // By the wall clock it is the day before; what is sent is of the day that has begun.
+        keeper.count(&epoch(after - hour / 2 + SAVE_EVERY, true));
+        assert_eq!((keeper.sums().day, keeper.sums().used("migration-sg")), (Day::of(midnight), 208));
+        keeper.budgeted = true;
+        assert_eq!(keeper.deadline(midnight - hour / 2), Some(Day::of(midnight).end() - hour));
+        keeper.save(midnight);
+        let again = Keeper::open_by(directory.path(), clock);
+        assert_eq!((again.sums().day, again.sums().used("migration-sg")), (Day::of(midnight), 208));
+        // Without what is remembered, the restart would have begun with nothing.
+        let alone = Keeper::open(directory.path(), midnight - hour / 2);
+        assert_eq!((alone.sums().used("migration-sg"), alone.problem.is_some()), (0, true));
     }
 }

@@ -5,7 +5,8 @@
 //! Bytes are bytes on the wire, of flows: what overflowed has no rule. What is watched above another device that the same
 //! packets pass is not charged a second time. An epoch belongs to the day in which it began,
 //! and the engine ends the one that is open at midnight. A clock that is set back comes to a day that has begun already,
-//! so that no day is given twice.
+//! so that no day is given twice; as far as is remembered what it was before, it comes to no other day at all
+//! ([`crate::clock`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +38,8 @@ pub struct Budgets {
     others: BTreeMap<Day, Used>,
     /// When the epoch counted last ended, UTC nanoseconds since 1970.
     latest: Option<i128>,
+    /// How far the time that days go by is ahead of the wall clock that epochs have theirs of, in nanoseconds.
+    pub(super) ahead: i128,
 }
 
 impl Budgets {
@@ -47,15 +50,16 @@ impl Budgets {
 
     /// So much used on this day.
     pub const fn with(day: Day, used: Used) -> Self {
-        Self { day, used, others: BTreeMap::new(), latest: None }
+        Self { day, used, others: BTreeMap::new(), latest: None, ahead: 0 }
     }
 
     /// Adds an epoch to the day in which it began; begins the next day with one that ends in it. True if anything has
     /// changed.
     pub fn count(&mut self, snapshot: &Snapshot) -> bool {
-        let (before, today) = (self.day, Day::of(snapshot.ended));
+        let ended = snapshot.ended + self.ahead;
+        let (before, today) = (self.day, Day::of(ended));
         // An earlier daemon's epochs are of earlier days, and no reason to return to these.
-        let set_back = self.latest.is_some_and(|latest| snapshot.ended < latest);
+        let set_back = self.latest.is_some_and(|latest| ended < latest);
         let changed = self.add(snapshot);
         if today > self.day || set_back {
             self.turn_to(today);
@@ -63,7 +67,7 @@ impl Budgets {
         while self.others.len() > OTHER_DAYS {
             self.others.pop_first();
         }
-        self.latest = Some(snapshot.ended);
+        self.latest = Some(ended);
         changed || before != self.day
     }
 
@@ -85,7 +89,9 @@ impl Budgets {
                 *sum = sum.saturating_add(value.counters.wire_bytes);
             }
         }
-        let day = Day::of(snapshot.started);
+        // A clock that was set back meanwhile is ahead of what it said at the beginning by less.
+        let day =
+            Day::of(if self.ahead > 0 { snapshot.started.min(snapshot.ended) } else { snapshot.started } + self.ahead);
         for (rule, bytes) in rules.iter().zip(sums.into_iter().skip(1)) {
             if rule.is_summed() && bytes > 0 {
                 let of_day = if day == self.day { &mut self.used } else { self.others.entry(day).or_default() };

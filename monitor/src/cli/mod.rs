@@ -2,6 +2,7 @@
 
 mod args;
 pub mod check;
+pub mod clock;
 pub mod confirm;
 pub mod detach;
 pub mod diff;
@@ -40,6 +41,7 @@ enum Command {
     Reload(reload::Args),
     Confirm(confirm::Args),
     Mode(mode::Args),
+    Clock(clock::Args),
     Detach(detach::Args),
     Geo(geo::Args),
 }
@@ -78,6 +80,7 @@ pub fn main() -> Result<(), CliError> {
         Command::Reload(args) => reload::run(&args),
         Command::Confirm(args) => confirm::run(&args),
         Command::Mode(args) => mode::run(&args),
+        Command::Clock(args) => clock::run(&args),
         Command::Detach(args) => detach::run(&args),
         Command::Geo(args) => geo::run(args),
     }

@@ -90,6 +90,7 @@ impl Args {
             // Who looks at it on a terminal wants it over with Ctrl-C.
             replace: self.replace,
             outlives: !self.ephemeral && !std::io::stderr().is_terminal(),
+            ..Launch::default()
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     },
     budgets::keeper::Keeper,
     carried::Carried,
+    clock::{TrustedClock, report::ClockReport},
     engine::{
         Engine, EngineHandle,
         pipeline::Consumer,
@@ -90,7 +91,7 @@ pub(super) fn build(
     let (sinks, alerts_written) = Sinks::start(setup.outputs, sinks::QUEUE, encode)
         .map_err(|error| DaemonError::Start { what: "alerts", error })?;
     // What is used up today is not in force from the first packet on.
-    let budgets = Keeper::open(&setup.state, now());
+    let budgets = Keeper::open_by(&setup.state, setup.reload.clock.clone());
     let configured = setup.in_force.clone();
     setup.in_force = setup.reload.by_hand.over(&configured);
     setup.in_force.policy = budgets.hold(&setup.in_force.policy);
@@ -108,7 +109,7 @@ pub(super) fn build(
         ..MonitorState::default()
     });
     state.go_on(before.identities, before.totals);
-    let consumers = consumers(budgets, Some((carried, life)));
+    let consumers = consumers(budgets, setup.reload.clock.clone(), Some((carried, life)));
     let (mut engine, epochs) = Engine::new(source, state.clone(), Box::new(sinks), consumers, setup.in_force);
     engine.inherit(inherited);
     let (reloader, reloads) = PolicyReloader::new(setup.reload, epochs.clone(), state.clone(), configured);
@@ -138,9 +139,9 @@ pub(super) fn build(
 }
 
 /// Who makes something of each closed epoch, in this order.
-pub fn consumers(budgets: Keeper, kept: Option<(Carried, Life)>) -> Vec<Box<dyn Consumer>> {
+pub fn consumers(budgets: Keeper, clock: TrustedClock, kept: Option<(Carried, Life)>) -> Vec<Box<dyn Consumer>> {
     let kept = kept.map(|(carried, life)| [Box::new(carried) as Box<dyn Consumer>, Box::new(life)]);
-    let others: [Box<dyn Consumer>; 12] = [
+    let others: [Box<dyn Consumer>; 13] = [
         Box::new(Http),
         Box::new(Exceptions),
         Box::new(Covering::default()),
@@ -153,6 +154,7 @@ pub fn consumers(budgets: Keeper, kept: Option<(Carried, Life)>) -> Vec<Box<dyn 
         Box::new(HeldData),
         Box::new(StaleData),
         Box::new(RuleTimes::default()),
+        Box::new(ClockReport(clock)),
     ];
     kept.into_iter().flatten().chain(others).collect()
 }

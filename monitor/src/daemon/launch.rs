@@ -15,9 +15,9 @@ use monitor_policy::{
 use super::DaemonError;
 use crate::{
     alerts::sinks::Output,
+    clock::TrustedClock,
     config::{self, Config, Sources, inputs},
     error::CliError,
-    kernel,
     model::{
         Hook, HookChoice,
         in_force::{DatasetInfo, PolicyInForce},
@@ -57,6 +57,8 @@ pub struct Launch {
     pub replace: bool,
     /// Programs and counters go on when the daemon has ended.
     pub outlives: bool,
+    /// What rules with times go by.
+    pub clock: TrustedClock,
 }
 
 impl Launch {
@@ -86,7 +88,7 @@ pub(super) fn mode(config: &Config, launch: &Launch) -> Mode {
 }
 
 /// Compiles the policy, with what is to be said of it.
-pub(super) fn compile(config: &Config, mode: Mode) -> Result<PolicyInForce, CliError> {
+pub(super) fn compile(config: &Config, mode: Mode, clock: ClockMap) -> Result<PolicyInForce, CliError> {
     // Of kept copies the start has looked at the directory.
     let on_disk = if matches!(config.sources, Sources::Disk) { config.inputs() } else { Vec::new() };
     let writable: Vec<String> = writable::by_others(&on_disk)
@@ -104,7 +106,6 @@ pub(super) fn compile(config: &Config, mode: Mode) -> Result<PolicyInForce, CliE
         tracing::warn!("{what}; enforce would refuse it");
     }
     let knowledge = inputs::knowledge(config)?;
-    let clock = clocks();
     let policy = monitor_policy::compile(&config.spec, &knowledge, &clock)?;
     let shadow = shadow(config, &knowledge, clock);
     for overlay in knowledge.overlays.iter().filter(|overlay| overlay.rejected.count > 0) {
@@ -147,11 +148,6 @@ fn shadow(config: &Config, knowledge: &Knowledge, clock: ClockMap) -> Shadow {
             Shadow::Refused(why)
         }
     }
-}
-
-/// Wall clock and CLOCK_BOOTTIME, by which rules with times are evaluated in the kernel.
-pub(super) fn clocks() -> ClockMap {
-    ClockMap { realtime_ns: i64::try_from(now()).unwrap_or(i64::MAX), boottime_ns: kernel::boot_ns() }
 }
 
 /// What is told of lists that have less in them than before; or why the policy is not to be put in force. At the start nobody
@@ -207,7 +203,9 @@ pub(super) fn reader(launch: Launch, file: Option<PathBuf>) -> Reader {
                     Err(why) => Err(ReloadError::Held(why)),
                     Ok(shrunk) => {
                         files.shrunk = shrunk;
-                        compile(&config, mode(&config, &launch)).map_err(invalid).inspect(|_| keep(&config))
+                        compile(&config, mode(&config, &launch), launch.clock.map())
+                            .map_err(invalid)
+                            .inspect(|_| keep(&config))
                     }
                 };
                 Read { files, policy }

@@ -98,6 +98,7 @@ pub struct Started {
 /// # Errors
 /// What could not be done.
 pub fn run(launch: &Launch, started: impl FnOnce(&Started)) -> Result<SharedState, CliError> {
+    let launch = &privileges::parse(|| start::with_clock(launch)).map_err(DaemonError::Threads)?;
     let start = privileges::parse(|| start::read(launch)).map_err(DaemonError::Threads)??;
     // Before the sockets, whose refusal would hide the reason.
     kernel::require()?;
@@ -107,7 +108,8 @@ pub fn run(launch: &Launch, started: impl FnOnce(&Started)) -> Result<SharedStat
     let runtime = runtime.map_err(DaemonError::Threads)?;
     let result = runtime.block_on(async {
         let attached = Arc::new(Notify::new());
-        let commands = signals::commands(launch.duration, Arc::clone(&attached)).map_err(DaemonError::Signals)?;
+        let commands = signals::commands(launch.duration, Arc::clone(&attached), launch.clock.clone())
+            .map_err(DaemonError::Signals)?;
         let open = |in_force: &_| kernel_source::open(&config, launch, in_force);
         serve(setup, open, commands, |running| {
             started(running);

@@ -8,9 +8,12 @@ use std::{
 
 use super::{
     DaemonError, Launch, ServiceManager, Setup,
-    launch::{clocks, compile, files, held, keep, mode, own, reader, without_privileges},
+    launch::{compile, files, held, keep, mode, own, reader, without_privileges},
 };
+use monitor_policy::ClockMap;
+
 use crate::{
+    clock::{self, TrustedClock},
     config::{self, Config, Paths, Sources},
     error::CliError,
     model::{
@@ -46,7 +49,7 @@ pub fn read(launch: &Launch) -> Result<Start, CliError> {
     let paths = config::paths(launch.config.as_deref());
     let state = state(&paths.state);
     let confirmations = ConfirmationStore::open(state.clone());
-    let clock = clocks();
+    let clock = launch.clock.map();
     let mut by_hand = ByHand::open(state, Host::read().boot_id, &clock);
     if by_hand.is_over(&clock) {
         tracing::info!("the time of the mode that was set by hand is over");
@@ -59,7 +62,7 @@ pub fn read(launch: &Launch) -> Result<Start, CliError> {
             let policy = in_force.reference();
             let unconfirmed = confirmations.pending(&policy).is_some();
             let asked = launch.confirm.is_some() && in_force.mode.enforces() && !confirmations.is_confirmed(&policy);
-            let good = if unconfirmed || asked { usable(&confirmations, &by_hand).ok() } else { None };
+            let good = if unconfirmed || asked { usable(&confirmations, &by_hand, clock).ok() } else { None };
             match good {
                 Some((_, good)) if unconfirmed => {
                     let what = format!("policy {policy} was not confirmed: {} is in force again", good.reference());
@@ -68,7 +71,7 @@ pub fn read(launch: &Launch) -> Result<Start, CliError> {
                 good => (config, in_force, files, Beginning::Files(good.map(|(_, good)| Box::new(good)))),
             }
         }
-        Err(refused) if launch.outlives => match usable(&confirmations, &by_hand) {
+        Err(refused) if launch.outlives => match usable(&confirmations, &by_hand, clock) {
             Ok((config, good)) => {
                 let Refused { why, mut files } = *refused;
                 let why = excerpt(&why);
@@ -98,6 +101,12 @@ pub fn read(launch: &Launch) -> Result<Start, CliError> {
     Ok(Start { config, in_force, files, begin, confirmations, by_hand })
 }
 
+/// What the command line asked for, with what is remembered of the clocks.
+pub fn with_clock(launch: &Launch) -> Launch {
+    let paths = config::paths(launch.config.as_deref());
+    Launch { clock: TrustedClock::open(state(&paths.state), &Host::read().boot_id), ..launch.clone() }
+}
+
 /// Everything that [`serve`](super::serve) needs of a start, with its configuration.
 ///
 /// # Errors
@@ -120,7 +129,7 @@ pub fn setup(launch: &Launch, start: Start) -> Result<(Config, Setup), DaemonErr
         reload: reload::Setup {
             read: without_privileges(reader(launch.clone(), once_read)),
             files,
-            clocks: Arc::new(clocks),
+            clock: launch.clock.clone(),
             confirm: launch.confirm,
             outlives: launch.outlives,
             confirmations,
@@ -135,7 +144,7 @@ pub fn setup(launch: &Launch, start: Start) -> Result<(Config, Setup), DaemonErr
 /// `[paths] state`, unless others can write to what decides a policy there.
 fn state(path: &Path) -> StateDirectory {
     let mut state = StateDirectory::open(path);
-    let parts = ["", "confirmed.json", "trial.json", "mode.json", "blobs"].map(|part| path.join(part));
+    let parts = ["", "confirmed.json", "trial.json", "mode.json", clock::FILE, "blobs"].map(|part| path.join(part));
     if let Some((part, why)) = writable::by_others(&parts).into_iter().next() {
         state.refuse(format!("{} can be written by others: {why}", part.display()));
     }
@@ -192,7 +201,7 @@ fn from_files(
     }
     let mut files = files(&config, launch, before.clone());
     files.shrunk = held(&config, true).map_err(|why| refused(vec![why], &config.inputs()))?;
-    let compiled = compile(&config, mode(&config, launch)).map_err(|error| error.to_string());
+    let compiled = compile(&config, mode(&config, launch), launch.clock.map()).map_err(|error| error.to_string());
     let checked = compiled.and_then(|policy| by_hand.refuses(&policy).map_or(Ok(policy), Err));
     match checked {
         Ok(in_force) => Ok((config, in_force, files)),
@@ -211,7 +220,7 @@ fn gone(config: &Config, confirmations: &ConfirmationStore) -> Option<String> {
 ///
 /// # Errors
 /// Nothing is, or it can't be compiled.
-fn last_good(confirmations: &ConfirmationStore) -> Result<(Config, PolicyInForce), String> {
+fn last_good(confirmations: &ConfirmationStore, clock: ClockMap) -> Result<(Config, PolicyInForce), String> {
     let state = confirmations.state();
     if let Some(why) = state.refused() {
         return Err(why.to_owned());
@@ -221,7 +230,7 @@ fn last_good(confirmations: &ConfirmationStore) -> Result<(Config, PolicyInForce
     let config = config::load_kept(good.config(), sources).map_err(|error| error.to_string())?;
     // What is evaluated beside it was never confirmed.
     let config = Config { shadow: None, ..config };
-    let in_force = compile(&config, good.policy.mode).map_err(|error| error.to_string())?;
+    let in_force = compile(&config, good.policy.mode, clock).map_err(|error| error.to_string())?;
     if in_force.policy.digest != good.policy.digest {
         let (kept, made) = (&good.policy.digest, &in_force.policy.digest);
         tracing::warn!(kept, made, "this version, or its data, makes another policy of the last good one's files");
@@ -230,8 +239,12 @@ fn last_good(confirmations: &ConfirmationStore) -> Result<(Config, PolicyInForce
 }
 
 /// The same, if it can be put in force with the mode that was set by hand.
-fn usable(confirmations: &ConfirmationStore, by_hand: &ByHand) -> Result<(Config, PolicyInForce), String> {
-    let (config, good) = last_good(confirmations)?;
+fn usable(
+    confirmations: &ConfirmationStore,
+    by_hand: &ByHand,
+    clock: ClockMap,
+) -> Result<(Config, PolicyInForce), String> {
+    let (config, good) = last_good(confirmations, clock)?;
     by_hand.refuses(&good).map_or(Ok((config, good)), Err)
 }
 
@@ -350,7 +363,7 @@ mod tests {
         let kept = keep(start(&home, true, None).unwrap());
         let state = home.path().join("state");
         let observe = Wanted { mode: Mode::Observe, lasts: None, reason: "a test".into() };
-        kept.by_hand.with(Some(observe), &clocks()).keep().unwrap();
+        kept.by_hand.with(Some(observe), &TrustedClock::default().map()).keep().unwrap();
         assert_eq!(start(&home, true, None).unwrap().by_hand.mode(), Some(Mode::Observe));
         for path in [state.join("mode.json"), state.clone()] {
             let before = fs::metadata(&path).unwrap().permissions();
@@ -367,7 +380,7 @@ mod tests {
         let home = home();
         let kept = keep(start(&home, true, None).unwrap());
         let enforce = Wanted { mode: Mode::Enforce, lasts: None, reason: "a test".into() };
-        kept.by_hand.with(Some(enforce), &clocks()).keep().unwrap();
+        kept.by_hand.with(Some(enforce), &TrustedClock::default().map()).keep().unwrap();
         write(&home, "[monitor]\nmode = \"observe\"\n");
         let next = start(&home, true, None).unwrap();
         assert!(matches!(next.begin, Beginning::LastGood));

@@ -4,12 +4,12 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
+    clock::{TrustedClock, trust::Reading},
     engine::source::{EVENT_QUEUE, Task},
     fake::{self, Fake},
     model::Succession,
 };
 use monitor_api::{client::Client, status::Status};
-use monitor_policy::ClockMap;
 
 fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
     Setup {
@@ -26,7 +26,7 @@ fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
                 policy: Err(reload::ReloadError::Invalid("config.toml:7: expires = \"never\": not a time".into())),
             }),
             files: reload::Files::default(),
-            clocks: Arc::new(ClockMap::default),
+            clock: TrustedClock::of(Reading::default),
             confirm: None,
             outlives: false,
             confirmations: reload::confirmations::ConfirmationStore::default(),

@@ -20,8 +20,8 @@ pub(super) enum Request {
     Guard(Option<Box<Trial>>),
     /// A reload failed before it came here: as which finding it is reported, and why.
     Refused(FindingKind, String),
-    /// A list has less in it than before.
-    Shrunk(String),
+    /// Something that somebody did, or found: as which finding it is reported.
+    Told(FindingKind, String),
     /// A policy was not confirmed and another took its place, or should have; `None`: somebody has decided what is to
     /// hold.
     Reverted(Option<String>),
@@ -130,10 +130,10 @@ impl EngineHandle {
         let _ = self.0.send(Request::Refused(FindingKind::FileHeld, why)).await;
     }
 
-    /// Reports a list that has less in it than before, and is in force.
-    pub async fn list_shrunk(&self, what: String) {
+    /// Reports something that happened, and is over.
+    pub async fn told(&self, kind: FindingKind, what: String) {
         // As above.
-        let _ = self.0.send(Request::Shrunk(what)).await;
+        let _ = self.0.send(Request::Told(kind, what)).await;
     }
 
     /// The answer; `None`: the monitor is stopping.

@@ -280,9 +280,9 @@ impl Engine {
                 self.refused.held = kind == FindingKind::FileHeld;
                 self.reload_refused(why, Occasion::Read);
             }
-            Request::Shrunk(what) => {
+            Request::Told(kind, what) => {
                 let state = self.state.clone();
-                self.pipeline.report(&mut state.write(), FindingKind::ListShrunk, Some(&what));
+                self.pipeline.report(&mut state.write(), kind, Some(&what));
             }
             Request::Reverted(what) => self.reverted(what),
         }

@@ -286,7 +286,9 @@ pub struct RuleTimes(times::Announced);
 
 impl Consumer for RuleTimes {
     fn review(&mut self, epoch: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
-        for Notice { event, text } in self.0.news(&state.in_force.policy.rules, seconds(epoch.snapshot.ended)) {
+        for Notice { event, text } in
+            self.0.news(&state.in_force.policy.rules, seconds(epoch.snapshot.ended + state.clock.ahead))
+        {
             let kind = match event {
                 times::Event::Begins | times::Event::Began => FindingKind::RuleBegins,
                 times::Event::Ends(_) => FindingKind::RuleExpiring,

@@ -14,6 +14,7 @@ use axum::{
 };
 use monitor_api::{
     alerts::Alerts,
+    clock::{ClockReset, ClockStatus},
     flows::FlowsQuery,
     mode::{ModeChange, ModeStatus, To},
     reload::Outcome,
@@ -232,6 +233,23 @@ pub(super) async fn set_mode(
     let reason = reason.unwrap_or_default().trim().to_owned();
     let wanted = mode.map(|mode| Wanted { mode, lasts: seconds.map(Duration::from_secs), reason });
     reloads(&api)?.set_mode(wanted).await.map(Json).map_err(ApiError::conflict)
+}
+
+/// How the clocks stand.
+pub(super) async fn clock(
+    State(api): State<Api>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+) -> Result<Json<ClockStatus>, ApiError> {
+    api.render_scrape(|state| state.read().clock.document()).await.map(Json)
+}
+
+/// Has the time that was remembered forgotten, for `egress-monitor clock reset`.
+pub(super) async fn reset_clock(
+    State(api): State<Api>,
+    Parameters(reset): Parameters<ClockReset>,
+) -> Result<Json<ClockStatus>, ApiError> {
+    let reason = reset.reason().map_err(ApiError::bad_request)?.to_owned();
+    reloads(&api)?.reset_clock(reason).await.map(Json).map_err(ApiError::conflict)
 }
 
 /// All of the policy in force, for `egress-monitor diff --running`.

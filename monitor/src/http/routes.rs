@@ -104,7 +104,7 @@ impl Page {
 }
 
 /// All pages.
-pub(super) const PAGES: [Page; 14] = [
+pub(super) const PAGES: [Page; 16] = [
     Page::read("/metrics", Metrics, &[], Other("Prometheus text"), || get(pages::metrics)).named().scraped(),
     Page::read("/healthz", Metrics, &[], Other("text: the process serves"), || get(pages::healthz)).scraped(),
     Page::read("/readyz", Metrics, &[], Other("text: attached, and epochs are closed; 503 if not"), || {
@@ -146,6 +146,8 @@ pub(super) const PAGES: [Page; 14] = [
         Document("mode"),
         || post(pages::set_mode),
     ),
+    Page::read("/api/v1/clock", Metrics, &[], Document("clock"), || get(pages::clock)),
+    Page::change("/api/v1/clock/reset", &[("reason", Root)], Document("clock"), || post(pages::reset_clock)),
     Page::read(
         "/api/v1/policy/image",
         Auditor,

@@ -9,7 +9,7 @@ use aya::{
 use monitor_common::wire::Clock;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::KernelError;
+use super::{KernelError, sys};
 
 /// A frame that BPF_PROG_TEST_RUN accepts; its content is never looked at.
 const FRAME: [u8; 64] = [0; 64];
@@ -18,6 +18,12 @@ const FRAME: [u8; 64] = [0; 64];
 pub fn boot_ns() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Whether the kernel calls its clock synchronised (`STA_UNSYNC`, adjtimex(2)): a time service says so, and whoever sets
+/// the clock takes it back. `None`: it does not tell us (a seccomp filter without adjtimex).
+pub fn is_clock_synchronised() -> Option<bool> {
+    sys::clock_status().ok().map(|status| status & libc::STA_UNSYNC == 0)
 }
 
 /// Reads jiffies and CLOCK_BOOTTIME together, by running the `clock` program once.

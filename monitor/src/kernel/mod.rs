@@ -30,7 +30,7 @@ mod self_test;
 mod sys;
 
 pub use beside::{Beside, beside};
-pub use clock::boot_ns;
+pub use clock::{boot_ns, is_clock_synchronised};
 pub use devices::DeviceNews;
 pub use error::KernelError;
 pub use events::EventReader;

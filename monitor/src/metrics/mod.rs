@@ -198,6 +198,12 @@ fn health(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     for ((severity, kind), count) in &state.alerts {
         alerts.with_label_values(&[severity, kind]).inc_by(*count);
     }
+    if let Some(synchronised) = state.clock.synchronised {
+        one("clock_synchronised", "1: the kernel calls its clock synchronised", synchronised.into())?;
+    }
+    let behind = "How far the wall clock is behind the time that rules and budgets go by";
+    one("clock_behind_seconds", behind, seconds(state.clock.ahead))?;
+    count("clock_jumps_total", "Times that the wall clock was set", state.clock.jumps)?;
     let backlog = page.gauge("alert_sink_backlog", "Alert lines waiting to be written", &["sink"])?;
     backlog.with_label_values(&["all"]).set(gauge(state.sinks.backlog.load(Relaxed)));
     let attached = page.gauge(
@@ -370,7 +376,7 @@ fn policy(page: &Page, state: &MonitorState, now: i128) -> prometheus::Result<()
         let last = page.gauge(name, "When `geo stage` last looked for fresh data", &none)?;
         last.with_label_values(&none).set(looked);
     }
-    let near = upcoming(&in_force.policy.rules, seconds(now));
+    let near = upcoming(&in_force.policy.rules, seconds(now + state.clock.ahead));
     let expiring =
         page.gauge("rules_expiring", "Rules that expire within so many days (0: have expired)", &["days"])?;
     for days in WARN_DAYS.into_iter().chain([0]) {

@@ -1,5 +1,7 @@
 //! Wall clock and jiffies: what the kernel stamps, as people read it.
 
+use monitor_api::clock::ClockStatus;
+
 /// One moment by both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
@@ -23,6 +25,31 @@ impl Moment {
                 self.at - i128::from(ago / hz) * 1_000_000_000 - i128::from(ago % hz * 1_000_000_000 / hz)
             }
             Err(_) => self.at - ago * 1_000_000_000 / i128::from(hz),
+        }
+    }
+}
+
+/// How the host's clocks stand, for what is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockStanding {
+    /// Whether the kernel calls itself synchronised; `None`: it does not tell us.
+    pub synchronised: Option<bool>,
+    /// How far the time that rules and budgets go by is ahead of the wall clock, in nanoseconds; never negative.
+    pub ahead: i128,
+    /// The latest time at which the kernel called itself synchronised, UTC nanoseconds since 1970, as of now.
+    pub latest: Option<i128>,
+    /// How often the wall clock was set since the daemon began.
+    pub jumps: u64,
+}
+
+impl ClockStanding {
+    /// The document on it.
+    pub fn document(&self) -> ClockStatus {
+        ClockStatus {
+            synchronised: self.synchronised,
+            behind_seconds: seconds(self.ahead),
+            latest_synchronised: self.latest.map(rfc3339),
+            jumps: self.jumps,
         }
     }
 }

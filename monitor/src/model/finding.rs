@@ -365,6 +365,30 @@ findings! {
         hint: "Look at why (`egress-monitor geo stage`); have it fetched again, or take it as it is with `egress-monitor \
                geo stage --for FILE --accept`",
     }
+    /// The wall clock was set.
+    ClockJump {
+        name: "clock_jump",
+        severity: Severity::Medium,
+        every_time: true,
+        title: "The wall clock was set",
+        hint: "Nothing, if it was meant, or a time service did it; else find out who (`journalctl -k`, `ausearch`)",
+    }
+    /// The wall clock is behind a time at which the kernel called itself synchronised.
+    ClockBehind {
+        name: "clock_behind",
+        severity: Severity::High,
+        every_time: false,
+        title: "The wall clock is behind a time that it had before: rules and budgets go by the later one",
+        hint: "Set the clock right; if it is right, and was wrong before: `egress-monitor clock reset --reason TEXT`",
+    }
+    /// Somebody had the time that was remembered forgotten.
+    ClockReset {
+        name: "clock_reset",
+        severity: Severity::Medium,
+        every_time: true,
+        title: "Somebody had the remembered time forgotten: rules and budgets go by the wall clock again",
+        hint: "Nothing, if it was meant",
+    }
     /// A geo dataset is older than 90 days.
     StaleGeoData {
         name: "stale_geo_data",

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use monitor_api::{mode::ModeStatus, reload::Outcome};
+use monitor_api::{clock::ClockStatus, mode::ModeStatus, reload::Outcome};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{ReloadError, by_hand::Wanted};
@@ -22,6 +22,8 @@ pub(super) enum Request {
     /// `None`: the configuration's.
     Mode(Option<Wanted>, Answer<ModeStatus>),
     ClockSet,
+    /// Why.
+    ClockReset(String, Answer<ClockStatus>),
 }
 
 /// The sending end of the reloader's queue.
@@ -66,6 +68,15 @@ impl ReloadHandle {
     pub async fn clock_set(&self) {
         // A monitor that is stopping changes nothing more.
         let _ = self.0.send(Request::ClockSet).await;
+    }
+
+    /// Has the time that was remembered forgotten, and the wall clock believed as it is.
+    ///
+    /// # Errors
+    /// The monitor is stopping.
+    pub async fn reset_clock(&self, reason: String) -> Result<ClockStatus, ReloadError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Request::ClockReset(reason, answer), answered).await
     }
 
     async fn ask<T>(

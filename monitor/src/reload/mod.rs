@@ -25,14 +25,12 @@ pub mod watch;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use monitor_policy::ClockMap;
-
 use self::{
     by_hand::ByHand,
     confirmations::{CompiledFrom, ConfirmationStore},
     stamps::FileStamps,
 };
-use crate::model::in_force::PolicyInForce;
+use crate::{clock::TrustedClock, model::in_force::PolicyInForce};
 
 pub use self::{
     by_hand::Wanted,
@@ -77,9 +75,6 @@ pub struct Read {
 /// Reads configuration and policy anew.
 pub type Reader = Arc<dyn Fn() -> Read + Send + Sync>;
 
-/// Reads wall clock and CLOCK_BOOTTIME together.
-pub type Clocks = Arc<dyn Fn() -> ClockMap + Send + Sync>;
-
 /// What the task needs.
 pub struct Setup {
     /// Reads anew.
@@ -87,7 +82,7 @@ pub struct Setup {
     /// What the policy in force was made from.
     pub files: Files,
     /// For rules with times.
-    pub clocks: Clocks,
+    pub clock: TrustedClock,
     /// Each change is to be confirmed within this time (`run --confirm`).
     pub confirm: Option<Duration>,
     /// The policy in force outlives this process: one that nobody has confirmed must not.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use monitor_api::{mode::ModeStatus, reload::Outcome};
+use monitor_api::{clock::ClockStatus, mode::ModeStatus, reload::Outcome};
 use monitor_policy::{PolicyRef, spec::Mode};
 use tokio::{
     sync::mpsc,
@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Beginning, Clocks, Read, Reader, ReloadError, ReloadHandle, Setup,
+    Beginning, Read, Reader, ReloadError, ReloadHandle, Setup,
     by_hand::{ByHand, Wanted},
     confirmations::CompiledFrom,
     fresh::FreshData,
@@ -20,10 +20,12 @@ use super::{
     watch::{self, Watch},
 };
 use crate::{
+    clock::TrustedClock,
     engine::{EngineHandle, Refusal},
     model::{
+        FindingKind,
         in_force::{PolicyInForce, Trial},
-        now,
+        now, rfc3339,
     },
     store::SharedState,
 };
@@ -35,7 +37,7 @@ const KEEP_AGAIN: u32 = 60;
 pub struct PolicyReloader {
     engine: EngineHandle,
     read: Reader,
-    clocks: Clocks,
+    clock: TrustedClock,
     /// Each change is to be confirmed within this time (`run --confirm`).
     confirm: Option<Duration>,
     outlives: bool,
@@ -64,7 +66,7 @@ impl PolicyReloader {
         in_force: PolicyInForce,
     ) -> (Self, ReloadHandle) {
         let (handle, requests) = ReloadHandle::new();
-        let Setup { read, mut files, clocks, confirm, outlives, confirmations, by_hand, begin } = setup;
+        let Setup { read, mut files, clock, confirm, outlives, confirmations, by_hand, begin } = setup;
         let refused = matches!(begin, Beginning::LastGood);
         let from = matches!(begin, Beginning::Files(_)).then(|| files.compiled_from());
         let fresh = FreshData::new(confirmations.state().clone());
@@ -89,7 +91,7 @@ impl PolicyReloader {
         let task = Self {
             engine,
             read,
-            clocks,
+            clock,
             confirm,
             outlives,
             commit,
@@ -152,6 +154,11 @@ impl PolicyReloader {
                         let _ = answer.send(outcome);
                     }
                     Some(Request::ClockSet) => self.retime().await,
+                    Some(Request::ClockReset(reason, answer)) => {
+                        let outcome = self.reset_clock(&reason).await;
+                        // As above.
+                        let _ = answer.send(Ok(outcome));
+                    }
                     None => open = false,
                 },
                 _ = look.tick() => {
@@ -159,7 +166,7 @@ impl PolicyReloader {
                     if looks.is_multiple_of(KEEP_AGAIN) {
                         self.commit.remember_at_last(&self.current.reference());
                     }
-                    if self.by_hand.is_over(&(self.clocks)()) {
+                    if self.by_hand.is_over(&self.clock.map()) {
                         self.end_by_hand().await;
                     }
                     // As when it looks at the files.
@@ -251,7 +258,7 @@ impl PolicyReloader {
     /// Lists that had more in them: to revoke must work at once, and nobody has to find out by himself.
     async fn tell_of_shrunk(&mut self) {
         for what in std::mem::take(&mut self.shrunk) {
-            self.engine.list_shrunk(what).await;
+            self.engine.told(FindingKind::ListShrunk, what).await;
         }
     }
 
@@ -304,7 +311,7 @@ impl PolicyReloader {
             format!("within {} s", expired.within.as_secs())
         };
         let (from, back) = (self.current.reference(), self.commit.fallback().reference());
-        let next = retimed(self.commit.fallback(), &(self.clocks)());
+        let next = retimed(self.commit.fallback(), &self.clock.map());
         let what = format!("policy {} ({}) was not confirmed {when}", from.digest, from.mode);
         let report = match self.restore(next.clone(), None).await {
             Ok(()) => {
@@ -321,15 +328,26 @@ impl PolicyReloader {
 
     /// Computes the times of rules by the clocks as they are now, of what is in force and of what may come back.
     async fn retime(&mut self) {
-        let clock = (self.clocks)();
+        let clock = self.clock.map();
         self.commit.retime(&clock);
         // Reported there.
         let _ = self.restore(retimed(&self.current, &clock), self.commit.trial()).await;
     }
 
+    /// Has the time that was remembered forgotten: rules go by the wall clock as it is.
+    async fn reset_clock(&mut self, reason: &str) -> ClockStatus {
+        let forgotten = self.clock.reset().map_or_else(|| "nothing was".to_owned(), rfc3339);
+        let now = self.clock.map().realtime_ns;
+        tracing::warn!(forgotten, reason, "the remembered time was forgotten");
+        let what = format!("remembered: {forgotten}; the wall clock says {}: {reason}", rfc3339(now.into()));
+        self.engine.told(FindingKind::ClockReset, what).await;
+        self.retime().await;
+        self.clock.status()
+    }
+
     /// Sets the mode by hand, or gives it back to the configuration.
     async fn set_mode(&mut self, wanted: Option<Wanted>) -> Result<ModeStatus, ReloadError> {
-        let next = self.by_hand.with(wanted, &(self.clocks)());
+        let next = self.by_hand.with(wanted, &self.clock.map());
         let policies = [Some(&self.current), self.commit.ends().map(|_| self.commit.fallback())];
         if let Some(why) = policies.into_iter().flatten().find_map(|policy| next.refuses(policy)) {
             return Err(ReloadError::Invalid(why));

@@ -4,9 +4,16 @@
 mod by_hand;
 mod kept;
 
-use std::{path::Path, sync::Mutex};
+use std::{
+    path::Path,
+    sync::{
+        Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use monitor_api::reload::Outcome;
+use monitor_common::wire::RuleRow;
 use monitor_policy::{Policy, PolicyRef, spec::Mode};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +25,7 @@ use crate::{
         sinks::{Output, Sinks},
     },
     budgets::keeper::Keeper,
+    clock::{TrustedClock, trust::Reading},
     engine::Engine,
     fake::{self, Fake},
     model::{
@@ -66,11 +74,22 @@ fn begun(
     confirmations: ConfirmationStore,
     (by_hand, begin): (ByHand, Beginning),
 ) -> Bench {
+    // Never the clock that a policy of the tests was compiled by.
+    let reading = Reading { realtime: 70_000_000_000, boottime: 7_000_000_000, ..Reading::default() };
+    begun_by(TrustedClock::of(move || reading), first, (confirm, confirmations), (by_hand, begin))
+}
+
+fn begun_by(
+    clock: TrustedClock,
+    first: PolicyInForce,
+    (confirm, confirmations): (Option<Duration>, ConfirmationStore),
+    (by_hand, begin): (ByHand, Beginning),
+) -> Bench {
     let fake = Fake::default();
     let state = SharedState::new(MonitorState { epoch_length: Duration::from_secs(3_600), ..MonitorState::default() });
     let (sinks, _) =
         Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100, |_| String::new()).expect("a thread");
-    let consumers = fake::consumers(Keeper::in_memory());
+    let consumers = fake::consumers_by(clock.clone(), Keeper::in_memory());
     let (engine, epochs) =
         Engine::new(Box::new(fake.clone()), state.clone(), Box::new(sinks), consumers, first.clone());
     let stop = CancellationToken::new();
@@ -79,12 +98,10 @@ fn begun(
     let file = Arc::new(Mutex::new(Ok(first.clone())));
     let content = Arc::clone(&file);
     let read = move || Read { files: Files::default(), policy: content.lock().unwrap().clone() };
-    // Never the clock that a policy of the tests was compiled by.
-    let clocks = Arc::new(|| ClockMap { realtime_ns: 70_000_000_000, boottime_ns: 7_000_000_000 });
     let setup = Setup {
         read: Arc::new(read),
         files: Files::default(),
-        clocks,
+        clock,
         confirm,
         outlives: true,
         confirmations,
@@ -326,6 +343,46 @@ async fn a_clock_that_was_set_times_what_is_in_force_anew_and_what_comes_back_la
     assert_eq!(timed_at(&bench.state.read()), 0);
     bench.until(|state| state.reverts == 1).await;
     assert_eq!((bench.now(), timed_at(&bench.state.read())), (named("c", "enforce"), 7_000_000_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_revives_no_rule_until_what_is_remembered_is_reset_on_the_record() {
+    const MINUTE: i64 = 60_000_000_000;
+    let wall = Arc::new(AtomicI64::new(100 * MINUTE));
+    let read = Arc::clone(&wall);
+    let clock = TrustedClock::of(move || Reading {
+        realtime: read.load(Ordering::Relaxed).into(),
+        boottime: 70 * MINUTE as u64,
+        synchronised: Some(true),
+    });
+    let mut policy = Policy { digest: "a".into(), ..fake::policy() };
+    policy.rules[0].expires = Some(90 * 60);
+    policy.image.rules = vec![RuleRow { rule: 1, expires_ns: 60 * MINUTE as u64, ..RuleRow::default() }];
+    let first = PolicyInForce { policy: policy.into(), ..PolicyInForce::default() };
+    let begin = (ByHand::default(), Beginning::Files(None));
+    let bench = begun_by(clock.clone(), first, (None, ConfirmationStore::default()), begin);
+    let timed = |by: u64| move |state: &MonitorState| state.in_force.policy.image.rules[0].expires_ns == by;
+    // Back to when the rule still held: ten minutes are left to it by the wall clock.
+    wall.store(80 * MINUTE, Ordering::Relaxed);
+    assert!(clock.look());
+    bench.handle.clock_set().await;
+    bench.until(|state| state.in_force.policy.image.host_boot_ns == 70 * MINUTE as u64).await;
+    assert!(timed(60 * MINUTE as u64)(&bench.state.read()), "it ended ten minutes ago, as before");
+    bench.until(|state| state.clock.ahead == i128::from(20 * MINUTE)).await;
+    let why = "the time service was wrong".to_owned();
+    let status = bench.handle.reset_clock(why).await.expect("reset");
+    assert_eq!((status.behind_seconds, status.jumps), (0, 1));
+    bench.until(timed(80 * MINUTE as u64)).await;
+    let told = |kind| alerts(&bench, kind).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+    assert_eq!(told("clock_jump"), ["the wall clock was set back by 1200 s, to 1970-01-01T01:20:00.000Z"]);
+    assert_eq!(
+        told("clock_reset"),
+        [
+            "remembered: 1970-01-01T01:40:00.000Z; the wall clock says 1970-01-01T01:20:00.000Z: the time service was wrong"
+        ]
+    );
+    bench.until(|state| !state.findings.iter().any(|(kind, _)| kind.name() == "clock_behind")).await;
+    assert_eq!(told("clock_behind").len(), 2, "raised, and resolved");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ use crate::{
     model::{
         Alert, Attachment, BudgetUses, Coverage, Fill, FindingKind, InterfaceAccount, ShadowReport,
         alert::SinkStats,
+        clock::ClockStanding,
         coverage::Covered,
         flow::SummedFlows,
         identities::Identities,
@@ -109,6 +110,8 @@ pub struct MonitorState {
     pub alerts: BTreeMap<(&'static str, &'static str), u64>,
     /// The latest alerts, oldest first.
     pub latest_alerts: VecDeque<Arc<Alert>>,
+    /// How the clocks stand that rules and budgets go by.
+    pub clock: ClockStanding,
     /// The findings that are open, and since when.
     pub findings: Vec<(FindingKind, i128)>,
     /// What the sinks did.

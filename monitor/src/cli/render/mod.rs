@@ -2,6 +2,7 @@
 //! three in the morning. A file a view; here is what they share.
 
 mod check;
+mod clock;
 mod coverage;
 mod diff;
 mod explain;
@@ -18,6 +19,7 @@ use std::net::IpAddr;
 
 pub use self::{
     check::check,
+    clock::clock,
     diff::diff,
     explain::{explanation, network},
     flows::flows,

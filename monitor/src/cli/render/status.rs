@@ -4,7 +4,9 @@
 use std::fmt::Write as _;
 
 use super::{
-    INDENT, coverage,
+    INDENT,
+    clock::clock_behind,
+    coverage,
     mode::{self, effect},
     short, sums,
 };
@@ -139,6 +141,9 @@ pub fn status(status: &Status) -> String {
     }
     if let Some(error) = &status.state_error {
         line("", &format!("NOT KEPT over a restart: {error}"));
+    }
+    if let Some(behind) = clock_behind(&status.clock) {
+        line("clock", &format!("BEHIND: rules and budgets go by {behind} (egress-monitor clock)"));
     }
     for dataset in &status.datasets {
         let age = dataset.age_days.map_or_else(|| "of unknown age".into(), |days| format!("{days} days old"));

@@ -30,7 +30,7 @@ const RULE_TIMES: usize = 50;
 pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
     let seconds_since = |then: i128| i64::try_from((now - then) / 1_000_000_000).unwrap_or(0);
     let in_force = &state.in_force;
-    let rule_times = upcoming(&in_force.policy.rules, seconds(now));
+    let rule_times = upcoming(&in_force.policy.rules, seconds(now + state.clock.ahead));
     let totals = &state.traffic.totals;
     let names = &state.traffic.identities.interfaces;
     let (coverage, coverage_left_out) = devices(&state.coverage);
@@ -74,6 +74,7 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
         unconfirmed: state.unconfirmed.as_ref().map(|one| one.status(now)),
         reload_error: state.reload_error.clone(),
         state_error: state.state_error.clone(),
+        clock: state.clock.document(),
         datasets: in_force.datasets.iter().map(|one| dataset(one, now)).collect(),
         asn: in_force.policy.asn.as_ref().map(|asn| {
             let About { name, version, built, .. } = &asn.about;

@@ -25,6 +25,7 @@ use crate::http::{
 use crate::{
     alerts::sinks::{Output, Sinks},
     budgets::keeper::Keeper,
+    clock::{TrustedClock, trust::Reading},
     engine::Engine,
     error::CliError,
     fake::{self, Fake},
@@ -42,7 +43,7 @@ use monitor_api::{
     shadow::ShadowPage,
     status::{Status, Sums},
 };
-use monitor_policy::{ClockMap, Policy, PolicyRef, spec::Mode};
+use monitor_policy::{Policy, PolicyRef, spec::Mode};
 
 /// The API over a fake source, on a loopback port and a control socket.
 struct Bench {
@@ -91,7 +92,7 @@ fn bench_of(in_force: PolicyInForce) -> Bench {
     let setup = reload::Setup {
         read: Arc::new(move || reload::Read { files: reload::Files::default(), policy: Ok(next()) }),
         files: reload::Files::default(),
-        clocks: Arc::new(ClockMap::default),
+        clock: TrustedClock::of(Reading::default),
         confirm: None,
         outlives: false,
         confirmations: reload::confirmations::ConfirmationStore::open(StateDirectory::open(directory.path())),

@@ -164,7 +164,7 @@ async fn the_shadow_page_says_what_would_have_been_otherwise_and_adds_up() {
     let candidate = crate::model::shadow::Candidate {
         file: "/etc/candidate.toml".into(),
         policy: candidate.into(),
-        clock: ClockMap::default(),
+        clock: monitor_policy::ClockMap::default(),
     };
     let shadow = crate::model::shadow::Shadow::Candidate(candidate.into());
     let bench = bench_of(PolicyInForce { policy: fake::policy().into(), shadow, ..PolicyInForce::default() });

@@ -203,6 +203,8 @@ async fn each_role_gets_its_pages_and_those_of_the_roles_below_and_no_other() {
         ("GET /api/v1/alerts", Role::Security),
         ("GET /api/v1/mode", Role::Auditor),
         ("POST /api/v1/policy/mode?mode=file", Role::Root),
+        ("GET /api/v1/clock", Role::Metrics),
+        ("POST /api/v1/clock/reset?reason=x", Role::Root),
         ("POST /api/v1/policy/confirm", Role::Root),
         ("POST /api/v1/policy/reload", Role::Root),
     ] {
@@ -219,7 +221,8 @@ async fn each_role_gets_its_pages_and_those_of_the_roles_below_and_no_other() {
         }
     }
     let all: Vec<_> = PAGES.iter().filter(|page| page.role == Role::Root).map(|page| page.path).collect();
-    assert!(all.iter().all(|path| path.starts_with("/api/v1/policy/")), "{all:?}: named above?");
+    let named = |path: &&str| path.starts_with("/api/v1/policy/") || *path == "/api/v1/clock/reset";
+    assert!(all.iter().all(named), "{all:?}: named above?");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ mod grace_period;
 mod mmap;
 mod peer;
 mod sockets;
+mod timex;
 
 pub use self::{
     allocator::{tame_allocator, trim_heap},
@@ -20,4 +21,5 @@ pub use self::{
     mmap::MappedArray,
     peer::peer,
     sockets::{inherited_sockets, peer_groups},
+    timex::clock_status,
 };

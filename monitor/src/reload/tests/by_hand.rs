@@ -1,5 +1,7 @@
 //! A mode that somebody sets by hand.
 
+use monitor_policy::ClockMap;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,28 @@
+//! The clocks in, what commands say of them out.
+
+use monitor_api::clock::ClockStatus;
+use monitor_policy::text::span;
+
+/// What `egress-monitor clock` says.
+pub fn clock(status: &ClockStatus) -> String {
+    let ClockStatus { synchronised, latest_synchronised, jumps, .. } = status;
+    let kernel = match synchronised {
+        Some(true) => "synchronised",
+        Some(false) => "not synchronised",
+        None => "unknown (adjtimex is refused)",
+    };
+    let latest = latest_synchronised.as_deref().unwrap_or("never seen synchronised");
+    let by = clock_behind(status).unwrap_or_else(|| "the wall clock".into());
+    format!(
+        "the kernel's clock   {kernel}\nlatest synchronised  {latest}\nset since the start  {jumps} times\nrules go by          \
+         {by}\n"
+    )
+}
+
+/// That rules go by a later time than the wall clock's.
+pub fn clock_behind(status: &ClockStatus) -> Option<String> {
+    let latest = status.latest_synchronised.as_deref()?;
+    (status.behind_seconds > 0).then(|| {
+        format!("the latest synchronised time ({latest}): the wall clock is {} behind", span(status.behind_seconds))
+    })
+}
