@@ -76,6 +76,20 @@ fn what_is_no_as_number_is_counted_and_refused_where_all_must_be_good() {
 }
 
 #[test]
+fn a_hyphen_for_a_number_is_nobody_whatever_stands_around_it() {
+    for text in [
+        "192.0.2.0/24,64500,A\n192.0.2.128/25,-,Example\n192.0.2.7,-,Example\n",
+        "192.0.2.0 - 192.0.2.255 64500 A\n192.0.2.128 - 192.0.2.255 - Example\n192.0.2.7 - Example\n",
+    ] {
+        let dataset = opened("a.csv", text).unwrap();
+        assert_eq!(dataset.rejected.count, 0, "{text:?}");
+        for (address, expected) in [("192.0.2.1", "AS64500 A"), ("192.0.2.129", "-"), ("192.0.2.7", "-")] {
+            assert_eq!(says(&dataset, address), expected, "{text:?}");
+        }
+    }
+}
+
+#[test]
 fn names_are_short_and_without_control_characters() {
     let text = format!("192.0.2.0/24,64500,\u{1b}[31m{}\n", "é".repeat(1000));
     let dataset = opened("a.csv", &text).unwrap();

@@ -174,6 +174,11 @@ impl Columns {
 }
 
 impl Columns {
+    /// Whether nothing stands before the addresses.
+    pub(super) fn begins_with_addresses(self) -> bool {
+        self.addresses.first == 0
+    }
+
     /// The same for a line with a network where the columns are a range's ends: it has one end, and may have one column less.
     pub(super) fn without_end(self, values: &[&str]) -> Self {
         let Some(last) =

@@ -287,3 +287,18 @@ fn numbers_that_a_spreadsheet_rounded_are_told() {
     );
     assert_eq!(source("t.csv", &format!("{good}{floating}"), "2001:db8::1"), "SG");
 }
+
+#[test]
+fn an_empty_value_before_the_network_is_one_with_every_separator_and_no_comment() {
+    for separator in [",", ";", "\t"] {
+        let line = |country: &str, network: &str| format!("{country}{separator}{network}\n");
+        let text = line("country", "network") + &line("DE", "192.0.2.0/24") + &line("", "192.0.2.128/25");
+        for (address, says) in [("192.0.2.1", "DE"), ("192.0.2.129", "??")] {
+            assert_eq!(overlay("t.csv", text.as_bytes(), address), says, "{text:?}");
+        }
+        assert_eq!(source("t.csv", &text, "192.0.2.129"), "-", "{text:?}");
+    }
+    // Where nothing stands before the networks a line that begins with ';' is a comment.
+    let text = "network;country\n192.0.2.0/24;DE\n;192.0.2.128/25;NO\n";
+    assert_eq!(overlay("t.csv", text.as_bytes(), "192.0.2.129"), "DE");
+}

@@ -140,8 +140,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn line(&mut self, number: usize, bytes: &[u8]) -> Result<(), GeoError> {
         let whole = String::from_utf8_lossy(bytes);
-        let line = whole.trim();
-        if let Some(comment) = line.strip_prefix(['#', ';']) {
+        // Where the columns have names the first value may be empty: a tab or ';' before the addresses is its end then.
+        let may_begin_empty = self.columns.is_some_and(|of| !of.begins_with_addresses());
+        let line = whole.trim_matches(|c: char| c.is_whitespace() && !(c == '\t' && may_begin_empty));
+        let comments = if may_begin_empty { &['#'][..] } else { &['#', ';'] };
+        if let Some(comment) = line.strip_prefix(comments) {
             return self.comment(number, comment);
         }
         // RFC 8805: what follows a '#' is a comment, wherever it stands.

@@ -75,7 +75,7 @@ pub(super) fn place(values: &[&str]) -> usize {
     let first = value(0).unwrap_or("");
     match (value(1), value(2).zip(value(3))) {
         _ if first.contains(['/', '-']) => 1,
-        (Some("-"), _) => 3,
+        (Some("-"), _) if value(2).is_some_and(is_end) => 3,
         (Some(last), again) if is_end(last) => {
             if again.is_some_and(|(first, last)| is_number(first) && is_number(last)) { 4 } else { 2 }
         }
@@ -91,7 +91,8 @@ pub(in super::super) fn range(line: &str, values: &[&str]) -> Result<(Piece<()>,
         return Ok((address::range(first, last, ())?, 1));
     }
     match (value(1), value(2)) {
-        (Some("-"), Some(last)) => Ok((address::range(first, last, ())?, 3)),
+        // A hyphen behind a network, or before a name, is a value that is nothing.
+        (Some("-"), Some(last)) if !first.contains('/') && is_end(last) => Ok((address::range(first, last, ())?, 3)),
         (Some(last), _) if !first.contains('/') && is_end(last) => {
             let piece = address::range(first, last, ())?;
             // GeoIPCountryWhois has the ends in both notations before the country.
