@@ -3,6 +3,7 @@
 
 mod declared;
 mod files;
+mod forms;
 mod keys;
 mod reporting;
 mod retiming;

@@ -45,9 +45,17 @@ pub struct Border {
 /// Compares two policies.
 pub fn border(old: &Side, new: &Side) -> Border {
     let mut groups = Groups::default();
-    let mut pairs = HashMap::new();
-    let v4 = family(old, new, (&old.image.v4_intervals(), &new.image.v4_intervals()), &mut pairs, &mut groups);
-    let v6 = family(old, new, (&old.image.v6_intervals(), &new.image.v6_intervals()), &mut pairs, &mut groups);
+    let mut pairs: HashMap<(u32, u32), bool> = HashMap::new();
+    let mut moves = |from, to| {
+        *pairs.entry((from, to)).or_insert_with(|| {
+            let inside = |class| class == Some(Class::Inside);
+            let changes = pair(old, new, from, to, &mut groups).changes;
+            inside(place(old, from)) != inside(place(new, to))
+                || changes.iter().map(|number| &groups.changes[*number]).any(|of| of.old.verdict != of.new.verdict)
+        })
+    };
+    let v4 = family(old, &old.image.v4_intervals(), &new.image.v4_intervals(), &mut moves);
+    let v6 = family(old, &old.image.v6_intervals(), &new.image.v6_intervals(), &mut moves);
     Border { v4, v6 }
 }
 
@@ -57,29 +65,22 @@ fn place(side: &Side, class_id: u32) -> Option<Class> {
     (row.embedded == Embedded::None as u8).then(|| Class::from_wire(row.class))
 }
 
+/// Sums up intervals of one family; `moves` says of two classes whether what goes from the one to the other has moved.
 fn family<A: Space>(
     old: &Side,
-    new: &Side,
-    (before, after): (&[(A, u32)], &[(A, u32)]),
-    pairs: &mut HashMap<(u32, u32), bool>,
-    groups: &mut Groups,
+    before: &[(A, u32)],
+    after: &[(A, u32)],
+    moves: &mut impl FnMut(u32, u32) -> bool,
 ) -> Moved {
     let mut sums = Moved::default();
     overlay(before, after, |first, last, from, to| {
         let addresses = (last.number() - first.number()).saturating_add(1);
-        let (was, is) = (place(old, from), place(new, to));
-        match was {
+        match place(old, from) {
             Some(Class::Inside) => sums.inside = sums.inside.saturating_add(addresses),
             Some(Class::Outside | Class::Ambiguous) => sums.outside = sums.outside.saturating_add(addresses),
             _ => {}
         }
-        let moves = *pairs.entry((from, to)).or_insert_with(|| {
-            let inside = |class| class == Some(Class::Inside);
-            let changes = pair(old, new, from, to, groups).changes;
-            inside(was) != inside(is)
-                || changes.iter().map(|number| &groups.changes[*number]).any(|of| of.old.verdict != of.new.verdict)
-        });
-        if moves {
+        if moves(from, to) {
             sums.moved = sums.moved.saturating_add(addresses);
         }
     });

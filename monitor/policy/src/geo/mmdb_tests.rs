@@ -359,3 +359,100 @@ fn as_numbers_are_read_in_both_shapes_and_as_from_text() {
     assert_eq!(binary.lookup("192.0.2.1".parse().unwrap()), Some((64_500, "Example")));
     assert_eq!((binary.about.digest, &binary.v4, &binary.v6), (text.about.digest, &text.v4, &text.v6));
 }
+
+/// Networks in 5.0.0.0/20 that have no address in common, each with what its record says.
+fn networks(random: &mut fastrand::Rng) -> Vec<(u32, u32, &'static str)> {
+    let mut open = vec![(0x0500_0000_u32, 20_u32)];
+    let mut networks = Vec::new();
+    while let Some((address, prefix)) = open.pop() {
+        match random.u8(0..8) {
+            // Half of it, and the other half.
+            0..5 if prefix < 32 => open.extend([(address, prefix + 1), (address | 1 << (31 - prefix), prefix + 1)]),
+            5 => {}
+            _ => {
+                let says = ["DE", "US", "NO", "", "ZZ", "anycast", "QQ"][random.usize(0..7)];
+                networks.push((address, prefix, says));
+            }
+        }
+    }
+    networks
+}
+
+/// Writes a network's record in one of the publishers' shapes. That its owner is in Singapore is not where it is.
+fn put_record(writer: &mut Writer, address: u128, prefix: u32, says: &str, random: &mut fastrand::Rng) {
+    let code = [("geoname_id", Value::U32(7)), ("iso_code", Value::Text(says))];
+    let owner = [("iso_code", Value::Text("SG"))];
+    let everywhere = [("is_satellite_provider", Value::Bool(true))];
+    let shape = random.usize(0..4);
+    let mut record = vec![("registered_country", Value::Map(&owner))];
+    record.push(match (says, shape) {
+        ("anycast", 0 | 1) => ("is_anycast", Value::Bool(true)),
+        ("anycast", _) => ("traits", Value::Map(&everywhere)),
+        (_, 0) => ("country", Value::Text(says)),
+        (_, 1) => ("country_code", Value::Text(says)),
+        _ => ("country", Value::Map(&code)),
+    });
+    if says == "anycast" {
+        record.push(("country_code", Value::Text("DE")));
+    }
+    if random.bool() {
+        record.reverse();
+    }
+    writer.insert(address, prefix, &Value::Map(&record));
+}
+
+#[test]
+fn no_form_of_the_same_networks_changes_where_an_address_is_and_each_is_where_its_own_network_says() {
+    let seed = seed();
+    let mut random = fastrand::Rng::with_seed(seed);
+    let (mut read, mut placed) = (0, 0);
+    for round in 0..300 {
+        let networks = networks(&mut random);
+        let written = |random: &mut fastrand::Rng| {
+            let bits = if random.bool() { 32 } else { 128 };
+            let (mut writer, mut networks) = (Writer::new(bits), networks.clone());
+            random.shuffle(&mut networks);
+            for (address, prefix, says) in networks {
+                put_record(&mut writer, address.into(), prefix + bits - 32, says, random);
+            }
+            writer.bytes([24, 28, 32][random.usize(0..3)])
+        };
+        let [one, other] = [(); 2].map(|()| {
+            let bytes = written(&mut random);
+            walk(Path::new("t.mmdb"), &bytes, &mut Countries, &Progress::default()).map(|read| (read.v4, read.v6))
+        });
+        let (Ok(one), Ok(other)) = (&one, &other) else {
+            // Where nothing says anything that can be understood.
+            assert!(one.is_err() && other.is_err(), "SEED={seed} round {round}: {networks:?}");
+            let understood = ["DE", "US", "NO", "anycast"];
+            assert!(
+                networks.iter().all(|(.., says)| !understood.contains(says)),
+                "SEED={seed} round {round}: {networks:?}"
+            );
+            continue;
+        };
+        assert_eq!(one, other, "SEED={seed} round {round}: {networks:?}");
+        assert_eq!(one.1, []);
+        read += 1;
+        for address in 0x0500_0000..0x0500_1000_u32 {
+            let of = |(first, prefix, _): &&(u32, u32, &str)| {
+                address >> (32 - prefix).min(31) == first >> (32 - prefix).min(31)
+            };
+            let own = networks.iter().find(|network| if network.1 == 32 { network.0 == address } else { of(network) });
+            let expected = own.and_then(|(.., says)| match *says {
+                "" | "ZZ" => None,
+                // A record that can't be understood is no reason to take the wider one's word.
+                "anycast" | "QQ" => Some("??".to_owned()),
+                country => Some(country.to_owned()),
+            });
+            let found = one.0.iter().find(|(first, last, _)| (first..=last).contains(&&address));
+            assert_eq!(
+                found.map(|of| of.2.to_string()),
+                expected,
+                "SEED={seed} round {round}: {address:x} {networks:?}"
+            );
+            placed += usize::from(expected.is_some());
+        }
+    }
+    assert!(read > 100 && placed > 10_000, "SEED={seed}: {read} files, {placed} addresses");
+}

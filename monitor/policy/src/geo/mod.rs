@@ -14,6 +14,8 @@ mod embedded;
 mod error;
 mod file;
 mod mmdb;
+#[cfg(any(test, feature = "naive"))]
+pub mod naive;
 pub mod names;
 mod open;
 pub mod overlay;

@@ -2,7 +2,7 @@
 //! file places an address where none of its lines does, by an independent reading of random feeds.
 
 use super::{super::ranges::Collected, *};
-use crate::geo::{Dataset, testing::seed};
+use crate::geo::{Dataset, naive, testing::seed};
 
 fn dataset(text: &str) -> Result<Dataset, String> {
     let text = read(Path::new("t.csv"), text.as_bytes(), &Progress::default()).map_err(|error| error.to_string())?;
@@ -32,34 +32,14 @@ fn feed(random: &mut fastrand::Rng) -> Vec<[String; 4]> {
 fn written(lines: &[[String; 4]], random: &mut fastrand::Rng) -> String {
     let mut lines: Vec<&[String; 4]> = lines.iter().collect();
     random.shuffle(&mut lines);
-    let end = ["\n", "\r\n", "\r"][random.usize(0..3)];
-    let separator = [",", ";", "\t"][random.usize(0..3)];
-    let mut text = String::from(if random.bool() { "\u{feff}" } else { "" });
-    for line in lines {
-        if random.u8(0..6) == 0 {
-            text += ["# a comment, with commas", "", ",,,,", "  "][random.usize(0..4)];
-            text += end;
-        }
-        let upper = random.bool();
-        let values: Vec<String> = line
-            .iter()
-            .enumerate()
-            .map(|(at, value)| {
-                let value = if upper && matches!(at, 1 | 2) { value.to_uppercase() } else { value.clone() };
-                // The last in quotes: empty values at the end of a line with tabs are blanks else.
-                let quoted = random.bool() || at == 3 || value.contains(',');
-                let value = if quoted { format!("\"{value}\"") } else { value };
-                // A blank that is no separator here.
-                if random.bool() { format!(" {value} ") } else { value }
-            })
-            .collect();
-        text += values.join(separator).trim();
-        if random.u8(0..6) == 0 {
-            text += " # Berlin";
-        }
-        text += end;
-    }
-    text
+    let row = |line: &[String; 4], upper: bool| {
+        let values = line.iter().enumerate();
+        values
+            .map(|(at, value)| if upper && matches!(at, 1 | 2) { value.to_uppercase() } else { value.clone() })
+            .collect()
+    };
+    let rows: Vec<Vec<String>> = lines.into_iter().map(|line| row(line, random.bool())).collect();
+    naive::text(&rows, naive::Text::default(), &mut |below| random.u32(0..below))
 }
 
 #[test]
