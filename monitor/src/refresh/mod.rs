@@ -2,8 +2,8 @@
 //! or a note why not, out. Called by `geo stage` and `geo rollback`; the daemon reads the note, and the file as any that
 //! changed. Nothing is downloaded here.
 //!
-//! What vouches for a file is looked at first ([`proof`]), then what it changes ([`compare`]). A file that is good and changes
-//! too much is kept aside until somebody looks at it ([`stage`]). Of what was in place a copy is kept ([`rollback`]).
+//! What vouches for a file is looked at first (`proof`), then what it changes (`compare`). A file that is good and changes
+//! too much is kept aside until somebody looks at it (`stage`). Of what was in place a copy is kept (`rollback`).
 
 mod compare;
 mod proof;

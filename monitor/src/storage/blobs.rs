@@ -33,14 +33,12 @@ impl Blobs {
     /// What the system said, or the file changed meanwhile.
     pub fn add(&self, file: &mut File) -> io::Result<String> {
         let name = copy(file, io::sink())?;
-        let blob = self.directory.join(&name);
-        let length = file.stream_position()?;
-        if fs::symlink_metadata(&blob).is_ok_and(|there| there.is_file() && there.len() == length) {
+        if self.has(&name, file.stream_position()?) {
             return Ok(name);
         }
         create_directory(&self.directory)?;
         file.rewind()?;
-        replace_by(&blob, Access::Owner, |out| {
+        replace_by(&self.directory.join(&name), Access::Owner, |out| {
             if copy(file, out)? == name { Ok(()) } else { Err(io::Error::other("it changed while it was copied")) }
         })?;
         Ok(name)
@@ -52,13 +50,17 @@ impl Blobs {
     /// What the system said.
     pub fn add_bytes(&self, bytes: &[u8]) -> io::Result<String> {
         let name = hex(&Sha256::digest(bytes));
-        let blob = self.directory.join(&name);
-        if fs::symlink_metadata(&blob).is_ok_and(|there| there.is_file() && there.len() == bytes.len() as u64) {
-            return Ok(name);
+        if !self.has(&name, bytes.len() as u64) {
+            create_directory(&self.directory)?;
+            replace(&self.directory.join(&name), bytes, Access::Owner)?;
         }
-        create_directory(&self.directory)?;
-        replace(&blob, bytes, Access::Owner)?;
         Ok(name)
+    }
+
+    /// Whether a copy is there, as far as its length says.
+    fn has(&self, name: &str, length: u64) -> bool {
+        let there = fs::symlink_metadata(self.directory.join(name));
+        there.is_ok_and(|there| there.is_file() && there.len() == length)
     }
 
     /// Where a copy is, if its content is still what its name says.
