@@ -8,6 +8,9 @@ use crate::geo::{self, Progress, asn, overlay};
 
 /// A file of this kind, written in two of its forms: the readers make of both what its lines say, of every address. Whether
 /// it was read at all.
+///
+/// # Panics
+/// They make something else of it.
 pub fn check(kind: Kind, choose: Choose<'_>) -> bool {
     let file = File::chosen(kind, choose);
     let [one, other] = [(); 2].map(|()| file.written(choose));

@@ -12,7 +12,10 @@ pub use self::{
     form::{Text, text},
 };
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 /// A number below the one that is given, which is not 0.
 pub type Choose<'a> = &'a mut dyn FnMut(u32) -> u32;
@@ -171,6 +174,17 @@ pub struct File {
     pub kind: Kind,
     v6: bool,
     lines: Vec<Line>,
+    said: Said,
+}
+
+/// What a file says of each address of the space.
+#[derive(Clone)]
+struct Said(Vec<Says>);
+
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("as its lines say")
+    }
 }
 
 fn one_of<'a, T: ?Sized>(choose: Choose<'_>, of: &[&'a T]) -> &'a T {
@@ -208,7 +222,16 @@ impl File {
             let surplus = if kind.has_networks() && chance(choose, 8) { choose(size) } else { 0 };
             Line { first, last, surplus, value, means }
         });
-        Self { kind, v6, lines: lines.collect() }
+        let lines: Vec<Line> = lines.collect();
+        // From one end of a line to the next all is the same.
+        let mut said = Vec::with_capacity(SPACE as usize);
+        let mut starts: Vec<u32> =
+            lines.iter().flat_map(|line| [line.first, line.last + 1]).chain([0, SPACE]).collect();
+        starts.sort_unstable();
+        for pair in starts.windows(2) {
+            said.resize(pair[1] as usize, says(&lines, pair[0]));
+        }
+        Self { kind, v6, lines, said: Said(said) }
     }
 
     /// An address of the space by its number.
@@ -232,25 +255,30 @@ impl File {
         self.lines.iter().any(|line| line.surplus != 0 || line.means == Means::Bad)
     }
 
-    /// What it says of an address: what the narrowest range says that covers it, of equally wide ones the one that starts
-    /// later. Where that range is there with two values, it says nothing that can be relied on.
+    /// What it says of an address.
     pub fn says(&self, at: u32) -> Says {
-        let covering = self.lines.iter().filter(|line| (line.first..=line.last).contains(&at));
-        let Some((width, first)) = covering.map(|line| (line.last - line.first, u32::MAX - line.first)).min() else {
-            return Says::Nothing;
-        };
-        let mut found = None;
-        for line in self.lines.iter().filter(|line| (line.last - line.first, u32::MAX - line.first) == (width, first)) {
-            let says = match line.means {
-                Means::Is(value) if line.surplus == 0 => Says::Is(value),
-                _ => Says::Nowhere,
-            };
-            match found {
-                None => found = Some(says),
-                Some(other) if other == says => {}
-                Some(_) => return Says::Nowhere,
-            }
-        }
-        found.unwrap_or(Says::Nothing)
+        self.said.0[at as usize]
     }
+}
+
+/// What lines say of an address: what the narrowest range says that covers it, of equally wide ones the one that starts
+/// later. Where that range is there with two values, it says nothing that can be relied on.
+fn says(lines: &[Line], at: u32) -> Says {
+    let covering = lines.iter().filter(|line| (line.first..=line.last).contains(&at));
+    let Some((width, first)) = covering.map(|line| (line.last - line.first, u32::MAX - line.first)).min() else {
+        return Says::Nothing;
+    };
+    let mut found = None;
+    for line in lines.iter().filter(|line| (line.last - line.first, u32::MAX - line.first) == (width, first)) {
+        let says = match line.means {
+            Means::Is(value) if line.surplus == 0 => Says::Is(value),
+            _ => Says::Nowhere,
+        };
+        match found {
+            None => found = Some(says),
+            Some(other) if other == says => {}
+            Some(_) => return Says::Nowhere,
+        }
+    }
+    found.unwrap_or(Says::Nothing)
 }
