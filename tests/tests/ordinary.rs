@@ -42,7 +42,9 @@ fn answer(random: &mut fastrand::Rng, kind: Payload, port: u16) -> Vec<u8> {
 
 #[test]
 fn no_answer_to_a_client_inside_is_dropped_whatever_port_it_has() {
-    let mut random = random();
+    // The same ones each time: among as many other ones there is, once in some hundred runs, one that by chance has every
+    // byte that a receiver looks at.
+    let mut random = fastrand::Rng::with_seed(14);
     let mut host = Host::new(compiled(), true, Link::Ethernet, 1);
     let mut onward = 0;
     for kind in Payload::ALL {
