@@ -155,7 +155,8 @@ impl HeaderWalker {
             // Without a length: a super-packet, which is TCP's, or a jumbogram.
             let fills = payload >= rest || (payload == 0 && matches!(next, known::TCP | known::HOP_BY_HOP));
             let fits = fills || self.via == Via::GtpU;
-            if !teredo && !(fits && is_host(source) && is_anywhere(destination)) {
+            let routed = fits && is_host(source) && is_anywhere(destination);
+            if !(teredo || routed) {
                 return self.refuse(Reason::BadIpLength);
             }
         }
