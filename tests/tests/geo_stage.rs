@@ -15,7 +15,7 @@ use egress_monitor_tests::{
 
 /// A network in Germany and one in the US by turns.
 fn data(built: &str, ranges: usize) -> String {
-    let line = |at| format!("5.0.{at}.0/24,{}\n", if at % 2 == 0 { "DE" } else { "US" });
+    let line = |at: usize| format!("5.0.{at}.0/24,{}\n", if at.is_multiple_of(2) { "DE" } else { "US" });
     format!("# built: {built}\n{}", (0..ranges).map(line).collect::<String>())
 }
 

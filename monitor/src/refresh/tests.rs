@@ -34,7 +34,7 @@ const OTHER_KEYS: [&str; 2] = [
 fn data(built: &str, ranges: usize) -> String {
     let line = |at: usize| {
         let (high, low) = (at / 256, at % 256);
-        format!("5.{high}.{low}.0,5.{high}.{low}.255,{}\n", if at % 2 == 0 { "DE" } else { "US" })
+        format!("5.{high}.{low}.0,5.{high}.{low}.255,{}\n", if at.is_multiple_of(2) { "DE" } else { "US" })
     };
     format!("# built: {built}\n{}", (0..ranges).map(line).collect::<String>())
 }

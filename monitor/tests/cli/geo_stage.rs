@@ -26,7 +26,7 @@ fn write(folder: &Path, name: &str, text: &str) {
 }
 
 fn data(built: &str, ranges: usize) -> String {
-    let line = |at| format!("5.0.{at}.0/24,{}\n", if at % 2 == 0 { "DE" } else { "US" });
+    let line = |at: usize| format!("5.0.{at}.0/24,{}\n", if at.is_multiple_of(2) { "DE" } else { "US" });
     format!("# built: {built}\n{}", (0..ranges).map(line).collect::<String>())
 }
 

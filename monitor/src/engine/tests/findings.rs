@@ -66,19 +66,18 @@ async fn fresh_data_that_waits_for_somebody_is_reported_by_file_until_it_does_no
         bench.state.write().refresh = notes(of);
         assert_eq!(bench.handle.close_epoch().await, Ok(()));
     }
-    let state = bench.state.read();
-    let alerts = state.latest_alerts.iter().map(|alert| ocsf::document(&Host::default(), alert));
-    let texts: Vec<(String, String)> = alerts
-        .filter(|line| line["unmapped"]["type"] == "geo_data_held" && line["severity"] == "High")
-        .map(|line| (line["severity"].as_str().unwrap().into(), line["message"].as_str().unwrap().into()))
-        .collect();
-    drop(state);
+    let texts: Vec<String> = {
+        let state = bench.state.read();
+        let alerts = state.latest_alerts.iter().map(|alert| ocsf::document(&Host::default(), alert));
+        let raised = alerts.filter(|line| line["unmapped"]["type"] == "geo_data_held" && line["severity"] == "High");
+        raised.map(|line| line["message"].to_string()).collect()
+    };
     let held = "/geo/a.csv: a fresh file is held, 1970-01-01T00:00:00.000Z: it has no date. Take it with `egress-monitor geo \
                 stage --for /geo/a.csv --accept`";
     let refused = "/geo/b.csv: a fresh file was refused, 1970-01-01T00:00:00.000Z: it has no date";
     assert_eq!(texts.len(), 2, "{texts:?}");
-    assert!(texts[0].0 == "High" && texts[0].1.contains(held), "{texts:?}");
-    assert!(texts[1].0 == "High" && texts[1].1.contains(refused), "{texts:?}");
+    assert!(texts[0].contains(held), "{texts:?}");
+    assert!(texts[1].contains(refused), "{texts:?}");
     let reported = bench.end().await;
     let how: Vec<_> =
         reported.iter().filter(|(kind, _)| kind == "geo_data_held").map(|(_, how)| how.as_str()).collect();
