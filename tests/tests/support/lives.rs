@@ -41,7 +41,9 @@ pub fn end(mut daemon: Daemon, signal: i32) -> Home {
 
 /// Programs by TCX and filters on the interface.
 pub fn attached(stage: &Stage) -> (usize, usize) {
-    let programs = stage.near.run(|| SchedClassifier::query_tcx(INTERFACE, TcAttachType::Egress)).unwrap().1.len();
+    // A kernel without TCX has none.
+    let programs = stage.near.run(|| SchedClassifier::query_tcx(INTERFACE, TcAttachType::Egress));
+    let programs = programs.map_or(0, |(_, programs)| programs.len());
     let filters = stage.near.tc(&["filter", "show", "dev", INTERFACE, "egress"]).unwrap();
     (programs, filters.lines().filter(|line| line.contains(" handle ")).count())
 }
