@@ -1,14 +1,7 @@
 //! Promise: however the daemon ends and begins again, what is denied stays on the host, and what came to the hook
 //! meanwhile is known to the packet.
 
-use std::{
-    ffi::OsStr,
-    net::{SocketAddr, UdpSocket},
-    os::unix::process::ExitStatusExt as _,
-    process::Command,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::Instant,
-};
+use std::{ffi::OsStr, net::SocketAddr, os::unix::process::ExitStatusExt as _, process::Command, time::Instant};
 
 use egress_monitor_tests::{
     daemon::{Daemon, Home, binary},
@@ -17,7 +10,10 @@ use egress_monitor_tests::{
     traffic::send_udp,
 };
 
-use crate::support::lives::{HOOKS, attached, config, detach, end, gap, home, one, outside, start};
+use crate::support::{
+    lives::{HOOKS, attached, config, detach, end, gap, home, one, outside, start},
+    load::Load,
+};
 
 /// How often daemons come and go: more in `cargo xtask prove never-open`.
 fn lives(fast: usize) -> usize {
@@ -122,30 +118,19 @@ fn nothing_that_is_denied_leaves_while_daemons_come_and_go_under_load() {
     let stage = Stage::build(false).unwrap();
     for hook in HOOKS {
         let first = start(&stage, home(&stage), hook);
-        let (over, offered) = (AtomicBool::new(false), AtomicU64::new(0));
         let before = stage.sent().unwrap();
-        let last = std::thread::scope(|scope| {
+        let (last, offered) = std::thread::scope(|scope| {
             let mut daemon = first;
-            let sender = scope.spawn(|| {
-                let socket = stage.near.run(|| UdpSocket::bind(stage.from(outside()))).unwrap();
-                while !over.load(Ordering::Relaxed) {
-                    // Refused: it was dropped, which is what is wanted.
-                    let _ = socket.send_to(&[1; 64], outside());
-                    offered.fetch_add(1, Ordering::Relaxed);
-                }
-            });
+            let load = Load::begin(scope, &stage, 1);
             for life in 0..lives(6) {
                 let home = end(daemon, [libc::SIGKILL, libc::SIGTERM][life % 2]);
                 daemon = start(&stage, home, hook);
                 assert_eq!(attached(&stage), one(hook));
                 assert!(gap(&daemon)[0] > 0);
             }
-            over.store(true, Ordering::Relaxed);
-            sender.join().unwrap();
-            daemon
+            (daemon, load.end())
         });
-        assert_eq!(stage.sent().unwrap().since(before).packets, 0, "of {}", offered.load(Ordering::Relaxed));
-        let offered = offered.load(Ordering::Relaxed);
+        assert_eq!(stage.sent().unwrap().since(before).packets, 0, "of {offered}");
         assert!(offered > 10_000);
         println!(
             "proven: {hook}, killed and stopped in turn: {} lives, {offered} forbidden packets offered, 0 left",
@@ -164,21 +149,12 @@ fn wherever_the_daemon_is_killed_nothing_leaves_and_the_next_one_says_so() {
     let stage = Stage::build(false).unwrap();
     let looser = stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "on_private = \"deny\"");
     for hook in HOOKS {
-        let over = AtomicBool::new(false);
         let before = stage.sent().unwrap();
-        let offered = AtomicU64::new(0);
         let rounds = lives(50) / 50;
         let places = if rounds == 1 { Fault::ALL.len() / 2 } else { Fault::ALL.len() };
-        let kept = std::thread::scope(|scope| {
+        let (kept, offered) = std::thread::scope(|scope| {
             let mut kept = end(start(&stage, home(&stage), hook), libc::SIGKILL);
-            scope.spawn(|| {
-                let socket = stage.near.run(|| UdpSocket::bind(stage.from(outside()))).unwrap();
-                while !over.load(Ordering::Relaxed) {
-                    // Refused: it was dropped, which is what is wanted.
-                    let _ = socket.send_to(&[1; 64], outside());
-                    offered.fetch_add(1, Ordering::Relaxed);
-                }
-            });
+            let load = Load::begin(scope, &stage, 1);
             for round in 0..rounds {
                 for (number, fault) in Fault::ALL.into_iter().enumerate() {
                     // Half of them by each hook where there is no time for all.
@@ -216,14 +192,12 @@ fn wherever_the_daemon_is_killed_nothing_leaves_and_the_next_one_says_so() {
                     kept = end(next, libc::SIGKILL);
                 }
             }
-            over.store(true, Ordering::Relaxed);
-            kept
+            (kept, load.end())
         });
-        assert_eq!(stage.sent().unwrap().since(before).packets, 0, "of {}", offered.load(Ordering::Relaxed));
+        assert_eq!(stage.sent().unwrap().since(before).packets, 0, "of {offered}");
         println!(
-            "proven: {hook}, killed at each of {places} places: {} lives, {} forbidden packets offered, 0 left",
-            places * rounds,
-            offered.load(Ordering::Relaxed)
+            "proven: {hook}, killed at each of {places} places: {} lives, {offered} forbidden packets offered, 0 left",
+            places * rounds
         );
         detach(&stage, kept.bpffs().to_str().unwrap());
     }
@@ -251,33 +225,22 @@ fn totals_go_on_from_life_to_life_with_every_packet_once() {
         daemon
     };
     for hook in HOOKS {
-        let over = AtomicBool::new(false);
-        let (offered, mut after) = (AtomicU64::new(0), Vec::new());
+        let mut after = Vec::new();
         let first = begin(home(&stage), hook);
-        let left = std::thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    let socket = stage.near.run(|| UdpSocket::bind(stage.from(outside()))).unwrap();
-                    while !over.load(Ordering::Relaxed) {
-                        // As above.
-                        let _ = socket.send_to(&[1; 64], outside());
-                        offered.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
-            }
+        let (left, offered) = std::thread::scope(|scope| {
+            let load = Load::begin(scope, &stage, 2);
             let mut daemon = first;
             for _ in 0..lives(5) {
                 let (home, so_far) = totals(daemon);
                 after.push(so_far);
                 daemon = begin(home, hook);
             }
-            over.store(true, Ordering::Relaxed);
-            daemon
+            (daemon, load.end())
         });
         let (home, counted) = totals(left);
         after.push(counted);
         assert!(after.is_sorted(), "{hook}: {after:?}");
-        assert_eq!(counted, offered.load(Ordering::Relaxed), "{hook}");
+        assert_eq!(counted, offered, "{hook}");
         println!("proven: {hook}, stopped: {} lives, {counted} packets offered and counted, each once", lives(5));
         assert!(!detach(&stage, home.bpffs().to_str().unwrap()).contains("counters"), "nothing is left");
     }

@@ -3,12 +3,8 @@
 //! machine's.
 
 use std::{
-    net::UdpSocket,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, ScopedJoinHandle},
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -26,6 +22,7 @@ use egress_monitor_tests::{
 use crate::support::{
     attached::hook as accounted,
     lives::{attached, outside},
+    load::Load,
     policy::networks_apart,
 };
 
@@ -56,41 +53,6 @@ fn dropped(closed: &Snapshot, under: &Arc<Policy>) -> u64 {
     packets
 }
 
-/// Two threads that send to the outside without end.
-struct Load<'a> {
-    over: &'a AtomicBool,
-    senders: Vec<ScopedJoinHandle<'a, u64>>,
-}
-
-impl<'a> Load<'a> {
-    fn begin<'env: 'a>(scope: &'a thread::Scope<'a, 'env>, stage: &'env Stage, over: &'env AtomicBool) -> Self {
-        let sender = || {
-            let socket = stage.near.run(|| UdpSocket::bind(stage.from(outside()))).unwrap();
-            let mut offered = 0;
-            while !over.load(Ordering::Relaxed) {
-                // Refused: it was dropped, which is what is wanted.
-                let _ = socket.send_to(&[1; 64], outside());
-                offered += 1;
-            }
-            offered
-        };
-        Self { over, senders: [sender, sender].map(|sender| scope.spawn(sender)).into() }
-    }
-
-    /// What was offered in all.
-    fn end(mut self) -> u64 {
-        self.over.store(true, Ordering::Relaxed);
-        self.senders.drain(..).map(|sender| sender.join().unwrap()).sum()
-    }
-}
-
-impl Drop for Load<'_> {
-    fn drop(&mut self) {
-        // Also when the test has failed.
-        self.over.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn larger_maps_take_the_place_of_those_before_and_every_packet_is_counted_once_under_one_policy() {
     // By whichever there is, and by the one that all kernels have.
@@ -98,9 +60,9 @@ fn larger_maps_take_the_place_of_those_before_and_every_packet_is_counted_once_u
         let (stage, home) = (Stage::build(false).unwrap(), Home::outliving().unwrap());
         let pins = pinned.then(|| Pins::open(home.bpffs()).unwrap());
         let mut kernel = enforcing(&stage, pins, hook);
-        let (over, before) = (AtomicBool::new(false), stage.sent().unwrap());
+        let before = stage.sent().unwrap();
         let (counted, offered) = thread::scope(|scope| {
-            let load = Load::begin(scope, &stage, &over);
+            let load = Load::begin(scope, &stage, 2);
             let (mut counted, mut epoch) = (0, 0);
             let mut close = |kernel: &mut Kernel, under: &Arc<Policy>| {
                 let closed = kernel.flip().unwrap();

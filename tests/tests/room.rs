@@ -3,9 +3,7 @@
 
 use std::{
     ffi::OsStr,
-    net::UdpSocket,
     os::unix::process::ExitStatusExt as _,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -18,6 +16,7 @@ use egress_monitor_tests::{
 
 use crate::support::{
     lives::{HOOKS, attached, config, detach_from, end, gap, home, one, outside, start},
+    load::Load,
     policy::networks_apart,
 };
 
@@ -61,24 +60,14 @@ fn killed_while_larger_maps_take_their_place_nothing_leaves_and_what_both_counte
         let before = stage.sent().unwrap();
         stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1; 5])).unwrap();
         daemon.json(&["status"]).unwrap();
-        let (over, offered) = (AtomicBool::new(false), AtomicU64::new(0));
-        let home = thread::scope(|scope| {
-            let sender = scope.spawn(|| {
-                let socket = stage.near.run(|| UdpSocket::bind(stage.from(outside()))).unwrap();
-                while !over.load(Ordering::Relaxed) {
-                    // Refused, as it is to be.
-                    let _ = socket.send_to(&[1; 64], outside());
-                    offered.fetch_add(1, Ordering::Relaxed);
-                }
-            });
+        let (home, offered) = thread::scope(|scope| {
+            let load = Load::begin(scope, &stage, 1);
             let larger = config(&stage) + &networks_apart(daemon.home().path(), 40_000);
             daemon.home().configure(&larger).unwrap();
             daemon.ask(&["reload"]).unwrap();
             let ended = daemon.wait().unwrap();
-            over.store(true, Ordering::Relaxed);
-            sender.join().unwrap();
             assert_eq!(ended.status.signal(), Some(libc::SIGKILL), "{:#?}", ended.log);
-            daemon.into_home().unwrap()
+            (daemon.into_home().unwrap(), load.end())
         });
         assert_eq!(attached(&stage), one(hook));
         let next = start(&stage, home, hook);
@@ -87,7 +76,7 @@ fn killed_while_larger_maps_take_their_place_nothing_leaves_and_what_both_counte
         assert_eq!(interface["residual"]["packets"], 0, "{status:#}");
         assert_eq!(interface["total"]["packets"], interface["dropped"]["packets"], "{status:#}");
         // What is not in the totals that it goes on from is in what both sets of maps had.
-        assert_eq!(interface["total"]["packets"], 5 + offered.load(Ordering::Relaxed), "{status:#}");
+        assert_eq!(interface["total"]["packets"], 5 + offered, "{status:#}");
         assert!(gap(&next)[0] > 0);
         assert_eq!(stage.sent().unwrap().since(before).packets, 0);
         let kept = end(next, libc::SIGKILL);

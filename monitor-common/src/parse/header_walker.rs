@@ -3,8 +3,7 @@
 
 use super::{
     Bytes, Reason,
-    parts::{Fragment, Hop, Transport},
-    receiver::{Doubt, Refused},
+    parts::{Doubt, Fragment, Hop, Refused, Transport},
 };
 use crate::wire::{Address, FlowKey, Link, ON_LINK, Opaque, Via};
 

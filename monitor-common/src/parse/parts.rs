@@ -1,4 +1,4 @@
-//! What a header walker records of a packet.
+//! What a header walker records of a packet, and what it doubts on its way.
 
 use crate::wire::Address;
 
@@ -64,4 +64,28 @@ impl Fragment {
             && self.destination.low == other.destination.low
             && self.destination.high == other.destination.high
     }
+}
+
+/// Whether a tunnel is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Doubt {
+    /// It is, or there is none.
+    None = 0,
+    /// If its content is: its header could be anything.
+    Tunnel,
+    /// Its header is one in all its fields, so that content which is none cannot be read.
+    Content,
+}
+
+/// Whether what was just read is no tunnel after all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Refused {
+    /// It may be.
+    No = 0,
+    /// No receiver would take it.
+    Tunnel,
+    /// It is MPLS around a pseudowire, or nothing.
+    Pseudowire,
 }

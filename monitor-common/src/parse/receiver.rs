@@ -4,32 +4,14 @@
 //! Until the IP header inside has been found sound the tunnel is in doubt; with that it is one, and all that is wrong
 //! further inside has a reason, since a router forwards without looking there.
 
-use super::{Bytes, Reason, UDP_HEADER, header_walker::HeaderWalker, opaque, protocol as known};
+use super::{
+    Bytes, Reason, UDP_HEADER,
+    header_walker::HeaderWalker,
+    opaque,
+    parts::{Doubt, Refused},
+    protocol as known,
+};
 use crate::wire::{Opaque, Via};
-
-/// Whether a tunnel is one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Doubt {
-    /// It is, or there is none.
-    None = 0,
-    /// If its content is: its header could be anything.
-    Tunnel,
-    /// Its header is one in all its fields, so that content which is none cannot be read.
-    Content,
-}
-
-/// Whether what was just read is no tunnel after all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Refused {
-    /// It may be.
-    No = 0,
-    /// No receiver would take it.
-    Tunnel,
-    /// It is MPLS around a pseudowire, or nothing.
-    Pseudowire,
-}
 
 /// Bytes of an IPv4 header without options, and of an IPv6 header.
 const IPV4_HEADER: u32 = 20;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use monitor_common::wire::{Clock, Control, CpuHalf};
 use monitor_policy::{Policy, spec::Mode};
 
-use super::{Interface, counts::Counts, flows::DrainedFlows};
+use super::{Interface, flows::DrainedFlows};
 use crate::model::{Fill, InterfaceCounts, Snapshot, readings::Reading};
 
 /// An epoch that packets have left and that is not drained whole yet. It is kept over a failure, so that what was
@@ -20,8 +20,6 @@ pub(super) struct ClosingEpoch {
     pub interfaces: Vec<InterfaceCounts>,
     /// Slots, from the first that can be given, for which this is the last epoch.
     pub retired: Vec<usize>,
-    /// What it was counted in, where that was [replaced](super::Kernel::make_room) since.
-    pub counts: Option<Box<Counts>>,
     /// What the CPUs had of the half, once that is taken; its sums are in `interfaces`.
     pub halves: Option<Vec<CpuHalf>>,
     pub log_read: bool,
@@ -50,7 +48,6 @@ impl ClosingEpoch {
             quiet: None,
             interfaces: std::iter::once(interface("", 0)).chain(registered).collect(),
             retired: Vec::new(),
-            counts: None,
             halves: None,
             log_read: false,
             flows: DrainedFlows::default(),

@@ -4,15 +4,11 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use aya::maps::IterableMap as _;
-use monitor_common::wire::{Control, FlowKey, FlowValue, HookSums, Hot};
+use monitor_common::wire::{Control, FlowKey, FlowValue, Hot};
 use monitor_policy::spec::Mode;
 
 use super::{
-    Kernel, KernelError, Switch, clock,
-    closing::ClosingEpoch,
-    counts::{Counts, hook_sums},
-    interfaces::Slot,
-    object, sys,
+    Kernel, KernelError, Switch, clock, closing::ClosingEpoch, counts::hook_sums, interfaces::Slot, object, sys,
 };
 use crate::{
     fault::Fault,
@@ -42,7 +38,7 @@ impl Kernel {
                 }
                 let readings = self.readings();
                 self.free(&closing.retired);
-                if closing.counts.take().is_some() {
+                if self.replaced.take().is_some() {
                     self.forget_replaced();
                 }
                 Ok(closing.snapshot(self.hz, readings))
@@ -131,21 +127,10 @@ impl Kernel {
             let clock = clock::read(object::program(&mut self.ebpf, object::CLOCK)?, &self.maps.clock)?;
             closing.quiet = Some((jiff::Timestamp::now(), clock));
         }
-        let mut replaced = closing.counts.take();
-        let counts = replaced.as_deref_mut().unwrap_or(&mut self.counts);
-        let drained = Self::drain_from(counts, closing, &mut self.hook_drained);
-        closing.counts = replaced;
-        drained
-    }
-
-    fn drain_from(
-        counts: &mut Counts,
-        closing: &mut ClosingEpoch,
-        hook_drained: &mut [HookSums],
-    ) -> Result<(), KernelError> {
+        let counts = self.replaced.as_deref_mut().unwrap_or(&mut self.counts);
         if closing.halves.is_none() {
             let halves = counts.take_halves(closing.control.parity(), &mut closing.interfaces)?;
-            for (slot, drained) in hook_drained.iter_mut().enumerate().take(closing.interfaces.len()) {
+            for (slot, drained) in self.hook_drained.iter_mut().enumerate().take(closing.interfaces.len()) {
                 drained.add(&hook_sums(&halves, slot));
             }
             closing.halves = Some(halves);

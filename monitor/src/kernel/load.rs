@@ -87,6 +87,8 @@ pub struct Kernel {
     /// What held before the last switch: whole in the other slot until the next policy is written there.
     pub(super) previous: Option<Switch>,
     pub(super) closing: Option<ClosingEpoch>,
+    /// What that was counted in, where it was [replaced](Kernel::make_room) since.
+    pub(super) replaced: Option<Box<Counts>>,
     /// What passed each slot's hook in all epochs drained so far.
     pub(super) hook_drained: Vec<HookSums>,
     pub(super) nic: Option<Nic>,
@@ -208,6 +210,7 @@ impl Kernel {
             staged: None,
             previous: None,
             closing: None,
+            replaced: None,
             hook_drained: vec![HookSums::default(); MAX_INTERFACES as usize],
             nic: None,
             last_samples: Vec::new(),

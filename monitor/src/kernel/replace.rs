@@ -96,8 +96,7 @@ impl Kernel {
         let fill = other.counts.empty_fill(old.parity());
         let mut closing = ClosingEpoch::new(old, policy, started, self.slots.iter().map(Slot::interface), fill);
         closing.retired = self.retired();
-        closing.counts = Some(Box::new(other.counts));
-        self.closing = Some(closing);
+        (self.closing, self.replaced) = (Some(closing), Some(Box::new(other.counts)));
         tracing::info!(
             interfaces = room.interfaces,
             bytes = memory::of_maps(),

@@ -1,5 +1,10 @@
 //! What can be wrong with the monitor: one table of findings, of which alerts, metrics, `status` and the reference in
-//! `docs/` have their names. Consumers of an epoch raise and resolve them (see `engine::findings`).
+//! `docs/` have their names. Consumers of an epoch raise and resolve them (see `engine::findings`); what there is to say of
+//! one at a time is in `report`.
+
+mod report;
+
+pub use self::report::{Detail, FindingReport, Unaccounted};
 
 use super::severity::Severity;
 
@@ -424,61 +429,6 @@ impl FindingKind {
     pub const fn every_time(self) -> bool {
         self.entry().every_time
     }
-}
-
-/// What is known of a finding beside its kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Detail {
-    /// For people.
-    pub text: String,
-    /// For [`FindingKind::UnaccountedEgress`], what was found where.
-    pub unaccounted: Vec<Unaccounted>,
-}
-
-impl From<&str> for Detail {
-    fn from(text: &str) -> Self {
-        text.to_owned().into()
-    }
-}
-
-impl From<String> for Detail {
-    fn from(text: String) -> Self {
-        Self { text, unaccounted: Vec::new() }
-    }
-}
-
-/// What left an interface without passing the hook.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Unaccounted {
-    /// Interface.
-    pub interface: String,
-    /// Epoch in which it was found.
-    pub epoch: u32,
-    /// Packets found in it.
-    pub packets: u64,
-    /// Their bytes, as far as they are known.
-    pub bytes: u64,
-    /// Packets since the program was attached.
-    pub total_packets: u64,
-    /// Their bytes.
-    pub total_bytes: u64,
-}
-
-/// A finding that was raised or resolved, or a notice of something that is over as it is reported.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FindingReport {
-    /// What.
-    pub kind: FindingKind,
-    /// Of which thing, where it can hold of several at once; distinguishes it from others of its kind at the same time.
-    pub subject: String,
-    /// What is known of it.
-    pub detail: Detail,
-    /// Since when it is open, UTC nanoseconds since 1970.
-    pub since: i128,
-    /// When it was raised or resolved.
-    pub at: i128,
-    /// Whether it holds no longer.
-    pub resolved: bool,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 pub mod attached;
 pub mod both;
 pub mod lives;
+pub mod load;
 pub mod machine;
 pub mod mutate;
 pub mod policy;
