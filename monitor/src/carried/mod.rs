@@ -8,7 +8,6 @@
 mod document;
 
 use std::{
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,7 +21,7 @@ use crate::{
 };
 
 /// The file's name.
-const FILE: &str = "totals.json";
+pub const FILE: &str = "totals.json";
 
 /// How long it rests for each byte: a megabyte is written once in a second.
 const REST: Duration = Duration::from_micros(1);
@@ -53,8 +52,7 @@ pub struct Carried {
 impl Carried {
     /// Of this boot; and what the life before has left, if this one goes on where it ended. What is missing between them is
     /// added to what the start found.
-    pub fn open(state: &Path, boot_id: &str, succession: &mut Succession) -> (Self, Before) {
-        let state = StateDirectory::open(state);
+    pub fn open(state: StateDirectory, boot_id: &str, succession: &mut Succession) -> (Self, Before) {
         let before = read(&state, boot_id, succession).unwrap_or_default();
         let own = Self { state, boot_id: boot_id.to_owned(), rested: Instant::now(), unsaved: None, problem: None };
         (own, before)

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use crate::{
     engine::pipeline,
@@ -17,7 +19,7 @@ fn traffic(random: &mut fastrand::Rng) -> (Traffic, FlowStore) {
 
 /// What a start finds after a life whose last epoch was `saved`.
 fn found(state: &Path, boot: &str, succession: &mut Succession) -> Option<Totals> {
-    let (_, before) = Carried::open(state, boot, succession);
+    let (_, before) = Carried::open(StateDirectory::open(state), boot, succession);
     before.since.map(|_| before.totals)
 }
 
@@ -32,7 +34,7 @@ fn left() -> (tempfile::TempDir, Traffic) {
     println!("seed {seed}");
     let (traffic, _) = traffic(&mut fastrand::Rng::with_seed(seed));
     let folder = tempfile::tempdir().unwrap();
-    let (mut carried, before) = Carried::open(folder.path(), "boot", &mut Succession::default());
+    let (mut carried, before) = Carried::open(StateDirectory::open(folder.path()), "boot", &mut Succession::default());
     assert_eq!(before.since, None);
     let state = MonitorState { traffic: traffic.clone(), since: 7, ..MonitorState::default() };
     carried.save(&state, 19);
@@ -43,7 +45,7 @@ fn left() -> (tempfile::TempDir, Traffic) {
 #[test]
 fn totals_go_on_with_every_number_and_add_up_with_the_flows_that_are_only_sums_now() {
     let (folder, traffic) = left();
-    let (_, before) = Carried::open(folder.path(), "boot", &mut adopting(21, &[20]));
+    let (_, before) = Carried::open(StateDirectory::open(folder.path()), "boot", &mut adopting(21, &[20]));
     assert_eq!(before.since, Some(7));
     let state = crate::store::SharedState::new(MonitorState::default());
     state.go_on(before.identities, before.totals);
@@ -107,7 +109,7 @@ fn a_directory_that_cant_be_written_is_told_and_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state");
     std::fs::write(&path, "").unwrap();
-    let (mut carried, _) = Carried::open(&path, "boot", &mut Succession::default());
+    let (mut carried, _) = Carried::open(StateDirectory::open(&path), "boot", &mut Succession::default());
     let state = MonitorState::default();
     carried.save(&state, 1);
     assert!(carried.problem.as_ref().is_some_and(|why| why.contains("totals.json: ")), "{:?}", carried.problem);
@@ -115,4 +117,21 @@ fn a_directory_that_cant_be_written_is_told_and_tried_again() {
     let told = pipeline::told(|state, findings| carried.stopped(now(), state, findings));
     assert!(told.is_empty());
     assert_eq!((carried.unsaved, &carried.problem, path.join(FILE).exists()), (None, &None, true));
+}
+
+#[test]
+fn a_directory_that_others_can_write_to_says_nothing_and_is_not_written() {
+    let (folder, _) = left();
+    let before = std::fs::read(folder.path().join(FILE)).unwrap();
+    let mut refused = StateDirectory::open(folder.path());
+    refused.refuse("others can write to it".to_owned());
+    let (mut carried, totals) = Carried::open(refused, "boot", &mut adopting(21, &[20]));
+    assert_eq!(totals.since, None);
+    carried.save(&MonitorState::default(), 21);
+    assert!(
+        carried.problem.as_ref().is_some_and(|why| why.contains("others can write to it")),
+        "{:?}",
+        carried.problem
+    );
+    assert_eq!(std::fs::read(folder.path().join(FILE)).unwrap(), before);
 }

@@ -97,8 +97,9 @@ pub(super) fn build(
     setup.in_force.policy = budgets.hold(&setup.in_force.policy);
     let Opened { source, events, tasks: kernel_tasks, mut succession, inherited } = open(&setup.in_force)?;
     let (outlives, started) = (succession.outlives, now());
-    let (carried, before) = Carried::open(&setup.state, &host.boot_id, &mut succession);
-    let life = Life::begun(&setup.state, &host.boot_id, started, succession);
+    let directory = setup.reload.confirmations.state();
+    let (carried, before) = Carried::open(directory.clone(), &host.boot_id, &mut succession);
+    let life = Life::begun(directory.clone(), &host.boot_id, started, succession);
     let state = SharedState::new(MonitorState {
         boot_id: host.boot_id,
         started,

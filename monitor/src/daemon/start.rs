@@ -13,9 +13,11 @@ use super::{
 use monitor_policy::ClockMap;
 
 use crate::{
+    carried,
     clock::{self, TrustedClock},
     config::{self, Config, Paths, Sources},
     error::CliError,
+    life,
     model::{
         Host,
         in_force::{LastGood, PolicyInForce},
@@ -141,10 +143,11 @@ pub fn setup(launch: &Launch, start: Start) -> Result<(Config, Setup), DaemonErr
     Ok((config, setup))
 }
 
-/// `[paths] state`, unless others can write to what decides a policy there.
+/// `[paths] state`, unless others can write to what decides a policy there, or is shown to auditors.
 fn state(path: &Path) -> StateDirectory {
     let mut state = StateDirectory::open(path);
-    let parts = ["", "confirmed.json", "trial.json", "mode.json", clock::FILE, "blobs"].map(|part| path.join(part));
+    let names = ["", "confirmed.json", "trial.json", "mode.json", clock::FILE, carried::FILE, life::FILE, "blobs"];
+    let parts = names.map(|part| path.join(part));
     if let Some((part, why)) = writable::by_others(&parts).into_iter().next() {
         state.refuse(format!("{} can be written by others: {why}", part.display()));
     }
@@ -365,7 +368,8 @@ mod tests {
         let observe = Wanted { mode: Mode::Observe, lasts: None, reason: "a test".into() };
         kept.by_hand.with(Some(observe), &TrustedClock::default().map()).keep().unwrap();
         assert_eq!(start(&home, true, None).unwrap().by_hand.mode(), Some(Mode::Observe));
-        for path in [state.join("mode.json"), state.clone()] {
+        fs::write(state.join(carried::FILE), "").unwrap();
+        for path in [state.join("mode.json"), state.join(carried::FILE), state.clone()] {
             let before = fs::metadata(&path).unwrap().permissions();
             fs::set_permissions(&path, fs::Permissions::from_mode(before.mode() | 0o002)).unwrap();
             let next = start(&home, true, None).unwrap();

@@ -6,11 +6,9 @@
 
 mod record;
 
-use std::path::Path;
-
 use monitor_common::wire::{Counters, HookSums};
 
-pub use self::record::Record;
+pub use self::record::{FILE, Record};
 
 use crate::{
     engine::pipeline::{Consumer, Findings},
@@ -32,8 +30,7 @@ pub struct Life {
 
 impl Life {
     /// Of this process, which begins now, after what it found.
-    pub fn begun(state: &Path, boot_id: &str, now: i128, succession: Succession) -> Self {
-        let state = StateDirectory::open(state);
+    pub fn begun(state: StateDirectory, boot_id: &str, now: i128, succession: Succession) -> Self {
         let before = Record::read(&state);
         let own = Record::begun(boot_id, now);
         own.write(&state);
@@ -180,6 +177,8 @@ fn passed(state: &MonitorState) -> HookSums {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::{
         engine::pipeline,
@@ -188,7 +187,7 @@ mod tests {
 
     /// What a life says at its beginning and its end.
     fn told(state: &Path, boot: &str, succession: Succession, ends: bool) -> Vec<(&'static str, String)> {
-        let mut life = Life::begun(state, boot, now(), succession);
+        let mut life = Life::begun(StateDirectory::open(state), boot, now(), succession);
         let alerts = pipeline::told(|state, findings| {
             life.begin(state, findings);
             if ends {

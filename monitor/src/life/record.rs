@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{model::rfc3339, storage::state::StateDirectory};
 
 /// The file's name.
-const FILE: &str = "life.json";
+pub const FILE: &str = "life.json";
 /// What such a file says it is.
 const FORMAT: &str = "egress-monitor life 1";
 
