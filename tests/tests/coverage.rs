@@ -390,6 +390,29 @@ fn more_devices_than_can_be_told_apart_are_named_in_a_critical_finding_that_ends
 }
 
 #[test]
+fn where_memory_max_leaves_no_slots_for_more_devices_they_are_named_and_it_is_not_tried_with_each_epoch() {
+    let stage = Stage::build(false).unwrap();
+    let config = auto(&stage, "observe").replace("[monitor]\n", "[monitor]\nmemory_max = 64\n");
+    let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
+    for number in 0..12 {
+        let (name, end) = (format!("many{number}"), format!("end{number}"));
+        let near = ["link", "add", &name, "type", "veth", "peer", "name", &end, "netns", stage.far.name()];
+        stage.near.ip(&near).unwrap();
+    }
+    let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"too_many_interfaces\"")).unwrap();
+    assert!(line.contains("many11"), "{line}");
+    let status = daemon.json(&["status"]).unwrap();
+    let why = device(&status, "many11")["why"].clone();
+    assert!(why.as_str().unwrap().contains("[monitor] memory_max is 64 MiB: raise it"), "{why}");
+    let epoch = |status: &Value| status["epoch"]["number"].as_u64().unwrap();
+    let begun = epoch(&status);
+    daemon.json_until(&["status"], |status| epoch(status) > begun + 10).unwrap();
+    let tried = daemon.log.all().iter().filter(|line| line.contains("no slots could be made")).count();
+    assert_eq!(tried, 1, "{:#?}", daemon.log.all());
+    ends_well(daemon);
+}
+
+#[test]
 fn what_a_device_sent_before_it_was_watched_is_told() {
     let stage = host();
     send(&stage.near, Some(SECOND));

@@ -253,13 +253,13 @@ pub struct EpochInterface {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EpochStatus {
-    /// Its number: from 0 at each start of the daemon.
+    /// Its number: from 0 on, or from where what was taken over ended.
     pub number: u32,
     /// Began when, RFC 3339.
     pub began: String,
     /// Closed when.
     pub closed: String,
-    /// Epochs closed since the start.
+    /// Epochs in the totals.
     pub count: u64,
     /// Flows in it.
     pub flows: usize,

@@ -11,6 +11,7 @@ use crate::{
         pipeline::{Consumer, Findings},
     },
     model::{ClosedEpoch, FindingKind, Snapshot, budget::Day, in_force::PolicyInForce, now, rfc3339},
+    storage::state::StateDirectory,
     store::MonitorState,
 };
 use monitor_policy::Policy;
@@ -74,10 +75,15 @@ impl Keeper {
         Self { sums, store: Some(store), unsaved, saved: 0, problem, needed: false, budgeted: false, clock: None }
     }
 
-    /// With the sums of the day that it is by this clock, by which days go from now on.
-    pub fn open_by(directory: &Path, clock: TrustedClock) -> Self {
-        let now = clock.map().realtime_ns;
-        Self { clock: Some(clock), ..Self::open(directory, now.into()) }
+    /// With the sums of the day that it is by this clock, by which days go from now on. Where the directory is refused, the
+    /// day begins anew.
+    pub fn open_by(directory: &StateDirectory, clock: TrustedClock) -> Self {
+        let now = clock.map().realtime_ns.into();
+        let of_today = match directory.refused() {
+            None => Self::open(directory.path(), now),
+            Some(why) => Self { sums: Budgets::new(Day::of(now)), problem: Some(why.to_owned()), ..Self::in_memory() },
+        };
+        Self { clock: Some(clock), ..of_today }
     }
 
     fn ahead(&self) -> i128 {
@@ -258,7 +264,7 @@ mod tests {
             let off = if back.load(Ordering::Relaxed) { hour } else { 0 };
             Reading { realtime: midnight + hour / 2 - off, boottime: 0, synchronised: Some(true) }
         });
-        let mut keeper = Keeper::open_by(directory.path(), clock.clone());
+        let mut keeper = Keeper::open_by(&StateDirectory::open(directory.path()), clock.clone());
         let after = midnight - fake::START;
         keeper.count(&epoch(after + hour / 2, true));
         assert_eq!((keeper.sums().day, keeper.sums().used("migration-sg")), (Day::of(midnight), 104));
@@ -269,10 +275,30 @@ mod tests {
         keeper.budgeted = true;
         assert_eq!(keeper.deadline(midnight - hour / 2), Some(Day::of(midnight).end() - hour));
         keeper.save(midnight);
-        let again = Keeper::open_by(directory.path(), clock);
+        let again = Keeper::open_by(&StateDirectory::open(directory.path()), clock);
         assert_eq!((again.sums().day, again.sums().used("migration-sg")), (Day::of(midnight), 208));
         // Without what is remembered, the restart would have begun with nothing.
         let alone = Keeper::open(directory.path(), midnight - hour / 2);
         assert_eq!((alone.sums().used("migration-sg"), alone.problem.is_some()), (0, true));
+    }
+    #[test]
+    fn sums_that_others_can_write_are_none_and_the_day_that_begins_anew_is_told() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut keeper = Keeper::open(directory.path(), fake::START);
+        keeper.count(&epoch(SAVE_EVERY, true));
+        keeper.save(fake::START + 9 * SAVE_EVERY);
+        let clock = TrustedClock::of(|| Reading { realtime: fake::START, boottime: 0, synchronised: Some(true) });
+        let mut state = StateDirectory::open(directory.path());
+        assert_eq!(Keeper::open_by(&state, clock.clone()).sums().used("migration-sg"), 104);
+        state.refuse("others can write to it".to_owned());
+        let mut refused = Keeper::open_by(&state, clock);
+        assert_eq!((refused.sums().day, refused.sums().used("migration-sg")), (Day::of(fake::START), 0));
+        let with = epoch(SAVE_EVERY, true);
+        let file = Store::new(directory.path()).path();
+        let before = std::fs::read(&file).expect("it is there");
+        refused.count(&with);
+        refused.save(fake::START + 9 * SAVE_EVERY);
+        assert_eq!(refused.problem(&with.policy), Some("others can write to it"));
+        assert_eq!(std::fs::read(&file).expect("it is there"), before);
     }
 }

@@ -53,7 +53,15 @@ impl Carried {
     /// Of this boot; and what the life before has left, if this one goes on where it ended. What is missing between them is
     /// added to what the start found.
     pub fn open(state: StateDirectory, boot_id: &str, succession: &mut Succession) -> (Self, Before) {
-        let before = read(&state, boot_id, succession).unwrap_or_default();
+        let before = read(&state, boot_id, succession);
+        if before.is_none() && succession.adopts {
+            let file = state.path().join(FILE);
+            succession.unreadable.push(format!(
+                "{} is not there, is damaged, or ends elsewhere than what was taken over: the totals begin anew",
+                file.display()
+            ));
+        }
+        let before = before.unwrap_or_default();
         let own = Self { state, boot_id: boot_id.to_owned(), rested: Instant::now(), unsaved: None, problem: None };
         (own, before)
     }

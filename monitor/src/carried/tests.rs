@@ -71,10 +71,15 @@ fn they_go_on_where_the_life_before_ended_and_nowhere_else() {
     // Killed between taking an epoch and writing it down.
     let lost = "2 epochs between 20 and 22 were taken and not written down before it ended".to_owned();
     assert_eq!(ask("boot", adopting(23, &[])), (Some(all), vec![lost]));
-    // Another boot, programs that are new, maps that are older than the file.
-    assert_eq!(ask("another", adopting(21, &[20])), (None, vec![]));
+    // Another boot, maps that are older than the file: what is taken over has no totals, and that is told.
+    let anew = |(found, told): (Option<u64>, Vec<String>)| {
+        assert!(told.len() == 1 && told[0].contains("totals.json is not there, is damaged"), "{told:?}");
+        assert_eq!(found, None);
+    };
+    anew(ask("another", adopting(21, &[20])));
+    anew(ask("boot", adopting(5, &[4])));
+    // Programs that are new take nothing over.
     assert_eq!(ask("boot", Succession::default()), (None, vec![]));
-    assert_eq!(ask("boot", adopting(5, &[4])), (None, vec![]));
     assert_eq!(ask("boot", Succession { adopts: false, ..adopting(21, &[]) }), (None, vec![]));
 }
 

@@ -91,7 +91,7 @@ pub(super) fn build(
     let (sinks, alerts_written) = Sinks::start(setup.outputs, sinks::QUEUE, encode)
         .map_err(|error| DaemonError::Start { what: "alerts", error })?;
     // What is used up today is not in force from the first packet on.
-    let budgets = Keeper::open_by(&setup.state, setup.reload.clock.clone());
+    let budgets = Keeper::open_by(setup.reload.confirmations.state(), setup.reload.clock.clone());
     let configured = setup.in_force.clone();
     setup.in_force = setup.reload.by_hand.over(&configured);
     setup.in_force.policy = budgets.hold(&setup.in_force.policy);

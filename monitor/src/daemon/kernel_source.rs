@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use monitor_policy::Policy;
@@ -28,6 +28,9 @@ use crate::{
         now,
     },
 };
+
+/// How long no slots are made for interfaces after that was refused.
+const NO_SLOTS: Duration = Duration::from_mins(1);
 
 /// Readers of other maps that can wait.
 const READERS: usize = 4;
@@ -210,6 +213,8 @@ struct KernelSource {
     logs: Option<mpsc::Sender<KernelLog>>,
     /// Bytes that all maps may take.
     memory_max: u64,
+    /// Since when there are no more slots to be had for interfaces, and why.
+    no_slots: Option<(Instant, String)>,
 }
 
 impl KernelSource {
@@ -221,6 +226,7 @@ impl KernelSource {
             memory_max,
             readers: None,
             logs: None,
+            no_slots: None,
             ledger: Ledger::default(),
             devices: Vec::new(),
             plan: Plan::default(),
@@ -262,6 +268,26 @@ impl KernelSource {
         Ok(())
     }
 
+    /// Makes slots for all that is to be watched, to be had when the epoch is closed; why there are none. It is not tried
+    /// again at once: that loads the programs.
+    fn make_slots(&mut self) -> Option<String> {
+        if let Some((at, why)) = &self.no_slots
+            && at.elapsed() < NO_SLOTS
+        {
+            return Some(why.clone());
+        }
+        let wanted = self.plan.devices.iter().filter(|planned| planned.watch).count() as u32;
+        let refused = match self.make_room(None, wanted) {
+            Ok(()) | Err(KernelError::Closing) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = &refused {
+            tracing::error!(why, "no slots could be made for more interfaces");
+        }
+        self.no_slots = refused.clone().map(|why| (Instant::now(), why));
+        refused
+    }
+
     /// Attaches to a device; whether it has to wait for the next epoch.
     fn watch(&mut self, device: &Device) -> bool {
         let (index, name) = (device.index, &device.name);
@@ -275,10 +301,9 @@ impl KernelSource {
             }
             Err(KernelError::AwaitsDrain) => return true,
             Err(KernelError::TooManyInterfaces { .. }) if self.kernel.may_have_more_slots() => {
-                let wanted = self.plan.devices.iter().filter(|planned| planned.watch).count() as u32;
-                match self.make_room(None, wanted) {
-                    Ok(()) | Err(KernelError::Closing) => return true,
-                    Err(error) => self.refuse(device, error.to_string(), true),
+                match self.make_slots() {
+                    None => return true,
+                    Some(why) => self.refuse(device, why, true),
                 }
             }
             // The news of it come.

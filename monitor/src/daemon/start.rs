@@ -13,7 +13,7 @@ use super::{
 use monitor_policy::ClockMap;
 
 use crate::{
-    carried,
+    budgets, carried,
     clock::{self, TrustedClock},
     config::{self, Config, Paths, Sources},
     error::CliError,
@@ -146,8 +146,9 @@ pub fn setup(launch: &Launch, start: Start) -> Result<(Config, Setup), DaemonErr
 /// `[paths] state`, unless others can write to what decides a policy there, or is shown to auditors.
 fn state(path: &Path) -> StateDirectory {
     let mut state = StateDirectory::open(path);
-    let names = ["", "confirmed.json", "trial.json", "mode.json", clock::FILE, carried::FILE, life::FILE, "blobs"];
-    let parts = names.map(|part| path.join(part));
+    let policies = ["confirmed.json", "trial.json", "mode.json", "blobs"];
+    let names = ["", clock::FILE, carried::FILE, life::FILE, budgets::store::FILE].into_iter().chain(policies);
+    let parts: Vec<_> = names.map(|part| path.join(part)).collect();
     if let Some((part, why)) = writable::by_others(&parts).into_iter().next() {
         state.refuse(format!("{} can be written by others: {why}", part.display()));
     }
@@ -368,8 +369,9 @@ mod tests {
         let observe = Wanted { mode: Mode::Observe, lasts: None, reason: "a test".into() };
         kept.by_hand.with(Some(observe), &TrustedClock::default().map()).keep().unwrap();
         assert_eq!(start(&home, true, None).unwrap().by_hand.mode(), Some(Mode::Observe));
-        fs::write(state.join(carried::FILE), "").unwrap();
-        for path in [state.join("mode.json"), state.join(carried::FILE), state.clone()] {
+        let others = [carried::FILE, budgets::store::FILE].map(|file| state.join(file));
+        others.iter().for_each(|file| fs::write(file, "").unwrap());
+        for path in others.into_iter().chain([state.join("mode.json"), state.clone()]) {
             let before = fs::metadata(&path).unwrap().permissions();
             fs::set_permissions(&path, fs::Permissions::from_mode(before.mode() | 0o002)).unwrap();
             let next = start(&home, true, None).unwrap();
