@@ -9,6 +9,7 @@
 #![cfg_attr(not(feature = "user"), no_std)]
 #![forbid(unsafe_op_in_unsafe_fn)]
 
+pub mod bypass;
 pub mod cache;
 pub mod classify;
 pub mod evaluate;

@@ -18,13 +18,14 @@ mod policy;
 mod probe;
 mod slow_parse;
 mod slow_path;
+mod sockets;
 mod table;
 mod words;
 
 use aya_ebpf::{
     helpers::{bpf_jiffies64, bpf_ktime_get_boot_ns},
-    macros::classifier,
-    programs::TcContext,
+    macros::{cgroup_sockopt, classifier},
+    programs::{SockoptContext, TcContext},
 };
 use monitor_common::wire::Clock;
 
@@ -48,6 +49,12 @@ pub fn clock(_context: TcContext) -> i32 {
 #[classifier]
 pub fn probe(context: TcContext) -> i32 {
     probe::reply(context.skb.skb)
+}
+
+/// Refuses what would have packets sent past [`egress`].
+#[cgroup_sockopt(setsockopt)]
+pub fn bypass(context: SockoptContext) -> i32 {
+    sockets::option(&context)
 }
 
 #[cfg(not(test))]

@@ -8,6 +8,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use monitor_common::{
+    bypass::Bypass,
     classify::{Classification, ROOT_ROWS},
     evaluate::Evaluation,
     fragments::{FRAGMENT_SETS, FragmentSet},
@@ -167,6 +168,19 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 /// A word each time that the open half is filling up. Packets write, userspace reads.
 #[map]
 pub static PRESSURE: RingBuf = RingBuf::with_byte_size(4096, 0);
+
+/// The cookie of the network namespace whose sockets are kept from sending past the hook (SO_NETNS_COOKIE), or 0. Userspace
+/// writes, setsockopt(2) reads.
+#[map]
+pub static BYPASS_NAMESPACE: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Control groups, by id, whose programs may do that all the same. As [`BYPASS_NAMESPACE`].
+#[map]
+pub static BYPASS_GROUPS: HashMap<u64, u8> = HashMap::with_max_entries(64, 0);
+
+/// How often it was refused, by [`Bypass`]. Calls add, each on its CPU; userspace reads.
+#[map]
+pub static BYPASS_REFUSED: PerCpuArray<u64> = PerCpuArray::with_max_entries(Bypass::ALL.len() as u32, 0);
 
 /// The kernel's clocks. The `clock` program writes, userspace reads.
 #[map]

@@ -19,6 +19,7 @@ pub mod kernel;
 pub mod life;
 pub mod metrics;
 pub mod model;
+pub mod needs;
 pub mod privileges;
 pub mod reconcile;
 pub mod refresh;

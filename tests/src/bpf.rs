@@ -15,6 +15,7 @@ const MAP_CREATE: libc::c_long = 0;
 const PROG_LOAD: libc::c_long = 5;
 pub(crate) const PROG_QUERY: libc::c_long = 16;
 pub(crate) const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
+pub(crate) const OBJ_GET: libc::c_long = 7;
 const LINK_CREATE: libc::c_long = 28;
 pub(crate) const LINK_GET_FD_BY_ID: libc::c_long = 30;
 pub(crate) const LINK_DETACH: libc::c_long = 34;

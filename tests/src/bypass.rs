@@ -2,8 +2,10 @@
 //! own account. To be called inside a namespace, on interfaces of the test's own.
 
 use std::{
+    ffi::CString,
     io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    path::Path,
     sync::atomic::{AtomicU32, Ordering},
     time::Instant,
 };
@@ -190,6 +192,17 @@ pub fn detach_first(interface: &str) -> Result<()> {
     bpf::call(bpf::PROG_QUERY, &mut attributes).context("BPF_PROG_QUERY")?;
     ensure!(programs[0] != 0 && links[0] != 0, "no program with a link is on {interface}");
     let link = bpf::open(bpf::LINK_GET_FD_BY_ID, &mut [pair(links[0], 0), 0]).context("BPF_LINK_GET_FD_BY_ID")?;
+    bpf::call(bpf::LINK_DETACH, &mut [pair(link.as_raw_fd() as u32, 0)]).context("BPF_LINK_DETACH")?;
+    Ok(())
+}
+
+/// Takes the program of a pinned link off, from outside.
+///
+/// # Errors
+/// It is no link, or is not there.
+pub fn detach_pinned(link: &Path) -> Result<()> {
+    let path = CString::new(link.as_os_str().as_encoded_bytes()).context("a path")?;
+    let link = bpf::open(bpf::OBJ_GET, &mut [path.as_ptr() as u64, 0]).context("BPF_OBJ_GET")?;
     bpf::call(bpf::LINK_DETACH, &mut [pair(link.as_raw_fd() as u32, 0)]).context("BPF_LINK_DETACH")?;
     Ok(())
 }

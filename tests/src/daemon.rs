@@ -82,6 +82,14 @@ impl Home {
         Ok(home)
     }
 
+    /// Has the state on a disk of its own, of a mebibyte.
+    ///
+    /// # Errors
+    /// Not root.
+    pub fn keep_state_on_a_small_disk(&self) -> Result<()> {
+        leftovers::mount_disk(self.path())
+    }
+
     /// Where pins are.
     #[must_use]
     pub fn bpffs(&self) -> &Path {
@@ -148,7 +156,7 @@ impl Drop for Home {
         if !self.outlives && self.bpffs.exists() {
             let _ = std::fs::remove_dir_all(&self.bpffs);
         }
-        leftovers::unmount_bpffs(self.folder.path());
+        leftovers::unmount(self.folder.path());
     }
 }
 

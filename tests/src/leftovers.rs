@@ -3,7 +3,7 @@
 //! first thing that the next one makes.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     path::{Path, PathBuf},
     sync::Once,
 };
@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-use crate::netns;
+use crate::{cgroup, netns};
 
 /// Where pins are.
 const BPFFS: &str = "/sys/fs/bpf";
@@ -24,9 +24,12 @@ pub(crate) fn prefix() -> String {
         for folder in [PathBuf::from(BPFFS), std::env::temp_dir()] {
             // Another process may be sweeping as well.
             of_the_dead(&folder).for_each(|name| {
-                unmount_bpffs(&folder.join(&name));
+                unmount(&folder.join(&name));
                 drop(std::fs::remove_dir_all(folder.join(name)));
             });
+        }
+        if let Some(groups) = cgroup::root() {
+            of_the_dead(&groups).for_each(|name| drop(std::fs::remove_dir(groups.join(name))));
         }
     });
     format!("egm-{}-", std::process::id())
@@ -43,6 +46,9 @@ pub fn folder() -> Result<TempDir> {
 /// Where in a folder its BPF file system is.
 pub(crate) const MOUNT: &str = "bpf";
 
+/// Where in a folder there may be a small disk.
+pub(crate) const DISK: &str = "state";
+
 /// Mounts a BPF file system in a temporary folder.
 ///
 /// # Errors
@@ -50,19 +56,33 @@ pub(crate) const MOUNT: &str = "bpf";
 pub(crate) fn mount_bpffs(folder: &Path) -> Result<()> {
     let at = folder.join(MOUNT);
     std::fs::create_dir(&at).context("a folder to mount on")?;
+    mount(c"bpf", &at, c"").context("mounting a BPF file system")
+}
+
+/// Mounts a disk of a mebibyte in a temporary folder that has a folder for it.
+///
+/// # Errors
+/// Not root.
+pub(crate) fn mount_disk(folder: &Path) -> Result<()> {
+    mount(c"tmpfs", &folder.join(DISK), c"size=1m,mode=0700").context("mounting a small disk")
+}
+
+fn mount(kind: &CStr, at: &Path, options: &CStr) -> Result<()> {
     let at = CString::new(at.as_os_str().as_encoded_bytes()).context("a folder's name")?;
     // SAFETY: strings that outlive the call.
-    match unsafe { libc::mount(c"bpf".as_ptr(), at.as_ptr(), c"bpf".as_ptr(), 0, std::ptr::null()) } {
+    match unsafe { libc::mount(kind.as_ptr(), at.as_ptr(), kind.as_ptr(), 0, options.as_ptr().cast()) } {
         0 => Ok(()),
-        _ => Err(std::io::Error::last_os_error()).context("mounting a BPF file system"),
+        _ => Err(std::io::Error::last_os_error().into()),
     }
 }
 
-/// Takes it away, if there is one, with all that is pinned there.
-pub(crate) fn unmount_bpffs(folder: &Path) {
-    if let Ok(at) = CString::new(folder.join(MOUNT).as_os_str().as_encoded_bytes()) {
-        // SAFETY: a string that outlives the call.
-        unsafe { libc::umount2(at.as_ptr(), libc::MNT_DETACH) };
+/// Takes away what is mounted in a folder, with all that is there.
+pub(crate) fn unmount(folder: &Path) {
+    for at in [MOUNT, DISK] {
+        if let Ok(at) = CString::new(folder.join(at).as_os_str().as_encoded_bytes()) {
+            // SAFETY: a string that outlives the call.
+            unsafe { libc::umount2(at.as_ptr(), libc::MNT_DETACH) };
+        }
     }
 }
 

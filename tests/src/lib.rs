@@ -7,6 +7,7 @@ pub mod background;
 mod bpf;
 pub mod bypass;
 pub mod capture;
+pub mod cgroup;
 pub mod corpus;
 pub mod cycles;
 pub mod daemon;

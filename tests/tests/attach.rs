@@ -5,14 +5,17 @@
 use std::net::{IpAddr, SocketAddr};
 
 use egress_monitor_tests::{
-    monitor::kernel::{Hook, Interface, Kernel, Options},
+    monitor::kernel::{Hook, Interface, Kernel, Mode, Options},
     netns::Namespace,
     traffic,
     wire::{Networks, Wire},
 };
 use monitor_common::wire::FullKey;
 
-use crate::support::policy::policy;
+use crate::{
+    bypass_sockets::{long_option, packet_socket},
+    support::policy::policy,
+};
 
 /// The first kernel with TCX.
 const TCX: (u32, u32) = (6, 6);
@@ -45,6 +48,23 @@ fn wire() -> (Namespace, Namespace, Wire) {
 /// Whether the interface has a clsact qdisc.
 fn has_clsact(namespace: &Namespace) -> bool {
     namespace.tc(&["qdisc", "show", "dev", INTERFACE]).unwrap().contains("clsact")
+}
+
+#[test]
+fn sockets_that_would_send_past_the_hook_are_refused_in_enforce_mode_and_other_options_are_what_they_were() {
+    let (near, far, _wire) = wire();
+    let tried = || near.run(|| [long_option(INTERFACE), long_option("nowhere")]);
+    let before = tried();
+    assert_eq!(before, [None, Some(libc::ENODEV)]);
+    for mode in [Mode::Observe, Mode::Enforce] {
+        let mut kernel = Kernel::load(Options { mode, ..Options::default() }, policy()).unwrap();
+        near.run(|| kernel.refuse_bypass(&[])).unwrap();
+        assert_eq!((packet_socket(&near), packet_socket(&far)), (mode == Mode::Observe, true));
+        assert_eq!(tried(), before);
+        assert_eq!(kernel.refused_bypass().unwrap(), Some([u64::from(mode == Mode::Enforce), 0]));
+        drop(kernel);
+        assert!(packet_socket(&near));
+    }
 }
 
 /// Attaches as asked, sends, and compares with what the interface counted; gives the hook that was taken.

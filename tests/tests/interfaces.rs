@@ -142,6 +142,47 @@ fn moved(taken: bool) {
     ends_well(daemon);
 }
 
+/// Waits until this interface is watched; nothing of what is sent by it reaches the peer.
+fn drops(stage: &Stage, daemon: &Daemon, name: &str) {
+    let watched = |status: &serde_json::Value| {
+        let rows = status["coverage"].as_array().unwrap();
+        rows.iter().any(|row| row["name"] == name && row["since"].is_string())
+    };
+    daemon.json_until(&["status"], watched).unwrap();
+    // Those of odd numbers go outside.
+    let outside: Vec<Vec<u8>> = frames().into_iter().step_by(2).collect();
+    let before = [stage.received().unwrap().packets, flows(daemon).unwrap().hook.packets];
+    let sent = stage.near.run(|| Flood::open(name).unwrap().send(&outside)).unwrap();
+    assert_eq!(sent, Frames { sent: 0, refused: outside.len() as u64 }, "{name}");
+    let after = [stage.received().unwrap().packets, flows(daemon).unwrap().hook.packets];
+    assert_eq!(after, [before[0], before[1] + outside.len() as u64], "{name}");
+}
+
+#[test]
+fn what_is_denied_does_not_leave_by_an_interface_that_was_renamed_moved_away_and_back_or_made_again() {
+    let stage = Stage::build(false).unwrap();
+    let elsewhere = Namespace::new("elsewhere").unwrap();
+    let config = stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "");
+    let config = config.replace(&format!("[\"{INTERFACE}\"]"), "[\"auto\"]");
+    for hook in ["tcx", "clsact"] {
+        let daemon = Daemon::start(&stage.near, &config, &["--hook", hook]).unwrap();
+        drops(&stage, &daemon, INTERFACE);
+        let up = |name: &str| stage.near.ip(&["link", "set", name, "arp", "off", "up"]).unwrap();
+        stage.near.ip(&["link", "set", INTERFACE, "down"]).unwrap();
+        stage.near.ip(&["link", "set", INTERFACE, "name", "other"]).unwrap();
+        up("other");
+        drops(&stage, &daemon, "other");
+        stage.near.ip(&["link", "set", "other", "netns", elsewhere.name()]).unwrap();
+        elsewhere.ip(&["link", "set", "other", "netns", stage.near.name()]).unwrap();
+        up("other");
+        drops(&stage, &daemon, "other");
+        stage.near.ip(&["link", "delete", "other"]).unwrap();
+        Wire::lay(&stage.near, INTERFACE, &stage.far, INTERFACE, Networks::number(7)).unwrap();
+        drops(&stage, &daemon, INTERFACE);
+        ends_well(daemon);
+    }
+}
+
 #[test]
 fn an_interface_that_is_moved_away_is_let_go_of_and_watched_when_it_is_back() {
     moved(false);

@@ -1,17 +1,16 @@
 //! Promise: however the daemon ends and begins again, what is denied stays on the host, and what came to the hook
 //! meanwhile is known to the packet.
 
-use std::{ffi::OsStr, net::SocketAddr, os::unix::process::ExitStatusExt as _, process::Command, time::Instant};
+use std::{net::SocketAddr, process::Command, time::Instant};
 
 use egress_monitor_tests::{
     daemon::{Daemon, Home, binary},
-    monitor::Fault,
     stage::{INSIDE, PATIENCE, Stage, v4},
     traffic::send_udp,
 };
 
 use crate::support::{
-    lives::{HOOKS, attached, config, detach, end, gap, home, one, outside, start},
+    lives::{HOOKS, attached, detach, end, gap, home, one, outside, start},
     load::Load,
 };
 
@@ -141,65 +140,6 @@ fn nothing_that_is_denied_leaves_while_daemons_come_and_go_under_load() {
         assert!(said.contains(if hook == "tcx" { "(tcx)" } else { "(clsact)" }), "{said}");
         assert_eq!(attached(&stage), (0, 0));
         assert!(!home.bpffs().exists());
-    }
-}
-
-#[test]
-fn wherever_the_daemon_is_killed_nothing_leaves_and_the_next_one_says_so() {
-    let stage = Stage::build(false).unwrap();
-    let looser = stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "on_private = \"deny\"");
-    for hook in HOOKS {
-        let before = stage.sent().unwrap();
-        let rounds = lives(50) / 50;
-        let places = if rounds == 1 { Fault::ALL.len() / 2 } else { Fault::ALL.len() };
-        let (kept, offered) = std::thread::scope(|scope| {
-            let mut kept = end(start(&stage, home(&stage), hook), libc::SIGKILL);
-            let load = Load::begin(scope, &stage, 1);
-            for round in 0..rounds {
-                for (number, fault) in Fault::ALL.into_iter().enumerate() {
-                    // Half of them by each hook where there is no time for all.
-                    if rounds == 1 && (number % 2 == 0) != (hook == "tcx") {
-                        continue;
-                    }
-                    // The first time, and one while it works.
-                    let at = format!("{}:{}", fault.name(), 1 + round % 3);
-                    let environment = [("EGRESS_MONITOR_FAULT", OsStr::new(&at))];
-                    let mut daemon = Daemon::spawn_with(&stage.near, kept, &["--hook", hook], &environment).unwrap();
-                    if [Fault::Stage, Fault::Switch, Fault::Save].contains(&fault) {
-                        // Whether it comes so far or not.
-                        let mut reloads = 0;
-                        while daemon.wait_until_ready().is_ok() {
-                            let text = if reloads % 2 == 0 { &looser } else { &config(&stage) };
-                            daemon.home().configure(text).unwrap();
-                            let _ = daemon.ask(&["reload", "--confirm", "10s"]);
-                            reloads += 1;
-                            assert!(reloads < 20, "{at}: it is never there");
-                        }
-                    }
-                    let ended = daemon.wait().unwrap();
-                    assert_eq!(ended.status.signal(), Some(libc::SIGKILL), "{at}: {:#?}", ended.log);
-                    let home = daemon.into_home().unwrap();
-                    home.configure(&config(&stage)).unwrap();
-                    let next = start(&stage, home, hook);
-                    assert_eq!(attached(&stage), one(hook), "{at}");
-                    assert!(gap(&next)[0] > 0, "{at}");
-                    let killed = |line: &String| line.contains("\"types\":[\"killed\"]");
-                    // One that is killed before its note is written was never there.
-                    let noted = ![Fault::Start, Fault::Replace, Fault::Adopt, Fault::Save].contains(&fault);
-                    assert!(!noted || next.alerts.all().iter().any(killed), "{at}");
-                    let status = next.json(&["status"]).unwrap();
-                    assert_eq!(status["interfaces"][0]["residual"]["packets"], 0, "{at}: {status:#}");
-                    kept = end(next, libc::SIGKILL);
-                }
-            }
-            (kept, load.end())
-        });
-        assert_eq!(stage.sent().unwrap().since(before).packets, 0, "of {offered}");
-        println!(
-            "proven: {hook}, killed at each of {places} places: {} lives, {offered} forbidden packets offered, 0 left",
-            places * rounds
-        );
-        detach(&stage, kept.bpffs().to_str().unwrap());
     }
 }
 

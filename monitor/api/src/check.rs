@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 use monitor_policy::{RuleNote, geo::Rejected, spec::Mode};
 use serde::Serialize;
 
+use crate::needs::CutOff;
+
 /// The document: `ok` says which.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -76,6 +78,10 @@ pub struct Good {
     pub overlays: Vec<Overlay>,
     /// The dataset of autonomous systems.
     pub as_numbers: Option<AsNumbers>,
+    /// What this host needs, by its own files and connections, and enforce would drop.
+    pub cut_off: Vec<CutOff>,
+    /// Names of those that have no address now.
+    pub unresolved: Vec<String>,
     /// What is not wrong but should be looked at.
     pub warnings: Vec<String>,
 }

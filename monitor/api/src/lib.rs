@@ -32,6 +32,7 @@ pub mod explain;
 pub mod flows;
 pub mod geo;
 pub mod mode;
+pub mod needs;
 pub mod reason;
 pub mod reload;
 pub mod rules;

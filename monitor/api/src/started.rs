@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     mode::{LastGood, ModeByHand},
+    needs::CutOff,
     status::DeviceStatus,
 };
 
@@ -19,6 +20,9 @@ pub struct Started {
     pub attached: Vec<Attached>,
     /// Every device that is up or is to be watched, edges first: at most 4,096.
     pub coverage: Vec<DeviceStatus>,
+    /// What this host needs, by its own files and connections, and enforce drops; names are not resolved.
+    #[serde(default)]
+    pub cut_off: Vec<CutOff>,
     /// Geo datasets.
     pub datasets: Vec<Dataset>,
     /// `zone.inside` as written.

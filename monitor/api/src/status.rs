@@ -333,6 +333,16 @@ pub struct FindingStatus {
     pub since: String,
 }
 
+/// Sockets refused, by the way past the hook that they asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct BypassRefused {
+    /// Packet sockets with PACKET_QDISC_BYPASS.
+    pub packet: u64,
+    /// AF_XDP sockets with a ring to send by.
+    pub xdp: u64,
+}
+
 /// The whole document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -354,6 +364,9 @@ pub struct Status {
     pub totals_since: String,
     /// Bytes that the kernel part's maps take.
     pub kernel_memory_bytes: u64,
+    /// Sockets refused since `started` that would have sent past the hook.
+    #[serde(default)]
+    pub bypass_refused: BypassRefused,
     /// `observe` or `enforce`.
     pub mode: String,
     /// Who set it, where that is not the configuration.

@@ -22,6 +22,7 @@ use crate::{
     error::CliError,
     kernel,
     model::rfc3339,
+    needs,
     reload::confirmations::ConfirmationStore,
     storage::state::StateDirectory,
 };
@@ -41,7 +42,9 @@ use monitor_policy::{
 /// Says what is wrong with the configuration, or what it comes to.
 ///
 /// Reads everything that `run` would read: the configuration, allowlists, geo data. Each problem is one line on
-/// standard error with file, line, value and mend, and the exit code is 64.
+/// standard error with file, line, value and mend, and the exit code is 64. Says as well which of its gateways, resolvers,
+/// time servers, package mirrors and open connections this host would lose in enforce mode; their names are resolved for
+/// that, in two seconds at most.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  egress-monitor check\n  egress-monitor check --config new.toml && systemctl reload egress-monitor"
@@ -247,6 +250,7 @@ fn document(inputs: &Inputs) -> Good {
         (class.name().to_owned(), of)
     };
     let now = clock.seconds();
+    let needs = needs::find(policy, clock.boottime_ns, true);
     Good {
         ok: true,
         config: config.file.clone(),
@@ -309,6 +313,8 @@ fn document(inputs: &Inputs) -> Good {
             data: data(&of.about, of.v4.len(), of.v6.len(), now),
             numbers: of.names.len(),
         }),
+        cut_off: needs.cut_off,
+        unresolved: needs.unresolved.into_iter().collect(),
         warnings: warnings(inputs),
     }
 }

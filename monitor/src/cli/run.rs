@@ -17,6 +17,7 @@ use crate::{
     http::documents::{coverage::devices, status::status},
     kernel,
     model::{HookChoice, Host, now, rfc3339},
+    needs, privileges,
 };
 use monitor_api::started::{Attached, Dataset, Started};
 use monitor_policy::duration;
@@ -148,6 +149,8 @@ fn document(started: &daemon::Started) -> Started {
     Started {
         attached: attached.collect(),
         coverage: devices(&started.coverage).0,
+        cut_off: privileges::parse(|| needs::find(&in_force.policy, kernel::boot_ns(), false).cut_off)
+            .unwrap_or_default(),
         datasets: datasets.collect(),
         inside: in_force.inside.clone(),
         kernel_memory_bytes: started.kernel_memory,

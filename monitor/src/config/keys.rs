@@ -186,6 +186,7 @@ pub static MONITOR: Section = Section::new(
         monitor::MEMORY_MAX,
         monitor::HOOK,
         monitor::ON_DAEMON_LOSS,
+        monitor::BYPASS,
     ],
 );
 
@@ -260,6 +261,14 @@ pub mod monitor {
         Absent::Value(r#""keep""#),
         r#"what the kernel part does when the daemon has closed no epoch for the time of three (at least 10 s): "keep" goes on enforcing, "observe" lets everything pass and counts it"#,
     );
+    /// Who may send past the hook.
+    pub const BYPASS: Key = Key::new(
+        "bypass",
+        Kind::List { whole: r#"a list such as ["/system.slice/capture.service"]"#, each: "paths in quotes" },
+        Absent::Means("none"),
+        "control groups whose programs may send past the hook in enforce mode (PACKET_QDISC_BYPASS, AF_XDP), as paths below the root of cgroup v2; each alone, not those below it",
+    )
+    .hidden();
 }
 
 /// `[zone]`.

@@ -61,6 +61,8 @@ pub struct Config {
     pub flows: u32,
     /// `[monitor] cache`: places that a CPU's flow cache has at most, of each IP version; by default all that is there.
     pub cache: Option<u32>,
+    /// `[monitor] bypass`: control groups that may send past the hook.
+    pub bypass: Vec<String>,
     /// `[monitor] memory_max`: bytes that the kernel part's maps may take while some are replaced.
     pub memory_max: u64,
     /// `[monitor] hook`.
@@ -178,6 +180,7 @@ impl Default for Config {
             guests: Vec::new(),
             epoch: Duration::from_secs(10),
             flows: DEFAULT_FLOWS,
+            bypass: Vec::new(),
             memory_max: 1 << 30,
             cache: None,
             hook: HookChoice::Auto,

@@ -65,7 +65,7 @@ pub(super) fn read<'a>(root: Table<'a>, config: &mut Config) -> ListPatterns<'a>
 }
 
 fn monitor(table: Table<'_>, config: &mut Config) {
-    use keys::monitor::{CACHE, EPOCH, FLOWS, GUESTS, HOOK, INTERFACES, MEMORY_MAX, MODE, ON_DAEMON_LOSS};
+    use keys::monitor::{BYPASS, CACHE, EPOCH, FLOWS, GUESTS, HOOK, INTERFACES, MEMORY_MAX, MODE, ON_DAEMON_LOSS};
     if let Some(mode) = table.read(&MODE, values::mode) {
         config.mode = mode;
     }
@@ -87,6 +87,9 @@ fn monitor(table: Table<'_>, config: &mut Config) {
     config.cache = table.get(&CACHE).and_then(|value| value.number());
     if let Some(hook) = table.read(&HOOK, values::hook) {
         config.hook = hook;
+    }
+    if let Some(groups) = table.get(&BYPASS).and_then(|value| value.list()) {
+        config.bypass = groups.iter().filter_map(|value| value.read(values::control_group)).collect();
     }
     if let Some(then) = table.read(&ON_DAEMON_LOSS, values::on_daemon_loss) {
         config.on_daemon_loss = then;

@@ -295,6 +295,20 @@ pub(super) fn guest(text: &str) -> Result<String, ValueError> {
     pattern(text, "or a glob such as \"veth*\"")
 }
 
+/// A control group, as a path below the root.
+pub(super) fn control_group(text: &str) -> Result<String, ValueError> {
+    let parts = text.strip_prefix('/').map(|rest| rest.split('/'));
+    if parts.is_some_and(|mut parts| parts.all(|part| !part.is_empty() && part != ".." && part != ".")) {
+        Ok(text.to_owned())
+    } else {
+        Err(ValueError(format!(
+            "{} is no control group: write its path below the root, such as \"/system.slice/capture.service\" (`systemctl show \
+             -p ControlGroup NAME`)",
+            quote(text)
+        )))
+    }
+}
+
 /// A name or a glob; `else_write`: what may be written instead of one that is none.
 fn pattern(text: &str, else_write: &str) -> Result<String, ValueError> {
     let name = name(text)?;

@@ -20,7 +20,7 @@ use crate::{
     engine::{
         Engine, EngineHandle,
         pipeline::Consumer,
-        reports::{Conservation, Covering, Exceptions, HeldData, Http, Losses, RuleTimes, StaleData},
+        reports::{BypassSockets, Conservation, Covering, Exceptions, HeldData, Http, Losses, RuleTimes, StaleData},
         source::{Events, Opened, Task},
     },
     error::CliError,
@@ -142,12 +142,13 @@ pub(super) fn build(
 /// Who makes something of each closed epoch, in this order.
 pub fn consumers(budgets: Keeper, clock: TrustedClock, kept: Option<(Carried, Life)>) -> Vec<Box<dyn Consumer>> {
     let kept = kept.map(|(carried, life)| [Box::new(carried) as Box<dyn Consumer>, Box::new(life)]);
-    let others: [Box<dyn Consumer>; 13] = [
+    let others: [Box<dyn Consumer>; 14] = [
         Box::new(Http),
         Box::new(Exceptions),
         Box::new(Covering::default()),
         Box::new(Conservation),
         Box::new(Reconciler::default()),
+        Box::new(BypassSockets),
         Box::new(Losses::default()),
         Box::new(Alerter::default()),
         Box::new(budgets),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use monitor_common::parse::Reason;
+use monitor_common::{bypass::Bypass, parse::Reason};
 use monitor_policy::times::{self, Notice};
 
 use super::pipeline::{Consumer, Findings};
@@ -14,7 +14,7 @@ use crate::{
         identities::Identities,
         refresh::AsideKind,
         rfc3339, seconds,
-        snapshot::InterfaceCounts,
+        snapshot::{BypassReport, InterfaceCounts},
     },
     store::MonitorState,
 };
@@ -230,6 +230,22 @@ impl Consumer for Exceptions {
 
     fn review(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
         Self::report(state, findings);
+    }
+}
+
+/// Sockets that would send past the hook.
+#[derive(Debug, Default)]
+pub struct BypassSockets;
+
+impl Consumer for BypassSockets {
+    fn publish(&mut self, epoch: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
+        let BypassReport { refused, problem } = &epoch.snapshot.bypass;
+        state.bypass_refused.iter_mut().zip(refused).for_each(|(sum, more)| *sum += more);
+        let named = Bypass::ALL.into_iter().zip(refused).filter(|(_, times)| **times > 0);
+        let named: Vec<String> =
+            named.map(|(of, times)| format!("{times} {} in epoch {}", of.socket(), epoch.snapshot.epoch)).collect();
+        findings.report(FindingKind::BypassRefused, (!named.is_empty()).then(|| named.join(", ")));
+        findings.report(FindingKind::BypassNotRefused, problem.clone());
     }
 }
 

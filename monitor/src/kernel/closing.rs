@@ -6,7 +6,7 @@ use monitor_common::wire::{Clock, Control, CpuHalf};
 use monitor_policy::{Policy, spec::Mode};
 
 use super::{Interface, flows::DrainedFlows};
-use crate::model::{Fill, InterfaceCounts, Snapshot, readings::Reading};
+use crate::model::{BypassReport, Fill, InterfaceCounts, Snapshot, readings::Reading};
 
 /// An epoch that packets have left and that is not drained whole yet. It is kept over a failure, so that what was
 /// taken from the maps is never lost and nothing is counted under another epoch's policy.
@@ -74,6 +74,7 @@ impl ClosingEpoch {
             jiffies: clock.jiffies,
             hz,
             readings,
+            bypass: BypassReport::default(),
         }
     }
 }

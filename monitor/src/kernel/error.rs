@@ -55,6 +55,9 @@ pub enum KernelError {
     /// The verifier or the loader refused the object.
     #[error("the kernel refuses the program: {0}")]
     Load(String),
+    /// Sockets that send past the hook can't be refused.
+    #[error("sockets that send past the hook can't be refused: {0}")]
+    Bypass(String),
     /// Attaching failed.
     #[error("can't attach to {interface} by {hook}: {error}")]
     Attach {

@@ -1,6 +1,6 @@
 //! The interfaces that the program is on, and the slots that they are counted in.
 
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeSet, net::Ipv6Addr, sync::atomic::Ordering};
 
 use monitor_common::wire::{HookSums, Hot, INTERFACE_PROBES, INTERFACE_TABLE, InterfaceEntry, Link, MAX_INTERFACES};
 
@@ -42,6 +42,15 @@ impl From<&Device> for Interface {
 pub fn devices() -> Result<Vec<Device>, KernelError> {
     let listed = Nic::open().and_then(|mut nic| nic.devices());
     listed.map_err(KernelError::map("can't list the interfaces"))
+}
+
+/// The routers with an IPv6 address that default routes name, of all tables.
+///
+/// # Errors
+/// They can't be listed.
+pub fn default_gateways() -> Result<BTreeSet<Ipv6Addr>, KernelError> {
+    let listed = Nic::open().and_then(|mut nic| nic.default_gateways());
+    listed.map_err(KernelError::map("can't list the routes"))
 }
 
 /// What a slot is for.

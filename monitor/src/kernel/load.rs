@@ -15,6 +15,7 @@ use monitor_policy::{Policy, spec::Mode};
 
 use super::{
     AttachedProgram, EventReader, KernelError, KernelLog, Switch,
+    bypass::Refusal,
     cache::Cache,
     clock,
     closing::ClosingEpoch,
@@ -102,6 +103,8 @@ pub struct Kernel {
     /// What was, before a policy was staged.
     pub(super) guard_before: Option<Guard>,
     pub(super) fell: Option<Fell>,
+    /// Sockets that would send past the hook are refused.
+    pub(super) bypass: Option<Refusal>,
 }
 
 impl Drop for Kernel {
@@ -219,6 +222,7 @@ impl Kernel {
             guard: None,
             guard_before: None,
             fell: None,
+            bypass: None,
         };
         kernel.publish();
         kernel.verify()?;

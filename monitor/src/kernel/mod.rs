@@ -2,6 +2,7 @@
 //! what the maps held out; called by the engine and by `daemon`.
 
 mod beside;
+mod bypass;
 mod cache;
 mod clock;
 mod closing;
@@ -34,7 +35,7 @@ pub use clock::{boot_ns, is_clock_synchronised};
 pub use devices::DeviceNews;
 pub use error::KernelError;
 pub use events::EventReader;
-pub use interfaces::{Interface, devices};
+pub use interfaces::{Interface, default_gateways, devices};
 pub use links::AttachedProgram;
 pub use load::{Kernel, Options};
 pub use log::KernelLog;

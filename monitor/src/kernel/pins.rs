@@ -1,7 +1,7 @@
 //! What outlives the daemon: links and counters, pinned on a BPF file system in a directory named after the layouts'
 //! number. Found by their pins alone; what is not ours is left alone.
 //!
-//! `<bpffs>/v<N>/links/<ifindex>` are the links. `<bpffs>/v<N>/maps/<number>/` has what the programs of one start of the
+//! `<bpffs>/v<N>/links/<ifindex>` are the links, and `bypass` that of [`super::bypass`]. `<bpffs>/v<N>/maps/<number>/` has what the programs of one start of the
 //! daemon count in: pinned before they are attached, removed when all of it is known.
 
 use std::{
@@ -172,6 +172,11 @@ impl Pins {
         self.directory.join(format!("links/{ifindex}"))
     }
 
+    /// Where the link is that has sockets refused.
+    pub(super) fn bypass(&self) -> PathBuf {
+        self.directory.join("links/bypass")
+    }
+
     /// The link on an interface, if there is one.
     pub(super) fn link(&self, ifindex: u32) -> Option<FdLink> {
         PinnedLink::from_pin(self.link_path(ifindex)).ok().map(FdLink::from)
@@ -272,6 +277,9 @@ pub fn detach_all(bpffs: &Path) -> Result<Vec<String>, KernelError> {
     let mut removed: Vec<String> = filters().collect();
     for ifindex in pins.remove_others(&[]) {
         removed.push(format!("the program on interface {ifindex} (tcx)"));
+    }
+    if fs::remove_file(pins.bypass()).is_ok() {
+        removed.push("the program that refuses sockets which send past the hook".to_owned());
     }
     for (ifindex, sums) in pins.earlier().flat_map(|maps| hooks(maps).unwrap_or_default()) {
         removed.push(format!(

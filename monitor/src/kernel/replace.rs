@@ -92,6 +92,7 @@ impl Kernel {
             return Err(error);
         }
         self.move_links(&mut other.ebpf);
+        self.refuse_bypass_again();
         let started = std::mem::replace(&mut self.epoch_started, jiff::Timestamp::now());
         let fill = other.counts.empty_fill(old.parity());
         let mut closing = ClosingEpoch::new(old, policy, started, self.slots.iter().map(Slot::interface), fill);

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
+use monitor_common::bypass::Bypass;
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::{
@@ -204,6 +205,14 @@ fn health(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     let behind = "How far the wall clock is behind the time that rules and budgets go by";
     one("clock_behind_seconds", behind, seconds(state.clock.ahead))?;
     count("clock_jumps_total", "Times that the wall clock was set", state.clock.jumps)?;
+    let refused = page.counter(
+        "bypass_refused_total",
+        "Sockets refused that would have sent past the hook, by kind, since the start",
+        &["kind"],
+    )?;
+    for (of, times) in Bypass::ALL.into_iter().zip(state.bypass_refused) {
+        refused.with_label_values(&[of.name()]).inc_by(times);
+    }
     let backlog = page.gauge("alert_sink_backlog", "Alert lines waiting to be written", &["sink"])?;
     backlog.with_label_values(&["all"]).set(gauge(state.sinks.backlog.load(Relaxed)));
     let attached = page.gauge(

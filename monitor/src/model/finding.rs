@@ -209,6 +209,22 @@ findings! {
         title: "Frames are announced as link-scope control and do not look like it",
         hint: "Find out what sends them; `[zone.undecodable] link_control_odd = \"deny\"` drops them",
     }
+    /// Programs wanted to send past the hook.
+    BypassRefused {
+        name: "bypass_refused",
+        severity: Severity::High,
+        every_time: false,
+        title: "Programs were refused a way past the hook",
+        hint: "Find out which: who has CAP_NET_RAW; one that is meant to is named in `[monitor] bypass`",
+    }
+    /// They can't be kept from it.
+    BypassNotRefused {
+        name: "bypass_not_refused",
+        severity: Severity::Medium,
+        every_time: false,
+        title: "Programs are not kept from sending past the hook",
+        hint: "Mount cgroup v2; what is sent so is still reported (`unaccounted_egress`)",
+    }
     /// Alert lines did not reach a sink.
     AlertsLost {
         name: "alerts_lost",

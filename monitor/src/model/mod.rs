@@ -34,6 +34,6 @@ pub use self::{
     in_force::PolicyInForce,
     interface_account::InterfaceAccount,
     shadow::ShadowReport,
-    snapshot::{Fill, InterfaceCounts, Occupancy, Snapshot},
+    snapshot::{BypassReport, Fill, InterfaceCounts, Occupancy, Snapshot},
     succession::Succession,
 };

@@ -8,6 +8,7 @@ use std::{
 
 pub use monitor_api::status::Occupancy;
 use monitor_common::{
+    bypass::Bypass,
     parse::Reason,
     verdict::Verdict,
     wire::{Counters, FlowValue, FullKey, ReasonSums},
@@ -64,6 +65,17 @@ pub struct Snapshot {
     /// What the devices say they sent, each held against its hook, read after the epoch was closed and before anything
     /// was detached.
     pub readings: Vec<Reading>,
+    /// Sockets that would send past the hook.
+    pub bypass: BypassReport,
+}
+
+/// What became of sockets that would send past the hook, which are refused in enforce mode.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BypassReport {
+    /// Refused since the epoch before, by [`Bypass`].
+    pub refused: [u64; Bypass::ALL.len()],
+    /// Why they can't be, in enforce mode.
+    pub problem: Option<String>,
 }
 
 impl Snapshot {

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use monitor_common::bypass::Bypass;
+
 use crate::{
     model::{
         Alert, Attachment, BudgetUses, Coverage, Fill, FindingKind, InterfaceAccount, ShadowReport,
@@ -69,6 +71,8 @@ pub struct MonitorState {
     pub since: i128,
     /// Bytes that the kernel part's maps take.
     pub kernel_memory: u64,
+    /// Sockets refused that would send past the hook, by [`monitor_common::bypass::Bypass`], since the start.
+    pub bypass_refused: [u64; Bypass::ALL.len()],
     /// What the devices sent beside what passed the hooks.
     pub accounts: Vec<InterfaceAccount>,
     /// The policy in force.

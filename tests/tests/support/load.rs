@@ -3,51 +3,87 @@
 use std::{
     net::UdpSocket,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread::{Scope, ScopedJoinHandle},
+    thread::{self, Scope, ScopedJoinHandle},
+    time::Duration,
 };
 
 use egress_monitor_tests::stage::Stage;
 
 use super::lives::outside;
 
+/// Datagrams between two looks at whether to go on.
+const BURST: u64 = 32;
+
 /// Threads that send datagrams to the outside until it ends, or the test has failed.
 pub struct Load<'scope> {
-    over: Arc<AtomicBool>,
-    senders: Vec<ScopedJoinHandle<'scope, u64>>,
+    shared: Arc<Shared>,
+    senders: Vec<ScopedJoinHandle<'scope, ()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    over: AtomicBool,
+    offered: AtomicU64,
+    /// Held by whoever sends, and in the other way by whoever wants silence.
+    sending: RwLock<()>,
 }
 
 impl<'scope> Load<'scope> {
+    /// As fast as it goes.
     pub fn begin<'env: 'scope>(scope: &'scope Scope<'scope, 'env>, stage: &'env Stage, threads: usize) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let sender = move |over: Arc<AtomicBool>| {
+        Self::paced(scope, stage, threads, Duration::ZERO)
+    }
+
+    /// With a rest after each burst.
+    pub fn paced<'env: 'scope>(
+        scope: &'scope Scope<'scope, 'env>,
+        stage: &'env Stage,
+        threads: usize,
+        rest: Duration,
+    ) -> Self {
+        let shared = Arc::<Shared>::default();
+        let sender = move |shared: Arc<Shared>| {
             let socket = stage.near.run(|| UdpSocket::bind(stage.from(outside()))).unwrap();
-            let mut offered = 0;
-            while !over.load(Ordering::Relaxed) {
-                // Refused: it was dropped, which is what is wanted.
-                let _ = socket.send_to(&[1; 64], outside());
-                offered += 1;
+            while !shared.over.load(Ordering::Relaxed) {
+                {
+                    let _sending = shared.sending.read().unwrap();
+                    for _ in 0..BURST {
+                        // Refused: it was dropped, which is what is wanted.
+                        let _ = socket.send_to(&[1; 64], outside());
+                    }
+                    shared.offered.fetch_add(BURST, Ordering::Relaxed);
+                }
+                if !rest.is_zero() {
+                    thread::sleep(rest);
+                }
             }
-            offered
         };
         let begin = |_| {
-            let over = Arc::clone(&over);
-            scope.spawn(move || sender(over))
+            let shared = Arc::clone(&shared);
+            scope.spawn(move || sender(shared))
         };
-        Self { senders: (0..threads).map(begin).collect(), over }
+        Self { senders: (0..threads).map(begin).collect(), shared }
+    }
+
+    /// While nothing is sent: does it with what was offered so far.
+    pub fn paused<T>(&self, work: impl FnOnce(u64) -> T) -> T {
+        let _silence = self.shared.sending.write().unwrap();
+        work(self.shared.offered.load(Ordering::Relaxed))
     }
 
     /// Ends it; what was offered in all.
     pub fn end(mut self) -> u64 {
-        self.over.store(true, Ordering::Relaxed);
-        self.senders.drain(..).map(|sender| sender.join().unwrap()).sum()
+        self.shared.over.store(true, Ordering::Relaxed);
+        self.senders.drain(..).for_each(|sender| sender.join().unwrap());
+        self.shared.offered.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Load<'_> {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
+        self.shared.over.store(true, Ordering::Relaxed);
     }
 }

@@ -219,6 +219,7 @@ fn archive(modules: &Path, busybox: &Path, suite: &Path, frames: u32) -> Result<
          export PATH=/usr/sbin:/bin RUST_BACKTRACE=0\n\
          busybox mount -t proc proc /proc\n\
          busybox mount -t sysfs sysfs /sys\n\
+         busybox mount -t cgroup2 cgroup2 /sys/fs/cgroup\n\
          busybox mount -t devtmpfs devtmpfs /dev\n\
          busybox mount -t tmpfs tmpfs /run\n\
          busybox mount -t tmpfs tmpfs /tmp\n",

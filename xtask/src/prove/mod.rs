@@ -6,7 +6,7 @@ mod fuzz;
 mod initramfs;
 mod kernels;
 mod never_open;
-mod scale;
+mod suites;
 
 use std::time::Instant;
 
@@ -29,6 +29,8 @@ pub enum Proof {
     Fuzz(fuzz::Options),
     /// Nothing that is denied leaves while daemons come and go, and what is counted meanwhile is nobody's twice.
     NeverOpen,
+    /// Every way out of a host is watched or told of, and so is who passes beside the hook or changes what is in the kernel.
+    Coverage,
     /// A million flows, half a million networks and ten million look-ups come out exactly, as the product is shipped.
     Scale,
 }
@@ -64,7 +66,8 @@ pub fn run(proof: &Proof) -> Result<()> {
         }
         Proof::Fuzz(options) => ("fuzz", fuzz::PROMISE, options.is_whole(), fuzz::run(&workspace, options)?),
         Proof::NeverOpen => ("never-open", never_open::PROMISE, true, never_open::run(&workspace)?),
-        Proof::Scale => ("scale", scale::PROMISE, true, scale::run(&workspace)?),
+        Proof::Coverage => ("coverage", suites::COVERAGE_PROMISE, true, suites::run(&workspace, &suites::COVERAGE)?),
+        Proof::Scale => ("scale", suites::SCALE_PROMISE, true, suites::run(&workspace, &suites::SCALE)?),
     };
     let seconds = begun.elapsed().as_secs();
     let took = format!("{} min {} s", seconds / 60, seconds % 60);

@@ -1,5 +1,6 @@
 //! What a configuration comes to in, the page of `egress-monitor check` out.
 
+use super::needs::cut_off;
 use crate::cli::output::{cells, table};
 use monitor_api::check::{Data, Extent, Good, List, Table};
 use monitor_common::{
@@ -150,6 +151,15 @@ pub fn check(found: &Good, spec: &Spec) -> String {
     }
     if !text.ends_with('\n') {
         text.push('\n');
+    }
+    let cut_off = cut_off(&found.cut_off);
+    if !cut_off.is_empty() {
+        text += "\nenforce would drop what this host needs:\n";
+        cut_off.iter().for_each(|line| text += &format!("  {line}\n"));
+    }
+    if !found.unresolved.is_empty() {
+        let names = found.unresolved.join(", ");
+        text += &format!("\nnot resolved, so nobody knows whether enforce would drop them: {names}\n");
     }
     text
 }

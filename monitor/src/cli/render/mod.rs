@@ -9,6 +9,7 @@ mod explain;
 mod flows;
 pub mod geo;
 mod mode;
+mod needs;
 mod outcome;
 mod rules;
 mod shadow;

@@ -3,6 +3,7 @@
 use super::{
     coverage,
     mode::{by_hand, last_good},
+    needs::cut_off,
     totals,
 };
 use monitor_api::{started::Started, status::Status};
@@ -23,6 +24,16 @@ pub fn started(started: &Started, rules: usize) -> String {
     for dataset in &started.datasets {
         let age = dataset.age_seconds.map_or_else(|| "of unknown age".into(), |s| format!("{} days old", s / 86_400));
         lines.push(("geo data", format!("{} {}, {age}", dataset.name, dataset.version)));
+    }
+    let cut_off = cut_off(&started.cut_off);
+    if !cut_off.is_empty() {
+        let does = if started.mode.enforces() {
+            "this host needs, and enforce drops:"
+        } else {
+            "this host needs, and enforce would drop:"
+        };
+        lines.push(("cut off", does.into()));
+        lines.extend(cut_off.into_iter().map(|line| ("", line)));
     }
     lines.push(("metrics", started.listen.map_or_else(|| "off".into(), |address| format!("http://{address}/metrics"))));
     lines.push(("control", format!("{} (egress-monitor status, flows)", started.socket.display())));

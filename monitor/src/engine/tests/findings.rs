@@ -4,7 +4,7 @@ use monitor_common::parse::Reason;
 
 use super::*;
 use crate::model::{
-    Coverage,
+    BypassReport, Coverage,
     coverage::{Covered, Role},
     readings::{Amount, Base, Device, Presence, Reading},
     refresh::{Aside, AsideKind, RefreshNote, RefreshNotes},
@@ -45,6 +45,29 @@ async fn frames_that_only_say_that_they_are_control_are_told_and_control_is_not(
     let reported = bench.end().await;
     let of = reported.iter().filter(|(kind, _)| kind == "link_control_odd").map(|(_, how)| how.as_str());
     assert_eq!(of.collect::<Vec<_>>(), ["Create", "Close"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_ways_past_the_hook_are_counted_and_told_for_an_epoch_and_why_none_can_be_refused_until_it_can() {
+    let of = |refused, problem: Option<&str>| {
+        let mut snapshot = fake::snapshot(0);
+        snapshot.bypass = BypassReport { refused, problem: problem.map(str::to_owned) };
+        snapshot
+    };
+    let bench = bench([of([0, 0], Some("no cgroups")), of([2, 1], None), of([0, 0], None), of([1, 0], None)]);
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        assert_eq!(bench.handle.close_epoch().await, Ok(()));
+        let state = bench.state.read();
+        let kinds: Vec<_> = state.findings.iter().map(|(kind, _)| kind.name()).collect();
+        open.push((kinds.join(" "), state.bypass_refused));
+    }
+    let expected =
+        [("bypass_not_refused", [0, 0]), ("bypass_refused", [2, 1]), ("", [2, 1]), ("bypass_refused", [3, 1])];
+    assert_eq!(open, expected.map(|(kinds, sums)| (kinds.to_owned(), sums)));
+    let reported = bench.end().await;
+    let of = reported.iter().filter(|(kind, _)| kind == "bypass_refused").map(|(_, how)| how.as_str());
+    assert_eq!(of.collect::<Vec<_>>(), ["Create", "Close", "Create", "Close"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

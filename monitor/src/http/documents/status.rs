@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 
-use monitor_common::{verdict::Verdict, wire::Counters};
+use monitor_common::{bypass::Bypass, verdict::Verdict, wire::Counters};
 
 use super::rules::never_hit;
 use crate::{
@@ -18,8 +18,8 @@ use crate::{
     store::{MonitorState, state::LastEpoch, totals::Totals},
 };
 use monitor_api::status::{
-    AlertCount, BLIND_SPOTS, DatasetStatus, EpochInterface, EpochStatus, FindingStatus, GroupStatus, InterfaceStatus,
-    Losses, NicStatus, PolicyStatus, ShadowStatus, Status, Sums, UnparsedStatus,
+    AlertCount, BLIND_SPOTS, BypassRefused, DatasetStatus, EpochInterface, EpochStatus, FindingStatus, GroupStatus,
+    InterfaceStatus, Losses, NicStatus, PolicyStatus, ShadowStatus, Status, Sums, UnparsedStatus,
 };
 use monitor_policy::{geo::About, times::upcoming};
 
@@ -43,6 +43,10 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
         uptime_seconds: seconds_since(state.started),
         totals_since: rfc3339(state.since),
         kernel_memory_bytes: state.kernel_memory,
+        bypass_refused: BypassRefused {
+            packet: state.bypass_refused[Bypass::Packet as usize],
+            xdp: state.bypass_refused[Bypass::Xdp as usize],
+        },
         mode: in_force.mode.name().into(),
         mode_by_hand: in_force.by_hand.as_ref().map(|by_hand| by_hand.document(now)),
         zone: in_force.policy.zone.clone(),

@@ -4,15 +4,16 @@
 //!
 //! The sockets belong to the network namespace of the thread that opened them. Every call waits for the kernel's answer.
 
-use std::{io, time::Instant};
+use std::{collections::BTreeSet, io, net::Ipv6Addr, time::Instant};
 
 use netlink_packet_core::{
     DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_ECHO, NLM_F_REQUEST, NetlinkDeserializable,
     NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::{
-    RouteNetlinkMessage,
+    AddressFamily, RouteNetlinkMessage,
     link::LinkMessage,
+    route::{RouteAddress, RouteAttribute, RouteMessage},
     tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption, TcStats2},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
@@ -76,6 +77,28 @@ impl Nic {
             }
         }
         Ok(self.request_raw(RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP)?.devices())
+    }
+
+    /// Next hops with an IPv6 address in default routes, of all tables.
+    pub fn default_gateways(&mut self) -> io::Result<BTreeSet<Ipv6Addr>> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = AddressFamily::Inet6;
+        let answers = self.request(RouteNetlinkMessage::GetRoute(message), NLM_F_DUMP)?;
+        let routes = answers.into_iter().filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewRoute(route) if route.header.destination_prefix_length == 0 => {
+                Some(route.attributes)
+            }
+            _ => None,
+        });
+        let hops = routes.flatten().flat_map(|attribute| match attribute {
+            RouteAttribute::MultiPath(hops) => hops.into_iter().flat_map(|hop| hop.attributes).collect(),
+            other => vec![other],
+        });
+        let gateway = |attribute| match attribute {
+            RouteAttribute::Gateway(RouteAddress::Inet6(address)) => Some(address),
+            _ => None,
+        };
+        Ok(hops.filter_map(gateway).collect())
     }
 
     /// What ethtool says; a device that says nothing is taken for one that does some.

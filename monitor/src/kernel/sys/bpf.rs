@@ -1,11 +1,16 @@
 //! The system call bpf(2) itself, with the structures of aya-obj's bindings.
 
 use std::{
+    ffi::CString,
     io,
-    os::fd::{FromRawFd as _, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
 };
 
-use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd};
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info};
 
 /// Attributes of zeros, which is what the kernel wants to see in all that a command does not read.
 pub(super) fn attributes() -> bpf_attr {
@@ -31,6 +36,43 @@ pub(super) fn create_map(mut attr: bpf_attr) -> io::Result<OwnedFd> {
     let fd = unsafe { bpf(bpf_cmd::BPF_MAP_CREATE, &mut attr) }?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Attaches a program to setsockopt(2) of a control group and those below it, beside others. It is off when nobody holds the
+/// link any more.
+pub fn attach_to_setsockopt(program: impl AsFd, group: impl AsFd) -> io::Result<OwnedFd> {
+    let mut attr = attributes();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_fd().as_raw_fd() as u32;
+    attr.link_create.__bindgen_anon_2.target_fd = group.as_fd().as_raw_fd() as u32;
+    attr.link_create.attach_type = bpf_attach_type::BPF_CGROUP_SETSOCKOPT as u32;
+    // SAFETY: BPF_LINK_CREATE follows no pointer of this attach type.
+    let fd = unsafe { bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr) }?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Whether a link of [`attach_to_setsockopt`] still has its program on a control group: it has none when somebody took it off.
+pub fn is_on_a_group(link: impl AsFd) -> io::Result<bool> {
+    // SAFETY: a structure of integers and unions of them.
+    let mut info: bpf_link_info = unsafe { std::mem::zeroed() };
+    let mut attr = attributes();
+    attr.info.bpf_fd = link.as_fd().as_raw_fd() as u32;
+    attr.info.info_len = size_of::<bpf_link_info>() as u32;
+    attr.info.info = (&raw mut info) as u64;
+    // SAFETY: `info` has room for `info_len` bytes.
+    unsafe { bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    // SAFETY: the part that the kernel writes of a link of this type; numbers in any case.
+    Ok(unsafe { info.__bindgen_anon_1.cgroup.cgroup_id } != 0)
+}
+
+/// Pins it there.
+pub fn pin(object: impl AsFd, at: &Path) -> io::Result<()> {
+    let path = CString::new(at.as_os_str().as_bytes())?;
+    let mut attr = attributes();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    attr.__bindgen_anon_4.bpf_fd = object.as_fd().as_raw_fd() as u32;
+    // SAFETY: `path` ends with a NUL and outlives the call.
+    unsafe { bpf(bpf_cmd::BPF_OBJ_PIN, &mut attr) }.map(drop)
 }
 
 /// The first programs that TCX runs on the way out of an interface of this network namespace, in order, by id.

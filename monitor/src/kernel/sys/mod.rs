@@ -15,11 +15,11 @@ pub use self::{
     allocator::{tame_allocator, trim_heap},
     async_fd::async_fd,
     batch::{drain_hash, estimate_entries},
-    bpf::tcx_program_ids,
+    bpf::{attach_to_setsockopt, is_on_a_group, pin, tcx_program_ids},
     ethtool::Devices,
     grace_period::GracePeriod,
     mmap::MappedArray,
     peer::peer,
-    sockets::{inherited_sockets, peer_groups},
+    sockets::{inherited_sockets, namespace_cookie, peer_groups},
     timex::clock_status,
 };

@@ -2,9 +2,13 @@
 
 use std::{
     io,
+    net::UdpSocket,
     os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd},
     sync::atomic::{AtomicBool, Ordering},
 };
+
+/// include/uapi/asm-generic/socket.h.
+const SO_NETNS_COOKIE: libc::c_int = 71;
 
 /// Groups that room is made for at first.
 const GROUPS: usize = 64;
@@ -40,6 +44,22 @@ pub fn peer_groups(socket: impl AsFd) -> io::Result<Vec<u32>> {
             _ => return Err(error),
         }
     }
+}
+
+/// The number that the calling thread's network namespace has until the next boot (SO_NETNS_COOKIE, socket(7); Linux 5.14).
+///
+/// # Errors
+/// The kernel knows none.
+pub fn namespace_cookie() -> io::Result<u64> {
+    let socket = UdpSocket::bind("127.0.0.1:0").or_else(|_| UdpSocket::bind("[::1]:0"))?;
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes there.
+    let result = unsafe {
+        let value = (&raw mut cookie).cast();
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_NETNS_COOKIE, value, &raw mut length)
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The sockets that the service manager has opened for this process (sd_listen_fds(3)). Gives them once.

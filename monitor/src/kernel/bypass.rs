@@ -1,0 +1,155 @@
+//! Sockets that would send past the hook are refused in enforce mode, by a program on setsockopt(2) of all control groups. It
+//! goes by the same control word as packets do, and outlives the daemon as the links of interfaces do. Prevention, no
+//! guarantee: the kernel asks it for 64-bit system calls alone, and not of sockets that are open already.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    maps::{Array, HashMap, MapData, MapError, PerCpuArray},
+    programs::{CgroupSockopt, ProgramError},
+};
+use monitor_common::bypass::Bypass;
+use rustix::fs::statfs;
+
+use super::{Kernel, KernelError, error::with_causes, object::map, sys};
+
+/// `CGROUP2_SUPER_MAGIC` (include/uapi/linux/magic.h).
+const CGROUP2: i64 = 0x6367_7270;
+
+/// Where the root of all control groups is: alone, or beside those of v1.
+const ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
+/// The program in the object.
+const PROGRAM: &str = "bypass";
+
+/// It is attached.
+pub(super) struct Refusal {
+    /// Control groups that may, as paths below the root.
+    groups: Vec<String>,
+    /// Those of them that are there, by id.
+    known: Vec<u64>,
+    ids: HashMap<MapData, u64, u8>,
+    refused: PerCpuArray<MapData, u64>,
+    /// Without pins it is off when this is closed.
+    link: OwnedFd,
+}
+
+fn refused(what: &'static str) -> impl Fn(io::Error) -> KernelError {
+    move |error| KernelError::Bypass(format!("{what}: {error}"))
+}
+
+fn not_loaded(error: ProgramError) -> KernelError {
+    KernelError::Bypass(with_causes(&error))
+}
+
+fn not_written(error: MapError) -> KernelError {
+    KernelError::Bypass(format!("a map: {error}"))
+}
+
+impl Kernel {
+    /// From now on, and as long as the mode is enforce, no program opens a way past the hook in this network namespace, but
+    /// those in these control groups (paths below the root).
+    ///
+    /// # Errors
+    /// The kernel can't refuse it. Everything else is as it was.
+    pub fn refuse_bypass(&mut self, groups: &[String]) -> Result<(), KernelError> {
+        let cookie = sys::namespace_cookie().map_err(refused("the network namespace has no number"))?;
+        self.bypass_program()?.load().map_err(not_loaded)?;
+        let mut namespace: Array<_, u64> = map(&mut self.ebpf, "BYPASS_NAMESPACE")?;
+        namespace.set(0, cookie, 0).map_err(not_written)?;
+        let (ids, sums) = (map(&mut self.ebpf, "BYPASS_GROUPS")?, map(&mut self.ebpf, "BYPASS_REFUSED")?);
+        let link = self.attach_bypass()?;
+        let mut refusal = Refusal { groups: groups.to_vec(), known: Vec::new(), ids, refused: sums, link };
+        refusal.look()?;
+        self.bypass = Some(refusal);
+        Ok(())
+    }
+
+    fn bypass_program(&mut self) -> Result<&mut CgroupSockopt, KernelError> {
+        let program = self.ebpf.program_mut(PROGRAM);
+        let program = program.ok_or_else(|| KernelError::Load(format!("the object has no program {PROGRAM}")))?;
+        program.try_into().map_err(not_loaded)
+    }
+
+    /// Attaches the program, which is loaded, and gives what keeps it there.
+    fn attach_bypass(&mut self) -> Result<OwnedFd, KernelError> {
+        let root = root().ok_or_else(|| {
+            KernelError::Bypass(format!("no control groups of version 2 are mounted at {}", ROOTS.join(" or ")))
+        })?;
+        let root = File::open(root).map_err(refused("the root of all control groups can't be opened"))?;
+        let program = self.bypass_program()?.fd().map_err(not_loaded)?;
+        let link = sys::attach_to_setsockopt(program, root).map_err(refused("the program can't be attached"))?;
+        if let Some(pins) = &self.pins {
+            let at = pins.bypass();
+            // The one before, whose program goes by maps that are not in force any more.
+            let _ = fs::remove_file(&at);
+            sys::pin(&link, &at).map_err(refused("the link can't be pinned"))?;
+        }
+        Ok(link)
+    }
+
+    /// Whether they are, in enforce mode.
+    pub const fn refuses_bypass(&self) -> bool {
+        self.bypass.is_some()
+    }
+
+    /// Looks for the control groups that may, which come and go with what is in them, and whether the program is still there:
+    /// if not, it is put back. How often each way past the hook was refused since this was loaded, by [`Bypass`]; `None`:
+    /// nothing is refused.
+    ///
+    /// # Errors
+    /// The maps can't be read or written; or somebody had taken it off, and it is there again or not.
+    pub fn refused_bypass(&mut self) -> Result<Option<[u64; Bypass::ALL.len()]>, KernelError> {
+        let Some(refusal) = &mut self.bypass else { return Ok(None) };
+        refusal.look()?;
+        let mut sums = [0; Bypass::ALL.len()];
+        for (number, sum) in sums.iter_mut().enumerate() {
+            *sum = refusal.refused.get(&(number as u32), 0).map_err(not_written)?.iter().sum();
+        }
+        if !sys::is_on_a_group(&refusal.link).map_err(refused("its link can't be read"))? {
+            let link = self.attach_bypass()?;
+            if let Some(refusal) = &mut self.bypass {
+                refusal.link = link;
+            }
+            return Err(KernelError::Bypass("somebody had taken the program off; it is there again".into()));
+        }
+        Ok(Some(sums))
+    }
+
+    /// The same for other maps that are in the place of those before.
+    pub(super) fn refuse_bypass_again(&mut self) {
+        let Some(before) = self.bypass.take() else { return };
+        if let Err(error) = self.refuse_bypass(&before.groups) {
+            tracing::error!(%error, "sockets that send past the hook are not refused any more");
+        }
+    }
+}
+
+impl Refusal {
+    fn look(&mut self) -> Result<(), KernelError> {
+        let id = |group: &String| {
+            let found = fs::metadata(root()?.join(group.trim_start_matches('/'))).ok()?;
+            // Of a directory there the inode's number is the group's id.
+            Some(found.ino())
+        };
+        let there: Vec<u64> = self.groups.iter().filter_map(id).collect();
+        for id in there.iter().filter(|id| !self.known.contains(id)) {
+            self.ids.insert(id, 1, 0).map_err(not_written)?;
+        }
+        for id in self.known.iter().filter(|id| !there.contains(id)) {
+            self.ids.remove(id).map_err(not_written)?;
+        }
+        self.known = there;
+        Ok(())
+    }
+}
+
+fn root() -> Option<PathBuf> {
+    let is_one = |root: &&Path| statfs(*root).is_ok_and(|found| found.f_type == CGROUP2);
+    ROOTS.iter().map(Path::new).find(is_one).map(Path::to_path_buf)
+}

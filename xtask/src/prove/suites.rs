@@ -1,0 +1,73 @@
+//! Proofs that are tests of the fast tier with larger numbers, as the product is shipped (release): `cargo xtask prove scale`
+//! and `coverage`.
+
+use anyhow::Result;
+
+use super::{Counts, Tests};
+use crate::{
+    build::{Profile, Workspace},
+    process, setup,
+};
+
+/// Some of the tests.
+pub struct Run {
+    /// What they show.
+    what: &'static str,
+    /// nextest's filter that has them.
+    filter: &'static str,
+    /// What makes them large.
+    variables: &'static [(&'static str, &'static str)],
+}
+
+pub const SCALE_PROMISE: &str = "A million flows at once, policies of half a million networks, ten million look-ups and both \
+                                 CPUs busy: what is counted, classified and reported is exact, as the product is shipped.";
+
+pub const SCALE: [Run; 2] = [
+    Run {
+        what: "floods of a million flows, swaps of policies of half a million networks",
+        filter: "binary(suite) & test(/^(conservation|full_table|grace|policy_swap|scale|stress)::/)",
+        variables: &[],
+    },
+    Run {
+        what: "ten million look-ups in random policies, against a second evaluator",
+        filter: "package(monitor-policy) & test(/::oracle::/)",
+        variables: &[("EGRESS_MONITOR_LOOKUPS", "10000000")],
+    },
+];
+
+pub const COVERAGE_PROMISE: &str = "Each way out of a host is watched, in observe and enforce mode, or told of; what passes \
+                                    beside the hook is found by the interface's own account, and who would open such a way is \
+                                    refused; what somebody changes in the kernel is told. By TCX and by clsact.";
+
+pub const COVERAGE: [Run; 3] = [
+    Run {
+        what: "ways out, and devices that come and go (200 of them)",
+        filter: "binary(suite) & test(/^(coverage|interfaces|tun)::/)",
+        variables: &[("DEVICES", "200")],
+    },
+    Run {
+        what: "what passes beside the hook, or would",
+        filter: "binary(suite) & test(/^(bypass_sockets|gso|offloaded_tag|reconcile)::/)",
+        variables: &[],
+    },
+    Run { what: "what somebody changes in the kernel", filter: "binary(suite) & test(/^tamper::/)", variables: &[] },
+];
+
+/// Builds and runs them.
+///
+/// # Errors
+/// The build or a test failed, or a filter has no test.
+pub fn run(workspace: &Workspace, runs: &[Run]) -> Result<Counts> {
+    setup::nextest()?;
+    let release = ["--cargo-profile", Profile::Release.name(), "--workspace", "--exclude", "monitor-ebpf"];
+    let mut counts = Counts::default();
+    process::stage("build", workspace.cargo(&["nextest", "run", "--no-run"]).args(release))?;
+    for Run { what, filter, variables } in runs {
+        let mut run = workspace.cargo(&["nextest", "run", "--run-ignored", "all", "--no-tests", "fail"]);
+        run.args(release).args(["--filterset", filter]).envs(variables.iter().copied());
+        let mut tests = Tests::default();
+        process::watched(what, &mut run, |line| tests.read(line))?;
+        counts.add(*what, tests.count()?);
+    }
+    Ok(counts)
+}
