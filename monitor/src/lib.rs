@@ -14,6 +14,7 @@ pub mod error;
 #[cfg(test)]
 pub mod fake;
 pub mod fault;
+pub mod helper;
 pub mod http;
 pub mod kernel;
 pub mod life;

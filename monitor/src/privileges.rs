@@ -1,9 +1,9 @@
-//! Capabilities are a thread's, and those that it starts inherit them: threads that serve HTTP, and those that parse
-//! files, do without. Called by `http` and `daemon`.
+//! Capabilities are a thread's, and those that it starts inherit them: threads that have nothing to do with the kernel part
+//! do without. Called by whoever starts one, and by the helper, which keeps a few.
 
 use std::{io, thread};
 
-use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs};
 
 /// Takes all capabilities from this thread, and so from every one that it starts.
 ///
@@ -11,6 +11,25 @@ use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabiliti
 /// What the kernel said.
 pub fn drop_all() -> io::Result<()> {
     keep(CapabilitySet::empty())
+}
+
+/// Takes all capabilities from this thread but the one to write to any file: root who starts the daemon by hand may want
+/// alerts in somebody else's directory. The service has none.
+///
+/// # Errors
+/// What the kernel said.
+pub fn keep_to_write() -> io::Result<()> {
+    keep(CapabilitySet::DAC_OVERRIDE)
+}
+
+/// Leaves this thread what the helper needs, and no way to more: to look at programs by id and to mount (SYS_ADMIN), in
+/// another mount namespace (SYS_CHROOT), for somebody else (CHOWN), and to look at others' processes (SYS_PTRACE).
+///
+/// # Errors
+/// What the kernel said.
+pub fn keep_of_helper() -> io::Result<()> {
+    set_no_new_privs(true)?;
+    keep(CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_CHROOT | CapabilitySet::CHOWN | CapabilitySet::SYS_PTRACE)
 }
 
 fn keep(kept: CapabilitySet) -> io::Result<()> {

@@ -53,6 +53,8 @@ pub struct Home {
     outlives: bool,
     /// Groups that the control socket serves: `auditors` and `security`.
     groups: [String; 2],
+    /// The helper's socket. No test asks the host's.
+    helper: PathBuf,
 }
 
 impl Home {
@@ -67,7 +69,8 @@ impl Home {
             std::fs::create_dir(folder.path().join(name)).context("a temporary folder")?;
         }
         let bpffs = leftovers::pins(NUMBER.fetch_add(1, Ordering::Relaxed));
-        Ok(Self { folder, bpffs, outlives: false, groups: Default::default() })
+        let helper = folder.path().join("run/no-helper.sock");
+        Ok(Self { folder, bpffs, outlives: false, groups: Default::default(), helper })
     }
 
     /// One whose daemons' programs and counters outlive them, pinned on a BPF file system of its own.
@@ -99,6 +102,11 @@ impl Home {
     /// Has the daemon pin in this folder, which need not be fit for it.
     pub fn pin_in(&mut self, bpffs: PathBuf) {
         (self.bpffs, self.outlives) = (bpffs, true);
+    }
+
+    /// Has the daemon ask the helper on this socket. To be called before [`configure`](Self::configure).
+    pub fn ask(&mut self, helper: PathBuf) {
+        self.helper = helper;
     }
 
     /// Has the control socket serve these groups, and lets everybody into the folders, but for the state. To be called
@@ -142,8 +150,9 @@ impl Home {
         let [auditors, security] = &self.groups;
         let text = format!(
             "{text}\n[paths]\nconfig_dir = \"{path}/config\"\nstate = \"{path}/state\"\nruntime = \"{path}/run\"\n\
-             bpffs = \"{}\"\nauditors = {auditors:?}\nsecurity = {security:?}\n",
-            self.bpffs.display()
+             bpffs = \"{}\"\nhelper = \"{}\"\nauditors = {auditors:?}\nsecurity = {security:?}\n",
+            self.bpffs.display(),
+            self.helper.display()
         );
         let draft = self.path().join("config/draft");
         std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, self.config())).context("the configuration")
@@ -293,8 +302,13 @@ impl Daemon {
         if self.child.try_wait().context("looking after egress-monitor")?.is_none() {
             bail!("egress-monitor still runs");
         }
-        let next =
-            Home { folder: leftovers::folder()?, bpffs: PathBuf::new(), outlives: false, groups: Default::default() };
+        let next = Home {
+            folder: leftovers::folder()?,
+            bpffs: PathBuf::new(),
+            outlives: false,
+            groups: Default::default(),
+            helper: PathBuf::new(),
+        };
         Ok(std::mem::replace(&mut self.home, next))
     }
 

@@ -13,6 +13,7 @@ pub mod cycles;
 pub mod daemon;
 pub mod flood;
 pub mod gate;
+pub mod helper;
 pub mod host;
 pub mod leftovers;
 pub mod lines;

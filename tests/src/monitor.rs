@@ -19,6 +19,11 @@ pub mod config {
     };
 }
 
+/// What is said on the helper's socket.
+pub mod helper {
+    pub use egress_monitor::helper::{Answer, Helper, NoAnswer, Process, Question, Why, started};
+}
+
 /// Where networks are.
 pub mod geo {
     pub use monitor_policy::geo::{About, Country, Dataset, Range, Space, load, special};

@@ -32,6 +32,7 @@ mod geo_stage;
 mod grace;
 mod gso;
 mod harness;
+mod helper;
 mod interfaces;
 mod last_good;
 mod life;

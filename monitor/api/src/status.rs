@@ -137,6 +137,8 @@ pub struct InterfaceStatus {
     pub state: Option<String>,
     /// Programs of others that have their say before ours.
     pub ahead: u32,
+    /// What they are, in their order; the role 'metrics' has none.
+    pub programs_ahead: Vec<ProgramAhead>,
     /// What it is: see [`DeviceStatus::role`]. None: it is not attached now.
     pub role: Option<String>,
     /// Attached since, RFC 3339.
@@ -149,6 +151,33 @@ pub struct InterfaceStatus {
     pub residual: Sums,
     /// What the network card counted; none until it was read with an epoch.
     pub nic: Option<NicStatus>,
+}
+
+/// A program of somebody else's that has its say before ours. What the helper fills and has not reads
+/// `unknown (no helper)`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ProgramAhead {
+    /// Its number in the kernel.
+    pub id: u32,
+    /// Its name; may be empty.
+    pub name: String,
+    /// What the kernel makes of its instructions, hexadecimal: the same program has the same.
+    pub tag: String,
+    /// The number of the user who loaded it.
+    pub loaded_by: String,
+    /// Processes that have it, or a link of it, open: at most 8. None where it is only pinned, or attached by a filter.
+    pub held_by: Vec<String>,
+}
+
+/// The helper, which finds out what the daemon has no privileges for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct HelperStatus {
+    /// Whether it has answered the last question; none: it was not asked yet.
+    pub answers: Option<bool>,
+    /// Why not.
+    pub why: Option<String>,
 }
 
 /// A network device: what it is, and whether it is watched.
@@ -391,6 +420,8 @@ pub struct Status {
     pub reload_error: Option<String>,
     /// Why a restart will not know which policy holds.
     pub state_error: Option<String>,
+    /// The helper.
+    pub helper: HelperStatus,
     /// The clocks that rules and budgets go by.
     pub clock: ClockStatus,
     /// Datasets.

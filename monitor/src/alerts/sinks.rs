@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::{
     engine::outbox::AlertQueue,
     model::{Alert, alert::SinkStats},
+    privileges,
 };
 
 /// Alerts that can wait for the outputs: several epochs of [`super::PER_EPOCH`], a quarter of a kilobyte each.
@@ -142,6 +143,9 @@ impl<T: Clone + Send + 'static> Sinks<T> {
         let stats = Arc::new(SinkStats::default());
         let of_thread = Arc::clone(&stats);
         std::thread::Builder::new().name("alert-sinks".into()).spawn(move || {
+            if let Err(error) = privileges::keep_to_write() {
+                tracing::error!(%error, "capabilities can't be dropped");
+            }
             write_all(&alerts, &encode, outputs, &of_thread);
             // Nobody waits any more: fine.
             let _ = done.send(());

@@ -9,6 +9,7 @@ pub mod diff;
 pub mod explain;
 pub mod flows;
 pub mod geo;
+pub mod helper;
 pub mod mode;
 pub mod output;
 pub mod reload;
@@ -44,6 +45,8 @@ enum Command {
     Clock(clock::Args),
     Detach(detach::Args),
     Geo(geo::Args),
+    #[command(hide = true)]
+    Helper(helper::Args),
 }
 
 /// clap's complaint in one line: what is wrong, with clap's tips; its usage is in `--help`.
@@ -83,6 +86,7 @@ pub fn main() -> Result<(), CliError> {
         Command::Clock(args) => clock::run(&args),
         Command::Detach(args) => detach::run(&args),
         Command::Geo(args) => geo::run(args),
+        Command::Helper(args) => helper::run(args),
     }
 }
 

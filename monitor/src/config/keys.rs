@@ -692,7 +692,7 @@ pub static PATHS: Section = Section::new(
     "paths",
     "[paths]",
     "Directories of this instance, of which a second one sets its own, and who may read what it knows.",
-    &[paths::CONFIG_DIR, paths::STATE, paths::RUNTIME, paths::BPFFS, paths::AUDITORS, paths::SECURITY],
+    &[paths::CONFIG_DIR, paths::STATE, paths::RUNTIME, paths::BPFFS, paths::HELPER, paths::AUDITORS, paths::SECURITY],
 );
 
 /// The keys of `[paths]`.
@@ -715,6 +715,13 @@ pub mod paths {
         "bpffs",
         r#""/run/egress-monitor-bpf""#,
         "a BPF file system, or a folder on one, for what outlives the daemon",
+    );
+    /// The helper's socket.
+    pub const HELPER: Key = path(
+        "helper",
+        r#""/run/egress-monitor-helper.sock""#,
+        "the socket of the helper, which answers what the daemon has no privileges for; where nobody answers, that reads \
+         `unknown (no helper)`",
     );
 
     /// Who reads the policy.

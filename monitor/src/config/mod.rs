@@ -210,6 +210,7 @@ impl Default for Paths {
             state: "/var/lib/egress-monitor".into(),
             runtime: "/run/egress-monitor".into(),
             bpffs: "/run/egress-monitor-bpf".into(),
+            helper: "/run/egress-monitor-helper.sock".into(),
             groups: Groups::default(),
         }
     }
@@ -232,6 +233,8 @@ pub struct Paths {
     pub runtime: PathBuf,
     /// `bpffs`.
     pub bpffs: PathBuf,
+    /// `helper`.
+    pub helper: PathBuf,
     /// Whom the control socket serves beside root.
     pub groups: Groups,
 }

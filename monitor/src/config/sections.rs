@@ -336,12 +336,13 @@ fn time(seconds: i64) -> String {
 }
 
 pub(super) fn paths(table: Table<'_>, paths: &mut Paths) {
-    use keys::paths::{AUDITORS, BPFFS, CONFIG_DIR, RUNTIME, SECURITY, STATE};
+    use keys::paths::{AUDITORS, BPFFS, CONFIG_DIR, HELPER, RUNTIME, SECURITY, STATE};
     for (key, path) in [
         (&CONFIG_DIR, &mut paths.config_dir),
         (&STATE, &mut paths.state),
         (&RUNTIME, &mut paths.runtime),
         (&BPFFS, &mut paths.bpffs),
+        (&HELPER, &mut paths.helper),
     ] {
         if let Some(read) = table.read(key, values::absolute) {
             *path = read;

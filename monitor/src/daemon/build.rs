@@ -8,7 +8,10 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{DaemonError, ServiceManager, Setup, Started};
+use super::{
+    DaemonError, ServiceManager, Setup, Started,
+    neighbours::{self, Enquirer},
+};
 use crate::{
     alerts::{
         Alerter, ocsf,
@@ -29,7 +32,7 @@ use crate::{
         listeners::{self, ControlSocket},
     },
     life::Life,
-    model::{Alert, Host, in_force::PolicyInForce, now},
+    model::{Alert, Host, Neighbours, in_force::PolicyInForce, now},
     privileges,
     reconcile::Reconciler,
     reload::{PolicyReloader, ReloadHandle},
@@ -52,6 +55,8 @@ pub(super) struct Daemon {
     pub access: Access,
     /// Where HTTP is to be served, and the port if it is free.
     pub listen: Option<SocketAddr>,
+    /// Whoever asks the helper for what is shown.
+    pub enquirer: Enquirer,
     pub http: Option<TcpListener>,
     /// When the thread of the alert sinks has ended.
     pub alerts_written: oneshot::Receiver<()>,
@@ -96,6 +101,8 @@ pub(super) fn build(
     setup.in_force = setup.reload.by_hand.over(&configured);
     setup.in_force.policy = budgets.hold(&setup.in_force.policy);
     let Opened { source, events, tasks: kernel_tasks, mut succession, inherited } = open(&setup.in_force)?;
+    // It is attached: there is time to ask.
+    let taken = http_error.as_ref().and(setup.listen).and_then(|address| neighbours::port(&setup.helper, address));
     let (outlives, started) = (succession.outlives, now());
     let directory = setup.reload.confirmations.state();
     let (carried, before) = Carried::open(directory.clone(), &host.boot_id, &mut succession);
@@ -106,6 +113,7 @@ pub(super) fn build(
         since: before.since.unwrap_or(started),
         epoch_length: setup.epoch,
         http_error,
+        neighbours: Neighbours { port: taken, ..Neighbours::default() },
         state_error: setup.reload.confirmations.state().refused().map(str::to_owned),
         ..MonitorState::default()
     });
@@ -131,6 +139,7 @@ pub(super) fn build(
         control,
         access,
         listen: setup.listen,
+        enquirer: Enquirer::new(setup.helper, setup.listen),
         http,
         alerts_written,
         host_name,

@@ -10,13 +10,14 @@ use std::{
 use monitor_policy::Policy;
 use tokio::sync::mpsc;
 
-use super::{DaemonError, Launch};
+use super::{DaemonError, Launch, neighbours};
 use crate::{
     config::{Config, OnDaemonLoss},
     coverage::{Ledger, Plan, Wanted, plan},
     engine::source::{EVENT_QUEUE, EpochSource, News, Opened, Report, Task},
     error::CliError,
     fault::Fault,
+    helper::Helper,
     kernel::{
         self, AttachedProgram, Beside, DeviceNews, EventReader, Interface, Kernel, KernelError, KernelLog, Left,
         Options, Pins, Switch,
@@ -68,7 +69,14 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
              `egress-monitor detach` of the version that left them, or start with --replace"
         );
     }
-    let (mut kernel, mut succession) = load(options, &in_force.policy, launch.outlives.then_some(&config.paths.bpffs))?;
+    let helper = Helper::at(config.paths.helper.clone());
+    let bpffs = launch.outlives.then_some(&config.paths.bpffs);
+    let not_mounted = bpffs.and_then(|bpffs| neighbours::mount(&helper, bpffs));
+    let (mut kernel, mut succession) = load(options, &in_force.policy, bpffs)
+        .map_err(|error| CliError::Unavailable(neighbours::refusal(&error, &helper)))?;
+    if let (Some(unpinned), Some(why)) = (&mut succession.unpinned, not_mounted) {
+        *unpinned = format!("{unpinned}; {why}");
+    }
     let mut reader = kernel.events()?;
     let (sender, events) = mpsc::channel(EVENT_QUEUE);
     let (readers, mut others) = mpsc::channel(READERS);
@@ -126,7 +134,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
     source.refuse_bypass();
     // Where the kernel takes the program nowhere there is nothing to wait for.
     if let (true, Some(why)) = (source.kernel.attachments().is_empty(), source.refused.values().next()) {
-        return Err(CliError::Unavailable(why.clone()));
+        return Err(CliError::Unavailable(neighbours::with_process(why.clone(), source.watched_by, &helper)));
     }
     succession.adopts = source.kernel.adopts();
     succession.first_epoch = succession.adopts.then(|| source.kernel.epoch());
@@ -180,7 +188,7 @@ fn replace(beside: &Beside, devices: &[Device]) -> Option<String> {
 ///
 /// # Errors
 /// What the kernel refuses, or the pins of another daemon are there.
-fn load(options: Options, policy: &Arc<Policy>, bpffs: Option<&PathBuf>) -> Result<(Kernel, Succession), CliError> {
+fn load(options: Options, policy: &Arc<Policy>, bpffs: Option<&PathBuf>) -> Result<(Kernel, Succession), KernelError> {
     let Some(bpffs) = bpffs else { return Ok((Kernel::load(options, Arc::clone(policy))?, Succession::default())) };
     let pinned = Pins::open(bpffs).and_then(|pins| Kernel::load_to_outlive(options, Arc::clone(policy), Some(pins)));
     match pinned {
@@ -189,7 +197,7 @@ fn load(options: Options, policy: &Arc<Policy>, bpffs: Option<&PathBuf>) -> Resu
             let unpinned = Some(error.to_string());
             Ok((Kernel::load(options, Arc::clone(policy))?, Succession { unpinned, ..Succession::default() }))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 
@@ -208,6 +216,8 @@ struct KernelSource {
     /// Why the kernel refuses to attach to a device, by index.
     refused: BTreeMap<u32, String>,
     no_slot: BTreeMap<u32, String>,
+    /// The monitor that keeps this one off a device.
+    watched_by: Option<u32>,
     /// Why the devices can't be listed.
     error: Option<String>,
     /// What the devices of the open epoch are, by index.
@@ -249,6 +259,7 @@ impl KernelSource {
             devices: Vec::new(),
             plan: Plan::default(),
             refused: BTreeMap::new(),
+            watched_by: None,
             no_slot: BTreeMap::new(),
             error: None,
             roles: BTreeMap::new(),
@@ -328,6 +339,7 @@ impl KernelSource {
             Err(KernelError::InterfaceGone(_)) => {}
             Err(error) => {
                 let no_slot = matches!(error, KernelError::TooManyInterfaces { .. });
+                self.watched_by = self.watched_by.or(error.process());
                 self.refuse(device, error.to_string(), no_slot);
             }
         }

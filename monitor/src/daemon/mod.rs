@@ -6,6 +6,7 @@ mod build;
 mod error;
 mod kernel_source;
 mod launch;
+mod neighbours;
 mod running;
 mod service_manager;
 mod signals;
@@ -31,6 +32,7 @@ use crate::{
     config::Groups,
     engine::source::Opened,
     error::CliError,
+    helper::Helper,
     kernel,
     model::{Attachment, Coverage, in_force::PolicyInForce},
     privileges, reload,
@@ -59,6 +61,8 @@ pub struct Setup {
     pub listen: Option<SocketAddr>,
     /// Control socket.
     pub socket: PathBuf,
+    /// Who answers what the daemon has no privileges for.
+    pub helper: Helper,
     /// The groups that it serves beside root.
     pub groups: Groups,
     /// Where the day's budgets are kept.
@@ -112,6 +116,10 @@ pub fn run(launch: &Launch, started: impl FnOnce(&Started)) -> Result<SharedStat
             .map_err(DaemonError::Signals)?;
         let open = |in_force: &_| kernel_source::open(&config, launch, in_force);
         serve(setup, open, commands, |running| {
+            // This thread has done what takes any: the engine's go on with the kernel part.
+            if let Err(error) = privileges::drop_all() {
+                tracing::error!(%error, "capabilities can't be dropped");
+            }
             started(running);
             attached.notify_one();
         })

@@ -74,6 +74,8 @@ impl Daemon {
             ports,
         };
         supervisor.spawn("http", |stop| server::serve(served, stop));
+        let (enquirer, state) = (self.enquirer, self.state.clone());
+        supervisor.spawn("helper", |stop| enquirer.run(state, stop));
         let (listener, listen, state) = (self.http, self.listen, self.state.clone());
         supervisor.spawn("http port", move |stop| async move {
             match (listener, listen) {

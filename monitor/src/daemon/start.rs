@@ -17,6 +17,7 @@ use crate::{
     clock::{self, TrustedClock},
     config::{self, Config, Paths, Sources},
     error::CliError,
+    helper::Helper,
     life,
     model::{
         Host,
@@ -124,6 +125,7 @@ pub fn setup(launch: &Launch, start: Start) -> Result<(Config, Setup), DaemonErr
         epoch: config.epoch,
         listen: config.listen,
         socket: config.paths.runtime.join("control.sock"),
+        helper: Helper::at(config.paths.helper.clone()),
         groups: config.paths.groups.clone(),
         state: config.paths.state.clone(),
         in_force,

@@ -16,6 +16,7 @@ fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
         epoch: Duration::from_secs(3_600),
         listen: Some("127.0.0.1:0".parse().expect("an address")),
         socket: directory.join("control.sock"),
+        helper: Helper::at(directory.join("helper.sock")),
         groups: Groups::default(),
         state: directory.join("state"),
         in_force: PolicyInForce { policy: fake::policy().into(), inside: "EEA".into(), ..PolicyInForce::default() },

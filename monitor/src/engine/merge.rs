@@ -4,6 +4,7 @@ use std::{thread, time::Instant};
 
 use crate::{
     model::ClosedEpoch,
+    privileges,
     store::{SharedState, last_hour::Recent, state::LastEpoch, totals::Kept},
 };
 
@@ -16,10 +17,17 @@ pub(super) fn merge(shared: &SharedState, epoch: &ClosedEpoch<'_>) {
     let mut recent = shared.recent_mut();
     let recent_too: &mut Recent = &mut recent;
     let mut merge_recent = || recent_too.merge(epoch);
+    let mut without_privileges = || {
+        if let Err(error) = privileges::drop_all() {
+            tracing::error!(%error, "capabilities can't be dropped");
+        }
+        merge_recent();
+    };
     let beside = thread::scope(|scope| {
         // Beside the others: of a million flows whoever asks would wait for it.
         let many = snapshot.flows.len() >= MANY;
-        let beside = many && thread::Builder::new().spawn_scoped(scope, &mut merge_recent).is_ok();
+        let beside =
+            many && thread::Builder::new().name("merge".into()).spawn_scoped(scope, &mut without_privileges).is_ok();
         let mut flows = shared.flows_mut();
         let sums = flows.merge(epoch);
         let kept = Kept::of(&flows);

@@ -176,13 +176,23 @@ fn link_control_odd(epoch: &ClosedEpoch<'_>) -> Option<String> {
 #[derive(Debug, Default)]
 pub struct Http;
 
+impl Http {
+    fn report(state: &MonitorState, findings: &mut Findings<'_>) {
+        let detail = state.http_error.as_ref().map(|why| match &state.neighbours.port {
+            Some(who) => format!("{why}; it is {who}"),
+            None => why.clone(),
+        });
+        findings.report(FindingKind::HttpUnavailable, detail);
+    }
+}
+
 impl Consumer for Http {
     fn begin(&mut self, state: &mut MonitorState, findings: &mut Findings<'_>) {
-        findings.report(FindingKind::HttpUnavailable, state.http_error.clone());
+        Self::report(state, findings);
     }
 
     fn review(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
-        findings.report(FindingKind::HttpUnavailable, state.http_error.clone());
+        Self::report(state, findings);
     }
 }
 

@@ -10,8 +10,8 @@ use monitor_common::wire::LAYOUT;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{
-    owner,
-    pins::{IN_USE, holder, links, remove_maps},
+    holder::{described, holder},
+    pins::{IN_USE, links, remove_maps},
 };
 
 /// Programs and counters that a start does not take over.
@@ -55,10 +55,7 @@ impl Beside {
         if let Ok(lock) = &lock
             && flock(lock, FlockOperation::NonBlockingLockExclusive).is_err()
         {
-            return Err(format!(
-                "another egress-monitor{} has it",
-                holder(lock).map_or_else(String::new, owner::described)
-            ));
+            return Err(format!("another egress-monitor{} has it", described(holder(lock))));
         }
         for ifindex in &self.interfaces {
             let _ = fs::remove_file(self.directory.join(format!("links/{ifindex}")));

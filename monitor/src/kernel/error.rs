@@ -4,6 +4,8 @@ use std::{error::Error, io};
 
 use monitor_common::wire::INTERFACE_PROBES;
 
+use super::holder::described;
+
 /// Why the kernel part can't do something.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
@@ -78,22 +80,25 @@ pub enum KernelError {
     },
     /// Another daemon has its pins there.
     #[error(
-        "another egress-monitor{owner} has {}: stop that one, or give this one its own [paths] bpffs",
-        directory.display()
+        "another egress-monitor{} has {}: stop that one, or give this one its own [paths] bpffs",
+        described(*process), directory.display()
     )]
     PinsInUse {
         /// Where.
         directory: std::path::PathBuf,
-        /// Process id and since when, where that is known.
-        owner: String,
+        /// Its process, where that is known.
+        process: Option<u32>,
     },
     /// Another daemon watches an interface.
-    #[error("another egress-monitor{owner} watches {interface}: stop that one, or name other interfaces")]
+    #[error(
+        "another egress-monitor{} watches {interface}: stop that one, or name other interfaces",
+        described(Some(*process))
+    )]
     Watched {
         /// Name.
         interface: String,
-        /// Process id and since when, where that is known.
-        owner: String,
+        /// Its process.
+        process: u32,
     },
     /// A new policy does not fit into the maps that there are.
     #[error("the new policy has {needed} {what}, there is room for {capacity}")]
@@ -142,6 +147,15 @@ pub enum KernelError {
 }
 
 impl KernelError {
+    /// The process that stands in the way, where it is one.
+    pub const fn process(&self) -> Option<u32> {
+        match self {
+            Self::PinsInUse { process, .. } => *process,
+            Self::Watched { process, .. } => Some(*process),
+            _ => None,
+        }
+    }
+
     pub(super) fn map(what: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Map { what, error }
     }

@@ -14,6 +14,7 @@ mod events;
 mod fallback;
 mod flows;
 mod halves;
+mod holder;
 mod interfaces;
 mod links;
 mod load;
@@ -39,8 +40,10 @@ pub use interfaces::{Interface, default_gateways, devices};
 pub use links::AttachedProgram;
 pub use load::{Kernel, Options};
 pub use log::KernelLog;
-pub use pins::{Pins, detach_all};
+pub use pins::{Pins, can_pin_on, detach_all, is_bpf_file_system};
 pub use policy_slots::{Switch, tables};
 pub use predecessor::Left;
 pub use requirements::require;
-pub use sys::{inherited_sockets, peer_groups, tame_allocator, trim_heap};
+pub use sys::{
+    ProgramInfo, inherited_sockets, peer, peer_groups, program_info, tame_allocator, trim_heap, unshare_directory,
+};

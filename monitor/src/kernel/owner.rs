@@ -34,7 +34,7 @@ impl Owner {
         match SocketAddr::from_abstract_name(name(ifindex)).and_then(|name| UnixListener::bind_addr(&name)) {
             Ok(listener) => Ok(Self { _name: Some(listener) }),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => match living(ifindex) {
-                Some(pid) => Err(KernelError::Watched { interface: interface.to_owned(), owner: described(pid) }),
+                Some(process) => Err(KernelError::Watched { interface: interface.to_owned(), process }),
                 // Anybody can take a name. It keeps nobody from enforcing.
                 None => {
                     tracing::warn!(
@@ -60,10 +60,4 @@ pub(super) fn living(ifindex: u32) -> Option<u32> {
     };
     let (pid, user) = ask().ok()?;
     (user == 0 || user == rustix::process::geteuid().as_raw()).then_some(pid)
-}
-
-/// A process, and since when it runs.
-pub(super) fn described(pid: u32) -> String {
-    let since = || jiff::Timestamp::try_from(std::fs::metadata(format!("/proc/{pid}")).ok()?.modified().ok()?).ok();
-    since().map_or_else(|| format!(" (pid {pid})"), |since| format!(" (pid {pid}, since {since})"))
 }

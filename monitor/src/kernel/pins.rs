@@ -7,7 +7,10 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::{
+        fd::AsFd,
+        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -16,14 +19,14 @@ use aya::{
     programs::links::{FdLink, PinnedLink},
 };
 use monitor_common::wire::{Control, HookSums, LAYOUT};
-use rustix::fs::{FlockOperation, flock, statfs};
+use rustix::fs::{FlockOperation, flock, fstatfs, statfs};
 
 use super::{
     KernelError,
     counts::{Counts, hook_sums},
     error::with_causes,
+    holder::holder,
     links::remove_filters,
-    owner,
     predecessor::{halves, hot},
 };
 
@@ -68,11 +71,9 @@ impl Pins {
     /// The same of a user's.
     fn open_of(bpffs: &Path, user: u32) -> Result<Self, KernelError> {
         let refused = |why: String| KernelError::Pins { directory: bpffs.to_owned(), why };
-        let parent = bpffs.parent().unwrap_or(Path::new("/"));
-        let on = statfs(if bpffs.exists() { bpffs } else { parent });
-        match on {
-            Ok(found) if found.f_type == BPF_FS_MAGIC => {}
-            Ok(_) => {
+        match can_pin_on(bpffs) {
+            Ok(true) => {}
+            Ok(false) => {
                 return Err(refused("it is on no BPF file system: mount one there (`mount -t bpf bpf DIR`)".into()));
             }
             Err(error) => return Err(refused(format!("{error}: mount a BPF file system there"))),
@@ -92,8 +93,7 @@ impl Pins {
         }
         let lock = File::open(&directory).map_err(|error| refused(error.to_string()))?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let owner = holder(&lock).map_or_else(String::new, owner::described);
-            return Err(KernelError::PinsInUse { directory: bpffs.to_owned(), owner });
+            return Err(KernelError::PinsInUse { directory: bpffs.to_owned(), process: holder(&lock) });
         }
         let mut earlier = Vec::new();
         for entry in fs::read_dir(directory.join("maps")).map_err(|error| refused(error.to_string()))?.flatten() {
@@ -215,6 +215,23 @@ impl Pins {
     }
 }
 
+/// Whether a directory is, or when it is made will be, on a BPF file system.
+///
+/// # Errors
+/// What the kernel said.
+pub fn can_pin_on(bpffs: &Path) -> io::Result<bool> {
+    let nearest = if bpffs.exists() { bpffs } else { bpffs.parent().unwrap_or(Path::new("/")) };
+    Ok(statfs(nearest)?.f_type == BPF_FS_MAGIC)
+}
+
+/// Whether what is open is on a BPF file system.
+///
+/// # Errors
+/// What the kernel said.
+pub fn is_bpf_file_system(open: impl AsFd) -> io::Result<bool> {
+    Ok(fstatfs(open)?.f_type == BPF_FS_MAGIC)
+}
+
 /// The number of a start's directory of maps.
 fn number(maps: &Path) -> Option<u64> {
     maps.file_name()?.to_str()?.parse().ok()
@@ -243,20 +260,6 @@ fn hooks(maps: &Path) -> Result<Vec<(u32, HookSums)>, KernelError> {
         (*ifindex, sums)
     });
     Ok(sums.filter(|(_, sums)| *sums != HookSums::default()).collect())
-}
-
-/// Who holds the lock on a file.
-pub(super) fn holder(file: &File) -> Option<u32> {
-    let found = file.metadata().ok()?;
-    let (major, minor) = (rustix::fs::major(found.dev()), rustix::fs::minor(found.dev()));
-    // As /proc/locks has it (proc_locks(5)).
-    let inode = format!("{major:02x}:{minor:02x}:{}", found.ino());
-    let locks = fs::read_to_string("/proc/locks").ok()?;
-    locks.lines().find_map(|line| {
-        let words: Vec<_> = line.split_whitespace().collect();
-        let at = words.iter().position(|word| *word == inode)?;
-        words.get(at.checked_sub(1)?)?.parse().ok()
-    })
 }
 
 /// Takes everything off that was left pinned below `bpffs`, and the filters of kernels without TCX. What was removed, a

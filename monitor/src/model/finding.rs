@@ -151,7 +151,8 @@ findings! {
         severity: Severity::High,
         every_time: false,
         title: "Nothing is enforced or counted when the daemon ends",
-        hint: "Mount a BPF file system where `[paths] bpffs` is, owned by the daemon's user; then restart",
+        hint: "Mount a BPF file system where `[paths] bpffs` is, owned by the daemon's user, or have the helper do it \
+               (`egress-monitor-helper.socket`); then restart",
     }
     /// Another program has the port.
     HttpUnavailable {

@@ -13,6 +13,7 @@ pub mod identities;
 pub mod in_force;
 pub mod inner;
 pub mod interface_account;
+pub mod neighbours;
 pub mod readings;
 pub mod refresh;
 pub mod severity;
@@ -33,6 +34,7 @@ pub use self::{
     finding::FindingKind,
     in_force::PolicyInForce,
     interface_account::InterfaceAccount,
+    neighbours::Neighbours,
     shadow::ShadowReport,
     snapshot::{BypassReport, Fill, InterfaceCounts, Occupancy, Snapshot},
     succession::Succession,

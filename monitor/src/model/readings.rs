@@ -43,12 +43,12 @@ pub struct Queue {
 }
 
 /// Whether our program is still on the way out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Presence {
-    /// It is; `ahead` programs of others have their say first, and what they pass or redirect we don't see.
+    /// It is; the programs of others that are `ahead` have their say first, and what they pass or redirect we don't see.
     Attached {
-        /// How many.
-        ahead: u32,
+        /// Their ids, in order.
+        ahead: Vec<u32>,
     },
     /// Somebody took it off.
     Detached,

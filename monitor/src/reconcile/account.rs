@@ -182,7 +182,7 @@ impl Account {
     /// Takes a reading; gives the surplus that it proves.
     pub fn read(&mut self, reading: &Reading) -> Amount {
         self.interface.clone_from(&reading.interface);
-        self.report.presence = reading.presence;
+        self.report.presence.clone_from(&reading.presence);
         self.report.here = reading.device.is_some();
         let Some(device) = &reading.device else {
             self.report.waiting = 0;

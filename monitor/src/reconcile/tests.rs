@@ -153,7 +153,7 @@ impl World {
             device,
             queue_after,
             open: self.hook,
-            presence: Presence::Attached { ahead: 0 },
+            presence: Presence::Attached { ahead: Vec::new() },
         }
     }
 

@@ -15,7 +15,7 @@ use monitor_common::bypass::Bypass;
 
 use crate::{
     model::{
-        Alert, Attachment, BudgetUses, Coverage, Fill, FindingKind, InterfaceAccount, ShadowReport,
+        Alert, Attachment, BudgetUses, Coverage, Fill, FindingKind, InterfaceAccount, Neighbours, ShadowReport,
         alert::SinkStats,
         clock::ClockStanding,
         coverage::Covered,
@@ -95,6 +95,8 @@ pub struct MonitorState {
     pub flip_error: Option<String>,
     /// Why HTTP is not served, while it is not.
     pub http_error: Option<String>,
+    /// What there is of others.
+    pub neighbours: Neighbours,
     /// Reloads that were refused.
     pub reload_failures: u64,
     /// Policies that failed their check in the kernel and were taken back.

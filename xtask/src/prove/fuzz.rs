@@ -19,7 +19,7 @@ pub const PROMISE: &str = "Coverage-guided fuzzing of the packet parser and of e
                            mutated frames.";
 
 const CARGO_FUZZ: &str = "0.13.2";
-const TARGETS: [&str; 7] = ["parse", "fragments", "mmdb", "text", "json", "forms", "config"];
+const TARGETS: [&str; 8] = ["parse", "fragments", "mmdb", "text", "json", "forms", "config", "helper"];
 
 /// Longer inputs reach nothing new, and the repository keeps them.
 const MAX_BYTES: u32 = 2048;

@@ -11,7 +11,7 @@ use super::{
     short, sums,
 };
 use crate::cli::output::{cells, table};
-use monitor_api::status::{ShadowStatus, Status, Sums};
+use monitor_api::status::{HelperStatus, ProgramAhead, ShadowStatus, Status, Sums};
 use monitor_policy::{
     spec::Mode,
     text::{count, counted, plain, size, span},
@@ -142,6 +142,7 @@ pub fn status(status: &Status) -> String {
     if let Some(error) = &status.state_error {
         line("", &format!("NOT KEPT over a restart: {error}"));
     }
+    line("helper", &helper(&status.helper));
     if let Some(behind) = clock_behind(&status.clock) {
         line("clock", &format!("BEHIND: rules and budgets go by {behind} (egress-monitor clock)"));
     }
@@ -192,6 +193,7 @@ pub fn status(status: &Status) -> String {
     });
     let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
     text += &table(INDENT, &rows, &[3, 4, 5, 6, 7]);
+    text += &ahead(status);
     text += &nics(status);
     text += "\nTraffic since the start\n";
     text += &totals(status);
@@ -220,6 +222,33 @@ pub fn status(status: &Status) -> String {
     text += "\nNot visible from here\n";
     for spot in &status.blind_spots {
         text += &format!("  - {}\n", plain(spot));
+    }
+    text
+}
+
+fn helper(helper: &HelperStatus) -> String {
+    match (helper.answers, &helper.why) {
+        (None, _) => "not asked yet".into(),
+        (Some(true), _) => "answers".into(),
+        (Some(false), Some(why)) => format!("does not answer: {why} (egress-monitor-helper.socket)"),
+        (Some(false), None) => "does not answer".into(),
+    }
+}
+
+/// Programs of others that have their say first; of `status`.
+fn ahead(status: &Status) -> String {
+    let mut text = String::new();
+    for interface in &status.interfaces {
+        for ProgramAhead { id, name, tag, loaded_by, held_by } in &interface.programs_ahead {
+            let name = if name.is_empty() { "without a name" } else { name };
+            let held = if held_by.is_empty() { "nobody".to_owned() } else { held_by.join(", ") };
+            let line = if name == tag && tag == loaded_by {
+                format!("program {id}: {tag}")
+            } else {
+                format!("program {id} ({name}, tag {tag}), loaded by user {loaded_by}, held open by {held}")
+            };
+            text += &format!("  ahead of ours on {}: {}\n", plain(&interface.interface), plain(&line));
+        }
     }
     text
 }

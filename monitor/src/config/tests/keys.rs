@@ -72,6 +72,7 @@ fn every_key_is_read() {
         state = "/b"
         runtime = "/c"
         bpffs = "/d"
+        helper = "/e.sock"
         [policy]
         allowlists = []
         "#,
@@ -121,7 +122,7 @@ fn every_key_is_read() {
     );
     assert_eq!(management.ports, [PortRange { protocol: 6, low: 22, high: 22 }]);
     assert_eq!(config.listen, None);
-    assert_eq!(config.paths.bpffs, PathBuf::from("/d"));
+    assert_eq!((config.paths.bpffs, config.paths.helper), (PathBuf::from("/d"), PathBuf::from("/e.sock")));
 }
 
 #[test]

@@ -114,19 +114,19 @@ async fn what_leaves_beside_the_hook_is_reported_in_each_epoch_in_which_it_grows
         let device = Some(Device { sent: amount(40 + sent), ..Device::default() });
         Reading { interface: "eth0".into(), ifindex: 7, base: base.clone(), device, presence, ..Reading::default() }
     };
-    let (on, off) = (Presence::Attached { ahead: 0 }, Presence::Detached);
-    let epochs = [(0, on), (3, on), (3, on), (5, off), (6, off)];
+    let (on, off) = (|| Presence::Attached { ahead: Vec::new() }, || Presence::Detached);
+    let epochs = [(0, on()), (3, on()), (3, on()), (5, off()), (6, off())];
     let bench =
         bench(epochs.map(|(sent, presence)| Snapshot { readings: vec![reading(sent, presence)], ..fake::snapshot(0) }));
     let mut reported = Vec::new();
-    for _ in epochs {
+    for _ in 0..5 {
         assert_eq!(bench.handle.close_epoch().await, Ok(()));
         let state = bench.state.read();
         let standing = state.account("eth0").expect("eth0");
         assert_eq!(standing.before_attach, amount(40));
         reported.push((standing.unaccounted.packets, state.alerts.get(&("critical", "unaccounted_egress")).copied()));
-        assert_eq!(state.is_counted("eth0"), standing.presence == on);
-        assert_eq!(state.not_ready(std::time::Instant::now()).is_some(), standing.presence == off);
+        assert_eq!(state.is_counted("eth0"), standing.presence == on());
+        assert_eq!(state.not_ready(std::time::Instant::now()).is_some(), standing.presence == off());
     }
     assert_eq!(reported, [(0, None), (3, Some(1)), (3, Some(1)), (5, Some(2)), (6, Some(3))]);
     let reported = bench.end().await;

@@ -19,7 +19,7 @@ use crate::{
 };
 use monitor_api::status::{
     AlertCount, BLIND_SPOTS, BypassRefused, DatasetStatus, EpochInterface, EpochStatus, FindingStatus, GroupStatus,
-    InterfaceStatus, Losses, NicStatus, PolicyStatus, ShadowStatus, Status, Sums, UnparsedStatus,
+    HelperStatus, InterfaceStatus, Losses, NicStatus, PolicyStatus, ShadowStatus, Status, Sums, UnparsedStatus,
 };
 use monitor_policy::{geo::About, times::upcoming};
 
@@ -78,6 +78,7 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
         unconfirmed: state.unconfirmed.as_ref().map(|one| one.status(now)),
         reload_error: state.reload_error.clone(),
         state_error: state.state_error.clone(),
+        helper: helper(state),
         clock: state.clock.document(),
         datasets: in_force.datasets.iter().map(|one| dataset(one, now)).collect(),
         asn: in_force.policy.asn.as_ref().map(|asn| {
@@ -136,8 +137,15 @@ pub fn without_policy(status: &mut Status) {
     for text in last_good.into_iter().chain(by_hand).chain(&mut status.state_error) {
         *text = why.into();
     }
+    status.helper.why = None;
+    status.interfaces.iter_mut().for_each(|interface| interface.programs_ahead.clear());
     status.rule_times_left_out += status.rule_times.len();
     status.rule_times.clear();
+}
+
+fn helper(state: &MonitorState) -> HelperStatus {
+    let last = state.neighbours.helper.as_ref();
+    HelperStatus { answers: last.map(Result::is_ok), why: last.and_then(|last| last.as_ref().err()).cloned() }
 }
 
 fn shadow(state: &MonitorState) -> Option<ShadowStatus> {
@@ -254,8 +262,9 @@ fn interfaces(state: &MonitorState) -> Vec<InterfaceStatus> {
         listed.dropped = name.map(|(_, sums)| sums.into()).unwrap_or_default();
         let Some(account) = state.account(&listed.interface) else { continue };
         listed.nic = Some(nic(account));
-        if let Presence::Attached { ahead } = account.presence {
-            listed.ahead = ahead;
+        if let Presence::Attached { ahead } = &account.presence {
+            listed.ahead = ahead.len() as u32;
+            listed.programs_ahead = ahead.iter().map(|id| state.neighbours.program(*id)).collect();
         }
     }
     list

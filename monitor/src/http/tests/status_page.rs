@@ -22,7 +22,7 @@ async fn status_shows_what_is_attached_counted_and_lost() {
         queue_after: Queue { waiting: 2, ..Queue::default() },
         device: Some(Device { sent: sent(71 + 37), ..Device::default() }),
         open: HookSums { total, ..HookSums::default() },
-        presence: Presence::Attached { ahead: 1 },
+        presence: Presence::Attached { ahead: vec![17] },
         ..Reading::default()
     }];
     bench.fake.script().next.push_back(snapshot);
@@ -32,6 +32,12 @@ async fn status_shows_what_is_attached_counted_and_lost() {
     assert_eq!((eth0.interface.as_str(), eth0.hook.as_deref(), eth0.total.packets), ("eth0", Some("tcx"), 34));
     assert_eq!(eth0.residual, Sums::default());
     assert_eq!((eth0.state.as_deref(), eth0.ahead), (Some("attached"), 1));
+    let [ahead] = &eth0.programs_ahead[..] else { panic!("{:?}", eth0.programs_ahead) };
+    assert_eq!((ahead.id, ahead.name.as_str(), ahead.held_by.len()), (17, "unknown (no helper)", 1));
+    // What others run is not for everybody.
+    let page = bench.port("/api/v1/status").await.1;
+    let on_port: Status = serde_json::from_str(&page).expect("the document");
+    assert_eq!((on_port.interfaces[0].ahead, on_port.interfaces[0].programs_ahead.len()), (1, 0));
     let shown = |packets| Amount { packets, bytes: packets * 100 };
     let nic = NicStatus {
         counts: "undetermined".into(),
@@ -55,6 +61,8 @@ async fn status_shows_what_is_attached_counted_and_lost() {
         "residual 0",
         "DPDK",
         "tcx, 1 ahead",
+        "ahead of ours on eth0: program 17: unknown (no helper)",
+        "not asked yet",
         "WRONG: 5 packets left without passing a hook",
         "eth0 had sent 71 packets",
     ] {

@@ -161,15 +161,18 @@ impl Kernel {
             return Presence::Unknown;
         };
         let place = match hook {
-            Hook::Tcx => sys::tcx_program_ids(index).map(|ids| ids.iter().position(|id| *id == own)),
+            Hook::Tcx => sys::tcx_program_ids(index).map(|ids| {
+                let at = ids.iter().position(|id| *id == own)?;
+                Some(ids[..at].to_vec())
+            }),
             Hook::Clsact => self.nic().map_err(std::io::Error::other).and_then(|nic| {
                 let there = nic.has_filter(index, own)?;
                 // Programs by TCX come before all filters. A kernel without TCX has none.
-                Ok(there.then(|| sys::tcx_program_ids(index).map_or(0, |ids| ids.len())))
+                Ok(there.then(|| sys::tcx_program_ids(index).unwrap_or_default()))
             }),
         };
         match place {
-            Ok(Some(ahead)) => Presence::Attached { ahead: u32::try_from(ahead).unwrap_or(u32::MAX) },
+            Ok(Some(ahead)) => Presence::Attached { ahead },
             Ok(None) => Presence::Detached,
             Err(_) => Presence::Unknown,
         }

@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info};
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info, bpf_prog_info};
 
 /// Attributes of zeros, which is what the kernel wants to see in all that a command does not read.
 pub(super) fn attributes() -> bpf_attr {
@@ -93,4 +93,38 @@ pub fn tcx_program_ids(ifindex: u32) -> io::Result<Vec<u32>> {
             Ok(ids[..ids.len().min(count as usize)].to_vec())
         }
     }
+}
+
+/// What the kernel says of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramInfo {
+    /// What it makes of its instructions.
+    pub tag: [u8; 8],
+    /// The user who loaded it.
+    pub user: u32,
+    /// At most 15 bytes; may be empty.
+    pub name: Vec<u8>,
+}
+
+/// The program of an id; takes CAP_SYS_ADMIN.
+///
+/// # Errors
+/// There is none (`NotFound`), or it is not permitted.
+pub fn program_info(id: u32) -> io::Result<ProgramInfo> {
+    let mut attr = attributes();
+    attr.__bindgen_anon_6.__bindgen_anon_1.prog_id = id;
+    // SAFETY: BPF_PROG_GET_FD_BY_ID follows no pointer.
+    let fd = unsafe { bpf(bpf_cmd::BPF_PROG_GET_FD_BY_ID, &mut attr) }?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    // SAFETY: a structure of integers, of which pointers that are null are not followed.
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    let mut attr = attributes();
+    attr.info.bpf_fd = fd.as_raw_fd() as u32;
+    attr.info.info_len = size_of_val(&info) as u32;
+    attr.info.info = std::ptr::from_mut(&mut info) as u64;
+    // SAFETY: `info` has room for `info_len` bytes.
+    unsafe { bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
+    let name = info.name.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0).collect();
+    Ok(ProgramInfo { tag: info.tag, user: info.created_by_uid, name })
 }

@@ -9,17 +9,19 @@ mod grace_period;
 mod mmap;
 mod peer;
 mod sockets;
+mod threads;
 mod timex;
 
 pub use self::{
     allocator::{tame_allocator, trim_heap},
     async_fd::async_fd,
     batch::{drain_hash, estimate_entries},
-    bpf::{attach_to_setsockopt, is_on_a_group, pin, tcx_program_ids},
+    bpf::{ProgramInfo, attach_to_setsockopt, is_on_a_group, pin, program_info, tcx_program_ids},
     ethtool::Devices,
     grace_period::GracePeriod,
     mmap::MappedArray,
     peer::peer,
     sockets::{inherited_sockets, namespace_cookie, peer_groups},
+    threads::unshare_directory,
     timex::clock_status,
 };

@@ -1,0 +1,16 @@
+//! The helper process, which has the privileges that the daemon does without: four fixed questions about programs and
+//! processes beside the daemon and the BPF file system in, answers out. The daemon asks as a [`Helper`]; [`run`] is the
+//! process that answers, started by its socket as root, without network.
+
+mod client;
+mod mount;
+mod processes;
+mod protocol;
+mod server;
+
+pub use self::{
+    client::{Helper, NoAnswer},
+    processes::started,
+    protocol::{Answer, Holders, Malformed, Process, Program, Question, Text, Why},
+    server::{Options, run},
+};
