@@ -22,6 +22,7 @@ use crate::{
     engine::{
         pipeline::Consumer,
         source::{EpochSource, News},
+        verdicts::Verdicts,
     },
     model::{
         Attachment, ClosedEpoch, Coverage, Fill, InterfaceCounts, Occupancy, Snapshot,
@@ -48,7 +49,7 @@ pub fn consumers(budgets: Keeper) -> Vec<Box<dyn Consumer>> {
 
 /// The same by a clock.
 pub fn consumers_by(clock: TrustedClock, budgets: Keeper) -> Vec<Box<dyn Consumer>> {
-    crate::daemon::consumers(budgets, clock, None)
+    crate::daemon::consumers(budgets, clock, Verdicts::default(), None)
 }
 
 /// Class numbers of [`policy`].

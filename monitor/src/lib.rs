@@ -28,3 +28,4 @@ pub mod reload;
 pub mod shadow;
 pub mod storage;
 pub mod store;
+pub mod tamper;

@@ -1,5 +1,6 @@
 //! Programs and maps beside the monitor's, as somebody else's would be: in the kernel's instructions, by bpf(2), so that
-//! they share nothing with what they are to disturb. Called by [`crate::bypass`], [`crate::gate`] and [`crate::tag`].
+//! they share nothing with what they are to disturb. Called by [`crate::bypass`], [`crate::gate`], [`crate::map_memory`] and
+//! [`crate::tag`].
 
 use std::{
     io,
@@ -16,7 +17,9 @@ const PROG_LOAD: libc::c_long = 5;
 pub(crate) const PROG_QUERY: libc::c_long = 16;
 pub(crate) const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 pub(crate) const OBJ_GET: libc::c_long = 7;
+pub(crate) const MAP_GET_FD_BY_ID: libc::c_long = 14;
 const LINK_CREATE: libc::c_long = 28;
+pub(crate) const LINK_UPDATE: libc::c_long = 29;
 pub(crate) const LINK_GET_FD_BY_ID: libc::c_long = 30;
 pub(crate) const LINK_DETACH: libc::c_long = 34;
 const ARRAY: u32 = 2;

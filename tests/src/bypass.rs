@@ -41,14 +41,15 @@ const CHUNK: usize = 2048;
 const CHUNKS: usize = 512;
 
 /// Memory that is given back.
-struct Mapping {
+#[derive(Debug)]
+pub(crate) struct Mapping {
     address: *mut libc::c_void,
     length: usize,
 }
 
 impl Mapping {
     /// `descriptor` below 0: memory of nobody else's.
-    fn new(descriptor: i32, offset: i64, length: usize) -> Result<Self> {
+    pub(crate) fn new(descriptor: i32, offset: i64, length: usize) -> Result<Self> {
         let kind = if descriptor < 0 { libc::MAP_PRIVATE | libc::MAP_ANONYMOUS } else { libc::MAP_SHARED };
         let flags = kind | libc::MAP_POPULATE;
         // SAFETY: a new mapping at a place that the kernel chooses.
@@ -62,7 +63,7 @@ impl Mapping {
     }
 
     /// Where something is, `offset` bytes from the start.
-    fn at<T>(&self, offset: usize) -> *mut T {
+    pub(crate) fn at<T>(&self, offset: usize) -> *mut T {
         assert!(offset + size_of::<T>() <= self.length, "past the end of a mapping");
         // SAFETY: within the mapping, by the assertion.
         unsafe { self.address.cast::<u8>().add(offset).cast() }
@@ -171,9 +172,7 @@ impl PassesEverything {
     /// # Errors
     /// The kernel has no TCX.
     pub fn ahead_on(interface: &str) -> Result<Self> {
-        // r0 = 0; exit.
-        let code = [bpf::op(0xb7, 0, 0, 0, 0), bpf::op(0x95, 0, 0, 0, 0)];
-        let program = bpf::load(bpf::SCHED_CLS, &code, "passes").context("loading a program")?;
+        let program = passes_everything()?;
         let link = bpf::attach_first(&program, interface)?;
         Ok(Self { _link: link, _program: program })
     }
@@ -184,6 +183,32 @@ impl PassesEverything {
 /// # Errors
 /// There is none, or it has no link.
 pub fn detach_first(interface: &str) -> Result<()> {
+    let link = first_link(interface)?;
+    bpf::call(bpf::LINK_DETACH, &mut [pair(link.as_raw_fd() as u32, 0)]).context("BPF_LINK_DETACH")?;
+    Ok(())
+}
+
+/// Puts a program that passes everything in the place of the first one on the way out of `interface`, by its own link.
+///
+/// # Errors
+/// There is none, or it has no link.
+pub fn replace_first(interface: &str) -> Result<OwnedFd> {
+    let (link, program) = (first_link(interface)?, passes_everything()?);
+    let (link_fd, program_fd) = (link.as_raw_fd() as u32, program.as_raw_fd() as u32);
+    // The program before it: any.
+    bpf::call(bpf::LINK_UPDATE, &mut [pair(link_fd, program_fd), 0]).context("BPF_LINK_UPDATE")?;
+    Ok(program)
+}
+
+/// A program that passes everything (TCX_PASS).
+fn passes_everything() -> Result<OwnedFd> {
+    // r0 = 0; exit.
+    let code = [bpf::op(0xb7, 0, 0, 0, 0), bpf::op(0x95, 0, 0, 0, 0)];
+    bpf::load(bpf::SCHED_CLS, &code, "passes").context("loading a program")
+}
+
+/// The link of the first program on the way out of `interface`.
+fn first_link(interface: &str) -> Result<OwnedFd> {
     let (mut programs, mut links) = ([0_u32; 16], [0_u32; 16]);
     let (program_list, link_list) = (programs.as_mut_ptr() as u64, links.as_mut_ptr() as u64);
     // Target and type, flags, programs, how many, their flags, links, their flags, revision.
@@ -191,9 +216,7 @@ pub fn detach_first(interface: &str) -> Result<()> {
         [pair(netns::index(interface)?, bpf::TCX_EGRESS), 0, program_list, pair(16, 0), 0, link_list, 0, 0];
     bpf::call(bpf::PROG_QUERY, &mut attributes).context("BPF_PROG_QUERY")?;
     ensure!(programs[0] != 0 && links[0] != 0, "no program with a link is on {interface}");
-    let link = bpf::open(bpf::LINK_GET_FD_BY_ID, &mut [pair(links[0], 0), 0]).context("BPF_LINK_GET_FD_BY_ID")?;
-    bpf::call(bpf::LINK_DETACH, &mut [pair(link.as_raw_fd() as u32, 0)]).context("BPF_LINK_DETACH")?;
-    Ok(())
+    bpf::open(bpf::LINK_GET_FD_BY_ID, &mut [pair(links[0], 0), 0]).context("BPF_LINK_GET_FD_BY_ID")
 }
 
 /// Takes the program of a pinned link off, from outside.

@@ -159,6 +159,6 @@ impl Drop for HelperProcess {
             let _ = child.kill();
             let _ = child.wait();
         }
-        leftovers::unmount_bpffs(self.folder.path());
+        leftovers::unmount(self.folder.path());
     }
 }

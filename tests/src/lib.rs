@@ -17,6 +17,7 @@ pub mod helper;
 pub mod host;
 pub mod leftovers;
 pub mod lines;
+pub mod map_memory;
 pub mod measure;
 pub mod monitor;
 pub mod netns;

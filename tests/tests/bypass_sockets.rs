@@ -204,7 +204,9 @@ fn where_somebody_takes_the_program_off_it_is_told_and_put_back() {
 #[test]
 fn in_observe_mode_nothing_is_refused() {
     let stage = Stage::build(false).unwrap();
-    let home = home(&stage);
+    // What an enforcing daemon has left goes by its mode no more.
+    let home = end(start(&stage, home(&stage), "tcx"), libc::SIGTERM);
+    assert!(!packet_socket(&stage.near));
     home.configure(&config(&stage).replace("enforce", "observe")).unwrap();
     let daemon = start(&stage, home, "tcx");
     assert!(packet_socket(&stage.near));

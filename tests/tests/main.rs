@@ -60,4 +60,5 @@ mod service_manager;
 mod shadow;
 mod stress;
 mod support;
+mod tamper;
 mod tun;

@@ -1,11 +1,12 @@
 //! Promise: the daemon does with three capabilities and no user of its own beside them, and its threads that have nothing to
 //! do with the kernel part without any.
 
-use std::{collections::BTreeMap, net::SocketAddr, os::unix::process::CommandExt as _, process::Command};
+use std::{collections::BTreeMap, fs, net::SocketAddr, os::unix::process::CommandExt as _, process::Command};
 
 use egress_monitor_tests::{
+    bypass::{PassesEverything, detach_first},
     daemon::{Daemon, Home, binary},
-    stage::{OUTSIDE, Stage, v4},
+    stage::{INTERFACE, OUTSIDE, PATIENCE, Stage, v4},
     traffic::send_udp,
     user::NOBODY,
 };
@@ -87,6 +88,17 @@ fn a_user_with_three_capabilities_enforces_and_pins_and_what_serves_has_none_of_
     assert_eq!(daemon.json(&["status"]).unwrap()["not_ready"], serde_json::Value::Null);
     stage.near.run(|| send_udp(stage.from(to), to, &[1; 3])).unwrap();
     assert_eq!(stage.sent().unwrap().since(before).packets, 0, "it enforces again");
+    // Without more it puts right what root changes; whose program is ahead it may not read.
+    stage.near.run(|| detach_first(INTERFACE)).unwrap();
+    fs::remove_file(folder.join("bpf/egress-monitor/v1/maps/2/HOT")).unwrap();
+    daemon.json_until(&["status"], |status| status["tamper"]["healed"] == 2).unwrap();
+    let ahead = stage.near.run(|| PassesEverything::ahead_on(INTERFACE)).unwrap();
+    let unknown = |line: &str| line.contains("\"program_ahead\"") && line.contains("name and tag unknown");
+    daemon.alerts.wait_for(0, PATIENCE, unknown).unwrap();
+    drop(ahead);
+    let left = stage.sent().unwrap();
+    stage.near.run(|| send_udp(stage.from(to), to, &[1; 3])).unwrap();
+    assert_eq!(stage.sent().unwrap(), left, "it is there again");
     daemon.signal(libc::SIGTERM).unwrap();
     daemon.wait().unwrap();
     let _home = daemon.into_home().unwrap();

@@ -428,6 +428,8 @@ pub struct Status {
     pub datasets: Vec<DatasetStatus>,
     /// The dataset of autonomous systems; none where none is named.
     pub asn: Option<DatasetStatus>,
+    /// Whether somebody changed what it put into the kernel.
+    pub tamper: TamperStatus,
     /// Interfaces.
     pub interfaces: Vec<InterfaceStatus>,
     /// Every device that is up or is to be watched, edges first: at most 4,096.
@@ -446,6 +448,38 @@ pub struct Status {
     pub alerts: Vec<AlertCount>,
     /// What can't be seen.
     pub blind_spots: Vec<String>,
+}
+
+/// Whether somebody changed what the monitor put into the kernel, or its own files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TamperStatus {
+    /// When it looked last, RFC 3339; none: it has not yet.
+    pub looked: Option<String>,
+    /// When every byte of the policy in the kernel had been compared once more with what was compiled, RFC 3339.
+    pub compared: Option<String>,
+    /// How often something was found since the start.
+    pub found: u64,
+    /// How often it was put right.
+    pub healed: u64,
+    /// What the last look found, what it put right among it.
+    pub open: Vec<TamperedStatus>,
+    /// What was put right too often and is left alone.
+    pub contended: Vec<String>,
+    /// What was found last, whether it is open or not.
+    pub last: Option<TamperedStatus>,
+}
+
+/// Something that was changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TamperedStatus {
+    /// The finding.
+    pub kind: String,
+    /// What was changed, and what became of it.
+    pub what: String,
+    /// Found when, RFC 3339.
+    pub since: String,
 }
 
 /// What the monitor can't see, for every report.

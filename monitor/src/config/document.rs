@@ -309,6 +309,12 @@ impl<'a> Value<'a> {
         Some(elements)
     }
 
+    /// `true` or `false`.
+    pub(super) fn boolean(&self) -> Option<bool> {
+        let DeValue::Boolean(is) = self.found.get_ref() else { return self.wrong_type() };
+        Some(*is)
+    }
+
     /// A time with its offset from UTC, in seconds since 1970.
     pub(super) fn time(&self) -> Option<i64> {
         let DeValue::Datetime(time) = self.found.get_ref() else { return self.wrong_type() };

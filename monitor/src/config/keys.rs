@@ -187,6 +187,8 @@ pub static MONITOR: Section = Section::new(
         monitor::HOOK,
         monitor::ON_DAEMON_LOSS,
         monitor::BYPASS,
+        monitor::HEAL,
+        monitor::HEAL_ORDER,
     ],
 );
 
@@ -269,6 +271,20 @@ pub mod monitor {
         "control groups whose programs may send past the hook in enforce mode (PACKET_QDISC_BYPASS, AF_XDP), as paths below the root of cgroup v2; each alone, not those below it",
     )
     .hidden();
+    /// When tampering is undone.
+    pub const HEAL: Key = Key::new(
+        "heal",
+        Kind::As(r#""enforce", "always" or "never""#),
+        Absent::Value(r#""enforce""#),
+        "in which mode programs, pins and maps that somebody changed in the kernel are put right, at most three times each in 10 minutes; what was changed is told in any case",
+    );
+    /// Whether programs ahead are overtaken.
+    pub const HEAL_ORDER: Key = Key::new(
+        "heal_order",
+        Kind::As("true or false"),
+        Absent::Value("false"),
+        "whether the monitor goes first again where somebody puts a program ahead of it, and it puts things right",
+    );
 }
 
 /// `[zone]`.

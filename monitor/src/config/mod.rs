@@ -69,6 +69,10 @@ pub struct Config {
     pub hook: HookChoice,
     /// `[monitor] on_daemon_loss`.
     pub on_daemon_loss: OnDaemonLoss,
+    /// `[monitor] heal`.
+    pub heal: Heal,
+    /// `[monitor] heal_order`: whether programs ahead are overtaken.
+    pub heal_order: bool,
     /// `[zone]`, `[[site]]`, `[management]`, and the rules of this file and of `[policy] allowlists`.
     pub spec: Spec,
     /// `[geo]`.
@@ -94,6 +98,17 @@ pub enum OnDaemonLoss {
     Keep,
     /// It only observes.
     Observe,
+}
+
+/// `[monitor] heal`: in which mode what somebody changed in the kernel is put right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heal {
+    /// In enforce mode.
+    Enforce,
+    /// In both.
+    Always,
+    /// In none.
+    Never,
 }
 
 /// A file of `[policy] allowlists` or `denylists`, and what it does.
@@ -185,6 +200,8 @@ impl Default for Config {
             cache: None,
             hook: HookChoice::Auto,
             on_daemon_loss: OnDaemonLoss::Keep,
+            heal: Heal::Enforce,
+            heal_order: false,
             spec: Spec::default(),
             geo: Geo::default(),
             reload: Reload::Auto,

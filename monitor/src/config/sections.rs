@@ -65,7 +65,9 @@ pub(super) fn read<'a>(root: Table<'a>, config: &mut Config) -> ListPatterns<'a>
 }
 
 fn monitor(table: Table<'_>, config: &mut Config) {
-    use keys::monitor::{BYPASS, CACHE, EPOCH, FLOWS, GUESTS, HOOK, INTERFACES, MEMORY_MAX, MODE, ON_DAEMON_LOSS};
+    use keys::monitor::{
+        BYPASS, CACHE, EPOCH, FLOWS, GUESTS, HEAL, HEAL_ORDER, HOOK, INTERFACES, MEMORY_MAX, MODE, ON_DAEMON_LOSS,
+    };
     if let Some(mode) = table.read(&MODE, values::mode) {
         config.mode = mode;
     }
@@ -93,6 +95,12 @@ fn monitor(table: Table<'_>, config: &mut Config) {
     }
     if let Some(then) = table.read(&ON_DAEMON_LOSS, values::on_daemon_loss) {
         config.on_daemon_loss = then;
+    }
+    if let Some(when) = table.read(&HEAL, values::heal) {
+        config.heal = when;
+    }
+    if let Some(order) = table.get(&HEAL_ORDER).and_then(|value| value.boolean()) {
+        config.heal_order = order;
     }
 }
 

@@ -16,7 +16,7 @@ use monitor_policy::{
     text::is_hidden,
 };
 
-use super::{OnDaemonLoss, Reload, document::quote, error::ValueError};
+use super::{Heal, OnDaemonLoss, Reload, document::quote, error::ValueError};
 use crate::model::HookChoice;
 
 /// The shortest and longest epoch.
@@ -46,6 +46,10 @@ pub(super) fn hook(text: &str) -> Result<HookChoice, ValueError> {
 
 pub(super) fn on_daemon_loss(text: &str) -> Result<OnDaemonLoss, ValueError> {
     choice(text, &[("keep", OnDaemonLoss::Keep), ("observe", OnDaemonLoss::Observe)])
+}
+
+pub(super) fn heal(text: &str) -> Result<Heal, ValueError> {
+    choice(text, &[("enforce", Heal::Enforce), ("always", Heal::Always), ("never", Heal::Never)])
 }
 
 pub(super) fn action(text: &str) -> Result<Action, ValueError> {

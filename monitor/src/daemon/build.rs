@@ -25,6 +25,7 @@ use crate::{
         pipeline::Consumer,
         reports::{BypassSockets, Conservation, Covering, Exceptions, HeldData, Http, Losses, RuleTimes, StaleData},
         source::{Events, Opened, Task},
+        verdicts::Verdicts,
     },
     error::CliError,
     http::{
@@ -38,6 +39,7 @@ use crate::{
     reload::{PolicyReloader, ReloadHandle},
     shadow::Comparison,
     store::{MonitorState, SharedState},
+    tamper::TamperFindings,
 };
 
 /// Everything that the daemon consists of, to be [spawned](Self::spawn).
@@ -105,6 +107,7 @@ pub(super) fn build(
     let taken = http_error.as_ref().and(setup.listen).and_then(|address| neighbours::port(&setup.helper, address));
     let (outlives, started) = (succession.outlives, now());
     let directory = setup.reload.confirmations.state();
+    let verdicts = Verdicts::without(succession.left.clone());
     let (carried, before) = Carried::open(directory.clone(), &host.boot_id, &mut succession);
     let life = Life::begun(directory.clone(), &host.boot_id, started, succession);
     let state = SharedState::new(MonitorState {
@@ -118,7 +121,7 @@ pub(super) fn build(
         ..MonitorState::default()
     });
     state.go_on(before.identities, before.totals);
-    let consumers = consumers(budgets, setup.reload.clock.clone(), Some((carried, life)));
+    let consumers = consumers(budgets, setup.reload.clock.clone(), verdicts, Some((carried, life)));
     let (mut engine, epochs) = Engine::new(source, state.clone(), Box::new(sinks), consumers, setup.in_force);
     engine.inherit(inherited);
     let (reloader, reloads) = PolicyReloader::new(setup.reload, epochs.clone(), state.clone(), configured);
@@ -149,13 +152,20 @@ pub(super) fn build(
 }
 
 /// Who makes something of each closed epoch, in this order.
-pub fn consumers(budgets: Keeper, clock: TrustedClock, kept: Option<(Carried, Life)>) -> Vec<Box<dyn Consumer>> {
+pub fn consumers(
+    budgets: Keeper,
+    clock: TrustedClock,
+    verdicts: Verdicts,
+    kept: Option<(Carried, Life)>,
+) -> Vec<Box<dyn Consumer>> {
     let kept = kept.map(|(carried, life)| [Box::new(carried) as Box<dyn Consumer>, Box::new(life)]);
-    let others: [Box<dyn Consumer>; 14] = [
+    let others: [Box<dyn Consumer>; 16] = [
         Box::new(Http),
         Box::new(Exceptions),
         Box::new(Covering::default()),
         Box::new(Conservation),
+        Box::new(verdicts),
+        Box::new(TamperFindings::default()),
         Box::new(Reconciler::default()),
         Box::new(BypassSockets),
         Box::new(Losses::default()),

@@ -10,11 +10,11 @@ use std::{
 use monitor_policy::Policy;
 use tokio::sync::mpsc;
 
-use super::{DaemonError, Launch, neighbours};
+use super::{DaemonError, Launch, neighbours, watch::Watch};
 use crate::{
     config::{Config, OnDaemonLoss},
     coverage::{Ledger, Plan, Wanted, plan},
-    engine::source::{EVENT_QUEUE, EpochSource, News, Opened, Report, Task},
+    engine::source::{EVENT_QUEUE, EpochSource, News, Opened, Report, Task, Watched},
     error::CliError,
     fault::Fault,
     helper::Helper,
@@ -126,12 +126,16 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         ));
     }
     Fault::Start.point();
-    let mut source = KernelSource::new(kernel, launch.hook(config), wanted, changes, config.memory_max);
+    let mut source = KernelSource::new(kernel, launch.hook(config), wanted, changes, config);
     (source.readers, source.logs) = (Some(readers), logs);
     source.survey(&BTreeSet::new());
     source.cover();
     source.bypass.groups.clone_from(&config.bypass);
-    source.refuse_bypass();
+    if in_force.mode.enforces() {
+        source.refuse_bypass();
+    } else {
+        source.kernel.forget_earlier_bypass();
+    }
     // Where the kernel takes the program nowhere there is nothing to wait for.
     if let (true, Some(why)) = (source.kernel.attachments().is_empty(), source.refused.values().next()) {
         return Err(CliError::Unavailable(neighbours::with_process(why.clone(), source.watched_by, &helper)));
@@ -231,6 +235,7 @@ struct KernelSource {
     bypass: Bypass,
     /// Since when there are no more slots to be had for interfaces, and why.
     no_slots: Option<(Instant, String)>,
+    watch: Watch,
 }
 
 /// How sockets that would send past the hook are refused.
@@ -245,12 +250,13 @@ struct Bypass {
 }
 
 impl KernelSource {
-    fn new(kernel: Kernel, hook: Option<Hook>, wanted: Wanted, news: News, memory_max: u64) -> Self {
+    fn new(kernel: Kernel, hook: Option<Hook>, wanted: Wanted, news: News, config: &Config) -> Self {
         Self {
             kernel,
             hook,
             wanted,
-            memory_max,
+            memory_max: config.memory_max,
+            watch: Watch::new(config),
             readers: None,
             logs: None,
             no_slots: None,
@@ -512,6 +518,10 @@ impl EpochSource for KernelSource {
         let coverage = self.ledger.report(&self.devices, &self.plan, &attached, &self.refused);
         let no_slot = self.no_slot.values().cloned().collect();
         Coverage { no_slot, error: self.error.clone(), ..coverage }
+    }
+
+    fn watch(&mut self) -> Option<Watched> {
+        Some(self.watch.look(&mut self.kernel))
     }
 
     fn detach(&mut self) -> anyhow::Result<()> {

@@ -7,11 +7,13 @@ mod error;
 mod kernel_source;
 mod launch;
 mod neighbours;
+mod on_disk;
 mod running;
 mod service_manager;
 mod signals;
 mod start;
 mod supervisor;
+mod watch;
 
 #[cfg(test)]
 mod tests;

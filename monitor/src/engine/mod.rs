@@ -6,7 +6,7 @@
 //! most one in [`MIN_GAP`]: whoever asks may rely on every packet that left before asking.
 //!
 //! Here are its loop and the closing of an epoch. How others ask is in `handle`, how another policy comes in force in
-//! `switch`, how devices that come and go are followed in `cover`, what becomes of an epoch in `merge` and [`pipeline`], and
+//! `switch`, how devices that come and go are followed in `cover`, how what is in the kernel is looked after in `watch`, what becomes of an epoch in `merge` and [`pipeline`], and
 //! of names that nothing has any more in `names`.
 
 mod cover;
@@ -19,6 +19,8 @@ pub mod pipeline;
 pub mod reports;
 pub mod source;
 mod switch;
+pub mod verdicts;
+mod watch;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -176,6 +178,7 @@ impl Engine {
         // A flood of flows may cost half of a CPU.
         let mut rested = Instant::now();
         let (mut events_open, mut requests_open) = (true, true);
+        let mut look_after = Instant::now() + watch::EVERY;
         let (mut news, mut gone, mut cover) = (self.source.news(), BTreeSet::new(), None);
         loop {
             // Fixed by when the epoch began: whatever wakes the loop at the deadline does not move it.
@@ -211,6 +214,16 @@ impl Engine {
                     }
                     rested = Instant::now() + began.elapsed();
                     look = rested.max(Instant::now() + LOOK);
+                }
+                () = sleep_until(look_after), if cover.is_none() => {
+                    // What has gone with its device is no tampering: news first.
+                    match news.as_mut().and_then(|news| news.try_recv().ok()) {
+                        Some(went) => {
+                            gone.extend(went);
+                            cover = Some(Instant::now());
+                        }
+                        None => look_after = self.look_after(&mut waiting),
+                    }
                 }
                 went = next(&mut news) => {
                     gone.extend(went);

@@ -46,6 +46,9 @@ pub trait Consumer: Send {
     /// Something else is attached, or should be, than in the epoch before: the state says what.
     fn covered(&mut self, _state: &mut MonitorState, _findings: &mut Findings<'_>) {}
 
+    /// Somebody has looked whether all in the kernel is as it was made: the state says what came of it.
+    fn watched(&mut self, _state: &mut MonitorState, _findings: &mut Findings<'_>) {}
+
     /// The policy as it is to hold now; the same one where nothing changes.
     fn amend(&self, policy: &Arc<Policy>) -> Arc<Policy> {
         Arc::clone(policy)
@@ -150,6 +153,10 @@ impl Pipeline {
 
     pub(super) fn covered(&mut self, state: &mut MonitorState) {
         self.each(state, |consumer, state, findings| consumer.covered(state, findings));
+    }
+
+    pub(super) fn watched(&mut self, state: &mut MonitorState) {
+        self.each(state, |consumer, state, findings| consumer.watched(state, findings));
     }
 
     /// A finding of the engine's own.

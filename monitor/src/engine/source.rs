@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, future::Future, pin::Pin};
 use monitor_common::wire::Event;
 
 use crate::model::{
-    Attachment, Coverage, Fill, PolicyInForce, Snapshot, Succession,
+    Attachment, Coverage, Fill, PolicyInForce, Snapshot, Succession, TamperReport,
     in_force::{Fell, Trial},
 };
 
@@ -96,12 +96,28 @@ pub trait EpochSource: Send {
     /// What is watched now, what is not, and why.
     fn coverage(&mut self) -> Coverage;
 
+    /// Looks whether what was put into the kernel is as it was made, and puts right what is to be. `None`: nobody looks.
+    fn watch(&mut self) -> Option<Watched> {
+        None
+    }
+
     /// Detaches everything that is not to outlive the daemon. A [`flip`](Self::flip) afterwards must still drain what had
     /// been counted.
     ///
     /// # Errors
     /// What could not be detached, and how to do it by hand.
     fn detach(&mut self) -> anyhow::Result<()>;
+}
+
+/// What a look at the kernel came to.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    /// What there is to tell.
+    pub report: TamperReport,
+    /// Something that packets are judged by was put right: what was judged before is to be asked anew, with another epoch.
+    pub judged: bool,
+    /// It is to be looked at again soon.
+    pub soon: bool,
 }
 
 /// What the kernel part reports at once.

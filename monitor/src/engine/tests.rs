@@ -6,6 +6,7 @@ mod events;
 mod findings;
 mod names;
 mod policies;
+mod verdicts;
 
 use std::sync::Mutex;
 

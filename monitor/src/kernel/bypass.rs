@@ -70,6 +70,14 @@ impl Kernel {
         Ok(())
     }
 
+    /// Ends what an earlier start has left: it goes by the mode that was in force then.
+    pub fn forget_earlier_bypass(&self) {
+        if let (None, Some(pins)) = (&self.bypass, &self.pins) {
+            // Mostly there is none.
+            let _ = fs::remove_file(pins.bypass());
+        }
+    }
+
     fn bypass_program(&mut self) -> Result<&mut CgroupSockopt, KernelError> {
         let program = self.ebpf.program_mut(PROGRAM);
         let program = program.ok_or_else(|| KernelError::Load(format!("the object has no program {PROGRAM}")))?;
@@ -84,11 +92,12 @@ impl Kernel {
         let root = File::open(root).map_err(refused("the root of all control groups can't be opened"))?;
         let program = self.bypass_program()?.fd().map_err(not_loaded)?;
         let link = sys::attach_to_setsockopt(program, root).map_err(refused("the program can't be attached"))?;
-        if let Some(pins) = &self.pins {
+        if let Some(pins) = &mut self.pins {
             let at = pins.bypass();
             // The one before, whose program goes by maps that are not in force any more.
             let _ = fs::remove_file(&at);
             sys::pin(&link, &at).map_err(refused("the link can't be pinned"))?;
+            pins.note_bypass();
         }
         Ok(link)
     }
@@ -112,13 +121,21 @@ impl Kernel {
             *sum = refusal.refused.get(&(number as u32), 0).map_err(not_written)?.iter().sum();
         }
         if !sys::is_on_a_group(&refusal.link).map_err(refused("its link can't be read"))? {
+            self.attach_bypass_again()?;
+            return Err(KernelError::Bypass("somebody had taken the program off; it is there again".into()));
+        }
+        Ok(Some(sums))
+    }
+
+    /// Attaches the program by another link, where it is attached.
+    pub(super) fn attach_bypass_again(&mut self) -> Result<(), KernelError> {
+        if self.bypass.is_some() {
             let link = self.attach_bypass()?;
             if let Some(refusal) = &mut self.bypass {
                 refusal.link = link;
             }
-            return Err(KernelError::Bypass("somebody had taken the program off; it is there again".into()));
         }
-        Ok(Some(sums))
+        Ok(())
     }
 
     /// The same for other maps that are in the place of those before.

@@ -104,7 +104,7 @@ impl Kernel {
         if let Err(error) = self.order_reads() {
             tracing::warn!(%error, "no grace period before the next epoch");
         }
-        self.maps.hot.atomic(Hot::PREVIOUS).store(old.0, Ordering::Relaxed);
+        self.maps.set(Hot::PREVIOUS, old.0, Ordering::Relaxed);
         if let Err(error) = self.arm_if_written(true) {
             tracing::warn!(%error, "the kernel part will not fall back by itself while this epoch is drained");
         }

@@ -59,10 +59,11 @@ impl Kernel {
     /// Moves the deadline away, for that long or until it is [armed](Self::arm) again. If it had come, what the kernel part
     /// has made of it is known afterwards: an epoch to be closed.
     fn put_off(&mut self, by: Option<Duration>) -> Result<(), KernelError> {
+        self.note_words();
         let before = self.maps.hot.atomic(Hot::DEADLINE).load(Ordering::Relaxed);
         if before != 0 {
             let until = by.map_or(Ok(0), |by| self.in_time(by))?;
-            self.maps.hot.atomic(Hot::DEADLINE).store(until, Ordering::SeqCst);
+            self.maps.set(Hot::DEADLINE, until, Ordering::SeqCst);
             if self.jiffies()? >= before {
                 self.grace_period.wait().map_err(KernelError::map("can't wait for a grace period"))?;
             }
@@ -92,12 +93,13 @@ impl Kernel {
     /// Takes over what the kernel part has put in force by itself.
     fn note_fallen(&mut self) {
         let word = Control(self.maps.hot.atomic(Hot::CONTROL).load(Ordering::Acquire));
-        let fallback = Control(self.maps.hot.atomic(Hot::FALLBACK).load(Ordering::Relaxed));
-        // Any other word is nobody's that we know: `verify` tells.
+        // As it was written: who writes another one there is not obeyed. Any other word is nobody's that we know.
+        let fallback = Control(self.maps.written[Hot::FALLBACK]);
         if word == self.control || Some(word) != self.control.fall_back(fallback) {
             return;
         }
         let old = std::mem::replace(&mut self.control, word);
+        (self.maps.written[Hot::CONTROL], self.maps.written[Hot::PREVIOUS]) = (word.0, old.0);
         let mode = Mode::enforcing(old.enforce());
         let policy = Arc::clone(&self.policy);
         let started = std::mem::replace(&mut self.epoch_started, jiff::Timestamp::now());
@@ -140,11 +142,11 @@ impl Kernel {
         let deadline = match self.fallback()? {
             None => 0,
             Some((fallback, deadline)) => {
-                self.maps.hot.atomic(Hot::FALLBACK).store(fallback.0, Ordering::Release);
+                self.maps.set(Hot::FALLBACK, fallback.0, Ordering::Release);
                 deadline.max(if draining { self.in_time(DRAIN)? } else { 1 })
             }
         };
-        self.maps.hot.atomic(Hot::DEADLINE).store(deadline, Ordering::Release);
+        self.maps.set(Hot::DEADLINE, deadline, Ordering::Release);
         Ok(())
     }
 
@@ -182,7 +184,7 @@ impl Kernel {
         previous.is_some_and(|previous| is(&previous.policy)).then_some(1 - slot)
     }
 
-    fn jiffies(&mut self) -> Result<u64, KernelError> {
+    pub(super) fn jiffies(&mut self) -> Result<u64, KernelError> {
         Ok(clock::read(object::program(&mut self.ebpf, object::CLOCK)?, &self.maps.clock)?.jiffies)
     }
 

@@ -115,12 +115,10 @@ impl Kernel {
         let entry = InterfaceEntry { ifindex: interface.index, slot: slot as u16, link: interface.link as u16 };
         for probe in 0..INTERFACE_PROBES {
             let place = interface.index.wrapping_add(probe) & (INTERFACE_TABLE - 1);
-            let word = self.maps.hot.atomic(Hot::word_of_interface(place));
-            if word.load(Ordering::Relaxed) == 0 {
+            if self.maps.written[Hot::word_of_interface(place)] == 0 {
                 // First the index, for who finds the slot.
                 self.set_ifindex(slot, interface.index);
-                let word = self.maps.hot.atomic(Hot::word_of_interface(place));
-                word.store(bytemuck::cast(entry), Ordering::Release);
+                self.maps.set(Hot::word_of_interface(place), bytemuck::cast(entry), Ordering::Release);
                 return Ok(());
             }
         }
@@ -139,9 +137,8 @@ impl Kernel {
 
     fn set_ifindex(&mut self, slot: u32, ifindex: u32) {
         let (at, shift) = Hot::word_of_ifindex(slot);
-        let word = self.maps.hot.atomic(at);
-        word.fetch_and(!(u64::from(u32::MAX) << shift), Ordering::Relaxed);
-        word.fetch_or(u64::from(ifindex) << shift, Ordering::Relaxed);
+        let others = self.maps.written[at] & !(u64::from(u32::MAX) << shift);
+        self.maps.set(at, others | u64::from(ifindex) << shift, Ordering::Relaxed);
     }
 
     /// The slot of an interface that the program is on; 0: none.
@@ -173,10 +170,10 @@ impl Kernel {
             let slot = *at as u32 + 1;
             for probe in 0..INTERFACE_PROBES {
                 let place = interface.index.wrapping_add(probe) & (INTERFACE_TABLE - 1);
-                let word = self.maps.hot.atomic(Hot::word_of_interface(place));
-                let entry: InterfaceEntry = bytemuck::cast(word.load(Ordering::Relaxed));
+                let word = Hot::word_of_interface(place);
+                let entry: InterfaceEntry = bytemuck::cast(self.maps.written[word]);
                 if entry.ifindex == interface.index && u32::from(entry.slot) == slot {
-                    word.store(0, Ordering::Release);
+                    self.maps.set(word, 0, Ordering::Release);
                 }
             }
             self.set_ifindex(slot, 0);

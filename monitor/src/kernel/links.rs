@@ -35,6 +35,8 @@ pub struct AttachedProgram {
     /// Since when.
     pub since: jiff::Timestamp,
     pub(super) link: SchedClassifierLinkId,
+    /// The kernel's number of it; 0: it has none, or is a filter.
+    pub(super) link_id: u32,
     /// Whether the clsact qdisc was made by us.
     pub(super) made_qdisc: bool,
     /// Its counters then; `None` until all are attached.
@@ -44,9 +46,9 @@ pub struct AttachedProgram {
 }
 
 impl AttachedProgram {
-    fn now(interface: &Interface, hook: Hook, link: SchedClassifierLinkId, made_qdisc: bool) -> Self {
+    pub(super) fn now(interface: &Interface, hook: Hook, link: SchedClassifierLinkId, made_qdisc: bool) -> Self {
         let interface = interface.clone();
-        Self { interface, hook, since: jiff::Timestamp::now(), link, made_qdisc, base: None, owner: None }
+        Self { interface, hook, since: jiff::Timestamp::now(), link, link_id: 0, made_qdisc, base: None, owner: None }
     }
 
     pub(super) fn owned_by(self, owner: Option<Owner>) -> Self {
@@ -60,17 +62,17 @@ impl AttachedProgram {
 }
 
 /// Priority of our clsact filter: first.
-const PRIORITY: u16 = 1;
+pub(super) const PRIORITY: u16 = 1;
 /// Its handle, "em": nobody else's, so that one that is there already was left by an earlier monitor.
 const HANDLE: TcHandle = TcHandle::new(0x656d, 1);
 /// That of a filter that ends with its daemon. It is beside one that is to stay.
 const EPHEMERAL: TcHandle = TcHandle::new(0x656d, 2);
 
 /// Why a hook did not take the program.
-struct AttachError {
+pub(super) struct AttachError {
     /// Because one of ours is there.
     exists: bool,
-    error: KernelError,
+    pub error: KernelError,
 }
 
 /// Whether netlink said EEXIST, for which aya has no error of its own.
@@ -158,15 +160,21 @@ impl Kernel {
             self.take_off(attachment);
             return Err(KernelError::InterfaceGone(interface.name.clone()));
         }
+        attachment.link_id = self.link_id(interface.index, attachment.hook);
         Fault::Replace.point();
         attachment.base = Some(self.base(interface, sent_before)?);
         Ok(attachment)
     }
 
     fn attach_tcx(&mut self, interface: &Interface) -> Result<AttachedProgram, KernelError> {
-        if let Some(attached) = self.take_over_link(interface)? {
-            return Ok(attached);
+        match self.take_over_link(interface)? {
+            Some(attached) => Ok(attached),
+            None => self.attach_new_link(interface),
         }
+    }
+
+    /// Attaches before all others, by a link of its own.
+    pub(super) fn attach_new_link(&mut self, interface: &Interface) -> Result<AttachedProgram, KernelError> {
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
         let attached = self.attach_with(interface, Hook::Tcx, options, false);
         let attached = attached.and_then(|attached| self.pin_link(attached));
@@ -187,11 +195,20 @@ impl Kernel {
             .and_then(|link| program.attach_to_link(link).map_err(|error| with_causes(&error)))
             .and_then(|link| {
                 let own = program.info().map_err(|error| with_causes(&error))?.id();
-                let there = sys::tcx_program_ids(interface.index).map_err(|error| error.to_string())?;
-                if there.contains(&own) { Ok(link) } else { Err("it is of another interface".to_owned()) }
+                let there = sys::tcx_programs(interface.index).map_err(|error| error.to_string())?;
+                if there.iter().any(|one| one.program == own) {
+                    Ok(link)
+                } else {
+                    Err("it is of another interface".to_owned())
+                }
             });
         match taken {
-            Ok(link) => Ok(Some(AttachedProgram::now(interface, Hook::Tcx, link, false))),
+            Ok(link) => {
+                if let Some(pins) = &mut self.pins {
+                    pins.note_link(interface.index);
+                }
+                Ok(Some(AttachedProgram::now(interface, Hook::Tcx, link, false)))
+            }
             // Of an interface that had this index before.
             Err(why) => {
                 tracing::warn!(interface = interface.name, why, "a pinned link leads nowhere: a new one is made");
@@ -201,8 +218,8 @@ impl Kernel {
     }
 
     /// Pins a link, where links are.
-    fn pin_link(&mut self, mut attached: AttachedProgram) -> Result<AttachedProgram, AttachError> {
-        let Some(pins) = &self.pins else { return Ok(attached) };
+    pub(super) fn pin_link(&mut self, mut attached: AttachedProgram) -> Result<AttachedProgram, AttachError> {
+        let Some(pins) = &mut self.pins else { return Ok(attached) };
         let refused = |error: String| AttachError {
             exists: false,
             error: KernelError::Attach {
@@ -240,7 +257,7 @@ impl Kernel {
         true
     }
 
-    fn attach_clsact(&mut self, interface: &Interface) -> Result<AttachedProgram, KernelError> {
+    pub(super) fn attach_clsact(&mut self, interface: &Interface) -> Result<AttachedProgram, KernelError> {
         let made_qdisc = match tc::qdisc_add_clsact(&interface.name) {
             Ok(()) => true,
             // Somebody else's, or one that a killed monitor left: aya has no error of its own for it.
@@ -267,7 +284,7 @@ impl Kernel {
         }
     }
 
-    const fn handle(&self) -> TcHandle {
+    pub(super) const fn handle(&self) -> TcHandle {
         if self.pins.is_some() { HANDLE } else { EPHEMERAL }
     }
 
@@ -275,7 +292,10 @@ impl Kernel {
     /// more, or of a daemon that was killed and was to take it off itself. What belongs to a monitor that lives stays.
     ///
     /// The names of those that were watched by another hook until now: both programs have counted what came in between.
-    pub(super) fn remove_leftovers(&self) -> Vec<String> {
+    pub(super) fn remove_leftovers(&mut self) -> Vec<String> {
+        let by_link: Vec<u32> =
+            self.attachments.iter().filter(|one| one.hook == Hook::Tcx).map(|one| one.interface.index).collect();
+        let others = self.pins.as_mut().map_or_else(Vec::new, |pins| pins.remove_others(&by_link));
         let watched = |index| self.attachments.iter().find(|attached| attached.interface.index == index);
         let by = |index, hook| watched(index).is_some_and(|attached| attached.hook == hook);
         let mut twice = BTreeSet::new();
@@ -283,11 +303,8 @@ impl Kernel {
             tracing::warn!(interface = name, "an earlier monitor's program is off: it was beside what is watched now");
             twice.extend(watched(index).map(|attached| attached.interface.name.clone()));
         };
-        if let Some(pins) = &self.pins {
-            let by_link = self.attachments.iter().filter(|attached| attached.hook == Hook::Tcx);
-            for index in pins.remove_others(&by_link.map(|attached| attached.interface.index).collect::<Vec<_>>()) {
-                removed(index, &format!("index {index}"));
-            }
+        for index in others {
+            removed(index, &format!("index {index}"));
         }
         for (index, interface) in devices().unwrap_or_default().into_iter().map(|device| (device.index, device.name)) {
             if watched(index).is_none() && owner::living(index).is_some() {
@@ -363,9 +380,9 @@ impl Kernel {
         }
     }
 
-    fn take_off(&mut self, attachment: AttachedProgram) {
+    pub(super) fn take_off(&mut self, attachment: AttachedProgram) {
         let Interface { name, index, .. } = &attachment.interface;
-        if let Some(pins) = &self.pins {
+        if let Some(pins) = &mut self.pins {
             pins.remove_link(*index);
         }
         let result = object::program(&mut self.ebpf, EGRESS)

@@ -30,7 +30,7 @@ use super::{
     readings::{Nic, Sample},
     sys::{GracePeriod, MappedArray},
 };
-use crate::model::{DEFAULT_FLOWS, in_force::Fell};
+use crate::model::{DEFAULT_FLOWS, in_force::Fell, tamper::Sighting};
 
 /// What the loader needs to know beside the policy.
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +105,8 @@ pub struct Kernel {
     pub(super) fell: Option<Fell>,
     /// Sockets that would send past the hook are refused.
     pub(super) bypass: Option<Refusal>,
+    /// What was not ours where it was written anew.
+    pub(super) noted: Vec<Sighting>,
 }
 
 impl Drop for Kernel {
@@ -115,8 +117,10 @@ impl Drop for Kernel {
 }
 
 pub(super) struct Maps {
-    /// The words of [`Hot`].
+    /// The words of [`Hot`]; written by [`Maps::set`] alone.
     pub hot: MappedArray<u64>,
+    /// What was written there last.
+    pub written: Vec<u64>,
     pub clock: Array<MapData, Clock>,
     // Kept open: the mapping alone would keep it too, but names it nowhere.
     _hot: MapData,
@@ -128,9 +132,18 @@ impl Maps {
         Ok(Self {
             hot: MappedArray::new(object::fd(&hot), size_of::<Hot>() / 8)
                 .map_err(KernelError::map("can't map the control word"))?,
+            written: vec![0; size_of::<Hot>() / 8],
             clock: map(ebpf, "CLOCK")?,
             _hot: hot,
         })
+    }
+}
+
+impl Maps {
+    /// Writes a word of [`Hot`], and remembers it.
+    pub fn set(&mut self, word: usize, value: u64, order: Ordering) {
+        self.written[word] = value;
+        self.hot.atomic(word).store(value, order);
     }
 }
 
@@ -153,7 +166,7 @@ pub(super) struct Loaded {
 
 impl Loaded {
     /// Maps with so much room, pinned where they are to be, and programs accepted by the verifier. No policy is in them.
-    pub fn new(options: Options, room: Room, pins: Option<&Pins>) -> Result<Self, KernelError> {
+    pub fn new(options: Options, room: Room, pins: Option<&mut Pins>) -> Result<Self, KernelError> {
         let cache = Cache::of(options.cache, options.flows)?;
         let classes = room.policy.classes;
         let overflow = 2 * room.interfaces * classes * 3;
@@ -185,10 +198,10 @@ impl Kernel {
     ///
     /// # Errors
     /// The same, or it can't be pinned.
-    pub fn load_to_outlive(options: Options, policy: Arc<Policy>, pins: Option<Pins>) -> Result<Self, KernelError> {
+    pub fn load_to_outlive(options: Options, policy: Arc<Policy>, mut pins: Option<Pins>) -> Result<Self, KernelError> {
         let room = Room { policy: Capacity::of(&policy.image), interfaces: interfaces::slots(options.interfaces) };
         let Loaded { mut ebpf, maps, counts, mut policy_slots, interface_slots } =
-            Loaded::new(options, room, pins.as_ref())?;
+            Loaded::new(options, room, pins.as_mut())?;
         let hz = {
             let clock_program = object::program(&mut ebpf, object::CLOCK)?;
             clock::measure_hz(|| clock::read(clock_program, &maps.clock))?
@@ -223,6 +236,7 @@ impl Kernel {
             guard_before: None,
             fell: None,
             bypass: None,
+            noted: Vec::new(),
         };
         kernel.publish();
         kernel.verify()?;
@@ -232,7 +246,7 @@ impl Kernel {
     /// Puts the control word in force for every packet that comes after.
     pub(super) fn publish(&mut self) {
         // Release: the policy that the word points to was written before it.
-        self.maps.hot.atomic(Hot::CONTROL).store(self.control.0, Ordering::Release);
+        self.maps.set(Hot::CONTROL, self.control.0, Ordering::Release);
     }
 
     /// Whether an earlier start has left programs and counters, and ours take them over.

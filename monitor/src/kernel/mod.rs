@@ -16,6 +16,7 @@ mod flows;
 mod halves;
 mod holder;
 mod interfaces;
+mod kept;
 mod links;
 mod load;
 mod log;
@@ -28,8 +29,10 @@ mod predecessor;
 mod readings;
 mod replace;
 mod requirements;
+mod rolling;
 mod self_test;
 mod sys;
+mod watch;
 
 pub use beside::{Beside, beside};
 pub use clock::{boot_ns, is_clock_synchronised};
@@ -47,3 +50,4 @@ pub use requirements::require;
 pub use sys::{
     ProgramInfo, inherited_sockets, peer, peer_groups, program_info, tame_allocator, trim_heap, unshare_directory,
 };
+pub use watch::Look;

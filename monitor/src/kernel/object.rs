@@ -46,3 +46,11 @@ pub(super) fn fd(map: &MapData) -> BorrowedFd<'_> {
     use std::os::fd::AsFd as _;
     map.fd().as_fd()
 }
+
+/// That of a map of the kinds that are pinned.
+pub(super) fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
+    match map {
+        Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data) => Some(fd(data)),
+        _ => None,
+    }
+}

@@ -26,12 +26,11 @@ use super::{
     counts::{Counts, hook_sums},
     error::with_causes,
     holder::holder,
+    kept::{BPF_FS_MAGIC, Kept, Missing},
     links::remove_filters,
+    object,
     predecessor::{halves, hot},
 };
-
-/// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
-const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
 /// The directory, owned: nobody else uses it meanwhile.
 #[derive(Debug)]
@@ -43,9 +42,19 @@ pub struct Pins {
     earlier: Vec<PathBuf>,
     /// Whether a program of this start may be attached.
     in_use: bool,
-    /// The maps before the own ones, of this start too, and whether a program that counts in them may be attached.
-    first: Option<(PathBuf, bool)>,
-    _lock: File,
+    /// The maps before the own ones, of this start too.
+    first: Option<First>,
+    kept: Kept,
+    lock: File,
+}
+
+/// Maps of this start that others are taking the place of.
+#[derive(Debug)]
+struct First {
+    directory: PathBuf,
+    /// Whether a program that counts in them may be attached.
+    in_use: bool,
+    kept: Kept,
 }
 
 /// In a start's directory of maps: its programs may be attached. Else nothing was ever counted there.
@@ -79,10 +88,7 @@ impl Pins {
             Err(error) => return Err(refused(format!("{error}: mount a BPF file system there"))),
         }
         let directory = bpffs.join(format!("v{LAYOUT}"));
-        let make = |directory: &Path| match fs::DirBuilder::new().mode(0o700).create(directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(refused(error.to_string())),
-            _ => Ok(()),
-        };
+        let make = |directory: &Path| make(directory).map_err(|error| refused(error.to_string()));
         make(bpffs)?;
         let found = fs::symlink_metadata(bpffs).map_err(|error| refused(error.to_string()))?;
         if !found.is_dir() || found.uid() != user || found.mode() & 0o022 != 0 {
@@ -108,16 +114,20 @@ impl Pins {
         earlier.sort_by_key(|maps| number(maps));
         let own = directory
             .join(format!("maps/{}", earlier.iter().filter_map(|maps| number(maps)).max().map_or(1, |last| last + 1)));
-        Ok(Self { directory, own, earlier, in_use: false, first: None, _lock: lock })
+        Ok(Self { directory, own, earlier, in_use: false, first: None, kept: Kept::on(bpffs), lock })
     }
 
     /// Keeps what the programs of this start count in, before they are attached.
-    pub(super) fn keep(&self, ebpf: &Ebpf) -> Result<(), KernelError> {
+    pub(super) fn keep(&mut self, ebpf: &Ebpf) -> Result<(), KernelError> {
         let refused = |why: String| KernelError::Pins { directory: self.own.clone(), why };
         fs::DirBuilder::new().mode(0o700).create(&self.own).map_err(|error| refused(error.to_string()))?;
         for name in Counts::MAPS.into_iter().chain(["HOT", "CLASSES", "RULES"]) {
             let map = ebpf.map(name).ok_or_else(|| refused(format!("the object has no map {name}")))?;
-            map.pin(self.own.join(name)).map_err(|error| refused(with_causes(&error)))?;
+            let path = self.own.join(name);
+            map.pin(&path).map_err(|error| refused(with_causes(&error)))?;
+            let fd = object::map_fd(map).and_then(|fd| fd.try_clone_to_owned().ok());
+            self.kept.maps.push((name, fd.ok_or_else(|| refused(format!("map {name} can't be kept")))?));
+            self.kept.note(&path);
         }
         Ok(())
     }
@@ -139,21 +149,26 @@ impl Pins {
     pub(super) fn begin_another(&mut self) {
         let number = number(&self.own).map_or(1, |number| number + 1);
         let another = self.directory.join(format!("maps/{number}"));
-        self.first = Some((std::mem::replace(&mut self.own, another), std::mem::take(&mut self.in_use)));
+        let kept = self.kept.another();
+        self.first = Some(First {
+            directory: std::mem::replace(&mut self.own, another),
+            in_use: std::mem::take(&mut self.in_use),
+            kept: std::mem::replace(&mut self.kept, kept),
+        });
     }
 
     /// There were none to be kept: those before are still the own ones.
     pub(super) fn keep_to_first(&mut self) {
-        if let Some((first, in_use)) = self.first.take() {
+        if let Some(First { directory, in_use, kept }) = self.first.take() {
             remove_maps(&self.own);
-            (self.own, self.in_use) = (first, in_use);
+            (self.own, self.in_use, self.kept) = (directory, in_use, kept);
         }
     }
 
     /// Removes the pins of the maps before the own ones: what was in them is known.
     pub(super) fn forget_first(&mut self) {
-        if let Some((first, _)) = self.first.take() {
-            remove_maps(&first);
+        if let Some(first) = self.first.take() {
+            remove_maps(&first.directory);
         }
     }
 
@@ -177,26 +192,94 @@ impl Pins {
         self.directory.join("links/bypass")
     }
 
+    /// Remembers that it is there, by a link of this start.
+    pub(super) fn note_bypass(&mut self) {
+        let path = self.bypass();
+        self.kept.note(&path);
+    }
+
+    /// Whether it is not there as it was kept.
+    pub(super) fn lacks_bypass(&self) -> bool {
+        self.kept.is_missing(&self.bypass())
+    }
+
     /// The link on an interface, if there is one.
     pub(super) fn link(&self, ifindex: u32) -> Option<FdLink> {
         PinnedLink::from_pin(self.link_path(ifindex)).ok().map(FdLink::from)
     }
 
     /// Keeps a link. What was there under its name leads nowhere any more.
-    pub(super) fn keep_link(&self, ifindex: u32, link: FdLink) -> Result<FdLink, KernelError> {
+    pub(super) fn keep_link(&mut self, ifindex: u32, link: FdLink) -> Result<FdLink, KernelError> {
         let path = self.link_path(ifindex);
         let _ = fs::remove_file(&path);
         let refused = |why: String| KernelError::Pins { directory: path.clone(), why };
-        link.pin(&path).map(FdLink::from).map_err(|error| refused(with_causes(&error)))
+        let link = link.pin(&path).map(FdLink::from).map_err(|error| refused(with_causes(&error)))?;
+        self.kept.note(&path);
+        Ok(link)
+    }
+
+    /// Remembers the link on an interface that an earlier start has kept.
+    pub(super) fn note_link(&mut self, ifindex: u32) {
+        let path = self.link_path(ifindex);
+        self.kept.note(&path);
+    }
+
+    /// What is not there of what was kept.
+    pub(super) fn missing(&self) -> Missing {
+        if !self.in_use {
+            return Missing::Nothing;
+        }
+        if !Kept::is_mounted(&self.directory, &self.lock) {
+            return Missing::FileSystem;
+        }
+        let mut missing = self.kept.missing();
+        let mark = self.own.join(IN_USE);
+        if !mark.is_dir() {
+            missing.push(mark);
+        }
+        if missing.is_empty() { Missing::Nothing } else { Missing::Pins(missing) }
+    }
+
+    /// Mounts and pins what is not there of it, but for links: those are kept anew one by one.
+    pub(super) fn restore(&mut self) -> Result<(), KernelError> {
+        let directory = self.directory.clone();
+        let refused = |error: io::Error| KernelError::Pins { directory: directory.clone(), why: error.to_string() };
+        // Somebody else may have mounted one.
+        if !Kept::is_on_bpffs(&self.directory) {
+            self.kept.mount().map_err(refused)?;
+        }
+        let bpffs = self.directory.parent().unwrap_or(&self.directory).to_owned();
+        for part in [bpffs, self.directory.clone(), self.directory.join("links"), self.directory.join("maps")] {
+            make(&part).map_err(refused)?;
+        }
+        make(&self.own).map_err(refused)?;
+        let lock = File::open(&self.directory).map_err(refused)?;
+        let of = |file: &File| file.metadata().map(|found| (found.dev(), found.ino()));
+        if of(&lock).map_err(refused)? != of(&self.lock).map_err(refused)? {
+            flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| refused(error.into()))?;
+            self.lock = lock;
+        }
+        self.kept.restore(&self.own).map_err(refused)?;
+        if self.in_use {
+            make(&self.own.join(IN_USE)).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// Interfaces, by index, whose link is not there as it was kept.
+    pub(super) fn lacks_link(&self, ifindex: u32) -> bool {
+        self.kept.is_missing(&self.link_path(ifindex))
     }
 
     /// Removes the link on an interface: with its last descriptor it is off.
-    pub(super) fn remove_link(&self, ifindex: u32) {
-        let _ = fs::remove_file(self.link_path(ifindex));
+    pub(super) fn remove_link(&mut self, ifindex: u32) {
+        let path = self.link_path(ifindex);
+        let _ = fs::remove_file(&path);
+        self.kept.forget(&path);
     }
 
     /// Removes the links of all interfaces but these, and gives theirs.
-    pub(super) fn remove_others(&self, keep: &[u32]) -> Vec<u32> {
+    pub(super) fn remove_others(&mut self, keep: &[u32]) -> Vec<u32> {
         let mut removed = Vec::new();
         for ifindex in links(&self.directory) {
             if !keep.contains(&ifindex) {
@@ -230,6 +313,14 @@ pub fn can_pin_on(bpffs: &Path) -> io::Result<bool> {
 /// What the kernel said.
 pub fn is_bpf_file_system(open: impl AsFd) -> io::Result<bool> {
     Ok(fstatfs(open)?.f_type == BPF_FS_MAGIC)
+}
+
+/// Makes a directory of ours, if it is not there.
+fn make(directory: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// The number of a start's directory of maps.

@@ -24,9 +24,10 @@ use monitor_policy::{Policy, spec::Mode};
 use super::{
     Kernel, KernelError,
     object::{self, map},
+    rolling::{Rolling, Table},
     sys::MappedArray,
 };
-use crate::fault::Fault;
+use crate::{fault::Fault, model::FindingKind};
 
 /// A policy and mode to switch to with the next epoch.
 #[derive(Debug)]
@@ -129,6 +130,8 @@ pub(super) struct PolicySlots {
     rules: MappedArray<RuleRow>,
     /// Until when the rules with a daily budget hold in each slot; CLOCK_BOOTTIME.
     lease_until: [u64; 2],
+    /// How far the policy in force is compared with what was compiled.
+    pub rolling: Rolling,
     _maps: Vec<MapData>,
 }
 
@@ -146,6 +149,7 @@ impl PolicySlots {
             classes: mapped(ebpf, "CLASSES", 2 * capacity.classes, &mut maps)?,
             rules: mapped(ebpf, "RULES", 2 * capacity.rules, &mut maps)?,
             lease_until: [u64::MAX; 2],
+            rolling: Rolling::default(),
             _maps: maps,
         })
     }
@@ -165,7 +169,7 @@ impl PolicySlots {
         copy_into(&mut self.classes, (slot * capacity.classes) as usize, &image.classes);
         copy_into(&mut self.rules, meta.rules_base as usize, &image.rules);
         self.renew(slot, policy, lease_until);
-        self.meta.set(slot, meta, 0).map_err(KernelError::aya("writing the policy header"))
+        self.write_header(slot, policy)
     }
 
     /// Lets the rules with a daily budget of the policy in a slot hold until then.
@@ -192,12 +196,60 @@ impl PolicySlots {
         }
     }
 
+    /// The tables of a slot, and what of the policy is to be in them.
+    pub fn tables_in<'a>(&'a self, slot: u32, policy: &'a Policy) -> [Table<'a>; 7] {
+        let (image, meta) = (&policy.image, self.header(slot, &policy.image));
+        let root = (slot * ROOT_ROWS) as usize;
+        let classes = (slot * self.capacity.classes) as usize;
+        let mut rules = Cow::Borrowed(&image.rules);
+        for (number, row) in leased(policy, self.lease_until[slot as usize]) {
+            rules.to_mut()[number] = row;
+        }
+        let rules = match rules {
+            Cow::Borrowed(rows) => Cow::Borrowed(bytemuck::cast_slice(rows)),
+            Cow::Owned(rows) => Cow::Owned(bytemuck::cast_slice(&rows).to_vec()),
+        };
+        let rules = Table {
+            kind: FindingKind::RuleRowChanged,
+            name: "rule row",
+            entry: size_of::<RuleRow>(),
+            there: &self.rules.words()[meta.rules_base as usize * size_of::<RuleRow>() / 8..],
+            wanted: rules,
+        };
+        [
+            table(FindingKind::ClassRowChanged, "class row", &self.classes, classes, &image.classes),
+            rules,
+            table(FindingKind::ImageChanged, "pair of IPv4 cells", &self.v4_root, root, &image.v4_root),
+            table(FindingKind::ImageChanged, "pair of IPv6 cells", &self.v6_root, root, &image.v6_root),
+            table(FindingKind::ImageChanged, "IPv4 node", &self.v4_nodes, meta.v4_base as usize, &image.v4_nodes),
+            table(FindingKind::ImageChanged, "IPv6 node", &self.v6_nodes, meta.v6_base as usize, &image.v6_nodes),
+            table(
+                FindingKind::ImageChanged,
+                "IPv6 interval below /64",
+                &self.v6_low,
+                meta.v6_low_base as usize,
+                &image.v6_low,
+            ),
+        ]
+    }
+
+    /// Whether the header of a slot is what the policy has.
+    pub fn has_header(&self, slot: u32, policy: &Policy) -> Result<bool, KernelError> {
+        let there = self.meta.get(&slot, 0).map_err(KernelError::aya("reading the policy header"))?;
+        Ok(there == self.header(slot, &policy.image))
+    }
+
+    /// Writes the header of a slot once more.
+    pub fn write_header(&mut self, slot: u32, policy: &Policy) -> Result<(), KernelError> {
+        let meta = self.header(slot, &policy.image);
+        self.meta.set(slot, meta, 0).map_err(KernelError::aya("writing the policy header"))
+    }
+
     /// Reads a slot back and holds it against the policy that it should hold: every byte that a look-up can come to.
     pub fn check(&mut self, slot: u32, policy: &Policy) -> Result<(), KernelError> {
         let image = &policy.image;
         let meta = self.header(slot, image);
-        let there = self.meta.get(&slot, 0).map_err(KernelError::aya("reading the policy header"))?;
-        if there != meta {
+        if !self.has_header(slot, policy)? {
             return Err(KernelError::Differs { what: "policy header", at: slot.to_string() });
         }
         compare("pair of IPv4 cells", &mut self.v4_root, (slot * ROOT_ROWS) as usize, &image.v4_root)?;
@@ -279,6 +331,17 @@ fn leased(policy: &Policy, until: u64) -> impl Iterator<Item = (usize, RuleRow)>
     };
     let rows = policy.image.rules.iter().enumerate().filter(move |(_, row)| has_budget(row));
     rows.map(move |(number, row)| (number, RuleRow { expires_ns: row.expires_ns.min(until), ..*row }))
+}
+
+fn table<'a, T: bytemuck::Pod>(
+    kind: FindingKind,
+    name: &'static str,
+    map: &'a MappedArray<T>,
+    start: usize,
+    values: &'a [T],
+) -> Table<'a> {
+    let there = &map.words()[start * size_of::<T>() / 8..];
+    Table { kind, name, entry: size_of::<T>(), there, wanted: Cow::Borrowed(bytemuck::cast_slice(values)) }
 }
 
 fn copy_into<T: bytemuck::Pod>(map: &mut MappedArray<T>, start: usize, values: &[T]) {

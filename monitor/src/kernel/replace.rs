@@ -68,7 +68,7 @@ impl Kernel {
     }
 
     fn replace(&mut self, room: Room, memory_max: u64) -> Result<(), KernelError> {
-        let mut other = Loaded::new(self.options, room, self.pins.as_ref())?;
+        let mut other = Loaded::new(self.options, room, self.pins.as_mut())?;
         let bytes = memory::of_maps();
         if bytes > memory_max {
             return Err(KernelError::Memory { bytes, most: memory_max });
@@ -80,7 +80,7 @@ impl Kernel {
         let (old, previous) = (self.control, self.previous.take());
         self.control = Control::new(old.epoch().wrapping_add(1), 0, old.enforce());
         self.swap(&mut other);
-        self.maps.hot.atomic(Hot::PREVIOUS).store(old.0, Ordering::Relaxed);
+        self.maps.set(Hot::PREVIOUS, old.0, Ordering::Relaxed);
         self.publish();
         // From here on the new maps could do without us, as the old ones could.
         if let Err(error) = self.register_all().and_then(|()| self.verify()).and_then(|()| self.use_pins()) {
@@ -159,7 +159,7 @@ impl Kernel {
         before: &mut Ebpf,
         attached: AttachedProgram,
     ) -> Result<AttachedProgram, (Option<super::owner::Owner>, String)> {
-        let AttachedProgram { interface, hook, since, link, made_qdisc, base, owner } = attached;
+        let AttachedProgram { interface, hook, since, link, link_id, made_qdisc, base, owner } = attached;
         let before = object::program(before, EGRESS)
             .and_then(|program| program.take_link(link).map_err(|error| KernelError::Load(with_causes(&error))));
         let moved = match (before, hook) {
@@ -176,7 +176,7 @@ impl Kernel {
         };
         match moved {
             Ok(link) if self.presence(interface.index, hook) != Presence::Detached => {
-                Ok(AttachedProgram { interface, hook, since, link, made_qdisc, base, owner })
+                Ok(AttachedProgram { interface, hook, since, link, link_id, made_qdisc, base, owner })
             }
             Ok(_) => Err((owner, "it leads nowhere".to_owned())),
             Err(why) => Err((owner, why)),

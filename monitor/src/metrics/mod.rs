@@ -14,6 +14,7 @@ use crate::{
         flow::GroupSums,
         identities::{NameNumber as _, RuleName},
         seconds,
+        tamper::KINDS,
     },
     store::MonitorState,
 };
@@ -213,6 +214,7 @@ fn health(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     for (of, times) in Bypass::ALL.into_iter().zip(state.bypass_refused) {
         refused.with_label_values(&[of.name()]).inc_by(times);
     }
+    tampering(page, state)?;
     let backlog = page.gauge("alert_sink_backlog", "Alert lines waiting to be written", &["sink"])?;
     backlog.with_label_values(&["all"]).set(gauge(state.sinks.backlog.load(Relaxed)));
     let attached = page.gauge(
@@ -226,6 +228,35 @@ fn health(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     }
     devices(page, state)?;
     nics(page, state)
+}
+
+fn tampering(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
+    let report = &state.tamper;
+    let found =
+        page.counter("tampering_found_total", "Changes of the monitor's own by others, by finding", &["kind"])?;
+    let healed = page.counter("tampering_healed_total", "Of these: put right", &["kind"])?;
+    let open = page.gauge("tampering_open", "1 while it is so", &["kind"])?;
+    let contended = page.gauge("tampering_contended", "1 while it is left alone, put right too often", &["kind"])?;
+    for kind in KINDS {
+        let times = report.times.get(&kind).copied().unwrap_or_default();
+        found.with_label_values(&[kind.name()]).inc_by(times.found);
+        healed.with_label_values(&[kind.name()]).inc_by(times.healed);
+        let is_open = report.open.iter().any(|one| one.sighting.kind == kind);
+        open.with_label_values(&[kind.name()]).set(is_open.into());
+        contended.with_label_values(&[kind.name()]).set(report.contended.iter().any(|(of, _)| *of == kind).into());
+    }
+    let none: [&str; 0] = [];
+    for (name, help, at) in [
+        ("tampering_looked_timestamp_seconds", "When the kernel part was looked after last", report.looked),
+        (
+            "tampering_compared_timestamp_seconds",
+            "When every byte of the policy in the kernel had been compared with what was compiled once more",
+            report.compared.unwrap_or(0),
+        ),
+    ] {
+        page.gauge(name, help, &none)?.with_label_values(&none).set(seconds(at));
+    }
+    Ok(())
 }
 
 /// Devices with series of their own: guests have none, and no host has more of the others.

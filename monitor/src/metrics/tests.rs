@@ -6,7 +6,15 @@ use monitor_common::{
 };
 
 use super::*;
-use crate::{fake, model::readings::Amount, store::flows::FlowStore};
+use crate::{
+    fake,
+    model::{
+        FindingKind, TamperReport,
+        readings::Amount,
+        tamper::{Healing, Sighting, Tampering, Times},
+    },
+    store::flows::FlowStore,
+};
 
 fn sum(page: &str, name: &str) -> u64 {
     let series = page.lines().filter(|line| line.starts_with(&format!("egress_monitor_{name}{{")));
@@ -89,6 +97,13 @@ fn a_flow_is_found_under_its_interface_country_class_and_verdict() {
         unaccounted: Amount { packets: 3, bytes: 300 },
         ..InterfaceAccount::default()
     }];
+    let sighting = Sighting { kind: FindingKind::ImageChanged, subject: String::new(), what: "x".into(), again: None };
+    state.tamper = TamperReport {
+        open: vec![Tampering { sighting, since: 0, healing: Healing::Contended }],
+        contended: vec![(FindingKind::ImageChanged, String::new())],
+        times: [(FindingKind::ImageChanged, Times { found: 4, healed: 3 })].into(),
+        ..TamperReport::default()
+    };
     let page = render(&state, fake::START).expect("renders");
     for line in [
         r#"egress_monitor_packets_total{class="outside",country="SG",interface="eth0",verdict="observed"} 10"#,
@@ -100,6 +115,11 @@ fn a_flow_is_found_under_its_interface_country_class_and_verdict() {
         r#"egress_monitor_alerts_total{severity="high",type="egress"} 2"#,
         r#"egress_monitor_geo_dataset_age_seconds{dataset="dbip-country"} 86400"#,
         r#"egress_monitor_events_lost_total{stage="ring"} 0"#,
+        r#"egress_monitor_tampering_found_total{kind="image_changed"} 4"#,
+        r#"egress_monitor_tampering_healed_total{kind="image_changed"} 3"#,
+        r#"egress_monitor_tampering_open{kind="image_changed"} 1"#,
+        r#"egress_monitor_tampering_contended{kind="image_changed"} 1"#,
+        r#"egress_monitor_tampering_found_total{kind="detached"} 0"#,
         r#"egress_monitor_attached{hook="tcx",interface="eth0"} 0"#,
         r#"egress_monitor_attached{hook="tcx",interface="eth1"} 1"#,
         r#"egress_monitor_nic_packets{interface="eth0"} 50"#,

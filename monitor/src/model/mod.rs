@@ -20,6 +20,7 @@ pub mod severity;
 pub mod shadow;
 pub mod snapshot;
 pub mod succession;
+pub mod tamper;
 
 /// Places in the flow table where the configuration does not say.
 pub const DEFAULT_FLOWS: u32 = 16_384;
@@ -38,4 +39,5 @@ pub use self::{
     shadow::ShadowReport,
     snapshot::{BypassReport, Fill, InterfaceCounts, Occupancy, Snapshot},
     succession::Succession,
+    tamper::TamperReport,
 };

@@ -16,7 +16,7 @@ use crate::{
         ClosedEpoch, FindingKind, InterfaceAccount,
         finding::{Detail, Unaccounted},
         in_force::PolicyInForce,
-        readings::{Amount, Presence, Reading},
+        readings::{Amount, Reading},
     },
     store::MonitorState,
 };
@@ -118,12 +118,6 @@ impl Consumer for Reconciler {
             Detail { text: found.iter().map(of).collect::<Vec<_>>().join("; "), unaccounted: found }
         });
         findings.report(FindingKind::UnaccountedEgress, detail);
-        let off = state.accounts.iter().filter(|one| one.here && one.presence == Presence::Detached);
-        let off: Vec<&str> = off.map(|one| one.interface.as_str()).collect();
-        let detail = (!off.is_empty()).then(|| {
-            format!("{}: what leaves there is neither counted nor dropped; restart to attach again", off.join(", "))
-        });
-        findings.report(FindingKind::Detached, detail);
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
         in_force::{PendingConfirmation, PolicyInForce},
         readings::Presence,
         refresh::RefreshNotes,
+        tamper::TamperReport,
     },
     store::{
         Traffic,
@@ -107,6 +108,8 @@ pub struct MonitorState {
     pub reload_error: Option<String>,
     /// Why a restart will not know which policy holds, while it will not.
     pub state_error: Option<String>,
+    /// What somebody changed of what the kernel part has.
+    pub tamper: TamperReport,
     /// What became of fresh geo data.
     pub refresh: RefreshNotes,
     /// Alertable flows without an alert of their own, because an epoch had too many: see

@@ -11,7 +11,7 @@ use super::{
     short, sums,
 };
 use crate::cli::output::{cells, table};
-use monitor_api::status::{HelperStatus, ProgramAhead, ShadowStatus, Status, Sums};
+use monitor_api::status::{HelperStatus, ProgramAhead, ShadowStatus, Status, Sums, TamperStatus};
 use monitor_policy::{
     spec::Mode,
     text::{count, counted, plain, size, span},
@@ -175,6 +175,9 @@ pub fn status(status: &Status) -> String {
         }
         None => line("epoch", "none closed yet"),
     }
+    for (name, value) in tamper(&status.tamper) {
+        line(name, &value);
+    }
     for finding in &status.conditions {
         line("WRONG", &format!("{} since {}", finding.kind, finding.since));
     }
@@ -296,4 +299,25 @@ fn nics(status: &Status) -> String {
     };
     let table = table(INDENT, &rows, &[2, 3, 4, 5, 6, 7, 8, 9]);
     format!("\nNetwork cards since the program was attached\n{table}{}{verdict}", before.concat())
+}
+
+/// Whether somebody changed what is in the kernel.
+fn tamper(status: &TamperStatus) -> Vec<(&'static str, String)> {
+    let TamperStatus { looked, compared, found, healed, open, contended, last } = status;
+    if looked.is_none() {
+        return Vec::new();
+    }
+    let compared = compared.as_ref().map_or_else(|| "not yet".to_owned(), Clone::clone);
+    let mut lines = vec![match found {
+        0 => ("tamper", format!("none found; all bytes of the policy in the kernel compared {compared}")),
+        _ => {
+            ("tamper", format!("found {}, put right {}; all bytes compared {compared}", count(*found), count(*healed)))
+        }
+    }];
+    lines.extend(open.iter().map(|one| ("TAMPERED", format!("{}, since {}: {}", one.kind, one.since, one.what))));
+    if open.is_empty() {
+        lines.extend(last.iter().map(|one| ("", format!("last {}, {}: {}", one.kind, one.since, one.what))));
+    }
+    lines.extend(contended.iter().map(|of| ("CONTENDED", format!("{of}: somebody undoes what is put right"))));
+    lines
 }

@@ -134,7 +134,6 @@ async fn what_leaves_beside_the_hook_is_reported_in_each_epoch_in_which_it_grows
         reported.iter().filter(|(kind, _)| kind == wanted).map(|(_, how)| how.as_str()).collect::<Vec<_>>()
     };
     assert_eq!(of("unaccounted_egress"), ["Create", "Close", "Create", "Create", "Close"]);
-    assert_eq!(of("detached"), ["Create"]);
 }
 
 fn amount(packets: u64) -> Amount {

@@ -8,18 +8,20 @@ use super::rules::never_hit;
 use crate::{
     http::documents::{coverage::devices, shadow::frame},
     model::{
-        InterfaceAccount,
+        FindingKind, InterfaceAccount, TamperReport,
         flow::Group,
         identities::{Name, Names},
         in_force::DatasetInfo,
         readings::Presence,
         rfc3339, seconds,
+        tamper::Tampering,
     },
     store::{MonitorState, state::LastEpoch, totals::Totals},
 };
 use monitor_api::status::{
     AlertCount, BLIND_SPOTS, BypassRefused, DatasetStatus, EpochInterface, EpochStatus, FindingStatus, GroupStatus,
-    HelperStatus, InterfaceStatus, Losses, NicStatus, PolicyStatus, ShadowStatus, Status, Sums, UnparsedStatus,
+    HelperStatus, InterfaceStatus, Losses, NicStatus, PolicyStatus, ShadowStatus, Status, Sums, TamperStatus,
+    TamperedStatus, UnparsedStatus,
 };
 use monitor_policy::{geo::About, times::upcoming};
 
@@ -85,6 +87,7 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
             let About { name, version, built, .. } = &asn.about;
             dataset(&DatasetInfo { name: name.clone(), version: version.clone(), built: *built }, now)
         }),
+        tamper: tamper(&state.tamper),
         interfaces: interfaces(state),
         coverage,
         coverage_left_out,
@@ -139,6 +142,9 @@ pub fn without_policy(status: &mut Status) {
     }
     status.helper.why = None;
     status.interfaces.iter_mut().for_each(|interface| interface.programs_ahead.clear());
+    for one in status.tamper.open.iter_mut().chain(&mut status.tamper.last) {
+        one.what = why.into();
+    }
     status.rule_times_left_out += status.rule_times.len();
     status.rule_times.clear();
 }
@@ -168,6 +174,27 @@ fn dataset(of: &DatasetInfo, now: i128) -> DatasetStatus {
         built: of.built.map(|built| rfc3339(i128::from(built) * 1_000_000_000)),
         age_days: age.map(|age| age / 86_400),
         stale: of.is_stale(now),
+    }
+}
+
+fn tamper(report: &TamperReport) -> TamperStatus {
+    let of = |one: &Tampering| TamperedStatus {
+        kind: one.sighting.kind.name().into(),
+        what: one.text(),
+        since: rfc3339(one.since),
+    };
+    let contended = |(kind, subject): &(FindingKind, String)| match subject.as_str() {
+        "" => kind.name().to_owned(),
+        subject => format!("{} on {subject}", kind.name()),
+    };
+    TamperStatus {
+        looked: (report.looked != 0).then(|| rfc3339(report.looked)),
+        compared: report.compared.map(rfc3339),
+        found: report.times.values().map(|times| times.found).sum(),
+        healed: report.times.values().map(|times| times.healed).sum(),
+        open: report.open.iter().map(of).collect(),
+        contended: report.contended.iter().map(contended).collect(),
+        last: report.last.as_ref().map(of),
     }
 }
 

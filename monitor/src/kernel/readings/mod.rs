@@ -4,7 +4,7 @@
 mod nic;
 mod offloads;
 
-pub(super) use self::nic::Nic;
+pub(super) use self::nic::{Filter, Nic};
 
 use aya::maps::PerCpuValues;
 use monitor_common::wire::{CpuHalf, HookSums};
@@ -38,7 +38,7 @@ pub(super) struct Sample {
 }
 
 impl Kernel {
-    fn nic(&mut self) -> Result<&mut Nic, KernelError> {
+    pub(super) fn nic(&mut self) -> Result<&mut Nic, KernelError> {
         if self.nic.is_none() {
             self.nic = Some(Nic::open().map_err(KernelError::map("can't open rtnetlink"))?);
         }
@@ -152,23 +152,35 @@ impl Kernel {
         Ok(Sample { ifindex, slot, attached, last, interface, base, at, closed, queue, device, queue_after, presence })
     }
 
+    /// The number of our program.
+    pub(super) fn own_program(&mut self) -> Result<u32, KernelError> {
+        let info = object::program(&mut self.ebpf, EGRESS)?.info();
+        Ok(info.map_err(|error| KernelError::Load(with_causes(&error)))?.id())
+    }
+
+    /// The number of the link that has our program on an interface; 0: none.
+    pub(super) fn link_id(&mut self, index: u32, hook: Hook) -> u32 {
+        let Ok(own) = self.own_program() else { return 0 };
+        let there = if hook == Hook::Tcx { sys::tcx_programs(index).unwrap_or_default() } else { Vec::new() };
+        there.iter().find(|one| one.program == own).map_or(0, |one| one.link)
+    }
+
     /// Whether the program is on an interface.
     pub(super) fn presence(&mut self, index: u32, hook: Hook) -> Presence {
-        let Ok(own) = object::program(&mut self.ebpf, EGRESS).and_then(|program| {
-            let info = program.info().map_err(|error| KernelError::Load(with_causes(&error)))?;
-            Ok(info.id())
-        }) else {
-            return Presence::Unknown;
-        };
+        let Ok(own) = self.own_program() else { return Presence::Unknown };
         let place = match hook {
-            Hook::Tcx => sys::tcx_program_ids(index).map(|ids| {
-                let at = ids.iter().position(|id| *id == own)?;
-                Some(ids[..at].to_vec())
+            Hook::Tcx => sys::tcx_programs(index).map(|there| {
+                let at = there.iter().position(|one| one.program == own)?;
+                Some(there[..at].iter().map(|one| one.program).collect::<Vec<_>>())
             }),
             Hook::Clsact => self.nic().map_err(std::io::Error::other).and_then(|nic| {
-                let there = nic.has_filter(index, own)?;
+                let filters = nic.filters(index)?;
+                let place = filters.iter().position(|filter| filter.program == Some(own));
                 // Programs by TCX come before all filters. A kernel without TCX has none.
-                Ok(there.then(|| sys::tcx_program_ids(index).unwrap_or_default()))
+                Ok(place.map(|place| {
+                    let by_tcx = sys::tcx_programs(index).unwrap_or_default().into_iter().map(|one| one.program);
+                    by_tcx.chain(filters[..place].iter().filter_map(|filter| filter.program)).collect()
+                }))
             }),
         };
         match place {

@@ -28,6 +28,48 @@ use crate::model::{
     readings::{Device, Offloads, Queue},
 };
 
+/// A filter, as far as anybody here asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The lower, the earlier.
+    pub priority: u16,
+    /// Its number among those of its priority.
+    pub handle: u32,
+    /// The BPF program that it runs.
+    pub program: Option<u32>,
+    /// That one's name and tag.
+    pub name: String,
+}
+
+impl Filter {
+    /// What it runs, for people.
+    pub fn described(&self) -> String {
+        self.program.map_or_else(|| "no BPF program".to_owned(), |id| format!("program {id} ({})", self.name))
+    }
+
+    fn of(message: &TcMessage) -> Self {
+        let TcHandle { major, minor } = message.header.handle;
+        let (priority, handle) = ((message.header.info >> 16) as u16, u32::from(major) << 16 | u32::from(minor));
+        let mut filter = Self { priority, handle, ..Self::default() };
+        let (mut name, mut tag) = (String::new(), String::new());
+        for attribute in &message.attributes {
+            let TcAttribute::Options(options) = attribute else { continue };
+            for option in options {
+                match option {
+                    TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => filter.program = Some(*id),
+                    TcOption::Bpf(TcFilterBpfOption::ProgName(text)) => name.clone_from(text),
+                    TcOption::Bpf(TcFilterBpfOption::ProgTag(bytes)) => {
+                        tag = format!("{:016x}", u64::from_be_bytes(*bytes));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        filter.name = format!("{name}, tag {tag}");
+        filter
+    }
+}
+
 /// Sockets to rtnetlink and ethtool.
 #[derive(Debug)]
 pub struct Nic {
@@ -148,20 +190,37 @@ impl Nic {
         Ok(queue)
     }
 
-    /// Whether a clsact filter on the way out runs the program with this id.
-    pub fn has_filter(&mut self, ifindex: u32, program: u32) -> io::Result<bool> {
+    /// The clsact filters on the way out, in the order in which they have their say.
+    pub fn filters(&mut self, ifindex: u32) -> io::Result<Vec<Filter>> {
         let mut message = TcMessage::default();
         message.header.index = ifindex.cast_signed();
         message.header.parent = TcHandle { major: TcHandle::CLSACT.major, minor: TcHandle::MIN_EGRESS };
         let answers = self.request(RouteNetlinkMessage::GetTrafficFilter(message), NLM_F_DUMP)?;
-        let runs = |attribute: &TcAttribute| {
-            let TcAttribute::Options(options) = attribute else { return false };
-            options.contains(&TcOption::Bpf(TcFilterBpfOption::ProgId(program)))
-        };
-        Ok(answers.iter().any(|answer| match answer {
-            RouteNetlinkMessage::NewTrafficFilter(filter) => filter.attributes.iter().any(runs),
-            _ => false,
-        }))
+        let filters = answers.into_iter().filter_map(|answer| match answer {
+            // Each classifier says of itself, before its filters, that it is there.
+            RouteNetlinkMessage::NewTrafficFilter(filter) if filter.header.handle != TcHandle::UNSPEC => {
+                Some(Filter::of(&filter))
+            }
+            _ => None,
+        });
+        Ok(filters.collect())
+    }
+
+    /// Whether there is a clsact qdisc, which filters are in.
+    pub fn has_clsact(&mut self, ifindex: u32) -> io::Result<bool> {
+        let mut message = TcMessage::default();
+        message.header.index = ifindex.cast_signed();
+        message.header.parent = TcHandle::CLSACT;
+        match self.request(RouteNetlinkMessage::GetQueueDiscipline(message), NLM_F_ECHO) {
+            // EINVAL: what is there where there is none.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL)) => Ok(false),
+            answers => Ok(answers?.iter().any(|answer| match answer {
+                RouteNetlinkMessage::NewQueueDiscipline(qdisc) => {
+                    qdisc.attributes.iter().any(|of| matches!(of, TcAttribute::Kind(kind) if kind == "clsact"))
+                }
+                _ => false,
+            })),
+        }
     }
 
     /// Sends a request and gives all that is answered to it.

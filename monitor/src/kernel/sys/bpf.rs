@@ -65,32 +65,33 @@ pub fn is_on_a_group(link: impl AsFd) -> io::Result<bool> {
     Ok(unsafe { info.__bindgen_anon_1.cgroup.cgroup_id } != 0)
 }
 
-/// Pins it there.
-pub fn pin(object: impl AsFd, at: &Path) -> io::Result<()> {
-    let path = CString::new(at.as_os_str().as_bytes())?;
-    let mut attr = attributes();
-    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
-    attr.__bindgen_anon_4.bpf_fd = object.as_fd().as_raw_fd() as u32;
-    // SAFETY: `path` ends with a NUL and outlives the call.
-    unsafe { bpf(bpf_cmd::BPF_OBJ_PIN, &mut attr) }.map(drop)
+/// A program on the way out of an interface by TCX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcxProgram {
+    /// Its id.
+    pub program: u32,
+    /// That of the link that holds it; 0: none does.
+    pub link: u32,
 }
 
-/// The first programs that TCX runs on the way out of an interface of this network namespace, in order, by id.
-pub fn tcx_program_ids(ifindex: u32) -> io::Result<Vec<u32>> {
-    let mut ids = [0_u32; 64];
+/// The first programs that TCX runs on the way out of an interface of this network namespace, in order.
+pub fn tcx_programs(ifindex: u32) -> io::Result<Vec<TcxProgram>> {
+    let (mut programs, mut links) = ([0_u32; 64], [0_u32; 64]);
     let mut attr = attributes();
     attr.query.__bindgen_anon_1.target_ifindex = ifindex;
     attr.query.attach_type = bpf_attach_type::BPF_TCX_EGRESS as u32;
-    attr.query.prog_ids = ids.as_mut_ptr() as u64;
-    attr.query.__bindgen_anon_2.count = ids.len() as u32;
-    // SAFETY: `prog_ids` has room for `count` numbers; the other pointers are null.
+    attr.query.prog_ids = programs.as_mut_ptr() as u64;
+    attr.query.link_ids = links.as_mut_ptr() as u64;
+    attr.query.__bindgen_anon_2.count = programs.len() as u32;
+    // SAFETY: `prog_ids` and `link_ids` have room for `count` numbers; the other pointers are null.
     match unsafe { bpf(bpf_cmd::BPF_PROG_QUERY, &mut attr) } {
         // ENOSPC: there are more; the first are there.
         Err(error) if error.raw_os_error() != Some(libc::ENOSPC) => Err(error),
         _ => {
             // SAFETY: the field that the command wrote; a number in any case.
-            let count = unsafe { attr.query.__bindgen_anon_2.count };
-            Ok(ids[..ids.len().min(count as usize)].to_vec())
+            let count = unsafe { attr.query.__bindgen_anon_2.count } as usize;
+            let both = programs.into_iter().zip(links).take(count);
+            Ok(both.map(|(program, link)| TcxProgram { program, link }).collect())
         }
     }
 }
@@ -127,4 +128,25 @@ pub fn program_info(id: u32) -> io::Result<ProgramInfo> {
     unsafe { bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
     let name = info.name.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0).collect();
     Ok(ProgramInfo { tag: info.tag, user: info.created_by_uid, name })
+}
+
+/// Pins what a descriptor stands for.
+pub fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = attributes();
+    attr.__bindgen_anon_4.bpf_fd = object.as_fd().as_raw_fd() as u32;
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    // SAFETY: `pathname` is a string that outlives the call.
+    unsafe { bpf(bpf_cmd::BPF_OBJ_PIN, &mut attr) }.map(drop)
+}
+
+/// Mounts a BPF file system. Needs CAP_SYS_ADMIN.
+pub fn mount_bpffs(at: &Path) -> io::Result<()> {
+    let at = CString::new(at.as_os_str().as_bytes())?;
+    let (what, flags) = (c"bpf".as_ptr(), libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC);
+    // SAFETY: strings that outlive the call.
+    match unsafe { libc::mount(what, at.as_ptr(), what, flags, std::ptr::null()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

@@ -50,4 +50,11 @@ impl<T: Pod> MappedArray<T> {
         // SAFETY: within the mapping and aligned, as above; the kernel reads the word whole.
         unsafe { AtomicU64::from_ptr(words.add(index)) }
     }
+
+    /// All words of 8 bytes, as atomics: for who looks at what others may write to.
+    pub fn words(&self) -> &[AtomicU64] {
+        // SAFETY: within the mapping and aligned, as above; nobody reads or writes it but atomically while this is borrowed,
+        // as the other methods need it mutable or are atomic themselves.
+        unsafe { std::slice::from_raw_parts(self.memory.as_mut_ptr().cast(), self.length * size_of::<T>() / 8) }
+    }
 }
