@@ -40,7 +40,7 @@ fn is_refused(context: &SockoptContext) -> bool {
     // SAFETY: plain helpers; the context is this program's own.
     let (namespace, group) = unsafe { (bpf_get_netns_cookie(context.as_ptr()), bpf_get_current_cgroup_id()) };
     // SAFETY: the value is only looked for, not read.
-    let is_named = unsafe { maps::BYPASS_GROUPS.get(&group) }.is_some();
+    let is_named = unsafe { maps::BYPASS_GROUPS.get(group) }.is_some();
     Control(hot.control).enforce() && *watched == namespace && !is_named
 }
 

@@ -392,7 +392,7 @@ fn more_devices_than_can_be_told_apart_are_named_in_a_critical_finding_that_ends
 #[test]
 fn where_memory_max_leaves_no_slots_for_more_devices_they_are_named_and_it_is_not_tried_with_each_epoch() {
     let stage = Stage::build(false).unwrap();
-    let config = auto(&stage, "observe").replace("[monitor]\n", "[monitor]\nmemory_max = 64\n");
+    let config = auto(&stage, "observe").replace("[monitor]\n", "[monitor]\nmemory_max = 64\nflows = 32768\n");
     let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
     for number in 0..12 {
         let (name, end) = (format!("many{number}"), format!("end{number}"));

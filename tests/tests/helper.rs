@@ -246,7 +246,15 @@ fn where_the_bpf_file_system_is_missing_the_helper_mounts_it_for_the_daemons_use
         let found = std::fs::metadata(&there).unwrap();
         let owned = (std::os::unix::fs::MetadataExt::uid(&found), std::os::unix::fs::MetadataExt::mode(&found) & 0o777);
         assert_eq!(owned, (NOBODY, 0o700));
-        assert_eq!(std::fs::read_dir(there.join("v1/links")).unwrap().count(), 1, "it is pinned");
+        let links = || std::fs::read_dir(there.join("v1/links")).map_or(0, Iterator::count);
+        assert_eq!(links(), 2, "the interface's and the sockets' are pinned");
+        // Somebody takes it away from under a daemon that runs: there is another, and all is pinned again.
+        host.umount(&bpffs);
+        let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"bpffs_unmounted\"")).unwrap();
+        assert!(line.contains("pinned nowhere"), "{line}");
+        let is_over = |status: &serde_json::Value| status["conditions"].as_array().map(Vec::len) == Some(0);
+        daemon.json_until(&["status"], |status| is_over(status) && links() == 2).unwrap();
+        assert!(host.is_mounted(&bpffs).is_some());
         assert!(
             !std::fs::read_to_string("/proc/self/mounts").unwrap().contains(bpffs.to_str().unwrap()),
             "the host's alone"

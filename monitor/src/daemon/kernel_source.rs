@@ -10,7 +10,7 @@ use std::{
 use monitor_policy::Policy;
 use tokio::sync::mpsc;
 
-use super::{DaemonError, Launch, neighbours, watch::Watch};
+use super::{DaemonError, Launch, bypass::Bypass, neighbours, watch::Watch};
 use crate::{
     config::{Config, OnDaemonLoss},
     coverage::{Ledger, Plan, Wanted, plan},
@@ -23,7 +23,7 @@ use crate::{
         Options, Pins, Switch,
     },
     model::{
-        Attachment, BypassReport, Coverage, Fill, Hook, Snapshot, Succession,
+        Attachment, Coverage, Fill, Hook, Snapshot, Succession,
         coverage::{Device, Role},
         in_force::{Fell, PolicyInForce, Trial},
         now,
@@ -32,9 +32,6 @@ use crate::{
 
 /// How long no slots are made for interfaces after that was refused.
 const NO_SLOTS: Duration = Duration::from_mins(1);
-
-/// When it is tried again to have sockets refused.
-const AGAIN: Duration = Duration::from_mins(1);
 
 /// Readers of other maps that can wait.
 const READERS: usize = 4;
@@ -130,12 +127,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
     (source.readers, source.logs) = (Some(readers), logs);
     source.survey(&BTreeSet::new());
     source.cover();
-    source.bypass.groups.clone_from(&config.bypass);
-    if in_force.mode.enforces() {
-        source.refuse_bypass();
-    } else {
-        source.kernel.forget_earlier_bypass();
-    }
+    source.bypass.begin(&mut source.kernel);
     // Where the kernel takes the program nowhere there is nothing to wait for.
     if let (true, Some(why)) = (source.kernel.attachments().is_empty(), source.refused.values().next()) {
         return Err(CliError::Unavailable(neighbours::with_process(why.clone(), source.watched_by, &helper)));
@@ -238,17 +230,6 @@ struct KernelSource {
     watch: Watch,
 }
 
-/// How sockets that would send past the hook are refused.
-#[derive(Default)]
-struct Bypass {
-    /// Control groups that may send so.
-    groups: Vec<String>,
-    /// Refused so far, by the maps in use.
-    seen: [u64; monitor_common::bypass::Bypass::ALL.len()],
-    /// Why they can't be refused, and when that was tried.
-    problem: Option<(Instant, String)>,
-}
-
 impl KernelSource {
     fn new(kernel: Kernel, hook: Option<Hook>, wanted: Wanted, news: News, config: &Config) -> Self {
         Self {
@@ -260,7 +241,7 @@ impl KernelSource {
             readers: None,
             logs: None,
             no_slots: None,
-            bypass: Bypass::default(),
+            bypass: Bypass::new(&config.bypass),
             ledger: Ledger::default(),
             devices: Vec::new(),
             plan: Plan::default(),
@@ -364,42 +345,11 @@ impl KernelSource {
     }
 }
 
-impl KernelSource {
-    /// Has them refused from now on where it is to be enforced and they are not yet. What can't be is tried again.
-    fn refuse_bypass(&mut self) {
-        let rests = self.bypass.problem.as_ref().is_some_and(|(at, _)| at.elapsed() < AGAIN);
-        if !self.kernel.mode().enforces() || self.kernel.refuses_bypass() || rests {
-            return;
-        }
-        let refused =
-            self.kernel.refuse_bypass(&self.bypass.groups).map_err(|error| (Instant::now(), error.to_string()));
-        self.bypass.problem = refused.err();
-    }
-
-    fn bypass_report(&mut self) -> BypassReport {
-        let mut report = BypassReport::default();
-        match self.kernel.refused_bypass() {
-            Ok(Some(sums)) => {
-                for (of, (now, seen)) in report.refused.iter_mut().zip(sums.iter().zip(&self.bypass.seen)) {
-                    // Other maps begin at 0.
-                    *of = now.checked_sub(*seen).unwrap_or(*now);
-                }
-                self.bypass.seen = sums;
-            }
-            Ok(None) => {}
-            Err(error) => report.problem = Some(error.to_string()),
-        }
-        let problem = self.bypass.problem.as_ref().filter(|_| self.kernel.mode().enforces());
-        report.problem = report.problem.or_else(|| problem.map(|(_, why)| why.clone()));
-        report
-    }
-}
-
 impl EpochSource for KernelSource {
     fn flip(&mut self) -> anyhow::Result<Snapshot> {
         let mut snapshot = self.kernel.flip()?;
-        self.refuse_bypass();
-        snapshot.bypass = self.bypass_report();
+        self.bypass.refuse(&mut self.kernel);
+        snapshot.bypass = self.bypass.report(&mut self.kernel);
         for counts in &mut snapshot.interfaces {
             counts.role = self.roles.get(&counts.ifindex).copied().unwrap_or_default();
         }

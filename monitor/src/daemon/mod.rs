@@ -3,6 +3,7 @@
 //! drain, with everything outside handed in, so that the tests run it whole, with a fake kernel and without signals.
 
 mod build;
+mod bypass;
 mod error;
 mod kernel_source;
 mod launch;

@@ -210,12 +210,13 @@ async fn an_epoch_ends_at_midnight_however_often_the_loop_is_woken_then() {
     let bench = bench_for(in_force("a"), vec![Box::new(Days)], [], Duration::from_secs(3_600));
     let began = now();
     let event = monitor_common::wire::Event::default();
-    while now() < began + 10 * Days::LONG {
+    // A machine that has other things to do may be late for some.
+    while bench.fake.script().flips < 9 {
         bench.events.send(Report::Event(event, now())).await.expect("taken");
+        assert!(now() < began + 300 * Days::LONG, "{} ends of days", bench.fake.script().flips);
     }
-    // The tenth end may be yet to come.
-    let flips = bench.fake.script().flips;
-    assert!((9..=11).contains(&flips), "{flips} ends of days");
+    let (flips, days) = (i128::from(bench.fake.script().flips), (now() - began) / Days::LONG);
+    assert!(flips <= days + 1, "{flips} ends of {days} days");
     bench.end().await;
 }
 

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{
     holder::{described, holder},
-    pins::{IN_USE, links, remove_maps},
+    pins::{BYPASS_LINK, IN_USE, links, remove_maps},
 };
 
 /// Programs and counters that a start does not take over.
@@ -60,6 +60,8 @@ impl Beside {
         for ifindex in &self.interfaces {
             let _ = fs::remove_file(self.directory.join(format!("links/{ifindex}")));
         }
+        // Mostly there is none.
+        let _ = fs::remove_file(self.directory.join(BYPASS_LINK));
         self.maps().for_each(|maps| remove_maps(&maps));
         for part in ["links", "maps", ""] {
             let _ = fs::remove_dir(self.directory.join(part));

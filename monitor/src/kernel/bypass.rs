@@ -59,13 +59,19 @@ impl Kernel {
     /// The kernel can't refuse it. Everything else is as it was.
     pub fn refuse_bypass(&mut self, groups: &[String]) -> Result<(), KernelError> {
         let cookie = sys::namespace_cookie().map_err(refused("the network namespace has no number"))?;
-        self.bypass_program()?.load().map_err(not_loaded)?;
+        let program = self.bypass_program()?;
+        // It may be loaded already: this is tried again where something else failed.
+        if program.fd().is_err() {
+            program.load().map_err(not_loaded)?;
+        }
+        // Until it knows the network namespace it refuses nothing, and one of an earlier start does.
+        let link = self.link_bypass()?;
         let mut namespace: Array<_, u64> = map(&mut self.ebpf, "BYPASS_NAMESPACE")?;
         namespace.set(0, cookie, 0).map_err(not_written)?;
         let (ids, sums) = (map(&mut self.ebpf, "BYPASS_GROUPS")?, map(&mut self.ebpf, "BYPASS_REFUSED")?);
-        let link = self.attach_bypass()?;
         let mut refusal = Refusal { groups: groups.to_vec(), known: Vec::new(), ids, refused: sums, link };
         refusal.look()?;
+        self.pin_bypass(&refusal.link)?;
         self.bypass = Some(refusal);
         Ok(())
     }
@@ -85,21 +91,25 @@ impl Kernel {
     }
 
     /// Attaches the program, which is loaded, and gives what keeps it there.
-    fn attach_bypass(&mut self) -> Result<OwnedFd, KernelError> {
+    fn link_bypass(&mut self) -> Result<OwnedFd, KernelError> {
         let root = root().ok_or_else(|| {
             KernelError::Bypass(format!("no control groups of version 2 are mounted at {}", ROOTS.join(" or ")))
         })?;
         let root = File::open(root).map_err(refused("the root of all control groups can't be opened"))?;
         let program = self.bypass_program()?.fd().map_err(not_loaded)?;
-        let link = sys::attach_to_setsockopt(program, root).map_err(refused("the program can't be attached"))?;
+        sys::attach_to_setsockopt(program, root).map_err(refused("the program can't be attached"))
+    }
+
+    /// Has it outlive the daemon, if anything does.
+    fn pin_bypass(&mut self, link: &OwnedFd) -> Result<(), KernelError> {
         if let Some(pins) = &mut self.pins {
             let at = pins.bypass();
             // The one before, whose program goes by maps that are not in force any more.
             let _ = fs::remove_file(&at);
-            sys::pin(&link, &at).map_err(refused("the link can't be pinned"))?;
+            sys::pin(link, &at).map_err(refused("the link can't be pinned"))?;
             pins.note_bypass();
         }
-        Ok(link)
+        Ok(())
     }
 
     /// Whether they are, in enforce mode.
@@ -130,7 +140,8 @@ impl Kernel {
     /// Attaches the program by another link, where it is attached.
     pub(super) fn attach_bypass_again(&mut self) -> Result<(), KernelError> {
         if self.bypass.is_some() {
-            let link = self.attach_bypass()?;
+            let link = self.link_bypass()?;
+            self.pin_bypass(&link)?;
             if let Some(refusal) = &mut self.bypass {
                 refusal.link = link;
             }

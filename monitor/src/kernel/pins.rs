@@ -57,6 +57,9 @@ struct First {
     kept: Kept,
 }
 
+/// In the directory, where the link is that has sockets refused.
+pub(super) const BYPASS_LINK: &str = "links/bypass";
+
 /// In a start's directory of maps: its programs may be attached. Else nothing was ever counted there.
 pub(super) const IN_USE: &str = "in-use";
 
@@ -189,7 +192,7 @@ impl Pins {
 
     /// Where the link is that has sockets refused.
     pub(super) fn bypass(&self) -> PathBuf {
-        self.directory.join("links/bypass")
+        self.directory.join(BYPASS_LINK)
     }
 
     /// Remembers that it is there, by a link of this start.

@@ -51,8 +51,7 @@ fn what_the_host_is_configured_to_need_is_read_and_what_is_not_understood_left_o
 fn line(local: (&[u8], u16), remote: (&[u8], u16), state: &str) -> String {
     let end = |(address, port): (&[u8], u16)| {
         let words = address.chunks(4).map(|word| u32::from_ne_bytes(word.try_into().expect("four bytes")));
-        let words: String = words.map(|word| format!("{word:08X}")).collect();
-        format!("{words}:{port:04X}")
+        words.fold(String::new(), |text, word| text + &format!("{word:08X}")) + &format!(":{port:04X}")
     };
     format!(
         "   0: {} {} {state} 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100\n",
