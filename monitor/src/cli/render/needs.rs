@@ -16,10 +16,38 @@ pub fn cut_off(found: &[CutOff]) -> Vec<String> {
     };
     let mut sorted: Vec<&CutOff> = found.iter().collect();
     sorted.sort_by_key(rank);
-    let line = |of: &&CutOff| format!("{} {} ({}): {}, {}", of.what, of.address, of.by, of.class, of.country);
+    // What nobody places has no country.
+    let country = |of: &CutOff| if of.country == "--" { String::new() } else { format!(", {}", of.country) };
+    let line = |of: &&CutOff| format!("{} {} ({}): {}{}", of.what, of.address, of.by, of.class, country(of));
     let mut lines: Vec<String> = sorted.iter().take(LINES).map(line).collect();
     if let Some(more @ 1..) = found.len().checked_sub(LINES) {
         lines.push(format!("and {} more: --json has all", count(more as u128)));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hurts_first_comes_first_and_what_is_too_much_for_a_page_is_counted() {
+        let of = |what: &str, number: u8, country: &str| CutOff {
+            what: what.into(),
+            by: "resolv.conf".into(),
+            address: [192, 0, 2, number].into(),
+            protocol: 17,
+            class: "outside".into(),
+            country: country.into(),
+        };
+        let few = [of("time server", 1, "SG"), of("gateway", 2, "--")];
+        assert_eq!(
+            cut_off(&few),
+            ["gateway 192.0.2.2 (resolv.conf): outside", "time server 192.0.2.1 (resolv.conf): outside, SG"]
+        );
+        let many: Vec<CutOff> = (0..30).map(|number| of("resolver", number, "SG")).collect();
+        let lines = cut_off(&many);
+        assert_eq!((lines.len(), lines[LINES].as_str()), (LINES + 1, "and 18 more: --json has all"));
+        assert_eq!(cut_off(&[]), [""; 0]);
+    }
 }
