@@ -121,7 +121,7 @@ fn nothing_that_is_denied_leaves_while_daemons_come_and_go_under_load() {
         let (last, offered) = std::thread::scope(|scope| {
             let mut daemon = first;
             let load = Load::begin(scope, &stage, 1);
-            for life in 0..lives(6) {
+            for life in 0..lives(2) {
                 let home = end(daemon, [libc::SIGKILL, libc::SIGTERM][life % 2]);
                 daemon = start(&stage, home, hook);
                 assert_eq!(attached(&stage), one(hook));
@@ -133,7 +133,7 @@ fn nothing_that_is_denied_leaves_while_daemons_come_and_go_under_load() {
         assert!(offered > 10_000);
         println!(
             "proven: {hook}, killed and stopped in turn: {} lives, {offered} forbidden packets offered, 0 left",
-            lives(6)
+            lives(2)
         );
         let home = end(last, libc::SIGTERM);
         let said = detach(&stage, home.bpffs().to_str().unwrap());
@@ -170,7 +170,7 @@ fn totals_go_on_from_life_to_life_with_every_packet_once() {
         let (left, offered) = std::thread::scope(|scope| {
             let load = Load::begin(scope, &stage, 2);
             let mut daemon = first;
-            for _ in 0..lives(5) {
+            for _ in 0..lives(2) {
                 let (home, so_far) = totals(daemon);
                 after.push(so_far);
                 daemon = begin(home, hook);
@@ -181,7 +181,7 @@ fn totals_go_on_from_life_to_life_with_every_packet_once() {
         after.push(counted);
         assert!(after.is_sorted(), "{hook}: {after:?}");
         assert_eq!(counted, offered, "{hook}");
-        println!("proven: {hook}, stopped: {} lives, {counted} packets offered and counted, each once", lives(5));
+        println!("proven: {hook}, stopped: {} lives, {counted} packets offered and counted, each once", lives(2));
         assert!(!detach(&stage, home.bpffs().to_str().unwrap()).contains("counters"), "nothing is left");
     }
 }
