@@ -27,7 +27,7 @@ pub fn option(context: &SockoptContext) -> i32 {
         return REFUSED;
     }
     // The kernel goes on with what the program has given, however long it is: of more than a page it made no copy, and would
-    // refuse it (net/core/filter.c, kernel/bpf/cgroup.c: optlen 0 is "nothing changed").
+    // refuse it (kernel/bpf/cgroup.c, __cgroup_bpf_run_filter_setsockopt: optlen 0 is "nothing changed").
     // SAFETY: as above.
     unsafe { (*call).optlen = 0 };
     GOES_ON

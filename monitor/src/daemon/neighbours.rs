@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     num::NonZeroU64,
     path::Path,
     sync::mpsc::{RecvTimeoutError, channel},
@@ -93,29 +93,16 @@ struct Listening {
     inode: u64,
 }
 
-/// Who takes the connections to an address, by /proc/net/tcp or tcp6 (proc_net(5)).
+/// Who takes the connections to an address, by /proc/net/tcp or tcp6.
 fn listening(table: &str, address: SocketAddr) -> Option<Listening> {
-    const LISTEN: &str = "0A";
-    let addresses: Vec<String> = match address.ip() {
-        IpAddr::V4(ip) => {
-            let mapped = [ip.to_ipv6_mapped(), Ipv6Addr::UNSPECIFIED].map(|ip| written(&ip.octets()));
-            [ip, Ipv4Addr::UNSPECIFIED].map(|ip| written(&ip.octets())).into_iter().chain(mapped).collect()
-        }
-        IpAddr::V6(ip) => [ip, Ipv6Addr::UNSPECIFIED].map(|ip| written(&ip.octets())).into(),
+    let takes = |of: SocketAddr| {
+        // Who listens on all addresses of IPv6 has those of IPv4, too.
+        let same = of.ip() == address.ip() || of.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let by_v4 = address.is_ipv4() && (of.ip().to_canonical() == address.ip() || of.ip().is_unspecified());
+        of.port() == address.port() && (same || by_v4)
     };
-    table.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let [_, local, _, LISTEN, _, _, _, user, _, inode, ..] = fields[..] else { return None };
-        let (ip, port) = local.split_once(':')?;
-        let same = addresses.iter().any(|one| one == ip) && u16::from_str_radix(port, 16) == Ok(address.port());
-        same.then(|| Some(Listening { user: user.parse().ok()?, inode: inode.parse().ok()? }))?
-    })
-}
-
-/// An IP address as it stands there: words of four bytes, each as this machine's number.
-fn written(octets: &[u8]) -> String {
-    let words = octets.chunks_exact(4).map(|word| u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
-    words.fold(String::new(), |text, word| text + &format!("{word:08X}"))
+    let found = kernel::sockets(table).find(|socket| socket.state == kernel::LISTENS && takes(socket.local))?;
+    Some(Listening { user: found.user, inode: found.inode })
 }
 
 /// What is known of a program by an answer; `None`: it is asked for again, some time.

@@ -31,6 +31,7 @@ mod replace;
 mod requirements;
 mod rolling;
 mod self_test;
+mod socket_table;
 mod sys;
 mod watch;
 
@@ -47,6 +48,7 @@ pub use pins::{Pins, can_pin_on, detach_all, is_bpf_file_system};
 pub use policy_slots::{Switch, tables};
 pub use predecessor::Left;
 pub use requirements::require;
+pub use socket_table::{ESTABLISHED, LISTENS, SocketRow, sockets};
 pub use sys::{
     ProgramInfo, inherited_sockets, peer, peer_groups, program_info, tame_allocator, trim_heap, unshare_directory,
 };
