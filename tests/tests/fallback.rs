@@ -81,7 +81,7 @@ fn a_policy_that_nobody_confirms_goes_by_itself_and_each_packet_is_in_the_epoch_
         let passed = until(&stage, outside(), false);
         assert!(!leaves(&stage, outside()));
         let closed = kernel.flip().unwrap();
-        assert_eq!(kernel.fell(), Some(Fell::Unconfirmed));
+        assert_eq!(kernel.fell(), Some(Fell::InTime));
         assert!(Arc::ptr_eq(&closed.policy, &trial_policy));
         assert_eq!(fared(&closed), (passed, 0, trial_mode));
         let fallen = kernel.flip().unwrap();
@@ -118,7 +118,7 @@ fn a_confirmation_that_comes_after_the_kernel_part_fell_back_changes_nothing() {
         let passed = until(&stage, outside(), false);
         kernel.guard(late).unwrap_err();
         let closed = kernel.flip().unwrap();
-        assert_eq!((fared(&closed), kernel.fell()), ((passed, 0, Mode::Enforce), Some(Fell::Unconfirmed)));
+        assert_eq!((fared(&closed), kernel.fell()), ((passed, 0, Mode::Enforce), Some(Fell::InTime)));
         assert!(Arc::ptr_eq(&closed.policy, &loose));
         let fallen = kernel.flip().unwrap();
         assert!(Arc::ptr_eq(&fallen.policy, &strict));
@@ -145,7 +145,7 @@ fn what_comes_back_is_written_anew_where_another_policy_took_its_place() {
     kernel.verify().unwrap();
     until(&stage, outside(), false);
     assert!(Arc::ptr_eq(&kernel.flip().unwrap().policy, &loose));
-    assert_eq!(kernel.fell(), Some(Fell::Unconfirmed));
+    assert_eq!(kernel.fell(), Some(Fell::InTime));
     assert!(Arc::ptr_eq(&kernel.flip().unwrap().policy, &strict));
     kernel.verify().unwrap();
 }

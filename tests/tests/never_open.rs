@@ -113,6 +113,63 @@ fn what_nobody_confirms_goes_although_the_daemon_was_killed() {
 }
 
 #[test]
+fn a_mode_set_by_hand_ends_by_its_time_although_the_daemon_was_killed() {
+    let stage = Stage::build(false).unwrap();
+    let leaves = || stage.leaves(outside(), 1).unwrap();
+    for hook in HOOKS {
+        let mut daemon = start(&stage, home(&stage), hook);
+        assert!(!leaves());
+        daemon.json(&["mode", "observe", "--for", "1s", "--reason", "a test"]).unwrap();
+        assert!(leaves());
+        daemon.json(&["status"]).unwrap();
+        daemon.signal(libc::SIGKILL).unwrap();
+        daemon.wait().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        let mut passed = 0;
+        while leaves() {
+            passed += 1;
+            assert!(Instant::now() < deadline, "it never ends");
+        }
+        assert!(!leaves());
+        let next = start(&stage, daemon.into_home().unwrap(), hook);
+        // An epoch in each mode, and every packet is under its own: an IPv4 packet of a byte is 43 long.
+        assert_eq!(gap(&next), [passed + 2, (passed + 2) * 43, 2, 2 * 43], "{hook}");
+        let status = next.json(&["status"]).unwrap();
+        assert_eq!((&status["mode"], &status["mode_by_hand"]), (&"enforce".into(), &serde_json::Value::Null));
+        assert!(!leaves());
+        let home = end(next, libc::SIGTERM);
+        detach(&stage, home.bpffs().to_str().unwrap());
+    }
+}
+
+#[test]
+fn where_it_is_wanted_nothing_outlives_the_daemon() {
+    let stage = Stage::build(false).unwrap();
+    let open = stage.config("mode = \"enforce\"\nepoch = \"100ms\"\non_daemon_loss = \"open\"", "");
+    let leaves = || stage.leaves(outside(), 1).unwrap();
+    for (hook, signal) in [("tcx", libc::SIGKILL), ("tcx", libc::SIGTERM), ("clsact", libc::SIGTERM)] {
+        let home = home(&stage);
+        home.configure(&open).unwrap();
+        let daemon = start(&stage, home, hook);
+        assert!(!leaves());
+        let home = end(daemon, signal);
+        assert!(leaves());
+        assert_eq!((attached(&stage), home.bpffs().read_dir().map_or(0, Iterator::count)), ((0, 0), 0));
+    }
+    // The filter of a daemon that was killed stays, and lets everything pass.
+    let home = home(&stage);
+    home.configure(&open).unwrap();
+    let home = end(start(&stage, home, "clsact"), libc::SIGKILL);
+    assert_eq!(attached(&stage), one("clsact"));
+    let deadline = Instant::now() + PATIENCE;
+    while !leaves() {
+        assert!(Instant::now() < deadline, "it enforces for good");
+    }
+    detach(&stage, home.bpffs().to_str().unwrap());
+    assert_eq!(attached(&stage), (0, 0));
+}
+
+#[test]
 fn nothing_that_is_denied_leaves_while_daemons_come_and_go_under_load() {
     let stage = Stage::build(false).unwrap();
     for hook in HOOKS {

@@ -126,7 +126,7 @@ fn what_nobody_confirms_goes_by_itself_also_in_larger_maps() {
         assert!(Instant::now() < deadline, "it never goes");
     }
     let closed = kernel.flip().unwrap();
-    assert_eq!((accounted(&closed).packets, kernel.fell()), (passed, Some(Fell::Unconfirmed)));
+    assert_eq!((accounted(&closed).packets, kernel.fell()), (passed, Some(Fell::InTime)));
     assert!(Arc::ptr_eq(&closed.policy, &loose));
     assert_eq!(dropped(&kernel.flip().unwrap(), &strict), 1);
     kernel.verify().unwrap();

@@ -259,9 +259,9 @@ pub mod monitor {
     /// What the kernel part does alone.
     pub const ON_DAEMON_LOSS: Key = Key::new(
         "on_daemon_loss",
-        Kind::As(r#""keep" or "observe""#),
+        Kind::As(r#""keep", "observe" or "open""#),
         Absent::Value(r#""keep""#),
-        r#"what the kernel part does when the daemon has closed no epoch for the time of three (at least 10 s): "keep" goes on enforcing, "observe" lets everything pass and counts it"#,
+        r#"what the kernel part does when the daemon has closed no epoch for the time of three (at least 10 s): "keep" goes on enforcing, "observe" lets everything pass and counts it; "open" is the same for a daemon that stands still, and nothing outlives one that has ended, as with --ephemeral"#,
     );
     /// Who may send past the hook.
     pub const BYPASS: Key = Key::new(

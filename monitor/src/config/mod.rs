@@ -98,6 +98,8 @@ pub enum OnDaemonLoss {
     Keep,
     /// It only observes.
     Observe,
+    /// The same, and it ends with the daemon.
+    Open,
 }
 
 /// `[monitor] heal`: in which mode what somebody changed in the kernel is put right.

@@ -45,7 +45,8 @@ pub(super) fn hook(text: &str) -> Result<HookChoice, ValueError> {
 }
 
 pub(super) fn on_daemon_loss(text: &str) -> Result<OnDaemonLoss, ValueError> {
-    choice(text, &[("keep", OnDaemonLoss::Keep), ("observe", OnDaemonLoss::Observe)])
+    let choices = [("keep", OnDaemonLoss::Keep), ("observe", OnDaemonLoss::Observe), ("open", OnDaemonLoss::Open)];
+    choice(text, &choices)
 }
 
 pub(super) fn heal(text: &str) -> Result<Heal, ValueError> {

@@ -55,9 +55,10 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         debug_log: launch.kernel_log,
         exclusive: true,
         lease: Some(config.lease()),
-        observes_alone: config.on_daemon_loss == OnDaemonLoss::Observe,
+        observes_alone: config.on_daemon_loss != OnDaemonLoss::Keep,
     };
-    let beside = kernel::beside(&config.paths.bpffs, launch.outlives);
+    let outlives = launch.outlives && config.on_daemon_loss != OnDaemonLoss::Open;
+    let beside = kernel::beside(&config.paths.bpffs, outlives);
     for Beside { layout, .. } in beside.iter().filter(|_| !launch.replace) {
         tracing::warn!(
             layout,
@@ -67,7 +68,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
         );
     }
     let helper = Helper::at(config.paths.helper.clone());
-    let bpffs = launch.outlives.then_some(&config.paths.bpffs);
+    let bpffs = outlives.then_some(&config.paths.bpffs);
     let not_mounted = bpffs.and_then(|bpffs| neighbours::mount(&helper, bpffs));
     let (mut kernel, mut succession) = load(options, &in_force.policy, bpffs)
         .map_err(|error| CliError::Unavailable(neighbours::refusal(&error, &helper)))?;
@@ -224,6 +225,8 @@ struct KernelSource {
     logs: Option<mpsc::Sender<KernelLog>>,
     /// Bytes that all maps may take.
     memory_max: u64,
+    /// `[monitor] on_daemon_loss`.
+    observes_alone: bool,
     bypass: Bypass,
     /// Since when there are no more slots to be had for interfaces, and why.
     no_slots: Option<(Instant, String)>,
@@ -237,6 +240,7 @@ impl KernelSource {
             hook,
             wanted,
             memory_max: config.memory_max,
+            observes_alone: config.on_daemon_loss != OnDaemonLoss::Keep,
             watch: Watch::new(config),
             readers: None,
             logs: None,
@@ -388,7 +392,9 @@ impl EpochSource for KernelSource {
     }
 
     fn guard(&mut self, fallback: Option<&Trial>) -> anyhow::Result<()> {
-        let fallback = fallback.map(|trial| {
+        // Who wants to observe where no daemon is there wants it in this case, too.
+        let ends = |trial: &&Trial| !(trial.mode_ends && trial.fallback.mode.enforces() && self.observes_alone);
+        let fallback = fallback.filter(ends).map(|trial| {
             let PolicyInForce { policy, mode, .. } = &trial.fallback;
             (Switch { policy: Arc::clone(policy), mode: *mode }, trial.within + GRACE)
         });

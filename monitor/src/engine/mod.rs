@@ -83,7 +83,7 @@ pub struct Engine {
     /// Loaded; in force from the next successful flip.
     staged: Option<(PolicyInForce, Occasion)>,
     /// What the kernel part puts in force by itself, if nobody confirms in time what is.
-    guarded: Option<PolicyInForce>,
+    guarded: Option<Trial>,
     /// What was in force until the kernel part, left alone, began to observe.
     alone: Option<PolicyInForce>,
     /// Why files, and what was to be in force again, were refused last.

@@ -98,7 +98,7 @@ impl Engine {
             trial
         });
         match self.source.guard(trial.as_ref()) {
-            Ok(()) => self.guarded = trial.map(|trial| trial.fallback),
+            Ok(()) => self.guarded = trial,
             // It may have fallen back already, to what is guarded: the next epoch tells.
             Err(error) => tracing::error!(
                 why = format!("{error:#}"),
@@ -113,16 +113,18 @@ impl Engine {
         let mut state = state.write();
         let there = state.in_force.reference();
         let guarded = self.guarded.take();
-        let wanted = guarded.clone().unwrap_or_else(|| state.in_force.clone());
-        if guarded.is_some() {
+        let wanted = guarded.as_ref().map_or_else(|| state.in_force.clone(), |trial| trial.fallback.clone());
+        let back = wanted.reference();
+        if let Some(Trial { mode_ends: true, .. }) = guarded {
+            tracing::warn!(%back, "the time of the mode that was set by hand is over: the kernel part has ended it");
+        } else if guarded.is_some() {
             state.reverts += 1;
-            let back = wanted.reference();
             let what = format!("policy {there} was not confirmed in time: the kernel part has put {back} in force");
             tracing::error!(what, "the kernel part fell back");
             self.pipeline.report(&mut state, FindingKind::PolicyReverted, Some(&what));
         }
         let next = match fell {
-            Fell::Unconfirmed => wanted,
+            Fell::InTime => wanted,
             Fell::Alone => {
                 let what = "this daemon closed no epoch in time: the kernel part let everything pass since ([monitor] \
                             on_daemon_loss), from now on it enforces again";

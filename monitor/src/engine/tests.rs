@@ -296,7 +296,7 @@ async fn after_a_drain_that_failed_a_question_is_answered_by_an_epoch_that_ended
 #[tokio::test(flavor = "multi_thread")]
 async fn an_epoch_that_the_kernel_part_ended_by_itself_is_not_the_last_before_an_answer() {
     let bench = bench(failed_and_open());
-    bench.fake.script().fell = Some(Fell::Unconfirmed);
+    bench.fake.script().fell = Some(Fell::InTime);
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
     assert!(counted(&bench.state) == 7 && bench.fake.script().flips >= 2);
     bench.end().await;

@@ -110,7 +110,7 @@ impl Kernel {
         self.fell = Some(Fell::Alone);
         if let Some(Guard { fallback, .. }) = self.guard.take() {
             if fallback.mode.enforces() == word.enforce() {
-                self.fell = Some(Fell::Unconfirmed);
+                self.fell = Some(Fell::InTime);
             }
             self.policy = fallback.policy;
         }

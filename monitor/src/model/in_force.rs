@@ -131,20 +131,22 @@ pub struct LastGood {
     pub kept: i128,
 }
 
-/// What is to be in force again, where nobody confirms in time what is now.
+/// What is to be in force when a time is over, where nobody says otherwise before.
 #[derive(Clone, Debug, Default)]
 pub struct Trial {
     /// What comes back.
     pub fallback: PolicyInForce,
     /// When nobody has confirmed within this time.
     pub within: Duration,
+    /// What ends then is a mode that was set by hand: there is nothing to confirm.
+    pub mode_ends: bool,
 }
 
 /// What the kernel part put in force by itself: its deadline came before the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fell {
-    /// What was in force was on trial, and nobody confirmed it: what was before is in force again.
-    Unconfirmed,
+    /// What was guarded: what was on trial was not confirmed, or the time of a mode set by hand is over.
+    InTime,
     /// The daemon closed no epochs: the kernel part only observes, by what was before where something was on trial.
     Alone,
 }

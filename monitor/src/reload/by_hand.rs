@@ -78,8 +78,7 @@ impl ByHand {
 
     /// Whether its time is over.
     pub fn is_over(&self, clock: &ClockMap) -> bool {
-        let end = self.kept.as_ref().and_then(|kept| kept.ends.as_ref());
-        end.is_some_and(|end| clock.realtime_ns >= end.at || clock.boottime_ns >= end.boottime)
+        self.left(clock).is_some_and(|left| left.is_zero())
     }
 
     /// The same with another mode set, or none: not kept yet.
@@ -127,9 +126,26 @@ impl ByHand {
         PolicyInForce { mode: *mode, by_hand: Some(Arc::new(by_hand)), ..configured.clone() }
     }
 
-    /// The same of what comes back.
-    pub fn over_trial(&self, trial: Option<Trial>) -> Option<Trial> {
-        trial.map(|trial| Trial { fallback: self.over(&trial.fallback), ..trial })
+    /// What the kernel part is to put in force by itself, where `configured` is under this mode: what comes back where nobody
+    /// confirms, and the configuration's mode when this one's time is over and no daemon is there to end it. Of both
+    /// whichever comes first, and then what was confirmed.
+    pub fn guard(&self, trial: Option<Trial>, configured: &PolicyInForce, clock: &ClockMap) -> Option<Trial> {
+        let left = self.left(clock);
+        match (trial, left) {
+            (Some(trial), Some(left)) if left < trial.within => Some(Trial { within: left, mode_ends: true, ..trial }),
+            (Some(trial), _) => Some(Trial { fallback: self.over(&trial.fallback), ..trial }),
+            (None, Some(left)) if self.mode() != Some(configured.mode) => {
+                Some(Trial { fallback: configured.clone(), within: left, mode_ends: true })
+            }
+            (None, _) => None,
+        }
+    }
+
+    /// How long it still holds; `None`: for good, or there is none.
+    fn left(&self, clock: &ClockMap) -> Option<Duration> {
+        let end = self.kept.as_ref()?.ends.as_ref()?;
+        let by_wall = u64::try_from(end.at.saturating_sub(clock.realtime_ns)).unwrap_or(0);
+        Some(Duration::from_nanos(by_wall.min(end.boottime.saturating_sub(clock.boottime_ns))))
     }
 
     /// Why a policy can't be put in force with this mode.
@@ -184,6 +200,38 @@ mod tests {
         assert!(!over(&for_good, u64::MAX >> 1, u64::MAX));
         for_good.with(None, &begun).keep().unwrap();
         assert_eq!(open(&folder, "a", &begun).mode(), None);
+    }
+
+    #[test]
+    fn the_kernel_part_ends_it_where_no_daemon_does_and_has_what_was_confirmed_then() {
+        let now = clock(100 * HOUR, 10 * HOUR);
+        let later = clock(100 * HOUR, 11 * HOUR);
+        let none = ByHand::default();
+        let file = PolicyInForce { mode: Mode::Enforce, ..PolicyInForce::default() };
+        let confirmed = PolicyInForce { not_enforceable: Some("the one confirmed".into()), ..file.clone() };
+        let trial = |minutes| {
+            let within = Duration::from_mins(minutes);
+            Some(Trial { fallback: confirmed.clone(), within, mode_ends: false })
+        };
+        let shown = |guard: Option<Trial>| {
+            guard.map(|guard| {
+                let Trial { fallback, within, mode_ends } = guard;
+                (fallback.mode, fallback.not_enforceable.is_some(), within.as_secs() / 60, mode_ends)
+            })
+        };
+        let by_hand = none.with(observe(Some(2)), &now);
+        let guard = |by_hand: &ByHand, trial, clock| shown(by_hand.guard(trial, &file, clock));
+        assert_eq!(guard(&by_hand, None, &now), Some((Mode::Enforce, false, 120, true)));
+        assert_eq!(guard(&by_hand, None, &later), Some((Mode::Enforce, false, 60, true)), "by whichever clock is first");
+        assert_eq!(guard(&by_hand, trial(119), &now), Some((Mode::Observe, true, 119, false)));
+        assert_eq!(guard(&by_hand, trial(121), &now), Some((Mode::Enforce, true, 120, true)));
+        // There is nothing to end, or no end.
+        let enforce = Some(Wanted { mode: Mode::Enforce, ..observe(Some(2)).unwrap() });
+        assert_eq!(guard(&none.with(enforce, &now), None, &now), None);
+        let for_good = none.with(observe(None), &now);
+        assert_eq!(guard(&for_good, None, &now), None);
+        assert_eq!(guard(&for_good, trial(5), &now), Some((Mode::Observe, true, 5, false)));
+        assert_eq!((guard(&none, None, &now), guard(&none, trial(5), &now)), (None, Some((Mode::Enforce, true, 5, false))));
     }
 
     #[test]

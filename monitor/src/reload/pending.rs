@@ -87,7 +87,7 @@ impl CommitConfirm {
 
     /// The same for what is about to.
     pub(super) fn trial_within(&self, within: Duration) -> Trial {
-        Trial { fallback: self.fallback.clone(), within: within.min(LONGEST) }
+        Trial { fallback: self.fallback.clone(), within: within.min(LONGEST), mode_ends: false }
     }
 
     /// From now on, for `within`, what is in force awaits confirmation.

@@ -112,7 +112,7 @@ impl PolicyReloader {
     /// # Errors
     /// None.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        self.engine.guard(self.by_hand.over_trial(self.commit.trial())).await;
+        self.guard().await;
         self.tell_of_shrunk().await;
         let mut look = interval(watch::EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -216,7 +216,8 @@ impl PolicyReloader {
         };
         // Before it is in force: a crash must not have a restart put it in force for good.
         let noted = trial.is_some() && self.commit.note(&next.reference(), within, &from);
-        let answer = self.engine.reload(self.by_hand.over(&next), self.by_hand.over_trial(trial)).await;
+        let guard = self.by_hand.guard(trial, &next, &self.clock.map());
+        let answer = self.engine.reload(self.by_hand.over(&next), guard).await;
         if let Err(error) = self.taken(next, answer) {
             if noted {
                 self.commit.remember(&self.current.reference());
@@ -264,8 +265,14 @@ impl PolicyReloader {
 
     /// Puts in force again what was, or what is by another clock or in another mode: no file is read.
     async fn restore(&mut self, next: PolicyInForce, trial: Option<Trial>) -> Result<(), ReloadError> {
-        let answer = self.engine.restore(self.by_hand.over(&next), self.by_hand.over_trial(trial)).await;
+        let guard = self.by_hand.guard(trial, &next, &self.clock.map());
+        let answer = self.engine.restore(self.by_hand.over(&next), guard).await;
         self.taken(next, answer)
+    }
+
+    /// Has the kernel part put in force by itself what is to be, where no daemon is there.
+    async fn guard(&self) {
+        self.engine.guard(self.by_hand.guard(self.commit.trial(), &self.current, &self.clock.map())).await;
     }
 
     /// What the engine has made of it.
@@ -287,7 +294,7 @@ impl PolicyReloader {
         let policy = self.current.reference();
         let was_pending = self.commit.ends().is_some();
         self.commit.accept(self.current.clone());
-        self.engine.guard(None).await;
+        self.guard().await;
         tracing::info!(
             policy = policy.digest,
             mode = policy.mode.name(),

@@ -157,10 +157,10 @@ async fn an_epoch_that_comes_late_is_merged_under_its_own_policy_before_the_swit
 async fn what_the_kernel_part_took_back_by_itself_is_what_is_in_force() {
     let (old, new) = ("a".repeat(64), "b".repeat(64));
     let bench = bench([]);
-    let trial = Trial { fallback: in_force(&old), within: Duration::from_secs(60) };
+    let trial = Trial { fallback: in_force(&old), within: Duration::from_secs(60), mode_ends: false };
     assert_eq!(bench.handle.reload(in_force(&new), Some(trial)).await, Ok(()));
     assert_eq!(bench.fake.script().guarded, Some((old.clone(), Mode::Observe, Duration::from_secs(60))));
-    bench.fake.script().fell = Some(Fell::Unconfirmed);
+    bench.fake.script().fell = Some(Fell::InTime);
     bench.handle.close_epoch().await.unwrap();
     assert_eq!(bench.state.read().in_force.policy.digest, old);
     assert_eq!(bench.state.read().reverts, 1);
@@ -183,7 +183,7 @@ async fn a_daemon_that_stood_still_enforces_again_as_soon_as_it_goes_on() {
 async fn a_daemon_that_stood_still_during_a_trial_enforces_what_was_confirmed() {
     let bench = bench([]);
     let fallback = PolicyInForce { mode: Mode::Enforce, ..in_force(&"b".repeat(64)) };
-    let trial = Trial { fallback, within: Duration::from_secs(60) };
+    let trial = Trial { fallback, within: Duration::from_secs(60), mode_ends: false };
     assert_eq!(bench.handle.reload(in_force(&"c".repeat(64)), Some(trial)).await, Ok(()));
     bench.fake.script().fell = Some(Fell::Alone);
     bench.handle.close_epoch().await.unwrap();
