@@ -400,8 +400,10 @@ fn where_memory_max_leaves_no_slots_for_more_devices_they_are_named_and_it_is_no
         stage.near.ip(&near).unwrap();
     }
     let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"too_many_interfaces\"")).unwrap();
-    assert!(line.contains("many11"), "{line}");
-    let status = daemon.json(&["status"]).unwrap();
+    // Those that were there by then; the status has all.
+    assert!(line.contains("many"), "{line}");
+    let tells = |status: &Value| device(status, "many11")["why"].as_str().is_some_and(|why| why.contains("raise it"));
+    let status = daemon.json_until(&["status"], tells).unwrap();
     let why = device(&status, "many11")["why"].clone();
     assert!(why.as_str().unwrap().contains("[monitor] memory_max is 64 MiB: raise it"), "{why}");
     let epoch = |status: &Value| status["epoch"]["number"].as_u64().unwrap();

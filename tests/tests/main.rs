@@ -61,4 +61,5 @@ mod shadow;
 mod stress;
 mod support;
 mod tamper;
+mod trial;
 mod tun;

@@ -134,15 +134,19 @@ fn a_policy_that_nobody_confirms_goes_by_itself_and_one_that_is_confirmed_stays(
 fn files_that_change_are_read_by_themselves_and_one_that_is_gone_changes_nothing() {
     let stage = Stage::build(false).unwrap();
     let text = |mode: &str| stage.config(&format!("mode = \"{mode}\"\nepoch = \"100ms\""), "");
-    let daemon = Daemon::start(&stage.near, &text("observe"), &[]).unwrap();
-    daemon.home().configure(&text("enforce")).unwrap();
-    daemon.json_until(&["status"], |status| status["mode"] == "enforce").unwrap();
+    let named = |zone: &str| text("enforce").replace("name = \"test\"", &format!("name = \"{zone}\""));
+    let daemon = Daemon::start(&stage.near, &text("enforce"), &[]).unwrap();
+    let digest = |status: &serde_json::Value| status["policy"]["digest"].clone();
+    let first = digest(&daemon.json(&["status"]).unwrap());
+    daemon.home().configure(&named("other")).unwrap();
+    let other = digest(&daemon.json_until(&["status"], |status| digest(status) != first).unwrap());
     std::fs::remove_file(daemon.home().config()).unwrap();
     let status = daemon.json_until(&["status"], |status| status["losses"]["reloads_refused"] == 1).unwrap();
     assert_eq!(status["mode"], "enforce");
     assert!(status["reload_error"].as_str().unwrap().contains("config.toml: no such file any more"), "{status:#}");
-    daemon.home().configure(&text("observe")).unwrap();
-    let status = daemon.json_until(&["status"], |status| status["mode"] == "observe").unwrap();
+    assert_eq!(digest(&status), other);
+    daemon.home().configure(&text("enforce")).unwrap();
+    let status = daemon.json_until(&["status"], |status| digest(status) == first).unwrap();
     assert_eq!(
         (status["losses"]["reloads_refused"].as_u64(), &status["reload_error"]),
         (Some(1), &serde_json::Value::Null)

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -111,7 +111,7 @@ impl Client {
     /// # Errors
     /// No daemon, a refusal, or a reply that is not what was asked for.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.decode(&self.exchange(Method::GET, path)?)
+        self.decode(&self.exchange(Method::GET, path, String::new())?)
     }
 
     /// Has the daemon do what `path` says, and gives the document that says what came of it.
@@ -119,7 +119,15 @@ impl Client {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.decode(&self.exchange(Method::POST, path)?)
+        self.post_text(path, String::new())
+    }
+
+    /// The same, and hands in a text.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn post_text<T: DeserializeOwned>(&self, path: &str, text: String) -> Result<T, ClientError> {
+        self.decode(&self.exchange(Method::POST, path, text)?)
     }
 
     /// Asks for what is no JSON.
@@ -127,15 +135,15 @@ impl Client {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn fetch(&self, path: &str) -> Result<Bytes, ClientError> {
-        self.exchange(Method::GET, path)
+        self.exchange(Method::GET, path, String::new())
     }
 
     /// The reply as it comes.
-    fn exchange(&self, method: Method, path: &str) -> Result<Bytes, ClientError> {
+    fn exchange(&self, method: Method, path: &str, text: String) -> Result<Bytes, ClientError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| failed("can't start", error))?;
         runtime.block_on(async {
-            match tokio::time::timeout(TIME, self.ask(method, path)).await {
+            match tokio::time::timeout(TIME, self.ask(method, path, text)).await {
                 Ok(reply) => reply,
                 Err(_) => Err(ClientError::Timeout { socket: self.socket.clone(), within: TIME }),
             }
@@ -163,7 +171,7 @@ impl Client {
         })
     }
 
-    async fn ask(&self, method: Method, path: &str) -> Result<Bytes, ClientError> {
+    async fn ask(&self, method: Method, path: &str, text: String) -> Result<Bytes, ClientError> {
         let stream = self.connect().await?;
         let talking = || format!("talking to {}", self.socket.display());
         let broken = |error: hyper::Error| failed(talking(), error);
@@ -171,7 +179,7 @@ impl Client {
         // Its errors come out of the request as well.
         tokio::spawn(connection);
         let request = Request::builder().method(method).uri(path).header("host", "localhost");
-        let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed(talking(), error))?;
+        let request = request.body(Full::new(Bytes::from(text))).map_err(|error| failed(talking(), error))?;
         let reply = sender.send_request(request).await.map_err(broken)?;
         let status = reply.status();
         let body = Limited::new(reply.into_body(), MAX_REPLY).collect().await;

@@ -14,6 +14,7 @@ pub mod fs;
 pub mod geo;
 pub mod lint;
 pub mod origin;
+pub mod perimeter;
 mod policy;
 mod precedence;
 pub mod protocol;

@@ -37,6 +37,11 @@ impl Daemon {
         }
     }
 
+    /// The configuration file of the daemon.
+    pub(super) fn place(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| config::DEFAULT_FILE.into())
+    }
+
     /// Has the next reading of the configuration take a file as it is now, although it is held.
     pub(super) fn accept(&self, file: &Path) -> Result<(), CliError> {
         // A daemon that refuses to start is told as well as one that runs.

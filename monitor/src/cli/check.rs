@@ -224,6 +224,7 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
             management.origin
         ));
     }
+    warnings.extend(config.spec.management.iter().flat_map(monitor_policy::spec::Management::doubts));
     if let Some(Err(failure)) = inputs.config.shadow.as_ref().map(|file| inputs::read(Some(file))) {
         let why = failure.to_string().lines().collect::<Vec<_>>().join("; ");
         warnings.push(format!("no shadow policy: {why}"));

@@ -8,25 +8,27 @@ use std::{
 };
 
 use super::args::Daemon;
-use crate::config::inputs;
 use crate::{
     cli::{output::print_either, render},
+    config::inputs::{self, Inputs},
     error::CliError,
+    kernel, needs,
 };
 use monitor_api::{
-    client::ClientError,
-    diff::{DiffDocument, Traffic, TrafficChange},
+    client::{Client, ClientError},
+    diff::{DiffDocument, Fate, Traffic, TrafficChange},
     flows::{FlowRow, Flows, MAX_SINCE, MAX_TOP},
+    needs::CutOff,
     status::Sums,
 };
 use monitor_common::wire::{Address, Class, FlowKey, FullKey, InnerDestination, Via};
 use monitor_policy::diff::{Location, Side, Verdict, compare};
 
-/// What a new configuration would change.
+/// Show what another configuration would change
 ///
 /// Compares two configurations completely, network by network and port by port: whose verdict changes, and by which
-/// rule. With --running the old one is what the running monitor has in force, and the traffic of the last hour is judged
-/// by both.
+/// rule. With --running the old one is what the running monitor has in force, the traffic of the last hour is judged by both,
+/// and what would start to be dropped comes first, with whom this host has open connections to.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  egress-monitor diff /etc/egress-monitor/config.toml new.toml\n  \
                         egress-monitor diff --running new.toml --json | jq '.changes[] | .ipv4'")]
@@ -49,36 +51,55 @@ pub struct Args {
 /// # Errors
 /// What is wrong with a configuration; no daemon answers.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let (old, new, flows) = match (&args.files[..], args.running) {
-        ([new], true) => {
-            let client = args.daemon.client()?;
-            let bytes = client.fetch("/api/v1/policy/image")?;
-            let old = Side::decode(&bytes).map_err(|why| {
-                CliError::Unavailable(format!(
-                    "the daemon on {} gives its policy, but {why}",
-                    client.socket().display()
-                ))
-            })?;
-            let path = format!("/api/v1/flows?fresh=1&since={MAX_SINCE}&top={MAX_TOP}");
-            let flows = match client.get::<Flows>(&path) {
-                // The policy is for auditors, the flows are not.
-                Err(ClientError::Refused { status: 403, why, .. }) => {
-                    eprintln!("egress-monitor: traffic is not compared: {why}");
-                    None
-                }
-                flows => Some(flows?),
-            };
-            (old, side(new)?, flows)
+    let document = match (&args.files[..], args.running) {
+        ([new], true) => with_running(&args.daemon.client()?, &compiled(new)?, args.networks)?,
+        ([old, new], false) => {
+            let side = |file: &Path| compiled(file).map(|inputs| Side::of(&inputs.policy, inputs.config.mode));
+            let diff = compare(&side(old)?, &side(new)?, args.networks as usize);
+            DiffDocument { diff, traffic: None, cut_off: Vec::new() }
         }
-        ([old, new], false) => (side(old)?, side(new)?, None),
         ([_], false) => return Err(usage("one file: name the old and the new one, or add --running")),
         _ => return Err(usage("two files and --running: name the new one alone")),
     };
-    let document = DiffDocument {
-        diff: compare(&old, &new, args.networks as usize),
-        traffic: flows.map(|flows| traffic(&old, &new, &flows)),
-    };
     print_either(args.daemon.json, &document, render::diff)
+}
+
+/// What a configuration would change of what the running daemon has in force, of the last hour's traffic, and for this host.
+///
+/// # Errors
+/// No daemon answers, or it is another version's.
+pub(super) fn with_running(client: &Client, new: &Inputs, networks: u32) -> Result<DiffDocument, CliError> {
+    let bytes = client.fetch("/api/v1/policy/image")?;
+    let old = Side::decode(&bytes).map_err(|why| {
+        CliError::Unavailable(format!("the daemon on {} gives its policy, but {why}", client.socket().display()))
+    })?;
+    let path = format!("/api/v1/flows?fresh=1&since={MAX_SINCE}&top={MAX_TOP}");
+    let flows = match client.get::<Flows>(&path) {
+        // The policy is for auditors, the flows are not.
+        Err(ClientError::Refused { status: 403, why, .. }) => {
+            eprintln!("egress-monitor: traffic is not compared: {why}");
+            None
+        }
+        flows => Some(flows?),
+    };
+    let side = Side::of(&new.policy, new.config.mode);
+    let cut_off =
+        if side.mode.enforces() { needs::find(&new.policy, kernel::boot_ns(), false).cut_off } else { Vec::new() };
+    Ok(DiffDocument {
+        diff: compare(&old, &side, networks as usize),
+        traffic: flows.map(|flows| traffic(&old, &side, &flows)),
+        cut_off: cut_off.into_iter().filter(|need| !drops(&old, need)).collect(),
+    })
+}
+
+/// Whether a policy drops what a host sends to somebody whom it needs.
+fn drops(side: &Side, need: &CutOff) -> bool {
+    let (ip_version, destination) = match need.address {
+        IpAddr::V4(address) => (4, Address::v4(address.to_bits())),
+        IpAddr::V6(address) => (6, Address::from(address)),
+    };
+    let key = FlowKey { destination, protocol: need.protocol, ip_version, ..FlowKey::default() };
+    side.mode.enforces() && side.evaluate(&key.into()).is_some_and(|(verdict, _)| verdict.verdict == DENIED)
 }
 
 fn usage(what: &str) -> CliError {
@@ -86,9 +107,21 @@ fn usage(what: &str) -> CliError {
 }
 
 /// A configuration compiled as it would hold now.
-fn side(file: &Path) -> Result<Side, CliError> {
-    let inputs = inputs::compile(inputs::load(Some(file))?)?;
-    Ok(Side::of(&inputs.policy, inputs.config.mode))
+fn compiled(file: &Path) -> Result<Inputs, CliError> {
+    inputs::compile(inputs::load(Some(file))?)
+}
+
+/// A [`Verdict`] by which packets are dropped in enforce mode.
+const DENIED: &str = "denied";
+
+fn fate(old: &Side, before: &Verdict, new: &Side, after: &Verdict) -> Fate {
+    let drops = |side: &Side, verdict: &Verdict| side.mode.enforces() && verdict.verdict == DENIED;
+    match (drops(old, before), drops(new, after)) {
+        (false, true) => Fate::StartsDropping,
+        (true, false) => Fate::StopsDropping,
+        (false, false) => Fate::Passes,
+        (true, true) => Fate::Dropped,
+    }
 }
 
 /// The key of a flow, as far as a verdict depends on it; `None`: it may have been decided by a hop that is not kept. That
@@ -134,18 +167,27 @@ fn traffic(old: &Side, new: &Side, flows: &Flows) -> Traffic {
         destinations: BTreeMap<IpAddr, u64>,
     }
     let mut result = Traffic { since: flows.since.clone(), ..Traffic::default() };
-    let mut changes: BTreeMap<(Location, Verdict, Verdict), Changed> = BTreeMap::new();
+    let mut changes: BTreeMap<(Fate, Location, Verdict, Verdict), Changed> = BTreeMap::new();
     for row in &flows.flows {
         let key = key(row);
         let of = |side: &Side| side.evaluate(key.as_ref()?);
         match (of(old), of(new)) {
-            (Some((before, _)), Some((after, place))) if before != after => {
-                let change = changes.entry((place, before, after)).or_default();
+            (Some((before, _)), Some((after, place))) => {
+                let fate = fate(old, &before, new, &after);
+                match fate {
+                    Fate::StartsDropping => result.starts_dropping += &row.sums,
+                    Fate::StopsDropping => result.stops_dropping += &row.sums,
+                    _ if before == after => {
+                        result.same += &row.sums;
+                        continue;
+                    }
+                    Fate::Passes | Fate::Dropped => {}
+                }
+                let change = changes.entry((fate, place, before, after)).or_default();
                 change.flows += 1;
                 change.sums += &row.sums;
                 *change.destinations.entry(row.destination).or_default() += row.sums.wire_bytes;
             }
-            (Some(_), Some(_)) => result.same += &row.sums,
             _ => result.not_judged += &row.sums,
         }
     }
@@ -154,14 +196,14 @@ fn traffic(old: &Side, new: &Side, flows: &Flows) -> Traffic {
     }
     result.changes = changes
         .into_iter()
-        .map(|((place, old, new), changed)| {
+        .map(|((fate, place, old, new), changed)| {
             let mut to: Vec<_> = changed.destinations.into_iter().collect();
             to.sort_by_key(|(to, bytes)| (std::cmp::Reverse(*bytes), *to));
             let destinations = to.iter().take(5).map(|(to, _)| to.to_string()).collect();
-            TrafficChange { place, old, new, flows: changed.flows, sums: changed.sums, destinations }
+            TrafficChange { place, old, new, fate, flows: changed.flows, sums: changed.sums, destinations }
         })
         .collect();
-    result.changes.sort_by_key(|change| std::cmp::Reverse(change.sums.wire_bytes));
+    result.changes.sort_by_key(|change| (change.fate, std::cmp::Reverse(change.sums.wire_bytes)));
     result
 }
 

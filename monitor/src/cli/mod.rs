@@ -1,6 +1,8 @@
 //! The command line: arguments in, one command's `run` called. One file a command.
 
+pub mod allow;
 mod args;
+pub mod attempt;
 pub mod check;
 pub mod clock;
 pub mod confirm;
@@ -22,7 +24,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 
 use crate::error::CliError;
 
-/// Counts, and where told drops, what leaves this host for networks outside a region.
+/// Count, and optionally block, traffic leaving a region
 #[derive(Debug, Parser)]
 #[command(name = "egress-monitor", version, max_term_width = 100)]
 struct Cli {
@@ -39,8 +41,10 @@ enum Command {
     Flows(flows::Args),
     Rules(rules::Args),
     Diff(diff::Args),
-    Reload(reload::Args),
+    Allow(allow::Args),
+    Try(attempt::Args),
     Confirm(confirm::Args),
+    Reload(reload::Args),
     Mode(mode::Args),
     Clock(clock::Args),
     Detach(detach::Args),
@@ -80,8 +84,10 @@ pub fn main() -> Result<(), CliError> {
         Command::Flows(args) => flows::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Diff(args) => diff::run(&args),
-        Command::Reload(args) => reload::run(&args),
+        Command::Allow(args) => allow::run(&args),
+        Command::Try(args) => attempt::run(&args),
         Command::Confirm(args) => confirm::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Mode(args) => mode::run(&args),
         Command::Clock(args) => clock::run(&args),
         Command::Detach(args) => detach::run(&args),

@@ -2,22 +2,26 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::args::{Daemon, confirmation};
+use super::{
+    args::{Daemon, confirmation},
+    attempt::not_tried,
+};
 use crate::{
     cli::{output::print_either, render},
     error::CliError,
 };
 use monitor_api::reload::Outcome;
 
-/// Has the running monitor read configuration and policy again.
+/// Reload the configuration
 ///
-/// Ends when the new policy is in force, or with what is wrong with it; then the old one stays.
+/// Ends when the new policy is in force, or with what is wrong with it; then the old one stays. With --confirm it is an error
+/// if there was nothing to try.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  egress-monitor reload\n  egress-monitor reload --confirm 5min && egress-monitor \
-                        status && egress-monitor confirm\n  egress-monitor reload --accept \
+#[command(after_help = "Examples:\n  egress-monitor reload\n  egress-monitor reload --confirm 5min\n  egress-monitor \
+                        reload --accept \
                         /etc/egress-monitor/allow.d/partner.txt")]
 pub struct Args {
-    /// Return to the policy confirmed last unless `egress-monitor confirm` follows in this time (30s, 5min).
+    /// Roll back unless confirmed within TIME (30s, 5min).
     #[arg(long, value_name = "TIME", value_parser = confirmation)]
     confirm: Option<Duration>,
     /// Take this file as it is, although it is held: empty, gone, cut, or less than half of what it was; repeatable.
@@ -39,5 +43,6 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     // The daemon's own configuration may be what is wrong: then it says so, if its socket can be found.
     let client = args.daemon.client()?;
     let outcome: Outcome = client.post(&format!("/api/v1/policy/reload{within}"))?;
-    print_either(args.daemon.json, &outcome, render::outcome)
+    print_either(args.daemon.json, &outcome, render::outcome)?;
+    if args.confirm.is_some() { not_tried(&outcome) } else { Ok(()) }
 }

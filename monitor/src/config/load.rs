@@ -65,7 +65,7 @@ fn parse_from(file: &Path, text: &str, sources: Sources) -> Result<Config, Confi
     let Some(table) = source.parse() else {
         return Err(ConfigError { problems: source.into_problems() });
     };
-    let mut config = Config { file: Some(file.to_owned()), ..Config::default() };
+    let mut config = Config { file: Some(file.to_owned()), text: text.into(), ..Config::default() };
     let patterns = sections::read(Table::root(&source, &table, &keys::FILE), &mut config);
     let mut elsewhere = Vec::new();
     for (file, action) in allowlist::files(patterns, &mut config.globs) {

@@ -19,7 +19,7 @@ mod tests;
 mod text;
 mod values;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use monitor_policy::{
     Spec,
@@ -47,6 +47,8 @@ pub enum Reload {
 pub struct Config {
     /// The file it came from; `None` for the defaults.
     pub file: Option<PathBuf>,
+    /// What that held.
+    pub text: Arc<str>,
     /// Where that and the files that it names were read.
     pub sources: Sources,
     /// `[monitor] mode`.
@@ -191,6 +193,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             file: None,
+            text: Arc::default(),
             sources: Sources::Disk,
             mode: Mode::Observe,
             interfaces: vec!["auto".into()],

@@ -9,6 +9,7 @@ use std::{
 
 use monitor_policy::{
     ClockMap, Knowledge,
+    perimeter::Perimeter,
     spec::{Action, Mode},
 };
 
@@ -124,6 +125,7 @@ pub(super) fn compile(config: &Config, mode: Mode, clock: ClockMap) -> Result<Po
         mode,
         not_enforceable: lacks.map(Into::into),
         inside,
+        perimeter: Perimeter::of(&config.spec).into(),
         datasets,
         shadow,
         since: now(),
@@ -190,15 +192,20 @@ pub(super) fn reader(launch: Launch, file: Option<PathBuf>) -> Reader {
     if let Some(file) = file {
         let _ = once_read.set(file);
     }
-    Arc::new(move || {
+    Arc::new(move |handed_in| {
         let before = FileStamps::look(&own(&launch));
-        match config::load(once_read.get().or(launch.config.as_ref()).map(PathBuf::as_path)) {
+        let file = once_read.get().or(launch.config.as_ref()).map(PathBuf::as_path);
+        let loaded = match &handed_in {
+            Some(text) => config::parse(file.unwrap_or(config::DEFAULT_FILE.as_ref()), text),
+            None => config::load(file),
+        };
+        match loaded {
             Ok(config) => {
-                if let Some(file) = config.file.clone() {
+                if let Some(file) = config.file.clone().filter(|_| handed_in.is_none()) {
                     // Set before: the same.
                     let _ = once_read.set(file);
                 }
-                let mut files = files(&config, &launch, before);
+                let mut files = Files { handed_in: handed_in.is_some(), ..files(&config, &launch, before) };
                 let policy = match held(&config, false) {
                     Err(why) => Err(ReloadError::Held(why)),
                     Ok(shrunk) => {
@@ -215,7 +222,7 @@ pub(super) fn reader(launch: Launch, file: Option<PathBuf>) -> Reader {
                 let inputs = [own(&launch), error.files()].concat();
                 let stamps = FileStamps::look(&inputs).after(before);
                 let failure = error.into_failure();
-                let paths = config::paths(once_read.get().or(launch.config.as_ref()).map(PathBuf::as_path));
+                let paths = config::paths(file);
                 let cut = HeldFiles::new(&paths.state, &paths.runtime).cut();
                 let why = if cut.is_empty() {
                     invalid(failure)
@@ -230,8 +237,8 @@ pub(super) fn reader(launch: Launch, file: Option<PathBuf>) -> Reader {
 
 /// The same on a thread that has no capabilities.
 pub(super) fn without_privileges(read: Reader) -> Reader {
-    Arc::new(move || {
-        privileges::parse(|| read()).unwrap_or_else(|error| Read {
+    Arc::new(move |handed_in| {
+        privileges::parse(|| read(handed_in)).unwrap_or_else(|error| Read {
             files: Files::default(),
             policy: Err(ReloadError::Reader(error.to_string())),
         })
@@ -250,6 +257,7 @@ pub(super) fn files(config: &Config, launch: &Launch, before: FileStamps) -> Fil
     let stamps = FileStamps::look(&inputs).after(before);
     Files {
         config: config.file.clone(),
+        text: config.file.as_ref().map(|_| Arc::clone(&config.text)),
         inputs,
         stamps,
         watch: Some(config.reload == config::Reload::Auto),

@@ -104,7 +104,7 @@ impl Running {
                 command = commands.recv() => match command {
                     Some(Command::Reload) => {
                         self.service_manager.reloading();
-                        let reloads = self.reloads.clone();
+                        let reloads = self.reloads.by("SIGHUP");
                         // What comes of it is logged, alerted and in the status.
                         under_way.spawn(async move { drop(reloads.reload(None).await) });
                     }

@@ -37,6 +37,8 @@ pub struct Start {
     pub files: Files,
     /// How it came to its policy.
     pub begin: Beginning,
+    /// What was on trial and is not in force: what to report.
+    pub reverted: Option<String>,
     /// What was confirmed before.
     pub confirmations: ConfirmationStore,
     /// The mode set by hand.
@@ -67,10 +69,7 @@ pub fn read(launch: &Launch) -> Result<Start, CliError> {
             let asked = launch.confirm.is_some() && in_force.mode.enforces() && !confirmations.is_confirmed(&policy);
             let good = if unconfirmed || asked { usable(&confirmations, &by_hand, clock).ok() } else { None };
             match good {
-                Some((_, good)) if unconfirmed => {
-                    let what = format!("policy {policy} was not confirmed: {} is in force again", good.reference());
-                    (config, good, files, Beginning::Reverted(what))
-                }
+                Some((_, good)) if unconfirmed => (config, good, files, Beginning::Reverted),
                 good => (config, in_force, files, Beginning::Files(good.map(|(_, good)| Box::new(good)))),
             }
         }
@@ -101,7 +100,10 @@ pub fn read(launch: &Launch) -> Result<Start, CliError> {
         },
         Err(refused) => return Err(refused.into_failure()),
     };
-    Ok(Start { config, in_force, files, begin, confirmations, by_hand })
+    let there = in_force.reference();
+    let reverted = confirmations.on_trial().filter(|trial| **trial != there);
+    let reverted = reverted.map(|trial| format!("policy {trial} was not confirmed: {there} is in force again"));
+    Ok(Start { config, in_force, files, begin, reverted, confirmations, by_hand })
 }
 
 /// What the command line asked for, with what is remembered of the clocks.
@@ -115,7 +117,7 @@ pub fn with_clock(launch: &Launch) -> Launch {
 /// # Errors
 /// An output that can't be written.
 pub fn setup(launch: &Launch, start: Start) -> Result<(Config, Setup), DaemonError> {
-    let Start { config, in_force, files, begin, confirmations, by_hand } = start;
+    let Start { config, in_force, files, begin, reverted, confirmations, by_hand } = start;
     // What is not in force is nothing to compare with.
     if matches!(begin, Beginning::Files(_)) {
         keep(&config);
@@ -139,6 +141,7 @@ pub fn setup(launch: &Launch, start: Start) -> Result<(Config, Setup), DaemonErr
             confirmations,
             by_hand,
             begin,
+            reverted,
         },
         service_manager: ServiceManager::from_environment(),
     };
@@ -318,7 +321,7 @@ mod tests {
         write(&home, &format!("{GOOD}[policy]\nallowlists = [\"*.toml\"]\n"));
         assert!(start(&home, true, None).unwrap().files.inputs.contains(&list));
         let launch = Launch { config: Some(home.path().join("config.toml")), ..Launch::default() };
-        let read = reader(launch, None)();
+        let read = reader(launch, None)(None);
         assert!(read.policy.is_err() && read.files.inputs.contains(&list), "{:?}", read.files);
         fs::remove_file(&list).unwrap();
         write(&home, "x = 1\n[zone]\nname = 5\n");
@@ -353,10 +356,18 @@ mod tests {
         confirmations.keep_pending(&tried, Duration::from_secs(60), &files.compiled_from()).unwrap();
         for outlives in [true, false] {
             let next = start(&home, outlives, None).unwrap();
-            let Beginning::Reverted(what) = next.begin else { panic!("{:?}", next.begin) };
-            assert_eq!(what, format!("policy {tried} was not confirmed: {good} is in force again"));
+            assert!(matches!(next.begin, Beginning::Reverted), "{:?}", next.begin);
+            let what = format!("policy {tried} was not confirmed: {good} is in force again");
+            assert_eq!(next.reverted, Some(what));
             assert_eq!(next.in_force.reference(), good);
         }
+        // So does one that is in no file: `try` put it on trial.
+        let held = fs::read_to_string(home.path().join("config.toml")).unwrap();
+        write(&home, GOOD);
+        let next = start(&home, true, None).unwrap();
+        assert!(matches!(next.begin, Beginning::Files(None)) && next.in_force.reference() == good);
+        assert_eq!(next.reverted, Some(format!("policy {tried} was not confirmed: {good} is in force again")));
+        fs::write(home.path().join("config.toml"), held).unwrap();
         // Without a last good one it is on trial again.
         fs::remove_file(home.path().join("state/confirmed.json")).unwrap();
         let next = start(&home, true, None).unwrap();

@@ -22,7 +22,7 @@ fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
         in_force: PolicyInForce { policy: fake::policy().into(), inside: "EEA".into(), ..PolicyInForce::default() },
         outputs: vec![Output::file(alerts)],
         reload: reload::Setup {
-            read: Arc::new(|| reload::Read {
+            read: Arc::new(|_| reload::Read {
                 files: reload::Files::default(),
                 policy: Err(reload::ReloadError::Invalid("config.toml:7: expires = \"never\": not a time".into())),
             }),
@@ -33,6 +33,7 @@ fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
             confirmations: reload::confirmations::ConfirmationStore::default(),
             by_hand: reload::by_hand::ByHand::default(),
             begin: reload::Beginning::Files(None),
+            reverted: None,
         },
         service_manager: ServiceManager::default(),
     }

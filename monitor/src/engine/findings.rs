@@ -69,13 +69,7 @@ impl OpenFindings {
 
 /// An alert on something that happens and is over: nothing that is raised and resolved. The text distinguishes it from
 /// others of its kind at the same time.
-pub fn notice(kind: FindingKind, text: String, now: i128) -> Alert {
-    Alert::Finding(FindingReport {
-        kind,
-        subject: text.clone(),
-        detail: text.into(),
-        since: now,
-        at: now,
-        resolved: false,
-    })
+pub fn notice(kind: FindingKind, detail: impl Into<Detail>, now: i128) -> Alert {
+    let detail = detail.into();
+    Alert::Finding(FindingReport { kind, subject: detail.text.clone(), detail, since: now, at: now, resolved: false })
 }

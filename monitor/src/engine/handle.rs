@@ -5,6 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::model::{
     FindingKind,
+    finding::Detail,
     in_force::{PolicyInForce, Trial},
 };
 
@@ -20,8 +21,10 @@ pub(super) enum Request {
     Guard(Option<Box<Trial>>),
     /// A reload failed before it came here: as which finding it is reported, and why.
     Refused(FindingKind, String),
-    /// Something that somebody did, or found: as which finding it is reported.
-    Told(FindingKind, String),
+    /// Something that somebody did, or found: as which finding it is reported; `None`: it is not so any more.
+    Told(FindingKind, Option<String>),
+    /// The same of what is over as it is reported.
+    Noticed(FindingKind, Detail),
     /// A policy was not confirmed and another took its place, or should have; `None`: somebody has decided what is to
     /// hold.
     Reverted(Option<String>),
@@ -132,8 +135,19 @@ impl EngineHandle {
 
     /// Reports something that happened, and is over.
     pub async fn told(&self, kind: FindingKind, what: String) {
+        self.report(kind, Some(what)).await;
+    }
+
+    /// Reports something that is so from now on, or is not any more.
+    pub async fn report(&self, kind: FindingKind, what: Option<String>) {
         // As above.
         let _ = self.0.send(Request::Told(kind, what)).await;
+    }
+
+    /// Has an alert made on something that is over.
+    pub async fn noticed(&self, kind: FindingKind, detail: Detail) {
+        // As above.
+        let _ = self.0.send(Request::Noticed(kind, detail)).await;
     }
 
     /// The answer; `None`: the monitor is stopping.

@@ -48,7 +48,7 @@ use crate::{
         ClosedEpoch, Fill, FindingKind, Moment, Occupancy, Snapshot,
         flow::Resolver,
         identities::{Interfaces, Name},
-        in_force::PolicyInForce,
+        in_force::{PolicyInForce, Trial},
         now,
     },
     store::{MonitorState, SharedState},
@@ -295,7 +295,11 @@ impl Engine {
             }
             Request::Told(kind, what) => {
                 let state = self.state.clone();
-                self.pipeline.report(&mut state.write(), kind, Some(&what));
+                self.pipeline.report(&mut state.write(), kind, what.as_deref());
+            }
+            Request::Noticed(kind, detail) => {
+                let state = self.state.clone();
+                self.pipeline.notice(&mut state.write(), kind, detail);
             }
             Request::Reverted(what) => self.reverted(what),
         }

@@ -166,6 +166,11 @@ impl Pipeline {
         state.findings = self.open.open().collect();
     }
 
+    /// An alert on something that happens and is over.
+    pub(super) fn notice(&mut self, state: &mut MonitorState, kind: FindingKind, detail: Detail) {
+        self.outbox.deliver(state, [notice(kind, detail, now())]);
+    }
+
     pub(super) fn amend(&self, policy: &Arc<Policy>) -> Arc<Policy> {
         self.consumers.iter().fold(Arc::clone(policy), |policy, consumer| consumer.amend(&policy))
     }

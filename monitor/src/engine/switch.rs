@@ -13,6 +13,7 @@ use crate::{
         FindingKind, Snapshot,
         flow::Resolver,
         in_force::{Fell, PolicyInForce, Trial},
+        policy_change,
     },
     store::MonitorState,
 };
@@ -114,6 +115,7 @@ impl Engine {
         let there = state.in_force.reference();
         let guarded = self.guarded.take();
         let wanted = guarded.as_ref().map_or_else(|| state.in_force.clone(), |trial| trial.fallback.clone());
+        let wanted = PolicyInForce { by: "the kernel part, in time".into(), ..wanted };
         let back = wanted.reference();
         if let Some(Trial { mode_ends: true, .. }) = guarded {
             tracing::warn!(%back, "the time of the mode that was set by hand is over: the kernel part has ended it");
@@ -251,12 +253,16 @@ impl Engine {
         next.since = if next.reference() == there.reference() { there.since } else { closed.ended };
         let suspended = next.policy.suspended.len();
         tracing::info!(policy = next.policy.digest, mode = next.mode.name(), suspended, "policy in force");
+        let told = policy_change::told(there, &next);
         let resolver = Resolver::new(&mut state.traffic.identities, &next.policy);
         self.book.push((closed.epoch.wrapping_add(1), resolver));
         let surplus = self.book.len().saturating_sub(4);
         self.book.drain(..surplus);
         state.in_force = next;
         state.note_rules(closed.ended);
+        for (kind, detail) in told {
+            self.pipeline.notice(state, kind, detail);
+        }
         match on {
             Occasion::Read => (self.refused.files, self.refused.restored) = (None, None),
             Occasion::Restored => self.refused.restored = None,

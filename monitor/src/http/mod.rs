@@ -10,6 +10,7 @@ pub mod documents;
 mod error;
 pub mod listeners;
 mod pages;
+mod peer;
 mod roles;
 mod routes;
 pub mod server;

@@ -17,7 +17,7 @@ use monitor_api::{
     clock::{ClockReset, ClockStatus},
     flows::FlowsQuery,
     mode::{ModeChange, ModeStatus, To},
-    reload::Outcome,
+    reload::{Candidate, Outcome, Trial},
     rules::Rules,
     shadow::{ShadowPage, ShadowQuery},
     status::Status,
@@ -30,6 +30,7 @@ use super::{
     connections::Place,
     documents::{self, flows::Page},
     error::ApiError,
+    peer::Peer,
     roles::Role,
 };
 use crate::{
@@ -73,6 +74,20 @@ pub(super) struct Fresh {
 pub(super) struct Confirmation {
     /// Seconds in which it is to be confirmed.
     confirm: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TryFor {
+    /// Seconds in which it is to be confirmed.
+    seconds: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Confirmed {
+    /// Only this policy, by its digest.
+    policy: Option<String>,
 }
 
 pub(super) async fn metrics(
@@ -193,21 +208,58 @@ pub(super) async fn alerts(
 /// Reads configuration and policy anew, for `egress-monitor reload`.
 pub(super) async fn reload_policy(
     State(api): State<Api>,
+    by: Option<Extension<Peer>>,
     Parameters(query): Parameters<Confirmation>,
 ) -> Result<Json<Outcome>, ApiError> {
-    if let Some(seconds) = query.confirm.filter(|seconds| *seconds == 0 || *seconds > LONGEST.as_secs()) {
-        return Err(ApiError::bad_request(format!("confirm={seconds}: from 1 to {} seconds", LONGEST.as_secs())));
+    let within = query.confirm.map(|seconds| within("confirm", seconds)).transpose()?;
+    reloads(&api, by)?.reload(within).await.map(Json).map_err(ApiError::conflict)
+}
+
+/// Puts a configuration on trial that is in no file yet, for `egress-monitor try`.
+pub(super) async fn try_policy(
+    State(api): State<Api>,
+    by: Option<Extension<Peer>>,
+    Parameters(query): Parameters<TryFor>,
+    text: String,
+) -> Result<Json<Outcome>, ApiError> {
+    let within = within("seconds", query.seconds)?;
+    reloads(&api, by)?.attempt(text.into(), within).await.map(Json).map_err(ApiError::conflict)
+}
+
+/// A time to confirm in.
+fn within(name: &str, seconds: u64) -> Result<Duration, ApiError> {
+    if seconds == 0 || seconds > LONGEST.as_secs() {
+        return Err(ApiError::bad_request(format!("{name}={seconds}: from 1 to {} seconds", LONGEST.as_secs())));
     }
-    let within = query.confirm.map(Duration::from_secs);
-    reloads(&api)?.reload(within).await.map(Json).map_err(ApiError::conflict)
+    Ok(Duration::from_secs(seconds))
+}
+
+/// What is on trial.
+pub(super) async fn trial(
+    State(api): State<Api>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+) -> Result<Json<Trial>, ApiError> {
+    let document = api.render(|state| {
+        let state = state.read();
+        let pending = state.unconfirmed.as_ref();
+        Trial {
+            policy: state.in_force.reference(),
+            unconfirmed: pending.map(|pending| pending.status(now())),
+            candidate: pending
+                .and_then(|pending| pending.candidate.as_ref())
+                .map(|(file, text)| Candidate { file: file.clone(), text: text.to_string() }),
+        }
+    });
+    document.await.map(Json)
 }
 
 /// Keeps the policy in force, for `egress-monitor confirm`.
 pub(super) async fn confirm_policy(
     State(api): State<Api>,
-    Parameters(Nothing {}): Parameters<Nothing>,
+    by: Option<Extension<Peer>>,
+    Parameters(Confirmed { policy }): Parameters<Confirmed>,
 ) -> Result<Json<Outcome>, ApiError> {
-    reloads(&api)?.confirm().await.map(Json).map_err(ApiError::conflict)
+    reloads(&api, by)?.confirm(policy).await.map(Json).map_err(ApiError::conflict)
 }
 
 /// The mode, and who set it.
@@ -221,6 +273,7 @@ pub(super) async fn mode(
 /// Sets the mode by hand, or gives it back to the configuration, for `egress-monitor mode`.
 pub(super) async fn set_mode(
     State(api): State<Api>,
+    by: Option<Extension<Peer>>,
     Parameters(change): Parameters<ModeChange>,
 ) -> Result<Json<ModeStatus>, ApiError> {
     change.check().map_err(ApiError::bad_request)?;
@@ -232,7 +285,7 @@ pub(super) async fn set_mode(
     };
     let reason = reason.unwrap_or_default().trim().to_owned();
     let wanted = mode.map(|mode| Wanted { mode, lasts: seconds.map(Duration::from_secs), reason });
-    reloads(&api)?.set_mode(wanted).await.map(Json).map_err(ApiError::conflict)
+    reloads(&api, by)?.set_mode(wanted).await.map(Json).map_err(ApiError::conflict)
 }
 
 /// How the clocks stand.
@@ -249,7 +302,7 @@ pub(super) async fn reset_clock(
     Parameters(reset): Parameters<ClockReset>,
 ) -> Result<Json<ClockStatus>, ApiError> {
     let reason = reset.reason().map_err(ApiError::bad_request)?.to_owned();
-    reloads(&api)?.reset_clock(reason).await.map(Json).map_err(ApiError::conflict)
+    reloads(&api, None)?.reset_clock(reason).await.map(Json).map_err(ApiError::conflict)
 }
 
 /// All of the policy in force, for `egress-monitor diff --running`.
@@ -265,7 +318,8 @@ pub(super) async fn policy_image(
     Ok(([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
 }
 
-fn reloads(api: &Api) -> Result<&ReloadHandle, ApiError> {
+fn reloads(api: &Api, by: Option<Extension<Peer>>) -> Result<ReloadHandle, ApiError> {
     let root = api.control.as_ref().filter(|_| api.role == Some(Role::Root));
-    root.map(|control| &control.reloads).ok_or_else(|| ApiError::internal("a change was let through"))
+    let reloads = root.map(|control| &control.reloads).ok_or_else(|| ApiError::internal("a change was let through"))?;
+    Ok(by.map_or_else(|| reloads.clone(), |Extension(Peer(by))| reloads.by(by)))
 }

@@ -5,12 +5,14 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Router,
-    extract::{Query, Request},
+    extract::{DefaultBodyLimit, Query, Request},
     http::{StatusCode, Uri, header::HOST},
     middleware::{Next, from_fn},
     response::{IntoResponse as _, Response},
     routing::{MethodRouter, get, post},
 };
+
+use monitor_api::reload::{MAX_CANDIDATE, TRIAL, TRY};
 
 use self::Gives::{Document, Other};
 use super::{
@@ -104,7 +106,7 @@ impl Page {
 }
 
 /// All pages.
-pub(super) const PAGES: [Page; 16] = [
+pub(super) const PAGES: [Page; 18] = [
     Page::read("/metrics", Metrics, &[], Other("Prometheus text"), || get(pages::metrics)).named().scraped(),
     Page::read("/healthz", Metrics, &[], Other("text: the process serves"), || get(pages::healthz)).scraped(),
     Page::read("/readyz", Metrics, &[], Other("text: attached, and epochs are closed; 503 if not"), || {
@@ -138,7 +140,11 @@ pub(super) const PAGES: [Page; 16] = [
     ),
     Page::read("/api/v1/alerts", Security, &[], Document("alerts"), || get(pages::alerts)),
     Page::change("/api/v1/policy/reload", &[("confirm", Root)], Document("reload"), || post(pages::reload_policy)),
-    Page::change("/api/v1/policy/confirm", &[], Document("reload"), || post(pages::confirm_policy)),
+    Page::change(TRY, &[("seconds", Root)], Document("reload"), || {
+        post(pages::try_policy).layer(DefaultBodyLimit::max(MAX_CANDIDATE))
+    }),
+    Page::read(TRIAL, Root, &[], Document("trial"), || get(pages::trial)),
+    Page::change("/api/v1/policy/confirm", &[("policy", Root)], Document("reload"), || post(pages::confirm_policy)),
     Page::read("/api/v1/mode", Auditor, &[], Document("mode"), || get(pages::mode)),
     Page::change(
         "/api/v1/policy/mode",

@@ -42,6 +42,7 @@ use super::{
     connections::{Connections, Place, Pool, Source},
     error::ApiError,
     listeners::{ControlSocket, bind_tcp},
+    peer::{self, Peer},
     roles::{Access, Role},
     routes::{self, router},
 };
@@ -123,7 +124,7 @@ impl Served {
                     acceptor::start(listener, connections.clone(), accepted.clone(), stop.clone())?;
                 }
                 (stream, place) = accepted.next() => match as_async(stream) {
-                    Ok(stream) => drop(tokio::spawn(converse(stream, port.clone(), place, PORT_TIME, stop.clone()))),
+                    Ok(stream) => drop(tokio::spawn(converse(stream, port.clone(), (place, None), PORT_TIME, stop.clone()))),
                     Err(error) => tracing::warn!(%error, "can't serve a connection"),
                 },
                 connected = listener.accept() => match connected {
@@ -168,7 +169,9 @@ impl Members {
         let pool = if role.is_some() { Pool::Control } else { Pool::Refused };
         let place = self.connections.enter(pool, Source::User(peer.uid()), role);
         let router = pages.map_or(&self.refused, |(_, pages)| pages).clone();
-        tokio::spawn(converse(stream, router, place, CONTROL_TIME, stop.clone()));
+        // Others change nothing.
+        let by = (role == Some(Role::Root)).then(|| Peer(peer::named(peer.uid(), peer.pid()).into()));
+        tokio::spawn(converse(stream, router, (place, by), CONTROL_TIME, stop.clone()));
     }
 }
 
@@ -188,13 +191,22 @@ impl Stream for TcpStream {
 impl Stream for UnixStream {}
 
 /// One request and its answer, as long as the connection has its place.
-async fn converse(stream: impl Stream, router: Router, place: Place, time: Duration, stop: CancellationToken) {
+async fn converse(
+    stream: impl Stream,
+    router: Router,
+    (place, by): (Place, Option<Peer>),
+    time: Duration,
+    stop: CancellationToken,
+) {
     let (pages, of) = (TowerToHyperService::new(router), place.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         if routes::is_scrape(request.uri().path()) {
             of.move_to(Pool::Scrape);
         }
         request.extensions_mut().insert(of.clone());
+        if let Some(by) = &by {
+            request.extensions_mut().insert(by.clone());
+        }
         let (answer, of) = (pages.call(request), of.clone());
         async move { Ok::<_, Infallible>(held(answer.await.unwrap_or_else(|never| match never {}), &of)) }
     });

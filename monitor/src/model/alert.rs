@@ -32,8 +32,7 @@ impl Alert {
     pub const fn severity(&self) -> Severity {
         match self {
             Self::Flow(sighting) => sighting.severity(),
-            Self::Finding(finding) if finding.resolved => Severity::Informational,
-            Self::Finding(finding) => finding.kind.severity(),
+            Self::Finding(finding) => finding.severity(),
         }
     }
 

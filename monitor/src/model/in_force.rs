@@ -1,12 +1,13 @@
 //! The policy in force, with what was read to make it, and whether it is yet to be confirmed.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use monitor_api::mode::{self, ModeStatus};
-use monitor_policy::{Policy, PolicyRef, geo::STALE_AFTER_DAYS, spec::Mode};
+use monitor_policy::{Policy, PolicyRef, geo::STALE_AFTER_DAYS, perimeter::Perimeter, spec::Mode};
 
 use super::{clock::rfc3339, seconds, shadow::Shadow};
 
@@ -51,6 +52,10 @@ pub struct PolicyInForce {
     pub last_good: Option<Arc<LastGood>>,
     /// `zone.inside` as written.
     pub inside: String,
+    /// What of it nobody changes without trying.
+    pub perimeter: Arc<Perimeter>,
+    /// Who had it put in force, and how.
+    pub by: Arc<str>,
     /// Its datasets.
     pub datasets: Vec<DatasetInfo>,
     /// The policy that is evaluated beside it.
@@ -158,4 +163,6 @@ pub struct PendingConfirmation {
     pub ends: Instant,
     /// What comes back then.
     pub back_to: PolicyRef,
+    /// The configuration that was handed in for it, and the file that it is to be in.
+    pub candidate: Option<(PathBuf, Arc<str>)>,
 }

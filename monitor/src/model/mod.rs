@@ -14,6 +14,7 @@ pub mod in_force;
 pub mod inner;
 pub mod interface_account;
 pub mod neighbours;
+pub mod policy_change;
 pub mod readings;
 pub mod refresh;
 pub mod severity;

@@ -115,7 +115,7 @@ impl Consumer for Reconciler {
                     one.interface, one.epoch, one.packets, one.bytes, one.total_packets, one.total_bytes
                 )
             };
-            Detail { text: found.iter().map(of).collect::<Vec<_>>().join("; "), unaccounted: found }
+            Detail { text: found.iter().map(of).collect::<Vec<_>>().join("; "), unaccounted: found, severity: None }
         });
         findings.report(FindingKind::UnaccountedEgress, detail);
     }

@@ -222,7 +222,11 @@ mod tests {
         let by_hand = none.with(observe(Some(2)), &now);
         let guard = |by_hand: &ByHand, trial, clock| shown(by_hand.guard(trial, &file, clock));
         assert_eq!(guard(&by_hand, None, &now), Some((Mode::Enforce, false, 120, true)));
-        assert_eq!(guard(&by_hand, None, &later), Some((Mode::Enforce, false, 60, true)), "by whichever clock is first");
+        assert_eq!(
+            guard(&by_hand, None, &later),
+            Some((Mode::Enforce, false, 60, true)),
+            "by whichever clock is first"
+        );
         assert_eq!(guard(&by_hand, trial(119), &now), Some((Mode::Observe, true, 119, false)));
         assert_eq!(guard(&by_hand, trial(121), &now), Some((Mode::Enforce, true, 120, true)));
         // There is nothing to end, or no end.
@@ -231,7 +235,10 @@ mod tests {
         let for_good = none.with(observe(None), &now);
         assert_eq!(guard(&for_good, None, &now), None);
         assert_eq!(guard(&for_good, trial(5), &now), Some((Mode::Observe, true, 5, false)));
-        assert_eq!((guard(&none, None, &now), guard(&none, trial(5), &now)), (None, Some((Mode::Enforce, true, 5, false))));
+        assert_eq!(
+            (guard(&none, None, &now), guard(&none, trial(5), &now)),
+            (None, Some((Mode::Enforce, true, 5, false)))
+        );
     }
 
     #[test]

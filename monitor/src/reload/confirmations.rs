@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -35,6 +36,10 @@ pub struct CompiledFrom {
     pub config: Option<PathBuf>,
     /// Every file, as it was before it was read.
     pub stamps: FileStamps,
+    /// What the configuration said; `None`: it is built in, or not known any more.
+    pub text: Option<Arc<str>>,
+    /// That is not what its file holds.
+    pub handed_in: bool,
 }
 
 /// A policy that is kept.
@@ -110,6 +115,11 @@ impl ConfirmationStore {
     /// Whether this is what was confirmed.
     pub fn is_confirmed(&self, policy: &PolicyRef) -> bool {
         self.confirmed.as_ref().is_some_and(|confirmed| confirmed.policy == *policy)
+    }
+
+    /// What was on trial last, and nobody has confirmed.
+    pub fn on_trial(&self) -> Option<&PolicyRef> {
+        self.pending.as_ref().map(|pending| &pending.policy.policy).filter(|policy| !self.is_confirmed(policy))
     }
 
     /// How long this one was to be confirmed in, where nobody has.
@@ -194,8 +204,13 @@ impl ConfirmationStore {
         self.state.prepare().map_err(|error| not_kept(self.state.path(), error.to_string()))?;
         let blobs = self.state.blobs();
         let mut sources = BTreeMap::new();
+        let instead = from.config.as_ref().zip(from.text.as_ref()).filter(|_| from.handed_in);
+        if let Some((file, text)) = instead {
+            let failed = |error: std::io::Error| not_kept(self.state.path(), format!("{}: {error}", file.display()));
+            sources.insert(file.clone(), blobs.add_bytes(text.as_bytes()).map_err(failed)?);
+        }
         for (file, stamp) in from.stamps.0.iter().filter_map(|(file, stamp)| Some((file, stamp.as_ref()?))) {
-            if file.is_dir() {
+            if file.is_dir() || instead.is_some_and(|(config, _)| config == file) {
                 continue;
             }
             let failed = |error: std::io::Error| not_kept(self.state.path(), format!("{}: {error}", file.display()));
@@ -257,7 +272,7 @@ mod tests {
 
     fn from(files: &[&PathBuf]) -> CompiledFrom {
         let files: Vec<PathBuf> = files.iter().map(|file| (*file).clone()).collect();
-        CompiledFrom { config: files.first().cloned(), stamps: FileStamps::look(&files) }
+        CompiledFrom { config: files.first().cloned(), stamps: FileStamps::look(&files), ..CompiledFrom::default() }
     }
 
     fn blobs(state: &Path) -> usize {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use monitor_policy::PolicyRef;
+
 /// Why a reload or a confirmation failed. The policy in force stays.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReloadError {
@@ -11,6 +13,12 @@ pub enum ReloadError {
     /// A file came to less than it was.
     #[error("{0}")]
     Held(String),
+    /// There is nothing to confirm, and what was is not in force any more.
+    #[error("nothing is on trial: {0}")]
+    NothingOnTrial(String),
+    /// Another policy is on trial than was to be confirmed.
+    #[error("another policy is on trial by now ({0}): look at it, and confirm again")]
+    AnotherOnTrial(PolicyRef),
     /// The engine could not put the policy in force.
     #[error("{0}")]
     Refused(String),

@@ -2,7 +2,7 @@
 //! policy after the other handed to the engine out. One task (`reloader`) reads configuration while the daemon runs,
 //! so that no two reloads race.
 //!
-//! A change may await confirmation (`run --confirm`, `reload --confirm`): unless somebody confirms it in time, the last
+//! A change may await confirmation (`run --confirm`, `reload --confirm`, `try`): unless somebody confirms it in time, the last
 //! *confirmed* policy and mode are put in force again (`pending`). A change on top of an unconfirmed one keeps that
 //! fallback. The policy itself is kept, compiled: the files that it came from may hold anything by then. What somebody
 //! confirmed, and what nobody did, is kept in the state directory with its sources ([`confirmations`]): a restart with the
@@ -55,12 +55,21 @@ pub struct Files {
     pub watch: Option<bool>,
     /// What is told of lists that have less in them than before.
     pub shrunk: Vec<String>,
+    /// What the configuration file held.
+    pub text: Option<Arc<str>>,
+    /// That text was handed in, in place of what the file holds.
+    pub handed_in: bool,
 }
 
 impl Files {
     /// What a policy that was read from them was compiled from.
     pub fn compiled_from(&self) -> CompiledFrom {
-        CompiledFrom { config: self.config.clone(), stamps: self.stamps.clone() }
+        CompiledFrom {
+            config: self.config.clone(),
+            stamps: self.stamps.clone(),
+            text: self.text.clone(),
+            handed_in: self.handed_in,
+        }
     }
 }
 
@@ -72,8 +81,8 @@ pub struct Read {
     pub policy: Result<PolicyInForce, ReloadError>,
 }
 
-/// Reads configuration and policy anew.
-pub type Reader = Arc<dyn Fn() -> Read + Send + Sync>;
+/// Reads configuration and policy anew; a text is taken in place of what the configuration file holds.
+pub type Reader = Arc<dyn Fn(Option<Arc<str>>) -> Read + Send + Sync>;
 
 /// What the task needs.
 pub struct Setup {
@@ -93,6 +102,8 @@ pub struct Setup {
     pub by_hand: ByHand,
     /// What the policy to begin with was, or was not, compiled from.
     pub begin: Beginning,
+    /// What was on trial when the daemon before this one ended, and is not in force: what to report.
+    pub reverted: Option<String>,
 }
 
 /// How a start came to its policy.
@@ -103,6 +114,6 @@ pub enum Beginning {
     Files(Option<Box<PolicyInForce>>),
     /// The last good policy, in place of files that were refused.
     LastGood,
-    /// The last good policy, in place of one that nobody has confirmed: what to report.
-    Reverted(String),
+    /// The last good policy, in place of one that nobody has confirmed.
+    Reverted,
 }

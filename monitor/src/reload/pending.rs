@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{
     LONGEST, NotKept,
     confirmations::{CompiledFrom, ConfirmationStore},
+    stamps::FileStamps,
 };
 use crate::{
     model::{
@@ -80,6 +81,31 @@ impl CommitConfirm {
         self.deadline.as_ref().map(|deadline| deadline.at)
     }
 
+    /// What the configuration says that is in force, where that is in no file: it is on trial, or the file is as it was when
+    /// it was handed in.
+    pub(super) fn handed_in(&self) -> Option<Arc<str>> {
+        let from = self.from.as_ref().filter(|from| from.handed_in)?;
+        let file = from.config.as_ref()?;
+        let is_as_it_was = || FileStamps::look(std::slice::from_ref(file)).0.get(file) == from.stamps.0.get(file);
+        // A file system that hangs holds up nobody else.
+        if self.ends().is_some() || tokio::task::block_in_place(is_as_it_was) { from.text.clone() } else { None }
+    }
+
+    /// Whether what is in force was handed in, and not read from its file.
+    pub(super) fn was_handed_in(&self) -> bool {
+        self.from.as_ref().is_some_and(|from| from.handed_in)
+    }
+
+    /// What the configuration says that is in force; `None`: not known.
+    pub(super) fn text(&self) -> Option<Arc<str>> {
+        self.from.as_ref()?.text.clone()
+    }
+
+    /// What was confirmed before this process began.
+    pub(super) fn confirmed_before(&self) -> Option<&PolicyRef> {
+        self.store.confirmed().map(|confirmed| &confirmed.policy)
+    }
+
     /// What is to come back, and in what time, where something awaits confirmation.
     pub(super) fn trial(&self) -> Option<Trial> {
         Some(self.trial_within(self.ends()?.saturating_duration_since(Instant::now())))
@@ -92,12 +118,14 @@ impl CommitConfirm {
 
     /// From now on, for `within`, what is in force awaits confirmation.
     pub(super) fn begin(&mut self, within: Duration) {
+        let from = self.from.as_ref().filter(|from| from.handed_in);
+        let candidate = from.and_then(|from| Some((from.config.clone()?, from.text.clone()?)));
         let within = within.min(LONGEST);
         let ends = Instant::now() + within;
         self.deadline = Some(Deadline { at: ends, within });
         let back = self.fallback.reference();
         tracing::info!(seconds = within.as_secs(), back_to = back.digest, mode = back.mode.name(), "to be confirmed");
-        self.state.write().unconfirmed = Some(PendingConfirmation { ends: ends.into_std(), back_to: back });
+        self.state.write().unconfirmed = Some(PendingConfirmation { ends: ends.into_std(), back_to: back, candidate });
     }
 
     /// The time is over: nothing is pending for the reloader, and the status says so only after the revert.

@@ -11,9 +11,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Beginning, Read, Reader, ReloadError, ReloadHandle, Setup,
+    Beginning, Files, Read, Reader, ReloadError, ReloadHandle, Setup,
     by_hand::{ByHand, Wanted},
-    confirmations::CompiledFrom,
     fresh::FreshData,
     handle::Request,
     pending::{CommitConfirm, retimed},
@@ -24,8 +23,10 @@ use crate::{
     engine::{EngineHandle, Refusal},
     model::{
         FindingKind,
+        finding::Detail,
         in_force::{PolicyInForce, Trial},
         now, rfc3339,
+        severity::Severity,
     },
     store::SharedState,
 };
@@ -49,7 +50,7 @@ pub struct PolicyReloader {
     /// What is in force, but for a mode set by hand.
     current: PolicyInForce,
     by_hand: ByHand,
-    /// What to report as soon as somebody listens.
+    /// What was on trial and is not in force any more, and why: whoever confirms it now comes too late.
     reverted: Option<String>,
     state: SharedState,
     requests: mpsc::Receiver<Request>,
@@ -66,12 +67,11 @@ impl PolicyReloader {
         in_force: PolicyInForce,
     ) -> (Self, ReloadHandle) {
         let (handle, requests) = ReloadHandle::new();
-        let Setup { read, mut files, clock, confirm, outlives, confirmations, by_hand, begin } = setup;
+        let Setup { read, mut files, clock, confirm, outlives, confirmations, by_hand, begin, reverted } = setup;
         let refused = matches!(begin, Beginning::LastGood);
         let from = matches!(begin, Beginning::Files(_)).then(|| files.compiled_from());
         let fresh = FreshData::new(confirmations.state().clone());
         let mut commit = CommitConfirm::new(confirmations, state.clone(), (in_force.clone(), from.clone()), outlives);
-        let mut reverted = None;
         match begin {
             Beginning::Files(fallback) => {
                 if let Some(within) = commit.wanted_at_start(&in_force.reference(), confirm) {
@@ -82,8 +82,7 @@ impl PolicyReloader {
                     commit.begin(within);
                 }
             }
-            Beginning::LastGood => {}
-            Beginning::Reverted(what) => reverted = Some(what),
+            Beginning::LastGood | Beginning::Reverted => {}
         }
         let shrunk = std::mem::take(&mut files.shrunk);
         let watch = Watch::new(files, refused);
@@ -117,9 +116,10 @@ impl PolicyReloader {
         let mut look = interval(watch::EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut open, mut looks) = (true, 0_u32);
-        if let Some(what) = self.reverted.take() {
+        if let Some(what) = self.reverted.clone() {
             self.engine.reverted(what).await;
         }
+        self.tell_of_start().await;
         // Of a start that somebody watches only what is on trial is kept, and what is confirmed.
         if self.outlives || self.commit.ends().is_some() {
             self.commit.remember(&self.current.reference());
@@ -138,18 +138,23 @@ impl PolicyReloader {
                     self.revert(false).await;
                 }
                 request = self.requests.recv(), if open => match request {
-                    Some(Request::Reload { confirm, answer }) => {
-                        let outcome = self.reload(confirm).await;
+                    Some(Request::Reload { confirm, by, answer }) => {
+                        let outcome = self.reload(None, confirm, by).await;
                         // Whoever asked may be gone.
                         let _ = answer.send(outcome);
                     }
-                    Some(Request::Confirm(answer)) => {
-                        let outcome = self.confirm().await;
+                    Some(Request::Try { text, within, by, answer }) => {
+                        let outcome = self.reload(Some(text), Some(within), by).await;
                         // As above.
-                        let _ = answer.send(Ok(outcome));
+                        let _ = answer.send(outcome);
                     }
-                    Some(Request::Mode(wanted, answer)) => {
-                        let outcome = self.set_mode(wanted).await;
+                    Some(Request::Confirm { policy, by, answer }) => {
+                        let outcome = self.confirm(policy.as_deref(), &by).await;
+                        // As above.
+                        let _ = answer.send(outcome);
+                    }
+                    Some(Request::Mode { wanted, by, answer }) => {
+                        let outcome = self.set_mode(wanted, by).await;
                         // As above.
                         let _ = answer.send(outcome);
                     }
@@ -181,7 +186,24 @@ impl PolicyReloader {
         }
     }
 
-    /// Reads files that changed, unless one is gone that the policy was read from.
+    /// Another policy than the life before had confirmed is told like any other change.
+    async fn tell_of_start(&self) {
+        let now = self.current.reference();
+        let Some(before) = self.commit.confirmed_before().filter(|before| self.outlives && **before != now) else {
+            return;
+        };
+        let text = format!("{before} → {now}; by the start of the daemon");
+        if before.digest != now.digest {
+            self.engine.noticed(FindingKind::PolicyChanged, text.clone().into()).await;
+        }
+        if before.mode != now.mode {
+            let severity = before.mode.enforces().then_some(Severity::High);
+            self.engine.noticed(FindingKind::ModeChanged, Detail { severity, ..text.into() }).await;
+        }
+    }
+
+    /// Reads files that changed, unless one is gone that the policy was read from. What nobody should find changed without
+    /// having tried it waits; the rest of what changed is in force all the same.
     async fn reload_changed(&mut self) {
         if let Some(file) = self.watch.leave_for_gone() {
             let why = format!(
@@ -192,13 +214,68 @@ impl PolicyReloader {
             return;
         }
         tracing::info!("files of the configuration changed: they are read again");
-        // Reported there.
-        let _ = self.reload(None).await;
+        let by: Arc<str> = "files that changed".into();
+        if let Some(text) = self.commit.handed_in() {
+            let read = self.read_anew(Some(text)).await;
+            // Reported there.
+            let _ = self.take(read, None, by).await;
+            return;
+        }
+        let mut read = self.read_anew(None).await;
+        let waits = read.policy.as_ref().ok().and_then(|next| self.untried(next));
+        if let Some(what) = &waits {
+            let Some(text) = self.commit.text() else {
+                // Of the last good policy, or one that was kept, it is not known: nothing of what changed is in force.
+                self.watch.taken(read.files, false);
+                return self.engine.report(FindingKind::ChangeWaits, Some(what.clone())).await;
+            };
+            read = self.read_anew(Some(text)).await;
+        }
+        // As above.
+        if self.take(read, None, by).await.is_ok() {
+            self.engine.report(FindingKind::ChangeWaits, waits).await;
+        }
     }
 
-    async fn reload(&mut self, confirm: Option<Duration>) -> Result<Outcome, ReloadError> {
-        let (next, from) = match self.read_anew().await {
-            Ok(read) => read,
+    /// What of a policy that is read by itself nobody should find changed; `None`: nothing, or it has to be confirmed anyway.
+    fn untried(&self, next: &PolicyInForce) -> Option<String> {
+        if self.confirm.is_some() || self.commit.ends().is_some() {
+            return None;
+        }
+        let mut what = self.current.perimeter.change(&next.perimeter).untried;
+        if next.mode != self.current.mode {
+            what.insert(0, format!("mode = \"{}\"", next.mode.name()));
+        }
+        (!what.is_empty()).then(|| what.join("; "))
+    }
+
+    /// Reads the files, or `handed_in` in place of the configuration's, because somebody wants that.
+    async fn reload(
+        &mut self,
+        handed_in: Option<Arc<str>>,
+        confirm: Option<Duration>,
+        by: Arc<str>,
+    ) -> Result<Outcome, ReloadError> {
+        let is_file = handed_in.is_none();
+        let read = self.read_anew(handed_in).await;
+        if let (false, Err(error)) = (is_file, &read.policy) {
+            // The files are as good as they were.
+            return Err(error.clone());
+        }
+        let outcome = self.take(read, confirm, by).await?;
+        self.reverted = None;
+        self.engine.report(FindingKind::ChangeWaits, None).await;
+        Ok(outcome)
+    }
+
+    /// Puts in force what was read.
+    async fn take(&mut self, read: Read, confirm: Option<Duration>, by: Arc<str>) -> Result<Outcome, ReloadError> {
+        let Read { mut files, policy } = read;
+        let from = files.compiled_from();
+        self.shrunk = std::mem::take(&mut files.shrunk);
+        self.watch.taken(files, policy.is_err());
+        let next = match policy {
+            Ok(next) => PolicyInForce { by, ..next },
             Err(error) => {
                 match &error {
                     ReloadError::Held(why) => self.engine.file_held(why.clone()).await,
@@ -241,19 +318,20 @@ impl PolicyReloader {
         Ok(self.outcome(changed))
     }
 
-    /// Reads configuration and policy anew.
-    async fn read_anew(&mut self) -> Result<(PolicyInForce, CompiledFrom), ReloadError> {
+    /// Reads configuration and policy anew, with what was handed in in place of the configuration file.
+    async fn read_anew(&self, handed_in: Option<Arc<str>>) -> Read {
         let read = Arc::clone(&self.read);
-        let read = tokio::task::spawn_blocking(move || read()).await;
-        let Read { mut files, policy } = read.map_err(|error| ReloadError::Reader(error.to_string()))?;
-        self.shrunk = std::mem::take(&mut files.shrunk);
-        let from = files.compiled_from();
+        let read = tokio::task::spawn_blocking(move || read(handed_in)).await;
+        let failed = |error: tokio::task::JoinError| Read {
+            files: Files::default(),
+            policy: Err(ReloadError::Reader(error.to_string())),
+        };
+        let Read { files, policy } = read.unwrap_or_else(failed);
         let policy = policy.and_then(|next| match self.by_hand.refuses(&next) {
             Some(why) => Err(ReloadError::Invalid(why)),
             None => Ok(next),
         });
-        self.watch.taken(files, policy.is_err());
-        Ok((policy?, from))
+        Read { files, policy }
     }
 
     /// Lists that had more in them: to revoke must work at once, and nobody has to find out by himself.
@@ -290,23 +368,35 @@ impl PolicyReloader {
         Ok(())
     }
 
-    async fn confirm(&mut self) -> Outcome {
+    async fn confirm(&mut self, only: Option<&str>, by: &str) -> Result<Outcome, ReloadError> {
         let policy = self.current.reference();
         let was_pending = self.commit.ends().is_some();
+        if let Some(what) = self.reverted.clone().filter(|_| !was_pending) {
+            return Err(ReloadError::NothingOnTrial(what));
+        }
+        if only.is_some_and(|only| only != policy.digest) {
+            return Err(ReloadError::AnotherOnTrial(policy));
+        }
         self.commit.accept(self.current.clone());
+        self.look_at_file_again();
         self.guard().await;
         tracing::info!(
             policy = policy.digest,
             mode = policy.mode.name(),
             was_on_trial = was_pending,
+            by,
             "policy confirmed"
         );
         self.engine.decided().await;
+        if was_pending {
+            let text = format!("{policy}, which was on trial, is confirmed; by {by}");
+            self.engine.noticed(FindingKind::PolicyChanged, text.into()).await;
+        }
         let warning = self.commit.keep(&policy).err().map(|error| error.to_string());
         if let Some(warning) = &warning {
             tracing::warn!(warning, "the confirmation will not outlive this process");
         }
-        Outcome { warning, ..self.outcome(false) }
+        Ok(Outcome { warning, ..self.outcome(false) })
     }
 
     /// Nobody confirmed in time, or before the end.
@@ -318,12 +408,16 @@ impl PolicyReloader {
             format!("within {} s", expired.within.as_secs())
         };
         let (from, back) = (self.current.reference(), self.commit.fallback().reference());
-        let next = retimed(self.commit.fallback(), &self.clock.map());
+        let by = format!("nobody: what was on trial was not confirmed {when}").into();
+        let next = PolicyInForce { by, ..retimed(self.commit.fallback(), &self.clock.map()) };
         let what = format!("policy {} ({}) was not confirmed {when}", from.digest, from.mode);
         let report = match self.restore(next.clone(), None).await {
             Ok(()) => {
+                self.look_at_file_again();
                 self.commit.reverted(next);
-                format!("{what}: {} ({}) is in force again", back.digest, back.mode)
+                let what = format!("{what}: {} ({}) is in force again", back.digest, back.mode);
+                self.reverted = Some(format!("{what}, since {}", rfc3339(now())));
+                what
             }
             Err(why) => {
                 self.commit.retry(&expired);
@@ -331,6 +425,13 @@ impl PolicyReloader {
             }
         };
         self.engine.reverted(report).await;
+    }
+
+    /// While something is on trial that was handed in, nobody looks at what the configuration's file says.
+    fn look_at_file_again(&mut self) {
+        if self.commit.was_handed_in() {
+            self.watch.read_again();
+        }
     }
 
     /// Computes the times of rules by the clocks as they are now, of what is in force and of what may come back.
@@ -353,14 +454,15 @@ impl PolicyReloader {
     }
 
     /// Sets the mode by hand, or gives it back to the configuration.
-    async fn set_mode(&mut self, wanted: Option<Wanted>) -> Result<ModeStatus, ReloadError> {
+    async fn set_mode(&mut self, wanted: Option<Wanted>, by: Arc<str>) -> Result<ModeStatus, ReloadError> {
         let next = self.by_hand.with(wanted, &self.clock.map());
         let policies = [Some(&self.current), self.commit.ends().map(|_| self.commit.fallback())];
         if let Some(why) = policies.into_iter().flatten().find_map(|policy| next.refuses(policy)) {
             return Err(ReloadError::Invalid(why));
         }
         let before = std::mem::replace(&mut self.by_hand, next);
-        if let Err(why) = self.restore(self.current.clone(), self.commit.trial()).await {
+        let current = PolicyInForce { by, ..self.current.clone() };
+        if let Err(why) = self.restore(current, self.commit.trial()).await {
             self.by_hand = before;
             return Err(why);
         }
@@ -375,7 +477,7 @@ impl PolicyReloader {
     async fn end_by_hand(&mut self) {
         tracing::info!("the time of the mode that was set by hand is over");
         // What goes wrong is reported there.
-        let _ = self.set_mode(None).await;
+        let _ = self.set_mode(None, "nobody: the time of the mode set by hand was over".into()).await;
     }
 
     fn outcome(&self, changed: bool) -> Outcome {

@@ -85,6 +85,7 @@ fn begun_by(
     (confirm, confirmations): (Option<Duration>, ConfirmationStore),
     (by_hand, begin): (ByHand, Beginning),
 ) -> Bench {
+    let reverted = matches!(begin, Beginning::Reverted).then(|| "policy b was not confirmed".to_owned());
     let fake = Fake::default();
     let state = SharedState::new(MonitorState { epoch_length: Duration::from_secs(3_600), ..MonitorState::default() });
     let (sinks, _) =
@@ -97,7 +98,7 @@ fn begun_by(
     tokio::spawn(engine.run(received, stop.clone()));
     let file = Arc::new(Mutex::new(Ok(first.clone())));
     let content = Arc::clone(&file);
-    let read = move || Read { files: Files::default(), policy: content.lock().unwrap().clone() };
+    let read = move |_| Read { files: Files::default(), policy: content.lock().unwrap().clone() };
     let setup = Setup {
         read: Arc::new(read),
         files: Files::default(),
@@ -107,6 +108,7 @@ fn begun_by(
         confirmations,
         by_hand,
         begin,
+        reverted,
     };
     let (reloader, handle) = PolicyReloader::new(setup, epochs, state.clone(), first);
     let reloads = stop.child_token();
@@ -187,7 +189,7 @@ async fn what_was_confirmed_stays_and_is_the_way_back_from_then_on() {
     assert_eq!(bench.back(), None, "an observing start cuts nobody off");
     bench.load(in_force("b", true), None).await.expect("in force");
     assert_eq!(bench.back(), Some(named("a", "observe")));
-    let outcome = bench.handle.confirm().await.expect("confirmed");
+    let outcome = bench.handle.confirm(None).await.expect("confirmed");
     assert_eq!((outcome.policy, outcome.unconfirmed), (named("b", "enforce"), None));
     // The same again: nothing to confirm.
     assert_eq!(bench.load(in_force("b", true), LATE).await.expect("in force").unconfirmed, None);
@@ -221,7 +223,7 @@ async fn an_enforcing_start_falls_back_to_observing_unless_it_was_or_is_confirme
 
     let second = bench(in_force("a", true), LATE, kept(folder.path()));
     assert_eq!(second.back(), Some(named("a", "observe")));
-    assert_eq!(second.handle.confirm().await.expect("confirmed").warning, None);
+    assert_eq!(second.handle.confirm(None).await.expect("confirmed").warning, None);
     assert_eq!(second.back(), None);
 
     // After a restart it is known.
@@ -286,9 +288,12 @@ async fn the_way_back_is_what_was_in_force_before_the_unconfirmed_one_whatever_i
     bench.load(in_force("d", true), None).await.expect("in force");
     bench.until(|state| state.reverts == 1).await;
     assert_eq!((bench.now(), bench.back()), (named("b", "enforce"), None));
-    // Confirmed, what came back is nobody's concern any more.
+    // Whoever confirms too late is told, and what came back is nobody's concern any more when somebody has decided.
     assert_eq!(bench.state.read().findings.len(), 1);
-    bench.handle.confirm().await.expect("confirmed");
+    let late = bench.handle.confirm(None).await.expect_err("too late").to_string();
+    assert!(late.starts_with("nothing is on trial: policy d (enforce) was not confirmed within 0 s: b"), "{late}");
+    assert_eq!(bench.state.read().findings.len(), 1);
+    bench.load(in_force("b", true), None).await.expect("in force");
     bench.until(|state| state.findings.is_empty()).await;
     // A day is the longest time to confirm in.
     let outcome = bench.load(in_force("c", true), Some(LONGEST * 9)).await.expect("in force");
@@ -306,7 +311,7 @@ async fn a_restart_knows_what_awaits_confirmation_for_as_long_as_it_does() {
     bench.load(in_force("a", true), None).await.expect("in force");
     assert_eq!([pending("a"), pending("b")], [None, None], "what was confirmed is in force again");
     bench.load(in_force("b", true), LATE).await.expect("in force");
-    bench.handle.confirm().await.expect("confirmed");
+    bench.handle.confirm(None).await.expect("confirmed");
     // Another one is confirmed: this one is not pending all the same.
     kept(folder.path()).keep_confirmed(&named("c", "enforce"), &CompiledFrom::default()).unwrap();
     assert_eq!(pending("b"), None);
@@ -317,6 +322,7 @@ fn what_is_left_to_confirm_in_is_that_whatever_the_wall_clock_is_set_to() {
     let pending = |left: Duration| PendingConfirmation {
         ends: std::time::Instant::now().checked_add(left).expect("a time"),
         back_to: named("a", "observe"),
+        candidate: None,
     };
     let second = 1_000_000_000;
     for set_to in [0, 5 * second, 3_600 * second, 1_800_000_000 * second] {
@@ -442,7 +448,7 @@ async fn what_nobody_has_confirmed_does_not_outlive_the_daemon() {
     // What was confirmed does.
     let second = bench(in_force("a", false), None, ConfirmationStore::default());
     second.load(in_force("b", true), LATE).await.expect("in force");
-    second.handle.confirm().await.expect("confirmed");
+    second.handle.confirm(None).await.expect("confirmed");
     second.reloads.cancel();
     second.until(|state| state.unconfirmed.is_none()).await;
     assert_eq!((second.now(), second.state.read().reverts), (named("b", "enforce"), 0));

@@ -88,6 +88,11 @@ impl Watch {
         }
     }
 
+    /// Has the files read anew, as they are.
+    pub fn read_again(&mut self) {
+        (self.contents, self.settled) = (None, false);
+    }
+
     /// Looks; true if the files are to be read anew.
     pub fn changed(&mut self) -> bool {
         // As above.

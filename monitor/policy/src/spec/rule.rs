@@ -92,3 +92,48 @@ impl std::fmt::Display for PortRange {
         if self.low == self.high { Ok(()) } else { write!(f, "-{}", self.high) }
     }
 }
+
+/// Longer prefixes than these are networks that somebody manages hosts from; shorter ones are whole parts of the Internet.
+const WIDEST: [u8; 2] = [8, 32];
+
+/// Networks of documentation, which nobody comes from (RFC 5737, RFC 3849, RFC 9637).
+const EXAMPLES: [&str; 5] = ["192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20"];
+
+impl Management {
+    /// What should be looked at before anybody relies on it.
+    pub fn doubts(&self) -> Vec<String> {
+        let examples: Vec<IpNetwork> = EXAMPLES.iter().filter_map(|network| network.parse().ok()).collect();
+        let doubt = |network: &IpNetwork| {
+            let inside = |of: &IpNetwork| of.prefix() <= network.prefix() && of.contains(network.network());
+            let is_example = examples.iter().any(inside);
+            if is_example {
+                return Some("a network of documentation: put in the one that you come from".to_owned());
+            }
+            let widest = WIDEST[usize::from(network.is_ipv6())];
+            let why = || format!("enforce drops nothing that goes there: name networks of /{widest} or smaller");
+            (network.prefix() < widest).then(why)
+        };
+        let networks = self.networks.iter();
+        networks
+            .filter_map(|(network, origin)| Some(format!("[management] {network} ({origin}): {}", doubt(network)?)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn management_networks_that_are_too_wide_or_examples_are_named() {
+        let of = |networks: &[&str]| {
+            let networks = networks.iter().map(|text| (text.parse().unwrap(), Origin::default())).collect();
+            Management { networks, ..Management::default() }.doubts()
+        };
+        assert_eq!(of(&["10.0.0.0/8", "2a00:1450::/32", "198.18.0.0/15", "192.0.0.0/8"]), [""; 0]);
+        let wide = of(&["0.0.0.0/0", "::/0", "8.0.0.0/7", "2000::/31"]);
+        assert!(wide.len() == 4 && wide.iter().all(|doubt| doubt.contains("name networks of /")), "{wide:?}");
+        let examples = of(&["192.0.2.7/32", "203.0.113.0/24", "2001:db8:1::/48", "3fff::/20"]);
+        assert!(examples.len() == 4 && examples.iter().all(|doubt| doubt.contains("documentation")), "{examples:?}");
+    }
+}

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{device, metadata, milliseconds};
-use crate::model::{Host, finding::FindingReport, severity::Severity};
+use crate::model::{Host, finding::FindingReport};
 use monitor_policy::text::hex;
 
 pub(super) fn document(host: &Host, finding: &FindingReport) -> Value {
     let FindingReport { kind, subject, detail, since, at, resolved } = finding;
-    let severity = if *resolved { Severity::Informational } else { kind.severity() };
+    let severity = finding.severity();
     let activity = if *resolved { (3, "Close") } else { (1, "Create") };
     let identity = |what: &str| {
         let mut text = [&host.boot_id, &host.name, kind.name(), what, &since.to_string()].join("\0");

@@ -202,7 +202,7 @@ fn the_schema_refuses_lines_that_contradict_themselves() {
 
 #[test]
 fn a_line_has_nothing_raw_that_a_terminal_would_obey() {
-    let finding = crate::engine::findings::notice(FindingKind::Gap, "eth0\u{202e}\u{9b}2J: größe".into(), 0);
+    let finding = crate::engine::findings::notice(FindingKind::Gap, "eth0\u{202e}\u{9b}2J: größe", 0);
     let line = encoded(&finding);
     assert!(!line.chars().any(monitor_policy::text::is_unsafe), "{line:?}");
     let text = valid(&line)["finding_info"]["desc"].as_str().map(str::to_owned);

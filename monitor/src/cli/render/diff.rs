@@ -1,8 +1,9 @@
 //! What another configuration would change in, the page of `egress-monitor diff` out.
 
+use super::needs::cut_off;
 use crate::cli::output::{cells, table};
 use monitor_api::{
-    diff::{DiffDocument, Location, Networks, RuleChange, RuleTerms, Traffic, Verdict},
+    diff::{DiffDocument, Fate, Location, Networks, RuleChange, RuleTerms, Traffic, Verdict},
     status::Sums,
 };
 use monitor_policy::text::{count, counted, size, time};
@@ -34,7 +35,11 @@ fn addresses(v4: &Networks, v6: &Networks) -> [String; 2] {
 /// `egress-monitor diff`.
 pub fn diff(document: &DiffDocument) -> String {
     let diff = &document.diff;
-    let mut text = table(0, &[cells(&["old", &diff.old]), cells(&["new", &diff.new])], &[]);
+    let mut text = effect(document);
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text += &table(0, &[cells(&["old", &diff.old]), cells(&["new", &diff.new])], &[]);
     if let Some((old, new)) = &diff.mode {
         text += &format!("\nmode: {old} → {new}\n");
     }
@@ -101,6 +106,42 @@ pub fn diff(document: &DiffDocument) -> String {
     text
 }
 
+/// What would happen to packets: of the last hour's, and of what this host needs. Empty where no daemon was asked.
+pub fn effect(document: &DiffDocument) -> String {
+    let Some(traffic) = &document.traffic else { return String::new() };
+    let sums = |sums: &Sums| format!("{} packets, {}", count(sums.packets), size(sums.wire_bytes));
+    let mut text = format!("of the traffic since {}\n", traffic.since);
+    for (fate, what, of) in [
+        (Fate::StartsDropping, "would start to be dropped", &traffic.starts_dropping),
+        (Fate::StopsDropping, "would not be dropped any more", &traffic.stops_dropping),
+    ] {
+        text += &format!("  {what}: {}\n", if of.packets == 0 { "nothing".to_owned() } else { sums(of) });
+        let changes: Vec<_> = traffic.changes.iter().filter(|change| change.fate == fate).collect();
+        let rows: Vec<_> = changes
+            .iter()
+            .take(SHOWN)
+            .map(|change| {
+                let place = place(&change.place, &change.place);
+                vec![
+                    place,
+                    counted(change.flows as usize, "flow"),
+                    size(change.sums.wire_bytes),
+                    change.destinations.join(" "),
+                ]
+            })
+            .collect();
+        text += &table(4, &rows, &[1, 2]);
+        let left = changes.len().saturating_sub(SHOWN);
+        if left > 0 {
+            text += &format!("    {} more: see --json\n", count(left as u64));
+        }
+    }
+    for line in cut_off(&document.cut_off) {
+        text += &format!("! this host would be cut off from: {line}\n");
+    }
+    text
+}
+
 fn rule(change: &RuleChange) -> Vec<String> {
     let terms = |terms: &RuleTerms| {
         let begins = terms.not_before.map(|at| format!(" from {}", time(at))).unwrap_or_default();
@@ -142,7 +183,7 @@ fn rule(change: &RuleChange) -> Vec<String> {
 fn traffic_text(traffic: &Traffic) -> String {
     let mut text = format!("\ntraffic since {}\n", traffic.since);
     if traffic.changes.is_empty() {
-        text += "  nothing of it would fare otherwise\n";
+        text += "  no recent traffic would change\n";
     } else {
         let mut rows = vec![cells(&["where", "was", "becomes", "flows", "packets", "on the wire", "to"])];
         for change in traffic.changes.iter().take(SHOWN) {

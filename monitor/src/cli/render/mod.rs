@@ -21,11 +21,11 @@ use std::net::IpAddr;
 pub use self::{
     check::check,
     clock::clock,
-    diff::diff,
+    diff::{diff, effect},
     explain::{explanation, network},
     flows::flows,
     mode::mode,
-    outcome::outcome,
+    outcome::{confirmed, outcome, tried},
     rules::rules,
     shadow::shadow,
     started::{ended, started},

@@ -1,9 +1,10 @@
-//! What came of a reload or a confirmation in, what its command says out.
+//! What came of a reload, a trial or a confirmation in, what its command says out.
 
+use crate::cli::confirm::Saved;
 use monitor_api::reload::Outcome;
 use monitor_policy::text::span;
 
-/// What `egress-monitor reload` and `confirm` say.
+/// What `egress-monitor reload` says.
 pub fn outcome(outcome: &Outcome) -> String {
     let Outcome { policy, changed, unconfirmed, warning } = outcome;
     let what = if *changed { "in force now" } else { "in force, as before" };
@@ -17,6 +18,31 @@ pub fn outcome(outcome: &Outcome) -> String {
         );
     }
     if let Some(warning) = warning {
+        text += &format!("warning: {warning}\n");
+    }
+    text
+}
+
+/// What `egress-monitor try` says.
+pub fn tried(outcome: &Outcome) -> String {
+    let Some(pending) = &outcome.unconfirmed else { return self::outcome(outcome) };
+    let mode = outcome.policy.mode.name().to_uppercase();
+    let (until, back) = (&pending.until, &pending.back_to);
+    format!(
+        "{mode} on trial until {until}, policy {}; then {} ({}) comes back by itself\n`egress-monitor confirm` keeps it \
+         and saves it\n",
+        outcome.policy.digest, back.digest, back.mode
+    )
+}
+
+/// What `egress-monitor confirm` says.
+pub fn confirmed(outcome: &Outcome, saved: Option<&Saved>) -> String {
+    let mut text = format!("confirmed: policy {} ({})\n", outcome.policy.digest, outcome.policy.mode);
+    if let Some(Saved { file, before }) = saved {
+        let before = before.as_ref().map(|before| format!("; the one before is {}", before.display()));
+        text += &format!("saved to {}{}\n", file.display(), before.unwrap_or_default());
+    }
+    if let Some(warning) = &outcome.warning {
         text += &format!("warning: {warning}\n");
     }
     text

@@ -70,7 +70,7 @@ fn the_declared_defaults_are_those_of_a_file_without_keys() {
         text.push('\n');
     }
     let config = good(&text);
-    let defaults = Config { file: config.file.clone(), ..Config::default() };
+    let defaults = Config { file: config.file.clone(), text: config.text.clone(), ..Config::default() };
     assert_eq!(format!("{config:?}"), format!("{defaults:?}"), "{text}");
 }
 

@@ -25,7 +25,7 @@ async fn breach_overflow_and_stale_data_are_reported() {
     assert_eq!(conditions, ["conservation_breach", "flow_table_overflow", "stale_geo_data"]);
     let reported = bench.end().await;
     let begun: Vec<_> = reported.iter().filter(|(_, how)| how == "Create").map(|(kind, _)| kind.as_str()).collect();
-    assert_eq!(begun, ["conservation_breach", "flow_table_overflow", "stale_geo_data"]);
+    assert_eq!(begun, ["conservation_breach", "flow_table_overflow", "policy_changed", "stale_geo_data"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

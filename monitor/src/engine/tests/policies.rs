@@ -23,7 +23,10 @@ async fn a_reload_holds_from_the_next_epoch_and_the_drained_one_keeps_its_policy
         let countries: Vec<_> = state.traffic.totals.groups.keys().map(|group| group.country.to_string()).collect();
         assert_eq!(countries, ["SG"], "the flow was counted under the old numbers");
     }
-    assert_eq!(bench.end().await, [alert("egress", "drain")]);
+    assert_eq!(
+        bench.end().await,
+        [alert("egress", "drain"), alert("policy_changed", "Create"), alert("mode_changed", "Create")]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,7 +41,8 @@ async fn a_refused_reload_leaves_the_policy_and_is_reported() {
         assert_eq!((state.reload_failures, &state.reload_error), (2, &None));
         assert_eq!(state.in_force.policy.digest, "c".repeat(64));
     }
-    assert_eq!(bench.end().await, [alert("reload_refused", "Create"), alert("reload_refused", "Close")]);
+    let told = [alert("reload_refused", "Create"), alert("policy_changed", "Create"), alert("reload_refused", "Close")];
+    assert_eq!(bench.end().await, told);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,6 +79,7 @@ async fn a_policy_without_room_has_some_made_and_what_was_counted_before_keeps_i
             alert("epoch_failed", "Create"),
             alert("egress", "drain"),
             alert("epoch_failed", "Close"),
+            alert("policy_changed", "Create"),
             alert("reload_refused", "Close")
         ]
     );
@@ -120,7 +125,10 @@ async fn a_policy_that_fails_its_check_in_the_kernel_is_taken_back_and_reported_
     assert_eq!(bench.handle.reload(in_force(&"c".repeat(64)), None).await, Ok(()));
     assert_eq!(bench.state.read().traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 9);
     let reported: Vec<_> = bench.end().await.into_iter().filter(|(kind, _)| kind != "egress").collect();
-    assert_eq!(reported, [alert("policy_rolled_back", "Create"), alert("policy_rolled_back", "Close")]);
+    let (policy, mode) = (alert("policy_changed", "Create"), alert("mode_changed", "Create"));
+    let (failed, good) = (alert("policy_rolled_back", "Create"), alert("policy_rolled_back", "Close"));
+    // There, back, and another.
+    assert_eq!(reported, [policy.clone(), mode.clone(), policy.clone(), mode, failed, policy, good]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,7 +158,10 @@ async fn an_epoch_that_comes_late_is_merged_under_its_own_policy_before_the_swit
         assert_eq!(state.traffic.totals.hook.values().map(|sums| sums.packets).sum::<u64>(), 3);
     }
     let reported = bench.end().await;
-    assert_eq!(reported, [alert("epoch_failed", "Create"), alert("epoch_failed", "Close")]);
+    assert_eq!(
+        reported,
+        [alert("epoch_failed", "Create"), alert("epoch_failed", "Close"), alert("policy_changed", "Create")]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,7 +175,10 @@ async fn what_the_kernel_part_took_back_by_itself_is_what_is_in_force() {
     bench.handle.close_epoch().await.unwrap();
     assert_eq!(bench.state.read().in_force.policy.digest, old);
     assert_eq!(bench.state.read().reverts, 1);
-    assert_eq!(bench.end().await, [alert("policy_reverted", "Create")]);
+    assert_eq!(
+        bench.end().await,
+        [alert("policy_changed", "Create"), alert("policy_reverted", "Create"), alert("policy_changed", "Create")]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,7 +190,8 @@ async fn a_daemon_that_stood_still_enforces_again_as_soon_as_it_goes_on() {
     bench.handle.close_epoch().await.unwrap();
     assert_eq!(bench.state.read().in_force.mode, Mode::Enforce);
     assert_eq!(bench.fake.script().staged, [("b".repeat(64), true), ("b".repeat(64), true)]);
-    assert_eq!(bench.end().await, [alert("observed_alone", "Create")]);
+    let (policy, mode) = (alert("policy_changed", "Create"), alert("mode_changed", "Create"));
+    assert_eq!(bench.end().await, [policy, mode.clone(), alert("observed_alone", "Create"), mode.clone(), mode]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,5 +206,7 @@ async fn a_daemon_that_stood_still_during_a_trial_enforces_what_was_confirmed() 
     assert_eq!(enforced(&bench.fake.script()), Some(("b".repeat(64), true)));
     assert_eq!(bench.state.read().in_force.reference().to_string(), format!("{} (enforce)", "b".repeat(64)));
     assert_eq!(bench.state.read().reverts, 1);
-    assert_eq!(bench.end().await, [alert("policy_reverted", "Create"), alert("observed_alone", "Create")]);
+    let (policy, mode) = (alert("policy_changed", "Create"), alert("mode_changed", "Create"));
+    let told = [policy.clone(), alert("policy_reverted", "Create"), alert("observed_alone", "Create"), policy, mode];
+    assert_eq!(bench.end().await, told);
 }

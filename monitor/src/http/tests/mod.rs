@@ -90,7 +90,7 @@ fn bench_of(in_force: PolicyInForce) -> Bench {
         ..PolicyInForce::default()
     };
     let setup = reload::Setup {
-        read: Arc::new(move || reload::Read { files: reload::Files::default(), policy: Ok(next()) }),
+        read: Arc::new(move |_| reload::Read { files: reload::Files::default(), policy: Ok(next()) }),
         files: reload::Files::default(),
         clock: TrustedClock::of(Reading::default),
         confirm: None,
@@ -98,6 +98,7 @@ fn bench_of(in_force: PolicyInForce) -> Bench {
         confirmations: reload::confirmations::ConfirmationStore::open(StateDirectory::open(directory.path())),
         by_hand: reload::by_hand::ByHand::default(),
         begin: reload::Beginning::Files(None),
+        reverted: None,
     };
     let (reloader, reloads) = reload::PolicyReloader::new(setup, handle.clone(), state.clone(), in_force);
     tokio::spawn(reloader.run(stop.clone()));

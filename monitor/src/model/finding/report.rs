@@ -1,6 +1,7 @@
 //! One finding, as it is raised and resolved.
 
 use super::FindingKind;
+use crate::model::severity::Severity;
 
 /// What is known of a finding beside its kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub struct Detail {
     pub text: String,
     /// For [`FindingKind::UnaccountedEgress`], what was found where.
     pub unaccounted: Vec<Unaccounted>,
+    /// How bad this one is, where that is not as bad as its kind.
+    pub severity: Option<Severity>,
 }
 
 impl From<&str> for Detail {
@@ -19,7 +22,7 @@ impl From<&str> for Detail {
 
 impl From<String> for Detail {
     fn from(text: String) -> Self {
-        Self { text, unaccounted: Vec::new() }
+        Self { text, ..Self::default() }
     }
 }
 
@@ -55,4 +58,15 @@ pub struct FindingReport {
     pub at: i128,
     /// Whether it holds no longer.
     pub resolved: bool,
+}
+
+impl FindingReport {
+    /// How bad.
+    pub const fn severity(&self) -> Severity {
+        match self.detail.severity {
+            _ if self.resolved => Severity::Informational,
+            Some(severity) => severity,
+            None => self.kind.severity(),
+        }
+    }
 }

@@ -500,6 +500,30 @@ findings! {
         title: "The wall clock is behind a time that it had before: rules and budgets go by the later one",
         hint: "Set the clock right; if it is right, and was wrong before: `egress-monitor clock reset --reason TEXT`",
     }
+    /// A policy took the place of another.
+    PolicyChanged {
+        name: "policy_changed",
+        severity: Severity::Medium,
+        every_time: true,
+        title: "Another policy is in force",
+        hint: "Nothing, if it was meant; High where more passes than before. `egress-monitor rules`, `diff --running`",
+    }
+    /// Another mode took the place of the one before.
+    ModeChanged {
+        name: "mode_changed",
+        severity: Severity::Medium,
+        every_time: true,
+        title: "The mode has changed",
+        hint: "Nothing, if it was meant; High where nothing is dropped any more. `egress-monitor mode` says who set it",
+    }
+    /// A file says what nobody puts in force by himself.
+    ChangeWaits {
+        name: "change_waits",
+        severity: Severity::High,
+        every_time: false,
+        title: "A change of the configuration is not in force: it waits for somebody who tries it",
+        hint: "`egress-monitor try FILE --for 5min`, or `egress-monitor reload`; or take the change back",
+    }
     /// Somebody had the time that was remembered forgotten.
     ClockReset {
         name: "clock_reset",

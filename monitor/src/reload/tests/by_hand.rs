@@ -49,7 +49,7 @@ async fn enforce_by_hand_needs_what_enforce_needs_of_all_that_may_be_in_force() 
     // It would come back.
     bench.load(in_force("b", false), LATE).await.expect("in force");
     refused(bench.handle.set_mode(wanted(Mode::Enforce, None)).await);
-    bench.handle.confirm().await.expect("confirmed");
+    bench.handle.confirm(None).await.expect("confirmed");
     bench.handle.set_mode(wanted(Mode::Enforce, None)).await.expect("set");
     assert_eq!(bench.now(), named("b", "enforce"));
     let why = bench.load(lacks("c"), None).await.expect_err("refused");

@@ -17,7 +17,7 @@ async fn a_start_with_the_last_good_policy_says_why_until_good_files_are_in_forc
     second.handle.set_mode(None).await.expect("given back");
     assert_eq!(alerts(&second, "last_good_policy").len(), 1, "it is still so");
     // Confirmed or not: it is what was confirmed.
-    assert_eq!(second.handle.confirm().await.expect("confirmed").warning, None);
+    assert_eq!(second.handle.confirm(None).await.expect("confirmed").warning, None);
     second.load(in_force("a", true), None).await.expect("in force");
     second.until(|state| state.in_force.last_good.is_none()).await;
     assert_eq!(alerts(&second, "last_good_policy").len(), 2, "resolved");
@@ -29,8 +29,7 @@ async fn a_start_in_place_of_what_nobody_confirmed_says_so_and_one_on_trial_has_
     let mut store = kept(folder.path());
     store.keep_confirmed(&named("a", "enforce"), &CompiledFrom::default()).unwrap();
     store.keep_pending(&named("b", "observe"), Duration::from_secs(60), &CompiledFrom::default()).unwrap();
-    let begin = Beginning::Reverted("policy b was not confirmed".into());
-    let reverted = begun(in_force("a", true), None, store.clone(), (ByHand::default(), begin));
+    let reverted = begun(in_force("a", true), None, store.clone(), (ByHand::default(), Beginning::Reverted));
     reverted.until(|state| state.reverts == 1).await;
     assert_eq!((reverted.now(), reverted.back()), (named("a", "enforce"), None));
     assert_eq!(alerts(&reverted, "policy_reverted"), [("High".to_owned(), "policy b was not confirmed".to_owned())]);
