@@ -23,6 +23,9 @@ pub enum CliError {
     /// The running daemon does not answer, or refuses: exit code 69.
     #[error(transparent)]
     Daemon(#[from] ClientError),
+    /// Said already, where answers belong; the exit code is for scripts.
+    #[error("")]
+    Answered(u8),
     /// A defect of ours: exit code 70.
     #[error("{0} (a defect of egress-monitor: please report it)")]
     Internal(String),
@@ -35,6 +38,7 @@ impl CliError {
             Self::Usage(_) | Self::Geo(_) => 64,
             Self::Held(_) => 65,
             Self::Unavailable(_) | Self::Daemon(_) => 69,
+            Self::Answered(code) => *code,
             Self::Internal(_) => 70,
         })
     }

@@ -421,7 +421,7 @@ fn what_a_device_sent_before_it_was_watched_is_told() {
     let daemon = Daemon::start(&stage.near, &auto(&stage, "observe"), &[]).unwrap();
     let row = device(&daemon.json(&["status"]).unwrap(), SECOND);
     assert_eq!(row["unwatched"]["packets"], PACKETS, "{row:#}");
-    let text = String::from_utf8(daemon.ask(&["status"]).unwrap().stdout).unwrap();
+    let text = String::from_utf8(daemon.ask(&["status", "--all"]).unwrap().stdout).unwrap();
     assert!(text.contains("eth1 (edge, tcx); boot window: 20 packets sent before"), "{text}");
     ends_well(daemon);
 }

@@ -110,7 +110,7 @@ fn what_the_daemon_has_no_privileges_for_is_told_by_the_helper_and_is_unknown_wi
     for field in ["name", "tag", "loaded_by"] {
         assert_eq!(unknown[0][field], "unknown (no helper)", "{unknown:#?}");
     }
-    let text = String::from_utf8(daemon.ask(&["status"]).unwrap().stdout).unwrap();
+    let text = String::from_utf8(daemon.ask(&["status", "--all"]).unwrap().stdout).unwrap();
     assert!(text.contains("does not answer: No such file or directory"), "{text}");
     assert!(
         daemon.json(&["status"]).unwrap()["conditions"].as_array().unwrap().iter().all(|one| one["type"] != "helper")
@@ -135,7 +135,7 @@ fn what_the_daemon_has_no_privileges_for_is_told_by_the_helper_and_is_unknown_wi
     assert_eq!(told[0]["tag"], tag, "{told:#?}");
     let holders = told[0]["held_by"].as_array().unwrap();
     assert!(holders.len() == 1 && holders[0].as_str().unwrap().starts_with(&this_process()), "{told:#?}");
-    let text = String::from_utf8(daemon.ask(&["status"]).unwrap().stdout).unwrap();
+    let text = String::from_utf8(daemon.ask(&["status", "--all"]).unwrap().stdout).unwrap();
     assert!(text.contains(&format!("(passes, tag {tag}), loaded by user 0, held open by pid ")), "{text}");
     // Killed in the middle: what was told is still known, the rest is not, and nothing waits for it.
     helper.kill().unwrap();

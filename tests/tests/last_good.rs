@@ -147,7 +147,7 @@ fn a_start_whose_files_are_refused_enforces_the_last_good_policy_until_they_are_
         assert_eq!(status["policy"]["digest"], digest, "{why}");
         daemon
             .alerts
-            .wait_for(0, PATIENCE, |line| line.contains("\"last_good_policy\"") && line.contains("no longer so"))
+            .wait_for(0, PATIENCE, |line| line.contains("\"last_good_policy\"") && line.contains("resolved"))
             .unwrap();
         assert!(!passes(&stage));
         home = end(daemon, libc::SIGTERM);

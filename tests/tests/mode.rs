@@ -66,7 +66,7 @@ fn a_mode_set_by_hand_outranks_the_file_and_survives_restarts_until_it_is_given_
     let given = daemon.json(&["mode", "file"]).unwrap();
     assert_eq!((&given["mode"], &given["by_hand"]), (&"enforce".into(), &Value::Null));
     assert!(!passes(&stage));
-    alert(&daemon, "observe_by_hand", &["no longer so"]);
+    alert(&daemon, "observe_by_hand", &["resolved"]);
     assert!(!daemon.home().path().join("state/mode.json").exists());
     assert_eq!(daemon.stop().unwrap().status.code(), Some(0));
 }

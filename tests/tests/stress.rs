@@ -24,7 +24,6 @@ use serde_json::Value;
 
 /// The fewest places that there can be.
 const PLACES: u32 = 1024;
-const ROUNDS: u64 = 20;
 /// Different flows, and frames without one, in a round.
 const FLOWS: u32 = 200_000;
 /// Of these, sent by both CPUs.
@@ -154,8 +153,13 @@ fn policies(stage: &Stage, monitor: &str) -> [String; 3] {
     [plain.clone(), plain.replace(&neighbour, "]"), stage.config(monitor, "on_outside = \"allow\"")]
 }
 
+/// More in `cargo xtask prove scale`.
+fn rounds() -> u64 {
+    std::env::var("ROUNDS").map_or(6, |rounds| rounds.parse().expect("ROUNDS is a number"))
+}
+
 #[test]
-fn twenty_rounds_of_two_hundred_thousand_flows_add_up_to_the_byte() {
+fn rounds_of_two_hundred_thousand_flows_add_up_to_the_byte() {
     let load = Load::new();
     let stage = Stage::build(false).unwrap();
     let before = stage.sent().unwrap();
@@ -164,7 +168,8 @@ fn twenty_rounds_of_two_hundred_thousand_flows_add_up_to_the_byte() {
     let begun = Instant::now();
     let (mut asked, mut switched, mut sending) = (0, 0, Duration::ZERO);
     let mut status = Status::default();
-    for round in 1..=ROUNDS {
+    let rounds = rounds();
+    for round in 1..=rounds {
         let began = Instant::now();
         let senders = load.send(&stage);
         while !senders.iter().all(JoinHandle::is_finished) {
@@ -183,7 +188,7 @@ fn twenty_rounds_of_two_hundred_thousand_flows_add_up_to_the_byte() {
         }
         status = adds_up(&stage, &daemon, &load, round, before);
     }
-    let packets = load.sum(ROUNDS, |_| true).packets;
+    let packets = load.sum(rounds, |_| true).packets;
     println!(
         "{packets} packets in {:.1?}, of that {sending:.1?} of sending; {} epochs, {switched} signals, {asked} \
          questions, {} packets overflowed",
@@ -193,11 +198,11 @@ fn twenty_rounds_of_two_hundred_thousand_flows_add_up_to_the_byte() {
     );
     // It was what it was to be: full tables, many epochs, each policy in force at some time.
     assert!(status.losses.overflow_packets > packets / 2);
-    assert!(status.epoch.unwrap().count >= 2 * ROUNDS);
+    assert!(status.epoch.unwrap().count >= 2 * rounds);
     assert!(status.totals.iter().any(|row| row.class == "outside" && row.verdict == "observed"));
     assert!(
         of_class(&stage::status(&daemon).unwrap(), "unknown").packets
-            > load.sum(ROUNDS, |class| class == "unknown").packets
+            > load.sum(rounds, |class| class == "unknown").packets
     );
     assert_eq!(daemon.stop().unwrap().status.code(), Some(0));
 }

@@ -136,6 +136,26 @@ fn what_was_tried_when_the_daemon_was_killed_is_not_in_force_afterwards_and_that
 }
 
 #[test]
+fn what_waits_waits_on_when_the_daemon_was_killed_and_is_taken_when_somebody_starts_it_anew() {
+    let stage = Stage::build(false).unwrap();
+    let leaves = || stage.leaves(outside(), 1).unwrap();
+    let daemon = start(&stage, home(&stage), "tcx");
+    daemon.home().configure(&text(&stage, "observe")).unwrap();
+    alert(&daemon, "change_waits", &["mode = \\\"observe\\\""]);
+    assert!(!leaves());
+    daemon.json(&["status"]).unwrap();
+    let next = start(&stage, end(daemon, libc::SIGKILL), "tcx");
+    alert(&next, "change_waits", &["mode = \\\"observe\\\""]);
+    assert!(!leaves());
+    let last = start(&stage, end(next, libc::SIGTERM), "tcx");
+    assert!(leaves());
+    // By whom it was changed is told at the start, too.
+    assert_eq!(alert(&last, "mode_changed", &["(enforce) → ", "by the start of the daemon"])["severity"], "High");
+    let home = end(last, libc::SIGTERM);
+    detach(&stage, home.bpffs().to_str().unwrap());
+}
+
+#[test]
 fn whoever_would_be_cut_off_is_asked_first() {
     let stage = Stage::build(false).unwrap();
     let daemon = Daemon::start(&stage.near, &text(&stage, "observe"), &[]).unwrap();
@@ -193,7 +213,7 @@ fn a_file_that_changes_puts_nothing_in_force_that_should_be_tried_and_lists_coun
         assert!(open, "{status:#}");
         // Taken back, it waits no more.
         daemon.home().configure(&text("enforce", "EEA")).unwrap();
-        let resolved = |line: &str| line.contains("\"change_waits\"") && line.contains("no longer so");
+        let resolved = |line: &str| line.contains("\"change_waits\"") && line.contains("resolved");
         daemon.alerts.wait_for(0, PATIENCE, resolved).unwrap();
         assert!(!leaves());
     }

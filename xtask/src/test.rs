@@ -32,5 +32,8 @@ pub fn run(arguments: &[String]) -> Result<()> {
     if arguments.is_empty() {
         process::stage("examples", &mut workspace.cargo(&examples))?;
     }
-    process::stage("tests", workspace.cargo(&run).args(arguments))
+    // Half of the time a test waits: for a daemon, an epoch, a deadline.
+    let cpus = std::thread::available_parallelism().map_or(2, usize::from);
+    let threads = (cpus + cpus.div_ceil(2)).to_string();
+    process::stage("tests", workspace.cargo(&run).env("NEXTEST_TEST_THREADS", threads).args(arguments))
 }

@@ -30,12 +30,14 @@ pub const DEFAULT_SOCKET: &str = "/run/egress-monitor/control.sock";
 pub enum ClientError {
     /// Nobody listens.
     #[error(
-        "no daemon answers on {}: start it with `egress-monitor run`, or name its socket with --socket",
+        "no daemon answers on {}: start it with `egress-monitor run`, or name its socket with --socket{meanwhile}",
         .socket.display()
     )]
     NoDaemon {
         /// Where.
         socket: PathBuf,
+        /// What goes on without one, as far as it is known.
+        meanwhile: &'static str,
     },
     /// The socket is not for this user.
     #[error(
@@ -87,6 +89,7 @@ pub enum ClientError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     socket: PathBuf,
+    meanwhile: &'static str,
 }
 
 impl Default for Client {
@@ -98,7 +101,13 @@ impl Default for Client {
 impl Client {
     /// A client of the daemon that listens on `socket`. Every request is a connection of its own.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into() }
+        Self { socket: socket.into(), meanwhile: "" }
+    }
+
+    /// With what is to be said besides where nobody listens.
+    #[must_use]
+    pub fn otherwise(self, meanwhile: &'static str) -> Self {
+        Self { meanwhile, ..self }
     }
 
     /// The control socket.
@@ -165,7 +174,9 @@ impl Client {
             }
         };
         connected.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoDaemon { socket: socket() },
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                ClientError::NoDaemon { socket: socket(), meanwhile: self.meanwhile }
+            }
             io::ErrorKind::PermissionDenied => ClientError::Forbidden { socket: socket() },
             _ => failed(format!("can't connect to {}", self.socket.display()), error),
         })

@@ -3,10 +3,12 @@
 
 use std::net::IpAddr;
 
-use monitor_common::verdict::Verdict;
+use ipnetwork::IpNetwork;
+use monitor_common::{verdict::Verdict, wire::Class};
+use monitor_policy::geo::Country;
 use serde::{Deserialize, Serialize};
 
-use crate::status::Sums;
+use crate::{head::Head, status::Sums};
 
 /// Rows given when nobody says how many.
 pub const DEFAULT_TOP: usize = 50;
@@ -17,7 +19,7 @@ pub const MAX_TOP: usize = 100_000;
 pub const MAX_SINCE: u32 = 3_600;
 
 /// A parameter that is out of its range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
     /// `top`.
     #[error("top={0}: from 1 to {MAX_TOP}")]
@@ -25,6 +27,16 @@ pub enum QueryError {
     /// `since`.
     #[error("since={0}: from 1 to {MAX_SINCE} seconds")]
     Since(u32),
+    /// Something in a list.
+    #[error("{parameter}={value}: {expected}")]
+    Value {
+        /// Which.
+        parameter: &'static str,
+        /// What it is.
+        value: String,
+        /// What it can be.
+        expected: &'static str,
+    },
 }
 
 /// Of every page with rows.
@@ -47,8 +59,18 @@ pub enum By {
     Network,
     /// Rule that let it through; `-` without one.
     Rule,
-    /// Destination address.
+    /// Destination address, with its country and, where another address decided, that one.
     Peer,
+    /// Source address.
+    Source,
+    /// Source and destination address, with the country.
+    #[serde(rename = "source,peer")]
+    #[value(name = "source,peer")]
+    SourcePeer,
+    /// Destination port.
+    Port,
+    /// Interface that it left by.
+    Interface,
 }
 
 impl By {
@@ -58,20 +80,61 @@ impl By {
     }
 }
 
-/// The parameters of the page.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// The parameters of the page. Those that choose flows are lists with commas between; a flow is chosen that is in each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowsQuery {
     /// Sum by; none: flow by flow.
     pub by: Option<By>,
     /// Rows.
     pub top: Option<usize>,
-    /// Only this verdict.
-    pub verdict: Option<Verdict>,
+    /// Only these verdicts.
+    pub verdict: Option<String>,
+    /// Only these countries.
+    pub country: Option<String>,
+    /// Only these classes.
+    pub class: Option<String>,
+    /// Only what these rules decided; `-`: what none did.
+    pub rule: Option<String>,
+    /// Only from these networks.
+    pub source: Option<String>,
+    /// Only to these networks.
+    pub peer: Option<String>,
+    /// Only to these ports.
+    pub port: Option<String>,
+    /// Only by these interfaces.
+    pub interface: Option<String>,
+    /// 1: only what enforce drops, or would.
+    pub would_drop: Option<u8>,
+    /// 1: only what was seen in the epoch closed last.
+    pub active: Option<u8>,
     /// Only the last so many seconds.
     pub since: Option<u32>,
     /// 1: close the epoch first.
     pub fresh: Option<u8>,
+}
+
+/// Which flows are chosen, as it was read from a [`FlowsQuery`]; an empty list: all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlowFilter {
+    /// Verdicts.
+    pub verdicts: Vec<Verdict>,
+    /// Countries.
+    pub countries: Vec<Country>,
+    /// Classes.
+    pub classes: Vec<Class>,
+    /// Rules by id; `-`: none.
+    pub rules: Vec<String>,
+    /// Networks of sources.
+    pub sources: Vec<IpNetwork>,
+    /// Networks of destinations.
+    pub peers: Vec<IpNetwork>,
+    /// Destination ports.
+    pub ports: Vec<u16>,
+    /// Interfaces by name.
+    pub interfaces: Vec<String>,
+    /// Only what was seen in the epoch closed last.
+    pub active: bool,
 }
 
 impl FlowsQuery {
@@ -83,8 +146,74 @@ impl FlowsQuery {
         check_top(self.top)?;
         match self.since {
             Some(since) if since == 0 || since > MAX_SINCE => Err(QueryError::Since(since)),
-            _ => Ok(()),
+            _ => self.filter().map(drop),
         }
+    }
+
+    /// Which flows are chosen.
+    ///
+    /// # Errors
+    /// A value that none of them can have.
+    pub fn filter(&self) -> Result<FlowFilter, QueryError> {
+        let verdict = |text: &str| Verdict::ALL.into_iter().find(|verdict| verdict.name() == text);
+        let class = |text: &str| Class::ALL.into_iter().find(|class| class.name() == text);
+        let text = |text: &str| Some(text.to_owned());
+        let mut verdicts = list("verdict", &self.verdict, "allowed, observed or denied", verdict)?;
+        if flag("would_drop", self.would_drop)? {
+            let dropped = [Verdict::Observed, Verdict::Denied];
+            verdicts = if verdicts.is_empty() { dropped.into() } else { verdicts };
+            verdicts.retain(|verdict| dropped.contains(verdict));
+            if verdicts.is_empty() {
+                let (parameter, value) = ("would_drop", "1".to_owned());
+                return Err(QueryError::Value { parameter, value, expected: "what is allowed is not dropped" });
+            }
+        }
+        Ok(FlowFilter {
+            verdicts,
+            countries: list("country", &self.country, "a country's code", |text| Country::parse(text).ok())?,
+            classes: list("class", &self.class, "a class, such as outside", class)?,
+            rules: list("rule", &self.rule, "a rule's id", text)?,
+            sources: list("source", &self.source, "a network or an address", |text| text.parse().ok())?,
+            peers: list("peer", &self.peer, "a network or an address", |text| text.parse().ok())?,
+            ports: list("port", &self.port, "a port's number", |text| text.parse().ok())?,
+            interfaces: list("interface", &self.interface, "an interface's name", text)?,
+            active: flag("active", self.active)?,
+        })
+    }
+}
+
+impl FlowFilter {
+    /// Whether sums that are kept by interface, country, class, verdict and rule know what is chosen.
+    pub fn is_of_sums(&self) -> bool {
+        self.sources.is_empty() && self.peers.is_empty() && self.ports.is_empty() && !self.active
+    }
+
+    /// Whether it names no address and no port, nor a time: what `/api/v1/totals` takes.
+    pub fn is_total(&self) -> bool {
+        self.is_of_sums() && self.interfaces.is_empty()
+    }
+}
+
+/// What a list has in it.
+fn list<T>(
+    parameter: &'static str,
+    text: &Option<String>,
+    expected: &'static str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, QueryError> {
+    let Some(text) = text else { return Ok(Vec::new()) };
+    let one = |part: &str| {
+        let refused = || QueryError::Value { parameter, value: part.chars().take(80).collect(), expected };
+        Some(part.trim()).filter(|part| !part.is_empty()).and_then(&read).ok_or_else(refused)
+    };
+    text.split(',').map(one).collect()
+}
+
+fn flag(parameter: &'static str, of: Option<u8>) -> Result<bool, QueryError> {
+    match of {
+        None | Some(0) => Ok(false),
+        Some(1) => Ok(true),
+        Some(other) => Err(QueryError::Value { parameter, value: other.to_string(), expected: "0 or 1" }),
     }
 }
 
@@ -169,14 +298,27 @@ pub struct FlowRow {
     pub first_seen: String,
     /// Last packet.
     pub last_seen: String,
+    /// Seen in the epoch closed last: it is going on.
+    #[serde(default)]
+    pub active: bool,
 }
 
 /// Flows with the same key and verdict, summed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GroupRow {
-    /// Country, class, network (`AS64500`, or `192.0.2.0/24` where no dataset says whose it is), rule or peer.
+    /// What they have in common: country, class, network (`AS64500`, or `192.0.2.0/24` where no dataset says whose it is),
+    /// rule, peer, source, port or interface; of source and peer the source.
     pub key: String,
+    /// Of source and peer the peer.
+    #[serde(default)]
+    pub peer: Option<IpAddr>,
+    /// The country, where they have a peer in common.
+    #[serde(default)]
+    pub country: Option<String>,
+    /// The address that country and verdict are those of, where that is another than the peer's.
+    #[serde(default)]
+    pub decided_by: Option<IpAddr>,
     /// The autonomous system's name.
     pub name: Option<String>,
     /// allowed, observed, denied.
@@ -190,6 +332,9 @@ pub struct GroupRow {
     pub first_seen: String,
     /// Last packet.
     pub last_seen: String,
+    /// One of them was seen in the epoch closed last: it is going on.
+    #[serde(default)]
+    pub active: bool,
 }
 
 /// Packets without a flow, for one reason, on all interfaces.
@@ -217,17 +362,20 @@ pub struct Part {
     pub sums: Sums,
 }
 
-/// The document. Without a verdict asked for: rows + rest + evicted + overflow + unparsed = hook.
+/// The document: rows + rest + other + evicted + overflow + unparsed = hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Flows {
-    /// Boot of the host, as in `status`.
-    pub boot_id: String,
+    /// Whose.
+    #[serde(flatten)]
+    pub head: Head,
     /// Counting since, RFC 3339. Another one, or another boot: counters have begun anew. With `window_seconds`: where the
     /// window begins, up to a minute earlier than asked for, or later if the daemon has not counted for so long.
     pub since: String,
     /// The window that was asked for; everything here is what was counted in it.
     pub window_seconds: Option<u32>,
+    /// Whether all of it is here: the daemon has counted for so long, and kept what it counted.
+    pub window_complete: Option<bool>,
     /// Counted until the close of the last epoch.
     pub until: Option<String>,
     /// Its number.
@@ -236,9 +384,14 @@ pub struct Flows {
     pub flows: Vec<FlowRow>,
     /// Summed; empty otherwise.
     pub groups: Vec<GroupRow>,
+    /// Whether there are more rows than were asked for: `rest` is what they come to. A sum over the rows is not all then.
+    pub truncated: bool,
     /// What comes after the last row.
     pub rest: Part,
-    /// Flows that the store no longer tells apart; by country, class and rule they are within the rows.
+    /// What was not asked for.
+    #[serde(default)]
+    pub other: Part,
+    /// Flows that the store no longer tells apart, whether they were asked for or not; by country, class and rule they are within the rows.
     pub evicted: Part,
     /// What the kernel's flow table had no place for.
     pub overflow: Sums,
@@ -248,4 +401,37 @@ pub struct Flows {
     pub unparsed_reasons: Vec<ReasonRow>,
     /// Everything that passed the hooks.
     pub hook: Sums,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(of: FlowsQuery) -> Result<FlowFilter, String> {
+        of.filter().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn lists_are_read_and_what_nothing_can_be_is_refused_with_what_it_can() {
+        let some = |text: &str| Some(text.to_owned());
+        let query = || FlowsQuery::default();
+        assert_eq!(filter(query()), Ok(FlowFilter::default()));
+        let both = filter(FlowsQuery { country: some("CN, sg"), port: some("443,80"), ..query() }).unwrap();
+        assert_eq!((both.countries, both.ports), (vec![Country(*b"CN"), Country(*b"SG")], vec![443, 80]));
+        for (of, why) in [
+            (FlowsQuery { verdict: some("dropped"), ..query() }, "verdict=dropped: allowed, observed or denied"),
+            (FlowsQuery { country: some("XQ"), ..query() }, "country=XQ: a country's code"),
+            (FlowsQuery { peer: some("example.org"), ..query() }, "peer=example.org: a network or an address"),
+            (FlowsQuery { port: some("443,"), ..query() }, "port=: a port's number"),
+            (FlowsQuery { active: Some(2), ..query() }, "active=2: 0 or 1"),
+            (
+                FlowsQuery { would_drop: Some(1), verdict: some("allowed"), ..query() },
+                "would_drop=1: what is allowed is not dropped",
+            ),
+        ] {
+            assert_eq!(filter(of), Err(why.to_owned()));
+        }
+        let dropped = filter(FlowsQuery { would_drop: Some(1), verdict: some("denied,allowed"), ..query() }).unwrap();
+        assert_eq!(dropped.verdicts, [Verdict::Denied]);
+    }
 }

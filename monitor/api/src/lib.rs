@@ -31,6 +31,7 @@ pub mod error;
 pub mod explain;
 pub mod flows;
 pub mod geo;
+pub mod head;
 pub mod mode;
 pub mod needs;
 pub mod reason;

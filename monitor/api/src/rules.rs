@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::status::Sums;
+use crate::{head::Head, status::Sums};
 
 /// A rule's daily budget.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,15 +63,14 @@ pub struct RuleRow {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rules {
-    /// Boot of the host, as in `status`.
-    pub boot_id: String,
+    /// Whose.
+    #[serde(flatten)]
+    pub head: Head,
     /// Counting since, RFC 3339.
     pub since: String,
     /// Counted until the close of the last epoch.
     pub until: Option<String>,
-    /// Digest of the policy in force.
-    pub policy: String,
-    /// Its rules, in its order.
+    /// The policy's rules, in its order.
     pub rules: Vec<RuleRow>,
     /// Of these, the ids of those that decided nothing since they are in force.
     pub never_hit: Vec<String>,

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 /// Not a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a time above zero, such as 30s, 10min or 1h")]
+#[error("invalid duration: use s, min or h, such as 30s, 10min or 1h")]
 pub struct DurationError;
 
 /// Reads a duration above zero.

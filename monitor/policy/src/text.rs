@@ -117,6 +117,14 @@ pub fn span(seconds: i64) -> String {
     }
 }
 
+/// How long ago a time was (RFC 3339) at `now` (UTC nanoseconds since 1970); the text itself where it is no time.
+pub fn age(at: &str, now: i128) -> String {
+    match at.parse::<jiff::Timestamp>() {
+        Ok(at) => format!("{} ago", span(i64::try_from((now - at.as_nanosecond()) / 1_000_000_000).unwrap_or(0))),
+        Err(_) => at.to_owned(),
+    }
+}
+
 /// Seconds since 1970 as RFC 3339 in UTC; the number itself where the calendar has no such time.
 pub fn time(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())

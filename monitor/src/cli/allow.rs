@@ -93,7 +93,7 @@ fn rule(args: &Args, now: i64) -> String {
         End::In(seconds) => time(now.saturating_add_unsigned(*seconds)),
         End::At(text) => text.clone(),
     });
-    text + &ends.map(|ends| format!("expires = \"{ends}\"\n")).unwrap_or_default()
+    text + &ends.map(|ends| format!("expires = {ends}\n")).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -118,10 +118,15 @@ mod tests {
         assert_eq!(
             text,
             "\n[[allow]]\nid = \"migration-sg\"\nto = [\"198.51.100.0/24\"]\nports = [\"tcp/443\"]\nreason = 'users \"and\" \
-             more'\nticket = \"CHG-7\"\nexpires = \"1970-01-31T00:00:00Z\"\n"
+             more'\nticket = \"CHG-7\"\nexpires = 1970-01-31T00:00:00Z\n"
         );
-        let rules = config::parse(Path::new("rule"), &rule(&args("SG", &[], None), 0)).unwrap().spec.rules;
-        assert_eq!((rules.len(), rules[0].reason.as_str(), rules[0].expires), (1, "users \"and\" more", None));
+        let read = |expires| config::parse(Path::new("rule"), &rule(&args("SG", &[], expires), 0)).unwrap().spec.rules;
+        for (expires, seconds) in
+            [(None, None), (Some("1d"), Some(86_400)), (Some("1970-01-01T01:00:00Z"), Some(3_600))]
+        {
+            let rules = read(expires);
+            assert_eq!((rules.len(), rules[0].reason.as_str(), rules[0].expires), (1, "users \"and\" more", seconds));
+        }
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Arguments that several commands take: which daemon to ask, and times.
 
 use std::{
+    fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -8,6 +10,7 @@ use std::{
 use crate::{
     config,
     error::CliError,
+    kernel,
     reload::{self, held::accept},
 };
 use monitor_api::client::Client;
@@ -30,11 +33,21 @@ pub(super) struct Daemon {
 impl Daemon {
     /// The daemon behind its control socket.
     pub(super) fn client(&self) -> Result<Client, CliError> {
-        match &self.socket {
-            Some(socket) => Ok(Client::new(socket)),
-            // Whatever else is wrong in the file: the daemon runs, and is asked.
-            None => Ok(Client::new(config::paths(self.config.as_deref()).runtime.join("control.sock"))),
+        if let Some(socket) = &self.socket {
+            return Ok(Client::new(socket));
         }
+        // Whatever else is wrong in the file: the daemon runs, and is asked.
+        let paths = config::paths(self.config.as_deref());
+        let meanwhile = match fs::read_dir(&paths.bpffs) {
+            Ok(_) if !kernel::beside(&paths.bpffs, false).is_empty() => {
+                "; what an earlier one left in the kernel goes on counting, and enforcing if it did"
+            }
+            Ok(_) => "; nothing is counted or dropped now",
+            Err(error) if error.kind() == ErrorKind::NotFound => "; nothing is counted or dropped now",
+            // Not for this user.
+            Err(_) => "",
+        };
+        Ok(Client::new(paths.runtime.join("control.sock")).otherwise(meanwhile))
     }
 
     /// The configuration file of the daemon.

@@ -22,10 +22,10 @@ use crate::{
     error::CliError,
 };
 use monitor_api::{
-    diff::DiffDocument,
+    needs::CutOff,
     reload::{MAX_CANDIDATE, Outcome, TRY},
 };
-use monitor_policy::spec::Mode;
+use monitor_policy::spec::{Management, Mode};
 
 /// Put a configuration on trial
 ///
@@ -55,8 +55,11 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let client = args.daemon.client()?;
     let (text, inputs) = read(args)?;
-    let effect = diff::with_running(&client, &inputs, 0)?;
-    let ask = warnings(&inputs, &effect);
+    let mut effect = diff::with_running(&client, &inputs, 0)?;
+    // What is asked about is said there.
+    let (open, rest) = effect.cut_off.into_iter().partition(|need| need.what == "open connection");
+    effect.cut_off = rest;
+    let ask = warnings(&inputs, &open);
     if !args.daemon.json {
         print(&render::effect(&effect))?;
     }
@@ -102,22 +105,17 @@ fn read(args: &Args) -> Result<(String, Inputs), CliError> {
 }
 
 /// What nobody should find out too late.
-fn warnings(inputs: &Inputs, effect: &DiffDocument) -> Vec<String> {
-    let mut warnings = Vec::new();
+fn warnings(inputs: &Inputs, open: &[CutOff]) -> Vec<String> {
     if inputs.config.mode != Mode::Enforce {
-        return warnings;
+        return Vec::new();
     }
     let own = env::var("SSH_CONNECTION").ok().and_then(|ssh| ssh.split(' ').next()?.parse::<IpAddr>().ok());
-    for need in &effect.cut_off {
-        if own == Some(need.address) {
-            let from = need.address;
-            warnings.push(format!("your SSH comes from {from}, not in [management]: you WILL be cut off"));
-        } else if need.what == "open connection" {
-            warnings.push(format!("an open connection with {} ({}) WILL be cut off", need.address, need.by));
-        }
-    }
-    warnings.extend(inputs.config.spec.management.iter().flat_map(|management| management.doubts()));
-    warnings
+    let one = |need: &CutOff| match need.address {
+        from if own == Some(from) => format!("your SSH comes from {from}, not in [management]: you WILL be cut off"),
+        from => format!("an open connection with {from} ({}) WILL be cut off", need.by),
+    };
+    let doubts = inputs.config.spec.management.iter().flat_map(Management::doubts);
+    open.iter().map(one).chain(doubts).collect()
 }
 
 /// Asks on a terminal; nobody agrees where there is none.

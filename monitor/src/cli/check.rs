@@ -16,7 +16,7 @@ use crate::{
         render,
     },
     config::{
-        self, List,
+        self, Config, List,
         inputs::{self, Inputs},
     },
     error::CliError,
@@ -39,7 +39,7 @@ use monitor_policy::{
     times::upcoming,
 };
 
-/// Says what is wrong with the configuration, or what it comes to.
+/// Validate the configuration and summarise the policy
 ///
 /// Reads everything that `run` would read: the configuration, allowlists, geo data. Each problem is one line on
 /// standard error with file, line, value and mend, and the exit code is 64. Says as well which of its gateways, resolvers,
@@ -53,6 +53,9 @@ pub struct Args {
     /// Configuration file [default: /etc/egress-monitor/config.toml if it exists, else the built-in defaults]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// End with 1 where there is something to warn of
+    #[arg(long)]
+    strict: bool,
     /// JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -65,7 +68,10 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let last_good = || last_good(&config::paths(args.config.as_deref()).state);
     let checked = match config::load(args.config.as_deref()) {
-        Ok(config) => inputs::compile(config),
+        Ok(config) => match gone(&config) {
+            Some(why) => Err(CliError::Usage(why)),
+            None => inputs::compile(config),
+        },
         Err(error) => {
             if args.json {
                 let problems = error.problems.iter().map(|problem| Problem {
@@ -84,7 +90,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     match checked {
         Ok(inputs) => {
             let found = document(&inputs);
-            print_either(args.json, &found, |found| render::check(found, &inputs.config.spec))
+            print_either(args.json, &found, |found| render::check(found, &inputs.config.spec))?;
+            let warns = args.strict && !(found.warnings.is_empty() && found.cut_off.is_empty());
+            if warns { Err(CliError::Answered(1)) } else { Ok(()) }
         }
         Err(failure) => {
             if args.json {
@@ -100,6 +108,13 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 
 fn print_bad(problems: Vec<Problem>, last_good: Option<Kept>) -> Result<(), CliError> {
     print(&json(&Bad { ok: false, problems, last_good })?)
+}
+
+/// Why nothing is good although there is no configuration file: there was one, as far as this user may know.
+fn gone(config: &Config) -> Option<String> {
+    let store = ConfirmationStore::open(StateDirectory::open(&config.paths.state));
+    let file = store.confirmed()?.config().filter(|_| config.file.is_none())?.display().to_string();
+    Some(format!("{file}: no such file any more: put it back; an empty one stands for the built-in policy"))
 }
 
 /// What a service that starts now has instead, if this user may know.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{cli::output, config, error::CliError, kernel};
 
-/// Ends counting and enforcing that a daemon has left behind.
+/// End counting and enforcing that a stopped daemon has left in the kernel
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  egress-monitor detach\n  egress-monitor detach --bpffs /run/egress-monitor-bpf\n\n\

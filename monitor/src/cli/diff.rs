@@ -42,6 +42,9 @@ pub struct Args {
     /// Networks listed of each change and family, the largest first.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     networks: u32,
+    /// End with 1 where anything would change
+    #[arg(long)]
+    exit_code: bool,
     #[command(flatten)]
     daemon: Daemon,
 }
@@ -61,7 +64,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         ([_], false) => return Err(usage("one file: name the old and the new one, or add --running")),
         _ => return Err(usage("two files and --running: name the new one alone")),
     };
-    print_either(args.daemon.json, &document, render::diff)
+    print_either(args.daemon.json, &document, render::diff)?;
+    let changes = document.diff.old != document.diff.new || document.diff.mode.is_some();
+    if args.exit_code && changes { Err(CliError::Answered(1)) } else { Ok(()) }
 }
 
 /// What a configuration would change of what the running daemon has in force, of the last hour's traffic, and for this host.
@@ -269,6 +274,7 @@ mod tests {
             sums: Sums { packets: 5, ..Sums::default() },
             first_seen: String::new(),
             last_seen: String::new(),
+            active: false,
         }
     }
 

@@ -28,7 +28,7 @@ use monitor_api::{
 };
 use monitor_policy::{ExplainInputs, Target, explain, geo::unmapped};
 
-/// Says what the policy makes of a destination, and why.
+/// Explain how the policy treats a destination
 ///
 /// Country and what each source says, special range, site, rules and where they stand, and the verdict in observe and
 /// in enforce. Rules with ports are judged when a port is given; a port without a protocol is TCP's.
@@ -92,12 +92,12 @@ fn running(args: &Args) -> Result<Inputs, CliError> {
         Ok(inputs) => format!("come to {}", inputs.policy.digest),
         Err(why) => format!("are refused ({})", why.lines().collect::<Vec<_>>().join("; ")),
     };
-    let in_force = |inputs: &Inputs| inputs.policy.digest == there.policy;
+    let in_force = |inputs: &Inputs| inputs.policy.digest == there.head.policy;
     let Some(inputs) = files.ok().filter(in_force).or_else(|| kept(&paths.state).find(in_force)) else {
         return Err(CliError::Unavailable(format!(
             "the daemon has policy {} in force; the files {of_files}, and what is kept in {} is another: reload, or ask \
              without --running",
-            there.policy,
+            there.head.policy,
             paths.state.display()
         )));
     };

@@ -7,7 +7,7 @@ mod stage;
 
 use crate::error::CliError;
 
-/// Geo datasets: what is loaded, build the compact form, look up addresses, take fresh ones.
+/// Show, build, look up and renew geo datasets
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]

@@ -106,7 +106,8 @@ mod tests {
             (&["frob"][..], "unrecognized subcommand 'frob'; see `egress-monitor --help`"),
             (
                 &["flows", "--by", "x"],
-                "invalid value 'x' for '--by <BY>' [possible values: country, class, network, rule, peer]; see \
+                "invalid value 'x' for '--by <BY>' [possible values: country, class, network, rule, peer, \
+                 source, source,peer, port, interface]; see \
                  `egress-monitor --help`",
             ),
             (

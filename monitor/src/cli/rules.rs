@@ -7,7 +7,7 @@ use crate::{
 };
 use monitor_api::rules::Rules;
 
-/// What each rule of the running monitor decided, its budget, and who answers for it.
+/// Show rule hits, budgets and owners
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  egress-monitor rules\n  egress-monitor rules --never-hit\n  \
                         egress-monitor rules --json | jq '.rules[] | select(.budget)'")]

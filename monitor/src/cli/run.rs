@@ -22,7 +22,7 @@ use crate::{
 use monitor_api::started::{Attached, Dataset, Started};
 use monitor_policy::duration;
 
-/// Counts (and with --enforce drops) what leaves, in the foreground.
+/// Run the monitor in the foreground
 #[derive(Clone, Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(after_help = "Examples:\n  egress-monitor run > alerts.jsonl\n  \
@@ -39,7 +39,7 @@ pub struct Args {
     /// Drop what the policy denies, whatever the configuration says.
     #[arg(long)]
     pub enforce: bool,
-    /// End when this time has passed since attaching (30s, 10min, 1h 30min).
+    /// Stop after TIME (30s, 10min, 1h 30min).
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub duration: Option<Duration>,
     /// Each change of the policy, and an enforcing start, returns to what was confirmed last unless `egress-monitor
@@ -62,7 +62,7 @@ pub struct Args {
     /// Take off what a daemon of another version has left whose counters this one can't read. Else it goes on beside this one.
     #[arg(long)]
     pub replace: bool,
-    /// What is said on standard error at start and end, as one JSON object a line.
+    /// Print start-up and shutdown messages as JSON lines.
     #[arg(long)]
     pub json: bool,
 }

@@ -321,7 +321,7 @@ impl<'a> Value<'a> {
         let timestamp = time.to_string().parse::<jiff::Timestamp>();
         if timestamp.is_err() {
             self.report(format!(
-                "'{}' is '{time}', which is no moment: write date, time and offset, such as 2026-12-31T00:00:00Z",
+                "invalid time '{time}' in '{}': write date, time and offset, such as 2026-12-31T00:00:00Z",
                 self.name
             ));
         }

@@ -28,7 +28,7 @@ const LONGEST_NAME: usize = 64;
 fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, ValueError> {
     choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<_> = choices.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-        ValueError(format!("{} is not known here: write {}", quote(text), names.join(" or ")))
+        ValueError(format!("invalid value {}: write {}", quote(text), names.join(" or ")))
     })
 }
 
@@ -60,10 +60,7 @@ pub(super) fn action(text: &str) -> Result<Action, ValueError> {
 /// `10s`, `500ms`, `2min`, within [`EPOCHS`].
 pub(super) fn epoch(text: &str) -> Result<Duration, ValueError> {
     let Ok(duration) = duration::parse_single(text) else {
-        return Err(ValueError(format!(
-            "{} is no duration: write a number with ms, s or min, such as \"10s\"",
-            quote(text)
-        )));
+        return Err(ValueError(format!("invalid duration {}: add a unit, ms, s or min, such as \"10s\"", quote(text))));
     };
     if !EPOCHS.contains(&duration) {
         return Err(ValueError(format!("epoch {} is out of bounds: write 100ms to 5min", quote(text))));

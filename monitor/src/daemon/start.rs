@@ -23,7 +23,7 @@ use crate::{
         Host,
         in_force::{LastGood, PolicyInForce},
     },
-    reload::{self, Beginning, Files, by_hand::ByHand, confirmations::ConfirmationStore, stamps::FileStamps},
+    reload::{self, Beginning, Files, by_hand::ByHand, confirmations::ConfirmationStore, stamps::FileStamps, waiting},
     storage::{state::StateDirectory, writable},
 };
 
@@ -67,10 +67,15 @@ pub fn read(launch: &Launch) -> Result<Start, CliError> {
             let policy = in_force.reference();
             let unconfirmed = confirmations.pending(&policy).is_some();
             let asked = launch.confirm.is_some() && in_force.mode.enforces() && !confirmations.is_confirmed(&policy);
-            let good = if unconfirmed || asked { usable(&confirmations, &by_hand, clock).ok() } else { None };
-            match good {
-                Some((_, good)) if unconfirmed => (config, good, files, Beginning::Reverted),
-                good => (config, in_force, files, Beginning::Files(good.map(|(_, good)| Box::new(good)))),
+            // Whoever stops and starts it has decided; one that was killed has not.
+            let killed = life::Record::read(confirmations.state()).is_some_and(|before| before.ended.is_none());
+            let waits = if launch.outlives && killed { waiting::of(confirmations.state(), &config.text) } else { None };
+            let wants_good = unconfirmed || asked || waits.is_some();
+            let good = if wants_good { usable(&confirmations, &by_hand, clock).ok() } else { None };
+            match (good, waits) {
+                (Some((_, good)), _) if unconfirmed => (config, good, files, Beginning::Reverted),
+                (Some((_, good)), Some(what)) => (config, good, files, Beginning::Waits(what)),
+                (good, _) => (config, in_force, files, Beginning::Files(good.map(|(_, good)| Box::new(good)))),
             }
         }
         Err(refused) if launch.outlives => match usable(&confirmations, &by_hand, clock) {
@@ -151,7 +156,7 @@ pub fn setup(launch: &Launch, start: Start) -> Result<(Config, Setup), DaemonErr
 /// `[paths] state`, unless others can write to what decides a policy there, or is shown to auditors.
 fn state(path: &Path) -> StateDirectory {
     let mut state = StateDirectory::open(path);
-    let policies = ["confirmed.json", "trial.json", "mode.json", "blobs"];
+    let policies = ["confirmed.json", "trial.json", "mode.json", waiting::FILE, "blobs"];
     let names = ["", clock::FILE, carried::FILE, life::FILE, budgets::store::FILE].into_iter().chain(policies);
     let parts: Vec<_> = names.map(|part| path.join(part)).collect();
     if let Some((part, why)) = writable::by_others(&parts).into_iter().next() {

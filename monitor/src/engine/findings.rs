@@ -47,7 +47,7 @@ impl OpenFindings {
 
     fn resolve(&mut self, (kind, subject): (FindingKind, &str), now: i128) -> Option<Alert> {
         let since = self.open.remove(&(kind, subject.to_owned()))?;
-        let text = if subject.is_empty() { "no longer so".into() } else { format!("'{subject}': no longer so") };
+        let text = if subject.is_empty() { "resolved".into() } else { format!("'{subject}': resolved") };
         let (subject, detail) = (subject.to_owned(), text.into());
         Some(Alert::Finding(FindingReport { kind, subject, detail, since, at: now, resolved: true }))
     }

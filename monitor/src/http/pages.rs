@@ -140,6 +140,12 @@ pub(super) async fn totals(
     if !query.by.is_some_and(|by| by.is_total()) {
         return Err(ApiError::bad_request("by is country, class or rule; /api/v1/flows has the rest"));
     }
+    // Whoever could choose flows by address would read addresses.
+    if !query.filter().map_err(ApiError::bad_request)?.is_total() {
+        return Err(ApiError::bad_request(
+            "sums are chosen by verdict, country, class and rule; /api/v1/flows has the rest",
+        ));
+    }
     rows(api, place, query).await
 }
 
@@ -155,13 +161,13 @@ pub(super) async fn flows(
 async fn rows(api: Api, place: Place, query: FlowsQuery) -> Result<Response, ApiError> {
     query.check().map_err(ApiError::bad_request)?;
     api.freshen(query.fresh).await?;
+    let host = Arc::clone(&api.host);
     let page = api
         .render(move |state| {
-            let page = Page::of(state, &query);
-            place.hold(page.size()).then_some(page)
+            let page = Page::of(state, &host, &query).map_err(ApiError::bad_request)?;
+            if place.hold(page.size()) { Ok(page) } else { Err(ApiError::no_room()) }
         })
-        .await?
-        .ok_or_else(ApiError::no_room)?;
+        .await??;
     let body = page.body().map_err(ApiError::internal)?;
     Ok(([(CONTENT_TYPE, "application/json")], Body::new(body)).into_response())
 }
@@ -171,7 +177,8 @@ pub(super) async fn rules(
     Parameters(query): Parameters<Fresh>,
 ) -> Result<Json<Rules>, ApiError> {
     api.freshen(query.fresh).await?;
-    api.render(|state| documents::rules::rules(&state.read(), now())).await.map(Json)
+    let host = Arc::clone(&api.host);
+    api.render(move |state| documents::rules::rules(&state.read(), &host, now())).await.map(Json)
 }
 
 pub(super) async fn shadow(

@@ -117,7 +117,17 @@ pub(super) const PAGES: [Page; 18] = [
     Page::read(
         "/api/v1/totals",
         Metrics,
-        &[("by", Metrics), ("top", Metrics), ("verdict", Metrics), ("since", Auditor), FRESH],
+        &[
+            ("by", Metrics),
+            ("top", Metrics),
+            ("verdict", Metrics),
+            ("country", Metrics),
+            ("class", Metrics),
+            ("rule", Metrics),
+            ("would_drop", Metrics),
+            ("since", Auditor),
+            FRESH,
+        ],
         Document("flows"),
         || get(pages::totals),
     )
@@ -125,7 +135,22 @@ pub(super) const PAGES: [Page; 18] = [
     Page::read(
         "/api/v1/flows",
         Security,
-        &[("by", Security), ("top", Security), ("verdict", Security), ("since", Security), ("fresh", Security)],
+        &[
+            ("by", Security),
+            ("top", Security),
+            ("verdict", Security),
+            ("country", Security),
+            ("class", Security),
+            ("rule", Security),
+            ("source", Security),
+            ("peer", Security),
+            ("port", Security),
+            ("interface", Security),
+            ("would_drop", Security),
+            ("active", Security),
+            ("since", Security),
+            ("fresh", Security),
+        ],
         Document("flows"),
         || get(pages::flows),
     )
@@ -217,7 +242,7 @@ fn is_loopback(host: &str) -> bool {
 
 async fn not_found() -> ApiError {
     let named: Vec<&str> = PAGES.iter().filter(|page| page.in_404).map(|page| page.path).collect();
-    ApiError::new(StatusCode::NOT_FOUND, format!("no such page; see {}", named.join(", ")))
+    ApiError::new(StatusCode::NOT_FOUND, format!("not found; there are {}", named.join(", ")))
 }
 
 #[cfg(test)]

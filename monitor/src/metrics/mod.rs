@@ -58,9 +58,13 @@ pub fn render(state: &MonitorState, now: i128) -> prometheus::Result<String> {
 
 fn traffic(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     let labels = ["interface", "country", "class", "verdict"];
-    let packets = page.counter("packets_total", "skbs that passed the hook, by destination and verdict", &labels)?;
+    let packets = page.counter(
+        "packets_total",
+        "Packets seen at the hook, dropped ones too, by destination and verdict",
+        &labels,
+    )?;
     let segments = page.counter("segments_total", "The same as packets on the wire (gso_segs)", &labels)?;
-    let bytes = page.counter("bytes_total", "The same in bytes of the skbs", &labels)?;
+    let bytes = page.counter("bytes_total", "Bytes, GSO packets counted whole", &labels)?;
     let wire_bytes = page.counter("wire_bytes_total", "The same in bytes on the wire", &labels)?;
     let totals = &state.traffic.totals;
     let interfaces = &state.traffic.identities.interfaces;
@@ -74,7 +78,7 @@ fn traffic(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     }
     let overflow = page.counter(
         "overflow_packets_total",
-        "Of packets_total: not told apart by flow, the table was full",
+        "Of packets_total: packets without flow detail, the flow table was full",
         &labels,
     )?;
     for (group, sums) in &totals.overflow {
@@ -85,7 +89,7 @@ fn traffic(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     let opaque_labels = ["interface", "opaque", "verdict"];
     let opaque_help = "Of packets_total: the content can't be read, by its form (without what overflowed)";
     let opaque_packets = page.counter("opaque_packets_total", opaque_help, &opaque_labels)?;
-    let opaque_bytes = page.counter("opaque_bytes_total", "The same in bytes of the skbs", &opaque_labels)?;
+    let opaque_bytes = page.counter("opaque_bytes_total", "Bytes, GSO packets counted whole", &opaque_labels)?;
     for ((name, form, verdict), sums) in &totals.opaque {
         let values = [interfaces.get(*name), form.name().unwrap_or_default(), verdict.name()];
         opaque_packets.with_label_values(&values).inc_by(sums.packets);
@@ -111,9 +115,9 @@ fn traffic(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
             }
         }
     }
-    let hook_packets = page.counter("hook_packets_total", "skbs that reached the hook", &["interface"])?;
+    let hook_packets = page.counter("hook_packets_total", "Packets seen at the hook", &["interface"])?;
     let hook_segments = page.counter("hook_segments_total", "The same as packets on the wire", &["interface"])?;
-    let hook_bytes = page.counter("hook_bytes_total", "The same in bytes of the skbs", &["interface"])?;
+    let hook_bytes = page.counter("hook_bytes_total", "Bytes, GSO packets counted whole", &["interface"])?;
     let hook_wire_bytes = page.counter("hook_wire_bytes_total", "The same in bytes on the wire", &["interface"])?;
     for (name, sums) in &totals.hook {
         let values = [interfaces.get(*name)];
@@ -319,7 +323,7 @@ fn shadow(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     let labels = ["verdict", "shadow"];
     let packets =
         page.counter("shadow_packets_total", "By verdict and by the shadow policy's, since it is", &labels)?;
-    let bytes = page.counter("shadow_bytes_total", "The same in bytes of the skbs", &labels)?;
+    let bytes = page.counter("shadow_bytes_total", "Bytes, GSO packets counted whole", &labels)?;
     let wire_bytes = page.counter("shadow_wire_bytes_total", "The same in bytes on the wire", &labels)?;
     for ((verdict, shadow), sums) in report.verdicts.iter().chain(&report.unparsed) {
         let values = [verdict.name(), shadow.name()];

@@ -21,6 +21,7 @@ mod reloader;
 pub mod stamps;
 #[cfg(test)]
 mod tests;
+pub mod waiting;
 pub mod watch;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -116,4 +117,6 @@ pub enum Beginning {
     LastGood,
     /// The last good policy, in place of one that nobody has confirmed.
     Reverted,
+    /// The last good policy, in place of files with a change that nobody has tried: what waits.
+    Waits(String),
 }

@@ -17,6 +17,7 @@ use crate::{
         in_force::{PendingConfirmation, PolicyInForce, Trial},
         now, rfc3339, seconds,
     },
+    storage::state::StateDirectory,
     store::SharedState,
 };
 
@@ -99,6 +100,11 @@ impl CommitConfirm {
     /// What the configuration says that is in force; `None`: not known.
     pub(super) fn text(&self) -> Option<Arc<str>> {
         self.from.as_ref()?.text.clone()
+    }
+
+    /// Where all that is kept.
+    pub(super) const fn state_directory(&self) -> &StateDirectory {
+        self.store.state()
     }
 
     /// What was confirmed before this process began.

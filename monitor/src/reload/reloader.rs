@@ -16,6 +16,7 @@ use super::{
     fresh::FreshData,
     handle::Request,
     pending::{CommitConfirm, retimed},
+    waiting,
     watch::{self, Watch},
 };
 use crate::{
@@ -52,6 +53,8 @@ pub struct PolicyReloader {
     by_hand: ByHand,
     /// What was on trial and is not in force any more, and why: whoever confirms it now comes too late.
     reverted: Option<String>,
+    /// What waits since before this start: to be reported as soon as somebody listens.
+    waits: Option<String>,
     state: SharedState,
     requests: mpsc::Receiver<Request>,
 }
@@ -72,6 +75,7 @@ impl PolicyReloader {
         let from = matches!(begin, Beginning::Files(_)).then(|| files.compiled_from());
         let fresh = FreshData::new(confirmations.state().clone());
         let mut commit = CommitConfirm::new(confirmations, state.clone(), (in_force.clone(), from.clone()), outlives);
+        let mut waits = None;
         match begin {
             Beginning::Files(fallback) => {
                 if let Some(within) = commit.wanted_at_start(&in_force.reference(), confirm) {
@@ -83,6 +87,7 @@ impl PolicyReloader {
                 }
             }
             Beginning::LastGood | Beginning::Reverted => {}
+            Beginning::Waits(what) => waits = Some(what),
         }
         let shrunk = std::mem::take(&mut files.shrunk);
         let watch = Watch::new(files, refused);
@@ -100,6 +105,7 @@ impl PolicyReloader {
             current,
             by_hand,
             reverted,
+            waits,
             state,
             requests,
         };
@@ -118,6 +124,9 @@ impl PolicyReloader {
         let (mut open, mut looks) = (true, 0_u32);
         if let Some(what) = self.reverted.clone() {
             self.engine.reverted(what).await;
+        }
+        if let Some(what) = self.waits.take() {
+            self.engine.report(FindingKind::ChangeWaits, Some(what)).await;
         }
         self.tell_of_start().await;
         // Of a start that somebody watches only what is on trial is kept, and what is confirmed.
@@ -223,18 +232,25 @@ impl PolicyReloader {
         }
         let mut read = self.read_anew(None).await;
         let waits = read.policy.as_ref().ok().and_then(|next| self.untried(next));
-        if let Some(what) = &waits {
+        let says = read.files.text.clone();
+        if waits.is_some() {
             let Some(text) = self.commit.text() else {
                 // Of the last good policy, or one that was kept, it is not known: nothing of what changed is in force.
                 self.watch.taken(read.files, false);
-                return self.engine.report(FindingKind::ChangeWaits, Some(what.clone())).await;
+                return self.waits_for_somebody(says, waits).await;
             };
             read = self.read_anew(Some(text)).await;
         }
         // As above.
         if self.take(read, None, by).await.is_ok() {
-            self.engine.report(FindingKind::ChangeWaits, waits).await;
+            self.waits_for_somebody(says, waits).await;
         }
+    }
+
+    /// Tells, and keeps for a restart, what of the configuration waits; `None`: nothing does.
+    async fn waits_for_somebody(&self, says: Option<Arc<str>>, what: Option<String>) {
+        tokio::task::block_in_place(|| waiting::keep(self.commit.state_directory(), says.as_deref(), what.as_deref()));
+        self.engine.report(FindingKind::ChangeWaits, what).await;
     }
 
     /// What of a policy that is read by itself nobody should find changed; `None`: nothing, or it has to be confirmed anyway.
@@ -264,7 +280,7 @@ impl PolicyReloader {
         }
         let outcome = self.take(read, confirm, by).await?;
         self.reverted = None;
-        self.engine.report(FindingKind::ChangeWaits, None).await;
+        self.waits_for_somebody(None, None).await;
         Ok(outcome)
     }
 

@@ -168,7 +168,7 @@ fn explain_answers_a_list_line_by_line_and_names_the_line_that_is_none() {
     assert_eq!((code, asked), (Some(0), vec!["8.8.8.8:53/udp", "5.1.2.3"]));
     let (code, out, err) = ask("5.1.2.3\nnonsense\n", false);
     assert_eq!((code, out.lines().count()), (Some(64), 1));
-    assert!(err.starts_with("egress-monitor: standard input:2: 'nonsense' is no destination: "), "{err}");
+    assert!(err.starts_with("egress-monitor: standard input:2: 'nonsense' is not an IP address; "), "{err}");
     let (code, _, err) = ask(&"1".repeat(1000), false);
     assert_eq!(
         (code, err.as_str()),
@@ -211,7 +211,7 @@ fn explain_refuses_what_is_no_destination() {
     assert_eq!(ran.out, "");
     assert_eq!(
         ran.err,
-        "egress-monitor: 'example.org' is no destination: write 192.0.2.1, 192.0.2.1:443, [2001:db8::1]:443, each with \
+        "egress-monitor: 'example.org' is not an IP address; names are not resolved: write 192.0.2.1, 192.0.2.1:443, [2001:db8::1]:443, each with \
          /tcp or /udp if you like\n"
     );
 }

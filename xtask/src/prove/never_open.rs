@@ -33,7 +33,8 @@ pub fn run(workspace: &Workspace) -> Result<Counts> {
     setup::nextest()?;
     let release = ["--cargo-profile", Profile::Release.name(), "--workspace", "--exclude", "monitor-ebpf"];
     process::stage("build", workspace.cargo(&["nextest", "run", "--no-run"]).args(release))?;
-    let mut run = workspace.cargo(&["nextest", "run", "--no-tests", "fail", "--no-capture"]);
+    // Both hooks at once: what each test says is shown when it has passed.
+    let mut run = workspace.cargo(&["nextest", "run", "--no-tests", "fail", "--success-output", "immediate"]);
     run.args(release)
         .args(["--filterset", "binary(suite) & test(/^(adoption|blows|bypass_sockets|fallback|never_open|one_owner|replace|room)::|^clients::whatever/)"])
         .env("LIVES", LIVES)
@@ -45,7 +46,7 @@ pub fn run(workspace: &Workspace) -> Result<Counts> {
         if line.contains("Summary [") {
             tests.read(line);
         }
-        if let Some((what, count)) = line.strip_prefix(PROVEN).and_then(|line| line.split_once(": ")) {
+        if let Some((what, count)) = line.trim_start().strip_prefix(PROVEN).and_then(|line| line.split_once(": ")) {
             counts.add(what, count);
         }
     })?;

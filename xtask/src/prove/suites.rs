@@ -22,12 +22,13 @@ pub struct Run {
 pub const SCALE_PROMISE: &str = "A million flows at once, policies of half a million networks, ten million look-ups and both \
                                  CPUs busy: what is counted, classified and reported is exact, as the product is shipped.";
 
-pub const SCALE: [Run; 2] = [
+pub const SCALE: [Run; 3] = [
     Run {
-        what: "floods of a million flows, swaps of policies of half a million networks",
+        what: "floods of a million flows, a thousand swaps of policies, swaps of half a million networks",
         filter: "binary(suite) & test(/^(conservation|full_table|grace|policy_swap|scale|stress)::/)",
-        variables: &[],
+        variables: &[("SWITCHES", "1000"), ("ROUNDS", "20")],
     },
+    Run { what: "each row of the benchmark", filter: "binary(suite) & test(/^bench::/)", variables: &[] },
     Run {
         what: "ten million look-ups in random policies, against a second evaluator",
         filter: "package(monitor-policy) & test(/::oracle::/)",

@@ -23,17 +23,17 @@ const LONGEST_SHOWN: usize = 80;
 pub enum TargetError {
     /// No address, or a port that is none.
     #[error(
-        "'{0}' is no destination: write 192.0.2.1, 192.0.2.1:443, [2001:db8::1]:443, each with /tcp or /udp if you like"
+        "'{0}' is not an IP address; names are not resolved: write 192.0.2.1, 192.0.2.1:443, [2001:db8::1]:443, each with /tcp or /udp if you like"
     )]
     NoAddress(String),
     /// A protocol that has neither a known name nor a number up to 255.
-    #[error("'{0}' is no destination: write a protocol such as tcp, udp or icmp behind the '/', or its number")]
+    #[error("'{0}': unknown protocol: write one such as tcp, udp or icmp behind the '/', or its number")]
     UnknownProtocol(String),
     /// A network, most likely.
     #[error("'{0}' may be a network: write --network {0} if it is, or the protocol behind the '/' by its name")]
     Network(String),
     /// A port with a protocol that has none.
-    #[error("'{0}' is no destination: this protocol has no ports: leave the port out")]
+    #[error("'{0}': this protocol has no ports: leave the port out")]
     NoPorts(String),
 }
 
@@ -112,14 +112,14 @@ mod tests {
             assert_eq!(
                 complaint(text),
                 format!(
-                    "'{text}' is no destination: write 192.0.2.1, 192.0.2.1:443, [2001:db8::1]:443, each with /tcp or \
+                    "'{text}' is not an IP address; names are not resolved: write 192.0.2.1, 192.0.2.1:443, [2001:db8::1]:443, each with /tcp or \
                      /udp if you like"
                 )
             );
         }
         assert_eq!(
             complaint("8.8.8.8/24x"),
-            "'8.8.8.8/24x' is no destination: write a protocol such as tcp, udp or icmp behind the '/', or its number"
+            "'8.8.8.8/24x': unknown protocol: write one such as tcp, udp or icmp behind the '/', or its number"
         );
         for network in ["10.64.8.0/24", "10.64.8.5/24", "10.0.0.0/17", "8.8.8.8/32", "2001:db8::/32", "2001:db8::1/128"]
         {
@@ -131,10 +131,7 @@ mod tests {
                 )
             );
         }
-        assert_eq!(
-            complaint("8.8.8.8:1/icmp"),
-            "'8.8.8.8:1/icmp' is no destination: this protocol has no ports: leave the port out"
-        );
+        assert_eq!(complaint("8.8.8.8:1/icmp"), "'8.8.8.8:1/icmp': this protocol has no ports: leave the port out");
         assert!(complaint("\u{1b}[2J").starts_with("'\\u{1b}[2J' is"));
     }
 }

@@ -3,7 +3,7 @@
 use super::needs::cut_off;
 use crate::cli::output::{cells, table};
 use monitor_api::{
-    diff::{DiffDocument, Fate, Location, Networks, RuleChange, RuleTerms, Traffic, Verdict},
+    diff::{DiffDocument, Fate, Location, Networks, RuleChange, RuleTerms, Traffic, TrafficChange, Verdict},
     status::Sums,
 };
 use monitor_policy::text::{count, counted, size, time};
@@ -182,11 +182,14 @@ fn rule(change: &RuleChange) -> Vec<String> {
 
 fn traffic_text(traffic: &Traffic) -> String {
     let mut text = format!("\ntraffic since {}\n", traffic.since);
+    // What becomes of packets stands above.
+    let same_fate = |change: &&TrafficChange| [Fate::Passes, Fate::Dropped].contains(&change.fate);
+    let changes: Vec<_> = traffic.changes.iter().filter(same_fate).collect();
     if traffic.changes.is_empty() {
         text += "  no recent traffic would change\n";
-    } else {
+    } else if !changes.is_empty() {
         let mut rows = vec![cells(&["where", "was", "becomes", "flows", "packets", "on the wire", "to"])];
-        for change in traffic.changes.iter().take(SHOWN) {
+        for change in changes.iter().take(SHOWN) {
             rows.push(vec![
                 place(&change.place, &change.place),
                 verdict(&change.old),
@@ -198,7 +201,7 @@ fn traffic_text(traffic: &Traffic) -> String {
             ]);
         }
         text += &table(2, &rows, &[3, 4, 5]);
-        let left = traffic.changes.len().saturating_sub(SHOWN);
+        let left = changes.len().saturating_sub(SHOWN);
         if left > 0 {
             text += &format!("  {}: see --json\n", counted(left, "more change"));
         }

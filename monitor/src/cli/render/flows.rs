@@ -7,23 +7,75 @@ use monitor_api::{
     flows::{AutonomousSystem, FlowRow, Flows},
     status::Sums,
 };
-use monitor_policy::text::count;
+use monitor_policy::text::{age, count, size, span};
 
-/// `egress-monitor flows`.
-pub fn flows(reply: &Flows, by: Option<&str>) -> String {
+/// How much of each row is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// What fits into eighty columns, with IPv4 addresses.
+    Short,
+    /// All columns.
+    Wide,
+}
+
+/// Of sums, what a short table has.
+fn of_sums(width: Width, of: &Sums) -> Vec<String> {
+    match width {
+        Width::Short => vec![count(of.packets), size(of.wire_bytes)],
+        Width::Wide => sums(of).into(),
+    }
+}
+
+fn sums_heading(width: Width) -> Vec<String> {
+    match width {
+        Width::Short => cells(&["packets", "on wire"]),
+        Width::Wide => cells(&["packets", "segments", "bytes", "on the wire"]),
+    }
+}
+
+/// `egress-monitor flows` at `now` (UTC nanoseconds since 1970).
+pub fn flows(reply: &Flows, by: Option<&str>, now: i128, width: Width) -> String {
+    let ago = |last: &str, active: bool| if active { "active".to_owned() } else { age(last, now) };
     let until = reply.until.as_deref().unwrap_or("-");
     let mut text = format!("Flows from {} until {until}, by bytes on the wire\n", reply.since);
+    if let (Some(seconds), Some(false)) = (reply.window_seconds, reply.window_complete) {
+        text += &format!("  asked for {}: this is all that there is\n", span(seconds.into()));
+    }
     if reply.flows.is_empty() && reply.groups.is_empty() {
         text += "  none\n";
     } else if let Some(by) = by {
-        let heading = [by, "verdict", "flows", "packets", "segments", "bytes", "on the wire", "last seen"];
+        // A column only where the rows say something.
+        let countries = reply.groups.iter().any(|row| row.country.is_some());
+        let mut heading = cells(&[by]);
+        let (country, last, indent) = match width {
+            Width::Short => ("CC", "last", 0),
+            Width::Wide => ("country", "last seen", INDENT),
+        };
+        heading.extend(countries.then(|| country.to_owned()));
+        heading.extend(cells(&["verdict", "flows"]));
+        heading.extend(sums_heading(width));
+        heading.push(last.into());
+        let numbers: Vec<usize> = (heading.len() - 2 - sums_heading(width).len()..heading.len() - 1).collect();
         let rows = reply.groups.iter().map(|row| {
-            let key = row.name.as_ref().map_or_else(|| row.key.clone(), |name| format!("{} {name}", row.key));
-            let names = [key, row.verdict.clone(), count(row.flows)];
-            names.into_iter().chain(sums(&row.sums)).chain([row.last_seen.clone()]).collect()
+            let mut key = row.name.as_ref().map_or_else(|| row.key.clone(), |name| format!("{} {name}", row.key));
+            key += &row.peer.map(|peer| format!(" → {peer}")).unwrap_or_default();
+            key += &row.decided_by.map(|decided| format!(" → {decided}")).unwrap_or_default();
+            let country = countries.then(|| row.country.clone().unwrap_or_else(|| "-".into()));
+            let names = [Some(key), country, Some(row.verdict.clone()), Some(count(row.flows))];
+            let last = ago(&row.last_seen, row.active);
+            names.into_iter().flatten().chain(of_sums(width, &row.sums)).chain([last]).collect()
         });
-        let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
-        text += &table(INDENT, &rows, &[2, 3, 4, 5, 6]);
+        let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
+        text += &table(indent, &rows, &numbers);
+    } else if width == Width::Short {
+        let rows = reply.flows.iter().map(|row| {
+            let way = format!("{} → {}", endpoint(row.source, row.source_port, row.protocol), destination(row));
+            let names = [protocol(row), way, row.country.clone(), row.verdict.clone(), size(row.sums.wire_bytes)];
+            names.into_iter().chain([ago(&row.last_seen, row.active)]).collect()
+        });
+        let heading = cells(&["proto", "source → destination", "CC", "verdict", "on wire", "last"]);
+        let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
+        text += &table(0, &rows, &[4]);
     } else {
         // A column only where a dataset says something.
         let systems = reply.flows.iter().any(|row| row.autonomous_system.is_some());
@@ -39,10 +91,11 @@ pub fn flows(reply: &Flows, by: Option<&str>) -> String {
                 destination(row),
                 row.country.clone(),
                 row.class.clone(),
-                row.rule.clone().unwrap_or_else(|| "-".into()),
+                row.rule.clone().unwrap_or_else(|| "zone default".into()),
                 row.verdict.clone(),
             ];
-            let all = names.into_iter().chain(sums(&row.sums)).chain([row.last_seen.clone()]);
+            let last = ago(&row.last_seen, row.active);
+            let all = names.into_iter().chain(sums(&row.sums)).chain([last]);
             all.chain(system(row)).collect()
         });
         let heading = [
@@ -67,31 +120,108 @@ pub fn flows(reply: &Flows, by: Option<&str>) -> String {
     }
     let rest = [
         ("not shown (raise --top)", Some(reply.rest.flows), &reply.rest.sums),
+        ("not asked for", Some(reply.other.flows), &reply.other.sums),
         ("older flows, summed up", Some(reply.evicted.flows), &reply.evicted.sums),
         ("flow table full", None, &reply.overflow),
         ("not parsed", None, &reply.unparsed),
         ("everything at the hooks", None, &reply.hook),
     ];
-    let heading = ["besides", "flows", "packets", "segments", "bytes", "on the wire"];
+    let mut heading = cells(&["besides", "flows"]);
+    heading.extend(sums_heading(width));
+    let numbers: Vec<usize> = (1..heading.len()).collect();
     let rows = rest.into_iter().map(|(what, flows, of)| {
         let flows = flows.map_or_else(|| "-".into(), count);
-        [what.to_owned(), flows].into_iter().chain(sums(of)).collect()
+        [what.to_owned(), flows].into_iter().chain(of_sums(width, of)).collect()
     });
-    let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
     text.push('\n');
-    text += &table(INDENT, &rows, &[1, 2, 3, 4, 5]);
-    let mut rows = vec![cells(&["not parsed", "fate", "packets", "segments", "bytes", "on the wire", "meaning"])];
+    text += &table(INDENT, &rows, &numbers);
+    let mut heading = cells(&["not parsed", "fate"]);
+    heading.extend(sums_heading(width));
+    let numbers: Vec<usize> = (2..heading.len()).collect();
+    if width == Width::Wide {
+        heading.push("meaning".into());
+    }
+    let mut rows = vec![heading];
     for row in &reply.unparsed_reasons {
         for (fate, of) in [("passed", &row.passed), ("dropped", &row.dropped)] {
             if *of != Sums::default() {
                 let names = [row.reason.clone(), fate.to_owned()];
-                rows.push(names.into_iter().chain(sums(of)).chain([row.meaning.clone()]).collect());
+                let meaning = (width == Width::Wide).then(|| row.meaning.clone());
+                rows.push(names.into_iter().chain(of_sums(width, of)).chain(meaning).collect());
             }
         }
     }
     if rows.len() > 1 {
         text.push('\n');
-        text += &table(INDENT, &rows, &[2, 3, 4, 5]);
+        text += &table(INDENT, &rows, &numbers);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_api::flows::{GroupRow, Part};
+
+    use super::*;
+
+    #[test]
+    fn a_short_table_has_eighty_columns() {
+        let sums = Sums { packets: 1_234_567, segments: 2_345_678, bytes: 1 << 30, wire_bytes: 2_147_483_647 };
+        let row = FlowRow {
+            interface: "eth0".into(),
+            source: [198, 51, 100, 200].into(),
+            source_port: 54_321,
+            destination: [203, 0, 113, 200].into(),
+            destination_port: 443,
+            autonomous_system: None,
+            protocol: 6,
+            protocol_name: Some("tcp".into()),
+            inner: None,
+            embedded: None,
+            opaque: None,
+            decided_by: None,
+            country: "CN".into(),
+            class: "outside".into(),
+            rule: None,
+            verdict: "observed".into(),
+            sums,
+            first_seen: String::new(),
+            last_seen: "1970-01-01T00:00:00Z".into(),
+            active: false,
+        };
+        let group = GroupRow {
+            key: "198.51.100.200".into(),
+            peer: Some([203, 0, 113, 200].into()),
+            country: Some("CN".into()),
+            decided_by: None,
+            name: None,
+            verdict: "observed".into(),
+            flows: 12,
+            sums,
+            first_seen: String::new(),
+            last_seen: String::new(),
+            active: true,
+        };
+        let rest = Part { flows: 12_345, sums };
+        let by_flow = Flows { flows: vec![row], rest, hook: sums, ..Flows::default() };
+        let by_group = Flows { groups: vec![group], ..by_flow.clone() };
+        let shown = [
+            flows(&by_flow, None, 8_000_000_000, Width::Short),
+            flows(&Flows { flows: Vec::new(), ..by_group }, Some("source,peer"), 0, Width::Short),
+        ];
+        let lines = |text: &str| text.lines().skip(1).take(2).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(
+            lines(&shown[0]),
+            [
+                "proto  source → destination                      CC  verdict   on wire  last",
+                "tcp    198.51.100.200:54321 → 203.0.113.200:443  CN  observed  1.9 GiB  8 s ago",
+            ]
+        );
+        assert!(lines(&shown[1])[1].starts_with("198.51.100.200 → 203.0.113.200  CN  observed"), "{}", shown[1]);
+        for text in shown {
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        }
+        assert!(flows(&by_flow, None, 0, Width::Wide).contains("zone default"));
+    }
 }

@@ -15,6 +15,7 @@ mod rules;
 mod shadow;
 mod started;
 mod status;
+mod summary;
 
 use std::net::IpAddr;
 
@@ -23,13 +24,14 @@ pub use self::{
     clock::clock,
     diff::{diff, effect},
     explain::{explanation, network},
-    flows::flows,
+    flows::{Width, flows},
     mode::mode,
     outcome::{confirmed, outcome, tried},
     rules::rules,
     shadow::shadow,
     started::{ended, started},
     status::{status, totals},
+    summary::summary,
 };
 use monitor_api::{flows::FlowRow, status::Sums};
 use monitor_policy::{

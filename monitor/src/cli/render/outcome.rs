@@ -1,5 +1,6 @@
 //! What came of a reload, a trial or a confirmation in, what its command says out.
 
+use super::short;
 use crate::cli::confirm::Saved;
 use monitor_api::reload::Outcome;
 use monitor_policy::text::span;
@@ -31,7 +32,9 @@ pub fn tried(outcome: &Outcome) -> String {
     format!(
         "{mode} on trial until {until}, policy {}; then {} ({}) comes back by itself\n`egress-monitor confirm` keeps it \
          and saves it\n",
-        outcome.policy.digest, back.digest, back.mode
+        short(&outcome.policy.digest),
+        short(&back.digest),
+        back.mode
     )
 }
 

@@ -8,7 +8,7 @@ use monitor_policy::text::{count, plain, size};
 /// `egress-monitor rules`.
 pub fn rules(reply: &Rules) -> String {
     let until = reply.until.as_deref().unwrap_or("-");
-    let mut text = format!("Rules of policy {}, hits from {} until {until}\n", short(&reply.policy), reply.since);
+    let mut text = format!("Rules of policy {}, hits from {} until {until}\n", short(&reply.head.policy), reply.since);
     let heading = [
         "rule",
         "action",

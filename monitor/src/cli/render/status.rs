@@ -65,9 +65,6 @@ pub fn status(status: &Status) -> String {
     let state = status.not_ready.as_ref().map_or_else(|| "working".to_owned(), |why| format!("NOT RELIABLE: {why}"));
     line("state", &state);
     line("mode", effect);
-    if let Some(by_hand) = &status.mode_by_hand {
-        line("", &mode::by_hand(by_hand));
-    }
     line("host", &format!("{}, up {} (since {})", status.host, span(status.uptime_seconds), status.started));
     line("version", &status.version);
     line("zone", &format!("{}, inside = {}", status.zone, status.inside));
@@ -88,14 +85,8 @@ pub fn status(status: &Status) -> String {
             span(policy.age_seconds)
         ),
     );
-    if let Some(of) = &policy.last_good {
-        line("", &mode::last_good(of));
-    }
     if policy.never_hit > 0 {
         line("", &format!("{} never hit (egress-monitor rules --never-hit)", counted(policy.never_hit, "rule")));
-    }
-    for rule in &policy.suspended {
-        line("", &format!("SUSPENDED until midnight UTC: {rule}, its daily budget is used up (egress-monitor rules)"));
     }
     match &policy.shadow {
         Some(ShadowStatus { refused: Some(why), .. }) => line("shadow", &format!("REFUSED: {why}")),
@@ -115,37 +106,10 @@ pub fn status(status: &Status) -> String {
         }
         None => {}
     }
-    if let Some(unconfirmed) = &status.unconfirmed {
-        line(
-            "",
-            &format!(
-                "UNCONFIRMED, returns to {} ({}) in {}: `egress-monitor confirm` keeps it",
-                short(&unconfirmed.back_to.digest),
-                unconfirmed.back_to.mode,
-                span(unconfirmed.seconds_left)
-            ),
-        );
-    }
-    for near in &status.rule_times {
-        let when = match near.what.as_str() {
-            "expired" => format!("EXPIRED {} ago", span(-near.seconds)),
-            what => format!("{what} in {}", span(near.seconds)),
-        };
-        line("rule", &format!("{} {when} ({})", near.rule, near.at));
-    }
-    if status.rule_times_left_out > 0 {
-        line("", &format!("and {} more", counted(status.rule_times_left_out, "rule")));
-    }
-    if let Some(error) = &status.reload_error {
-        line("", &format!("REFUSED a newer one: {error}"));
-    }
-    if let Some(error) = &status.state_error {
-        line("", &format!("NOT KEPT over a restart: {error}"));
+    for (name, value) in attention(status) {
+        line(name, &value);
     }
     line("helper", &helper(&status.helper));
-    if let Some(behind) = clock_behind(&status.clock) {
-        line("clock", &format!("BEHIND: rules and budgets go by {behind} (egress-monitor clock)"));
-    }
     for dataset in &status.datasets {
         let age = dataset.age_days.map_or_else(|| "of unknown age".into(), |days| format!("{days} days old"));
         let stale = if dataset.stale { ": STALE, import a newer one" } else { "" };
@@ -175,7 +139,7 @@ pub fn status(status: &Status) -> String {
         }
         None => line("epoch", "none closed yet"),
     }
-    for (name, value) in tamper(&status.tamper) {
+    for (name, value) in tampered(&status.tamper) {
         line(name, &value);
     }
     for finding in &status.conditions {
@@ -301,9 +265,47 @@ fn nics(status: &Status) -> String {
     format!("\nNetwork cards since the program was attached\n{table}{}{verdict}", before.concat())
 }
 
-/// Whether somebody changed what is in the kernel.
-fn tamper(status: &TamperStatus) -> Vec<(&'static str, String)> {
-    let TamperStatus { looked, compared, found, healed, open, contended, last } = status;
+/// What somebody should know who looks for the first time today, beside the findings.
+pub(super) fn attention(status: &Status) -> Vec<(&'static str, String)> {
+    let mut lines: Vec<(&'static str, String)> = Vec::new();
+    lines.extend(status.mode_by_hand.iter().map(|by_hand| ("mode", mode::by_hand(by_hand))));
+    lines.extend(status.policy.last_good.iter().map(|of| ("policy", mode::last_good(of))));
+    for rule in &status.policy.suspended {
+        let why = "its daily budget is used up (egress-monitor rules)";
+        lines.push(("SUSPENDED", format!("until midnight UTC: {rule}, {why}")));
+    }
+    if let Some(unconfirmed) = &status.unconfirmed {
+        let (back, left) = (&unconfirmed.back_to, span(unconfirmed.seconds_left));
+        let digest = short(&back.digest);
+        lines.push((
+            "policy",
+            format!("UNCONFIRMED, returns to {digest} ({}) in {left}: `egress-monitor confirm` keeps it", back.mode),
+        ));
+    }
+    for near in &status.rule_times {
+        let when = match near.what.as_str() {
+            "expired" => format!("EXPIRED {} ago", span(-near.seconds)),
+            what => format!("{what} in {}", span(near.seconds)),
+        };
+        lines.push(("rule", format!("{} {when} ({})", near.rule, near.at)));
+    }
+    if status.rule_times_left_out > 0 {
+        lines.push(("rule", format!("and {} more", counted(status.rule_times_left_out, "rule"))));
+    }
+    lines.extend(status.reload_error.iter().map(|error| ("REFUSED", format!("a newer policy: {error}"))));
+    lines.extend(status.state_error.iter().map(|error| ("NOT KEPT", format!("over a restart: {error}"))));
+    if let Some(behind) = clock_behind(&status.clock) {
+        lines.push(("clock", format!("BEHIND: rules and budgets go by {behind} (egress-monitor clock)")));
+    }
+    let TamperStatus { open, contended, .. } = &status.tamper;
+    lines.extend(open.iter().map(|one| ("TAMPERED", format!("{}, since {}: {}", one.kind, one.since, one.what))));
+    lines.extend(contended.iter().map(|of| ("CONTENDED", format!("{of}: somebody undoes what is put right"))));
+    lines
+}
+
+/// Whether somebody has changed what is in the kernel.
+fn tampered(status: &TamperStatus) -> Vec<(&'static str, String)> {
+    let TamperStatus { looked, compared, found, healed, open, last, .. } = status;
     if looked.is_none() {
         return Vec::new();
     }
@@ -314,10 +316,8 @@ fn tamper(status: &TamperStatus) -> Vec<(&'static str, String)> {
             ("tamper", format!("found {}, put right {}; all bytes compared {compared}", count(*found), count(*healed)))
         }
     }];
-    lines.extend(open.iter().map(|one| ("TAMPERED", format!("{}, since {}: {}", one.kind, one.since, one.what))));
     if open.is_empty() {
         lines.extend(last.iter().map(|one| ("", format!("last {}, {}: {}", one.kind, one.since, one.what))));
     }
-    lines.extend(contended.iter().map(|of| ("CONTENDED", format!("{of}: somebody undoes what is put right"))));
     lines
 }

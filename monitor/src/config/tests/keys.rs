@@ -175,10 +175,10 @@ fn numbers_and_addresses_out_of_bounds_are_refused() {
         ("301s", "epoch '301s' is out of bounds: write 100ms to 5min"),
         (
             "99999999999999999999min",
-            "'99999999999999999999min' is no duration: write a number with ms, s or min, such as \"10s\"",
+            "invalid duration '99999999999999999999min': add a unit, ms, s or min, such as \"10s\"",
         ),
         ("99999999999999999min", "epoch '99999999999999999min' is out of bounds: write 100ms to 5min"),
-        ("10", "'10' is no duration: write a number with ms, s or min, such as \"10s\""),
+        ("10", "invalid duration '10': add a unit, ms, s or min, such as \"10s\""),
     ] {
         refused(&format!("[monitor]\nepoch = \"{epoch}\""), &format!("config.toml:2: {message}"));
     }

@@ -30,10 +30,10 @@ fn one_reading_finds_everything_in_the_order_of_the_lines() {
     assert_eq!(
         found,
         [
-            "config.toml:2: 'enforced' is not known here: write \"observe\" or \"enforce\"",
-            "config.toml:3: '1h' is no duration: write a number with ms, s or min, such as \"10s\"",
+            "config.toml:2: invalid value 'enforced': write \"observe\" or \"enforce\"",
+            "config.toml:3: invalid duration '1h': add a unit, ms, s or min, such as \"10s\"",
             "config.toml:5: unknown key 'insid' in [zone]: did you mean 'inside'?",
-            "config.toml:6: 'drop' is not known here: write \"allow\" or \"deny\"",
+            "config.toml:6: invalid value 'drop': write \"allow\" or \"deny\"",
             "config.toml:7: [[site]] has no 'country': add country = \"IE\"",
             "config.toml:7: [[site]] has no 'networks': add networks = [\"10.64.0.0/10\"]",
         ]

@@ -16,7 +16,7 @@ fn a_rule_that_can_never_hold_is_refused() {
     );
     refused(
         &allow("expires = 2026-12-31"),
-        "config.toml:5: 'expires' is '2026-12-31', which is no moment: write date, time and offset, such as \
+        "config.toml:5: invalid time '2026-12-31' in 'expires': write date, time and offset, such as \
          2026-12-31T00:00:00Z",
     );
     refused(

@@ -24,10 +24,7 @@ fn a_reason_that_is_unknown_or_can_not_be_denied_is_refused() {
         "[zone.undecodable]\nnot_pi = \"allow\"",
         "config.toml:2: unknown key 'not_pi' in [zone.undecodable]: did you mean 'not_ip'?",
     );
-    refused(
-        "[zone.undecodable]\nmpls = \"drop\"",
-        "config.toml:2: 'drop' is not known here: write \"allow\" or \"deny\"",
-    );
+    refused("[zone.undecodable]\nmpls = \"drop\"", "config.toml:2: invalid value 'drop': write \"allow\" or \"deny\"");
     refused(
         "[zone]\nundecodable = \"allow\"",
         "config.toml:2: 'undecodable' is the string 'allow': write a table headed [zone.undecodable]",

@@ -45,7 +45,7 @@ async fn however_many_rule_ids_there_were_each_rule_has_its_own_counts() {
     }
     let documents = || {
         let state = bench.state.read();
-        let hits = documents::rules::rules(&state, now());
+        let hits = documents::rules::rules(&state, "", now());
         let packets = hits.rules.iter().chain(&hits.former).map(|row| row.sums.packets).sum::<u64>();
         (hits, packets, state.findings.clone())
     };
@@ -80,7 +80,7 @@ async fn a_rule_whose_id_does_not_fit_has_no_counts_of_others() {
     {
         let state = bench.state.read();
         assert_eq!(state.findings.iter().map(|(kind, _)| kind.name()).collect::<Vec<_>>(), ["names_run_out"]);
-        let rules = documents::rules::rules(&state, now());
+        let rules = documents::rules::rules(&state, "", now());
         let of = |rows: &[monitor_api::rules::RuleRow]| {
             let hit = rows.iter().filter(|row| row.sums.packets > 0);
             hit.map(|row| (row.rule.clone(), row.sums.packets)).collect::<Vec<_>>()

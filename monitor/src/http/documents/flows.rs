@@ -2,6 +2,7 @@
 //! what was evicted, what overflowed and what was not parsed always sum to the hook total, in one document.
 
 mod body;
+mod chosen;
 
 use std::{
     cmp::Ordering,
@@ -10,7 +11,9 @@ use std::{
     sync::Arc,
 };
 
-use monitor_api::flows::{AutonomousSystem, By, DEFAULT_TOP, FlowRow, Flows, FlowsQuery, GroupRow, Part, ReasonRow};
+use monitor_api::flows::{
+    AutonomousSystem, By, DEFAULT_TOP, FlowRow, Flows, FlowsQuery, GroupRow, Part, QueryError, ReasonRow,
+};
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
@@ -18,10 +21,12 @@ use monitor_common::{
 };
 
 pub use self::body::PageBody;
+use self::chosen::Chosen;
+use super::head;
 use crate::{
     model::{
         flow::{FlowGroup, FlowId, FlowSums, GroupSums},
-        identities::{Identities, RuleName},
+        identities::{Identities, Name, RuleName},
         rfc3339,
     },
     store::{MonitorState, SharedState, flows::FlowStore, table::Table, totals::Totals},
@@ -37,6 +42,7 @@ pub struct Page {
     /// All but the rows.
     frame: Flows,
     labels: Labels,
+    chosen: Chosen,
     rows: Rows,
 }
 
@@ -57,79 +63,63 @@ impl Rows {
 
 impl Page {
     /// What it needs of the state is copied first, so that nobody waits for the walk through the flows.
-    pub fn of(shared: &SharedState, query: &FlowsQuery) -> Self {
-        let groups_of = query.by.and_then(group_key);
+    ///
+    /// # Errors
+    /// What nobody can ask for.
+    pub fn of(shared: &SharedState, host: &str, query: &FlowsQuery) -> Result<Self, QueryError> {
+        let filter = query.filter()?;
+        let groups_of = query.by.and_then(group_key).filter(|_| filter.is_of_sums());
+        let head = |state: &MonitorState, totals: &Totals| {
+            let chosen = Chosen::of(filter.clone(), state);
+            Head { frame: frame(state, host, totals, &chosen), labels: Labels::of(state), chosen }
+        };
         let Some(seconds) = query.since else {
             if let Some(key) = groups_of {
-                let (frame, labels, groups) = {
+                let (head, groups) = {
                     let state = shared.read();
                     let totals = &state.traffic.totals;
-                    (frame(&state, totals, query), Labels::of(&state), summed(&totals.flows, key, query))
+                    let mut head = head(&state, totals);
+                    let groups = head.summed(&totals.flows, key);
+                    (head, groups)
                 };
-                return Self::grouped(frame, groups.into_iter(), labels, query);
+                return Ok(head.grouped(groups.into_iter(), query));
             }
             // In this order: the state is that of the flows then.
             let store = shared.flows();
-            let (frame, labels) = {
+            let head = {
                 let state = shared.read();
-                (frame(&state, &state.traffic.totals, query), Labels::of(&state))
+                head(&state, &state.traffic.totals)
             };
-            return Self::filled(frame, &store, labels, query);
+            return Ok(head.filled(&store, query));
         };
         // Held until the names are there that it is kept under.
         let recent = shared.recent();
         let window = recent.window(i128::from(seconds) * 1_000_000_000);
         let state = shared.read();
         drop(recent);
-        let labels = Labels::of(&state);
         let Some(window) = window else {
-            let nothing = frame(&state, &Totals::default(), query);
-            let frame = Flows { window_seconds: query.since, ..nothing };
-            return Self { frame, labels, rows: Rows::Flows(Vec::new()) };
+            let Head { frame, labels, chosen } = head(&state, &Totals::default());
+            let frame = Flows { window_seconds: query.since, window_complete: Some(false), ..frame };
+            return Ok(Self { frame, labels, chosen, rows: Rows::Flows(Vec::new()) });
         };
-        let frame = Flows {
-            since: rfc3339(window.began),
+        // The oldest part of it may reach back before what is counted here.
+        let began = window.began.max(state.since);
+        let mut head = head(&state, &window.totals);
+        drop(state);
+        head.frame = Flows {
+            since: rfc3339(began),
             until: Some(rfc3339(window.ended)),
             window_seconds: query.since,
-            ..frame(&state, &window.totals, query)
+            window_complete: Some(window.ended - began >= i128::from(seconds) * 1_000_000_000),
+            ..head.frame
         };
-        drop(state);
-        match groups_of {
-            Some(key) => Self::grouped(frame, summed(&window.groups(), key, query).into_iter(), labels, query),
-            None => Self::filled(frame, &window.flows, labels, query),
-        }
-    }
-
-    /// With the first of these groups.
-    fn grouped(mut frame: Flows, groups: impl Iterator<Item = GroupOf>, labels: Labels, query: &FlowsQuery) -> Self {
-        let rows = first(query.top.unwrap_or(DEFAULT_TOP), &mut frame.rest, groups);
-        Self { frame, labels, rows: Rows::Groups(rows) }
-    }
-
-    /// With what comes from the flows.
-    fn filled(mut frame: Flows, store: &FlowStore, labels: Labels, query: &FlowsQuery) -> Self {
-        let wanted = |verdict: Verdict| query.verdict.is_none_or(|only| only == verdict);
-        for (_, evicted) in store.evicted().iter().filter(|(of, _)| wanted(of.group.verdict)) {
-            frame.evicted.flows += evicted.flows;
-            frame.evicted.sums.add(&evicted.counters);
-        }
-        let chosen = store.iter().filter(|(id, _)| wanted(id.verdict));
-        let Some(by) = query.by else {
-            let top = query.top.unwrap_or(DEFAULT_TOP);
-            let rows = first(top, &mut frame.rest, chosen.map(|(id, sums)| (id, 1, *sums)));
-            return Self { frame, labels, rows: Rows::Flows(rows) };
-        };
-        let mut groups: Table<(Key, Verdict), (u64, FlowSums)> = Table::default();
-        for (id, sums) in chosen {
-            let key = (Key::of(by, &id, labels.asn.as_deref()), id.verdict);
-            let ((flows, sum), there) = groups.upsert(key, || (0, *sums));
-            *flows += 1;
-            if there {
-                sum.add(sums);
+        Ok(match groups_of {
+            Some(key) => {
+                let groups = head.summed(&window.groups(), key);
+                head.grouped(groups.into_iter(), query)
             }
-        }
-        let groups = groups.iter().map(|(key, (flows, sums))| (*key, *flows, *sums));
-        Self::grouped(frame, groups, labels, query)
+            None => head.filled(&window.flows, query),
+        })
     }
 
     /// Bytes that it takes until it is read to its end.
@@ -160,18 +150,22 @@ impl Page {
     }
 
     fn flow_row(&self, (id, _, sums): &(FlowId, u64, FlowSums)) -> FlowRow {
-        flow_row(id, sums, &self.labels)
+        FlowRow { active: self.chosen.is_active(sums), ..flow_row(id, sums, &self.labels) }
     }
 
     fn group_row(&self, ((key, verdict), flows, sums): &GroupOf) -> GroupRow {
         GroupRow {
             key: key.text(&self.labels.identities),
+            peer: key.peer(),
+            country: key.country().map(|country| country.to_string()),
+            decided_by: key.decided_by(),
             name: key.name(self.labels.asn.as_deref()),
             verdict: verdict.name().into(),
             flows: *flows,
             sums: (&sums.counters).into(),
             first_seen: rfc3339(sums.first.into()),
             last_seen: rfc3339(sums.last.into()),
+            active: self.chosen.is_active(sums),
         }
     }
 
@@ -184,27 +178,89 @@ impl Page {
     }
 }
 
+/// A page that has no rows yet.
+struct Head {
+    frame: Flows,
+    labels: Labels,
+    chosen: Chosen,
+}
+
+impl Head {
+    /// The groups that sums come to, those of flows that are no longer told apart, too. What was not asked for is known then.
+    fn summed(&mut self, flows: &BTreeMap<FlowGroup, GroupSums>, key: fn(&FlowGroup) -> Key) -> Vec<GroupOf> {
+        let mut groups: BTreeMap<(Key, Verdict), GroupSums> = BTreeMap::new();
+        for (of, sums) in flows {
+            if self.chosen.group(of) {
+                groups.entry((key(of), of.group.verdict)).and_modify(|there| there.add(sums)).or_insert(*sums);
+            } else {
+                self.frame.other.flows += sums.flows;
+                self.frame.other.sums.add(&sums.sums.counters);
+            }
+        }
+        groups.into_iter().map(|(key, GroupSums { flows, sums })| (key, flows, sums)).collect()
+    }
+
+    /// With the first of these groups.
+    fn grouped(mut self, groups: impl Iterator<Item = GroupOf>, query: &FlowsQuery) -> Page {
+        let rows = first(query.top.unwrap_or(DEFAULT_TOP), &mut self.frame.rest, groups);
+        self.with(Rows::Groups(rows))
+    }
+
+    /// With what comes from the flows.
+    fn filled(mut self, store: &FlowStore, query: &FlowsQuery) -> Page {
+        for evicted in store.evicted().values() {
+            self.frame.evicted.flows += evicted.flows;
+            self.frame.evicted.sums.add(&evicted.counters);
+        }
+        let (chosen, mut other) = (&self.chosen, self.frame.other);
+        let asked_for = store.iter().filter(|(id, sums)| {
+            let asked_for = chosen.flow(id, sums);
+            if !asked_for {
+                other.flows += 1;
+                other.sums.add(&sums.counters);
+            }
+            asked_for
+        });
+        let Some(by) = query.by else {
+            let top = query.top.unwrap_or(DEFAULT_TOP);
+            let rows = first(top, &mut self.frame.rest, asked_for.map(|(id, sums)| (id, 1, *sums)));
+            self.frame.other = other;
+            return self.with(Rows::Flows(rows));
+        };
+        let mut groups: Table<(Key, Verdict), (u64, FlowSums)> = Table::default();
+        for (id, sums) in asked_for {
+            let key = (Key::of(by, &id, self.labels.asn.as_deref()), id.verdict);
+            let ((flows, sum), there) = groups.upsert(key, || (0, *sums));
+            *flows += 1;
+            if there {
+                sum.add(sums);
+            }
+        }
+        self.frame.other = other;
+        let groups = groups.iter().map(|(key, (flows, sums))| (*key, *flows, *sums));
+        self.grouped(groups, query)
+    }
+
+    fn with(self, rows: Rows) -> Page {
+        let Self { mut frame, labels, chosen } = self;
+        frame.truncated = frame.rest.flows > 0;
+        Page { frame, labels, chosen, rows }
+    }
+}
+
 /// How flows are grouped where that needs no look at each.
 fn group_key(by: By) -> Option<fn(&FlowGroup) -> Key> {
     match by {
         By::Country => Some(|of| Key::Country(of.group.country)),
         By::Class => Some(|of| Key::Class(of.group.class)),
         By::Rule => Some(|of| Key::Rule(of.rule)),
-        By::Network | By::Peer => None,
+        By::Interface => Some(|of| Key::Interface(of.group.interface)),
+        By::Network | By::Peer | By::Source | By::SourcePeer | By::Port => None,
     }
 }
 
 /// A group, how many flows it has, and what they come to.
 type GroupOf = ((Key, Verdict), u64, FlowSums);
-
-/// The groups that sums come to, those of flows that are no longer told apart, too.
-fn summed(flows: &BTreeMap<FlowGroup, GroupSums>, key: fn(&FlowGroup) -> Key, query: &FlowsQuery) -> Vec<GroupOf> {
-    let mut groups: BTreeMap<(Key, Verdict), GroupSums> = BTreeMap::new();
-    for (of, sums) in flows.iter().filter(|(of, _)| query.verdict.is_none_or(|only| only == of.group.verdict)) {
-        groups.entry((key(of), of.group.verdict)).and_modify(|there| there.add(sums)).or_insert(*sums);
-    }
-    groups.into_iter().map(|(key, GroupSums { flows, sums })| (key, flows, sums)).collect()
-}
 
 /// What rows are labelled with.
 pub(super) struct Labels {
@@ -220,17 +276,19 @@ impl Labels {
 }
 
 /// The document without what comes from the flows.
-fn frame(state: &MonitorState, totals: &Totals, query: &FlowsQuery) -> Flows {
+fn frame(state: &MonitorState, host: &str, totals: &Totals, chosen: &Chosen) -> Flows {
     let mut reply = Flows {
-        boot_id: state.boot_id.clone(),
+        head: head(state, host),
         since: rfc3339(state.since),
         until: state.last.map(|last| rfc3339(last.ended)),
         epoch: state.last.map(|last| last.epoch),
         ..Flows::default()
     };
-    let wanted = |verdict: Verdict| query.verdict.is_none_or(|only| only == verdict);
-    for (_, counters) in totals.overflow.iter().filter(|(group, _)| wanted(group.verdict)) {
-        reply.overflow.add(counters);
+    for (group, counters) in &totals.overflow {
+        // Which rule decided it is not known.
+        let asked_for = chosen.group(&FlowGroup { group: *group, rule: RuleName::NONE });
+        let of = if asked_for { &mut reply.overflow } else { &mut reply.other.sums };
+        of.add(counters);
     }
     let mut reasons: BTreeMap<Reason, ReasonSums> = BTreeMap::new();
     for ((_, reason), reason_sums) in &totals.unparsed {
@@ -304,7 +362,12 @@ enum Key {
     System(u32),
     Network(IpAddr, u8),
     Rule(RuleName),
-    Peer(IpAddr),
+    /// With its country, and who decided if that is another.
+    Peer(IpAddr, Country, Option<IpAddr>),
+    Source(IpAddr),
+    SourcePeer(IpAddr, IpAddr, Country),
+    Port(u16),
+    Interface(Name),
 }
 
 impl Key {
@@ -314,7 +377,14 @@ impl Key {
             By::Country => Self::Country(id.country),
             By::Class => Self::Class(id.class),
             By::Rule => Self::Rule(id.rule),
-            By::Peer => Self::Peer(id.ip(id.destination)),
+            By::Peer => {
+                let peer = id.ip(id.destination);
+                Self::Peer(peer, id.country, id.decided_by().filter(|decided| *decided != peer))
+            }
+            By::Source => Self::Source(id.ip(id.source)),
+            By::SourcePeer => Self::SourcePeer(id.ip(id.source), id.ip(id.destination), id.country),
+            By::Port => Self::Port(id.destination_port),
+            By::Interface => Self::Interface(id.interface),
             By::Network => system().unwrap_or_else(|| match id.ip(id.destination) {
                 IpAddr::V4(address) => {
                     Self::Network(Ipv4Addr::from_bits(address.to_bits() & (u32::MAX << 8)).into(), 24)
@@ -339,7 +409,30 @@ impl Key {
             Self::Network(address, length) => format!("{address}/{length}"),
             Self::Rule(RuleName::NONE) => "-".into(),
             Self::Rule(rule) => identities.rules.get(rule).into(),
-            Self::Peer(address) => address.to_string(),
+            Self::Peer(address, ..) | Self::Source(address) | Self::SourcePeer(address, ..) => address.to_string(),
+            Self::Port(port) => port.to_string(),
+            Self::Interface(name) => identities.interfaces.get(name).into(),
+        }
+    }
+
+    const fn peer(self) -> Option<IpAddr> {
+        match self {
+            Self::SourcePeer(_, peer, _) => Some(peer),
+            _ => None,
+        }
+    }
+
+    const fn country(self) -> Option<Country> {
+        match self {
+            Self::Peer(_, country, _) | Self::SourcePeer(_, _, country) => Some(country),
+            _ => None,
+        }
+    }
+
+    const fn decided_by(self) -> Option<IpAddr> {
+        match self {
+            Self::Peer(_, _, decided_by) => decided_by,
+            _ => None,
         }
     }
 }
@@ -375,13 +468,14 @@ pub(super) fn flow_row(id: &FlowId, sums: &FlowSums, labels: &Labels) -> FlowRow
         sums: (&sums.counters).into(),
         first_seen: rfc3339(sums.first.into()),
         last_seen: rfc3339(sums.last.into()),
+        active: false,
     }
 }
 
 /// The whole document.
 #[cfg(test)]
 pub fn flows(shared: &SharedState, query: &FlowsQuery) -> Flows {
-    Page::of(shared, query).document()
+    Page::of(shared, "", query).expect("what can be asked for").document()
 }
 
 #[cfg(test)]

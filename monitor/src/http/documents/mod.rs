@@ -5,3 +5,20 @@ pub mod flows;
 pub mod rules;
 pub mod shadow;
 pub mod status;
+
+use monitor_api::head::Head;
+
+use crate::store::MonitorState;
+
+/// Whose counts a document has.
+fn head(state: &MonitorState, host: &str) -> Head {
+    let in_force = &state.in_force;
+    Head {
+        host: host.to_owned(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        boot_id: state.boot_id.clone(),
+        mode: in_force.mode.name().into(),
+        zone: in_force.policy.zone.clone(),
+        policy: in_force.policy.digest.clone(),
+    }
+}

@@ -1,5 +1,6 @@
 //! [`MonitorState`] in, what each rule did out: served at `/api/v1/rules`, printed by `egress-monitor rules`.
 
+use super::head;
 use crate::{
     model::{flow::GroupSums, identities::RuleName, rfc3339},
     store::MonitorState,
@@ -11,7 +12,7 @@ use monitor_api::{
 use monitor_policy::{Policy, RuleInfo, spec::Action};
 
 /// The document at `now` (UTC nanoseconds since 1970).
-pub fn rules(state: &MonitorState, now: i128) -> Rules {
+pub fn rules(state: &MonitorState, host: &str, now: i128) -> Rules {
     let (totals, names) = (&state.traffic.totals, &state.traffic.identities.rules);
     let policy = &state.in_force.policy;
     let mut overflow = Sums::default();
@@ -25,10 +26,9 @@ pub fn rules(state: &MonitorState, now: i128) -> Rules {
         with_hits(named, Some(sums))
     });
     Rules {
-        boot_id: state.boot_id.clone(),
+        head: head(state, host),
         since: rfc3339(state.since),
         until: state.last.map(|last| rfc3339(last.ended)),
-        policy: policy.digest.clone(),
         never_hit: never_hit(state).map(|rule| rule.id.clone()).collect(),
         rules: rows,
         former: former.collect(),

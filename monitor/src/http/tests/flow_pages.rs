@@ -103,7 +103,7 @@ async fn networks_are_named_by_who_announces_them_where_a_dataset_says() {
         .collect();
     let example = Some((64_500, "Example Net"));
     assert_eq!(rows, [example, Some((64_501, "")), example, None]);
-    let text = render::flows(&flows, None);
+    let text = render::flows(&flows, None, now(), render::Width::Wide);
     let column: Vec<&str> = text.lines().skip(1).take(5).map(|line| line.rsplit("  ").next().unwrap_or(line)).collect();
     assert_eq!(column, ["announced by", "AS64500 Example Net", "AS64501", "AS64500 Example Net", "-"]);
     for window in ["", "&since=60"] {
@@ -161,7 +161,7 @@ async fn flows_show_where_they_go_on_to_and_what_can_not_be_read() {
     assert_eq!(reasons, [("link_control", 3, 0, 0), ("mpls", 0, 2, 200)]);
     assert_eq!(accounted(&reply), reply.hook);
 
-    let text = render::flows(&reply, None);
+    let text = render::flows(&reply, None, now(), render::Width::Wide);
     let mut lines = text.lines();
     let destinations: Vec<String> = lines
         .by_ref()

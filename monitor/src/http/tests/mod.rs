@@ -178,7 +178,7 @@ fn accounted(reply: &Flows) -> Sums {
     for row in reply.flows.iter().map(|row| &row.sums).chain(reply.groups.iter().map(|row| &row.sums)) {
         plus(&mut sums, row);
     }
-    for part in [&reply.rest.sums, &reply.evicted.sums, &reply.overflow, &reply.unparsed] {
+    for part in [&reply.rest.sums, &reply.other.sums, &reply.evicted.sums, &reply.overflow, &reply.unparsed] {
         plus(&mut sums, part);
     }
     sums

@@ -35,7 +35,7 @@ async fn what_is_not_understood_is_refused_with_a_reason() {
         ("/api/v1/flows", 403, "/api/v1/flows takes the role 'security', and yours is 'metrics'"),
         ("/api/v1/status?top=1", 400, "top"),
         ("/metrics?x=1", 400, "x"),
-        ("/etc/passwd", 404, "no such page"),
+        ("/etc/passwd", 404, "not found; there are /metrics"),
     ] {
         let (got, body) = bench.port(path).await;
         assert_eq!(got, status, "{path}: {body}");

@@ -101,8 +101,8 @@ async fn the_last_epoch_is_shown_alone_beside_all_since_the_start_and_both_name_
         |rows: &[GroupStatus]| rows.iter().filter(|row| row.class == "inside").map(|row| row.sums.packets).sum::<u64>();
     assert_eq!((inside(&epoch.totals), inside(&status.totals)), (34, 134));
     let flows: Flows = bench.ask("/api/v1/flows").await.expect("an answer");
-    assert_eq!((flows.epoch, flows.until, flows.boot_id.as_str()), (Some(1), Some(epoch.closed), "b0"));
-    assert_eq!((status.boot_id, status.totals_since), (flows.boot_id, flows.since));
+    assert_eq!((flows.epoch, flows.until, flows.head.boot_id.as_str()), (Some(1), Some(epoch.closed), "b0"));
+    assert_eq!((status.boot_id, status.totals_since), (flows.head.boot_id, flows.since));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -505,7 +505,7 @@ findings! {
         name: "policy_changed",
         severity: Severity::Medium,
         every_time: true,
-        title: "Another policy is in force",
+        title: "The policy has changed",
         hint: "Nothing, if it was meant; High where more passes than before. `egress-monitor rules`, `diff --running`",
     }
     /// Another mode took the place of the one before.
