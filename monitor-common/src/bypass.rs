@@ -41,6 +41,16 @@ impl Bypass {
         }
     }
 
+    /// What one is that is open already.
+    #[cfg(feature = "user")]
+    #[must_use]
+    pub const fn open_socket(self) -> &'static str {
+        match self {
+            Self::Packet => "packet socket, which may have PACKET_QDISC_BYPASS,",
+            Self::Xdp => "AF_XDP socket with a ring to send by,",
+        }
+    }
+
     /// As metrics and documents have it.
     #[cfg(feature = "user")]
     #[must_use]

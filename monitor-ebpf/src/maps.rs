@@ -44,7 +44,7 @@ pub static HOT: Array<Hot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static HALVES: PerCpuArray<CpuHalf> = PerCpuArray::with_max_entries(2, 0);
 
-/// Packets without a flow, by parity, interface slot and reason. As [`HALVES`].
+/// Packets without a flow, by interface slot, parity and reason. As [`HALVES`]. At load.
 #[map]
 pub static UNPARSED: PerCpuArray<ReasonSums> = PerCpuArray::with_max_entries(2 * MAX_INTERFACES * Reason::COUNT, 0);
 

@@ -81,7 +81,7 @@ pub fn dropped(half: &mut CpuHalf, slot: u32, skb: &__sk_buff) {
 /// Counts a packet without a flow.
 #[inline(always)]
 pub fn unparsed(parity: u32, slot: u32, reason: Reason, dropped: bool, size: &Counters) {
-    let index = (parity * MAX_INTERFACES + slot) * Reason::COUNT + reason as u32;
+    let index = (2 * slot + parity) * Reason::COUNT + reason as u32;
     change_here(&maps::UNPARSED, index, |sums: &mut ReasonSums| {
         add_here(if dropped { &mut sums.dropped } else { &mut sums.passed }, size);
     });

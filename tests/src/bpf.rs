@@ -79,6 +79,17 @@ pub(crate) fn load(kind: u32, code: &[u64], name: &str) -> io::Result<OwnedFd> {
 pub(crate) fn attach_first(program: &OwnedFd, interface: &str) -> Result<OwnedFd> {
     /// `BPF_F_BEFORE`; as it names no other program: before all.
     const BEFORE: u32 = 1 << 3;
+    attach(program, interface, BEFORE)
+}
+
+/// Puts it behind all others.
+pub(crate) fn attach_last(program: &OwnedFd, interface: &str) -> Result<OwnedFd> {
+    /// `BPF_F_AFTER`, the same way.
+    const AFTER: u32 = 1 << 4;
+    attach(program, interface, AFTER)
+}
+
+fn attach(program: &OwnedFd, interface: &str, place: u32) -> Result<OwnedFd> {
     let target = pair(program.as_raw_fd() as u32, netns::index(interface)?);
-    open(LINK_CREATE, &mut [target, pair(TCX_EGRESS, BEFORE), 0, 0]).context("BPF_LINK_CREATE")
+    open(LINK_CREATE, &mut [target, pair(TCX_EGRESS, place), 0, 0]).context("BPF_LINK_CREATE")
 }

@@ -37,6 +37,31 @@ pub fn packet_bypass<'a>(interface: &str, frames: impl IntoIterator<Item = &'a [
     Ok(())
 }
 
+/// Opens an AF_PACKET socket on an interface that may send so.
+///
+/// # Errors
+/// Not root, or it is refused.
+pub fn packet_socket(interface: &str) -> Result<Socket> {
+    let socket = Socket::new(Domain::PACKET, Type::RAW, None).context("an AF_PACKET socket (needs root)")?;
+    set_option(&socket, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1).context("PACKET_QDISC_BYPASS")?;
+    socket.bind(&link_address(interface, 0)?).context("binding an AF_PACKET socket")?;
+    Ok(socket)
+}
+
+/// Opens an AF_XDP socket with a ring to send by, on no interface yet.
+///
+/// # Errors
+/// Not root, or the kernel has no AF_XDP.
+pub fn xdp_socket() -> Result<Socket> {
+    // SAFETY: plain socket(2).
+    let fd = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    ensure!(fd >= 0, "an AF_XDP socket: {}", io::Error::last_os_error());
+    // SAFETY: the descriptor was just made for us.
+    let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    set_option(&socket, libc::SOL_XDP, libc::XDP_TX_RING, 64).context("the size of an AF_XDP ring")?;
+    Ok(socket)
+}
+
 const CHUNK: usize = 2048;
 const CHUNKS: usize = 512;
 
@@ -178,6 +203,26 @@ impl PassesEverything {
     }
 }
 
+/// Somebody else's program, behind all others on the way out, that drops everything (TCX_DROP) while this value lives, and
+/// counts nothing.
+#[derive(Debug)]
+pub struct DropsEverything {
+    _link: OwnedFd,
+    _program: OwnedFd,
+}
+
+impl DropsEverything {
+    /// Puts it on `interface`.
+    ///
+    /// # Errors
+    /// The kernel has no TCX.
+    pub fn behind_on(interface: &str) -> Result<Self> {
+        let program = returns(2, "drops")?;
+        let link = bpf::attach_last(&program, interface)?;
+        Ok(Self { _link: link, _program: program })
+    }
+}
+
 /// Takes the first program off the way out of `interface`, from outside (what `bpftool link detach` does).
 ///
 /// # Errors
@@ -202,9 +247,14 @@ pub fn replace_first(interface: &str) -> Result<OwnedFd> {
 
 /// A program that passes everything (TCX_PASS).
 fn passes_everything() -> Result<OwnedFd> {
-    // r0 = 0; exit.
-    let code = [bpf::op(0xb7, 0, 0, 0, 0), bpf::op(0x95, 0, 0, 0, 0)];
-    bpf::load(bpf::SCHED_CLS, &code, "passes").context("loading a program")
+    returns(0, "passes")
+}
+
+/// A program that comes to this verdict, whatever the packet.
+fn returns(verdict: i32, name: &str) -> Result<OwnedFd> {
+    // r0 = verdict; exit.
+    let code = [bpf::op(0xb7, 0, 0, 0, verdict), bpf::op(0x95, 0, 0, 0, 0)];
+    bpf::load(bpf::SCHED_CLS, &code, name).context("loading a program")
 }
 
 /// The link of the first program on the way out of `interface`.

@@ -20,8 +20,8 @@ use tempfile::TempDir;
 
 use crate::{leftovers, lines::Lines, netns::Namespace};
 
-/// How long the daemon may take to start, answer or stop before a test calls it hung.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the daemon may take to start, answer or stop before a test calls it hung: it may run in an emulator.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Between two questions to a daemon that is not ready.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -97,6 +97,12 @@ impl Home {
     #[must_use]
     pub fn bpffs(&self) -> &Path {
         &self.bpffs
+    }
+
+    /// Where the pins of this build's layouts are.
+    #[must_use]
+    pub fn pins(&self) -> PathBuf {
+        self.bpffs.join(format!("v{}", monitor_common::wire::LAYOUT))
     }
 
     /// Has the daemon pin in this folder, which need not be fit for it.

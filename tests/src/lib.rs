@@ -26,6 +26,7 @@ pub mod payloads;
 pub mod ping;
 pub mod stage;
 pub mod tag;
+pub mod team;
 pub mod traffic;
 pub mod tun;
 pub mod user;

@@ -32,6 +32,16 @@ pub fn set(namespace: &Namespace, interface: &str, on: bool) -> Result<()> {
     Ok(())
 }
 
+/// Whether `interface` takes super-packets of TCP as they are; of UDP it goes on as before.
+///
+/// # Errors
+/// There is no such interface, or it cannot.
+pub fn tcp_segmentation(namespace: &Namespace, interface: &str, on: bool) -> Result<()> {
+    let (command, what) = SETTERS[0];
+    ethtool(namespace, interface, command, on.into()).with_context(|| format!("turning {what} on or off"))?;
+    Ok(())
+}
+
 /// Whether `interface` computes checksums; if not, the kernel does, and cuts up what it would have cut up.
 ///
 /// # Errors

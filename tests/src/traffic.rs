@@ -256,20 +256,66 @@ fn transfer(stream: &mut TcpStream, bytes: u64, deadline: Instant) -> io::Result
 /// `headers` bytes of headers and `size` bytes of payload a segment, and nobody having said how many segments that is.
 ///
 /// # Errors
-/// Not root, or no such interface.
+/// Not root, no such interface, or the kernel did not take it.
 pub fn send_super(interface: &str, frame: &[u8], headers: u16, size: u16, times: usize) -> Result<()> {
+    let refused = send_supers(interface, frame, 14, (headers, size), times)?;
+    ensure!(refused == 0, "{refused} super-packets of {times} did not leave");
+    Ok(())
+}
+
+/// The same of an interface with a link header of so many bytes; gives how many the kernel refused after the hooks: those
+/// that it would have had to cut up and could not.
+///
+/// # Errors
+/// Not root, or no such interface.
+pub fn send_supers(
+    interface: &str,
+    frame: &[u8],
+    link: u16,
+    (headers, size): (u16, u16),
+    times: usize,
+) -> Result<usize> {
     // linux/virtio_net.h.
     const VIRTIO_NET_HDR_F_NEEDS_CSUM: u8 = 1;
     const VIRTIO_NET_HDR_GSO_TCPV4: u8 = 1;
     let socket = with_virtio_headers()?;
-    let ethernet = frame.get(12..14).and_then(|bytes| bytes.try_into().ok()).map_or(0, u16::from_be_bytes);
-    let address = link_address(interface, ethernet)?;
-    // `struct virtio_net_hdr`; the TCP header begins after Ethernet and 20 bytes of IP, its checksum is 16 bytes in.
+    let address = link_address(interface, libc::ETH_P_IP as u16)?;
+    // `struct virtio_net_hdr`; the TCP header begins after the link's and 20 bytes of IP, its checksum is 16 bytes in.
     let mut header = vec![VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_TCPV4];
-    header.extend([headers, size, 34, 16].into_iter().flat_map(u16::to_ne_bytes));
+    header.extend([headers, size, link + 20, 16].into_iter().flat_map(u16::to_ne_bytes));
     let packet = [&header, frame].concat();
+    let mut refused = 0;
     for _ in 0..times {
-        socket.send_to(&packet, &address).context("sending a super-packet")?;
+        match socket.send_to(&packet, &address) {
+            Ok(_) => {}
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS)) => refused += 1,
+            Err(error) => return Err(error).context("sending a super-packet"),
+        }
+    }
+    Ok(refused)
+}
+
+/// Sends `times` datagrams of `segments` times `size` bytes, each as one super-packet of so many segments.
+///
+/// # Errors
+/// The kernel refuses an address, or has no such super-packets.
+pub fn send_udp_supers(
+    source: SocketAddr,
+    destination: SocketAddr,
+    size: u16,
+    segments: usize,
+    times: usize,
+) -> Result<()> {
+    // linux/udp.h.
+    const UDP_SEGMENT: libc::c_int = 103;
+    let socket = std::net::UdpSocket::bind(source).with_context(|| format!("binding to {source}"))?;
+    let socket = Socket::from(socket);
+    set_option(&socket, libc::SOL_UDP, UDP_SEGMENT, size.into()).context("UDP_SEGMENT")?;
+    let payload = vec![0x55; usize::from(size) * segments];
+    for _ in 0..times {
+        let sent =
+            socket.send_to(&payload, &destination.into()).with_context(|| format!("sending to {destination}"))?;
+        ensure!(sent == payload.len(), "{sent} bytes of {} were sent", payload.len());
     }
     Ok(())
 }

@@ -3,14 +3,18 @@
 
 use std::{
     fs, io,
-    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::{fs::MetadataExt as _, process::CommandExt as _},
+    },
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Instant,
 };
 
 use egress_monitor_tests::{
-    bypass::{detach_pinned, packet_bypass, xdp_send},
+    bypass::{self, detach_pinned, packet_bypass, xdp_send},
     netns::Namespace,
     stage::{INTERFACE, PATIENCE, Stage},
 };
@@ -29,6 +33,18 @@ pub fn packet_socket(in_namespace: &Namespace) -> bool {
     let refused = tried.as_ref().err().map(|error| error.to_string());
     assert!(refused.is_none() || refused.as_deref() == Some("PACKET_QDISC_BYPASS"), "{refused:?}");
     tried.is_ok()
+}
+
+/// Whether a packet socket may send past the hook in the end: the kernel takes a program off a grace period after its last pin
+/// is gone.
+fn may_soon(stage: &Stage) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while !packet_socket(&stage.near) {
+        if Instant::now() > deadline {
+            return false;
+        }
+    }
+    true
 }
 
 #[test]
@@ -83,7 +99,7 @@ fn who_would_send_past_the_hook_is_refused_whatever_becomes_of_the_daemon() {
         assert!(!packet_socket(&stage.near));
         let removed = detach(&stage, home.bpffs().to_str().unwrap());
         assert!(removed.contains("the program that refuses sockets which send past the hook"), "{removed}");
-        assert!(packet_socket(&stage.near));
+        assert!(may_soon(&stage));
     }
 }
 
@@ -189,7 +205,7 @@ fn where_somebody_takes_the_program_off_it_is_told_and_put_back() {
     let daemon = start(&stage, home(&stage), "tcx");
     for _ in 0..2 {
         let from = daemon.alerts.count();
-        detach_pinned(&daemon.home().bpffs().join("v1/links/bypass")).unwrap();
+        detach_pinned(&daemon.home().pins().join("links/bypass")).unwrap();
         let told = |line: &str| line.contains("\"bypass_not_refused\"") && line.contains("it is there again");
         daemon.alerts.wait_for(from, PATIENCE, told).unwrap();
         assert!(!packet_socket(&stage.near));
@@ -198,7 +214,57 @@ fn where_somebody_takes_the_program_off_it_is_told_and_put_back() {
     let home = end(daemon, libc::SIGTERM);
     assert!(!packet_socket(&stage.near));
     detach(&stage, home.bpffs().to_str().unwrap());
-    assert!(packet_socket(&stage.near));
+    assert!(may_soon(&stage));
+}
+
+#[test]
+fn sockets_that_are_open_from_before_it_is_enforced_are_listed_until_they_are_closed() {
+    let stage = Stage::build(false).unwrap();
+    let packet = stage.near.run(|| bypass::packet_socket(INTERFACE).unwrap());
+    let xdp = stage.near.run(|| bypass::xdp_socket().unwrap());
+    // Another host's.
+    let _elsewhere = stage.far.run(|| bypass::packet_socket(INTERFACE).unwrap());
+    let inode = |socket: &Socket| fs::metadata(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap().ino();
+    let home = home(&stage);
+    home.configure(&config(&stage).replace("enforce", "observe")).unwrap();
+    let daemon = start(&stage, home, "tcx");
+    let epoch = |status: &serde_json::Value| status["epoch"].is_object();
+    let open = |status: &serde_json::Value| {
+        let sockets = status["bypass_open"]["sockets"].as_array().unwrap();
+        let of = |kind: &str| -> Vec<u64> {
+            let of_kind = sockets.iter().filter(|one| one["kind"] == kind);
+            of_kind.map(|one| one["inode"].as_u64().unwrap()).collect()
+        };
+        let unlisted = status["bypass_open"]["unlisted_xdp"].as_u64().unwrap();
+        (of("packet"), of("xdp").len() as u64 + unlisted)
+    };
+    let status = daemon.json_until(&["status"], epoch).unwrap();
+    assert_eq!(open(&status), (vec![], 0), "nothing is enforced");
+    daemon.reconfigure(&config(&stage)).unwrap();
+    let there = (vec![inode(&packet)], 1);
+    let status = daemon.json_until(&["status"], |status| open(status) == there).unwrap();
+    let socket = &status["bypass_open"]["sockets"][0];
+    assert_eq!((&socket["interface"], &socket["user"]), (&INTERFACE.into(), &0.into()), "{status:#}");
+    let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"bypass_open\"")).unwrap();
+    assert!(line.contains(&format!("{} of user 0 on {INTERFACE}", inode(&packet))), "{line}");
+    let text = String::from_utf8(daemon.ask(&["status", "--all"]).unwrap().stdout).unwrap();
+    assert!(text.contains(": AF_PACKET, it may send past the hook"), "{text}");
+    // One that is opened later can't have the option, and is no news.
+    let later = stage.near.run(|| Socket::new(Domain::PACKET, Type::RAW, None).unwrap());
+    drop(packet);
+    daemon.json_until(&["status"], |status| open(status) == (vec![], 1)).unwrap();
+    drop(xdp);
+    let closed = |status: &serde_json::Value| {
+        open(status) == (vec![], 0) && !status["conditions"].to_string().contains("bypass_open")
+    };
+    daemon.json_until(&["status"], closed).unwrap();
+    // What a start finds is listed by it, and what is not its host's is not.
+    let home = end(daemon, libc::SIGTERM);
+    let daemon = start(&stage, home, "tcx");
+    let status = daemon.json_until(&["status"], |status| epoch(status) && !open(status).0.is_empty()).unwrap();
+    assert_eq!(open(&status), (vec![inode(&later)], 0));
+    let home = end(daemon, libc::SIGTERM);
+    detach(&stage, home.bpffs().to_str().unwrap());
 }
 
 #[test]

@@ -25,14 +25,14 @@ use socket2::{Domain, Socket, Type};
 use crate::support::{attached::hook, policy::policy};
 
 /// The second card.
-const SECOND: &str = "eth1";
+pub const SECOND: &str = "eth1";
 /// Outside, and on neither card's own network.
-const FAR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 66, 9)), 9);
+pub const FAR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 66, 9)), 9);
 /// By the first card, and by the second.
 const BY_FIRST: &str = "198.18.7.2";
 const BY_SECOND: &str = "198.18.8.2";
 /// Packets that are sent each time.
-const PACKETS: u64 = 20;
+pub const PACKETS: u64 = 20;
 
 /// A host with two cards.
 fn host() -> Stage {
@@ -41,11 +41,13 @@ fn host() -> Stage {
     stage
 }
 
-fn second(stage: &Stage) -> Wire {
+/// Plugs the second card in.
+pub fn second(stage: &Stage) -> Wire {
     Wire::lay(&stage.near, SECOND, &stage.far, SECOND, Networks::number(8)).unwrap()
 }
 
-fn auto(stage: &Stage, mode: &str) -> String {
+/// A configuration for everything by which packets leave the host, in which the far address is outside.
+pub fn auto(stage: &Stage, mode: &str) -> String {
     let config = stage.config(&format!("mode = \"{mode}\"\nepoch = \"100ms\""), "");
     let site = "[[site]]\nname = \"far\"\ncountry = \"SG\"\nnetworks = [\"198.18.66.0/24\"]\n";
     config.replace(&format!("[\"{INTERFACE}\"]"), "[\"auto\"]") + site
@@ -68,7 +70,7 @@ fn arrived(stage: &Stage) -> u64 {
 }
 
 /// Sends, each packet by a socket of its own; a drop is no failure.
-fn send(namespace: &Namespace, device: Option<&str>) {
+pub fn send(namespace: &Namespace, device: Option<&str>) {
     namespace.run(|| {
         for _ in 0..PACKETS {
             let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
@@ -105,7 +107,9 @@ fn is_watched(stage: &Stage, by: &[&str], send: impl Fn()) {
     }
 }
 
-fn ends_well(daemon: Daemon) {
+/// Stops it; it must not have found any packet that was not judged.
+#[track_caller]
+pub fn ends_well(daemon: Daemon) {
     let ended = daemon.stop().unwrap();
     assert_eq!(ended.status.code(), Some(0), "{:#?}", ended.log);
     for defect in ["conservation_breach", "unaccounted_egress", "unwatched_egress"] {
@@ -114,7 +118,7 @@ fn ends_well(daemon: Daemon) {
 }
 
 /// The row of a device.
-fn device(status: &Value, name: &str) -> Value {
+pub fn device(status: &Value, name: &str) -> Value {
     let rows = status["coverage"].as_array().unwrap();
     rows.iter().find(|row| row["name"] == name).cloned().unwrap_or(Value::Null)
 }
@@ -364,27 +368,34 @@ fn devices_that_come_and_go_are_attached_to_at_once_and_their_slots_are_given_ag
     ends_well(daemon);
 }
 
-#[test]
-fn more_devices_than_can_be_told_apart_are_named_in_a_critical_finding_that_ends_when_there_is_room() {
-    let stage = Stage::build(false).unwrap();
-    let daemon = Daemon::start(&stage.near, &auto(&stage, "observe"), &[]).unwrap();
-    let lines: Vec<String> = (0..64)
+/// Makes so many devices, `many0` and so on, as fast as it can be done.
+fn many(stage: &Stage, devices: usize) {
+    let lines: Vec<String> = (0..devices)
         .map(|number| format!("link add many{number} type veth peer name end{number} netns {}\n", stage.far.name()))
         .collect();
     let batch = stage.folder().join("batch");
     std::fs::write(&batch, lines.concat()).unwrap();
     stage.near.ip(&["-batch", batch.to_str().unwrap()]).unwrap();
-    let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"too_many_interfaces\"")).unwrap();
-    assert!(line.contains("\"Critical\"") && line.contains("many63"), "{line}");
+}
+
+#[test]
+fn more_devices_than_can_be_told_apart_are_named_in_a_critical_finding_that_ends_when_there_is_room() {
+    let stage = Stage::build(false).unwrap();
+    // Each epoch reads what all of them have sent.
+    let config = auto(&stage, "observe").replace("100ms", "1s");
+    let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
+    many(&stage, 256);
+    let line = daemon.alerts.wait_for(0, 4 * PATIENCE, |line| line.contains("\"too_many_interfaces\"")).unwrap();
+    assert!(line.contains("\"Critical\"") && line.contains("many255"), "{line}");
     let status = daemon.json(&["status"]).unwrap();
-    let why = device(&status, "many63")["why"].clone();
+    let why = device(&status, "many255")["why"].clone();
     assert!(why.as_str().unwrap().contains("one interface too many"), "{why}");
     assert!(!is_open(&status, "interface_unavailable"), "{status:#}");
     for name in ["many1", "many2"] {
         stage.near.ip(&["link", "del", name]).unwrap();
     }
     let covered =
-        |status: &Value| device(status, "many63")["since"].is_string() && !is_open(status, "too_many_interfaces");
+        |status: &Value| device(status, "many255")["since"].is_string() && !is_open(status, "too_many_interfaces");
     daemon.json_until(&["status"], covered).unwrap();
     ends_well(daemon);
 }
@@ -394,11 +405,7 @@ fn where_memory_max_leaves_no_slots_for_more_devices_they_are_named_and_it_is_no
     let stage = Stage::build(false).unwrap();
     let config = auto(&stage, "observe").replace("[monitor]\n", "[monitor]\nmemory_max = 64\nflows = 32768\n");
     let daemon = Daemon::start(&stage.near, &config, &[]).unwrap();
-    for number in 0..12 {
-        let (name, end) = (format!("many{number}"), format!("end{number}"));
-        let near = ["link", "add", &name, "type", "veth", "peer", "name", &end, "netns", stage.far.name()];
-        stage.near.ip(&near).unwrap();
-    }
+    many(&stage, 12);
     let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"too_many_interfaces\"")).unwrap();
     // Those that were there by then; the status has all.
     assert!(line.contains("many"), "{line}");

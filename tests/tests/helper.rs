@@ -246,7 +246,9 @@ fn where_the_bpf_file_system_is_missing_the_helper_mounts_it_for_the_daemons_use
         let found = std::fs::metadata(&there).unwrap();
         let owned = (std::os::unix::fs::MetadataExt::uid(&found), std::os::unix::fs::MetadataExt::mode(&found) & 0o777);
         assert_eq!(owned, (NOBODY, 0o700));
-        let links = || std::fs::read_dir(there.join("v1/links")).map_or(0, Iterator::count);
+        let links = || {
+            std::fs::read_dir(there.join(format!("v{}/links", monitor_common::wire::LAYOUT))).map_or(0, Iterator::count)
+        };
         assert_eq!(links(), 2, "the interface's and the sockets' are pinned");
         // Somebody takes it away from under a daemon that runs: there is another, and all is pinned again.
         host.umount(&bpffs);

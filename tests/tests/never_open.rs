@@ -305,7 +305,7 @@ fn a_file_that_others_can_write_is_refused_where_it_is_enforced() {
 fn what_cannot_be_read_of_an_earlier_start_is_told() {
     let stage = Stage::build(false).unwrap();
     let home = end(start(&stage, home(&stage), "tcx"), libc::SIGTERM);
-    let other = home.bpffs().join("v1/maps/0");
+    let other = home.pins().join("maps/0");
     std::fs::create_dir_all(other.join("in-use")).unwrap();
     let daemon = start(&stage, home, "tcx");
     let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"gap\"")).unwrap();

@@ -168,7 +168,7 @@ fn who_starts_beside_what_an_earlier_daemon_left_is_told() {
 fn a_start_that_comes_to_nothing_leaves_nothing() {
     let stage = Stage::build(false).unwrap();
     let mut home = end(start(&stage, home(&stage), "tcx"), libc::SIGKILL);
-    let maps = home.bpffs().join("v1/maps");
+    let maps = home.pins().join("maps");
     let kept = || std::fs::read_dir(&maps).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
     let before = kept();
     assert_eq!(before.len(), 1);
@@ -196,7 +196,7 @@ fn what_another_version_left_goes_on_beside_until_it_is_to_be_replaced() {
     let stage = Stage::build(false).unwrap();
     for hook in HOOKS {
         let home = end(start(&stage, home(&stage), hook), libc::SIGKILL);
-        let (own, other) = (home.bpffs().join("v1"), home.bpffs().join("v99"));
+        let (own, other) = (home.pins(), home.bpffs().join("v99"));
         std::fs::rename(&own, &other).unwrap();
         let before = stage.sent().unwrap();
         let beside = start(&stage, home, hook);

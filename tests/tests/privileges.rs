@@ -90,7 +90,7 @@ fn a_user_with_three_capabilities_enforces_and_pins_and_what_serves_has_none_of_
     assert_eq!(stage.sent().unwrap().since(before).packets, 0, "it enforces again");
     // Without more it puts right what root changes; whose program is ahead it may not read.
     stage.near.run(|| detach_first(INTERFACE)).unwrap();
-    fs::remove_file(folder.join("bpf/egress-monitor/v1/maps/2/HOT")).unwrap();
+    fs::remove_file(daemon.home().pins().join("maps/2/HOT")).unwrap();
     daemon.json_until(&["status"], |status| status["tamper"]["healed"] == 2).unwrap();
     let ahead = stage.near.run(|| PassesEverything::ahead_on(INTERFACE)).unwrap();
     let unknown = |line: &str| line.contains("\"program_ahead\"") && line.contains("name and tag unknown");

@@ -145,7 +145,7 @@ fn maps_that_would_take_too_much_memory_are_refused_and_nothing_has_changed() {
         assert!(!stage.leaves(outside(), 1).unwrap());
         assert_eq!(dropped(&kernel.flip().unwrap(), &there), 1);
         kernel.verify().unwrap();
-        assert_eq!(std::fs::read_dir(home.bpffs().join("v1/maps")).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(home.pins().join("maps")).unwrap().count(), 1);
     }
     kernel.detach();
     drop(kernel);

@@ -223,7 +223,7 @@ fn a_program_ahead_is_told_and_overtaken_where_that_is_wanted() {
 
 /// A pin of ours below the daemon's directory.
 fn pin(watched: &Watched, of: &str) -> PathBuf {
-    let directory = watched.daemon.home().bpffs().join("v1").join(of);
+    let directory = watched.daemon.home().pins().join(of);
     let mut found = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     found.find(|path| !path.is_dir()).unwrap()
 }
@@ -232,7 +232,7 @@ fn pin(watched: &Watched, of: &str) -> PathBuf {
 fn a_pin_that_is_removed() {
     for of in ["links", "maps/1"] {
         let what = is_told_and_put_right("tcx", "pin_removed", |watched| fs::remove_file(pin(watched, of)).unwrap());
-        assert!(what.contains(&format!("v1/{of}/")), "{what}");
+        assert!(what.contains(&format!("v{}/{of}/", monitor_common::wire::LAYOUT)), "{what}");
     }
 }
 

@@ -11,6 +11,8 @@ mod flow;
 mod layout;
 mod policy;
 mod probe;
+#[cfg(feature = "user")]
+pub mod v1;
 
 pub(crate) use cache::whole_counters;
 pub use cache::{
@@ -28,10 +30,10 @@ pub use policy::{Class, ClassRow, Embedded, Node, PolicyMeta, RuleRow, RuleRowAc
 pub use probe::ProbeQuery;
 
 /// Interfaces that one monitor can tell apart; slot 0 is reserved for those that nobody registered.
-pub const MAX_INTERFACES: u32 = 64;
+pub const MAX_INTERFACES: u32 = 256;
 
 /// Entries of the open-addressed interface table; see [`InterfaceEntry`].
-pub const INTERFACE_TABLE: u32 = 1024;
+pub const INTERFACE_TABLE: u32 = 4096;
 
 /// Probes after which an interface counts as not registered.
 pub const INTERFACE_PROBES: u32 = 4;
@@ -154,6 +156,8 @@ mod pod {
 const _: () = {
     assert!(size_of::<InterfaceEntry>() == 8);
     assert!(offset_of!(Hot, interfaces) == 32);
+    // In a key there are 8 bits for a slot.
+    assert!(MAX_INTERFACES == 256);
     assert!(size_of::<FlowKey>() == 48);
     assert!(size_of::<InnerDestination>() == 24);
     assert!(size_of::<FullKey>() == 72);

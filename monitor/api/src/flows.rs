@@ -158,7 +158,7 @@ impl FlowsQuery {
         let verdict = |text: &str| Verdict::ALL.into_iter().find(|verdict| verdict.name() == text);
         let class = |text: &str| Class::ALL.into_iter().find(|class| class.name() == text);
         let text = |text: &str| Some(text.to_owned());
-        let mut verdicts = list("verdict", &self.verdict, "allowed, observed or denied", verdict)?;
+        let mut verdicts = list("verdict", self.verdict.as_deref(), "allowed, observed or denied", verdict)?;
         if flag("would_drop", self.would_drop)? {
             let dropped = [Verdict::Observed, Verdict::Denied];
             verdicts = if verdicts.is_empty() { dropped.into() } else { verdicts };
@@ -170,13 +170,13 @@ impl FlowsQuery {
         }
         Ok(FlowFilter {
             verdicts,
-            countries: list("country", &self.country, "a country's code", |text| Country::parse(text).ok())?,
-            classes: list("class", &self.class, "a class, such as outside", class)?,
-            rules: list("rule", &self.rule, "a rule's id", text)?,
-            sources: list("source", &self.source, "a network or an address", |text| text.parse().ok())?,
-            peers: list("peer", &self.peer, "a network or an address", |text| text.parse().ok())?,
-            ports: list("port", &self.port, "a port's number", |text| text.parse().ok())?,
-            interfaces: list("interface", &self.interface, "an interface's name", text)?,
+            countries: list("country", self.country.as_deref(), "a country's code", |text| Country::parse(text).ok())?,
+            classes: list("class", self.class.as_deref(), "a class, such as outside", class)?,
+            rules: list("rule", self.rule.as_deref(), "a rule's id", text)?,
+            sources: list("source", self.source.as_deref(), "a network or an address", |text| text.parse().ok())?,
+            peers: list("peer", self.peer.as_deref(), "a network or an address", |text| text.parse().ok())?,
+            ports: list("port", self.port.as_deref(), "a port's number", |text| text.parse().ok())?,
+            interfaces: list("interface", self.interface.as_deref(), "an interface's name", text)?,
             active: flag("active", self.active)?,
         })
     }
@@ -197,7 +197,7 @@ impl FlowFilter {
 /// What a list has in it.
 fn list<T>(
     parameter: &'static str,
-    text: &Option<String>,
+    text: Option<&str>,
     expected: &'static str,
     read: impl Fn(&str) -> Option<T>,
 ) -> Result<Vec<T>, QueryError> {

@@ -139,7 +139,8 @@ pub struct InterfaceStatus {
     pub ahead: u32,
     /// What they are, in their order; the role 'metrics' has none.
     pub programs_ahead: Vec<ProgramAhead>,
-    /// What it is: see [`DeviceStatus::role`]. None: it is not attached now.
+    /// What it is, or was when something was counted there last: see [`DeviceStatus::role`]. Sums over interfaces are over
+    /// edges: what others count is seen there again. None: it is not known.
     pub role: Option<String>,
     /// Attached since, RFC 3339.
     pub since: Option<String>,
@@ -219,12 +220,23 @@ pub struct NicStatus {
     pub while_attaching: Amount,
     /// Dropped by us, as the device would have counted it.
     pub dropped_by_us: Amount,
-    /// Packets that the queueing discipline dropped.
+    /// Packets that the queueing disciplines dropped.
     pub qdisc_drops: u64,
     /// Packets that wait there.
     pub in_flight: u64,
-    /// Packets that passed the hook and that the device never counted, for no known reason.
+    /// Packets that the device says it dropped.
+    pub device_drops: u64,
+    /// Packets that filters behind the hook dropped or sent another way, each segment of a super-packet as one. Those that
+    /// came back passed the hook twice.
+    pub filtered: u64,
+    /// Packets that passed the hook and that nobody counted behind it, for no known reason.
     pub lost: u64,
+    /// As many at most left without passing the hook and are not in `unaccounted` (yet): what passed it and is neither
+    /// sent nor known to be lost.
+    pub hidden_at_most: u64,
+    /// Why the device's counters can't be held against what passed its hook: then nothing of it is unaccounted. None: they
+    /// are.
+    pub not_comparable: Option<String>,
     /// Sent without passing the hook: proven, never shrinks.
     pub unaccounted: Amount,
 }
@@ -372,6 +384,34 @@ pub struct BypassRefused {
     pub xdp: u64,
 }
 
+/// Sockets that are open from before it was enforced, and send past the hook, or may.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct BypassOpen {
+    /// At most 64; the role 'metrics' has none.
+    pub sockets: Vec<OpenSocketStatus>,
+    /// How many more there are.
+    pub left_out: usize,
+    /// AF_XDP sockets of which the kernel tells nothing but their number, those among them that only receive.
+    pub unlisted_xdp: u32,
+}
+
+/// A socket that is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct OpenSocketStatus {
+    /// `packet`: the kernel does not say whether it has PACKET_QDISC_BYPASS. `xdp`: it has a ring to send by.
+    pub kind: String,
+    /// Its number, as in /proc/PID/fd.
+    pub inode: u32,
+    /// Number of the user whose it is.
+    pub user: u32,
+    /// The interface that it is bound to.
+    pub interface: String,
+    /// Processes that have it open: at most 8. `unknown (no helper)` where the helper has not told.
+    pub held_by: Vec<String>,
+}
+
 /// The whole document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -396,6 +436,9 @@ pub struct Status {
     /// Sockets refused since `started` that would have sent past the hook.
     #[serde(default)]
     pub bypass_refused: BypassRefused,
+    /// Sockets that were open before they would have been.
+    #[serde(default)]
+    pub bypass_open: BypassOpen,
     /// `observe` or `enforce`.
     pub mode: String,
     /// Who set it, where that is not the configuration.

@@ -126,10 +126,12 @@ impl Planner<'_> {
         self.devices.below(device).into_iter().filter(is_way).collect()
     }
 
-    /// Whether whatever leaves by a device passes one that is watched on its way out.
+    /// Whether whatever leaves by a device passes one that is watched on its way out, as it is: what it has encrypted is not
+    /// seen there.
     fn is_seen_below(&self, device: &Device, height: u32) -> bool {
         let below = self.ways_below(device);
-        !self.endless.contains(&device.index)
+        self.role(device) != Role::Inner
+            && !self.endless.contains(&device.index)
             && !below.is_empty()
             && below.iter().all(|below| self.is_seen(below, height))
     }
@@ -151,13 +153,23 @@ impl Planner<'_> {
         let below = self.ways_below(device);
         let names: BTreeSet<&str> = below.iter().map(|one| one.name.as_str()).collect();
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
-        // Watched instead of what is beneath it, it is the last that is seen of its packets.
+        // Watched instead of what is beneath it, it is the last that is seen of its packets as they are.
         let instead = role == Role::Transit && !below.is_empty() && !below.iter().any(|one| self.is_seen(one, HIGHEST));
+        let before_encrypted = || below.iter().any(|one| self.role(one) == Role::Inner);
+        let role = match role {
+            Role::Transit if watch && instead => {
+                if before_encrypted() {
+                    Role::Inner
+                } else {
+                    Role::Edge
+                }
+            }
+            role => role,
+        };
         let seen = self.is_seen_below(device, HIGHEST) || self.is_seen_above(device);
         let left_out = self.wanted.leaves_out(&device.name);
         let why = match left_out {
             _ if watch => match role {
-                Role::Transit if instead => String::new(),
                 Role::Transit if below.is_empty() => "counted apart: its packets pass another device".into(),
                 Role::Transit => format!("counted apart: some of its packets pass {names}"),
                 Role::Inner => "counted apart, before it is encrypted".into(),
@@ -172,7 +184,6 @@ impl Planner<'_> {
             None => Self::why_not(device, role, &names, seen),
         };
         let wanted = left_out.is_none() && !seen && !is_vrf(device) && (role == Role::Edge || asked);
-        let role = if watch && instead { Role::Edge } else { role };
         Planned { index: device.index, role, watch, wanted, why }
     }
 
@@ -340,6 +351,28 @@ mod tests {
         assert_eq!(watched(&host(), &["lo", "vxlan0"]), of(&[("vxlan0", "transit"), ("lo", "none")]));
         assert_eq!(why(&host(), &["auto", "!eth1"], "eth1"), "'!eth1' leaves it out");
         assert_eq!(why(&host(), &["eth0"], "eth1"), "[monitor] interfaces does not name it");
+    }
+
+    #[test]
+    fn what_encrypts_above_a_card_is_watched_besides_and_nothing_on_it_is_seen_by_the_card() {
+        for kind in ["macsec", "xfrm"] {
+            let devices = [
+                card(2, "eth0"),
+                Device { lower: Some(2), ..device(3, "crypt0", kind) },
+                Device { lower: Some(3), ..device(4, "crypt0.5", "vlan") },
+            ];
+            assert_eq!(watched(&devices, &["auto"]), of(&[("eth0", "edge"), ("crypt0", "inner")]), "{kind}");
+            assert_eq!(why(&devices, &["auto"], "crypt0"), "counted apart, before it is encrypted");
+            assert_eq!(why(&devices, &["auto"], "crypt0.5"), "its packets pass crypt0");
+            let plan = plan(&devices, &wanted(&["auto"], &[]));
+            let wanted: Vec<u32> = plan.devices.iter().filter(|one| one.wanted).map(|one| one.index).collect();
+            assert_eq!(wanted, [2, 3], "{kind} that cannot be attached to is told when it sends");
+            assert_eq!(
+                watched(&devices, &["eth0", "crypt0.5"]),
+                of(&[("eth0", "edge"), ("crypt0.5", "inner")]),
+                "{kind}"
+            );
+        }
     }
 
     #[test]

@@ -38,6 +38,9 @@ const TUNNELS: [&str; 19] = [
     "virt_wifi",
 ];
 
+/// Of these, what encrypts: beneath it nothing can be read.
+const MACSEC: &str = "macsec";
+
 /// What encrypts: from outside only the tunnel is seen.
 const ENCRYPTED: [&str; 3] = ["wireguard", "xfrm", "ovpn"];
 
@@ -99,7 +102,11 @@ impl<'a> Devices<'a> {
         }
         if STACKED.contains(&kind) {
             // In a container the device beneath is another namespace's.
-            return if lower_is_here { Role::Transit } else { Role::Edge };
+            return match (lower_is_here, kind) {
+                (false, _) => Role::Edge,
+                (true, MACSEC) => Role::Inner,
+                (true, _) => Role::Transit,
+            };
         }
         match kind {
             _ if PAIRS.contains(&kind) => self.unless_hardware(Role::Guest),
@@ -182,11 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stacked_on_a_device_of_the_namespace_is_transit_and_else_an_edge() {
+    fn what_is_stacked_on_a_device_of_the_namespace_is_transit_inner_if_it_encrypts_and_else_an_edge() {
         for kind in STACKED {
             let on = |lower| Device { lower, ..device(2, kind) };
-            assert_eq!(role(&[on(Some(3)), card(3)]), Role::Transit, "{kind}");
-            assert_eq!(role(&[on(Some(3)), device(3, "veth")]), Role::Transit, "{kind} in a container");
+            let here = if kind == MACSEC { Role::Inner } else { Role::Transit };
+            assert_eq!(role(&[on(Some(3)), card(3)]), here, "{kind}");
+            assert_eq!(role(&[on(Some(3)), device(3, "veth")]), here, "{kind} in a container");
             // The other namespace's index is not read as one of ours.
             assert_eq!(role(&[on(None), device(3, "veth")]), Role::Edge, "{kind} with its parent elsewhere");
             assert_eq!(role(&[on(Some(9)), device(3, "veth")]), Role::Edge, "{kind} with a parent that is gone");

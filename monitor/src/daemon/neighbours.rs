@@ -1,5 +1,5 @@
-//! Asking the helper what the daemon has no privileges to find out: what the programs before ours are, who has the port, who
-//! stands in the way of a start; and having the BPF file system mounted. Programs are attached before anything is asked,
+//! Asking the helper what the daemon has no privileges to find out: what the programs before ours are, who has the port or a
+//! socket that may send past the hook, who stands in the way of a start; and having the BPF file system mounted. Programs are attached before anything is asked,
 //! unless they are to be pinned and there is nowhere to; what is shown is asked for by a thread of its own.
 
 use std::{
@@ -34,6 +34,9 @@ const LOOK: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(5);
 /// Where there is nothing else to ask, whether the helper still answers: it may have to be started for that.
 const STILL: Duration = Duration::from_secs(600);
+
+/// Sockets that may send past the hook of which it is asked who has them: as many as `status` lists.
+const SOCKETS: usize = 64;
 
 /// Has the BPF file system mounted that the daemon pins on, where it is missing. Why it is not, then.
 pub(super) fn mount(helper: &Helper, bpffs: &Path) -> Option<String> {
@@ -159,13 +162,15 @@ impl Enquirer {
 
     /// Asks what is not known yet.
     fn look(&mut self, state: &SharedState, now: Instant) {
-        let (ahead, is_taken, before) = {
+        let (ahead, sockets, is_taken, before) = {
             let state = state.read();
             let ahead = state.accounts.iter().filter_map(|account| match &account.presence {
                 Presence::Attached { ahead } => Some(ahead.clone()),
                 Presence::Detached | Presence::Unknown => None,
             });
-            (ahead.flatten().collect::<BTreeSet<_>>(), state.http_error.is_some(), state.neighbours.clone())
+            let sockets = state.bypass_open.sockets.iter().map(|socket| socket.inode).take(SOCKETS);
+            let (ahead, sockets) = (ahead.flatten().collect::<BTreeSet<_>>(), sockets.collect::<BTreeSet<_>>());
+            (ahead, sockets, state.http_error.is_some(), state.neighbours.clone())
         };
         let (due, mut known) = (now >= self.again, before.clone());
         known.programs.retain(|id, _| ahead.contains(id));
@@ -180,6 +185,16 @@ impl Enquirer {
                 if answer.is_ok() {
                     self.told.insert(id);
                 }
+            }
+        }
+        known.sockets.retain(|inode, _| sockets.contains(inode));
+        for inode in sockets {
+            let silent = matches!(known.helper, Some(Err(_))) && (!due || now < self.again);
+            if !silent
+                && !known.sockets.contains_key(&inode)
+                && let Ok(Answer::Holders(holders)) = self.ask(&mut known, &Question::Socket(inode.into()), now)
+            {
+                known.sockets.insert(inode, list(&holders));
             }
         }
         if due {
@@ -217,8 +232,14 @@ mod tests {
         socket_with,
     };
 
+    use monitor_common::bypass::Bypass;
+
     use super::*;
-    use crate::{helper::Process, model::InterfaceAccount, store::MonitorState};
+    use crate::{
+        helper::Process,
+        model::{InterfaceAccount, open_sockets::OpenSocket},
+        store::MonitorState,
+    };
 
     /// As the kernel writes it, on a machine that has the lower byte first.
     const TCP: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
@@ -279,7 +300,11 @@ mod tests {
                 let answer = match question {
                     Question::Program(id) => Answer::Program(Program { user: id, ..Program::default() }),
                     Question::Process { pid, .. } => Answer::Process(Process { pid, ..Process::default() }),
-                    other => panic!("{other:?}"),
+                    Question::Socket(inode) => {
+                        let process = Process { pid: inode as u32, ..Process::default() };
+                        Answer::Holders(Holders { processes: vec![process], complete: true })
+                    }
+                    other @ Question::Mount => panic!("{other:?}"),
                 };
                 send(&peer, &answer.encode(), SendFlags::NOSIGNAL).unwrap();
                 question
@@ -325,6 +350,25 @@ mod tests {
         set(&[]);
         enquirer.look(&state, soon);
         assert_eq!(state.read().neighbours.programs.len(), 0);
+    }
+
+    #[test]
+    fn who_has_a_socket_that_may_send_past_the_hook_is_asked_once_and_forgotten_when_it_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (helper, answering) = helper(folder.path(), 2);
+        let (mut enquirer, state, begun) = (Enquirer::new(helper, None), with(&[]), Instant::now());
+        let socket = |inode| OpenSocket { kind: Bypass::Packet, inode, user: 0, ifindex: 2 };
+        state.write().bypass_open.sockets = vec![socket(31), socket(33)];
+        assert_eq!(state.read().neighbours.holders(31), ["unknown (no helper)"]);
+        for _ in 0..2 {
+            enquirer.look(&state, begun);
+        }
+        let holders = |inode| state.read().neighbours.holders(inode).join(", ");
+        assert!(holders(31).contains("31") && holders(33).contains("33"), "{}", holders(31));
+        assert_eq!(answering.join().unwrap(), [Question::Socket(31), Question::Socket(33)]);
+        state.write().bypass_open.sockets.remove(0);
+        enquirer.look(&state, begun);
+        assert_eq!(state.read().neighbours.sockets.keys().collect::<Vec<_>>(), [&33]);
     }
 
     #[test]

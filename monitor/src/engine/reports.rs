@@ -9,9 +9,10 @@ use monitor_policy::times::{self, Notice};
 use super::pipeline::{Consumer, Findings};
 use crate::{
     model::{
-        ClosedEpoch, Coverage, FindingKind,
+        ClosedEpoch, Coverage, FindingKind, OpenSockets,
         coverage::{Covered, Role},
         identities::Identities,
+        open_sockets::OpenSocket,
         refresh::AsideKind,
         rfc3339, seconds,
         snapshot::{BypassReport, InterfaceCounts},
@@ -19,7 +20,7 @@ use crate::{
     store::MonitorState,
 };
 
-/// Devices that are named in one finding.
+/// Devices or sockets that are named in one finding.
 const NAMED: usize = 20;
 
 /// What is not watched and should be.
@@ -249,14 +250,31 @@ pub struct BypassSockets;
 
 impl Consumer for BypassSockets {
     fn publish(&mut self, epoch: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
-        let BypassReport { refused, problem } = &epoch.snapshot.bypass;
+        let BypassReport { refused, problem, open } = &epoch.snapshot.bypass;
         state.bypass_refused.iter_mut().zip(refused).for_each(|(sum, more)| *sum += more);
         let named = Bypass::ALL.into_iter().zip(refused).filter(|(_, times)| **times > 0);
         let named: Vec<String> =
             named.map(|(of, times)| format!("{times} {} in epoch {}", of.socket(), epoch.snapshot.epoch)).collect();
         findings.report(FindingKind::BypassRefused, (!named.is_empty()).then(|| named.join(", ")));
         findings.report(FindingKind::BypassNotRefused, problem.clone());
+        findings.report(FindingKind::BypassOpen, described(open, &state.coverage));
+        state.bypass_open.clone_from(open);
     }
+}
+
+/// What there is to say of sockets that are open from before, if there are any.
+fn described(open: &OpenSockets, coverage: &Coverage) -> Option<String> {
+    let named = open.sockets.iter().take(NAMED).map(|socket| {
+        let OpenSocket { kind, inode, user, ifindex } = socket;
+        let interface = coverage.name(*ifindex);
+        format!("{} {inode} of user {user} on {interface}", kind.open_socket())
+    });
+    let more = open.sockets.len().saturating_sub(NAMED);
+    let more = (more > 0).then(|| format!("{more} more"));
+    let unlisted = (open.unlisted > 0).then(|| {
+        format!("{} AF_XDP sockets that the kernel does not list, and of which some may only receive", open.unlisted)
+    });
+    (!open.is_empty()).then(|| named.chain(more).chain(unlisted).collect::<Vec<_>>().join("; "))
 }
 
 /// Geo datasets that are too old.

@@ -1,5 +1,5 @@
-//! What daemons of other builds have left pinned: their layouts are not ours, so that nothing of it can be read. It is left
-//! alone, unless somebody says that it is to be replaced.
+//! What daemons of other builds have left pinned: their layouts are neither ours nor those before, so that nothing of it can be
+//! read. It is left alone, unless somebody says that it is to be replaced.
 
 use std::{
     fs::{self, File},
@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{
     holder::{described, holder},
+    layout_before::BEFORE,
     pins::{BYPASS_LINK, IN_USE, links, remove_maps},
 };
 
@@ -26,10 +27,10 @@ pub struct Beside {
 
 /// What is pinned below `bpffs` that a start does not take over: of other builds, or all where it takes over nothing.
 pub fn beside(bpffs: &Path, takes_over: bool) -> Vec<Beside> {
-    let own = takes_over.then_some(LAYOUT);
+    let is_read = |layout| takes_over && [LAYOUT, BEFORE].contains(&layout);
     let entries = fs::read_dir(bpffs).into_iter().flatten().flatten();
     let layouts = entries.filter_map(|entry| entry.file_name().to_str()?.strip_prefix('v')?.parse().ok());
-    let there = layouts.filter(|layout| Some(*layout) != own).map(|layout| {
+    let there = layouts.filter(|layout| !is_read(*layout)).map(|layout| {
         let directory = bpffs.join(format!("v{layout}"));
         Beside { layout, interfaces: links(&directory), directory }
     });

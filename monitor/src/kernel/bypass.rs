@@ -79,8 +79,7 @@ impl Kernel {
     /// Ends what an earlier start has left: it goes by the mode that was in force then.
     pub fn forget_earlier_bypass(&self) {
         if let (None, Some(pins)) = (&self.bypass, &self.pins) {
-            // Mostly there is none.
-            let _ = fs::remove_file(pins.bypass());
+            pins.forget_bypass();
         }
     }
 
@@ -105,7 +104,7 @@ impl Kernel {
         if let Some(pins) = &mut self.pins {
             let at = pins.bypass();
             // The one before, whose program goes by maps that are not in force any more.
-            let _ = fs::remove_file(&at);
+            pins.forget_bypass();
             sys::pin(link, &at).map_err(refused("the link can't be pinned"))?;
             pins.note_bypass();
         }

@@ -350,8 +350,8 @@ mod tests {
             ];
             sizes.map(|bytes| format!("{:.1}", bytes as f64 / f64::from(1 << 20)))
         };
-        assert_eq!(mebibytes(2), ["16.6", "3.0", "0.0"]);
-        assert_eq!(mebibytes(64), ["52.0", "12.0", "0.5"]);
-        assert_eq!(mebibytes(256), ["208.0", "48.0", "2.1"]);
+        assert_eq!(mebibytes(2), ["16.6", "3.0", "0.1"]);
+        assert_eq!(mebibytes(64), ["52.0", "12.0", "2.0"]);
+        assert_eq!(mebibytes(256), ["208.0", "48.0", "8.1"]);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use monitor_common::wire::{Clock, Control, CpuHalf};
 use monitor_policy::{Policy, spec::Mode};
 
-use super::{Interface, flows::DrainedFlows};
+use super::{Interface, flows::DrainedFlows, readings};
 use crate::model::{BypassReport, Fill, InterfaceCounts, Snapshot, readings::Reading};
 
 /// An epoch that packets have left and that is not drained whole yet. It is kept over a failure, so that what was
@@ -57,7 +57,8 @@ impl ClosingEpoch {
     }
 
     /// What came of it.
-    pub fn snapshot(self, hz: u32, readings: Vec<Reading>) -> Snapshot {
+    pub fn snapshot(self, hz: u32, mut readings: Vec<Reading>) -> Snapshot {
+        readings::add_supers(&mut readings, &self.flows.rows);
         let (ended, clock) = self.quiet.unwrap_or((self.started, Clock::default()));
         let mut interfaces = self.interfaces;
         interfaces.retain(|counts| counts.ifindex != 0 || !counts.hook.is_zero());

@@ -16,6 +16,7 @@ use super::{
     KernelError,
     cache::Cache,
     closing::ClosingEpoch,
+    halves::Halves,
     object,
     sys::{self, MappedArray},
 };
@@ -42,7 +43,7 @@ impl Shape {
 
 /// The maps that packets are counted in. What each holds: `monitor-ebpf/src/maps.rs`.
 pub(super) struct Counts {
-    pub halves: PerCpuArray<MapData, CpuHalf>,
+    pub halves: Halves,
     unparsed: PerCpuArray<MapData, ReasonSums>,
     flow_cache: MapData,
     log: MapData,
@@ -83,7 +84,7 @@ impl Counts {
         let refused = |error: MapError| KernelError::Load(format!("a map that packets are counted in: {error}"));
         let overflow = data("OVERFLOW")?;
         Ok(Self {
-            halves: Map::PerCpuArray(data("HALVES")?).try_into().map_err(refused)?,
+            halves: Halves::of(data("HALVES")?).map_err(refused)?,
             unparsed: Map::PerCpuArray(data("UNPARSED")?).try_into().map_err(refused)?,
             flow_cache: data("CACHE")?,
             log: data("LOG")?,
@@ -179,7 +180,7 @@ impl Counts {
             counts.hook.add(&sums.total);
             counts.dropped.add(&sums.dropped);
         }
-        Ok(halves.to_vec())
+        Ok(halves)
     }
 
     fn drain_unparsed(
@@ -193,7 +194,7 @@ impl Counts {
             sum.dropped.add(&value.dropped);
         };
         for reason in Reason::ALL {
-            let index = (parity * MAX_INTERFACES + slot) * Reason::COUNT + reason as u32;
+            let index = self.halves.unparsed(parity, slot) * Reason::COUNT + reason as u32;
             let reason_sums = drain_per_cpu(&mut self.unparsed, index, ReasonSums::default(), add)?;
             if reason_sums != ReasonSums::default() {
                 add(unparsed.entry(reason).or_default(), &reason_sums);

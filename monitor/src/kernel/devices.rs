@@ -23,6 +23,8 @@ const IFLA_TXQLEN: u16 = 13;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_STATS64: u16 = 23;
 const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_GSO_MAX_SEGS: u16 = 40;
+const IFLA_GSO_MAX_SIZE: u16 = 41;
 const IFLA_PARENT_DEV_NAME: u16 = 56;
 const IFLA_INFO_KIND: u16 = 1;
 
@@ -35,7 +37,15 @@ pub(super) struct LinkNews {
     pub device: Device,
     pub qdisc: String,
     pub queue_length: u32,
+    /// `tx_dropped` and `tx_errors`.
+    pub dropped: u64,
+    /// Whether it takes super-packets that are shorter than the kernel makes them by default.
+    pub short: bool,
 }
+
+/// What a super-packet has at most by default (`GSO_MAX_SEGS`, `GSO_LEGACY_MAX_SIZE`, linux/netdevice.h).
+const SEGMENTS: u32 = 65_535;
+const SIZE: u32 = 65_536;
 
 /// Reads a message's payload; `None`: it is none of a device, but of a bridge's port or the like.
 pub(super) fn link(kind: u16, payload: &[u8]) -> Option<LinkNews> {
@@ -68,7 +78,9 @@ pub(super) fn link(kind: u16, payload: &[u8]) -> Option<LinkNews> {
                 let kind = NlasIterator::new(value).flatten().find(|info| info.kind() == IFLA_INFO_KIND);
                 device.kind = kind.and_then(|kind| text(kind.value()).ok());
             }
-            IFLA_STATS64 => device.sent = sent(value).unwrap_or_default(),
+            IFLA_GSO_MAX_SEGS => news.short |= number(value).is_some_and(|most| most < SEGMENTS),
+            IFLA_GSO_MAX_SIZE => news.short |= number(value).is_some_and(|most| most < SIZE),
+            IFLA_STATS64 => (device.sent, news.dropped) = sent(value).unwrap_or_default(),
             _ => {}
         }
     }
@@ -84,10 +96,10 @@ fn text(value: &[u8]) -> Result<String, String> {
     String::from_utf8(bytes.to_vec()).map_err(|_| String::from_utf8_lossy(bytes).into_owned())
 }
 
-/// `tx_packets` and `tx_bytes` of `struct rtnl_link_stats64`.
-fn sent(value: &[u8]) -> Option<Amount> {
+/// `tx_packets`, `tx_bytes`, and `tx_errors` with `tx_dropped`, of `struct rtnl_link_stats64`.
+fn sent(value: &[u8]) -> Option<(Amount, u64)> {
     let number = |at: usize| Some(u64::from_ne_bytes(value.get(8 * at..8 * at + 8)?.try_into().ok()?));
-    Some(Amount { packets: number(1)?, bytes: number(3)? })
+    Some((Amount { packets: number(1)?, bytes: number(3)? }, number(5)?.saturating_add(number(7)?)))
 }
 
 /// News of devices of one network namespace.
@@ -148,7 +160,7 @@ impl DeviceNews {
 }
 
 /// The messages of a datagram: type and payload.
-fn messages(datagram: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     const HEADER: usize = 16;
     let mut rest = datagram;
     std::iter::from_fn(move || {
@@ -182,7 +194,7 @@ mod tests {
     #[test]
     fn a_device_is_read_attribute_by_attribute() {
         let mut stats = [0_u64; 24];
-        (stats[1], stats[3]) = (7, 700);
+        (stats[1], stats[3], stats[5], stats[7]) = (7, 700, 1, 2);
         let stats: Vec<u8> = stats.iter().flat_map(|number| number.to_ne_bytes()).collect();
         let payload = [
             header(0, 9, 1),
@@ -191,6 +203,8 @@ mod tests {
             attribute(IFLA_MASTER, &3_u32.to_ne_bytes()),
             attribute(IFLA_QDISC, b"fq\0"),
             attribute(IFLA_TXQLEN, &500_u32.to_ne_bytes()),
+            attribute(IFLA_GSO_MAX_SEGS, &SEGMENTS.to_ne_bytes()),
+            attribute(IFLA_GSO_MAX_SIZE, &(SIZE - 1).to_ne_bytes()),
             // Nested, with data that nobody here reads.
             attribute(IFLA_LINKINFO | 0x8000, &[attribute(2, &[1, 2, 3]), attribute(IFLA_INFO_KIND, b"vlan")].concat()),
             attribute(IFLA_STATS64, &stats),
@@ -209,6 +223,7 @@ mod tests {
         };
         let read = link(RTM_NEWLINK, &payload).expect("a device");
         assert_eq!((read.device, read.qdisc.as_str(), read.queue_length), (expected, "fq", 500));
+        assert_eq!((read.dropped, read.short), (3, true));
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Kernel {
         }
         attachment.link_id = self.link_id(interface.index, attachment.hook);
         Fault::Replace.point();
-        attachment.base = Some(self.base(interface, sent_before)?);
+        attachment.base = Some(self.base(interface, attachment.hook, sent_before)?);
         Ok(attachment)
     }
 

@@ -10,7 +10,10 @@ use aya::{
     maps::{Array, MapData},
     programs::SchedClassifier,
 };
-use monitor_common::wire::{Clock, Control, HookSums, Hot, MAX_INTERFACES};
+use monitor_common::{
+    parse::Reason,
+    wire::{Clock, Control, HookSums, Hot, MAX_INTERFACES},
+};
 use monitor_policy::{Policy, spec::Mode};
 
 use super::{
@@ -170,7 +173,7 @@ impl Loaded {
         let cache = Cache::of(options.cache, options.flows)?;
         let classes = room.policy.classes;
         let overflow = 2 * room.interfaces * classes * 3;
-        let mut ebpf = load_object(options, room.policy, &cache, overflow)?;
+        let mut ebpf = load_object(options, room, &cache, overflow)?;
         if let Some(pins) = pins {
             pins.keep(&ebpf)?;
         }
@@ -314,7 +317,8 @@ impl Kernel {
 }
 
 /// Maps made with their sizes, programs accepted by the verifier.
-fn load_object(options: Options, capacity: Capacity, cache: &Cache, overflow: u32) -> Result<Ebpf, KernelError> {
+fn load_object(options: Options, room: Room, cache: &Cache, overflow: u32) -> Result<Ebpf, KernelError> {
+    let Room { policy: capacity, interfaces } = room;
     let inner = inner_capacity(options.flows);
     // aya-log's levels are those of `log`; 0 is off.
     let log_level = if options.debug_log { ::log::Level::Debug as u8 } else { 0 };
@@ -329,6 +333,7 @@ fn load_object(options: Options, capacity: Capacity, cache: &Cache, overflow: u3
         .map_max_entries("INNER_EVEN", inner)
         .map_max_entries("INNER_ODD", inner)
         .map_max_entries("OVERFLOW", overflow)
+        .map_max_entries("UNPARSED", 2 * interfaces * Reason::COUNT)
         .map_max_entries("V4_NODES", 2 * capacity.v4_nodes)
         .map_max_entries("V6_NODES", 2 * capacity.v6_nodes)
         .map_max_entries("V6_LOW", 2 * capacity.v6_low)

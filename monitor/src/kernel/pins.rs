@@ -1,5 +1,6 @@
 //! What outlives the daemon: links and counters, pinned on a BPF file system in a directory named after the layouts'
-//! number. Found by their pins alone; what is not ours is left alone.
+//! number. Found by their pins alone; what is not ours is left alone. What a build with the layouts before has left is
+//! taken over, link by link into the own directory.
 //!
 //! `<bpffs>/v<N>/links/<ifindex>` are the links, and `bypass` that of [`super::bypass`]. `<bpffs>/v<N>/maps/<number>/` has what the programs of one start of the
 //! daemon count in: pinned before they are attached, removed when all of it is known.
@@ -27,9 +28,11 @@ use super::{
     error::with_causes,
     holder::holder,
     kept::{BPF_FS_MAGIC, Kept, Missing},
+    layout_before::Before,
     links::remove_filters,
     object,
     predecessor::{halves, hot},
+    sys,
 };
 
 /// The directory, owned: nobody else uses it meanwhile.
@@ -46,6 +49,8 @@ pub struct Pins {
     first: Option<First>,
     kept: Kept,
     lock: File,
+    /// What a build with the layouts before has left.
+    before: Option<Before>,
 }
 
 /// Maps of this start that others are taking the place of.
@@ -104,20 +109,13 @@ impl Pins {
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(KernelError::PinsInUse { directory: bpffs.to_owned(), process: holder(&lock) });
         }
-        let mut earlier = Vec::new();
-        for entry in fs::read_dir(directory.join("maps")).map_err(|error| refused(error.to_string()))?.flatten() {
-            // A start that came to nothing has left them; were they kept, a start that is tried again and again would eat
-            // up the memory.
-            if entry.path().join(IN_USE).exists() {
-                earlier.push(entry.path());
-            } else {
-                remove_maps(&entry.path());
-            }
-        }
-        earlier.sort_by_key(|maps| number(maps));
+        let before = Before::open(bpffs);
+        let before = before.map_err(|process| KernelError::PinsInUse { directory: bpffs.to_owned(), process })?;
+        let mut earlier = before.as_ref().map_or_else(Vec::new, |before| left(before.directory()));
+        earlier.extend(left(&directory));
         let own = directory
             .join(format!("maps/{}", earlier.iter().filter_map(|maps| number(maps)).max().map_or(1, |last| last + 1)));
-        Ok(Self { directory, own, earlier, in_use: false, first: None, kept: Kept::on(bpffs), lock })
+        Ok(Self { directory, own, earlier, in_use: false, first: None, kept: Kept::on(bpffs), lock, before })
     }
 
     /// Keeps what the programs of this start count in, before they are attached.
@@ -206,9 +204,17 @@ impl Pins {
         self.kept.is_missing(&self.bypass())
     }
 
+    /// Removes the link that has sockets refused. Whether there was one.
+    pub(super) fn forget_bypass(&self) -> bool {
+        let before = self.before.as_ref().is_some_and(Before::remove_bypass);
+        fs::remove_file(self.bypass()).is_ok() || before
+    }
+
     /// The link on an interface, if there is one.
     pub(super) fn link(&self, ifindex: u32) -> Option<FdLink> {
-        PinnedLink::from_pin(self.link_path(ifindex)).ok().map(FdLink::from)
+        let before = self.before.as_ref().map(|before| before.link(ifindex));
+        let mut paths = [Some(self.link_path(ifindex)), before].into_iter().flatten();
+        paths.find_map(|path| PinnedLink::from_pin(path).ok()).map(FdLink::from)
     }
 
     /// Keeps a link. What was there under its name leads nowhere any more.
@@ -221,9 +227,15 @@ impl Pins {
         Ok(link)
     }
 
-    /// Remembers the link on an interface that an earlier start has kept.
+    /// Remembers the link on an interface that an earlier start has kept: from now on in the own directory.
     pub(super) fn note_link(&mut self, ifindex: u32) {
         let path = self.link_path(ifindex);
+        if let Some(before) = &self.before
+            && !path.exists()
+        {
+            // Mostly there is none: it is in the own directory.
+            let _ = fs::rename(before.link(ifindex), &path);
+        }
         self.kept.note(&path);
     }
 
@@ -290,6 +302,8 @@ impl Pins {
                 removed.push(ifindex);
             }
         }
+        let before = self.before.as_ref().map_or_else(Vec::new, Before::remove_links);
+        removed.extend(before.into_iter().filter(|ifindex| !keep.contains(ifindex)));
         removed
     }
 
@@ -297,6 +311,9 @@ impl Pins {
     pub(super) fn forget_earlier(&mut self) {
         for maps in std::mem::take(&mut self.earlier) {
             remove_maps(&maps);
+        }
+        if let Some(before) = &self.before {
+            before.remove();
         }
     }
 }
@@ -324,6 +341,17 @@ fn make(directory: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+/// The maps of earlier starts in a layout's directory, the oldest first.
+fn left(directory: &Path) -> Vec<PathBuf> {
+    let maps = fs::read_dir(directory.join("maps")).into_iter().flatten().flatten().map(|entry| entry.path());
+    // A start that came to nothing has left the others; were they kept, a start that is tried again and again would eat up
+    // the memory.
+    let (mut in_use, unused): (Vec<_>, Vec<_>) = maps.partition(|maps| maps.join(IN_USE).exists());
+    unused.iter().for_each(|maps| remove_maps(maps));
+    in_use.sort_by_key(|maps| number(maps));
+    in_use
 }
 
 /// The number of a start's directory of maps.
@@ -356,6 +384,15 @@ fn hooks(maps: &Path) -> Result<Vec<(u32, HookSums)>, KernelError> {
     Ok(sums.filter(|(_, sums)| *sums != HookSums::default()).collect())
 }
 
+/// Takes the programs off whose links are pinned in a directory: at once, and not when the kernel gets to it. One that is on
+/// nothing any more, or of a kernel without that, goes with its pin.
+fn take_off(directory: &Path) {
+    let links = links(directory).into_iter().map(|ifindex| directory.join(format!("links/{ifindex}")));
+    for link in links.chain([directory.join(BYPASS_LINK)]) {
+        let _ = sys::take_off(&link);
+    }
+}
+
 /// Takes everything off that was left pinned below `bpffs`, and the filters of kernels without TCX. What was removed, a
 /// line each.
 ///
@@ -372,10 +409,14 @@ pub fn detach_all(bpffs: &Path) -> Result<Vec<String>, KernelError> {
     let owner = fs::symlink_metadata(bpffs).map_or(own, |found| if own == 0 { found.uid() } else { own });
     let mut pins = Pins::open_of(bpffs, owner)?;
     let mut removed: Vec<String> = filters().collect();
+    take_off(&pins.directory);
+    if let Some(before) = &pins.before {
+        take_off(before.directory());
+    }
     for ifindex in pins.remove_others(&[]) {
         removed.push(format!("the program on interface {ifindex} (tcx)"));
     }
-    if fs::remove_file(pins.bypass()).is_ok() {
+    if pins.forget_bypass() {
         removed.push("the program that refuses sockets which send past the hook".to_owned());
     }
     for (ifindex, sums) in pins.earlier().flat_map(|maps| hooks(maps).unwrap_or_default()) {

@@ -3,10 +3,10 @@
 
 use std::{path::Path, sync::Arc};
 
-use aya::maps::{Array, Map, MapData, PerCpuArray, PerCpuValues};
+use aya::maps::{Array, Map, MapData};
 use monitor_common::{
     classify::build::Image,
-    wire::{Class, ClassRow, Clock, Control, Counters, CpuHalf, HookSums, Hot, Link, RuleRow},
+    wire::{Class, ClassRow, Clock, Control, Counters, CpuHalf, HookSums, Hot, Link, RuleRow, v1},
 };
 use monitor_policy::{ClassInfo, Origin, Policy, RuleInfo, geo::Country};
 
@@ -15,6 +15,7 @@ use super::{
     cache::Cache,
     closing::ClosingEpoch,
     counts::{Counts, Shape, hook_sums},
+    halves::Halves,
     interfaces::devices,
     object,
     sys::MappedArray,
@@ -131,20 +132,26 @@ impl Predecessor {
     }
 }
 
-/// What every packet read, as it is pinned.
+/// What every packet read, as it is pinned: in these layouts, or those before.
 pub(super) fn hot(maps: &Path) -> Result<Hot, KernelError> {
     let refused = |error: aya::maps::MapError| KernelError::Load(format!("pinned map HOT: {error}"));
     let data = MapData::from_pin(maps.join("HOT")).map_err(refused)?;
-    let hot: Array<_, [u8; size_of::<Hot>()]> = Map::Array(data).try_into().map_err(refused)?;
+    let is_before = data.info().map_err(refused)?.value_size() as usize == size_of::<v1::Hot>();
+    let map = Map::Array(data);
+    if is_before {
+        let hot: Array<_, [u8; size_of::<v1::Hot>()]> = map.try_into().map_err(refused)?;
+        return Ok(Hot::from(&bytemuck::pod_read_unaligned::<v1::Hot>(&hot.get(&0, 0).map_err(refused)?)));
+    }
+    let hot: Array<_, [u8; size_of::<Hot>()]> = map.try_into().map_err(refused)?;
     Ok(bytemuck::pod_read_unaligned(&hot.get(&0, 0).map_err(refused)?))
 }
 
-/// What the CPUs have of both halves, as it is pinned.
-pub(super) fn halves(maps: &Path) -> Result<[PerCpuValues<CpuHalf>; 2], KernelError> {
+/// What the CPUs have of both halves, as it is pinned: as [`hot`].
+pub(super) fn halves(maps: &Path) -> Result<[Vec<CpuHalf>; 2], KernelError> {
     let refused = |error: aya::maps::MapError| KernelError::Load(format!("pinned map HALVES: {error}"));
     let data = MapData::from_pin(maps.join("HALVES")).map_err(refused)?;
-    let halves: PerCpuArray<_, CpuHalf> = Map::PerCpuArray(data).try_into().map_err(refused)?;
-    Ok([halves.get(&0, 0).map_err(refused)?, halves.get(&1, 0).map_err(refused)?])
+    let halves = Halves::of(data).map_err(refused)?;
+    Ok([halves.get(0).map_err(refused)?, halves.get(1).map_err(refused)?])
 }
 
 /// The rows of a policy's slot.

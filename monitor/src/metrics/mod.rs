@@ -293,14 +293,22 @@ fn devices(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
 fn nics(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     let labels = ["interface"];
     type Number = fn(&InterfaceAccount) -> u64;
-    let gauges: [(&str, &str, Number); 8] = [
+    let gauges: [(&str, &str, Number); 12] = [
         ("nic_packets", "Packets that the network card sent since the program was attached", |nic| nic.sent.packets),
         ("nic_bytes", "Bytes that the network card sent since the program was attached", |nic| nic.sent.bytes),
         ("nic_unaccounted_packets", "Of nic_packets: never passed the hook, proven", |nic| nic.unaccounted.packets),
         ("nic_unaccounted_bytes", "Their bytes, as far as they can be told", |nic| nic.unaccounted.bytes),
         ("nic_before_attach_packets", "Packets sent before the program was attached", |nic| nic.before_attach.packets),
         ("nic_lost_packets", "Packets that passed the hook and were never counted after", |nic| nic.lost),
-        ("qdisc_dropped_packets", "Packets that the queueing discipline dropped", |nic| nic.qdisc_drops),
+        ("nic_hidden_at_most_packets", "As many at most left unseen beside the hook so far", |nic| nic.hidden),
+        ("nic_comparable", "0: the device counts what never passes its hook", |nic| {
+            nic.not_comparable.is_none().into()
+        }),
+        ("nic_dropped_packets", "Packets that the device says it dropped", |nic| nic.device_drops),
+        ("nic_filtered_packets", "Packets that filters behind the hook dropped or sent another way", |nic| {
+            nic.filtered
+        }),
+        ("qdisc_dropped_packets", "Packets that the queueing disciplines dropped", |nic| nic.qdisc_drops),
         ("qdisc_waiting_packets", "Packets that wait in the queueing discipline", |nic| nic.waiting),
     ];
     for (name, help, value) in gauges {

@@ -95,6 +95,7 @@ fn a_flow_is_found_under_its_interface_country_class_and_verdict() {
         presence: crate::model::readings::Presence::Detached,
         sent: Amount { packets: 50, bytes: 5_000 },
         unaccounted: Amount { packets: 3, bytes: 300 },
+        hidden: 12,
         ..InterfaceAccount::default()
     }];
     let sighting = Sighting { kind: FindingKind::ImageChanged, subject: String::new(), what: "x".into(), again: None };
@@ -125,6 +126,8 @@ fn a_flow_is_found_under_its_interface_country_class_and_verdict() {
         r#"egress_monitor_nic_packets{interface="eth0"} 50"#,
         r#"egress_monitor_nic_unaccounted_packets{interface="eth0"} 3"#,
         r#"egress_monitor_nic_unaccounted_bytes{interface="eth0"} 300"#,
+        r#"egress_monitor_nic_hidden_at_most_packets{interface="eth0"} 12"#,
+        r#"egress_monitor_nic_comparable{interface="eth0"} 1"#,
     ] {
         assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
     }

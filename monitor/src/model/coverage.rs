@@ -114,6 +114,16 @@ pub struct Coverage {
 }
 
 impl Coverage {
+    /// The name of the device with this index; of index 0 that it is none.
+    pub fn name(&self, index: u32) -> String {
+        let device = self.devices.iter().find(|device| device.index == index);
+        match (index, device) {
+            (0, _) => "no interface".into(),
+            (_, Some(device)) => device.name.clone(),
+            (_, None) => format!("interface {index}"),
+        }
+    }
+
     /// What the device with this index is, if it is known.
     pub fn role(&self, index: u32) -> Option<Role> {
         self.devices.iter().find(|device| device.index == index).map(|device| device.role)

@@ -14,6 +14,7 @@ pub mod in_force;
 pub mod inner;
 pub mod interface_account;
 pub mod neighbours;
+pub mod open_sockets;
 pub mod policy_change;
 pub mod readings;
 pub mod refresh;
@@ -37,6 +38,7 @@ pub use self::{
     in_force::PolicyInForce,
     interface_account::InterfaceAccount,
     neighbours::Neighbours,
+    open_sockets::OpenSockets,
     shadow::ShadowReport,
     snapshot::{BypassReport, Fill, InterfaceCounts, Occupancy, Snapshot},
     succession::Succession,

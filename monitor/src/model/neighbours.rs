@@ -15,6 +15,8 @@ pub struct Neighbours {
     pub helper: Option<Result<(), String>>,
     /// Programs before ours, by id.
     pub programs: BTreeMap<u32, ProgramAhead>,
+    /// Who has a socket open that may send past the hook, by its number.
+    pub sockets: BTreeMap<u32, Vec<String>>,
     /// Who has the HTTP port, while that is somebody else.
     pub port: Option<String>,
 }
@@ -23,6 +25,11 @@ impl Neighbours {
     /// A program before ours.
     pub fn program(&self, id: u32) -> ProgramAhead {
         self.programs.get(&id).cloned().unwrap_or_else(|| unknown(id, UNKNOWN))
+    }
+
+    /// Who has a socket open.
+    pub fn holders(&self, socket: u32) -> Vec<String> {
+        self.sockets.get(&socket).cloned().unwrap_or_else(|| vec![UNKNOWN.into()])
     }
 }
 

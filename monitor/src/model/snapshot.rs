@@ -15,7 +15,7 @@ use monitor_common::{
 };
 use monitor_policy::{Policy, spec::Mode};
 
-use super::{clock::Moment, coverage::Role, readings::Reading};
+use super::{clock::Moment, coverage::Role, open_sockets::OpenSockets, readings::Reading};
 
 /// The sums of one interface in one epoch.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +76,8 @@ pub struct BypassReport {
     pub refused: [u64; Bypass::ALL.len()],
     /// Why they can't be, in enforce mode.
     pub problem: Option<String>,
+    /// Open from before it was enforced, while it is.
+    pub open: OpenSockets,
 }
 
 impl Snapshot {

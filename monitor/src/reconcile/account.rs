@@ -1,34 +1,36 @@
 //! The account of one interface.
 //!
-//! **The bound.** At any time `sent ≤ passed − dropped by the queue − waiting in the queue`, where passed is what the
-//! hook let through. Device and hook can't be read at the same instant, so each part is read at the end of the bracket
-//! that makes the right side larger: what passed after the device, drops before, the queue's length after. Packets on
-//! their way make the right side larger too. So what the device has above it has not passed the hook: proven, under any
-//! load. What is proven is at most what left; the rest shows when the line is quiet for a moment, at the latest.
+//! **The bound.** At any time `sent ≤ passed − lost on the way − waiting in the queue`, where passed is what the hook let
+//! through. Device and hook can't be read at the same instant, so each part is read at the end of the bracket that makes
+//! the right side larger: what passed after the device, losses before, the queue's length after. Packets on their way
+//! make the right side larger too. So what the device has above it has not passed the hook: proven, under any load. What
+//! is proven is at most what left; the rest shows when the line is quiet for a moment, at the latest.
 //!
-//! **Losses that nobody counts** (a filter behind ours, a driver's ring) would hide a later surplus of the same size. A
-//! packet that passed [`SETTLES`] ago is sent or lost: what had passed by then and is above what is sent by now is lost
-//! for good, and comes off the bound.
+//! **Losses** are what somebody counts: queueing disciplines, the device where it does not count as sent what it dropped,
+//! filters behind ours that drop or redirect ([`Losses`]). Those that nobody counts (a program behind ours, a driver's
+//! ring) would hide a later surplus of the same size. A packet that passed [`SETTLES`](super::bound::SETTLES) ago is sent
+//! or lost: what had passed by then and is above what is sent by now is lost for good, and comes off the bound. Until then
+//! it is room that somebody could use, and `hidden` says how much there is.
 //!
 //! **Two ways to count.** The stack hands a super-packet over whole, and the device counts it as one (virtual devices)
 //! or as many (hardware); or it cuts it up first. Segments are the larger number and always a bound. That a device
-//! counts skbs is learnt where the two differ and it fits. From then on skbs are the bound, until the device's offloads
-//! or its queueing discipline change, or until it sends more by what can be segments' headers. Which way a packet
-//! without segments is counted makes no difference.
-
-use std::collections::VecDeque;
+//! counts skbs is learnt where the two differ and it fits, from super-packets of which it is known that they come to the
+//! device whole: all, or of some kinds those in flows ([`Supers`](crate::model::readings::Supers)). From then on skbs are
+//! the bound, with every other super-packet as its segments, until the device's offloads or queueing disciplines change;
+//! nothing that it sends changes it. Which way a packet without segments is counted makes no difference.
 
 use monitor_common::wire::{Counters, HookSums};
 
+use super::{
+    bound::Bound,
+    losses::Losses,
+    supers::{self, SuperPackets},
+};
 use crate::model::{
     InterfaceAccount,
     interface_account::CountingUnit,
-    readings::{Amount, Device, Offloads, Queue, Reading},
+    readings::{Amount, Comparison, Device, Offloads, Reading},
 };
-
-/// A packet that passed the hook so long ago is sent or lost. The kernel resets a device that holds one for five
-/// seconds (`dev_watchdog`).
-pub const SETTLES: u64 = 15_000_000_000;
 
 /// What hardware may still have to report when the program is attached.
 const RINGS: u64 = 65_536;
@@ -42,61 +44,37 @@ const LEARN: i128 = 65_536;
 /// No segment has longer headers.
 const HEADERS: i128 = 256;
 
-/// Queueing disciplines that hand on what they get, and have no others inside.
-const PLAIN: [&str; 9] = ["noqueue", "pfifo", "bfifo", "pfifo_fast", "fq", "fq_codel", "codel", "red", "pie"];
-
-/// What passed, counted in one of two ways, and what the bound is shifted by against it.
-#[derive(Clone, Debug, Default)]
-struct Bound {
-    /// At the latest reading, and before all of it.
-    passed: i128,
-    bytes: i128,
-    /// Surpluses found, what was on its way at the start, less losses.
-    shift: i128,
-    /// When, and what had passed for certain.
-    history: VecDeque<(u64, i128)>,
-}
-
-impl Bound {
-    /// What may still be sent, when so much is. Negative: a surplus.
-    fn room(&self, gone: i128) -> i128 {
-        self.passed + self.shift - gone
-    }
-
-    /// What had passed [`SETTLES`] before `now`. Forgets what is older.
-    fn settled(&mut self, now: u64) -> Option<i128> {
-        let old = self.history.partition_point(|(at, _)| at + SETTLES <= now);
-        self.history.drain(..old.saturating_sub(1));
-        (old > 0).then(|| self.history[0].1)
-    }
-
-    /// Gives it as much room as another, from now on.
-    fn follow(&mut self, leader: &Self) {
-        self.shift = leader.passed + leader.shift - self.passed;
-        self.history.clear();
-    }
-}
-
-/// A counter that may begin anew.
-#[derive(Clone, Debug, Default)]
-struct Drops {
-    id: (u32, String),
-    raw: u32,
-    sum: u64,
-}
-
-impl Drops {
-    fn read(&mut self, queue: &Queue) -> i128 {
-        let more = queue.drops.wrapping_sub(self.raw);
-        // Another discipline, or one that has lost a part with its counters: what it dropped meanwhile is not known.
-        if queue.id == self.id && more < u32::MAX / 2 {
-            self.sum += u64::from(more);
-        }
-        self.raw = queue.drops;
-        self.id.clone_from(&queue.id);
-        self.sum.into()
-    }
-}
+/// Queueing disciplines that hand on what they get as it is. Others may cut super-packets up.
+const UNCUT: [&str; 28] = [
+    "noop",
+    "noqueue",
+    "pfifo",
+    "bfifo",
+    "pfifo_fast",
+    "pfifo_head_drop",
+    "fq",
+    "fq_codel",
+    "fq_pie",
+    "codel",
+    "red",
+    "pie",
+    "sfq",
+    "sfb",
+    "choke",
+    "gred",
+    "hhf",
+    "skbprio",
+    "plug",
+    "htb",
+    "hfsc",
+    "prio",
+    "multiq",
+    "drr",
+    "qfq",
+    "ets",
+    "mq",
+    "netem",
+];
 
 /// By how much segments were more than skbs when both bounds last left as much room.
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,8 +83,8 @@ struct Mark {
     bytes: i128,
     /// What had passed by then, in bytes of skbs.
     passed: i128,
-    /// Drops of the queue by then: each counts one, whatever it had been cut into.
-    drops: u64,
+    /// Losses by then: each counts one, whatever it had been cut into.
+    lost: u64,
 }
 
 /// See the module.
@@ -117,7 +95,10 @@ pub struct Account {
     start: HookSums,
     skbs: Bound,
     segments: Bound,
-    drops: Drops,
+    losses: Losses,
+    /// Of losses that only the device speaks of, those that explain what was lost.
+    explained: u64,
+    supers: SuperPackets,
     /// The device's numbers at the latest reading.
     raw: Amount,
     /// What the bounds do not depend on, at the latest reading.
@@ -139,13 +120,8 @@ impl Account {
     pub fn new(reading: &Reading) -> Self {
         let base = &reading.base;
         let on_its_way = u64::from(base.queue.waiting) * SEGMENTS + if base.after.hardware { RINGS } else { 0 };
-        let opened = |passed: u64| {
-            let spare = i128::from(on_its_way) + i128::from(passed);
-            (Bound { shift: spare, ..Bound::default() }, spare)
-        };
         let passed = passed(&base.hook);
-        let (skbs, _) = opened(passed.packets);
-        let (segments, spare) = opened(passed.segments);
+        let [skbs, spare] = [passed.packets, passed.segments].map(|passed| i128::from(on_its_way) + i128::from(passed));
         let while_attaching = Amount {
             packets: base.after.sent.packets.saturating_sub(base.before.packets),
             bytes: base.after.sent.bytes.saturating_sub(base.before.bytes),
@@ -159,9 +135,11 @@ impl Account {
         Self {
             interface: reading.interface.clone(),
             start: base.hook,
-            skbs,
-            segments,
-            drops: Drops { id: base.queue.id.clone(), raw: base.queue.drops, sum: 0 },
+            skbs: Bound::new(skbs),
+            segments: Bound::new(spare),
+            losses: Losses::new(base),
+            explained: 0,
+            supers: SuperPackets::default(),
             raw: base.after.sent,
             offloads: base.after.offloads,
             qdisc: base.after.qdisc.clone(),
@@ -185,36 +163,76 @@ impl Account {
         self.report.presence.clone_from(&reading.presence);
         self.report.here = reading.device.is_some();
         let Some(device) = &reading.device else {
-            self.report.waiting = 0;
+            (self.report.waiting, self.report.hidden) = (0, 0);
             return Amount::default();
         };
-        if device.offloads != self.offloads || device.qdisc != self.qdisc {
+        let changed = device.offloads != self.offloads || device.qdisc != self.qdisc;
+        let mixed = self.is_mixed();
+        if changed {
             self.forget();
             self.offloads = device.offloads;
             self.qdisc.clone_from(&device.qdisc);
         }
-        self.take_hook(&reading.open);
-        let dropped = self.drops.read(&reading.queue);
+        self.losses.read(reading, device);
+        self.take_hook(reading, changed && (mixed || self.is_mixed()));
         let waiting = i128::from(reading.queue_after.waiting);
-        self.take_device(device, dropped + waiting);
-        let gone = i128::from(self.report.sent.packets) + dropped + waiting;
-
-        if self.unit == CountingUnit::Skbs && self.contradicts(gone) {
-            self.unit = CountingUnit::Undetermined;
+        let lost = self.known(device);
+        self.take_device(device, lost + waiting);
+        self.report.waiting = reading.queue_after.waiting.into();
+        self.report.device_drops = self.losses.device();
+        self.report.filtered = self.losses.filtered();
+        if let Comparison::None(why) = device.comparison {
+            self.report.not_comparable = Some(why);
+            self.losses.read_after(&reading.queue_after);
+            self.report.qdisc_drops = self.losses.queue();
+            return Amount::default();
         }
-        let found = self.find((-self.bound().room(gone)).max(0));
+        let gone = i128::from(self.report.sent.packets) + lost + waiting;
+        let surplus = self.unless_cut_up((-self.bound().room(gone)).max(0));
+        let found = self.find(surplus);
         self.compare(gone, reading);
 
-        let dropped = self.drops.read(&reading.queue_after);
+        self.losses.read_after(&reading.queue_after);
         let idle = reading.queue.waiting == 0 && reading.queue_after.waiting == 0;
         if idle {
-            self.write_off(reading.at, dropped, device.holds);
+            self.supers.perhaps.forget(reading.at);
+            self.write_off(reading.at, device);
             self.balance(gone, found.packets > 0);
         }
         self.remember(reading);
-        self.report.qdisc_drops = self.drops.sum;
-        self.report.waiting = reading.queue_after.waiting.into();
+        self.report.qdisc_drops = self.losses.queue();
+        let perhaps = if self.unit == CountingUnit::Skbs { self.supers.perhaps.all() } else { 0 };
+        self.report.hidden = u64::try_from(self.bound().room(gone).max(0) + perhaps).unwrap_or(u64::MAX);
         found
+    }
+
+    /// What of a surplus of skbs is left when as many are taken for parts of super-packets as may have been cut up, and for
+    /// none if they are longer than such parts make it.
+    fn unless_cut_up(&mut self, surplus: i128) -> i128 {
+        if self.unit != CountingUnit::Skbs || -self.byte_room() > surplus * HEADERS {
+            return surplus;
+        }
+        let parts = self.supers.perhaps.take(surplus);
+        self.skbs.shift += parts;
+        self.drift += (-self.byte_room()).clamp(0, parts * HEADERS);
+        surplus - parts
+    }
+
+    /// Lost by all who count that, but for filters.
+    fn known(&self, device: &Device) -> i128 {
+        let by_device = if device.comparison == Comparison::SentAndDropped { self.losses.device() } else { 0 };
+        i128::from(self.losses.queue() + by_device)
+    }
+
+    /// Whether a part of the super-packets comes to the device whole, or nobody knows.
+    fn is_mixed(&self) -> bool {
+        supers::are_mixed(&self.taken())
+    }
+
+    /// What becomes of super-packets on their way to the device.
+    fn taken(&self) -> Offloads {
+        let uncut = self.qdisc.split(' ').all(|kind| UNCUT.contains(&kind));
+        if uncut { self.offloads } else { self.offloads.or_cut_up() }
     }
 
     /// The bound in force.
@@ -237,17 +255,23 @@ impl Account {
             self.drift += bytes - self.mark.bytes;
         }
         let packets = self.segments.passed - self.skbs.passed;
-        self.mark = Mark { packets, bytes, passed: self.skbs.bytes, drops: self.drops.sum };
+        self.mark = Mark { packets, bytes, passed: self.skbs.bytes, lost: self.losses.all() };
     }
 
-    fn take_hook(&mut self, open: &HookSums) {
-        let (now, start) = (passed(open), passed(&self.start));
-        let since = |now: u64, start: u64| i128::from(now) - i128::from(start);
-        self.skbs.passed = since(now.packets, start.packets);
-        self.skbs.bytes = since(now.bytes, start.bytes);
-        self.segments.passed = since(now.segments, start.segments);
-        self.segments.bytes = since(now.wire_bytes, start.wire_bytes);
-        let dropped = &open.dropped;
+    /// `changed`: what becomes of super-packets, and not from one way for all to the other.
+    fn take_hook(&mut self, reading: &Reading, changed: bool) {
+        let [now, closed, start] = [&reading.open, &reading.closed, &self.start].map(passed);
+        let taken = self.taken();
+        self.supers.read(reading, [&now, &closed, &start], (&taken, changed), self.unit);
+        // An action says how many segments it took. As skbs these are at least so many less as there can be further ones.
+        let filtered = i128::from(self.losses.filtered());
+        let segments = i128::from(now.segments) - i128::from(start.segments);
+        self.segments.passed = segments - filtered;
+        self.segments.bytes = i128::from(now.wire_bytes) - i128::from(start.wire_bytes);
+        let SuperPackets { all, whole, .. } = &self.supers;
+        self.skbs.passed = segments - whole.packets - (filtered - all.packets).max(0);
+        self.skbs.bytes = self.segments.bytes - whole.bytes;
+        let dropped = &reading.open.dropped;
         self.report.dropped = match self.unit {
             CountingUnit::Skbs => Amount { packets: dropped.packets, bytes: dropped.bytes },
             _ => Amount { packets: dropped.segments, bytes: dropped.wire_bytes },
@@ -271,15 +295,6 @@ impl Account {
         let before = sent.bytes;
         sent.bytes += now.bytes;
         self.drift += i128::from(sent.bytes - before);
-    }
-
-    /// Whether a device that was said to count skbs has sent more, in a way that cut-up super-packets would explain: no
-    /// more packets than they have segments, and no more bytes a packet than headers have. Where nothing cuts them up,
-    /// they explain nothing.
-    fn contradicts(&self, gone: i128) -> bool {
-        let surplus = -self.skbs.room(gone);
-        let whole = self.offloads == Offloads::Everything && PLAIN.contains(&self.qdisc.as_str());
-        surplus > 0 && surplus <= self.slack() && !whole && -self.byte_room() <= surplus * HEADERS
     }
 
     /// Books a surplus.
@@ -322,12 +337,13 @@ impl Account {
             return;
         }
         let (room, slack) = (self.skbs.room(gone), self.slack());
-        if room < 0 || self.offloads == Offloads::Nothing {
+        if room < 0 || self.offloads == Offloads::NOTHING {
             if slack > 0 {
                 self.unit = CountingUnit::Segments;
+                self.supers.doubt = 0;
             }
             self.agree();
-        } else if self.mark.drops != self.drops.sum {
+        } else if self.mark.lost != self.losses.all() {
             self.agree();
         } else {
             // Packets may fit by chance, where segments are lost that nobody counts: then bytes don't.
@@ -337,6 +353,7 @@ impl Account {
             let near = |rest: i128, of: i128| rest.abs() <= of / 16;
             if exact || (slack >= LEARN && near(room, slack) && near(bytes, self.skbs.bytes - self.mark.passed)) {
                 self.unit = CountingUnit::Skbs;
+                self.supers.doubt = 0;
                 self.agree();
             }
         }
@@ -354,22 +371,23 @@ impl Account {
     }
 
     /// Takes what is lost for good off the bounds. Only while nothing waits: that may be cut up yet.
-    fn write_off(&mut self, now: u64, dropped: i128, holds: u64) {
-        let gone = i128::from(self.report.sent.packets) + dropped;
-        let take = |bound: &mut Bound, holds: u64| {
-            let lost = bound.settled(now).map_or(0, |settled| settled + bound.shift - gone - i128::from(holds)).max(0);
-            bound.shift -= lost;
-            lost
-        };
-        let skbs = take(&mut self.skbs, holds);
-        let segments = take(&mut self.segments, holds * SEGMENTS);
+    fn write_off(&mut self, now: u64, device: &Device) {
+        let gone = i128::from(self.report.sent.packets) + self.known(device);
+        let skbs = self.skbs.settle(now, gone, device.holds.into());
+        let segments = self.segments.settle(now, gone, (device.holds * SEGMENTS).into());
         let lost = if self.unit == CountingUnit::Skbs { skbs } else { segments };
         let spare = lost.min(self.spare);
         self.spare -= spare;
         // Segments that the device was not going to count are not lost.
-        if self.unit != CountingUnit::Undetermined || self.slack() == 0 {
-            self.report.lost += u64::try_from(lost - spare).unwrap_or(0);
+        let certain = (lost - spare - self.supers.doubt).max(0);
+        self.supers.doubt = (self.supers.doubt - (lost - spare)).max(0);
+        let mut certain = u64::try_from(certain).unwrap_or(0);
+        if device.comparison == Comparison::Sent {
+            let explained = certain.min(self.losses.device() - self.explained);
+            self.explained += explained;
+            certain -= explained;
         }
+        self.report.lost += certain;
         // What fits from here on is no proof of what the device counts.
         if self.unit != CountingUnit::Skbs && (skbs > 0 || segments > 0) {
             self.agree();
@@ -378,10 +396,12 @@ impl Account {
 
     /// For [`Account::write_off`].
     fn remember(&mut self, reading: &Reading) {
-        let (closed, start) = (passed(&reading.closed), passed(&self.start));
-        let since = |closed: u64, start: u64| (reading.at, i128::from(closed) - i128::from(start));
-        self.skbs.history.push_back(since(closed.packets, start.packets));
-        self.segments.history.push_back(since(closed.segments, start.segments));
+        let (closed, open) = (passed(&reading.closed), passed(&reading.open));
+        let since = |open: u64, closed: u64| i128::from(open) - i128::from(closed);
+        let segments = since(open.segments, closed.segments);
+        let skbs = if self.supers.to_the_last { since(open.packets, closed.packets) } else { segments };
+        self.skbs.remember(reading.at, self.skbs.passed - skbs);
+        self.segments.remember(reading.at, self.segments.passed - segments);
     }
 
     /// Where packets balance to the last one, so do bytes: what is too many is a surplus's that was found since they
@@ -390,12 +410,13 @@ impl Account {
         if found || self.bound().room(gone) != 0 {
             return;
         }
+        self.supers.doubt = 0;
         if self.open {
             self.find_bytes();
         }
         // Packets may balance by chance: as many on their way as went past the hook. Where bytes are exact there is
         // nothing to explain then, and the difference is not for good.
-        if self.unit != CountingUnit::Skbs || self.drops.sum != self.mark.drops {
+        if self.unit != CountingUnit::Skbs || self.losses.all() != self.mark.lost {
             self.drift -= self.byte_room();
         }
         self.open = false;

@@ -3,7 +3,8 @@
 //! reads them), the [pipeline](crate::engine::pipeline) hands over each epoch.
 //!
 //! A surplus on the device's side is traffic that left without passing the hook. See `account` for what is proven
-//! and when.
+//! and when. Packets that passed it and are lost behind it, with nobody counting them, are room for such traffic: that is
+//! a finding, too.
 
 use std::collections::BTreeMap;
 
@@ -22,11 +23,17 @@ use crate::{
 };
 
 mod account;
+mod bound;
+mod losses;
+mod supers;
 
 #[cfg(test)]
 mod tests;
 
 pub use account::Account;
+
+/// For so long after the latest packet that was lost, in nanoseconds, the finding stays open.
+const LOSES: u64 = 60_000_000_000;
 
 /// Names of interfaces that are gone; what more there are is summed up. As many as there are names in all.
 const MOST_PAST: usize = 1024;
@@ -42,6 +49,14 @@ pub struct Surplus {
     pub total: Amount,
 }
 
+/// What an interface lost, with nobody counting it, since it did not for a while.
+#[derive(Clone, Copy, Debug)]
+struct Losing {
+    packets: u64,
+    /// When it did last, by the readings' clock.
+    at: u64,
+}
+
 /// All interfaces.
 #[derive(Debug, Default)]
 pub struct Reconciler {
@@ -49,6 +64,8 @@ pub struct Reconciler {
     accounts: BTreeMap<u32, (i128, Account)>,
     /// What there is of interfaces that the program is off, by name.
     past: BTreeMap<String, InterfaceAccount>,
+    /// Interfaces that lose packets, by name.
+    losing: BTreeMap<String, Losing>,
     /// Found in the latest epoch.
     surpluses: Vec<Surplus>,
 }
@@ -63,7 +80,13 @@ impl Reconciler {
             }
             let opened = || (reading.attached, Account::new(reading));
             let (_, account) = self.accounts.entry(reading.ifindex).or_insert_with(opened);
+            let before = account.report().lost;
             let found = account.read(reading);
+            let lost = account.report().lost - before;
+            if lost > 0 {
+                let losing = self.losing.entry(reading.interface.clone()).or_insert(Losing { packets: 0, at: 0 });
+                *losing = Losing { packets: losing.packets + lost, at: reading.at };
+            }
             if found != Amount::default() {
                 let InterfaceAccount { interface, unaccounted, .. } = account.report();
                 surpluses.push(Surplus { interface, found, total: unaccounted });
@@ -72,7 +95,22 @@ impl Reconciler {
                 self.close(reading.ifindex);
             }
         }
+        let now = readings.iter().map(|reading| reading.at).max().unwrap_or(0);
+        self.losing.retain(|_, losing| now < losing.at + LOSES);
         surpluses
+    }
+
+    /// Interfaces that lose packets, and what there is to say of each.
+    fn losses(&self) -> impl Iterator<Item = (&str, String)> {
+        self.losing.iter().map(|(name, Losing { packets, .. })| {
+            let report = self.accounts.values().map(|(_, account)| account.report()).find(|one| one.interface == *name);
+            let besides = match report.map_or(0, |report| report.filtered) {
+                0 => String::new(),
+                filtered => format!("; filters behind it took {filtered}, which are not among them"),
+            };
+            let text = "passed the hook, and were neither sent nor counted by whoever dropped them";
+            (name.as_str(), format!("{name}: {packets} packets {text}: as many may leave beside it unseen{besides}"))
+        })
     }
 
     /// Keeps what an account comes to under the interface's name.
@@ -82,7 +120,7 @@ impl Reconciler {
         let full = self.past.len() >= MOST_PAST && !self.past.contains_key(&report.interface);
         let name = if full { "(other)".into() } else { report.interface.clone() };
         let before = self.past.remove(&name);
-        let report = InterfaceAccount { interface: name.clone(), here: false, waiting: 0, ..report };
+        let report = InterfaceAccount { interface: name.clone(), here: false, waiting: 0, hidden: 0, ..report };
         self.past.insert(name, before.map_or(report.clone(), |before| report.after(&before)));
     }
 
@@ -118,6 +156,13 @@ impl Consumer for Reconciler {
             Detail { text: found.iter().map(of).collect::<Vec<_>>().join("; "), unaccounted: found, severity: None }
         });
         findings.report(FindingKind::UnaccountedEgress, detail);
+        let open: Vec<String> = findings.subjects(FindingKind::EgressLost).map(str::to_owned).collect();
+        for over in open.iter().filter(|name| !self.losing.contains_key(*name)) {
+            findings.report_of((FindingKind::EgressLost, over), None::<Detail>);
+        }
+        for (name, text) in self.losses() {
+            findings.report_of((FindingKind::EgressLost, name), Some(text));
+        }
     }
 }
 

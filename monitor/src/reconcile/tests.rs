@@ -3,6 +3,7 @@
 
 mod bypass;
 mod counting;
+mod cover;
 mod lifetime;
 mod on_the_way;
 
@@ -13,7 +14,9 @@ use monitor_common::wire::{Counters, HookSums};
 use super::*;
 use crate::model::{
     interface_account::CountingUnit,
-    readings::{Base, Device, Offloads, Presence, Queue},
+    readings::{
+        Base, Comparison, Device, Discipline, FilterAction, Offloads, Presence, Queue, SuperKind, Supers, Taken,
+    },
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -23,12 +26,15 @@ const SECOND: u64 = 1_000_000_000;
 struct Packet {
     segments: u64,
     bytes: u64,
+    kind: SuperKind,
 }
 
 impl Packet {
-    const SMALL: Self = Self { segments: 1, bytes: 100 };
+    const SMALL: Self = Self { segments: 1, bytes: 100, kind: SuperKind::Other };
     /// TCP: ten segments of a kilobyte.
-    const SUPER: Self = Self { segments: 10, bytes: 66 + 10_000 };
+    const SUPER: Self = Self { segments: 10, bytes: 66 + 10_000, kind: SuperKind::Tcp4 };
+    /// The same by UDP.
+    const SUPER_UDP: Self = Self { kind: SuperKind::Udp, ..Self::SUPER };
 
     fn counters(self) -> Counters {
         let wire_bytes = self.bytes + (self.segments - 1) * 66;
@@ -45,7 +51,14 @@ struct World {
     queue: VecDeque<Packet>,
     ring: VecDeque<Packet>,
     drops: u32,
+    below: Vec<Discipline>,
+    filters: Vec<FilterAction>,
     sent: Amount,
+    /// Dropped by the device.
+    dropped: u64,
+    comparison: Comparison,
+    /// What passed since the latest reading.
+    supers: Supers,
     /// Whether the device counts skbs.
     skbs: bool,
     hardware: bool,
@@ -60,7 +73,8 @@ struct World {
 
 impl World {
     fn new(skbs: bool) -> Self {
-        let mut world = Self { skbs, qdisc: "noqueue", offloads: Offloads::Everything, ..Self::default() };
+        let mut world = Self { skbs, qdisc: "noqueue", offloads: Offloads::EVERYTHING, ..Self::default() };
+        world.comparison = Comparison::SentAndDropped;
         world.now = SECOND;
         world.sent = Amount { packets: 1_000, bytes: 100_000 };
         world.attach();
@@ -69,13 +83,14 @@ impl World {
 
     fn attach(&mut self) {
         let after = self.device();
-        self.base = Base { before: self.sent, after, queue: self.queue(), hook: self.hook };
+        let (below, filters) = (self.below.clone(), self.filters.clone());
+        self.base = Base { before: self.sent, after, queue: self.queue(), below, filters, hook: self.hook };
     }
 
     fn device(&self) -> Device {
         let qdisc = self.qdisc.to_owned();
-        let (hardware, holds, offloads) = (self.hardware, self.holds, self.offloads);
-        Device { sent: self.sent, hardware, holds, offloads, qdisc }
+        let Self { sent, dropped, comparison, hardware, holds, offloads, .. } = *self;
+        Device { sent, dropped, comparison, hardware, holds, offloads, qdisc }
     }
 
     fn queue(&self) -> Queue {
@@ -85,7 +100,22 @@ impl World {
     /// Through the hook, into the queue.
     fn pass(&mut self, packet: Packet) {
         self.hook.total.add(&packet.counters());
+        self.supers.add(packet.kind, &packet.counters());
         self.queue.push_back(packet);
+    }
+
+    /// Through the hook, and dropped before the queue.
+    fn lose(&mut self, count: usize, packet: Packet) {
+        for _ in 0..count {
+            self.pass(packet);
+            self.queue.pop_back();
+        }
+    }
+
+    /// Through the hook, and dropped by the device, which says so.
+    fn doom(&mut self, count: usize, packet: Packet) {
+        self.lose(count, packet);
+        self.dropped += count as u64;
     }
 
     /// Through the hook, which drops it.
@@ -110,7 +140,8 @@ impl World {
         if let Some(packet) = self.ring.pop_front() {
             let counters = packet.counters();
             let skbs = (counters.packets, counters.bytes);
-            let (packets, bytes) = if self.skbs { skbs } else { (counters.segments, counters.wire_bytes) };
+            let whole = self.skbs && self.offloads.of(packet.kind) != Taken::CutUp;
+            let (packets, bytes) = if whole { skbs } else { (counters.segments, counters.wire_bytes) };
             self.sent.packets += packets;
             self.sent.bytes += bytes;
         }
@@ -133,8 +164,9 @@ impl World {
     /// A reading with something going on between its steps.
     fn read_while(&mut self, mut go_on: impl FnMut(&mut Self)) -> Reading {
         self.closed = self.hook;
-        let at = self.now;
+        let (at, supers) = (self.now, std::mem::take(&mut self.supers));
         go_on(self);
+        let (below, filters) = (self.below.clone(), self.filters.clone());
         let queue = self.queue();
         go_on(self);
         let device = (!self.gone).then(|| self.device());
@@ -149,6 +181,9 @@ impl World {
             base: self.base.clone(),
             at,
             closed: self.closed,
+            supers,
+            below,
+            filters,
             queue,
             device,
             queue_after,

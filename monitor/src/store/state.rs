@@ -15,7 +15,8 @@ use monitor_common::bypass::Bypass;
 
 use crate::{
     model::{
-        Alert, Attachment, BudgetUses, Coverage, Fill, FindingKind, InterfaceAccount, Neighbours, ShadowReport,
+        Alert, Attachment, BudgetUses, Coverage, Fill, FindingKind, InterfaceAccount, Neighbours, OpenSockets,
+        ShadowReport,
         alert::SinkStats,
         clock::ClockStanding,
         coverage::Covered,
@@ -74,6 +75,8 @@ pub struct MonitorState {
     pub kernel_memory: u64,
     /// Sockets refused that would send past the hook, by [`monitor_common::bypass::Bypass`], since the start.
     pub bypass_refused: [u64; Bypass::ALL.len()],
+    /// Sockets that are open from before it was enforced, and send past the hook, or may.
+    pub bypass_open: OpenSockets,
     /// What the devices sent beside what passed the hooks.
     pub accounts: Vec<InterfaceAccount>,
     /// The policy in force.

@@ -20,6 +20,7 @@ use monitor_common::{
 use crate::{
     model::{
         ClosedEpoch, Snapshot,
+        coverage::Role,
         flow::{FlowGroup, Group, GroupSums, SummedFlows, place},
         identities::{Identities, Interfaces, Name, NameSet, RuleName},
     },
@@ -49,6 +50,8 @@ pub struct Totals {
     pub hook: BTreeMap<Name, Counters>,
     /// Of these, what we dropped.
     pub dropped: BTreeMap<Name, Counters>,
+    /// What each interface is, or was when it counted last.
+    pub roles: BTreeMap<Name, Role>,
     /// Sum over epochs of the absolute residuals: all zero, or a defect. See [`Snapshot::residual`].
     pub residual: BTreeMap<Name, Counters>,
     /// Ring-buffer losses.
@@ -72,6 +75,7 @@ impl Totals {
         add(&mut self.hook, &epoch.hook);
         add(&mut self.dropped, &epoch.dropped);
         add(&mut self.residual, &epoch.residual);
+        self.roles.extend(&epoch.roles);
         for (group, sums) in &epoch.flows {
             self.flows.entry(*group).and_modify(|there| there.add(sums)).or_insert(*sums);
         }
@@ -106,6 +110,7 @@ impl Totals {
         for sums in [&mut self.hook, &mut self.dropped, &mut self.residual] {
             rename(sums, |name| interface(*name), add);
         }
+        self.roles.retain(|name, _| interface(*name) == *name);
         rename(
             &mut self.unparsed,
             |(name, reason)| (interface(*name), *reason),
@@ -175,6 +180,7 @@ impl Traffic {
         };
         for interface in &snapshot.interfaces {
             let name = interfaces.name(interface.ifindex);
+            epoch.roles.insert(name, interface.role);
             epoch.hook.entry(name).or_default().add(&interface.hook);
             epoch.dropped.entry(name).or_default().add(&interface.dropped);
             for ((class_id, verdict), counters) in &interface.overflow {

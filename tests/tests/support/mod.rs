@@ -8,6 +8,7 @@ pub mod load;
 pub mod machine;
 pub mod mutate;
 pub mod policy;
+pub mod ways;
 
 /// By `SEED`, or by a new seed, which is printed.
 pub fn random() -> fastrand::Rng {

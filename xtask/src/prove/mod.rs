@@ -5,6 +5,7 @@
 mod fuzz;
 mod initramfs;
 mod kernels;
+mod modules;
 mod never_open;
 mod suites;
 

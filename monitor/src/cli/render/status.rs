@@ -11,21 +11,23 @@ use super::{
     short, sums,
 };
 use crate::cli::output::{cells, table};
-use monitor_api::status::{HelperStatus, ProgramAhead, ShadowStatus, Status, Sums, TamperStatus};
+use monitor_api::status::{
+    BypassOpen, HelperStatus, OpenSocketStatus, ProgramAhead, ShadowStatus, Status, Sums, TamperStatus,
+};
 use monitor_policy::{
     spec::Mode,
     text::{count, counted, plain, size, span},
 };
 
-/// The closing table of `run`, and part of `status`: what was counted, and that it adds up.
+/// The closing table of `run`, and part of `status`: what was counted, and that it adds up. The sum is over edges.
 pub fn totals(status: &Status) -> String {
     let heading = ["interface", "country", "class", "verdict", "packets", "segments", "bytes", "on the wire"];
     let mut rows = vec![cells(&heading)];
-    let mut sum = Sums::default();
+    let (mut all, mut apart) = (Sums::default(), Sums::default());
     let mut row = |interface: &str, country: &str, class: &str, verdict: &str, of: &Sums| {
         let names = [interface, country, class, verdict].map(str::to_owned);
         rows.push(names.into_iter().chain(sums(of)).collect());
-        sum += of;
+        *(if is_apart(status, interface) { &mut apart } else { &mut all }) += of;
     };
     for group in &status.totals {
         row(&group.interface, &group.country, &group.class, &group.verdict, &group.sums);
@@ -37,8 +39,13 @@ pub fn totals(status: &Status) -> String {
             }
         }
     }
-    let all = ["all", "", "", ""].map(str::to_owned);
-    rows.push(all.into_iter().chain(sums(&sum)).collect());
+    let mut sum = |name: &str, of: &Sums| {
+        rows.push([name, "", "", ""].map(str::to_owned).into_iter().chain(sums(of)).collect());
+    };
+    sum("all", &all);
+    if apart != Sums::default() {
+        sum("counted apart", &apart);
+    }
     let mut text = table(INDENT, &rows, &[4, 5, 6, 7]);
     let breach: Vec<String> = status
         .interfaces
@@ -52,6 +59,12 @@ pub fn totals(status: &Status) -> String {
         format!("  WRONG: the hooks counted otherwise: {}. Please report this defect.\n", breach.join(", "))
     };
     text
+}
+
+/// Whether what an interface counts is seen again on an edge.
+fn is_apart(status: &Status, interface: &str) -> bool {
+    let interface = status.interfaces.iter().find(|one| one.interface == interface);
+    interface.and_then(|one| one.role.as_deref()).is_some_and(|role| role != "edge")
 }
 
 /// `egress-monitor status`.
@@ -142,6 +155,9 @@ pub fn status(status: &Status) -> String {
     for (name, value) in tampered(&status.tamper) {
         line(name, &value);
     }
+    for value in open_sockets(&status.bypass_open) {
+        line("past hook", &value);
+    }
     for finding in &status.conditions {
         line("WRONG", &format!("{} since {}", finding.kind, finding.since));
     }
@@ -193,6 +209,21 @@ pub fn status(status: &Status) -> String {
     text
 }
 
+/// Sockets that are open from before it was enforced.
+fn open_sockets(open: &BypassOpen) -> Vec<String> {
+    let of = |socket: &OpenSocketStatus| {
+        let OpenSocketStatus { kind, inode, user, interface, held_by } = socket;
+        let does =
+            if kind == "xdp" { "AF_XDP, it sends past the hook" } else { "AF_PACKET, it may send past the hook" };
+        let held_by = if held_by.is_empty() { "nobody".to_owned() } else { held_by.join(", ") };
+        format!("socket {inode} of user {user} on {interface}, open from before, held by {held_by}: {does}")
+    };
+    let more = (open.left_out > 0).then(|| format!("and {} more", counted(open.left_out, "socket")));
+    let unlisted = (open.unlisted_xdp > 0)
+        .then(|| format!("{} that the kernel does not list", counted(open.unlisted_xdp as usize, "AF_XDP socket")));
+    open.sockets.iter().map(of).chain(more).chain(unlisted).collect()
+}
+
 fn helper(helper: &HelperStatus) -> String {
     match (helper.answers, &helper.why) {
         (None, _) => "not asked yet".into(),
@@ -231,6 +262,7 @@ fn nics(status: &Status) -> String {
         "by the qdisc",
         "in flight",
         "lost",
+        "hidden at most",
         "unaccounted",
         "",
     ];
@@ -238,11 +270,15 @@ fn nics(status: &Status) -> String {
     let mut before = vec![];
     for interface in &status.interfaces {
         let Some(nic) = &interface.nic else { continue };
-        let numbers = [nic.sent.packets, nic.dropped_by_us.packets, nic.qdisc_drops, nic.in_flight, nic.lost];
-        let [sent, dropped, queue, waiting, lost] = numbers.map(count);
+        let numbers =
+            [nic.sent.packets, nic.dropped_by_us.packets, nic.qdisc_drops, nic.in_flight, nic.lost, nic.hidden_at_most];
+        let [sent, dropped, queue, waiting, lost, hidden] = numbers.map(count);
         let names = [interface.interface.clone(), nic.counts.clone(), sent, size(nic.sent.bytes)];
-        let unaccounted = [count(nic.unaccounted.packets), size(nic.unaccounted.bytes)];
-        rows.push(names.into_iter().chain([dropped, queue, waiting, lost]).chain(unaccounted).collect());
+        let unaccounted = match nic.not_comparable {
+            Some(_) => ["not comparable".into(), String::new()],
+            None => [count(nic.unaccounted.packets), size(nic.unaccounted.bytes)],
+        };
+        rows.push(names.into_iter().chain([dropped, queue, waiting, lost, hidden]).chain(unaccounted).collect());
         before.push(format!(
             "  {} had sent {} packets ({}) before, {} of them while the program was being attached\n",
             interface.interface,
@@ -250,6 +286,19 @@ fn nics(status: &Status) -> String {
             size(nic.before_attach.bytes),
             count(nic.while_attaching.packets)
         ));
+        let name = &interface.interface;
+        if let Some(why) = &nic.not_comparable {
+            before.push(format!("  {name} is not comparable: {why}\n"));
+        }
+        if nic.device_drops > 0 {
+            before.push(format!("  {name} says that it dropped {} packets\n", count(nic.device_drops)));
+        }
+        if nic.filtered > 0 {
+            let filtered = count(nic.filtered);
+            before.push(format!(
+                "  filters on {name} dropped {filtered} packets or sent them another way; what came back passed the hook twice\n"
+            ));
+        }
     }
     if rows.len() == 1 {
         return String::new();
@@ -261,7 +310,7 @@ fn nics(status: &Status) -> String {
     } else {
         format!("  WRONG: {} packets left without passing a hook\n", count(surplus))
     };
-    let table = table(INDENT, &rows, &[2, 3, 4, 5, 6, 7, 8, 9]);
+    let table = table(INDENT, &rows, &[2, 3, 4, 5, 6, 7, 8, 9, 10]);
     format!("\nNetwork cards since the program was attached\n{table}{}{verdict}", before.concat())
 }
 
@@ -320,4 +369,52 @@ fn tampered(status: &TamperStatus) -> Vec<(&'static str, String)> {
         lines.extend(last.iter().map(|one| ("", format!("last {}, {}: {}", one.kind, one.since, one.what))));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_api::status::{GroupStatus, InterfaceStatus, UnparsedStatus};
+
+    use super::*;
+
+    fn sums(packets: u64) -> Sums {
+        Sums { packets, segments: packets, bytes: 100 * packets, wire_bytes: 100 * packets }
+    }
+
+    #[test]
+    fn the_sum_is_over_edges_and_what_is_counted_apart_has_a_sum_of_its_own() {
+        let interface = |name: &str, role: Option<&str>| InterfaceStatus {
+            interface: name.into(),
+            role: role.map(Into::into),
+            ..InterfaceStatus::default()
+        };
+        let group = |name: &str, packets| GroupStatus {
+            interface: name.into(),
+            verdict: "allowed".into(),
+            sums: sums(packets),
+            ..GroupStatus::default()
+        };
+        let unparsed = UnparsedStatus { interface: "wg0".into(), passed: sums(5), ..UnparsedStatus::default() };
+        let mut status = Status {
+            interfaces: vec![
+                interface("eth0", Some("edge")),
+                interface("wg0", Some("inner")),
+                // Of a life before.
+                interface("eth1", None),
+            ],
+            totals: vec![group("eth0", 1_000), group("eth1", 200), group("wg0", 30)],
+            unparsed: vec![unparsed],
+            ..Status::default()
+        };
+        let packets = |status: &Status, name: &str| {
+            let text = totals(status);
+            let rest = text.lines().find_map(|line| line.trim_start().strip_prefix(name));
+            rest.and_then(|rest| rest.split_whitespace().next()).map(str::to_owned)
+        };
+        assert_eq!(packets(&status, "all ").as_deref(), Some("1,200"));
+        assert_eq!(packets(&status, "counted apart ").as_deref(), Some("35"));
+        status.interfaces[1].role = Some("edge".into());
+        assert_eq!(packets(&status, "all ").as_deref(), Some("1,235"));
+        assert_eq!(packets(&status, "counted apart "), None);
+    }
 }

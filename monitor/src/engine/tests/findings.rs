@@ -1,10 +1,13 @@
 //! What is wrong with the monitor is reported when it begins, and when it is over.
 
-use monitor_common::parse::Reason;
+use monitor_common::{
+    parse::Reason,
+    wire::{Counters, HookSums},
+};
 
 use super::*;
 use crate::model::{
-    BypassReport, Coverage,
+    BypassReport, Coverage, FindingKind,
     coverage::{Covered, Role},
     readings::{Amount, Base, Device, Presence, Reading},
     refresh::{Aside, AsideKind, RefreshNote, RefreshNotes},
@@ -51,7 +54,7 @@ async fn frames_that_only_say_that_they_are_control_are_told_and_control_is_not(
 async fn refused_ways_past_the_hook_are_counted_and_told_for_an_epoch_and_why_none_can_be_refused_until_it_can() {
     let of = |refused, problem: Option<&str>| {
         let mut snapshot = fake::snapshot(0);
-        snapshot.bypass = BypassReport { refused, problem: problem.map(str::to_owned) };
+        snapshot.bypass = BypassReport { refused, problem: problem.map(str::to_owned), ..BypassReport::default() };
         snapshot
     };
     let bench = bench([of([0, 0], Some("no cgroups")), of([2, 1], None), of([0, 0], None), of([1, 0], None)]);
@@ -134,6 +137,31 @@ async fn what_leaves_beside_the_hook_is_reported_in_each_epoch_in_which_it_grows
         reported.iter().filter(|(kind, _)| kind == wanted).map(|(_, how)| how.as_str()).collect::<Vec<_>>()
     };
     assert_eq!(of("unaccounted_egress"), ["Create", "Close", "Create", "Create", "Close"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_behind_the_hook_is_reported_until_a_minute_was_without() {
+    let reading = |seconds: u64, packets: u64| {
+        let total = Counters { packets, segments: packets, bytes: packets * 100, wire_bytes: packets * 100 };
+        let open = HookSums { total, ..HookSums::default() };
+        let (interface, at, device) = ("eth0".into(), seconds * 1_000_000_000, Some(Device::default()));
+        Reading { interface, ifindex: 7, at, closed: open, open, device, ..Reading::default() }
+    };
+    let epochs = [(0, 0), (1, 10), (16, 10), (40, 10), (75, 10), (76, 10)];
+    let bench =
+        bench(epochs.map(|(at, packets)| Snapshot { readings: vec![reading(at, packets)], ..fake::snapshot(0) }));
+    let mut reported = Vec::new();
+    for _ in epochs {
+        assert_eq!(bench.handle.close_epoch().await, Ok(()));
+        let state = bench.state.read();
+        let account = state.account("eth0").expect("eth0");
+        let open = state.findings.iter().any(|(kind, _)| *kind == FindingKind::EgressLost);
+        reported.push((account.hidden, account.lost, open));
+    }
+    assert_eq!(reported, [(0, 0, false), (10, 0, false), (0, 10, true), (0, 10, true), (0, 10, true), (0, 10, false)]);
+    let reported = bench.end().await;
+    let how: Vec<_> = reported.iter().filter(|(kind, _)| kind == "egress_lost").map(|(_, how)| how.as_str()).collect();
+    assert_eq!(how, ["Create", "Close"]);
 }
 
 fn amount(packets: u64) -> Amount {

@@ -103,6 +103,9 @@ fn flows_of_a_group_are_those_that_are_kept_and_those_that_were_evicted() {
     assert!(last <= Some(clamp(fake::snapshot(39).ended)));
 }
 
+/// Whether a row is asked for.
+type Fits = Box<dyn Fn(&FlowRow) -> bool>;
+
 #[test]
 fn a_filter_chooses_what_a_look_at_each_row_would_and_the_rest_is_counted() {
     let shared = traffic(FLOW_LIMIT, FLOW_LIMIT);
@@ -110,7 +113,7 @@ fn a_filter_chooses_what_a_look_at_each_row_would_and_the_rest_is_counted() {
     let rows = flows(&shared, &all).flows;
     let some = |text: &str| Some(text.to_owned());
     let first = rows[0].clone();
-    let asked: Vec<(FlowsQuery, Box<dyn Fn(&FlowRow) -> bool>)> = vec![
+    let asked: Vec<(FlowsQuery, Fits)> = vec![
         (FlowsQuery { country: some("SG, ie"), ..all.clone() }, Box::new(|row| ["SG", "IE"].contains(&&*row.country))),
         (FlowsQuery { class: some("outside"), ..all.clone() }, Box::new(|row| row.class == "outside")),
         (FlowsQuery { rule: some("-"), ..all.clone() }, Box::new(|row| row.rule.is_none())),

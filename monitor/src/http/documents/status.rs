@@ -12,6 +12,7 @@ use crate::{
         flow::Group,
         identities::{Name, Names},
         in_force::DatasetInfo,
+        open_sockets::{OpenSocket, OpenSockets},
         readings::Presence,
         rfc3339, seconds,
         tamper::Tampering,
@@ -19,9 +20,9 @@ use crate::{
     store::{MonitorState, state::LastEpoch, totals::Totals},
 };
 use monitor_api::status::{
-    AlertCount, BLIND_SPOTS, BypassRefused, DatasetStatus, EpochInterface, EpochStatus, FindingStatus, GroupStatus,
-    HelperStatus, InterfaceStatus, Losses, NicStatus, PolicyStatus, ShadowStatus, Status, Sums, TamperStatus,
-    TamperedStatus, UnparsedStatus,
+    AlertCount, BLIND_SPOTS, BypassOpen, BypassRefused, DatasetStatus, EpochInterface, EpochStatus, FindingStatus,
+    GroupStatus, HelperStatus, InterfaceStatus, Losses, NicStatus, OpenSocketStatus, PolicyStatus, ShadowStatus,
+    Status, Sums, TamperStatus, TamperedStatus, UnparsedStatus,
 };
 use monitor_policy::{geo::About, times::upcoming};
 
@@ -49,6 +50,7 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
             packet: state.bypass_refused[Bypass::Packet as usize],
             xdp: state.bypass_refused[Bypass::Xdp as usize],
         },
+        bypass_open: bypass_open(state),
         mode: in_force.mode.name().into(),
         mode_by_hand: in_force.by_hand.as_ref().map(|by_hand| by_hand.document(now)),
         zone: in_force.policy.zone.clone(),
@@ -128,6 +130,25 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
     }
 }
 
+/// Sockets listed that are open.
+const OPEN_SOCKETS: usize = 64;
+
+fn bypass_open(state: &MonitorState) -> BypassOpen {
+    let OpenSockets { sockets, unlisted } = &state.bypass_open;
+    let socket = |of: &OpenSocket| OpenSocketStatus {
+        kind: of.kind.name().into(),
+        inode: of.inode,
+        user: of.user,
+        interface: state.coverage.name(of.ifindex),
+        held_by: state.neighbours.holders(of.inode),
+    };
+    BypassOpen {
+        sockets: sockets.iter().take(OPEN_SOCKETS).map(socket).collect(),
+        left_out: sockets.len().saturating_sub(OPEN_SOCKETS),
+        unlisted_xdp: *unlisted,
+    }
+}
+
 /// Takes out what is of the policy, and of its files.
 pub fn without_policy(status: &mut Status) {
     let refused = status.policy.shadow.as_mut().map(|shadow| &mut shadow.refused);
@@ -142,6 +163,8 @@ pub fn without_policy(status: &mut Status) {
     }
     status.helper.why = None;
     status.interfaces.iter_mut().for_each(|interface| interface.programs_ahead.clear());
+    status.bypass_open.left_out += status.bypass_open.sockets.len();
+    status.bypass_open.sockets.clear();
     for one in status.tamper.open.iter_mut().chain(&mut status.tamper.last) {
         one.what = why.into();
     }
@@ -279,6 +302,7 @@ fn interfaces(state: &MonitorState) -> Vec<InterfaceStatus> {
                 interface: interface.into(),
                 total: hook.into(),
                 residual,
+                role: totals.roles.get(name).map(|role| role.name().into()),
                 state: state.account(interface).map(|account| attachment(Some(account)).into()),
                 ..InterfaceStatus::default()
             }),
@@ -307,7 +331,11 @@ fn nic(account: &InterfaceAccount) -> NicStatus {
         dropped_by_us: account.dropped,
         qdisc_drops: account.qdisc_drops,
         in_flight: account.waiting,
+        device_drops: account.device_drops,
+        filtered: account.filtered,
         lost: account.lost,
+        hidden_at_most: account.hidden,
+        not_comparable: account.not_comparable.map(str::to_owned),
         unaccounted: account.unaccounted,
     }
 }

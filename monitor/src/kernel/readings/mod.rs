@@ -1,12 +1,19 @@
 //! What hook, queue and device say of each attached interface, read in the order that a [`Reading`] needs. Called
 //! while attaching, at each flip, and before detaching, so that nothing sent without the program is held against it.
 
+mod comparison;
 mod nic;
 mod offloads;
+mod supers;
+mod tc;
 
-pub(super) use self::nic::{Filter, Nic};
+pub(super) use self::{
+    nic::{Filter, Nic},
+    supers::add_supers,
+};
 
-use aya::maps::PerCpuValues;
+use std::collections::BTreeMap;
+
 use monitor_common::wire::{CpuHalf, HookSums};
 
 use super::{
@@ -18,7 +25,7 @@ use super::{
 };
 use crate::model::{
     Hook, coverage,
-    readings::{Amount, Base, Device, Presence, Queue, Reading},
+    readings::{Amount, Base, Device, Discipline, FilterAction, Presence, Queue, Reading, Supers},
 };
 
 /// A reading without the last part, what has passed the hook.
@@ -31,11 +38,21 @@ pub(super) struct Sample {
     base: Base,
     at: u64,
     closed: HookSums,
+    besides: Besides,
     queue: Queue,
     device: Option<Device>,
     queue_after: Queue,
     presence: Presence,
 }
+
+/// What counts losses of one interface beside its root queueing discipline and device.
+struct Besides {
+    below: Vec<Discipline>,
+    filters: Vec<FilterAction>,
+}
+
+/// Queueing disciplines below the roots of all devices, read when one is asked for.
+type Below = Option<BTreeMap<u32, Vec<Discipline>>>;
 
 impl Kernel {
     pub(super) fn nic(&mut self) -> Result<&mut Nic, KernelError> {
@@ -70,23 +87,44 @@ impl Kernel {
     }
 
     /// To be called after.
-    pub(super) fn base(&mut self, interface: &Interface, before: Amount) -> Result<Base, KernelError> {
-        let after = self.device(interface)?;
+    pub(super) fn base(&mut self, interface: &Interface, hook: Hook, before: Amount) -> Result<Base, KernelError> {
+        let mut after = self.device(interface)?;
         let queue = self.nic()?.queue(interface.index).map_err(KernelError::map("can't read the queue's counters"))?;
+        let Besides { below, filters } = self.besides(interface.index, hook, &queue, &mut None)?;
+        name_disciplines(&mut after, &queue, &below);
         let (slot, halves) = (self.slot(interface.index), self.halves_after_devices()?);
-        Ok(Base { before, after, queue, hook: self.hook_so_far(slot, &halves) })
+        Ok(Base { before, after, queue, below, filters, hook: self.hook_so_far(slot, &halves) })
+    }
+
+    fn besides(
+        &mut self,
+        ifindex: u32,
+        hook: Hook,
+        root: &Queue,
+        all_below: &mut Below,
+    ) -> Result<Besides, KernelError> {
+        let ours = if hook == Hook::Clsact { Some(self.own_program()?) } else { None };
+        let nic = self.nic()?;
+        if all_below.is_none() && tc::is_classful(&root.id.1) {
+            *all_below = Some(nic.below().map_err(KernelError::map("can't list the queues' counters"))?);
+        }
+        let of_root = all_below.as_mut().filter(|_| tc::is_classful(&root.id.1));
+        let below = of_root.and_then(|all| all.remove(&ifindex)).unwrap_or_default();
+        // A kernel without filters refuses the question.
+        let filters = nic.taken(ifindex, ours).unwrap_or_default();
+        Ok(Besides { below, filters })
     }
 
     /// What the CPUs have of both halves, read after what the devices have counted was: whatever a device has counted
     /// passed its hook before.
-    fn halves_after_devices(&self) -> Result<[PerCpuValues<CpuHalf>; 2], KernelError> {
+    fn halves_after_devices(&self) -> Result<[Vec<CpuHalf>; 2], KernelError> {
         self.order_reads().map_err(KernelError::map("can't wait for a grace period"))?;
         Ok([self.counts.read_halves(0)?, self.counts.read_halves(1)?])
     }
 
     /// Everything that passed an interface's hook, also in the epoch that is open. An epoch that could not be drained
     /// yet is in it too: its half holds what was not taken.
-    fn hook_so_far(&self, slot: u32, halves: &[PerCpuValues<CpuHalf>; 2]) -> HookSums {
+    fn hook_so_far(&self, slot: u32, halves: &[Vec<CpuHalf>; 2]) -> HookSums {
         let mut sums = self.hook_drained[slot as usize];
         for half in halves {
             sums.add(&hook_sums(half, slot as usize));
@@ -126,9 +164,9 @@ impl Kernel {
             .filter(|one| wanted(one.interface.index))
             .filter_map(|one| Some((one.interface.clone(), one.hook, one.since.as_nanosecond(), one.base.clone()?)))
             .collect();
-        let mut samples = Vec::new();
+        let (mut samples, mut below) = (Vec::new(), None);
         for (interface, hook, since, base) in attached {
-            match self.sample(&interface, hook, since, base) {
+            match self.sample(&interface, (hook, since), base, &mut below) {
                 Ok(sample) => samples.push(sample),
                 Err(error) => tracing::warn!(interface = interface.name, %error, "not reconciled in this epoch"),
             }
@@ -136,7 +174,13 @@ impl Kernel {
         samples
     }
 
-    fn sample(&mut self, interface: &Interface, hook: Hook, since: i128, base: Base) -> Result<Sample, KernelError> {
+    fn sample(
+        &mut self,
+        interface: &Interface,
+        (hook, attached): (Hook, i128),
+        base: Base,
+        below: &mut Below,
+    ) -> Result<Sample, KernelError> {
         let ifindex = interface.index;
         let slot = self.slot(ifindex);
         let closed = self.hook_drained[slot as usize];
@@ -144,12 +188,30 @@ impl Kernel {
         let at = nic.now();
         let queue_error = "can't read the queue's counters";
         let queue = nic.queue(ifindex).map_err(KernelError::map(queue_error))?;
-        let device = nic.device(ifindex).map_err(KernelError::map("can't read the interface's counters"))?;
+        let besides = self.besides(ifindex, hook, &queue, below)?;
+        let nic = self.nic()?;
+        let mut device = nic.device(ifindex).map_err(KernelError::map("can't read the interface's counters"))?;
         let queue_after = nic.queue(ifindex).map_err(KernelError::map(queue_error))?;
+        if let Some(device) = &mut device {
+            name_disciplines(device, &queue_after, &besides.below);
+        }
         let presence = if device.is_some() { self.presence(ifindex, hook) } else { Presence::Detached };
-        let interface = interface.name.clone();
-        let (attached, last) = (since, false);
-        Ok(Sample { ifindex, slot, attached, last, interface, base, at, closed, queue, device, queue_after, presence })
+        let (interface, last) = (interface.name.clone(), false);
+        Ok(Sample {
+            ifindex,
+            slot,
+            attached,
+            last,
+            interface,
+            base,
+            at,
+            closed,
+            besides,
+            queue,
+            device,
+            queue_after,
+            presence,
+        })
     }
 
     /// The number of our program.
@@ -191,10 +253,35 @@ impl Kernel {
     }
 
     /// Adds what has passed the hook: after everything else was read.
-    fn complete(&self, sample: Sample, halves: &[PerCpuValues<CpuHalf>; 2]) -> Reading {
-        let Sample { ifindex, slot, attached, last, interface, base, at, closed, queue, device, queue_after, presence } =
-            sample;
-        let open = self.hook_so_far(slot, halves);
-        Reading { interface, ifindex, attached, last, base, at, closed, queue, device, queue_after, open, presence }
+    fn complete(&self, sample: Sample, halves: &[Vec<CpuHalf>; 2]) -> Reading {
+        let open = self.hook_so_far(sample.slot, halves);
+        Reading {
+            interface: sample.interface,
+            ifindex: sample.ifindex,
+            attached: sample.attached,
+            last: sample.last,
+            base: sample.base,
+            at: sample.at,
+            closed: sample.closed,
+            // The epoch's flows are added when it is whole.
+            supers: Supers::default(),
+            below: sample.besides.below,
+            filters: sample.besides.filters,
+            queue: sample.queue,
+            device: sample.device,
+            queue_after: sample.queue_after,
+            open,
+            presence: sample.presence,
+        }
     }
+}
+
+/// Names all queueing disciplines that a device's packets pass, each kind once.
+fn name_disciplines(device: &mut Device, root: &Queue, below: &[Discipline]) {
+    let mut kinds: Vec<&str> = below.iter().map(|one| one.kind.as_str()).chain([root.id.1.as_str()]).collect();
+    kinds.retain(|kind| !kind.is_empty() && *kind != device.qdisc);
+    kinds.sort_unstable();
+    kinds.dedup();
+    let all = std::iter::once(device.qdisc.as_str()).chain(kinds).collect::<Vec<_>>().join(" ");
+    device.qdisc = all;
 }

@@ -4,7 +4,12 @@
 //!
 //! The sockets belong to the network namespace of the thread that opened them. Every call waits for the kernel's answer.
 
-use std::{collections::BTreeSet, io, net::Ipv6Addr, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::Ipv6Addr,
+    time::Instant,
+};
 
 use netlink_packet_core::{
     DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_ECHO, NLM_F_REQUEST, NetlinkDeserializable,
@@ -14,18 +19,20 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     link::LinkMessage,
     route::{RouteAddress, RouteAttribute, RouteMessage},
-    tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption, TcStats2},
+    tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::{
     super::devices::{self, LinkNews},
+    comparison,
     offloads::Features,
     sys,
+    tc::{self, QdiscNews},
 };
 use crate::model::{
     coverage,
-    readings::{Device, Offloads, Queue},
+    readings::{Device, Discipline, FilterAction, Offloads, Queue},
 };
 
 /// A filter, as far as anybody here asks.
@@ -104,9 +111,13 @@ impl Nic {
         };
         let link = answers.iter().find_map(Raw::link);
         let link = link.ok_or_else(|| io::Error::other("rtnetlink answers with no link"))?;
-        let LinkNews { device: coverage::Device { name, kind, hardware, sent, .. }, qdisc, queue_length } = link;
-        let holds = if kind.as_deref() == Some("tun") { queue_length.into() } else { 0 };
-        Ok(Some(Device { sent, hardware, holds, offloads: self.offloads(&name), qdisc }))
+        let LinkNews { device: coverage::Device { name, kind, hardware, sent, master, .. }, .. } = link;
+        let holds = if kind.as_deref() == Some("tun") { link.queue_length.into() } else { 0 };
+        let offloads = self.offloads(&name, master.is_some() || forwards());
+        // What others make longer, the kernel cuts up.
+        let offloads = if link.short { offloads.or_cut_up() } else { offloads };
+        let comparison = comparison::of(kind.as_deref());
+        Ok(Some(Device { sent, dropped: link.dropped, comparison, hardware, holds, offloads, qdisc: link.qdisc }))
     }
 
     /// All devices of the namespace.
@@ -144,14 +155,14 @@ impl Nic {
     }
 
     /// What ethtool says; a device that says nothing is taken for one that does some.
-    fn offloads(&mut self, interface: &str) -> Offloads {
+    fn offloads(&mut self, interface: &str, forwards: bool) -> Offloads {
         if self.features.is_none() {
             self.features = self.devices.feature_names(interface).ok().map(|names| Features::named(&names));
         }
         let (Some(features), Ok(on)) = (&self.features, self.devices.features(interface)) else {
-            return Offloads::Some;
+            return Offloads::default();
         };
-        features.offloads(&on)
+        features.offloads(&on, forwards)
     }
 
     /// The root queueing discipline; nothing where there is none, or where the hardware does its work.
@@ -160,42 +171,36 @@ impl Nic {
         message.header.index = ifindex.cast_signed();
         message.header.parent = TcHandle::ROOT;
         // Kernels before 6.6 answer to whoever listens, and to us only if asked to.
-        let answers = match self.request(RouteNetlinkMessage::GetQueueDiscipline(message), NLM_F_ECHO) {
+        let answers = match self.request_raw(RouteNetlinkMessage::GetQueueDiscipline(message), NLM_F_ECHO) {
             // EINVAL: the built-in one of a device that is down.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT | libc::EINVAL)) => {
                 return Ok(Queue::default());
             }
-            answers => answers?,
+            answers => answers?.messages,
         };
-        let mut queue = Queue::default();
-        for answer in answers {
-            let RouteNetlinkMessage::NewQueueDiscipline(message) = answer else { continue };
-            let TcHandle { major, minor } = message.header.handle;
-            queue.id.0 = u32::from(major) << 16 | u32::from(minor);
-            for attribute in message.attributes {
-                match attribute {
-                    TcAttribute::Kind(kind) => queue.id.1 = kind,
-                    TcAttribute::Stats2(stats) => {
-                        for stats in stats {
-                            if let TcStats2::Queue(stats) = stats {
-                                (queue.drops, queue.waiting) = (stats.drops, stats.qlen);
-                            }
-                        }
-                    }
-                    TcAttribute::HwOffload(1) => return Ok(Queue::default()),
-                    _ => {}
-                }
-            }
+        Ok(answers.iter().find_map(Raw::qdisc).map(QdiscNews::root).unwrap_or_default())
+    }
+
+    /// The queueing disciplines below the roots of all devices, by index.
+    pub fn below(&mut self) -> io::Result<BTreeMap<u32, Vec<Discipline>>> {
+        let answers = self.request_raw(RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()), NLM_F_DUMP)?;
+        let mut below: BTreeMap<u32, Vec<Discipline>> = BTreeMap::new();
+        for news in answers.messages.iter().filter_map(Raw::qdisc).filter(QdiscNews::is_below) {
+            below.entry(news.ifindex).or_default().push(news.discipline);
         }
-        Ok(queue)
+        Ok(below)
+    }
+
+    /// What filters on the way out take away, of those behind `ours` where ours is one.
+    pub fn taken(&mut self, ifindex: u32, ours: Option<u32>) -> io::Result<Vec<FilterAction>> {
+        let answers = self.request_raw(RouteNetlinkMessage::GetTrafficFilter(filters_of(ifindex)), NLM_F_DUMP)?;
+        let messages = answers.messages.iter().map(|Raw(header, payload)| (header.message_type, payload.as_slice()));
+        Ok(tc::actions(messages, ifindex, ours))
     }
 
     /// The clsact filters on the way out, in the order in which they have their say.
     pub fn filters(&mut self, ifindex: u32) -> io::Result<Vec<Filter>> {
-        let mut message = TcMessage::default();
-        message.header.index = ifindex.cast_signed();
-        message.header.parent = TcHandle { major: TcHandle::CLSACT.major, minor: TcHandle::MIN_EGRESS };
-        let answers = self.request(RouteNetlinkMessage::GetTrafficFilter(message), NLM_F_DUMP)?;
+        let answers = self.request(RouteNetlinkMessage::GetTrafficFilter(filters_of(ifindex)), NLM_F_DUMP)?;
         let filters = answers.into_iter().filter_map(|answer| match answer {
             // Each classifier says of itself, before its filters, that it is there.
             RouteNetlinkMessage::NewTrafficFilter(filter) if filter.header.handle != TcHandle::UNSPEC => {
@@ -264,12 +269,31 @@ impl Nic {
     }
 }
 
+/// Whether packets of others may leave by the devices of the calling thread's namespace. In doubt they may.
+fn forwards() -> bool {
+    let says_no =
+        |name| std::fs::read(format!("/proc/sys/net/ipv4/conf/{name}/forwarding")).is_ok_and(|on| on == b"0\n");
+    !(says_no("all") && says_no("default"))
+}
+
+/// Asks for the clsact filters on the way out.
+fn filters_of(ifindex: u32) -> TcMessage {
+    let mut message = TcMessage::default();
+    message.header.index = ifindex.cast_signed();
+    message.header.parent = TcHandle { major: TcHandle::CLSACT.major, minor: TcHandle::MIN_EGRESS };
+    message
+}
+
 /// A message as it came, so that each is read by who knows what to make of it.
 struct Raw(NetlinkHeader, Vec<u8>);
 
 impl Raw {
     fn link(&self) -> Option<LinkNews> {
         devices::link(self.0.message_type, &self.1)
+    }
+
+    fn qdisc(&self) -> Option<QdiscNews> {
+        QdiscNews::of(self.0.message_type, &self.1)
     }
 }
 

@@ -130,6 +130,25 @@ pub fn program_info(id: u32) -> io::Result<ProgramInfo> {
     Ok(ProgramInfo { tag: info.tag, user: info.created_by_uid, name })
 }
 
+/// Takes a pinned link off what it is on. Without this it goes with its last reference, some time after its pin
+/// (`bpf_link_free`, kernel 6.1 and later).
+///
+/// # Errors
+/// Nothing is pinned there, or it can't be taken off.
+pub fn take_off(pin: &Path) -> io::Result<()> {
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let mut attr = attributes();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    // SAFETY: `pathname` is a string that outlives the call.
+    let fd = unsafe { bpf(bpf_cmd::BPF_OBJ_GET, &mut attr) }?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    let mut attr = attributes();
+    attr.link_detach.link_fd = fd.as_raw_fd() as u32;
+    // SAFETY: BPF_LINK_DETACH follows no pointer.
+    unsafe { bpf(bpf_cmd::BPF_LINK_DETACH, &mut attr) }.map(drop)
+}
+
 /// Pins what a descriptor stands for.
 pub fn pin(object: impl AsFd, path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;

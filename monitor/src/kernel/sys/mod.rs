@@ -16,7 +16,10 @@ pub use self::{
     allocator::{tame_allocator, trim_heap},
     async_fd::async_fd,
     batch::{drain_hash, estimate_entries},
-    bpf::{ProgramInfo, TcxProgram, attach_to_setsockopt, is_on_a_group, mount_bpffs, pin, program_info, tcx_programs},
+    bpf::{
+        ProgramInfo, TcxProgram, attach_to_setsockopt, is_on_a_group, mount_bpffs, pin, program_info, take_off,
+        tcx_programs,
+    },
     ethtool::Devices,
     grace_period::GracePeriod,
     mmap::MappedArray,

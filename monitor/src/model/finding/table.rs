@@ -42,6 +42,15 @@ findings! {
         title: "Traffic left an interface without passing the hook",
         hint: "Find out what sends beside the hook: `docs/operating.md` lists likely causes",
     }
+    /// Packets that passed the hook were never sent, and nobody says that he dropped them.
+    EgressLost {
+        name: "egress_lost",
+        severity: Severity::Medium,
+        every_time: false,
+        title: "Packets are lost behind the hook, and nobody counts them",
+        hint: "Find out what drops or redirects them (`tc filter`, `bpftool net`, the driver): as many may leave beside the \
+               hook unseen in the same time",
+    }
     /// The program is not on an interface any more that it was put on and that is still there.
     Detached {
         name: "detached",
@@ -322,6 +331,14 @@ findings! {
         every_time: false,
         title: "Programs are not kept from sending past the hook",
         hint: "Mount cgroup v2; what is sent so is still reported (`unaccounted_egress`)",
+    }
+    /// They are open already.
+    BypassOpen {
+        name: "bypass_open",
+        severity: Severity::Low,
+        every_time: false,
+        title: "Sockets are open from before it was enforced that send past the hook, or may",
+        hint: "`status` lists them, `ss -0p` has their programs: restart those that are to send by the hook",
     }
     /// Alert lines did not reach a sink.
     AlertsLost {
