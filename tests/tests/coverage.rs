@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     time::{Duration, Instant},
 };
 
@@ -20,44 +19,21 @@ use egress_monitor_tests::{
     wire::{Networks, Wire},
 };
 use serde_json::Value;
-use socket2::{Domain, Socket, Type};
 
-use crate::support::{attached::hook, policy::policy};
+use crate::support::{
+    attached::hook,
+    cards::{FAR, PACKETS, SECOND, auto, device, ends_well, know, mac, second, send},
+    policy::policy,
+};
 
-/// The second card.
-pub const SECOND: &str = "eth1";
-/// Outside, and on neither card's own network.
-pub const FAR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 18, 66, 9)), 9);
 /// By the first card, and by the second.
 const BY_FIRST: &str = "198.18.7.2";
 const BY_SECOND: &str = "198.18.8.2";
-/// Packets that are sent each time.
-pub const PACKETS: u64 = 20;
-
 /// A host with two cards.
 fn host() -> Stage {
     let stage = Stage::build(false).unwrap();
     second(&stage);
     stage
-}
-
-/// Plugs the second card in.
-pub fn second(stage: &Stage) -> Wire {
-    Wire::lay(&stage.near, SECOND, &stage.far, SECOND, Networks::number(8)).unwrap()
-}
-
-/// A configuration for everything by which packets leave the host, in which the far address is outside.
-pub fn auto(stage: &Stage, mode: &str) -> String {
-    let config = stage.config(&format!("mode = \"{mode}\"\nepoch = \"100ms\""), "");
-    let site = "[[site]]\nname = \"far\"\ncountry = \"SG\"\nnetworks = [\"198.18.66.0/24\"]\n";
-    config.replace(&format!("[\"{INTERFACE}\"]"), "[\"auto\"]") + site
-}
-
-/// Has `device` send to the second card's peer what goes to the far address.
-fn know(stage: &Stage, namespace: &Namespace, device: &str) {
-    let links: Value = serde_json::from_str(&stage.far.ip(&["-j", "link", "show", "dev", SECOND]).unwrap()).unwrap();
-    let (far, mac) = (FAR.ip().to_string(), links[0]["address"].as_str().unwrap());
-    namespace.ip(&["neighbour", "replace", &far, "lladdr", mac, "dev", device, "nud", "permanent"]).unwrap();
 }
 
 /// What has come to the peer by both cards.
@@ -67,17 +43,6 @@ fn arrived(stage: &Stage) -> u64 {
         .filter_map(|card| stage.far.statistics(card).ok())
         .map(|card| card.received.packets)
         .sum()
-}
-
-/// Sends, each packet by a socket of its own; a drop is no failure.
-pub fn send(namespace: &Namespace, device: Option<&str>) {
-    namespace.run(|| {
-        for _ in 0..PACKETS {
-            let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
-            socket.bind_device(device.map(str::as_bytes)).unwrap();
-            let _ = UdpSocket::from(socket).send_to(&[7; 50], FAR);
-        }
-    });
 }
 
 /// The packets to the far address that were counted, by interface and verdict.
@@ -105,22 +70,6 @@ fn is_watched(stage: &Stage, by: &[&str], send: impl Fn()) {
         assert_eq!(arrived(stage) - before, left, "{mode}");
         ends_well(daemon);
     }
-}
-
-/// Stops it; it must not have found any packet that was not judged.
-#[track_caller]
-pub fn ends_well(daemon: Daemon) {
-    let ended = daemon.stop().unwrap();
-    assert_eq!(ended.status.code(), Some(0), "{:#?}", ended.log);
-    for defect in ["conservation_breach", "unaccounted_egress", "unwatched_egress"] {
-        assert!(!ended.alerts.iter().any(|line| line.contains(defect)), "{:#?}", ended.alerts);
-    }
-}
-
-/// The row of a device.
-pub fn device(status: &Value, name: &str) -> Value {
-    let rows = status["coverage"].as_array().unwrap();
-    rows.iter().find(|row| row["name"] == name).cloned().unwrap_or(Value::Null)
 }
 
 fn is_open(status: &Value, finding: &str) -> bool {
@@ -195,7 +144,7 @@ fn what_guests_send_through_a_bridge_is_watched_at_its_port_and_counted_once() {
     }
     stage.near.ip(&["link", "set", "br0", "arp", "off", "up"]).unwrap();
     guest.ip(&["route", "add", "default", "dev", &wire.far.interface]).unwrap();
-    know(&stage, &guest, &wire.far.interface);
+    know(&guest, &wire.far.interface, &mac(&stage.far, SECOND));
     is_watched(&stage, &[SECOND], || send(&guest, None));
 }
 
@@ -206,7 +155,7 @@ fn what_a_macvlan_sends_is_counted_once_at_its_card() {
     stage.near.ip(&["link", "set", "mv0", "arp", "off", "up"]).unwrap();
     stage.near.ip(&["address", "add", "198.18.8.77/32", "dev", "mv0"]).unwrap();
     stage.near.ip(&["route", "add", "198.18.66.0/24", "dev", "mv0"]).unwrap();
-    know(&stage, &stage.near, "mv0");
+    know(&stage.near, "mv0", &mac(&stage.far, SECOND));
     is_watched(&stage, &[SECOND], || send(&stage.near, None));
     let daemon =
         Daemon::start(&stage.near, &auto(&stage, "observe").replace("\"auto\"", "\"auto\", \"mv0\""), &[]).unwrap();
@@ -227,7 +176,7 @@ fn a_macvlan_whose_card_is_elsewhere_is_an_edge() {
     stage.near.ip(&["link", "set", "mv0", "netns", container.name()]).unwrap();
     container.ip(&["link", "set", "mv0", "arp", "off", "up"]).unwrap();
     container.ip(&["route", "add", "default", "dev", "mv0"]).unwrap();
-    know(&stage, &container, "mv0");
+    know(&container, "mv0", &mac(&stage.far, SECOND));
     let daemon = Daemon::start(&container, &auto(&stage, "enforce"), &[]).unwrap();
     let before = arrived(&stage);
     send(&container, None);

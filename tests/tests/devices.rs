@@ -14,9 +14,9 @@ use egress_monitor_tests::{
     wire::{Networks, Wire},
 };
 
-use crate::{
-    coverage::{FAR, PACKETS, SECOND, auto, ends_well, second},
-    support::ways::{Peer, Way, is_judged, know, lead, mac, route, way_is_judged},
+use crate::support::{
+    cards::{FAR, PACKETS, SECOND, auto, ends_well, know, mac, second},
+    ways::{Peer, Way, is_judged, lead, route, way_is_judged},
 };
 
 /// The wires beneath a bond or team.
@@ -116,7 +116,7 @@ fn what_leaves_by_a_vrf_is_judged_and_counted_at_its_slave_and_the_vrf_itself_is
     stage.near.ip(&["link", "set", SECOND, "master", "blue"]).unwrap();
     route(&stage, SECOND, &["table", "10"]);
     // The card went down and up, and has forgotten its neighbours.
-    know(&stage, SECOND, &mac(&stage.far, &wire.far.interface));
+    know(&stage.near, SECOND, &mac(&stage.far, &wire.far.interface));
     let peer = Peer::open(&stage);
     peer.hears(&stage, "blue");
     ends_well(is_judged(&stage, &peer, Way { device: "blue", ..Way::default() }));
@@ -146,7 +146,7 @@ fn ipvlan(mode: &str) {
     lead(&stage, "ipvl0", &peer);
     // By layer 3 it asks the card's routes and neighbours.
     route(&stage, SECOND, &["metric", "100"]);
-    know(&stage, SECOND, &peer);
+    know(&stage.near, SECOND, &peer);
     way_is_judged(&stage, Way { device: "ipvl0", ..Way::default() });
 }
 

@@ -9,14 +9,14 @@ use aya::{
 use monitor_common::{
     parse::Reason,
     verdict::Verdict,
-    wire::{Counters, CpuHalf, FlowKey, FlowRecord, FlowValue, FullKey, HookSums, MAX_INTERFACES, ReasonSums},
+    wire::{Counters, CpuHalf, FlowKey, FlowRecord, FlowValue, FullKey, MAX_INTERFACES, ReasonSums},
 };
 
 use super::{
     KernelError,
     cache::Cache,
     closing::ClosingEpoch,
-    halves::Halves,
+    halves::{Halves, hook_sums},
     object,
     sys::{self, MappedArray},
 };
@@ -167,6 +167,17 @@ impl Counts {
         Ok(())
     }
 
+    /// What the CPUs have of a half.
+    pub fn read_halves(&self, parity: u32) -> Result<Vec<CpuHalf>, KernelError> {
+        self.halves.get(parity).map_err(KernelError::aya("reading what the CPUs have counted"))
+    }
+
+    /// Gives the CPUs what they begin an epoch of this parity with: to the half that is closed and taken.
+    pub fn give_halves(&mut self, parity: u32) -> Result<(), KernelError> {
+        let fresh = self.cache.fresh(parity);
+        self.halves.set(parity, fresh).map_err(KernelError::aya("clearing what the CPUs have counted"))
+    }
+
     /// Takes what the CPUs have of a closed half, and clears it.
     pub fn take_halves(
         &mut self,
@@ -239,13 +250,4 @@ fn drain_per_cpu<T: aya::Pod + PartialEq + Default>(
 /// Places in each half of the table of flows with an inner destination, beside so many without: few hosts have many.
 pub(super) const fn inner_capacity(flows: u32) -> u32 {
     if flows / 8 > 1024 { flows / 8 } else { 1024 }
-}
-
-/// What all CPUs counted at the hook of the interface in this slot.
-pub(super) fn hook_sums(halves: &[CpuHalf], slot: usize) -> HookSums {
-    let mut sums = HookSums::default();
-    for half in halves {
-        sums.add(&HookSums { dropped: half.dropped[slot], total: half.hook[slot].counters() });
-    }
-    sums
 }

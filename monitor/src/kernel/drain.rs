@@ -8,7 +8,7 @@ use monitor_common::wire::{Control, FlowKey, FlowValue, Hot};
 use monitor_policy::spec::Mode;
 
 use super::{
-    Kernel, KernelError, Switch, clock, closing::ClosingEpoch, counts::hook_sums, interfaces::Slot, object, sys,
+    Kernel, KernelError, Switch, clock, closing::ClosingEpoch, halves::hook_sums, interfaces::Slot, object, sys,
 };
 use crate::{
     fault::Fault,
@@ -101,7 +101,7 @@ impl Kernel {
             self.previous = Some(Switch { policy: Arc::clone(&policy), mode: Mode::enforcing(old.enforce()) });
         }
         // The other half was taken before; a packet that reads the next word must not have looked into it until then.
-        if let Err(error) = self.order_reads() {
+        if let Err(error) = self.grace_period.order_reads() {
             tracing::warn!(%error, "no grace period before the next epoch");
         }
         self.maps.set(Hot::PREVIOUS, old.0, Ordering::Relaxed);

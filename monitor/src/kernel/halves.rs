@@ -1,10 +1,8 @@
 //! What each CPU has of a half beside its flows: read whole by the drain and by reconciliation, and given to the half that
-//! is closed. And what keeps readings in their order.
+//! is closed.
 
 use aya::maps::{Map, MapData, MapError, PerCpuArray, PerCpuValues};
-use monitor_common::wire::{CpuHalf, v1};
-
-use super::{Kernel, KernelError, counts::Counts};
+use monitor_common::wire::{CpuHalf, HookSums, v1};
 
 /// The map `HALVES`.
 pub(super) enum Halves {
@@ -30,7 +28,8 @@ impl Halves {
         })
     }
 
-    fn set(&mut self, parity: u32, halves: Vec<CpuHalf>) -> Result<(), MapError> {
+    /// Gives the CPUs this of a half.
+    pub fn set(&mut self, parity: u32, halves: Vec<CpuHalf>) -> Result<(), MapError> {
         match self {
             Self::Own(map) => map.set(parity, PerCpuValues::try_from(halves)?, 0),
             Self::Before(map) => {
@@ -49,23 +48,11 @@ impl Halves {
     }
 }
 
-impl Counts {
-    /// What the CPUs have of a half.
-    pub fn read_halves(&self, parity: u32) -> Result<Vec<CpuHalf>, KernelError> {
-        self.halves.get(parity).map_err(KernelError::aya("reading what the CPUs have counted"))
+/// What all CPUs counted at the hook of the interface in this slot.
+pub(super) fn hook_sums(halves: &[CpuHalf], slot: usize) -> HookSums {
+    let mut sums = HookSums::default();
+    for half in halves {
+        sums.add(&HookSums { dropped: half.dropped[slot], total: half.hook[slot].counters() });
     }
-
-    /// Gives the CPUs what they begin an epoch of this parity with: to the half that is closed and taken.
-    pub fn give_halves(&mut self, parity: u32) -> Result<(), KernelError> {
-        let fresh = self.cache.fresh(parity);
-        self.halves.set(parity, fresh).map_err(KernelError::aya("clearing what the CPUs have counted"))
-    }
-}
-
-impl Kernel {
-    /// Keeps what another CPU reads later from being read before what it reads now. Where a CPU's loads may overtake each
-    /// other, whatever a program chooses by a branch (the flow table of a parity) may be read before the branch is decided.
-    pub(super) fn order_reads(&self) -> std::io::Result<()> {
-        if cfg!(target_arch = "x86_64") { Ok(()) } else { self.grace_period.wait() }
-    }
+    sums
 }

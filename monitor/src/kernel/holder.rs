@@ -5,8 +5,18 @@ use std::{
     os::unix::fs::MetadataExt as _,
 };
 
+use rustix::fs::{FlockOperation, flock};
+
+/// Locks a file, for as long as it is open.
+///
+/// # Errors
+/// Another process has it: which, as far as that is known.
+pub(super) fn lock(file: &File) -> Result<(), Option<u32>> {
+    flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|_| holder(file))
+}
+
 /// Who holds the lock on a file.
-pub(super) fn holder(file: &File) -> Option<u32> {
+fn holder(file: &File) -> Option<u32> {
     let found = file.metadata().ok()?;
     let (major, minor) = (rustix::fs::major(found.dev()), rustix::fs::minor(found.dev()));
     // As /proc/locks has it (proc_locks(5)).

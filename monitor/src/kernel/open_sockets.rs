@@ -121,6 +121,7 @@ fn xdp_socket(payload: &[u8]) -> Option<OpenSocket> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::devices::tests::attribute;
 
     #[test]
     fn packet_sockets_are_read_from_the_kernels_table() {
@@ -143,12 +144,6 @@ mod tests {
 
     #[test]
     fn an_af_xdp_socket_is_one_that_sends_if_it_has_a_ring_for_that() {
-        let attribute = |kind: u16, value: &[u8]| {
-            let mut bytes = ((value.len() + 4) as u16).to_ne_bytes().to_vec();
-            bytes.extend(kind.to_ne_bytes());
-            bytes.extend(value);
-            bytes
-        };
         let word = |number: u32| number.to_ne_bytes();
         let mut message = vec![libc::AF_XDP as u8, 3, 0, 0];
         message.extend(word(77));

@@ -1,9 +1,6 @@
 //! What outlives the daemon: links and counters, pinned on a BPF file system in a directory named after the layouts'
 //! number. Found by their pins alone; what is not ours is left alone. What a build with the layouts before has left is
-//! taken over, link by link into the own directory.
-//!
-//! `<bpffs>/v<N>/links/<ifindex>` are the links, and `bypass` that of [`super::bypass`]. `<bpffs>/v<N>/maps/<number>/` has what the programs of one start of the
-//! daemon count in: pinned before they are attached, removed when all of it is known.
+//! taken over, link by link into the own directory. What lies where: [`super::pin_directory`].
 
 use std::{
     fs::{self, File},
@@ -24,21 +21,21 @@ use rustix::fs::{FlockOperation, flock, fstatfs, statfs};
 
 use super::{
     KernelError,
-    counts::{Counts, hook_sums},
+    counts::Counts,
     error::with_causes,
-    holder::holder,
+    halves::hook_sums,
+    holder,
     kept::{BPF_FS_MAGIC, Kept, Missing},
-    layout_before::Before,
     links::remove_filters,
     object,
+    pin_directory::{BEFORE, IN_USE, PinDirectory, remove_maps},
     predecessor::{halves, hot},
-    sys,
 };
 
 /// The directory, owned: nobody else uses it meanwhile.
 #[derive(Debug)]
 pub struct Pins {
-    directory: PathBuf,
+    directory: PinDirectory,
     /// Pins of the maps of this start.
     own: PathBuf,
     /// Those of earlier ones.
@@ -62,11 +59,13 @@ struct First {
     kept: Kept,
 }
 
-/// In the directory, where the link is that has sockets refused.
-pub(super) const BYPASS_LINK: &str = "links/bypass";
-
-/// In a start's directory of maps: its programs may be attached. Else nothing was ever counted there.
-pub(super) const IN_USE: &str = "in-use";
+/// The directory of the layouts before, owned.
+#[derive(Debug)]
+struct Before {
+    directory: PinDirectory,
+    /// Keeps daemons of that build from it, as theirs keeps us.
+    _lock: File,
+}
 
 impl Drop for Pins {
     fn drop(&mut self) {
@@ -95,26 +94,25 @@ impl Pins {
             }
             Err(error) => return Err(refused(format!("{error}: mount a BPF file system there"))),
         }
-        let directory = bpffs.join(format!("v{LAYOUT}"));
+        let directory = PinDirectory::of(bpffs, LAYOUT);
         let make = |directory: &Path| make(directory).map_err(|error| refused(error.to_string()));
         make(bpffs)?;
         let found = fs::symlink_metadata(bpffs).map_err(|error| refused(error.to_string()))?;
         if !found.is_dir() || found.uid() != user || found.mode() & 0o022 != 0 {
             return Err(refused("it belongs to somebody else, or others may write to it: remove it".into()));
         }
-        for part in [directory.clone(), directory.join("links"), directory.join("maps")] {
+        make(directory.path())?;
+        for part in directory.parts() {
             make(&part)?;
         }
-        let lock = File::open(&directory).map_err(|error| refused(error.to_string()))?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(KernelError::PinsInUse { directory: bpffs.to_owned(), process: holder(&lock) });
-        }
-        let before = Before::open(bpffs);
-        let before = before.map_err(|process| KernelError::PinsInUse { directory: bpffs.to_owned(), process })?;
-        let mut earlier = before.as_ref().map_or_else(Vec::new, |before| left(before.directory()));
+        let in_use = |process| KernelError::PinsInUse { directory: bpffs.to_owned(), process };
+        let lock = File::open(directory.path()).map_err(|error| refused(error.to_string()))?;
+        holder::lock(&lock).map_err(in_use)?;
+        let before = PinDirectory::of(bpffs, BEFORE);
+        let before = before.lock().map_err(in_use)?.map(|held| Before { directory: before, _lock: held });
+        let mut earlier = before.as_ref().map_or_else(Vec::new, |before| left(&before.directory));
         earlier.extend(left(&directory));
-        let own = directory
-            .join(format!("maps/{}", earlier.iter().filter_map(|maps| number(maps)).max().map_or(1, |last| last + 1)));
+        let own = directory.start(earlier.iter().filter_map(|maps| number(maps)).max().map_or(1, |last| last + 1));
         Ok(Self { directory, own, earlier, in_use: false, first: None, kept: Kept::on(bpffs), lock, before })
     }
 
@@ -149,7 +147,7 @@ impl Pins {
     /// Has maps of this start be kept anew, beside those that there are.
     pub(super) fn begin_another(&mut self) {
         let number = number(&self.own).map_or(1, |number| number + 1);
-        let another = self.directory.join(format!("maps/{number}"));
+        let another = self.directory.start(number);
         let kept = self.kept.another();
         self.first = Some(First {
             directory: std::mem::replace(&mut self.own, another),
@@ -184,13 +182,9 @@ impl Pins {
         last.map_or(0, |last| last.wrapping_add(1))
     }
 
-    fn link_path(&self, ifindex: u32) -> PathBuf {
-        self.directory.join(format!("links/{ifindex}"))
-    }
-
     /// Where the link is that has sockets refused.
     pub(super) fn bypass(&self) -> PathBuf {
-        self.directory.join(BYPASS_LINK)
+        self.directory.bypass()
     }
 
     /// Remembers that it is there, by a link of this start.
@@ -206,20 +200,20 @@ impl Pins {
 
     /// Removes the link that has sockets refused. Whether there was one.
     pub(super) fn forget_bypass(&self) -> bool {
-        let before = self.before.as_ref().is_some_and(Before::remove_bypass);
-        fs::remove_file(self.bypass()).is_ok() || before
+        let before = self.before.as_ref().is_some_and(|before| before.directory.remove_bypass());
+        self.directory.remove_bypass() || before
     }
 
     /// The link on an interface, if there is one.
     pub(super) fn link(&self, ifindex: u32) -> Option<FdLink> {
-        let before = self.before.as_ref().map(|before| before.link(ifindex));
-        let mut paths = [Some(self.link_path(ifindex)), before].into_iter().flatten();
+        let before = self.before.as_ref().map(|before| before.directory.link(ifindex));
+        let mut paths = [Some(self.directory.link(ifindex)), before].into_iter().flatten();
         paths.find_map(|path| PinnedLink::from_pin(path).ok()).map(FdLink::from)
     }
 
     /// Keeps a link. What was there under its name leads nowhere any more.
     pub(super) fn keep_link(&mut self, ifindex: u32, link: FdLink) -> Result<FdLink, KernelError> {
-        let path = self.link_path(ifindex);
+        let path = self.directory.link(ifindex);
         let _ = fs::remove_file(&path);
         let refused = |why: String| KernelError::Pins { directory: path.clone(), why };
         let link = link.pin(&path).map(FdLink::from).map_err(|error| refused(with_causes(&error)))?;
@@ -229,12 +223,12 @@ impl Pins {
 
     /// Remembers the link on an interface that an earlier start has kept: from now on in the own directory.
     pub(super) fn note_link(&mut self, ifindex: u32) {
-        let path = self.link_path(ifindex);
+        let path = self.directory.link(ifindex);
         if let Some(before) = &self.before
             && !path.exists()
         {
             // Mostly there is none: it is in the own directory.
-            let _ = fs::rename(before.link(ifindex), &path);
+            let _ = fs::rename(before.directory.link(ifindex), &path);
         }
         self.kept.note(&path);
     }
@@ -244,7 +238,7 @@ impl Pins {
         if !self.in_use {
             return Missing::Nothing;
         }
-        if !Kept::is_mounted(&self.directory, &self.lock) {
+        if !Kept::is_mounted(self.directory.path(), &self.lock) {
             return Missing::FileSystem;
         }
         let mut missing = self.kept.missing();
@@ -257,18 +251,19 @@ impl Pins {
 
     /// Mounts and pins what is not there of it, but for links: those are kept anew one by one.
     pub(super) fn restore(&mut self) -> Result<(), KernelError> {
-        let directory = self.directory.clone();
+        let directory = self.directory.path().to_owned();
         let refused = |error: io::Error| KernelError::Pins { directory: directory.clone(), why: error.to_string() };
         // Somebody else may have mounted one.
-        if !Kept::is_on_bpffs(&self.directory) {
+        if !Kept::is_on_bpffs(&directory) {
             self.kept.mount().map_err(refused)?;
         }
-        let bpffs = self.directory.parent().unwrap_or(&self.directory).to_owned();
-        for part in [bpffs, self.directory.clone(), self.directory.join("links"), self.directory.join("maps")] {
+        for whole in [directory.parent().unwrap_or(&directory), &directory] {
+            make(whole).map_err(refused)?;
+        }
+        for part in self.directory.parts().chain([self.own.clone()]) {
             make(&part).map_err(refused)?;
         }
-        make(&self.own).map_err(refused)?;
-        let lock = File::open(&self.directory).map_err(refused)?;
+        let lock = File::open(&directory).map_err(refused)?;
         let of = |file: &File| file.metadata().map(|found| (found.dev(), found.ino()));
         if of(&lock).map_err(refused)? != of(&self.lock).map_err(refused)? {
             flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| refused(error.into()))?;
@@ -283,12 +278,12 @@ impl Pins {
 
     /// Interfaces, by index, whose link is not there as it was kept.
     pub(super) fn lacks_link(&self, ifindex: u32) -> bool {
-        self.kept.is_missing(&self.link_path(ifindex))
+        self.kept.is_missing(&self.directory.link(ifindex))
     }
 
     /// Removes the link on an interface: with its last descriptor it is off.
     pub(super) fn remove_link(&mut self, ifindex: u32) {
-        let path = self.link_path(ifindex);
+        let path = self.directory.link(ifindex);
         let _ = fs::remove_file(&path);
         self.kept.forget(&path);
     }
@@ -296,13 +291,13 @@ impl Pins {
     /// Removes the links of all interfaces but these, and gives theirs.
     pub(super) fn remove_others(&mut self, keep: &[u32]) -> Vec<u32> {
         let mut removed = Vec::new();
-        for ifindex in links(&self.directory) {
+        for ifindex in self.directory.links() {
             if !keep.contains(&ifindex) {
                 self.remove_link(ifindex);
                 removed.push(ifindex);
             }
         }
-        let before = self.before.as_ref().map_or_else(Vec::new, Before::remove_links);
+        let before = self.before.as_ref().map_or_else(Vec::new, |before| before.directory.remove_links());
         removed.extend(before.into_iter().filter(|ifindex| !keep.contains(ifindex)));
         removed
     }
@@ -313,7 +308,7 @@ impl Pins {
             remove_maps(&maps);
         }
         if let Some(before) = &self.before {
-            before.remove();
+            before.directory.remove();
         }
     }
 }
@@ -344,11 +339,10 @@ fn make(directory: &Path) -> io::Result<()> {
 }
 
 /// The maps of earlier starts in a layout's directory, the oldest first.
-fn left(directory: &Path) -> Vec<PathBuf> {
-    let maps = fs::read_dir(directory.join("maps")).into_iter().flatten().flatten().map(|entry| entry.path());
+fn left(directory: &PinDirectory) -> Vec<PathBuf> {
     // A start that came to nothing has left the others; were they kept, a start that is tried again and again would eat up
     // the memory.
-    let (mut in_use, unused): (Vec<_>, Vec<_>) = maps.partition(|maps| maps.join(IN_USE).exists());
+    let (mut in_use, unused): (Vec<_>, Vec<_>) = directory.starts().partition(|maps| maps.join(IN_USE).exists());
     unused.iter().for_each(|maps| remove_maps(maps));
     in_use.sort_by_key(|maps| number(maps));
     in_use
@@ -357,20 +351,6 @@ fn left(directory: &Path) -> Vec<PathBuf> {
 /// The number of a start's directory of maps.
 fn number(maps: &Path) -> Option<u64> {
     maps.file_name()?.to_str()?.parse().ok()
-}
-
-pub(super) fn remove_maps(maps: &Path) {
-    for entry in fs::read_dir(maps).into_iter().flatten().flatten() {
-        let _ = fs::remove_file(entry.path());
-    }
-    let _ = fs::remove_dir(maps.join(IN_USE));
-    let _ = fs::remove_dir(maps);
-}
-
-/// Interfaces, by index, of which links are pinned in a layout's directory.
-pub(super) fn links(directory: &Path) -> Vec<u32> {
-    let entries = fs::read_dir(directory.join("links")).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// What passed each interface's hook, in both halves of pinned maps.
@@ -382,15 +362,6 @@ fn hooks(maps: &Path) -> Result<Vec<(u32, HookSums)>, KernelError> {
         (*ifindex, sums)
     });
     Ok(sums.filter(|(_, sums)| *sums != HookSums::default()).collect())
-}
-
-/// Takes the programs off whose links are pinned in a directory: at once, and not when the kernel gets to it. One that is on
-/// nothing any more, or of a kernel without that, goes with its pin.
-fn take_off(directory: &Path) {
-    let links = links(directory).into_iter().map(|ifindex| directory.join(format!("links/{ifindex}")));
-    for link in links.chain([directory.join(BYPASS_LINK)]) {
-        let _ = sys::take_off(&link);
-    }
 }
 
 /// Takes everything off that was left pinned below `bpffs`, and the filters of kernels without TCX. What was removed, a
@@ -409,9 +380,9 @@ pub fn detach_all(bpffs: &Path) -> Result<Vec<String>, KernelError> {
     let owner = fs::symlink_metadata(bpffs).map_or(own, |found| if own == 0 { found.uid() } else { own });
     let mut pins = Pins::open_of(bpffs, owner)?;
     let mut removed: Vec<String> = filters().collect();
-    take_off(&pins.directory);
+    pins.directory.take_off();
     if let Some(before) = &pins.before {
-        take_off(before.directory());
+        before.directory.take_off();
     }
     for ifindex in pins.remove_others(&[]) {
         removed.push(format!("the program on interface {ifindex} (tcx)"));
@@ -428,9 +399,7 @@ pub fn detach_all(bpffs: &Path) -> Result<Vec<String>, KernelError> {
     pins.forget_earlier();
     let directory = pins.directory.clone();
     drop(pins);
-    for part in ["links", "maps", ""] {
-        let _ = fs::remove_dir(directory.join(part));
-    }
+    directory.remove();
     let _ = fs::remove_dir(bpffs);
     Ok(removed)
 }

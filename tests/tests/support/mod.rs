@@ -3,6 +3,7 @@
 
 pub mod attached;
 pub mod both;
+pub mod cards;
 pub mod lives;
 pub mod load;
 pub mod machine;

@@ -8,12 +8,11 @@ use std::{
 
 use egress_monitor_tests::{
     daemon::Daemon,
-    netns::Namespace,
     stage::{PATIENCE, Stage, flows, status},
 };
 use serde_json::Value;
 
-use crate::coverage::{FAR, PACKETS, SECOND, auto, device, ends_well, send};
+use super::cards::{FAR, PACKETS, SECOND, auto, device, ends_well, know, send};
 
 /// Where the peer hears that a way is open, before anything is counted.
 const PROBE: u16 = 7;
@@ -105,26 +104,15 @@ fn received(socket: &UdpSocket) -> u64 {
     }
 }
 
-/// The Ethernet address of a device.
-pub fn mac(namespace: &Namespace, device: &str) -> String {
-    let links: Value = serde_json::from_str(&namespace.ip(&["-j", "link", "show", "dev", device]).unwrap()).unwrap();
-    links[0]["address"].as_str().unwrap().to_owned()
-}
-
 /// Brings a device up, and has it send what goes to the far address to this neighbour.
 pub fn lead(stage: &Stage, device: &str, mac: &str) {
     stage.near.ip(&["link", "set", device, "arp", "off", "up"]).unwrap();
     route(stage, device, &[]);
-    know(stage, device, mac);
+    know(&stage.near, device, mac);
 }
 
 pub fn route(stage: &Stage, device: &str, more: &[&str]) {
     stage.near.ip(&[&["route", "add", &FAR.ip().to_string(), "dev", device][..], more].concat()).unwrap();
-}
-
-pub fn know(stage: &Stage, device: &str, mac: &str) {
-    let far = FAR.ip().to_string();
-    stage.near.ip(&["neighbour", "replace", &far, "lladdr", mac, "dev", device, "nud", "permanent"]).unwrap();
 }
 
 /// What was counted to the far address with this verdict, on these interfaces.

@@ -18,8 +18,8 @@ use monitor_common::wire::{CpuHalf, HookSums};
 
 use super::{
     Interface, Kernel, KernelError,
-    counts::hook_sums,
     error::with_causes,
+    halves::hook_sums,
     object::{self, EGRESS},
     sys,
 };
@@ -105,11 +105,15 @@ impl Kernel {
     ) -> Result<Besides, KernelError> {
         let ours = if hook == Hook::Clsact { Some(self.own_program()?) } else { None };
         let nic = self.nic()?;
-        if all_below.is_none() && tc::is_classful(&root.id.1) {
-            *all_below = Some(nic.below().map_err(KernelError::map("can't list the queues' counters"))?);
-        }
-        let of_root = all_below.as_mut().filter(|_| tc::is_classful(&root.id.1));
-        let below = of_root.and_then(|all| all.remove(&ifindex)).unwrap_or_default();
+        let below = if tc::is_classful(&root.id.1) {
+            let all = match all_below {
+                Some(all) => all,
+                None => all_below.insert(nic.below().map_err(KernelError::map("can't list the queues' counters"))?),
+            };
+            all.remove(&ifindex).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
         // A kernel without filters refuses the question.
         let filters = nic.taken(ifindex, ours).unwrap_or_default();
         Ok(Besides { below, filters })
@@ -118,7 +122,7 @@ impl Kernel {
     /// What the CPUs have of both halves, read after what the devices have counted was: whatever a device has counted
     /// passed its hook before.
     fn halves_after_devices(&self) -> Result<[Vec<CpuHalf>; 2], KernelError> {
-        self.order_reads().map_err(KernelError::map("can't wait for a grace period"))?;
+        self.grace_period.order_reads().map_err(KernelError::map("can't wait for a grace period"))?;
         Ok([self.counts.read_halves(0)?, self.counts.read_halves(1)?])
     }
 

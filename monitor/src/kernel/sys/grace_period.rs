@@ -34,6 +34,12 @@ impl GracePeriod {
         Ok(Self { outer, inner })
     }
 
+    /// Keeps what another CPU reads later from being read before what it reads now. Where a CPU's loads may overtake each
+    /// other, whatever a program chooses by a branch (the flow table of a parity) may be read before the branch is decided.
+    pub fn order_reads(&self) -> io::Result<()> {
+        if cfg!(target_arch = "x86_64") { Ok(()) } else { self.wait() }
+    }
+
     /// Returns when every program that was running at the call has ended.
     pub fn wait(&self) -> io::Result<()> {
         let key = 0_u32;
