@@ -75,6 +75,19 @@ fn what_came_while_no_daemon_was_there_is_judged_and_known_to_the_byte() {
     }
 }
 
+/// Kills the daemon, and says how many packets pass until the kernel part stops them by itself.
+fn pass_once_killed(daemon: &mut Daemon, leaves: impl Fn() -> bool) -> u64 {
+    daemon.signal(libc::SIGKILL).unwrap();
+    daemon.wait().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let mut passed = 0;
+    while leaves() {
+        passed += 1;
+        assert!(Instant::now() < deadline, "it never stops them");
+    }
+    passed
+}
+
 #[test]
 fn what_nobody_confirms_goes_although_the_daemon_was_killed() {
     let stage = Stage::build(false).unwrap();
@@ -90,14 +103,7 @@ fn what_nobody_confirms_goes_although_the_daemon_was_killed() {
         assert!(leaves());
         // All of that is taken.
         daemon.json(&["status"]).unwrap();
-        daemon.signal(libc::SIGKILL).unwrap();
-        daemon.wait().unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        let mut passed = 0;
-        while leaves() {
-            passed += 1;
-            assert!(Instant::now() < deadline, "it never goes");
-        }
+        let passed = pass_once_killed(&mut daemon, leaves);
         assert!(passed > 0 && !leaves());
         let home = daemon.into_home().unwrap();
         home.configure(&strict).unwrap();
@@ -122,14 +128,7 @@ fn a_mode_set_by_hand_ends_by_its_time_although_the_daemon_was_killed() {
         daemon.json(&["mode", "observe", "--for", "1s", "--reason", "a test"]).unwrap();
         assert!(leaves());
         daemon.json(&["status"]).unwrap();
-        daemon.signal(libc::SIGKILL).unwrap();
-        daemon.wait().unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        let mut passed = 0;
-        while leaves() {
-            passed += 1;
-            assert!(Instant::now() < deadline, "it never ends");
-        }
+        let passed = pass_once_killed(&mut daemon, leaves);
         assert!(!leaves());
         let next = start(&stage, daemon.into_home().unwrap(), hook);
         // An epoch in each mode, and every packet is under its own: an IPv4 packet of a byte is 43 long.
@@ -140,6 +139,33 @@ fn a_mode_set_by_hand_ends_by_its_time_although_the_daemon_was_killed() {
         let home = end(next, libc::SIGTERM);
         detach(&stage, home.bpffs().to_str().unwrap());
     }
+}
+
+#[test]
+fn a_mode_set_by_hand_is_not_over_because_the_daemon_stood_still() {
+    let stage = Stage::build(false).unwrap();
+    let leaves = || stage.leaves(outside(), 1).unwrap();
+    let home = home(&stage);
+    let observes = stage.config("mode = \"observe\"\nepoch = \"100ms\"\non_daemon_loss = \"observe\"", "");
+    home.configure(&observes).unwrap();
+    let daemon = start(&stage, home, "tcx");
+    assert!(leaves());
+    daemon.json(&["mode", "enforce", "--for", "1h", "--reason", "a test"]).unwrap();
+    assert!(!leaves());
+    daemon.stand_still().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !leaves() {
+        assert!(Instant::now() < deadline, "it enforces without a daemon");
+    }
+    daemon.signal(libc::SIGCONT).unwrap();
+    daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"observed_alone\"")).unwrap();
+    let enforces =
+        |status: &serde_json::Value| status["mode"] == "enforce" && status["mode_by_hand"]["mode"] == "enforce";
+    let status = daemon.json_until(&["status"], enforces).unwrap();
+    assert!(!leaves());
+    assert!(!status["conditions"].to_string().contains("observed_alone"), "it is over: {status:#}");
+    let home = end(daemon, libc::SIGTERM);
+    detach(&stage, home.bpffs().to_str().unwrap());
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let trial: Trial = client.get(TRIAL)?;
     // A disk that is full, or a user who may not, is found out while it is still on trial.
     let draft = trial.candidate.map(|candidate| {
+        is_configuration(&candidate.file, &args.daemon.place())?;
         Draft::write(&candidate).map_err(|error| {
             let file = candidate.file.display();
             CliError::Unavailable(format!("{file} can't be saved: {error}: it is still on trial"))
@@ -47,6 +48,19 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         CliError::Unavailable(format!("{file} can't be saved: {error}: what was on trial {text}"))
     })?;
     print_either(args.daemon.json, &outcome, |outcome| render::confirmed(outcome, saved.as_ref()))
+}
+
+/// Root writes nowhere but where the daemon's configuration is by his own word: the daemon's user is not he.
+fn is_configuration(file: &Path, place: &Path) -> Result<(), CliError> {
+    let real = |file: &Path| fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    if real(file) == real(place) {
+        return Ok(());
+    }
+    let (file, place) = (file.display(), place.display());
+    Err(CliError::Usage(format!(
+        "the daemon has it that its configuration is {file}, and not {place}: if that is so, `egress-monitor confirm --config \
+         {file}`; it is still on trial"
+    )))
 }
 
 /// A configuration beside the file in whose place it is to be. Removed where it is not put there.
@@ -141,6 +155,19 @@ mod tests {
         symlink(&file, &link).unwrap();
         Draft::write(&Candidate { file: link.clone(), text: "five".into() }).unwrap().save().unwrap();
         assert!(link.is_symlink() && fs::read_to_string(&file).unwrap() == "five");
+    }
+
+    #[test]
+    fn a_daemon_does_not_say_where_root_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("config.toml");
+        assert!(is_configuration(&place, &place).is_ok());
+        fs::write(&place, "").unwrap();
+        let link = folder.path().join("link.toml");
+        symlink(&place, &link).unwrap();
+        assert!(is_configuration(&link, &place).is_ok() && is_configuration(&place, &link).is_ok());
+        let refused = is_configuration(Path::new("/etc/cron.d/any"), &place).unwrap_err().to_string();
+        assert!(refused.contains("its configuration is /etc/cron.d/any, and not ") && refused.contains("on trial"));
     }
 
     #[test]

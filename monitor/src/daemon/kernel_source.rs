@@ -392,8 +392,9 @@ impl EpochSource for KernelSource {
     }
 
     fn guard(&mut self, fallback: Option<&Trial>) -> anyhow::Result<()> {
-        // Who wants to observe where no daemon is there wants it in this case, too.
-        let ends = |trial: &&Trial| !(trial.mode_ends && trial.fallback.mode.enforces() && self.observes_alone);
+        // Who wants to observe where no daemon is there wants it whichever way the mode would end. Beside a fallback that
+        // observes, too, it could not be told which of the two was.
+        let ends = |trial: &&Trial| !(trial.mode_ends && self.observes_alone);
         let fallback = fallback.filter(ends).map(|trial| {
             let PolicyInForce { policy, mode, .. } = &trial.fallback;
             (Switch { policy: Arc::clone(policy), mode: *mode }, trial.within + GRACE)

@@ -21,9 +21,9 @@ pub(super) enum Request {
     Guard(Option<Box<Trial>>),
     /// A reload failed before it came here: as which finding it is reported, and why.
     Refused(FindingKind, String),
-    /// Something that somebody did, or found: as which finding it is reported; `None`: it is not so any more.
+    /// Something that is so until more is said: as which finding it is reported; `None`: it is not so any more.
     Told(FindingKind, Option<String>),
-    /// The same of what is over as it is reported.
+    /// Something that somebody did, or found, and that is over as it is reported.
     Noticed(FindingKind, Detail),
     /// A policy was not confirmed and another took its place, or should have; `None`: somebody has decided what is to
     /// hold.
@@ -131,11 +131,6 @@ impl EngineHandle {
     pub async fn file_held(&self, why: String) {
         // As above.
         let _ = self.0.send(Request::Refused(FindingKind::FileHeld, why)).await;
-    }
-
-    /// Reports something that happened, and is over.
-    pub async fn told(&self, kind: FindingKind, what: String) {
-        self.report(kind, Some(what)).await;
     }
 
     /// Reports something that is so from now on, or is not any more.

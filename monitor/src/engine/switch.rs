@@ -113,7 +113,8 @@ impl Engine {
         let state = self.state.clone();
         let mut state = state.write();
         let there = state.in_force.reference();
-        let guarded = self.guarded.take();
+        // What the daemon's absence has put in force does not end a mode: its time is not over.
+        let guarded = self.guarded.take().filter(|trial| !trial.mode_ends || fell == Fell::InTime);
         let wanted = guarded.as_ref().map_or_else(|| state.in_force.clone(), |trial| trial.fallback.clone());
         let wanted = PolicyInForce { by: "the kernel part, in time".into(), ..wanted };
         let back = wanted.reference();
@@ -131,7 +132,7 @@ impl Engine {
                 let what = "this daemon closed no epoch in time: the kernel part let everything pass since ([monitor] \
                             on_daemon_loss), from now on it enforces again";
                 tracing::error!(what, "the kernel part fell back");
-                self.pipeline.report(&mut state, FindingKind::ObservedAlone, Some(what));
+                self.pipeline.notice(&mut state, FindingKind::ObservedAlone, what.to_owned().into());
                 self.alone = Some(wanted.clone());
                 PolicyInForce { mode: Mode::Observe, ..wanted }
             }

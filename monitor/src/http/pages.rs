@@ -306,10 +306,11 @@ pub(super) async fn clock(
 /// Has the time that was remembered forgotten, for `egress-monitor clock reset`.
 pub(super) async fn reset_clock(
     State(api): State<Api>,
+    by: Option<Extension<Peer>>,
     Parameters(reset): Parameters<ClockReset>,
 ) -> Result<Json<ClockStatus>, ApiError> {
     let reason = reset.reason().map_err(ApiError::bad_request)?.to_owned();
-    reloads(&api, None)?.reset_clock(reason).await.map(Json).map_err(ApiError::conflict)
+    reloads(&api, by)?.reset_clock(reason).await.map(Json).map_err(ApiError::conflict)
 }
 
 /// All of the policy in force, for `egress-monitor diff --running`.

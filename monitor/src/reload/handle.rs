@@ -40,8 +40,11 @@ pub(super) enum Request {
         answer: Answer<ModeStatus>,
     },
     ClockSet,
-    /// Why.
-    ClockReset(String, Answer<ClockStatus>),
+    ClockReset {
+        reason: String,
+        by: Arc<str>,
+        answer: Answer<ClockStatus>,
+    },
 }
 
 /// The sending end of the reloader's queue.
@@ -112,7 +115,8 @@ impl ReloadHandle {
     /// # Errors
     /// The monitor is stopping.
     pub async fn reset_clock(&self, reason: String) -> Result<ClockStatus, ReloadError> {
-        self.ask(|answer| Request::ClockReset(reason, answer)).await
+        let by = Arc::clone(&self.by);
+        self.ask(|answer| Request::ClockReset { reason, by, answer }).await
     }
 
     async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, ReloadError> {

@@ -1,8 +1,10 @@
 //! The task: requests, files that changed and deadlines in, one policy after the other handed to the engine out.
 
+mod decisions;
+
 use std::{sync::Arc, time::Duration};
 
-use monitor_api::{clock::ClockStatus, mode::ModeStatus, reload::Outcome};
+use monitor_api::reload::Outcome;
 use monitor_policy::{PolicyRef, spec::Mode};
 use tokio::{
     sync::mpsc,
@@ -12,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Beginning, Files, Read, Reader, ReloadError, ReloadHandle, Setup,
-    by_hand::{ByHand, Wanted},
+    by_hand::ByHand,
     fresh::FreshData,
     handle::Request,
-    pending::{CommitConfirm, retimed},
+    pending::CommitConfirm,
     waiting,
     watch::{self, Watch},
 };
@@ -26,7 +28,6 @@ use crate::{
         FindingKind,
         finding::Detail,
         in_force::{PolicyInForce, Trial},
-        now, rfc3339,
         severity::Severity,
     },
     store::SharedState,
@@ -168,8 +169,8 @@ impl PolicyReloader {
                         let _ = answer.send(outcome);
                     }
                     Some(Request::ClockSet) => self.retime().await,
-                    Some(Request::ClockReset(reason, answer)) => {
-                        let outcome = self.reset_clock(&reason).await;
+                    Some(Request::ClockReset { reason, by, answer }) => {
+                        let outcome = self.reset_clock(&reason, &by).await;
                         // As above.
                         let _ = answer.send(Ok(outcome));
                     }
@@ -353,7 +354,7 @@ impl PolicyReloader {
     /// Lists that had more in them: to revoke must work at once, and nobody has to find out by himself.
     async fn tell_of_shrunk(&mut self) {
         for what in std::mem::take(&mut self.shrunk) {
-            self.engine.told(FindingKind::ListShrunk, what).await;
+            self.engine.noticed(FindingKind::ListShrunk, what.into()).await;
         }
     }
 
@@ -382,118 +383,6 @@ impl PolicyReloader {
         }
         self.current = next;
         Ok(())
-    }
-
-    async fn confirm(&mut self, only: Option<&str>, by: &str) -> Result<Outcome, ReloadError> {
-        let policy = self.current.reference();
-        let was_pending = self.commit.ends().is_some();
-        if let Some(what) = self.reverted.clone().filter(|_| !was_pending) {
-            return Err(ReloadError::NothingOnTrial(what));
-        }
-        if only.is_some_and(|only| only != policy.digest) {
-            return Err(ReloadError::AnotherOnTrial(policy));
-        }
-        self.commit.accept(self.current.clone());
-        self.look_at_file_again();
-        self.guard().await;
-        tracing::info!(
-            policy = policy.digest,
-            mode = policy.mode.name(),
-            was_on_trial = was_pending,
-            by,
-            "policy confirmed"
-        );
-        self.engine.decided().await;
-        if was_pending {
-            let text = format!("{policy}, which was on trial, is confirmed; by {by}");
-            self.engine.noticed(FindingKind::PolicyChanged, text.into()).await;
-        }
-        let warning = self.commit.keep(&policy).err().map(|error| error.to_string());
-        if let Some(warning) = &warning {
-            tracing::warn!(warning, "the confirmation will not outlive this process");
-        }
-        Ok(Outcome { warning, ..self.outcome(false) })
-    }
-
-    /// Nobody confirmed in time, or before the end.
-    async fn revert(&mut self, stopped: bool) {
-        let Some(expired) = self.commit.expire() else { return };
-        let when = if stopped {
-            "before the daemon was stopped".to_owned()
-        } else {
-            format!("within {} s", expired.within.as_secs())
-        };
-        let (from, back) = (self.current.reference(), self.commit.fallback().reference());
-        let by = format!("nobody: what was on trial was not confirmed {when}").into();
-        let next = PolicyInForce { by, ..retimed(self.commit.fallback(), &self.clock.map()) };
-        let what = format!("policy {} ({}) was not confirmed {when}", from.digest, from.mode);
-        let report = match self.restore(next.clone(), None).await {
-            Ok(()) => {
-                self.look_at_file_again();
-                self.commit.reverted(next);
-                let what = format!("{what}: {} ({}) is in force again", back.digest, back.mode);
-                self.reverted = Some(format!("{what}, since {}", rfc3339(now())));
-                what
-            }
-            Err(why) => {
-                self.commit.retry(&expired);
-                format!("{what}, but {} ({}) can't come back: {why}", back.digest, back.mode)
-            }
-        };
-        self.engine.reverted(report).await;
-    }
-
-    /// While something is on trial that was handed in, nobody looks at what the configuration's file says.
-    fn look_at_file_again(&mut self) {
-        if self.commit.was_handed_in() {
-            self.watch.read_again();
-        }
-    }
-
-    /// Computes the times of rules by the clocks as they are now, of what is in force and of what may come back.
-    async fn retime(&mut self) {
-        let clock = self.clock.map();
-        self.commit.retime(&clock);
-        // Reported there.
-        let _ = self.restore(retimed(&self.current, &clock), self.commit.trial()).await;
-    }
-
-    /// Has the time that was remembered forgotten: rules go by the wall clock as it is.
-    async fn reset_clock(&mut self, reason: &str) -> ClockStatus {
-        let forgotten = self.clock.reset().map_or_else(|| "nothing was".to_owned(), rfc3339);
-        let now = self.clock.map().realtime_ns;
-        tracing::warn!(forgotten, reason, "the remembered time was forgotten");
-        let what = format!("remembered: {forgotten}; the wall clock says {}: {reason}", rfc3339(now.into()));
-        self.engine.told(FindingKind::ClockReset, what).await;
-        self.retime().await;
-        self.clock.status()
-    }
-
-    /// Sets the mode by hand, or gives it back to the configuration.
-    async fn set_mode(&mut self, wanted: Option<Wanted>, by: Arc<str>) -> Result<ModeStatus, ReloadError> {
-        let next = self.by_hand.with(wanted, &self.clock.map());
-        let policies = [Some(&self.current), self.commit.ends().map(|_| self.commit.fallback())];
-        if let Some(why) = policies.into_iter().flatten().find_map(|policy| next.refuses(policy)) {
-            return Err(ReloadError::Invalid(why));
-        }
-        let before = std::mem::replace(&mut self.by_hand, next);
-        let current = PolicyInForce { by, ..self.current.clone() };
-        if let Err(why) = self.restore(current, self.commit.trial()).await {
-            self.by_hand = before;
-            return Err(why);
-        }
-        let warning = self.by_hand.keep().err().map(|error| error.to_string());
-        if let Some(warning) = &warning {
-            tracing::warn!(warning, "a restart will not know the mode that was set by hand");
-        }
-        Ok(ModeStatus { warning, ..self.state.read().in_force.mode_status(now()) })
-    }
-
-    /// The time of a mode set by hand is over. Where the configuration's can't be put in force it is tried again.
-    async fn end_by_hand(&mut self) {
-        tracing::info!("the time of the mode that was set by hand is over");
-        // What goes wrong is reported there.
-        let _ = self.set_mode(None, "nobody: the time of the mode set by hand was over".into()).await;
     }
 
     fn outcome(&self, changed: bool) -> Outcome {

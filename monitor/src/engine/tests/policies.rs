@@ -190,8 +190,23 @@ async fn a_daemon_that_stood_still_enforces_again_as_soon_as_it_goes_on() {
     bench.handle.close_epoch().await.unwrap();
     assert_eq!(bench.state.read().in_force.mode, Mode::Enforce);
     assert_eq!(bench.fake.script().staged, [("b".repeat(64), true), ("b".repeat(64), true)]);
+    let open: Vec<_> = bench.state.read().findings.iter().map(|(kind, _)| kind.name()).collect();
+    assert!(!open.contains(&"observed_alone"), "it is over when it is told: {open:?}");
     let (policy, mode) = (alert("policy_changed", "Create"), alert("mode_changed", "Create"));
     assert_eq!(bench.end().await, [policy, mode.clone(), alert("observed_alone", "Create"), mode.clone(), mode]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_stood_still_under_a_mode_set_by_hand_enforces_until_its_time_is_over() {
+    let bench = bench([]);
+    let by_hand = PolicyInForce { mode: Mode::Enforce, ..in_force(&"b".repeat(64)) };
+    let trial = Trial { fallback: in_force(&"b".repeat(64)), within: Duration::from_secs(60), mode_ends: true };
+    assert_eq!(bench.handle.reload(by_hand, Some(trial)).await, Ok(()));
+    bench.fake.script().fell = Some(Fell::Alone);
+    bench.handle.close_epoch().await.unwrap();
+    assert_eq!(bench.fake.script().staged, [("b".repeat(64), true), ("b".repeat(64), true)]);
+    assert_eq!(bench.state.read().in_force.reference().to_string(), format!("{} (enforce)", "b".repeat(64)));
+    assert_eq!(bench.state.read().reverts, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
