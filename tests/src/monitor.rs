@@ -32,7 +32,7 @@ pub mod geo {
 /// The part in the kernel.
 pub mod kernel {
     pub use egress_monitor::kernel::{
-        EventReader, Interface, Kernel, KernelError, Left, Options, Pins, Switch, boot_ns, detach_all,
+        EventReader, Interface, Kernel, KernelError, Left, Options, Pins, Prepared, Switch, boot_ns, detach_all,
     };
     pub use egress_monitor::model::{Hook, in_force::Fell};
     pub use monitor_policy::spec::Mode;

@@ -8,7 +8,7 @@ use egress_monitor_tests::{
     daemon::Home,
     monitor::{
         Snapshot,
-        kernel::{Hook, Interface, Kernel, Left, Mode, Options, Pins, detach_all},
+        kernel::{Hook, Interface, Kernel, Left, Mode, Options, Pins, Prepared, detach_all},
         policy_of,
     },
     stage::{INTERFACE, OUTSIDE, Stage, v4},
@@ -37,7 +37,8 @@ fn each_start_takes_over_what_the_one_before_left_and_nothing_leaves_between() {
         for life in 0..4 {
             let pins = Pins::open(home.bpffs()).unwrap();
             let options = Options { mode: Mode::Enforce, ..Options::default() };
-            let mut kernel = Kernel::load_to_outlive(options, Arc::clone(&strict), Some(pins)).unwrap();
+            let mut kernel =
+                Kernel::load_to_outlive(Prepared::new(), options, Arc::clone(&strict), Some(pins)).unwrap();
             send(2);
             stage.near.run(|| kernel.attach(&[Interface::find(INTERFACE).unwrap()], ask).unwrap());
             assert_eq!(kernel.adopts(), life > 0);

@@ -25,7 +25,7 @@ use egress_monitor_tests::{
     daemon::Home,
     flood::Flood,
     monitor::{
-        kernel::{Hook, Interface, Kernel, KernelError, Left, Mode, Options, Pins, detach_all},
+        kernel::{Hook, Interface, Kernel, KernelError, Left, Mode, Options, Pins, Prepared, detach_all},
         policy_of,
     },
     netns,
@@ -194,7 +194,7 @@ fn what_a_build_with_the_layouts_before_left_is_taken_over_and_nothing_leaves_be
 
         let pins = Pins::open(home.bpffs()).unwrap();
         let options = Options { mode: Mode::Enforce, ..Options::default() };
-        let mut kernel = Kernel::load_to_outlive(options, strict, Some(pins)).unwrap();
+        let mut kernel = Kernel::load_to_outlive(Prepared::new(), options, strict, Some(pins)).unwrap();
         send(2);
         stage.near.run(|| kernel.attach(&[Interface::find(INTERFACE).unwrap()], Some(by)).unwrap());
         assert!(kernel.adopts());

@@ -12,7 +12,7 @@ use egress_monitor_tests::{
     daemon::Home,
     monitor::{
         Snapshot,
-        kernel::{Fell, Hook, Interface, Kernel, Mode, Options, Pins, Switch, detach_all},
+        kernel::{Fell, Hook, Interface, Kernel, Mode, Options, Pins, Prepared, Switch, detach_all},
         policy::Policy,
         policy_of,
     },
@@ -40,7 +40,7 @@ fn enforced(policy: &Arc<Policy>) -> Switch {
 
 fn enforcing(stage: &Stage, pins: Option<Pins>, hook: Option<Hook>) -> Kernel {
     let options = Options { mode: Mode::Enforce, ..Options::default() };
-    let mut kernel = Kernel::load_to_outlive(options, policy(stage, 1), pins).unwrap();
+    let mut kernel = Kernel::load_to_outlive(Prepared::new(), options, policy(stage, 1), pins).unwrap();
     stage.near.run(|| kernel.attach(&[Interface::find(INTERFACE).unwrap()], hook).unwrap());
     kernel
 }

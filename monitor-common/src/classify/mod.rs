@@ -150,15 +150,47 @@ struct Ports {
 impl Ports {
     /// Above every port.
     const UNKNOWN: u32 = 1 << 16;
+}
 
-    /// The one that a row with this action is about. Without a branch, which the kernel's verifier would follow for each
-    /// of a class's rows.
+/// What a rule's row has to cover.
+#[derive(Clone, Copy)]
+struct Wanted {
+    protocol: u64,
+    /// The first and the last port; all of them of a packet whose ports are not known.
+    destination: [u64; 2],
+    source: [u64; 2],
+}
+
+impl Wanted {
     #[inline(always)]
-    const fn of(self, action: u8, destination: u16) -> u32 {
-        const { assert!(RuleRow::KEEP_FROM == 1 << 2 && (RuleRowAction::Keep as u8) < RuleRow::KEEP_FROM) };
-        let is_source = 0_u32.wrapping_sub((action >> 2) as u32);
-        destination as u32 ^ (destination as u32 ^ self.source) & is_source
+    fn new(protocol: u8, ports: Ports) -> Self {
+        let [destination, source] = match ports.destination {
+            Some(port) => [[u64::from(port); 2], [u64::from(ports.source); 2]],
+            None => [[0, u16::MAX as u64]; 2],
+        };
+        Self { protocol: u64::from(protocol), destination, source }
     }
+
+    /// 1 if a row covers it, else 0. Without a branch, each of which the kernel's verifier would follow for each of a class's
+    /// rows.
+    #[inline(always)]
+    const fn is_covered(&self, row: &RuleRow) -> u64 {
+        const { assert!(RuleRow::KEEP_FROM == 1 << 2 && (RuleRowAction::Keep as u8) < RuleRow::KEEP_FROM) };
+        let is_source = 0_u64.wrapping_sub((row.action >> 2) as u64);
+        let [[from, to], [source_from, source_to]] = [self.destination, self.source];
+        let from = from ^ (from ^ source_from) & is_source;
+        let to = to ^ (to ^ source_to) & is_source;
+        let outside = (from.wrapping_sub(row.port_low as u64) | (row.port_high as u64).wrapping_sub(to)) >> 63;
+        let other_protocol = is_not_zero(row.protocol as u64 ^ self.protocol);
+        // Both are 0 or 1.
+        (is_not_zero(row.protocol as u64) & (outside | other_protocol)) ^ 1
+    }
+}
+
+/// 1 unless a byte is zero.
+#[inline(always)]
+const fn is_not_zero(byte: u64) -> u64 {
+    (byte + 0xff) >> 8
 }
 
 /// The class id of an IPv4 address; `None` if the image is incomplete.
@@ -224,21 +256,13 @@ fn find<'a, const LEVELS: u32, const WIDE: bool>(
 /// first. Without a port, rules for some ports of a protocol cover nothing.
 #[inline(always)]
 fn matching_rule(tables: &impl Tables, row: &ClassRow, protocol: u8, ports: Ports) -> Option<AppliedRule> {
+    let wanted = Wanted::new(protocol, ports);
     for i in 0..MAX_RULES_PER_CLASS {
         if i >= row.rules_len {
             break;
         }
         let rule = tables.rule_row(row.rules_start + i)?;
-        let covers = rule.protocol == 0
-            || (rule.protocol == protocol
-                && match ports.destination {
-                    Some(destination) => {
-                        let port = ports.of(rule.action, destination);
-                        u32::from(rule.port_low) <= port && port <= u32::from(rule.port_high)
-                    }
-                    None => rule.port_low == 0 && rule.port_high == u16::MAX,
-                });
-        if covers {
+        if wanted.is_covered(rule) != 0 {
             if rule.always() {
                 return Some(AppliedRule::new(rule));
             }
@@ -347,20 +371,19 @@ fn classify_ports(
 ) -> Option<Classification> {
     let class_id =
         if ip_version == 4 { class_id_v4(tables, destination.low as u32)? } else { class_id_v6(tables, destination)? };
+    // What is known of a class and of a rule is forgotten: else the verifier would follow all that comes after it once for each
+    // way to it.
+    let class_id = tables.as_unknown_scalar(class_id)?;
     let row = tables.class_row(class_id)?;
+    let applied = AppliedRule(tables.as_unknown_scalar(matching_rule(tables, row, protocol, ports)?.0)?);
     let inner = match row.embedded {
         0 if ip_version == 4 => None,
         0 => isatap(destination),
         form => Embedded::from_wire(form).extract(destination),
     };
-    let Some(inner) = inner else {
-        return Some(Classification::new(class_id, row, matching_rule(tables, row, protocol, ports)?));
-    };
-    // Both are looked up before any rule is tried: else the verifier would follow the look-up once for each path out of
-    // the rules.
-    let inner_class_id = class_id_v4(tables, tables.as_unknown_scalar(inner)?)?;
+    let Some(inner) = inner else { return Some(Classification::new(class_id, row, applied)) };
+    let inner_class_id = tables.as_unknown_scalar(class_id_v4(tables, tables.as_unknown_scalar(inner)?)?)?;
     let inner_row = tables.class_row(inner_class_id)?;
-    let applied = AppliedRule(tables.as_unknown_scalar(matching_rule(tables, row, protocol, ports)?.0)?);
     let inner_applied = AppliedRule(tables.as_unknown_scalar(matching_rule(tables, inner_row, protocol, ports)?.0)?);
     if row.embedded == 0 {
         // ISATAP: the address and the one inside, each with rules of its own; the stricter.

@@ -20,7 +20,7 @@ use crate::{
     helper::Helper,
     kernel::{
         self, AttachedProgram, Beside, DeviceNews, EventReader, Interface, Kernel, KernelError, KernelLog, Left,
-        Options, Pins, Switch,
+        Options, Pins, Prepared, Switch,
     },
     model::{
         Attachment, Coverage, Fill, Hook, Snapshot, Succession,
@@ -43,7 +43,12 @@ const NEWS_QUEUE: usize = 64;
 ///
 /// # Errors
 /// The kernel, or a wrong interface name, stands against it; nothing stays attached.
-pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Result<Opened, CliError> {
+pub fn open(
+    prepared: Prepared,
+    config: &Config,
+    launch: &Launch,
+    in_force: &PolicyInForce,
+) -> Result<Opened, CliError> {
     let mut news = DeviceNews::open().map_err(|error| DaemonError::Start { what: "the news of devices", error })?;
     let wanted = Wanted::new(launch.interfaces(config), &config.guests);
     let first = plan(&kernel::devices()?, &wanted);
@@ -70,7 +75,7 @@ pub fn open(config: &Config, launch: &Launch, in_force: &PolicyInForce) -> Resul
     let helper = Helper::at(config.paths.helper.clone());
     let bpffs = outlives.then_some(&config.paths.bpffs);
     let not_mounted = bpffs.and_then(|bpffs| neighbours::mount(&helper, bpffs));
-    let (mut kernel, mut succession) = load(options, &in_force.policy, bpffs)
+    let (mut kernel, mut succession) = load(prepared, options, &in_force.policy, bpffs)
         .map_err(|error| CliError::Unavailable(neighbours::refusal(&error, &helper)))?;
     if let (Some(unpinned), Some(why)) = (&mut succession.unpinned, not_mounted) {
         *unpinned = format!("{unpinned}; {why}");
@@ -185,16 +190,34 @@ fn replace(beside: &Beside, devices: &[Device]) -> Option<String> {
 ///
 /// # Errors
 /// What the kernel refuses, or the pins of another daemon are there.
-fn load(options: Options, policy: &Arc<Policy>, bpffs: Option<&PathBuf>) -> Result<(Kernel, Succession), KernelError> {
-    let Some(bpffs) = bpffs else { return Ok((Kernel::load(options, Arc::clone(policy))?, Succession::default())) };
-    let pinned = Pins::open(bpffs).and_then(|pins| Kernel::load_to_outlive(options, Arc::clone(policy), Some(pins)));
-    match pinned {
-        Ok(kernel) => Ok((kernel, Succession { outlives: true, ..Succession::default() })),
-        Err(error @ KernelError::Pins { .. }) => {
-            let unpinned = Some(error.to_string());
-            Ok((Kernel::load(options, Arc::clone(policy))?, Succession { unpinned, ..Succession::default() }))
+fn load(
+    prepared: Prepared,
+    options: Options,
+    policy: &Arc<Policy>,
+    bpffs: Option<&PathBuf>,
+) -> Result<(Kernel, Succession), KernelError> {
+    let kernel = |prepared, pins| Kernel::load_to_outlive(prepared, options, Arc::clone(policy), pins);
+    let pins = match bpffs.map(|bpffs| Pins::open(bpffs)).transpose() {
+        Ok(pins) => pins,
+        Err(error) => return unpinned(error, || kernel(prepared, None)),
+    };
+    let outlives = pins.is_some();
+    match kernel(prepared, pins) {
+        Ok(kernel) => Ok((kernel, Succession { outlives, ..Succession::default() })),
+        Err(error) => unpinned(error, || kernel(Prepared::new(), None)),
+    }
+}
+
+/// What is to be where nothing can be pinned.
+fn unpinned(
+    error: KernelError,
+    load: impl FnOnce() -> Result<Kernel, KernelError>,
+) -> Result<(Kernel, Succession), KernelError> {
+    match error {
+        KernelError::Pins { .. } => {
+            Ok((load()?, Succession { unpinned: Some(error.to_string()), ..Succession::default() }))
         }
-        Err(error) => Err(error),
+        _ => Err(error),
     }
 }
 

@@ -19,7 +19,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use tokio::sync::{Notify, mpsc};
 
@@ -36,7 +36,7 @@ use crate::{
     engine::source::Opened,
     error::CliError,
     helper::Helper,
-    kernel,
+    kernel::{self, Prepared},
     model::{Attachment, Coverage, in_force::PolicyInForce},
     privileges, reload,
     store::SharedState,
@@ -106,7 +106,13 @@ pub struct Started {
 /// What could not be done.
 pub fn run(launch: &Launch, started: impl FnOnce(&Started)) -> Result<SharedState, CliError> {
     let launch = &privileges::parse(|| start::with_clock(launch)).map_err(DaemonError::Threads)?;
-    let start = privileges::parse(|| start::read(launch)).map_err(DaemonError::Threads)??;
+    let (prepared, start) = thread::scope(|scope| {
+        let prepared = scope.spawn(Prepared::new);
+        let start = privileges::parse(|| start::read(launch));
+        (prepared.join(), start)
+    });
+    let start = start.map_err(DaemonError::Threads)??;
+    let prepared = prepared.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     // Before the sockets, whose refusal would hide the reason.
     kernel::require()?;
     let (config, setup) = start::setup(launch, start)?;
@@ -117,7 +123,7 @@ pub fn run(launch: &Launch, started: impl FnOnce(&Started)) -> Result<SharedStat
         let attached = Arc::new(Notify::new());
         let commands = signals::commands(launch.duration, Arc::clone(&attached), launch.clock.clone())
             .map_err(DaemonError::Signals)?;
-        let open = |in_force: &_| kernel_source::open(&config, launch, in_force);
+        let open = |in_force: &_| kernel_source::open(prepared, &config, launch, in_force);
         serve(setup, open, commands, |running| {
             // This thread has done what takes any: the engine's go on with the kernel part.
             if let Err(error) = privileges::drop_all() {

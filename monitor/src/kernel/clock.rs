@@ -1,6 +1,6 @@
 //! The kernel's clocks: CLOCK_BOOTTIME, jiffies, and how many of these make a second.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aya::{
     maps::{Array, MapData},
@@ -34,12 +34,12 @@ pub(super) fn read(program: &SchedClassifier, map: &Array<MapData, Clock>) -> Re
     map.get(&0, 0).map_err(KernelError::aya("reading the clock map"))
 }
 
-/// `CONFIG_HZ`: one of 100, 250, 300 and 1000 on the usual kernels, any whole number otherwise.
-pub(super) fn measure_hz(mut read: impl FnMut() -> Result<Clock, KernelError>) -> Result<u32, KernelError> {
+/// `CONFIG_HZ`: one of 100, 250, 300 and 1000 on the usual kernels, any whole number otherwise. It takes as long as is still
+/// missing since the first reading.
+pub(super) fn measure_hz(first: Clock, read: impl FnOnce() -> Result<Clock, KernelError>) -> Result<u32, KernelError> {
     const LONG_ENOUGH: Duration = Duration::from_millis(120);
-    let first = read()?;
-    let began = Instant::now();
-    std::thread::sleep(LONG_ENOUGH.saturating_sub(began.elapsed()));
+    let passed = Duration::from_nanos(boot_ns().saturating_sub(first.boot_ns));
+    std::thread::sleep(LONG_ENOUGH.saturating_sub(passed));
     let second = read()?;
     Ok(nearest_hz(second.jiffies - first.jiffies, second.boot_ns - first.boot_ns))
 }

@@ -150,6 +150,23 @@ impl Maps {
     }
 }
 
+/// What a load begins with: the kernel's types, which are the same for each. To read them takes a tenth of a second.
+pub struct Prepared(EbpfLoader<'static>);
+
+impl Prepared {
+    /// Reads them.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(EbpfLoader::new())
+    }
+}
+
+impl Default for Prepared {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// How much room there is to be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
@@ -165,26 +182,35 @@ pub(super) struct Loaded {
     pub counts: Counts,
     pub policy_slots: PolicySlots,
     pub interface_slots: u32,
+    /// Jiffies a second.
+    pub hz: u32,
 }
 
 impl Loaded {
     /// Maps with so much room, pinned where they are to be, and programs accepted by the verifier. No policy is in them.
-    pub fn new(options: Options, room: Room, pins: Option<&mut Pins>) -> Result<Self, KernelError> {
+    pub fn new(prepared: Prepared, options: Options, room: Room, pins: Option<&mut Pins>) -> Result<Self, KernelError> {
         let cache = Cache::of(options.cache, options.flows)?;
         let classes = room.policy.classes;
         let overflow = 2 * room.interfaces * classes * 3;
-        let mut ebpf = load_object(options, room, &cache, overflow)?;
+        let mut ebpf = load_object(prepared, options, room, &cache, overflow)?;
         if let Some(pins) = pins {
             pins.keep(&ebpf)?;
         }
         let maps = Maps::of(&mut ebpf)?;
+        accept(&mut ebpf, object::CLOCK)?;
+        // Between the two readings the verifier is at work.
+        let first = clock::read(object::program(&mut ebpf, object::CLOCK)?, &maps.clock)?;
+        accept(&mut ebpf, object::EGRESS)?;
+        accept(&mut ebpf, object::PROBE)?;
+        let clock_program = object::program(&mut ebpf, object::CLOCK)?;
+        let hz = clock::measure_hz(first, || clock::read(clock_program, &maps.clock))?;
         let shape = Shape { flows: options.flows, classes, overflow };
         let mut counts = Counts::of(|name| object::data(&mut ebpf, name), cache, shape)?;
         for parity in [0, 1] {
             counts.give_halves(parity)?;
         }
         let policy_slots = PolicySlots::new(&mut ebpf, room.policy)?;
-        Ok(Self { ebpf, maps, counts, policy_slots, interface_slots: room.interfaces })
+        Ok(Self { ebpf, maps, counts, policy_slots, interface_slots: room.interfaces, hz })
     }
 }
 
@@ -194,21 +220,22 @@ impl Kernel {
     /// # Errors
     /// What the kernel refuses.
     pub fn load(options: Options, policy: Arc<Policy>) -> Result<Self, KernelError> {
-        Self::load_to_outlive(options, policy, None)
+        Self::load_to_outlive(Prepared::new(), options, policy, None)
     }
 
     /// The same, and what is attached and counted outlives the process: pinned there.
     ///
     /// # Errors
     /// The same, or it can't be pinned.
-    pub fn load_to_outlive(options: Options, policy: Arc<Policy>, mut pins: Option<Pins>) -> Result<Self, KernelError> {
+    pub fn load_to_outlive(
+        prepared: Prepared,
+        options: Options,
+        policy: Arc<Policy>,
+        mut pins: Option<Pins>,
+    ) -> Result<Self, KernelError> {
         let room = Room { policy: Capacity::of(&policy.image), interfaces: interfaces::slots(options.interfaces) };
-        let Loaded { mut ebpf, maps, counts, mut policy_slots, interface_slots } =
-            Loaded::new(options, room, pins.as_mut())?;
-        let hz = {
-            let clock_program = object::program(&mut ebpf, object::CLOCK)?;
-            clock::measure_hz(|| clock::read(clock_program, &maps.clock))?
-        };
+        let Loaded { ebpf, maps, counts, mut policy_slots, interface_slots, hz } =
+            Loaded::new(prepared, options, room, pins.as_mut())?;
         let lease_until = options.lease.map(fallback::lease_until);
         policy_slots.write(0, &policy, lease_until)?;
         policy_slots.check(0, &policy)?;
@@ -316,13 +343,19 @@ impl Kernel {
     }
 }
 
-/// Maps made with their sizes, programs accepted by the verifier.
-fn load_object(options: Options, room: Room, cache: &Cache, overflow: u32) -> Result<Ebpf, KernelError> {
+/// Maps made with their sizes.
+fn load_object(
+    prepared: Prepared,
+    options: Options,
+    room: Room,
+    cache: &Cache,
+    overflow: u32,
+) -> Result<Ebpf, KernelError> {
     let Room { policy: capacity, interfaces } = room;
     let inner = inner_capacity(options.flows);
     // aya-log's levels are those of `log`; 0 is off.
     let log_level = if options.debug_log { ::log::Level::Debug as u8 } else { 0 };
-    let mut loader = EbpfLoader::new();
+    let Prepared(mut loader) = prepared;
     loader
         .override_global("CLASS_CAPACITY", &capacity.classes, true)
         .override_global(aya_log::LEVEL, &log_level, true)
@@ -339,9 +372,10 @@ fn load_object(options: Options, room: Room, cache: &Cache, overflow: u32) -> Re
         .map_max_entries("V6_LOW", 2 * capacity.v6_low)
         .map_max_entries("CLASSES", 2 * capacity.classes)
         .map_max_entries("RULES", 2 * capacity.rules);
-    let mut ebpf = loader.load(OBJECT).map_err(|error| KernelError::Load(with_causes(&error)))?;
-    for name in [object::EGRESS, object::CLOCK, object::PROBE] {
-        object::program(&mut ebpf, name)?.load().map_err(|error| KernelError::Load(with_causes(&error)))?;
-    }
-    Ok(ebpf)
+    loader.load(OBJECT).map_err(|error| KernelError::Load(with_causes(&error)))
+}
+
+/// Has the verifier accept a program.
+fn accept(ebpf: &mut Ebpf, name: &str) -> Result<(), KernelError> {
+    object::program(ebpf, name)?.load().map_err(|error| KernelError::Load(with_causes(&error)))
 }

@@ -44,7 +44,7 @@ pub use error::KernelError;
 pub use events::EventReader;
 pub use interfaces::{Interface, default_gateways, devices};
 pub use links::AttachedProgram;
-pub use load::{Kernel, Options};
+pub use load::{Kernel, Options, Prepared};
 pub use log::KernelLog;
 pub use open_sockets::open_sockets;
 pub use pins::{Pins, can_pin_on, detach_all, is_bpf_file_system};
