@@ -231,3 +231,33 @@ fn a_state_that_cannot_be_written_or_read_hinders_no_start_and_is_told() {
     assert!(!state.join("confirmed.json").exists(), "what a later version keeps is left alone");
     detach(&stage, &home);
 }
+
+#[test]
+fn a_trial_that_a_restart_would_not_know_of_is_refused() {
+    let stage = Stage::build(false).unwrap();
+    let home = home(&stage);
+    home.keep_state_on_a_small_disk().unwrap();
+    let daemon = start(&stage, home);
+    let outside = SocketAddr::new(v4(OUTSIDE).into(), 9);
+    let filler = daemon.home().path().join("state/filler");
+    // Until nothing more fits.
+    assert!(fs::write(&filler, vec![1; 2 << 20]).is_err());
+    let loose = text(&stage, ENFORCE).replace("[zone]\n", "[zone]\non_outside = \"allow\"\n");
+    daemon.home().configure(&loose).unwrap();
+    let refused = daemon.ask(&["reload", "--confirm", "1h"]).unwrap();
+    let why = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && why.contains("no trial: it can't be kept in"), "{why}");
+    assert!(!stage.leaves(outside, 1).unwrap());
+    daemon.json_until(&["status"], |status| status["conditions"].to_string().contains("reload_refused")).unwrap();
+    // What waits for somebody says that a restart would take it.
+    daemon.home().configure(&text(&stage, "mode = \"observe\"\nepoch = \"100ms\"")).unwrap();
+    daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("a restart takes the file as it is")).unwrap();
+    fs::remove_file(&filler).unwrap();
+    daemon.home().configure(&loose).unwrap();
+    let tried = daemon.ask(&["reload", "--confirm", "1h"]).unwrap();
+    assert!(tried.status.success(), "{tried:?}");
+    assert!(stage.leaves(outside, 1).unwrap());
+    let next = start(&stage, end(daemon, libc::SIGKILL));
+    assert!(!stage.leaves(outside, 1).unwrap());
+    next.alerts.wait_for(0, PATIENCE, |line| line.contains("\"policy_reverted\"")).unwrap();
+}

@@ -161,3 +161,20 @@ fn the_filter_of_a_killed_monitor_is_replaced_by_the_next_one() {
     // Whose the qdisc is can't be known any more; empty, it does nothing.
     assert_eq!(attached(&stage.near), (0, 0, true));
 }
+
+#[test]
+fn a_control_socket_that_cant_be_made_stops_nothing_and_is_tried_again() {
+    let stage = Stage::build(false).unwrap();
+    let home = Home::new().unwrap();
+    home.configure(&stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "")).unwrap();
+    let socket = home.socket();
+    std::fs::create_dir_all(&socket).unwrap();
+    let mut daemon = Daemon::spawn(&stage.near, home, &[]).unwrap();
+    let said = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"control_unavailable\"")).unwrap();
+    assert!(said.contains("is in the way and not a socket"), "{said}");
+    assert!(!stage.leaves(SocketAddr::new(v4(OUTSIDE).into(), 9), 3).unwrap());
+    std::fs::remove_dir(&socket).unwrap();
+    daemon.wait_until_ready().unwrap();
+    let status = daemon.json_until(&["status"], |status| status["conditions"].as_array().unwrap().is_empty()).unwrap();
+    assert_eq!(status["interfaces"][0]["dropped"]["packets"], 3, "{status:#}");
+}

@@ -39,6 +39,7 @@ mod interfaces;
 mod last_good;
 mod layout_before;
 mod life;
+mod limits;
 mod management;
 mod map;
 mod mode;

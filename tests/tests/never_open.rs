@@ -1,7 +1,7 @@
 //! Promise: however the daemon ends and begins again, what is denied stays on the host, and what came to the hook
 //! meanwhile is known to the packet.
 
-use std::{net::SocketAddr, process::Command, time::Instant};
+use std::{ffi::OsStr, net::SocketAddr, os::unix::process::ExitStatusExt as _, process::Command, time::Instant};
 
 use egress_monitor_tests::{
     daemon::{Daemon, Home, binary},
@@ -138,6 +138,26 @@ fn a_mode_set_by_hand_ends_by_its_time_although_the_daemon_was_killed() {
         assert!(!leaves());
         let home = end(next, libc::SIGTERM);
         detach(&stage, home.bpffs().to_str().unwrap());
+    }
+}
+
+#[test]
+fn a_mode_set_by_hand_ends_by_its_time_although_the_daemon_was_killed_while_it_wrote_a_policy() {
+    let stage = Stage::build(false).unwrap();
+    let leaves = || stage.leaves(outside(), 1).unwrap();
+    // The second policy that it writes: the first is the one in the other mode.
+    let fault = [("EGRESS_MONITOR_FAULT", OsStr::new("stage:2"))];
+    let mut daemon = Daemon::spawn_with(&stage.near, home(&stage), &[], &fault).unwrap();
+    daemon.wait_until_ready().unwrap();
+    daemon.json(&["mode", "observe", "--for", "2s", "--reason", "a test"]).unwrap();
+    assert!(leaves());
+    let other = stage.config("mode = \"enforce\"\nepoch = \"100ms\"", "on_private = \"deny\"");
+    daemon.home().configure(&other).unwrap();
+    let _ = daemon.ask(&["reload"]);
+    assert_eq!(daemon.wait().unwrap().status.signal(), Some(libc::SIGKILL));
+    let deadline = Instant::now() + PATIENCE;
+    while leaves() {
+        assert!(Instant::now() < deadline, "it never stops them");
     }
 }
 

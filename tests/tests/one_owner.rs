@@ -231,3 +231,30 @@ fn what_another_version_left_goes_on_beside_until_it_is_to_be_replaced() {
         detach_from(&stage, replaced);
     }
 }
+
+#[test]
+fn who_fills_the_queue_of_a_monitors_name_takes_it_from_nobody() {
+    let stage = Stage::build(false).unwrap();
+    let first = start(&stage, home(&stage), "clsact");
+    let index = stage.near.run(|| Interface::find(INTERFACE)).unwrap().index;
+    let name = format!("egress-monitor/{index}");
+    let full = stage.near.run(|| as_nobody(|| (0..70_000).any(|_| connect_and_close(&name).is_err())));
+    assert!(full, "the queue has no end");
+    let second = Home::outliving().unwrap();
+    second.configure(&stage.config("mode = \"observe\"", "")).unwrap();
+    let mut second = Daemon::spawn(&stage.near, second, &["--hook", "clsact"]).unwrap();
+    let ended = second.wait().unwrap();
+    assert_eq!(ended.status.code(), Some(69), "{:#?}", ended.log);
+    let said = ended.log.join("\n");
+    assert!(said.contains(&format!("another egress-monitor watches {INTERFACE}")), "{said}");
+    assert!(!detach(&stage, "/nonexistent").contains("removed the program"), "it is somebody's");
+    assert!(!stage.leaves(outside(), 3).unwrap());
+    detach_from(&stage, first);
+}
+
+/// Connects to an abstract name without waiting, and lets go of it again.
+fn connect_and_close(name: &str) -> rustix::io::Result<()> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK, None)?;
+    connect(&socket, &SocketAddrUnix::new_abstract_name(name.as_bytes())?)
+}

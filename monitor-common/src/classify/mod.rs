@@ -166,7 +166,7 @@ impl Wanted {
     fn new(protocol: u8, ports: Ports) -> Self {
         let [destination, source] = match ports.destination {
             Some(port) => [[u64::from(port); 2], [u64::from(ports.source); 2]],
-            None => [[0, u16::MAX as u64]; 2],
+            None => [[0, u64::from(u16::MAX)]; 2],
         };
         Self { protocol: u64::from(protocol), destination, source }
     }

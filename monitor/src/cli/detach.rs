@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use monitor_policy::text::counted;
+
 use crate::{cli::output, config, error::CliError, kernel};
 
 /// End counting and enforcing that a stopped daemon has left in the kernel
@@ -30,10 +32,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         None => config::paths(args.config.as_deref()).bpffs,
     };
     let removed = kernel::detach_all(&bpffs)?;
-    let text = if removed.is_empty() {
-        format!("nothing was left attached ({} and the clsact filters of this host)\n", bpffs.display())
-    } else {
-        removed.iter().fold(String::new(), |text, what| text + "removed " + what + "\n")
-    };
-    output::print(&text)
+    let mut text = removed.iter().fold(String::new(), |text, what| text + "removed " + what + "\n");
+    let others = kernel::beside(&bpffs, true);
+    if others.is_empty() && removed.is_empty() {
+        text = format!("nothing was left attached ({} and the clsact filters of this host)\n", bpffs.display());
+    }
+    output::print(&text)?;
+    let [other, ..] = &others[..] else { return Ok(()) };
+    let (layout, interfaces) = (other.layout, counted(other.interfaces.len(), "interface"));
+    Err(CliError::Unavailable(format!(
+        "programs of another version (layout {layout}) are still on {interfaces}, counting, and enforcing if they did: detach by \
+         that version, or take them over by `egress-monitor run --replace`"
+    )))
 }

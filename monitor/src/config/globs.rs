@@ -39,6 +39,15 @@ pub(super) fn files(pattern: &Path, value: Value<'_>, what: &str, globs: &mut Gl
         value.report(format!("{what} {} does not exist: create it or remove it here", quote(&text)));
         return Vec::new();
     }
+    let of_directories =
+        pattern.parent().is_some_and(|directory| directory.to_string_lossy().contains(['*', '?', '[']));
+    if of_directories || text.contains("**") {
+        value.report(format!(
+            "{what} {} has a wildcard in a directory's name: name the directory, wildcards are for the files in it",
+            quote(&text)
+        ));
+        return Vec::new();
+    }
     // The deepest directory without a wildcard in its name.
     let fixed = pattern.ancestors().find(|path| !path.to_string_lossy().contains(['*', '?', '[']));
     if let Some(directory) = fixed.map(Path::to_owned).filter(|directory| !globs.directories.contains(directory)) {

@@ -30,7 +30,7 @@ use crate::{
     error::CliError,
     http::{
         Access,
-        listeners::{self, ControlSocket},
+        listeners::{self, ControlSocket, SocketError},
     },
     life::Life,
     model::{Alert, Host, Neighbours, in_force::PolicyInForce, now},
@@ -52,7 +52,8 @@ pub(super) struct Daemon {
     pub kernel_tasks: Vec<(&'static str, Task)>,
     pub reloader: PolicyReloader,
     pub reloads: ReloadHandle,
-    pub control: ControlSocket,
+    /// The control socket, if it could be made.
+    pub control: Option<ControlSocket>,
     /// Who may ask for what.
     pub access: Access,
     /// Where HTTP is to be served, and the port if it is free.
@@ -88,7 +89,12 @@ pub(super) fn build(
     let (auditors, security) = (setup.groups.auditors, setup.groups.security);
     let access = privileges::parse(|| Access::of(setup.socket.clone(), &auditors, &security));
     let access = access.map_err(|error| DaemonError::Start { what: "a thread", error })?;
-    let control = ControlSocket::bind(&access)?;
+    // Nor is a control socket that can't be made; but where another daemon answers, that one is.
+    let (control, control_error) = match ControlSocket::bind(&access) {
+        Ok(control) => (Some(control), None),
+        Err(SocketError::Taken(why)) => return Err(CliError::Unavailable(why)),
+        Err(SocketError::Refused(why)) => (None, Some(why)),
+    };
     let listen = http.as_ref().map(TcpListener::local_addr).transpose();
     let listen = listen.map_err(|error| DaemonError::Start { what: "HTTP", error })?;
     let host = Host::read();
@@ -116,6 +122,7 @@ pub(super) fn build(
         since: before.since.unwrap_or(started),
         epoch_length: setup.epoch,
         http_error,
+        control_error,
         neighbours: Neighbours { port: taken, ..Neighbours::default() },
         state_error: setup.reload.confirmations.state().refused().map(str::to_owned),
         ..MonitorState::default()

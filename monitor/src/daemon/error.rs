@@ -20,6 +20,18 @@ pub enum DaemonError {
     /// Nobody could end the daemon in order.
     #[error("can't listen for signals: {0}")]
     Signals(io::Error),
+    /// A process may have too little of something.
+    #[error("{limit} is {is} and has to be {least} at least: raise it (`{setting}=` of the unit, or ulimit)")]
+    Limit {
+        /// As getrlimit(2) calls it.
+        limit: &'static str,
+        /// As systemd.exec(5) does.
+        setting: &'static str,
+        /// What there is.
+        is: u64,
+        /// What there has to be.
+        least: u64,
+    },
     /// A part that should never fail to start.
     #[error("can't start {what}: {error}: is the machine out of memory or file descriptors?")]
     Start {

@@ -7,6 +7,7 @@ mod bypass;
 mod error;
 mod kernel_source;
 mod launch;
+mod limits;
 mod neighbours;
 mod on_disk;
 mod running;
@@ -105,6 +106,7 @@ pub struct Started {
 /// # Errors
 /// What could not be done.
 pub fn run(launch: &Launch, started: impl FnOnce(&Started)) -> Result<SharedState, CliError> {
+    limits::prepare()?;
     let launch = &privileges::parse(|| start::with_clock(launch)).map_err(DaemonError::Threads)?;
     let (prepared, start) = thread::scope(|scope| {
         let prepared = scope.spawn(Prepared::new);

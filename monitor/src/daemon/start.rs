@@ -18,12 +18,14 @@ use crate::{
     config::{self, Config, Paths, Sources},
     error::CliError,
     helper::Helper,
-    life,
+    kernel, life,
     model::{
         Host,
         in_force::{LastGood, PolicyInForce},
     },
-    reload::{self, Beginning, Files, by_hand::ByHand, confirmations::ConfirmationStore, stamps::FileStamps, waiting},
+    reload::{
+        self, Beginning, Files, by_hand::ByHand, confirmations::ConfirmationStore, held, stamps::FileStamps, waiting,
+    },
     storage::{state::StateDirectory, writable},
 };
 
@@ -68,7 +70,11 @@ pub fn read(launch: &Launch) -> Result<Start, CliError> {
             let unconfirmed = confirmations.pending(&policy).is_some();
             let asked = launch.confirm.is_some() && in_force.mode.enforces() && !confirmations.is_confirmed(&policy);
             // Whoever stops and starts it has decided; one that was killed has not.
-            let killed = life::Record::read(confirmations.state()).is_some_and(|before| before.ended.is_none());
+            let killed = match life::Record::read(confirmations.state()) {
+                Some(before) => before.ended.is_none(),
+                // It could not be written, but somebody was there.
+                None => !kernel::beside(&paths.bpffs, false).is_empty(),
+            };
             let waits = if launch.outlives && killed { waiting::of(confirmations.state(), &config.text) } else { None };
             let wants_good = unconfirmed || asked || waits.is_some();
             let good = if wants_good { usable(&confirmations, &by_hand, clock).ok() } else { None };
@@ -157,6 +163,7 @@ pub fn setup(launch: &Launch, start: Start) -> Result<(Config, Setup), DaemonErr
 fn state(path: &Path) -> StateDirectory {
     let mut state = StateDirectory::open(path);
     let policies = ["confirmed.json", "trial.json", "mode.json", waiting::FILE, "blobs"];
+    let policies = policies.into_iter().chain(held::FILES);
     let names = ["", clock::FILE, carried::FILE, life::FILE, budgets::store::FILE].into_iter().chain(policies);
     let parts: Vec<_> = names.map(|part| path.join(part)).collect();
     if let Some((part, why)) = writable::by_others(&parts).into_iter().next() {

@@ -173,7 +173,7 @@ fn link_control_odd(epoch: &ClosedEpoch<'_>) -> Option<String> {
     (!of.is_empty()).then(|| format!("in epoch {}: {}", epoch.snapshot.epoch, of.join("; ")))
 }
 
-/// A port that somebody else has.
+/// A port that somebody else has, and a control socket that can't be made.
 #[derive(Debug, Default)]
 pub struct Http;
 
@@ -184,6 +184,7 @@ impl Http {
             None => why.clone(),
         });
         findings.report(FindingKind::HttpUnavailable, detail);
+        findings.report(FindingKind::ControlUnavailable, state.control_error.clone());
     }
 }
 

@@ -61,16 +61,25 @@ pub struct ControlSocket {
     inode: u64,
 }
 
+/// Why there is no control socket.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SocketError {
+    /// Another daemon answers there.
+    Taken(String),
+    /// It can't be made.
+    Refused(String),
+}
+
 impl ControlSocket {
     /// Binds the socket that `access` names: for its owner only, or, where somebody else has business there, for everybody:
     /// whoever connects is asked who he is. A socket that is there already is removed if nobody answers on it.
     ///
     /// # Errors
     /// Another daemon answers there, something else than a socket is there, or the system refuses.
-    pub fn bind(access: &Access) -> Result<Self, CliError> {
+    pub fn bind(access: &Access) -> Result<Self, SocketError> {
         let path = access.socket();
         let refused = |error: io::Error| {
-            CliError::Unavailable(format!(
+            SocketError::Refused(format!(
                 "can't make the control socket {}: {error}: set [paths] runtime to a directory that can be written",
                 path.display()
             ))
@@ -123,21 +132,21 @@ impl Drop for ControlSocket {
     }
 }
 
-fn remove_stale(path: &Path) -> Result<(), CliError> {
+fn remove_stale(path: &Path) -> Result<(), SocketError> {
     let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
     let shown = path.display();
     if !found.file_type().is_socket() {
-        return Err(CliError::Unavailable(format!(
+        return Err(SocketError::Refused(format!(
             "{shown} is in the way and not a socket: remove it, or set [paths] runtime"
         )));
     }
     match UnixStream::connect(path) {
-        Ok(_) => Err(CliError::Unavailable(format!(
+        Ok(_) => Err(SocketError::Taken(format!(
             "another egress-monitor answers on {shown}: stop it, or give this one its own [paths] runtime"
         ))),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(|error| {
-            CliError::Unavailable(format!("{shown} is left over and can't be removed: {error}: remove it"))
+            SocketError::Refused(format!("{shown} is left over and can't be removed: {error}: remove it"))
         }),
-        Err(error) => Err(CliError::Unavailable(format!("can't tell who answers on {shown}: {error}"))),
+        Err(error) => Err(SocketError::Refused(format!("can't tell who answers on {shown}: {error}"))),
     }
 }

@@ -4,9 +4,8 @@
 
 use std::{
     convert::Infallible,
-    fs, io,
+    io,
     net::{SocketAddr, TcpListener as StdTcpListener, TcpStream as StdTcpStream},
-    os::unix::fs::MetadataExt as _,
     sync::Arc,
     thread,
     time::Duration,
@@ -30,7 +29,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
-    net::{TcpStream, UnixListener, UnixStream},
+    net::{TcpStream, UnixListener, UnixStream, unix},
     sync::{mpsc, oneshot},
     time::timeout,
 };
@@ -41,7 +40,7 @@ use super::{
     api::Control,
     connections::{Connections, Place, Pool, Source},
     error::ApiError,
-    listeners::{ControlSocket, bind_tcp},
+    listeners::{ControlSocket, SocketError, bind_tcp},
     peer::{self, Peer},
     roles::{Access, Role},
     routes::{self, router},
@@ -73,8 +72,8 @@ pub struct Served {
     pub host: String,
     /// Who may what.
     pub access: Access,
-    /// The control socket.
-    pub socket: ControlSocket,
+    /// The control socket; one that could not be made is tried again.
+    pub socket: Option<ControlSocket>,
     /// Where the listener of the port comes from; nowhere: there is no port.
     pub ports: mpsc::Receiver<StdTcpListener>,
 }
@@ -113,10 +112,10 @@ impl Served {
             roles: Role::ALL.map(|role| (role, control(Some(role)))),
             access: Arc::clone(&access),
             connections: connections.clone(),
-            owner: fs::symlink_metadata(self.socket.path())?.uid(),
+            owner: rustix::process::geteuid().as_raw(),
         };
-        let listener = self.socket.listener.take().context("the control socket is served already")?;
-        let (listener, accepted) = (UnixListener::from_std(listener)?, Accepted::default());
+        let mut listener = self.socket.as_mut().map(listener_of).transpose()?;
+        let accepted = Accepted::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -127,7 +126,18 @@ impl Served {
                     Ok(stream) => drop(tokio::spawn(converse(stream, port.clone(), (place, None), PORT_TIME, stop.clone()))),
                     Err(error) => tracing::warn!(%error, "can't serve a connection"),
                 },
-                connected = listener.accept() => match connected {
+                () = tokio::time::sleep(AGAIN), if listener.is_none() => match ControlSocket::bind(&access) {
+                    Ok(mut socket) => {
+                        listener = Some(listener_of(&mut socket)?);
+                        self.socket = Some(socket);
+                        self.state.write().control_error = None;
+                        tracing::info!("the control socket is served now");
+                    }
+                    Err(SocketError::Taken(why) | SocketError::Refused(why)) => {
+                        self.state.write().control_error = Some(why);
+                    }
+                },
+                connected = accept(listener.as_ref()) => match connected {
                     Ok((stream, _)) => members.admit(stream, &stop),
                     Err(error) => {
                         tracing::warn!(%error, "can't accept a connection");
@@ -137,6 +147,19 @@ impl Served {
                 },
             }
         }
+    }
+}
+
+fn listener_of(socket: &mut ControlSocket) -> anyhow::Result<UnixListener> {
+    let listener = socket.listener.take().context("the control socket is served already")?;
+    Ok(UnixListener::from_std(listener)?)
+}
+
+/// Who connects next; without a listener, nobody.
+async fn accept(listener: Option<&UnixListener>) -> io::Result<(UnixStream, unix::SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -92,13 +92,13 @@ pub enum KernelError {
     /// Another daemon watches an interface.
     #[error(
         "another egress-monitor{} watches {interface}: stop that one, or name other interfaces",
-        described(Some(*process))
+        described(*process)
     )]
     Watched {
         /// Name.
         interface: String,
-        /// Its process.
-        process: u32,
+        /// Its process, if that can be told.
+        process: Option<u32>,
     },
     /// A new policy does not fit into the maps that there are.
     #[error("the new policy has {needed} {what}, there is room for {capacity}")]
@@ -150,8 +150,7 @@ impl KernelError {
     /// The process that stands in the way, where it is one.
     pub const fn process(&self) -> Option<u32> {
         match self {
-            Self::PinsInUse { process, .. } => *process,
-            Self::Watched { process, .. } => Some(*process),
+            Self::PinsInUse { process, .. } | Self::Watched { process, .. } => *process,
             _ => None,
         }
     }

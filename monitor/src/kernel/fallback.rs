@@ -35,7 +35,8 @@ impl Kernel {
     /// The kernel part has fallen back already: the next [`Kernel::flip`] tells. Or the clock can't be read, or the fallback
     /// does not fit beside the policy in force: then nothing is guarded.
     pub fn guard(&mut self, fallback: Option<(Switch, Duration)>) -> Result<(), KernelError> {
-        self.put_off(None)?;
+        let staging = if self.staged.is_some() { self.while_staging() } else { None };
+        self.put_off(staging)?;
         if self.fell.is_some() {
             return Err(KernelError::Closing);
         }
@@ -85,9 +86,16 @@ impl Kernel {
     /// An epoch is not drained: one that was closed before, or one that the kernel part has just ended by itself.
     pub(super) fn put_off_to_stage(&mut self) -> Result<(), KernelError> {
         if self.closing.is_none() {
-            self.put_off(None)?;
+            self.put_off(self.while_staging())?;
         }
         if self.closing.is_some() { Err(KernelError::Closing) } else { Ok(()) }
+    }
+
+    /// For how long the deadline is moved away while the other slot is written: one that leaves the slot as it is, and ends
+    /// a mode only, counts again after that, whatever becomes of the daemon. What there was to fall back to in the other slot
+    /// is none any more.
+    fn while_staging(&self) -> Option<Duration> {
+        (Control(self.maps.written[Hot::FALLBACK]).slot() == self.control.slot()).then_some(DRAIN)
     }
 
     /// Takes over what the kernel part has put in force by itself.

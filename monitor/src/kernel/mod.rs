@@ -8,6 +8,7 @@ mod clock;
 mod closing;
 mod counts;
 mod devices;
+mod diag;
 mod drain;
 mod error;
 mod events;
@@ -53,6 +54,7 @@ pub use predecessor::Left;
 pub use requirements::require;
 pub use socket_table::{ESTABLISHED, LISTENS, SocketRow, sockets};
 pub use sys::{
-    ProgramInfo, inherited_sockets, peer, peer_groups, program_info, tame_allocator, trim_heap, unshare_directory,
+    ProgramInfo, inherited_sockets, peer, peer_groups, program_info, survive_file_size_limit, tame_allocator,
+    trim_heap, unshare_directory,
 };
 pub use watch::Look;

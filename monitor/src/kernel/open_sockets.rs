@@ -9,16 +9,9 @@ use std::{fs, io};
 
 use monitor_common::bypass::Bypass;
 use netlink_packet_core::NlasIterator;
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_SOCK_DIAG};
 
-use super::devices::messages;
+use super::diag::{dump, request};
 use crate::model::open_sockets::{OpenSocket, OpenSockets};
-
-/// include/uapi/linux/netlink.h and sock_diag.h.
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLM_F_REQUEST_DUMP: u16 = 1 | 0x300;
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
 
 /// include/uapi/linux/xdp_diag.h.
 const XDP_SHOW_INFO_AND_RINGS: u32 = 1 | 2;
@@ -66,39 +59,9 @@ fn xdp_in_use(table: &str) -> u32 {
     row.and_then(|mut row| row.nth(1)?.parse().ok()).unwrap_or(0)
 }
 
+/// All of them, with what they are bound to and their rings (`struct xdp_diag_req`).
 fn xdp_sockets() -> io::Result<Vec<OpenSocket>> {
-    let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket.send(&request(), 0)?;
-    let mut sockets = Vec::new();
-    loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        for (kind, payload) in messages(&datagram) {
-            match kind {
-                NLMSG_DONE => return Ok(sockets),
-                NLMSG_ERROR => {
-                    let code = payload.get(..4).and_then(|bytes| bytes.try_into().ok()).map_or(0, i32::from_ne_bytes);
-                    return Err(io::Error::from_raw_os_error(-code));
-                }
-                _ => sockets.extend(xdp_socket(payload)),
-            }
-        }
-    }
-}
-
-/// `struct nlmsghdr` and `struct xdp_diag_req`: all of them, with what they are bound to and their rings.
-fn request() -> Vec<u8> {
-    const LENGTH: u32 = 16 + 20;
-    let mut bytes = LENGTH.to_ne_bytes().to_vec();
-    bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    bytes.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
-    bytes.extend([0; 8]);
-    bytes.extend([libc::AF_XDP as u8, 0, 0, 0]);
-    for word in [0, XDP_SHOW_INFO_AND_RINGS, u32::MAX, u32::MAX] {
-        bytes.extend(word.to_ne_bytes());
-    }
-    bytes
+    dump(&request(libc::AF_XDP, &[0, XDP_SHOW_INFO_AND_RINGS, u32::MAX, u32::MAX]), xdp_socket)
 }
 
 /// A `struct xdp_diag_msg` with its attributes. `None`: it has no ring to send by.

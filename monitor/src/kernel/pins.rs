@@ -378,7 +378,18 @@ pub fn detach_all(bpffs: &Path) -> Result<Vec<String>, KernelError> {
     // Root takes off what the daemon's user has left.
     let own = rustix::process::geteuid().as_raw();
     let owner = fs::symlink_metadata(bpffs).map_or(own, |found| if own == 0 { found.uid() } else { own });
-    let mut pins = Pins::open_of(bpffs, owner)?;
+    let mut pins = match Pins::open_of(bpffs, owner) {
+        Ok(pins) => pins,
+        Err(error @ KernelError::Pins { .. }) => {
+            let removed: Vec<String> = filters().collect();
+            if removed.is_empty() {
+                return Err(error);
+            }
+            tracing::warn!(%error, "no pins were looked for");
+            return Ok(removed);
+        }
+        Err(error) => return Err(error),
+    };
     let mut removed: Vec<String> = filters().collect();
     pins.directory.take_off();
     if let Some(before) = &pins.before {

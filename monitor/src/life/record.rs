@@ -43,11 +43,13 @@ impl Record {
         state.read(FILE).filter(|record: &Self| record.format == FORMAT)
     }
 
-    /// Leaves it. Where that can't be, the next one will not know: no reason not to begin.
+    /// Leaves it. Where that can't be, none is left: the next one will not take an older one's end for this one's.
     pub fn write(&self, state: &StateDirectory) {
         if let Err(error) = state.write(FILE, self) {
             let file = state.path().join(FILE);
             tracing::warn!(file = %file.display(), %error, "the next start will not know how this one ended");
+            // Where nothing can be removed either, it is told above.
+            let _ = state.remove(FILE);
         }
     }
 }

@@ -19,6 +19,12 @@ pub enum ReloadError {
     /// Another policy is on trial than was to be confirmed.
     #[error("another policy is on trial by now ({0}): look at it, and confirm again")]
     AnotherOnTrial(PolicyRef),
+    /// What is on trial can't be kept where a restart would find it, so that a crash would put it in force for good.
+    #[error(
+        "no trial: it can't be kept in {}, so a crash would have it in force for good: free space there, or set [paths] state",
+        .0.display()
+    )]
+    TrialNotKept(PathBuf),
     /// The engine could not put the policy in force.
     #[error("{0}")]
     Refused(String),

@@ -18,12 +18,14 @@ use monitor_policy::text::{count, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::storage;
+use crate::storage::{self, writable::by_others};
 
 /// What files were when they were put in force last.
 const MANIFEST: &str = "files.json";
 /// What somebody took although it was held, by its content.
 const ACCEPTED: &str = "accepted.json";
+/// Both of them.
+pub const FILES: [&str; 2] = [MANIFEST, ACCEPTED];
 /// Larger than either gets, with ten thousand files.
 const LONGEST: u64 = 4 << 20;
 
@@ -229,7 +231,8 @@ fn fingerprint(file: &Path) -> String {
 /// What is kept; nothing where it is none of ours.
 fn read<V: serde::de::DeserializeOwned>(file: &Path) -> BTreeMap<PathBuf, V> {
     let long = fs::metadata(file).map_or(true, |about| about.len() > LONGEST);
-    let text = if long { None } else { fs::read(file).ok() };
+    // What others can write decides nothing.
+    let text = if long || !by_others(&[file.to_owned()]).is_empty() { None } else { fs::read(file).ok() };
     text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 

@@ -250,7 +250,12 @@ impl PolicyReloader {
 
     /// Tells, and keeps for a restart, what of the configuration waits; `None`: nothing does.
     async fn waits_for_somebody(&self, says: Option<Arc<str>>, what: Option<String>) {
-        tokio::task::block_in_place(|| waiting::keep(self.commit.state_directory(), says.as_deref(), what.as_deref()));
+        let state = self.commit.state_directory();
+        let kept = tokio::task::block_in_place(|| waiting::keep(state, says.as_deref(), what.as_deref()));
+        let what = what.map(|what| match kept {
+            Ok(()) => what,
+            Err(error) => format!("{what}; a restart takes the file as it is, since that can't be kept: {error}"),
+        });
         self.engine.report(FindingKind::ChangeWaits, what).await;
     }
 
@@ -310,6 +315,11 @@ impl PolicyReloader {
         };
         // Before it is in force: a crash must not have a restart put it in force for good.
         let noted = trial.is_some() && self.commit.note(&next.reference(), within, &from);
+        if trial.is_some() && !noted {
+            let error = ReloadError::TrialNotKept(self.commit.state_directory().path().to_owned());
+            self.engine.reload_refused(error.to_string()).await;
+            return Err(error);
+        }
         let guard = self.by_hand.guard(trial, &next, &self.clock.map());
         let answer = self.engine.reload(self.by_hand.over(&next), guard).await;
         if let Err(error) = self.taken(next, answer) {

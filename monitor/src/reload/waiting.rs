@@ -1,6 +1,8 @@
 //! A change of the configuration that waits for somebody who tries it, kept for a restart: a daemon that is killed and started
 //! again has decided nothing either. Called by `super::reloader` and by the start.
 
+use std::io;
+
 use monitor_policy::text::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -19,14 +21,14 @@ struct Waits {
     what: String,
 }
 
-/// Keeps what of this configuration waits; `None`: nothing. Where that can't be, a restart takes the file as it is.
-pub(super) fn keep(state: &StateDirectory, text: Option<&str>, what: Option<&str>) {
-    let kept = match text.zip(what) {
+/// Keeps what of this configuration waits; `None`: nothing.
+///
+/// # Errors
+/// It can't be kept: a restart takes the file as it is.
+pub(super) fn keep(state: &StateDirectory, text: Option<&str>, what: Option<&str>) -> io::Result<()> {
+    match text.zip(what) {
         Some((text, what)) => state.write(FILE, &Waits { sha256: digest(text), what: what.into() }),
         None => state.remove(FILE),
-    };
-    if let Err(error) = kept {
-        tracing::warn!(%error, "a restart will not know that a change of the configuration waits");
     }
 }
 
@@ -48,11 +50,11 @@ mod tests {
     fn the_same_file_waits_after_a_restart_and_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(folder.path());
-        keep(&state, Some("mode"), Some("mode = \"observe\""));
+        keep(&state, Some("mode"), Some("mode = \"observe\"")).unwrap();
         assert_eq!(of(&state, "mode").as_deref(), Some("mode = \"observe\""));
         assert_eq!(of(&state, "another"), None);
-        keep(&state, Some("mode"), None);
+        keep(&state, Some("mode"), None).unwrap();
         assert_eq!(of(&state, "mode"), None);
-        keep(&state, None, None);
+        keep(&state, None, None).unwrap();
     }
 }

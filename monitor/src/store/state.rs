@@ -99,6 +99,8 @@ pub struct MonitorState {
     pub flip_error: Option<String>,
     /// Why HTTP is not served, while it is not.
     pub http_error: Option<String>,
+    /// Why there is no control socket, while there is none.
+    pub control_error: Option<String>,
     /// What there is of others.
     pub neighbours: Neighbours,
     /// Reloads that were refused.

@@ -94,6 +94,14 @@ fn what_is_wrong_in_an_allowlist_is_reported_with_its_own_line() {
 }
 
 #[test]
+fn a_pattern_walks_one_directory_and_not_the_disk() {
+    for pattern in ["/**/*.toml", "**", "*/a.toml", "/et[c]/a.toml"] {
+        let found = load_with(format!("[policy]\nallowlists = [\"{pattern}\"]").as_bytes(), &[]).expect_err("refused");
+        assert!(matches!(&found[..], [line] if line.contains("has a wildcard in a directory's name")), "{found:?}");
+    }
+}
+
+#[test]
 fn files_that_change_are_read_by_themselves_unless_a_signal_is_wanted() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("config.toml");

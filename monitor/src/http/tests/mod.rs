@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::cli::render;
 use crate::http::{
-    listeners::{ControlSocket, bind_tcp},
+    listeners::{ControlSocket, SocketError, bind_tcp},
     server::{Served, serve},
 };
 use crate::{
@@ -111,7 +111,8 @@ fn bench_of(in_force: PolicyInForce) -> Bench {
     let control = Control { epochs: handle, reloads };
     let socket_of = ControlSocket::bind(&access).expect("a socket");
     let host = "enclave-1".into();
-    let served = Served { state: state.clone(), control: control.clone(), host, access, socket: socket_of, ports };
+    let served =
+        Served { state: state.clone(), control: control.clone(), host, access, socket: Some(socket_of), ports };
     tokio::spawn(serve(served, stop.clone()));
     Bench { address, socket, state, control, fake, stop, _directory: directory, _events: events }
 }

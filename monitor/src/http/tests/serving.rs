@@ -116,7 +116,7 @@ async fn the_control_socket_is_private_and_only_a_dead_one_is_replaced() {
     let mode = std::fs::metadata(&bench.socket).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let nobody = |path: &PathBuf| Access::of(path.clone(), "", "");
-    let Err(CliError::Unavailable(text)) = ControlSocket::bind(&nobody(&bench.socket)) else { panic!("not refused") };
+    let Err(SocketError::Taken(text)) = ControlSocket::bind(&nobody(&bench.socket)) else { panic!("not refused") };
     assert!(text.contains("another egress-monitor answers"), "{text}");
 
     let directory = tempfile::tempdir().expect("a directory");
@@ -127,7 +127,7 @@ async fn the_control_socket_is_private_and_only_a_dead_one_is_replaced() {
     drop(socket);
     assert!(!path.exists());
     std::fs::write(&path, "precious").expect("written");
-    let Err(CliError::Unavailable(text)) = ControlSocket::bind(&nobody(&path)) else { panic!("not refused") };
+    let Err(SocketError::Refused(text)) = ControlSocket::bind(&nobody(&path)) else { panic!("not refused") };
     assert!(text.contains("not a socket"), "{text}");
     assert_eq!(std::fs::read_to_string(&path).expect("still there"), "precious");
 }

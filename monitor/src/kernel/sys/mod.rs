@@ -5,6 +5,7 @@ mod async_fd;
 mod batch;
 mod bpf;
 mod ethtool;
+mod file_size;
 mod grace_period;
 mod mmap;
 mod peer;
@@ -21,6 +22,7 @@ pub use self::{
         tcx_programs,
     },
     ethtool::Devices,
+    file_size::survive_file_size_limit,
     grace_period::GracePeriod,
     mmap::MappedArray,
     peer::peer,

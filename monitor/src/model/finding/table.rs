@@ -268,6 +268,14 @@ findings! {
         title: "HTTP is not served: whoever answers on the port is somebody else",
         hint: "`ss -ltnp` says who listens there; end it, or set `[http] listen` to another port and restart",
     }
+    /// There is no control socket.
+    ControlUnavailable {
+        name: "control_unavailable",
+        severity: Severity::High,
+        every_time: false,
+        title: "No command reaches the monitor: there is no control socket",
+        hint: "Mend what is said; it is tried again each second",
+    }
     /// An interface that the configuration asks for is not there, or can't be attached to.
     InterfaceUnavailable {
         name: "interface_unavailable",
