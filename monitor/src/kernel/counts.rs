@@ -172,20 +172,16 @@ impl Counts {
         self.halves.get(parity).map_err(KernelError::aya("reading what the CPUs have counted"))
     }
 
-    /// Gives the CPUs what they begin an epoch of this parity with: to the half that is closed and taken.
+    /// Gives the CPUs what they begin an epoch of this parity with: to the half that is closed and drained.
     pub fn give_halves(&mut self, parity: u32) -> Result<(), KernelError> {
         let fresh = self.cache.fresh(parity);
         self.halves.set(parity, fresh).map_err(KernelError::aya("clearing what the CPUs have counted"))
     }
 
-    /// Takes what the CPUs have of a closed half, and clears it.
-    pub fn take_halves(
-        &mut self,
-        parity: u32,
-        interfaces: &mut [InterfaceCounts],
-    ) -> Result<Vec<CpuHalf>, KernelError> {
+    /// Takes what the CPUs have of a closed half. It stays there until the half is drained, so that of an epoch whose drain is
+    /// interrupted it is known how much was in it.
+    pub fn take_halves(&self, parity: u32, interfaces: &mut [InterfaceCounts]) -> Result<Vec<CpuHalf>, KernelError> {
         let halves = self.read_halves(parity)?;
-        self.give_halves(parity)?;
         for (slot, counts) in interfaces.iter_mut().enumerate() {
             let sums = hook_sums(&halves, slot);
             counts.hook.add(&sums.total);

@@ -129,13 +129,15 @@ impl Kernel {
         }
         let counts = self.replaced.as_deref_mut().unwrap_or(&mut self.counts);
         if closing.halves.is_none() {
-            let halves = counts.take_halves(closing.control.parity(), &mut closing.interfaces)?;
-            for (slot, drained) in self.hook_drained.iter_mut().enumerate().take(closing.interfaces.len()) {
-                drained.add(&hook_sums(&halves, slot));
-            }
-            closing.halves = Some(halves);
+            closing.halves = Some(counts.take_halves(closing.control.parity(), &mut closing.interfaces)?);
         }
         Fault::Drain.point();
-        counts.drain(closing)
+        counts.drain(closing)?;
+        counts.give_halves(closing.control.parity())?;
+        let halves = closing.halves.as_deref().unwrap_or_default();
+        for (slot, drained) in self.hook_drained.iter_mut().enumerate().take(closing.interfaces.len()) {
+            drained.add(&hook_sums(halves, slot));
+        }
+        Ok(())
     }
 }

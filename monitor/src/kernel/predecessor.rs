@@ -27,7 +27,7 @@ use crate::{fault::Fault, model::Snapshot};
 pub enum Left {
     /// All of it.
     Epoch(Box<Snapshot>),
-    /// One whose drain was interrupted: what of it was not taken, by interface, is in no flow that adds up.
+    /// One whose drain was interrupted: all that was in it, by interface, is in no flow that adds up.
     Rest(Vec<(String, HookSums)>),
     /// One that can't be read, and why.
     Unreadable(String),

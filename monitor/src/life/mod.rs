@@ -99,10 +99,7 @@ impl Life {
             );
         }
         for rest in rests {
-            findings.notice(
-                FindingKind::Gap,
-                of(rest) + " It ended while it was taking them: their flows, and what it had taken, are in no total",
-            );
+            findings.notice(FindingKind::Gap, of(rest) + " It ended while it was taking them: they are in no total");
         }
         for why in unreadable {
             let text = format!("What the daemon before this one left counted can't be read ({why}) and is in no total");

@@ -10,7 +10,7 @@ pub struct Succession {
     /// What came to the hooks since the daemon before this one took it for the last time, by interface. It is in the epochs
     /// that this one begins with.
     pub gaps: BTreeMap<String, HookSums>,
-    /// The same of an epoch that the daemon before was draining when it ended: what it had not taken yet.
+    /// The same of an epoch that the daemon before was draining when it ended: all that was in it, which is in no total.
     pub rests: BTreeMap<String, HookSums>,
     /// Why what there was can't be read.
     pub unreadable: Vec<String>,

@@ -127,7 +127,7 @@ impl Kernel {
     }
 
     /// Everything that passed an interface's hook, also in the epoch that is open. An epoch that could not be drained
-    /// yet is in it too: its half holds what was not taken.
+    /// yet is in it too: its half holds it until then.
     fn hook_so_far(&self, slot: u32, halves: &[Vec<CpuHalf>; 2]) -> HookSums {
         let mut sums = self.hook_drained[slot as usize];
         for half in halves {
