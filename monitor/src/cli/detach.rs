@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{cli::output, config, error::CliError, kernel};
+use crate::{cli::output::Shape, config, error::CliError, kernel};
 
 /// End counting and enforcing that a stopped daemon has left in the kernel
 #[derive(Clone, Debug, clap::Args)]
@@ -35,5 +35,5 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     } else {
         removed.iter().fold(String::new(), |text, what| text + "removed " + what + "\n")
     };
-    output::print(&text)
+    Shape::default().page(&text)
 }

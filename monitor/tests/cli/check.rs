@@ -64,7 +64,7 @@ fn check_shows_the_exceptions_for_packets_that_can_not_be_read_and_the_translato
     assert_eq!(checked["undecodable"], serde_json::json!({"mpls": "allow", "not_ip": "deny"}));
     assert_eq!(checked["nat64"], serde_json::json!(["2001:db8:64::/96"]));
     let text = run(&["check", "--config", &config]).out;
-    for line in ["not parsed     deny, but allow mpls link_control_odd", "nat64          2001:db8:64::/96"] {
+    for line in ["unparsed       deny, but allow mpls link_control_odd", "nat64          2001:db8:64::/96"] {
         assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
     }
     let ran = run(&["explain", "2001:db8:64::808:808", "2a00::5efe:808:808", "--config", &config]);

@@ -26,7 +26,7 @@ fn diff_shows_whose_verdict_changes_for_which_ports_and_refuses_what_it_cannot_c
     assert_eq!(
         lines,
         [
-            "where was becomes for IPv4 addresses IPv6 /64s",
+            "place was becomes for IPv4 addresses IPv6 /64s",
             "US outside → DE inside denied allowed all traffic 65,536 0",
             "8.9.0.0/16",
             "US outside allowed by dns denied udp/53 only 1 0",

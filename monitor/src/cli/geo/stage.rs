@@ -10,7 +10,7 @@ use monitor_api::{
 use monitor_policy::diff::Side;
 
 use crate::{
-    cli::{diff, output::print_either, render},
+    cli::{diff, output::Shape, render},
     config::{Config, inputs},
     error::CliError,
     model::{now, seconds},
@@ -46,9 +46,8 @@ pub struct Args {
     /// The configuration.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// JSON instead of text.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    shape: Shape,
 }
 
 /// Put back the geo data that `geo stage` replaced last. What is taken back is not taken again by itself.
@@ -61,9 +60,8 @@ pub struct Rollback {
     /// The configuration.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// JSON instead of text.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    shape: Shape,
 }
 
 impl From<RefreshError> for CliError {
@@ -87,7 +85,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     if args.fresh.is_none() && !args.accept {
         refresher.looked()?;
     }
-    print_either(args.json, &staged, |staged| render::geo::staged(staged))?;
+    args.shape.print(&staged, |staged, _| render::geo::staged(staged))?;
     let bad: Vec<&str> =
         staged.iter().filter(|of| matches!(of.outcome, "held" | "refused")).map(|of| of.file.as_str()).collect();
     if bad.is_empty() { Ok(()) } else { Err(CliError::Held(format!("not taken: {}", bad.join(", ")))) }
@@ -98,7 +96,7 @@ pub(super) fn roll_back(args: &Rollback) -> Result<(), CliError> {
     let file = named(&config, &args.file)?;
     let judge = |_: &Side, _: &Side| None;
     let done = Refresher::open(&config, seconds(now()), &judge)?.roll_back(&file)?;
-    print_either(args.json, &done, render::geo::rolled_back)
+    args.shape.print(&done, |done, _| render::geo::rolled_back(done))
 }
 
 /// What is to be staged.
