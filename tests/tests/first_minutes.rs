@@ -76,10 +76,24 @@ fn normalised(text: &str) -> String {
             };
             words[at].replacen(word, &other, 1)
         };
-        lines.push((0..words.len()).map(word).collect::<Vec<_>>().join(" "));
+        lines.push(of_one_age(&(0..words.len()).map(word).collect::<Vec<_>>().join(" ")));
     }
     // A trial of five minutes has less than that left by now.
     lines.join("\n").replace("5 min 1 s", "5 min 0 s") + "\n"
+}
+
+/// A line of a table as if what it tells were a second ago.
+fn of_one_age(line: &str) -> String {
+    let Some((before, after)) = line.split_once(" ago") else { return line.to_owned() };
+    let age = before.rsplit(' ').next().unwrap_or_default();
+    let number = age.trim_end_matches(['s', 'm']);
+    let is_brief = number != age && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    match before.strip_suffix(age).filter(|_| is_brief) {
+        // Padded, where something follows.
+        Some(before) if !after.is_empty() => format!("{before}{:<7}  {}", "1s ago", after.trim_start()),
+        Some(before) => format!("{before}1s ago"),
+        None => line.to_owned(),
+    }
 }
 
 /// Who did something, in a line, without how he logged in.

@@ -476,7 +476,7 @@ mod tests {
     #[test]
     fn a_window_begins_before_it_ends_and_is_within_the_hour() {
         let check = |since, until, active| {
-            let query = FlowsQuery { since, until, active, ..FlowsQuery::default() };
+            let query = FlowsQuery { active, since, until, ..FlowsQuery::default() };
             query.check().map(|()| query.window()).map_err(|error| error.to_string())
         };
         assert_eq!(check(None, None, None), Ok(None));

@@ -67,6 +67,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let targets = args.destinations.iter().map(|text| text.parse::<Target>());
     let targets = targets.collect::<Result<Vec<_>, _>>().map_err(|error| CliError::Usage(error.to_string()))?;
     let inputs = inputs()?;
+    args.destinations.iter().filter_map(|text| Target::doubt(text)).for_each(|doubt| eprintln!("note: {doubt}"));
     if !args.networks.is_empty() {
         let of = |network: &ipnetwork::IpNetwork| {
             let network = unmapped(*network);

@@ -129,9 +129,10 @@ fn start_log(kernel: KernelLog) {
 
 /// Writes to standard error, as one line of JSON or as text; a closed one is no reason to end.
 fn say<T: serde::Serialize>(as_json: bool, value: &T, as_text: impl FnOnce(&T) -> String) {
-    let text = match as_json {
-        true => serde_json::to_string(value).unwrap_or_default() + "\n",
-        false => output::shaped(&std::io::stderr(), &as_text(value), false),
+    let text = if as_json {
+        serde_json::to_string(value).unwrap_or_default() + "\n"
+    } else {
+        output::shaped(&std::io::stderr(), &as_text(value), false)
     };
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }

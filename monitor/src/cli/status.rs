@@ -36,9 +36,8 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let status = ask(args);
     if !args.check {
-        let page = |status: &Status, width| match args.all {
-            true => render::status(status, now(), width),
-            false => render::summary(status, now()),
+        let page = |status: &Status, width| {
+            if args.all { render::status(status, now(), width) } else { render::summary(status, now()) }
         };
         return args.daemon.shape.print(&status?, page);
     }
