@@ -78,8 +78,8 @@ fn normalised(text: &str) -> String {
         };
         lines.push(of_one_age(&(0..words.len()).map(word).collect::<Vec<_>>().join(" ")));
     }
-    // A trial of five minutes has less than that left by now.
-    lines.join("\n").replace("5 min 1 s", "5 min 0 s") + "\n"
+    // Of five minutes and thirty days a moment has passed, or not yet.
+    lines.join("\n").replace("5 min 1 s", "5 min 0 s").replace("in 30 d 0 h", "in 29 d 23 h") + "\n"
 }
 
 /// A line of a table as if what it tells were a second ago.

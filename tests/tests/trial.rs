@@ -131,6 +131,14 @@ fn what_was_tried_when_the_daemon_was_killed_is_not_in_force_afterwards_and_that
     let late = run(&stage, &next, &["confirm"]);
     assert_eq!(late.status.code(), Some(69), "{}", said(&late));
     assert!(!leaves());
+    // Who did what is on record, over the restart.
+    let changes = next.json(&["changes"]).unwrap();
+    let told: Vec<_> = changes["changes"].as_array().unwrap().iter().map(|of| (&of["type"], &of["by"])).collect();
+    let by_whom = |kind: &str, by: &str| {
+        told.iter().any(|(of, who)| **of == kind && who.as_str().unwrap_or_default().contains(by))
+    };
+    assert!(by_whom("mode_changed", "egress-monitor try ") && by_whom("killed", ""), "{changes:#}");
+    assert!(by_whom("policy_reverted", "") && changes["truncated"] == false, "{changes:#}");
     let status = next.json(&["status"]).unwrap();
     // What is in force is explained, whatever the file says by now.
     next.home().configure(&text(&stage, "observe").replace("\"EEA\"", "\"EEA + SG\"")).unwrap();

@@ -65,7 +65,7 @@ pub enum By {
     Class,
     /// Destination network: autonomous system where a dataset says which, else /24, /48.
     Network,
-    /// Rule that let it through; `-` without one.
+    /// Deciding rule; `-` in JSON is the zone default.
     Rule,
     /// Destination address, with its country and, where another address decided, that one.
     Peer,
@@ -320,7 +320,7 @@ pub struct FlowRow {
     pub country: String,
     /// inside, outside…
     pub class: String,
-    /// Rule that let it through.
+    /// Deciding rule; none: the zone default.
     pub rule: Option<String>,
     /// allowed, observed, denied.
     pub verdict: String,

@@ -47,7 +47,7 @@ use monitor_policy::{
 /// that, in two seconds at most.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  egress-monitor check\n  egress-monitor check --config new.toml && systemctl reload egress-monitor"
+    after_help = "Examples:\n  egress-monitor check\n  egress-monitor check --config new.toml && egress-monitor try new.toml --for 5min"
 )]
 pub struct Args {
     /// Configuration file [default: /etc/egress-monitor/config.toml if it exists, else the built-in defaults]

@@ -26,7 +26,7 @@ use monitor_policy::duration;
 #[derive(Clone, Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(after_help = "Examples:\n  egress-monitor run > alerts.jsonl\n  \
-                        egress-monitor run --interface eth0 --duration 10min --enforce\n\n\
+                        egress-monitor run --interface eth0 --enforce --confirm 5min\n\n\
                         Signals: SIGINT and SIGTERM print totals and end, and detach with --ephemeral; SIGHUP reads configuration and \
                         policy again, as does a change of the files ([policy] reload).")]
 pub struct Args {

@@ -289,3 +289,17 @@ fn check_says_what_each_list_does_and_what_a_region_names_and_warns_of_what_peop
         );
     }
 }
+
+#[test]
+fn check_strict_ends_with_1_where_there_is_something_to_warn_of() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configured(directory.path());
+    let text = fs::read_to_string(&config).expect("read");
+    fs::write(&config, format!("[management]\nnetworks = [\"0.0.0.0/0\"]\n{text}")).expect("written");
+    let codes = [&["check", "--config", &config][..], &["check", "--strict", "--config", &config]].map(|arguments| {
+        let ran = run(arguments);
+        assert!(ran.out.contains("warning: [management] 0.0.0.0/0"), "{}", ran.out);
+        ran.code
+    });
+    assert_eq!(codes, [Some(0), Some(1)]);
+}

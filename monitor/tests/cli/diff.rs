@@ -74,3 +74,18 @@ fn diff_shows_whose_verdict_changes_for_which_ports_and_refuses_what_it_cannot_c
     assert_eq!(ran.code, Some(69));
     assert!(ran.err.contains("no daemon answers"), "{}", ran.err);
 }
+
+#[test]
+fn diff_exit_code_says_whether_anything_would_change() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let old = configured(directory.path());
+    let new = directory.path().join("new.toml").display().to_string();
+    let text = std::fs::read_to_string(&old).expect("read");
+    let code = |text: &str| {
+        std::fs::write(&new, text).expect("written");
+        run(&["diff", "--exit-code", &old, &new]).code
+    };
+    assert_eq!(code(&text), Some(0));
+    assert_eq!(code(&text.replace("8.8.8.8/32", "8.8.8.9/32")), Some(1));
+    assert_eq!(code(&format!("[monitor]\nmode = \"enforce\"\n[management]\nnetworks = []\n{text}")), Some(1));
+}

@@ -18,6 +18,9 @@ pub struct Target {
 /// Characters of a text that is refused which its error shows.
 const LONGEST_SHOWN: usize = 80;
 
+/// Ports that are asked about so often that an address which ends like one is doubted.
+const USUAL: [u16; 12] = [22, 25, 53, 80, 123, 443, 465, 587, 853, 993, 8080, 8443];
+
 /// Why a text, of which each has the beginning, is no destination.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TargetError {
@@ -87,7 +90,9 @@ impl Target {
         let (address, port) = place.rsplit_once(':')?;
         let _: std::net::Ipv6Addr = place.parse().ok()?;
         let (address, port): (std::net::Ipv6Addr, u16) = (address.parse().ok()?, port.parse().ok()?);
-        Some(format!("'{place}' is taken for an address; port {port} of {address} is written [{address}]:{port}"))
+        USUAL.contains(&port).then(|| {
+            format!("'{place}' is taken for an address; port {port} of {address} is written [{address}]:{port}")
+        })
     }
 }
 
@@ -126,7 +131,7 @@ mod tests {
             );
         }
         for text in
-            ["2001:db8::53", "2001:db8::1:beef", "2001:db8:0:0:0:0:1:53", "[2001:db8::1]:53", "8.8.8.8:53", "::1"]
+            ["2001:db8::53", "2001:db8::1:beef", "2001:db8:0:0:0:0:1:53", "[2001:db8::1]:53", "64:ff9b::808:808", "::1"]
         {
             assert_eq!(Target::doubt(text), None, "{text}");
         }

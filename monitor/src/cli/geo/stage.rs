@@ -17,7 +17,7 @@ use crate::{
     refresh::{Fresh, Proof, RefreshError, Refresher, Wanted},
 };
 
-/// Put fresh geo data in place of what the configuration names, or hold it if too much changes.
+/// Put fresh geo data in place, or hold it if too much changes
 ///
 /// A file is taken if it is what was signed or pinned, valid in every line, dated and not older than what is in place, has
 /// within 10 % as many ranges, and moves at most 1 % of the border (of the smaller side, by `diff`) and of the last hour's
@@ -50,7 +50,9 @@ pub struct Args {
     shape: Shape,
 }
 
-/// Put back the geo data that `geo stage` replaced last. What is taken back is not taken again by itself.
+/// Put back the geo data that `geo stage` replaced last
+///
+/// What is taken back is not taken again by itself.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  egress-monitor geo rollback geo/country.mmdb")]
 pub struct Rollback {
