@@ -187,7 +187,7 @@ impl Host<'_> {
 
     /// Waits until the finding is over.
     fn over(&self, kind: &str) {
-        let open = |status: &Value| status["conditions"].to_string().contains(kind);
+        let open = |status: &Value| status["findings"].to_string().contains(kind);
         self.daemon().json_until(&["status"], |status| !open(status)).unwrap();
     }
 

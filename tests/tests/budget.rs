@@ -68,7 +68,7 @@ fn a_rule_lets_through_its_bytes_of_the_day_and_then_nothing_restart_or_not() {
     assert_eq!(denied.iter().map(|row| (row.sums.packets, row.rule.clone())).collect::<Vec<_>>(), [(3, None)]);
     let status = daemon.json(&["status"]).unwrap();
     assert_eq!((&status["policy"]["digest"], &status["policy"]["suspended"][0]), (&digest, &"ruled".into()));
-    assert_eq!(status["conditions"][0]["type"], "budget_used_up");
+    assert_eq!(status["findings"][0]["type"], "budget_used_up");
     let reported = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("budget_used_up")).unwrap();
     assert!(
         reported.contains("12000 of 10000 bytes on the wire") && reported.contains("2000 of them beyond"),

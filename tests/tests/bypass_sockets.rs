@@ -94,7 +94,7 @@ fn who_would_send_past_the_hook_is_refused_whatever_becomes_of_the_daemon() {
         by_hand("enforce");
         assert!(!packet_socket(&stage.near));
         let status = daemon.json(&["status"]).unwrap();
-        assert!(!status["conditions"].to_string().contains("bypass_not_refused"), "{status:#}");
+        assert!(!status["findings"].to_string().contains("bypass_not_refused"), "{status:#}");
         let home = end(daemon, libc::SIGTERM);
         assert!(!packet_socket(&stage.near));
         let removed = detach(&stage, home.bpffs().to_str().unwrap());
@@ -209,7 +209,7 @@ fn where_somebody_takes_the_program_off_it_is_told_and_put_back() {
         let told = |line: &str| line.contains("\"bypass_not_refused\"") && line.contains("it is there again");
         daemon.alerts.wait_for(from, PATIENCE, told).unwrap();
         assert!(!packet_socket(&stage.near));
-        daemon.json_until(&["status"], |status| !status["conditions"].to_string().contains("bypass_not")).unwrap();
+        daemon.json_until(&["status"], |status| !status["findings"].to_string().contains("bypass_not")).unwrap();
     }
     let home = end(daemon, libc::SIGTERM);
     assert!(!packet_socket(&stage.near));
@@ -255,7 +255,7 @@ fn sockets_that_are_open_from_before_it_is_enforced_are_listed_until_they_are_cl
     daemon.json_until(&["status"], |status| open(status) == (vec![], 1)).unwrap();
     drop(xdp);
     let closed = |status: &serde_json::Value| {
-        open(status) == (vec![], 0) && !status["conditions"].to_string().contains("bypass_open")
+        open(status) == (vec![], 0) && !status["findings"].to_string().contains("bypass_open")
     };
     daemon.json_until(&["status"], closed).unwrap();
     // What a start finds is listed by it, and what is not its host's is not.

@@ -73,7 +73,7 @@ fn is_watched(stage: &Stage, by: &[&str], send: impl Fn()) {
 }
 
 fn is_open(status: &Value, finding: &str) -> bool {
-    status["conditions"].as_array().unwrap().iter().any(|condition| condition["type"] == finding)
+    status["findings"].as_array().unwrap().iter().any(|condition| condition["type"] == finding)
 }
 
 #[test]

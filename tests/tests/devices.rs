@@ -181,7 +181,7 @@ fn edges(daemon: &Daemon) -> u64 {
 
 /// What the last line of the table of totals says, or the last but one where something is counted apart.
 fn all(daemon: &Daemon) -> u64 {
-    let text = String::from_utf8(daemon.ask(&["status"]).unwrap().stdout).unwrap();
+    let text = String::from_utf8(daemon.ask(&["status", "--all"]).unwrap().stdout).unwrap();
     let line = text.lines().find_map(|line| line.trim_start().strip_prefix("all ")).unwrap_or_else(|| panic!("{text}"));
     line.split_whitespace().next().unwrap().replace(',', "").parse().unwrap()
 }

@@ -90,7 +90,7 @@ fn what_is_put_in_place_is_in_force_by_itself_and_what_is_held_is_a_finding_unti
     daemon.wait_until_ready().unwrap();
     let digest = |status: &serde_json::Value| status["policy"]["digest"].clone();
     let finding = |status: &serde_json::Value| {
-        let findings = status["conditions"].as_array().unwrap();
+        let findings = status["findings"].as_array().unwrap();
         findings.iter().any(|finding| finding["type"] == "geo_data_held")
     };
     let first = digest(&daemon.json(&["status"]).unwrap());

@@ -113,7 +113,7 @@ fn what_the_daemon_has_no_privileges_for_is_told_by_the_helper_and_is_unknown_wi
     let text = String::from_utf8(daemon.ask(&["status", "--all"]).unwrap().stdout).unwrap();
     assert!(text.contains("does not answer: No such file or directory"), "{text}");
     assert!(
-        daemon.json(&["status"]).unwrap()["conditions"].as_array().unwrap().iter().all(|one| one["type"] != "helper")
+        daemon.json(&["status"]).unwrap()["findings"].as_array().unwrap().iter().all(|one| one["type"] != "helper")
     );
     // What passes that one does not come to ours.
     drop(second);
@@ -152,7 +152,7 @@ fn what_the_daemon_has_no_privileges_for_is_told_by_the_helper_and_is_unknown_wi
     of.is_closed();
     // Whoever has the port lets go of it.
     drop(squatter);
-    daemon.json_until(&["status"], |status| status["conditions"].as_array().unwrap().is_empty()).unwrap();
+    daemon.json_until(&["status"], |status| status["findings"].as_array().unwrap().is_empty()).unwrap();
     daemon.signal(libc::SIGTERM).unwrap();
     let ended = daemon.wait().unwrap();
     assert!(ended.status.success(), "{:#?}", ended.log);
@@ -239,7 +239,7 @@ fn where_the_bpf_file_system_is_missing_the_helper_mounts_it_for_the_daemons_use
     for _ in 0..2 {
         let mut daemon = start(&helper);
         let status = daemon.json(&["status"]).unwrap();
-        assert_eq!(status["conditions"].as_array().map(Vec::len), Some(0), "{:#}", status["conditions"]);
+        assert_eq!(status["findings"].as_array().map(Vec::len), Some(0), "{:#}", status["findings"]);
         let mount = host.is_mounted(&bpffs).expect("the host sees it");
         assert!(mount.contains("nosuid,nodev,noexec") && mount.contains("mode=700"), "{mount}");
         let there = Path::new("/proc").join(&target).join("root").join(bpffs.strip_prefix("/").unwrap());
@@ -254,7 +254,7 @@ fn where_the_bpf_file_system_is_missing_the_helper_mounts_it_for_the_daemons_use
         host.umount(&bpffs);
         let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"bpffs_unmounted\"")).unwrap();
         assert!(line.contains("pinned nowhere"), "{line}");
-        let is_over = |status: &serde_json::Value| status["conditions"].as_array().map(Vec::len) == Some(0);
+        let is_over = |status: &serde_json::Value| status["findings"].as_array().map(Vec::len) == Some(0);
         daemon.json_until(&["status"], |status| is_over(status) && links() == 2).unwrap();
         assert!(host.is_mounted(&bpffs).is_some());
         assert!(

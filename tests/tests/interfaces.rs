@@ -36,7 +36,7 @@ fn lost(daemon: &Daemon) -> Status {
 }
 
 fn is_unavailable(status: &serde_json::Value) -> bool {
-    let open = status["conditions"].as_array().unwrap();
+    let open = status["findings"].as_array().unwrap();
     open.iter().any(|condition| condition["type"] == "interface_unavailable")
 }
 

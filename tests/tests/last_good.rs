@@ -248,7 +248,7 @@ fn a_trial_that_a_restart_would_not_know_of_is_refused() {
     let why = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && why.contains("no trial: it can't be kept in"), "{why}");
     assert!(!stage.leaves(outside, 1).unwrap());
-    daemon.json_until(&["status"], |status| status["conditions"].to_string().contains("reload_refused")).unwrap();
+    daemon.json_until(&["status"], |status| status["findings"].to_string().contains("reload_refused")).unwrap();
     // What waits for somebody says that a restart would take it.
     daemon.home().configure(&text(&stage, "mode = \"observe\"\nepoch = \"100ms\"")).unwrap();
     daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("a restart takes the file as it is")).unwrap();

@@ -100,7 +100,7 @@ fn a_port_that_is_taken_and_an_alert_file_that_cant_be_written_stop_nothing_and_
     let alerts = folder.join("alerts.jsonl");
     let daemon = Daemon::start(&stage.near, &config, &["--alerts-file", alerts.to_str().unwrap()]).unwrap();
     daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"http_unavailable\"")).unwrap();
-    let open = |status: &serde_json::Value, name: &str| status["conditions"].to_string().contains(name);
+    let open = |status: &serde_json::Value, name: &str| status["findings"].to_string().contains(name);
     daemon.json_until(&["status"], |status| open(status, "alerts_lost")).unwrap();
     let (before, to) = (stage.sent().unwrap(), SocketAddr::new(v4(OUTSIDE).into(), 9));
     stage.near.run(|| send_udp(stage.from(to), to, &[1; 3])).unwrap();
@@ -175,6 +175,6 @@ fn a_control_socket_that_cant_be_made_stops_nothing_and_is_tried_again() {
     assert!(!stage.leaves(SocketAddr::new(v4(OUTSIDE).into(), 9), 3).unwrap());
     std::fs::remove_dir(&socket).unwrap();
     daemon.wait_until_ready().unwrap();
-    let status = daemon.json_until(&["status"], |status| status["conditions"].as_array().unwrap().is_empty()).unwrap();
+    let status = daemon.json_until(&["status"], |status| status["findings"].as_array().unwrap().is_empty()).unwrap();
     assert_eq!(status["interfaces"][0]["dropped"]["packets"], 3, "{status:#}");
 }

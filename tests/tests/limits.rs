@@ -51,7 +51,7 @@ fn where_no_file_may_grow_it_enforces_and_says_what_is_not_kept() {
     assert!(!stage.leaves(outside(), 5).unwrap());
     let status = daemon
         .json_until(&["status"], |status| {
-            let findings = status["conditions"].as_array().unwrap();
+            let findings = status["findings"].as_array().unwrap();
             findings.iter().any(|finding| finding["type"] == "policy_state")
         })
         .unwrap();

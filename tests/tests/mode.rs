@@ -60,9 +60,9 @@ fn a_mode_set_by_hand_outranks_the_file_and_survives_restarts_until_it_is_given_
     let status = daemon.json(&["status"]).unwrap();
     assert_eq!((&status["mode"], &status["mode_by_hand"]["configured"]), (&"observe".into(), &"enforce".into()));
     let shown = String::from_utf8(daemon.ask(&["status"]).unwrap().stdout).unwrap();
-    assert!(shown.contains("BY HAND since") && shown.contains("CHG-7"), "{shown}");
+    assert!(shown.contains("BY HAND, set ") && shown.contains("CHG-7"), "{shown}");
     let log = daemon.log.all().join("\n");
-    assert!(log.contains("BY HAND since") && log.contains("CHG-7"), "{log}");
+    assert!(log.contains("BY HAND, set ") && log.contains("CHG-7"), "{log}");
     let given = daemon.json(&["mode", "file"]).unwrap();
     assert_eq!((&given["mode"], &given["by_hand"]), (&"enforce".into(), &Value::Null));
     assert!(!passes(&stage));

@@ -183,7 +183,7 @@ fn a_mode_set_by_hand_is_not_over_because_the_daemon_stood_still() {
         |status: &serde_json::Value| status["mode"] == "enforce" && status["mode_by_hand"]["mode"] == "enforce";
     let status = daemon.json_until(&["status"], enforces).unwrap();
     assert!(!leaves());
-    assert!(!status["conditions"].to_string().contains("observed_alone"), "it is over: {status:#}");
+    assert!(!status["findings"].to_string().contains("observed_alone"), "it is over: {status:#}");
     let home = end(daemon, libc::SIGTERM);
     detach(&stage, home.bpffs().to_str().unwrap());
 }

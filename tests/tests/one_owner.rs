@@ -26,7 +26,8 @@ fn a_second_daemon_is_refused_and_names_the_first_and_nothing_is_harmed() {
     let ended = second.wait().unwrap();
     assert_eq!(ended.status.code(), Some(69));
     let said = ended.log.join("\n");
-    assert!(said.contains(&format!("another egress-monitor (pid {}, since ", first.id())), "{said}");
+    let already = format!("already running, pid {}: another egress-monitor (pid {0}, since ", first.id());
+    assert!(said.contains(&already), "{said}");
     let mut command = Command::new(binary().unwrap());
     let refused = command.args(["detach", "--bpffs"]).arg(first.home().bpffs()).output().unwrap();
     assert_eq!(refused.status.code(), Some(69));

@@ -121,7 +121,7 @@ fn a_policy_that_nobody_confirms_goes_by_itself_and_one_that_is_confirmed_stays(
 
     daemon.json(&["reload", "--confirm", "1h"]).unwrap();
     let status = String::from_utf8(daemon.ask(&["status"]).unwrap().stdout).unwrap();
-    assert!(status.contains("UNCONFIRMED, returns to"), "{status}");
+    assert!(status.contains("UNCONFIRMED, rolls back in"), "{status}");
     let outcome = daemon.json(&["confirm"]).unwrap();
     assert_eq!((&outcome["unconfirmed"], &outcome["warning"]), (&serde_json::Value::Null, &serde_json::Value::Null));
     let status = daemon.json(&["status"]).unwrap();
@@ -208,7 +208,7 @@ fn a_list_that_a_full_disk_cut_takes_nothing_away_until_somebody_accepts_it_and_
         std::fs::write(&file, cut).unwrap();
         let status = daemon.json_until(&["status"], |status| status["losses"]["reloads_refused"] == refused).unwrap();
         assert!(status["reload_error"].as_str().unwrap().contains("partners.txt is held: "), "{status:#}");
-        let held = status["conditions"].as_array().unwrap().iter().find(|finding| finding["type"] == "file_held");
+        let held = status["findings"].as_array().unwrap().iter().find(|finding| finding["type"] == "file_held");
         assert_eq!(held.map(|finding| finding["severity"].as_str()), Some(Some("High")), "{status:#}");
         assert!(passes());
     }

@@ -73,7 +73,7 @@ fn a_user_with_three_capabilities_enforces_and_pins_and_what_serves_has_none_of_
     let mut daemon = Daemon::spawn_by(by(&program), home, &[], &[]).unwrap();
     daemon.wait_until_ready().unwrap();
     let status = daemon.json(&["status"]).unwrap();
-    assert_eq!(status["conditions"].as_array().map(Vec::len), Some(0), "{:#}", status["conditions"]);
+    assert_eq!(status["findings"].as_array().map(Vec::len), Some(0), "{:#}", status["findings"]);
     let (before, to) = (stage.sent().unwrap(), SocketAddr::new(v4(OUTSIDE).into(), 9));
     stage.near.run(|| send_udp(stage.from(to), to, &[1; 3])).unwrap();
     assert_eq!(stage.sent().unwrap().since(before).packets, 0, "it enforces");
@@ -131,7 +131,7 @@ fn what_serves_has_no_capabilities_when_root_starts_it_either_and_the_port_may_c
     let mut daemon = Daemon::spawn_by(command, home, &[], &[]).unwrap();
     daemon.wait_until_ready().unwrap();
     let status = daemon.json(&["status"]).unwrap();
-    assert_eq!(status["conditions"].as_array().map(Vec::len), Some(0), "the port is held: {:#}", status["conditions"]);
+    assert_eq!(status["findings"].as_array().map(Vec::len), Some(0), "the port is held: {:#}", status["findings"]);
     // Nobody else takes connections from it: it is answered by the daemon.
     let reply = stage.near.run(|| {
         use std::io::{Read as _, Write as _};

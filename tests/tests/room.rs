@@ -43,7 +43,7 @@ fn a_reload_that_outgrew_its_room_makes_some_and_alerts_go_on() {
         let interface = &status["interfaces"][0];
         assert_eq!((&interface["dropped"]["packets"], &interface["residual"]["packets"]), (&sent.into(), &0.into()));
         assert!(status["kernel_memory_bytes"].as_u64().unwrap() > memory, "{status:#}");
-        assert_eq!(status["conditions"], serde_json::json!([]), "{status:#}");
+        assert_eq!(status["findings"], serde_json::json!([]), "{status:#}");
         detach_from(&stage, daemon);
     }
 }

@@ -211,12 +211,12 @@ fn a_million_flows_to_alert_on_make_as_many_alerts_as_help_and_say_how_many_are_
     let made: u64 = status.alerts.iter().filter(|alert| alert.kind == "egress").map(|alert| alert.count).sum();
     assert!(made >= PER_EPOCH as u64 && made <= epoch.count * PER_EPOCH as u64, "{made} in {} epochs", epoch.count);
     assert_eq!(status.losses.alerts_suppressed, u64::from(FLOWS) - made);
-    let suppressed = status.conditions.iter().any(|condition| condition.kind == "alerts_suppressed");
+    let suppressed = status.findings.iter().any(|condition| condition.kind == "alerts_suppressed");
     assert_eq!(suppressed, epoch.flows > PER_EPOCH);
     let began = Instant::now();
     let next = stage::status(&daemon).unwrap();
     println!("status: {:?}; {}", began.elapsed(), memory(daemon.id()));
-    assert!(!next.conditions.iter().any(|condition| condition.kind == "alerts_suppressed"));
+    assert!(!next.findings.iter().any(|condition| condition.kind == "alerts_suppressed"));
     assert_eq!((next.losses.alerts_suppressed, next.interfaces), (status.losses.alerts_suppressed, status.interfaces));
     let ended = daemon.stop().unwrap();
     assert!(ended.status.success(), "{:?}", ended.log);

@@ -69,7 +69,7 @@ fn what_is_tried_goes_by_itself_and_is_saved_when_it_is_confirmed() {
     let page = said(&tried);
     assert!(tried.status.success(), "{page}");
     let effect = page.find("would start to be dropped: 5 packets").unwrap_or_else(|| panic!("{page}"));
-    assert!(effect < page.find("ENFORCE on trial until ").unwrap_or_else(|| panic!("{page}")), "{page}");
+    assert!(effect < page.find("ENFORCE on trial for ").unwrap_or_else(|| panic!("{page}")), "{page}");
     assert!(!leaves());
     assert_eq!(fs::read_to_string(&config).unwrap(), before);
     daemon.json_until(&["status"], |status| status["mode"] == "observe").unwrap();
@@ -131,6 +131,20 @@ fn what_was_tried_when_the_daemon_was_killed_is_not_in_force_afterwards_and_that
     let late = run(&stage, &next, &["confirm"]);
     assert_eq!(late.status.code(), Some(69), "{}", said(&late));
     assert!(!leaves());
+    // Who did what is on record, over the restart.
+    let changes = next.json(&["changes"]).unwrap();
+    let told: Vec<_> = changes["changes"].as_array().unwrap().iter().map(|of| (&of["type"], &of["by"])).collect();
+    let by_whom = |kind: &str, by: &str| {
+        told.iter().any(|(of, who)| **of == kind && who.as_str().unwrap_or_default().contains(by))
+    };
+    assert!(by_whom("mode_changed", "egress-monitor try ") && by_whom("killed", ""), "{changes:#}");
+    assert!(by_whom("policy_reverted", "") && changes["truncated"] == false, "{changes:#}");
+    let status = next.json(&["status"]).unwrap();
+    // What is in force is explained, whatever the file says by now.
+    next.home().configure(&text(&stage, "observe").replace("\"EEA\"", "\"EEA + SG\"")).unwrap();
+    let explained = run(&stage, &next, &["explain", "--running", &v4(OUTSIDE).to_string()]);
+    let page = said(&explained);
+    assert!(explained.status.success() && page.contains(status["policy"]["digest"].as_str().unwrap()), "{page}");
     let home = end(next, libc::SIGTERM);
     detach(&stage, home.bpffs().to_str().unwrap());
 }
@@ -209,7 +223,7 @@ fn a_file_that_changes_puts_nothing_in_force_that_should_be_tried_and_lists_coun
         assert!(!leaves());
         assert_eq!(rules(&daemon), 1);
         let status = daemon.json(&["status"]).unwrap();
-        let open = status["conditions"].as_array().unwrap().iter().any(|finding| finding["type"] == "change_waits");
+        let open = status["findings"].as_array().unwrap().iter().any(|finding| finding["type"] == "change_waits");
         assert!(open, "{status:#}");
         // Taken back, it waits no more.
         daemon.home().configure(&text("enforce", "EEA")).unwrap();

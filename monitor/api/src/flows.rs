@@ -24,9 +24,17 @@ pub enum QueryError {
     /// `top`.
     #[error("top={0}: from 1 to {MAX_TOP}")]
     Top(usize),
-    /// `since`.
-    #[error("since={0}: from 1 to {MAX_SINCE} seconds")]
-    Since(u32),
+    /// `since` or `until`.
+    #[error("{0}={1}: from 1 to {MAX_SINCE} seconds ago")]
+    Seconds(&'static str, u32),
+    /// `until` of no window, or of one that is over.
+    #[error("until={until}: later than since={since}, and without active")]
+    Until {
+        /// Where it would begin, in seconds ago.
+        since: u32,
+        /// Where it would end.
+        until: u32,
+    },
     /// Something in a list.
     #[error("{parameter}={value}: {expected}")]
     Value {
@@ -57,7 +65,7 @@ pub enum By {
     Class,
     /// Destination network: autonomous system where a dataset says which, else /24, /48.
     Network,
-    /// Rule that let it through; `-` without one.
+    /// Deciding rule; `-` in JSON is the zone default.
     Rule,
     /// Destination address, with its country and, where another address decided, that one.
     Peer,
@@ -108,10 +116,22 @@ pub struct FlowsQuery {
     pub would_drop: Option<u8>,
     /// 1: only what was seen in the epoch closed last.
     pub active: Option<u8>,
-    /// Only the last so many seconds.
+    /// Only the last so many seconds, or `1h`.
+    #[serde(default, deserialize_with = "ago")]
     pub since: Option<u32>,
+    /// Only until so many seconds ago, or `30min`; without `since` from as far back as is kept.
+    #[serde(default, deserialize_with = "ago")]
+    pub until: Option<u32>,
     /// 1: close the epoch first.
     pub fresh: Option<u8>,
+}
+
+/// A time as seconds or as the command line has it.
+fn ago<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    let text = String::deserialize(from)?;
+    let seconds = || u32::try_from(monitor_policy::duration::parse(&text).ok()?.as_secs()).ok();
+    let refused = || serde::de::Error::custom(format!("invalid time {text:?}: seconds, or such as 30min"));
+    text.parse().ok().or_else(seconds).map(Some).ok_or_else(refused)
 }
 
 /// Which flows are chosen, as it was read from a [`FlowsQuery`]; an empty list: all.
@@ -144,10 +164,23 @@ impl FlowsQuery {
     /// What is out of its range.
     pub fn check(&self) -> Result<(), QueryError> {
         check_top(self.top)?;
-        match self.since {
-            Some(since) if since == 0 || since > MAX_SINCE => Err(QueryError::Since(since)),
+        for (name, seconds) in [("since", self.since), ("until", self.until)] {
+            if let Some(seconds) = seconds.filter(|seconds| *seconds == 0 || *seconds > MAX_SINCE) {
+                return Err(QueryError::Seconds(name, seconds));
+            }
+        }
+        match (self.window(), self.until) {
+            (Some((since, _)), Some(until)) if since <= until || self.active == Some(1) => {
+                Err(QueryError::Until { since, until })
+            }
             _ => self.filter().map(drop),
         }
+    }
+
+    /// The window that is asked for: from how many seconds ago until how many.
+    pub fn window(&self) -> Option<(u32, u32)> {
+        (self.since.is_some() || self.until.is_some())
+            .then(|| (self.since.unwrap_or(MAX_SINCE), self.until.unwrap_or(0)))
     }
 
     /// Which flows are chosen.
@@ -287,7 +320,7 @@ pub struct FlowRow {
     pub country: String,
     /// inside, outside…
     pub class: String,
-    /// Rule that let it through.
+    /// Deciding rule; none: the zone default.
     pub rule: Option<String>,
     /// allowed, observed, denied.
     pub verdict: String,
@@ -370,13 +403,18 @@ pub struct Flows {
     #[serde(flatten)]
     pub head: Head,
     /// Counting since, RFC 3339. Another one, or another boot: counters have begun anew. With `window_seconds`: where the
-    /// window begins, up to a minute earlier than asked for, or later if the daemon has not counted for so long.
+    /// window begins, up to a minute (or an epoch, where that is longer) earlier than asked for, or later if the daemon has
+    /// not counted for so long.
     pub since: String,
     /// The window that was asked for; everything here is what was counted in it.
     pub window_seconds: Option<u32>,
+    /// Seconds before the close of the last epoch that it was to end at; none: it goes on to there.
+    #[serde(default)]
+    pub window_until_seconds: Option<u32>,
     /// Whether all of it is here: the daemon has counted for so long, and kept what it counted.
     pub window_complete: Option<bool>,
-    /// Counted until the close of the last epoch.
+    /// Counted until the close of the last epoch. With `window_until_seconds`: where the window ends, up to a minute (or an
+    /// epoch) later than asked for.
     pub until: Option<String>,
     /// Its number.
     pub epoch: Option<u32>,
@@ -433,5 +471,23 @@ mod tests {
         }
         let dropped = filter(FlowsQuery { would_drop: Some(1), verdict: some("denied,allowed"), ..query() }).unwrap();
         assert_eq!(dropped.verdicts, [Verdict::Denied]);
+    }
+
+    #[test]
+    fn a_window_begins_before_it_ends_and_is_within_the_hour() {
+        let check = |since, until, active| {
+            let query = FlowsQuery { active, since, until, ..FlowsQuery::default() };
+            query.check().map(|()| query.window()).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(None, None, None), Ok(None));
+        assert_eq!(check(Some(60), None, Some(1)), Ok(Some((60, 0))));
+        assert_eq!(check(Some(3_600), Some(1_800), None), Ok(Some((3_600, 1_800))));
+        assert_eq!(check(None, Some(1_800), None), Ok(Some((3_600, 1_800))));
+        assert_eq!(check(None, Some(3_601), None), Err("until=3601: from 1 to 3600 seconds ago".into()));
+        assert_eq!(check(Some(0), None, None), Err("since=0: from 1 to 3600 seconds ago".into()));
+        let refused = "until=60: later than since=60, and without active";
+        assert_eq!(check(Some(60), Some(60), None), Err(refused.into()));
+        let refused = "until=60: later than since=3600, and without active";
+        assert_eq!(check(None, Some(60), Some(1)), Err(refused.into()));
     }
 }

@@ -4,6 +4,7 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 
 use crate::{
     alerts::Alerts,
+    changes::Changes,
     check::Check,
     clock::ClockStatus,
     diff::DiffDocument,
@@ -34,6 +35,7 @@ pub struct Document {
 pub fn documents() -> Vec<Document> {
     vec![
         document::<Alerts>("alerts", &[]),
+        document::<Changes>("changes", &["changes --json"]),
         document::<Check>("check", &["check --json"]),
         document::<ClockStatus>("clock", &["clock --json"]),
         document::<DiffDocument>("diff", &["diff --json"]),

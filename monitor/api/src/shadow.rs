@@ -28,7 +28,7 @@ impl ShadowQuery {
     }
 }
 
-/// The candidate.
+/// The shadow policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CandidateRow {
@@ -40,13 +40,13 @@ pub struct CandidateRow {
     pub rules: usize,
 }
 
-/// What had one verdict, and from the candidate another or the same.
+/// What had one verdict, and from the shadow policy another or the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VerdictRow {
     /// allowed, observed, denied.
     pub verdict: String,
-    /// The candidate's, in the same mode.
+    /// The shadow policy's, in the same mode.
     pub shadow: String,
     /// The sums.
     #[serde(flatten)]
@@ -63,18 +63,18 @@ pub struct NotEvaluatedRow {
     pub unparsed: Sums,
     /// It has several inner destinations, and the one that decided is not kept.
     pub hops: Sums,
-    /// The candidate's image had no answer: a defect.
+    /// The shadow policy's image had no answer: a defect.
     pub unanswered: Sums,
 }
 
-/// A flow of which the candidate thinks otherwise.
+/// A flow on which the shadow policy decides otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DifferingRow {
     /// The flow as it was counted.
     #[serde(flatten)]
     pub flow: FlowRow,
-    /// The candidate's verdict.
+    /// The shadow policy's verdict.
     pub shadow_verdict: String,
     /// Class.
     pub shadow_class: String,
@@ -90,21 +90,21 @@ pub struct DifferingRow {
 pub struct ShadowPage {
     /// Digest of the policy in force.
     pub policy: String,
-    /// The candidate; none: none is named, or none that compiles.
-    pub candidate: Option<CandidateRow>,
+    /// The shadow policy; none: none is named, or none that compiles.
+    pub shadow: Option<CandidateRow>,
     /// Why the one that is named was refused.
     pub refused: Option<String>,
-    /// Compared since, RFC 3339: another candidate or another policy in force begins anew.
+    /// Compared since, RFC 3339: another shadow policy or another policy in force begins anew.
     pub since: Option<String>,
     /// Compared until the close of the last epoch.
     pub until: Option<String>,
-    /// Allowed now, and the candidate denies it (observed or denied, by the mode).
+    /// Allowed now, and the shadow policy denies it (observed or denied, by the mode).
     pub stricter: Sums,
-    /// Denied now, and the candidate allows it.
+    /// Denied now, and the shadow policy allows it.
     pub looser: Sums,
     /// Flows, by both verdicts.
     pub verdicts: Vec<VerdictRow>,
-    /// Packets that were not parsed, where the candidate's answer is sure.
+    /// Packets that were not parsed, where the shadow policy's answer is sure.
     pub unparsed: Vec<VerdictRow>,
     /// Everything else.
     pub not_evaluated: NotEvaluatedRow,
@@ -115,5 +115,5 @@ pub struct ShadowPage {
     /// Flows that come after the last row.
     pub rest: Part,
     /// Flows that are not told apart any more.
-    pub summed_up: Part,
+    pub evicted: Part,
 }

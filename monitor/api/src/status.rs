@@ -450,7 +450,7 @@ pub struct Status {
     /// Why it is not to be relied on; none when it is.
     pub not_ready: Option<String>,
     /// What is wrong now.
-    pub conditions: Vec<FindingStatus>,
+    pub findings: Vec<FindingStatus>,
     /// The policy.
     pub policy: PolicyStatus,
     /// Whether it is yet to be confirmed, until when, and what comes back then; none: it stays.

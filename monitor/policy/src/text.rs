@@ -125,6 +125,25 @@ pub fn age(at: &str, now: i128) -> String {
     }
 }
 
+/// Seconds in the largest unit that they reach, for tables: `8s`, `59m`, `23h`, `7d`, `2y` (of 365 days). Negative ones are 0.
+pub fn brief(seconds: i64) -> String {
+    match seconds.max(0) {
+        seconds if seconds >= 31_536_000 => format!("{}y", seconds / 31_536_000),
+        seconds if seconds >= 86_400 => format!("{}d", seconds / 86_400),
+        seconds if seconds >= 3_600 => format!("{}h", seconds / 3_600),
+        seconds if seconds >= 60 => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
+}
+
+/// When a time is (RFC 3339) at `now`, for tables: `8s ago`, `in 7d`; the text itself where it is no time.
+pub fn when(at: &str, now: i128) -> String {
+    let Ok(at) = at.parse::<jiff::Timestamp>() else { return at.to_owned() };
+    let ahead = at.as_nanosecond() - now;
+    let seconds = i64::try_from(ahead.abs() / 1_000_000_000).unwrap_or(i64::MAX);
+    if ahead > 0 { format!("in {}", brief(seconds)) } else { format!("{} ago", brief(seconds)) }
+}
+
 /// Seconds since 1970 as RFC 3339 in UTC; the number itself where the calendar has no such time.
 pub fn time(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
@@ -175,5 +194,23 @@ mod tests {
         );
         assert_eq!([-5, 59, 61, 3_700, 100_000].map(span), ["0 s", "59 s", "1 min 1 s", "1 h 1 min", "1 d 3 h"]);
         assert_eq!([0, i64::MAX].map(time), ["1970-01-01T00:00:00Z", "9223372036854775807"]);
+    }
+
+    #[test]
+    fn a_time_in_a_table_has_one_unit() {
+        let at = |at: &str| when(at, 100_000 * 1_000_000_000);
+        for (time, shown) in [
+            ("1970-01-02T03:46:39Z", "1s ago"),
+            ("1970-01-02T03:46:40Z", "0s ago"),
+            ("1970-01-02T03:45:40Z", "1m ago"),
+            ("1970-01-02T02:46:40Z", "1h ago"),
+            ("1970-01-01T00:00:00Z", "1d ago"),
+            ("1970-01-02T03:47:39Z", "in 59s"),
+            ("1970-02-01T03:46:40Z", "in 30d"),
+            ("1972-01-02T03:46:40Z", "in 2y"),
+            ("soon", "soon"),
+        ] {
+            assert_eq!(at(time), shown, "{time}");
+        }
     }
 }

@@ -142,7 +142,7 @@ fn notice(event: Event, of: &[(Event, String)]) -> Notice {
         Event::Begins => format!("will hold: {names}"),
         Event::Began => format!("hold now: {names}"),
         Event::Ends(days) => format!("expire within {}: {names}; renew or remove them", counted(days as usize, "day")),
-        Event::Ended => format!("expired: {names}; what they let through is judged without them since"),
+        Event::Ended => format!("expired: {names}; their traffic falls to other rules or the zone default now"),
     };
     Notice { event, text }
 }

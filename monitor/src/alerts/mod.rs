@@ -32,6 +32,7 @@ use monitor_policy::{Policy, spec::Action};
 
 pub mod ocsf;
 pub mod sinks;
+mod terminal;
 
 #[cfg(test)]
 mod tests;

@@ -199,7 +199,7 @@ fn message(sighting: &FlowSighting) -> String {
     let FlowSighting { flow, interface, .. } = sighting;
     let what = match flow.verdict {
         Verdict::Allowed => "Allowed by the policy",
-        Verdict::Observed => "Left (observe mode)",
+        Verdict::Observed => "Would be dropped (observe)",
         Verdict::Denied => "Dropped",
     };
     let place = match flow.class {
@@ -219,13 +219,13 @@ fn message(sighting: &FlowSighting) -> String {
         (false, Some(address)) => format!("{address} is {place}"),
         (false, None) => format!("a hop on the way is {place}"),
     };
-    format!("{what}: {protocol} from {source} to {destination}{way}{content}, {place}, on {interface}")
+    format!("{what}: {protocol} {source} → {destination}{way}{content}, {place}, on {interface}")
 }
 
-/// Where the flow goes on to, in words: ` and on to 203.0.113.9:443 (vxlan)`.
+/// Where the flow goes on to: ` → 203.0.113.9:443 (vxlan)`.
 fn ways(flow: &FlowId) -> String {
     let mut text = String::new();
-    let mut on = |to: String, via: &str| text += &format!(" and on to {to} ({via})");
+    let mut on = |to: String, via: &str| text += &format!(" → {to} ({via})");
     if let Some(carried) = flow.embedded() {
         on(carried.destination.to_string(), &carried.via);
     }

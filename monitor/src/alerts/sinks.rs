@@ -3,7 +3,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Write},
+    io::{self, IsTerminal as _, Write},
     os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
@@ -13,8 +13,10 @@ use std::{
     },
 };
 
+use anstream::{AutoStream, ColorChoice};
 use tokio::sync::oneshot;
 
+use super::terminal::Terminal;
 use crate::{
     engine::outbox::AlertQueue,
     model::{Alert, alert::SinkStats},
@@ -34,13 +36,18 @@ pub struct Output {
 }
 
 impl Output {
-    /// Standard output, unbuffered: Rust's own buffers could keep half a line.
+    /// Standard output, unbuffered: Rust's own buffers could keep half a line. A terminal gets a line for people of each.
     ///
     /// # Errors
     /// Standard output is closed.
     pub fn stdout() -> io::Result<Self> {
-        let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        Ok(Self::new("stdout", Box::new(file)))
+        let out = io::stdout();
+        let to = File::from(out.as_fd().try_clone_to_owned()?);
+        if !out.is_terminal() {
+            return Ok(Self::new("stdout", Box::new(to)));
+        }
+        let in_colour = AutoStream::choice(&out) != ColorChoice::Never;
+        Ok(Self::new("stdout", Box::new(Terminal { to, in_colour })))
     }
 
     /// A file, appended to, readable by its owner only. One that can't be opened is tried again with each alert.

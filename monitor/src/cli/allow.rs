@@ -3,13 +3,13 @@
 
 use std::path::Path;
 
-use super::output::print;
+use super::{args::long, output::print};
 use crate::{
     config,
     error::CliError,
     model::{now, seconds},
 };
-use monitor_policy::{duration, text::time};
+use monitor_policy::text::time;
 
 /// Print a rule that permits a transfer
 ///
@@ -53,11 +53,7 @@ enum End {
 }
 
 fn end(text: &str) -> Result<End, String> {
-    const DAY: u64 = 86_400;
-    if let Some(days) = text.strip_suffix('d').and_then(|days| days.trim().parse::<u64>().ok()) {
-        return Ok(End::In(days.saturating_mul(DAY)));
-    }
-    match duration::parse(text) {
+    match long(text) {
         Ok(lasts) => Ok(End::In(lasts.as_secs())),
         Err(_) if text.parse::<jiff::Timestamp>().is_ok() => Ok(End::At(text.to_owned())),
         Err(_) => Err("use 30d, 12h, or a time such as 2099-12-31T00:00:00Z".into()),

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use super::output::Shape;
 use crate::{
     config,
     error::CliError,
@@ -25,9 +26,8 @@ pub(super) struct Daemon {
     /// The daemon's control socket, instead of the configured one.
     #[arg(long, value_name = "PATH", conflicts_with = "config")]
     socket: Option<PathBuf>,
-    /// One JSON document with stable field names.
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) shape: Shape,
 }
 
 impl Daemon {
@@ -65,6 +65,15 @@ impl Daemon {
         accept(&directory, file).map_err(|error| {
             CliError::Unavailable(format!("{}: {error}: run this as the daemon's user", directory.display()))
         })
+    }
+}
+
+/// A time that may be days.
+pub(super) fn long(text: &str) -> anyhow::Result<Duration> {
+    const DAY: u64 = 86_400;
+    match text.strip_suffix('d').and_then(|days| days.trim().parse::<u64>().ok()) {
+        Some(days) => Ok(Duration::from_secs(days.saturating_mul(DAY))),
+        None => Ok(duration::parse(text)?),
     }
 }
 

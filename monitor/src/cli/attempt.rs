@@ -10,9 +10,7 @@ use std::{
 
 use super::{
     args::{Daemon, confirmation},
-    diff,
-    output::{print, print_either},
-    render,
+    diff, render,
 };
 use crate::{
     config::{
@@ -60,8 +58,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let (open, rest) = effect.cut_off.into_iter().partition(|need| need.what == "open connection");
     effect.cut_off = rest;
     let ask = warnings(&inputs, &open);
-    if !args.daemon.json {
-        print(&render::effect(&effect))?;
+    if !args.daemon.shape.json {
+        args.daemon.shape.page(&render::effect(&effect))?;
     }
     for warning in &ask {
         eprintln!("! {warning}");
@@ -70,7 +68,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         return Err(CliError::Usage("nothing has changed: nobody said yes (--yes does without asking)".into()));
     }
     let outcome: Outcome = client.post_text(&format!("{TRY}?seconds={}", args.lasts.as_secs()), text)?;
-    print_either(args.daemon.json, &outcome, render::tried)?;
+    args.daemon.shape.print(&outcome, |outcome, _| render::tried(outcome))?;
     not_tried(&outcome)
 }
 

@@ -12,7 +12,7 @@ use monitor_common::{
 
 use crate::{
     cli::{
-        output::{json, print, print_either},
+        output::{Shape, json, print},
         render,
     },
     config::{
@@ -21,7 +21,7 @@ use crate::{
     },
     error::CliError,
     kernel,
-    model::rfc3339,
+    model::{now, rfc3339},
     needs,
     reload::confirmations::ConfirmationStore,
     storage::state::StateDirectory,
@@ -47,7 +47,7 @@ use monitor_policy::{
 /// that, in two seconds at most.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  egress-monitor check\n  egress-monitor check --config new.toml && systemctl reload egress-monitor"
+    after_help = "Examples:\n  egress-monitor check\n  egress-monitor check --config new.toml && egress-monitor try new.toml --for 5min"
 )]
 pub struct Args {
     /// Configuration file [default: /etc/egress-monitor/config.toml if it exists, else the built-in defaults]
@@ -56,9 +56,8 @@ pub struct Args {
     /// End with 1 where there is something to warn of
     #[arg(long)]
     strict: bool,
-    /// JSON instead of text.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    shape: Shape,
 }
 
 /// Runs the command.
@@ -73,7 +72,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             None => inputs::compile(config),
         },
         Err(error) => {
-            if args.json {
+            if args.shape.json {
                 let problems = error.problems.iter().map(|problem| Problem {
                     file: Some(problem.file.clone()),
                     line: problem.line,
@@ -90,12 +89,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     match checked {
         Ok(inputs) => {
             let found = document(&inputs);
-            print_either(args.json, &found, |found| render::check(found, &inputs.config.spec))?;
+            args.shape.print(&found, |found, width| render::check(found, &inputs.config.spec, now(), width))?;
             let warns = args.strict && !(found.warnings.is_empty() && found.cut_off.is_empty());
             if warns { Err(CliError::Answered(1)) } else { Ok(()) }
         }
         Err(failure) => {
-            if args.json {
+            if args.shape.json {
                 let problem = Problem { file: None, line: None, column: None, message: failure.to_string() };
                 print_bad(vec![problem], last_good())?;
             } else {
@@ -258,7 +257,7 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
 }
 
 /// The document of a configuration that can be put in force.
-fn document(inputs: &Inputs) -> Good {
+pub(super) fn document(inputs: &Inputs) -> Good {
     let Inputs { config, policy, knowledge, clock } = inputs;
     let zone = &config.spec.zone;
     let class = |class: Class| {

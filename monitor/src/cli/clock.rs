@@ -1,10 +1,7 @@
 //! `egress-monitor clock`: shows the clock that rules and budgets go by, or has what is remembered of it forgotten.
 
-use super::args::Daemon;
-use crate::{
-    cli::{output::print_either, render},
-    error::CliError,
-};
+use super::{args::Daemon, output::Shape};
+use crate::{cli::render, error::CliError, model::now};
 use monitor_api::clock::{ClockReset, ClockStatus, PAGE};
 
 /// Show the clock that rules and budgets go by, or reset it
@@ -40,13 +37,13 @@ enum What {
 /// # Errors
 /// No daemon answers, or it refuses.
 pub fn run(args: &Args) -> Result<(), CliError> {
-    let (status, json): (ClockStatus, bool) = match &args.what {
-        None => (args.daemon.client()?.get(PAGE)?, args.daemon.json),
+    let (status, shape): (ClockStatus, Shape) = match &args.what {
+        None => (args.daemon.client()?.get(PAGE)?, args.daemon.shape),
         Some(What::Reset { reason, daemon }) => {
             let reset = ClockReset { reason: reason.clone() };
             reset.reason().map_err(|error| CliError::Usage(error.to_string()))?;
-            (daemon.client()?.post(&reset.path())?, daemon.json)
+            (daemon.client()?.post(&reset.path())?, daemon.shape)
         }
     };
-    print_either(json, &status, render::clock)
+    shape.print(&status, |status, _| render::clock(status, now()))
 }

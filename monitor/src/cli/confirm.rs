@@ -9,10 +9,7 @@ use std::{
 };
 
 use super::args::Daemon;
-use crate::{
-    cli::{output::print_either, render},
-    error::CliError,
-};
+use crate::{cli::render, error::CliError};
 use monitor_api::reload::{Candidate, Outcome, TRIAL, Trial};
 
 /// Confirm the policy on trial
@@ -47,7 +44,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         let (file, text) = (file.display(), "is confirmed and in force, but a restart has the old file");
         CliError::Unavailable(format!("{file} can't be saved: {error}: what was on trial {text}"))
     })?;
-    print_either(args.daemon.json, &outcome, |outcome| render::confirmed(outcome, saved.as_ref()))
+    args.daemon.shape.print(&outcome, |outcome, _| render::confirmed(outcome, saved.as_ref()))
 }
 
 /// Root writes nowhere but where the daemon's configuration is by his own word: the daemon's user is not he.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use monitor_policy::text::counted;
 
-use crate::{cli::output, config, error::CliError, kernel};
+use crate::{cli::output::Shape, config, error::CliError, kernel};
 
 /// End counting and enforcing that a stopped daemon has left in the kernel
 #[derive(Clone, Debug, clap::Args)]
@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     if others.is_empty() && removed.is_empty() {
         text = format!("nothing was left attached ({} and the clsact filters of this host)\n", bpffs.display());
     }
-    output::print(&text)?;
+    Shape::default().page(&text)?;
     let [other, ..] = &others[..] else { return Ok(()) };
     let (layout, interfaces) = (other.layout, counted(other.interfaces.len(), "interface"));
     Err(CliError::Unavailable(format!(

@@ -9,7 +9,7 @@ use std::{
 
 use super::args::Daemon;
 use crate::{
-    cli::{output::print_either, render},
+    cli::render,
     config::inputs::{self, Inputs},
     error::CliError,
     kernel, needs,
@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         ([_], false) => return Err(usage("one file: name the old and the new one, or add --running")),
         _ => return Err(usage("two files and --running: name the new one alone")),
     };
-    print_either(args.daemon.json, &document, render::diff)?;
+    args.daemon.shape.print(&document, render::diff)?;
     let changes = document.diff.old != document.diff.new || document.diff.mode.is_some();
     if args.exit_code && changes { Err(CliError::Answered(1)) } else { Ok(()) }
 }

@@ -1,6 +1,6 @@
 //! `egress-monitor explain`: what the policy makes of an address, and why.
 
-mod batch;
+pub(super) mod batch;
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     cli::{
-        output::{joined, print_either},
+        output::{Shape, joined},
         render,
     },
     config::{
@@ -41,18 +41,17 @@ pub struct Args {
     /// of output each (destination, country, class, verdict in observe and in enforce, rule and where it stands)
     #[arg(required_unless_present = "networks", value_name = "DESTINATION")]
     destinations: Vec<String>,
-    /// What a network is made of: each class in it with its size and the rules that decide there.
+    /// Explain a network: each class in it with its size and the rules that decide there
     #[arg(long = "network", value_name = "NETWORK", conflicts_with = "destinations")]
     networks: Vec<ipnetwork::IpNetwork>,
     /// Configuration file [default: /etc/egress-monitor/config.toml if it exists, else the built-in defaults]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// By what the running daemon has in force: the same policy, without the rules whose daily budget is used up.
+    /// By the policy that the running daemon has in force, without rules whose daily budget is used up
     #[arg(long)]
     running: bool,
-    /// JSON instead of text: a list with an object for each destination.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    shape: Shape,
 }
 
 /// Runs the command.
@@ -63,21 +62,23 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let inputs = || if args.running { running(args) } else { inputs::read(args.config.as_deref()) };
     if args.destinations == ["-"] {
         let inputs = inputs()?;
-        return batch::run(&inputs, io::stdin().lock(), io::stdout().lock(), args.json);
+        return batch::run(&inputs, io::stdin().lock(), io::stdout().lock(), args.shape.json);
     }
     let targets = args.destinations.iter().map(|text| text.parse::<Target>());
     let targets = targets.collect::<Result<Vec<_>, _>>().map_err(|error| CliError::Usage(error.to_string()))?;
     let inputs = inputs()?;
+    args.destinations.iter().filter_map(|text| Target::doubt(text)).for_each(|doubt| eprintln!("note: {doubt}"));
     if !args.networks.is_empty() {
         let of = |network: &ipnetwork::IpNetwork| {
             let network = unmapped(*network);
             (network.to_string(), batch::parts(&network, &inputs.policy))
         };
         let networks: Vec<Network> = args.networks.iter().map(of).collect();
-        return print_either(args.json, &networks, |networks| joined(networks.iter().map(render::network)));
+        let text = |networks: &Vec<Network>, _| joined(networks.iter().map(render::network));
+        return args.shape.print(&networks, text);
     }
     let stories = stories(&targets, &inputs)?;
-    print_either(args.json, &stories, |stories| joined(stories.iter().map(render::explanation)))
+    args.shape.print(&stories, |stories, _| joined(stories.iter().map(render::explanation)))
 }
 
 /// The policy as the daemon has it in force, with what it was compiled from: the files, or what is kept of them where they

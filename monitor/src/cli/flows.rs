@@ -10,14 +10,7 @@ use anyhow::Context as _;
 use clap::ValueEnum as _;
 
 use super::args::Daemon;
-use crate::{
-    cli::{
-        output::{print, print_either},
-        render,
-    },
-    error::CliError,
-    model::now,
-};
+use crate::{cli::render, error::CliError, model::now};
 use monitor_api::{
     flows::{By, Flows, MAX_SINCE},
     shadow::ShadowPage,
@@ -30,10 +23,13 @@ const WATCH: Duration = Duration::from_secs(2);
 ///
 /// What is asked for can be narrowed by lists with commas between; the last table says what it comes to beside all the rest,
 /// to the packet.
+///
+/// `bytes` are frames as the kernel hands them on, GSO packets whole; `on wire` is what they are on the wire, with the headers
+/// of every segment. Neither is payload.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  egress-monitor flows --would-drop --by source,peer\n  egress-monitor flows --country CN,SG \
-                        --since 1h --active\n  egress-monitor flows --by country --verdict observed\n  egress-monitor flows \
+                        --since 1h --active\n  egress-monitor flows --since 1h --until 30min --by peer\n  egress-monitor flows --by country --verdict observed\n  egress-monitor flows \
                         --top 100000 --json\n  egress-monitor flows --shadow"
 )]
 pub struct Args {
@@ -45,17 +41,17 @@ pub struct Args {
     by: Option<By>,
     #[command(flatten)]
     only: Only,
-    /// Only the last TIME, at most 1h. Begins up to a minute earlier; the heading says when.
-    #[arg(long, value_name = "TIME", value_parser = since)]
+    /// Only the last TIME, at most 1h. Begins up to a minute earlier; the heading says when
+    #[arg(long, value_name = "TIME", value_parser = ago)]
     since: Option<u32>,
-    /// All columns, also on a terminal
-    #[arg(long)]
-    wide: bool,
+    /// Only until TIME ago; without --since of the last hour. Ends up to a minute later; the heading says when
+    #[arg(long, value_name = "TIME", value_parser = ago, conflicts_with = "active")]
+    until: Option<u32>,
     /// Show it again every two seconds, until it is interrupted
     #[arg(long, conflicts_with = "json")]
     watch: bool,
     /// Show where the shadow policy differs.
-    #[arg(long, conflicts_with_all = ["by", "Only", "since", "watch"])]
+    #[arg(long, conflicts_with_all = ["by", "Only", "since", "until", "watch"])]
     shadow: bool,
     #[command(flatten)]
     daemon: Daemon,
@@ -123,7 +119,7 @@ impl Only {
 }
 
 /// Seconds, rounded up.
-fn since(text: &str) -> anyhow::Result<u32> {
+fn ago(text: &str) -> anyhow::Result<u32> {
     let time = monitor_policy::duration::parse(text)?;
     let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     let seconds = u32::try_from(seconds).ok().filter(|seconds| *seconds <= MAX_SINCE);
@@ -138,7 +134,7 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let client = args.daemon.client()?;
     if args.shadow {
         let page: ShadowPage = client.get(&format!("/api/v1/policy/shadow?fresh=1&top={}", args.top))?;
-        return print_either(args.daemon.json, &page, render::shadow);
+        return args.daemon.shape.print(&page, |page, width| render::shadow(page, now(), width));
     }
     let by = args.by.and_then(|by| by.to_possible_value()).map(|by| by.get_name().to_owned());
     // Who reads sums need not be one who reads flows.
@@ -147,24 +143,24 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     query.append_pair("fresh", "1").append_pair("top", &args.top.to_string());
     query.extend_pairs(by.iter().map(|by| ("by", by)));
     query.extend_pairs(args.only.pairs());
-    query.extend_pairs(args.since.map(|since| ("since", since.to_string())));
+    let times = [("since", args.since), ("until", args.until)];
+    query.extend_pairs(times.iter().filter_map(|(name, ago)| Some((name, ago.as_ref()?.to_string()))));
     let path = format!("/api/v1/{page}?{}", query.finish());
-    let on_terminal = io::stdout().is_terminal();
-    let width = if on_terminal && !args.wide { render::Width::Short } else { render::Width::Wide };
     loop {
         let reply: Flows = client.get(&path)?;
-        let text = |reply: &Flows| render::flows(reply, by.as_deref(), now(), width);
+        let shape = args.daemon.shape;
+        let text = |reply: &Flows, width| render::flows(reply, by.as_deref(), now(), width);
         if !args.watch {
-            return print_either(args.daemon.json, &reply, text);
+            return shape.print(&reply, text);
         }
         // The terminal is cleared, and what it shows stands at its top.
-        let clear = if on_terminal { "\x1b[2J\x1b[H" } else { "" };
+        let clear = if io::stdout().is_terminal() { "\x1b[2J\x1b[H" } else { "" };
         io::stdout()
             .write_all(clear.as_bytes())
             .and_then(|()| io::stdout().flush())
             .context("standard output")
             .map_err(|error| CliError::Unavailable(format!("{error:#}")))?;
-        print(&text(&reply))?;
+        shape.page(&text(&reply, shape.width()))?;
         thread::sleep(WATCH);
     }
 }

@@ -3,6 +3,7 @@
 pub mod allow;
 mod args;
 pub mod attempt;
+pub mod changes;
 pub mod check;
 pub mod clock;
 pub mod confirm;
@@ -20,7 +21,9 @@ pub mod rules;
 pub mod run;
 pub mod status;
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use std::ffi::OsString;
+
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::error::CliError;
 
@@ -40,6 +43,7 @@ enum Command {
     Status(status::Args),
     Flows(flows::Args),
     Rules(rules::Args),
+    Changes(changes::Args),
     Diff(diff::Args),
     Allow(allow::Args),
     Try(attempt::Args),
@@ -53,12 +57,24 @@ enum Command {
     Helper(helper::Args),
 }
 
-/// clap's complaint in one line: what is wrong, with clap's tips; its usage is in `--help`.
-fn one_line(rendered: &str) -> String {
+/// The command that is meant by the arguments behind the program's name, such as `egress-monitor geo info`: as far as they
+/// name one.
+fn named(arguments: impl Iterator<Item = OsString>) -> String {
+    let (mut command, mut name) = (Cli::command(), "egress-monitor".to_owned());
+    for argument in arguments {
+        let Some(next) = command.find_subcommand(&argument).cloned() else { break };
+        name += &format!(" {}", next.get_name());
+        command = next;
+    }
+    name
+}
+
+/// clap's complaint about a command in one line: what is wrong, with clap's tips; its usage is in the command's `--help`.
+fn one_line(rendered: &str, command: &str) -> String {
     let complaint = rendered.split("Usage:").next().unwrap_or(rendered).split("For more information").next();
     let words: Vec<&str> = complaint.unwrap_or(rendered).split_whitespace().collect();
     let words = words.join(" ");
-    format!("{}; see `egress-monitor --help`", words.strip_prefix("error: ").unwrap_or(&words))
+    format!("{}; see `{command} --help`", words.strip_prefix("error: ").unwrap_or(&words))
 }
 
 /// Parses the command line and runs it.
@@ -73,7 +89,10 @@ pub fn main() -> Result<(), CliError> {
             eprint!("{}", error.render());
             std::process::exit(64);
         }
-        Err(error) if error.use_stderr() => return Err(CliError::Usage(one_line(&error.render().to_string()))),
+        Err(error) if error.use_stderr() => {
+            let command = named(std::env::args_os().skip(1));
+            return Err(CliError::Usage(one_line(&error.render().to_string(), &command)));
+        }
         Err(help) => help.exit(),
     };
     match cli.command {
@@ -83,6 +102,7 @@ pub fn main() -> Result<(), CliError> {
         Command::Status(args) => status::run(&args),
         Command::Flows(args) => flows::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Changes(args) => changes::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Allow(args) => allow::run(&args),
         Command::Try(args) => attempt::run(&args),
@@ -101,23 +121,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wrong_argument_is_one_line_with_the_hint() {
+    fn a_wrong_argument_is_one_line_with_the_help_of_its_command() {
         for (arguments, line) in [
             (&["frob"][..], "unrecognized subcommand 'frob'; see `egress-monitor --help`"),
             (
                 &["flows", "--by", "x"],
                 "invalid value 'x' for '--by <BY>' [possible values: country, class, network, rule, peer, \
-                 source, source,peer, port, interface]; see \
-                 `egress-monitor --help`",
+                 source, source,peer, port, interface]; see `egress-monitor flows --help`",
             ),
             (
                 &["status", "--sockett", "x"],
                 "unexpected argument '--sockett' found tip: a similar argument exists: '--socket'; see \
-                 `egress-monitor --help`",
+                 `egress-monitor status --help`",
+            ),
+            (
+                &["geo", "info", "--jsonn"],
+                "unexpected argument '--jsonn' found tip: a similar argument exists: '--json'; see \
+                 `egress-monitor geo info --help`",
+            ),
+            (
+                &["clock", "reset", "--reason"],
+                "a value is required for '--reason <TEXT>' but none was supplied; see `egress-monitor clock reset --help`",
             ),
         ] {
             let error = Cli::try_parse_from(["egress-monitor"].iter().chain(arguments)).unwrap_err();
-            assert_eq!(one_line(&error.render().to_string()), line);
+            let command = named(arguments.iter().map(OsString::from));
+            assert_eq!(one_line(&error.render().to_string(), &command), line);
         }
     }
 }

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use super::args::Daemon;
-use crate::{
-    cli::{output::print_either, render},
-    error::CliError,
-};
+use crate::{cli::render, error::CliError, model::now};
 use monitor_api::mode::{ModeChange, ModeStatus, PAGE, To};
 use monitor_policy::duration;
 
@@ -49,5 +46,5 @@ pub fn run(args: &Args) -> Result<(), CliError> {
             client.post(&change.path())?
         }
     };
-    print_either(args.daemon.json, &status, render::mode)
+    args.daemon.shape.print(&status, |status, _| render::mode(status, now()))
 }

@@ -6,10 +6,7 @@ use super::{
     args::{Daemon, confirmation},
     attempt::not_tried,
 };
-use crate::{
-    cli::{output::print_either, render},
-    error::CliError,
-};
+use crate::{cli::render, error::CliError};
 use monitor_api::reload::Outcome;
 
 /// Reload the configuration
@@ -43,6 +40,6 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     // The daemon's own configuration may be what is wrong: then it says so, if its socket can be found.
     let client = args.daemon.client()?;
     let outcome: Outcome = client.post(&format!("/api/v1/policy/reload{within}"))?;
-    print_either(args.daemon.json, &outcome, render::outcome)?;
+    args.daemon.shape.print(&outcome, |outcome, _| render::outcome(outcome))?;
     if args.confirm.is_some() { not_tried(&outcome) } else { Ok(()) }
 }

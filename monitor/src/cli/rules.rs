@@ -1,10 +1,7 @@
 //! `egress-monitor rules`: asks the running daemon through its control socket.
 
 use super::args::Daemon;
-use crate::{
-    cli::{output::print_either, render},
-    error::CliError,
-};
+use crate::{cli::render, error::CliError, model::now};
 use monitor_api::rules::Rules;
 
 /// Show rule hits, budgets and owners
@@ -29,5 +26,5 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         reply.rules.retain(|row| row.last_hit.is_none());
         reply.former.clear();
     }
-    print_either(args.daemon.json, &reply, render::rules)
+    args.daemon.shape.print(&reply, |reply, width| render::rules(reply, now(), width))
 }

@@ -11,7 +11,7 @@ use tracing::Level;
 
 use super::args::confirmation;
 use crate::{
-    cli::render,
+    cli::{output, render},
     daemon::{self, Launch},
     error::CliError,
     http::documents::{coverage::devices, status::status},
@@ -26,7 +26,7 @@ use monitor_policy::duration;
 #[derive(Clone, Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[command(after_help = "Examples:\n  egress-monitor run > alerts.jsonl\n  \
-                        egress-monitor run --interface eth0 --duration 10min --enforce\n\n\
+                        egress-monitor run --interface eth0 --enforce --confirm 5min\n\n\
                         Signals: SIGINT and SIGTERM print totals and end, and detach with --ephemeral; SIGHUP reads configuration and \
                         policy again, as does a change of the files ([policy] reload).")]
 pub struct Args {
@@ -42,8 +42,7 @@ pub struct Args {
     /// Stop after TIME (30s, 10min, 1h 30min).
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub duration: Option<Duration>,
-    /// Each change of the policy, and an enforcing start, returns to what was confirmed last unless `egress-monitor
-    /// confirm` follows in this time (30s, 5min).
+    /// Roll back each change of the policy, and an enforcing start, unless confirmed within TIME (30s, 5min)
     #[arg(long, value_name = "TIME", value_parser = confirmation)]
     pub confirm: Option<Duration>,
     /// How to attach, instead of what the configuration says.
@@ -59,7 +58,7 @@ pub struct Args {
     /// the next one or `egress-monitor detach`.
     #[arg(long)]
     pub ephemeral: bool,
-    /// Take off what a daemon of another version has left whose counters this one can't read. Else it goes on beside this one.
+    /// Remove what a daemon of another version has left whose counters this one can't read
     #[arg(long)]
     pub replace: bool,
     /// Print start-up and shutdown messages as JSON lines.
@@ -107,10 +106,12 @@ pub fn run(args: &Args) -> Result<(), CliError> {
     let state = daemon::run(&args.launch(), |started| {
         outlives = started.outlives;
         let rules = started.in_force.policy.rules.len();
-        say(args.json, &document(started), |document| render::started(document, rules));
+        say(args.json, &document(started), |document| {
+            render::started(document, rules, now(), std::io::stdout().is_terminal())
+        });
     })?;
     let status = status(&state.read(), &Host::read().name, now());
-    say(args.json, &status, |status| render::ended(status, outlives));
+    say(args.json, &status, |status| render::ended(status, outlives, output::width_of(&std::io::stderr(), false)));
     Ok(())
 }
 
@@ -128,7 +129,11 @@ fn start_log(kernel: KernelLog) {
 
 /// Writes to standard error, as one line of JSON or as text; a closed one is no reason to end.
 fn say<T: serde::Serialize>(as_json: bool, value: &T, as_text: impl FnOnce(&T) -> String) {
-    let text = if as_json { serde_json::to_string(value).unwrap_or_default() + "\n" } else { as_text(value) };
+    let text = if as_json {
+        serde_json::to_string(value).unwrap_or_default() + "\n"
+    } else {
+        output::shaped(&std::io::stderr(), &as_text(value), false)
+    };
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 

@@ -2,10 +2,7 @@
 
 use super::args::Daemon;
 use crate::{
-    cli::{
-        output::{print, print_either},
-        render,
-    },
+    cli::{output::print, render},
     error::CliError,
     model::now,
 };
@@ -39,8 +36,10 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), CliError> {
     let status = ask(args);
     if !args.check {
-        let page = |status: &Status| if args.all { render::status(status) } else { render::summary(status, now()) };
-        return print_either(args.daemon.json, &status?, page);
+        let page = |status: &Status, width| {
+            if args.all { render::status(status, now(), width) } else { render::summary(status, now()) }
+        };
+        return args.daemon.shape.print(&status?, page);
     }
     let (code, line) = match &status {
         Ok(status) => verdict(status),
@@ -63,7 +62,7 @@ fn ask(args: &Args) -> Result<Status, CliError> {
 fn verdict(status: &Status) -> (u8, String) {
     let grave = |of: &&FindingStatus| ["High", "Critical"].contains(&of.severity.as_str());
     let names = |of: &[&FindingStatus]| of.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>().join(", ");
-    let (worse, rest): (Vec<_>, Vec<_>) = status.conditions.iter().partition(grave);
+    let (worse, rest): (Vec<_>, Vec<_>) = status.findings.iter().partition(grave);
     let watched = status.interfaces.iter().filter(|interface| interface.hook.is_some()).count();
     let what = format!("{}, zone {}, {} watched", status.mode, status.zone, counted(watched, "interface"));
     match (&status.not_ready, worse.is_empty(), rest.is_empty()) {
@@ -85,11 +84,11 @@ mod tests {
             severity: severity.into(),
             ..FindingStatus::default()
         };
-        let with = |conditions: &[&str], not_ready: Option<&str>| {
-            let conditions = conditions.iter().map(|severity| of(severity)).collect();
+        let with = |findings: &[&str], not_ready: Option<&str>| {
+            let findings = findings.iter().map(|severity| of(severity)).collect();
             let not_ready = not_ready.map(str::to_owned);
             let (mode, zone) = ("enforce".into(), "eea".into());
-            verdict(&Status { conditions, not_ready, mode, zone, ..Status::default() })
+            verdict(&Status { findings, not_ready, mode, zone, ..Status::default() })
         };
         let what = "enforce, zone eea, 0 interfaces watched";
         assert_eq!(with(&[], None), (0, format!("OK: {what}")));

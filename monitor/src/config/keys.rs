@@ -69,7 +69,7 @@ pub enum Absent {
     Value(&'static str),
     /// What these words say.
     Means(&'static str),
-    /// It must be there; with what to add.
+    /// It must be there; with what to add. A value that decides something stands for itself, in capitals: no hint decides it.
     Refused(&'static str),
 }
 
@@ -345,7 +345,8 @@ pub mod zone {
         "flows whose content cannot be read (ESP, WireGuard, QUIC…): \"allow\" goes by their destination, \"deny\" denies them unless a rule allows them",
     );
     /// What could not be read.
-    pub const ON_UNDECODABLE: Key = on("on_undecodable", r#""deny""#, "packets that could not be read");
+    pub const ON_UNDECODABLE: Key =
+        on("on_undecodable", r#""deny""#, "unparsed packets, which could not be read to their end");
     /// Translators.
     pub const NAT64: Key = Key::new(
         "nat64",
@@ -509,8 +510,8 @@ pub mod site {
     /// Where it is.
     pub const COUNTRY: Key = Key::new(
         "country",
-        Kind::As(r#"an ISO 3166-1 code in quotes, such as "IE""#),
-        Absent::Refused(r#""IE""#),
+        Kind::As("an ISO 3166-1 code in quotes"),
+        Absent::Refused(r#""CODE", the ISO 3166-1 code of where its networks are"#),
         "where it is",
     )
     .shown(r#""IE""#);
@@ -518,7 +519,7 @@ pub mod site {
     pub const NETWORKS: Key = Key::new(
         "networks",
         Kind::List { whole: r#"networks such as ["10.64.0.0/10", "2001:db8:5::/48"]"#, each: "a network in quotes" },
-        Absent::Refused(r#"["10.64.0.0/10"]"#),
+        Absent::Refused(r#"["NETWORK"], which are those of the site"#),
         "no network may be in two sites",
     )
     .shown(r#"["10.32.0.0/12", "2001:db8:1::/48"]"#);
@@ -582,7 +583,7 @@ pub mod rule {
             whole: r#"what it covers, such as ["10.64.0.0/10", "SG", "AS64500"]"#,
             each: "a network, a country or an autonomous system in quotes",
         },
-        Absent::Refused(r#"["192.0.2.0/24"]"#),
+        Absent::Refused(r#"["NETWORK"], what it covers"#),
         r#"networks, countries, "AS64500" (by [geo] asn)"#,
     )
     .shown(r#"["10.64.8.0/24", "2001:db8:5::/48"]"#);
@@ -655,7 +656,7 @@ pub mod management {
             whole: r#"networks such as ["192.0.2.0/24"], or [] for none on purpose"#,
             each: "a network in quotes",
         },
-        Absent::Refused(r#"["192.0.2.0/24"], or [] for none on purpose"#),
+        Absent::Refused(r#"["NETWORK"], or [] for none on purpose"#),
         "what goes there passes, whatever rules and region say",
     )
     .shown(r#"["198.51.100.192/27"]"#);
@@ -804,7 +805,7 @@ pub mod policy {
         Absent::Value(r#""auto""#),
         r#"when files that changed are read: "auto", by themselves, or "signal", when told to"#,
     );
-    /// A candidate.
+    /// The shadow policy.
     pub const SHADOW: Key = Key::new(
         "shadow",
         Kind::FILE,

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// What is said where enforce has no failsafe.
-pub(super) const NEEDS_MANAGEMENT: &str = "enforce needs [management]: add networks = [\"192.0.2.0/24\"] with the networks that \
+pub(super) const NEEDS_MANAGEMENT: &str = "enforce needs [management]: add networks = [\"NETWORK\"] with the networks that \
      must never be cut off, or networks = [] if there are none on purpose";
 
 /// What `[policy] allowlists` and `denylists` say: each pattern with its value, to report problems at.

@@ -67,7 +67,8 @@ pub(super) fn with_process(error: String, process: Option<u32>, helper: &Helper)
 
 /// The same of a kernel part that could not be loaded.
 pub(super) fn refusal(error: &KernelError, helper: &Helper) -> String {
-    with_process(error.to_string(), error.process(), helper)
+    let running = error.process().map(|pid| format!("already running, pid {pid}: ")).unwrap_or_default();
+    with_process(format!("{running}{error}"), error.process(), helper)
 }
 
 /// Who has the port, as far as it can be known.

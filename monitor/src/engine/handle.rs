@@ -24,7 +24,7 @@ pub(super) enum Request {
     /// Something that is so until more is said: as which finding it is reported; `None`: it is not so any more.
     Told(FindingKind, Option<String>),
     /// Something that somebody did, or found, and that is over as it is reported.
-    Noticed(FindingKind, Detail),
+    Noticed(FindingKind, Detail, oneshot::Sender<()>),
     /// A policy was not confirmed and another took its place, or should have; `None`: somebody has decided what is to
     /// hold.
     Reverted(Option<String>),
@@ -139,10 +139,11 @@ impl EngineHandle {
         let _ = self.0.send(Request::Told(kind, what)).await;
     }
 
-    /// Has an alert made on something that is over.
+    /// Has an alert made on something that is over. When this returns it is on record.
     pub async fn noticed(&self, kind: FindingKind, detail: Detail) {
+        let (done, is_done) = oneshot::channel();
         // As above.
-        let _ = self.0.send(Request::Noticed(kind, detail)).await;
+        let _ = self.ask(Request::Noticed(kind, detail, done), is_done).await;
     }
 
     /// The answer; `None`: the monitor is stopping.

@@ -297,9 +297,11 @@ impl Engine {
                 let state = self.state.clone();
                 self.pipeline.report(&mut state.write(), kind, what.as_deref());
             }
-            Request::Noticed(kind, detail) => {
+            Request::Noticed(kind, detail, done) => {
                 let state = self.state.clone();
                 self.pipeline.notice(&mut state.write(), kind, detail);
+                // Whoever asked may be gone.
+                let _ = done.send(());
             }
             Request::Reverted(what) => self.reverted(what),
         }

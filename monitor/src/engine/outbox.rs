@@ -33,7 +33,8 @@ impl Outbox {
     /// Counts, keeps and sends alerts.
     pub(super) fn deliver(&self, state: &mut MonitorState, alerts: impl IntoIterator<Item = Alert>) {
         for alert in alerts.into_iter().map(Arc::new) {
-            *state.alerts.entry((alert.severity().label(), alert.kind())).or_default() += 1;
+            *state.alerts.entry((alert.severity().name(), alert.kind())).or_default() += 1;
+            state.changes.note(&alert);
             self.queue.send(&alert);
             if state.latest_alerts.len() >= LATEST_ALERTS {
                 state.latest_alerts.pop_front();

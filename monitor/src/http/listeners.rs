@@ -141,9 +141,15 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
         )));
     }
     match UnixStream::connect(path) {
-        Ok(_) => Err(SocketError::Taken(format!(
-            "another egress-monitor answers on {shown}: stop it, or give this one its own [paths] runtime"
-        ))),
+        Ok(there) => {
+            // Who called listen(2) (unix(7)).
+            let peer = rustix::net::sockopt::socket_peercred(&there);
+            let pid = peer.map(|peer| format!(", pid {}", peer.pid.as_raw_nonzero())).unwrap_or_default();
+            Err(SocketError::Taken(format!(
+                "already running{pid}: another egress-monitor answers on {shown}: stop it, or give this one its own [paths] \
+                 runtime"
+            )))
+        }
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(|error| {
             SocketError::Refused(format!("{shown} is left over and can't be removed: {error}: remove it"))
         }),

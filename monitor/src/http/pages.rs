@@ -14,6 +14,7 @@ use axum::{
 };
 use monitor_api::{
     alerts::Alerts,
+    changes::{Changes, ChangesQuery},
     clock::{ClockReset, ClockStatus},
     flows::FlowsQuery,
     mode::{ModeChange, ModeStatus, To},
@@ -293,6 +294,15 @@ pub(super) async fn set_mode(
     let reason = reason.unwrap_or_default().trim().to_owned();
     let wanted = mode.map(|mode| Wanted { mode, lasts: seconds.map(Duration::from_secs), reason });
     reloads(&api, by)?.set_mode(wanted).await.map(Json).map_err(ApiError::conflict)
+}
+
+/// What changed of policy and mode, and who did it.
+pub(super) async fn changes(
+    State(api): State<Api>,
+    Parameters(query): Parameters<ChangesQuery>,
+) -> Result<Json<Changes>, ApiError> {
+    let host = Arc::clone(&api.host);
+    api.render(move |state| documents::changes::changes(&state.read(), &host, query, now())).await.map(Json)
 }
 
 /// How the clocks stand.

@@ -12,7 +12,10 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 
-use monitor_api::reload::{MAX_CANDIDATE, TRIAL, TRY};
+use monitor_api::{
+    changes::PAGE as CHANGES,
+    reload::{MAX_CANDIDATE, TRIAL, TRY},
+};
 
 use self::Gives::{Document, Other};
 use super::{
@@ -106,7 +109,7 @@ impl Page {
 }
 
 /// All pages.
-pub(super) const PAGES: [Page; 18] = [
+pub(super) const PAGES: [Page; 19] = [
     Page::read("/metrics", Metrics, &[], Other("Prometheus text"), || get(pages::metrics)).named().scraped(),
     Page::read("/healthz", Metrics, &[], Other("text: the process serves"), || get(pages::healthz)).scraped(),
     Page::read("/readyz", Metrics, &[], Other("text: attached, and epochs are closed; 503 if not"), || {
@@ -126,6 +129,7 @@ pub(super) const PAGES: [Page; 18] = [
             ("rule", Metrics),
             ("would_drop", Metrics),
             ("since", Auditor),
+            ("until", Auditor),
             FRESH,
         ],
         Document("flows"),
@@ -149,6 +153,7 @@ pub(super) const PAGES: [Page; 18] = [
             ("would_drop", Security),
             ("active", Security),
             ("since", Security),
+            ("until", Security),
             ("fresh", Security),
         ],
         Document("flows"),
@@ -177,6 +182,7 @@ pub(super) const PAGES: [Page; 18] = [
         Document("mode"),
         || post(pages::set_mode),
     ),
+    Page::read(CHANGES, Auditor, &[("since", Auditor)], Document("changes"), || get(pages::changes)),
     Page::read("/api/v1/clock", Metrics, &[], Document("clock"), || get(pages::clock)),
     Page::change("/api/v1/clock/reset", &[("reason", Root)], Document("clock"), || post(pages::reset_clock)),
     Page::read(

@@ -2,8 +2,9 @@
 //! found in, alerts out. Called by the engine only, as a consumer.
 //!
 //! A note in `[paths] state` ([`Record`]) says of each life how it began, and of one that ended in order that it did: so
-//! the next one knows of a daemon that was killed.
+//! the next one knows of a daemon that was killed. What changed of policy and mode goes on record beside it (`changes`).
 
+mod changes;
 mod record;
 
 use monitor_common::wire::{Counters, HookSums};
@@ -12,7 +13,7 @@ pub use self::record::{FILE, Record};
 
 use crate::{
     engine::pipeline::{Consumer, Findings},
-    model::{FindingKind, Succession, rfc3339},
+    model::{ClosedEpoch, FindingKind, Succession, rfc3339},
     storage::state::StateDirectory,
     store::MonitorState,
 };
@@ -24,6 +25,8 @@ pub struct Life {
     state: StateDirectory,
     before: Option<Record>,
     own: Record,
+    /// Changes on record that are in the file.
+    written: u64,
     /// What had passed the hooks before it began, in the totals that it goes on from.
     carried: HookSums,
 }
@@ -34,7 +37,7 @@ impl Life {
         let before = Record::read(&state);
         let own = Record::begun(boot_id, now);
         own.write(&state);
-        Self { succession, state, before, own, carried: HookSums::default() }
+        Self { succession, state, before, own, written: 0, carried: HookSums::default() }
     }
 
     /// What came to the hooks while nobody was there.
@@ -124,11 +127,12 @@ impl Life {
 impl Consumer for Life {
     fn begin(&mut self, state: &mut MonitorState, findings: &mut Findings<'_>) {
         self.carried = passed(state);
+        state.changes.follow(changes::read(&self.state));
         self.follow(findings);
         self.tell_gaps(findings);
         let watched: Vec<String> =
             state.attachments.iter().map(|one| format!("{} ({})", one.interface, one.hook)).collect();
-        let then = if self.succession.outlives { "goes on without it" } else { "ends with it" };
+        let then = if self.succession.outlives { "go on without it" } else { "end with it" };
         findings.notice(
             FindingKind::Started,
             format!(
@@ -139,6 +143,14 @@ impl Consumer for Life {
                 if watched.is_empty() { "no interface".to_owned() } else { watched.join(", ") },
             ),
         );
+    }
+
+    fn review(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, _: &mut Findings<'_>) {
+        // At once with the change itself, which is rare.
+        if state.changes.noted() != self.written {
+            changes::write(&self.state, &state.changes);
+            self.written = state.changes.noted();
+        }
     }
 
     fn stopped(&mut self, now: i128, state: &mut MonitorState, findings: &mut Findings<'_>) {

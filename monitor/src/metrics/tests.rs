@@ -82,7 +82,7 @@ fn a_flow_is_found_under_its_interface_country_class_and_verdict() {
     fake::add(&mut snapshot, fake::with_inner(esp, Via::GtpU), 5);
     fake::add(&mut snapshot, fake::with_inner(fake::key(7, fake::OUTSIDE, 1), Via::GtpU), 7);
     fake::merge(&mut state.traffic, &mut store, &snapshot);
-    state.alerts.insert(("high", "egress"), 2);
+    state.alerts.insert(("High", "egress"), 2);
     let attached = |interface: &str| crate::model::Attachment {
         interface: interface.into(),
         hook: "tcx".into(),
@@ -113,7 +113,7 @@ fn a_flow_is_found_under_its_interface_country_class_and_verdict() {
         r#"egress_monitor_opaque_bytes_total{interface="eth0",opaque="esp",verdict="allowed"} 700"#,
         r#"egress_monitor_inner_packets_total{interface="eth0",verdict="allowed",via="gtp_u"} 5"#,
         r#"egress_monitor_inner_packets_total{interface="eth0",verdict="observed",via="gtp_u"} 7"#,
-        r#"egress_monitor_alerts_total{severity="high",type="egress"} 2"#,
+        r#"egress_monitor_alerts_total{severity="High",type="egress"} 2"#,
         r#"egress_monitor_geo_dataset_age_seconds{dataset="dbip-country"} 86400"#,
         r#"egress_monitor_events_lost_total{stage="ring"} 0"#,
         r#"egress_monitor_tampering_found_total{kind="image_changed"} 4"#,

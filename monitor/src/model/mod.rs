@@ -4,6 +4,7 @@
 pub mod alert;
 pub mod attachment;
 pub mod budget;
+pub mod changes;
 pub mod clock;
 pub mod coverage;
 pub mod epoch;

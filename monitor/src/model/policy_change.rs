@@ -29,11 +29,13 @@ pub fn told(old: &PolicyInForce, new: &PolicyInForce) -> Vec<(FindingKind, Detai
             what.push("geo data, or networks and terms of rules and sites".into());
         }
         let text = format!("{before} → {after}: {}{by}", what.join("; "));
-        told.push((FindingKind::PolicyChanged, Detail { severity: severity(loosens), ..text.into() }));
+        let detail = Detail { severity: severity(loosens), by: new.by.to_string(), ..text.into() };
+        told.push((FindingKind::PolicyChanged, detail));
     }
     if before.mode != after.mode {
         let text = format!("{} → {}, policy {}{by}", before.mode, after.mode, after.digest);
-        told.push((FindingKind::ModeChanged, Detail { severity: severity(before.mode.enforces()), ..text.into() }));
+        let severity = severity(before.mode.enforces());
+        told.push((FindingKind::ModeChanged, Detail { severity, by: new.by.to_string(), ..text.into() }));
     }
     told
 }

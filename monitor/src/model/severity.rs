@@ -17,7 +17,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// OCSF's caption.
+    /// OCSF's caption: so in alerts, documents and metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Informational => "Informational",
@@ -25,17 +25,6 @@ impl Severity {
             Self::Medium => "Medium",
             Self::High => "High",
             Self::Critical => "Critical",
-        }
-    }
-
-    /// The metric label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Informational => "informational",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
         }
     }
 }

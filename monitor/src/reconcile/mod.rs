@@ -153,7 +153,11 @@ impl Consumer for Reconciler {
                     one.interface, one.epoch, one.packets, one.bytes, one.total_packets, one.total_bytes
                 )
             };
-            Detail { text: found.iter().map(of).collect::<Vec<_>>().join("; "), unaccounted: found, severity: None }
+            Detail {
+                text: found.iter().map(of).collect::<Vec<_>>().join("; "),
+                unaccounted: found,
+                ..Detail::default()
+            }
         });
         findings.report(FindingKind::UnaccountedEgress, detail);
         let open: Vec<String> = findings.subjects(FindingKind::EgressLost).map(str::to_owned).collect();

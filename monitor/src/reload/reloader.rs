@@ -202,13 +202,15 @@ impl PolicyReloader {
         let Some(before) = self.commit.confirmed_before().filter(|before| self.outlives && **before != now) else {
             return;
         };
-        let text = format!("{before} → {now}; by the start of the daemon");
+        let by = "the start of the daemon";
+        let text = format!("{before} → {now}; by {by}");
+        let detail = |severity| Detail { severity, by: by.into(), ..text.clone().into() };
         if before.digest != now.digest {
-            self.engine.noticed(FindingKind::PolicyChanged, text.clone().into()).await;
+            self.engine.noticed(FindingKind::PolicyChanged, detail(None)).await;
         }
         if before.mode != now.mode {
             let severity = before.mode.enforces().then_some(Severity::High);
-            self.engine.noticed(FindingKind::ModeChanged, Detail { severity, ..text.into() }).await;
+            self.engine.noticed(FindingKind::ModeChanged, detail(severity)).await;
         }
     }
 

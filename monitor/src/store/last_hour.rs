@@ -41,8 +41,10 @@ struct Slice {
 pub struct Window {
     /// Where it begins: at a slice's beginning, so a minute too early at most.
     pub began: i128,
-    /// Where it ends.
+    /// Where it ends: at a slice's end, so a minute too late at most.
     pub ended: i128,
+    /// The end of the latest epoch, to which times are.
+    pub latest: i128,
     /// Flow by flow. A flow that is here may have sent more: what was evicted may be of it.
     pub flows: FlowStore,
     /// Everything else.
@@ -158,12 +160,16 @@ impl Recent {
         self.len() == 0
     }
 
-    /// What was counted in the last so many nanoseconds before the end of the latest epoch; `None` before the first.
-    pub fn window(&self, nanoseconds: i128) -> Option<Window> {
-        let ended = self.slices.back()?.ended;
-        let mut window = Window { began: ended, ended, flows: FlowStore::new(usize::MAX), totals: Totals::default() };
-        for slice in self.slices.iter().filter(|slice| slice.ended > ended - nanoseconds) {
+    /// What was counted from so many nanoseconds before the end of the latest epoch until so many, in whole slices: what is
+    /// of the window and what shares a slice with it. `None` before the first epoch.
+    pub fn window(&self, since: i128, until: i128) -> Option<Window> {
+        let latest = self.slices.back()?.ended;
+        let (since, until) = (latest - since, latest - until);
+        let (flows, totals) = (FlowStore::new(usize::MAX), Totals::default());
+        let mut window = Window { began: until, ended: until, latest, flows, totals };
+        for slice in self.slices.iter().filter(|slice| slice.ended > since && slice.began < until) {
             window.began = window.began.min(slice.began);
+            window.ended = window.ended.max(slice.ended);
             window.flows.absorb(&slice.flows);
             window.totals.add(&slice.totals);
         }
@@ -196,7 +202,7 @@ mod tests {
     #[test]
     fn a_window_has_what_was_sent_in_it_and_begins_at_most_a_minute_too_early() {
         let (mut recent, mut traffic, mut store) = (Recent::default(), Traffic::default(), FlowStore::default());
-        assert!(recent.window(SECOND).is_none());
+        assert!(recent.window(SECOND, 0).is_none());
         // Two hours of ten-second epochs; in each the one flow sends its number in packets.
         for epoch in 0..720 {
             let mut snapshot = fake::snapshot(epoch);
@@ -204,7 +210,7 @@ mod tests {
             merge(&mut recent, &mut traffic, &mut store, &snapshot);
         }
         for seconds in [1, 60, 61, 599, 1_800, 3_600] {
-            let window = recent.window(seconds * SECOND).expect("there are epochs");
+            let window = recent.window(seconds * SECOND, 0).expect("there are epochs");
             let long = window.ended - window.began;
             assert_eq!(window.ended, fake::START + 7_200 * SECOND);
             assert!((seconds * SECOND..(seconds + 60) * SECOND).contains(&long), "{seconds} s: {long} ns");
@@ -214,6 +220,32 @@ mod tests {
             assert_eq!((flows, window.totals.hook.values().map(|hook| hook.packets).sum()), (vec![packets], packets));
         }
         assert_eq!(recent.len(), 60);
+    }
+
+    #[test]
+    fn a_window_that_is_over_has_the_slices_that_it_touches_and_two_that_meet_in_a_slice_both_have_that() {
+        let (mut recent, mut traffic, mut store) = (Recent::default(), Traffic::default(), FlowStore::default());
+        for epoch in 0..60 {
+            let mut snapshot = fake::snapshot(epoch);
+            fake::add_flow(&mut snapshot, 7, fake::OUTSIDE, 443, 1);
+            merge(&mut recent, &mut traffic, &mut store, &snapshot);
+        }
+        // Ten minutes of ten-second epochs, so ten slices of six.
+        let window = |since: i128, until: i128| {
+            let window = recent.window(since * SECOND, until * SECOND).expect("there are epochs");
+            let packets: u64 = window.totals.hook.values().map(|hook| hook.packets).sum();
+            assert_eq!(window.latest, fake::START + 600 * SECOND);
+            let ago = |at: i128| (window.latest - at) / SECOND;
+            (ago(window.began), ago(window.ended), packets)
+        };
+        assert_eq!(window(600, 0), (600, 0, 60));
+        assert_eq!(window(600, 300), (600, 300, 30));
+        assert_eq!(window(300, 0), (300, 0, 30));
+        // Half a slice on each side.
+        assert_eq!(window(570, 510), (600, 480, 12));
+        assert_eq!(window(510, 0), (540, 0, 54));
+        assert_eq!(window(3_600, 540), (600, 540, 6));
+        assert_eq!(window(3_600, 1_800), (1_800, 1_800, 0), "before there was anything");
     }
 
     #[test]
@@ -227,7 +259,7 @@ mod tests {
             merge(&mut recent, &mut traffic, &mut store, &snapshot);
             assert!(recent.len() <= 1_000, "{}", recent.len());
             if epoch % 20 == 19 {
-                let window = recent.window(i128::from(random.i32(1..3_600)) * SECOND).expect("there are epochs");
+                let window = recent.window(i128::from(random.i32(1..3_600)) * SECOND, 0).expect("there are epochs");
                 let mut parts: Vec<Counters> = window.flows.iter().map(|(_, sums)| sums.counters).collect();
                 parts.extend(window.flows.evicted().values().map(|evicted| evicted.counters));
                 parts.extend(window.totals.overflow.values());
@@ -237,7 +269,7 @@ mod tests {
                 assert_eq!(sum(&parts), sum(window.totals.hook.values()));
             }
         }
-        let window = recent.window(KEPT_NS).expect("there are epochs");
+        let window = recent.window(KEPT_NS, 0).expect("there are epochs");
         assert!(!window.flows.evicted().is_empty(), "the test must evict to mean something");
         assert!(recent.slices.iter().all(|slice| slice.flows.len() >= 1_000 / SLICES), "none is left empty");
     }
@@ -280,8 +312,8 @@ mod tests {
         assert_eq!(epoch(&mut recent, 0, SECOND), [(0, SECOND)]);
         assert_eq!(epoch(&mut recent, SECOND, end), [(0, end)], "just a minute");
         assert_eq!(epoch(&mut recent, end, end + 1), [(0, end), (end, end + 1)]);
-        assert_eq!(recent.window(1).map(|window| (window.began, window.ended)), Some((end, end + 1)));
-        assert_eq!(recent.window(2).map(|window| (window.began, window.ended)), Some((0, end + 1)));
+        assert_eq!(recent.window(1, 0).map(|window| (window.began, window.ended)), Some((end, end + 1)));
+        assert_eq!(recent.window(2, 0).map(|window| (window.began, window.ended)), Some((0, end + 1)));
         let late = end + KEPT_NS;
         assert_eq!(epoch(&mut recent, late - 2, late - 1), [(0, end), (end, end + 1), (late - 2, late - 1)]);
         assert_eq!(epoch(&mut recent, late - 1, late), [(end, end + 1), (late - 2, late)]);

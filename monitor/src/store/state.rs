@@ -18,6 +18,7 @@ use crate::{
         Alert, Attachment, BudgetUses, Coverage, Fill, FindingKind, InterfaceAccount, Neighbours, OpenSockets,
         ShadowReport,
         alert::SinkStats,
+        changes::ChangeRecord,
         clock::ClockStanding,
         coverage::Covered,
         flow::SummedFlows,
@@ -124,6 +125,8 @@ pub struct MonitorState {
     pub alerts: BTreeMap<(&'static str, &'static str), u64>,
     /// The latest alerts, oldest first.
     pub latest_alerts: VecDeque<Arc<Alert>>,
+    /// What changed of policy and mode, and who did it.
+    pub changes: ChangeRecord,
     /// How the clocks stand that rules and budgets go by.
     pub clock: ClockStanding,
     /// The findings that are open, and since when.

@@ -369,7 +369,7 @@ mod tests {
         let names = &traffic.identities.rules;
         assert!(traffic.totals.rules.keys().all(|name| !names.get(*name).starts_with("new-")));
         // And so does a window of the last hour.
-        let window = recent.window(3_600_000_000_000).expect("there are epochs");
+        let window = recent.window(3_600_000_000_000, 0).expect("there are epochs");
         let flows = sum(window.groups().values().map(|of| &of.sums.counters));
         let overflow = sum(window.totals.overflow.values());
         assert_eq!(sum([&flows, &overflow]), sum(window.totals.groups.values()));

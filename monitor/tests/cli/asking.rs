@@ -40,3 +40,20 @@ fn a_daemon_that_is_not_there_or_does_not_answer_as_asked_is_exit_code_69_and_on
         });
     }
 }
+
+#[test]
+fn without_a_daemon_it_is_said_that_nothing_is_counted_or_dropped() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.toml");
+    let path = directory.path().display();
+    std::fs::write(&config, format!("[paths]\nruntime = \"{path}/run\"\nbpffs = \"{path}/pins\"\n")).expect("written");
+    let ran = run(&["status", "--config", &config.display().to_string()]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(69), ""));
+    assert_eq!(
+        ran.err,
+        format!(
+            "egress-monitor: no daemon answers on {path}/run/control.sock: start it with `egress-monitor run`, or name its \
+             socket with --socket; nothing is counted or dropped now\n"
+        )
+    );
+}

@@ -64,7 +64,7 @@ fn check_shows_the_exceptions_for_packets_that_can_not_be_read_and_the_translato
     assert_eq!(checked["undecodable"], serde_json::json!({"mpls": "allow", "not_ip": "deny"}));
     assert_eq!(checked["nat64"], serde_json::json!(["2001:db8:64::/96"]));
     let text = run(&["check", "--config", &config]).out;
-    for line in ["not parsed     deny, but allow mpls link_control_odd", "nat64          2001:db8:64::/96"] {
+    for line in ["unparsed       deny, but allow mpls link_control_odd", "nat64          2001:db8:64::/96"] {
         assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
     }
     let ran = run(&["explain", "2001:db8:64::808:808", "2a00::5efe:808:808", "--config", &config]);
@@ -288,4 +288,18 @@ fn check_says_what_each_list_does_and_what_a_region_names_and_warns_of_what_peop
             "{line} is not in\n{text}"
         );
     }
+}
+
+#[test]
+fn check_strict_ends_with_1_where_there_is_something_to_warn_of() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configured(directory.path());
+    let text = fs::read_to_string(&config).expect("read");
+    fs::write(&config, format!("[management]\nnetworks = [\"0.0.0.0/0\"]\n{text}")).expect("written");
+    let codes = [&["check", "--config", &config][..], &["check", "--strict", "--config", &config]].map(|arguments| {
+        let ran = run(arguments);
+        assert!(ran.out.contains("warning: [management] 0.0.0.0/0"), "{}", ran.out);
+        ran.code
+    });
+    assert_eq!(codes, [Some(0), Some(1)]);
 }

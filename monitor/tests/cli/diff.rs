@@ -26,7 +26,7 @@ fn diff_shows_whose_verdict_changes_for_which_ports_and_refuses_what_it_cannot_c
     assert_eq!(
         lines,
         [
-            "where was becomes for IPv4 addresses IPv6 /64s",
+            "place was becomes for IPv4 addresses IPv6 /64s",
             "US outside → DE inside denied allowed all traffic 65,536 0",
             "8.9.0.0/16",
             "US outside allowed by dns denied udp/53 only 1 0",
@@ -73,4 +73,19 @@ fn diff_shows_whose_verdict_changes_for_which_ports_and_refuses_what_it_cannot_c
     let ran = run(&["diff", "--running", &new, "--socket", &directory.path().join("none").display().to_string()]);
     assert_eq!(ran.code, Some(69));
     assert!(ran.err.contains("no daemon answers"), "{}", ran.err);
+}
+
+#[test]
+fn diff_exit_code_says_whether_anything_would_change() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let old = configured(directory.path());
+    let new = directory.path().join("new.toml").display().to_string();
+    let text = std::fs::read_to_string(&old).expect("read");
+    let code = |text: &str| {
+        std::fs::write(&new, text).expect("written");
+        run(&["diff", "--exit-code", &old, &new]).code
+    };
+    assert_eq!(code(&text), Some(0));
+    assert_eq!(code(&text.replace("8.8.8.8/32", "8.8.8.9/32")), Some(1));
+    assert_eq!(code(&format!("[monitor]\nmode = \"enforce\"\n[management]\nnetworks = []\n{text}")), Some(1));
 }

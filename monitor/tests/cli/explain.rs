@@ -295,3 +295,16 @@ fn overlays_and_as_numbers_are_read_warned_of_and_explained() {
     let again = run(&["check", "--config", &config, "--json"]);
     assert_ne!(json(&again)["policy"], checked["policy"]);
 }
+
+#[test]
+fn an_address_that_may_be_meant_with_a_port_is_explained_with_a_note() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = configured(directory.path());
+    let ran = run(&["explain", "2001:db8::1:53", "--config", &config, "--json"]);
+    assert_eq!(ran.code, Some(0));
+    assert_eq!(
+        ran.err,
+        "note: '2001:db8::1:53' is taken for an address; port 53 of 2001:db8::1 is written [2001:db8::1]:53\n"
+    );
+    assert_eq!((&json(&ran)[0]["address"], &json(&ran)[0]["port"]), (&"2001:db8::1:53".into(), &Value::Null));
+}

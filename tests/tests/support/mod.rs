@@ -9,6 +9,8 @@ pub mod load;
 pub mod machine;
 pub mod mutate;
 pub mod policy;
+pub mod sandbox;
+pub mod terminal;
 pub mod ways;
 
 /// By `SEED`, or by a new seed, which is printed.

@@ -2,6 +2,7 @@
 //! it sets up what it needs, fails if anything of it did not run, and ends within 45 minutes on two cores. What it did
 //! is written to `docs/proofs/NAME.md`.
 
+mod docs;
 mod fuzz;
 mod initramfs;
 mod kernels;
@@ -30,6 +31,8 @@ pub enum Proof {
     Fuzz(fuzz::Options),
     /// Nothing that is denied leaves while daemons come and go, and what is counted meanwhile is nobody's twice.
     NeverOpen,
+    /// The procedures in the documentation do what they say, line by line.
+    Docs,
     /// Every way out of a host is watched or told of, and so is who passes beside the hook or changes what is in the kernel.
     Coverage,
     /// A million flows, half a million networks and ten million look-ups come out exactly, as the product is shipped.
@@ -67,6 +70,7 @@ pub fn run(proof: &Proof) -> Result<()> {
         }
         Proof::Fuzz(options) => ("fuzz", fuzz::PROMISE, options.is_whole(), fuzz::run(&workspace, options)?),
         Proof::NeverOpen => ("never-open", never_open::PROMISE, true, never_open::run(&workspace)?),
+        Proof::Docs => ("docs", docs::PROMISE, true, docs::run(&workspace)?),
         Proof::Coverage => ("coverage", suites::COVERAGE_PROMISE, true, suites::run(&workspace, &suites::COVERAGE)?),
         Proof::Scale => ("scale", suites::SCALE_PROMISE, true, suites::run(&workspace, &suites::SCALE)?),
     };

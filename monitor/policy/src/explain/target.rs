@@ -18,6 +18,9 @@ pub struct Target {
 /// Characters of a text that is refused which its error shows.
 const LONGEST_SHOWN: usize = 80;
 
+/// Ports that are asked about so often that an address which ends like one is doubted.
+const USUAL: [u16; 12] = [22, 25, 53, 80, 123, 443, 465, 587, 853, 993, 8080, 8443];
+
 /// Why a text, of which each has the beginning, is no destination.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TargetError {
@@ -80,6 +83,19 @@ impl FromStr for Target {
     }
 }
 
+impl Target {
+    /// What somebody may have meant otherwise: `2001:db8::1:53` is an address, and looks like one with a port.
+    pub fn doubt(text: &str) -> Option<String> {
+        let place = text.split('/').next().unwrap_or(text);
+        let (address, port) = place.rsplit_once(':')?;
+        let _: std::net::Ipv6Addr = place.parse().ok()?;
+        let (address, port): (std::net::Ipv6Addr, u16) = (address.parse().ok()?, port.parse().ok()?);
+        USUAL.contains(&port).then(|| {
+            format!("'{place}' is taken for an address; port {port} of {address} is written [{address}]:{port}")
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +118,22 @@ mod tests {
         ] {
             let address = address.parse().unwrap();
             assert_eq!(text.parse(), Ok(Target { address, port, protocol }), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_looks_like_one_with_a_port_is_doubted() {
+        for text in ["2001:db8::1:53", "2001:db8::1:53/udp"] {
+            let doubt = Target::doubt(text).unwrap();
+            assert_eq!(
+                doubt,
+                "'2001:db8::1:53' is taken for an address; port 53 of 2001:db8::1 is written [2001:db8::1]:53"
+            );
+        }
+        for text in
+            ["2001:db8::53", "2001:db8::1:beef", "2001:db8:0:0:0:0:1:53", "[2001:db8::1]:53", "64:ff9b::808:808", "::1"]
+        {
+            assert_eq!(Target::doubt(text), None, "{text}");
         }
     }
 

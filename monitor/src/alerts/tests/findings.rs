@@ -43,7 +43,7 @@ fn every_breach_of_conservation_and_all_unaccounted_egress_alerts() {
 fn the_alert_on_unaccounted_egress_says_how_much_left_where_and_when() {
     let found =
         Unaccounted { interface: "eth0".into(), epoch: 9, packets: 3, bytes: 300, total_packets: 5, total_bytes: 500 };
-    let detail = Detail { text: "eth0".into(), unaccounted: vec![found], severity: None };
+    let detail = Detail { text: "eth0".into(), unaccounted: vec![found], ..Detail::default() };
     let alert = OpenFindings::default().report(FindingKind::UnaccountedEgress, Some(detail), 1).expect("an alert");
     let line = valid(&encoded(&alert));
     assert_eq!(

@@ -20,7 +20,7 @@ fn the_line_says_what_the_packet_was() {
     );
     assert_eq!(
         line["message"],
-        "Left (observe mode): tcp from 192.0.2.1:40000 to 198.51.100.9:443, outside the region (SG), on eth0"
+        "Would be dropped (observe): tcp 192.0.2.1:40000 → 198.51.100.9:443, outside the region (SG), on eth0"
     );
     assert_eq!(line["device"]["hostname"], "enclave-1");
     assert_eq!((line["type_uid"].as_u64(), line["is_alert"].as_bool()), (Some(400_106), Some(true)));
@@ -100,11 +100,11 @@ fn the_line_names_both_destinations_and_which_is_the_reason() {
     assert_eq!(line["unmapped"]["embedded"], Value::Null);
     let message = |line: &Value| {
         let text = line["message"].as_str().expect("text");
-        text.replace("from 192.0.2.1:40000 ", "").replace("from [2a00::1]:40000 ", "")
+        text.replace("192.0.2.1:40000 ", "").replace("[2a00::1]:40000 ", "")
     };
     assert_eq!(
         message(&line),
-        "Left (observe mode): udp to 5.0.0.1:4789 and on to 8.0.0.9:443 (vxlan), 8.0.0.9 is outside the region (US), on \
+        "Would be dropped (observe): udp → 5.0.0.1:4789 → 8.0.0.9:443 (vxlan), 8.0.0.9 is outside the region (US), on \
          eth0"
     );
 
@@ -112,7 +112,7 @@ fn the_line_names_both_destinations_and_which_is_the_reason() {
     assert_eq!(line["dst_endpoint"]["location"], serde_json::json!({"country": "US"}));
     assert_eq!(
         message(&line),
-        "Left (observe mode): udp to 8.0.0.9:4789 and on to 5.0.0.1:443 (source_route), 8.0.0.9 is outside the region \
+        "Would be dropped (observe): udp → 8.0.0.9:4789 → 5.0.0.1:443 (source_route), 8.0.0.9 is outside the region \
          (US), on eth0"
     );
 
@@ -120,7 +120,7 @@ fn the_line_names_both_destinations_and_which_is_the_reason() {
     assert_eq!(line["unmapped"]["decided_by"], Value::Null);
     assert_eq!(
         message(&line),
-        "Left (observe mode): udp to 5.0.0.1:4789 and on to 5.0.0.2:443 (routing_header), a hop on the way is outside the \
+        "Would be dropped (observe): udp → 5.0.0.1:4789 → 5.0.0.2:443 (routing_header), a hop on the way is outside the \
          region (US), on eth0"
     );
 
@@ -132,7 +132,7 @@ fn the_line_names_both_destinations_and_which_is_the_reason() {
     );
     assert_eq!(
         message(&line),
-        "Left (observe mode): udp to [64:ff9b::800:9]:4789 and on to 8.0.0.9:4789 (nat64), 8.0.0.9 is outside the region \
+        "Would be dropped (observe): udp → [64:ff9b::800:9]:4789 → 8.0.0.9:4789 (nat64), 8.0.0.9 is outside the region \
          (US), on eth0"
     );
 
@@ -141,8 +141,8 @@ fn the_line_names_both_destinations_and_which_is_the_reason() {
     assert_eq!(line["unmapped"]["embedded"], serde_json::json!({"destination": "5.0.0.1", "via": "nat64"}));
     assert_eq!(
         message(&line),
-        "Left (observe mode): udp to [64:ff9b::500:1]:4789 and on to 5.0.0.1 (nat64) and on to [2002:800:9::1]:443 \
-         (ip_in_ip) and on to 8.0.0.9 (6to4), 8.0.0.9 is outside the region (US), on eth0"
+        "Would be dropped (observe): udp → [64:ff9b::500:1]:4789 → 5.0.0.1 (nat64) → [2002:800:9::1]:443 \
+         (ip_in_ip) → 8.0.0.9 (6to4), 8.0.0.9 is outside the region (US), on eth0"
     );
 }
 
@@ -153,7 +153,7 @@ fn the_line_says_what_can_not_be_read() {
     assert_eq!(line["dst_endpoint"]["location"], serde_json::json!({"country": "US"}));
     assert_eq!(
         line["message"],
-        "Left (observe mode): udp from 192.0.2.1:40000 to 8.0.0.9:4789, content not readable (wireguard), outside the \
+        "Would be dropped (observe): udp 192.0.2.1:40000 → 8.0.0.9:4789, content not readable (wireguard), outside the \
          region (US), on eth0"
     );
 }

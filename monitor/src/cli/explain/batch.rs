@@ -117,7 +117,7 @@ fn closed(error: &std::io::Error) -> Result<(), CliError> {
 }
 
 /// What a network is made of, the largest part first.
-pub(super) fn parts(network: &ipnetwork::IpNetwork, policy: &Policy) -> Vec<NetworkPart> {
+pub(in crate::cli) fn parts(network: &ipnetwork::IpNetwork, policy: &Policy) -> Vec<NetworkPart> {
     let image = &policy.image;
     let (first, last, starts): (u128, u128, Vec<(u128, u32)>) = match network {
         ipnetwork::IpNetwork::V4(v4) => (

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    cli::{output::print_either, render},
+    cli::{output::Shape, render},
     error::CliError,
 };
 use monitor_api::geo::Imported;
@@ -22,7 +22,7 @@ use monitor_policy::{
     text::{hex, time},
 };
 
-/// Builds the compact form: smaller, faster to load, with name, date and digest.
+/// Build a compact dataset: smaller, faster to load, with name, date and digest
 ///
 /// Takes datasets of countries (MMDB; text: CSV, Tor's geoip, the registries' delegated files, networks with a country),
 /// overlays (geofeeds, the lists of AWS, Google Cloud, Azure and Oracle, networks) and AS numbers (MMDB, text). What is
@@ -56,9 +56,8 @@ pub struct Args {
     /// What it was made from (package, version, SHA-256 of the archive).
     #[arg(long, value_name = "TEXT")]
     provenance: Option<String>,
-    /// JSON instead of text.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    shape: Shape,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -185,7 +184,7 @@ fn with_progress<T: Send>(work: impl FnOnce(&Progress) -> T + Send) -> T {
 
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let written = import(args)?;
-    print_either(args.json, &written, render::geo::imported)
+    args.shape.print(&written, |written, _| render::geo::imported(written))
 }
 
 fn import(args: &Args) -> Result<Imported, CliError> {

@@ -12,7 +12,7 @@ fn args(inputs: &[&Path], out: &Path) -> Args {
         built: Some("2026-06-01T00:00:00Z".parse().unwrap()),
         attribution: None,
         provenance: Some("a test".into()),
-        json: true,
+        shape: Shape::default(),
     }
 }
 

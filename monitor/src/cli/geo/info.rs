@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     cli::{
-        output::{joined, print_either},
+        output::{Shape, joined},
         render,
     },
     error::CliError,
@@ -22,7 +22,7 @@ use monitor_policy::{
     text::{hex, time},
 };
 
-/// Says what datasets, overlays and AS numbers are: version, age, size, what was left out, licence, digest.
+/// Show version, age, size, licence and digest of datasets, overlays and AS numbers
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  egress-monitor geo info\n  egress-monitor geo info /etc/egress-monitor/geo/country.mmdb --json"
@@ -37,9 +37,8 @@ pub struct Args {
     /// AS numbers.
     #[arg(long = "asn", value_name = "FILE")]
     as_numbers: Vec<PathBuf>,
-    /// JSON instead of text.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    shape: Shape,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
@@ -64,7 +63,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     for file in &args.as_numbers {
         infos.push(asn_info(&file.display().to_string(), &asn::read(file, &Progress::default())?, now));
     }
-    print_either(args.json, &infos, |infos| joined(infos.iter().map(render::geo::info)))
+    args.shape.print(&infos, |infos, _| joined(infos.iter().map(render::geo::info)))
 }
 
 fn family<A: Space>(ranges: impl ExactSizeIterator<Item = (A, A)>) -> Family {

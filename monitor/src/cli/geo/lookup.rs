@@ -8,7 +8,7 @@ use std::{
 use monitor_common::wire::{Address, Embedded};
 
 use crate::{
-    cli::{output::print_either, render},
+    cli::{output::Shape, render},
     error::CliError,
 };
 use monitor_api::geo::{Answer, Found, Lookup, SpecialRange};
@@ -17,7 +17,7 @@ use monitor_policy::geo::{
     special::{self, Special},
 };
 
-/// Says where each source places addresses. What the policy makes of it says `explain`.
+/// Look up addresses in each source (`explain` says how the policy treats them)
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  egress-monitor geo lookup 8.8.8.8 2a00:1450:4001::1\n  egress-monitor geo lookup 192.0.2.1 --source embedded --source my.csv --json"
@@ -29,9 +29,8 @@ pub struct Args {
     /// A file (.mmdb, .csv, .egm, .egm.zst) or `embedded`; may be given several times.
     #[arg(long = "source", value_name = "FILE", default_value = "embedded")]
     sources: Vec<String>,
-    /// JSON instead of text.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    shape: Shape,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), CliError> {
@@ -50,7 +49,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     let attributions: BTreeSet<String> =
         datasets.iter().map(|dataset| dataset.about.attribution.clone()).filter(|text| !text.is_empty()).collect();
     let output = Lookup { results, attributions: attributions.into_iter().collect() };
-    print_either(args.json, &output, render::geo::lookup)
+    args.shape.print(&output, |output, _| render::geo::lookup(output))
 }
 
 fn find(address: IpAddr, datasets: &[Dataset]) -> Found {
@@ -109,7 +108,7 @@ mod tests {
         assert_eq!(
             render::geo::lookup(&output),
             "\
-ADDRESS           SOURCE    COUNTRY   RANGE
+address           source    country   range
 8.8.8.8           mine      US        8.8.0.0 - 8.8.255.255
 9.9.9.9           mine      unknown
 10.1.2.3          registry  private   10.0.0.0/8 private use, RFC 1918

@@ -10,14 +10,14 @@ use monitor_api::{
 use monitor_policy::diff::Side;
 
 use crate::{
-    cli::{diff, output::print_either, render},
+    cli::{diff, output::Shape, render},
     config::{Config, inputs},
     error::CliError,
     model::{now, seconds},
     refresh::{Fresh, Proof, RefreshError, Refresher, Wanted},
 };
 
-/// Put fresh geo data in place of what the configuration names, or hold it if too much changes.
+/// Put fresh geo data in place, or hold it if too much changes
 ///
 /// A file is taken if it is what was signed or pinned, valid in every line, dated and not older than what is in place, has
 /// within 10 % as many ranges, and moves at most 1 % of the border (of the smaller side, by `diff`) and of the last hour's
@@ -46,12 +46,13 @@ pub struct Args {
     /// The configuration.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// JSON instead of text.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    shape: Shape,
 }
 
-/// Put back the geo data that `geo stage` replaced last. What is taken back is not taken again by itself.
+/// Put back the geo data that `geo stage` replaced last
+///
+/// What is taken back is not taken again by itself.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  egress-monitor geo rollback geo/country.mmdb")]
 pub struct Rollback {
@@ -61,9 +62,8 @@ pub struct Rollback {
     /// The configuration.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// JSON instead of text.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    shape: Shape,
 }
 
 impl From<RefreshError> for CliError {
@@ -87,7 +87,7 @@ pub(super) fn run(args: &Args) -> Result<(), CliError> {
     if args.fresh.is_none() && !args.accept {
         refresher.looked()?;
     }
-    print_either(args.json, &staged, |staged| render::geo::staged(staged))?;
+    args.shape.print(&staged, |staged, _| render::geo::staged(staged))?;
     let bad: Vec<&str> =
         staged.iter().filter(|of| matches!(of.outcome, "held" | "refused")).map(|of| of.file.as_str()).collect();
     if bad.is_empty() { Ok(()) } else { Err(CliError::Held(format!("not taken: {}", bad.join(", ")))) }
@@ -98,7 +98,7 @@ pub(super) fn roll_back(args: &Rollback) -> Result<(), CliError> {
     let file = named(&config, &args.file)?;
     let judge = |_: &Side, _: &Side| None;
     let done = Refresher::open(&config, seconds(now()), &judge)?.roll_back(&file)?;
-    print_either(args.json, &done, render::geo::rolled_back)
+    args.shape.print(&done, |done, _| render::geo::rolled_back(done))
 }
 
 /// What is to be staged.

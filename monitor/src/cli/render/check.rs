@@ -1,15 +1,15 @@
 //! What a configuration comes to in, the page of `egress-monitor check` out.
 
-use super::needs::cut_off;
+use super::{Width, needs::cut_off};
 use crate::cli::output::{cells, table};
-use monitor_api::check::{Data, Extent, Good, List, Table};
+use monitor_api::check::{Data, Extent, Good, List, Overlay, Table};
 use monitor_common::{
     parse::Reason,
     wire::{Class, Opaque},
 };
 use monitor_policy::{
     spec::{Action, Rule, Spec, Zone},
-    text::{count, size},
+    text::{count, size, when},
 };
 
 /// The classes in the order of the page, most telling first.
@@ -79,22 +79,39 @@ fn extent_row(name: &str, extent: &Extent, verdict: &str) -> Vec<String> {
     ]
 }
 
-/// Built, age, and ranges of both families.
-fn data_cells(data: &Data) -> [String; 4] {
+/// Version where it is told, when it was built where there is room, age, and ranges of both families.
+fn data_cells(data: &Data, wide: bool) -> impl Iterator<Item = String> {
     let unknown = || "unknown".to_owned();
-    [
-        data.built.clone().unwrap_or_else(unknown),
-        data.age_days.map_or_else(unknown, |days| format!("{days} days")),
-        count(data.ipv4_ranges as u128),
-        count(data.ipv6_ranges as u128),
-    ]
+    let built = wide.then(|| data.built.clone().unwrap_or_else(unknown));
+    let age = data.age_days.map_or_else(unknown, |days| format!("{days} days"));
+    let ranges = [data.ipv4_ranges, data.ipv6_ranges].map(|number| count(number as u128));
+    built.into_iter().chain([age]).chain(ranges)
 }
 
-/// `egress-monitor check`, of a configuration that can be put in force; `spec` is what it says of networks.
-pub fn check(found: &Good, spec: &Spec) -> String {
+/// A table of data: its names, what [`data_cells`] tells, and what is told besides.
+fn data_table(names: &[&str], more: &[&str], wide: bool, rows: impl Iterator<Item = Vec<String>>) -> String {
+    let heading =
+        cells(&[names, if wide { &["built"] } else { &[] }, &["age", "IPv4 ranges", "IPv6 ranges"], more].concat());
+    let first = names.len() + usize::from(wide);
+    let numbers: Vec<usize> = (first..heading.len()).collect();
+    table(0, &std::iter::once(heading).chain(rows).collect::<Vec<_>>(), &numbers)
+}
+
+/// `egress-monitor check` at `now`, of a configuration that can be put in force; `spec` is what it says of networks.
+pub fn check(found: &Good, spec: &Spec, now: i128, width: Width) -> String {
     let mut text = head(found, &spec.zone);
 
-    let mut rows = vec![cells(&["class", "IPv4 ranges", "IPv4 addresses", "IPv6 ranges", "IPv6 in /48s", "enforce"])];
+    let wide = width == Width::Wide;
+    // How many ranges is for whoever asks for all.
+    let short = |mut row: Vec<String>| {
+        if !wide {
+            row.remove(3);
+            row.remove(1);
+        }
+        row
+    };
+    let heading = cells(&["class", "IPv4 ranges", "IPv4 addresses", "IPv6 ranges", "IPv6 in /48s", "enforce"]);
+    let mut rows = vec![short(heading)];
     for name in ORDER.map(Class::name) {
         let Some(class) = found.classes.get(name) else { continue };
         let does = match class.denied {
@@ -102,11 +119,12 @@ pub fn check(found: &Good, spec: &Spec) -> String {
             true => "deny",
             false => "allow",
         };
-        rows.push(extent_row(name, &class.extent, does));
+        rows.push(short(extent_row(name, &class.extent, does)));
     }
-    rows.push(extent_row("embeds IPv4", &found.embedded_ipv4, "as the IPv4 address inside"));
+    rows.push(short(extent_row("embeds IPv4", &found.embedded_ipv4, "as the IPv4 address inside")));
     text += "\n";
-    text += &table(0, &rows, &[1, 2, 3, 4]);
+    let numbers: Vec<usize> = (1..rows[0].len() - 1).collect();
+    text += &table(0, &rows, &numbers);
 
     let mut rows = vec![cells(&["in the kernel", "entries", "memory"])];
     let of = |of: &Table| vec![of.name.to_owned(), count(of.entries as u64), size(of.bytes)];
@@ -128,21 +146,18 @@ pub fn check(found: &Good, spec: &Spec) -> String {
     if found.rules.is_empty() {
         text += "no rules\n";
     } else {
-        let mut rows = vec![cells(&["rule", "", "covers", "ports", "expires", "where"])];
+        let mut rows = vec![cells(&["rule", "action", "covers", "ports", "expires"])];
+        rows[0].extend(wide.then(|| "origin".to_owned()));
         for (rule, configured) in found.rules.iter().zip(&spec.rules) {
-            rows.push(vec![
-                rule.id.clone(),
-                rule.action.into(),
-                covers(configured),
-                ports(&rule.ports),
-                rule.expires.clone().unwrap_or_else(|| "never".into()),
-                rule.origin.clone(),
-            ]);
+            let ends = |at: &String| if wide { at.clone() } else { when(at, now) };
+            let expires = rule.expires.as_ref().map_or_else(|| "never".into(), ends);
+            let row = vec![rule.id.clone(), rule.action.into(), covers(configured), ports(&rule.ports), expires];
+            rows.push(row.into_iter().chain(wide.then(|| rule.origin.clone())).collect());
         }
         text += &table(0, &rows, &[]);
     }
     text += &lists(&found.lists);
-    text += &knowledge(found);
+    text += &knowledge(found, wide);
     for note in &found.notes {
         text += &format!("\nnote: {}", note.message);
     }
@@ -195,7 +210,7 @@ fn head(found: &Good, zone: &Zone) -> String {
         cells(&["", &format!("= {} country codes: {}{private}", found.countries.len(), found.countries.join(" "))]),
         cells(&["", &named]),
         cells(&["opaque", &opaque(found.on_opaque, zone)]),
-        cells(&["not parsed", &undecodable(found.on_undecodable, zone)]),
+        cells(&["unparsed", &undecodable(found.on_undecodable, zone)]),
         cells(&["policy", &found.policy]),
     ];
     rows.retain(|row| row.iter().any(|cell| !cell.is_empty()));
@@ -223,28 +238,22 @@ fn head(found: &Good, zone: &Zone) -> String {
 }
 
 /// What is known of addresses, and from whom.
-fn knowledge(found: &Good) -> String {
-    let mut rows = vec![cells(&["geo source", "version", "built", "age", "IPv4 ranges", "IPv6 ranges"])];
-    for of in &found.sources {
-        rows.push([of.data.name.clone(), of.data.version.clone()].into_iter().chain(data_cells(&of.data)).collect());
-    }
-    let mut text = format!("\n{}", table(0, &rows, &[3, 4, 5]));
+fn knowledge(found: &Good, wide: bool) -> String {
+    let of = |data: &Data, names: Vec<String>, more: Option<usize>| {
+        let more = more.map(|number| count(number as u128));
+        names.into_iter().chain(data_cells(data, wide)).chain(more).collect::<Vec<_>>()
+    };
+    let sources =
+        found.sources.iter().map(|it| of(&it.data, vec![it.data.name.clone(), it.data.version.clone()], None));
+    let mut text = format!("\n{}", data_table(&["geo source", "version"], &[], wide, sources));
     if !found.overlays.is_empty() {
-        let mut rows = vec![cells(&["overlay", "kind", "built", "age", "IPv4 ranges", "IPv6 ranges", "left out"])];
-        for of in &found.overlays {
-            let names = [of.data.name.clone(), of.kind.to_owned()];
-            let left_out = count(of.rejected.count as u128);
-            rows.push(names.into_iter().chain(data_cells(&of.data)).chain([left_out]).collect());
-        }
-        text += "\n";
-        text += &table(0, &rows, &[3, 4, 5, 6]);
+        let row = |it: &Overlay| of(&it.data, vec![it.data.name.clone(), it.kind.to_owned()], Some(it.rejected.count));
+        let rows = found.overlays.iter().map(row);
+        text += &format!("\n{}", data_table(&["overlay", "kind"], &["left out"], wide, rows));
     }
-    if let Some(of) = &found.as_numbers {
-        let heading = cells(&["AS numbers", "built", "age", "IPv4 ranges", "IPv6 ranges", "names"]);
-        let row = [of.data.name.clone()].into_iter().chain(data_cells(&of.data));
-        let row = row.chain([count(of.numbers as u128)]).collect();
-        text += "\n";
-        text += &table(0, &[heading, row], &[2, 3, 4, 5]);
+    if let Some(it) = &found.as_numbers {
+        let row = of(&it.data, vec![it.data.name.clone()], Some(it.numbers));
+        text += &format!("\n{}", data_table(&["AS numbers"], &["names"], wide, std::iter::once(row)));
     }
     for of in found.sources.iter().map(|of| &of.data).filter(|of| !of.attribution.is_empty()) {
         text += &format!("{}: {}\n", of.name, of.attribution);

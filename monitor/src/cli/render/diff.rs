@@ -1,6 +1,6 @@
 //! What another configuration would change in, the page of `egress-monitor diff` out.
 
-use super::needs::cut_off;
+use super::{Width, needs::cut_off};
 use crate::cli::output::{cells, table};
 use monitor_api::{
     diff::{DiffDocument, Fate, Location, Networks, RuleChange, RuleTerms, Traffic, TrafficChange, Verdict},
@@ -33,7 +33,7 @@ fn addresses(v4: &Networks, v6: &Networks) -> [String; 2] {
 }
 
 /// `egress-monitor diff`.
-pub fn diff(document: &DiffDocument) -> String {
+pub fn diff(document: &DiffDocument, width: Width) -> String {
     let diff = &document.diff;
     let mut text = effect(document);
     if !text.is_empty() {
@@ -46,7 +46,10 @@ pub fn diff(document: &DiffDocument) -> String {
     if diff.changes.is_empty() {
         text += "\nno network's verdict changes\n";
     } else {
-        let heading = cells(&["where", "was", "becomes", "for", "IPv4 addresses", "IPv6 /64s"]);
+        let (heading, numbers) = match width {
+            Width::Short => (cells(&["place", "was → becomes", "for", "IPv4 addresses"]), vec![3]),
+            Width::Wide => (cells(&["place", "was", "becomes", "for", "IPv4 addresses", "IPv6 /64s"]), vec![4, 5]),
+        };
         let shown = diff.changes.iter().take(SHOWN);
         let rows = shown.clone().map(|group| {
             let change = &group.change;
@@ -57,12 +60,16 @@ pub fn diff(document: &DiffDocument) -> String {
             };
             let [v4, v6] = addresses(&group.ipv4, &group.ipv6);
             let place = place(&change.old_place, &change.new_place);
-            vec![place, verdict(&change.old), verdict(&change.new), ports, v4, v6]
+            let (was, becomes) = (verdict(&change.old), verdict(&change.new));
+            match width {
+                Width::Short => vec![place, format!("{was} → {becomes}"), ports, v4],
+                Width::Wide => vec![place, was, becomes, ports, v4, v6],
+            }
         });
         let rows: Vec<_> = std::iter::once(heading).chain(rows).collect();
         text += "\n";
         // Each change's networks right below it.
-        let lines = table(0, &rows, &[4, 5]);
+        let lines = table(0, &rows, &numbers);
         let mut lines = lines.lines();
         text += &format!("{}\n", lines.next().unwrap_or_default());
         for (line, group) in lines.zip(shown) {
@@ -87,7 +94,7 @@ pub fn diff(document: &DiffDocument) -> String {
     }
     for (what, reasons) in [("dropped", &diff.reasons_dropped), ("passed", &diff.reasons_passed)] {
         if !reasons.is_empty() {
-            text += &format!("\nnot parsed, {what} from now on when enforcing: {}\n", reasons.join(" "));
+            text += &format!("\nunparsed, {what} from now on when enforcing: {}\n", reasons.join(" "));
         }
     }
     for (what, marks) in [("denied", &diff.opaque_denied), ("allowed by destination", &diff.opaque_allowed)] {
@@ -101,7 +108,7 @@ pub fn diff(document: &DiffDocument) -> String {
         text += &table(0, &rows, &[]);
     }
     if let Some(traffic) = &document.traffic {
-        text += &traffic_text(traffic);
+        text += &traffic_text(traffic, width);
     }
     text
 }
@@ -180,7 +187,7 @@ fn rule(change: &RuleChange) -> Vec<String> {
     vec!["rule".into(), change.id.clone(), what]
 }
 
-fn traffic_text(traffic: &Traffic) -> String {
+fn traffic_text(traffic: &Traffic, width: Width) -> String {
     let mut text = format!("\ntraffic since {}\n", traffic.since);
     // What becomes of packets stands above.
     let same_fate = |change: &&TrafficChange| [Fate::Passes, Fate::Dropped].contains(&change.fate);
@@ -188,19 +195,23 @@ fn traffic_text(traffic: &Traffic) -> String {
     if traffic.changes.is_empty() {
         text += "  no recent traffic would change\n";
     } else if !changes.is_empty() {
-        let mut rows = vec![cells(&["where", "was", "becomes", "flows", "packets", "on the wire", "to"])];
-        for change in changes.iter().take(SHOWN) {
-            rows.push(vec![
-                place(&change.place, &change.place),
-                verdict(&change.old),
-                verdict(&change.new),
-                count(change.flows),
-                count(change.sums.packets),
-                size(change.sums.wire_bytes),
-                change.destinations.join(" "),
-            ]);
-        }
-        text += &table(2, &rows, &[3, 4, 5]);
+        let (heading, numbers): (&[&str], &[usize]) = match width {
+            Width::Short => (&["place", "was → becomes", "on wire", "to"], &[2]),
+            Width::Wide => (&["place", "was", "becomes", "flows", "packets", "on wire", "to"], &[3, 4, 5]),
+        };
+        let row = |change: &&TrafficChange| {
+            let (place, was, becomes) =
+                (place(&change.place, &change.place), verdict(&change.old), verdict(&change.new));
+            let (bytes, to) = (size(change.sums.wire_bytes), change.destinations.join(" "));
+            match width {
+                Width::Short => vec![place, format!("{was} → {becomes}"), bytes, to],
+                Width::Wide => {
+                    vec![place, was, becomes, count(change.flows), count(change.sums.packets), bytes, to]
+                }
+            }
+        };
+        let rows: Vec<_> = std::iter::once(cells(heading)).chain(changes.iter().take(SHOWN).map(row)).collect();
+        text += &table(2, &rows, numbers);
         let left = changes.len().saturating_sub(SHOWN);
         if left > 0 {
             text += &format!("  {}: see --json\n", counted(left, "more change"));

@@ -2,6 +2,7 @@
 
 use crate::cli::output::{cells, table};
 use monitor_api::explain::{AddressInfo, Explanation, Network};
+use monitor_policy::text::count;
 
 /// What the policy makes of one destination.
 pub fn explanation(story: &Explanation) -> String {
@@ -65,10 +66,12 @@ fn address(info: &AddressInfo, line: &mut impl FnMut(&str, String)) {
 
 /// What a network is made of.
 pub fn network((network, parts): &Network) -> String {
-    let mut rows = vec![cells(&["  country", "class", "addresses", "from", "without ports", "rules"])];
+    let mut rows = vec![cells(&["  country", "class", "addresses", "from", "enforce", "rules"])];
     for part in parts {
         let (first, rules) = (part.first.to_string(), part.rules.join(", "));
-        rows.push(cells(&[&format!("  {}", part.country), part.class, &part.addresses, &first, part.enforce, &rules]));
+        // `2^128` is no number.
+        let addresses = part.addresses.parse::<u128>().map_or_else(|_| part.addresses.clone(), count);
+        rows.push(cells(&[&format!("  {}", part.country), part.class, &addresses, &first, part.enforce, &rules]));
     }
     format!("{network}\n{}", table(0, &rows, &[2]))
 }

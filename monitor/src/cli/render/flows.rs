@@ -1,43 +1,19 @@
 //! The flow document in, the table of `egress-monitor flows` out: flow by flow or in groups, and all that is beside
 //! them.
 
-use super::{INDENT, destination, endpoint, protocol, sums};
+use super::{INDENT, Width, beyond, destination, endpoint, protocol, rule, second, sums, sums_heading, target};
 use crate::cli::output::{cells, table};
 use monitor_api::{
     flows::{AutonomousSystem, FlowRow, Flows},
     status::Sums,
 };
-use monitor_policy::text::{age, count, size, span};
-
-/// How much of each row is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Width {
-    /// What fits into eighty columns, with IPv4 addresses.
-    Short,
-    /// All columns.
-    Wide,
-}
-
-/// Of sums, what a short table has.
-fn of_sums(width: Width, of: &Sums) -> Vec<String> {
-    match width {
-        Width::Short => vec![count(of.packets), size(of.wire_bytes)],
-        Width::Wide => sums(of).into(),
-    }
-}
-
-fn sums_heading(width: Width) -> Vec<String> {
-    match width {
-        Width::Short => cells(&["packets", "on wire"]),
-        Width::Wide => cells(&["packets", "segments", "bytes", "on the wire"]),
-    }
-}
+use monitor_policy::text::{count, size, span, when};
 
 /// `egress-monitor flows` at `now` (UTC nanoseconds since 1970).
 pub fn flows(reply: &Flows, by: Option<&str>, now: i128, width: Width) -> String {
-    let ago = |last: &str, active: bool| if active { "active".to_owned() } else { age(last, now) };
-    let until = reply.until.as_deref().unwrap_or("-");
-    let mut text = format!("Flows from {} until {until}, by bytes on the wire\n", reply.since);
+    let ago = |last: &str, active: bool| if active { "active".to_owned() } else { when(last, now) };
+    let until = reply.until.as_deref().map_or_else(|| "-".to_owned(), second);
+    let mut text = format!("Flows from {} until {until}, by bytes on the wire\n", second(&reply.since));
     if let (Some(seconds), Some(false)) = (reply.window_seconds, reply.window_complete) {
         text += &format!("  asked for {}: this is all that there is\n", span(seconds.into()));
     }
@@ -48,32 +24,44 @@ pub fn flows(reply: &Flows, by: Option<&str>, now: i128, width: Width) -> String
         let countries = reply.groups.iter().any(|row| row.country.is_some());
         let mut heading = cells(&[by]);
         let (country, last, indent) = match width {
-            Width::Short => ("CC", "last", 0),
+            Width::Short => ("cc", "last", 0),
             Width::Wide => ("country", "last seen", INDENT),
         };
         heading.extend(countries.then(|| country.to_owned()));
         heading.extend(cells(&["verdict", "flows"]));
-        heading.extend(sums_heading(width));
+        let first = heading.len() - 1;
+        // Beside two addresses there is room for one sum.
+        let left_out = usize::from(width == Width::Short && reply.groups.iter().any(|row| row.peer.is_some()));
+        heading.extend(cells(&sums_heading(width)[left_out..]));
         heading.push(last.into());
-        let numbers: Vec<usize> = (heading.len() - 2 - sums_heading(width).len()..heading.len() - 1).collect();
+        let numbers: Vec<usize> = (first..heading.len() - 1).collect();
         let rows = reply.groups.iter().map(|row| {
             let mut key = row.name.as_ref().map_or_else(|| row.key.clone(), |name| format!("{} {name}", row.key));
+            if by == "rule" {
+                key = rule(Some(&key));
+            }
             key += &row.peer.map(|peer| format!(" → {peer}")).unwrap_or_default();
             key += &row.decided_by.map(|decided| format!(" → {decided}")).unwrap_or_default();
             let country = countries.then(|| row.country.clone().unwrap_or_else(|| "-".into()));
             let names = [Some(key), country, Some(row.verdict.clone()), Some(count(row.flows))];
             let last = ago(&row.last_seen, row.active);
-            names.into_iter().flatten().chain(of_sums(width, &row.sums)).chain([last]).collect()
+            names.into_iter().flatten().chain(sums(width, &row.sums).into_iter().skip(left_out)).chain([last]).collect()
         });
         let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
         text += &table(indent, &rows, &numbers);
     } else if width == Width::Short {
-        let rows = reply.flows.iter().map(|row| {
-            let way = format!("{} → {}", endpoint(row.source, row.source_port, row.protocol), destination(row));
+        let rows = reply.flows.iter().flat_map(|row| {
+            let to = target(row.destination, row.destination_port, row.protocol);
+            let way = format!("{} → {to}", endpoint(row.source, row.source_port, row.protocol));
             let names = [protocol(row), way, row.country.clone(), row.verdict.clone(), size(row.sums.wire_bytes)];
-            names.into_iter().chain([ago(&row.last_seen, row.active)]).collect()
+            let all = names.into_iter().chain([ago(&row.last_seen, row.active)]).collect();
+            // Where it goes on to has a line of its own.
+            let further = Some(beyond(row)).filter(|text| !text.is_empty());
+            [Some(all), further.map(|text| vec![String::new(), format!("  {}", text.trim_start())])]
+                .into_iter()
+                .flatten()
         });
-        let heading = cells(&["proto", "source → destination", "CC", "verdict", "on wire", "last"]);
+        let heading = cells(&["proto", "source → destination", "cc", "verdict", "on wire", "last"]);
         let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
         text += &table(0, &rows, &[4]);
     } else {
@@ -91,11 +79,11 @@ pub fn flows(reply: &Flows, by: Option<&str>, now: i128, width: Width) -> String
                 destination(row),
                 row.country.clone(),
                 row.class.clone(),
-                row.rule.clone().unwrap_or_else(|| "zone default".into()),
+                rule(row.rule.as_deref()),
                 row.verdict.clone(),
             ];
             let last = ago(&row.last_seen, row.active);
-            let all = names.into_iter().chain(sums(&row.sums)).chain([last]);
+            let all = names.into_iter().chain(sums(width, &row.sums)).chain([last]);
             all.chain(system(row)).collect()
         });
         let heading = [
@@ -110,7 +98,7 @@ pub fn flows(reply: &Flows, by: Option<&str>, now: i128, width: Width) -> String
             "packets",
             "segments",
             "bytes",
-            "on the wire",
+            "on wire",
             "last seen",
         ];
         let mut heading = cells(&heading);
@@ -119,25 +107,25 @@ pub fn flows(reply: &Flows, by: Option<&str>, now: i128, width: Width) -> String
         text += &table(INDENT, &rows, &[8, 9, 10, 11]);
     }
     let rest = [
-        ("not shown (raise --top)", Some(reply.rest.flows), &reply.rest.sums),
-        ("not asked for", Some(reply.other.flows), &reply.other.sums),
-        ("older flows, summed up", Some(reply.evicted.flows), &reply.evicted.sums),
-        ("flow table full", None, &reply.overflow),
-        ("not parsed", None, &reply.unparsed),
-        ("everything at the hooks", None, &reply.hook),
+        ("rest (not shown, raise --top)", Some(reply.rest.flows), &reply.rest.sums),
+        ("other (not asked for)", Some(reply.other.flows), &reply.other.sums),
+        ("evicted (older flows)", Some(reply.evicted.flows), &reply.evicted.sums),
+        ("overflow (flow table full)", None, &reply.overflow),
+        ("unparsed", None, &reply.unparsed),
+        ("hook (all of it)", None, &reply.hook),
     ];
     let mut heading = cells(&["besides", "flows"]);
-    heading.extend(sums_heading(width));
+    heading.extend(cells(sums_heading(width)));
     let numbers: Vec<usize> = (1..heading.len()).collect();
     let rows = rest.into_iter().map(|(what, flows, of)| {
         let flows = flows.map_or_else(|| "-".into(), count);
-        [what.to_owned(), flows].into_iter().chain(of_sums(width, of)).collect()
+        [what.to_owned(), flows].into_iter().chain(sums(width, of)).collect()
     });
     let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
     text.push('\n');
     text += &table(INDENT, &rows, &numbers);
-    let mut heading = cells(&["not parsed", "fate"]);
-    heading.extend(sums_heading(width));
+    let mut heading = cells(&["unparsed", "fate"]);
+    heading.extend(cells(sums_heading(width)));
     let numbers: Vec<usize> = (2..heading.len()).collect();
     if width == Width::Wide {
         heading.push("meaning".into());
@@ -148,7 +136,7 @@ pub fn flows(reply: &Flows, by: Option<&str>, now: i128, width: Width) -> String
             if *of != Sums::default() {
                 let names = [row.reason.clone(), fate.to_owned()];
                 let meaning = (width == Width::Wide).then(|| row.meaning.clone());
-                rows.push(names.into_iter().chain(of_sums(width, of)).chain(meaning).collect());
+                rows.push(names.into_iter().chain(sums(width, of)).chain(meaning).collect());
             }
         }
     }
@@ -214,8 +202,8 @@ mod tests {
         assert_eq!(
             lines(&shown[0]),
             [
-                "proto  source → destination                      CC  verdict   on wire  last",
-                "tcp    198.51.100.200:54321 → 203.0.113.200:443  CN  observed  1.9 GiB  8 s ago",
+                "proto  source → destination                      cc  verdict   on wire  last",
+                "tcp    198.51.100.200:54321 → 203.0.113.200:443  CN  observed  1.9 GiB  8s ago",
             ]
         );
         assert!(lines(&shown[1])[1].starts_with("198.51.100.200 → 203.0.113.200  CN  observed"), "{}", shown[1]);

@@ -45,7 +45,7 @@ pub fn info(info: &Info) -> String {
     line("left out", &info.rejected.summary());
     line("format", info.format);
     line("made from", &info.provenance);
-    line("digest", &format!("sha256:{}", info.digest));
+    line("sha256", &info.digest);
     line("licence", &info.attribution);
     let place = info.file.as_deref().filter(|file| *file != info.name).map(|file| format!(" ({file})"));
     format!("{}{}\n{out}", info.name, place.unwrap_or_default())
@@ -164,7 +164,7 @@ pub fn rolled_back(done: &RolledBack) -> String {
 
 /// `egress-monitor geo lookup`.
 pub fn lookup(output: &Lookup) -> String {
-    let mut rows = vec![["ADDRESS", "SOURCE", "COUNTRY", "RANGE"].map(String::from).to_vec()];
+    let mut rows = vec![["address", "source", "country", "range"].map(String::from).to_vec()];
     for found in &output.results {
         push_rows(&mut rows, found, found.address.to_string());
     }

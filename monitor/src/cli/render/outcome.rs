@@ -1,6 +1,6 @@
 //! What came of a reload, a trial or a confirmation in, what its command says out.
 
-use super::short;
+use super::{second, short};
 use crate::cli::confirm::Saved;
 use monitor_api::reload::Outcome;
 use monitor_policy::text::span;
@@ -9,13 +9,13 @@ use monitor_policy::text::span;
 pub fn outcome(outcome: &Outcome) -> String {
     let Outcome { policy, changed, unconfirmed, warning } = outcome;
     let what = if *changed { "in force now" } else { "in force, as before" };
-    let mut text = format!("policy {} ({}) is {what}\n", policy.digest, policy.mode);
+    let mut text = format!("policy {} ({}) is {what}\n", short(&policy.digest), policy.mode);
     if let Some(pending) = unconfirmed {
         text += &format!(
-            "UNCONFIRMED: returns to {} ({}) in {}; `egress-monitor confirm` keeps it\n",
-            pending.back_to.digest,
-            pending.back_to.mode,
-            span(pending.seconds_left)
+            "UNCONFIRMED: rolls back in {} to {} ({}); `egress-monitor confirm` keeps it\n",
+            span(pending.seconds_left),
+            short(&pending.back_to.digest),
+            pending.back_to.mode
         );
     }
     if let Some(warning) = warning {
@@ -30,8 +30,10 @@ pub fn tried(outcome: &Outcome) -> String {
     let mode = outcome.policy.mode.name().to_uppercase();
     let (until, back) = (&pending.until, &pending.back_to);
     format!(
-        "{mode} on trial until {until}, policy {}; then {} ({}) comes back by itself\n`egress-monitor confirm` keeps it \
-         and saves it\n",
+        "{mode} on trial for {}, until {}: policy {}\nrolls back to {} ({}) by itself; `egress-monitor confirm` keeps \
+         it and saves it\n",
+        span(pending.seconds_left),
+        second(until),
         short(&outcome.policy.digest),
         short(&back.digest),
         back.mode
@@ -40,7 +42,7 @@ pub fn tried(outcome: &Outcome) -> String {
 
 /// What `egress-monitor confirm` says.
 pub fn confirmed(outcome: &Outcome, saved: Option<&Saved>) -> String {
-    let mut text = format!("confirmed: policy {} ({})\n", outcome.policy.digest, outcome.policy.mode);
+    let mut text = format!("confirmed: policy {} ({})\n", short(&outcome.policy.digest), outcome.policy.mode);
     if let Some(Saved { file, before }) = saved {
         let before = before.as_ref().map(|before| format!("; the one before is {}", before.display()));
         text += &format!("saved to {}{}\n", file.display(), before.unwrap_or_default());

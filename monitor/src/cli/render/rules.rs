@@ -1,59 +1,21 @@
 //! The rule document in, the table of `egress-monitor rules` out.
 
-use super::{INDENT, short};
+use super::{INDENT, Width, second, short};
 use crate::cli::output::{cells, table};
-use monitor_api::rules::{RuleRow, Rules};
-use monitor_policy::text::{count, plain, size};
+use monitor_api::rules::{BudgetRow, RuleRow, Rules};
+use monitor_policy::text::{count, plain, size, when};
 
-/// `egress-monitor rules`.
-pub fn rules(reply: &Rules) -> String {
-    let until = reply.until.as_deref().unwrap_or("-");
-    let mut text = format!("Rules of policy {}, hits from {} until {until}\n", short(&reply.head.policy), reply.since);
-    let heading = [
-        "rule",
-        "action",
-        "state",
-        "flows",
-        "packets",
-        "on the wire",
-        "last hit",
-        "today",
-        "of",
-        "expires",
-        "owner",
-        "ticket",
-    ];
-    let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
-    let row = |row: &RuleRow| {
-        let (used, most) = row
-            .budget
-            .as_ref()
-            .map_or_else(|| ("-".into(), "-".into()), |budget| (size(budget.used), size(budget.bytes_per_day)));
-        let state = match row.state.as_str() {
-            "suspended" => "SUSPENDED".to_owned(),
-            state => state.replace('_', " "),
-        };
-        vec![
-            row.rule.clone(),
-            row.action.clone().unwrap_or_else(|| "-".into()),
-            state,
-            count(row.flows),
-            count(row.sums.packets),
-            size(row.sums.wire_bytes),
-            row.last_hit.clone().unwrap_or_else(|| "never".into()),
-            used,
-            most,
-            row.expires.clone().unwrap_or_else(|| "-".into()),
-            or_dash(&row.owner),
-            or_dash(&row.ticket),
-        ]
-    };
+/// `egress-monitor rules` at `now` (UTC nanoseconds since 1970).
+pub fn rules(reply: &Rules, now: i128, width: Width) -> String {
+    let mut text = format!("Rules of policy {}, hits since {}\n", short(&reply.head.policy), second(&reply.since));
     if reply.rules.is_empty() && reply.former.is_empty() {
         text += "  none\n";
     } else {
-        let rows = reply.rules.iter().chain(&reply.former).map(row);
-        let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
-        text += &table(INDENT, &rows, &[3, 4, 5, 7, 8]);
+        let rows = reply.rules.iter().chain(&reply.former);
+        text += &match width {
+            Width::Short => short_rows(rows, now),
+            Width::Wide => wide_rows(rows, now),
+        };
     }
     for row in &reply.rules {
         let Some(budget) = row.budget.as_ref().filter(|budget| budget.suspended_since.is_some()) else { continue };
@@ -71,4 +33,62 @@ pub fn rules(reply: &Rules) -> String {
         );
     }
     text
+}
+
+fn state(row: &RuleRow) -> String {
+    match row.state.as_str() {
+        "suspended" => "SUSPENDED".to_owned(),
+        state => state.replace('_', " "),
+    }
+}
+
+fn or_dash(text: Option<&str>) -> String {
+    text.filter(|text| !text.is_empty()).unwrap_or("-").to_owned()
+}
+
+fn last_hit(row: &RuleRow, now: i128) -> String {
+    row.last_hit.as_ref().map_or_else(|| "never".into(), |at| when(at, now))
+}
+
+fn short_rows<'a>(rows: impl Iterator<Item = &'a RuleRow>, now: i128) -> String {
+    let row = |row: &RuleRow| {
+        let used = |of: &BudgetRow| format!("{} %", u128::from(of.used) * 100 / u128::from(of.bytes_per_day.max(1)));
+        vec![
+            row.rule.clone(),
+            or_dash(row.action.as_deref()),
+            state(row),
+            size(row.sums.wire_bytes),
+            last_hit(row, now),
+            row.budget.as_ref().map_or_else(|| "-".into(), used),
+            row.expires.as_ref().map_or_else(|| "-".into(), |at| when(at, now)),
+        ]
+    };
+    let heading = cells(&["rule", "action", "state", "on wire", "last hit", "budget", "expires"]);
+    table(INDENT, &std::iter::once(heading).chain(rows.map(row)).collect::<Vec<_>>(), &[3, 5])
+}
+
+fn wide_rows<'a>(rows: impl Iterator<Item = &'a RuleRow>, now: i128) -> String {
+    let row = |row: &RuleRow| {
+        let budget = row.budget.as_ref();
+        let (used, most) = (budget.map(|of| size(of.used)), budget.map(|of| size(of.bytes_per_day)));
+        vec![
+            row.rule.clone(),
+            or_dash(row.action.as_deref()),
+            state(row),
+            count(row.flows),
+            count(row.sums.packets),
+            size(row.sums.wire_bytes),
+            last_hit(row, now),
+            or_dash(used.as_deref()),
+            or_dash(most.as_deref()),
+            or_dash(row.expires.as_deref()),
+            or_dash(Some(&row.owner)),
+            or_dash(Some(&row.ticket)),
+        ]
+    };
+    let heading = [
+        "rule", "action", "state", "flows", "packets", "on wire", "last hit", "today", "of", "expires", "owner",
+        "ticket",
+    ];
+    table(INDENT, &std::iter::once(cells(&heading)).chain(rows.map(row)).collect::<Vec<_>>(), &[3, 4, 5, 7, 8])
 }

@@ -1,26 +1,26 @@
 //! What `run` says to people when it has attached everything, and when it has ended.
 
 use super::{
-    coverage,
+    Width, coverage,
     mode::{by_hand, last_good},
     needs::cut_off,
-    totals,
+    short, totals,
 };
 use monitor_api::{started::Started, status::Status};
 use monitor_policy::text::{count, counted, plain, size, span};
 
-/// What was attached and how, what counts as inside, where things are. The policy has so many `rules`.
-pub fn started(started: &Started, rules: usize) -> String {
+/// What was attached and how, what counts as inside, where things are. The policy has so many `rules`; alerts go to a terminal
+/// or to a program.
+pub fn started(started: &Started, rules: usize, now: i128, to_terminal: bool) -> String {
     let mode =
         if started.mode.enforces() { "ENFORCE: denied packets are dropped" } else { "observe: nothing is dropped" };
     let mut lines = vec![("mode", mode.to_owned())];
-    lines.extend(started.mode_by_hand.iter().map(|of| ("", by_hand(of))));
-    lines.extend(started.last_good.iter().map(|of| ("", last_good(of))));
+    lines.extend(started.mode_by_hand.iter().map(|of| ("", by_hand(of, now))));
+    lines.extend(started.last_good.iter().map(|of| ("", last_good(of, now))));
     let hook = |index| Some(started.attached.iter().find(|one| one.ifindex == index)?.hook.clone());
     lines.extend(coverage::lines(&started.coverage, hook));
     lines.push(("inside", format!("{} (zone {})", started.inside, started.zone)));
-    let digest: String = started.policy.chars().take(16).collect();
-    lines.push(("policy", format!("{digest}…, {}", counted(rules, "rule"))));
+    lines.push(("policy", format!("{}, {}", short(&started.policy), counted(rules, "rule"))));
     for dataset in &started.datasets {
         let age = dataset.age_seconds.map_or_else(|| "of unknown age".into(), |s| format!("{} days old", s / 86_400));
         lines.push(("geo data", format!("{} {}, {age}", dataset.name, dataset.version)));
@@ -38,7 +38,8 @@ pub fn started(started: &Started, rules: usize) -> String {
     lines.push(("metrics", started.listen.map_or_else(|| "off".into(), |address| format!("http://{address}/metrics"))));
     lines.push(("control", format!("{} (egress-monitor status, flows)", started.socket.display())));
     lines.push(("memory", format!("{} in the kernel ([monitor] flows, cache)", size(started.kernel_memory_bytes))));
-    lines.push(("alerts", "standard output, one JSON object a line".into()));
+    let form = if to_terminal { "a line each; JSON where it is no terminal" } else { "one JSON object a line" };
+    lines.push(("alerts", format!("standard output, {form}")));
     let end = if started.outlives {
         "counting and enforcing go on after it; `egress-monitor detach` ends them"
     } else {
@@ -53,13 +54,13 @@ pub fn started(started: &Started, rules: usize) -> String {
 }
 
 /// The closing table. `outlives`: the programs stay attached.
-pub fn ended(status: &Status, outlives: bool) -> String {
+pub fn ended(status: &Status, outlives: bool, width: Width) -> String {
     let alerts: u64 = status.alerts.iter().filter(|alert| alert.kind == "egress").map(|alert| alert.count).sum();
     format!(
         "\negress-monitor: {} after {}; alerts on flows: {}\n{}",
         if outlives { "ended, with everything left attached (`egress-monitor detach` ends that)," } else { "detached" },
         span(status.uptime_seconds),
         count(alerts),
-        totals(status)
+        totals(status, width)
     )
 }

@@ -4,29 +4,32 @@
 use std::fmt::Write as _;
 
 use super::{
-    INDENT,
+    INDENT, Width,
     clock::clock_behind,
     coverage,
     mode::{self, effect},
-    short, sums,
+    short, sums, sums_heading,
 };
 use crate::cli::output::{cells, table};
 use monitor_api::status::{
-    BypassOpen, HelperStatus, OpenSocketStatus, ProgramAhead, ShadowStatus, Status, Sums, TamperStatus,
+    BypassOpen, FindingStatus, HelperStatus, OpenSocketStatus, ProgramAhead, ShadowStatus, Status, Sums, TamperStatus,
 };
 use monitor_policy::{
     spec::Mode,
-    text::{count, counted, plain, size, span},
+    text::{age, count, counted, plain, size, span, when},
 };
 
 /// The closing table of `run`, and part of `status`: what was counted, and that it adds up. The sum is over edges.
-pub fn totals(status: &Status) -> String {
-    let heading = ["interface", "country", "class", "verdict", "packets", "segments", "bytes", "on the wire"];
-    let mut rows = vec![cells(&heading)];
+pub fn totals(status: &Status, width: Width) -> String {
+    let country = if width == Width::Short { "cc" } else { "country" };
+    let mut heading = cells(&["interface", country, "class", "verdict"]);
+    heading.extend(cells(sums_heading(width)));
+    let numbers: Vec<usize> = (4..heading.len()).collect();
+    let mut rows = vec![heading];
     let (mut all, mut apart) = (Sums::default(), Sums::default());
     let mut row = |interface: &str, country: &str, class: &str, verdict: &str, of: &Sums| {
         let names = [interface, country, class, verdict].map(str::to_owned);
-        rows.push(names.into_iter().chain(sums(of)).collect());
+        rows.push(names.into_iter().chain(sums(width, of)).collect());
         *(if is_apart(status, interface) { &mut apart } else { &mut all }) += of;
     };
     for group in &status.totals {
@@ -35,18 +38,18 @@ pub fn totals(status: &Status) -> String {
     for unparsed in &status.unparsed {
         for (fate, of) in [("passed", &unparsed.passed), ("dropped", &unparsed.dropped)] {
             if *of != Sums::default() {
-                row(&unparsed.interface, "-", &format!("not parsed: {}", unparsed.reason), fate, of);
+                row(&unparsed.interface, "-", &format!("unparsed: {}", unparsed.reason), fate, of);
             }
         }
     }
     let mut sum = |name: &str, of: &Sums| {
-        rows.push([name, "", "", ""].map(str::to_owned).into_iter().chain(sums(of)).collect());
+        rows.push([name, "", "", ""].map(str::to_owned).into_iter().chain(sums(width, of)).collect());
     };
     sum("all", &all);
     if apart != Sums::default() {
         sum("counted apart", &apart);
     }
-    let mut text = table(INDENT, &rows, &[4, 5, 6, 7]);
+    let mut text = table(INDENT, &rows, &numbers);
     let breach: Vec<String> = status
         .interfaces
         .iter()
@@ -56,7 +59,7 @@ pub fn totals(status: &Status) -> String {
     text += &if breach.is_empty() {
         "  every packet that passed the hooks is in this table: residual 0\n".to_owned()
     } else {
-        format!("  WRONG: the hooks counted otherwise: {}. Please report this defect.\n", breach.join(", "))
+        format!("  FINDING: the hooks counted otherwise: {}. Please report this defect.\n", breach.join(", "))
     };
     text
 }
@@ -67,13 +70,13 @@ fn is_apart(status: &Status, interface: &str) -> bool {
     interface.and_then(|one| one.role.as_deref()).is_some_and(|role| role != "edge")
 }
 
-/// `egress-monitor status`.
-pub fn status(status: &Status) -> String {
+/// `egress-monitor status --all` at `now` (UTC nanoseconds since 1970).
+pub fn status(status: &Status, now: i128, width: Width) -> String {
     let mut text = String::new();
     let effect = effect(Mode::enforcing(status.mode == "enforce"));
     let mut line = |name: &str, value: &str| {
         // Writing to a String can't fail.
-        let _ = writeln!(text, "{name:<12}{}", plain(value));
+        let _ = writeln!(text, "{name:<13}{}", plain(value));
     };
     let state = status.not_ready.as_ref().map_or_else(|| "working".to_owned(), |why| format!("NOT RELIABLE: {why}"));
     line("state", &state);
@@ -119,7 +122,7 @@ pub fn status(status: &Status) -> String {
         }
         None => {}
     }
-    for (name, value) in attention(status) {
+    for (name, value) in attention(status, now) {
         line(name, &value);
     }
     line("helper", &helper(&status.helper));
@@ -140,7 +143,7 @@ pub fn status(status: &Status) -> String {
                 &format!(
                     "{} closed {}: {} packets, {} flows; used {} of {} places in the flow caches, {} of {} in the flow table",
                     epoch.number,
-                    epoch.closed,
+                    age(&epoch.closed, now),
                     count(packets),
                     count(epoch.flows as u64),
                     count(epoch.flow_cache.used as u64),
@@ -152,17 +155,20 @@ pub fn status(status: &Status) -> String {
         }
         None => line("epoch", "none closed yet"),
     }
-    for (name, value) in tampered(&status.tamper) {
+    for (name, value) in tampered(&status.tamper, now) {
         line(name, &value);
     }
     for value in open_sockets(&status.bypass_open) {
         line("past hook", &value);
     }
-    for finding in &status.conditions {
-        line("WRONG", &format!("{} since {}", finding.kind, finding.since));
+    for finding in &status.findings {
+        line(heading(finding), &format!("{}: {}, {}", finding.kind, finding.title, age(&finding.since, now)));
     }
     text += "\nInterfaces\n";
-    let heading = ["interface", "hook", "since", "packets", "segments", "bytes", "on the wire", "residual"];
+    let mut heading = cells(&["interface", "hook", "since"]);
+    heading.extend(cells(sums_heading(width)));
+    heading.push("residual".into());
+    let numbers: Vec<usize> = (3..heading.len()).collect();
     let rows = status.interfaces.iter().map(|interface| {
         let hook = match (interface.hook.as_deref(), interface.state.as_deref()) {
             (Some(hook), None | Some("attached")) if interface.ahead == 0 => hook.to_owned(),
@@ -170,24 +176,25 @@ pub fn status(status: &Status) -> String {
             (Some(_), Some(state)) => state.to_uppercase(),
             (None, _) => "not attached".into(),
         };
-        let since = interface.since.clone().unwrap_or_else(|| "-".into());
+        let since = interface.since.as_ref().map_or_else(|| "-".into(), |since| when(since, now));
         let residual = count(interface.residual.packets);
-        [interface.interface.clone(), hook, since].into_iter().chain(sums(&interface.total)).chain([residual]).collect()
+        let names = [interface.interface.clone(), hook, since];
+        names.into_iter().chain(sums(width, &interface.total)).chain([residual]).collect()
     });
-    let rows: Vec<Vec<String>> = std::iter::once(cells(&heading)).chain(rows).collect();
-    text += &table(INDENT, &rows, &[3, 4, 5, 6, 7]);
+    let rows: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
+    text += &table(INDENT, &rows, &numbers);
     text += &ahead(status);
-    text += &nics(status);
+    text += &nics(status, width);
     text += "\nTraffic since the start\n";
-    text += &totals(status);
+    text += &totals(status, width);
     text += "\nLosses\n";
     let losses = &status.losses;
     let rows = [
         ("ring-buffer events (alerts rebuilt from the flow table)", losses.events),
-        ("packets not told apart by flow (flow table full)", losses.overflow_packets),
-        ("flows summed up (store full)", losses.flows_evicted),
+        ("packets without flow detail (overflow: flow table full)", losses.overflow_packets),
+        ("flows evicted (store full: their sums are kept)", losses.flows_evicted),
         ("alerts not written", losses.alerts_unwritten),
-        ("alerts that found the queue full", losses.alerts_queue_full),
+        ("alerts dropped, queue full", losses.alerts_queue_full),
         ("epochs not closed in time (traffic comes with the next)", losses.epochs_failed),
         ("reloads refused", losses.reloads_refused),
     ]
@@ -252,33 +259,42 @@ fn ahead(status: &Status) -> String {
 }
 
 /// What the devices sent beside what passed the hooks; of `status`.
-fn nics(status: &Status) -> String {
-    let heading = [
-        "interface",
-        "counts",
-        "sent",
-        "bytes",
-        "dropped by us",
-        "by the qdisc",
-        "in flight",
-        "lost",
-        "hidden at most",
-        "unaccounted",
-        "",
-    ];
-    let mut rows = vec![cells(&heading)];
+fn nics(status: &Status, width: Width) -> String {
+    let heading: &[&str] = match width {
+        Width::Short => &["interface", "sent", "dropped", "by the qdisc", "lost", "unaccounted"],
+        Width::Wide => &[
+            "interface",
+            "counts",
+            "sent",
+            "bytes",
+            "dropped",
+            "by the qdisc",
+            "in flight",
+            "lost",
+            "hidden at most",
+            "unaccounted",
+            "",
+        ],
+    };
+    let mut rows = vec![cells(heading)];
     let mut before = vec![];
     for interface in &status.interfaces {
         let Some(nic) = &interface.nic else { continue };
         let numbers =
             [nic.sent.packets, nic.dropped_by_us.packets, nic.qdisc_drops, nic.in_flight, nic.lost, nic.hidden_at_most];
         let [sent, dropped, queue, waiting, lost, hidden] = numbers.map(count);
-        let names = [interface.interface.clone(), nic.counts.clone(), sent, size(nic.sent.bytes)];
         let unaccounted = match nic.not_comparable {
             Some(_) => ["not comparable".into(), String::new()],
             None => [count(nic.unaccounted.packets), size(nic.unaccounted.bytes)],
         };
-        rows.push(names.into_iter().chain([dropped, queue, waiting, lost, hidden]).chain(unaccounted).collect());
+        let (name, [surplus, bytes]) = (interface.interface.clone(), unaccounted);
+        rows.push(match width {
+            Width::Short => vec![name, sent, dropped, queue, lost, surplus],
+            Width::Wide => {
+                let (counts, sent_bytes) = (nic.counts.clone(), size(nic.sent.bytes));
+                vec![name, counts, sent, sent_bytes, dropped, queue, waiting, lost, hidden, surplus, bytes]
+            }
+        });
         before.push(format!(
             "  {} had sent {} packets ({}) before, {} of them while the program was being attached\n",
             interface.interface,
@@ -308,17 +324,24 @@ fn nics(status: &Status) -> String {
     let verdict = if surplus == 0 {
         "  nothing left that did not pass the hooks\n".to_owned()
     } else {
-        format!("  WRONG: {} packets left without passing a hook\n", count(surplus))
+        format!("  FINDING: {} packets left without passing a hook\n", count(surplus))
     };
-    let table = table(INDENT, &rows, &[2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    let names = if width == Width::Short { 1 } else { 2 };
+    let numbers: Vec<usize> = (names..heading.len()).collect();
+    let table = table(INDENT, &rows, &numbers);
     format!("\nNetwork cards since the program was attached\n{table}{}{verdict}", before.concat())
 }
 
+/// What stands before a finding: one so bad is for the record, nothing is wrong.
+pub(super) fn heading(finding: &FindingStatus) -> &'static str {
+    if ["Informational", "Low"].contains(&finding.severity.as_str()) { "notice" } else { "FINDING" }
+}
+
 /// What somebody should know who looks for the first time today, beside the findings.
-pub(super) fn attention(status: &Status) -> Vec<(&'static str, String)> {
+pub(super) fn attention(status: &Status, now: i128) -> Vec<(&'static str, String)> {
     let mut lines: Vec<(&'static str, String)> = Vec::new();
-    lines.extend(status.mode_by_hand.iter().map(|by_hand| ("mode", mode::by_hand(by_hand))));
-    lines.extend(status.policy.last_good.iter().map(|of| ("policy", mode::last_good(of))));
+    lines.extend(status.mode_by_hand.iter().map(|by_hand| ("mode", mode::by_hand(by_hand, now))));
+    lines.extend(status.policy.last_good.iter().map(|of| ("policy", mode::last_good(of, now))));
     for rule in &status.policy.suspended {
         let why = "its daily budget is used up (egress-monitor rules)";
         lines.push(("SUSPENDED", format!("until midnight UTC: {rule}, {why}")));
@@ -328,7 +351,7 @@ pub(super) fn attention(status: &Status) -> Vec<(&'static str, String)> {
         let digest = short(&back.digest);
         lines.push((
             "policy",
-            format!("UNCONFIRMED, returns to {digest} ({}) in {left}: `egress-monitor confirm` keeps it", back.mode),
+            format!("UNCONFIRMED, rolls back in {left} to {digest} ({}): `egress-monitor confirm` keeps it", back.mode),
         ));
     }
     for near in &status.rule_times {
@@ -339,7 +362,7 @@ pub(super) fn attention(status: &Status) -> Vec<(&'static str, String)> {
         lines.push(("rule", format!("{} {when} ({})", near.rule, near.at)));
     }
     if status.rule_times_left_out > 0 {
-        lines.push(("rule", format!("and {} more", counted(status.rule_times_left_out, "rule"))));
+        lines.push(("rule", format!("and {}", counted(status.rule_times_left_out, "more rule"))));
     }
     lines.extend(status.reload_error.iter().map(|error| ("REFUSED", format!("a newer policy: {error}"))));
     lines.extend(status.state_error.iter().map(|error| ("NOT KEPT", format!("over a restart: {error}"))));
@@ -347,18 +370,18 @@ pub(super) fn attention(status: &Status) -> Vec<(&'static str, String)> {
         lines.push(("clock", format!("BEHIND: rules and budgets go by {behind} (egress-monitor clock)")));
     }
     let TamperStatus { open, contended, .. } = &status.tamper;
-    lines.extend(open.iter().map(|one| ("TAMPERED", format!("{}, since {}: {}", one.kind, one.since, one.what))));
+    lines.extend(open.iter().map(|one| ("TAMPERED", format!("{}, {}: {}", one.kind, age(&one.since, now), one.what))));
     lines.extend(contended.iter().map(|of| ("CONTENDED", format!("{of}: somebody undoes what is put right"))));
     lines
 }
 
 /// Whether somebody has changed what is in the kernel.
-fn tampered(status: &TamperStatus) -> Vec<(&'static str, String)> {
+fn tampered(status: &TamperStatus, now: i128) -> Vec<(&'static str, String)> {
     let TamperStatus { looked, compared, found, healed, open, last, .. } = status;
     if looked.is_none() {
         return Vec::new();
     }
-    let compared = compared.as_ref().map_or_else(|| "not yet".to_owned(), Clone::clone);
+    let compared = compared.as_ref().map_or_else(|| "not yet".to_owned(), |at| age(at, now));
     let mut lines = vec![match found {
         0 => ("tamper", format!("none found; all bytes of the policy in the kernel compared {compared}")),
         _ => {
@@ -366,7 +389,7 @@ fn tampered(status: &TamperStatus) -> Vec<(&'static str, String)> {
         }
     }];
     if open.is_empty() {
-        lines.extend(last.iter().map(|one| ("", format!("last {}, {}: {}", one.kind, one.since, one.what))));
+        lines.extend(last.iter().map(|one| ("", format!("last {}, {}: {}", one.kind, age(&one.since, now), one.what))));
     }
     lines
 }
@@ -407,7 +430,7 @@ mod tests {
             ..Status::default()
         };
         let packets = |status: &Status, name: &str| {
-            let text = totals(status);
+            let text = totals(status, Width::Wide);
             let rest = text.lines().find_map(|line| line.trim_start().strip_prefix(name));
             rest.and_then(|rest| rest.split_whitespace().next()).map(str::to_owned)
         };

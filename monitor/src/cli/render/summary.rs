@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{coverage, status::attention};
+use super::{
+    coverage,
+    status::{attention, heading},
+};
 use monitor_api::status::{Status, Sums};
 use monitor_policy::text::{age, count, plain, size, span};
 
@@ -13,36 +16,33 @@ const COUNTRIES: usize = 5;
 /// Columns of a heading.
 const HEADING: usize = 12;
 
-/// A finding so bad is for the record: nothing is wrong.
-const NOTICE: [&str; 2] = ["Informational", "Low"];
-
 /// `egress-monitor status` at `now` (UTC nanoseconds since 1970).
 pub fn summary(status: &Status, now: i128) -> String {
-    let is_notice = |severity: &str| NOTICE.contains(&severity);
-    let wrong = status.not_ready.is_some() || status.conditions.iter().any(|one| !is_notice(&one.severity));
+    let wrong = status.not_ready.is_some() || status.findings.iter().any(|one| heading(one) == "FINDING");
     let policy: String = status.policy.digest.chars().take(8).collect();
     let mut text = format!(
         "{}  {} · {} · up {} · policy {policy}\n",
-        if wrong { "WRONG" } else { "OK" },
+        if wrong { "NOT OK" } else { "OK" },
         if status.mode == "enforce" { "ENFORCE" } else { "observe" },
         status.inside,
         span(status.uptime_seconds)
     );
     let mut lines: Vec<(&str, String)> = Vec::new();
     lines.extend(status.not_ready.iter().map(|why| ("NOT RELIABLE", why.clone())));
-    for finding in &status.conditions {
-        let heading = if is_notice(&finding.severity) { "notice" } else { "WRONG" };
+    for finding in &status.findings {
+        let heading = heading(finding);
         lines.push((heading, format!("{}: {}, {}", finding.kind, finding.title, age(&finding.since, now))));
-        if heading == "WRONG" {
+        if heading == "FINDING" {
             lines.push(("", finding.hint.clone()));
         }
     }
-    lines.extend(attention(status));
+    lines.extend(attention(status, now));
     let sums = |index: u32| {
         let name = &status.coverage.iter().find(|device| device.index == index)?.name;
         let of = status.interfaces.iter().find(|interface| interface.interface == *name)?;
         let surplus = of.nic.as_ref().map_or(0, |nic| nic.unaccounted.packets);
         let account = match surplus {
+            0 if of.nic.as_ref().is_some_and(|nic| nic.not_comparable.is_some()) => "no account of its own".to_owned(),
             0 => "all accounted for".to_owned(),
             packets => format!("{} MORE SENT THAN SEEN", count(packets)),
         };
@@ -132,7 +132,7 @@ mod tests {
             hint: "Do it".into(),
             since: "1970-01-01T00:00:00Z".into(),
         };
-        let text = summary(&Status { conditions: vec![finding("stale_geo_data", "Low")], ..good() }, 65_000_000_000);
+        let text = summary(&Status { findings: vec![finding("stale_geo_data", "Low")], ..good() }, 65_000_000_000);
         assert_eq!(
             text,
             "OK  observe · EEA · up 2 min 5 s · policy 9decf942\n    \
@@ -143,11 +143,11 @@ mod tests {
              everything: egress-monitor status --all\n"
         );
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-        let bad = Status { conditions: vec![finding("detached", "Critical")], mode: "enforce".into(), ..good() };
+        let bad = Status { findings: vec![finding("detached", "Critical")], mode: "enforce".into(), ..good() };
         let text = summary(&bad, 65_000_000_000);
-        assert!(text.starts_with("WRONG  ENFORCE · EEA"), "{text}");
+        assert!(text.starts_with("NOT OK  ENFORCE · EEA"), "{text}");
         assert!(
-            text.contains("    WRONG        detached: Something, 1 min 5 s ago\n                 Do it\n"),
+            text.contains("    FINDING      detached: Something, 1 min 5 s ago\n                 Do it\n"),
             "{text}"
         );
         assert!(text.contains("    dropped      nothing\n"), "{text}");

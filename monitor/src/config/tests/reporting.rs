@@ -34,8 +34,8 @@ fn one_reading_finds_everything_in_the_order_of_the_lines() {
             "config.toml:3: invalid duration '1h': add a unit, ms, s or min, such as \"10s\"",
             "config.toml:5: unknown key 'insid' in [zone]: did you mean 'inside'?",
             "config.toml:6: invalid value 'drop': write \"allow\" or \"deny\"",
-            "config.toml:7: [[site]] has no 'country': add country = \"IE\"",
-            "config.toml:7: [[site]] has no 'networks': add networks = [\"10.64.0.0/10\"]",
+            "config.toml:7: [[site]] has no 'country': add country = \"CODE\", the ISO 3166-1 code of where its networks are",
+            "config.toml:7: [[site]] has no 'networks': add networks = [\"NETWORK\"], which are those of the site",
         ]
     );
 }

@@ -30,7 +30,7 @@ fn a_rule_that_can_never_hold_is_refused() {
 fn a_rule_must_say_who_where_and_why() {
     refused(
         "[[allow]]\nid = \"a\"\nreason = \"r\"",
-        "config.toml:1: [[allow]] has no 'to': add to = [\"192.0.2.0/24\"]",
+        "config.toml:1: [[allow]] has no 'to': add to = [\"NETWORK\"], what it covers",
     );
     refused(
         "[[allow]]\nid = \"a\"\nreason = \"r\"\nto = []",
@@ -150,14 +150,14 @@ fn enforce_insists_on_a_failsafe_and_takes_none_on_purpose() {
     let enforce = "[monitor]\nmode = \"enforce\"\n";
     refused(
         enforce,
-        "config.toml:2: enforce needs [management]: add networks = [\"192.0.2.0/24\"] with the networks that must never \
+        "config.toml:2: enforce needs [management]: add networks = [\"NETWORK\"] with the networks that must never \
          be cut off, or networks = [] if there are none on purpose",
     );
     let none = good(&format!("{enforce}[management]\nnetworks = []")).spec.management.expect("it is there");
     assert_eq!((none.networks.len(), none.ports.len()), (0, 0));
     refused(
         "[management]\nports = [\"tcp/22\"]",
-        "config.toml:1: [management] has no 'networks': add networks = [\"192.0.2.0/24\"], or [] for none on purpose",
+        "config.toml:1: [management] has no 'networks': add networks = [\"NETWORK\"], or [] for none on purpose",
     );
     refused(
         "[[allow]]\nid = \"management\"\nto = [\"192.0.2.0/24\"]\nreason = \"r\"",

@@ -18,7 +18,7 @@ async fn an_event_alerts_at_once_and_the_drain_only_what_was_lost() {
     }
     assert_eq!(bench.fake.script().flips, 0, "no flip was needed");
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
-    assert_eq!(bench.state.read().alerts, [(("high", "egress"), 2), (("medium", "events_lost"), 1)].into());
+    assert_eq!(bench.state.read().alerts, [(("High", "egress"), 2), (("Medium", "events_lost"), 1)].into());
     assert_eq!(
         bench.end().await,
         [

@@ -127,7 +127,7 @@ async fn what_leaves_beside_the_hook_is_reported_in_each_epoch_in_which_it_grows
         let state = bench.state.read();
         let standing = state.account("eth0").expect("eth0");
         assert_eq!(standing.before_attach, amount(40));
-        reported.push((standing.unaccounted.packets, state.alerts.get(&("critical", "unaccounted_egress")).copied()));
+        reported.push((standing.unaccounted.packets, state.alerts.get(&("Critical", "unaccounted_egress")).copied()));
         assert_eq!(state.is_counted("eth0"), standing.presence == on());
         assert_eq!(state.not_ready(std::time::Instant::now()).is_some(), standing.presence == off());
     }

@@ -73,7 +73,7 @@ impl Page {
             let chosen = Chosen::of(filter.clone(), state);
             Head { frame: frame(state, host, totals, &chosen), labels: Labels::of(state), chosen }
         };
-        let Some(seconds) = query.since else {
+        let Some((since, until)) = query.window() else {
             if let Some(key) = groups_of {
                 let (head, groups) = {
                     let state = shared.read();
@@ -94,23 +94,30 @@ impl Page {
         };
         // Held until the names are there that it is kept under.
         let recent = shared.recent();
-        let window = recent.window(i128::from(seconds) * 1_000_000_000);
+        let nanoseconds = |seconds: u32| i128::from(seconds) * 1_000_000_000;
+        let window = recent.window(nanoseconds(since), nanoseconds(until));
         let state = shared.read();
         drop(recent);
         let Some(window) = window else {
             let Head { frame, labels, chosen } = head(&state, &Totals::default());
-            let frame = Flows { window_seconds: query.since, window_complete: Some(false), ..frame };
+            let frame = Flows {
+                window_seconds: Some(since),
+                window_until_seconds: query.until,
+                window_complete: Some(false),
+                ..frame
+            };
             return Ok(Self { frame, labels, chosen, rows: Rows::Flows(Vec::new()) });
         };
         // The oldest part of it may reach back before what is counted here.
-        let began = window.began.max(state.since);
+        let began = window.began.max(state.since).min(window.ended);
         let mut head = head(&state, &window.totals);
         drop(state);
         head.frame = Flows {
             since: rfc3339(began),
             until: Some(rfc3339(window.ended)),
-            window_seconds: query.since,
-            window_complete: Some(window.ended - began >= i128::from(seconds) * 1_000_000_000),
+            window_seconds: Some(since),
+            window_until_seconds: query.until,
+            window_complete: Some(window.latest - began >= nanoseconds(since)),
             ..head.frame
         };
         Ok(match groups_of {

@@ -70,7 +70,7 @@ pub fn frame(state: &MonitorState) -> ShadowPage {
     let not = &report.not_evaluated;
     ShadowPage {
         policy: state.in_force.policy.digest.clone(),
-        candidate: report.candidate.as_ref().map(|candidate| CandidateRow {
+        shadow: report.candidate.as_ref().map(|candidate| CandidateRow {
             file: candidate.file.display().to_string(),
             digest: candidate.policy.digest.clone(),
             rules: candidate.policy.rules.len(),
@@ -89,7 +89,7 @@ pub fn frame(state: &MonitorState) -> ShadowPage {
             unanswered: (&not.unanswered).into(),
         },
         hook: (&report.hook).into(),
-        summed_up: Part { flows: report.rest.flows, sums: (&report.rest.counters).into() },
+        evicted: Part { flows: report.rest.flows, sums: (&report.rest.counters).into() },
         ..ShadowPage::default()
     }
 }

@@ -56,7 +56,7 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
         zone: in_force.policy.zone.clone(),
         inside: in_force.inside.clone(),
         not_ready: state.not_ready(Instant::now()),
-        conditions: state
+        findings: state
             .findings
             .iter()
             .map(|(kind, since)| FindingStatus {
@@ -179,9 +179,9 @@ fn helper(state: &MonitorState) -> HelperStatus {
 
 fn shadow(state: &MonitorState) -> Option<ShadowStatus> {
     let page = frame(state);
-    let there = page.candidate.is_some() || page.refused.is_some();
+    let there = page.shadow.is_some() || page.refused.is_some();
     there.then(|| ShadowStatus {
-        digest: page.candidate.map(|candidate| candidate.digest),
+        digest: page.shadow.map(|candidate| candidate.digest),
         refused: page.refused,
         since: page.since,
         stricter: page.stricter,

@@ -78,8 +78,25 @@ async fn flows_of_the_last_minutes_are_those_of_the_last_minutes_and_add_up() {
             assert_eq!(accounted(&reply), reply.hook);
         }
     }
-    for bad in ["0", "3601", "-1", "1h"] {
-        assert_eq!(bench.get(&format!("/api/v1/flows?since={bad}")).await.0, 400, "{bad}");
+    // What is over, in whole slices; and the command line's words for times.
+    for (window, packets, began, ended) in [
+        ("since=1h&until=5min", 30, "00", "05"),
+        ("until=300", 30, "00", "05"),
+        ("since=390&until=330", 12, "03", "05"),
+        ("since=570&until=540", 6, "00", "01"),
+    ] {
+        for by in ["", "&by=country"] {
+            let (status, body) = bench.get(&format!("/api/v1/flows?{window}{by}")).await;
+            assert_eq!(status, 200, "{body}");
+            let reply: Flows = serde_json::from_str(&body).expect(&body);
+            let at = |minute: &str| format!("2027-01-15T08:{minute}:00.000Z");
+            assert_eq!((reply.since.clone(), reply.until.clone()), (at(began), Some(at(ended))), "{window}");
+            assert_eq!(reply.hook.packets, 2 * packets, "{window}");
+            assert_eq!(accounted(&reply), reply.hook);
+        }
+    }
+    for bad in ["since=0", "since=3601", "since=-1", "since=2h", "until=1x", "since=60&until=60", "until=60&active=1"] {
+        assert_eq!(bench.get(&format!("/api/v1/flows?{bad}")).await.0, 400, "{bad}");
     }
 }
 
@@ -178,16 +195,13 @@ async fn flows_show_where_they_go_on_to_and_what_can_not_be_read() {
             "198.51.100.9:4789",
         ]
     );
-    let unparsed: Vec<&str> = lines.skip_while(|line| !line.starts_with("  not parsed    fate")).collect();
+    let unparsed: Vec<&str> = lines.skip_while(|line| !line.starts_with("  unparsed      fate")).collect();
     assert_eq!(
         unparsed,
         [
-            "  not parsed    fate     packets  segments  bytes  on the wire  meaning".to_owned(),
-            format!(
-                "  link_control  passed         3         3  300 B        312 B  {}",
-                Reason::LinkControl.meaning()
-            ),
-            format!("  mpls          dropped        2         2  200 B        208 B  {}", Reason::Mpls.meaning()),
+            "  unparsed      fate     packets  segments  bytes  on wire  meaning".to_owned(),
+            format!("  link_control  passed         3         3  300 B    312 B  {}", Reason::LinkControl.meaning()),
+            format!("  mpls          dropped        2         2  200 B    208 B  {}", Reason::Mpls.meaning()),
         ]
     );
 }

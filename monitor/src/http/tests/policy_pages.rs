@@ -27,7 +27,8 @@ async fn the_policy_is_changed_over_the_control_socket_alone() {
     assert!((58..=60).contains(&pending.seconds_left), "{pending:?}");
     let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
     assert_eq!(status.unconfirmed.map(|pending| pending.back_to.digest), Some(fake::policy().digest));
-    assert!(render::status(&bench.ask("/api/v1/status").await.expect("an answer")).contains("UNCONFIRMED, returns to"));
+    let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
+    assert!(render::status(&status, 0, render::Width::Wide).contains("UNCONFIRMED, rolls back in"));
     let outcome = post("/api/v1/policy/confirm").await.expect("no panic").expect("an answer");
     assert_eq!((outcome.policy, outcome.unconfirmed, outcome.warning), (named("b"), None, None));
     let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
@@ -129,7 +130,8 @@ async fn rules_show_what_they_decided_and_which_decided_nothing() {
     ] {
         assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
     }
-    let text = render::rules(&reply);
+    let at_eight = 1_800_000_010_500_000_000;
+    let text = render::rules(&reply, at_eight, render::Width::Wide);
     let shown: Vec<&str> = text.lines().nth(2).expect("a row").split_whitespace().collect();
     assert_eq!(
         shown,
@@ -141,7 +143,8 @@ async fn rules_show_what_they_decided_and_which_decided_nothing() {
             "5",
             "520",
             "B",
-            "2027-01-15T08:00:09.500Z",
+            "1s",
+            "ago",
             "520",
             "B",
             "1000",
@@ -177,7 +180,7 @@ async fn the_shadow_page_says_what_would_have_been_otherwise_and_adds_up() {
     fake::add_unparsed(&mut snapshot, Reason::LinkControl, 2, 0);
     bench.fake.script().next.push_back(snapshot);
     let page: ShadowPage = bench.ask("/api/v1/policy/shadow?fresh=1&top=2").await.expect("an answer");
-    assert_eq!(page.candidate.as_ref().map(|candidate| candidate.digest.clone()), Some("e".repeat(64)));
+    assert_eq!(page.shadow.as_ref().map(|candidate| candidate.digest.clone()), Some("e".repeat(64)));
     assert_eq!((page.stricter.packets, page.looser.packets, page.hook.packets), (21, 0, 57));
     assert_eq!((page.not_evaluated.overflow.packets, page.not_evaluated.unparsed.packets), (4, 0));
     let mut all = Sums::default();
@@ -198,13 +201,16 @@ async fn the_shadow_page_says_what_would_have_been_otherwise_and_adds_up() {
         })
         .collect();
     assert_eq!(rows, [(2, 9, "allowed", "observed"), (3, 7, "allowed", "observed")]);
-    assert_eq!((page.rest.flows, page.rest.sums.packets, page.summed_up.flows), (1, 5, 0));
-    let text = render::shadow(&page);
+    assert_eq!((page.rest.flows, page.rest.sums.packets, page.evicted.flows), (1, 5, 0));
+    let text = render::shadow(&page, 0, render::Width::Wide);
     assert!(text.contains("it denies what is allowed now: 21 packets, 2.1 KiB on the wire"), "{text}");
     let status: Status = bench.ask("/api/v1/status").await.expect("an answer");
     let shadow = status.policy.shadow.as_ref().expect("it has one");
     assert_eq!((shadow.stricter.packets, shadow.refused.as_ref()), (21, None));
-    assert!(render::status(&status).contains("would deny 21 packets (2.1 KiB) more and allow 0 (0 B) more"));
+    assert!(
+        render::status(&status, 0, render::Width::Wide)
+            .contains("would deny 21 packets (2.1 KiB) more and allow 0 (0 B) more")
+    );
     let metrics = bench.get("/metrics").await.1;
     for line in [
         r#"egress_monitor_shadow_bytes_total{shadow="observed",verdict="allowed"} 2100"#,
@@ -222,11 +228,11 @@ async fn a_shadow_policy_that_is_no_good_is_reported_and_stops_nothing() {
     let shadow = crate::model::shadow::Shadow::Refused("candidate.toml:3: no".into());
     let bench = bench_of(PolicyInForce { policy: fake::policy().into(), shadow, ..PolicyInForce::default() });
     let status: Status = bench.ask("/api/v1/status?fresh=1").await.expect("an answer");
-    assert_eq!(status.conditions.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), ["shadow_refused"]);
+    assert_eq!(status.findings.iter().map(|one| one.kind.as_str()).collect::<Vec<_>>(), ["shadow_refused"]);
     assert!(
-        render::status(&status).contains("shadow      REFUSED: candidate.toml:3: no"),
+        render::status(&status, 0, render::Width::Wide).contains("shadow       REFUSED: candidate.toml:3: no"),
         "{}",
-        render::status(&status)
+        render::status(&status, 0, render::Width::Wide)
     );
     let page: ShadowPage = bench.ask("/api/v1/policy/shadow").await.expect("an answer");
     assert_eq!(page.refused.as_deref(), Some("candidate.toml:3: no"));

@@ -53,17 +53,17 @@ async fn status_shows_what_is_attached_counted_and_lost() {
     assert_eq!((status.losses.events, status.losses.overflow_packets), (2, 4));
     assert_eq!((status.mode.as_str(), status.host.as_str()), ("observe", "enclave-1"));
     assert_eq!(status.blind_spots.len(), 4);
-    let text = render::status(&status);
+    let text = render::status(&status, now(), render::Width::Wide);
     for part in [
         "observe: nothing is dropped",
         "eth0",
-        "flow_table_overflow since",
+        "flow_table_overflow: ",
         "residual 0",
         "DPDK",
         "tcx, 1 ahead",
         "ahead of ours on eth0: program 17: unknown (no helper)",
         "not asked yet",
-        "WRONG: 5 packets left without passing a hook",
+        "FINDING: 5 packets left without passing a hook",
         "eth0 had sent 71 packets",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");

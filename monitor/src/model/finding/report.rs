@@ -10,6 +10,8 @@ pub struct Detail {
     pub text: String,
     /// For [`FindingKind::UnaccountedEgress`], what was found where.
     pub unaccounted: Vec<Unaccounted>,
+    /// Who did it, where somebody did: the text ends with it, behind `; by `.
+    pub by: String,
     /// How bad this one is, where that is not as bad as its kind.
     pub severity: Option<Severity>,
 }

@@ -531,7 +531,7 @@ findings! {
         severity: Severity::Medium,
         every_time: true,
         title: "The policy has changed",
-        hint: "Nothing, if it was meant; High where more passes than before. `egress-monitor rules`, `diff --running`",
+        hint: "Nothing, if it was meant; High where more passes than before. `egress-monitor changes` says who did it",
     }
     /// Another mode took the place of the one before.
     ModeChanged {
@@ -539,7 +539,7 @@ findings! {
         severity: Severity::Medium,
         every_time: true,
         title: "The mode has changed",
-        hint: "Nothing, if it was meant; High where nothing is dropped any more. `egress-monitor mode` says who set it",
+        hint: "Nothing, if it was meant; High where nothing is dropped any more. `egress-monitor changes` says who did it",
     }
     /// A file says what nobody puts in force by himself.
     ChangeWaits {

@@ -7,7 +7,7 @@ use monitor_api::{clock::ClockStatus, mode::ModeStatus, reload::Outcome};
 
 use super::PolicyReloader;
 use crate::{
-    model::{FindingKind, in_force::PolicyInForce, now, rfc3339},
+    model::{FindingKind, finding::Detail, in_force::PolicyInForce, now, rfc3339},
     reload::{ReloadError, by_hand::Wanted, pending::retimed},
 };
 
@@ -34,7 +34,8 @@ impl PolicyReloader {
         self.engine.decided().await;
         if was_pending {
             let text = format!("{policy}, which was on trial, is confirmed; by {by}");
-            self.engine.noticed(FindingKind::PolicyChanged, text.into()).await;
+            let detail = Detail { by: by.into(), ..text.into() };
+            self.engine.noticed(FindingKind::PolicyChanged, detail).await;
         }
         let warning = self.commit.keep(&policy).err().map(|error| error.to_string());
         if let Some(warning) = &warning {
@@ -92,7 +93,7 @@ impl PolicyReloader {
         let now = self.clock.map().realtime_ns;
         tracing::warn!(forgotten, reason, by, "the remembered time was forgotten");
         let what = format!("remembered: {forgotten}; the wall clock says {}: {reason}; by {by}", rfc3339(now.into()));
-        self.engine.noticed(FindingKind::ClockReset, what.into()).await;
+        self.engine.noticed(FindingKind::ClockReset, Detail { by: by.into(), ..what.into() }).await;
         self.retime().await;
         self.clock.status()
     }
