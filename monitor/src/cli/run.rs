@@ -108,6 +108,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         outlives = started.outlives;
         let rules = started.in_force.policy.rules.len();
         say(args.json, &document(started), |document| render::started(document, rules));
+        if let Some(warning) = needs::pppoe(&started.in_force.policy) {
+            tracing::warn!(warning, "the policy");
+        }
     })?;
     let status = status(&state.read(), &Host::read().name, now());
     say(args.json, &status, |status| render::ended(status, outlives));
