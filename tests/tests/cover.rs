@@ -420,8 +420,8 @@ mod queues {
                 let nic = road.nic_found(number(&before["unaccounted"]["packets"]) + 137);
                 let drops = number(&nic["qdisc_drops"]) - number(&before["qdisc_drops"]);
                 assert_eq!((drops, &nic["hidden_at_most"]), (100, &json!(0)), "{nic:#}");
-                let where_ = if below { "below htb" } else { "at the root" };
-                proven(kind, &format!("100 packets that netem loses {where_}, 137 sent beside the hook"), "auto", &nic);
+                let place = if below { "below htb" } else { "at the root" };
+                proven(kind, &format!("100 packets that netem loses {place}, 137 sent beside the hook"), "auto", &nic);
             }
             assert!(!road.findings("unaccounted_egress").is_empty());
         }

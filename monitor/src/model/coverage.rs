@@ -5,6 +5,7 @@ use super::readings::Amount;
 
 /// A network device, as rtnetlink describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact that rtnetlink tells on its own")]
 pub struct Device {
     /// Index: who it is, as long as it is there.
     pub index: u32,
