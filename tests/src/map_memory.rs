@@ -9,12 +9,42 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use aya::maps::MapInfo;
+use aya::maps::{Array, HashMap, Map, MapData, MapInfo};
 
 use crate::{
     bpf::{self, pair},
     bypass::Mapping,
 };
+
+/// A map that a process has open, by its name, of which the kernel keeps 15 letters.
+fn info(process: u32, name: &str) -> Result<MapInfo> {
+    let files = fs::read_dir(format!("/proc/{process}/fdinfo")).context("the process's descriptors")?;
+    let texts = files.flatten().filter_map(|file| fs::read_to_string(file.path()).ok());
+    let id = |text: String| text.lines().find_map(|line| line.strip_prefix("map_id:")?.trim().parse::<u32>().ok());
+    let ids: BTreeSet<u32> = texts.filter_map(id).collect();
+    // The latest, where some were replaced.
+    let mut infos = ids.into_iter().rev().filter_map(|id| MapInfo::from_id(id).ok());
+    let kept = &name[..name.len().min(15)];
+    infos.find(|info| info.name_as_str() == Some(kept)).with_context(|| format!("no map {name}"))
+}
+
+/// Writes a word of an array map that can't be mapped.
+///
+/// # Errors
+/// The process has no such map.
+pub fn set_word(process: u32, name: &str, at: u32, value: u64) -> Result<()> {
+    let map = Map::Array(MapData::from_id(info(process, name)?.id())?);
+    Ok(Array::<_, u64>::try_from(map)?.set(at, value, 0)?)
+}
+
+/// Adds a key to a set.
+///
+/// # Errors
+/// The process has no such map.
+pub fn add_key(process: u32, name: &str, key: u64) -> Result<()> {
+    let map = Map::HashMap(MapData::from_id(info(process, name)?.id())?);
+    Ok(HashMap::<_, u64, u8>::try_from(map)?.insert(key, 1, 0)?)
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -30,13 +60,7 @@ impl MapMemory {
     /// # Errors
     /// It has none.
     pub fn of(process: u32, name: &str) -> Result<Self> {
-        let files = fs::read_dir(format!("/proc/{process}/fdinfo")).context("the process's descriptors")?;
-        let texts = files.flatten().filter_map(|file| fs::read_to_string(file.path()).ok());
-        let id = |text: String| text.lines().find_map(|line| line.strip_prefix("map_id:")?.trim().parse::<u32>().ok());
-        let ids: BTreeSet<u32> = texts.filter_map(id).collect();
-        // The latest, where some were replaced.
-        let mut infos = ids.into_iter().rev().filter_map(|id| MapInfo::from_id(id).ok());
-        let info = infos.find(|info| info.name_as_str() == Some(name)).with_context(|| format!("no map {name}"))?;
+        let info = info(process, name)?;
         let bytes = info.value_size() as usize * info.max_entries() as usize;
         let fd = bpf::open(bpf::MAP_GET_FD_BY_ID, &mut [pair(info.id(), 0), 0]).context("BPF_MAP_GET_FD_BY_ID")?;
         let memory = Mapping::new(fd.as_raw_fd(), 0, bytes.next_multiple_of(4096)).context("mapping a map")?;

@@ -33,6 +33,7 @@ pub mod geo {
 pub mod kernel {
     pub use egress_monitor::kernel::{
         EventReader, Interface, Kernel, KernelError, Left, Options, Pins, Prepared, Switch, boot_ns, detach_all,
+        in_initial_namespace, own_ways,
     };
     pub use egress_monitor::model::{Hook, in_force::Fell};
     pub use monitor_policy::spec::Mode;

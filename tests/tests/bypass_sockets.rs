@@ -106,12 +106,13 @@ fn who_would_send_past_the_hook_is_refused_whatever_becomes_of_the_daemon() {
 /// A control group of its own, below the root of version 2.
 struct Group(PathBuf);
 
-impl Group {
-    fn root() -> &'static Path {
-        let unified = Path::new("/sys/fs/cgroup/unified");
-        if unified.join("cgroup.procs").exists() { unified } else { Path::new("/sys/fs/cgroup") }
-    }
+/// The root of version 2.
+pub fn cgroup_root() -> &'static Path {
+    let unified = Path::new("/sys/fs/cgroup/unified");
+    if unified.join("cgroup.procs").exists() { unified } else { Path::new("/sys/fs/cgroup") }
+}
 
+impl Group {
     fn make(&self) {
         fs::create_dir(&self.0).unwrap();
     }
@@ -155,7 +156,7 @@ fn may(stage: &Stage, group: Option<&Group>) -> bool {
 fn a_control_group_that_is_named_may_also_when_it_is_made_again() {
     let stage = Stage::build(false).unwrap();
     let name = |what: &str| format!("egm-{}-{what}", std::process::id());
-    let group = |what: &str| Group(Group::root().join(name(what)));
+    let group = |what: &str| Group(cgroup_root().join(name(what)));
     let (named, other) = (group("named"), group("other"));
     other.make();
     let text = config(&stage).replace("[monitor]", &format!("[monitor]\nbypass = [\"/{}\"]", name("named")));

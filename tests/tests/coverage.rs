@@ -12,8 +12,8 @@ use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp_from},
     daemon::Daemon,
     flood::{Flood, Sender},
-    monitor::kernel::{Interface, Kernel, Options},
-    netns::Namespace,
+    monitor::kernel::{self, Interface, Kernel, Options},
+    netns::{self, Namespace},
     stage::{INSIDE, INTERFACE, PATIENCE, Stage, flows, status, v4},
     traffic::Frames,
     wire::{Networks, Wire},
@@ -309,7 +309,10 @@ fn devices_that_come_and_go_are_attached_to_at_once_and_their_slots_are_given_ag
     }
     times.sort_unstable();
     let (median, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
-    println!("{devices} devices, attached to after {median:?} (median), {p99:?} (p99), from when `ip` had returned");
+    println!(
+        "proven: {devices} devices that come and go, each attached to after: {median:?} (median), {p99:?} (99th percentile) \
+         from when `ip` had returned"
+    );
     assert!(median < Duration::from_secs(1), "{median:?}");
     let last = format!("hot{}", devices - 1);
     let status = daemon.json_until(&["status"], |status| device(status, &last).is_null()).unwrap();
@@ -398,8 +401,28 @@ fn a_device_whose_name_is_no_text_stops_nothing_and_is_told() {
     stage.near.ip(&["link", "set", INTERFACE, "down"]).unwrap();
     let other = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xfe");
     assert!(command.args(["link", "set", INTERFACE, "name"]).arg(other).status().unwrap().success());
-    daemon.json_until(&["status"], |status| device(status, "\u{fffd}")["since"].is_null()).unwrap();
+    daemon.json_until(&["status"], |status| device(status, "\u{fffd}")["since"].is_string()).unwrap();
     ends_well(daemon);
+}
+
+/// What decides in a container that was given a card whether its veth leads out.
+#[test]
+fn a_namespace_that_is_not_the_first_is_told_and_so_is_which_devices_have_a_way_of_their_own() {
+    let stage = host();
+    for arguments in
+        [&["link", "add", "bare", "type", "veth", "peer", "name", "end"][..], &["link", "set", "bare", "up"]]
+    {
+        stage.near.ip(arguments).unwrap();
+    }
+    assert!(!stage.near.run(kernel::in_initial_namespace));
+    let index = |name: &str| stage.near.run(|| netns::index(name).unwrap());
+    let has_one = |name: &str| stage.near.run(|| kernel::own_ways().unwrap()).contains(&index(name));
+    assert_eq!([INTERFACE, SECOND, "bare", "end"].map(has_one), [true, true, false, false]);
+    // An address of the link alone, as every device has one, is none.
+    stage.near.ip(&["address", "add", "169.254.7.1/16", "scope", "link", "dev", "bare"]).unwrap();
+    assert!(!has_one("bare"));
+    stage.near.ip(&["route", "add", "default", "dev", "bare", "metric", "9"]).unwrap();
+    assert!(has_one("bare"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,7 +14,7 @@ use egress_monitor_tests::{
     bypass::{PassesEverything, detach_first, replace_first},
     daemon::{Daemon, Home, binary},
     leftovers,
-    map_memory::MapMemory,
+    map_memory::{MapMemory, add_key, set_word},
     monitor::{
         config::load,
         geo,
@@ -26,6 +27,7 @@ use egress_monitor_tests::{
 };
 use serde_json::Value;
 
+use crate::bypass_sockets::{cgroup_root, packet_socket};
 use crate::support::{
     lives::{attached, detach_from, end, one, outside},
     policy::networks_apart,
@@ -35,7 +37,7 @@ use crate::support::{
 const BOUND: Duration = Duration::from_secs(10);
 
 /// The findings of the watch.
-const KINDS: [&str; 15] = [
+const KINDS: [&str; 16] = [
     "detached",
     "program_replaced",
     "filter_deleted",
@@ -48,6 +50,7 @@ const KINDS: [&str; 15] = [
     "rule_row_changed",
     "image_changed",
     "interface_table_changed",
+    "bypass_table_changed",
     "changed_on_disk",
     "impossible_verdict",
     "contended",
@@ -104,7 +107,7 @@ impl Watched {
         let is_told = |line: &str| line.contains(&wanted) && line.contains("\"activity_name\":\"Create\"");
         let line = self.daemon.alerts.wait_for(from, PATIENCE, is_told).unwrap();
         let took = began.elapsed();
-        println!("{kind}: told after {} ms", took.as_millis());
+        println!("proven: tampering, {kind} is told after: {} ms", took.as_millis());
         assert!(took < BOUND, "{took:?}");
         let line: Value = serde_json::from_str(&line).unwrap();
         line["finding_info"]["desc"].as_str().unwrap().to_owned()
@@ -348,6 +351,28 @@ fn the_table_of_interfaces() {
         hot.set(at, 0);
     });
     assert!(what.contains("is 0x0; ours is 0x"), "{what}");
+}
+
+#[test]
+fn whose_sockets_are_refused_that_would_send_past_the_hook() {
+    let what = is_told_and_put_right("tcx", "bypass_table_changed", |watched| {
+        assert!(!packet_socket(&watched.stage.near));
+        set_word(watched.daemon.id(), "BYPASS_NAMESPACE", 0, 0).unwrap();
+    });
+    assert!(what.contains("sockets of network namespace 0 are refused; ours is "), "{what}");
+}
+
+#[test]
+fn a_control_group_that_nobody_named() {
+    let watched = Watched::start("tcx", "");
+    let group = fs::metadata(cgroup_root()).unwrap().ino();
+    let what = watched.told("bypass_table_changed", |watched| {
+        add_key(watched.daemon.id(), "BYPASS_GROUPS", group).unwrap();
+    });
+    assert!(what.contains("1 control groups that nobody named may send past the hook"), "{what}");
+    watched.is_right_again("bypass_table_changed");
+    assert!(!packet_socket(&watched.stage.near));
+    watched.end();
 }
 
 #[test]

@@ -30,6 +30,6 @@ pub use self::{
     geo::Knowledge,
     lint::RuleNote,
     origin::Origin,
-    policy::{ClassInfo, Extent, ImageAt, Policy, PolicyRef, RuleInfo, Summary},
+    policy::{Asked, ClassInfo, Extent, ImageAt, Policy, PolicyRef, RuleInfo, Summary},
     spec::Spec,
 };

@@ -243,6 +243,7 @@ fn warnings(inputs: &Inputs) -> Vec<String> {
         let why = failure.to_string().lines().collect::<Vec<_>>().join("; ");
         warnings.push(format!("no shadow policy: {why}"));
     }
+    warnings.extend(needs::pppoe(&inputs.policy));
     for near in upcoming(&inputs.policy.rules, now) {
         let rule = inputs.policy.rules.iter().find(|rule| rule.id == near.rule);
         let origin = rule.map_or_else(String::new, |rule| rule.origin.to_string());

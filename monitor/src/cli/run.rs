@@ -109,6 +109,9 @@ pub fn run(args: &Args) -> Result<(), CliError> {
         say(args.json, &document(started), |document| {
             render::started(document, rules, now(), std::io::stdout().is_terminal())
         });
+        if let Some(warning) = needs::pppoe(&started.in_force.policy) {
+            tracing::warn!(warning, "the policy");
+        }
     })?;
     let status = status(&state.read(), &Host::read().name, now());
     say(args.json, &status, |status| render::ended(status, outlives, output::width_of(&std::io::stderr(), false)));

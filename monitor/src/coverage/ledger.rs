@@ -82,7 +82,10 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coverage::{Wanted, plan};
+    use crate::{
+        coverage::{Attached, Wanted, plan},
+        model::coverage::Role,
+    };
 
     fn card(index: u32, packets: u64) -> Device {
         let sent = Amount { packets, bytes: packets * 100 };
@@ -94,7 +97,7 @@ mod tests {
     }
 
     fn look(ledger: &mut Ledger, devices: &[Device], attached: &[Attachment]) -> Coverage {
-        let plan = plan(devices, &Wanted::new(&["auto".into()], &[]));
+        let plan = plan(devices, &Wanted::new(&["auto".into()], &[]), &Attached::new());
         ledger.report(devices, &plan, attached, &BTreeMap::new())
     }
 
@@ -124,9 +127,34 @@ mod tests {
     }
 
     #[test]
+    fn two_thousand_guests_are_listed_and_none_of_them_is_to_be_attached_to() {
+        let veth = |index: u32| Device {
+            kind: Some("veth".into()),
+            master: Some(3),
+            hardware: false,
+            name: format!("veth{index}"),
+            ..card(index, 7)
+        };
+        let bridge = Device { kind: Some("bridge".into()), hardware: false, ..card(3, 0) };
+        let devices: Vec<Device> = [card(2, 0), bridge].into_iter().chain((10..2_010).map(veth)).collect();
+        let plan = plan(&devices, &Wanted::new(&["auto".into()], &[]), &Attached::new());
+        let watched: Vec<u32> = plan.devices.iter().filter(|one| one.watch).map(|one| one.index).collect();
+        assert_eq!(watched, [2]);
+        let mut ledger = Ledger::default();
+        let coverage = look(&mut ledger, &devices, &[attachment(2)]);
+        let guests =
+            coverage.devices.iter().filter(|one| one.role == Role::Guest && one.since.is_none() && !one.wanted);
+        assert_eq!((coverage.devices.len(), guests.count()), (2_002, 2_000));
+        assert_eq!(leaking(&coverage), []);
+        // Of those that are gone nothing is kept.
+        look(&mut ledger, &devices[..2], &[attachment(2)]);
+        assert_eq!((ledger.since.len(), ledger.before.len()), (1, 0));
+    }
+
+    #[test]
     fn why_a_device_could_not_be_attached_to_comes_before_why_it_was_to_be() {
         let devices = [card(2, 0)];
-        let plan = plan(&devices, &Wanted::new(&["auto".into()], &[]));
+        let plan = plan(&devices, &Wanted::new(&["auto".into()], &[]), &Attached::new());
         let refused = [(2, "the kernel says no".to_owned())].into();
         let coverage = Ledger::default().report(&devices, &plan, &[], &refused);
         assert_eq!(coverage.devices[0].why, "the kernel says no");

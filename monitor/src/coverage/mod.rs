@@ -12,4 +12,5 @@ mod roles;
 pub use self::{
     ledger::Ledger,
     plan::{Plan, Planned, Wanted, plan},
+    roles::{Attached, asks_for_own_way, ppp_beside_cards},
 };

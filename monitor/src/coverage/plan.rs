@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use glob::Pattern;
 
-use super::roles::{Devices, is_tunnel, is_vrf};
+use super::roles::{Attached, Devices, has_slaves, is_tunnel, is_vrf, is_wrapped};
 use crate::model::coverage::{Device, Role};
 
 /// What the configuration asks for.
@@ -92,6 +92,7 @@ const AUTO: &str = "auto";
 struct Planner<'a> {
     devices: Devices<'a>,
     wanted: &'a Wanted,
+    attached: &'a Attached,
     roles: HashMap<u32, Role>,
     /// Devices whose stack has no end.
     endless: BTreeSet<u32>,
@@ -111,12 +112,26 @@ impl Planner<'_> {
     fn asks(&self, device: &Device) -> bool {
         let role = self.role(device);
         let auto = self.wanted.auto && matches!(role, Role::Edge | Role::Inner);
-        self.wanted.leaves_out(&device.name).is_none() && (auto || self.wanted.names(&device.name, role))
+        let asked = auto || self.wanted.names(&device.name, role) || self.stands_for_named(device);
+        self.wanted.leaves_out(&device.name).is_none() && asked
     }
 
-    /// Whether a device is watched: it is asked for, its hook sees packets, and they are not seen beneath it anyway.
+    /// Whether a bond or team above a device is named: what its slaves send by themselves does not pass its hook, and they
+    /// are watched in its place.
+    fn stands_for_named(&self, device: &Device) -> bool {
+        let above =
+            |device: &&Device| device.master.and_then(|master| self.devices.get(master)).filter(|it| has_slaves(it));
+        let mut masters = std::iter::successors(above(&device), above).take(HIGHEST as usize);
+        masters.any(|master| {
+            let left_out = self.wanted.leaves_out(&master.name).is_some();
+            !left_out && self.wanted.names(&master.name, self.role(master))
+        })
+    }
+
+    /// Whether a device is watched: it is asked for, its hook sees packets, and they are not seen beneath it anyway. One that
+    /// is attached to already needs no name.
     fn watches(&self, device: &Device, height: u32) -> bool {
-        let can_be = !is_vrf(device) && !device.odd_name;
+        let can_be = !is_vrf(device) && (!device.odd_name || self.attached.contains_key(&device.index));
         can_be && self.asks(device) && (self.role(device) != Role::Transit || !self.is_seen_below(device, height))
     }
 
@@ -140,14 +155,6 @@ impl Planner<'_> {
         height > 0 && (self.watches(device, height - 1) || self.is_seen_below(device, height - 1))
     }
 
-    /// Whether whatever leaves by a slave passed its master, which is watched. A bridge forwards past its own hook.
-    fn is_seen_above(&self, device: &Device) -> bool {
-        let master = device.master.and_then(|master| self.devices.get(master));
-        master.is_some_and(|master| {
-            matches!(master.kind.as_deref(), Some("bond" | "team")) && self.watches(master, HIGHEST)
-        })
-    }
-
     fn plan(&self, device: &Device) -> Planned {
         let (role, watch, asked) = (self.role(device), self.watches(device, HIGHEST), self.asks(device));
         let below = self.ways_below(device);
@@ -166,12 +173,13 @@ impl Planner<'_> {
             }
             role => role,
         };
-        let seen = self.is_seen_below(device, HIGHEST) || self.is_seen_above(device);
+        let seen = self.is_seen_below(device, HIGHEST);
         let left_out = self.wanted.leaves_out(&device.name);
         let why = match left_out {
             _ if watch => match role {
                 Role::Transit if below.is_empty() => "counted apart: its packets pass another device".into(),
                 Role::Transit => format!("counted apart: some of its packets pass {names}"),
+                Role::Inner if is_wrapped(device) => "counted apart, before it is wrapped".into(),
                 Role::Inner => "counted apart, before it is encrypted".into(),
                 Role::Guest => "counted apart: what leaves the host passes another device".into(),
                 Role::Edge | Role::None => String::new(),
@@ -181,6 +189,7 @@ impl Planner<'_> {
                 format!("no packet passes the hook of a VRF: name its slaves ({names})")
             }
             None if device.odd_name && asked => "its name is not UTF-8: rename it".into(),
+            None if has_slaves(device) && asked && seen => format!("its slaves are watched in its place: {names}"),
             None => Self::why_not(device, role, &names, seen),
         };
         let wanted = left_out.is_none() && !seen && !is_vrf(device) && (role == Role::Edge || asked);
@@ -190,9 +199,8 @@ impl Planner<'_> {
     fn why_not(device: &Device, role: Role, names: &str, seen: bool) -> String {
         let not_watched = if seen { "" } else { ", which is not watched" };
         match role {
-            Role::Edge if seen => "its packets pass its master".into(),
             Role::Edge => "[monitor] interfaces does not name it".into(),
-            Role::Inner => "[monitor] interfaces does not name it: what it encrypts is not seen".into(),
+            Role::Inner => "[monitor] interfaces does not name it: what it encrypts or wraps is not seen".into(),
             Role::Guest => {
                 "leads to a container or guest; what leaves the host passes an edge ([monitor] guests)".into()
             }
@@ -231,13 +239,13 @@ fn listed(devices: &[Device]) -> String {
     format!("there are {}{more}", names.join(", "))
 }
 
-/// What is to become of each device.
-pub fn plan(devices: &[Device], wanted: &Wanted) -> Plan {
-    let all = Devices::new(devices);
+/// What is to become of each device, with what is attached to now.
+pub fn plan(devices: &[Device], wanted: &Wanted, attached: &Attached) -> Plan {
+    let all = Devices::new(devices, attached);
     let roles = devices.iter().map(|device| (device.index, all.role(device))).collect();
     let endless =
         devices.iter().filter(|device| is_endless(&all, device, HIGHEST)).map(|device| device.index).collect();
-    let planner = Planner { devices: all, wanted, roles, endless };
+    let planner = Planner { devices: all, wanted, attached, roles, endless };
     let mut planned: Vec<Planned> = devices.iter().map(|device| planner.plan(device)).collect();
     planned.sort_by_key(|one| (one.role, one.index));
     let named = wanted.interfaces.iter().filter_map(|pattern| planner.unfit(pattern, devices));
@@ -267,16 +275,21 @@ mod tests {
         Wanted::new(&own(interfaces), &own(guests))
     }
 
+    /// Where nothing is attached yet.
+    fn plan_of(devices: &[Device], wanted: &Wanted) -> Plan {
+        plan(devices, wanted, &Attached::new())
+    }
+
     /// What is watched, by name and role.
     fn watched(devices: &[Device], interfaces: &[&str]) -> Vec<(String, &'static str)> {
         let name = |index| devices.iter().find(|one| one.index == index).expect("planned").name.clone();
-        let plan = plan(devices, &wanted(interfaces, &[]));
+        let plan = plan_of(devices, &wanted(interfaces, &[]));
         plan.devices.iter().filter(|one| one.watch).map(|one| (name(one.index), one.role.name())).collect()
     }
 
     fn why(devices: &[Device], interfaces: &[&str], name: &str) -> String {
         let index = devices.iter().find(|one| one.name == name).expect("there").index;
-        let plan = plan(devices, &wanted(interfaces, &[]));
+        let plan = plan_of(devices, &wanted(interfaces, &[]));
         plan.devices.into_iter().find(|one| one.index == index).expect("planned").why
     }
 
@@ -317,16 +330,52 @@ mod tests {
         {
             assert_eq!(watched(&host(), interfaces), expected, "{interfaces:?}");
         }
-        assert_eq!(why(&host(), &["auto", "bond0"], "bond0"), "its packets pass eth0, eth1");
+        assert_eq!(why(&host(), &["auto"], "bond0"), "its packets pass eth0, eth1");
         assert_eq!(why(&host(), &["auto"], "bond0.5"), "its packets pass bond0");
     }
 
     #[test]
     fn what_is_watched_instead_of_what_is_beneath_it_is_the_edge() {
-        assert_eq!(watched(&host(), &["bond0"]), of(&[("bond0", "edge")]));
-        assert_eq!(watched(&host(), &["bond0", "bond0.5"]), of(&[("bond0", "edge")]));
-        assert_eq!(watched(&host(), &["bond0", "eth0"]), of(&[("eth0", "edge"), ("bond0", "transit")]));
-        assert_eq!(why(&host(), &["bond0", "eth0"], "bond0"), "counted apart: some of its packets pass eth0, eth1");
+        assert_eq!(watched(&host(), &["bond0.5"]), of(&[("bond0.5", "edge")]));
+    }
+
+    #[test]
+    fn a_bond_or_team_that_is_named_stands_for_its_slaves() {
+        let slaves = of(&[("eth0", "edge"), ("eth1", "edge")]);
+        for kind in ["bond", "team"] {
+            let mut devices = host();
+            devices[3].kind = Some(kind.into());
+            for interfaces in [&["bond0"][..], &["bond0", "bond0.5"], &["bond0", "eth0"], &["bond*"]] {
+                assert_eq!(watched(&devices, interfaces), slaves, "{kind} {interfaces:?}");
+            }
+            assert_eq!(why(&devices, &["bond0"], "bond0"), "its slaves are watched in its place: eth0, eth1");
+            let left_out = watched(&devices, &["bond0", "!eth1"]);
+            assert_eq!(left_out, of(&[("eth0", "edge"), ("bond0", "transit")]), "{kind}");
+            let why = why(&devices, &["bond0", "!eth1"], "bond0");
+            assert_eq!(why, "counted apart: some of its packets pass eth0, eth1");
+        }
+        // A slave that is a bond itself, and one that is still to come.
+        let nested = [
+            Device { master: Some(3), ..card(2, "eth0") },
+            Device { master: Some(4), ..device(3, "bond1", "bond") },
+            device(4, "team0", "team"),
+        ];
+        assert_eq!(watched(&nested, &["team0"]), of(&[("eth0", "edge")]));
+        assert_eq!(watched(&nested[2..], &["team0"]), of(&[("team0", "transit")]));
+        // What is no edge is its own business.
+        assert_eq!(watched(&nested, &["auto", "!team0", "!eth0"]), []);
+    }
+
+    #[test]
+    fn a_device_that_is_watched_as_an_edge_is_not_let_go_of_when_a_card_comes() {
+        let container = [loopback(), device(2, "eth0", "veth"), device(3, "tap0", "tun"), card(4, "vf0")];
+        let of = |attached: &Attached| -> Vec<(u32, Role)> {
+            let plan = plan(&container, &wanted(&["auto"], &[]), attached);
+            plan.devices.iter().filter(|one| one.watch).map(|one| (one.index, one.role)).collect()
+        };
+        assert_eq!(of(&Attached::new()), [(4, Role::Edge)]);
+        let before = Attached::from([(2, Role::Edge), (3, Role::Edge)]);
+        assert_eq!(of(&before), [(2, Role::Edge), (3, Role::Edge), (4, Role::Edge)]);
     }
 
     #[test]
@@ -336,7 +385,7 @@ mod tests {
             Device { master: Some(4), ..card(3, "eth1") },
             device(4, "blue", "vrf"),
         ];
-        let plan = plan(&devices, &wanted(&["blue"], &[]));
+        let plan = plan_of(&devices, &wanted(&["blue"], &[]));
         assert!(plan.devices.iter().all(|one| !one.watch));
         let refused = "no packet passes the hook of a VRF: name its slaves (eth0, eth1)".to_owned();
         assert_eq!(plan.unfit, [("blue".to_owned(), refused)]);
@@ -364,7 +413,7 @@ mod tests {
             assert_eq!(watched(&devices, &["auto"]), of(&[("eth0", "edge"), ("crypt0", "inner")]), "{kind}");
             assert_eq!(why(&devices, &["auto"], "crypt0"), "counted apart, before it is encrypted");
             assert_eq!(why(&devices, &["auto"], "crypt0.5"), "its packets pass crypt0");
-            let plan = plan(&devices, &wanted(&["auto"], &[]));
+            let plan = plan_of(&devices, &wanted(&["auto"], &[]));
             let wanted: Vec<u32> = plan.devices.iter().filter(|one| one.wanted).map(|one| one.index).collect();
             assert_eq!(wanted, [2, 3], "{kind} that cannot be attached to is told when it sends");
             assert_eq!(
@@ -377,7 +426,7 @@ mod tests {
 
     #[test]
     fn guests_are_watched_where_they_are_named() {
-        let plan = plan(&host(), &wanted(&["auto"], &["v*"]));
+        let plan = plan_of(&host(), &wanted(&["auto"], &["v*"]));
         let watched: Vec<u32> = plan.devices.iter().filter(|one| one.watch).map(|one| one.index).collect();
         assert_eq!(watched, [2, 3, 8, 7, 10], "not the tunnel of the same name");
     }
@@ -385,7 +434,7 @@ mod tests {
     #[test]
     fn an_edge_is_wanted_unless_it_is_left_out_and_so_is_what_is_asked_for() {
         let wanted = |interfaces: &[&str]| {
-            let plan = plan(&host(), &wanted(interfaces, &[]));
+            let plan = plan_of(&host(), &wanted(interfaces, &[]));
             let mut indices: Vec<u32> = plan.devices.iter().filter(|one| one.wanted).map(|one| one.index).collect();
             indices.sort_unstable();
             indices
@@ -393,13 +442,13 @@ mod tests {
         assert_eq!(wanted(&["auto"]), [2, 3, 8]);
         assert_eq!(wanted(&["eth0"]), [2, 3]);
         assert_eq!(wanted(&["auto", "!eth1"]), [2, 8]);
-        assert_eq!(wanted(&["bond0"]), [4], "what its slaves send has passed it");
+        assert_eq!(wanted(&["bond0"]), [2, 3], "what its slaves send by themselves does not pass it");
         assert_eq!(wanted(&["br0"]), [2, 3, 6], "guests' packets do not pass it");
     }
 
     #[test]
     fn what_fits_nothing_is_named_with_what_there_is() {
-        let unfit = |devices: &[Device], interfaces: &[&str]| plan(devices, &wanted(interfaces, &[])).unfit;
+        let unfit = |devices: &[Device], interfaces: &[&str]| plan_of(devices, &wanted(interfaces, &[])).unfit;
         let of = |pattern: &str, why: &str| vec![(pattern.to_owned(), why.to_owned())];
         assert_eq!(unfit(&[loopback()], &["auto"]), of("auto", "there is no edge to watch: there are lo"));
         assert_eq!(unfit(&[loopback()], &["eth9", "lo"]), of("eth9", "it does not exist: there are lo"));
@@ -410,12 +459,13 @@ mod tests {
     #[test]
     fn a_name_that_cannot_be_written_stops_nothing_and_is_said() {
         let mut devices = vec![card(2, "eth0"), Device { odd_name: true, ..card(3, "\u{fffd}") }];
-        let plan = plan(&devices, &wanted(&["auto"], &[]));
-        assert_eq!(
-            plan.devices.iter().map(|one| (one.watch, one.wanted)).collect::<Vec<_>>(),
-            [(true, true), (false, true)]
-        );
-        assert_eq!(plan.devices[1].why, "its name is not UTF-8: rename it");
+        let plan_with = |attached| plan(&devices, &wanted(&["auto"], &[]), &attached);
+        let of = |plan: &Plan| plan.devices.iter().map(|one| (one.watch, one.wanted)).collect::<Vec<_>>();
+        let found = plan_with(Attached::new());
+        assert_eq!(of(&found), [(true, true), (false, true)]);
+        assert_eq!(found.devices[1].why, "its name is not UTF-8: rename it");
+        // One that got such a name while it was watched is not let go of.
+        assert_eq!(of(&plan_with(Attached::from([(3, Role::Edge)]))), [(true, true); 2]);
         devices[1].odd_name = false;
         assert_eq!(watched(&devices, &["*"]).len(), 2);
     }

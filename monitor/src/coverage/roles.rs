@@ -1,48 +1,37 @@
 //! What a device is, as a function of what all devices of the namespace are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::model::coverage::{Device, Role};
+
+/// The devices that are attached to, by index, and what each was when it was.
+pub type Attached = BTreeMap<u32, Role>;
 
 /// Link layer of the loopback device (include/uapi/linux/if_arp.h).
 const ARPHRD_LOOPBACK: u16 = 772;
 /// Of tap, veth and most others.
 const ARPHRD_ETHER: u16 = 1;
+/// Of PPP, which old kernels give no kind.
+const ARPHRD_PPP: u16 = 512;
 
 /// Kinds that are stacked on other devices of the namespace, or on none if those are in another one.
-const STACKED: [&str; 8] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec", "dsa", "rmnet"];
+const STACKED: [&str; 9] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "macsec", "dsa", "rmnet", "virt_wifi"];
 
 /// Kinds that have other devices as ports.
 const MASTERS: [&str; 7] = ["bond", "team", "bridge", "vrf", "openvswitch", "hsr", "batadv"];
 
-/// Plain tunnels: the parser reads inside them where they leave.
-const TUNNELS: [&str; 19] = [
-    "vxlan",
-    "geneve",
-    "gre",
-    "gretap",
-    "ip6gre",
-    "ip6gretap",
-    "erspan",
-    "ip6erspan",
-    "ipip",
-    "ip6tnl",
-    "sit",
-    "bareudp",
-    "gtp",
-    "amt",
-    "pfcp",
-    "vti",
-    "vti6",
-    "lowpan",
-    "virt_wifi",
-];
+/// Plain tunnels: the parser reads inside them where they leave (`monitor_common::parse`, docs/policy.md).
+const TUNNELS: [&str; 10] = ["vxlan", "geneve", "gre", "gretap", "ip6gre", "ip6gretap", "ipip", "ip6tnl", "sit", "gtp"];
+
+/// What wraps packets in a form that the parser does not read: ERSPAN, AMT and PFCP, MPLS or IP in UDP at any port, 6LoWPAN.
+/// From outside only the tunnel is seen.
+const NOT_READ: [&str; 6] = ["erspan", "ip6erspan", "amt", "bareudp", "pfcp", "lowpan"];
 
 /// Of these, what encrypts: beneath it nothing can be read.
 const MACSEC: &str = "macsec";
 
 /// What encrypts: from outside only the tunnel is seen.
-const ENCRYPTED: [&str; 3] = ["wireguard", "xfrm", "ovpn"];
+const ENCRYPTED: [&str; 5] = ["wireguard", "xfrm", "ovpn", "vti", "vti6"];
 
 /// Two devices that are each other's IFLA_LINK, mostly in two namespaces.
 const PAIRS: [&str; 2] = ["veth", "netkit"];
@@ -56,11 +45,12 @@ pub struct Devices<'a> {
     ports: HashMap<u32, Vec<u32>>,
     /// Whether one of them is hardware: then veth and its like lead to guests, and do not leave the host.
     pub have_hardware: bool,
+    attached: &'a Attached,
 }
 
 impl<'a> Devices<'a> {
-    /// Of this list.
-    pub fn new(devices: &'a [Device]) -> Self {
+    /// Of this list, with what is attached.
+    pub fn new(devices: &'a [Device], attached: &'a Attached) -> Self {
         let mut ports: HashMap<u32, Vec<u32>> = HashMap::new();
         for device in devices {
             if let Some(master) = device.master {
@@ -71,6 +61,7 @@ impl<'a> Devices<'a> {
             by_index: devices.iter().map(|device| (device.index, device)).collect(),
             ports,
             have_hardware: devices.iter().any(is_hardware),
+            attached,
         }
     }
 
@@ -94,10 +85,10 @@ impl<'a> Devices<'a> {
         if device.link_type == ARPHRD_LOOPBACK || NOWHERE.contains(&kind) {
             return Role::None;
         }
-        if MASTERS.contains(&kind) || TUNNELS.contains(&kind) {
+        if MASTERS.contains(&kind) || is_read_outside(device) {
             return Role::Transit;
         }
-        if ENCRYPTED.contains(&kind) {
+        if is_tunnel(device) && kind != "tun" {
             return Role::Inner;
         }
         if STACKED.contains(&kind) {
@@ -109,10 +100,14 @@ impl<'a> Devices<'a> {
             };
         }
         match kind {
-            _ if PAIRS.contains(&kind) => self.unless_hardware(Role::Guest),
-            "tun" if device.link_type == ARPHRD_ETHER => self.unless_hardware(Role::Guest),
-            "tun" => self.unless_hardware(Role::Inner),
-            "dummy" => self.unless_hardware(Role::None),
+            // A container's own, beside a card that was given to it.
+            _ if PAIRS.contains(&kind) && device.master.is_none() && device.own_way => Role::Edge,
+            _ if PAIRS.contains(&kind) => self.unless_hardware(device, Role::Guest),
+            "tun" if device.link_type == ARPHRD_ETHER => self.unless_hardware(device, Role::Guest),
+            "tun" => self.unless_hardware(device, Role::Inner),
+            "dummy" => self.unless_hardware(device, Role::None),
+            // Over a card (PPPoE, PPTP, L2TP) its packets leave by that one, wrapped.
+            _ if is_ppp(device) => self.unless_hardware(device, Role::Inner),
             // A card beneath another (a virtual function under the paravirtual card that stands in for it): its packets
             // were judged there, and whoever sends by it directly is judged here.
             "" if is_hardware(device) && self.has_hardware_above(device) => Role::Inner,
@@ -121,8 +116,10 @@ impl<'a> Devices<'a> {
         }
     }
 
-    fn unless_hardware(&self, role: Role) -> Role {
-        if self.have_hardware { role } else { Role::Edge }
+    /// What a device is beside hardware. Where it was an edge until a card came it stays one: what left by it does so still.
+    fn unless_hardware(&self, device: &Device, role: Role) -> Role {
+        let was_edge = self.attached.get(&device.index) == Some(&Role::Edge);
+        if self.have_hardware && !was_edge { role } else { Role::Edge }
     }
 
     fn has_hardware_above(&self, device: &Device) -> bool {
@@ -133,9 +130,53 @@ impl<'a> Devices<'a> {
     }
 }
 
+/// Whether it has to be asked which devices have a [way of their own](Device::own_way): a container may have been given a card
+/// beside its veth. In the initial network namespace what is not hardware leads to guests.
+pub fn asks_for_own_way(devices: &[Device], in_initial: bool) -> bool {
+    let is_end = |one: &Device| one.master.is_none() && PAIRS.contains(&one.kind.as_deref().unwrap_or_default());
+    !in_initial && devices.iter().any(is_hardware) && devices.iter().any(is_end)
+}
+
 /// Whether packets pass a tunnel on their way: what is in them is another's.
 pub fn is_tunnel(device: &Device) -> bool {
-    device.kind.as_deref().is_some_and(|kind| TUNNELS.contains(&kind) || ENCRYPTED.contains(&kind) || kind == "tun")
+    let is_one =
+        |kind: &str| [&TUNNELS[..], &NOT_READ, &ENCRYPTED].iter().any(|of| of.contains(&kind)) || kind == "tun";
+    device.kind.as_deref().is_some_and(is_one)
+}
+
+/// Whether a device is a tunnel that is read inside where it leaves.
+fn is_read_outside(device: &Device) -> bool {
+    let kind = device.kind.as_deref().unwrap_or_default();
+    TUNNELS.contains(&kind) && device.outer_port.is_none_or(|port| is_read_at(kind, port))
+}
+
+/// The ports at which a tunnel of this kind is read.
+fn is_read_at(kind: &str, port: u16) -> bool {
+    matches!((kind, port), ("vxlan", 4_789 | 4_790 | 8_472) | ("geneve", 6_081))
+}
+
+/// Whether a device is PPP; hardware that speaks it is hardware.
+fn is_ppp(device: &Device) -> bool {
+    match device.kind.as_deref() {
+        Some(kind) => kind == "ppp",
+        None => device.link_type == ARPHRD_PPP && !device.hardware,
+    }
+}
+
+/// The names of PPP devices that may be above a card, as PPPoE is.
+pub fn ppp_beside_cards(devices: &[Device]) -> Vec<&str> {
+    let any = devices.iter().any(is_hardware);
+    devices.iter().filter(|device| any && is_ppp(device)).map(|device| device.name.as_str()).collect()
+}
+
+/// Whether what a device sends leaves in a form that is not read, though nothing is encrypted.
+pub fn is_wrapped(device: &Device) -> bool {
+    is_ppp(device) || device.kind.as_deref().is_some_and(|kind| NOT_READ.contains(&kind) || TUNNELS.contains(&kind))
+}
+
+/// Whether a device sends by slaves alone, which a name of it stands for: a bridge's ports lead elsewhere, too.
+pub fn has_slaves(device: &Device) -> bool {
+    matches!(device.kind.as_deref(), Some("bond" | "team"))
 }
 
 /// Whether a device has ports, none of whose packets pass its own hook.
@@ -149,7 +190,8 @@ fn is_hardware(device: &Device) -> bool {
 }
 
 /// Kinds that are no hardware.
-const KNOWN: [&[&str]; 7] = [&STACKED, &MASTERS, &TUNNELS, &ENCRYPTED, &NOWHERE, &PAIRS, &["tun", "dummy"]];
+const KNOWN: [&[&str]; 8] =
+    [&STACKED, &MASTERS, &TUNNELS, &NOT_READ, &ENCRYPTED, &NOWHERE, &PAIRS, &["tun", "dummy", "ppp"]];
 
 #[cfg(test)]
 mod tests {
@@ -166,7 +208,7 @@ mod tests {
 
     /// The role of the first, beside the others.
     fn role(devices: &[Device]) -> Role {
-        Devices::new(devices).role(&devices[0])
+        Devices::new(devices, &Attached::new()).role(&devices[0])
     }
 
     #[test]
@@ -212,11 +254,65 @@ mod tests {
     }
 
     #[test]
-    fn what_encrypts_is_inner_with_and_without_hardware() {
-        for kind in ENCRYPTED {
+    fn what_encrypts_or_is_not_read_is_inner_with_and_without_hardware() {
+        for kind in ENCRYPTED.into_iter().chain(NOT_READ) {
             assert_eq!(role(&[device(2, kind), card(3)]), Role::Inner, "{kind}");
             assert_eq!(role(&[device(2, kind), device(3, "veth")]), Role::Inner, "{kind}");
         }
+    }
+
+    #[test]
+    fn a_tunnel_at_another_port_than_is_read_or_wrapped_once_more_is_inner() {
+        let at = |kind: &str, port: u16| role(&[Device { outer_port: Some(port), ..device(2, kind) }, card(3)]);
+        for (kind, port) in [("vxlan", 4_789), ("vxlan", 4_790), ("vxlan", 8_472), ("geneve", 6_081)] {
+            assert_eq!(at(kind, port), Role::Transit, "{kind} {port}");
+        }
+        for (kind, port) in [("vxlan", 6_081), ("vxlan", 4_788), ("geneve", 4_789), ("gre", 6_080), ("sit", 5_555)] {
+            assert_eq!(at(kind, port), Role::Inner, "{kind} {port}");
+        }
+    }
+
+    #[test]
+    fn ppp_is_an_edge_only_where_there_is_no_hardware_and_hardware_that_speaks_it_always() {
+        let old = Device { link_type: ARPHRD_PPP, ..device(2, "") };
+        for ppp in [device(2, "ppp"), old.clone()] {
+            assert_eq!(role(&[ppp.clone(), card(3)]), Role::Inner, "{ppp:?}");
+            assert_eq!(role(&[ppp.clone(), device(3, "veth")]), Role::Edge, "{ppp:?}");
+        }
+        assert_eq!(ppp_beside_cards(&[device(2, "ppp"), old.clone(), card(3)]), ["d2", "d2"]);
+        assert_eq!(ppp_beside_cards(&[device(2, "ppp"), device(3, "veth")]), [""; 0]);
+        assert_eq!(role(&[Device { hardware: true, ..old }, card(3)]), Role::Edge);
+    }
+
+    #[test]
+    fn what_was_an_edge_stays_one_when_a_card_comes() {
+        let tun = Device { link_type: 0xfffe, ..device(2, "tun") };
+        for one in [device(2, "veth"), device(2, "tun"), tun, device(2, "dummy"), device(2, "ppp")] {
+            let devices = [one, card(3)];
+            let role = |was| Devices::new(&devices, &Attached::from([(2, was)])).role(&devices[0]);
+            assert_eq!(role(Role::Edge), Role::Edge, "{devices:?}");
+            // Attached to for another reason.
+            assert_ne!(role(Role::Guest), Role::Edge, "{devices:?}");
+        }
+    }
+
+    #[test]
+    fn a_containers_own_veth_beside_a_card_is_an_edge_and_a_port_of_a_bridge_is_none() {
+        for kind in PAIRS {
+            let own = Device { own_way: true, ..device(2, kind) };
+            assert_eq!(role(&[own.clone(), card(3)]), Role::Edge, "{kind}");
+            let port = Device { master: Some(4), ..own };
+            assert_eq!(role(&[port, card(3), device(4, "bridge")]), Role::Guest, "{kind}");
+        }
+    }
+
+    #[test]
+    fn which_devices_have_a_way_of_their_own_is_asked_where_that_decides() {
+        let (veth, port) = (device(2, "veth"), Device { master: Some(4), ..device(5, "veth") });
+        assert!(asks_for_own_way(&[veth.clone(), card(3)], false));
+        assert!(!asks_for_own_way(&[veth.clone(), card(3)], true), "the host's own namespace");
+        assert!(!asks_for_own_way(std::slice::from_ref(&veth), false), "an edge anyway");
+        assert!(!asks_for_own_way(&[port, card(3)], false), "a guest anyway");
     }
 
     #[test]
@@ -249,7 +345,6 @@ mod tests {
     fn what_nobody_knows_is_an_edge() {
         assert_eq!(role(&[device(2, "made-tomorrow"), card(3)]), Role::Edge);
         assert_eq!(role(&[device(2, ""), card(3)]), Role::Edge);
-        assert_eq!(role(&[device(2, "ppp"), card(3)]), Role::Edge);
     }
 
     #[test]
@@ -261,7 +356,8 @@ mod tests {
             Device { lower: Some(2), ..device(5, "vlan") },
             Device { lower: Some(6), ..device(6, "gre") },
         ];
-        let all = Devices::new(&devices);
+        let attached = Attached::new();
+        let all = Devices::new(&devices, &attached);
         let below = |at: usize| all.below(&devices[at]).iter().map(|one| one.index).collect::<Vec<_>>();
         assert_eq!([0, 1, 2, 3, 4].map(below), [vec![3, 4], vec![], vec![3], vec![2], vec![]]);
     }

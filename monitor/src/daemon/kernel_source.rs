@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::{DaemonError, Launch, bypass::Bypass, neighbours, watch::Watch};
 use crate::{
     config::{Config, OnDaemonLoss},
-    coverage::{Ledger, Plan, Wanted, plan},
+    coverage::{Attached, Ledger, Plan, Wanted, asks_for_own_way, plan},
     engine::source::{EVENT_QUEUE, EpochSource, News, Opened, Report, Task, Watched},
     error::CliError,
     fault::Fault,
@@ -51,7 +51,7 @@ pub fn open(
 ) -> Result<Opened, CliError> {
     let mut news = DeviceNews::open().map_err(|error| DaemonError::Start { what: "the news of devices", error })?;
     let wanted = Wanted::new(launch.interfaces(config), &config.guests);
-    let first = plan(&kernel::devices()?, &wanted);
+    let first = plan(&kernel::devices()?, &wanted, &Attached::new());
     let options = Options {
         interfaces: first.devices.iter().filter(|planned| planned.watch).count() as u32,
         flows: config.flows,
@@ -224,6 +224,13 @@ fn unpinned(
 /// How much later than the daemon the kernel part takes a policy back: it does so only where the daemon does not.
 const GRACE: Duration = Duration::from_secs(2);
 
+fn find_own_ways(devices: &mut [Device]) {
+    match kernel::own_ways() {
+        Ok(ways) => devices.iter_mut().for_each(|device| device.own_way = ways.contains(&device.index)),
+        Err(error) => tracing::warn!(%error, "which devices have an address is not known"),
+    }
+}
+
 /// The kernel part as the engine sees it, and what it is to be attached to.
 struct KernelSource {
     kernel: Kernel,
@@ -233,6 +240,8 @@ struct KernelSource {
     /// As they were found last.
     devices: Vec<Device>,
     plan: Plan,
+    /// Whether the daemon is in the host's own network namespace.
+    in_initial: bool,
     /// Why the kernel refuses to attach to a device, by index.
     refused: BTreeMap<u32, String>,
     no_slot: BTreeMap<u32, String>,
@@ -272,6 +281,7 @@ impl KernelSource {
             ledger: Ledger::default(),
             devices: Vec::new(),
             plan: Plan::default(),
+            in_initial: kernel::in_initial_namespace(),
             refused: BTreeMap::new(),
             watched_by: None,
             no_slot: BTreeMap::new(),
@@ -281,11 +291,17 @@ impl KernelSource {
         }
     }
 
-    /// Lists the devices. Where that fails, what is attached stays so.
-    fn look(&mut self) -> bool {
+    /// Lists the devices. Where that fails, what is attached stays so, but to those that are gone.
+    fn look(&mut self, gone: &BTreeSet<u32>) -> bool {
         match self.kernel.devices() {
-            Ok(devices) => {
-                self.plan = plan(&devices, &self.wanted);
+            Ok(mut devices) => {
+                if asks_for_own_way(&devices, self.in_initial) {
+                    find_own_ways(&mut devices);
+                }
+                let is_attached = |(index, _): &(u32, Role)| self.is_attached(*index) && !gone.contains(index);
+                let roles = self.roles.iter().map(|(index, role)| (*index, *role));
+                let attached: Attached = roles.filter(is_attached).collect();
+                self.plan = plan(&devices, &self.wanted, &attached);
                 self.devices = devices;
                 self.error = None;
             }
@@ -448,7 +464,7 @@ impl EpochSource for KernelSource {
     }
 
     fn survey(&mut self, gone: &BTreeSet<u32>) -> bool {
-        if !self.look() {
+        if !self.look(gone) {
             return false;
         }
         let there: BTreeMap<u32, &Device> = self.devices.iter().map(|device| (device.index, device)).collect();
@@ -493,7 +509,7 @@ impl EpochSource for KernelSource {
     }
 
     fn coverage(&mut self) -> Coverage {
-        self.look();
+        self.look(&BTreeSet::new());
         let attached = self.attachments();
         let coverage = self.ledger.report(&self.devices, &self.plan, &attached, &self.refused);
         let no_slot = self.no_slot.values().cloned().collect();

@@ -3,16 +3,16 @@
 //!
 //! Every flow is held against its class row and the mode; of every so many the destination is looked up anew, by the kernel's
 //! own code. Only what is looser than the policy is told: a rule that ended, or whose lease is over, makes it stricter by
-//! itself. Where times of rules decide nothing is said.
+//! itself. Where the time of a rule decides nothing is said.
 
 use std::collections::BTreeSet;
 
 use monitor_common::{
     evaluate::Evaluation,
     verdict::Verdict,
-    wire::{FlowKey, FullKey, RuleRow},
+    wire::{FlowKey, FullKey},
 };
-use monitor_policy::{ImageAt, Policy};
+use monitor_policy::{Asked, ImageAt, Policy};
 
 use super::{
     outbox::AlertBatch,
@@ -58,14 +58,13 @@ fn impossible(epoch: &ClosedEpoch<'_>) -> Option<String> {
     // Another part of them in each epoch.
     let step = flows.len().div_ceil(LOOKED_UP).max(1);
     let first = *number as usize % step;
-    let timed = !policy.image.rules.iter().all(RuleRow::always);
     let (mut packets, mut example) = (0, None);
     for (at, flow) in epoch.flows().enumerate() {
         let key = flow.key;
         let why = by_mode(&key.flow, mode.enforces()).or_else(|| by_class(&key.flow, policy)).or_else(|| {
             // Of several inner destinations one is kept; where another decided there is nothing to compare.
             let whole = !key.inner.exists() || flow.resolved.decider.is_some();
-            let looked_up = at % step == first && whole && !timed;
+            let looked_up = at % step == first && whole;
             if looked_up { by_look_up(key, policy) } else { None }
         });
         if let Some(why) = why {
@@ -100,10 +99,11 @@ fn by_class(flow: &FlowKey, policy: &Policy) -> Option<&'static str> {
 }
 
 fn by_look_up(key: &FullKey, policy: &Policy) -> Option<&'static str> {
-    let image = ImageAt { image: &policy.image, boot_ns: 0 };
+    // A rule with a time that covers it may have held when it was let through.
+    let image = ImageAt { image: &policy.image, boot_ns: Asked::default() };
     let to = Evaluation::of_flow(&image, key)?;
     let allowed = key.flow.verdict == Verdict::Allowed as u8;
-    (allowed && to.deny).then_some("allowed, and the policy denies it")
+    (allowed && to.deny && !image.boot_ns.was()).then_some("allowed, and the policy denies it")
 }
 
 fn name<'a>(epoch: &'a ClosedEpoch<'_>, flow: &FlowKey) -> &'a str {
@@ -113,4 +113,33 @@ fn name<'a>(epoch: &'a ClosedEpoch<'_>, flow: &FlowKey) -> &'a str {
 fn destination(flow: &FlowKey) -> std::net::IpAddr {
     let address = flow.destination;
     std::net::Ipv6Addr::from(u128::from(address.high) << 64 | u128::from(address.low)).to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_common::wire::Address;
+
+    use super::*;
+    use crate::{config::inputs, fake};
+
+    #[test]
+    fn a_rule_with_a_time_says_nothing_of_flows_that_it_does_not_cover() {
+        let config = "[zone]\ninside = \"DE\"\n\
+                      [[site]]\nname = \"far\"\ncountry = \"SG\"\nnetworks = [\"192.0.2.0/24\"]\n\
+                      [[allow]]\nid = \"a\"\nto = [\"192.0.2.64/26\"]\nports = [\"tcp/443\"]\nreason = \"a test\"\n\
+                      expires = 2099-01-01T00:00:00Z\n";
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        std::fs::write(&file, config).unwrap();
+        let policy = inputs::read(Some(&file)).unwrap().policy;
+        let told = |last: u32, port: u16, verdict: Verdict| {
+            let destination = Address::v4(0xc000_0200 | last);
+            let flow = FlowKey { destination, verdict: verdict as u8, ..fake::key(7, fake::INSIDE, port) };
+            by_look_up(&flow.into(), &policy).is_some()
+        };
+        assert!(told(9, 443, Verdict::Allowed), "no rule covers it");
+        assert!(told(65, 444, Verdict::Allowed), "nor here, by its port");
+        assert!(!told(65, 443, Verdict::Allowed), "the rule may have held");
+        assert!(!told(9, 443, Verdict::Denied));
+    }
 }

@@ -3,6 +3,7 @@
 //! guarantee: the kernel asks it for 64-bit system calls alone, and not of sockets that are open already.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
@@ -31,9 +32,12 @@ const PROGRAM: &str = "bypass";
 pub(super) struct Refusal {
     /// Control groups that may, as paths below the root.
     groups: Vec<String>,
-    /// Those of them that are there, by id.
-    known: Vec<u64>,
+    /// Those of them that are there, by id, as they were written.
+    known: BTreeSet<u64>,
     ids: HashMap<MapData, u64, u8>,
+    /// The network namespace whose sockets are refused, by its cookie, as it was written.
+    cookie: u64,
+    namespace: Array<MapData, u64>,
     refused: PerCpuArray<MapData, u64>,
     /// Without pins it is off when this is closed.
     link: OwnedFd,
@@ -69,7 +73,8 @@ impl Kernel {
         let mut namespace: Array<_, u64> = map(&mut self.ebpf, "BYPASS_NAMESPACE")?;
         namespace.set(0, cookie, 0).map_err(not_written)?;
         let (ids, sums) = (map(&mut self.ebpf, "BYPASS_GROUPS")?, map(&mut self.ebpf, "BYPASS_REFUSED")?);
-        let mut refusal = Refusal { groups: groups.to_vec(), known: Vec::new(), ids, refused: sums, link };
+        let known = BTreeSet::new();
+        let mut refusal = Refusal { groups: groups.to_vec(), known, ids, cookie, namespace, refused: sums, link };
         refusal.look()?;
         self.pin_bypass(&refusal.link)?;
         self.bypass = Some(refusal);
@@ -136,6 +141,16 @@ impl Kernel {
         Ok(Some(sums))
     }
 
+    /// What of the maps that it goes by is not as it was written; `None`: all is.
+    pub(super) fn bypass_differs(&self) -> Option<String> {
+        self.bypass.as_ref()?.differs()
+    }
+
+    /// Writes them again.
+    pub(super) fn write_bypass_again(&mut self) -> Result<(), KernelError> {
+        self.bypass.as_mut().map_or(Ok(()), Refusal::write_again)
+    }
+
     /// Attaches the program by another link, where it is attached.
     pub(super) fn attach_bypass_again(&mut self) -> Result<(), KernelError> {
         if self.bypass.is_some() {
@@ -164,19 +179,76 @@ impl Refusal {
             // Of a directory there the inode's number is the group's id.
             Some(found.ino())
         };
-        let there: Vec<u64> = self.groups.iter().filter_map(id).collect();
-        for id in there.iter().filter(|id| !self.known.contains(id)) {
+        let there: BTreeSet<u64> = self.groups.iter().filter_map(id).collect();
+        for id in there.difference(&self.known.clone()) {
+            self.ids.insert(id, 1, 0).map_err(not_written)?;
+            self.known.insert(*id);
+        }
+        for id in self.known.clone().difference(&there) {
+            // What somebody else has removed is gone as well.
+            remove(&mut self.ids, *id)?;
+            self.known.remove(id);
+        }
+        Ok(())
+    }
+
+    fn ids(&self) -> Result<BTreeSet<u64>, MapError> {
+        self.ids.keys().collect()
+    }
+
+    /// What can't be read is not said to differ.
+    fn differs(&self) -> Option<String> {
+        let there = (self.namespace.get(&0, 0).ok()?, self.ids().ok()?);
+        difference((self.cookie, &self.known), (there.0, &there.1))
+    }
+
+    fn write_again(&mut self) -> Result<(), KernelError> {
+        self.namespace.set(0, self.cookie, 0).map_err(not_written)?;
+        let there = self.ids().map_err(not_written)?;
+        for id in there.difference(&self.known) {
+            remove(&mut self.ids, *id)?;
+        }
+        for id in self.known.difference(&there) {
             self.ids.insert(id, 1, 0).map_err(not_written)?;
         }
-        for id in self.known.iter().filter(|id| !there.contains(id)) {
-            self.ids.remove(id).map_err(not_written)?;
-        }
-        self.known = there;
         Ok(())
+    }
+}
+
+fn remove(ids: &mut HashMap<MapData, u64, u8>, id: u64) -> Result<(), KernelError> {
+    match ids.remove(&id) {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        Err(error) => Err(not_written(error)),
+    }
+}
+
+/// In what the network namespace and the control groups that are there differ from those that were written.
+fn difference(written: (u64, &BTreeSet<u64>), there: (u64, &BTreeSet<u64>)) -> Option<String> {
+    let (foreign, gone) = (there.1.difference(written.1).count(), written.1.difference(there.1).count());
+    if there.0 != written.0 {
+        Some(format!("sockets of network namespace {} are refused; ours is {}", there.0, written.0))
+    } else if foreign > 0 {
+        Some(format!("{foreign} control groups that nobody named may send past the hook"))
+    } else {
+        (gone > 0).then(|| format!("{gone} control groups that are named may not send past the hook"))
     }
 }
 
 fn root() -> Option<PathBuf> {
     let is_one = |root: &&Path| statfs(*root).is_ok_and(|found| found.f_type == CGROUP2);
     ROOTS.iter().map(Path::new).find(is_one).map(Path::to_path_buf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_let_past_the_hook_or_kept_from_it_otherwise_than_was_written_is_told() {
+        let of = |there: u64, ids: &[u64]| difference((7, &[1, 2].into()), (there, &ids.iter().copied().collect()));
+        assert_eq!(of(7, &[2, 1]), None);
+        assert_eq!(of(0, &[1, 2]).unwrap(), "sockets of network namespace 0 are refused; ours is 7");
+        assert_eq!(of(7, &[1, 2, 3]).unwrap(), "1 control groups that nobody named may send past the hook");
+        assert_eq!(of(7, &[]).unwrap(), "2 control groups that are named may not send past the hook");
+    }
 }

@@ -27,6 +27,21 @@ const IFLA_GSO_MAX_SEGS: u16 = 40;
 const IFLA_GSO_MAX_SIZE: u16 = 41;
 const IFLA_PARENT_DEV_NAME: u16 = 56;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_VXLAN_PORT: u16 = 15;
+const IFLA_GENEVE_PORT: u16 = 5;
+/// Of GRE in all its forms (include/uapi/linux/if_tunnel.h).
+const GRE_ENCAP: Encap = Encap { kind: 14, port: 17 };
+/// Of IPIP, sit and ip6tnl.
+const IPTUN_ENCAP: Encap = Encap { kind: 15, port: 18 };
+/// FOU and GUE.
+const ENCAP_IN_UDP: [u16; 2] = [1, 2];
+
+/// The attributes that say how a tunnel is wrapped once more, and the port.
+struct Encap {
+    kind: u16,
+    port: u16,
+}
 
 /// Length of `struct ifinfomsg`.
 const IFINFOMSG: usize = 16;
@@ -75,8 +90,10 @@ pub(super) fn link(kind: u16, payload: &[u8]) -> Option<LinkNews> {
             IFLA_LINK_NETNSID => elsewhere = true,
             IFLA_PARENT_DEV_NAME => device.hardware = true,
             IFLA_LINKINFO => {
-                let kind = NlasIterator::new(value).flatten().find(|info| info.kind() == IFLA_INFO_KIND);
-                device.kind = kind.and_then(|kind| text(kind.value()).ok());
+                let info = |wanted| find(value, wanted);
+                device.kind = info(IFLA_INFO_KIND).and_then(|kind| text(kind).ok());
+                let kind = device.kind.as_deref().unwrap_or_default();
+                device.outer_port = info(IFLA_INFO_DATA).and_then(|data| outer_port(kind, data));
             }
             IFLA_GSO_MAX_SEGS => news.short |= number(value).is_some_and(|most| most < SEGMENTS),
             IFLA_GSO_MAX_SIZE => news.short |= number(value).is_some_and(|most| most < SIZE),
@@ -88,6 +105,34 @@ pub(super) fn link(kind: u16, payload: &[u8]) -> Option<LinkNews> {
         device.lower = None;
     }
     Some(news)
+}
+
+/// The value of the attribute of this kind.
+fn find(attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    let mut rest = attributes;
+    loop {
+        let length = usize::from(u16::from_ne_bytes(rest.get(..2)?.try_into().ok()?));
+        let attribute = rest.get(..length).filter(|attribute| attribute.len() >= 4)?;
+        // Without the flags of nesting and byte order.
+        if u16::from_ne_bytes([attribute[2], attribute[3]]) & 0x3fff == kind {
+            return Some(&attribute[4..]);
+        }
+        rest = rest.get(length.next_multiple_of(4)..)?;
+    }
+}
+
+/// The UDP port that a tunnel sends to, if it is one in UDP.
+fn outer_port(kind: &str, data: &[u8]) -> Option<u16> {
+    let port = |attribute| Some(u16::from_be_bytes(find(data, attribute)?.try_into().ok()?));
+    let encap = match kind {
+        "vxlan" => return port(IFLA_VXLAN_PORT),
+        "geneve" => return port(IFLA_GENEVE_PORT),
+        "gre" | "gretap" | "ip6gre" | "ip6gretap" => GRE_ENCAP,
+        "ipip" | "sit" | "ip6tnl" => IPTUN_ENCAP,
+        _ => return None,
+    };
+    let how = u16::from_ne_bytes(find(data, encap.kind)?.try_into().ok()?);
+    if ENCAP_IN_UDP.contains(&how) { port(encap.port) } else { None }
 }
 
 /// A string that ends with its attribute or a NUL. One that is no UTF-8 comes as what can be shown of it.
@@ -225,6 +270,28 @@ pub(super) mod tests {
         let read = link(RTM_NEWLINK, &payload).expect("a device");
         assert_eq!((read.device, read.qdisc.as_str(), read.queue_length), (expected, "fq", 500));
         assert_eq!((read.dropped, read.short), (3, true));
+    }
+
+    #[test]
+    fn a_tunnel_in_udp_says_at_which_port() {
+        let of = |kind: &str, data: &[Vec<u8>]| {
+            let info = [attribute(IFLA_INFO_KIND, kind.as_bytes()), attribute(IFLA_INFO_DATA, &data.concat())];
+            let payload = [header(0, 9, 1), attribute(IFLA_LINKINFO, &info.concat())].concat();
+            link(RTM_NEWLINK, &payload).expect("a device").device.outer_port
+        };
+        let port = |kind, port: u16| attribute(kind, &port.to_be_bytes());
+        let how = |kind, how: u16| attribute(kind, &how.to_ne_bytes());
+        let id = attribute(1, &7_u32.to_ne_bytes());
+        assert_eq!(of("vxlan", &[id.clone(), port(15, 4_789)]), Some(4_789));
+        assert_eq!(of("geneve", &[id.clone(), port(5, 6_081)]), Some(6_081));
+        assert_eq!(of("gretap", &[id.clone(), how(14, 0), port(17, 5_555)]), None, "plain");
+        assert_eq!(of("gretap", &[id.clone(), how(14, 1), port(17, 5_555)]), Some(5_555));
+        assert_eq!(of("sit", &[id.clone(), how(15, 2), port(18, 6_080)]), Some(6_080));
+        assert_eq!(of("ipip", &[id.clone(), how(15, 3), port(18, 0)]), None, "MPLS is followed");
+        assert_eq!(of("veth", &[port(15, 4_789)]), None);
+        for cut in [vec![3, 0, 15, 0], vec![200, 0, 15, 0], vec![5, 0, 15, 0, 1], Vec::new()] {
+            assert_eq!(of("vxlan", std::slice::from_ref(&cut)), None, "{cut:?}");
+        }
     }
 
     #[test]

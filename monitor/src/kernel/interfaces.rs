@@ -44,6 +44,25 @@ pub fn devices() -> Result<Vec<Device>, KernelError> {
     listed.map_err(KernelError::map("can't list the interfaces"))
 }
 
+/// The indices of devices that have an address which is good beyond their link, or that a default route leads to.
+///
+/// # Errors
+/// They can't be listed.
+pub fn own_ways() -> Result<BTreeSet<u32>, KernelError> {
+    let listed = Nic::open().and_then(|mut nic| nic.own_ways());
+    listed.map_err(KernelError::map("can't list addresses and routes"))
+}
+
+/// Whether the calling thread is in the network namespace that the kernel made first. In doubt it is.
+pub fn in_initial_namespace() -> bool {
+    is_initial(|of_net_core| std::path::Path::new("/proc/sys/net/core").join(of_net_core).exists())
+}
+
+/// By what net/core/sysctl_net_core.c has for each namespace, and for the first alone.
+fn is_initial(has: impl Fn(&str) -> bool) -> bool {
+    !has("somaxconn") || has("dev_weight") || has("netdev_max_backlog")
+}
+
 /// The routers with an IPv6 address that default routes name, of all tables.
 ///
 /// # Errors
@@ -209,8 +228,9 @@ fn link(arphrd: u16) -> Link {
     match arphrd {
         // ETHER, LOOPBACK
         1 | 772 => Link::Ethernet,
-        // RAWIP, PPP, TUNNEL, TUNNEL6, SIT, IPGRE, IP6GRE, NONE: nothing before IP on the way out. PPP adds its own later.
-        519 | 512 | 768 | 769 | 776 | 778 | 823 | 0xfffe => Link::Ip,
+        // RAWIP, PPP, TUNNEL, TUNNEL6, SIT, IPGRE, IP6GRE, 6LOWPAN, NONE: nothing before IP on the way out. PPP and 6LoWPAN
+        // add their own later.
+        519 | 512 | 768 | 769 | 776 | 778 | 823 | 825 | 0xfffe => Link::Ip,
         _ => Link::Other,
     }
 }
@@ -222,6 +242,25 @@ mod tests {
     #[test]
     fn there_are_slots_for_some_that_come_later() {
         assert_eq!([0, 1, 20, 300].map(slots), [8, 10, 48, MAX_INTERFACES]);
+    }
+
+    #[test]
+    fn the_first_namespace_is_told_by_what_it_alone_has_and_taken_for_granted_where_nothing_can_be_read() {
+        for (there, initial) in [
+            (&["somaxconn", "dev_weight", "netdev_max_backlog"][..], true),
+            (&["somaxconn", "optmem_max", "rmem_max"], false),
+            (&[], true),
+        ] {
+            assert_eq!(is_initial(|name| there.contains(&name)), initial, "{there:?}");
+        }
+    }
+
+    #[test]
+    fn what_speaks_ip_alone_begins_with_it() {
+        for arphrd in [512, 768, 769, 776, 778, 823, 825, 0xfffe] {
+            assert_eq!(link(arphrd), Link::Ip, "{arphrd}");
+        }
+        assert_eq!([1, 772, 804].map(link), [Link::Ethernet, Link::Ethernet, Link::Other]);
     }
 
     #[test]

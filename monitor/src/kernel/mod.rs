@@ -43,7 +43,7 @@ pub use clock::{boot_ns, is_clock_synchronised};
 pub use devices::DeviceNews;
 pub use error::KernelError;
 pub use events::EventReader;
-pub use interfaces::{Interface, default_gateways, devices};
+pub use interfaces::{Interface, default_gateways, devices, in_initial_namespace, own_ways};
 pub use links::AttachedProgram;
 pub use load::{Kernel, Options, Prepared};
 pub use log::KernelLog;

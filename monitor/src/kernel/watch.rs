@@ -49,6 +49,7 @@ impl Kernel {
         let mut look = Look { seen: std::mem::take(&mut self.noted), complete: false };
         self.look_at_policy(&mut look);
         self.look_at_pins(&mut look.seen);
+        look.seen.extend(self.bypass_differs().map(|what| sighting(FindingKind::BypassTableChanged, "", what)));
         let attached: Vec<_> = self
             .attachments
             .iter()
@@ -93,6 +94,7 @@ impl Kernel {
                 Ok(())
             }
             FindingKind::PinRemoved | FindingKind::BpffsUnmounted => self.pin_again(),
+            FindingKind::BypassTableChanged => self.write_bypass_again(),
             _ => self.attach_again(of),
         }
     }

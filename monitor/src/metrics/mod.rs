@@ -263,7 +263,8 @@ fn tampering(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     Ok(())
 }
 
-/// Devices with series of their own: guests have none, and no host has more of the others.
+/// Devices with series of their own. Guests that are not watched come last: of these a host may have thousands, with other
+/// names each day.
 const DEVICE_SERIES: usize = 1_024;
 
 fn devices(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
@@ -273,15 +274,20 @@ fn devices(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
             number.with_label_values(&[role.name(), watched]).set(0);
         }
     }
-    let watched =
-        page.gauge("device_watched", "1 for each edge or inner device that is watched", &["interface", "role"])?;
+    let watched = page.gauge(
+        "device_watched",
+        "1: it is watched; of each device that is up or is to be watched",
+        &["interface", "role"],
+    )?;
     let unwatched =
         page.gauge("device_unwatched_packets", "Sent by a device that is to be watched and is not", &["interface"])?;
     let shown = state.coverage.devices.iter().filter(|device| device.up || device.wanted || device.since.is_some());
-    for (device, at) in shown.zip(0..) {
+    let (last, first): (Vec<_>, Vec<_>) =
+        shown.partition(|device| device.role == Role::Guest && device.since.is_none() && !device.wanted);
+    for (device, at) in first.into_iter().chain(last).zip(0..) {
         let is_watched = device.since.is_some();
         number.with_label_values(&[device.role.name(), if is_watched { "1" } else { "0" }]).inc();
-        if at < DEVICE_SERIES && matches!(device.role, Role::Edge | Role::Inner) {
+        if at < DEVICE_SERIES {
             watched.with_label_values(&[device.name.as_str(), device.role.name()]).set(is_watched.into());
             let packets = if is_watched || !device.wanted { 0 } else { device.unwatched.packets };
             unwatched.with_label_values(&[device.name.as_str()]).set(gauge(packets));

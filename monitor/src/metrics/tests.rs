@@ -134,6 +134,52 @@ fn a_flow_is_found_under_its_interface_country_class_and_verdict() {
 }
 
 #[test]
+fn each_device_that_is_up_has_its_series_guests_last_and_no_more_than_so_many() {
+    use crate::model::coverage::{Coverage, Covered, Role};
+    let of = |name: &str, role, since, wanted, packets| Covered {
+        name: name.into(),
+        role,
+        up: true,
+        since,
+        wanted,
+        unwatched: Amount { packets, bytes: 0 },
+        ..Covered::default()
+    };
+    let mut devices = vec![
+        of("eth0", Role::Edge, Some(1), true, 4),
+        of("eth1", Role::Edge, None, true, 9),
+        of("wg0", Role::Inner, None, false, 5),
+        of("br0", Role::Transit, None, false, 5),
+        of("lo", Role::None, None, false, 0),
+        Covered { up: false, ..of("eth2", Role::Edge, None, false, 0) },
+    ];
+    let guests = (0..2_000).map(|number| of(&format!("veth{number}"), Role::Guest, None, false, 0));
+    devices.splice(3..3, guests);
+    let state = MonitorState { coverage: Coverage { devices, ..Coverage::default() }, ..MonitorState::default() };
+    let page = render(&state, fake::START).expect("renders");
+    for line in [
+        r#"egress_monitor_devices{role="edge",watched="1"} 1"#,
+        r#"egress_monitor_devices{role="edge",watched="0"} 1"#,
+        r#"egress_monitor_devices{role="guest",watched="0"} 2000"#,
+        r#"egress_monitor_devices{role="guest",watched="1"} 0"#,
+        r#"egress_monitor_device_watched{interface="eth0",role="edge"} 1"#,
+        r#"egress_monitor_device_watched{interface="eth1",role="edge"} 0"#,
+        r#"egress_monitor_device_watched{interface="wg0",role="inner"} 0"#,
+        r#"egress_monitor_device_watched{interface="br0",role="transit"} 0"#,
+        r#"egress_monitor_device_watched{interface="lo",role="none"} 0"#,
+        r#"egress_monitor_device_watched{interface="veth0",role="guest"} 0"#,
+        r#"egress_monitor_device_unwatched_packets{interface="eth0"} 0"#,
+        r#"egress_monitor_device_unwatched_packets{interface="eth1"} 9"#,
+        r#"egress_monitor_device_unwatched_packets{interface="wg0"} 0"#,
+    ] {
+        assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
+    }
+    let series = |name: &str| page.lines().filter(|line| line.starts_with(&format!("egress_monitor_{name}{{"))).count();
+    assert_eq!((series("device_watched"), series("device_unwatched_packets")), (DEVICE_SERIES, DEVICE_SERIES));
+    assert!(!page.contains("\"eth2\""), "it is down, and nobody asks for it");
+}
+
+#[test]
 fn fresh_data_has_its_times_and_what_waits() {
     use crate::model::refresh::{Aside, AsideKind, RefreshNote, RefreshNotes, Taken};
     let taken = RefreshNote { taken: Some(Taken { sha256: String::new(), at: 1_700 }), ..RefreshNote::default() };

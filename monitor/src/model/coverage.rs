@@ -5,6 +5,7 @@ use super::readings::Amount;
 
 /// A network device, as rtnetlink describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact that rtnetlink tells on its own")]
 pub struct Device {
     /// Index: who it is, as long as it is there.
     pub index: u32,
@@ -22,6 +23,11 @@ pub struct Device {
     pub lower: Option<u32>,
     /// The device of which it is a port or slave (IFLA_MASTER).
     pub master: Option<u32>,
+    /// Of a tunnel in UDP, the port that it sends to (IFLA_INFO_DATA): VXLAN, Geneve, and what FOU or GUE wraps.
+    pub outer_port: Option<u16>,
+    /// Whether it has an address that is good beyond its link, or a default route. Asked for only where that decides what
+    /// it is: of one end of a pair outside the initial network namespace.
+    pub own_way: bool,
     /// Whether it is up.
     pub up: bool,
     /// What it has sent since it was made.
@@ -34,7 +40,7 @@ pub enum Role {
     /// Packets leave the host by it. The sum is over these.
     #[default]
     Edge,
-    /// Packets pass it before they are encrypted: judged here, counted apart.
+    /// Packets pass it before they are encrypted, or wrapped in a form that is not read: judged here, counted apart.
     Inner,
     /// It leads to a container or guest of this host.
     Guest,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::finding::FindingKind;
 
 /// What a look can find, each a finding of its own.
-pub const KINDS: [FindingKind; 13] = [
+pub const KINDS: [FindingKind; 14] = [
     FindingKind::Detached,
     FindingKind::ProgramReplaced,
     FindingKind::FilterDeleted,
@@ -19,6 +19,7 @@ pub const KINDS: [FindingKind; 13] = [
     FindingKind::RuleRowChanged,
     FindingKind::ImageChanged,
     FindingKind::InterfaceTableChanged,
+    FindingKind::BypassTableChanged,
     FindingKind::ChangedOnDisk,
 ];
 

@@ -21,11 +21,12 @@ use std::{
 use monitor_api::needs::CutOff;
 use monitor_common::{
     classify::{Destination, classify_packet},
+    parse::Reason,
     wire::Address,
 };
 use monitor_policy::{ImageAt, Policy};
 
-use crate::kernel;
+use crate::{coverage, kernel};
 
 /// IANA protocol numbers.
 const TCP: u8 = 6;
@@ -75,6 +76,24 @@ pub fn find(policy: &Policy, boot_ns: u64, names: bool) -> Found {
     let mut needs = of_host();
     let unresolved = resolve(&mut needs, names);
     Found { cut_off: judge(&needs, policy, boot_ns), unresolved }
+}
+
+/// What enforce would do to PPPoE, where a device may be one and the policy has its frames dropped.
+#[must_use]
+pub fn pppoe(policy: &Policy) -> Option<String> {
+    let devices = kernel::devices().unwrap_or_default();
+    pppoe_of(&coverage::ppp_beside_cards(&devices), policy.image.drop_reasons)
+}
+
+fn pppoe_of(devices: &[&str], drop_reasons: u64) -> Option<String> {
+    let cut_off = !devices.is_empty() && drop_reasons & Reason::Pppoe.bit() != 0;
+    cut_off.then(|| {
+        format!(
+            "{}: if that is PPPoE, enforce mode cuts it off, since it drops frames of PPPoE at the card. What is in them is \
+             judged before, on this device: [zone.undecodable] pppoe = \"allow\" lets the frames through",
+            devices.join(", ")
+        )
+    })
 }
 
 /// Whatever can't be read is not there.

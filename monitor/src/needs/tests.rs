@@ -135,6 +135,14 @@ fn what_the_policy_denies_of_them_is_named_once_with_where_it_is() {
 }
 
 #[test]
+fn pppoe_is_warned_of_where_its_frames_are_dropped() {
+    let of = |devices: &[&str], reason: Reason| pppoe_of(devices, reason.bit());
+    assert!(of(&["ppp0", "ppp1"], Reason::Pppoe).is_some_and(|why| why.starts_with("ppp0, ppp1: if that is PPPoE")));
+    assert_eq!(of(&["ppp0"], Reason::Mpls), None);
+    assert_eq!(of(&[], Reason::Pppoe), None);
+}
+
+#[test]
 fn names_are_asked_for_where_that_is_wanted_and_named_where_they_have_no_address() {
     let needs =
         || files::mirrors("deb http://localhost/ x\ndeb http://no.such.name.invalid/ x\n", "f").into_iter().collect();

@@ -22,7 +22,8 @@ use crate::{
 pub const PROMISE: &str = "The kernel part loads, attaches, counts exactly and agrees with the host's code packet by \
                            packet on the oldest and on a later kernel, each booted in an emulator; what leaves by a \
                            VLAN, bond, team, VRF, dummy, WireGuard, xfrm, MACsec or ipvlan device is judged, and counted \
-                           once; whatever befalls the daemon, nothing forbidden leaves.";
+                           once; whatever befalls the daemon, nothing forbidden leaves; nobody is accused while offloads and \
+                           queues change, netem among them.";
 
 /// The kernels: a name, and what Debian's package names begin with.
 const KERNELS: [(&str, &str); 2] = [("6.1", "linux-image-6.1."), ("6.12", "linux-image-6.12.")];
@@ -37,7 +38,7 @@ const OTHER_KINDS: [&str; 2] = ["-cloud-amd64", "-rt-amd64"];
 const SUITE: &str = "suite";
 
 /// Its modules that are run.
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 12] = [
     "datapath",
     "attach",
     "grace",
@@ -49,18 +50,23 @@ const MODULES: [&str; 11] = [
     "blows::the_same_by_clsact",
     "devices",
     "cover::queues",
+    "cover::quiet",
 ];
+
+/// How long `cover::quiet` lasts at least: each of its eight changes is made once.
+const QUIET_SECONDS: u32 = 30;
 
 /// The one that says what the verifier walked through.
 const VERIFIER: &str = "attach";
 
 /// What the tests need of the kernel, beside what that loads. Nothing there loads a module that is missed, so ciphers are
 /// named too.
-const DRIVERS: [&str; 25] = [
+const DRIVERS: [&str; 26] = [
     "veth",
     "tun",
     "sch_htb",
     "sch_netem",
+    "sch_tbf",
     "sch_ingress",
     "cls_bpf",
     "8021q",
@@ -315,7 +321,7 @@ fn archive(release: &Path, programs: &Programs, modules: &[&str], frames: u32) -
         archive.file(&format!("/modules/{name}.ko"), &driver.content);
         init.push_str(&format!("busybox insmod /modules/{name}.ko || echo 'module {name} does not load'\n"));
     }
-    init.push_str(&format!("export FRAMES={frames}\n"));
+    init.push_str(&format!("export FRAMES={frames} QUIET_SECONDS={QUIET_SECONDS}\n"));
     archive.program("/tests/suite", &programs.suite)?;
     // Where the tests look for it: beside themselves.
     archive.program("/tests/egress-monitor", &programs.monitor)?;

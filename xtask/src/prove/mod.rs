@@ -43,7 +43,21 @@ pub enum Proof {
 #[derive(Debug, Default)]
 pub struct Counts(Vec<(String, String)>);
 
+/// What tests begin lines with that belong into the proof.
+const PROVEN: &str = "proven: ";
+
 impl Counts {
+    /// Takes a line of nextest's, which has shown what each test that passed has printed: what belongs into the proof, and how
+    /// many tests there were. Not what each test says of itself.
+    fn read(&mut self, tests: &mut Tests, line: &str) {
+        if line.contains("Summary [") {
+            tests.read(line);
+        }
+        if let Some((what, count)) = line.trim_start().strip_prefix(PROVEN).and_then(|line| line.split_once(": ")) {
+            self.add(what, count);
+        }
+    }
+
     /// One more.
     pub fn add(&mut self, what: impl Into<String>, count: impl Into<String>) {
         self.0.push((what.into(), count.into()));
@@ -173,7 +187,7 @@ impl Tests {
 
 #[cfg(test)]
 mod tests {
-    use super::Tests;
+    use super::{Counts, Tests};
 
     fn read(line: &str) -> (u32, u32) {
         let mut tests = Tests::default();
@@ -190,6 +204,22 @@ mod tests {
         assert_eq!(read("     Summary [   8.730s] 2 tests run: 2 passed, 340 skipped"), (2, 0));
         assert_eq!(read("Summary [ 8.7s] 7/9 tests run: 4 passed (1 leaky), 1 failed, 2 timed out, 3 skipped"), (4, 3));
         assert_eq!(read("test a_test_that_passed ... ok"), (0, 0));
+    }
+
+    #[test]
+    fn what_tests_print_for_the_proof_is_in_it_and_nothing_else_that_they_print() {
+        let (mut tests, mut counts) = (Tests::default(), Counts::default());
+        for line in [
+            "    proven: detached, told after: 312 ms",
+            "    proven: nothing to say",
+            "    not proven: x: y",
+            "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s",
+            "     Summary [   8.730s] 2 tests run: 2 passed, 340 skipped",
+        ] {
+            counts.read(&mut tests, line);
+        }
+        assert_eq!(counts.0, [("detached, told after".to_owned(), "312 ms".to_owned())]);
+        assert_eq!(tests, Tests { passed: 2, failed: 0 });
     }
 
     #[test]

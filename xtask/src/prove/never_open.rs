@@ -22,9 +22,6 @@ const HOSTILE_SECONDS: &str = "600";
 /// Lives of a daemon by each hook, in each of two tests.
 const LIVES: &str = "50";
 
-/// What the tests begin lines with that belong into the proof.
-const PROVEN: &str = "proven: ";
-
 /// Builds and runs them.
 ///
 /// # Errors
@@ -41,15 +38,7 @@ pub fn run(workspace: &Workspace) -> Result<Counts> {
         .env("BLOWS", BLOWS)
         .env("HOSTILE_SECONDS", HOSTILE_SECONDS);
     let (mut tests, mut counts) = (Tests::default(), Counts::default());
-    process::watched("daemons that come and go", &mut run, |line| {
-        // Not what each test says of itself.
-        if line.contains("Summary [") {
-            tests.read(line);
-        }
-        if let Some((what, count)) = line.trim_start().strip_prefix(PROVEN).and_then(|line| line.split_once(": ")) {
-            counts.add(what, count);
-        }
-    })?;
+    process::watched("daemons that come and go", &mut run, |line| counts.read(&mut tests, line))?;
     counts.add("tests, these among them", tests.count()?);
     Ok(counts)
 }

@@ -67,9 +67,11 @@ pub fn run(workspace: &Workspace, runs: &[Run]) -> Result<Counts> {
     process::stage("build", workspace.cargo(&["nextest", "run", "--no-run"]).args(release))?;
     for Run { what, filter, variables } in runs {
         let mut run = workspace.cargo(&["nextest", "run", "--run-ignored", "all", "--no-tests", "fail"]);
+        // What each test says is shown when it has passed.
+        run.args(["--success-output", "immediate"]);
         run.args(release).args(["--filterset", filter]).envs(variables.iter().copied());
         let mut tests = Tests::default();
-        process::watched(what, &mut run, |line| tests.read(line))?;
+        process::watched(what, &mut run, |line| counts.read(&mut tests, line))?;
         counts.add(*what, tests.count()?);
     }
     Ok(counts)

@@ -20,7 +20,10 @@ use crate::{
     spec::Action,
 };
 
-pub use self::{image_at::ImageAt, reference::PolicyRef};
+pub use self::{
+    image_at::{Asked, ImageAt},
+    reference::PolicyRef,
+};
 
 /// A compiled policy.
 #[derive(Clone, Debug, Default)]

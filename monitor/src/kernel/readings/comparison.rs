@@ -3,7 +3,7 @@
 use crate::model::readings::Comparison;
 
 /// Kinds that count what never passes their own hook, or a packet several times.
-const APART: [(&str, &str); 5] = [
+const APART: [(&str, &str); 6] = [
     (
         "bond",
         "it counts what its slaves send: LACP, ARP probes, a broadcast once for each. They are compared themselves",
@@ -12,6 +12,7 @@ const APART: [(&str, &str); 5] = [
     ("hsr", "it counts supervision frames, which it makes itself. Its ports are compared themselves"),
     ("wireguard", "it counts keepalives, which it makes itself"),
     ("vxlan", "it counts a packet to several remotes once for each. The devices beneath are compared themselves"),
+    ("amt", "it counts a packet to several gateways once for each. The devices beneath are compared themselves"),
 ];
 
 /// Kinds that count a packet as sent or as dropped, and never as both, and none before it comes to the hook

@@ -17,6 +17,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
+    address::{AddressMessage, AddressScope},
     link::LinkMessage,
     route::{RouteAddress, RouteAttribute, RouteMessage},
     tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
@@ -152,6 +153,32 @@ impl Nic {
             _ => None,
         };
         Ok(hops.filter_map(gateway).collect())
+    }
+
+    /// Devices with an address that is good beyond their link, or that a default route leads to, of all tables.
+    pub fn own_ways(&mut self) -> io::Result<BTreeSet<u32>> {
+        let addresses = self.request(RouteNetlinkMessage::GetAddress(AddressMessage::default()), NLM_F_DUMP)?;
+        let addressed = addresses.into_iter().filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewAddress(address) if address.header.scope == AddressScope::Universe => {
+                Some(address.header.index)
+            }
+            _ => None,
+        });
+        let mut ways: BTreeSet<u32> = addressed.collect();
+        let routes = self.request(RouteNetlinkMessage::GetRoute(RouteMessage::default()), NLM_F_DUMP)?;
+        for answer in routes {
+            let RouteNetlinkMessage::NewRoute(route) = answer else { continue };
+            if route.header.destination_prefix_length == 0 {
+                for attribute in route.attributes {
+                    match attribute {
+                        RouteAttribute::Oif(index) => drop(ways.insert(index)),
+                        RouteAttribute::MultiPath(hops) => ways.extend(hops.iter().map(|hop| hop.interface_index)),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(ways)
     }
 
     /// What ethtool says; a device that says nothing is taken for one that does some.

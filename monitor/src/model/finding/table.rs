@@ -131,6 +131,14 @@ findings! {
         title: "Somebody changed the table of interfaces in the kernel",
         hint: "Find out who writes to BPF maps (`bpftool map`). In enforce mode it is put right (`[monitor] heal`)",
     }
+    /// Whose sockets are refused that would send past the hook is not as it was written.
+    BypassTableChanged {
+        name: "bypass_table_changed",
+        severity: Severity::High,
+        every_time: false,
+        title: "Somebody changed in the kernel who may send past the hook",
+        hint: "Find out who writes to BPF maps (`bpftool map`). In enforce mode it is put right (`[monitor] heal`)",
+    }
     /// A packet got a verdict that the policy can't have given.
     ImpossibleVerdict {
         name: "impossible_verdict",
@@ -284,7 +292,7 @@ findings! {
         title: "An interface that is to be watched is not there, or can't be",
         hint: "Nothing, if it is to come: it is watched as soon as it is there. Else see `[monitor] interfaces`",
     }
-    /// What encrypts is not asked for.
+    /// What encrypts, or wraps in a form that is not read, is not asked for.
     TunnelNotWatched {
         name: "tunnel_not_watched",
         severity: Severity::Low,
