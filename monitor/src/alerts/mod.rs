@@ -31,7 +31,6 @@ use crate::{
 use monitor_policy::{Policy, spec::Action};
 
 pub mod ocsf;
-pub mod sinks;
 
 #[cfg(test)]
 mod tests;

@@ -163,6 +163,7 @@ pub static FILE: Section = Section::new(
         Key::table(&DENY),
         Key::table(&MANAGEMENT),
         Key::table(&HTTP),
+        Key::table(&ALERTS),
         Key::table(&PATHS),
         Key::table(&POLICY),
     ],
@@ -701,6 +702,39 @@ pub mod http {
         Absent::Value(r#""127.0.0.1:9477""#),
         r#"loopback only; "" turns it off"#,
     );
+}
+
+/// `[alerts]`.
+pub static ALERTS: Section = Section::new(
+    "alerts",
+    "[alerts]",
+    "How much of the alerts is kept, and where they go: every alert is on disk, under `[paths] state`/alerts, before it goes \
+     anywhere. A change needs a restart.",
+    &[alerts::KEEP, alerts::STDOUT, alerts::FILE],
+);
+
+/// The keys of `[alerts]`.
+pub mod alerts {
+    use super::*;
+
+    /// The bound on what is kept.
+    pub const KEEP: Key = Key::new(
+        "keep",
+        Kind::As(r#"an amount in quotes, such as "512 MiB""#),
+        Absent::Value(r#""512 MiB""#),
+        "how much of the disk kept alerts take, 1 MiB or more; then the oldest go, taken or not",
+    );
+    /// Standard output.
+    pub const STDOUT: Key =
+        Key::new("stdout", Kind::As("true or false"), Absent::Value("true"), "whether alerts go to standard output");
+    /// A file.
+    pub const FILE: Key = Key::new(
+        "file",
+        Kind::FILE,
+        Absent::Means("none"),
+        "a file that alerts are appended to; opened anew when another is in its place, and on SIGHUP",
+    )
+    .commented(r#""/var/log/egress-monitor/alerts.jsonl""#);
 }
 
 /// `[paths]`.

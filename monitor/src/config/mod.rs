@@ -89,6 +89,8 @@ pub struct Config {
     pub globs: Globs,
     /// `[http] listen`; `None` turns it off.
     pub listen: Option<SocketAddr>,
+    /// `[alerts]`.
+    pub alerts: Alerts,
     /// `[paths]`.
     pub paths: Paths,
 }
@@ -130,6 +132,23 @@ pub struct List {
     pub deny_rules: usize,
     /// Networks that its rules name.
     pub networks: usize,
+}
+
+/// `[alerts]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alerts {
+    /// `keep`: bytes of alerts that are kept.
+    pub keep: u64,
+    /// `stdout`: whether they go to standard output.
+    pub stdout: bool,
+    /// `file`: that they are appended to.
+    pub file: Option<PathBuf>,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self { keep: 512 << 20, stdout: true, file: None }
+    }
 }
 
 /// `[geo]`.
@@ -214,6 +233,7 @@ impl Default for Config {
             lists: Vec::new(),
             globs: Globs::default(),
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 9477))),
+            alerts: Alerts::default(),
             paths: Paths::default(),
         }
     }

@@ -190,6 +190,13 @@ pub(super) fn bytes(text: &str) -> Result<u64, ValueError> {
     })
 }
 
+/// The same, for what is kept on disk.
+pub(super) fn kept(text: &str) -> Result<u64, ValueError> {
+    const LEAST: u64 = 1 << 20;
+    let refused = || ValueError(format!("{} is too little to keep: write 1 MiB or more", quote(text)));
+    bytes(text).and_then(|bytes| if bytes < LEAST { Err(refused()) } else { Ok(bytes) })
+}
+
 /// `tcp/443`, `udp/4500-4510`, or a protocol alone.
 pub(super) fn ports(text: &str) -> Result<PortRange, ValueError> {
     let example = "write protocol/port, protocol/first-last or a protocol alone, such as \"tcp/443\", \

@@ -31,7 +31,6 @@ pub use self::{
 };
 
 use crate::{
-    alerts::sinks::Output,
     config::Groups,
     engine::source::Opened,
     error::CliError,
@@ -39,6 +38,7 @@ use crate::{
     kernel,
     model::{Attachment, Coverage, in_force::PolicyInForce},
     privileges, reload,
+    sinks::Sink,
     store::SharedState,
 };
 
@@ -72,8 +72,10 @@ pub struct Setup {
     pub state: PathBuf,
     /// The policy to begin with, but for a mode that was set by hand.
     pub in_force: PolicyInForce,
-    /// Where alerts go.
-    pub outputs: Vec<Output>,
+    /// Bytes of alerts that are kept.
+    pub keep_alerts: u64,
+    /// Where they go.
+    pub sinks: Vec<Box<dyn Sink>>,
     /// For every reload of the policy.
     pub reload: reload::Setup,
     /// Who is notified of how it goes.

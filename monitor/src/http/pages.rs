@@ -198,15 +198,15 @@ pub(super) async fn alerts(
     let name = api.host.to_string();
     let document = api.render(|state| {
         // Encoded when nobody waits for the state any more.
-        let (latest, boot_id, sinks) = {
+        let (latest, boot_id, delivery) = {
             let state = state.read();
-            (state.latest_alerts.clone(), state.boot_id.clone(), Arc::clone(&state.sinks))
+            (state.latest_alerts.clone(), state.boot_id.clone(), Arc::clone(&state.delivery))
         };
         let host = Host { name, boot_id };
         Alerts {
             alerts: latest.iter().map(|alert| ocsf::document(&host, alert)).collect(),
-            lost: sinks.lost(),
-            written: sinks.written.load(Relaxed),
+            lost: delivery.lost.load(Relaxed),
+            written: delivery.kept.load(Relaxed),
         }
     });
     document.await.map(Json)

@@ -6,6 +6,7 @@ pub mod attachment;
 pub mod budget;
 pub mod clock;
 pub mod coverage;
+pub mod delivery;
 pub mod epoch;
 pub mod finding;
 pub mod flow;

@@ -23,7 +23,6 @@ use crate::http::{
     server::{Served, serve},
 };
 use crate::{
-    alerts::sinks::{Output, Sinks},
     budgets::keeper::Keeper,
     clock::{TrustedClock, trust::Reading},
     engine::Engine,
@@ -31,6 +30,7 @@ use crate::{
     fake::{self, Fake},
     model::{in_force::PolicyInForce, now},
     reload,
+    sinks::{Outbox, Store},
     storage::state::StateDirectory,
     store::{MonitorState, SharedState},
 };
@@ -76,11 +76,10 @@ fn bench_of(in_force: PolicyInForce) -> Bench {
         epoch_length: Duration::from_hours(1),
         ..MonitorState::default()
     });
-    let (sinks, _) =
-        Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100, |_| String::new()).expect("a thread");
+    let (outbox, _) = Outbox::start(Store::in_memory(), Vec::new(), 100, |_, _| b"\n".to_vec()).expect("a thread");
     let consumers = fake::consumers(Keeper::in_memory());
     let (engine, handle) =
-        Engine::new(Box::new(fake.clone()), state.clone(), Box::new(sinks), consumers, in_force.clone());
+        Engine::new(Box::new(fake.clone()), state.clone(), Box::new(outbox), consumers, in_force.clone());
     let directory = tempfile::tempdir().expect("a directory");
     let stop = CancellationToken::new();
     let (events, received) = tokio::sync::mpsc::channel(10);
