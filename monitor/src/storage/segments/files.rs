@@ -10,6 +10,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use rustix::{
+    fs::{FallocateFlags, fallocate},
+    io::Errno,
+};
+
 use super::super::create_directory;
 
 /// A flat directory.
@@ -65,7 +70,13 @@ pub trait Bytes: Send {
     /// What the system said.
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
-    /// Cuts it.
+    /// Takes room up to a length that it need not have yet. Where the file system can't, nothing.
+    ///
+    /// # Errors
+    /// There is no room.
+    fn allocate(&self, length: u64) -> io::Result<()>;
+
+    /// Cuts it, and gives back what room it has taken beyond.
     ///
     /// # Errors
     /// What the system said.
@@ -170,6 +181,13 @@ impl Bytes for File {
         self.write_at(bytes, offset)
     }
 
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        match fallocate(self, FallocateFlags::KEEP_SIZE, 0, length) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
     fn cut(&self, length: u64) -> io::Result<()> {
         self.set_len(length)
     }
@@ -247,6 +265,10 @@ impl Bytes for MemoryFile {
         }
         there[at..end].copy_from_slice(bytes);
         Ok(bytes.len())
+    }
+
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Ok(())
     }
 
     fn cut(&self, length: u64) -> io::Result<()> {

@@ -79,7 +79,7 @@ impl Index {
 
     /// A segment is gone: who loses what.
     pub fn remove(&mut self, first: u64) -> Vec<Loss> {
-        let Some(gone) = self.segments.remove(&first) else { return Vec::new() };
+        let Some(gone) = self.segments.remove(&first).filter(|gone| gone.next > first) else { return Vec::new() };
         let behind = self.readers.iter_mut().filter(|(_, next)| **next < gone.next);
         let of = |(reader, next): (&String, &mut u64)| {
             let sequences = (*next).max(first)..=gone.next - 1;
@@ -144,6 +144,14 @@ mod tests {
         // One that is made and empty has nothing.
         index.grow(25, Extent { bytes: 0, next: 25 });
         assert_eq!(first(&index, 25), None);
+    }
+
+    #[test]
+    fn who_loses_an_empty_segment_loses_nothing() {
+        let mut index = index(&[("a", 3)]);
+        index.grow(25, Extent { bytes: 0, next: 25 });
+        assert_eq!(index.remove(25), []);
+        assert_eq!(index.remove(1), [loss("a", 3..=10)]);
     }
 
     #[test]

@@ -13,9 +13,6 @@ use super::{
     reader::Reader,
 };
 
-/// The file that is there to be given up when the disk is full.
-const RESERVE: &str = "reserve";
-
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -23,15 +20,17 @@ pub struct Settings {
     pub segment: u64,
     /// Bytes of all segments.
     pub keep: u64,
-    /// Bytes that are put aside for a full disk: more than any commit.
+    /// Bytes that are taken ahead of what is written: what is committed when the disk is full.
     pub reserve: u64,
 }
 
 impl Settings {
     /// For this many bytes in all: segments of 16 MiB, or an eighth.
     pub const fn keep(keep: u64) -> Self {
-        let eighth = keep / 8;
-        Self { segment: if eighth < 16 << 20 { eighth } else { 16 << 20 }, keep, reserve: 256 << 10 }
+        const fn at_most(bytes: u64, most: u64) -> u64 {
+            if bytes < most { bytes } else { most }
+        }
+        Self { segment: at_most(keep / 8, 16 << 20), keep, reserve: at_most(keep / 4, 256 << 10) }
     }
 }
 
@@ -50,6 +49,24 @@ struct Open {
     file: Box<dyn Bytes>,
     /// Where the next line begins.
     end: u64,
+    /// What room it has taken.
+    allocated: u64,
+}
+
+impl Open {
+    /// Takes room for so many bytes more and the reserve behind them.
+    fn allocate(&mut self, more: u64, reserve: u64) -> io::Result<()> {
+        let least = self.end + more + reserve;
+        if self.allocated < least {
+            // In steps, where there is room for that.
+            let ample = least + 3 * reserve;
+            self.allocated = match self.file.allocate(ample) {
+                Ok(()) => ample,
+                Err(_) => self.file.allocate(least).map(|()| least)?,
+            };
+        }
+        Ok(())
+    }
 }
 
 /// The writing end. There is one.
@@ -62,7 +79,6 @@ pub struct Log {
     pending: Vec<u8>,
     next: u64,
     losses: Vec<Loss>,
-    reserved: bool,
 }
 
 impl Log {
@@ -87,7 +103,7 @@ impl Log {
                 let (end, next, cut) = mend(&*file, *first)?;
                 recovered.cut = cut;
                 index.grow(*first, Extent { bytes: end, next });
-                open = Some(Open { first: *first, file, end });
+                open = Some(Open { first: *first, file, end, allocated: 0 });
             }
         }
         let ours = shared.index().next();
@@ -99,8 +115,7 @@ impl Log {
             recovered.gone = Some(ours..=taken - 1);
             open = None;
         }
-        let mut log =
-            Self { files, shared, settings, open, pending: Vec::new(), next, losses: Vec::new(), reserved: false };
+        let mut log = Self { files, shared, settings, open, pending: Vec::new(), next, losses: Vec::new() };
         log.reserve();
         Ok((log, recovered))
     }
@@ -146,10 +161,12 @@ impl Log {
         if self.pending.is_empty() {
             return Ok(());
         }
-        let full = self.open.as_ref().is_some_and(|open| open.end >= self.settings.segment);
-        let gone = || self.open.as_ref().map_or(Ok(false), |open| open.file.is_named().map(|named| !named));
-        if full || gone()? {
-            self.open = None;
+        if let Some(open) = &self.open {
+            if !open.file.is_named()? {
+                self.open = None;
+            } else if open.end >= self.settings.segment {
+                self.roll();
+            }
         }
         let more = self.pending.len() as u64;
         loop {
@@ -157,16 +174,11 @@ impl Log {
             let Some(first) = surplus else { break };
             self.remove(first)?;
         }
-        let first = self.next - self.pending_lines();
-        let open = match &mut self.open {
+        let open = match self.open.take() {
             Some(open) => open,
-            none => {
-                let file = self.files.open(&file_name(first), true)?;
-                self.files.sync()?;
-                self.shared.index().grow(first, Extent { bytes: 0, next: first });
-                none.insert(Open { first, file, end: 0 })
-            }
+            None => self.begin()?,
         };
+        let open = self.open.insert(open);
         write_all(&*open.file, &self.pending, open.end)?;
         open.file.sync()?;
         open.end += more;
@@ -176,25 +188,19 @@ impl Log {
         Ok(())
     }
 
-    /// Makes room on a full disk: by the oldest segment that every reader has taken, or else by the reserve. Whether there is
-    /// more than before.
+    /// Makes room on a full disk, by the oldest segment that every reader has taken. Whether there was one.
     pub fn give_way(&mut self) -> bool {
         let spare = self.shared.index().spare();
-        if spare.is_some_and(|first| self.remove(first).is_ok()) {
-            return true;
-        }
-        std::mem::take(&mut self.reserved) && self.files.remove(RESERVE).is_ok()
+        spare.is_some_and(|first| self.remove(first).is_ok())
     }
 
-    /// Puts bytes aside for the time when the disk is full. Whether they are.
+    /// Takes the room behind what is written that is there for a full disk. Whether all of it is there.
     pub fn reserve(&mut self) -> bool {
-        if !self.reserved {
-            self.reserved = self.set_aside().is_ok();
-            if !self.reserved {
-                let _ = self.files.remove(RESERVE);
-            }
+        if self.open.is_none() {
+            self.open = self.begin().ok();
         }
-        self.reserved
+        let reserve = self.settings.reserve;
+        self.open.as_mut().is_some_and(|open| open.allocate(0, reserve).is_ok())
     }
 
     /// What readers lost at the bound since the last call.
@@ -202,20 +208,26 @@ impl Log {
         std::mem::take(&mut self.losses)
     }
 
-    fn set_aside(&self) -> io::Result<()> {
-        const BLOCK: [u8; 4096] = [0; 4096];
-        let file = self.files.open(RESERVE, true)?;
-        let mut there = file.length()?;
-        if there >= self.settings.reserve {
-            return Ok(());
+    /// A segment for what comes next.
+    fn begin(&self) -> io::Result<Open> {
+        let first = self.next - self.pending_lines();
+        let file = self.files.open(&file_name(first), true)?;
+        self.files.sync()?;
+        self.shared.index().grow(first, Extent { bytes: 0, next: first });
+        Ok(Open { first, file, end: 0, allocated: 0 })
+    }
+
+    /// Goes on in another segment, if there is room for one: else in the same.
+    fn roll(&mut self) {
+        let Ok(mut next) = self.begin() else { return };
+        if next.allocate(0, self.settings.reserve).is_err() {
+            let _ = self.remove(next.first);
+            return;
         }
-        while there < self.settings.reserve {
-            let block = &BLOCK[..BLOCK.len().min((self.settings.reserve - there) as usize)];
-            write_all(&*file, block, there)?;
-            there += block.len() as u64;
+        if let Some(full) = self.open.replace(next) {
+            // What it has taken ahead.
+            let _ = full.file.cut(full.end);
         }
-        file.sync()?;
-        self.files.sync()
     }
 
     fn remove(&mut self, first: u64) -> io::Result<()> {

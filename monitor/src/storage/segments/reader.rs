@@ -66,6 +66,8 @@ pub struct Reader {
     files: Arc<dyn Files>,
     shared: Arc<Shared>,
     cursor: Cursor,
+    /// Whether it would be found again.
+    kept: bool,
     at: Position,
     open: Option<(u64, Box<dyn Bytes>)>,
 }
@@ -75,11 +77,8 @@ impl Reader {
         let (cursor, kept) = Cursor::open(&*files, name);
         let at = Position { next: kept.unwrap_or(begin), ..Position::default() };
         shared.index().advance(name, at.next);
-        let mut reader = Self { name: name.to_owned(), files, shared, cursor, at, open: None };
-        if kept.is_none() {
-            // Where it can't be kept yet it is kept with what is taken first.
-            let _ = reader.cursor.save(&*reader.files, at.next);
-        }
+        let mut reader = Self { name: name.to_owned(), files, shared, cursor, kept: kept.is_some(), at, open: None };
+        reader.keep();
         reader
     }
 
@@ -116,6 +115,7 @@ impl Reader {
     /// # Errors
     /// What the system said.
     pub fn read(&mut self, most_lines: usize, most_bytes: usize) -> io::Result<Batch> {
+        self.keep();
         let (found, oldest) = {
             let index = self.shared.index();
             (index.find(self.at.next), index.oldest())
@@ -175,7 +175,15 @@ impl Reader {
             Position { next: next.sequence, segment: batch.segment, offset }
         };
         self.shared.index().advance(&self.name, self.at.next);
-        self.cursor.save(&*self.files, self.at.next)
+        self.cursor.save(&*self.files, self.at.next)?;
+        self.kept = true;
+        Ok(())
+    }
+
+    /// Keeps where a new one begins, so that a restart does not skip what comes until it has taken anything. Where that can't
+    /// be done yet it is tried again.
+    fn keep(&mut self) {
+        self.kept = self.kept || self.cursor.save(&*self.files, self.at.next).is_ok();
     }
 
     fn open(&mut self, first: u64) -> io::Result<()> {

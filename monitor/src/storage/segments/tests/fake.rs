@@ -30,6 +30,8 @@ struct Content {
     now: Vec<u8>,
     synced: Vec<u8>,
     named: bool,
+    /// Room that it has taken.
+    allocated: usize,
 }
 
 type Node = Arc<Mutex<Content>>;
@@ -111,7 +113,7 @@ impl Fake {
                     bytes
                 }
             };
-            let content = Content { now: bytes.clone(), synced: bytes, named: true };
+            let content = Content { now: bytes.clone(), synced: bytes, named: true, allocated: 0 };
             (name.clone(), Arc::new(Mutex::new(content)))
         };
         let names: BTreeMap<String, Node> = names.iter().map(of).collect();
@@ -150,7 +152,7 @@ impl Files for Fake {
         let mut content = node.lock().unwrap();
         content.named = false;
         if let Some(room) = &mut state.room {
-            *room += content.now.len();
+            *room += content.now.len().max(content.allocated);
         }
         Ok(())
     }
@@ -196,7 +198,8 @@ impl Bytes for FakeFile {
         let (mut state, mut content) = (self.files.state(), self.content());
         let (at, length) = (offset as usize, content.now.len());
         // A hole takes no room.
-        let taken = |end: usize| end.saturating_sub(length.max(at));
+        let had = length.max(at).max(content.allocated);
+        let taken = |end: usize| end.saturating_sub(had);
         let more = taken(at + bytes.len());
         let short = state.room.map_or(0, |room| more.saturating_sub(room));
         if short > 0 && short == bytes.len() {
@@ -213,9 +216,30 @@ impl Bytes for FakeFile {
         Ok(done)
     }
 
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        let (mut state, mut content) = (self.files.state(), self.content());
+        let more = (length as usize).saturating_sub(content.allocated.max(content.now.len()));
+        if state.room.is_some_and(|room| room < more) {
+            return Err(ErrorKind::StorageFull.into());
+        }
+        state.change()?;
+        if let Some(room) = &mut state.room {
+            *room -= more;
+        }
+        content.allocated = content.allocated.max(length as usize);
+        Ok(())
+    }
+
     fn cut(&self, length: u64) -> io::Result<()> {
-        self.files.state().change()?;
-        self.content().now.truncate(length as usize);
+        let mut state = self.files.state();
+        state.change()?;
+        let mut content = self.content();
+        let had = content.now.len().max(content.allocated);
+        content.now.truncate(length as usize);
+        content.allocated = 0;
+        if let Some(room) = &mut state.room {
+            *room += had - content.now.len();
+        }
         Ok(())
     }
 

@@ -287,19 +287,49 @@ fn a_full_disk_at_every_write_keeps_what_was_pushed_and_is_mended_by_room() {
     }
 }
 
+/// Nobody else gets what was taken ahead.
 #[test]
-fn the_reserve_is_given_up_once_and_put_aside_again() {
+fn a_full_disk_leaves_the_reserve_and_is_told_until_there_is_room() {
     let files = Fake::default();
-    let (mut log, _) = open(&files, SMALL);
-    let _reader = log.reader("a");
+    let (mut log, _) = open(&files, Settings { reserve: 400, ..ROOMY });
+    let mut reader = log.reader("a");
+    assert!(log.reserve());
     files.make_room(Some(0));
-    log.push(line);
-    assert!(log.commit().is_err());
-    // Nobody has taken anything: the reserve goes.
-    assert!(log.give_way());
-    files.make_room(Some(0));
-    assert!(!log.give_way() && !log.reserve());
-    files.make_room(Some(SMALL.reserve as usize * 10));
+    let mut committed = 0;
+    loop {
+        log.push(line);
+        if log.commit().is_err() {
+            break;
+        }
+        committed += 1;
+        let left = log.reserve();
+        // What was taken ahead in steps is used up before the reserve is.
+        assert!(left || committed > 10, "{committed}");
+    }
+    assert!(committed >= 16, "{committed}: four times the reserve");
+    assert!(!log.reserve() && !log.give_way());
+    files.make_room(Some(4_000));
     log.commit().unwrap();
-    assert!(log.reserve() && log.give_way());
+    assert!(log.reserve());
+    assert_eq!(drain(&mut reader, 99, true).0, (1..=committed + 1).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_full_segment_goes_on_where_there_is_no_room_for_another() {
+    let files = Fake::default();
+    let (mut log, _) = open(&files, Settings { reserve: 200, ..ROOMY });
+    files.make_room(Some(100));
+    for _ in 1..=8 {
+        log.push(line);
+        let _ = log.commit();
+    }
+    let segments = || files.names().unwrap().iter().filter(|name| first_of(name).is_some()).count();
+    assert_eq!(segments(), 1);
+    files.make_room(None);
+    for _ in 1..=2 {
+        log.push(line);
+        log.commit().unwrap();
+    }
+    assert_eq!(segments(), 2);
+    assert_eq!(all(&log, "all"), (1..=10).collect::<Vec<_>>());
 }
