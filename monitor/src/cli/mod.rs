@@ -18,6 +18,7 @@ pub mod reload;
 pub mod render;
 pub mod rules;
 pub mod run;
+pub mod sinks;
 pub mod status;
 
 use clap::{Parser, Subcommand, error::ErrorKind};
@@ -40,6 +41,7 @@ enum Command {
     Status(status::Args),
     Flows(flows::Args),
     Rules(rules::Args),
+    Sinks(sinks::Args),
     Diff(diff::Args),
     Allow(allow::Args),
     Try(attempt::Args),
@@ -83,6 +85,7 @@ pub fn main() -> Result<(), CliError> {
         Command::Status(args) => status::run(&args),
         Command::Flows(args) => flows::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Sinks(args) => sinks::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Allow(args) => allow::run(&args),
         Command::Try(args) => attempt::run(&args),

@@ -12,6 +12,7 @@ mod globs;
 pub mod inputs;
 pub mod keys;
 mod load;
+mod receivers;
 mod sections;
 pub mod sources;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use monitor_policy::{
     spec::{Action, Mode},
 };
 
-use crate::model::{DEFAULT_FLOWS, HookChoice};
+use crate::model::{DEFAULT_FLOWS, HookChoice, receiver::SinkSpec};
 
 pub use error::{ConfigError, Problem};
 pub use globs::Globs;
@@ -143,11 +144,13 @@ pub struct Alerts {
     pub stdout: bool,
     /// `file`: that they are appended to.
     pub file: Option<PathBuf>,
+    /// The receivers.
+    pub sinks: Vec<SinkSpec>,
 }
 
 impl Default for Alerts {
     fn default() -> Self {
-        Self { keep: 512 << 20, stdout: true, file: None }
+        Self { keep: 512 << 20, stdout: true, file: None, sinks: Vec::new() }
     }
 }
 

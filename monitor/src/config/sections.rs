@@ -16,6 +16,7 @@ use super::{
     document::{Table, Value, quote},
     globs,
     keys::{self, Key},
+    receivers,
     values::{self, Destination},
 };
 
@@ -348,6 +349,7 @@ fn time(seconds: i64) -> String {
 
 fn alerts(table: Table<'_>, directory: &Path, alerts: &mut Alerts) {
     use keys::alerts::{FILE, KEEP, STDOUT};
+    receivers::read(table, directory, &mut alerts.sinks);
     if let Some(keep) = table.read(&KEEP, values::kept) {
         alerts.keep = keep;
     }

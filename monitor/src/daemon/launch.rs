@@ -30,7 +30,7 @@ use crate::{
         held::{HeldFiles, Purpose, ReadFile},
         stamps::FileStamps,
     },
-    sinks::{Sink, file::AlertsFile, stream::Stream},
+    sinks::{self, Sink, file::AlertsFile, stream::Stream},
     storage::writable,
 };
 
@@ -75,14 +75,15 @@ impl Launch {
 
     /// Where alerts go.
     pub(super) fn sinks(&self, config: &Config) -> Result<Vec<Box<dyn Sink>>, DaemonError> {
-        let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+        let mut all: Vec<Box<dyn Sink>> = Vec::new();
         if config.alerts.stdout {
-            sinks.push(Box::new(Stream::stdout().map_err(DaemonError::StdoutClosed)?));
+            all.push(Box::new(Stream::stdout().map_err(DaemonError::StdoutClosed)?));
         }
         if let Some(path) = self.alerts_file.as_ref().or(config.alerts.file.as_ref()) {
-            sinks.push(Box::new(AlertsFile::new(path)));
+            all.push(Box::new(AlertsFile::new(path)));
         }
-        Ok(sinks)
+        all.extend(config.alerts.sinks.iter().cloned().map(sinks::of));
+        Ok(all)
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn delivery(page: &Page, state: &MonitorState, now: i128) -> promethe
     for sink in delivery.sinks() {
         let of = [sink.name.as_str()];
         backlog.with_label_values(&of).set(gauge(delivery.backlog(sink)));
-        oldest.with_label_values(&of).set(gauge(sink.waits((now / 1_000_000) as i64)));
+        oldest.with_label_values(&of).set(gauge(delivery.waits(sink, (now / 1_000_000) as i64)));
         delivered.with_label_values(&of).inc_by(sink.delivered.load(Relaxed));
         retried.with_label_values(&of).inc_by(sink.retried.load(Relaxed));
         rejected.with_label_values(&of).inc_by(sink.rejected.load(Relaxed));

@@ -1,15 +1,21 @@
 //! What becomes of alerts on their way out, readable at any time: how many wait for the disk, how far each sink is. Written
 //! by the outbox and its sinks, read by metrics, status and whoever reports findings of it.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-    atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use super::FindingKind;
 
 /// Notices that wait to be reported; what is more is left out, and so are its alerts.
 const NOTICES: usize = 64;
+
+/// Times that are remembered.
+const MARKS: usize = 4_096;
 
 /// The way of all alerts.
 #[derive(Debug, Default)]
@@ -28,6 +34,34 @@ pub struct Delivery {
     pub reopen: AtomicU64,
     sinks: OnceLock<Vec<Arc<SinkState>>>,
     told: Mutex<Told>,
+    marks: Mutex<Marks>,
+}
+
+/// When what was kept: lines below a sequence, at the latest by a time in milliseconds since 1970. To a second, and of a long
+/// time in fewer steps.
+#[derive(Debug, Default)]
+struct Marks(VecDeque<(u64, i64)>);
+
+impl Marks {
+    fn note(&mut self, next: u64, now: i64) {
+        match self.0.back_mut() {
+            Some(last) if now - last.1 < 1_000 => last.0 = next,
+            _ => self.0.push_back((next, now)),
+        }
+        if self.0.len() > MARKS {
+            // Every other one: what is between is taken for a little younger.
+            let mut at = 0;
+            self.0.retain(|_| {
+                at += 1;
+                at % 2 == 1
+            });
+        }
+    }
+
+    /// Since when the line of a sequence is there.
+    fn since(&self, sequence: u64) -> Option<i64> {
+        self.0.get(self.0.partition_point(|(next, _)| *next <= sequence)).map(|(_, at)| *at)
+    }
 }
 
 /// What there is to report.
@@ -53,6 +87,25 @@ impl Delivery {
     /// Lines that are kept and that a sink has not taken.
     pub fn backlog(&self, sink: &SinkState) -> u64 {
         self.next.load(Relaxed).saturating_sub(sink.next.load(Relaxed))
+    }
+
+    /// Everything below this sequence is kept by now, in milliseconds since 1970.
+    pub fn keep(&self, next: u64, now: i64) {
+        self.marks().note(next, now);
+        self.next.store(next, Relaxed);
+    }
+
+    /// For how many seconds what a sink is to take next has waited for it, as far as this process knows.
+    pub fn waits(&self, sink: &SinkState, now: i64) -> u64 {
+        if self.backlog(sink) == 0 {
+            return 0;
+        }
+        let since = self.marks().since(sink.next.load(Relaxed)).unwrap_or(now);
+        u64::try_from((now - since) / 1_000).unwrap_or(0)
+    }
+
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What there is to report.
@@ -113,11 +166,11 @@ pub struct SinkState {
     pub retried: AtomicU64,
     /// Alerts that its receiver refused for good.
     pub rejected: AtomicU64,
-    /// When what it is to take next happened, milliseconds since 1970; 0: nothing waits.
-    pub oldest: AtomicI64,
     /// When it took something last, milliseconds since 1970; 0: not since the start.
     pub last_success: AtomicI64,
     answer: Mutex<String>,
+    /// What was refused last, and why; and when, milliseconds since 1970.
+    refusal: Mutex<(String, i64)>,
 }
 
 impl SinkState {
@@ -131,9 +184,9 @@ impl SinkState {
             delivered: AtomicU64::default(),
             retried: AtomicU64::default(),
             rejected: AtomicU64::default(),
-            oldest: AtomicI64::default(),
             last_success: AtomicI64::default(),
             answer: Mutex::default(),
+            refusal: Mutex::default(),
         }
     }
 
@@ -147,11 +200,38 @@ impl SinkState {
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
     }
 
-    /// For how many seconds the oldest has waited, at this time in milliseconds since 1970.
-    pub fn waits(&self, now: i64) -> u64 {
-        match self.oldest.load(Relaxed) {
-            0 => 0,
-            oldest => u64::try_from((now - oldest) / 1_000).unwrap_or(0),
+    /// Its receiver refused an alert for good.
+    pub fn refused(&self, what: String, at: i64) {
+        self.rejected.fetch_add(1, Relaxed);
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = (what, at);
+    }
+
+    /// What its receiver refused last, and whether it has taken nothing since.
+    pub fn refusal(&self) -> (String, bool) {
+        let (what, at) = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (what, at > 0 && self.last_success.load(Relaxed) <= at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_as_old_as_when_it_was_kept_however_long_ago() {
+        let delivery = Delivery::default();
+        let sink = SinkState::new("a", "file", Promise::Durable);
+        assert_eq!(delivery.waits(&sink, 5_000), 0);
+        for second in 1..=20_000 {
+            delivery.keep(second as u64 * 3, second * 1_000);
         }
+        assert!(delivery.marks().0.len() <= MARKS);
+        let waits = |next: u64| {
+            sink.next.store(next, Relaxed);
+            delivery.waits(&sink, 20_000_000)
+        };
+        // Of the latest to the second; of the first to a few.
+        assert_eq!([waits(60_000), waits(59_999), waits(59_996)], [0, 0, 1]);
+        assert!((19_990..=19_999).contains(&waits(1)), "{}", waits(1));
     }
 }

@@ -18,6 +18,7 @@ pub mod neighbours;
 pub mod open_sockets;
 pub mod policy_change;
 pub mod readings;
+pub mod receiver;
 pub mod refresh;
 pub mod severity;
 pub mod shadow;

@@ -3,19 +3,37 @@
 //!
 //! An alert waits in [`queue`] for the thread of [`outbox`], which gives it a sequence, encodes it and commits it to
 //! segments on disk. Only then sinks get it: each has a thread, a position of its own and all the time that it needs
-//! ([`runner`]). What a sink does with lines is in its file, what follows from an answer in [`backoff`].
+//! ([`runner`]). What a sink does with lines is in its file, when it is tried again in [`backoff`], what a receiver refuses
+//! for good in [`rejected`].
 
+pub mod alertmanager;
 pub mod backoff;
+mod facts;
 pub mod file;
+pub mod http;
+pub mod journal;
 pub mod outbox;
 mod queue;
+mod rejected;
 mod runner;
+mod secret;
 pub mod stream;
+pub mod syslog;
+mod tls;
+pub mod webhook;
 
 #[cfg(test)]
 mod tests;
 
-use crate::{model::delivery::Promise, storage::segments::line::Stamp};
+use std::time::Duration;
+
+use crate::{
+    model::{
+        delivery::Promise,
+        receiver::{SinkKind, SinkSpec},
+    },
+    storage::segments::line::Stamp,
+};
 
 pub use self::{
     outbox::{Ended, Outbox, Store},
@@ -42,7 +60,7 @@ pub trait Sink: Send {
     }
 
     /// For how long at most it is left alone after a failure.
-    fn patience(&self) -> std::time::Duration {
+    fn patience(&self) -> Duration {
         backoff::LONGEST
     }
 
@@ -52,8 +70,27 @@ pub trait Sink: Send {
     /// It did not take them all.
     fn deliver(&mut self, lines: &[Line<'_>]) -> Result<String, Failure>;
 
-    /// Opens anew what it writes to.
+    /// Opens and reads anew what it has: it may be another one.
     fn reopen(&mut self) {}
+
+    /// How often it wants to [`repeat`](Self::repeat) something, where it does.
+    fn again(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Says again what still holds.
+    fn repeat(&mut self) {}
+}
+
+/// The sink of a configuration.
+pub fn of(spec: SinkSpec) -> Box<dyn Sink> {
+    let name = &spec.name;
+    match spec.to {
+        SinkKind::Webhook { at, ndjson, secret } => Box::new(webhook::Webhook::new(name, at, ndjson, secret)),
+        SinkKind::Alertmanager(at) => Box::new(alertmanager::Alertmanager::new(name, at)),
+        SinkKind::Syslog(at) => Box::new(syslog::Syslog::new(name, at)),
+        SinkKind::Journal(socket) => Box::new(journal::Journal::new(name, &socket)),
+    }
 }
 
 /// Why lines were not taken.
@@ -65,11 +102,13 @@ pub struct Failure {
     pub why: String,
     /// The receiver will never take this one.
     pub for_good: bool,
+    /// In how many seconds it wants to be asked again, where it says so.
+    pub after: Option<u64>,
 }
 
 impl Failure {
     /// It is to be tried again.
     pub fn later(taken: usize, why: impl ToString) -> Self {
-        Self { taken, why: why.to_string(), for_good: false }
+        Self { taken, why: why.to_string(), for_good: false, after: None }
     }
 }

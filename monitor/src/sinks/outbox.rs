@@ -2,7 +2,9 @@
 //! the log. What can't be written waits in memory and is tried again each second.
 
 use std::{
+    fs::File,
     io::{self, ErrorKind},
+    path::PathBuf,
     sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::Duration,
@@ -10,15 +12,17 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Sink, queue::Queue, runner};
+use super::{Sink, queue::Queue, rejected, runner};
 use crate::{
     engine::outbox::AlertQueue,
     model::{
         Alert, FindingKind,
         delivery::{Delivery, SinkState},
+        now,
     },
     privileges,
     storage::{
+        only_one,
         segments::{
             Log, Loss, Recovered, Settings,
             files::{Directory, Memory},
@@ -30,8 +34,10 @@ use crate::{
 /// A commit is made when so many alerts wait, or the first has waited so long.
 const GROUP: (usize, Duration) = (64, Duration::from_millis(20));
 
-/// The most alerts of a commit: less than what is put aside for a full disk.
+/// The most alerts of a commit; and where the disk is full, of findings.
 const MOST: usize = 128;
+/// See [`MOST`].
+const FEW: usize = 8;
 
 /// Between two attempts to write to a disk that is full.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -46,8 +52,10 @@ pub const DIRECTORY: &str = "alerts";
 pub struct Store {
     log: Log,
     recovered: Recovered,
-    /// Whether it outlives the process; and why not, if it should.
-    durable: bool,
+    /// Its directory, if it outlives the process; and why not, if it should.
+    directory: Option<PathBuf>,
+    /// That it is written to by us alone.
+    lock: Option<File>,
     in_memory: Option<String>,
 }
 
@@ -58,14 +66,18 @@ impl Store {
             // Made by default, for tests.
             return Self::in_memory();
         }
+        let path = state.path().join(DIRECTORY);
         let opened = state.prepare().and_then(|()| {
-            let directory = Directory::open(&state.path().join(DIRECTORY))?;
-            Log::open(Arc::new(directory), Settings::keep(keep))
+            let directory = Directory::open(&path)?;
+            let lock = only_one(&path.join("lock"))?.ok_or_else(|| io::Error::other("another daemon writes there"))?;
+            Log::open(Arc::new(directory), Settings::keep(keep)).map(|(log, recovered)| (log, recovered, lock))
         });
         match opened {
-            Ok((log, recovered)) => Self { log, recovered, durable: true, in_memory: None },
+            Ok((log, recovered, lock)) => {
+                Self { log, recovered, directory: Some(path), lock: Some(lock), in_memory: None }
+            }
             Err(error) => {
-                let why = format!("{}: {error}", state.path().join(DIRECTORY).display());
+                let why = format!("{}: {error}", path.display());
                 Self { in_memory: Some(why), ..Self::in_memory() }
             }
         }
@@ -78,7 +90,7 @@ impl Store {
     pub fn in_memory() -> Self {
         let opened = Log::open(Arc::new(Memory::default()), Settings::keep(IN_MEMORY));
         let (log, recovered) = opened.expect("memory is never unreadable");
-        Self { log, recovered, durable: false, in_memory: None }
+        Self { log, recovered, directory: None, lock: None, in_memory: None }
     }
 }
 
@@ -120,7 +132,7 @@ impl Outbox {
         capacity: usize,
         encode: impl Fn(&Alert, u64) -> Vec<u8> + Send + 'static,
     ) -> io::Result<(Self, Ended)> {
-        let Store { log, recovered, durable, in_memory } = store;
+        let Store { log, recovered, directory, lock, in_memory } = store;
         let delivery = Arc::new(Delivery::default());
         report(&recovered, in_memory.as_deref(), &delivery);
         let names: Vec<&str> = sinks.iter().map(|sink| sink.name()).collect();
@@ -134,14 +146,21 @@ impl Outbox {
             states.push(Arc::clone(&state));
             let name = sink.name().to_owned();
             let of_thread = Arc::clone(&delivery);
-            let ended = spawn(&format!("sink-{name}"), move || runner::run(reader, sink, &state, &of_thread))?;
+            let aside = directory.as_ref().map(|directory| rejected::file(directory, &name));
+            let run = move || runner::run(reader, sink, &state, &of_thread, aside.as_deref());
+            let ended = spawn(&format!("sink-{name}"), run)?;
             threads.push((name, ended));
         }
-        delivery.next.store(log.next(), Relaxed);
+        delivery.keep(log.next(), (now() / 1_000_000) as i64);
         delivery.set_sinks(states);
         let queue = Arc::new(Queue::new(capacity, Arc::clone(&delivery)));
         let of_thread = Arc::clone(&queue);
-        threads.insert(0, ("outbox".to_owned(), spawn("alert-outbox", move || write(log, &of_thread, encode))?));
+        let run = move || {
+            write(log, &of_thread, encode);
+            drop(lock);
+        };
+        threads.insert(0, ("outbox".to_owned(), spawn("alert-outbox", run)?));
+        let durable = directory.is_some();
         Ok((Self(queue), Ended { delivery, threads, durable }))
     }
 }
@@ -232,15 +251,17 @@ fn report_losses(losses: Vec<Loss>, delivery: &Delivery) {
 /// The thread: until nobody adds any more and all is written.
 fn write(mut log: Log, queue: &Queue, encode: impl Fn(&Alert, u64) -> Vec<u8>) {
     let delivery = queue.delivery();
-    let mut failing = false;
-    // Without the reserve, room is left for findings alone.
-    while let Some(alerts) = queue.take((GROUP.0, MOST), if failing { AGAIN } else { GROUP.1 }, !failing) {
+    // On a full disk what was taken ahead is left for findings.
+    let mut full = false;
+    loop {
+        let (group, window) = if full { ((1, FEW), AGAIN) } else { ((GROUP.0, MOST), GROUP.1) };
+        let Some(alerts) = queue.take(group, window, !full) else { return };
         let lines = alerts.len() as u64;
         for alert in &alerts {
             log.push(|sequence| encode(alert, sequence));
         }
         drop(alerts);
-        if !commit(&mut log, queue, &mut failing) {
+        if !commit(&mut log, queue) {
             let left = delivery.queued.swap(0, Relaxed);
             queue.give_up();
             delivery.lost.fetch_add(left, Relaxed);
@@ -249,29 +270,41 @@ fn write(mut log: Log, queue: &Queue, encode: impl Fn(&Alert, u64) -> Vec<u8>) {
         }
         delivery.queued.fetch_sub(lines, Relaxed);
         delivery.kept.fetch_add(lines, Relaxed);
-        delivery.next.store(log.next(), Relaxed);
-        if failing && log.reserve() {
-            failing = false;
-            delivery.told().unwritable = None;
-            tracing::warn!("alerts are kept on disk again");
+        delivery.keep(log.next(), (now() / 1_000_000) as i64);
+        let room = log.reserve() || (log.give_way() && log.reserve());
+        if room == full {
+            full = !room;
+            let why = full.then(|| "the disk is full: only findings are written, in what is left for them".to_owned());
+            match &why {
+                Some(why) => tracing::error!(why, "alerts wait in memory"),
+                None => tracing::warn!("alerts are kept on disk again"),
+            }
+            delivery.told().unwritable = why;
         }
     }
 }
 
 /// Commits what was pushed, however long it takes. `false`: it is to end before it could.
-fn commit(log: &mut Log, queue: &Queue, failing: &mut bool) -> bool {
+fn commit(log: &mut Log, queue: &Queue) -> bool {
     let delivery = queue.delivery();
+    let mut failed = false;
     loop {
         let committed = log.commit();
         report_losses(log.take_losses(), delivery);
-        let Err(error) = committed else { return true };
-        if !std::mem::replace(failing, true) {
-            tracing::error!(%error, "alerts can't be kept on disk; they wait in memory");
-        }
-        delivery.told().unwritable.get_or_insert_with(|| error.to_string());
+        let Err(error) = committed else {
+            if failed {
+                tracing::warn!("alerts are kept on disk again");
+                delivery.told().unwritable = None;
+            }
+            return true;
+        };
         let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
         if full && log.give_way() {
             continue;
+        }
+        if !std::mem::replace(&mut failed, true) {
+            tracing::error!(%error, "alerts can't be kept on disk; they wait in memory");
+            delivery.told().unwritable = Some(error.to_string());
         }
         if queue.is_closed() {
             return false;

@@ -3,11 +3,12 @@
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
+    path::Path,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
-use super::{Failure, Line, Sink, backoff};
+use super::{Failure, Line, Sink, backoff, rejected};
 use crate::{
     model::{
         FindingKind,
@@ -24,10 +25,21 @@ const BYTES: usize = 256 << 10;
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Until the outbox has ended and everything is taken, or cannot be.
-pub(super) fn run(mut reader: Reader, mut sink: Box<dyn Sink>, state: &SinkState, delivery: &Delivery) {
+pub(super) fn run(
+    mut reader: Reader,
+    mut sink: Box<dyn Sink>,
+    state: &SinkState,
+    delivery: &Delivery,
+    aside: Option<&Path>,
+) {
     let (mut failures, mut reopened) = (0_u32, 0);
     let chance = RandomState::new();
+    let mut repeated = Instant::now();
     loop {
+        if sink.again().is_some_and(|again| repeated.elapsed() >= again) {
+            repeated = Instant::now();
+            sink.repeat();
+        }
         let wanted = delivery.reopen.load(Relaxed);
         if wanted != reopened {
             reopened = wanted;
@@ -35,15 +47,14 @@ pub(super) fn run(mut reader: Reader, mut sink: Box<dyn Sink>, state: &SinkState
         }
         let failed = match reader.read(sink.most(), BYTES) {
             Ok(batch) if batch.is_empty() => {
-                state.oldest.store(0, Relaxed);
                 if reader.is_closed() {
                     return;
                 }
                 reader.wait(Duration::from_secs(1));
                 continue;
             }
-            Ok(batch) => deliver(&mut reader, sink.as_mut(), &batch, state, delivery).err(),
-            Err(error) => Some(format!("the outbox can't be read: {error}")),
+            Ok(batch) => deliver(&mut reader, sink.as_mut(), &batch, (state, delivery, aside)).err(),
+            Err(error) => Some(Failure::later(0, format!("the outbox can't be read: {error}"))),
         };
         match failed {
             None => {
@@ -52,7 +63,7 @@ pub(super) fn run(mut reader: Reader, mut sink: Box<dyn Sink>, state: &SinkState
                 }
                 failures = 0;
             }
-            Some(why) => {
+            Some(Failure { why, after, .. }) => {
                 if failures == 0 {
                     tracing::error!(sink = state.name, why, "alerts are not taken; they are kept, and tried again");
                 }
@@ -61,7 +72,8 @@ pub(super) fn run(mut reader: Reader, mut sink: Box<dyn Sink>, state: &SinkState
                 state.set_answer(why);
                 let mut hasher = chance.build_hasher();
                 hasher.write_u64(state.retried.load(Relaxed));
-                let until = Instant::now() + backoff::pause(failures, sink.patience(), hasher.finish());
+                let asked = Duration::from_secs(after.unwrap_or(0)).min(backoff::LONGEST);
+                let until = Instant::now() + backoff::pause(failures, sink.patience(), hasher.finish()).max(asked);
                 while Instant::now() < until && reopened == delivery.reopen.load(Relaxed) {
                     if reader.is_closed() {
                         return;
@@ -73,14 +85,13 @@ pub(super) fn run(mut reader: Reader, mut sink: Box<dyn Sink>, state: &SinkState
     }
 }
 
-/// Hands a batch over, and keeps how much of it was taken.
+/// Hands a batch over, and keeps how much of it was taken or refused for good.
 fn deliver(
     reader: &mut Reader,
     sink: &mut dyn Sink,
     batch: &Batch,
-    state: &SinkState,
-    delivery: &Delivery,
-) -> Result<(), String> {
+    (state, delivery, aside): (&SinkState, &Delivery, Option<&Path>),
+) -> Result<(), Failure> {
     for missing in batch.missing() {
         let (first, last) = (*missing.start(), *missing.end());
         delivery.gone.fetch_add(last - first + 1, Relaxed);
@@ -89,26 +100,43 @@ fn deliver(
         delivery.notice(FindingKind::AlertsGone, text);
     }
     let lines: Vec<Line<'_>> = batch.lines().collect();
-    if let Some((stamp, _)) = lines.first() {
-        state.oldest.store(stamp.time.max(1), Relaxed);
-    }
-    let (taken, failed) = match if lines.is_empty() { Ok(String::new()) } else { sink.deliver(&lines) } {
+    let delivered = if lines.is_empty() { Ok(String::new()) } else { sink.deliver(&lines) };
+    let (taken, failed) = match delivered {
         Ok(answer) => {
             if !answer.is_empty() {
                 state.set_answer(answer);
             }
             (lines.len(), None)
         }
-        Err(Failure { taken, why, .. }) => (taken, Some(why)),
+        Err(failure) => (failure.taken, Some(failure)),
     };
-    if taken > 0 || lines.is_empty() {
+    if taken > 0 {
         state.delivered.fetch_add(taken as u64, Relaxed);
         state.last_success.store((now() / 1_000_000) as i64, Relaxed);
-        if let Err(error) = reader.acknowledge(batch, if failed.is_none() { usize::MAX } else { taken }) {
+    }
+    let refused = failed.as_ref().filter(|failure| failure.for_good);
+    if let (Some(failure), Some((stamp, line))) = (refused, lines.get(taken)) {
+        refuse(stamp.sequence, line, &failure.why, state, aside);
+    }
+    let done = taken + usize::from(refused.is_some());
+    if done > 0 || lines.is_empty() {
+        if let Err(error) = reader.acknowledge(batch, if failed.is_none() { usize::MAX } else { done }) {
             // A restart sends again what was taken since.
             tracing::debug!(sink = state.name, %error, "how far it is could not be kept");
         }
         state.next.store(reader.next(), Relaxed);
     }
-    failed.map_or(Ok(()), Err)
+    failed.filter(|failure| !failure.for_good).map_or(Ok(()), Err)
+}
+
+/// A line that will never be taken.
+fn refuse(sequence: u64, line: &[u8], why: &str, state: &SinkState, aside: Option<&Path>) {
+    let kept = match aside.map(|file| rejected::keep(file, line)) {
+        Some(Ok(())) => String::new(),
+        Some(Err(error)) => format!("; it could not be put aside: {error}"),
+        None => "; it is not put aside".to_owned(),
+    };
+    tracing::error!(sink = state.name, sequence, why, "the receiver refuses an alert for good");
+    state.refused(format!("alert {sequence}: {why}{kept}"), (now() / 1_000_000) as i64);
+    state.set_answer(why.to_owned());
 }

@@ -23,14 +23,15 @@ use crate::http::{
     server::{Served, serve},
 };
 use crate::{
+    alerts::ocsf,
     budgets::keeper::Keeper,
     clock::{TrustedClock, trust::Reading},
     engine::Engine,
     error::CliError,
     fake::{self, Fake},
-    model::{in_force::PolicyInForce, now},
+    model::{Alert, Host, in_force::PolicyInForce, now},
     reload,
-    sinks::{Outbox, Store},
+    sinks::{Outbox, Sink, Store, stream::Stream},
     storage::state::StateDirectory,
     store::{MonitorState, SharedState},
 };
@@ -76,7 +77,9 @@ fn bench_of(in_force: PolicyInForce) -> Bench {
         epoch_length: Duration::from_hours(1),
         ..MonitorState::default()
     });
-    let (outbox, _) = Outbox::start(Store::in_memory(), Vec::new(), 100, |_, _| b"\n".to_vec()).expect("a thread");
+    let encode = |alert: &Alert, sequence| ocsf::kept(&Host::default(), alert, sequence);
+    let sink: Box<dyn Sink> = Box::new(Stream::new("none", Box::new(std::io::sink())));
+    let (outbox, _) = Outbox::start(Store::in_memory(), vec![sink], 100, encode).expect("threads");
     let consumers = fake::consumers(Keeper::in_memory());
     let (engine, handle) =
         Engine::new(Box::new(fake.clone()), state.clone(), Box::new(outbox), consumers, in_force.clone());

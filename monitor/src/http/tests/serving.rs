@@ -201,6 +201,8 @@ async fn each_role_gets_its_pages_and_those_of_the_roles_below_and_no_other() {
         ("GET /api/v1/flows?by=country", Role::Security),
         ("GET /api/v1/policy/shadow", Role::Security),
         ("GET /api/v1/alerts", Role::Security),
+        ("GET /api/v1/sinks", Role::Security),
+        ("POST /api/v1/sinks/test?sink=none", Role::Root),
         ("GET /api/v1/mode", Role::Auditor),
         ("POST /api/v1/policy/mode?mode=file", Role::Root),
         ("GET /api/v1/clock", Role::Metrics),
@@ -221,7 +223,8 @@ async fn each_role_gets_its_pages_and_those_of_the_roles_below_and_no_other() {
         }
     }
     let all: Vec<_> = PAGES.iter().filter(|page| page.role == Role::Root).map(|page| page.path).collect();
-    let named = |path: &&str| path.starts_with("/api/v1/policy/") || *path == "/api/v1/clock/reset";
+    let others = ["/api/v1/clock/reset", "/api/v1/sinks/test"];
+    let named = |path: &&str| path.starts_with("/api/v1/policy/") || others.contains(path);
     assert!(all.iter().all(named), "{all:?}: named above?");
 }
 

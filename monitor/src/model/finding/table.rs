@@ -354,7 +354,7 @@ findings! {
         severity: Severity::Critical,
         every_time: true,
         title: "Alerts are gone that a sink had not taken",
-        hint: "Find out why the sink stands still (`status`), and who writes in `[paths] state`; raise `[alerts] keep`",
+        hint: "Find out why the sink stands still (`egress-monitor sinks`), and who writes in `[paths] state`; raise `[alerts] keep`",
     }
     /// The disk takes no alerts.
     OutboxUnwritable {
@@ -372,13 +372,29 @@ findings! {
         title: "Kept alerts were not whole at the start",
         hint: "Nothing, after a power cut or a crash; else find out who writes in `[paths] state`",
     }
+    /// A receiver refused alerts.
+    SinkRejects {
+        name: "sink_rejects",
+        severity: Severity::High,
+        every_time: false,
+        title: "A receiver refuses alerts for good",
+        hint: "Mend what it says; what it refused is in `[paths] state`/alerts/rejected, and is not sent again",
+    }
+    /// Somebody tries a sink.
+    SinkTest {
+        name: "sink_test",
+        severity: Severity::Informational,
+        every_time: true,
+        title: "A test of a sink",
+        hint: "Nothing: somebody asked for it (`egress-monitor sinks test`)",
+    }
     /// Alerts wait for a sink.
     SinkBehind {
         name: "sink_behind",
         severity: Severity::High,
         every_time: false,
         title: "A sink takes no alerts",
-        hint: "Mend what it says; what it has not taken is kept and delivered as soon as it takes any",
+        hint: "Mend what it says (`egress-monitor sinks`); what it has not taken is kept, and delivered as soon as it takes any",
     }
     /// More flows alerted in an epoch than it makes alerts.
     AlertsSuppressed {
