@@ -120,6 +120,42 @@ fn a_port_that_is_taken_and_an_alert_file_that_cant_be_written_stop_nothing_and_
     assert!([OUTSIDE, NEIGHBOUR].iter().all(|to| written.contains(&v4(*to).to_string())), "{written}");
 }
 
+/// Findings go out in what was taken ahead, alerts on flows when there is room.
+#[test]
+fn on_a_full_disk_alerts_wait_that_is_told_and_room_mends_it() {
+    const FLOWS: usize = 20;
+    let stage = Stage::build(false).unwrap();
+    let home = Home::new().unwrap();
+    home.keep_state_on_a_small_disk().unwrap();
+    home.configure(&stage.config("epoch = \"100ms\"", "")).unwrap();
+    let filler = home.path().join("state/filler");
+    let mut daemon = Daemon::spawn(&stage.near, home, &[]).unwrap();
+    daemon.wait_until_ready().unwrap();
+    assert!(std::fs::write(&filler, vec![1; 2 << 20]).is_err());
+    let send = |to: u8, port| {
+        let to = SocketAddr::new(v4(to).into(), port);
+        stage.near.run(|| send_udp(stage.from(to), to, &[1])).unwrap();
+    };
+    // More than what is left in the page that was taken last.
+    (0..5).for_each(|_| send(NEIGHBOUR, 9));
+    daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"outbox_unwritable\"")).unwrap();
+    for port in 0..FLOWS {
+        send(OUTSIDE, 20_000 + port as u16);
+    }
+    let queued = |sinks: &serde_json::Value| sinks["queued"].as_u64();
+    daemon.json_until(&["sinks"], |sinks| queued(sinks) >= Some(FLOWS as u64)).unwrap();
+    std::fs::remove_file(&filler).unwrap();
+    daemon.json_until(&["sinks"], |sinks| queued(sinks) == Some(0) && sinks["unwritable"].is_null()).unwrap();
+    let ended = daemon.stop().unwrap();
+    let outside = v4(OUTSIDE).to_string();
+    let flows = ended.alerts.iter().filter(|line| line.contains("\"class_uid\":4001") && line.contains(&outside));
+    assert_eq!(flows.count(), FLOWS);
+    for (line, number) in ended.alerts.iter().zip(1..) {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["metadata"]["sequence"], number);
+    }
+}
+
 /// The next start goes on with the numbers, and tells nothing again.
 #[test]
 fn alerts_are_on_disk_with_numbers_that_go_on_over_a_restart() {
