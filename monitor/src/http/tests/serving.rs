@@ -273,3 +273,17 @@ async fn threads_that_serve_hold_no_capabilities() {
     }
     assert!(serving >= 2, "one serves, one has rendered");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_is_tested_by_its_name_and_says_how_far_it_is() {
+    let bench = bench();
+    let (status, body) = asked(&bench, Some(Role::Root), "POST", "/api/v1/sinks/test?sink=nosuch").await;
+    assert_eq!(status, 404);
+    assert!(body.contains("no sink \\\"nosuch\\\"; there are none"), "{body}");
+    let (status, body) = asked(&bench, Some(Role::Root), "POST", "/api/v1/sinks/test?sink=none").await;
+    assert_eq!(status, 200, "{body}");
+    let row: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!((row["name"].as_str(), row["backlog"].as_u64()), (Some("none"), Some(0)), "{row}");
+    let (_, body) = asked(&bench, Some(Role::Security), "GET", "/api/v1/alerts").await;
+    assert!(body.contains("of none, asked for by root"), "{body}");
+}

@@ -1,6 +1,7 @@
 //! The outbox with sinks that fail, stand still, and are killed: what was committed reaches each of them, in order.
 
 mod lines;
+mod outage;
 mod receivers;
 
 use std::{

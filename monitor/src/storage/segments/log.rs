@@ -13,6 +13,9 @@ use super::{
     reader::Reader,
 };
 
+/// What is looked at of the last segment for its last whole line.
+const TORN: u64 = 16 << 20;
+
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -255,13 +258,21 @@ type Mended = (u64, u64, Option<(u64, u64)>);
 
 /// Cuts the last segment to its last whole line.
 fn mend(file: &dyn Bytes, first: u64) -> io::Result<Mended> {
-    let mut bytes = vec![0; file.length()? as usize];
-    let length = read_all(file, &mut bytes, 0)?;
-    bytes.truncate(length);
+    let length = file.length()?;
+    // No commit is longer by far; whatever else is there, a start takes no more memory.
+    let from = length.saturating_sub(TORN);
+    let mut bytes = vec![0; (length - from) as usize];
+    let read = read_all(file, &mut bytes, from)?;
+    bytes.truncate(read);
     let mut whole = bytes.len();
     let (end, next) = loop {
         // What is behind the last end of line, and then line by line from the end.
-        let Some(line_end) = bytes[..whole].iter().rposition(|byte| *byte == b'\n') else { break (0, first) };
+        let Some(line_end) = bytes[..whole].iter().rposition(|byte| *byte == b'\n') else {
+            if from > 0 {
+                return Err(io::Error::other(format!("no alert at the end of {}: move it away", file_name(first))));
+            }
+            break (0, first);
+        };
         let begin = bytes[..line_end].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         if let Some(stamp) = line::whole(&bytes[begin..line_end]) {
             break (line_end + 1, (stamp.sequence + 1).max(first));
@@ -271,10 +282,11 @@ fn mend(file: &dyn Bytes, first: u64) -> io::Result<Mended> {
     let rest = &bytes[end..];
     let cut =
         (!rest.is_empty()).then(|| (rest.len() as u64, rest.iter().filter(|byte| **byte == b'\n').count() as u64));
+    let end = from + end as u64;
     if cut.is_some() {
-        file.cut(end as u64)?;
+        file.cut(end)?;
     }
     // What a daemon that was killed had written is not durable for that.
     file.sync()?;
-    Ok((end as u64, next, cut))
+    Ok((end, next, cut))
 }

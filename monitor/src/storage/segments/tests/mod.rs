@@ -173,6 +173,17 @@ fn a_start_cuts_to_the_last_whole_line_wherever_the_end_is_torn_and_says_what_wa
     }
 }
 
+/// Somebody put it there: it takes no memory, and nothing is cut.
+#[test]
+fn a_last_segment_without_any_line_at_its_end_is_refused() {
+    let files = Fake::default();
+    let file = files.open(&file_name(5), true).unwrap();
+    file.write(b"\n", (16 << 20) + 1).unwrap();
+    let Err(error) = Log::open(Arc::new(files.clone()), ROOMY) else { panic!("it is taken") };
+    assert!(error.to_string().contains("000000000005.jsonl: move it away"), "{error}");
+    assert_eq!(file.length().unwrap(), (16 << 20) + 2);
+}
+
 #[test]
 fn no_sequence_is_given_twice_where_somebody_removed_everything() {
     let files = Fake::default();
