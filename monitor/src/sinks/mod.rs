@@ -1,10 +1,10 @@
 //! Where alerts go: the outbox that keeps them, and the sinks that get them from there. Alerts in, from the engine, which
 //! never waits; lines out, to standard output, files and receivers.
 //!
-//! An alert waits in [`queue`] for the thread of [`outbox`], which gives it a sequence, encodes it and commits it to
+//! An alert waits in `queue` for the thread of [`outbox`], which gives it a sequence, encodes it and commits it to
 //! segments on disk. Only then sinks get it: each has a thread, a position of its own and all the time that it needs
-//! ([`runner`]). What a sink does with lines is in its file, when it is tried again in [`backoff`], what a receiver refuses
-//! for good in [`rejected`].
+//! (`runner`). What a sink does with lines is in its file, when it is tried again in [`backoff`], what a receiver refuses
+//! for good in `rejected`.
 
 pub mod alertmanager;
 pub mod backoff;

@@ -8,7 +8,7 @@
 //! What a crash tore is cut at the next start ([`Recovered`]). All segments together take [`Settings::keep`] bytes: the
 //! oldest goes, and who had not taken it is told what he lost ([`Loss`]).
 //!
-//! [`line`] is the form of a line, `index` decides, [`files`] is what is wanted of a file system.
+//! [`mod@line`] is the form of a line, `index` decides, [`files`] is what is wanted of a file system.
 
 mod cursor;
 pub mod files;
