@@ -25,16 +25,17 @@ use crate::{
         verdicts::Verdicts,
     },
     model::{
-        Attachment, ClosedEpoch, Coverage, Fill, InterfaceCounts, Occupancy, Snapshot,
+        Alert, Attachment, ClosedEpoch, Coverage, Fill, InterfaceCounts, Occupancy, Snapshot,
+        alert::{FlowSighting, Origin, Sighted},
         flow::Resolver,
-        identities::Name,
+        identities::{Identities, Name},
         in_force::{Fell, PolicyInForce, Trial},
         now,
     },
     store::{Traffic, flows::FlowStore, last_hour::Recent, totals::Kept},
 };
 use monitor_policy::{
-    ClassInfo, Origin, Policy, RuleInfo,
+    ClassInfo, Origin as Place, Policy, RuleInfo,
     geo::{
         About, Country,
         asn::{AsDataset, AsNames, AsRange},
@@ -94,7 +95,7 @@ pub fn policy() -> Policy {
         classes,
         rules: vec![RuleInfo {
             id: "migration-sg".into(),
-            origin: Origin::new(std::path::Path::new("config.toml"), 9),
+            origin: Place::new(std::path::Path::new("config.toml"), 9),
             ..RuleInfo::default()
         }],
         digest: "d".repeat(64),
@@ -207,6 +208,16 @@ pub fn add_unparsed(snapshot: &mut Snapshot, reason: Reason, passed: u64, droppe
         interface.hook.add(&sums(packets));
     }
     interface.dropped.add(&sums(dropped));
+}
+
+/// The alert on a flow.
+pub fn alert() -> Alert {
+    let mut identities = Arc::new(Identities::default());
+    let eth0 = identities.interface("eth0");
+    let resolver = Resolver::new(&mut identities, &policy().into());
+    let flow = resolver.resolve(&FullKey::from(key(7, OUTSIDE, 443)), eth0);
+    let seen = Sighted { epoch: 1, time: START, first_jiffies: 1, counters: sums(1), origin: Origin::Event };
+    Alert::Flow(FlowSighting::new(flow, seen, &identities, &resolver))
 }
 
 /// An epoch with up to `flows` flows over all classes, verdicts and interfaces, overflow and unparsed packets.

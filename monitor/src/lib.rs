@@ -26,6 +26,7 @@ pub mod reconcile;
 pub mod refresh;
 pub mod reload;
 pub mod shadow;
+pub mod sinks;
 pub mod storage;
 pub mod store;
 pub mod tamper;

@@ -97,7 +97,9 @@ fn blows() -> usize {
 
 fn text(stage: &Stage) -> String {
     let monitor = "mode = \"enforce\"\nepoch = \"100ms\"";
-    stage.config(monitor, "").replace("listen = \"\"", &format!("listen = {PORT:?}"))
+    // The state's disk is small.
+    let config = stage.config(monitor, "").replace("[http]\n", "[alerts]\nkeep = \"256 KiB\"\n[http]\n");
+    config.replace("listen = \"\"", &format!("listen = {PORT:?}"))
 }
 
 /// The daemon, and what was sent and counted.

@@ -44,7 +44,7 @@ fn only_the_kernel_parts(daemon: &Daemon, of_kernel: u64, others: &[(&str, u64)]
         assert!(sets.iter().all(|sets| *sets == (expected, expected)), "{name}: {threads:x?}");
     }
     // The main thread, and all that there are while nothing is asked.
-    for name in ["egress-monitor", "kernel", "http", "alert-sinks", "neighbours"] {
+    for name in ["egress-monitor", "kernel", "http", "alert-outbox", "sink-stdout", "neighbours"] {
         assert!(threads.contains_key(name), "{name}: {threads:x?}");
     }
 }
@@ -142,5 +142,5 @@ fn what_serves_has_no_capabilities_when_root_starts_it_either_and_the_port_may_c
     });
     assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
     // CAP_DAC_OVERRIDE: root may want alerts in somebody else's directory.
-    only_the_kernel_parts(&daemon, own(), &[("alert-sinks", 1 << 1)]);
+    only_the_kernel_parts(&daemon, own(), &[("alert-outbox", 1 << 1), ("sink-stdout", 1 << 1)]);
 }

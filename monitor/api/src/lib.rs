@@ -41,5 +41,6 @@ pub mod rules;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub mod shadow;
+pub mod sinks;
 pub mod started;
 pub mod status;

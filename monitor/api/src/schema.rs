@@ -16,6 +16,7 @@ use crate::{
     reload::{Outcome, Trial},
     rules::Rules,
     shadow::ShadowPage,
+    sinks::{SinkRow, Sinks},
     started::Started,
     status::Status,
 };
@@ -54,6 +55,8 @@ pub fn documents() -> Vec<Document> {
         document::<Trial>("trial", &[]),
         document::<Rules>("rules", &["rules --json"]),
         document::<ShadowPage>("shadow", &["flows --shadow --json"]),
+        document::<Sinks>("sinks", &["sinks --json"]),
+        document::<SinkRow>("sinks-test", &["sinks test NAME --json"]),
         document::<Started>("started", &["run --json"]),
         document::<Status>("status", &["status --json", "run --json"]),
     ]

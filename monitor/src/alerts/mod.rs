@@ -31,8 +31,6 @@ use crate::{
 use monitor_policy::{Policy, spec::Action};
 
 pub mod ocsf;
-pub mod sinks;
-mod terminal;
 
 #[cfg(test)]
 mod tests;

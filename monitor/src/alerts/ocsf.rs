@@ -8,11 +8,14 @@ use monitor_common::{verdict::Verdict, wire::Class};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::model::{
-    Alert, Host,
-    alert::{FlowSighting, Origin},
-    flow::FlowId,
-    inner::Decider,
+use crate::{
+    model::{
+        Alert, Host,
+        alert::{FlowSighting, Origin},
+        flow::FlowId,
+        inner::Decider,
+    },
+    storage::segments::line::seal,
 };
 use monitor_policy::{
     geo::Country,
@@ -31,9 +34,18 @@ pub fn document(host: &Host, alert: &Alert) -> Value {
     }
 }
 
-/// The same as a line, without its end.
-pub fn line(host: &Host, alert: &Alert) -> String {
-    escaped_json(document(host, alert).to_string())
+/// The line that is kept, with its end: the alert with its sequence and, last in `unmapped`, the checksum.
+///
+/// # Panics
+/// Never: a document is an object with `unmapped`, which is put last.
+pub fn kept(host: &Host, alert: &Alert, sequence: u64) -> Vec<u8> {
+    let mut document = document(host, alert);
+    document["metadata"]["sequence"] = sequence.into();
+    let unmapped = document["unmapped"].take();
+    document.as_object_mut().map(|members| members.remove("unmapped"));
+    let members = document.to_string();
+    let json = format!("{},\"unmapped\":{unmapped}}}", members.strip_suffix('}').unwrap_or(&members));
+    seal(&escaped_json(json)).expect("an object ends it")
 }
 
 fn flow(host: &Host, sighting: &FlowSighting) -> Value {

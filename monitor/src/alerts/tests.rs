@@ -3,7 +3,6 @@
 mod findings;
 mod lines;
 mod once;
-mod writing;
 
 use monitor_common::wire::FullKey;
 use serde_json::Value;
@@ -14,6 +13,7 @@ use super::*;
 use crate::{
     fake,
     model::{Host, Snapshot, identities::Interfaces},
+    storage::segments::line,
 };
 
 fn host() -> Host {
@@ -35,9 +35,12 @@ fn valid(line: &str) -> Value {
     value
 }
 
-/// The alert as it is written.
+/// The alert as it is kept, without the line's end.
 fn encoded(alert: &Alert) -> String {
-    ocsf::line(&host(), alert)
+    let line = String::from_utf8(ocsf::kept(&host(), alert, 7)).expect("text");
+    let line = line.strip_suffix('\n').expect("a line");
+    assert_eq!(line::whole(line.as_bytes()).map(|stamp| stamp.sequence), Some(7), "{line}");
+    line.to_owned()
 }
 
 /// An alerter with its names and the fake policy.

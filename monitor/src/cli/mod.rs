@@ -19,6 +19,7 @@ pub mod reload;
 pub mod render;
 pub mod rules;
 pub mod run;
+pub mod sinks;
 pub mod status;
 
 use std::ffi::OsString;
@@ -44,6 +45,7 @@ enum Command {
     Flows(flows::Args),
     Rules(rules::Args),
     Changes(changes::Args),
+    Sinks(sinks::Args),
     Diff(diff::Args),
     Allow(allow::Args),
     Try(attempt::Args),
@@ -103,6 +105,7 @@ pub fn main() -> Result<(), CliError> {
         Command::Flows(args) => flows::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Changes(args) => changes::run(&args),
+        Command::Sinks(args) => sinks::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Allow(args) => allow::run(&args),
         Command::Try(args) => attempt::run(&args),

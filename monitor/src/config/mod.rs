@@ -12,6 +12,7 @@ mod globs;
 pub mod inputs;
 pub mod keys;
 mod load;
+mod receivers;
 mod sections;
 pub mod sources;
 #[cfg(test)]
@@ -26,7 +27,7 @@ use monitor_policy::{
     spec::{Action, Mode},
 };
 
-use crate::model::{DEFAULT_FLOWS, HookChoice};
+use crate::model::{DEFAULT_FLOWS, HookChoice, receiver::SinkSpec};
 
 pub use error::{ConfigError, Problem};
 pub use globs::Globs;
@@ -89,6 +90,8 @@ pub struct Config {
     pub globs: Globs,
     /// `[http] listen`; `None` turns it off.
     pub listen: Option<SocketAddr>,
+    /// `[alerts]`.
+    pub alerts: Alerts,
     /// `[paths]`.
     pub paths: Paths,
 }
@@ -130,6 +133,25 @@ pub struct List {
     pub deny_rules: usize,
     /// Networks that its rules name.
     pub networks: usize,
+}
+
+/// `[alerts]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alerts {
+    /// `keep`: bytes of alerts that are kept.
+    pub keep: u64,
+    /// `stdout`: whether they go to standard output.
+    pub stdout: bool,
+    /// `file`: that they are appended to.
+    pub file: Option<PathBuf>,
+    /// The receivers.
+    pub sinks: Vec<SinkSpec>,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self { keep: 512 << 20, stdout: true, file: None, sinks: Vec::new() }
+    }
 }
 
 /// `[geo]`.
@@ -214,6 +236,7 @@ impl Default for Config {
             lists: Vec::new(),
             globs: Globs::default(),
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 9477))),
+            alerts: Alerts::default(),
             paths: Paths::default(),
         }
     }

@@ -12,10 +12,11 @@ use monitor_policy::{
 };
 
 use super::{
-    Config, Paths,
+    Alerts, Config, Paths,
     document::{Table, Value, quote},
     globs,
     keys::{self, Key},
+    receivers,
     values::{self, Destination},
 };
 
@@ -57,6 +58,9 @@ pub(super) fn read<'a>(root: Table<'a>, config: &mut Config) -> ListPatterns<'a>
     }
     if let Some(value) = root.table(&keys::HTTP).and_then(|table| table.get(&keys::http::LISTEN)) {
         config.listen = value.read(values::listen).unwrap_or_default();
+    }
+    if let Some(table) = root.table(&keys::ALERTS) {
+        alerts(table, directory, &mut config.alerts);
     }
     if let Some(table) = root.table(&keys::PATHS) {
         paths(table, &mut config.paths);
@@ -341,6 +345,18 @@ fn bytes(value: &Value<'_>) -> Option<u64> {
 /// A time for people: RFC 3339 UTC.
 fn time(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
+}
+
+fn alerts(table: Table<'_>, directory: &Path, alerts: &mut Alerts) {
+    use keys::alerts::{FILE, KEEP, STDOUT};
+    receivers::read(table, directory, &mut alerts.sinks);
+    if let Some(keep) = table.read(&KEEP, values::kept) {
+        alerts.keep = keep;
+    }
+    if let Some(stdout) = table.get(&STDOUT).and_then(|value| value.boolean()) {
+        alerts.stdout = stdout;
+    }
+    alerts.file = table.get(&FILE).and_then(|value| value.text()).map(|name| directory.join(name));
 }
 
 pub(super) fn paths(table: Table<'_>, paths: &mut Paths) {

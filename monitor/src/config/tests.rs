@@ -5,12 +5,13 @@ mod declared;
 mod files;
 mod forms;
 mod keys;
+mod receivers;
 mod reporting;
 mod retiming;
 mod rules;
 mod zone;
 
-use std::fs;
+use std::{fs, path::Path};
 
 use monitor_common::parse::Reason;
 use monitor_policy::{

@@ -190,6 +190,35 @@ pub(super) fn bytes(text: &str) -> Result<u64, ValueError> {
     })
 }
 
+/// A sink's name, which is part of a file's.
+pub(super) fn sink(text: &str) -> Result<String, ValueError> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let taken = ["stdout", "file"].contains(&text);
+    if !(1..=32).contains(&text.len()) || !text.bytes().all(plain) || taken {
+        let what = quote(text);
+        return Err(ValueError(format!(
+            "{what} is no name of a sink: write 1 to 32 lower-case letters, digits and '-', and neither stdout nor file"
+        )));
+    }
+    Ok(text.to_owned())
+}
+
+/// `[[alerts.webhook]] format`: whether it is NDJSON.
+pub(super) fn format(text: &str) -> Result<bool, ValueError> {
+    match text {
+        "json" => Ok(false),
+        "ndjson" => Ok(true),
+        _ => Err(ValueError(format!("format {} is neither \"json\" nor \"ndjson\"", quote(text)))),
+    }
+}
+
+/// The same, for what is kept on disk.
+pub(super) fn kept(text: &str) -> Result<u64, ValueError> {
+    const LEAST: u64 = 256 << 10;
+    let refused = || ValueError(format!("{} is too little to keep: write 256 KiB or more", quote(text)));
+    bytes(text).and_then(|bytes| if bytes < LEAST { Err(refused()) } else { Ok(bytes) })
+}
+
 /// `tcp/443`, `udp/4500-4510`, or a protocol alone.
 pub(super) fn ports(text: &str) -> Result<PortRange, ValueError> {
     let example = "write protocol/port, protocol/first-last or a protocol alone, such as \"tcp/443\", \

@@ -1,27 +1,20 @@
 //! Building the daemon: everything that can fail is made here, the kernel part last, so that nothing is attached before
 //! the rest is there. Nothing runs yet.
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-};
-
-use tokio::sync::oneshot;
+use std::net::{SocketAddr, TcpListener};
 
 use super::{
     DaemonError, ServiceManager, Setup, Started,
     neighbours::{self, Enquirer},
 };
 use crate::{
-    alerts::{
-        Alerter, ocsf,
-        sinks::{self, Sinks},
-    },
+    alerts::{Alerter, ocsf},
     budgets::keeper::Keeper,
     carried::Carried,
     clock::{TrustedClock, report::ClockReport},
     engine::{
         Engine, EngineHandle,
+        delivery::Deliveries,
         pipeline::Consumer,
         reports::{BypassSockets, Conservation, Covering, Exceptions, HeldData, Http, Losses, RuleTimes, StaleData},
         source::{Events, Opened, Task},
@@ -38,6 +31,7 @@ use crate::{
     reconcile::Reconciler,
     reload::{PolicyReloader, ReloadHandle},
     shadow::Comparison,
+    sinks::{self, Outbox, Store},
     store::{MonitorState, SharedState},
     tamper::TamperFindings,
 };
@@ -61,8 +55,8 @@ pub(super) struct Daemon {
     /// Whoever asks the helper for what is shown.
     pub enquirer: Enquirer,
     pub http: Option<TcpListener>,
-    /// When the thread of the alert sinks has ended.
-    pub alerts_written: oneshot::Receiver<()>,
+    /// When the threads of the outbox and its sinks have ended.
+    pub alerts_delivered: sinks::Ended,
     pub host_name: String,
     pub service_manager: ServiceManager,
     pub started: Started,
@@ -100,8 +94,9 @@ pub(super) fn build(
     let host = Host::read();
     let host_name = host.name.clone();
     let about = host.clone();
-    let encode = move |alert: &Arc<Alert>| ocsf::line(&about, alert);
-    let (sinks, alerts_written) = Sinks::start(setup.outputs, sinks::QUEUE, encode)
+    let encode = move |alert: &Alert, sequence| ocsf::kept(&about, alert, sequence);
+    let store = Store::open(setup.reload.confirmations.state(), setup.keep_alerts);
+    let (outbox, alerts_delivered) = Outbox::start(store, setup.sinks, sinks::QUEUE, encode)
         .map_err(|error| DaemonError::Start { what: "alerts", error })?;
     // What is used up today is not in force from the first packet on.
     let budgets = Keeper::open_by(setup.reload.confirmations.state(), setup.reload.clock.clone());
@@ -129,7 +124,7 @@ pub(super) fn build(
     });
     state.go_on(before.identities, before.totals);
     let consumers = consumers(budgets, setup.reload.clock.clone(), verdicts, Some((carried, life)));
-    let (mut engine, epochs) = Engine::new(source, state.clone(), Box::new(sinks), consumers, setup.in_force);
+    let (mut engine, epochs) = Engine::new(source, state.clone(), Box::new(outbox), consumers, setup.in_force);
     engine.inherit(inherited);
     let (reloader, reloads) = PolicyReloader::new(setup.reload, epochs.clone(), state.clone(), configured);
     let started = {
@@ -151,7 +146,7 @@ pub(super) fn build(
         listen: setup.listen,
         enquirer: Enquirer::new(setup.helper, setup.listen),
         http,
-        alerts_written,
+        alerts_delivered,
         host_name,
         service_manager: setup.service_manager,
         started,
@@ -166,7 +161,7 @@ pub fn consumers(
     kept: Option<(Carried, Life)>,
 ) -> Vec<Box<dyn Consumer>> {
     let kept = kept.map(|(carried, life)| [Box::new(carried) as Box<dyn Consumer>, Box::new(life)]);
-    let others: [Box<dyn Consumer>; 16] = [
+    let others: [Box<dyn Consumer>; 17] = [
         Box::new(Http),
         Box::new(Exceptions),
         Box::new(Covering::default()),
@@ -175,7 +170,8 @@ pub fn consumers(
         Box::new(TamperFindings::default()),
         Box::new(Reconciler::default()),
         Box::new(BypassSockets),
-        Box::new(Losses::default()),
+        Box::new(Losses),
+        Box::new(Deliveries::default()),
         Box::new(Alerter::default()),
         Box::new(budgets),
         Box::new(Comparison::default()),

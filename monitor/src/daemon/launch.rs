@@ -15,7 +15,6 @@ use monitor_policy::{
 
 use super::DaemonError;
 use crate::{
-    alerts::sinks::Output,
     clock::TrustedClock,
     config::{self, Config, Sources, inputs},
     error::CliError,
@@ -31,6 +30,7 @@ use crate::{
         held::{HeldFiles, Purpose, ReadFile},
         stamps::FileStamps,
     },
+    sinks::{self, Sink, file::AlertsFile, stream::Stream},
     storage::writable,
 };
 
@@ -52,7 +52,7 @@ pub struct Launch {
     pub hook: Option<HookChoice>,
     /// Whether the kernel part's debug lines are wanted.
     pub kernel_log: bool,
-    /// Append alerts to this file as well.
+    /// Append alerts to this file, whatever the configuration says.
     pub alerts_file: Option<PathBuf>,
     /// What daemons of other versions have left is taken off.
     pub replace: bool,
@@ -74,12 +74,16 @@ impl Launch {
     }
 
     /// Where alerts go.
-    pub(super) fn outputs(&self) -> Result<Vec<Output>, DaemonError> {
-        let mut outputs = vec![Output::stdout().map_err(DaemonError::StdoutClosed)?];
-        if let Some(path) = &self.alerts_file {
-            outputs.push(Output::file(path));
+    pub(super) fn sinks(&self, config: &Config) -> Result<Vec<Box<dyn Sink>>, DaemonError> {
+        let mut all: Vec<Box<dyn Sink>> = Vec::new();
+        if config.alerts.stdout {
+            all.push(Box::new(Stream::stdout().map_err(DaemonError::StdoutClosed)?));
         }
-        Ok(outputs)
+        if let Some(path) = self.alerts_file.as_ref().or(config.alerts.file.as_ref()) {
+            all.push(Box::new(AlertsFile::new(path)));
+        }
+        all.extend(config.alerts.sinks.iter().cloned().map(sinks::of));
+        Ok(all)
     }
 }
 

@@ -32,7 +32,6 @@ pub use self::{
 };
 
 use crate::{
-    alerts::sinks::Output,
     config::Groups,
     engine::source::Opened,
     error::CliError,
@@ -40,6 +39,7 @@ use crate::{
     kernel::{self, Prepared},
     model::{Attachment, Coverage, in_force::PolicyInForce},
     privileges, reload,
+    sinks::Sink,
     store::SharedState,
 };
 
@@ -73,8 +73,10 @@ pub struct Setup {
     pub state: PathBuf,
     /// The policy to begin with, but for a mode that was set by hand.
     pub in_force: PolicyInForce,
-    /// Where alerts go.
-    pub outputs: Vec<Output>,
+    /// Bytes of alerts that are kept.
+    pub keep_alerts: u64,
+    /// Where they go.
+    pub sinks: Vec<Box<dyn Sink>>,
     /// For every reload of the policy.
     pub reload: reload::Setup,
     /// Who is notified of how it goes.

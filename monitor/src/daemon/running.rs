@@ -2,7 +2,7 @@
 //! drain.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -19,7 +19,7 @@ use crate::{
     store::SharedState,
 };
 
-/// For the next of the alerts that wait at the end to be written: whoever reads them may stand still.
+/// For the next of the alerts that wait at the end to be written and taken: whoever reads them may stand still.
 const TAKEN: Duration = Duration::from_secs(1);
 
 /// A daemon whose tasks run.
@@ -34,20 +34,11 @@ impl Daemon {
     /// Starts the tasks. They end in the opposite order, each when those that use it have ended.
     pub fn spawn(self) -> Running {
         let mut supervisor = Supervisor::default();
-        let (mut alerts_written, of_alerts) = (self.alerts_written, Arc::clone(&self.state.read().sinks));
-        supervisor.spawn("alert sinks", |stop| async move {
+        let alerts_delivered = self.alerts_delivered;
+        supervisor.spawn("alerts", |stop| async move {
             stop.cancelled().await;
-            // The engine has ended by now, and with it the queue's near end: what is queued is written yet. An
-            // error means that the thread is gone, which was counted line by line.
-            let mut waited = of_alerts.backlog.load(Ordering::Relaxed);
-            while tokio::time::timeout(TAKEN, &mut alerts_written).await.is_err() {
-                let waiting = of_alerts.backlog.load(Ordering::Relaxed);
-                if waiting == waited {
-                    anyhow::bail!("none of {waiting} alerts was taken within {} s: they are lost", TAKEN.as_secs());
-                }
-                waited = waiting;
-            }
-            Ok(())
+            // The engine has ended by now, and with it the outbox's near end: what is queued is written yet.
+            alerts_delivered.wait(TAKEN).await
         });
         let (engine, events) = (self.engine, self.events);
         supervisor.spawn("epochs", |stop| engine.run(events, stop));
@@ -104,6 +95,7 @@ impl Running {
                 command = commands.recv() => match command {
                     Some(Command::Reload) => {
                         self.service_manager.reloading();
+                        self.state.read().delivery.reopen.fetch_add(1, Ordering::Relaxed);
                         let reloads = self.reloads.by("SIGHUP");
                         // What comes of it is logged, alerted and in the status.
                         under_way.spawn(async move { drop(reloads.reload(None).await) });

@@ -142,7 +142,8 @@ pub fn setup(launch: &Launch, start: Start) -> Result<(Config, Setup), DaemonErr
         groups: config.paths.groups.clone(),
         state: config.paths.state.clone(),
         in_force,
-        outputs: launch.outputs()?,
+        keep_alerts: config.alerts.keep,
+        sinks: launch.sinks(&config)?,
         reload: reload::Setup {
             read: without_privileges(reader(launch.clone(), once_read)),
             files,

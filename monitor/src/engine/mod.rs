@@ -10,6 +10,7 @@
 //! of names that nothing has any more in `names`.
 
 mod cover;
+pub mod delivery;
 pub mod findings;
 mod handle;
 mod merge;
@@ -115,7 +116,7 @@ impl Engine {
         in_force: PolicyInForce,
     ) -> (Self, EngineHandle) {
         let (sender, requests) = mpsc::channel(REQUESTS);
-        let stats = Arc::clone(alerts.stats());
+        let delivery = Arc::clone(alerts.delivery());
         let mut pipeline = Pipeline::new(consumers, Outbox::new(alerts, state.clone()));
         let (interfaces, resolver) = {
             let mut state = state.write();
@@ -125,7 +126,7 @@ impl Engine {
             state.in_force = in_force;
             let started = state.started;
             state.note_rules(started);
-            state.sinks = stats;
+            state.delivery = delivery;
             let MonitorState { attachments, traffic, in_force, .. } = &mut *state;
             let identities = &mut traffic.identities;
             let names: HashMap<u32, Name> =

@@ -3,7 +3,7 @@
 use std::{mem, sync::Arc};
 
 use crate::{
-    model::{Alert, alert::SinkStats},
+    model::{Alert, delivery::Delivery},
     store::{MonitorState, SharedState, state::LATEST_ALERTS},
 };
 
@@ -15,8 +15,8 @@ pub trait AlertQueue: Send {
     /// Takes an alert; where it has no room it counts it and drops it. Never waits.
     fn send(&self, alert: &Arc<Alert>);
 
-    /// What became of the alerts that it took, and how many it dropped.
-    fn stats(&self) -> &Arc<SinkStats>;
+    /// What becomes of the alerts that it took, and how many it dropped.
+    fn delivery(&self) -> &Arc<Delivery>;
 }
 
 /// See the module.

@@ -118,12 +118,9 @@ impl Consumer for Conservation {
 /// How many eighths of a table of names are in use when that is to be known.
 const NEARLY_FULL: usize = 7;
 
-/// Events, flows and alert lines for which there was no place, and names for which there will be none.
+/// Events and flows for which there was no place, and names for which there will be none.
 #[derive(Debug, Default)]
-pub struct Losses {
-    /// Alert lines lost until the epoch before.
-    alerts: u64,
-}
+pub struct Losses;
 
 impl Consumer for Losses {
     fn publish(&mut self, epoch: &ClosedEpoch<'_>, state: &mut MonitorState, findings: &mut Findings<'_>) {
@@ -144,11 +141,6 @@ impl Consumer for Losses {
         });
         findings.report(FindingKind::FlowTableOverflow, detail);
         findings.report(FindingKind::LinkControlOdd, link_control_odd(epoch));
-        let total = state.sinks.lost();
-        let lost = total - self.alerts;
-        self.alerts = total;
-        let detail = (lost > 0).then(|| format!("{lost} alert lines; the latest are at /api/v1/alerts"));
-        findings.report(FindingKind::AlertsLost, detail);
         let Identities { interfaces, rules } = &*state.traffic.identities;
         let tables = [
             (rules.is_beyond(0, NEARLY_FULL), "rule ids", rules.len(), rules.limit()),

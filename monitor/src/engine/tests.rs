@@ -12,14 +12,10 @@ use std::sync::Mutex;
 
 use monitor_common::verdict::Verdict;
 use serde_json::Value;
-use tokio::sync::oneshot;
 
 use super::*;
 use crate::{
-    alerts::{
-        ocsf,
-        sinks::{Output, Sinks},
-    },
+    alerts::ocsf,
     budgets::keeper::Keeper,
     engine::source::EVENT_QUEUE,
     fake::{self, Fake},
@@ -27,6 +23,7 @@ use crate::{
         Alert, Host,
         in_force::{Fell, Trial},
     },
+    sinks::{Ended, Outbox, Sink, Store, stream::Stream},
 };
 use monitor_policy::{Policy, spec::Mode};
 
@@ -39,7 +36,7 @@ struct Bench {
     stop: CancellationToken,
     task: tokio::task::JoinHandle<anyhow::Result<()>>,
     lines: Arc<Mutex<Vec<u8>>>,
-    written: oneshot::Receiver<()>,
+    written: Ended,
 }
 
 #[derive(Clone, Default)]
@@ -97,10 +94,10 @@ fn bench_in(
     fake.script().next.extend(snapshots);
     let state = SharedState::new(state);
     let lines = Memory::default();
-    let encode = |alert: &Arc<Alert>| ocsf::line(&Host::default(), alert);
-    let output = Output::new("memory", Box::new(lines.clone()));
-    let (sinks, written) = Sinks::start(vec![output], 1_000, encode).expect("a thread");
-    let (engine, handle) = Engine::new(Box::new(fake.clone()), state.clone(), Box::new(sinks), consumers, in_force);
+    let encode = |alert: &Alert, sequence| ocsf::kept(&Host::default(), alert, sequence);
+    let sink: Box<dyn Sink> = Box::new(Stream::new("memory", Box::new(lines.clone())));
+    let (outbox, written) = Outbox::start(Store::in_memory(), vec![sink], 1_000, encode).expect("a thread");
+    let (engine, handle) = Engine::new(Box::new(fake.clone()), state.clone(), Box::new(outbox), consumers, in_force);
     let (events, received) = mpsc::channel(EVENT_QUEUE);
     let stop = CancellationToken::new();
     let task = tokio::spawn(engine.run(received, stop.clone()));
@@ -130,7 +127,7 @@ impl Bench {
     async fn end(self) -> Vec<(String, String)> {
         self.stop.cancel();
         self.task.await.expect("no panic").expect("a good end");
-        self.written.await.expect("all written");
+        self.written.wait(Duration::from_secs(10)).await.expect("all written");
         let bytes = self.lines.lock().unwrap();
         let text = std::str::from_utf8(&bytes).expect("UTF-8");
         let text_of = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -21,9 +21,10 @@ use monitor_api::{
     reload::{Candidate, Outcome, Trial},
     rules::Rules,
     shadow::{ShadowPage, ShadowQuery},
+    sinks::{SinkRow, Sinks},
     status::Status,
 };
-use monitor_policy::{diff::Side, spec::Mode};
+use monitor_policy::{diff::Side, spec::Mode, text::excerpt};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
@@ -37,12 +38,15 @@ use super::{
 use crate::{
     alerts::ocsf,
     kernel,
-    model::{Host, now},
+    model::{FindingKind, Host, now},
     reload::{LONGEST, ReloadHandle, Wanted},
 };
 
 /// Rows that the port gives at once: whoever may connect to it asks, and may never read the answer.
 const MAX_TOP_ON_PORT: usize = 1_000;
+
+/// For a sink to take a test.
+const TESTED: Duration = Duration::from_secs(15);
 
 /// The parameters of a page; whatever is not of them is refused.
 pub(super) struct Parameters<T>(T);
@@ -199,18 +203,64 @@ pub(super) async fn alerts(
     let name = api.host.to_string();
     let document = api.render(|state| {
         // Encoded when nobody waits for the state any more.
-        let (latest, boot_id, sinks) = {
+        let (latest, boot_id, delivery) = {
             let state = state.read();
-            (state.latest_alerts.clone(), state.boot_id.clone(), Arc::clone(&state.sinks))
+            (state.latest_alerts.clone(), state.boot_id.clone(), Arc::clone(&state.delivery))
         };
         let host = Host { name, boot_id };
         Alerts {
             alerts: latest.iter().map(|alert| ocsf::document(&host, alert)).collect(),
-            lost: sinks.lost(),
-            written: sinks.written.load(Relaxed),
+            lost: delivery.lost.load(Relaxed),
+            written: delivery.kept.load(Relaxed),
         }
     });
     document.await.map(Json)
+}
+
+/// Where alerts go.
+pub(super) async fn sinks(
+    State(api): State<Api>,
+    Parameters(Nothing {}): Parameters<Nothing>,
+) -> Result<Json<Sinks>, ApiError> {
+    let delivery = Arc::clone(&api.state.read().delivery);
+    Ok(Json(documents::sinks::sinks(&delivery, now())))
+}
+
+/// Which sink is tested.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tested {
+    sink: String,
+}
+
+/// Makes an alert and waits until a sink has taken it, for `egress-monitor sinks test`.
+pub(super) async fn test_sink(
+    State(api): State<Api>,
+    Parameters(Tested { sink }): Parameters<Tested>,
+) -> Result<Json<SinkRow>, ApiError> {
+    let epochs = &api.control.as_ref().ok_or_else(|| ApiError::internal("a change was let through"))?.epochs;
+    let delivery = Arc::clone(&api.state.read().delivery);
+    let Some(tested) = delivery.sinks().iter().find(|known| known.name == sink) else {
+        let names: Vec<&str> = delivery.sinks().iter().map(|known| known.name.as_str()).collect();
+        let why = format!("no sink {:?}; there are {}", excerpt(&sink), names.join(", "));
+        return Err(ApiError::new(StatusCode::NOT_FOUND, why));
+    };
+    epochs.noticed(FindingKind::SinkTest, format!("of {sink}, asked for by root").into()).await;
+    // It is made before this is answered.
+    let _ = epochs.close_epoch().await;
+    let wanted = delivery.next.load(Relaxed) + delivery.queued.load(Relaxed);
+    let deadline = Instant::now() + TESTED;
+    while tested.next.load(Relaxed) < wanted {
+        if Instant::now() >= deadline {
+            let (answer, seconds) = (tested.answer(), TESTED.as_secs());
+            let said = if answer.is_empty() { "it says nothing" } else { &answer };
+            let why = format!("{sink} has not taken it within {seconds} s, and is tried on: {said}");
+            return Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, why));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let row = documents::sinks::sinks(&delivery, now()).sinks.into_iter().find(|row| row.name == sink);
+    row.map(Json).ok_or_else(|| ApiError::internal("a sink is gone"))
 }
 
 /// Reads configuration and policy anew, for `egress-monitor reload`.

@@ -109,7 +109,7 @@ impl Page {
 }
 
 /// All pages.
-pub(super) const PAGES: [Page; 19] = [
+pub(super) const PAGES: [Page; 21] = [
     Page::read("/metrics", Metrics, &[], Other("Prometheus text"), || get(pages::metrics)).named().scraped(),
     Page::read("/healthz", Metrics, &[], Other("text: the process serves"), || get(pages::healthz)).scraped(),
     Page::read("/readyz", Metrics, &[], Other("text: attached, and epochs are closed; 503 if not"), || {
@@ -169,6 +169,8 @@ pub(super) const PAGES: [Page; 19] = [
         || get(pages::shadow),
     ),
     Page::read("/api/v1/alerts", Security, &[], Document("alerts"), || get(pages::alerts)),
+    Page::read("/api/v1/sinks", Security, &[], Document("sinks"), || get(pages::sinks)),
+    Page::change("/api/v1/sinks/test", &[("sink", Root)], Document("sinks-test"), || post(pages::test_sink)),
     Page::change("/api/v1/policy/reload", &[("confirm", Root)], Document("reload"), || post(pages::reload_policy)),
     Page::change(TRY, &[("seconds", Root)], Document("reload"), || {
         post(pages::try_policy).layer(DefaultBodyLimit::max(MAX_CANDIDATE))

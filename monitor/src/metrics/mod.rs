@@ -2,6 +2,8 @@
 //! scrape shows adds up: Σ `packets_total` + Σ `unparsed_packets_total` = Σ `hook_packets_total`. Called by the API.
 //! Labels are bounded: no address, no port.
 
+mod delivery;
+
 use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
 use monitor_common::bypass::Bypass;
@@ -51,6 +53,7 @@ pub fn render(state: &MonitorState, now: i128) -> prometheus::Result<String> {
     policy(&page, state, now)?;
     rules(&page, state)?;
     shadow(&page, state)?;
+    delivery::delivery(&page, state, now)?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&page.0.gather(), &mut text)?;
     String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
@@ -144,12 +147,12 @@ fn traffic(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
 fn health(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     let lost = page.counter(
         "events_lost_total",
-        "Events and alerts lost on the way: ring = rebuilt from the flow table, sink = not written",
+        "Events and alerts lost on the way: ring = rebuilt from the flow table, queue = never kept, sink = gone before a sink had taken them",
         &["stage"],
     )?;
     lost.with_label_values(&["ring"]).inc_by(state.traffic.totals.events_lost);
-    lost.with_label_values(&["queue"]).inc_by(state.sinks.queue_full.load(Relaxed));
-    lost.with_label_values(&["sink"]).inc_by(state.sinks.failed.load(Relaxed));
+    lost.with_label_values(&["queue"]).inc_by(state.delivery.lost.load(Relaxed));
+    lost.with_label_values(&["sink"]).inc_by(state.delivery.gone.load(Relaxed));
     let none: [&str; 0] = [];
     let last = state.last.unwrap_or_default();
     let whole = |number: usize| gauge(number as u64);
@@ -219,8 +222,6 @@ fn health(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
         refused.with_label_values(&[of.name()]).inc_by(times);
     }
     tampering(page, state)?;
-    let backlog = page.gauge("alert_sink_backlog", "Alert lines waiting to be written", &["sink"])?;
-    backlog.with_label_values(&["all"]).set(gauge(state.sinks.backlog.load(Relaxed)));
     let attached = page.gauge(
         "attached",
         "1 for each interface that is counted, 0 where the program was taken off or the interface is gone",

@@ -1,10 +1,7 @@
 //! An alert as data: a flow that was sighted, or a finding about the monitor. It holds names and not numbers, so that
 //! it outlives policy and name tables; a sink encodes it when it writes it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-};
+use std::sync::Arc;
 
 use monitor_common::{
     verdict::Verdict,
@@ -129,27 +126,5 @@ impl Host {
     pub fn read() -> Self {
         let line = |path| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
         Self { name: line("/proc/sys/kernel/hostname"), boot_id: line("/proc/sys/kernel/random/boot_id") }
-    }
-}
-
-/// What the sinks did, readable at any time.
-#[derive(Debug, Default)]
-pub struct SinkStats {
-    /// Lines taken by every output.
-    pub written: AtomicU64,
-    /// Lines that an output did not take.
-    pub failed: AtomicU64,
-    /// Lines that found the queue full.
-    pub queue_full: AtomicU64,
-    /// Lines waiting.
-    pub backlog: AtomicU64,
-    /// Whether an output failed at the last line.
-    pub failing: AtomicBool,
-}
-
-impl SinkStats {
-    /// Lines that did not get out.
-    pub fn lost(&self) -> u64 {
-        self.failed.load(Relaxed) + self.queue_full.load(Relaxed)
     }
 }

@@ -20,10 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{pending::CommitConfirm, *};
 use crate::{
-    alerts::{
-        ocsf,
-        sinks::{Output, Sinks},
-    },
+    alerts::ocsf,
     budgets::keeper::Keeper,
     clock::{TrustedClock, trust::Reading},
     engine::Engine,
@@ -33,6 +30,7 @@ use crate::{
         in_force::{LastGood, PendingConfirmation},
         now,
     },
+    sinks::{Outbox, Store},
     storage::state::StateDirectory,
     store::{MonitorState, SharedState},
 };
@@ -88,11 +86,10 @@ fn begun_by(
     let reverted = matches!(begin, Beginning::Reverted).then(|| "policy b was not confirmed".to_owned());
     let fake = Fake::default();
     let state = SharedState::new(MonitorState { epoch_length: Duration::from_secs(3_600), ..MonitorState::default() });
-    let (sinks, _) =
-        Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100, |_| String::new()).expect("a thread");
+    let (outbox, _) = Outbox::start(Store::in_memory(), Vec::new(), 100, |_, _| b"\n".to_vec()).expect("a thread");
     let consumers = fake::consumers_by(clock.clone(), Keeper::in_memory());
     let (engine, epochs) =
-        Engine::new(Box::new(fake.clone()), state.clone(), Box::new(sinks), consumers, first.clone());
+        Engine::new(Box::new(fake.clone()), state.clone(), Box::new(outbox), consumers, first.clone());
     let stop = CancellationToken::new();
     let (events, received) = mpsc::channel(10);
     tokio::spawn(engine.run(received, stop.clone()));
@@ -249,8 +246,13 @@ async fn a_policy_that_cannot_come_back_is_tried_again_and_reported() {
     bench.load(in_force("b", false), SOON).await.expect("in force");
     bench.until(|state| state.reverts >= 2).await;
     assert_eq!(bench.now(), named("b", "observe"));
-    let lines: Vec<String> =
-        bench.state.read().latest_alerts.iter().map(|alert| ocsf::line(&Host::default(), alert)).collect();
+    let lines: Vec<String> = bench
+        .state
+        .read()
+        .latest_alerts
+        .iter()
+        .map(|alert| ocsf::document(&Host::default(), alert).to_string())
+        .collect();
     let line = lines.iter().find(|line| line.contains("can't come back"));
     assert!(line.is_some_and(|line| line.contains("it does not fit")));
 }

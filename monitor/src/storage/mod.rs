@@ -4,6 +4,7 @@
 //! and what writes geo data.
 
 pub mod blobs;
+pub mod segments;
 pub mod state;
 pub mod writable;
 

@@ -17,10 +17,10 @@ use crate::{
     model::{
         Alert, Attachment, BudgetUses, Coverage, Fill, FindingKind, InterfaceAccount, Neighbours, OpenSockets,
         ShadowReport,
-        alert::SinkStats,
         changes::ChangeRecord,
         clock::ClockStanding,
         coverage::Covered,
+        delivery::Delivery,
         flow::SummedFlows,
         identities::Identities,
         in_force::{PendingConfirmation, PolicyInForce},
@@ -131,8 +131,8 @@ pub struct MonitorState {
     pub clock: ClockStanding,
     /// The findings that are open, and since when.
     pub findings: Vec<(FindingKind, i128)>,
-    /// What the sinks did.
-    pub sinks: Arc<SinkStats>,
+    /// What becomes of alerts.
+    pub delivery: Arc<Delivery>,
 }
 
 impl MonitorState {

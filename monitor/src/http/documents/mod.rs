@@ -5,6 +5,7 @@ pub mod coverage;
 pub mod flows;
 pub mod rules;
 pub mod shadow;
+pub mod sinks;
 pub mod status;
 
 use monitor_api::head::Head;

@@ -23,14 +23,15 @@ use crate::http::{
     server::{Served, serve},
 };
 use crate::{
-    alerts::sinks::{Output, Sinks},
+    alerts::ocsf,
     budgets::keeper::Keeper,
     clock::{TrustedClock, trust::Reading},
     engine::Engine,
     error::CliError,
     fake::{self, Fake},
-    model::{in_force::PolicyInForce, now},
+    model::{Alert, Host, in_force::PolicyInForce, now},
     reload,
+    sinks::{Outbox, Sink, Store, stream::Stream},
     storage::state::StateDirectory,
     store::{MonitorState, SharedState},
 };
@@ -76,11 +77,12 @@ fn bench_of(in_force: PolicyInForce) -> Bench {
         epoch_length: Duration::from_hours(1),
         ..MonitorState::default()
     });
-    let (sinks, _) =
-        Sinks::start(vec![Output::new("none", Box::new(std::io::sink()))], 100, |_| String::new()).expect("a thread");
+    let encode = |alert: &Alert, sequence| ocsf::kept(&Host::default(), alert, sequence);
+    let sink: Box<dyn Sink> = Box::new(Stream::new("none", Box::new(std::io::sink())));
+    let (outbox, _) = Outbox::start(Store::in_memory(), vec![sink], 100, encode).expect("threads");
     let consumers = fake::consumers(Keeper::in_memory());
     let (engine, handle) =
-        Engine::new(Box::new(fake.clone()), state.clone(), Box::new(sinks), consumers, in_force.clone());
+        Engine::new(Box::new(fake.clone()), state.clone(), Box::new(outbox), consumers, in_force.clone());
     let directory = tempfile::tempdir().expect("a directory");
     let stop = CancellationToken::new();
     let (events, received) = tokio::sync::mpsc::channel(10);

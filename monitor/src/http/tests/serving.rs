@@ -202,6 +202,8 @@ async fn each_role_gets_its_pages_and_those_of_the_roles_below_and_no_other() {
         ("GET /api/v1/flows?by=country", Role::Security),
         ("GET /api/v1/policy/shadow", Role::Security),
         ("GET /api/v1/alerts", Role::Security),
+        ("GET /api/v1/sinks", Role::Security),
+        ("POST /api/v1/sinks/test?sink=none", Role::Root),
         ("GET /api/v1/mode", Role::Auditor),
         ("POST /api/v1/policy/mode?mode=file", Role::Root),
         ("GET /api/v1/clock", Role::Metrics),
@@ -222,7 +224,8 @@ async fn each_role_gets_its_pages_and_those_of_the_roles_below_and_no_other() {
         }
     }
     let all: Vec<_> = PAGES.iter().filter(|page| page.role == Role::Root).map(|page| page.path).collect();
-    let named = |path: &&str| path.starts_with("/api/v1/policy/") || *path == "/api/v1/clock/reset";
+    let others = ["/api/v1/clock/reset", "/api/v1/sinks/test"];
+    let named = |path: &&str| path.starts_with("/api/v1/policy/") || others.contains(path);
     assert!(all.iter().all(named), "{all:?}: named above?");
 }
 
@@ -270,4 +273,18 @@ async fn threads_that_serve_hold_no_capabilities() {
         }
     }
     assert!(serving >= 2, "one serves, one has rendered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_is_tested_by_its_name_and_says_how_far_it_is() {
+    let bench = bench();
+    let (status, body) = asked(&bench, Some(Role::Root), "POST", "/api/v1/sinks/test?sink=nosuch").await;
+    assert_eq!(status, 404);
+    assert!(body.contains("no sink \\\"nosuch\\\"; there are none"), "{body}");
+    let (status, body) = asked(&bench, Some(Role::Root), "POST", "/api/v1/sinks/test?sink=none").await;
+    assert_eq!(status, 200, "{body}");
+    let row: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!((row["name"].as_str(), row["backlog"].as_u64()), (Some("none"), Some(0)), "{row}");
+    let (_, body) = asked(&bench, Some(Role::Security), "GET", "/api/v1/alerts").await;
+    assert!(body.contains("of none, asked for by root"), "{body}");
 }

@@ -356,13 +356,61 @@ findings! {
         title: "Sockets are open from before it was enforced that send past the hook, or may",
         hint: "`status` lists them, `ss -0p` has their programs: restart those that are to send by the hook",
     }
-    /// Alert lines did not reach a sink.
+    /// Alerts found no room to wait for the disk.
     AlertsLost {
         name: "alerts_lost",
         severity: Severity::High,
         every_time: false,
-        title: "Alerts did not reach a sink",
-        hint: "Free the disk, or whatever reads standard output; `/api/v1/alerts` has the latest",
+        title: "Alerts found no room and are lost",
+        hint: "Make room in `[paths] state`; `/api/v1/alerts` has the latest",
+    }
+    /// The bound on what is kept, or somebody, took alerts from a sink.
+    AlertsGone {
+        name: "alerts_gone",
+        severity: Severity::Critical,
+        every_time: true,
+        title: "Alerts are gone that a sink had not taken",
+        hint: "Find out why the sink stands still (`egress-monitor sinks`), and who writes in `[paths] state`; raise `[alerts] keep`",
+    }
+    /// The disk takes no alerts.
+    OutboxUnwritable {
+        name: "outbox_unwritable",
+        severity: Severity::High,
+        every_time: false,
+        title: "Alerts can't be kept on disk",
+        hint: "Make room in `[paths] state`: until then they wait in memory, and findings alone go out",
+    }
+    /// What a start found of kept alerts was not whole.
+    OutboxCut {
+        name: "outbox_cut",
+        severity: Severity::Medium,
+        every_time: false,
+        title: "Kept alerts were not whole at the start",
+        hint: "Nothing, after a power cut or a crash; else find out who writes in `[paths] state`",
+    }
+    /// A receiver refused alerts.
+    SinkRejects {
+        name: "sink_rejects",
+        severity: Severity::High,
+        every_time: false,
+        title: "A receiver refuses alerts for good",
+        hint: "Mend what it says; what it refused is in `[paths] state`/alerts/rejected, and is not sent again",
+    }
+    /// Somebody tries a sink.
+    SinkTest {
+        name: "sink_test",
+        severity: Severity::Informational,
+        every_time: true,
+        title: "A test of a sink",
+        hint: "Nothing: somebody asked for it (`egress-monitor sinks test`)",
+    }
+    /// Alerts wait for a sink.
+    SinkBehind {
+        name: "sink_behind",
+        severity: Severity::High,
+        every_time: false,
+        title: "A sink takes no alerts",
+        hint: "Mend what it says (`egress-monitor sinks`); what it has not taken is kept, and delivered as soon as it takes any",
     }
     /// More flows alerted in an epoch than it makes alerts.
     AlertsSuppressed {

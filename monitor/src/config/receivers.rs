@@ -1,0 +1,74 @@
+//! The receivers below `[alerts]` in, specifications of sinks out. Called by [`super::sections`].
+
+use std::path::Path;
+
+use super::{
+    document::{Table, quote},
+    error::ValueError,
+    keys::{self, Key, Section},
+    values,
+};
+use crate::model::receiver::{Http, Place, SinkKind, SinkSpec, SyslogAddress, Url};
+
+/// What makes a sink of a table.
+type Make = fn(&Table<'_>, &Path) -> Option<SinkKind>;
+
+/// Each kind, by its section, the key of its name, and what is made of it.
+const KINDS: [(&Section, &Key, Make); 4] = [
+    (&keys::WEBHOOK, &keys::webhook::NAME, webhook),
+    (&keys::ALERTMANAGER, &keys::alertmanager::NAME, alertmanager),
+    (&keys::SYSLOG, &keys::syslog::NAME, syslog),
+    (&keys::JOURNAL, &keys::journal::NAME, journal),
+];
+
+/// Reads all of them.
+pub(super) fn read(alerts: Table<'_>, directory: &Path, sinks: &mut Vec<SinkSpec>) {
+    for (section, name, make) in KINDS {
+        for table in alerts.tables(section) {
+            let named = table.required(name).and_then(|value| {
+                let name = value.read(values::sink)?;
+                if sinks.iter().any(|sink| sink.name == name) {
+                    value.report(format!("there is another sink {}: give one of them another name", quote(&name)));
+                    return None;
+                }
+                Some(name)
+            });
+            if let (Some(name), Some(to)) = (named, make(&table, directory)) {
+                sinks.push(SinkSpec { name, to });
+            }
+        }
+    }
+}
+
+fn webhook(table: &Table<'_>, directory: &Path) -> Option<SinkKind> {
+    use keys::webhook::{FORMAT, SECRET};
+    let ndjson = table.read(&FORMAT, values::format).unwrap_or(false);
+    let secret = place(table, &SECRET, directory);
+    Some(SinkKind::Webhook { at: http(table, &keys::receiver::URL, directory)?, ndjson, secret })
+}
+
+fn alertmanager(table: &Table<'_>, directory: &Path) -> Option<SinkKind> {
+    http(table, &keys::alertmanager::URL, directory).map(SinkKind::Alertmanager)
+}
+
+fn syslog(table: &Table<'_>, _: &Path) -> Option<SinkKind> {
+    let to = table.required(&keys::syslog::TO)?;
+    to.read(|text| SyslogAddress::parse(text).map_err(ValueError)).map(SinkKind::Syslog)
+}
+
+fn journal(table: &Table<'_>, _: &Path) -> Option<SinkKind> {
+    let socket = table.read(&keys::journal::SOCKET, values::absolute);
+    Some(SinkKind::Journal(socket.unwrap_or_else(|| "/run/systemd/journal/socket".into())))
+}
+
+fn http(table: &Table<'_>, url: &Key, directory: &Path) -> Option<Http> {
+    use keys::receiver::{CA, TOKEN};
+    let url = table.required(url).and_then(|value| value.read(|text| Url::parse(text).map_err(ValueError)));
+    let token = place(table, &TOKEN, directory);
+    let ca = table.get(&CA).and_then(|value| value.text()).map(|name| directory.join(name));
+    Some(Http { url: url?, token, ca })
+}
+
+fn place(table: &Table<'_>, key: &Key, directory: &Path) -> Option<Place> {
+    table.read(key, |text| Place::parse(text, directory).map_err(ValueError))
+}

@@ -1,0 +1,274 @@
+//! Alerts to Prometheus Alertmanager, by its API v2. At least once; what is active is sent again each minute, since the
+//! receiver takes for over what it does not hear of, and what is over is ended. Labels are bounded: neither a process nor a
+//! port.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::{
+    Failure, Line, Sink,
+    facts::{Facts, timestamp},
+    http::{Answer, Receiver, Verdict},
+    secret::{Secret, read},
+    webhook::bearer,
+};
+use crate::model::{
+    FindingKind,
+    delivery::Promise,
+    now,
+    receiver::{Http, Place},
+};
+
+/// How often what is active is sent again.
+const AGAIN: Duration = Duration::from_mins(1);
+
+/// For how long an alert is active that has no end of its own.
+const ACTIVE: i64 = 5 * 60 * 1_000;
+
+/// Findings that are over when they are made: nothing says that they end.
+const EVENTS: [FindingKind; 18] = [
+    FindingKind::Adopted,
+    FindingKind::AlertsGone,
+    FindingKind::ClockJump,
+    FindingKind::ClockReset,
+    FindingKind::Gap,
+    FindingKind::Killed,
+    FindingKind::ListShrunk,
+    FindingKind::ModeChanged,
+    FindingKind::ObservedAlone,
+    FindingKind::OutboxCut,
+    FindingKind::PolicyChanged,
+    FindingKind::Replaced,
+    FindingKind::RuleBegins,
+    FindingKind::RuleExpired,
+    FindingKind::RuleExpiring,
+    FindingKind::SinkTest,
+    FindingKind::Started,
+    FindingKind::Stopped,
+];
+
+/// Alerts that are remembered as active; beyond it the ones that began first are left to end.
+const MOST: usize = 1_024;
+
+/// An alert as the receiver has it: by its labels.
+type Labels = BTreeMap<&'static str, String>;
+
+/// Since when it is active, until when, and what is said of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Active {
+    /// The finding that it is; empty of a flow.
+    finding: String,
+    starts: i64,
+    ends: Option<i64>,
+    message: String,
+}
+
+/// See the module.
+pub struct Alertmanager {
+    name: String,
+    receiver: Receiver,
+    token: Option<Place>,
+    /// What was read of it.
+    key: Option<Secret>,
+    active: BTreeMap<Labels, Active>,
+}
+
+impl Alertmanager {
+    /// One.
+    pub fn new(name: &str, at: Http) -> Self {
+        let receiver = Receiver::new(at.url, at.ca);
+        Self { name: name.to_owned(), receiver, token: at.token, key: None, active: BTreeMap::new() }
+    }
+
+    fn post(&mut self, alerts: &[(Labels, Active)]) -> Result<Answer, String> {
+        let body: Vec<Value> = alerts.iter().map(|(labels, active)| document(labels, active)).collect();
+        if self.key.is_none() {
+            self.key = self.token.as_ref().map(read).transpose()?;
+        }
+        let headers: Vec<_> = self.key.iter().map(bearer).collect::<Result<_, _>>()?;
+        self.receiver.post("application/json", &headers, json!(body).to_string().into_bytes())
+    }
+
+    /// Notes what is active now, and what is not any more.
+    fn note(&mut self, labels: Labels, active: Active, now: i64) {
+        self.active.retain(|_, known| known.ends.is_none_or(|ends| ends > now));
+        if active.ends.is_some_and(|ends| ends <= now) {
+            self.active.remove(&labels);
+            return;
+        }
+        if self.active.len() >= MOST && !self.active.contains_key(&labels) {
+            let first = self.active.iter().min_by_key(|(_, known)| known.starts).map(|(labels, _)| labels.clone());
+            first.map(|first| self.active.remove(&first));
+        }
+        self.active.insert(labels, active);
+    }
+}
+
+/// What identifies an alert. A value that is empty is none.
+fn labels(facts: &Facts) -> Labels {
+    let of = [
+        ("alertname", &facts.kind),
+        ("severity", &facts.severity.to_lowercase()),
+        ("host", &facts.host),
+        ("country", &facts.country),
+        ("network", &facts.network),
+        ("rule", &facts.rule),
+        ("verdict", &facts.verdict),
+    ];
+    of.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name, value.clone())).collect()
+}
+
+/// An alert of a line: a finding's end has the severity of none, and so other labels than its beginning.
+fn alert(line: &[u8], known: &BTreeMap<Labels, Active>) -> (Labels, Active) {
+    let facts = Facts::of(line);
+    let labels = labels(&facts);
+    let event = facts.finding.is_empty() || EVENTS.iter().any(|kind| kind.name() == facts.kind);
+    let begun = known.iter().find(|(_, active)| facts.over && active.finding == facts.finding);
+    if let Some((begun, active)) = begun {
+        return (begun.clone(), Active { ends: Some(facts.time), message: facts.message, ..active.clone() });
+    }
+    let ends = if facts.over { Some(facts.time) } else { event.then_some(facts.time + ACTIVE) };
+    (labels, Active { finding: facts.finding, starts: facts.time, ends, message: facts.message })
+}
+
+fn document(labels: &Labels, active: &Active) -> Value {
+    let mut alert = json!({
+        "labels": labels,
+        "annotations": { "summary": active.message },
+        "startsAt": timestamp(active.starts),
+    });
+    if let Some(ends) = active.ends {
+        alert["endsAt"] = timestamp(ends).into();
+    }
+    alert
+}
+
+impl Sink for Alertmanager {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn kind(&self) -> &'static str {
+        "alertmanager"
+    }
+
+    fn promise(&self) -> Promise {
+        Promise::AtLeastOnce
+    }
+
+    fn deliver(&mut self, lines: &[Line<'_>]) -> Result<String, Failure> {
+        let mut known = self.active.clone();
+        let mut alerts = Vec::with_capacity(lines.len());
+        for (_, line) in lines {
+            let (labels, active) = alert(line, &known);
+            known.insert(labels.clone(), active.clone());
+            alerts.push((labels, active));
+        }
+        let answer = self.post(&alerts).map_err(|why| Failure::later(0, why))?;
+        match answer.verdict() {
+            Verdict::Taken => {
+                let now = (now() / 1_000_000) as i64;
+                alerts.into_iter().for_each(|(labels, active)| self.note(labels, active, now));
+                Ok(answer.shown())
+            }
+            // It refuses all of them for one.
+            Verdict::ForGood if lines.len() > 1 => {
+                let mut said = String::new();
+                for (at, line) in lines.iter().enumerate() {
+                    said =
+                        self.deliver(std::slice::from_ref(line)).map_err(|failure| Failure { taken: at, ..failure })?;
+                }
+                Ok(said)
+            }
+            verdict => {
+                let for_good = verdict == Verdict::ForGood;
+                Err(Failure { taken: 0, why: answer.shown(), for_good, after: answer.after })
+            }
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.key = None;
+        self.receiver.reopen();
+    }
+
+    fn again(&self) -> Option<Duration> {
+        Some(AGAIN)
+    }
+
+    fn repeat(&mut self) {
+        let now = (now() / 1_000_000) as i64;
+        self.active.retain(|_, known| known.ends.is_none_or(|ends| ends > now));
+        let active: Vec<_> = self.active.iter().map(|(labels, active)| (labels.clone(), active.clone())).collect();
+        if !active.is_empty() {
+            // One that fails is sent with the next; new alerts say what is wrong.
+            let _ = self.post(&active);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sink() -> Alertmanager {
+        let url = crate::model::receiver::Url::parse("http://127.0.0.1:9/").unwrap();
+        Alertmanager::new("am", Http { url, token: None, ca: None })
+    }
+
+    const BEGUN: &[u8] =
+        br#"{"class_uid":2004,"activity_id":1,"severity":"High","severity_id":4,"time":1000,"message":"m",
+        "device":{"hostname":"h"},"finding_info":{"uid":"u"},"unmapped":{"type":"detached"}}"#;
+    const OVER: &[u8] = br#"{"class_uid":2004,"activity_id":3,"severity":"Informational","severity_id":1,"time":9000,
+        "message":"over","device":{"hostname":"h"},"finding_info":{"uid":"u"},"unmapped":{"type":"detached"}}"#;
+    const FLOW: &[u8] = br#"{"class_uid":4001,"severity":"High","severity_id":4,"time":1000,"message":"m",
+        "device":{"hostname":"h"},"src_endpoint":{"port":4711},"dst_endpoint":{"ip":"198.51.100.9","port":443},
+        "unmapped":{"country":"SG","rule":null,"verdict":"observed"}}"#;
+
+    #[test]
+    fn a_finding_is_active_until_its_end_which_has_the_labels_of_its_beginning() {
+        let mut sink = sink();
+        let (labels, active) = alert(BEGUN, &sink.active);
+        assert_eq!((active.starts, active.ends), (1_000, None));
+        assert_eq!(labels["severity"], "high");
+        sink.note(labels.clone(), active, 2_000);
+        let (ended, over) = alert(OVER, &sink.active);
+        assert_eq!((&ended, over.starts, over.ends), (&labels, 1_000, Some(9_000)));
+        let shown = document(&ended, &over);
+        assert_eq!(shown["endsAt"], "1970-01-01T00:00:09.000Z");
+        sink.note(ended, over, 10_000);
+        assert!(sink.active.is_empty());
+        // One whose beginning nobody remembers is over by itself.
+        assert_eq!(alert(OVER, &sink.active).1.ends, Some(9_000));
+    }
+
+    #[test]
+    fn a_flow_has_its_network_and_no_port_and_ends_by_itself() {
+        let mut sink = sink();
+        let (labels, active) = alert(FLOW, &sink.active);
+        assert_eq!(active.ends, Some(1_000 + ACTIVE));
+        let shown = document(&labels, &active).to_string();
+        assert!(shown.contains("198.51.100.0/24") && !shown.contains("4711") && !shown.contains("443"), "{shown}");
+        sink.note(labels.clone(), active.clone(), 2_000);
+        assert_eq!(sink.active.len(), 1);
+        sink.note(Labels::new(), Active { ends: None, ..active }, 1_001 + ACTIVE);
+        assert!(!sink.active.contains_key(&labels));
+    }
+
+    #[test]
+    fn what_is_over_when_it_is_told_ends_by_itself() {
+        let started = std::str::from_utf8(BEGUN).unwrap().replace("detached", "started");
+        assert_eq!(alert(started.as_bytes(), &BTreeMap::new()).1.ends, Some(1_000 + ACTIVE));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut sink = sink();
+        for number in 0..MOST as i64 + 5 {
+            let labels = Labels::from([("alertname", number.to_string())]);
+            sink.note(labels, Active { finding: String::new(), starts: number, ends: None, message: String::new() }, 0);
+        }
+        assert_eq!((sink.active.len(), sink.active.values().map(|active| active.starts).min()), (MOST, Some(5)));
+    }
+}
