@@ -141,6 +141,6 @@ fn what_serves_has_no_capabilities_when_root_starts_it_either_and_the_port_may_c
         stream.read_to_string(&mut reply).map(|_| reply).unwrap()
     });
     assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
-    // CAP_DAC_OVERRIDE: root may want alerts in somebody else's directory.
-    only_the_kernel_parts(&daemon, own(), &[("alert-outbox", 1 << 1), ("sink-stdout", 1 << 1)]);
+    // CAP_CHOWN, CAP_DAC_OVERRIDE: root may want alerts in somebody else's directory, and leaves them to that user.
+    only_the_kernel_parts(&daemon, own(), &[("alert-outbox", 0b11), ("sink-stdout", 0b11)]);
 }

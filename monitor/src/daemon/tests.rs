@@ -177,3 +177,39 @@ async fn whoever_takes_no_alerts_holds_up_the_end_for_a_second_and_no_more() {
     assert!(text.starts_with("alerts: alerts that were not taken within 1 s are lost: 3 of stuck"), "{text}");
     assert!(begun.elapsed() < Duration::from_secs(5) && fake.script().detached);
 }
+
+/// Takes a line, but not soon.
+struct Slow;
+
+impl std::io::Write for Slow {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        std::thread::sleep(Duration::from_millis(500));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_alerts_one_by_one_holds_up_the_end_no_longer() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let fake = Fake::default();
+    let mut last = fake::snapshot(0);
+    for port in 1000..1040 {
+        fake::add_flow(&mut last, 7, fake::OUTSIDE, port, 3);
+    }
+    fake.script().next.push_back(last);
+    let (commands, received) = mpsc::channel(1);
+    let opened = opened(&fake, std::future::pending());
+    let mut setup = setup(directory.path(), &directory.path().join("alerts"));
+    setup.sinks = vec![Box::new(Stream::new("slow", Box::new(Slow)))];
+    let daemon = tokio::spawn(serve(setup, |_| Ok(opened), received, |_| {}));
+    commands.send(Command::Stop).await.expect("taken");
+    let begun = std::time::Instant::now();
+    let Err(CliError::Unavailable(text)) = daemon.await.expect("no panic") else { panic!("no failure") };
+    assert!(text.starts_with("alerts: alerts that were not taken within 1 s are lost: "), "{text}");
+    // All of them would take twenty seconds.
+    assert!(begun.elapsed() < Duration::from_secs(5) && fake.script().detached);
+}

@@ -96,7 +96,7 @@ fn bench_in(
     let lines = Memory::default();
     let encode = |alert: &Alert, sequence| ocsf::kept(&Host::default(), alert, sequence);
     let sink: Box<dyn Sink> = Box::new(Stream::new("memory", Box::new(lines.clone())));
-    let (outbox, written) = Outbox::start(Store::in_memory(), vec![sink], 1_000, encode).expect("a thread");
+    let (outbox, written) = Outbox::start(Store::Memory, vec![sink], 1_000, encode).expect("a thread");
     let (engine, handle) = Engine::new(Box::new(fake.clone()), state.clone(), Box::new(outbox), consumers, in_force);
     let (events, received) = mpsc::channel(EVENT_QUEUE);
     let stop = CancellationToken::new();

@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -30,6 +30,8 @@ pub struct Delivery {
     pub next: AtomicU64,
     /// Alerts that went before a sink had taken them, counted for each such sink.
     pub gone: AtomicU64,
+    /// Whether what is kept outlives the process.
+    pub durable: AtomicBool,
     /// How often sinks were told to open anew what they write to.
     pub reopen: AtomicU64,
     sinks: OnceLock<Vec<Arc<SinkState>>>,

@@ -86,7 +86,7 @@ fn begun_by(
     let reverted = matches!(begin, Beginning::Reverted).then(|| "policy b was not confirmed".to_owned());
     let fake = Fake::default();
     let state = SharedState::new(MonitorState { epoch_length: Duration::from_secs(3_600), ..MonitorState::default() });
-    let (outbox, _) = Outbox::start(Store::in_memory(), Vec::new(), 100, |_, _| b"\n".to_vec()).expect("a thread");
+    let (outbox, _) = Outbox::start(Store::Memory, Vec::new(), 100, |_, _| b"\n".to_vec()).expect("a thread");
     let consumers = fake::consumers_by(clock.clone(), Keeper::in_memory());
     let (engine, epochs) =
         Engine::new(Box::new(fake.clone()), state.clone(), Box::new(outbox), consumers, first.clone());

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{Sink, queue::Queue, rejected, runner};
 use crate::{
@@ -48,51 +48,68 @@ const IN_MEMORY: u64 = 16 << 20;
 /// The directory below `[paths] state`.
 pub const DIRECTORY: &str = "alerts";
 
-/// Where alerts are kept.
-pub struct Store {
+/// Where alerts are kept. Nothing is opened before the thread does: a start does not wait for a disk.
+pub enum Store {
+    /// In a directory; where that is of no use in memory, which is reported.
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Bytes at most.
+        keep: u64,
+        /// Whether what it is in is there: made by whoever starts, since others write there too.
+        prepared: io::Result<()>,
+    },
+    /// In memory, on purpose.
+    Memory,
+}
+
+/// What the thread writes to.
+struct Opened {
     log: Log,
     recovered: Recovered,
     /// Its directory, if it outlives the process; and why not, if it should.
     directory: Option<PathBuf>,
-    /// That it is written to by us alone.
-    lock: Option<File>,
     in_memory: Option<String>,
+    /// That it is written to by us alone.
+    _lock: Option<File>,
 }
 
 impl Store {
-    /// In a state directory, of at most `keep` bytes; where that is of no use in memory, which is reported.
+    /// In a state directory, of at most `keep` bytes.
     pub fn open(state: &StateDirectory, keep: u64) -> Self {
+        // Made by default, for tests.
         if state.path().as_os_str().is_empty() {
-            // Made by default, for tests.
-            return Self::in_memory();
+            return Self::Memory;
         }
-        let path = state.path().join(DIRECTORY);
-        let opened = state.prepare().and_then(|()| {
+        Self::Directory { path: state.path().join(DIRECTORY), keep, prepared: state.prepare() }
+    }
+
+    fn opened(self) -> Opened {
+        let Self::Directory { path, keep, prepared } = self else { return Opened::in_memory(None) };
+        let opened = prepared.and_then(|()| {
             let directory = Directory::open(&path)?;
             let lock = only_one(&path.join("lock"))?.ok_or_else(|| io::Error::other("another daemon writes there"))?;
             Log::open(Arc::new(directory), Settings::keep(keep)).map(|(log, recovered)| (log, recovered, lock))
         });
         match opened {
             Ok((log, recovered, lock)) => {
-                Self { log, recovered, directory: Some(path), lock: Some(lock), in_memory: None }
+                Opened { log, recovered, directory: Some(path), in_memory: None, _lock: Some(lock) }
             }
-            Err(error) => {
-                let why = format!("{}: {error}", path.display());
-                Self { in_memory: Some(why), ..Self::in_memory() }
-            }
+            Err(error) => Opened::in_memory(Some(format!("{}: {error}", path.display()))),
         }
     }
+}
 
-    /// In memory, on purpose.
-    ///
-    /// # Panics
-    /// Never: memory can be read.
-    pub fn in_memory() -> Self {
+impl Opened {
+    fn in_memory(why: Option<String>) -> Self {
         let opened = Log::open(Arc::new(Memory::default()), Settings::keep(IN_MEMORY));
         let (log, recovered) = opened.expect("memory is never unreadable");
-        Self { log, recovered, directory: None, lock: None, in_memory: None }
+        Self { log, recovered, directory: None, in_memory: why, _lock: None }
     }
 }
+
+/// A sink that has no thread yet: with its state, and who waits for its end.
+type Waiting = (Box<dyn Sink>, Arc<SinkState>, oneshot::Sender<()>);
 
 /// The near end: alerts in. When it is dropped, what waits is written and delivered, and the threads end.
 pub struct Outbox(Arc<Queue>);
@@ -102,7 +119,6 @@ pub struct Ended {
     delivery: Arc<Delivery>,
     /// Of the outbox itself, and of each sink.
     threads: Vec<(String, oneshot::Receiver<()>)>,
-    durable: bool,
 }
 
 impl AlertQueue for Outbox {
@@ -132,70 +148,83 @@ impl Outbox {
         capacity: usize,
         encode: impl Fn(&Alert, u64) -> Vec<u8> + Send + 'static,
     ) -> io::Result<(Self, Ended)> {
-        let Store { log, recovered, directory, lock, in_memory } = store;
         let delivery = Arc::new(Delivery::default());
-        report(&recovered, in_memory.as_deref(), &delivery);
-        let names: Vec<&str> = sinks.iter().map(|sink| sink.name()).collect();
-        log.forget_others(&names);
-        let mut threads = Vec::new();
-        let mut states = Vec::new();
+        let (done, ended) = oneshot::channel();
+        let mut threads = vec![("outbox".to_owned(), ended)];
+        let mut waiting = Vec::new();
         for sink in sinks {
-            let reader = log.reader(sink.name());
             let state = Arc::new(SinkState::new(sink.name(), sink.kind(), sink.promise()));
-            state.next.store(reader.next(), Relaxed);
-            states.push(Arc::clone(&state));
-            let name = sink.name().to_owned();
-            let of_thread = Arc::clone(&delivery);
-            let aside = directory.as_ref().map(|directory| rejected::file(directory, &name));
-            let run = move || runner::run(reader, sink, &state, &of_thread, aside.as_deref());
-            let ended = spawn(&format!("sink-{name}"), run)?;
-            threads.push((name, ended));
+            let (done, ended) = oneshot::channel();
+            threads.push((sink.name().to_owned(), ended));
+            waiting.push((sink, state, done));
         }
-        delivery.keep(log.next(), (now() / 1_000_000) as i64);
-        delivery.set_sinks(states);
+        delivery.set_sinks(waiting.iter().map(|(_, state, _)| Arc::clone(state)).collect());
         let queue = Arc::new(Queue::new(capacity, Arc::clone(&delivery)));
         let of_thread = Arc::clone(&queue);
-        let run = move || {
+        spawn("alert-outbox", done, move || {
+            let opened = store.opened();
+            begin(&opened, waiting, of_thread.delivery());
+            // The lock is held as long.
+            let Opened { log, _lock, .. } = opened;
             write(log, &of_thread, encode);
-            drop(lock);
-        };
-        threads.insert(0, ("outbox".to_owned(), spawn("alert-outbox", run)?));
-        let durable = directory.is_some();
-        Ok((Self(queue), Ended { delivery, threads, durable }))
+        })?;
+        Ok((Self(queue), Ended { delivery, threads }))
+    }
+}
+
+/// Reports what was found, and starts the sinks.
+fn begin(opened: &Opened, waiting: Vec<Waiting>, delivery: &Arc<Delivery>) {
+    let Opened { log, recovered, directory, in_memory, .. } = opened;
+    report(recovered, in_memory.as_deref(), delivery);
+    delivery.durable.store(directory.is_some(), Relaxed);
+    let names: Vec<&str> = waiting.iter().map(|(sink, ..)| sink.name()).collect();
+    log.forget_others(&names);
+    delivery.keep(log.next(), (now() / 1_000_000) as i64);
+    for (sink, state, done) in waiting {
+        let reader = log.reader(sink.name());
+        state.next.store(reader.next(), Relaxed);
+        let aside = directory.as_ref().map(|directory| rejected::file(directory, sink.name()));
+        let (name, of_thread) = (format!("sink-{}", sink.name()), Arc::clone(delivery));
+        let run = move || runner::run(reader, sink, &state, &of_thread, aside.as_deref());
+        if let Err(error) = spawn(&name, done, run) {
+            tracing::error!(name, %error, "no thread: this sink gets no alerts");
+        }
     }
 }
 
 impl Ended {
-    /// Waits until all is written and delivered, as long as any of it makes progress within `each`.
+    /// Waits until all is written, as long as any of it is within `each`; then for the sinks, all together for as long.
     ///
     /// # Errors
     /// Alerts are lost: they are not on disk.
     pub async fn wait(mut self, each: Duration) -> anyhow::Result<()> {
         let mut progress = self.delivery.progress();
+        let mut until = Instant::now() + each;
         while let Some((name, ended)) = self.threads.first_mut() {
             // An error means that its thread is gone, which was logged.
-            if tokio::time::timeout(each, ended).await.is_ok() {
+            if tokio::time::timeout_at(until, ended).await.is_ok() {
+                if name == "outbox" {
+                    until = Instant::now() + each;
+                }
                 self.threads.remove(0);
                 continue;
             }
-            let now = self.delivery.progress();
-            if now != progress {
-                progress = now;
-                continue;
+            if name != "outbox" {
+                break;
             }
-            let seconds = each.as_secs();
-            if name == "outbox" {
-                let waiting = self.delivery.queued.load(Relaxed);
+            let now = self.delivery.progress();
+            if now == progress {
+                let (seconds, waiting) = (each.as_secs(), self.delivery.queued.load(Relaxed));
                 anyhow::bail!("none of {waiting} alerts could be written within {seconds} s: they are lost");
             }
-            break;
+            (progress, until) = (now, Instant::now() + each);
         }
         let behind = self.delivery.sinks().iter().filter(|sink| self.delivery.backlog(sink) > 0);
         let behind: Vec<String> =
             behind.map(|sink| format!("{} of {}", self.delivery.backlog(sink), sink.name)).collect();
         if !behind.is_empty() {
             let (seconds, behind) = (each.as_secs(), behind.join(", "));
-            if !self.durable {
+            if !self.delivery.durable.load(Relaxed) {
                 anyhow::bail!("alerts that were not taken within {seconds} s are lost: {behind}");
             }
             tracing::warn!(behind, "alerts that were not taken are kept, and delivered after the next start");
@@ -204,9 +233,8 @@ impl Ended {
     }
 }
 
-/// A thread that keeps no capability but to write to any file.
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<oneshot::Receiver<()>> {
-    let (done, ended) = oneshot::channel();
+/// A thread that keeps no capability but those to write to any file, and says when it has ended.
+fn spawn(name: &str, done: oneshot::Sender<()>, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().name(name.into()).spawn(move || {
         if let Err(error) = privileges::keep_to_write() {
             tracing::error!(%error, "capabilities can't be dropped");
@@ -215,7 +243,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<oneshot:
         // Nobody waits any more: fine.
         let _ = done.send(());
     })?;
-    Ok(ended)
+    Ok(())
 }
 
 /// What a start found.

@@ -1,13 +1,11 @@
 //! Lines that a receiver refuses for good: put aside in a file of the sink's, so that those behind them go on.
 
 use std::{
-    fs::OpenOptions,
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
-use crate::storage::create_directory;
+use crate::storage::{append, create_directory};
 
 /// What is put aside of a sink at most; beyond it nothing is.
 const MOST: u64 = 16 << 20;
@@ -25,8 +23,7 @@ pub fn keep(file: &Path, line: &[u8]) -> io::Result<()> {
     if let Some(directory) = file.parent() {
         create_directory(directory)?;
     }
-    let mut options = OpenOptions::new();
-    let mut file = options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(file)?;
+    let mut file = append(file)?;
     if file.metadata()?.len() + line.len() as u64 > MOST {
         return Err(io::Error::other("16 MiB are there already"));
     }

@@ -124,6 +124,18 @@ fn replace_with(
     written
 }
 
+/// Opens a file of the daemon's own to append to it, and makes it where it is not there. No link is followed.
+///
+/// # Errors
+/// What the system said.
+pub fn append(file: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(Access::Owner.mode()).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let opened = options.open(file)?;
+    give(&opened, parent(file))?;
+    Ok(opened)
+}
+
 /// Makes a piece of work ours alone, also among processes, until what is given is closed; `None`: somebody is at it.
 ///
 /// # Errors

@@ -128,7 +128,14 @@ impl StateDirectory {
         self.usable()?;
         create_directory(&self.path)?;
         let file = self.path.join(NUMBER);
-        if file.exists() { Ok(()) } else { replace(&file, format!("{FORMAT}\n").as_bytes(), Access::Owner) }
+        if file.exists() {
+            return Ok(());
+        }
+        match replace(&file, format!("{FORMAT}\n").as_bytes(), Access::Owner) {
+            // Somebody else of this daemon is at it, and writes the same.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            written => written,
+        }
     }
 
     fn usable(&self) -> io::Result<()> {

@@ -79,7 +79,7 @@ fn bench_of(in_force: PolicyInForce) -> Bench {
     });
     let encode = |alert: &Alert, sequence| ocsf::kept(&Host::default(), alert, sequence);
     let sink: Box<dyn Sink> = Box::new(Stream::new("none", Box::new(std::io::sink())));
-    let (outbox, _) = Outbox::start(Store::in_memory(), vec![sink], 100, encode).expect("threads");
+    let (outbox, _) = Outbox::start(Store::Memory, vec![sink], 100, encode).expect("threads");
     let consumers = fake::consumers(Keeper::in_memory());
     let (engine, handle) =
         Engine::new(Box::new(fake.clone()), state.clone(), Box::new(outbox), consumers, in_force.clone());

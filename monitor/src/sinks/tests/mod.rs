@@ -101,7 +101,7 @@ async fn a_failing_sink_gets_every_line_whole_and_does_not_hold_up_the_other() {
     *flaky.left.lock().unwrap() = Some(7);
     let sinks: Vec<Box<dyn Sink>> =
         vec![Box::new(Stream::new("a", Box::new(flaky.clone()))), Box::new(Stream::new("b", Box::new(steady.clone())))];
-    let (outbox, ended) = start(Store::in_memory(), sinks);
+    let (outbox, ended) = start(Store::Memory, sinks);
     ["one", "two", "three"].iter().for_each(|text| outbox.send(&finding(text)));
     let delivery = Arc::clone(outbox.delivery());
     let sinks = delivery.sinks();
@@ -173,7 +173,7 @@ fn what_is_kept_is_in_the_order_in_which_it_came() {
 async fn a_file_that_was_renamed_is_left_alone_and_the_next_line_is_in_a_new_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, rotated) = (folder.path().join("alerts.jsonl"), folder.path().join("alerts.jsonl.1"));
-    let (outbox, ended) = start(Store::in_memory(), vec![Box::new(AlertsFile::new(&path))]);
+    let (outbox, ended) = start(Store::Memory, vec![Box::new(AlertsFile::new(&path))]);
     let delivery = Arc::clone(outbox.delivery());
     let taken = |count| wait_for("taken", || delivery.sinks()[0].delivered.load(Relaxed) == count);
     outbox.send(&finding("one"));
@@ -199,7 +199,7 @@ async fn a_part_of_a_line_that_a_crash_left_in_a_file_is_ended_first() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("alerts.jsonl");
     std::fs::write(&path, "{\"a").expect("written");
-    let (outbox, ended) = start(Store::in_memory(), vec![Box::new(AlertsFile::new(&path))]);
+    let (outbox, ended) = start(Store::Memory, vec![Box::new(AlertsFile::new(&path))]);
     outbox.send(&finding("one"));
     drop(outbox);
     ended.wait(PATIENCE).await.expect("all taken");
@@ -211,7 +211,7 @@ async fn a_file_that_cant_be_opened_is_tried_again_and_then_has_everything() {
     let folder = tempfile::tempdir().expect("a folder");
     let later = folder.path().join("later");
     let path = later.join("alerts.jsonl");
-    let (outbox, ended) = start(Store::in_memory(), vec![Box::new(AlertsFile::new(&path))]);
+    let (outbox, ended) = start(Store::Memory, vec![Box::new(AlertsFile::new(&path))]);
     let delivery = Arc::clone(outbox.delivery());
     outbox.send(&finding("one"));
     wait_for("it was tried", || delivery.sinks()[0].retried.load(Relaxed) > 0);

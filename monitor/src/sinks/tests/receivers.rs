@@ -149,7 +149,7 @@ async fn a_webhook_gets_each_alert_signed_and_once_more_where_it_did_not_say_yes
     let folder = tempfile::tempdir().expect("a folder");
     let (port, heard) = receiver(vec![Does::Answers(500), Does::HangsUp, Does::Answers(429)], false);
     let token = secret(folder.path(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n");
-    let delivery = send(webhook(http(port), false, Some(token)), &["one", "two"], Store::in_memory()).await;
+    let delivery = send(webhook(http(port), false, Some(token)), &["one", "two"], Store::Memory).await;
     let asked: Vec<Asked> = heard.try_iter().collect();
     let texts: Vec<Value> = asked.iter().map(|request| request.json()["unmapped"]["text"].clone()).collect();
     // A connection that was closed while it was asked is asked again at once.
@@ -184,7 +184,7 @@ async fn what_is_refused_for_good_is_put_aside_and_those_behind_it_go_on() {
 async fn ndjson_has_many_lines_a_request_and_fewer_where_they_are_too_many() {
     let (port, heard) = receiver(vec![Does::TakesLines(2); 20], false);
     let texts = ["one", "two", "three", "four", "five", "six", "seven"];
-    send(webhook(http(port), true, None), &texts, Store::in_memory()).await;
+    send(webhook(http(port), true, None), &texts, Store::Memory).await;
     let asked: Vec<Asked> = heard.try_iter().collect();
     let count = |request: &&Asked| request.body.iter().filter(|byte| **byte == b'\n').count();
     let taken: Vec<u8> =
@@ -219,7 +219,7 @@ async fn over_tls_only_whom_the_roots_vouch_for_gets_anything() {
         assert!(failure.why.contains(why) && !failure.for_good, "{failure:?}");
     }
     assert_eq!(heard.try_iter().count(), 0);
-    send(webhook(at("localhost", Some("ca.pem")), false, None), &["one"], Store::in_memory()).await;
+    send(webhook(at("localhost", Some("ca.pem")), false, None), &["one"], Store::Memory).await;
     assert_eq!(heard.try_iter().map(|request| request.body).collect::<Vec<_>>(), [lines(&["one"]).trim_ascii_end()]);
 }
 
@@ -228,7 +228,7 @@ async fn a_secret_that_cant_be_read_holds_alerts_back_until_it_can_and_is_never_
     let folder = tempfile::tempdir().expect("a folder");
     let (port, heard) = receiver(Vec::new(), false);
     let at = Http { token: Some(Place::File(folder.path().join("secret"))), ..http(port) };
-    let (outbox, ended) = start(Store::in_memory(), vec![webhook(at, false, None)]);
+    let (outbox, ended) = start(Store::Memory, vec![webhook(at, false, None)]);
     outbox.send(&finding("one"));
     let delivery = Arc::clone(outbox.delivery());
     wait_for("it fails", || delivery.sinks()[0].answer().contains("it is not there"));
@@ -244,7 +244,7 @@ async fn a_secret_that_cant_be_read_holds_alerts_back_until_it_can_and_is_never_
 async fn alertmanager_gets_labels_times_and_a_summary() {
     let (port, heard) = receiver(Vec::new(), false);
     let spec = SinkSpec { name: "am".into(), to: SinkKind::Alertmanager(http(port)) };
-    send(sinks::of(spec), &["one"], Store::in_memory()).await;
+    send(sinks::of(spec), &["one"], Store::Memory).await;
     let alerts = heard.try_iter().next().expect("asked").json();
     assert_eq!(alerts[0]["labels"], serde_json::json!({ "alertname": "egress" }));
     assert_eq!(alerts[0]["startsAt"], "1970-01-01T00:00:00.001Z");
@@ -255,7 +255,7 @@ async fn syslog_over_tcp_is_octet_counted_and_a_receiver_that_comes_back_gets_wh
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let to = SyslogAddress::Tcp(listener.local_addr().expect("a port").to_string());
     let spec = SinkSpec { name: "loghost".into(), to: SinkKind::Syslog(to) };
-    let (outbox, ended) = start(Store::in_memory(), vec![sinks::of(spec)]);
+    let (outbox, ended) = start(Store::Memory, vec![sinks::of(spec)]);
     for text in ["one", "two"] {
         outbox.send(&finding(text));
         let (stream, _) = listener.accept().expect("a connection");

@@ -15,7 +15,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::super::create_directory;
+use super::super::{create_directory, give};
 
 /// A flat directory.
 pub trait Files: Send + Sync {
@@ -152,6 +152,9 @@ impl Files for Directory {
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("not a file"));
         }
+        if make {
+            give(&file, &self.0)?;
+        }
         Ok(Box::new(file))
     }
 
@@ -278,5 +281,26 @@ impl Bytes for MemoryFile {
 
     fn sync(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_root_makes_in_the_directory_of_the_daemons_user_is_that_users() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(folder.path(), Some(12_345), Some(54_321)).unwrap();
+        let path = folder.path().join("alerts");
+        let files = Directory::open(&path).unwrap();
+        files.open("x", true).unwrap();
+        for made in [path.clone(), path.join("x")] {
+            let owner = fs::metadata(&made).map(|found| (found.uid(), found.gid(), found.mode() & 0o077)).unwrap();
+            assert_eq!(owner, (12_345, 54_321, 0), "{}", made.display());
+        }
     }
 }
