@@ -13,14 +13,13 @@ pub fn drop_all() -> io::Result<()> {
     keep(CapabilitySet::empty())
 }
 
-/// Takes all capabilities from this thread but those to write to any file and to give it to somebody: root who starts the
-/// daemon by hand may want alerts in somebody else's directory, and leaves nothing in the daemon's own that its user can't
-/// read. The service has none.
+/// Takes all capabilities from this thread but the one to write to any file: root who starts the daemon by hand may want
+/// alerts in somebody else's directory. The service has none.
 ///
 /// # Errors
 /// What the kernel said.
 pub fn keep_to_write() -> io::Result<()> {
-    keep(CapabilitySet::DAC_OVERRIDE | CapabilitySet::CHOWN)
+    keep(CapabilitySet::DAC_OVERRIDE)
 }
 
 /// Leaves this thread what the helper needs, and no way to more: to look at programs by id and to mount (SYS_ADMIN), in

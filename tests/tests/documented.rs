@@ -1,16 +1,14 @@
 //! Promise: the procedures in `docs/operating.md` do what they say. Each line of its blocks for the shell is run as it stands,
 //! on a host of its own; what needs systemd is named, and nothing is passed over.
 
-use std::{path::Path, process::Stdio};
+use std::path::Path;
 
 use egress_monitor_tests::{
-    daemon::binary,
-    lines::Lines,
-    stage::{INSIDE, OUTSIDE, PATIENCE, Stage, v4},
+    stage::{INSIDE, OUTSIDE, Stage, v4},
     traffic::send_udp,
 };
 
-use crate::support::sandbox::Sandbox;
+use crate::support::sandbox::{Sandbox, config};
 
 /// What only a service manager does.
 const SYSTEMD: [&str; 2] = ["systemctl ", "systemd-sysusers"];
@@ -57,21 +55,11 @@ fn follow(sandbox: &Sandbox<'_>, heading: &str) -> String {
     said
 }
 
-fn config(mode: &str) -> String {
-    format!(
-        "[monitor]\nmode = \"{mode}\"\ninterfaces = [\"eth0\"]\n[zone]\ninside = \"EEA\"\n[management]\nnetworks = []\n\
-         [geo]\nsources = [\"/etc/egress-monitor/geo.csv\"]\n[[site]]\nname = \"dublin\"\ncountry = \"IE\"\nnetworks = \
-         [\"{}/32\"]\n[[site]]\nname = \"shanghai\"\ncountry = \"CN\"\nnetworks = [\"{}/32\"]\n",
-        v4(INSIDE),
-        v4(OUTSIDE)
-    )
-}
-
 #[test]
 fn each_line_of_the_procedures_does_what_it_says() {
     let stage = Stage::build(false).unwrap();
+    let config = |mode| config(mode, &[("dublin", "IE", &[INSIDE]), ("shanghai", "CN", &[OUTSIDE])]);
     let sandbox = Sandbox::make(&stage.near, &config("observe"));
-    sandbox.write("egress-monitor/geo.csv", "2001:db8::,2001:db8:ffff:ffff:ffff:ffff:ffff:ffff,IE\n");
     sandbox.write("egress-monitor/new.toml", &config("enforce"));
     // The users that sysusers would have made, and one of the host's.
     sandbox.write(
@@ -91,11 +79,7 @@ fn each_line_of_the_procedures_does_what_it_says() {
     follow(&sandbox, "## As a service");
     follow(&sandbox, "## Fresh geo data");
 
-    let mut command = sandbox.command(binary().unwrap());
-    command.arg("run").stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut daemon = command.spawn().unwrap();
-    let (alerts, log) = (Lines::collect(daemon.stdout.take().unwrap()), Lines::collect(daemon.stderr.take().unwrap()));
-    alerts.wait_for(0, PATIENCE, |line| line.contains("\"started\"")).unwrap_or_else(|_| panic!("{:#?}", log.all()));
+    let daemon = sandbox.daemon(&[]);
     let to = std::net::SocketAddr::new(v4(OUTSIDE).into(), 443);
     stage.near.run(|| send_udp(stage.from(to), to, &[1_000; 5])).unwrap();
 
@@ -109,23 +93,15 @@ fn each_line_of_the_procedures_does_what_it_says() {
     let said = follow(&sandbox, "## HTTP");
     assert!(said.contains("\"country\":\"CN\""), "{said}");
     let said = follow(&sandbox, "## Changing the policy");
-    let steps = [
-        "/etc/egress-monitor/new.toml: good",
-        "ENFORCE on trial",
-        "confirmed: policy",
-        "saved to /etc/egress-monitor/config.toml",
-    ];
-    // `check` names the file as it was given.
-    for step in &steps[1..] {
+    for step in ["new.toml: good", "ENFORCE on trial", "confirmed: policy", "saved to /etc/egress-monitor/config.toml"]
+    {
         assert!(said.contains(step), "{step} is not in\n{said}");
     }
     assert_eq!(sandbox.read("egress-monitor/config.toml"), config("enforce"));
     assert!(!stage.leaves(to, 1).unwrap());
 
-    // SAFETY: plain system call; the child is ours and not reaped.
-    unsafe { libc::kill(i32::try_from(daemon.id()).unwrap(), libc::SIGTERM) };
-    assert!(daemon.wait().unwrap().success(), "{:#?}", log.all());
-    assert!(!stage.leaves(to, 1).unwrap(), "it ended with the daemon: {:#?}", alerts.all());
+    daemon.end(libc::SIGTERM);
+    assert!(!stage.leaves(to, 1).unwrap(), "it ended with the daemon");
     let said = follow(&sandbox, "### Removing it");
     assert!(said.contains("removed "), "{said}");
     assert!(stage.leaves(to, 1).unwrap());

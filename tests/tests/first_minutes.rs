@@ -4,30 +4,23 @@
 use std::{
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     path::Path,
-    process::Stdio,
 };
 
 use egress_monitor_tests::{
-    lines::Lines,
-    stage::{INSIDE, NEIGHBOUR, OUTSIDE, PATIENCE, RULED, Stage, v4},
+    stage::{INSIDE, NEIGHBOUR, OUTSIDE, RULED, Stage, v4},
     traffic::send_udp,
 };
 
-use crate::support::{sandbox::Sandbox, terminal::Terminal};
+use crate::support::{
+    sandbox::{Sandbox, config},
+    terminal::Terminal,
+};
 
 /// A host in the EEA that speaks with Ireland, Singapore and China.
-fn config() -> String {
-    let site = |name: &str, country: &str, numbers: &[u8]| {
-        let networks: Vec<String> = numbers.iter().map(|number| format!("\"{}/32\"", v4(*number))).collect();
-        format!("[[site]]\nname = \"{name}\"\ncountry = \"{country}\"\nnetworks = [{}]\n", networks.join(", "))
-    };
-    format!(
-        "[monitor]\nmode = \"observe\"\ninterfaces = [\"eth0\"]\n[zone]\ninside = \"EEA\"\n[management]\nnetworks = []\n\
-         [geo]\nsources = [\"/etc/egress-monitor/geo.csv\"]\n{}{}{}",
-        site("dublin", "IE", &[INSIDE]),
-        site("singapore", "SG", &[RULED, NEIGHBOUR]),
-        site("shanghai", "CN", &[OUTSIDE]),
-    )
+fn host(stage: &Stage) -> Sandbox<'_> {
+    let sites: [(&str, &str, &[u8]); 3] =
+        [("dublin", "IE", &[INSIDE]), ("singapore", "SG", &[RULED, NEIGHBOUR]), ("shanghai", "CN", &[OUTSIDE])];
+    Sandbox::make(&stage.near, &config("observe", &sites))
 }
 
 /// Runs a line as somebody types it, answers what it asks, and gives what was on the terminal.
@@ -113,13 +106,8 @@ fn by_whom(text: &str) -> String {
 #[test]
 fn the_first_five_minutes_are_as_they_are_documented() {
     let stage = Stage::build(false).unwrap();
-    let sandbox = Sandbox::make(&stage.near, &config());
-    sandbox.write("egress-monitor/geo.csv", "2001:db8::,2001:db8:ffff:ffff:ffff:ffff:ffff:ffff,IE\n");
-    let mut command = sandbox.command("egress-monitor");
-    command.args(["run", "--ephemeral"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut daemon = command.spawn().unwrap();
-    let (alerts, log) = (Lines::collect(daemon.stdout.take().unwrap()), Lines::collect(daemon.stderr.take().unwrap()));
-    alerts.wait_for(0, PATIENCE, |line| line.contains("\"started\"")).unwrap_or_else(|_| panic!("{:#?}", log.all()));
+    let sandbox = host(&stage);
+    let daemon = sandbox.daemon(&["--ephemeral"]);
 
     let far = SocketAddr::new(v4(OUTSIDE).into(), 2222);
     let listener = stage.far.run(|| TcpListener::bind(far)).unwrap();
@@ -148,9 +136,7 @@ fn the_first_five_minutes_are_as_they_are_documented() {
     assert!(transcript.lines().all(|line| line.starts_with('#') || line.chars().count() <= 80), "{transcript}");
     assert!(sandbox.read("egress-monitor/config.toml").contains("id = \"migration-sg\""));
     drop((session, listener));
-    // SAFETY: plain system call; the child is ours and not reaped.
-    unsafe { libc::kill(i32::try_from(daemon.id()).unwrap(), libc::SIGINT) };
-    assert!(daemon.wait().unwrap().success(), "{:#?}", log.all());
+    daemon.end(libc::SIGINT);
 
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/first-minutes.md");
     let page = std::fs::read_to_string(&file).unwrap();
@@ -166,8 +152,7 @@ fn the_first_five_minutes_are_as_they_are_documented() {
 #[test]
 fn alerts_on_a_terminal_are_a_line_each_and_run_says_so() {
     let stage = Stage::build(false).unwrap();
-    let sandbox = Sandbox::make(&stage.near, &config());
-    sandbox.write("egress-monitor/geo.csv", "2001:db8::,2001:db8:ffff:ffff:ffff:ffff:ffff:ffff,IE\n");
+    let sandbox = host(&stage);
     let mut command = sandbox.command("egress-monitor");
     command.arg("run");
     let mut terminal = Terminal::start(command);

@@ -30,6 +30,7 @@ pub use header_walker::{HeaderWalker, MAX_FRAGMENTS, MAX_HEADERS, MAX_HOPS, MAX_
 pub use opaque::of_destination as mark_of_destination;
 pub use parts::{Fragment, Hop, Transport};
 pub use reason::Reason;
+pub use tunnel::{is_geneve_port, is_vxlan_port};
 
 /// Read access to a frame from its first byte. Every read is checked; `None` past the end.
 pub trait Bytes: Copy {

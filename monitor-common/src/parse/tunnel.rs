@@ -17,6 +17,18 @@ const MPLS_IN_UDP: u16 = 6635;
 /// Linux's port for VXLAN from before one was assigned, and still its default.
 const VXLAN_LINUX: u16 = 8472;
 
+/// Whether UDP to this port is read as VXLAN.
+#[must_use]
+pub const fn is_vxlan_port(port: u16) -> bool {
+    matches!(port, VXLAN | VXLAN_GPE | VXLAN_LINUX)
+}
+
+/// The same of Geneve.
+#[must_use]
+pub const fn is_geneve_port(port: u16) -> bool {
+    port == GENEVE
+}
+
 /// Whether UDP to this port is followed into.
 #[inline(always)]
 pub(super) const fn is_port(port: u16) -> bool {

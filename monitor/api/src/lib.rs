@@ -23,6 +23,7 @@
 //! With the feature `schema` every document has a JSON schema; `docs/schema/` holds them.
 
 pub mod alerts;
+pub mod blind_spots;
 pub mod changes;
 pub mod check;
 pub mod client;
@@ -44,3 +45,4 @@ pub mod shadow;
 pub mod sinks;
 pub mod started;
 pub mod status;
+mod tamper;

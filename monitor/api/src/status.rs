@@ -7,6 +7,7 @@ use monitor_common::wire::Counters;
 use monitor_policy::times::Upcoming;
 use serde::{Deserialize, Serialize};
 
+pub use crate::tamper::{BypassOpen, BypassRefused, OpenSocketStatus, ProgramAhead, TamperStatus, TamperedStatus};
 use crate::{
     clock::ClockStatus,
     mode::{LastGood, ModeByHand},
@@ -152,23 +153,6 @@ pub struct InterfaceStatus {
     pub residual: Sums,
     /// What the network card counted; none until it was read with an epoch.
     pub nic: Option<NicStatus>,
-}
-
-/// A program of somebody else's that has its say before ours. What the helper fills and has not reads
-/// `unknown (no helper)`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct ProgramAhead {
-    /// Its number in the kernel.
-    pub id: u32,
-    /// Its name; may be empty.
-    pub name: String,
-    /// What the kernel makes of its instructions, hexadecimal: the same program has the same.
-    pub tag: String,
-    /// The number of the user who loaded it.
-    pub loaded_by: String,
-    /// Processes that have it, or a link of it, open: at most 8. None where it is only pinned, or attached by a filter.
-    pub held_by: Vec<String>,
 }
 
 /// The helper, which finds out what the daemon has no privileges for.
@@ -374,44 +358,6 @@ pub struct FindingStatus {
     pub since: String,
 }
 
-/// Sockets refused, by the way past the hook that they asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct BypassRefused {
-    /// Packet sockets with PACKET_QDISC_BYPASS.
-    pub packet: u64,
-    /// AF_XDP sockets with a ring to send by.
-    pub xdp: u64,
-}
-
-/// Sockets that are open from before it was enforced, and send past the hook, or may.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct BypassOpen {
-    /// At most 64; the role 'metrics' has none.
-    pub sockets: Vec<OpenSocketStatus>,
-    /// How many more there are.
-    pub left_out: usize,
-    /// AF_XDP sockets of which the kernel tells nothing but their number, those among them that only receive.
-    pub unlisted_xdp: u32,
-}
-
-/// A socket that is open.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct OpenSocketStatus {
-    /// `packet`: the kernel does not say whether it has PACKET_QDISC_BYPASS. `xdp`: it has a ring to send by.
-    pub kind: String,
-    /// Its number, as in /proc/PID/fd.
-    pub inode: u32,
-    /// Number of the user whose it is.
-    pub user: u32,
-    /// The interface that it is bound to.
-    pub interface: String,
-    /// Processes that have it open: at most 8. `unknown (no helper)` where the helper has not told.
-    pub held_by: Vec<String>,
-}
-
 /// The whole document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -491,73 +437,4 @@ pub struct Status {
     pub alerts: Vec<AlertCount>,
     /// What can't be seen.
     pub blind_spots: Vec<String>,
-}
-
-/// Whether somebody changed what the monitor put into the kernel, or its own files.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TamperStatus {
-    /// When it looked last, RFC 3339; none: it has not yet.
-    pub looked: Option<String>,
-    /// When every byte of the policy in the kernel had been compared once more with what was compiled, RFC 3339.
-    pub compared: Option<String>,
-    /// How often something was found since the start.
-    pub found: u64,
-    /// How often it was put right.
-    pub healed: u64,
-    /// What the last look found, what it put right among it.
-    pub open: Vec<TamperedStatus>,
-    /// What was put right too often and is left alone.
-    pub contended: Vec<String>,
-    /// What was found last, whether it is open or not.
-    pub last: Option<TamperedStatus>,
-}
-
-/// Something that was changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct TamperedStatus {
-    /// The finding.
-    pub kind: String,
-    /// What was changed, and what became of it.
-    pub what: String,
-    /// Found when, RFC 3339.
-    pub since: String,
-}
-
-/// What the monitor can't see, for every report: the first section of docs/limits.md in a line each.
-pub const BLIND_SPOTS: [&str; 10] = [
-    "traffic that no kernel interface of this host carries: DPDK/VFIO, RDMA, AF_VSOCK, SR-IOV virtual functions passed to a \
-     guest, the BMC, hardware flow offload",
-    "other network namespaces of this host: an instance of its own does that",
-    "a relay inside the region: a DNS resolver, mail relays, proxies, bastions",
-    "traffic that an interface sends beside the hook: counted and told, not judged",
-    "sockets that open a way past the hook: 32-bit system calls, sockets that were open before",
-    "a screen inside the region that somebody outside is looking at",
-    "what an encrypted tunnel carries: only its outer destination is known, IPsec by policy",
-    "a tunnel at an unusual port: what is inside is data to us",
-    "root on the host can detach anything",
-    "an address's country is what datasets say",
-];
-
-#[cfg(test)]
-mod tests {
-    use super::BLIND_SPOTS;
-
-    #[test]
-    fn status_lists_what_the_first_section_of_the_limits_has() {
-        let limits = include_str!("../../../docs/limits.md");
-        let (_, rest) = limits.split_once("## In principle").unwrap();
-        let section = rest.split("\n## ").next().unwrap();
-        let bullets: Vec<&str> = section.split("\n- **").skip(1).collect();
-        assert_eq!(bullets.len(), BLIND_SPOTS.len());
-        for (bullet, spot) in bullets.iter().zip(BLIND_SPOTS) {
-            let (head, text) = bullet.split_once("**").unwrap();
-            let (about, details) = spot.split_once(": ").unwrap_or((spot, ""));
-            assert_eq!(head.trim_end_matches([':', '.']).to_lowercase(), about.to_lowercase());
-            for detail in details.split(", ") {
-                assert!(text.contains(detail), "{detail} is not in: {text}");
-            }
-        }
-    }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use monitor_common::parse::{is_geneve_port, is_vxlan_port};
+
 use crate::model::coverage::{Device, Role};
 
 /// The devices that are attached to, by index, and what each was when it was.
@@ -27,7 +29,7 @@ const TUNNELS: [&str; 10] = ["vxlan", "geneve", "gre", "gretap", "ip6gre", "ip6g
 /// From outside only the tunnel is seen.
 const NOT_READ: [&str; 6] = ["erspan", "ip6erspan", "amt", "bareudp", "pfcp", "lowpan"];
 
-/// Of these, what encrypts: beneath it nothing can be read.
+/// Of what is stacked, what encrypts: beneath it nothing can be read.
 const MACSEC: &str = "macsec";
 
 /// What encrypts: from outside only the tunnel is seen.
@@ -147,12 +149,13 @@ pub fn is_tunnel(device: &Device) -> bool {
 /// Whether a device is a tunnel that is read inside where it leaves.
 fn is_read_outside(device: &Device) -> bool {
     let kind = device.kind.as_deref().unwrap_or_default();
-    TUNNELS.contains(&kind) && device.outer_port.is_none_or(|port| is_read_at(kind, port))
-}
-
-/// The ports at which a tunnel of this kind is read.
-fn is_read_at(kind: &str, port: u16) -> bool {
-    matches!((kind, port), ("vxlan", 4_789 | 4_790 | 8_472) | ("geneve", 6_081))
+    let is_read = |port| match kind {
+        "vxlan" => is_vxlan_port(port),
+        "geneve" => is_geneve_port(port),
+        // Wrapped once more, in FOU or GUE.
+        _ => false,
+    };
+    TUNNELS.contains(&kind) && device.outer_port.is_none_or(is_read)
 }
 
 /// Whether a device is PPP; hardware that speaks it is hardware.

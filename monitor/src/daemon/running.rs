@@ -14,9 +14,13 @@ use super::{
     supervisor::{Ended, Supervisor},
 };
 use crate::{
-    http::{self, server},
+    http::{
+        self,
+        listeners::{ControlSocket, bind_tcp},
+        server,
+    },
     reload::ReloadHandle,
-    store::SharedState,
+    store::{MonitorState, SharedState},
 };
 
 /// For the next of the alerts that wait at the end to be written and taken: whoever reads them may stand still.
@@ -55,28 +59,31 @@ impl Daemon {
         drop(tokio::spawn(async move { first.close_epoch().await }));
         let reloader = self.reloader;
         supervisor.spawn("policy reloads", |stop| reloader.run(stop));
-        let (port, ports) = mpsc::channel(1);
+        let ((port, ports), (socket, sockets)) = (mpsc::channel(1), mpsc::channel(1));
         let served = server::Served {
             state: self.state.clone(),
             control: http::Control { epochs: self.epochs, reloads: self.reloads.clone() },
             host: self.host_name,
-            access: self.access,
-            socket: self.control,
+            access: self.access.clone(),
+            sockets,
             ports,
         };
         supervisor.spawn("http", |stop| server::serve(served, stop));
         let (enquirer, state) = (self.enquirer, self.state.clone());
         supervisor.spawn("helper", |stop| enquirer.run(state, stop));
-        let (listener, listen, state) = (self.http, self.listen, self.state.clone());
+        let (bound, access, error) = (self.control, self.access, (self.state.clone(), control_error as _));
+        supervisor.spawn("control socket", move |stop| {
+            let bind = move || ControlSocket::bind(&access).map_err(|error| error.to_string());
+            server::bind_when_possible("the control socket", bound, bind, socket, error, stop)
+        });
+        let (bound, listen, error) = (self.http, self.listen, (self.state.clone(), http_error as _));
         supervisor.spawn("http port", move |stop| async move {
-            match (listener, listen) {
-                // There is room for one.
-                (Some(listener), _) => drop(port.send(listener).await),
-                (None, Some(address)) => return server::bind_when_free(address, port, state, stop).await,
-                (None, None) => {}
-            }
-            stop.cancelled().await;
-            Ok(())
+            let Some(address) = listen else {
+                stop.cancelled().await;
+                return Ok(());
+            };
+            let bind = move || bind_tcp(address).map_err(|error| error.to_string());
+            server::bind_when_possible("HTTP", bound, bind, port, error, stop).await
         });
         Running { supervisor, state: self.state, reloads: self.reloads, service_manager: self.service_manager }
     }
@@ -126,6 +133,14 @@ impl Running {
         DaemonError::check_end(fallen, shutdown)?;
         Ok(self.state)
     }
+}
+
+const fn control_error(state: &mut MonitorState) -> &mut Option<String> {
+    &mut state.control_error
+}
+
+const fn http_error(state: &mut MonitorState) -> &mut Option<String> {
+    &mut state.http_error
 }
 
 /// The next tick; without an interval, never.

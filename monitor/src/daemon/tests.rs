@@ -158,26 +158,6 @@ impl std::io::Write for Stuck {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_takes_no_alerts_holds_up_the_end_for_a_second_and_no_more() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let fake = Fake::default();
-    let mut last = fake::snapshot(0);
-    fake::add_flow(&mut last, 7, fake::OUTSIDE, 443, 3);
-    fake.script().next.push_back(last);
-    let (commands, received) = mpsc::channel(1);
-    let opened = opened(&fake, std::future::pending());
-    let mut setup = setup(directory.path(), &directory.path().join("alerts"));
-    setup.sinks = vec![Box::new(Stream::new("stuck", Box::new(Stuck)))];
-    let daemon = tokio::spawn(serve(setup, |_| Ok(opened), received, |_| {}));
-    commands.send(Command::Stop).await.expect("taken");
-    let begun = std::time::Instant::now();
-    let Err(CliError::Unavailable(text)) = daemon.await.expect("no panic") else { panic!("no failure") };
-    // This one has no directory to keep them in.
-    assert!(text.starts_with("alerts: alerts that were not taken within 1 s are lost: 3 of stuck"), "{text}");
-    assert!(begun.elapsed() < Duration::from_secs(5) && fake.script().detached);
-}
-
 /// Takes a line, but not soon.
 struct Slow;
 
@@ -192,24 +172,36 @@ impl std::io::Write for Slow {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_takes_alerts_one_by_one_holds_up_the_end_no_longer() {
+/// What the end says of alerts that a sink has not taken, and that no directory keeps; it waits for a second, and is in order.
+async fn lost_at_the_end(sink: Stream, flows: std::ops::Range<u16>) -> String {
     let directory = tempfile::tempdir().expect("a directory");
     let fake = Fake::default();
     let mut last = fake::snapshot(0);
-    for port in 1000..1040 {
+    for port in flows {
         fake::add_flow(&mut last, 7, fake::OUTSIDE, port, 3);
     }
     fake.script().next.push_back(last);
     let (commands, received) = mpsc::channel(1);
     let opened = opened(&fake, std::future::pending());
     let mut setup = setup(directory.path(), &directory.path().join("alerts"));
-    setup.sinks = vec![Box::new(Stream::new("slow", Box::new(Slow)))];
+    setup.sinks = vec![Box::new(sink)];
     let daemon = tokio::spawn(serve(setup, |_| Ok(opened), received, |_| {}));
     commands.send(Command::Stop).await.expect("taken");
     let begun = std::time::Instant::now();
     let Err(CliError::Unavailable(text)) = daemon.await.expect("no panic") else { panic!("no failure") };
-    assert!(text.starts_with("alerts: alerts that were not taken within 1 s are lost: "), "{text}");
-    // All of them would take twenty seconds.
     assert!(begun.elapsed() < Duration::from_secs(5) && fake.script().detached);
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_no_alerts_holds_up_the_end_for_a_second_and_no_more() {
+    let text = lost_at_the_end(Stream::new("stuck", Box::new(Stuck)), 443..444).await;
+    assert!(text.starts_with("alerts: alerts that were not taken within 1 s are lost: 3 of stuck"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_takes_alerts_one_by_one_holds_up_the_end_no_longer() {
+    // All of them would take twenty seconds.
+    let text = lost_at_the_end(Stream::new("slow", Box::new(Slow)), 1000..1040).await;
+    assert!(text.starts_with("alerts: alerts that were not taken within 1 s are lost: "), "{text}");
 }

@@ -62,11 +62,13 @@ pub struct ControlSocket {
 }
 
 /// Why there is no control socket.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SocketError {
     /// Another daemon answers there.
+    #[error("{0}")]
     Taken(String),
     /// It can't be made.
+    #[error("{0}")]
     Refused(String),
 }
 

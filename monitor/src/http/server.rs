@@ -5,7 +5,7 @@
 use std::{
     convert::Infallible,
     io,
-    net::{SocketAddr, TcpListener as StdTcpListener, TcpStream as StdTcpStream},
+    net::{TcpListener as StdTcpListener, TcpStream as StdTcpStream},
     sync::Arc,
     thread,
     time::Duration,
@@ -40,12 +40,15 @@ use super::{
     api::Control,
     connections::{Connections, Place, Pool, Source},
     error::ApiError,
-    listeners::{ControlSocket, SocketError, bind_tcp},
+    listeners::ControlSocket,
     peer::{self, Peer},
     roles::{Access, Role},
     routes::{self, router},
 };
-use crate::{kernel, privileges, store::SharedState};
+use crate::{
+    kernel, privileges,
+    store::{MonitorState, SharedState},
+};
 
 /// For the request's head to arrive, and between bytes of it.
 const HEADER_TIME: Duration = Duration::from_secs(5);
@@ -72,8 +75,8 @@ pub struct Served {
     pub host: String,
     /// Who may what.
     pub access: Access,
-    /// The control socket; one that could not be made is tried again.
-    pub socket: Option<ControlSocket>,
+    /// Where the control socket comes from, as soon as it could be made.
+    pub sockets: mpsc::Receiver<ControlSocket>,
     /// Where the listener of the port comes from; nowhere: there is no port.
     pub ports: mpsc::Receiver<StdTcpListener>,
 }
@@ -114,7 +117,8 @@ impl Served {
             connections: connections.clone(),
             owner: rustix::process::geteuid().as_raw(),
         };
-        let mut listener = self.socket.as_mut().map(listener_of).transpose()?;
+        // Its file goes with the socket.
+        let mut listening: Option<(UnixListener, ControlSocket)> = None;
         let accepted = Accepted::default();
         loop {
             tokio::select! {
@@ -126,18 +130,11 @@ impl Served {
                     Ok(stream) => drop(tokio::spawn(converse(stream, port.clone(), (place, None), PORT_TIME, stop.clone()))),
                     Err(error) => tracing::warn!(%error, "can't serve a connection"),
                 },
-                () = tokio::time::sleep(AGAIN), if listener.is_none() => match ControlSocket::bind(&access) {
-                    Ok(mut socket) => {
-                        listener = Some(listener_of(&mut socket)?);
-                        self.socket = Some(socket);
-                        self.state.write().control_error = None;
-                        tracing::info!("the control socket is served now");
-                    }
-                    Err(SocketError::Taken(why) | SocketError::Refused(why)) => {
-                        self.state.write().control_error = Some(why);
-                    }
-                },
-                connected = accept(listener.as_ref()) => match connected {
+                Some(mut socket) = self.sockets.recv() => {
+                    let listener = socket.listener.take().context("the control socket is served already")?;
+                    listening = Some((UnixListener::from_std(listener)?, socket));
+                }
+                connected = accept(listening.as_ref().map(|(listener, _)| listener)) => match connected {
                     Ok((stream, _)) => members.admit(stream, &stop),
                     Err(error) => {
                         tracing::warn!(%error, "can't accept a connection");
@@ -148,11 +145,6 @@ impl Served {
             }
         }
     }
-}
-
-fn listener_of(socket: &mut ControlSocket) -> anyhow::Result<UnixListener> {
-    let listener = socket.listener.take().context("the control socket is served already")?;
-    Ok(UnixListener::from_std(listener)?)
 }
 
 /// Who connects next; without a listener, nobody.
@@ -270,31 +262,40 @@ fn held(answer: Response, place: &Place) -> Response {
     }
 }
 
-/// Gives the port's listener to who serves it, as soon as whoever holds the port now lets go of it.
+/// Gives whoever serves it what was bound before; or else what can be bound later, which is tried each second. Why it can't be
+/// yet is in the state.
 ///
 /// # Errors
 /// None.
-pub async fn bind_when_free(
-    address: SocketAddr,
-    ports: mpsc::Sender<StdTcpListener>,
-    state: SharedState,
+pub async fn bind_when_possible<T: Send>(
+    what: &str,
+    bound: Option<T>,
+    bind: impl Fn() -> Result<T, String> + Send,
+    to: mpsc::Sender<T>,
+    (state, why): (SharedState, fn(&mut MonitorState) -> &mut Option<String>),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    loop {
-        match bind_tcp(address) {
-            Ok(listener) => {
-                state.write().http_error = None;
-                tracing::info!(%address, "HTTP is served now");
-                // Refused only at the end.
-                let _ = ports.send(listener).await;
-                stop.cancelled().await;
-                return Ok(());
+    let mut bound = bound;
+    while bound.is_none() {
+        match tokio::task::block_in_place(&bind) {
+            Ok(made) => {
+                *why(&mut state.write()) = None;
+                tracing::info!("{what} is served now");
+                bound = Some(made);
             }
-            Err(error) => state.write().http_error = Some(error.to_string()),
+            Err(error) => *why(&mut state.write()) = Some(error),
         }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(AGAIN) => {}
+        if bound.is_none() {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(AGAIN) => {}
+            }
         }
     }
+    if let Some(bound) = bound {
+        // Refused only at the end.
+        let _ = to.send(bound).await;
+    }
+    stop.cancelled().await;
+    Ok(())
 }

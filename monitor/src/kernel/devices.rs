@@ -90,10 +90,9 @@ pub(super) fn link(kind: u16, payload: &[u8]) -> Option<LinkNews> {
             IFLA_LINK_NETNSID => elsewhere = true,
             IFLA_PARENT_DEV_NAME => device.hardware = true,
             IFLA_LINKINFO => {
-                let info = |wanted| find(value, wanted);
-                device.kind = info(IFLA_INFO_KIND).and_then(|kind| text(kind).ok());
+                device.kind = find(value, IFLA_INFO_KIND, |kind| text(kind).ok());
                 let kind = device.kind.as_deref().unwrap_or_default();
-                device.outer_port = info(IFLA_INFO_DATA).and_then(|data| outer_port(kind, data));
+                device.outer_port = find(value, IFLA_INFO_DATA, |data| outer_port(kind, data));
             }
             IFLA_GSO_MAX_SEGS => news.short |= number(value).is_some_and(|most| most < SEGMENTS),
             IFLA_GSO_MAX_SIZE => news.short |= number(value).is_some_and(|most| most < SIZE),
@@ -107,23 +106,15 @@ pub(super) fn link(kind: u16, payload: &[u8]) -> Option<LinkNews> {
     Some(news)
 }
 
-/// The value of the attribute of this kind.
-fn find(attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    let mut rest = attributes;
-    loop {
-        let length = usize::from(u16::from_ne_bytes(rest.get(..2)?.try_into().ok()?));
-        let attribute = rest.get(..length).filter(|attribute| attribute.len() >= 4)?;
-        // Without the flags of nesting and byte order.
-        if u16::from_ne_bytes([attribute[2], attribute[3]]) & 0x3fff == kind {
-            return Some(&attribute[4..]);
-        }
-        rest = rest.get(length.next_multiple_of(4)..)?;
-    }
+/// What is read of the attribute of this kind.
+fn find<T>(attributes: &[u8], kind: u16, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+    let found = NlasIterator::new(attributes).flatten().find(|attribute| attribute.kind() == kind)?;
+    read(found.value())
 }
 
 /// The UDP port that a tunnel sends to, if it is one in UDP.
 fn outer_port(kind: &str, data: &[u8]) -> Option<u16> {
-    let port = |attribute| Some(u16::from_be_bytes(find(data, attribute)?.try_into().ok()?));
+    let port = |attribute| find(data, attribute, |port| Some(u16::from_be_bytes(port.try_into().ok()?)));
     let encap = match kind {
         "vxlan" => return port(IFLA_VXLAN_PORT),
         "geneve" => return port(IFLA_GENEVE_PORT),
@@ -131,7 +122,7 @@ fn outer_port(kind: &str, data: &[u8]) -> Option<u16> {
         "ipip" | "sit" | "ip6tnl" => IPTUN_ENCAP,
         _ => return None,
     };
-    let how = u16::from_ne_bytes(find(data, encap.kind)?.try_into().ok()?);
+    let how = find(data, encap.kind, |how| Some(u16::from_ne_bytes(how.try_into().ok()?)))?;
     if ENCAP_IN_UDP.contains(&how) { port(encap.port) } else { None }
 }
 

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    Failure, Line, Sink,
+    About, Failure, Line, Sink,
     facts::{Facts, timestamp},
     http::{Answer, Receiver, Verdict},
     secret::{Secret, read},
@@ -66,7 +66,7 @@ struct Active {
 
 /// See the module.
 pub struct Alertmanager {
-    name: String,
+    about: About,
     receiver: Receiver,
     token: Option<Place>,
     /// What was read of it.
@@ -78,7 +78,8 @@ impl Alertmanager {
     /// One.
     pub fn new(name: &str, at: Http) -> Self {
         let receiver = Receiver::new(at.url, at.ca);
-        Self { name: name.to_owned(), receiver, token: at.token, key: None, active: BTreeMap::new() }
+        let about = About::receiver(name, "alertmanager", Promise::AtLeastOnce);
+        Self { about, receiver, token: at.token, key: None, active: BTreeMap::new() }
     }
 
     fn post(&mut self, alerts: &[(Labels, Active)]) -> Result<Answer, String> {
@@ -145,16 +146,8 @@ fn document(labels: &Labels, active: &Active) -> Value {
 }
 
 impl Sink for Alertmanager {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn kind(&self) -> &'static str {
-        "alertmanager"
-    }
-
-    fn promise(&self) -> Promise {
-        Promise::AtLeastOnce
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn deliver(&mut self, lines: &[Line<'_>]) -> Result<String, Failure> {

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const SHORTEST: Duration = Duration::from_secs(1);
 /// See [`SHORTEST`].
 pub const LONGEST: Duration = Duration::from_mins(5);
+/// The longest for something on this host.
+pub const LOCAL: Duration = Duration::from_secs(5);
 
 /// The pause after so many failures one after the other (from 1 on): any time from a second to what doubles with each
 /// failure, so that hosts that failed together do not come back together.

@@ -6,17 +6,17 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use super::{
-    Failure, Line, Sink,
-    stream::{LOCAL, Partial, write},
+    About, Failure, Line, Sink,
+    stream::{Partial, write},
 };
 use crate::model::delivery::Promise;
 
 /// See the module.
 pub struct AlertsFile {
+    about: About,
     path: PathBuf,
     open: Option<File>,
     partial: Partial,
@@ -25,7 +25,8 @@ pub struct AlertsFile {
 impl AlertsFile {
     /// Appended to, readable by its owner only. One that can't be opened is tried again.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), open: None, partial: None }
+        let about = About { writes_anywhere: true, ..About::local("file", "file", Promise::Durable) };
+        Self { about, path: path.to_owned(), open: None, partial: None }
     }
 
     /// The file that has the name now.
@@ -67,20 +68,8 @@ fn ends_inside_a_line(file: &File, path: &Path) -> bool {
 }
 
 impl Sink for AlertsFile {
-    fn name(&self) -> &'static str {
-        "file"
-    }
-
-    fn kind(&self) -> &'static str {
-        "file"
-    }
-
-    fn promise(&self) -> Promise {
-        Promise::Durable
-    }
-
-    fn patience(&self) -> Duration {
-        LOCAL
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn deliver(&mut self, lines: &[Line<'_>]) -> Result<String, Failure> {

@@ -6,7 +6,6 @@ use std::{
     io::{self, IoSlice, Write as _},
     os::{fd::AsFd as _, unix::net::UnixDatagram},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use rustix::{
@@ -14,7 +13,7 @@ use rustix::{
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
 };
 
-use super::{Failure, Line, Sink, facts::Facts, stream::LOCAL};
+use super::{About, Failure, Line, Sink, backoff::LOCAL, facts::Facts};
 use crate::model::delivery::Promise;
 
 /// Where journald listens.
@@ -22,7 +21,7 @@ pub const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// See the module.
 pub struct Journal {
-    name: String,
+    about: About,
     path: PathBuf,
     open: Option<UnixDatagram>,
 }
@@ -30,7 +29,7 @@ pub struct Journal {
 impl Journal {
     /// At this socket.
     pub fn new(name: &str, path: &Path) -> Self {
-        Self { name: name.to_owned(), path: path.to_owned(), open: None }
+        Self { about: About::local(name, "journal", Promise::HandedOver), path: path.to_owned(), open: None }
     }
 
     fn send(&mut self, entry: &[u8]) -> io::Result<()> {
@@ -103,20 +102,8 @@ fn entry(sequence: u64, line: &[u8]) -> Vec<u8> {
 }
 
 impl Sink for Journal {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn kind(&self) -> &'static str {
-        "journal"
-    }
-
-    fn promise(&self) -> Promise {
-        Promise::HandedOver
-    }
-
-    fn patience(&self) -> Duration {
-        LOCAL
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn deliver(&mut self, lines: &[Line<'_>]) -> Result<String, Failure> {

@@ -44,26 +44,40 @@ pub use self::{
 /// A line with its end, and what it says of itself.
 pub type Line<'a> = (Stamp, &'a [u8]);
 
+/// What a sink is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Its name among the sinks: letters, digits, `-`.
+    pub name: String,
+    /// What kind of sink it is.
+    pub kind: &'static str,
+    /// What it promises of lines that it has taken.
+    pub promise: Promise,
+    /// For how long at most it is left alone after a failure.
+    pub patience: Duration,
+    /// Whether it writes where somebody else may own the directory, for which root needs a capability.
+    pub writes_anywhere: bool,
+}
+
+impl About {
+    /// A receiver elsewhere.
+    fn receiver(name: &str, kind: &'static str, promise: Promise) -> Self {
+        Self { name: name.to_owned(), kind, promise, patience: backoff::LONGEST, writes_anywhere: false }
+    }
+
+    /// Something on this host, which is tried again sooner.
+    fn local(name: &str, kind: &'static str, promise: Promise) -> Self {
+        Self { patience: backoff::LOCAL, ..Self::receiver(name, kind, promise) }
+    }
+}
+
+/// Lines that a sink takes at once.
+const LINES: usize = 256;
+
 /// Something that takes lines.
 pub trait Sink: Send {
-    /// Its name among the sinks: letters, digits, `-`.
-    fn name(&self) -> &str;
-
-    /// What kind of sink it is.
-    fn kind(&self) -> &'static str;
-
-    /// What it promises of lines that it has taken.
-    fn promise(&self) -> Promise;
-
-    /// The most lines that it takes at once.
-    fn most(&self) -> usize {
-        256
-    }
-
-    /// For how long at most it is left alone after a failure.
-    fn patience(&self) -> Duration {
-        backoff::LONGEST
-    }
+    /// What it is.
+    fn about(&self) -> &About;
 
     /// Takes lines, in order: all of them, or as many as the failure says.
     ///

@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Sink, queue::Queue, rejected, runner};
+use super::{About, Sink, queue::Queue, rejected, runner::Runner};
 use crate::{
     engine::outbox::AlertQueue,
     model::{
@@ -153,17 +153,20 @@ impl Outbox {
         let mut threads = vec![("outbox".to_owned(), ended)];
         let mut waiting = Vec::new();
         for sink in sinks {
-            let state = Arc::new(SinkState::new(sink.name(), sink.kind(), sink.promise()));
+            let About { name, kind, promise, .. } = sink.about();
+            let state = Arc::new(SinkState::new(name, kind, *promise));
             let (done, ended) = oneshot::channel();
-            threads.push((sink.name().to_owned(), ended));
+            threads.push((name.clone(), ended));
             waiting.push((sink, state, done));
         }
         delivery.set_sinks(waiting.iter().map(|(_, state, _)| Arc::clone(state)).collect());
         let queue = Arc::new(Queue::new(capacity, Arc::clone(&delivery)));
         let of_thread = Arc::clone(&queue);
-        spawn("alert-outbox", done, move || {
+        // A thread has no capability that the one which starts it has not.
+        spawn("alert-outbox", true, done, move || {
             let opened = store.opened();
             begin(&opened, waiting, of_thread.delivery());
+            keep(false);
             // The lock is held as long.
             let Opened { log, _lock, .. } = opened;
             write(log, &of_thread, encode);
@@ -177,16 +180,18 @@ fn begin(opened: &Opened, waiting: Vec<Waiting>, delivery: &Arc<Delivery>) {
     let Opened { log, recovered, directory, in_memory, .. } = opened;
     report(recovered, in_memory.as_deref(), delivery);
     delivery.durable.store(directory.is_some(), Relaxed);
-    let names: Vec<&str> = waiting.iter().map(|(sink, ..)| sink.name()).collect();
+    let names: Vec<&str> = waiting.iter().map(|(sink, ..)| sink.about().name.as_str()).collect();
     log.forget_others(&names);
     delivery.keep(log.next(), (now() / 1_000_000) as i64);
     for (sink, state, done) in waiting {
-        let reader = log.reader(sink.name());
+        let About { name, writes_anywhere, .. } = sink.about();
+        let writes_anywhere = *writes_anywhere;
+        let reader = log.reader(name);
         state.next.store(reader.next(), Relaxed);
-        let aside = directory.as_ref().map(|directory| rejected::file(directory, sink.name()));
-        let (name, of_thread) = (format!("sink-{}", sink.name()), Arc::clone(delivery));
-        let run = move || runner::run(reader, sink, &state, &of_thread, aside.as_deref());
-        if let Err(error) = spawn(&name, done, run) {
+        let aside = directory.as_ref().map(|directory| rejected::file(directory, name));
+        let (name, delivery) = (format!("sink-{name}"), Arc::clone(delivery));
+        let run = move || Runner::new(reader, sink, &state, &delivery, aside.as_deref()).run();
+        if let Err(error) = spawn(&name, writes_anywhere, done, run) {
             tracing::error!(name, %error, "no thread: this sink gets no alerts");
         }
     }
@@ -233,17 +238,28 @@ impl Ended {
     }
 }
 
-/// A thread that keeps no capability but those to write to any file, and says when it has ended.
-fn spawn(name: &str, done: oneshot::Sender<()>, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+/// A thread that keeps no capability, or the one to write to any file, and says when it has ended.
+fn spawn(
+    name: &str,
+    writes_anywhere: bool,
+    done: oneshot::Sender<()>,
+    run: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
     thread::Builder::new().name(name.into()).spawn(move || {
-        if let Err(error) = privileges::keep_to_write() {
-            tracing::error!(%error, "capabilities can't be dropped");
-        }
+        keep(writes_anywhere);
         run();
         // Nobody waits any more: fine.
         let _ = done.send(());
     })?;
     Ok(())
+}
+
+/// Takes all capabilities from this thread, but for the one to write to any file where it is to have that.
+fn keep(writes_anywhere: bool) {
+    let dropped = if writes_anywhere { privileges::keep_to_write() } else { privileges::drop_all() };
+    if let Err(error) = dropped {
+        tracing::error!(%error, "capabilities can't be dropped");
+    }
 }
 
 /// What a start found.

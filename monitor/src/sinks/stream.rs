@@ -5,20 +5,16 @@ use std::{
     fs::File,
     io::{self, IsTerminal as _, Write},
     os::fd::AsFd,
-    time::Duration,
 };
 
 use anstream::{AutoStream, ColorChoice};
 
-use super::{Failure, Line, Sink, terminal::Terminal};
+use super::{About, Failure, Line, Sink, terminal::Terminal};
 use crate::model::delivery::Promise;
-
-/// For how long something on this host is left alone after a failure.
-pub(super) const LOCAL: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub struct Stream {
-    name: String,
+    about: About,
     to: Box<dyn Write + Send>,
     partial: Partial,
 }
@@ -43,25 +39,13 @@ impl Stream {
 
     /// Anything that can be written to.
     pub fn new(name: &str, to: Box<dyn Write + Send>) -> Self {
-        Self { name: name.to_owned(), to, partial: None }
+        Self { about: About::local(name, "stdout", Promise::HandedOver), to, partial: None }
     }
 }
 
 impl Sink for Stream {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn kind(&self) -> &'static str {
-        "stdout"
-    }
-
-    fn promise(&self) -> Promise {
-        Promise::HandedOver
-    }
-
-    fn patience(&self) -> Duration {
-        LOCAL
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn deliver(&mut self, lines: &[Line<'_>]) -> Result<String, Failure> {

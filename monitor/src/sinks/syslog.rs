@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Failure, Line, Sink, facts::Facts};
+use super::{About, Failure, Line, Sink, facts::Facts};
 use crate::model::{delivery::Promise, receiver::SyslogAddress};
 
 /// No message is longer: rsyslog cuts at 8 KiB, and makes another one of the rest.
@@ -32,7 +32,7 @@ enum Connection {
 
 /// See the module.
 pub struct Syslog {
-    name: String,
+    about: About,
     address: SyslogAddress,
     open: Option<Connection>,
 }
@@ -40,7 +40,7 @@ pub struct Syslog {
 impl Syslog {
     /// One that is not connected yet.
     pub fn new(name: &str, address: SyslogAddress) -> Self {
-        Self { name: name.to_owned(), address, open: None }
+        Self { about: About::receiver(name, "syslog", Promise::HandedOver), address, open: None }
     }
 
     fn connect(&self) -> io::Result<Connection> {
@@ -164,16 +164,8 @@ fn cut(value: &mut Value, most: usize) {
 }
 
 impl Sink for Syslog {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn kind(&self) -> &'static str {
-        "syslog"
-    }
-
-    fn promise(&self) -> Promise {
-        Promise::HandedOver
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn deliver(&mut self, lines: &[Line<'_>]) -> Result<String, Failure> {

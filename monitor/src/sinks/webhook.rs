@@ -7,7 +7,7 @@ use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Failure, Line, Sink,
+    About, Failure, Line, Sink,
     http::{Answer, Receiver, Verdict},
     secret::{Secret, read},
 };
@@ -20,7 +20,7 @@ use monitor_policy::text::hex;
 
 /// See the module.
 pub struct Webhook {
-    name: String,
+    about: About,
     receiver: Receiver,
     /// Many lines a request, or one alert.
     ndjson: bool,
@@ -42,7 +42,8 @@ impl Webhook {
     /// One. What its secrets are is read when there is something to send, and anew after [`Sink::reopen`].
     pub fn new(name: &str, at: Http, ndjson: bool, secret: Option<Place>) -> Self {
         let receiver = Receiver::new(at.url, at.ca);
-        Self { name: name.to_owned(), receiver, ndjson, secret, token: at.token, keys: None, most: usize::MAX }
+        let about = About::receiver(name, "webhook", Promise::AtLeastOnce);
+        Self { about, receiver, ndjson, secret, token: at.token, keys: None, most: usize::MAX }
     }
 
     fn post(&mut self, lines: &[Line<'_>]) -> Result<Answer, String> {
@@ -100,16 +101,8 @@ pub fn key(secret: &Secret) -> Result<Secret, String> {
 }
 
 impl Sink for Webhook {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn kind(&self) -> &'static str {
-        "webhook"
-    }
-
-    fn promise(&self) -> Promise {
-        Promise::AtLeastOnce
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn deliver(&mut self, lines: &[Line<'_>]) -> Result<String, Failure> {

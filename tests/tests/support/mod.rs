@@ -11,6 +11,7 @@ pub mod mutate;
 pub mod policy;
 pub mod sandbox;
 pub mod terminal;
+pub mod watched;
 pub mod ways;
 
 /// By `SEED`, or by a new seed, which is printed.

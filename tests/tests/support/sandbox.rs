@@ -10,7 +10,28 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use egress_monitor_tests::{daemon::binary, netns::Namespace};
+use egress_monitor_tests::{
+    daemon::binary,
+    lines::Lines,
+    netns::Namespace,
+    stage::{PATIENCE, v4},
+};
+
+/// Where everything of IPv6 is.
+const GEO: &str = "2001:db8::,2001:db8:ffff:ffff:ffff:ffff:ffff:ffff,IE\n";
+
+/// A configuration of a host in the EEA: sites by name, country, and the numbers of their addresses.
+pub fn config(mode: &str, sites: &[(&str, &str, &[u8])]) -> String {
+    let site = |(name, country, numbers): &(&str, &str, &[u8])| {
+        let networks: Vec<String> = numbers.iter().map(|number| format!("\"{}/32\"", v4(*number))).collect();
+        format!("[[site]]\nname = \"{name}\"\ncountry = \"{country}\"\nnetworks = [{}]\n", networks.join(", "))
+    };
+    format!(
+        "[monitor]\nmode = \"{mode}\"\ninterfaces = [\"eth0\"]\n[zone]\ninside = \"EEA\"\n[management]\nnetworks = \
+         []\n[geo]\nsources = [\"/etc/egress-monitor/geo.csv\"]\n{}",
+        sites.iter().map(site).collect::<String>(),
+    )
+}
 
 /// See the module.
 pub struct Sandbox<'a> {
@@ -30,7 +51,21 @@ impl<'a> Sandbox<'a> {
         let mounts = File::open(format!("/proc/{}/ns/mnt", holder.id())).unwrap();
         let made = Self { namespace, holder, mounts };
         made.write("egress-monitor/config.toml", config);
+        made.write("egress-monitor/geo.csv", GEO);
         made
+    }
+
+    /// A daemon there, when it has started.
+    pub fn daemon(&self, arguments: &[&str]) -> SandboxDaemon {
+        let mut command = self.command(binary().unwrap());
+        let mut child =
+            command.arg("run").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let alerts = Lines::collect(child.stdout.take().unwrap());
+        let log = Lines::collect(child.stderr.take().unwrap());
+        let daemon = SandboxDaemon { child, alerts, log };
+        let started = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"started\""));
+        started.unwrap_or_else(|_| panic!("{:#?}", daemon.log.all()));
+        daemon
     }
 
     /// Writes a file below `/etc`.
@@ -53,6 +88,7 @@ impl<'a> Sandbox<'a> {
         // SAFETY: the same.
         unsafe {
             command.pre_exec(move || {
+                done(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
                 done(libc::setns(mounts.as_raw_fd(), libc::CLONE_NEWNS))?;
                 done(libc::chdir(c"/etc/egress-monitor".as_ptr()))
             });
@@ -68,6 +104,29 @@ impl<'a> Sandbox<'a> {
         let mut command = self.command("sh");
         command.args(["-ec", lines]);
         command
+    }
+}
+
+/// A daemon in a sandbox, which ends with this.
+pub struct SandboxDaemon {
+    child: Child,
+    alerts: Lines,
+    log: Lines,
+}
+
+impl SandboxDaemon {
+    /// Ends it, in order.
+    pub fn end(mut self, signal: libc::c_int) {
+        // SAFETY: plain system call; the child is ours and not reaped.
+        unsafe { libc::kill(i32::try_from(self.child.id()).unwrap(), signal) };
+        assert!(self.child.wait().unwrap().success(), "{:#?}", self.log.all());
+    }
+}
+
+impl Drop for SandboxDaemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

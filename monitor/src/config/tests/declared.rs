@@ -160,7 +160,7 @@ fn reference() -> String {
          is not listed here is refused. [packaging/config.example.toml](../packaging/config.example.toml) shows them all; \
          `egress-monitor check --config FILE` says what is wrong with a file, with line and remedy, or what it comes to. \
          What the keys of the policy mean together: [policy.md](policy.md).\n\n\
-         This page and the example are generated from the declarations of the keys (`monitor/src/config/keys.rs`): \
+         This page and the example are generated from the declarations of the keys (`monitor/src/config/keys/`): \
          `{BLESS}` writes them.\n",
         FILE.about
     );

@@ -19,10 +19,11 @@ use crate::{
     },
     store::{MonitorState, state::LastEpoch, totals::Totals},
 };
+use monitor_api::blind_spots::BLIND_SPOTS;
 use monitor_api::status::{
-    AlertCount, BLIND_SPOTS, BypassOpen, BypassRefused, DatasetStatus, EpochInterface, EpochStatus, FindingStatus,
-    GroupStatus, HelperStatus, InterfaceStatus, Losses, NicStatus, OpenSocketStatus, PolicyStatus, ShadowStatus,
-    Status, Sums, TamperStatus, TamperedStatus, UnparsedStatus,
+    AlertCount, BypassOpen, BypassRefused, DatasetStatus, EpochInterface, EpochStatus, FindingStatus, GroupStatus,
+    HelperStatus, InterfaceStatus, Losses, NicStatus, OpenSocketStatus, PolicyStatus, ShadowStatus, Status, Sums,
+    TamperStatus, TamperedStatus, UnparsedStatus,
 };
 use monitor_policy::{geo::About, times::upcoming};
 

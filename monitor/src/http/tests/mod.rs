@@ -111,10 +111,10 @@ fn bench_of(in_force: PolicyInForce) -> Bench {
     let (port, ports) = tokio::sync::mpsc::channel(1);
     port.try_send(listener).expect("room");
     let control = Control { epochs: handle, reloads };
-    let socket_of = ControlSocket::bind(&access).expect("a socket");
+    let (made, sockets) = tokio::sync::mpsc::channel(1);
+    made.try_send(ControlSocket::bind(&access).expect("a socket")).expect("room");
     let host = "enclave-1".into();
-    let served =
-        Served { state: state.clone(), control: control.clone(), host, access, socket: Some(socket_of), ports };
+    let served = Served { state: state.clone(), control: control.clone(), host, access, sockets, ports };
     tokio::spawn(serve(served, stop.clone()));
     Bench { address, socket, state, control, fake, stop, _directory: directory, _events: events }
 }

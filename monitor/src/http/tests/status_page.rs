@@ -52,7 +52,7 @@ async fn status_shows_what_is_attached_counted_and_lost() {
     assert_eq!(eth0.nic, Some(nic));
     assert_eq!((status.losses.events, status.losses.overflow_packets), (2, 4));
     assert_eq!((status.mode.as_str(), status.host.as_str()), ("observe", "enclave-1"));
-    assert_eq!(status.blind_spots, monitor_api::status::BLIND_SPOTS);
+    assert_eq!(status.blind_spots, monitor_api::blind_spots::BLIND_SPOTS);
     let text = render::status(&status, now(), render::Width::Wide);
     for part in [
         "observe: nothing is dropped",

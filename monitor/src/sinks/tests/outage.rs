@@ -8,27 +8,24 @@ use crate::storage::segments::line::whole;
 const ALERTS: u64 = 10_000;
 
 /// A receiver that is there or not.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Gate {
+    about: About,
     open: Arc<AtomicBool>,
     got: Arc<Mutex<Vec<u8>>>,
 }
 
+impl Default for Gate {
+    fn default() -> Self {
+        let patience = Duration::from_secs(1);
+        let about = About { patience, ..About::receiver("gate", "webhook", Promise::AtLeastOnce) };
+        Self { about, open: Arc::default(), got: Arc::default() }
+    }
+}
+
 impl Sink for Gate {
-    fn name(&self) -> &'static str {
-        "gate"
-    }
-
-    fn kind(&self) -> &'static str {
-        "webhook"
-    }
-
-    fn promise(&self) -> Promise {
-        Promise::AtLeastOnce
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_secs(1)
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn deliver(&mut self, lines: &[Line<'_>]) -> Result<String, Failure> {
@@ -93,4 +90,31 @@ async fn what_the_bound_took_is_counted_and_the_rest_is_delivered() {
     // The latest, each once and in order.
     assert_eq!(got, (gone + 1..=ALERTS).collect::<Vec<_>>());
     assert_eq!(got.iter().collect::<BTreeSet<_>>().len(), got.len());
+}
+
+#[tokio::test]
+async fn what_is_missing_is_told_once_however_often_the_rest_is_tried_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDirectory::open(&folder.path().join("state"));
+    let gate = Gate::default();
+    let (outbox, ended) = start(Store::open(&state, 1 << 20), vec![Box::new(gate.clone())]);
+    let texts = ["one", "two", "three"];
+    texts.iter().for_each(|text| outbox.send(&finding(text)));
+    drop(outbox);
+    ended.wait(PATIENCE).await.expect("kept");
+    let segment = state.path().join("alerts/000000000001.jsonl");
+    let damaged = std::fs::read_to_string(&segment).expect("there").replace("\"two\"", "\"2wo\"");
+    std::fs::write(&segment, damaged).expect("written");
+    let (outbox, ended) = start(Store::open(&state, 1 << 20), vec![Box::new(gate.clone())]);
+    let delivery = Arc::clone(outbox.delivery());
+    wait_for("it is tried again", || delivery.sinks().iter().all(|sink| sink.retried.load(Relaxed) >= 3));
+    gate.open.store(true, Relaxed);
+    wait_for("all is taken", || delivery.backlog(&delivery.sinks()[0]) == 0);
+    drop(outbox);
+    ended.wait(PATIENCE).await.expect("all taken");
+    assert_eq!(delivery.gone.load(Relaxed), 1);
+    let told = &delivery.told().notices;
+    assert_eq!(*told, [(FindingKind::AlertsGone, "gate: alerts 2 to 2 are damaged or were removed".to_owned())]);
+    let whole = [encode(&finding("one"), 1), encode(&finding("three"), 3)].concat();
+    assert_eq!(*gate.got.lock().expect("no panic"), whole);
 }
