@@ -304,6 +304,9 @@ impl Host<'_> {
         self.tells_of_the_disk();
         let home = self.end(ends);
         self.begin(home, &self.other());
+        // The note of how it ended takes no room.
+        self.told("started");
+        assert_eq!(self.said().contains("[\"killed\"]"), ends == libc::SIGKILL, "{}", self.said());
         self.tells_of_the_disk();
         fs::remove_file(&filler).unwrap();
         // Without it that is tried again within a minute.

@@ -314,16 +314,36 @@ fn commands_reach_the_daemon_whatever_else_is_wrong_in_the_file() {
     let whole = std::fs::read_to_string(&config).unwrap();
     let good = daemon.home().path().join("good.toml");
     std::fs::write(&good, &whole).unwrap();
-    for broken in
-        [whole.replace("epoch = ", "epoch = nonsense "), whole.replace("mode = ", "colour = "), whole + "[[allow"]
-    {
-        std::fs::write(&config, broken).unwrap();
-        let diff = ["diff", "--running", good.to_str().unwrap()];
-        for arguments in [&["status"][..], &["flows"], &["rules"], &["confirm"], &["mode"], &diff] {
+    let expired =
+        "\n[[allow]]\nid = \"old\"\nto = [\"192.0.2.7\"]\nexpires = 2020-01-01T00:00:00Z\nreason = \"a test\"\n";
+    for (broken, refused) in [
+        (whole.replace("epoch = ", "epoch = nonsense "), true),
+        (whole.replace("mode = ", "colour = "), true),
+        (whole.clone() + "[[allow", true),
+        (whole.clone() + "\n[[allow]]\nid = \"gone\"\nfile = \"no-such-list.txt\"\nreason = \"a test\"\n", true),
+        (whole + expired, false),
+    ] {
+        std::fs::write(&config, &broken).unwrap();
+        let ask = |arguments: &[&str]| {
             let mut command = Command::new(binary().unwrap());
-            let output = command.args(arguments).arg("--config").arg(&config).output().unwrap();
-            assert!(output.status.success(), "{arguments:?}: {output:?}");
+            command.args(arguments).arg("--config").arg(&config).output().unwrap()
+        };
+        let diff = ["diff", "--running", good.to_str().unwrap()];
+        let explain = ["explain", "--running", "198.18.0.1"];
+        let by_hand = ["mode", "enforce", "--for", "1h", "--reason", "a test"];
+        for arguments in
+            [&["status"][..], &["flows"], &["rules"], &["changes"], &["sinks"], &explain, &diff, &["confirm"], &["mode"]]
+                .into_iter()
+                .chain([&by_hand[..], &["mode", "file", "--reason", "a test"]])
+        {
+            let output = ask(arguments);
+            assert!(output.status.success(), "{arguments:?}: {broken}: {output:?}");
         }
+        // The daemon answers, with its reasons.
+        let output = ask(&["reload"]);
+        assert_eq!(output.status.success(), !refused, "{broken}: {output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!refused || said.contains("config.toml") || said.contains("no-such-list.txt"), "{said}");
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Life {
     state: StateDirectory,
     before: Option<Record>,
     own: Record,
+    /// Whether the next one will know of it.
+    noted: bool,
     /// Changes on record that are in the file.
     written: u64,
     /// What had passed the hooks before it began, in the totals that it goes on from.
@@ -36,8 +38,29 @@ impl Life {
     pub fn begun(state: StateDirectory, boot_id: &str, now: i128, succession: Succession) -> Self {
         let before = Record::read(&state);
         let own = Record::begun(boot_id, now);
-        own.write(&state);
-        Self { succession, state, before, own, written: 0, carried: HookSums::default() }
+        let mut life = Self {
+            succession,
+            state,
+            before,
+            own,
+            noted: true,
+            written: 0,
+            carried: HookSums::default(),
+        };
+        life.note();
+        life
+    }
+
+    /// Leaves the note for the next one.
+    fn note(&mut self) {
+        let left = self.own.write(&self.state);
+        if let Err(error) = &left
+            && self.noted
+        {
+            let state = self.state.path().display();
+            tracing::warn!(%state, %error, "the next start will not know how this one ended, unless this is mended");
+        }
+        self.noted = left.is_ok();
     }
 
     /// What came to the hooks while nobody was there.
@@ -80,7 +103,8 @@ impl Life {
                 findings.notice(FindingKind::Replaced, text);
             }
             _ => {
-                let who = before.map_or_else(|| "an earlier daemon".to_owned(), name);
+                let unknown = || "an earlier daemon that could leave no note: how it ended is not known".to_owned();
+                let who = before.map_or_else(unknown, name);
                 findings.notice(FindingKind::Adopted, format!("took over the programs of {who}; {meanwhile}"));
             }
         }
@@ -151,6 +175,9 @@ impl Consumer for Life {
             changes::write(&self.state, &state.changes);
             self.written = state.changes.noted();
         }
+        if !self.noted {
+            self.note();
+        }
     }
 
     fn stopped(&mut self, now: i128, state: &mut MonitorState, findings: &mut Findings<'_>) {
@@ -172,7 +199,7 @@ impl Consumer for Life {
             ),
         );
         self.own.ended = Some(rfc3339(now));
-        self.own.write(&self.state);
+        self.note();
     }
 }
 
@@ -245,7 +272,7 @@ mod tests {
         let state = StateDirectory::open(folder.path());
         let mut old = Record::begun("boot", 0);
         (old.version, old.ended) = ("0.0.1".into(), Some(String::new()));
-        old.write(&state);
+        old.write(&state).unwrap();
         let said = told(folder.path(), "boot", Succession { adopts: true, ..Succession::default() }, false);
         assert_eq!(kinds(&said), ["replaced", "started"]);
         assert!(said[0].1.contains("version 0.0.1"), "{said:#?}");

@@ -1,11 +1,15 @@
 //! What one life leaves for the next to know: a small file in `[paths] state`.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{model::rfc3339, storage::state::StateDirectory};
 
 /// The file's name.
 pub const FILE: &str = "life.json";
+/// How long it always is, in bytes, so that its end is noted over its beginning.
+const LENGTH: usize = 512;
 /// What such a file says it is.
 const FORMAT: &str = "egress-monitor life 1";
 
@@ -44,13 +48,14 @@ impl Record {
     }
 
     /// Leaves it. Where that can't be, none is left: the next one will not take an older one's end for this one's.
-    pub fn write(&self, state: &StateDirectory) {
-        if let Err(error) = state.write(FILE, self) {
-            let file = state.path().join(FILE);
-            tracing::warn!(file = %file.display(), %error, "the next start will not know how this one ended");
-            // Where nothing can be removed either, it is told above.
+    ///
+    /// # Errors
+    /// What the system said, or the state directory is refused.
+    pub fn write(&self, state: &StateDirectory) -> io::Result<()> {
+        state.write_in_its_place(FILE, self, LENGTH).inspect_err(|_| {
+            // Where nothing can be removed either, whoever asked is told of the other.
             let _ = state.remove(FILE);
-        }
+        })
     }
 }
 
@@ -64,14 +69,16 @@ mod tests {
         let state = StateDirectory::open(&folder.path().join("state"));
         assert_eq!(Record::read(&state), None);
         let mut record = Record::begun("boot", 0);
-        record.write(&state);
+        record.write(&state).unwrap();
         assert_eq!(Record::read(&state).unwrap().ended, None);
         record.ended = Some("1970-01-01T00:00:01Z".into());
-        record.write(&state);
-        assert_eq!(Record::read(&state), Some(record));
+        record.write(&state).unwrap();
+        assert_eq!(Record::read(&state), Some(record.clone()));
         for none in ["{", "{\"format\":\"egress-monitor life 2\"}", &" ".repeat(5000)] {
             std::fs::write(folder.path().join("state").join(FILE), none).unwrap();
             assert_eq!(Record::read(&state), None);
+            record.write(&state).unwrap();
+            assert_eq!(Record::read(&state), Some(record.clone()));
         }
     }
 }

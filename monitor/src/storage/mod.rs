@@ -12,7 +12,7 @@ use std::{
     ffi::OsString,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, ErrorKind, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -122,6 +122,29 @@ fn replace_with(
         let _ = fs::remove_file(&draft);
     }
     written
+}
+
+/// Writes over a file that is there, which takes no room on a disk that has none where it is as long already; a process that
+/// is killed meanwhile leaves the old bytes or the new ones, a power cut may leave both. No link is followed. Whether it is
+/// there.
+///
+/// # Errors
+/// What the system said, or it is no file.
+pub fn overwrite(file: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let opened = match options.open(file) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if !opened.metadata()?.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    opened.write_all_at(bytes, 0)?;
+    opened.set_len(bytes.len() as u64)?;
+    opened.sync_data()?;
+    Ok(true)
 }
 
 /// Opens a file of the daemon's own to append to it, and makes it where it is not there. No link is followed.

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Access, blobs::Blobs, create_directory, read, replace, replace_for_this_boot};
+use super::{Access, blobs::Blobs, create_directory, overwrite, read, replace, replace_for_this_boot};
 
 /// What this build writes; it reads this, and the one before, which had no number.
 pub const FORMAT: u32 = 1;
@@ -93,6 +93,25 @@ impl StateDirectory {
         }
         self.prepare()?;
         replace(&self.path.join(name), &serde_json::to_vec_pretty(value)?, Access::Owner)
+    }
+
+    /// Writes a document that nobody reads after a reboot over itself, at a length that stays: also where the disk has been
+    /// full since it was there first.
+    ///
+    /// # Errors
+    /// As [`Self::write`], or it is longer than `length` bytes.
+    pub fn write_in_its_place(&self, name: &str, value: &impl Serialize, length: usize) -> io::Result<()> {
+        if self.path.as_os_str().is_empty() {
+            return Ok(());
+        }
+        self.prepare()?;
+        let mut text = serde_json::to_vec(value)?;
+        if text.len() > length {
+            return Err(io::Error::other("too long"));
+        }
+        text.resize(length, b' ');
+        let file = self.path.join(name);
+        if overwrite(&file, &text)? { Ok(()) } else { replace(&file, &text, Access::Owner) }
     }
 
     /// Replaces a document that nobody reads after a reboot: nothing waits for the disk. How long it is.
