@@ -32,7 +32,7 @@ pub mod geo {
 /// The part in the kernel.
 pub mod kernel {
     pub use egress_monitor::kernel::{
-        EventReader, Interface, Kernel, KernelError, Left, Options, Pins, Prepared, Switch, boot_ns, detach_all,
+        EventReader, Guess, Interface, Kernel, KernelError, Left, Options, Pins, Prepared, Switch, boot_ns, detach_all,
         in_initial_namespace, own_ways,
     };
     pub use egress_monitor::model::{Hook, in_force::Fell};

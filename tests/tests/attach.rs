@@ -2,10 +2,13 @@
 //! that it has not is refused by name with nothing left behind. `cargo xtask prove kernels` runs this on older kernels
 //! than this machine's.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use egress_monitor_tests::{
-    monitor::kernel::{Hook, Interface, Kernel, Mode, Options},
+    monitor::kernel::{Guess, Hook, Interface, Kernel, Mode, Options, Prepared},
     netns::Namespace,
     traffic,
     wire::{Networks, Wire},
@@ -69,9 +72,12 @@ fn sockets_that_would_send_past_the_hook_are_refused_in_enforce_mode_and_other_o
 
 /// Attaches as asked, sends, and compares with what the interface counted; gives the hook that was taken.
 fn counts_exactly(ask: Option<Hook>) -> Hook {
+    counts_exactly_with(load(), ask)
+}
+
+fn counts_exactly_with(mut kernel: Kernel, ask: Option<Hook>) -> Hook {
     let (near, _far, wire) = wire();
     near.run(|| {
-        let mut kernel = load();
         kernel.attach(&[Interface::find(INTERFACE).unwrap()], ask).unwrap();
         let hook = kernel.attachments()[0].hook;
         assert_eq!(has_clsact(&near), hook == Hook::Clsact);
@@ -93,6 +99,24 @@ fn counts_exactly(ask: Option<Hook>) -> Hook {
         assert_eq!((ours[0].1.counters.packets, ours[0].1.counters.bytes), (SIZES.len() as u64, bytes));
         hook
     })
+}
+
+#[test]
+fn what_was_loaded_on_a_guess_counts_as_exactly_and_a_wrong_one_makes_way() {
+    let policy = policy();
+    let options = Options { interfaces: 2, ..Options::default() };
+    let guess = Guess::of(&options, &policy.image);
+    for (needed, serves) in [
+        (options, true),
+        (Options { interfaces: 1, ..options }, true),
+        (Options { interfaces: 200, ..options }, false),
+        (Options { flows: 4096, ..options }, false),
+        (Options { cache: Some(512), ..options }, false),
+    ] {
+        let prepared = Prepared::on(Some(guess.clone()));
+        assert_eq!(prepared.serves(&needed, &policy.image), serves, "{needed:?}");
+        counts_exactly_with(Kernel::load_to_outlive(prepared, needed, Arc::clone(&policy), None).unwrap(), None);
+    }
 }
 
 #[test]

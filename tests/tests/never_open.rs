@@ -331,10 +331,19 @@ fn commands_reach_the_daemon_whatever_else_is_wrong_in_the_file() {
         let diff = ["diff", "--running", good.to_str().unwrap()];
         let explain = ["explain", "--running", "198.18.0.1"];
         let by_hand = ["mode", "enforce", "--for", "1h", "--reason", "a test"];
-        for arguments in
-            [&["status"][..], &["flows"], &["rules"], &["changes"], &["sinks"], &explain, &diff, &["confirm"], &["mode"]]
-                .into_iter()
-                .chain([&by_hand[..], &["mode", "file", "--reason", "a test"]])
+        for arguments in [
+            &["status"][..],
+            &["flows"],
+            &["rules"],
+            &["changes"],
+            &["sinks"],
+            &explain,
+            &diff,
+            &["confirm"],
+            &["mode"],
+        ]
+        .into_iter()
+        .chain([&by_hand[..], &["mode", "file"]])
         {
             let output = ask(arguments);
             assert!(output.status.success(), "{arguments:?}: {broken}: {output:?}");

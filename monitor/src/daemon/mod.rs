@@ -5,6 +5,7 @@
 mod build;
 mod bypass;
 mod error;
+mod guess;
 mod kernel_source;
 mod launch;
 mod limits;
@@ -109,9 +110,9 @@ pub struct Started {
 /// What could not be done.
 pub fn run(launch: &Launch, started: impl FnOnce(&Started)) -> Result<SharedState, CliError> {
     limits::prepare()?;
-    let launch = &privileges::parse(|| start::with_clock(launch)).map_err(DaemonError::Threads)?;
+    let (launch, guess) = &privileges::parse(|| start::remembered(launch)).map_err(DaemonError::Threads)?;
     let (prepared, start) = thread::scope(|scope| {
-        let prepared = scope.spawn(Prepared::new);
+        let prepared = scope.spawn(|| Prepared::on(guess.clone()));
         let start = privileges::parse(|| start::read(launch));
         (prepared.join(), start)
     });
@@ -127,7 +128,8 @@ pub fn run(launch: &Launch, started: impl FnOnce(&Started)) -> Result<SharedStat
         let attached = Arc::new(Notify::new());
         let commands = signals::commands(launch.duration, Arc::clone(&attached), launch.clock.clone())
             .map_err(DaemonError::Signals)?;
-        let open = |in_force: &_| kernel_source::open(prepared, &config, launch, in_force);
+        let state = setup.reload.confirmations.state().clone();
+        let open = |in_force: &_| kernel_source::open(prepared, &config, launch, in_force, &state);
         serve(setup, open, commands, |running| {
             // This thread has done what takes any: the engine's go on with the kernel part.
             if let Err(error) = privileges::drop_all() {

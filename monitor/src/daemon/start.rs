@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    DaemonError, Launch, ServiceManager, Setup,
+    DaemonError, Launch, ServiceManager, Setup, guess,
     launch::{compile, files, held, keep, mode, own, reader, without_privileges},
 };
 use monitor_policy::ClockMap;
@@ -18,7 +18,8 @@ use crate::{
     config::{self, Config, Paths, Sources},
     error::CliError,
     helper::Helper,
-    kernel, life,
+    kernel::{self, Guess},
+    life,
     model::{
         Host,
         in_force::{LastGood, PolicyInForce},
@@ -117,10 +118,11 @@ pub fn read(launch: &Launch) -> Result<Start, CliError> {
     Ok(Start { config, in_force, files, begin, reverted, confirmations, by_hand })
 }
 
-/// What the command line asked for, with what is remembered of the clocks.
-pub fn with_clock(launch: &Launch) -> Launch {
-    let paths = config::paths(launch.config.as_deref());
-    Launch { clock: TrustedClock::open(state(&paths.state), &Host::read().boot_id), ..launch.clone() }
+/// What the command line asked for, with what is remembered of the clocks, and what the start before needed.
+pub fn remembered(launch: &Launch) -> (Launch, Option<Guess>) {
+    let state = state(&config::paths(launch.config.as_deref()).state);
+    let guess = guess::read(&state);
+    (Launch { clock: TrustedClock::open(state, &Host::read().boot_id), ..launch.clone() }, guess)
 }
 
 /// Everything that [`serve`](super::serve) needs of a start, with its configuration.
@@ -165,7 +167,8 @@ fn state(path: &Path) -> StateDirectory {
     let mut state = StateDirectory::open(path);
     let policies = ["confirmed.json", "trial.json", "mode.json", waiting::FILE, "blobs"];
     let policies = policies.into_iter().chain(held::FILES);
-    let names = ["", clock::FILE, carried::FILE, life::FILE, budgets::store::FILE].into_iter().chain(policies);
+    let names =
+        ["", clock::FILE, carried::FILE, life::FILE, guess::FILE, budgets::store::FILE].into_iter().chain(policies);
     let parts: Vec<_> = names.map(|part| path.join(part)).collect();
     if let Some((part, why)) = writable::by_others(&parts).into_iter().next() {
         state.refuse(format!("{} can be written by others: {why}", part.display()));

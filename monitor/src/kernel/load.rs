@@ -1,6 +1,7 @@
 //! Object and first policy in, a loaded program with all its maps out.
 
 use std::{
+    os::fd::OwnedFd,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -11,6 +12,7 @@ use aya::{
     programs::SchedClassifier,
 };
 use monitor_common::{
+    classify::build::Image,
     parse::Reason,
     wire::{Clock, Control, HookSums, Hot, MAX_INTERFACES},
 };
@@ -25,6 +27,7 @@ use super::{
     counts::{Counts, Shape, inner_capacity},
     error::with_causes,
     fallback::{self, Guard},
+    guess::Guess,
     interfaces::{self, Slot},
     object::{self, OBJECT, map},
     pins::Pins,
@@ -150,14 +153,37 @@ impl Maps {
     }
 }
 
-/// What a load begins with: the kernel's types, which are the same for each. To read them takes a tenth of a second.
-pub struct Prepared(EbpfLoader<'static>);
+/// What a load begins with.
+pub struct Prepared(Beginning);
+
+enum Beginning {
+    /// The kernel's types, which are the same for each load. To read them takes a tenth of a second.
+    Types(Box<EbpfLoader<'static>>),
+    /// All of it, on a guess.
+    Loaded(Box<Loaded>, Guess),
+}
 
 impl Prepared {
-    /// Reads them.
+    /// Reads the kernel's types.
     #[must_use]
     pub fn new() -> Self {
-        Self(EbpfLoader::new())
+        Self(Beginning::Types(Box::new(EbpfLoader::new())))
+    }
+
+    /// Loads what is likely to be needed. Where that can't be done, whoever loads it is told why.
+    #[must_use]
+    pub fn on(guess: Option<Guess>) -> Self {
+        let loaded = guess.and_then(|guess| {
+            let (options, room) = guess.loads()?;
+            let loaded = Loaded::load(EbpfLoader::new(), options, room).ok()?;
+            Some(Beginning::Loaded(Box::new(loaded), guess))
+        });
+        loaded.map_or_else(Self::new, Self)
+    }
+
+    /// Whether what was made on a guess is as good as what is needed.
+    pub fn serves(&self, options: &Options, image: &Image) -> bool {
+        matches!(&self.0, Beginning::Loaded(_, guess) if guess.serves(options, image))
     }
 }
 
@@ -178,6 +204,8 @@ pub(super) struct Room {
 /// What one load of the object makes.
 pub(super) struct Loaded {
     pub ebpf: Ebpf,
+    /// Maps that are pinned where programs are to outlive the process.
+    to_outlive: Vec<(&'static str, OwnedFd)>,
     pub maps: Maps,
     pub counts: Counts,
     pub policy_slots: PolicySlots,
@@ -188,14 +216,41 @@ pub(super) struct Loaded {
 
 impl Loaded {
     /// Maps with so much room, pinned where they are to be, and programs accepted by the verifier. No policy is in them.
-    pub fn new(prepared: Prepared, options: Options, room: Room, pins: Option<&mut Pins>) -> Result<Self, KernelError> {
+    pub fn new(options: Options, room: Room, pins: Option<&mut Pins>) -> Result<Self, KernelError> {
+        Self::load(EbpfLoader::new(), options, room)?.kept(pins)
+    }
+
+    /// The same with what is prepared, if that serves.
+    fn of(prepared: Prepared, options: Options, image: &Image, pins: Option<&mut Pins>) -> Result<Self, KernelError> {
+        let serves = prepared.serves(&options, image);
+        let loader = match prepared.0 {
+            Beginning::Loaded(loaded, _) if serves => return loaded.kept(pins),
+            Beginning::Types(loader) => *loader,
+            Beginning::Loaded(loaded, _) => {
+                // Before there are others: together they may be too much.
+                drop(loaded);
+                EbpfLoader::new()
+            }
+        };
+        let room = Room { policy: Capacity::of(image), interfaces: interfaces::slots(options.interfaces) };
+        Self::load(loader, options, room)?.kept(pins)
+    }
+
+    /// Pinned, where it is to be.
+    fn kept(mut self, pins: Option<&mut Pins>) -> Result<Self, KernelError> {
+        if let Some(pins) = pins {
+            pins.keep(std::mem::take(&mut self.to_outlive))?;
+        }
+        Ok(self)
+    }
+
+    fn load(loader: EbpfLoader<'static>, options: Options, room: Room) -> Result<Self, KernelError> {
         let cache = Cache::of(options.cache, options.flows)?;
         let classes = room.policy.classes;
         let overflow = 2 * room.interfaces * classes * 3;
-        let mut ebpf = load_object(prepared, options, room, &cache, overflow)?;
-        if let Some(pins) = pins {
-            pins.keep(&ebpf)?;
-        }
+        let mut ebpf = load_object(loader, options, room, &cache, overflow)?;
+        let outlive = Counts::MAPS.into_iter().chain(["HOT", "CLASSES", "RULES"]);
+        let to_outlive = outlive.map(|name| object::another_fd(&ebpf, name)).collect::<Result<_, _>>()?;
         let maps = Maps::of(&mut ebpf)?;
         accept(&mut ebpf, object::CLOCK)?;
         // Between the two readings the verifier is at work.
@@ -210,7 +265,7 @@ impl Loaded {
             counts.give_halves(parity)?;
         }
         let policy_slots = PolicySlots::new(&mut ebpf, room.policy)?;
-        Ok(Self { ebpf, maps, counts, policy_slots, interface_slots: room.interfaces, hz })
+        Ok(Self { ebpf, to_outlive, maps, counts, policy_slots, interface_slots: room.interfaces, hz })
     }
 }
 
@@ -233,9 +288,8 @@ impl Kernel {
         policy: Arc<Policy>,
         mut pins: Option<Pins>,
     ) -> Result<Self, KernelError> {
-        let room = Room { policy: Capacity::of(&policy.image), interfaces: interfaces::slots(options.interfaces) };
-        let Loaded { ebpf, maps, counts, mut policy_slots, interface_slots, hz } =
-            Loaded::new(prepared, options, room, pins.as_mut())?;
+        let Loaded { ebpf, maps, counts, mut policy_slots, interface_slots, hz, .. } =
+            Loaded::of(prepared, options, &policy.image, pins.as_mut())?;
         let lease_until = options.lease.map(fallback::lease_until);
         policy_slots.write(0, &policy, lease_until)?;
         policy_slots.check(0, &policy)?;
@@ -345,7 +399,7 @@ impl Kernel {
 
 /// Maps made with their sizes.
 fn load_object(
-    prepared: Prepared,
+    loader: EbpfLoader<'static>,
     options: Options,
     room: Room,
     cache: &Cache,
@@ -354,8 +408,8 @@ fn load_object(
     let Room { policy: capacity, interfaces } = room;
     let inner = inner_capacity(options.flows);
     // aya-log's levels are those of `log`; 0 is off.
+    let mut loader: EbpfLoader<'_> = loader;
     let log_level = if options.debug_log { ::log::Level::Debug as u8 } else { 0 };
-    let Prepared(mut loader) = prepared;
     loader
         .override_global("CLASS_CAPACITY", &capacity.classes, true)
         .override_global(aya_log::LEVEL, &log_level, true)

@@ -1,6 +1,6 @@
 //! The kernel part's object file, compiled into the daemon, and its programs and maps by name.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use aya::{
     Ebpf,
@@ -47,10 +47,13 @@ pub(super) fn fd(map: &MapData) -> BorrowedFd<'_> {
     map.fd().as_fd()
 }
 
-/// That of a map of the kinds that are pinned.
-pub(super) fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
-    match map {
-        Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data) => Some(fd(data)),
-        _ => None,
+/// Another descriptor of a map that is pinned, of one of those kinds.
+pub(super) fn another_fd(ebpf: &Ebpf, name: &'static str) -> Result<(&'static str, OwnedFd), KernelError> {
+    match ebpf.map(name) {
+        Some(Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data)) => {
+            let another = fd(data).try_clone_to_owned().map_err(KernelError::map("can't keep a map"))?;
+            Ok((name, another))
+        }
+        _ => Err(KernelError::Load(format!("the object has no map {name} of a kind that is pinned"))),
     }
 }

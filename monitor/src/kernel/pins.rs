@@ -6,28 +6,23 @@ use std::{
     fs::{self, File},
     io,
     os::{
-        fd::AsFd,
+        fd::{AsFd, OwnedFd},
         unix::fs::{DirBuilderExt as _, MetadataExt as _},
     },
     path::{Path, PathBuf},
 };
 
-use aya::{
-    Ebpf,
-    programs::links::{FdLink, PinnedLink},
-};
+use aya::programs::links::{FdLink, PinnedLink};
 use monitor_common::wire::{Control, HookSums, LAYOUT};
 use rustix::fs::{FlockOperation, flock, fstatfs, statfs};
 
 use super::{
     KernelError,
-    counts::Counts,
     error::with_causes,
     halves::hook_sums,
     holder,
     kept::{BPF_FS_MAGIC, Kept, Missing},
     links::remove_filters,
-    object,
     pin_directory::{BEFORE, IN_USE, PinDirectory, remove_maps},
     predecessor::{halves, hot},
 };
@@ -117,18 +112,11 @@ impl Pins {
     }
 
     /// Keeps what the programs of this start count in, before they are attached.
-    pub(super) fn keep(&mut self, ebpf: &Ebpf) -> Result<(), KernelError> {
-        let refused = |why: String| KernelError::Pins { directory: self.own.clone(), why };
-        fs::DirBuilder::new().mode(0o700).create(&self.own).map_err(|error| refused(error.to_string()))?;
-        for name in Counts::MAPS.into_iter().chain(["HOT", "CLASSES", "RULES"]) {
-            let map = ebpf.map(name).ok_or_else(|| refused(format!("the object has no map {name}")))?;
-            let path = self.own.join(name);
-            map.pin(&path).map_err(|error| refused(with_causes(&error)))?;
-            let fd = object::map_fd(map).and_then(|fd| fd.try_clone_to_owned().ok());
-            self.kept.maps.push((name, fd.ok_or_else(|| refused(format!("map {name} can't be kept")))?));
-            self.kept.note(&path);
-        }
-        Ok(())
+    pub(super) fn keep(&mut self, maps: Vec<(&'static str, OwnedFd)>) -> Result<(), KernelError> {
+        let refused = |error: io::Error| KernelError::Pins { directory: self.own.clone(), why: error.to_string() };
+        fs::DirBuilder::new().mode(0o700).create(&self.own).map_err(refused)?;
+        self.kept.maps = maps;
+        self.kept.restore(&self.own).map_err(refused)
     }
 
     /// Whether a program of this start may be attached.

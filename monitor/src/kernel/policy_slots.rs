@@ -20,6 +20,7 @@ use monitor_common::{
     wire::{ClassRow, Hot, MAX_CLASSES, Node, PolicyMeta, ProbeQuery, RuleRow, V6Low},
 };
 use monitor_policy::{Policy, spec::Mode};
+use serde::{Deserialize, Serialize};
 
 use super::{
     Kernel, KernelError,
@@ -48,7 +49,7 @@ pub fn tables(image: &Image) -> [(&'static str, usize, u64); 5] {
 }
 
 /// Entries that the image in one slot may have.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Capacity {
     pub v4_nodes: u32,
     pub v6_nodes: u32,

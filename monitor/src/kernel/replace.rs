@@ -16,7 +16,7 @@ use super::{
     closing::ClosingEpoch,
     error::with_causes,
     interfaces::{self, Slot},
-    load::{Loaded, Prepared, Room},
+    load::{Loaded, Room},
     memory,
     object::{self, EGRESS},
     policy_slots::{self, Capacity},
@@ -68,7 +68,7 @@ impl Kernel {
     }
 
     fn replace(&mut self, room: Room, memory_max: u64) -> Result<(), KernelError> {
-        let mut other = Loaded::new(Prepared::new(), self.options, room, self.pins.as_mut())?;
+        let mut other = Loaded::new(self.options, room, self.pins.as_mut())?;
         let bytes = memory::of_maps();
         if bytes > memory_max {
             return Err(KernelError::Memory { bytes, most: memory_max });

@@ -38,15 +38,7 @@ impl Life {
     pub fn begun(state: StateDirectory, boot_id: &str, now: i128, succession: Succession) -> Self {
         let before = Record::read(&state);
         let own = Record::begun(boot_id, now);
-        let mut life = Self {
-            succession,
-            state,
-            before,
-            own,
-            noted: true,
-            written: 0,
-            carried: HookSums::default(),
-        };
+        let mut life = Self { succession, state, before, own, noted: true, written: 0, carried: HookSums::default() };
         life.note();
         life
     }

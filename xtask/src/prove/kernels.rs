@@ -22,7 +22,8 @@ use crate::{
 pub const PROMISE: &str = "The kernel part loads, attaches, counts exactly and agrees with the host's code packet by \
                            packet on the oldest and on a later kernel, each booted in an emulator; what leaves by a \
                            VLAN, bond, team, VRF, dummy, WireGuard, xfrm, MACsec or ipvlan device is judged, and counted \
-                           once; whatever befalls the daemon, nothing forbidden leaves; nobody is accused while offloads and \
+                           once; whatever befalls the daemon, nothing forbidden leaves, and somebody without \
+                           privileges hinders nothing; nobody is accused while offloads and \
                            queues change, netem among them.";
 
 /// The kernels: a name, and what Debian's package names begin with.
@@ -37,8 +38,8 @@ const OTHER_KINDS: [&str; 2] = ["-cloud-amd64", "-rt-amd64"];
 /// The program with the kernel tests.
 const SUITE: &str = "suite";
 
-/// Its modules that are run.
-const MODULES: [&str; 12] = [
+/// Its modules that are run, or tests of them; of the blows those by the hook that the kernel has.
+const MODULES: [&str; 14] = [
     "datapath",
     "attach",
     "grace",
@@ -47,14 +48,23 @@ const MODULES: [&str; 12] = [
     "layout_before",
     "fallback",
     "replace",
-    "blows::the_same_by_clsact",
+    BLOWS_BY_CLSACT,
+    BLOWS_BY_TCX,
+    "clients::whatever_somebody_without_privileges_does_every_scrape_is_answered_and_memory_is_bounded",
     "devices",
     "cover::queues",
     "cover::quiet",
 ];
+const BLOWS_BY_CLSACT: &str = "blows::the_same_by_clsact";
+const BLOWS_BY_TCX: &str =
+    "blows::whatever_befalls_the_daemon_nothing_leaves_each_packet_is_counted_or_named_and_each_blow_is_told";
 
-/// How long `cover::quiet` lasts at least: each of its eight changes is made once.
+/// The first kernel that has TCX.
+const TCX_SINCE: [u32; 2] = [6, 6];
+
+/// How long `cover::quiet` lasts at least: each of its eight changes is made once. And somebody without privileges.
 const QUIET_SECONDS: u32 = 30;
+const HOSTILE_SECONDS: u32 = 60;
 
 /// The one that says what the verifier walked through.
 const VERIFIER: &str = "attach";
@@ -174,7 +184,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Counts> {
             debian::install("booting other kernels", &[package])?;
         }
     }
-    let modules = options.modules()?;
+    let wanted_modules = options.modules()?;
     let programs = Programs {
         suite: suite(workspace)?,
         monitor: Profile::Quick.program("egress-monitor"),
@@ -188,6 +198,10 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Counts> {
         let package = newest(prefix)?;
         let folder = fetch(&package)?;
         let release = package.trim_start_matches("linux-image-");
+        let modules = of_kernel(&wanted_modules, name);
+        if modules.is_empty() {
+            bail!("{name} has none of the modules that are asked for");
+        }
         let archive = archive(&folder.join("lib/modules").join(release), &programs, &modules, options.frames)?;
         let initrd = folder.join("initramfs");
         std::fs::write(&initrd, archive).with_context(|| format!("writing {}", initrd.display()))?;
@@ -212,6 +226,12 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Counts> {
         return Ok(counts);
     }
     bail!("the tests do not pass on {}", bad.join(" and "))
+}
+
+/// Those that are for a kernel.
+fn of_kernel(modules: &[&'static str], kernel: &str) -> Vec<&'static str> {
+    let other = if numbers(kernel) < TCX_SINCE.to_vec() { BLOWS_BY_TCX } else { BLOWS_BY_CLSACT };
+    modules.iter().copied().filter(|module| *module != other).collect()
 }
 
 /// Builds the program with the tests, with the monitor that they start, and gives its file.
@@ -321,7 +341,9 @@ fn archive(release: &Path, programs: &Programs, modules: &[&str], frames: u32) -
         archive.file(&format!("/modules/{name}.ko"), &driver.content);
         init.push_str(&format!("busybox insmod /modules/{name}.ko || echo 'module {name} does not load'\n"));
     }
-    init.push_str(&format!("export FRAMES={frames} QUIET_SECONDS={QUIET_SECONDS}\n"));
+    init.push_str(&format!("export FRAMES={frames} QUIET_SECONDS={QUIET_SECONDS} HOSTILE_SECONDS={HOSTILE_SECONDS}\n"));
+    // The groups that somebody is a member of, or not.
+    archive.file("/etc/group", b"root:x:0:\ndaemon:x:1:\nsys:x:3:\n");
     archive.program("/tests/suite", &programs.suite)?;
     // Where the tests look for it: beside themselves.
     archive.program("/tests/egress-monitor", &programs.monitor)?;
@@ -413,7 +435,7 @@ fn plain(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{MODULES, Outcome, Tests, is_generic, numbers, plain};
+    use super::{BLOWS_BY_CLSACT, BLOWS_BY_TCX, MODULES, Outcome, Tests, is_generic, numbers, of_kernel, plain};
 
     #[test]
     fn nothing_that_would_clear_the_terminal_is_shown() {
@@ -459,6 +481,13 @@ mod tests {
         outcome.read("test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out");
         assert_eq!((outcome.tests.passed, outcome.tests.failed), (9, 1));
         assert!(!outcome.is_good(&MODULES));
+    }
+
+    #[test]
+    fn each_kernel_has_the_blows_by_its_own_hook() {
+        let both = ["attach", BLOWS_BY_CLSACT, BLOWS_BY_TCX];
+        assert_eq!(of_kernel(&both, "6.1"), ["attach", BLOWS_BY_CLSACT]);
+        assert_eq!(of_kernel(&both, "6.12"), ["attach", BLOWS_BY_TCX]);
     }
 
     #[test]

@@ -9,13 +9,14 @@ use super::KernelSource;
 use crate::{
     config::{Config, OnDaemonLoss},
     coverage::{Attached, Wanted, plan},
-    daemon::{DaemonError, Launch, neighbours},
+    daemon::{DaemonError, Launch, guess, neighbours},
     engine::source::{EVENT_QUEUE, EpochSource as _, Opened, Report, Task},
     error::CliError,
     fault::Fault,
     helper::Helper,
-    kernel::{self, Beside, DeviceNews, Kernel, KernelError, KernelLog, Left, Options, Pins, Prepared},
+    kernel::{self, Beside, DeviceNews, Guess, Kernel, KernelError, KernelLog, Left, Options, Pins, Prepared},
     model::{Succession, coverage::Device, in_force::PolicyInForce, now},
+    storage::state::StateDirectory,
 };
 
 /// Readers of other maps that can wait.
@@ -33,6 +34,7 @@ pub fn open(
     config: &Config,
     launch: &Launch,
     in_force: &PolicyInForce,
+    state: &StateDirectory,
 ) -> Result<Opened, CliError> {
     let mut news = DeviceNews::open().map_err(|error| DaemonError::Start { what: "the news of devices", error })?;
     let wanted = Wanted::new(launch.interfaces(config), &config.guests);
@@ -123,6 +125,7 @@ pub fn open(
     if let (true, Some(why)) = (source.kernel.attachments().is_empty(), source.refused.values().next()) {
         return Err(CliError::Unavailable(neighbours::with_process(why.clone(), source.watched_by, &helper)));
     }
+    guess::keep(state, Guess::of(&options, &in_force.policy.image));
     succession.adopts = source.kernel.adopts();
     succession.first_epoch = succession.adopts.then(|| source.kernel.epoch());
     let mut inherited = Vec::new();
