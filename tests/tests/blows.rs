@@ -21,7 +21,7 @@ use egress_monitor_tests::{
 use serde_json::Value;
 
 use crate::support::{
-    lives::{attached, detach_from, one, start},
+    lives::{attached, confirmed, detach_from, one, start},
     load::Load,
     policy::networks_apart,
     random,
@@ -193,18 +193,6 @@ impl Host<'_> {
         self.daemon().json_until(&["status"], |status| !open(status)).unwrap();
     }
 
-    /// Waits until the policy in force is the one that a start falls back to.
-    fn confirmed(&self) {
-        let digest = self.daemon().json(&["status"]).unwrap()["policy"]["digest"].clone();
-        let file = self.daemon().home().path().join("state/confirmed.json");
-        let kept = || serde_json::from_slice::<Value>(&fs::read(&file).unwrap_or_default()).unwrap_or_default();
-        let deadline = Instant::now() + PATIENCE;
-        while kept()["digest"] != digest {
-            assert!(Instant::now() < deadline, "{} is not that of {digest}", file.display());
-            std::thread::yield_now();
-        }
-    }
-
     fn befall(&mut self, blow: Blow, random: &mut fastrand::Rng) {
         let ends = [libc::SIGKILL, libc::SIGTERM][random.usize(..2)];
         match blow {
@@ -239,7 +227,7 @@ impl Host<'_> {
                 self.again(ends);
             }
             Blow::UnconfirmedAndKilled => {
-                self.confirmed();
+                confirmed(self.daemon());
                 assert!(self.reload(&self.other(), &["--confirm", "10s"]));
                 let home = self.end(libc::SIGKILL);
                 self.begin(home, &self.other());
@@ -256,7 +244,7 @@ impl Host<'_> {
                 self.over("http_unavailable");
             }
             Blow::BrokenFile => {
-                self.confirmed();
+                confirmed(self.daemon());
                 let home = self.end(ends);
                 // `[paths]` follows, so that the state is found.
                 self.begin(home, &self.text().replace("mode = ", "colour = "));

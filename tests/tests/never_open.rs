@@ -10,7 +10,7 @@ use egress_monitor_tests::{
 };
 
 use crate::support::{
-    lives::{HOOKS, attached, detach, end, gap, home, one, outside, start},
+    lives::{HOOKS, attached, confirmed, detach, end, gap, home, one, outside, start},
     load::Load,
 };
 
@@ -314,6 +314,7 @@ fn commands_reach_the_daemon_whatever_else_is_wrong_in_the_file() {
     let whole = std::fs::read_to_string(&config).unwrap();
     let good = daemon.home().path().join("good.toml");
     std::fs::write(&good, &whole).unwrap();
+    confirmed(&daemon);
     let expired =
         "\n[[allow]]\nid = \"old\"\nto = [\"192.0.2.7\"]\nexpires = 2020-01-01T00:00:00Z\nreason = \"a test\"\n";
     for (broken, refused) in [

@@ -1,12 +1,13 @@
 //! Daemons that outlive themselves, one after the other on the interface of a stage's host.
 
-use std::{net::SocketAddr, process::Stdio};
+use std::{fs, net::SocketAddr, process::Stdio, time::Instant};
 
 use aya::programs::{SchedClassifier, TcAttachType};
 use egress_monitor_tests::{
     daemon::{Daemon, Home, binary},
     stage::{INTERFACE, OUTSIDE, PATIENCE, Stage, v4},
 };
+use serde_json::Value;
 
 pub const HOOKS: [&str; 2] = ["tcx", "clsact"];
 
@@ -37,6 +38,18 @@ pub fn end(mut daemon: Daemon, signal: i32) -> Home {
         assert_eq!(ended.status.code(), Some(0), "{:#?}", ended.log);
     }
     daemon.into_home().unwrap()
+}
+
+/// Waits until the policy in force is the one that a start falls back to.
+pub fn confirmed(daemon: &Daemon) {
+    let digest = daemon.json(&["status"]).unwrap()["policy"]["digest"].clone();
+    let file = daemon.home().path().join("state/confirmed.json");
+    let kept = || serde_json::from_slice::<Value>(&fs::read(&file).unwrap_or_default()).unwrap_or_default();
+    let deadline = Instant::now() + PATIENCE;
+    while kept()["digest"] != digest {
+        assert!(Instant::now() < deadline, "{} is not that of {digest}", file.display());
+        std::thread::yield_now();
+    }
 }
 
 /// Programs by TCX and filters on the interface.
