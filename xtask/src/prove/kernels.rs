@@ -113,8 +113,8 @@ pub struct Options {
     /// Random frames in each random test: emulation is slow.
     #[arg(long, default_value_t = FRAMES)]
     frames: u32,
-    /// How long one kernel may take.
-    #[arg(long, default_value_t = 22)]
+    /// How long one kernel may take; they run side by side.
+    #[arg(long, default_value_t = 40)]
     minutes: u64,
 }
 
@@ -192,33 +192,36 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Counts> {
         wireguard: fetch("wireguard-tools")?.join("usr/bin/wg"),
     };
 
-    let mut counts = Counts::default();
-    let mut bad = Vec::new();
+    let mut machines = Vec::new();
     for (name, prefix) in KERNELS.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| w == name)) {
         let package = newest(prefix)?;
         let folder = fetch(&package)?;
-        let release = package.trim_start_matches("linux-image-");
+        let release = package.trim_start_matches("linux-image-").to_owned();
         let modules = of_kernel(&wanted_modules, name);
         if modules.is_empty() {
             bail!("{name} has none of the modules that are asked for");
         }
-        let archive = archive(&folder.join("lib/modules").join(release), &programs, &modules, options.frames)?;
+        let archive = archive(&folder.join("lib/modules").join(&release), &programs, &modules, options.frames)?;
         let initrd = folder.join("initramfs");
         std::fs::write(&initrd, archive).with_context(|| format!("writing {}", initrd.display()))?;
         let kernel = folder.join("boot").join(format!("vmlinuz-{release}"));
-        let began = Instant::now();
-        let (outcome, end) = boot(name, &kernel, &initrd, Duration::from_secs(60 * options.minutes))?;
-        let count = format!(
-            "{} verified instructions, {} tests passed, {} failed{end} ({:.0} s)",
-            outcome.verified.map_or_else(|| "no".into(), |n| n.to_string()),
-            outcome.tests.passed,
-            outcome.tests.failed,
-            began.elapsed().as_secs_f64(),
-        );
+        machines.push(Machine { name, release, modules, kernel, initrd });
+    }
+    // Side by side: each emulator has one thread.
+    let limit = Duration::from_secs(60 * options.minutes);
+    let outcomes = std::thread::scope(|scope| {
+        let booted: Vec<_> = machines.iter().map(|machine| scope.spawn(|| machine.boot(limit))).collect();
+        booted.into_iter().map(|one| one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    let outcomes: Vec<Result<(String, bool)>> = outcomes;
+    let mut counts = Counts::default();
+    let mut bad = Vec::new();
+    for (Machine { release, .. }, outcome) in machines.iter().zip(outcomes) {
+        let (count, is_good) = outcome?;
         println!("{release}: {count}");
         counts.add(release, count);
-        if !outcome.is_good(&modules) {
-            bad.push(release.to_owned());
+        if !is_good {
+            bad.push(release.as_str());
         }
     }
     counts.add("random frames in each random test", options.frames.to_string());
@@ -226,6 +229,31 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Counts> {
         return Ok(counts);
     }
     bail!("the tests do not pass on {}", bad.join(" and "))
+}
+
+/// A kernel with what is run on it.
+struct Machine {
+    name: &'static str,
+    release: String,
+    modules: Vec<&'static str>,
+    kernel: PathBuf,
+    initrd: PathBuf,
+}
+
+impl Machine {
+    /// What there is to say of it, and whether all is well.
+    fn boot(&self, limit: Duration) -> Result<(String, bool)> {
+        let began = Instant::now();
+        let (outcome, end) = boot(self.name, &self.kernel, &self.initrd, limit)?;
+        let count = format!(
+            "{} verified instructions, {} tests passed, {} failed{end} ({:.0} s)",
+            outcome.verified.map_or_else(|| "no".into(), |n| n.to_string()),
+            outcome.tests.passed,
+            outcome.tests.failed,
+            began.elapsed().as_secs_f64(),
+        );
+        Ok((count, outcome.is_good(&self.modules)))
+    }
 }
 
 /// Those that are for a kernel.
