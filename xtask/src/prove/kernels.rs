@@ -71,8 +71,9 @@ const VERIFIER: &str = "attach";
 
 /// What the tests need of the kernel, beside what that loads. Nothing there loads a module that is missed, so ciphers are
 /// named too.
-const DRIVERS: [&str; 26] = [
+const DRIVERS: [&str; 27] = [
     "veth",
+    "tcp_diag",
     "tun",
     "sch_htb",
     "sch_netem",
