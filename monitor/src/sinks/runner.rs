@@ -114,10 +114,6 @@ impl<'a> Runner<'a> {
             }
             Err(failure) => (failure.taken, Some(failure)),
         };
-        if taken > 0 {
-            self.state.delivered.fetch_add(taken as u64, Relaxed);
-            self.state.last_success.store((now() / 1_000_000) as i64, Relaxed);
-        }
         let refused = failed.as_ref().filter(|failure| failure.for_good);
         if let (Some(failure), Some((stamp, line))) = (refused, lines.get(taken)) {
             self.refuse(stamp.sequence, line, &failure.why);
@@ -130,6 +126,11 @@ impl<'a> Runner<'a> {
                 tracing::debug!(sink = self.state.name, %error, "how far it is could not be kept");
             }
             self.state.next.store(self.reader.next(), Relaxed);
+        }
+        // Behind that: what is counted as delivered waits no more.
+        if taken > 0 {
+            self.state.delivered.fetch_add(taken as u64, Relaxed);
+            self.state.last_success.store((now() / 1_000_000) as i64, Relaxed);
         }
         failed.filter(|failure| !failure.for_good).map_or(Ok(()), Err)
     }
