@@ -3,7 +3,6 @@
 use std::{
     os::fd::OwnedFd,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use aya::{
@@ -27,52 +26,16 @@ use super::{
     counts::{Counts, Shape, inner_capacity},
     error::with_causes,
     fallback::{self, Guard},
-    guess::Guess,
-    interfaces::{self, Slot},
+    interfaces::Slot,
     object::{self, OBJECT, map},
+    options::{Guess, Options, Room},
     pins::Pins,
-    policy_slots::{Capacity, PolicySlots},
+    policy_slots::PolicySlots,
     predecessor::{Left, Predecessor},
     readings::{Nic, Sample},
     sys::{GracePeriod, MappedArray},
 };
-use crate::model::{DEFAULT_FLOWS, in_force::Fell, tamper::Sighting};
-
-/// What the loader needs to know beside the policy.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Interfaces that can be registered, at least; for more that come later there is room as far as it is cheap.
-    pub interfaces: u32,
-    /// Places in each half of the flow table.
-    pub flows: u32,
-    /// Places that a CPU's flow cache has at most in each half, of each IP version; `None`: all that is there.
-    pub cache: Option<u32>,
-    /// The mode to begin with.
-    pub mode: Mode,
-    /// Whether the kernel part writes its debug lines: see [`Kernel::log`].
-    pub debug_log: bool,
-    /// Whether no other monitor that says so, too, may watch the same interfaces.
-    pub exclusive: bool,
-    /// For how long rules with a daily budget hold when no epoch is closed; `None`: for ever.
-    pub lease: Option<Duration>,
-    /// Whether the kernel part only observes when no epoch has been closed for so long.
-    pub observes_alone: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            interfaces: 1,
-            flows: DEFAULT_FLOWS,
-            cache: None,
-            mode: Mode::Observe,
-            debug_log: false,
-            exclusive: false,
-            lease: None,
-            observes_alone: false,
-        }
-    }
-}
+use crate::model::{in_force::Fell, tamper::Sighting};
 
 /// The loaded kernel part. Dropping it detaches everything, unless it [is to outlive](Kernel::load_to_outlive) the process.
 pub struct Kernel {
@@ -174,8 +137,7 @@ impl Prepared {
     #[must_use]
     pub fn on(guess: Option<Guess>) -> Self {
         let loaded = guess.and_then(|guess| {
-            let (options, room) = guess.loads()?;
-            let loaded = Loaded::load(EbpfLoader::new(), options, room).ok()?;
+            let loaded = Loaded::load(EbpfLoader::new(), guess.options()?, guess.room).ok()?;
             Some(Beginning::Loaded(Box::new(loaded), guess))
         });
         loaded.map_or_else(Self::new, Self)
@@ -191,14 +153,6 @@ impl Default for Prepared {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// How much room there is to be.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
-    pub policy: Capacity,
-    /// Slots, with that of the unregistered.
-    pub interfaces: u32,
 }
 
 /// What one load of the object makes.
@@ -232,8 +186,7 @@ impl Loaded {
                 EbpfLoader::new()
             }
         };
-        let room = Room { policy: Capacity::of(image), interfaces: interfaces::slots(options.interfaces) };
-        Self::load(loader, options, room)?.kept(pins)
+        Self::load(loader, options, Room::of(&options, image))?.kept(pins)
     }
 
     /// Pinned, where it is to be.

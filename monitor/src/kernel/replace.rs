@@ -16,9 +16,10 @@ use super::{
     closing::ClosingEpoch,
     error::with_causes,
     interfaces::{self, Slot},
-    load::{Loaded, Room},
+    load::Loaded,
     memory,
     object::{self, EGRESS},
+    options::Room,
     policy_slots::{self, Capacity},
 };
 use crate::{

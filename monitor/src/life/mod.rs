@@ -243,6 +243,10 @@ mod tests {
             succession
         };
         let none = Succession::default;
+        // Whoever was there before could leave no note.
+        let after = tempfile::tempdir().unwrap();
+        let unknown = told(after.path(), "boot", adopts(), false);
+        assert!(unknown[0].0 == "adopted" && unknown[0].1.contains("how it ended is not known"), "{unknown:#?}");
         // The first ends in order, the second does not, the third finds that.
         assert_eq!(kinds(&told(folder.path(), "boot", none(), true)), ["started", "stopped"]);
         assert_eq!(kinds(&told(folder.path(), "boot", adopts(), false)), ["adopted", "gap", "started"]);

@@ -316,6 +316,7 @@ mod tests {
         if let Some(directory) = std::env::var_os(DIRECTORY) {
             let written = replace(&Path::new(&directory).join("x"), &vec![b'y'; 2 << 20], Access::Owner);
             assert_eq!(written.unwrap_err().kind(), ErrorKind::FileTooLarge);
+            assert!(overwrite(&Path::new(&directory).join("x"), b"two").unwrap(), "what is as long takes no room");
             return;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -328,8 +329,20 @@ mod tests {
         let ended = shell.output().unwrap();
         let said = String::from_utf8_lossy(&ended.stdout);
         assert!(ended.status.success() && said.contains("1 passed"), "{said}");
-        assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"one");
+        assert_eq!(fs::read(dir.path().join("x")).unwrap(), b"two");
         assert_eq!(names(dir.path()), ["x"]);
+    }
+
+    #[test]
+    fn what_is_written_over_is_a_file_that_is_there_and_nothing_of_it_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("x"), dir.path().join("link"));
+        assert!(!overwrite(&path, b"one").unwrap());
+        fs::write(&path, "longer").unwrap();
+        assert!(overwrite(&path, b"one").unwrap());
+        symlink(&path, &link).unwrap();
+        assert!(overwrite(&link, b"two").is_err() && overwrite(dir.path(), b"two").is_err());
+        assert_eq!((fs::read(&path).unwrap(), names(dir.path())), (b"one".into(), vec!["link".into(), "x".into()]));
     }
 
     #[test]
