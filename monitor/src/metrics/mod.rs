@@ -1,21 +1,26 @@
 //! [`MonitorState`] in, Prometheus text out. Rendered from the state at each scrape, under its lock, so that what one
 //! scrape shows adds up: Σ `packets_total` + Σ `unparsed_packets_total` = Σ `hook_packets_total`. Called by the API.
-//! Labels are bounded: no address, no port.
+//! Which metrics there are is in `families`. Counters that alerts are built on are there from the start: of a series that
+//! begins with its first value, `increase()` sees nothing.
 
 mod delivery;
+mod families;
+mod traffic;
 
-use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
+use std::collections::BTreeMap;
 
-use monitor_common::bypass::Bypass;
+use monitor_common::{bypass::Bypass, verdict::Verdict};
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
+use self::families::{Counter, Family, Gauge, PREFIX};
 use crate::{
     model::{
-        InterfaceAccount,
+        FindingKind, InterfaceAccount,
         coverage::Role,
         flow::GroupSums,
         identities::{NameNumber as _, RuleName},
         seconds,
+        severity::Severity,
         tamper::KINDS,
     },
     store::MonitorState,
@@ -29,17 +34,33 @@ use monitor_policy::{
 struct Page(Registry);
 
 impl Page {
-    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-        let counter = IntCounterVec::new(Opts::new(format!("egress_monitor_{name}"), help), labels)?;
+    fn counter(&self, of: &Counter) -> prometheus::Result<IntCounterVec> {
+        let counter = IntCounterVec::new(options(&of.0), of.0.labels)?;
         self.0.register(Box::new(counter.clone()))?;
         Ok(counter)
     }
 
-    fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-        let gauge = IntGaugeVec::new(Opts::new(format!("egress_monitor_{name}"), help), labels)?;
+    fn gauge(&self, of: &Gauge) -> prometheus::Result<IntGaugeVec> {
+        let gauge = IntGaugeVec::new(options(&of.0), of.0.labels)?;
         self.0.register(Box::new(gauge.clone()))?;
         Ok(gauge)
     }
+
+    /// A counter without labels.
+    fn count(&self, of: &Counter, value: u64) -> prometheus::Result<()> {
+        self.counter(of)?.with_label_values::<&str>(&[]).inc_by(value);
+        Ok(())
+    }
+
+    /// A gauge without labels.
+    fn set(&self, of: &Gauge, value: i64) -> prometheus::Result<()> {
+        self.gauge(of)?.with_label_values::<&str>(&[]).set(value);
+        Ok(())
+    }
+}
+
+fn options(of: &Family) -> Opts {
+    Opts::new(format!("{PREFIX}{}", of.name), of.help)
 }
 
 /// The page for `/metrics` at `now` (UTC nanoseconds since 1970).
@@ -48,8 +69,12 @@ impl Page {
 /// Never in practice: a defect of ours.
 pub fn render(state: &MonitorState, now: i128) -> prometheus::Result<String> {
     let page = Page(Registry::new());
-    traffic(&page, state)?;
+    traffic::traffic(&page, state)?;
     health(&page, state)?;
+    alerts(&page, state)?;
+    tampering(&page, state)?;
+    devices(&page, state)?;
+    nics(&page, state)?;
     policy(&page, state, now)?;
     rules(&page, state)?;
     shadow(&page, state)?;
@@ -59,189 +84,68 @@ pub fn render(state: &MonitorState, now: i128) -> prometheus::Result<String> {
     String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
 }
 
-fn traffic(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
-    let labels = ["interface", "country", "class", "verdict"];
-    let packets = page.counter(
-        "packets_total",
-        "Packets seen at the hook, dropped ones too, by destination and verdict",
-        &labels,
-    )?;
-    let segments = page.counter("segments_total", "The same as packets on the wire (gso_segs)", &labels)?;
-    let bytes = page.counter("bytes_total", "Bytes, GSO packets counted whole", &labels)?;
-    let wire_bytes = page.counter("wire_bytes_total", "The same in bytes on the wire", &labels)?;
-    let totals = &state.traffic.totals;
-    let interfaces = &state.traffic.identities.interfaces;
-    for (group, sums) in &totals.groups {
-        let country = group.country.to_string();
-        let values = [interfaces.get(group.interface), country.as_str(), group.class.name(), group.verdict.name()];
-        packets.with_label_values(&values).inc_by(sums.packets);
-        segments.with_label_values(&values).inc_by(sums.segments);
-        bytes.with_label_values(&values).inc_by(sums.bytes);
-        wire_bytes.with_label_values(&values).inc_by(sums.wire_bytes);
-    }
-    let overflow = page.counter(
-        "overflow_packets_total",
-        "Of packets_total: packets without flow detail, the flow table was full",
-        &labels,
-    )?;
-    for (group, sums) in &totals.overflow {
-        let country = group.country.to_string();
-        let values = [interfaces.get(group.interface), country.as_str(), group.class.name(), group.verdict.name()];
-        overflow.with_label_values(&values).inc_by(sums.packets);
-    }
-    let opaque_labels = ["interface", "opaque", "verdict"];
-    let opaque_help = "Of packets_total: the content can't be read, by its form (without what overflowed)";
-    let opaque_packets = page.counter("opaque_packets_total", opaque_help, &opaque_labels)?;
-    let opaque_bytes = page.counter("opaque_bytes_total", "Bytes, GSO packets counted whole", &opaque_labels)?;
-    for ((name, form, verdict), sums) in &totals.opaque {
-        let values = [interfaces.get(*name), form.name().unwrap_or_default(), verdict.name()];
-        opaque_packets.with_label_values(&values).inc_by(sums.packets);
-        opaque_bytes.with_label_values(&values).inc_by(sums.bytes);
-    }
-    let inner = page.counter(
-        "inner_packets_total",
-        "Of packets_total: they go on from their destination, by what (without what overflowed)",
-        &["interface", "via", "verdict"],
-    )?;
-    for ((name, via, verdict), sums) in &totals.inner {
-        inner.with_label_values(&[interfaces.get(*name), *via, verdict.name()]).inc_by(sums.packets);
-    }
-    let unparsed = page.counter(
-        "unparsed_packets_total",
-        "Packets without a flow, by reason and what happened to them",
-        &["interface", "reason", "fate"],
-    )?;
-    for ((name, reason), reason_sums) in &totals.unparsed {
-        for (fate, packets) in [("passed", reason_sums.passed.packets), ("dropped", reason_sums.dropped.packets)] {
-            if packets > 0 {
-                unparsed.with_label_values(&[interfaces.get(*name), reason.name(), fate]).inc_by(packets);
-            }
-        }
-    }
-    let hook_packets = page.counter("hook_packets_total", "Packets seen at the hook", &["interface"])?;
-    let hook_segments = page.counter("hook_segments_total", "The same as packets on the wire", &["interface"])?;
-    let hook_bytes = page.counter("hook_bytes_total", "Bytes, GSO packets counted whole", &["interface"])?;
-    let hook_wire_bytes = page.counter("hook_wire_bytes_total", "The same in bytes on the wire", &["interface"])?;
-    for (name, sums) in &totals.hook {
-        let values = [interfaces.get(*name)];
-        hook_packets.with_label_values(&values).inc_by(sums.packets);
-        hook_segments.with_label_values(&values).inc_by(sums.segments);
-        hook_bytes.with_label_values(&values).inc_by(sums.bytes);
-        hook_wire_bytes.with_label_values(&values).inc_by(sums.wire_bytes);
-    }
-    let dropped = page.counter("hook_dropped_packets_total", "Of hook_packets_total: dropped by us", &["interface"])?;
-    for (name, sums) in &totals.dropped {
-        dropped.with_label_values(&[interfaces.get(*name)]).inc_by(sums.packets);
-    }
-    let residual = page.gauge(
-        "conservation_residual_packets",
-        "Sum over epochs of |hook - accounted for|: anything but 0 is a defect",
-        &["interface"],
-    )?;
-    for (name, sums) in &totals.residual {
-        residual.with_label_values(&[interfaces.get(*name)]).set(gauge(sums.packets));
-    }
-    Ok(())
-}
-
 fn health(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
-    let lost = page.counter(
-        "events_lost_total",
-        "Events and alerts lost on the way: ring = rebuilt from the flow table, queue = never kept, sink = gone before a sink had taken them",
-        &["stage"],
-    )?;
-    lost.with_label_values(&["ring"]).inc_by(state.traffic.totals.events_lost);
-    lost.with_label_values(&["queue"]).inc_by(state.delivery.lost.load(Relaxed));
-    lost.with_label_values(&["sink"]).inc_by(state.delivery.gone.load(Relaxed));
-    let none: [&str; 0] = [];
     let last = state.last.unwrap_or_default();
     let whole = |number: usize| gauge(number as u64);
-    let one = |name: &str, help: &str, value: i64| -> prometheus::Result<()> {
-        page.gauge(name, help, &none)?.with_label_values(&none).set(value);
-        Ok(())
-    };
-    one("epoch_flows", "Flows in the epoch closed last", whole(last.flows))?;
-    one(
-        "flow_table_entries",
-        "Places in the kernel's flow table used in the epoch closed last",
-        whole(last.fill.table.used),
-    )?;
-    one("flow_table_capacity", "Places in the kernel's flow table", last.fill.table.capacity.into())?;
-    one(
-        "flow_cache_entries",
-        "Places in the CPUs' flow caches used in the epoch closed last",
-        whole(last.fill.cache.used),
-    )?;
-    one("flow_cache_capacity", "Places in the CPUs' flow caches", last.fill.cache.capacity.into())?;
-    let memory = i64::try_from(state.kernel_memory).unwrap_or(i64::MAX);
-    one("kernel_memory_bytes", "Memory of the kernel part's maps", memory)?;
-    one("flow_store_entries", "Flows kept since the start", whole(state.traffic.kept.flows))?;
-    one("epoch", "Number of the epoch closed last", last.epoch.into())?;
-    one("epoch_closed_timestamp_seconds", "When the last epoch was closed", seconds(last.ended))?;
-    let count = |name: &str, help: &str, value: u64| -> prometheus::Result<()> {
-        page.counter(name, help, &none)?.with_label_values(&none).inc_by(value);
-        Ok(())
-    };
-    count("epochs_total", "Epochs closed", state.traffic.totals.epochs)?;
-    count("epoch_failures_total", "Epochs that could not be closed", state.flip_failures)?;
-    count("policy_reload_failures_total", "Reloads that were refused", state.reload_failures)?;
-    count(
-        "policy_rollbacks_total",
-        "Of these: policies that failed their check in the kernel and were taken back",
-        state.rollbacks,
-    )?;
-    count("policy_reverts_total", "Policies that nobody confirmed in time", state.reverts)?;
-    one("policy_unconfirmed", "1 while the policy in force is to be confirmed", state.unconfirmed.is_some().into())?;
-    count(
-        "alerts_suppressed_total",
-        "Flows without an alert of their own: their epoch had too many",
-        state.alerts_suppressed,
-    )?;
-    one("started_timestamp_seconds", "When the daemon began", seconds(state.started))?;
-    one(
-        "totals_since_timestamp_seconds",
-        "Since when every total counts: earlier than the daemon, where it went on from those of one before it",
-        seconds(state.since),
-    )?;
-    let alerts = page.counter("alerts_total", "Alerts made", &["severity", "type"])?;
-    for ((severity, kind), count) in &state.alerts {
-        alerts.with_label_values(&[severity, kind]).inc_by(*count);
-    }
+    page.set(&families::EPOCH_FLOWS, whole(last.flows))?;
+    page.set(&families::FLOW_TABLE_ENTRIES, whole(last.fill.table.used))?;
+    page.set(&families::FLOW_TABLE_CAPACITY, last.fill.table.capacity.into())?;
+    page.set(&families::FLOW_CACHE_ENTRIES, whole(last.fill.cache.used))?;
+    page.set(&families::FLOW_CACHE_CAPACITY, last.fill.cache.capacity.into())?;
+    page.set(&families::KERNEL_MEMORY, gauge(state.kernel_memory))?;
+    page.set(&families::FLOW_STORE_ENTRIES, whole(state.traffic.kept.flows))?;
+    page.set(&families::EPOCH, last.epoch.into())?;
+    page.set(&families::EPOCH_CLOSED, seconds(last.ended))?;
+    page.count(&families::EPOCHS, state.traffic.totals.epochs)?;
+    page.count(&families::EPOCH_FAILURES, state.flip_failures)?;
+    page.count(&families::POLICY_RELOAD_FAILURES, state.reload_failures)?;
+    page.count(&families::POLICY_ROLLBACKS, state.rollbacks)?;
+    page.count(&families::POLICY_REVERTS, state.reverts)?;
+    page.set(&families::POLICY_UNCONFIRMED, state.unconfirmed.is_some().into())?;
+    page.set(&families::STARTED, seconds(state.started))?;
+    page.set(&families::TOTALS_SINCE, seconds(state.since))?;
     if let Some(synchronised) = state.clock.synchronised {
-        one("clock_synchronised", "1: the kernel calls its clock synchronised", synchronised.into())?;
+        page.set(&families::CLOCK_SYNCHRONISED, synchronised.into())?;
     }
-    let behind = "How far the wall clock is behind the time that rules and budgets go by";
-    one("clock_behind_seconds", behind, seconds(state.clock.ahead))?;
-    count("clock_jumps_total", "Times that the wall clock was set", state.clock.jumps)?;
-    let refused = page.counter(
-        "bypass_refused_total",
-        "Sockets refused that would have sent past the hook, by kind, since the start",
-        &["kind"],
-    )?;
+    page.set(&families::CLOCK_BEHIND, seconds(state.clock.ahead))?;
+    page.count(&families::CLOCK_JUMPS, state.clock.jumps)?;
+    let refused = page.counter(&families::BYPASS_REFUSED)?;
     for (of, times) in Bypass::ALL.into_iter().zip(state.bypass_refused) {
         refused.with_label_values(&[of.name()]).inc_by(times);
     }
-    tampering(page, state)?;
-    let attached = page.gauge(
-        "attached",
-        "1 for each interface that is counted, 0 where the program was taken off or the interface is gone",
-        &["interface", "hook"],
-    )?;
+    let attached = page.gauge(&families::ATTACHED)?;
     for one in &state.attachments {
         let counted = state.is_counted(&one.interface);
         attached.with_label_values(&[one.interface.as_str(), one.hook.as_str()]).set(counted.into());
     }
-    devices(page, state)?;
-    nics(page, state)
+    Ok(())
+}
+
+/// The severities that alerts on flows have.
+const EGRESS: [Severity; 3] = [Severity::Low, Severity::Medium, Severity::High];
+
+fn alerts(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
+    let alerts = page.counter(&families::ALERTS)?;
+    for severity in EGRESS {
+        alerts.with_label_values(&[severity.name(), "egress"]);
+    }
+    for kind in FindingKind::ALL {
+        for severity in kind.severities() {
+            alerts.with_label_values(&[severity.name(), kind.name()]);
+        }
+    }
+    for ((severity, kind), count) in &state.alerts {
+        alerts.with_label_values(&[severity, kind]).inc_by(*count);
+    }
+    page.count(&families::ALERTS_SUPPRESSED, state.alerts_suppressed)
 }
 
 fn tampering(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     let report = &state.tamper;
-    let found =
-        page.counter("tampering_found_total", "Changes of the monitor's own by others, by finding", &["kind"])?;
-    let healed = page.counter("tampering_healed_total", "Of these: put right", &["kind"])?;
-    let open = page.gauge("tampering_open", "1 while it is so", &["kind"])?;
-    let contended = page.gauge("tampering_contended", "1 while it is left alone, put right too often", &["kind"])?;
+    let found = page.counter(&families::TAMPERING_FOUND)?;
+    let healed = page.counter(&families::TAMPERING_HEALED)?;
+    let open = page.gauge(&families::TAMPERING_OPEN)?;
+    let contended = page.gauge(&families::TAMPERING_CONTENDED)?;
     for kind in KINDS {
         let times = report.times.get(&kind).copied().unwrap_or_default();
         found.with_label_values(&[kind.name()]).inc_by(times.found);
@@ -250,18 +154,8 @@ fn tampering(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
         open.with_label_values(&[kind.name()]).set(is_open.into());
         contended.with_label_values(&[kind.name()]).set(report.contended.iter().any(|(of, _)| *of == kind).into());
     }
-    let none: [&str; 0] = [];
-    for (name, help, at) in [
-        ("tampering_looked_timestamp_seconds", "When the kernel part was looked after last", report.looked),
-        (
-            "tampering_compared_timestamp_seconds",
-            "When every byte of the policy in the kernel had been compared with what was compiled once more",
-            report.compared.unwrap_or(0),
-        ),
-    ] {
-        page.gauge(name, help, &none)?.with_label_values(&none).set(seconds(at));
-    }
-    Ok(())
+    page.set(&families::TAMPERING_LOOKED, seconds(report.looked))?;
+    page.set(&families::TAMPERING_COMPARED, seconds(report.compared.unwrap_or(0)))
 }
 
 /// Devices with series of their own. Guests that are not watched come last: of these a host may have thousands, with other
@@ -269,19 +163,14 @@ fn tampering(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
 const DEVICE_SERIES: usize = 1_024;
 
 fn devices(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
-    let number = page.gauge("devices", "Devices that are up or are to be watched, by role", &["role", "watched"])?;
+    let number = page.gauge(&families::DEVICES)?;
     for role in Role::ALL {
         for watched in ["0", "1"] {
             number.with_label_values(&[role.name(), watched]).set(0);
         }
     }
-    let watched = page.gauge(
-        "device_watched",
-        "1: it is watched; of each device that is up or is to be watched",
-        &["interface", "role"],
-    )?;
-    let unwatched =
-        page.gauge("device_unwatched_packets", "Sent by a device that is to be watched and is not", &["interface"])?;
+    let watched = page.gauge(&families::DEVICE_WATCHED)?;
+    let unwatched = page.counter(&families::DEVICE_UNWATCHED_PACKETS)?;
     let shown = state.coverage.devices.iter().filter(|device| device.up || device.wanted || device.since.is_some());
     let (last, first): (Vec<_>, Vec<_>) =
         shown.partition(|device| device.role == Role::Guest && device.since.is_none() && !device.wanted);
@@ -291,35 +180,42 @@ fn devices(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
         if at < DEVICE_SERIES {
             watched.with_label_values(&[device.name.as_str(), device.role.name()]).set(is_watched.into());
             let packets = if is_watched || !device.wanted { 0 } else { device.unwatched.packets };
-            unwatched.with_label_values(&[device.name.as_str()]).set(gauge(packets));
+            unwatched.with_label_values(&[device.name.as_str()]).inc_by(packets);
         }
     }
     Ok(())
 }
 
 fn nics(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
-    let labels = ["interface"];
     type Number = fn(&InterfaceAccount) -> u64;
-    let gauges: [(&str, &str, Number); 12] = [
-        ("nic_packets", "Packets that the network card sent since the program was attached", |nic| nic.sent.packets),
-        ("nic_bytes", "Bytes that the network card sent since the program was attached", |nic| nic.sent.bytes),
-        ("nic_unaccounted_packets", "Of nic_packets: never passed the hook, proven", |nic| nic.unaccounted.packets),
-        ("nic_unaccounted_bytes", "Their bytes, as far as they can be told", |nic| nic.unaccounted.bytes),
-        ("nic_before_attach_packets", "Packets sent before the program was attached", |nic| nic.before_attach.packets),
-        ("nic_lost_packets", "Packets that passed the hook and were never counted after", |nic| nic.lost),
-        ("nic_hidden_at_most_packets", "As many at most left unseen beside the hook so far", |nic| nic.hidden),
-        ("nic_comparable", "0: the device counts what never passes its hook", |nic| {
-            nic.not_comparable.is_none().into()
-        }),
-        ("nic_dropped_packets", "Packets that the device says it dropped", |nic| nic.device_drops),
-        ("nic_filtered_packets", "Packets that filters behind the hook dropped or sent another way", |nic| {
-            nic.filtered
-        }),
-        ("qdisc_dropped_packets", "Packets that the queueing disciplines dropped", |nic| nic.qdisc_drops),
-        ("qdisc_waiting_packets", "Packets that wait in the queueing discipline", |nic| nic.waiting),
+    let counters: [(Counter, Number); 8] = [
+        (families::NIC_PACKETS, |nic| nic.sent.packets),
+        (families::NIC_BYTES, |nic| nic.sent.bytes),
+        (families::NIC_UNACCOUNTED_PACKETS, |nic| nic.unaccounted.packets),
+        (families::NIC_UNACCOUNTED_BYTES, |nic| nic.unaccounted.bytes),
+        (families::NIC_LOST_PACKETS, |nic| nic.lost),
+        (families::NIC_DROPPED_PACKETS, |nic| nic.device_drops),
+        (families::NIC_FILTERED_PACKETS, |nic| nic.filtered),
+        (families::QDISC_DROPPED_PACKETS, |nic| nic.qdisc_drops),
     ];
-    for (name, help, value) in gauges {
-        let series = page.gauge(name, help, &labels)?;
+    for (family, value) in counters {
+        let series = page.counter(&family)?;
+        // Before the first epoch there is no account.
+        for one in &state.attachments {
+            series.with_label_values(&[one.interface.as_str()]);
+        }
+        for nic in &state.accounts {
+            series.with_label_values(&[nic.interface.as_str()]).inc_by(value(nic));
+        }
+    }
+    let gauges: [(Gauge, Number); 4] = [
+        (families::NIC_BEFORE_ATTACH_PACKETS, |nic| nic.before_attach.packets),
+        (families::NIC_HIDDEN_AT_MOST_PACKETS, |nic| nic.hidden),
+        (families::NIC_COMPARABLE, |nic| nic.not_comparable.is_none().into()),
+        (families::QDISC_WAITING_PACKETS, |nic| nic.waiting),
+    ];
+    for (family, value) in gauges {
+        let series = page.gauge(&family)?;
         for nic in &state.accounts {
             series.with_label_values(&[nic.interface.as_str()]).set(gauge(value(nic)));
         }
@@ -328,25 +224,27 @@ fn nics(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
 }
 
 fn shadow(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
-    let none: [&str; 0] = [];
     let report = &state.shadow;
-    let refused = page.gauge("shadow_refused", "1: the shadow policy that is named does not compile", &none)?;
-    refused.with_label_values(&none).set(report.refused.is_some().into());
+    page.set(&families::SHADOW_REFUSED, report.refused.is_some().into())?;
     let Some(candidate) = &report.candidate else { return Ok(()) };
-    let info = page.gauge("shadow_info", "The shadow policy", &["digest"])?;
-    info.with_label_values(&[candidate.policy.digest.as_str()]).set(1);
-    let labels = ["verdict", "shadow"];
-    let packets =
-        page.counter("shadow_packets_total", "By verdict and by the shadow policy's, since it is", &labels)?;
-    let bytes = page.counter("shadow_bytes_total", "Bytes, GSO packets counted whole", &labels)?;
-    let wire_bytes = page.counter("shadow_wire_bytes_total", "The same in bytes on the wire", &labels)?;
+    page.gauge(&families::SHADOW_INFO)?.with_label_values(&[candidate.policy.digest.as_str()]).set(1);
+    let packets = page.counter(&families::SHADOW_PACKETS)?;
+    let bytes = page.counter(&families::SHADOW_BYTES)?;
+    let wire_bytes = page.counter(&families::SHADOW_WIRE_BYTES)?;
+    for verdict in Verdict::ALL {
+        for shadow in Verdict::ALL {
+            for series in [&packets, &bytes, &wire_bytes] {
+                series.with_label_values(&[verdict.name(), shadow.name()]);
+            }
+        }
+    }
     for ((verdict, shadow), sums) in report.verdicts.iter().chain(&report.unparsed) {
         let values = [verdict.name(), shadow.name()];
         packets.with_label_values(&values).inc_by(sums.packets);
         bytes.with_label_values(&values).inc_by(sums.bytes);
         wire_bytes.with_label_values(&values).inc_by(sums.wire_bytes);
     }
-    let not = page.counter("shadow_not_evaluated_packets_total", "Packets that it was not asked about", &["why"])?;
+    let not = page.counter(&families::SHADOW_NOT_EVALUATED)?;
     let of = &report.not_evaluated;
     for (why, sums) in
         [("overflow", of.overflow), ("unparsed", of.unparsed), ("hops", of.hops), ("unanswered", of.unanswered)]
@@ -363,10 +261,10 @@ fn rules(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     let names = &state.traffic.identities.rules;
     // Never one series today and another tomorrow: names keep their numbers. The first two are none and other.
     let series = |name: RuleName| names.get(if name.index() < RULE_SERIES + 2 { name } else { RuleName::OTHER });
-    let packets = page.counter("rule_packets_total", "Of packets_total: decided by a rule", &["rule"])?;
-    let bytes = page.counter("rule_wire_bytes_total", "The same in bytes on the wire", &["rule"])?;
-    let flows = page.counter("rule_flows_total", "Flows that a rule decided", &["rule"])?;
-    let last = page.gauge("rule_last_hit_timestamp_seconds", "Last packet that a rule decided", &["rule"])?;
+    let packets = page.counter(&families::RULE_PACKETS)?;
+    let bytes = page.counter(&families::RULE_WIRE_BYTES)?;
+    let flows = page.counter(&families::RULE_FLOWS)?;
+    let last = page.gauge(&families::RULE_LAST_HIT)?;
     for (name, GroupSums { flows: number, sums }) in &state.traffic.totals.rules {
         let rule = [series(*name)];
         packets.with_label_values(&rule).inc_by(sums.counters.packets);
@@ -375,10 +273,9 @@ fn rules(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
         let last = last.with_label_values(&rule);
         last.set(last.get().max(sums.last.div_euclid(1_000_000_000)));
     }
-    let of_budget = |name: &str, help: &str| page.gauge(name, help, &["rule"]);
-    let most = of_budget("rule_budget_bytes", "What a rule may let through in a UTC day, in bytes on the wire")?;
-    let used = of_budget("rule_budget_used_bytes", "What it has let through today")?;
-    let suspended = of_budget("rule_suspended", "1: its budget is used up, it does not hold until midnight UTC")?;
+    let most = page.gauge(&families::RULE_BUDGET)?;
+    let used = page.gauge(&families::RULE_BUDGET_USED)?;
+    let suspended = page.gauge(&families::RULE_SUSPENDED)?;
     for (id, today) in &state.budgets.rules {
         let Some(rule) = names.find(id).filter(|name| name.index() < RULE_SERIES + 2) else { continue };
         let rule = [names.get(rule)];
@@ -386,31 +283,23 @@ fn rules(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
         used.with_label_values(&rule).set(gauge(today.used));
         suspended.with_label_values(&rule).set(today.suspended.is_some().into());
     }
-    let none: [&str; 0] = [];
-    let all = page.gauge("rules_suspended", "Rules whose daily budget is used up", &none)?;
-    all.with_label_values(&none).set(gauge(state.in_force.policy.suspended.len() as u64));
-    Ok(())
+    page.set(&families::RULES_SUSPENDED, gauge(state.in_force.policy.suspended.len() as u64))
 }
 
 fn policy(page: &Page, state: &MonitorState, now: i128) -> prometheus::Result<()> {
     let in_force = &state.in_force;
-    let info = page.gauge("policy_info", "The policy in force", &["digest", "zone", "mode"])?;
+    let info = page.gauge(&families::POLICY_INFO)?;
     info.with_label_values(&[in_force.policy.digest.as_str(), in_force.policy.zone.as_str(), in_force.mode.name()])
         .set(1);
-    let none: [&str; 0] = [];
-    let last_good =
-        page.gauge("last_good_policy", "1: the files were refused at the start, the last good policy holds", &none)?;
-    last_good.with_label_values(&none).set(in_force.last_good.is_some().into());
+    page.set(&families::LAST_GOOD_POLICY, in_force.last_good.is_some().into())?;
     if let Some(by_hand) = &in_force.by_hand {
-        let set = page.gauge("mode_by_hand", "1: the mode was set by hand", &["mode", "configured"])?;
+        let set = page.gauge(&families::MODE_BY_HAND)?;
         set.with_label_values(&[by_hand.mode.name(), by_hand.configured.name()]).set(1);
         if let Some(until) = by_hand.until {
-            let ends = page.gauge("mode_by_hand_ends_timestamp_seconds", "When the mode set by hand ends", &none)?;
-            ends.with_label_values(&none).set(seconds(until));
+            page.set(&families::MODE_BY_HAND_ENDS, seconds(until))?;
         }
     }
-    let age =
-        page.gauge("geo_dataset_age_seconds", "Age of each geo dataset that says when it was built", &["dataset"])?;
+    let age = page.gauge(&families::GEO_DATASET_AGE)?;
     // Of several with one name, which only one file that is named twice has, the oldest.
     let mut ages: BTreeMap<&str, i64> = BTreeMap::new();
     for dataset in &in_force.datasets {
@@ -421,8 +310,8 @@ fn policy(page: &Page, state: &MonitorState, now: i128) -> prometheus::Result<()
     for (name, seconds) in ages {
         age.with_label_values(&[name]).set(seconds);
     }
-    let held = page.gauge("geo_data_held", "1: fresh data for this file was not taken", &["file"])?;
-    let taken = page.gauge("geo_data_taken_timestamp_seconds", "When fresh data was put in place last", &["file"])?;
+    let held = page.gauge(&families::GEO_DATA_HELD)?;
+    let taken = page.gauge(&families::GEO_DATA_TAKEN)?;
     for (file, note) in &state.refresh.files {
         let file = plain(&file.display().to_string());
         held.with_label_values(&[&file]).set(note.waits().is_some().into());
@@ -431,19 +320,15 @@ fn policy(page: &Page, state: &MonitorState, now: i128) -> prometheus::Result<()
         }
     }
     if let Some(looked) = state.refresh.looked {
-        let name = "geo_data_looked_timestamp_seconds";
-        let last = page.gauge(name, "When `geo stage` last looked for fresh data", &none)?;
-        last.with_label_values(&none).set(looked);
+        page.set(&families::GEO_DATA_LOOKED, looked)?;
     }
     let near = upcoming(&in_force.policy.rules, seconds(now + state.clock.ahead));
-    let expiring =
-        page.gauge("rules_expiring", "Rules that expire within so many days (0: have expired)", &["days"])?;
+    let expiring = page.gauge(&families::RULES_EXPIRING)?;
     for days in WARN_DAYS.into_iter().chain([0]) {
         let of = near.iter().filter(|rule| rule.what != "begins" && rule.seconds <= days * 86_400);
         expiring.with_label_values(&[days.to_string().as_str()]).set(gauge(of.count() as u64));
     }
-    let build = page.gauge("build_info", "This build", &["version"])?;
-    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    page.gauge(&families::BUILD_INFO)?.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     Ok(())
 }
 

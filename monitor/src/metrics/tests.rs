@@ -5,11 +5,13 @@ use monitor_common::{
     wire::{FlowKey, Opaque, Via},
 };
 
+mod reference;
+
 use super::*;
 use crate::{
     fake,
     model::{
-        FindingKind, TamperReport,
+        TamperReport,
         readings::Amount,
         tamper::{Healing, Sighting, Tampering, Times},
     },
@@ -35,7 +37,7 @@ fn classified_and_unparsed_packets_of_one_scrape_sum_to_the_hook_total() {
     let hook = sum(&page, "hook_packets_total");
     assert!(hook > 0);
     assert_eq!(sum(&page, "packets_total") + sum(&page, "unparsed_packets_total"), hook, "{page}");
-    assert_eq!(sum(&page, "conservation_residual_packets"), 0);
+    assert_eq!(sum(&page, "conservation_residual_packets_total"), 0);
 }
 
 #[test]
@@ -123,9 +125,9 @@ fn a_flow_is_found_under_its_interface_country_class_and_verdict() {
         r#"egress_monitor_tampering_found_total{kind="detached"} 0"#,
         r#"egress_monitor_attached{hook="tcx",interface="eth0"} 0"#,
         r#"egress_monitor_attached{hook="tcx",interface="eth1"} 1"#,
-        r#"egress_monitor_nic_packets{interface="eth0"} 50"#,
-        r#"egress_monitor_nic_unaccounted_packets{interface="eth0"} 3"#,
-        r#"egress_monitor_nic_unaccounted_bytes{interface="eth0"} 300"#,
+        r#"egress_monitor_nic_packets_total{interface="eth0"} 50"#,
+        r#"egress_monitor_nic_unaccounted_packets_total{interface="eth0"} 3"#,
+        r#"egress_monitor_nic_unaccounted_bytes_total{interface="eth0"} 300"#,
         r#"egress_monitor_nic_hidden_at_most_packets{interface="eth0"} 12"#,
         r#"egress_monitor_nic_comparable{interface="eth0"} 1"#,
     ] {
@@ -168,14 +170,14 @@ fn each_device_that_is_up_has_its_series_guests_last_and_no_more_than_so_many() 
         r#"egress_monitor_device_watched{interface="br0",role="transit"} 0"#,
         r#"egress_monitor_device_watched{interface="lo",role="none"} 0"#,
         r#"egress_monitor_device_watched{interface="veth0",role="guest"} 0"#,
-        r#"egress_monitor_device_unwatched_packets{interface="eth0"} 0"#,
-        r#"egress_monitor_device_unwatched_packets{interface="eth1"} 9"#,
-        r#"egress_monitor_device_unwatched_packets{interface="wg0"} 0"#,
+        r#"egress_monitor_device_unwatched_packets_total{interface="eth0"} 0"#,
+        r#"egress_monitor_device_unwatched_packets_total{interface="eth1"} 9"#,
+        r#"egress_monitor_device_unwatched_packets_total{interface="wg0"} 0"#,
     ] {
         assert!(page.lines().any(|other| other == line), "{line} is not in\n{page}");
     }
     let series = |name: &str| page.lines().filter(|line| line.starts_with(&format!("egress_monitor_{name}{{"))).count();
-    assert_eq!((series("device_watched"), series("device_unwatched_packets")), (DEVICE_SERIES, DEVICE_SERIES));
+    assert_eq!((series("device_watched"), series("device_unwatched_packets_total")), (DEVICE_SERIES, DEVICE_SERIES));
     assert!(!page.contains("\"eth2\""), "it is down, and nobody asks for it");
 }
 

@@ -10,6 +10,8 @@ pub use self::{
     table::FindingKind,
 };
 
+use std::collections::BTreeSet;
+
 use super::severity::Severity;
 
 /// What there is to say of one finding.
@@ -31,6 +33,12 @@ impl FindingKind {
     /// How bad.
     pub const fn severity(self) -> Severity {
         self.entry().severity
+    }
+
+    /// How bad its alerts can be: as bad as it is, worse where somebody opens what was closed, and nothing once it is over.
+    pub fn severities(self) -> BTreeSet<Severity> {
+        let worse = matches!(self, Self::PolicyChanged | Self::ModeChanged).then_some(Severity::High);
+        [self.severity(), Severity::Informational].into_iter().chain(worse).collect()
     }
 
     /// For people, in one line.

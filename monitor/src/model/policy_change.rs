@@ -109,6 +109,9 @@ mod tests {
 
     fn said(old: &PolicyInForce, new: &PolicyInForce) -> Vec<(&'static str, bool, String)> {
         let told = told(old, new).into_iter();
+        let known =
+            |kind: FindingKind, detail: &Detail| detail.severity.is_none_or(|of| kind.severities().contains(&of));
+        let told = told.inspect(|(kind, detail)| assert!(known(*kind, detail), "{kind:?}"));
         told.map(|(kind, detail)| (kind.name(), detail.severity.is_some(), detail.text)).collect()
     }
 
