@@ -2,6 +2,7 @@
 //! drained into snapshots, and everything else a reader of snapshots.
 
 pub mod alerts;
+pub mod archive;
 pub mod budgets;
 pub mod carried;
 pub mod cli;

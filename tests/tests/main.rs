@@ -10,6 +10,7 @@
 
 mod adoption;
 mod alerts;
+mod alerts_command;
 mod attach;
 mod bad_input;
 mod bench;

@@ -24,6 +24,9 @@ pub enum QueryError {
     /// `top`.
     #[error("top={0}: from 1 to {MAX_TOP}")]
     Top(usize),
+    /// `limit`.
+    #[error("limit={0}: from 1 to {max}", max = crate::alerts::MAX_LIMIT)]
+    Limit(usize),
     /// `since` or `until`.
     #[error("{0}={1}: from 1 to {MAX_SINCE} seconds ago")]
     Seconds(&'static str, u32),
@@ -127,7 +130,7 @@ pub struct FlowsQuery {
 }
 
 /// A time as seconds or as the command line has it.
-fn ago<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+pub(crate) fn ago<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     let text = String::deserialize(from)?;
     let seconds = || u32::try_from(monitor_policy::duration::parse(&text).ok()?.as_secs()).ok();
     let refused = || serde::de::Error::custom(format!("invalid time {text:?}: seconds, or such as 30min"));
@@ -228,7 +231,7 @@ impl FlowFilter {
 }
 
 /// What a list has in it.
-fn list<T>(
+pub(crate) fn list<T>(
     parameter: &'static str,
     text: Option<&str>,
     expected: &'static str,

@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 
 use crate::{
-    alerts::Alerts,
+    alerts::{Acknowledged, Alerts},
     changes::Changes,
     check::Check,
     clock::ClockStatus,
@@ -36,6 +36,7 @@ pub struct Document {
 pub fn documents() -> Vec<Document> {
     vec![
         document::<Alerts>("alerts", &[]),
+        document::<Acknowledged>("alerts-ack", &["alerts ack ID --json"]),
         document::<Changes>("changes", &["changes --json"]),
         document::<Check>("check", &["check --json"]),
         document::<ClockStatus>("clock", &["clock --json"]),

@@ -50,6 +50,11 @@ impl Daemon {
         Ok(Client::new(paths.runtime.join("control.sock")).otherwise(meanwhile))
     }
 
+    /// `[paths] state`; `None`: only its socket is known.
+    pub(super) fn state(&self) -> Option<PathBuf> {
+        self.socket.is_none().then(|| config::paths(self.config.as_deref()).state)
+    }
+
     /// The configuration file of the daemon.
     pub(super) fn place(&self) -> PathBuf {
         self.config.clone().unwrap_or_else(|| config::DEFAULT_FILE.into())

@@ -1,5 +1,6 @@
 //! The command line: arguments in, one command's `run` called. One file a command.
 
+pub mod alerts;
 pub mod allow;
 mod args;
 pub mod attempt;
@@ -44,6 +45,7 @@ enum Command {
     Status(status::Args),
     Flows(flows::Args),
     Rules(rules::Args),
+    Alerts(alerts::Args),
     Changes(changes::Args),
     Sinks(sinks::Args),
     Diff(diff::Args),
@@ -104,6 +106,7 @@ pub fn main() -> Result<(), CliError> {
         Command::Status(args) => status::run(&args),
         Command::Flows(args) => flows::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Alerts(args) => alerts::run(&args),
         Command::Changes(args) => changes::run(&args),
         Command::Sinks(args) => sinks::run(&args),
         Command::Diff(args) => diff::run(&args),

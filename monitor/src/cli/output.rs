@@ -124,12 +124,21 @@ pub fn print(text: &str) -> Result<(), CliError> {
 }
 
 fn write(text: &str) -> Result<(), CliError> {
+    stream(text).map(drop)
+}
+
+/// Writes a part of what goes on as it is. `false`: the reader has gone.
+///
+/// # Errors
+/// Standard output can't be written.
+pub fn stream(text: &str) -> Result<bool, CliError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => {
             Err(CliError::Unavailable(format!("standard output: {error}: free space on the disk or write elsewhere")))
         }
-        _ => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     alerts::{Alerter, ocsf},
+    archive::Archive,
     budgets::keeper::Keeper,
     carried::Carried,
     clock::{TrustedClock, report::ClockReport},
@@ -57,6 +58,8 @@ pub(super) struct Daemon {
     pub http: Option<TcpListener>,
     /// When the threads of the outbox and its sinks have ended.
     pub alerts_delivered: sinks::Ended,
+    /// What is kept of alerts.
+    pub archive: Archive,
     pub host_name: String,
     pub service_manager: ServiceManager,
     pub started: Started,
@@ -95,6 +98,7 @@ pub(super) fn build(
     let host_name = host.name.clone();
     let about = host.clone();
     let encode = move |alert: &Alert, sequence| ocsf::kept(&about, alert, sequence);
+    let archive = Archive::of(setup.reload.confirmations.state());
     let store = Store::open(setup.reload.confirmations.state(), setup.keep_alerts);
     let (outbox, alerts_delivered) = Outbox::start(store, setup.sinks, sinks::QUEUE, encode)
         .map_err(|error| DaemonError::Start { what: "alerts", error })?;
@@ -147,6 +151,7 @@ pub(super) fn build(
         enquirer: Enquirer::new(setup.helper, setup.listen),
         http,
         alerts_delivered,
+        archive,
         host_name,
         service_manager: setup.service_manager,
         started,

@@ -62,7 +62,7 @@ impl Daemon {
         let ((port, ports), (socket, sockets)) = (mpsc::channel(1), mpsc::channel(1));
         let served = server::Served {
             state: self.state.clone(),
-            control: http::Control { epochs: self.epochs, reloads: self.reloads.clone() },
+            control: http::Control { epochs: self.epochs, reloads: self.reloads.clone(), archive: self.archive },
             host: self.host_name,
             access: self.access.clone(),
             sockets,

@@ -30,7 +30,7 @@ impl Consumer for Deliveries {
         let delivery = &state.delivery;
         let total = delivery.lost.load(Relaxed);
         let lost = total - mem::replace(&mut self.lost, total);
-        let detail = (lost > 0).then(|| format!("{lost} alerts; the latest are at /api/v1/alerts"));
+        let detail = (lost > 0).then(|| format!("{lost} alerts: their flows are in `egress-monitor flows`"));
         findings.report(FindingKind::AlertsLost, detail);
         report(delivery, findings);
         let now = (now() / 1_000_000) as i64;

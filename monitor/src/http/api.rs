@@ -9,7 +9,7 @@ use super::{
     error::ApiError,
     roles::{Access, Role},
 };
-use crate::{engine::EngineHandle, reload::ReloadHandle, store::SharedState};
+use crate::{archive::Archive, engine::EngineHandle, reload::ReloadHandle, store::SharedState};
 
 /// Pages that are rendered at once for each role: one reads all flows at worst. Scrapes: as many.
 const RENDERERS: usize = 1;
@@ -36,6 +36,8 @@ pub struct Control {
     pub epochs: EngineHandle,
     /// Changes the policy.
     pub reloads: ReloadHandle,
+    /// What is kept of alerts.
+    pub archive: Archive,
 }
 
 impl Api {

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use monitor_api::{
-    alerts::Alerts,
+    alerts::{Acknowledged, Alerts, AlertsQuery, MAX_NOTE, Told},
     changes::{Changes, ChangesQuery},
     clock::{ClockReset, ClockStatus},
     flows::FlowsQuery,
@@ -24,11 +24,15 @@ use monitor_api::{
     sinks::{SinkRow, Sinks},
     status::Status,
 };
-use monitor_policy::{diff::Side, spec::Mode, text::excerpt};
+use monitor_policy::{
+    diff::Side,
+    spec::Mode,
+    text::{excerpt, plain},
+};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    api::Api,
+    api::{Api, Control},
     connections::Place,
     documents::{self, flows::Page},
     error::ApiError,
@@ -36,9 +40,8 @@ use super::{
     roles::Role,
 };
 use crate::{
-    alerts::ocsf,
     kernel,
-    model::{FindingKind, Host, now},
+    model::{FindingKind, finding::Detail, now, rfc3339},
     reload::{LONGEST, ReloadHandle, Wanted},
 };
 
@@ -195,26 +198,75 @@ pub(super) async fn shadow(
     api.render(move |state| documents::shadow::shadow(state, &query)).await.map(Json)
 }
 
-/// The latest alerts, oldest first, as they were written.
+/// Alerts that are kept, by number.
 pub(super) async fn alerts(
     State(api): State<Api>,
-    Parameters(Nothing {}): Parameters<Nothing>,
+    Extension(place): Extension<Place>,
+    Parameters(query): Parameters<AlertsQuery>,
 ) -> Result<Json<Alerts>, ApiError> {
-    let name = api.host.to_string();
-    let document = api.render(|state| {
-        // Encoded when nobody waits for the state any more.
-        let (latest, boot_id, delivery) = {
-            let state = state.read();
-            (state.latest_alerts.clone(), state.boot_id.clone(), Arc::clone(&state.delivery))
-        };
-        let host = Host { name, boot_id };
-        Alerts {
-            alerts: latest.iter().map(|alert| ocsf::document(&host, alert)).collect(),
-            lost: delivery.lost.load(Relaxed),
-            written: delivery.kept.load(Relaxed),
-        }
-    });
-    document.await.map(Json)
+    let now = i64::try_from(now() / 1_000_000).unwrap_or(i64::MAX);
+    let filter = query.filter(now).map_err(ApiError::bad_request)?;
+    let limit = query.limit().map_err(ApiError::bad_request)?;
+    let (archive, host) = (control(&api)?.archive.clone(), Arc::clone(&api.host));
+    let page = api.render(move |state| documents::alerts::alerts(state, &archive, &host, &query, &filter, limit));
+    let page = page.await?.map_err(|error| unreadable(&api, &error))?;
+    let size = page.alerts.iter().map(|alert| alert.get().len()).sum();
+    if place.hold(size) { Ok(Json(page)) } else { Err(ApiError::no_room()) }
+}
+
+fn unreadable(api: &Api, error: &std::io::Error) -> ApiError {
+    let archive = control(api).map(|control| control.archive.directory().display().to_string()).unwrap_or_default();
+    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, format!("{archive}: {error}"))
+}
+
+fn control(api: &Api) -> Result<&Control, ApiError> {
+    api.control.as_ref().ok_or_else(|| ApiError::internal("what the control socket has alone was let through"))
+}
+
+/// Which alert is acknowledged, and why.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Meant {
+    id: String,
+    note: Option<String>,
+}
+
+/// Puts on record that somebody has seen an alert, for `egress-monitor alerts ack`.
+pub(super) async fn acknowledge(
+    State(api): State<Api>,
+    by: Option<Extension<Peer>>,
+    Parameters(Meant { id, note }): Parameters<Meant>,
+) -> Result<Json<Acknowledged>, ApiError> {
+    let note = note.map(|note| plain(note.trim())).filter(|note| !note.is_empty());
+    if note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE) {
+        return Err(ApiError::bad_request(format!("note: at most {MAX_NOTE} characters")));
+    }
+    let Control { epochs, archive, .. } = control(&api)?.clone();
+    let (of, wanted) = (archive.clone(), id.clone());
+    let found = api.render(move |_| of.find(&wanted)).await?.map_err(|error| unreadable(&api, &error))?;
+    let Some(found) = found else {
+        let why = format!("no alert {:?} is kept: `egress-monitor alerts` has their numbers", excerpt(&id));
+        return Err(ApiError::new(StatusCode::NOT_FOUND, why));
+    };
+    let by = by.map_or_else(|| "somebody unknown".to_owned(), |Extension(Peer(by))| by.to_string());
+    let Told { sequence, uid, correlation, kind, message, .. } = found;
+    // By its number it is this one; by the name of what it belongs to, all of that.
+    let one = Acknowledged {
+        id: if correlation == id { correlation } else { uid },
+        sequence,
+        kind,
+        message,
+        note,
+        by,
+        time: rfc3339(now()),
+    };
+    let (of, kept) = (archive.clone(), one.clone());
+    api.render(move |_| of.acknowledge(kept)).await?.map_err(|error| unreadable(&api, &error))?;
+    let Acknowledged { kind, message, note, by, .. } = &one;
+    let note = note.as_ref().map_or_else(String::new, |note| format!("; note: {note}"));
+    let text = format!("alert {sequence} ({kind}: {message}){note}; by {by}");
+    epochs.noticed(FindingKind::AlertAcknowledged, Detail { by: by.clone(), ..text.into() }).await;
+    Ok(Json(one))
 }
 
 /// Where alerts go.

@@ -13,6 +13,7 @@ use axum::{
 };
 
 use monitor_api::{
+    alerts::{ACKNOWLEDGE, PAGE as ALERTS},
     changes::PAGE as CHANGES,
     reload::{MAX_CANDIDATE, TRIAL, TRY},
 };
@@ -109,7 +110,7 @@ impl Page {
 }
 
 /// All pages.
-pub(super) const PAGES: [Page; 21] = [
+pub(super) const PAGES: [Page; 22] = [
     Page::read("/metrics", Metrics, &[], Other("Prometheus text"), || get(pages::metrics)).named().scraped(),
     Page::read("/healthz", Metrics, &[], Other("text: the process serves"), || get(pages::healthz)).scraped(),
     Page::read("/readyz", Metrics, &[], Other("text: attached, and epochs are closed; 503 if not"), || {
@@ -168,7 +169,21 @@ pub(super) const PAGES: [Page; 21] = [
         Document("shadow"),
         || get(pages::shadow),
     ),
-    Page::read("/api/v1/alerts", Security, &[], Document("alerts"), || get(pages::alerts)),
+    Page::read(
+        ALERTS,
+        Security,
+        &[
+            ("after", Security),
+            ("limit", Security),
+            ("since", Security),
+            ("severity", Security),
+            ("type", Security),
+            ("country", Security),
+        ],
+        Document("alerts"),
+        || get(pages::alerts),
+    ),
+    Page::change(ACKNOWLEDGE, &[("id", Root), ("note", Root)], Document("alerts-ack"), || post(pages::acknowledge)),
     Page::read("/api/v1/sinks", Security, &[], Document("sinks"), || get(pages::sinks)),
     Page::change("/api/v1/sinks/test", &[("sink", Root)], Document("sinks-test"), || post(pages::test_sink)),
     Page::change("/api/v1/policy/reload", &[("confirm", Root)], Document("reload"), || post(pages::reload_policy)),

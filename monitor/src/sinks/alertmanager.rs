@@ -27,8 +27,9 @@ const AGAIN: Duration = Duration::from_mins(1);
 const ACTIVE: i64 = 5 * 60 * 1_000;
 
 /// Findings that are over when they are made: nothing says that they end.
-const EVENTS: [FindingKind; 18] = [
+const EVENTS: [FindingKind; 19] = [
     FindingKind::Adopted,
+    FindingKind::AlertAcknowledged,
     FindingKind::AlertsGone,
     FindingKind::ClockJump,
     FindingKind::ClockReset,

@@ -45,9 +45,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Bytes that are kept in memory where there is no directory.
 const IN_MEMORY: u64 = 16 << 20;
 
-/// The directory below `[paths] state`.
-pub const DIRECTORY: &str = "alerts";
-
 /// Where alerts are kept. Nothing is opened before the thread does: a start does not wait for a disk.
 pub enum Store {
     /// In a directory; where that is of no use in memory, which is reported.
@@ -81,7 +78,7 @@ impl Store {
         if state.path().as_os_str().is_empty() {
             return Self::Memory;
         }
-        Self::Directory { path: state.path().join(DIRECTORY), keep, prepared: state.prepare() }
+        Self::Directory { path: state.alerts(), keep, prepared: state.prepare() }
     }
 
     fn opened(self) -> Opened {

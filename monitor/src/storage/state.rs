@@ -71,6 +71,11 @@ impl StateDirectory {
         Blobs::new(self.path.join("blobs"))
     }
 
+    /// Where alerts are kept.
+    pub fn alerts(&self) -> PathBuf {
+        self.path.join("alerts")
+    }
+
     /// What is kept of geo data by content.
     pub fn geo_blobs(&self) -> Blobs {
         Blobs::new(self.path.join("geo"))

@@ -1,6 +1,7 @@
 //! The documents of [`monitor_api`] in, text for people out: aligned columns, units, nothing that needs a second look at
 //! three in the morning. A file a view; here is what they share.
 
+mod alerts;
 mod changes;
 mod check;
 mod clock;
@@ -23,6 +24,7 @@ mod summary;
 use std::net::IpAddr;
 
 pub use self::{
+    alerts::{acknowledged, alerts},
     changes::changes,
     check::check,
     clock::clock,

@@ -1,5 +1,6 @@
 //! The monitor's state in, the documents of [`monitor_api`] out. Called where they are served, and where `run` ends.
 
+pub mod alerts;
 pub mod changes;
 pub mod coverage;
 pub mod flows;

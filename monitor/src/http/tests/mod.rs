@@ -24,6 +24,7 @@ use crate::http::{
 };
 use crate::{
     alerts::ocsf,
+    archive::Archive,
     budgets::keeper::Keeper,
     clock::{TrustedClock, trust::Reading},
     engine::Engine,
@@ -110,7 +111,7 @@ fn bench_of(in_force: PolicyInForce) -> Bench {
     let address = listener.local_addr().expect("bound");
     let (port, ports) = tokio::sync::mpsc::channel(1);
     port.try_send(listener).expect("room");
-    let control = Control { epochs: handle, reloads };
+    let control = Control { epochs: handle, reloads, archive: Archive::of(&StateDirectory::open(directory.path())) };
     let (made, sockets) = tokio::sync::mpsc::channel(1);
     made.try_send(ControlSocket::bind(&access).expect("a socket")).expect("room");
     let host = "enclave-1".into();

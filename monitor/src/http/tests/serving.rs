@@ -224,7 +224,7 @@ async fn each_role_gets_its_pages_and_those_of_the_roles_below_and_no_other() {
         }
     }
     let all: Vec<_> = PAGES.iter().filter(|page| page.role == Role::Root).map(|page| page.path).collect();
-    let others = ["/api/v1/clock/reset", "/api/v1/sinks/test"];
+    let others = ["/api/v1/alerts/ack", "/api/v1/clock/reset", "/api/v1/sinks/test"];
     let named = |path: &&str| path.starts_with("/api/v1/policy/") || others.contains(path);
     assert!(all.iter().all(named), "{all:?}: named above?");
 }

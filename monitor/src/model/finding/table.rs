@@ -362,7 +362,7 @@ findings! {
         severity: Severity::High,
         every_time: false,
         title: "Alerts found no room and are lost",
-        hint: "Make room in `[paths] state`; `/api/v1/alerts` has the latest",
+        hint: "Make room in `[paths] state`; `egress-monitor flows` has the flows",
     }
     /// The bound on what is kept, or somebody, took alerts from a sink.
     AlertsGone {
@@ -395,6 +395,14 @@ findings! {
         every_time: false,
         title: "A receiver refuses alerts for good",
         hint: "Mend what it says; what it refused is in `[paths] state`/alerts/rejected, and is not sent again",
+    }
+    /// Somebody has acknowledged an alert.
+    AlertAcknowledged {
+        name: "alert_acknowledged",
+        severity: Severity::Informational,
+        every_time: true,
+        title: "Somebody acknowledged an alert",
+        hint: "Nothing, if it was meant: `egress-monitor alerts` shows who did",
     }
     /// Somebody tries a sink.
     SinkTest {

@@ -8,7 +8,8 @@
 //! What a crash tore is cut at the next start ([`Recovered`]). All segments together take [`Settings::keep`] bytes: the
 //! oldest goes, and who had not taken it is told what he lost ([`Loss`]).
 //!
-//! [`mod@line`] is the form of a line, `index` decides, [`files`] is what is wanted of a file system.
+//! [`mod@line`] is the form of a line, `index` decides, [`files`] is what is wanted of a file system; [`view`] is for who only
+//! looks.
 
 mod cursor;
 pub mod files;
@@ -16,6 +17,7 @@ mod index;
 pub mod line;
 mod log;
 mod reader;
+pub mod view;
 
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,9 @@ pub use self::{
     log::{Log, Recovered, Settings},
     reader::{Batch, Reader},
 };
+
+/// No line is longer.
+const LONGEST: usize = 1 << 20;
 
 /// What the writer and the readers share.
 #[derive(Debug, Default)]

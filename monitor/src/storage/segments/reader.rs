@@ -8,16 +8,13 @@ use std::{
 };
 
 use super::{
-    Shared,
+    LONGEST, Shared,
     cursor::Cursor,
     file_name,
     files::{Bytes, Files, read_all},
     index::Index,
     line::{self, Stamp},
 };
-
-/// No line is longer.
-const LONGEST: usize = 1 << 20;
 
 /// Where a reader is.
 #[derive(Clone, Copy, Debug, Default)]

@@ -2,6 +2,7 @@
 
 mod fake;
 mod kill;
+mod view;
 
 use std::sync::Arc;
 
