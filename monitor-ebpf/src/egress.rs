@@ -40,6 +40,7 @@ pub fn packet(context: &TcContext) -> i32 {
     let Some(half) = cache::half(control.parity()) else { return NEXT };
     table::hook(half, slot, skb);
     let Some(scratch) = scratch() else { return NEXT };
+    scratch.link = link as u32;
     let outcome = match plain {
         Some(plain) => {
             scratch.plain = plain.key(slot);

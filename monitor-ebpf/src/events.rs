@@ -1,10 +1,14 @@
 //! Events to userspace.
 
 use aya_ebpf::{
-    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::bpf_jiffies64,
+    bindings::{__sk_buff, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::{bpf_jiffies64, bpf_skb_load_bytes},
 };
-use monitor_common::wire::{Control, CpuHalf, Event, FullKey};
+use monitor_common::{
+    parse::Reason,
+    verdict::Verdict,
+    wire::{Control, CpuHalf, Event, FullKey, HEAD, UnparsedEvent},
+};
 
 use crate::{maps, table, words};
 
@@ -17,14 +21,15 @@ const LOOK_EACH: u32 = 16;
 
 /// Submits an event for a flow that is new in this epoch; one that the ring has no room for is counted.
 #[inline(always)]
-pub fn submit(half: &mut CpuHalf, control: Control, key: &FullKey, wire_bytes: u32) {
+pub fn submit(half: &mut CpuHalf, control: Control, key: &FullKey, wire_bytes: u32, tcp_flags: u8) {
     let Some(mut entry) = maps::EVENTS.reserve::<Event>(0) else {
         table::event_lost(control.parity());
         return;
     };
     // SAFETY: a helper without arguments.
     let jiffies = unsafe { bpf_jiffies64() };
-    let event = Event { flow: *key, jiffies, epoch: control.epoch(), wire_bytes };
+    let epoch = control.epoch();
+    let event = Event { flow: *key, jiffies, epoch, wire_bytes, tcp_flags: tcp_flags.into(), _reserved: 0 };
     // SAFETY: memory of the ring that was reserved for this.
     unsafe { words::put(entry.as_mut_ptr(), event) };
     half.events = half.events.wrapping_add(1);
@@ -33,6 +38,37 @@ pub fn submit(half: &mut CpuHalf, control: Control, key: &FullKey, wire_bytes: u
         flags = BPF_RB_FORCE_WAKEUP;
     }
     entry.submit(flags.into());
+}
+
+/// Reports a packet without a flow, the first of its kind, with its first bytes. `event`: this CPU's scratch space.
+#[inline(always)]
+pub fn submit_unparsed(
+    skb: *mut __sk_buff,
+    event: &mut UnparsedEvent,
+    control: Control,
+    reason: Reason,
+    verdict: Verdict,
+) {
+    // SAFETY: the context that the kernel gave us; a helper without arguments.
+    let (context, jiffies) = unsafe { (&*skb, bpf_jiffies64()) };
+    let (ifindex, wire_bytes) = (context.ifindex, context.wire_len);
+    let length = context.len.min(HEAD as u32);
+    // SAFETY: this CPU's own value.
+    unsafe {
+        let (epoch, reason, verdict) = (control.epoch(), reason as u8, verdict as u8);
+        let head = [0; HEAD];
+        words::put(
+            event,
+            UnparsedEvent { jiffies, ifindex, epoch, wire_bytes, reason, verdict, length: 0, _reserved: 0, head },
+        );
+    }
+    // SAFETY: within the head by the bound above.
+    if length > 0 && unsafe { bpf_skb_load_bytes(skb.cast(), 0, (&raw mut event.head).cast(), length) } == 0 {
+        event.length = length as u8;
+    }
+    if maps::EVENTS.output::<UnparsedEvent>(event, BPF_RB_NO_WAKEUP.into()).is_err() {
+        table::event_lost(control.parity());
+    }
 }
 
 /// Reports that the open half is filling up. One report that is waiting says as much as several.

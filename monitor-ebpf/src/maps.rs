@@ -16,7 +16,7 @@ use monitor_common::{
     wire::{
         CacheBlock, ClassRow, Clock, Counters, CpuHalf, Decision, FlowKey, FlowRecord, FlowValue, FullKey, Hot,
         InnerDestination, MAX_CLASSES, MAX_INTERFACES, Node, PlainKey, PolicyMeta, ReasonSums, RuleRow, TunnelKey,
-        V6Low,
+        UnparsedEvent, V6Low,
     },
 };
 
@@ -89,6 +89,8 @@ pub struct Scratch {
     pub decision: Decision,
     /// Whether that makes an alert.
     pub alert: u32,
+    /// What there is to tell of it, if it has no flow.
+    pub unparsed: UnparsedEvent,
     /// A flow that is on its way from the flow cache to the table.
     pub evicted: Evicted,
     /// The state of the parser, for any other packet.
@@ -103,6 +105,8 @@ pub struct Scratch {
     pub ifindex: u32,
     /// CLOCK_BOOTTIME.
     pub now: u64,
+    /// The interface's [`monitor_common::wire::Link`] as its number.
+    pub link: u32,
     /// For [`crate::policy::MappedImage`].
     pub cell: u32,
     /// The packet, if it has one tunnel and nothing else that is not plain.
@@ -161,7 +165,7 @@ pub static OVERFLOW: Array<Counters> = Array::with_max_entries(2 * MAX_INTERFACE
 #[map]
 pub static EVENTS_LOST: PerCpuArray<u64> = PerCpuArray::with_max_entries(2, 0);
 
-/// [`monitor_common::wire::Event`]s. Packets write, userspace reads.
+/// [`monitor_common::wire::Event`]s and [`UnparsedEvent`]s. Packets write, userspace reads.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 

@@ -5,15 +5,16 @@ use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
 use aya_log_ebpf::debug;
 use monitor_common::{
     classify::{Classification, Destination, classify_packet, judge_content},
-    parse::Reason,
+    parse::{Reason, tcp_flags},
     verdict::{Verdict, decide, drops},
-    wire::{Address, Control, CpuHalf, Decision, PlainKey},
+    wire::{Address, Control, CpuHalf, Decision, Link, PlainKey},
 };
 
 use crate::{
     action::{NEXT, tc_action},
     cache, events,
     maps::{self, Scratch},
+    packet::Frame,
     policy::MappedImage,
     slow_parse::ParseOutcome,
     table, words,
@@ -41,8 +42,16 @@ fn count_and_decide(skb: *mut __sk_buff, scratch: *mut Scratch, control: u64, sl
         Ok(classification) => classification,
         Err(reason) => {
             let read = if fast_parsed { Classification::default() } else { scratch.evaluation.strictest };
-            let dropped = control.enforce() && drops(reason, drop_reasons(control.slot()), &read);
-            table::unparsed(control.parity(), slot, reason, dropped, &table::size(context));
+            let verdict = match (drops(reason, drop_reasons(control.slot()), &read), control.enforce()) {
+                (false, _) => Verdict::Allowed,
+                (true, false) => Verdict::Observed,
+                (true, true) => Verdict::Denied,
+            };
+            let dropped = matches!(verdict, Verdict::Denied);
+            let first = table::unparsed(control.parity(), slot, reason, dropped, &table::size(context));
+            if first && reason.alerts() {
+                events::submit_unparsed(skb, &mut scratch.unparsed, control, reason, verdict);
+            }
             debug!(
                 &TcContext::new(skb),
                 "interface {} no flow: reason {}, dropped {}",
@@ -50,7 +59,7 @@ fn count_and_decide(skb: *mut __sk_buff, scratch: *mut Scratch, control: u64, sl
                 reason as u8,
                 u8::from(dropped)
             );
-            let verdict = if dropped { Verdict::Denied } else { Verdict::Allowed };
+            // An observed one passes.
             return tc_action(half, slot, verdict as u8, context);
         }
     };
@@ -77,10 +86,12 @@ fn count_and_decide(skb: *mut __sk_buff, scratch: *mut Scratch, control: u64, sl
         count_other(scratch, control.parity(), slot, context.ifindex)
     };
     if new && scratch.alert != 0 {
+        let mut flags = 0;
         if fast_parsed {
             set_key(scratch, context.ifindex);
+            flags = tcp_flags(Frame::of(context), Link::from_wire(scratch.link as u16));
         }
-        events::submit(half, control, &scratch.key, context.wire_len);
+        events::submit(half, control, &scratch.key, context.wire_len, flags);
     }
     debug!(
         &TcContext::new(skb),

@@ -37,10 +37,11 @@ unsafe fn add_shared(into: *mut Counters, size: &Counters) {
 
 /// Changes this CPU's value; see [`add_here`].
 #[inline(always)]
-fn change_here<T>(map: &PerCpuArray<T>, index: u32, change: impl FnOnce(&mut T)) {
-    if let Some(value) = map.get_ptr_mut(index) {
+fn change_here<T, R: Default>(map: &PerCpuArray<T>, index: u32, change: impl FnOnce(&mut T) -> R) -> R {
+    match map.get_ptr_mut(index) {
         // SAFETY: a live map value that only this CPU writes, and only one program at a time.
-        change(unsafe { &mut *value });
+        Some(value) => change(unsafe { &mut *value }),
+        None => R::default(),
     }
 }
 
@@ -78,13 +79,16 @@ pub fn dropped(half: &mut CpuHalf, slot: u32, skb: &__sk_buff) {
     add_here(&mut half.dropped[(slot & (MAX_INTERFACES - 1)) as usize], &size(skb));
 }
 
-/// Counts a packet without a flow.
+/// Counts a packet without a flow; true if this CPU had none of its kind in this epoch.
 #[inline(always)]
-pub fn unparsed(parity: u32, slot: u32, reason: Reason, dropped: bool, size: &Counters) {
+pub fn unparsed(parity: u32, slot: u32, reason: Reason, dropped: bool, size: &Counters) -> bool {
     let index = (2 * slot + parity) * Reason::COUNT + reason as u32;
     change_here(&maps::UNPARSED, index, |sums: &mut ReasonSums| {
-        add_here(if dropped { &mut sums.dropped } else { &mut sums.passed }, size);
-    });
+        let sums = if dropped { &mut sums.dropped } else { &mut sums.passed };
+        let first = sums.packets == 0;
+        add_here(sums, size);
+        first
+    })
 }
 
 /// Counts an event that the ring had no room for.

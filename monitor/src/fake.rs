@@ -24,14 +24,15 @@ use crate::{
         source::{EpochSource, News},
         verdicts::Verdicts,
     },
+    incidents::Incidents,
     model::{
         Alert, Attachment, ClosedEpoch, Coverage, Fill, InterfaceCounts, Occupancy, Snapshot,
-        alert::{FlowSighting, Origin, Sighted},
         flow::Resolver,
-        identities::{Identities, Name},
+        identities::Name,
         in_force::{Fell, PolicyInForce, Trial},
         now,
     },
+    storage::state::StateDirectory,
     store::{Traffic, flows::FlowStore, last_hour::Recent, totals::Kept},
 };
 use monitor_policy::{
@@ -50,7 +51,7 @@ pub fn consumers(budgets: Keeper) -> Vec<Box<dyn Consumer>> {
 
 /// The same by a clock.
 pub fn consumers_by(clock: TrustedClock, budgets: Keeper) -> Vec<Box<dyn Consumer>> {
-    crate::daemon::consumers(budgets, clock, Verdicts::default(), None)
+    crate::daemon::consumers(budgets, clock, Verdicts::default(), Incidents::open(StateDirectory::default()), None)
 }
 
 /// Class numbers of [`policy`].
@@ -156,6 +157,11 @@ pub fn key(ifindex: u32, class_id: u16, port: u16) -> FlowKey {
     }
 }
 
+/// The flow to 198.51.`third`.9.
+pub fn to_network(key: FlowKey, third: u8) -> FlowKey {
+    FlowKey { destination: Address::v4(0xc633_0009 | u32::from(third) << 8), ..key }
+}
+
 /// The flow with an inner destination: UDP port 53 of 203.0.113.5.
 pub fn with_inner(flow: FlowKey, via: Via) -> FullKey {
     let inner = InnerDestination {
@@ -210,14 +216,12 @@ pub fn add_unparsed(snapshot: &mut Snapshot, reason: Reason, passed: u64, droppe
     interface.dropped.add(&sums(dropped));
 }
 
-/// The alert on a flow.
+/// The first alert on an incident of one flow.
 pub fn alert() -> Alert {
-    let mut identities = Arc::new(Identities::default());
-    let eth0 = identities.interface("eth0");
-    let resolver = Resolver::new(&mut identities, &policy().into());
-    let flow = resolver.resolve(&FullKey::from(key(7, OUTSIDE, 443)), eth0);
-    let seen = Sighted { epoch: 1, time: START, first_jiffies: 1, counters: sums(1), origin: Origin::Event };
-    Alert::Flow(FlowSighting::new(flow, seen, &identities, &resolver))
+    let mut snapshot = snapshot(1);
+    add_flow(&mut snapshot, 7, OUTSIDE, 443, 1);
+    let mut made = crate::incidents::of(&snapshot);
+    made.pop().expect("one flow makes one alert")
 }
 
 /// An epoch with up to `flows` flows over all classes, verdicts and interfaces, overflow and unparsed packets.

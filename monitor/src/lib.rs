@@ -17,6 +17,7 @@ pub mod fake;
 pub mod fault;
 pub mod helper;
 pub mod http;
+pub mod incidents;
 pub mod kernel;
 pub mod life;
 pub mod metrics;

@@ -4,6 +4,7 @@
 pub mod api {
     pub use monitor_api::{
         flows::{FlowRow, Flows},
+        incidents::{IncidentRow, Incidents, OneIncident},
         rules::{RuleRow, Rules},
         shadow::ShadowPage,
         status::{InterfaceStatus, Status, Sums},
@@ -47,7 +48,6 @@ pub mod policy {
 }
 
 pub use egress_monitor::{
-    alerts::PER_EPOCH,
     fault::Fault,
     model::{Snapshot, now},
 };

@@ -16,10 +16,11 @@ use tempfile::TempDir;
 
 use crate::{
     capture::{Capture, Captured, FlowId},
+    corpus::build::{eth, ip, payload, udp},
     daemon::Daemon,
     leftovers,
     measure::pin,
-    monitor::api::{Flows, Status, Sums},
+    monitor::api::{Flows, Incidents, Status, Sums},
     netns::{Count, Namespace},
     traffic::send_udp,
     wire::{Networks, Wire},
@@ -46,6 +47,15 @@ pub const UNPLACED: u8 = 6;
 
 /// What the rule allows.
 pub const RULED_PORT: u16 = 4500;
+
+/// After the configuration: 198.19.0.0/16 is in Singapore, to which frames alone go.
+pub const ABROAD: &str = "\n[[site]]\nname = \"abroad\"\ncountry = \"SG\"\nnetworks = [\"198.19.0.0/16\"]\n";
+
+/// A datagram to 198.19.`third`.`fourth`, with its Ethernet header.
+#[must_use]
+pub fn abroad(third: u8, fourth: u8) -> Vec<u8> {
+    (eth() / ip(IpAddr::from([198, 19, third, fourth])) / udp(20_000) / payload(18)).bytes()
+}
 
 /// Host and peer. Traffic is made on the host (`near`), the peer (`far`) receives.
 #[derive(Debug)]
@@ -227,6 +237,15 @@ pub fn flows(daemon: &Daemon) -> Result<Flows> {
 /// The daemon does not answer, or with something else.
 pub fn status(daemon: &Daemon) -> Result<Status> {
     serde_json::from_value(daemon.json(&["status"])?).context("`status --json` has another form")
+}
+
+/// Closes the epoch and asks for the incidents that are open.
+///
+/// # Errors
+/// The daemon does not answer so.
+pub fn incidents(daemon: &Daemon) -> Result<Incidents> {
+    let client = monitor_api::client::Client::new(daemon.home().socket());
+    client.get("/api/v1/incidents?fresh=1").context("incidents")
 }
 
 /// Packets and bytes of flows that the monitor says it dropped. What it could not parse and dropped is not in.

@@ -1,24 +1,27 @@
-//! Promise: each flow to an outside destination makes one alert within a second of its first packet, a valid one, and
-//! nothing else makes any; not even a burst that the ring buffer cannot hold loses one. (Unknown and ambiguous ones,
-//! which no wire here may carry, make the same event: `policy_in_kernel`.)
+//! Promise: what leaves for outside is an incident that alerts within a second of its first packet, and nothing else is one;
+//! each flow of it is counted once, not even a burst that the ring buffer cannot hold loses one; and so does what can't be
+//! read. (Unknown and ambiguous destinations, which no wire here may carry, make the same event: `policy_in_kernel`.)
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr, UdpSocket},
     ops::RangeInclusive,
     time::{Duration, Instant},
 };
 
 use egress_monitor_tests::{
+    corpus::build::{eth, ip, mpls, payload, tcp, udp},
     daemon::Daemon,
-    stage::{INSIDE, OUTSIDE, PATIENCE, RULED, RULED_PORT, Stage, both, flows, v4},
-    traffic::send_udp,
+    stage::{
+        ABROAD, INSIDE, INTERFACE, OUTSIDE, PATIENCE, RULED, RULED_PORT, Stage, abroad, both, flows, incidents, v4,
+    },
+    traffic::{send_frames, send_udp},
 };
 use serde_json::Value;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn egress(line: &str) -> Option<Value> {
+fn incident(line: &str) -> Option<Value> {
     let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     (line["class_uid"] == 4001).then_some(line)
 }
@@ -31,7 +34,7 @@ fn flow(line: &Value) -> (u16, SocketAddr) {
 }
 
 #[test]
-fn each_flow_that_leaves_makes_one_alert_within_a_second_and_no_other_makes_any() {
+fn what_leaves_is_one_incident_a_network_told_within_a_second_and_nothing_else_is_one() {
     let stage = Stage::build(false).unwrap();
     // Epochs are too long to help: the event alone can be in time.
     let daemon = Daemon::start(&stage.near, &stage.config("epoch = \"5min\"", ""), &[]).unwrap();
@@ -44,31 +47,35 @@ fn each_flow_that_leaves_makes_one_alert_within_a_second_and_no_other_makes_any(
         stage.near.run(|| send_udp(stage.from(*to), *to, &[10; 3])).unwrap();
     }
     let mut expected = BTreeMap::new();
-    let mut targets = Vec::new();
-    targets.extend(both(OUTSIDE).map(|address| SocketAddr::new(address, 9)));
-    targets.extend(both(RULED).map(|address| SocketAddr::new(address, RULED_PORT + 1)));
-    for to in targets {
+    for address in both(OUTSIDE) {
+        let to = SocketAddr::new(address, 9);
         let begun = Instant::now();
         let from = stage.near.run(|| send_udp(stage.from(to), to, &[10; 3])).unwrap();
         let id = (from.port(), to);
         let left = SECOND.saturating_sub(begun.elapsed());
-        let line = daemon.alerts.wait_for(0, left, |line| egress(line).is_some_and(|line| flow(&line) == id)).unwrap();
-        let line: Value = serde_json::from_str(&line).unwrap();
+        let is = |line: &str| incident(line).is_some_and(|line| flow(&line) == id);
+        let line = incident(&daemon.alerts.wait_for(0, left, is).unwrap()).unwrap();
         assert_eq!(line["unmapped"]["class"], "outside");
-        assert_eq!(line["unmapped"]["verdict"], "observed");
+        assert_eq!((&line["unmapped"]["verdict"], &line["unmapped"]["source"]), (&"observed".into(), &"local".into()));
         assert_eq!(line["unmapped"]["origin"], "event");
         assert_eq!(line["src_endpoint"]["ip"], from.ip().to_string());
-        assert_eq!((line["activity_id"].as_u64(), line["is_alert"].as_bool()), (Some(6), Some(true)));
-        expected.insert(id, 1);
+        assert_eq!((line["activity_id"].as_u64(), line["is_alert"].as_bool()), (Some(1), Some(true)));
+        let network = line["unmapped"]["network"].as_str().unwrap().to_owned();
+        // Its neighbour at a port without a rule is in the same network.
+        expected.insert(network, (if address.is_ipv4() { 2 } else { 1 }, 0));
     }
-    // Closes the epoch, and so rebuilds what the events should have made; then the end does once more.
-    flows(&daemon).unwrap();
+    let to = SocketAddr::new(v4(RULED).into(), RULED_PORT + 1);
+    stage.near.run(|| send_udp(stage.from(to), to, &[10; 3])).unwrap();
+    // Closes the epoch, and so counts what the events told of.
+    let open = incidents(&daemon).unwrap().incidents;
+    let counted = open.iter().map(|row| (row.network.clone().unwrap(), (row.flows, row.sums.packets)));
+    for (flows, packets) in expected.values_mut() {
+        *packets = 3 * *flows;
+    }
+    assert_eq!(counted.collect::<BTreeMap<_, _>>(), expected);
     let ended = daemon.stop().unwrap();
-    let mut made = BTreeMap::new();
-    for line in ended.alerts.iter().filter_map(|line| egress(line)) {
-        *made.entry(flow(&line)).or_insert(0) += 1;
-    }
-    assert_eq!(made, expected);
+    let told: Vec<Value> = ended.alerts.iter().filter_map(|line| incident(line)).collect();
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
 }
 
 #[test]
@@ -85,8 +92,10 @@ fn a_flow_that_lasts_many_epochs_alerts_once() {
     }
     let row = flows(&daemon).unwrap().flows;
     assert_eq!((row.len(), row[0].sums.packets), (1, 6));
+    let open = incidents(&daemon).unwrap().incidents;
+    assert_eq!(open.iter().map(|row| (row.flows, row.sums)).collect::<Vec<_>>(), [(1, row[0].sums)]);
     let alerts = daemon.stop().unwrap().alerts;
-    assert_eq!(alerts.iter().filter_map(|line| egress(line)).count(), 1, "{alerts:#?}");
+    assert_eq!(alerts.iter().filter_map(|line| incident(line)).count(), 1, "{alerts:#?}");
 }
 
 #[test]
@@ -95,20 +104,20 @@ fn denied_flows_alert_as_denied() {
     let daemon = Daemon::start(&stage.near, &stage.config("mode = \"enforce\"", ""), &[]).unwrap();
     let to = SocketAddr::new(v4(OUTSIDE).into(), 9);
     stage.near.run(|| send_udp(stage.from(to), to, &[10; 3])).unwrap();
-    let line = daemon.alerts.wait_for(0, SECOND, |line| egress(line).is_some()).unwrap();
+    let line = daemon.alerts.wait_for(0, SECOND, |line| incident(line).is_some()).unwrap();
     let line: Value = serde_json::from_str(&line).unwrap();
     assert_eq!((line["unmapped"]["verdict"].as_str(), line["action_id"].as_u64()), (Some("denied"), Some(2)));
 }
 
 #[test]
-fn a_burst_beyond_the_ring_alerts_each_flow_once() {
-    // The ring is 1 MiB and an event takes 96 bytes of it.
+fn a_burst_beyond_the_ring_is_told_at_once_and_each_of_its_flows_is_counted_once() {
+    // The ring is 1 MiB and an event takes 104 bytes of it.
     const FLOWS: u16 = 20_000;
-    const ROOM: u64 = ((1 << 20) - 1) / 96;
+    const ROOM: u64 = ((1 << 20) - 1) / 104;
     /// Above every port at which a tunnel is looked for.
     const PORTS: RangeInclusive<u16> = 10_001..=10_000 + FLOWS;
     let stage = Stage::build(false).unwrap();
-    let daemon = Daemon::start(&stage.near, &stage.config("epoch = \"5min\"", ""), &[]).unwrap();
+    let daemon = Daemon::start(&stage.near, &(stage.config("epoch = \"5min\"", "") + ABROAD), &[]).unwrap();
     // Nobody reads the ring while it fills.
     daemon.stand_still().unwrap();
     let destination = IpAddr::from(v4(OUTSIDE));
@@ -116,22 +125,82 @@ fn a_burst_beyond_the_ring_alerts_each_flow_once() {
     for port in PORTS {
         socket.send_to(&[1; 10], SocketAddr::new(destination, port)).unwrap();
     }
+    // For these the ring has no room.
+    let frames: Vec<Vec<u8>> = (0..10).map(|third| abroad(third, 1)).collect();
+    stage.near.run(|| send_frames(INTERFACE, frames.iter().map(Vec::as_slice))).unwrap();
     daemon.signal(libc::SIGCONT).unwrap();
     let counted = flows(&daemon).unwrap();
-    assert_eq!(counted.flows.len(), usize::from(FLOWS));
+    assert_eq!(counted.flows.len(), usize::from(FLOWS) + 10);
     let status = daemon.json(&["status"]).unwrap();
-    assert_eq!(status["losses"]["events"], u64::from(FLOWS) - ROOM);
+    assert_eq!(status["losses"]["events"], u64::from(FLOWS) + 10 - ROOM);
     assert_eq!(status["losses"]["alerts_queue_full"], 0);
     let finding = |line: &str| line.contains("\"events_lost\"");
     daemon.alerts.wait_for(0, PATIENCE, finding).unwrap();
+    let open = incidents(&daemon).unwrap().incidents;
+    let burst = open.iter().find(|row| row.flows > 1).expect("the burst");
+    assert_eq!((burst.flows, burst.sums.packets), (FLOWS.into(), FLOWS.into()));
+    assert_eq!((open.len(), burst.kind.as_str()), (11, "egress"));
     let ended = daemon.stop().unwrap();
-    let mut made: BTreeMap<u16, u32> = BTreeMap::new();
-    let mut origins: BTreeMap<String, u64> = BTreeMap::new();
-    for line in ended.alerts.iter().filter_map(|line| egress(line)) {
-        *made.entry(flow(&line).1.port()).or_default() += 1;
-        *origins.entry(line["unmapped"]["origin"].as_str().unwrap().to_owned()).or_default() += 1;
+    let mut origins: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let told: Vec<Value> = ended.alerts.iter().filter_map(|line| incident(line)).collect();
+    for line in told.iter().filter(|line| line["activity_id"] == 1) {
+        let of = |field: &str| line["unmapped"][field].as_str().unwrap().to_owned();
+        assert!(origins.entry(of("origin")).or_default().insert(of("network")));
     }
-    assert_eq!(made, PORTS.map(|port| (port, 1)).collect());
-    assert_eq!(origins.values().sum::<u64>(), u64::from(FLOWS));
-    assert!(origins["drain"] >= u64::from(FLOWS) - ROOM, "{origins:?}");
+    assert_eq!((origins["event"].len(), origins["drain"].len()), (1, 10), "{origins:?}");
+}
+
+#[test]
+fn what_can_not_be_read_is_told_with_its_first_bytes_and_counted() {
+    let stage = Stage::build(false).unwrap();
+    let daemon = Daemon::start(&stage.near, &stage.config("epoch = \"5min\"", ""), &[]).unwrap();
+    let outside = IpAddr::from(v4(OUTSIDE));
+    let orphan = eth() / ip(outside).fragment(7, 1_480, false) / udp(9) / payload(64);
+    let frames = [
+        ("mpls", (eth() / mpls(&[7]) / ip(outside) / udp(9)).bytes()),
+        ("fragment_without_first", orphan.bytes()),
+        ("not_ip", (eth().ether(0x88b5) / payload(64)).bytes()),
+    ];
+    for (reason, frame) in &frames {
+        let begun = Instant::now();
+        stage.near.run(|| send_frames(INTERFACE, [frame.as_slice(); 3])).unwrap();
+        let left = SECOND.saturating_sub(begun.elapsed());
+        let is = |line: &str| incident(line).is_some_and(|line| line["unmapped"]["reason"] == *reason);
+        let line = incident(&daemon.alerts.wait_for(0, left, is).unwrap()).unwrap();
+        let head: String = frame.iter().take(48).map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!((&line["unmapped"]["head"], &line["unmapped"]["interface"]), (&head.into(), &INTERFACE.into()));
+        assert_eq!((&line["severity"], &line["traffic"]["packets"]), (&"Medium".into(), &1.into()));
+    }
+    let open = incidents(&daemon).unwrap().incidents;
+    let counted = open.iter().map(|row| (row.reason.clone().unwrap(), row.sums.packets));
+    assert_eq!(
+        counted.collect::<BTreeMap<_, _>>(),
+        frames.iter().map(|(reason, _)| ((*reason).to_owned(), 3)).collect::<BTreeMap<_, _>>()
+    );
+    let ended = daemon.stop().unwrap();
+    assert_eq!(ended.alerts.iter().filter_map(|line| incident(line)).count(), frames.len());
+}
+
+#[test]
+fn who_answers_probes_with_resets_has_one_alert_of_little_weight() {
+    const NETWORKS: u8 = 100;
+    /// Behind the link header and an IPv4 header: offset of the flags in TCP's.
+    const FLAGS: usize = 14 + 20 + 13;
+    let stage = Stage::build(false).unwrap();
+    let daemon = Daemon::start(&stage.near, &(stage.config("epoch = \"5min\"", "") + ABROAD), &[]).unwrap();
+    let reset = |third| {
+        let mut frame = (eth() / ip(IpAddr::from([198, 19, third, 9])) / tcp(40_000)).bytes();
+        frame[FLAGS] = 0x14;
+        frame
+    };
+    let frames: Vec<Vec<u8>> = (0..NETWORKS).map(reset).collect();
+    stage.near.run(|| send_frames(INTERFACE, frames.iter().map(Vec::as_slice))).unwrap();
+    let is = |line: &str| incident(line).is_some_and(|line| line["unmapped"]["type"] == "egress_answers");
+    let line = incident(&daemon.alerts.wait_for(0, SECOND, is).unwrap()).unwrap();
+    assert_eq!(line["severity"], "Low");
+    let open = incidents(&daemon).unwrap().incidents;
+    let of: Vec<_> = open.iter().map(|row| (row.kind.as_str(), row.flows, row.sums.packets)).collect();
+    assert_eq!(of, [("egress_answers", NETWORKS.into(), NETWORKS.into())]);
+    let ended = daemon.stop().unwrap();
+    assert_eq!(ended.alerts.iter().filter_map(|line| incident(line)).count(), 1);
 }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::lives::outside;
+use crate::support::{lives::outside, load::emulated};
 use egress_monitor_tests::{
     daemon::{Daemon, Home, PATIENCE, binary},
     stage::Stage,
@@ -185,6 +185,7 @@ fn wear_out(stop: &AtomicBool, tried: &AtomicU64, connect: impl Fn() -> std::io:
         if held.len() > 200 {
             held.pop_front();
         }
+        thread::sleep(emulated());
     }
 }
 

@@ -10,8 +10,8 @@ use aya::programs::{SchedClassifier, TcAttachType};
 use egress_monitor_tests::{
     daemon::{Daemon, Ended, Home},
     netns::Namespace,
-    stage::{INTERFACE, NEIGHBOUR, OUTSIDE, PATIENCE, Stage, v4},
-    traffic::send_udp,
+    stage::{ABROAD, INTERFACE, OUTSIDE, PATIENCE, Stage, abroad, both, v4, v6},
+    traffic::{send_frames, send_udp},
 };
 
 /// TCX programs, clsact filters, and whether there is a clsact qdisc.
@@ -110,46 +110,47 @@ fn a_port_that_is_taken_and_an_alert_file_that_cant_be_written_stop_nothing_and_
     std::fs::create_dir(&folder).unwrap();
     daemon.json_until(&["status"], |status| !open(status, "http_unavailable")).unwrap();
     stage.near.run(|| TcpStream::connect(address)).unwrap();
-    let to = SocketAddr::new(v4(NEIGHBOUR).into(), 9);
+    let to = SocketAddr::new(v6(OUTSIDE).into(), 9);
     stage.near.run(|| send_udp(stage.from(to), to, &[1])).unwrap();
     daemon.json_until(&["status"], |status| !open(status, "sink_behind")).unwrap();
     // It has all of them, those too that were made before it could be written.
     let ended = daemon.stop().unwrap();
     let written = std::fs::read_to_string(&alerts).unwrap();
     assert_eq!(written.lines().collect::<Vec<_>>(), ended.alerts);
-    assert!([OUTSIDE, NEIGHBOUR].iter().all(|to| written.contains(&v4(*to).to_string())), "{written}");
+    assert!(both(OUTSIDE).iter().all(|to| written.contains(&to.to_string())), "{written}");
 }
 
-/// Findings go out in what was taken ahead, alerts on flows when there is room.
+/// Findings go out in what was taken ahead, those on incidents when there is room.
 #[test]
 fn on_a_full_disk_alerts_wait_that_is_told_and_room_mends_it() {
     const FLOWS: usize = 20;
     let stage = Stage::build(false).unwrap();
     let home = Home::new().unwrap();
     home.keep_state_on_a_small_disk().unwrap();
-    home.configure(&stage.config("epoch = \"100ms\"", "")).unwrap();
+    home.configure(&(stage.config("epoch = \"100ms\"", "") + ABROAD)).unwrap();
     let filler = home.path().join("state/filler");
     let mut daemon = Daemon::spawn(&stage.near, home, &[]).unwrap();
     daemon.wait_until_ready().unwrap();
     assert!(std::fs::write(&filler, vec![1; 2 << 20]).is_err());
-    let send = |to: u8, port| {
-        let to = SocketAddr::new(v4(to).into(), port);
-        stage.near.run(|| send_udp(stage.from(to), to, &[1])).unwrap();
+    // An incident each.
+    let send = |networks: std::ops::Range<u8>| {
+        let frames: Vec<Vec<u8>> = networks.map(|third| abroad(third, 9)).collect();
+        stage.near.run(|| send_frames(INTERFACE, frames.iter().map(Vec::as_slice))).unwrap();
     };
     // More than what is left in the page that was taken last.
-    (0..5).for_each(|_| send(NEIGHBOUR, 9));
+    send(100..105);
     daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"outbox_unwritable\"")).unwrap();
-    for port in 0..FLOWS {
-        send(OUTSIDE, 20_000 + port as u16);
-    }
+    send(0..FLOWS as u8);
     let queued = |sinks: &serde_json::Value| sinks["queued"].as_u64();
     daemon.json_until(&["sinks"], |sinks| queued(sinks) >= Some(FLOWS as u64)).unwrap();
     std::fs::remove_file(&filler).unwrap();
     daemon.json_until(&["sinks"], |sinks| queued(sinks) == Some(0) && sinks["unwritable"].is_null()).unwrap();
     let ended = daemon.stop().unwrap();
-    let outside = v4(OUTSIDE).to_string();
-    let flows = ended.alerts.iter().filter(|line| line.contains("\"class_uid\":4001") && line.contains(&outside));
-    assert_eq!(flows.count(), FLOWS);
+    let told = |third: usize| {
+        let to = format!("\"network\":\"198.19.{third}.0/24\"");
+        ended.alerts.iter().filter(|line| line.contains(&to)).count()
+    };
+    assert_eq!((0..FLOWS).chain(100..105).map(told).collect::<Vec<_>>(), [1; FLOWS + 5]);
     for (line, number) in ended.alerts.iter().zip(1..) {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(line["metadata"]["sequence"], number);
@@ -164,15 +165,16 @@ fn alerts_are_on_disk_with_numbers_that_go_on_over_a_restart() {
     home.configure(&stage.config("epoch = \"100ms\"", "")).unwrap();
     let folder = home.path().join("state/alerts");
     let (mut home, mut told) = (Some(home), Vec::new());
-    for _ in 0..2 {
+    // What is open goes on over the restart, and is told once.
+    for address in both(OUTSIDE) {
         let mut daemon = Daemon::spawn(&stage.near, home.take().unwrap(), &[]).unwrap();
         daemon.wait_until_ready().unwrap();
-        let to = SocketAddr::new(v4(OUTSIDE).into(), 9);
+        let to = SocketAddr::new(address, 9);
         stage.near.run(|| send_udp(stage.from(to), to, &[1; 3])).unwrap();
         daemon.signal(libc::SIGTERM).unwrap();
         let ended = daemon.wait().unwrap();
         ended_well(&ended);
-        assert!(ended.alerts.iter().any(|line| line.contains(&v4(OUTSIDE).to_string())), "{:#?}", ended.alerts);
+        assert!(ended.alerts.iter().any(|line| line.contains(&address.to_string())), "{:#?}", ended.alerts);
         told.extend(ended.alerts);
         home = Some(daemon.into_home().unwrap());
     }

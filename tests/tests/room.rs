@@ -10,8 +10,8 @@ use std::{
 
 use egress_monitor_tests::{
     daemon::Daemon,
-    stage::{PATIENCE, Stage},
-    traffic::send_udp,
+    stage::{ABROAD, INTERFACE, PATIENCE, Stage, abroad},
+    traffic::{send_frames, send_udp},
 };
 
 use crate::support::{
@@ -26,7 +26,7 @@ fn a_reload_that_outgrew_its_room_makes_some_and_alerts_go_on() {
     for hook in HOOKS {
         let daemon = start(&stage, home(&stage), hook);
         let memory = daemon.json(&["status"]).unwrap()["kernel_memory_bytes"].as_u64().unwrap();
-        let larger = config(&stage) + &networks_apart(daemon.home().path(), 60_000);
+        let larger = config(&stage) + ABROAD + &networks_apart(daemon.home().path(), 60_000);
         daemon.home().configure(&larger).unwrap();
         let reloaded = daemon.ask(&["reload"]).unwrap();
         assert!(reloaded.status.success(), "{reloaded:?}");
@@ -36,8 +36,10 @@ fn a_reload_that_outgrew_its_room_makes_some_and_alerts_go_on() {
         let event = |line: &str| line.contains("\"origin\":\"event\"");
         while daemon.alerts.wait_for(from, Duration::from_millis(300), event).is_err() {
             assert!(Instant::now() < deadline, "no event comes");
-            stage.near.run(|| send_udp(stage.from(outside()), outside(), &[1; 3])).unwrap();
-            sent += 3;
+            // Each is an incident of its own.
+            let frame = abroad(sent, 9);
+            stage.near.run(|| send_frames(INTERFACE, [frame.as_slice()])).unwrap();
+            sent += 1;
         }
         let status = daemon.json(&["status"]).unwrap();
         let interface = &status["interfaces"][0];

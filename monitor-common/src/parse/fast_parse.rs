@@ -73,6 +73,18 @@ pub fn fast_parse<B: Bytes>(frame: B, length: u32, link: Link) -> Option<Plain<B
     plain(frame, at, is_v6, length)
 }
 
+/// The flags in the TCP header of a packet that [`fast_parse`] takes and that has no extension header; 0 of any other.
+#[inline(always)]
+pub fn tcp_flags<B: Bytes>(frame: B, link: Link) -> u8 {
+    const FLAGS: u32 = 13;
+    let Some((at, is_v6)) = network_header(frame, link) else { return 0 };
+    let (kind, header) = if is_v6 { (6, IPV6_HEADER) } else { (9, IPV4_HEADER) };
+    if frame.u8(at + kind) != Some(protocol::TCP) {
+        return 0;
+    }
+    frame.u8(at + header + FLAGS).unwrap_or(0)
+}
+
 /// Where the network header of a frame begins, and whether it is IPv6's.
 #[inline(always)]
 pub(super) fn network_header<B: Bytes>(frame: B, link: Link) -> Option<(u32, bool)> {

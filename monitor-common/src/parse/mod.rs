@@ -23,7 +23,7 @@ mod tests;
 mod transport;
 mod tunnel;
 
-pub use fast_parse::{AddressesOf, Plain, fast_parse};
+pub use fast_parse::{AddressesOf, Plain, fast_parse, tcp_flags};
 pub use fast_tunnel::FastTunnel;
 pub use header_walker::{HeaderWalker, MAX_FRAGMENTS, MAX_HEADERS, MAX_HOPS, MAX_STEPS};
 #[cfg(feature = "user")]

@@ -127,6 +127,14 @@ impl Reason {
         matches!(self, Self::LinkControlOdd)
     }
 
+    /// Whether packets without a flow for this reason are an incident. Link-scope control is none, and odd forms of it are a
+    /// finding.
+    #[must_use]
+    #[inline(always)]
+    pub const fn alerts(self) -> bool {
+        !self.always_passes() && !self.passes_by_default()
+    }
+
     /// Whether the packet passes whatever the fail mode: without its neighbours a host is cut off.
     #[must_use]
     #[inline(always)]

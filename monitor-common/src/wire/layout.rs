@@ -55,7 +55,6 @@ mod tests {
             Counters { packets, segments, bytes, wire_bytes }
             HookTotal { packets, bytes, more_segments, more_wire_bytes }
             ReasonSums { passed, dropped }
-            Event { flow, jiffies, epoch, wire_bytes }
             Clock { jiffies, boot_ns }
             PolicyMeta { v4_base, v6_base, v6_low_base, rules_base, drop_reasons, local_class, opaque_denied }
             ClassRow { rules_start, rules_len, country, class, deny, alert, embedded, _reserved }

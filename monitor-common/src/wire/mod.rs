@@ -20,7 +20,9 @@ pub use cache::{
     CacheSetV4, CacheSetV6, CpuHalf, Decision, Endpoints, FlowRecord, HookTotal, PlainKey, TunnelKey,
 };
 pub use control::Control;
-pub use event::{Clock, Event};
+#[cfg(feature = "user")]
+pub use event::Reported;
+pub use event::{Clock, Event, HEAD, UnparsedEvent};
 pub use flow::{
     Address, Counters, FlowKey, FlowValue, FullKey, HookSums, InnerDestination, ON_LINK, Opaque, ReasonSums, Via,
     on_link, segments,
@@ -176,7 +178,8 @@ const _: () = {
     assert!(size_of::<ReasonSums>() == 64);
     assert!(size_of::<HookSums>() == 64);
     assert!(offset_of!(HookSums, dropped) == 0);
-    assert!(size_of::<Event>() == 88);
+    assert!(size_of::<Event>() == 96);
+    assert!(size_of::<UnparsedEvent>() == 72);
     assert!(size_of::<ClassRow>() == 16);
     assert!(size_of::<RuleRow>() == 24);
     assert!(size_of::<Node>() == 64);

@@ -29,7 +29,7 @@ pub fn empty(_context: TcContext) -> i32 {
 #[classifier]
 pub fn event(_context: TcContext) -> i32 {
     let Some(mut entry) = maps::EVENTS.reserve::<Event>(0) else { return i32::from(i16::MAX) };
-    entry.write(Event { flow: FullKey::default(), jiffies: 0, epoch: 0, wire_bytes: 0 });
+    entry.write(Event::default());
     entry.submit(BPF_RB_NO_WAKEUP.into());
     NEXT
 }

@@ -34,6 +34,7 @@ pub mod explain;
 pub mod flows;
 pub mod geo;
 pub mod head;
+pub mod incidents;
 pub mod mode;
 pub mod needs;
 pub mod reason;

@@ -316,8 +316,6 @@ pub struct Losses {
     pub alerts_unwritten: u64,
     /// Alert lines that found the queue full.
     pub alerts_queue_full: u64,
-    /// Flows that got no alert because their epoch had too many; one that goes on is counted in each such epoch.
-    pub alerts_suppressed: u64,
     /// Epochs that could not be closed in time (their traffic comes with the next).
     pub epochs_failed: u64,
     /// Reloads refused.

@@ -11,11 +11,19 @@ use super::{
     args::{Daemon, long},
     output,
 };
-use crate::{archive::Archive, cli::render, error::CliError, model::now, storage::state::StateDirectory};
-use monitor_api::{
-    alerts::{ACKNOWLEDGE, Acknowledged, Alerts, AlertsQuery, Missing, PAGE},
-    client::{Client, ClientError},
+use crate::{
+    archive::Archive,
+    cli::render,
+    error::CliError,
+    model::{incident::IncidentId, now},
+    storage::state::StateDirectory,
 };
+use monitor_api::{
+    alerts::{ACKNOWLEDGE, Acknowledged, Alerts, AlertsQuery, Missing, PAGE, Told},
+    client::{Client, ClientError},
+    incidents::{OneIncident, PAGE as INCIDENT},
+};
+use serde_json::value::RawValue;
 
 /// Between two looks for what comes.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -29,7 +37,8 @@ const AGAIN: Duration = Duration::from_secs(1);
     args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  egress-monitor alerts --severity high\n  egress-monitor alerts --follow --country CN,SG\n  \
                   egress-monitor alerts --since 7d --type policy_changed,mode_changed\n  egress-monitor alerts --since 1h \
-                  --json | jq -r .message\n  egress-monitor alerts ack 17 --note \"backup moved, CLV-1182\""
+                  --json | jq -r .message\n  egress-monitor alerts ack 17 --note \"backup moved, CLV-1182\"\n  egress-monitor alerts \
+                  show 0123456789abcdef0123456789abcdef"
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -43,10 +52,10 @@ pub struct Args {
     /// Only what is as bad or worse: informational, low, medium, high, critical
     #[arg(long, value_name = "SEVERITY")]
     severity: Option<String>,
-    /// Only these types: egress, or findings
+    /// Only these types: egress, egress_unparsed…, or findings
     #[arg(long = "type", value_name = "TYPES")]
     kind: Option<String>,
-    /// Only flows to these countries, by their codes
+    /// Only incidents of these countries, by their codes
     #[arg(long, value_name = "CODES")]
     country: Option<String>,
     #[command(flatten)]
@@ -55,6 +64,16 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Show an incident: what it is, what it has sent, its hundred largest flows and the rest as sums
+    ///
+    /// Of one that is over, what was told of it.
+    #[command(after_help = "Example:\n  egress-monitor alerts show 0123456789abcdef0123456789abcdef")]
+    Show {
+        /// Its metadata.correlation_uid; or the number or metadata.uid of an alert.
+        id: String,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
     /// Acknowledge an alert, or all of an incident, on the record
     ///
     /// `alerts` shows who has acknowledged what, and an alert (`alert_acknowledged`) tells it to whoever gets alerts. The
@@ -78,11 +97,54 @@ enum Command {
 pub fn run(args: &Args) -> Result<(), CliError> {
     match &args.command {
         None => Listing::of(args)?.run(),
+        Some(Command::Show { id, daemon }) => show(id, daemon),
         Some(Command::Ack { id, note, daemon }) => {
             let mut query = form_urlencoded::Serializer::new(String::new());
             query.append_pair("id", id).extend_pairs(note.iter().map(|note| ("note", note)));
             let one: Acknowledged = daemon.client()?.post(&format!("{ACKNOWLEDGE}?{}", query.finish()))?;
             daemon.shape.print(&one, |one, _| render::acknowledged(one))
+        }
+    }
+}
+
+/// Shows an incident that is open, or what was told.
+fn show(id: &str, daemon: &Daemon) -> Result<(), CliError> {
+    let told = told(id, daemon)?;
+    let correlation = told.iter().filter_map(|line| Told::of(line.get().as_bytes())).map(|alert| alert.correlation);
+    let incident = correlation.filter(|id| !id.is_empty()).last().unwrap_or_else(|| id.to_owned());
+    if incident.parse::<IncidentId>().is_ok() {
+        match daemon.client()?.get::<OneIncident>(&format!("{INCIDENT}?id={incident}&fresh=1")) {
+            Ok(open) => return daemon.shape.print(&open, |open, _| render::incident(open, now())),
+            // It is over; or no daemon has it.
+            Err(ClientError::Refused { status: 404, .. } | ClientError::NoDaemon { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if told.is_empty() {
+        let why =
+            format!("no alert {id:?} is kept, and no such incident is open: see `egress-monitor alerts --since 7d`");
+        return Err(CliError::Usage(why));
+    }
+    if daemon.shape.json {
+        return output::print(&told.iter().flat_map(|line| [line.get(), "\n"]).collect::<String>());
+    }
+    let page = Alerts { alerts: told, ..Alerts::default() };
+    output::print(&output::shaped(&io::stdout(), &render::alerts(&page, now()), true))
+}
+
+/// The alerts that are meant, of all that are kept.
+fn told(id: &str, daemon: &Daemon) -> Result<Vec<Box<RawValue>>, CliError> {
+    let archive = daemon.state().map(|state| Archive::of(&StateDirectory::open(&state)));
+    let mut source = Source { client: daemon.client()?, archive, last: None };
+    let mut query = AlertsQuery { after: Some(0), ..AlertsQuery::default() };
+    let mut told = Vec::new();
+    loop {
+        let page = source.page(&query)?;
+        let is = |line: &Box<RawValue>| Told::of(line.get().as_bytes()).is_some_and(|alert| alert.is(id));
+        told.extend(page.alerts.into_iter().filter(is));
+        query.after = Some(page.next);
+        if !page.truncated {
+            return Ok(told);
         }
     }
 }

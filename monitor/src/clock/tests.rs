@@ -214,7 +214,7 @@ fn a_clock_that_is_set_back_is_told_and_that_it_is_behind_until_it_is_right() {
         let made = told(|_, findings| report.begin(&mut state, findings));
         let of = |alert: Alert| match alert {
             Alert::Finding(of) => (of.kind, of.detail.text),
-            Alert::Flow(_) => panic!("no traffic"),
+            Alert::Incident(_) => panic!("no traffic"),
         };
         (made.into_iter().map(of).collect::<Vec<_>>(), state.clock)
     };

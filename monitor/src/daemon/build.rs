@@ -8,7 +8,7 @@ use super::{
     neighbours::{self, Enquirer},
 };
 use crate::{
-    alerts::{Alerter, ocsf},
+    alerts::ocsf,
     archive::Archive,
     budgets::keeper::Keeper,
     carried::Carried,
@@ -26,6 +26,7 @@ use crate::{
         Access,
         listeners::{self, ControlSocket, SocketError},
     },
+    incidents::Incidents,
     life::Life,
     model::{Alert, Host, Neighbours, in_force::PolicyInForce, now},
     privileges,
@@ -113,6 +114,7 @@ pub(super) fn build(
     let (outlives, started) = (succession.outlives, now());
     let directory = setup.reload.confirmations.state();
     let verdicts = Verdicts::without(succession.left.clone());
+    let incidents = Incidents::open(directory.clone());
     let (carried, before) = Carried::open(directory.clone(), &host.boot_id, &mut succession);
     let life = Life::begun(directory.clone(), &host.boot_id, started, succession);
     let state = SharedState::new(MonitorState {
@@ -127,7 +129,7 @@ pub(super) fn build(
         ..MonitorState::default()
     });
     state.go_on(before.identities, before.totals);
-    let consumers = consumers(budgets, setup.reload.clock.clone(), verdicts, Some((carried, life)));
+    let consumers = consumers(budgets, setup.reload.clock.clone(), verdicts, incidents, Some((carried, life)));
     let (mut engine, epochs) = Engine::new(source, state.clone(), Box::new(outbox), consumers, setup.in_force);
     engine.inherit(inherited);
     let (reloader, reloads) = PolicyReloader::new(setup.reload, epochs.clone(), state.clone(), configured);
@@ -163,6 +165,7 @@ pub fn consumers(
     budgets: Keeper,
     clock: TrustedClock,
     verdicts: Verdicts,
+    incidents: Incidents,
     kept: Option<(Carried, Life)>,
 ) -> Vec<Box<dyn Consumer>> {
     let kept = kept.map(|(carried, life)| [Box::new(carried) as Box<dyn Consumer>, Box::new(life)]);
@@ -177,7 +180,7 @@ pub fn consumers(
         Box::new(BypassSockets),
         Box::new(Losses),
         Box::new(Deliveries::default()),
-        Box::new(Alerter::default()),
+        Box::new(incidents),
         Box::new(budgets),
         Box::new(Comparison::default()),
         Box::new(HeldData),

@@ -4,6 +4,7 @@ mod opening;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -56,6 +57,8 @@ struct KernelSource {
     watched_by: Option<u32>,
     /// Why the devices can't be listed.
     error: Option<String>,
+    /// The addresses of this host.
+    local: BTreeSet<IpAddr>,
     /// What the devices of the open epoch are, by index.
     roles: BTreeMap<u32, Role>,
     news: Option<News>,
@@ -93,6 +96,7 @@ impl KernelSource {
             watched_by: None,
             no_slot: BTreeMap::new(),
             error: None,
+            local: BTreeSet::new(),
             roles: BTreeMap::new(),
             news: Some(news),
         }
@@ -320,7 +324,13 @@ impl EpochSource for KernelSource {
         let attached = self.attachments();
         let coverage = self.ledger.report(&self.devices, &self.plan, &attached, &self.refused);
         let no_slot = self.no_slot.values().cloned().collect();
-        Coverage { no_slot, error: self.error.clone(), ..coverage }
+        match kernel::local_addresses() {
+            Ok(local) => self.local = local,
+            Err(error) => {
+                tracing::warn!(%error, "what this host sends and what it forwards is told apart by what was known")
+            }
+        }
+        Coverage { no_slot, error: self.error.clone(), local: self.local.clone(), ..coverage }
     }
 
     fn watch(&mut self) -> Option<Watched> {

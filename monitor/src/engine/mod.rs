@@ -324,11 +324,11 @@ impl Engine {
         let read = batch.iter().filter_map(|report| {
             let Report::Event(event, read) = report else { return None };
             // The difference, for the day on which the epochs' numbers begin anew.
-            let since = |from: &u32| event.epoch.wrapping_sub(*from).cast_signed() >= 0;
+            let since = |from: &u32| event.epoch().wrapping_sub(*from).cast_signed() >= 0;
             let (_, resolver) = book.iter().rev().find(|(from, _)| since(from)).or(book.first())?;
             // A daemon that was away reads late.
-            let time = clock.map_or(*read, |clock| clock.wall_time(event.jiffies).min(*read));
-            let interface = interfaces.name(event.flow.flow.ifindex);
+            let time = clock.map_or(*read, |clock| clock.wall_time(event.jiffies()).min(*read));
+            let interface = interfaces.name(event.ifindex());
             Some(ReadEvent { event, time, read: *read, interface, resolver })
         });
         self.pipeline.events(&read.collect::<Vec<_>>(), &identities);

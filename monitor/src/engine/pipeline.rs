@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use monitor_common::wire::Event;
+use monitor_common::wire::Reported;
 use monitor_policy::Policy;
 
 use super::{
@@ -76,7 +76,7 @@ pub trait Consumer: Send {
 #[derive(Clone, Copy, Debug)]
 pub struct ReadEvent<'a> {
     /// As the kernel made it.
-    pub event: &'a Event,
+    pub event: &'a Reported,
     /// When its packet left, UTC nanoseconds since 1970.
     pub time: i128,
     /// When it was read.

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, future::Future, pin::Pin};
 
-use monitor_common::wire::Event;
+use monitor_common::wire::Reported;
 
 use crate::model::{
     Attachment, Coverage, Fill, PolicyInForce, Snapshot, Succession, TamperReport,
@@ -123,8 +123,8 @@ pub struct Watched {
 /// What the kernel part reports at once.
 #[derive(Clone, Copy, Debug)]
 pub enum Report {
-    /// A flow that is new in its epoch, and when it was read (UTC nanoseconds since 1970).
-    Event(Event, i128),
+    /// A flow that is new in its epoch, or a packet without one; and when it was read (UTC nanoseconds since 1970).
+    Event(Reported, i128),
     /// The open half is filling up.
     Filling,
 }

@@ -10,7 +10,7 @@ mod verdicts;
 
 use std::sync::Mutex;
 
-use monitor_common::verdict::Verdict;
+use monitor_common::{verdict::Verdict, wire::Reported};
 use serde_json::Value;
 
 use super::*;
@@ -105,7 +105,7 @@ fn bench_in(
 }
 
 impl Bench {
-    /// The alerts on flows, when there are so many.
+    /// The alerts on incidents, when there are so many.
     async fn egress(&self, wanted: usize) -> Vec<Value> {
         loop {
             let lines: Vec<Value> = self
@@ -209,7 +209,7 @@ async fn an_epoch_ends_at_midnight_however_often_the_loop_is_woken_then() {
     let event = monitor_common::wire::Event::default();
     // A machine that has other things to do may be late for some.
     while bench.fake.script().flips < 9 {
-        bench.events.send(Report::Event(event, now())).await.expect("taken");
+        bench.events.send(Report::Event(Reported::Flow(event), now())).await.expect("taken");
         assert!(now() < began + 300 * Days::LONG, "{} ends of days", bench.fake.script().flips);
     }
     let (flips, days) = (i128::from(bench.fake.script().flips), (now() - began) / Days::LONG);

@@ -17,6 +17,7 @@ use monitor_api::{
     changes::{Changes, ChangesQuery},
     clock::{ClockReset, ClockStatus},
     flows::FlowsQuery,
+    incidents::{IncidentQuery, Incidents, OneIncident},
     mode::{ModeChange, ModeStatus, To},
     reload::{Candidate, Outcome, Trial},
     rules::Rules,
@@ -267,6 +268,31 @@ pub(super) async fn acknowledge(
     let text = format!("alert {sequence} ({kind}: {message}){note}; by {by}");
     epochs.noticed(FindingKind::AlertAcknowledged, Detail { by: by.clone(), ..text.into() }).await;
     Ok(Json(one))
+}
+
+/// Incidents that are open.
+pub(super) async fn incidents(
+    State(api): State<Api>,
+    Parameters(query): Parameters<Fresh>,
+) -> Result<Json<Incidents>, ApiError> {
+    api.freshen(query.fresh).await?;
+    let host = Arc::clone(&api.host);
+    api.render(move |state| documents::incidents::incidents(&state.read(), &host)).await.map(Json)
+}
+
+/// One of them, with its largest flows.
+pub(super) async fn incident(
+    State(api): State<Api>,
+    Parameters(query): Parameters<IncidentQuery>,
+) -> Result<Json<OneIncident>, ApiError> {
+    let Ok(id) = query.id.parse() else {
+        let why = format!("id={}: 32 hexadecimal digits, as in metadata.correlation_uid", excerpt(&query.id));
+        return Err(ApiError::bad_request(why));
+    };
+    api.freshen(query.fresh).await?;
+    let host = Arc::clone(&api.host);
+    let found = api.render(move |state| documents::incidents::incident(state, &host, id)).await?;
+    found.map(Json).ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, format!("no incident {id} is open")))
 }
 
 /// Where alerts go.

@@ -110,7 +110,7 @@ impl Page {
 }
 
 /// All pages.
-pub(super) const PAGES: [Page; 22] = [
+pub(super) const PAGES: [Page; 24] = [
     Page::read("/metrics", Metrics, &[], Other("Prometheus text"), || get(pages::metrics)).named().scraped(),
     Page::read("/healthz", Metrics, &[], Other("text: the process serves"), || get(pages::healthz)).scraped(),
     Page::read("/readyz", Metrics, &[], Other("text: attached, and epochs are closed; 503 if not"), || {
@@ -184,6 +184,8 @@ pub(super) const PAGES: [Page; 22] = [
         || get(pages::alerts),
     ),
     Page::change(ACKNOWLEDGE, &[("id", Root), ("note", Root)], Document("alerts-ack"), || post(pages::acknowledge)),
+    Page::read("/api/v1/incidents", Security, &[FRESH], Document("incidents"), || get(pages::incidents)).named(),
+    Page::read("/api/v1/incident", Security, &[("id", Security), FRESH], Document("incident"), || get(pages::incident)),
     Page::read("/api/v1/sinks", Security, &[], Document("sinks"), || get(pages::sinks)),
     Page::change("/api/v1/sinks/test", &[("sink", Root)], Document("sinks-test"), || post(pages::test_sink)),
     Page::change("/api/v1/policy/reload", &[("confirm", Root)], Document("reload"), || post(pages::reload_policy)),

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use aya::maps::{MapData, RingBuf};
-use monitor_common::wire::Event;
+use monitor_common::wire::Reported;
 use tokio::{io::unix::AsyncFd, time::sleep};
 
 use super::sys;
@@ -11,7 +11,7 @@ use super::sys;
 /// How often it looks for events by itself.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Reads what the kernel part reports at once: alertable flows, and that the open half is filling up.
+/// Reads what the kernel part reports at once: alertable flows, packets without a flow, and that the open half is filling up.
 pub struct EventReader {
     events: AsyncFd<RingBuf<MapData>>,
     pressure: AsyncFd<RingBuf<MapData>>,
@@ -23,9 +23,10 @@ impl EventReader {
     }
 
     /// The next event that is there already; the last look before the end.
-    pub fn ready(&mut self) -> Option<Event> {
-        // Both sides are built from one definition, so the size is always this.
-        self.events.get_mut().next().map(|item| bytemuck::pod_read_unaligned(&item))
+    pub fn ready(&mut self) -> Option<Reported> {
+        let ring = self.events.get_mut();
+        // Both sides are built from one definition, so there is nothing else in it.
+        std::iter::from_fn(|| ring.next().map(|entry| Reported::read(&entry))).flatten().next()
     }
 
     /// Waits for the next event; `None`: the open half is filling up. Cancel-safe: nothing is taken from a ring before it is
@@ -33,7 +34,7 @@ impl EventReader {
     ///
     /// # Errors
     /// The runtime's.
-    pub async fn next(&mut self) -> io::Result<Option<Event>> {
+    pub async fn next(&mut self) -> io::Result<Option<Reported>> {
         loop {
             if let Some(event) = self.ready() {
                 return Ok(Some(event));

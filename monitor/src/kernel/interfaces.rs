@@ -1,6 +1,10 @@
 //! The interfaces that the program is on, and the slots that they are counted in.
 
-use std::{collections::BTreeSet, net::Ipv6Addr, sync::atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv6Addr},
+    sync::atomic::Ordering,
+};
 
 use monitor_common::wire::{HookSums, Hot, INTERFACE_PROBES, INTERFACE_TABLE, InterfaceEntry, Link, MAX_INTERFACES};
 
@@ -51,6 +55,15 @@ pub fn devices() -> Result<Vec<Device>, KernelError> {
 pub fn own_ways() -> Result<BTreeSet<u32>, KernelError> {
     let listed = Nic::open().and_then(|mut nic| nic.own_ways());
     listed.map_err(KernelError::map("can't list addresses and routes"))
+}
+
+/// The addresses of the calling thread's network namespace.
+///
+/// # Errors
+/// They can't be listed.
+pub fn local_addresses() -> Result<BTreeSet<IpAddr>, KernelError> {
+    let listed = Nic::open().and_then(|mut nic| nic.local_addresses());
+    listed.map_err(KernelError::map("can't list addresses"))
 }
 
 /// Whether the calling thread is in the network namespace that the kernel made first. In doubt it is.

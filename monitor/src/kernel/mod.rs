@@ -44,7 +44,7 @@ pub use clock::{boot_ns, is_clock_synchronised};
 pub use devices::DeviceNews;
 pub use error::KernelError;
 pub use events::EventReader;
-pub use interfaces::{Interface, default_gateways, devices, in_initial_namespace, own_ways};
+pub use interfaces::{Interface, default_gateways, devices, in_initial_namespace, local_addresses, own_ways};
 pub use links::AttachedProgram;
 pub use load::{Kernel, Prepared};
 pub use log::KernelLog;

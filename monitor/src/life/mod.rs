@@ -224,7 +224,7 @@ mod tests {
         });
         let of = |alert| match alert {
             Alert::Finding(finding) => (finding.kind.name(), finding.detail.text),
-            Alert::Flow(sighting) => panic!("it sights no flows: {sighting:?}"),
+            Alert::Incident(alert) => panic!("it sights no flows: {alert:?}"),
         };
         alerts.into_iter().map(of).collect()
     }

@@ -214,8 +214,8 @@ families! {
         "When geo stage last looked at [geo] incoming"
     ALERTS: Counter "alerts_total" ["severity", "type"]
         "Alerts made; every type is there from the start, with each severity that it can have"
-    ALERTS_SUPPRESSED: Counter "alerts_suppressed_total" []
-        "Flows without an alert of their own: their epoch had too many. One that goes on is counted in each such epoch"
+    INCIDENTS_OPEN: Gauge "incidents_open" ["type"]
+        "Incidents that are open"
     ALERTS_QUEUED: Gauge "alerts_queued" []
         "Alerts that wait to be written to disk"
     ALERTS_KEPT: Counter "alerts_kept_total" []

@@ -19,6 +19,7 @@ use crate::{
         coverage::Role,
         flow::GroupSums,
         identities::{NameNumber as _, RuleName},
+        incident::IncidentKind,
         seconds,
         severity::Severity,
         tamper::KINDS,
@@ -121,13 +122,18 @@ fn health(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     Ok(())
 }
 
-/// The severities that alerts on flows have.
-const EGRESS: [Severity; 3] = [Severity::Low, Severity::Medium, Severity::High];
+/// The severities that alerts on incidents have.
+const INCIDENTS: [Severity; 4] = [Severity::Informational, Severity::Low, Severity::Medium, Severity::High];
 
 fn alerts(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     let alerts = page.counter(&families::ALERTS)?;
-    for severity in EGRESS {
-        alerts.with_label_values(&[severity.name(), "egress"]);
+    let open = page.gauge(&families::INCIDENTS_OPEN)?;
+    for kind in IncidentKind::ALL {
+        for severity in INCIDENTS {
+            alerts.with_label_values(&[severity.name(), kind.name()]);
+        }
+        let of_kind = state.incidents.values().filter(|incident| incident.kind == kind).count();
+        open.with_label_values(&[kind.name()]).set(gauge(of_kind as u64));
     }
     for kind in FindingKind::ALL {
         for severity in kind.severities() {
@@ -137,7 +143,7 @@ fn alerts(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     for ((severity, kind), count) in &state.alerts {
         alerts.with_label_values(&[severity, kind]).inc_by(*count);
     }
-    page.count(&families::ALERTS_SUPPRESSED, state.alerts_suppressed)
+    Ok(())
 }
 
 fn tampering(page: &Page, state: &MonitorState) -> prometheus::Result<()> {

@@ -1,25 +1,23 @@
-//! An alert as data: a flow that was sighted, or a finding about the monitor. It holds names and not numbers, so that
+//! An alert as data: an incident, or a finding about the monitor. It holds names and not numbers, so that
 //! it outlives policy and name tables; a sink encodes it when it writes it.
 
 use std::sync::Arc;
 
-use monitor_common::{
-    verdict::Verdict,
-    wire::{Class, Counters},
-};
+use monitor_common::wire::Counters;
 
 use super::{
     finding::FindingReport,
     flow::{FlowId, Resolver},
-    identities::{Identities, RuleName},
+    identities::Identities,
+    incident::IncidentAlert,
     severity::Severity,
 };
 
 /// One alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alert {
-    /// A flow leaves for a place the policy does not allow out.
-    Flow(FlowSighting),
+    /// Something leaves for a place the policy does not allow out, or may.
+    Incident(Box<IncidentAlert>),
     /// Something is wrong with the monitor, or is no longer.
     Finding(FindingReport),
 }
@@ -28,15 +26,15 @@ impl Alert {
     /// How bad.
     pub const fn severity(&self) -> Severity {
         match self {
-            Self::Flow(sighting) => sighting.severity(),
+            Self::Incident(incident) => incident.severity(),
             Self::Finding(finding) => finding.severity(),
         }
     }
 
-    /// `egress`, or the finding's name: the metric label.
+    /// The incident's kind, or the finding's name: the metric label.
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Flow(_) => "egress",
+            Self::Incident(alert) => alert.incident.kind.name(),
             Self::Finding(finding) => finding.kind.name(),
         }
     }
@@ -51,15 +49,13 @@ pub enum Origin {
     Drain,
 }
 
-/// What is known of a flow when it alerts.
+/// What is known of the flow that an incident begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowSighting {
     /// The flow. Its names are those below.
     pub flow: FlowId,
     /// Interface that it left by.
     pub interface: Arc<str>,
-    /// Rule that decided; empty without one.
-    pub rule: Arc<str>,
     /// Digest of the policy that held.
     pub policy: Arc<str>,
     /// Number and name (or an empty one) of who announces its destination, where a dataset says.
@@ -90,25 +86,10 @@ impl FlowSighting {
         Self {
             flow,
             interface: identities.interfaces.share(flow.interface),
-            rule: identities.rules.share(flow.rule),
             policy: Arc::clone(resolver.digest()),
             autonomous_system: system.map(|(number, name)| (number, name.to_owned())),
             seen,
         }
-    }
-
-    /// How bad.
-    pub const fn severity(&self) -> Severity {
-        match (self.flow.verdict, self.flow.class) {
-            (Verdict::Observed, Class::Outside) => Severity::High,
-            (Verdict::Observed, _) | (Verdict::Denied, Class::Outside) => Severity::Medium,
-            (Verdict::Denied | Verdict::Allowed, _) => Severity::Low,
-        }
-    }
-
-    /// The rule that decided.
-    pub fn rule(&self) -> Option<&str> {
-        (self.flow.rule != RuleName::NONE).then_some(&*self.rule)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The devices of this network namespace, what packets leave by, and which of it is watched: for status, metrics and
 //! findings. The kernel part reads the devices, `coverage` says what each of them is, the daemon puts both together.
 
+use std::{collections::BTreeSet, net::IpAddr};
+
 use super::readings::Amount;
 
 /// A network device, as rtnetlink describes it.
@@ -117,6 +119,8 @@ pub struct Coverage {
     pub no_slot: Vec<String>,
     /// Why the devices can't be listed, while they can't.
     pub error: Option<String>,
+    /// The addresses of this host, in its network namespace.
+    pub local: BTreeSet<IpAddr>,
 }
 
 impl Coverage {

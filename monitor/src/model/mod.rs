@@ -13,6 +13,7 @@ pub mod finding;
 pub mod flow;
 pub mod identities;
 pub mod in_force;
+pub mod incident;
 pub mod inner;
 pub mod interface_account;
 pub mod neighbours;

@@ -23,7 +23,7 @@ use crate::model::{
 /// How often what is active is sent again.
 const AGAIN: Duration = Duration::from_mins(1);
 
-/// For how long an alert is active that has no end of its own.
+/// For how long an event is active, which has no end of its own.
 const ACTIVE: i64 = 5 * 60 * 1_000;
 
 /// Findings that are over when they are made: nothing says that they end.
@@ -49,8 +49,9 @@ const EVENTS: [FindingKind; 19] = [
     FindingKind::Stopped,
 ];
 
-/// Alerts that are remembered as active; beyond it the ones that began first are left to end.
-const MOST: usize = 1_024;
+/// Alerts that are remembered as active: as many as there are incidents, and more. Beyond it the ones that began first are
+/// left to end.
+const MOST: usize = 10_240;
 
 /// An alert as the receiver has it: by its labels.
 type Labels = BTreeMap<&'static str, String>;
@@ -58,8 +59,8 @@ type Labels = BTreeMap<&'static str, String>;
 /// Since when it is active, until when, and what is said of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Active {
-    /// The finding that it is; empty of a flow.
-    finding: String,
+    /// The finding or the incident that it is.
+    id: String,
     starts: i64,
     ends: Option<i64>,
     message: String,
@@ -113,25 +114,26 @@ fn labels(facts: &Facts) -> Labels {
         ("alertname", &facts.kind),
         ("severity", &facts.severity.to_lowercase()),
         ("host", &facts.host),
+        ("zone", &facts.zone),
         ("country", &facts.country),
         ("network", &facts.network),
         ("rule", &facts.rule),
-        ("verdict", &facts.verdict),
     ];
     of.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name, value.clone())).collect()
 }
 
-/// An alert of a line: a finding's end has the severity of none, and so other labels than its beginning.
+/// An alert of a line. The end of a finding or an incident has the severity of none, and so other labels than its beginning;
+/// what an incident has told already it goes on with.
 fn alert(line: &[u8], known: &BTreeMap<Labels, Active>) -> (Labels, Active) {
     let facts = Facts::of(line);
     let labels = labels(&facts);
-    let event = facts.finding.is_empty() || EVENTS.iter().any(|kind| kind.name() == facts.kind);
-    let begun = known.iter().find(|(_, active)| facts.over && active.finding == facts.finding);
+    let event = facts.id.is_empty() || EVENTS.iter().any(|kind| kind.name() == facts.kind);
+    let begun = known.iter().find(|(_, active)| facts.over && active.id == facts.id);
     if let Some((begun, active)) = begun {
         return (begun.clone(), Active { ends: Some(facts.time), message: facts.message, ..active.clone() });
     }
     let ends = if facts.over { Some(facts.time) } else { event.then_some(facts.time + ACTIVE) };
-    (labels, Active { finding: facts.finding, starts: facts.time, ends, message: facts.message })
+    (labels, Active { id: facts.id, starts: facts.began, ends, message: facts.message })
 }
 
 fn document(labels: &Labels, active: &Active) -> Value {
@@ -217,8 +219,9 @@ mod tests {
     const OVER: &[u8] = br#"{"class_uid":2004,"activity_id":3,"severity":"Informational","severity_id":1,"time":9000,
         "message":"over","device":{"hostname":"h"},"finding_info":{"uid":"u"},"unmapped":{"type":"detached"}}"#;
     const FLOW: &[u8] = br#"{"class_uid":4001,"severity":"High","severity_id":4,"time":1000,"message":"m",
+        "start_time":900,"activity_id":1,"metadata":{"correlation_uid":"i","tenant_uid":"eu"},
         "device":{"hostname":"h"},"src_endpoint":{"port":4711},"dst_endpoint":{"ip":"198.51.100.9","port":443},
-        "unmapped":{"country":"SG","rule":null,"verdict":"observed"}}"#;
+        "unmapped":{"type":"egress","country":"SG","rule":null,"verdict":"observed","network":"198.51.100.0/24"}}"#;
 
     #[test]
     fn a_finding_is_active_until_its_end_which_has_the_labels_of_its_beginning() {
@@ -235,19 +238,32 @@ mod tests {
         assert!(sink.active.is_empty());
         // One whose beginning nobody remembers is over by itself.
         assert_eq!(alert(OVER, &sink.active).1.ends, Some(9_000));
+        // What nothing says the end of, as versions before 0.7 told of a flow, ends by itself.
+        let flow = std::str::from_utf8(FLOW).unwrap().replace("\"correlation_uid\":\"i\",", "");
+        assert_eq!(alert(flow.as_bytes(), &sink.active).1.ends, Some(1_000 + ACTIVE));
     }
 
     #[test]
-    fn a_flow_has_its_network_and_no_port_and_ends_by_itself() {
+    fn an_incident_has_its_network_and_no_port_and_is_active_until_its_end() {
         let mut sink = sink();
         let (labels, active) = alert(FLOW, &sink.active);
-        assert_eq!(active.ends, Some(1_000 + ACTIVE));
+        assert_eq!((active.starts, active.ends), (900, None));
         let shown = document(&labels, &active).to_string();
         assert!(shown.contains("198.51.100.0/24") && !shown.contains("4711") && !shown.contains("443"), "{shown}");
-        sink.note(labels.clone(), active.clone(), 2_000);
-        assert_eq!(sink.active.len(), 1);
-        sink.note(Labels::new(), Active { ends: None, ..active }, 1_001 + ACTIVE);
-        assert!(!sink.active.contains_key(&labels));
+        assert_eq!(
+            labels.keys().copied().collect::<Vec<_>>(),
+            ["alertname", "country", "host", "network", "severity", "zone"]
+        );
+        sink.note(labels.clone(), active, 2_000);
+        let text = std::str::from_utf8(FLOW).unwrap();
+        let more = text.replace("\"activity_id\":1", "\"activity_id\":6").replace("\"m\"", "\"goes on\"");
+        let (again, active) = alert(more.as_bytes(), &sink.active);
+        assert_eq!((&again, active.starts, active.message.as_str()), (&labels, 900, "goes on"));
+        let end = text.replace("\"activity_id\":1", "\"activity_id\":2").replace("High", "Informational");
+        let (ended, over) = alert(end.as_bytes(), &sink.active);
+        assert_eq!((&ended, over.ends), (&labels, Some(1_000)));
+        sink.note(ended, over, 2_000);
+        assert!(sink.active.is_empty());
     }
 
     #[test]
@@ -261,7 +277,7 @@ mod tests {
         let mut sink = sink();
         for number in 0..MOST as i64 + 5 {
             let labels = Labels::from([("alertname", number.to_string())]);
-            sink.note(labels, Active { finding: String::new(), starts: number, ends: None, message: String::new() }, 0);
+            sink.note(labels, Active { id: String::new(), starts: number, ends: None, message: String::new() }, 0);
         }
         assert_eq!((sink.active.len(), sink.active.values().map(|active| active.starts).min()), (MOST, Some(5)));
     }

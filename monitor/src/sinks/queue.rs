@@ -63,7 +63,7 @@ impl Queue {
         let arrived = waiting.arrived;
         let (lane, room) = match **alert {
             Alert::Finding(_) => (&mut waiting.findings, FINDINGS),
-            Alert::Flow(_) => (&mut waiting.flows, self.capacity),
+            Alert::Incident(_) => (&mut waiting.flows, self.capacity),
         };
         if lane.len() >= room {
             self.delivery.lost.fetch_add(1, Relaxed);

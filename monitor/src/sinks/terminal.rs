@@ -36,7 +36,9 @@ fn brief(line: &[u8], in_colour: bool) -> Option<String> {
     let alert: Value = serde_json::from_slice(line).ok()?;
     let text = |pointer: &str| alert.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let what = match alert.get("class_uid").and_then(Value::as_i64) {
-        Some(4001) => flow(&alert),
+        // Where it goes is what a line has room for.
+        Some(4001) if text("/unmapped/type") == "egress" && alert["activity_id"] == 1 => flow(&alert),
+        Some(4001) => text("/message").to_owned(),
         _ => format!("{}: {}", text("/unmapped/type"), text("/finding_info/desc")),
     };
     let time = alert.get("time").and_then(Value::as_i64).and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
@@ -91,11 +93,11 @@ mod tests {
 
     fn alert() -> Value {
         json!({
-            "class_uid": 4001, "severity": "High", "time": 45_296_000,
+            "class_uid": 4001, "activity_id": 1, "severity": "High", "time": 45_296_000,
             "connection_info": { "protocol_name": "tcp", "protocol_num": 6 },
             "src_endpoint": { "ip": "198.51.100.200", "port": 54_321 },
             "dst_endpoint": { "ip": "203.0.113.200", "port": 443 },
-            "unmapped": { "verdict": "observed", "country": "CN", "interface": "eth0", "inner": null },
+            "unmapped": { "type": "egress", "verdict": "observed", "country": "CN", "interface": "eth0", "inner": null },
         })
     }
 

@@ -24,6 +24,7 @@ use crate::{
         flow::SummedFlows,
         identities::Identities,
         in_force::{PendingConfirmation, PolicyInForce},
+        incident::{Incident, IncidentId},
         readings::Presence,
         refresh::RefreshNotes,
         tamper::TamperReport,
@@ -118,9 +119,8 @@ pub struct MonitorState {
     pub tamper: TamperReport,
     /// What became of fresh geo data.
     pub refresh: RefreshNotes,
-    /// Alertable flows without an alert of their own, because an epoch had too many: see
-    /// `alerts::PER_EPOCH`. One that goes on is counted in each such epoch.
-    pub alerts_suppressed: u64,
+    /// Incidents that are open.
+    pub incidents: BTreeMap<IncidentId, Incident>,
     /// Alerts made, by severity and type.
     pub alerts: BTreeMap<(&'static str, &'static str), u64>,
     /// The latest alerts, oldest first.

@@ -162,7 +162,7 @@ fn a_finding_is_raised_for_each_thing_resolved_when_it_is_right_and_raised_anew_
     });
     let of = |alert: &Alert| match alert {
         Alert::Finding(report) => (report.kind.name(), report.subject.clone(), report.resolved),
-        Alert::Flow(_) => panic!("{alert:?}"),
+        Alert::Incident(_) => panic!("{alert:?}"),
     };
     let (detached, contended) = (("detached", "eth0"), ("contended", "detached on eth0"));
     let expected = [

@@ -28,7 +28,9 @@ fn outcome(machine: &mut Machine, mode: Mode, case: &Case) -> Outcome {
     }
     let returned = send(machine, &case.frame);
     let drained = machine.kernel.flip().expect("the maps can be drained");
-    let events: Vec<_> = std::iter::from_fn(|| machine.events.ready()).map(|event| event.flow).collect();
+    let events: Vec<_> = std::iter::from_fn(|| machine.events.ready())
+        .filter_map(|event| event.flow().map(|event| event.flow))
+        .collect();
     let length = case.frame.len() as u64;
     let one = Counters { packets: 1, segments: 1, bytes: length, wire_bytes: length };
     let interface = drained.interfaces.iter().find(|i| i.name == "lo").expect("the interface was counted");

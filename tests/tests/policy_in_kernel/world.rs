@@ -102,8 +102,9 @@ impl World {
         }
         let drained = machine.kernel.flip().unwrap();
         assert_eq!(drained.events_lost, 0);
-        let alerted: BTreeSet<FullKey> =
-            std::iter::from_fn(|| machine.events.ready()).map(|event| event.flow).collect();
+        let alerted: BTreeSet<FullKey> = std::iter::from_fn(|| machine.events.ready())
+            .filter_map(|event| event.flow().map(|event| event.flow))
+            .collect();
         let mut noted = BTreeMap::new();
         for (key, value) in &drained.flows {
             let answer = (self.noted(&key.flow, alerted.contains(key)), value.counters.packets);

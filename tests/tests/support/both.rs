@@ -55,7 +55,9 @@ impl Expected {
             hook: interface.hook,
             flows: drained.flows.iter().map(|(key, value)| (*key, value.counters)).collect(),
             unparsed: interface.unparsed.clone(),
-            events: std::iter::from_fn(|| machine.events.ready()).map(|event| event.flow).collect(),
+            events: std::iter::from_fn(|| machine.events.ready())
+                .filter_map(|event| event.flow().map(|event| event.flow))
+                .collect(),
         }
     }
 }

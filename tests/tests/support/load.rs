@@ -17,6 +17,11 @@ use super::lives::outside;
 /// Datagrams between two looks at whether to go on.
 const BURST: u64 = 32;
 
+/// How long whoever would work without end rests each time where processors are emulated, and all others would have no time.
+pub fn emulated() -> Duration {
+    std::env::var("REST_MS").map_or(Duration::ZERO, |rest| Duration::from_millis(rest.parse().expect("milliseconds")))
+}
+
 /// Threads that send datagrams to the outside until it ends, or the test has failed.
 pub struct Load<'scope> {
     shared: Arc<Shared>,
@@ -37,14 +42,14 @@ impl<'scope> Load<'scope> {
         Self::paced(scope, stage, threads, Duration::ZERO)
     }
 
-    /// With a rest after each burst.
+    /// With a rest after each burst, a longer one where processors are emulated.
     pub fn paced<'env: 'scope>(
         scope: &'scope Scope<'scope, 'env>,
         stage: &'env Stage,
         threads: usize,
         rest: Duration,
     ) -> Self {
-        let shared = Arc::<Shared>::default();
+        let (shared, rest) = (Arc::<Shared>::default(), rest.max(emulated()));
         let sender = move |shared: Arc<Shared>| {
             let socket = stage.near.run(|| UdpSocket::bind(stage.from(outside()))).unwrap();
             while !shared.over.load(Ordering::Relaxed) {

@@ -64,9 +64,9 @@ const BLOWS_BY_TCX: &str =
 const TCX_SINCE: [u32; 2] = [6, 6];
 
 /// How long `cover::quiet` lasts at least: each of its eight changes is made once. And somebody without privileges, who has
-/// one thread: an emulator does nothing else with three.
+/// one thread: an emulator does nothing else with three. Whoever works without end rests each time.
 const QUIET_SECONDS: u32 = 30;
-const HOSTILE: &str = "HOSTILE_SECONDS=30 HOSTILE_THREADS=1";
+const HOSTILE: &str = "HOSTILE_SECONDS=30 HOSTILE_THREADS=1 REST_MS=10";
 
 /// What the tests need of the kernel, beside what that loads. Nothing there loads a module that is missed, so ciphers are
 /// named too.

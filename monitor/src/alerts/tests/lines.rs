@@ -1,15 +1,18 @@
 //! What the line of an alert says, and that the schema holds it to it.
 
 use monitor_common::{
+    parse::Reason,
     verdict::Verdict,
-    wire::{Address, InnerDestination, Opaque, Via},
+    wire::{Address, FlowKey, FullKey, InnerDestination, Opaque, Via},
 };
+use monitor_policy::Policy;
 
 use super::*;
+use crate::{incidents::tests::Bench, model::FindingKind};
 
 #[test]
 fn the_line_says_what_the_packet_was() {
-    let mut bench = Bench::new(100);
+    let mut bench = Bench::new();
     let alert = bench.event(fake::key(7, fake::OUTSIDE, 443), 1, fake::START).expect("new");
     let line = valid(&encoded(&alert));
     assert_eq!(line["time"], 1_800_000_000_000_u64);
@@ -23,12 +26,17 @@ fn the_line_says_what_the_packet_was() {
         "Would be dropped (observe): tcp 192.0.2.1:40000 → 198.51.100.9:443, outside the region (SG), on eth0"
     );
     assert_eq!(line["device"]["hostname"], "enclave-1");
-    assert_eq!((line["type_uid"].as_u64(), line["is_alert"].as_bool()), (Some(400_106), Some(true)));
+    assert_eq!((line["type_uid"].as_u64(), line["is_alert"].as_bool()), (Some(400_101), Some(true)));
+    assert_eq!((&line["start_time"], &line["end_time"], &line["count"]), (&line["time"], &line["time"], &1.into()));
+    let unmapped = &line["unmapped"];
+    assert_eq!((&unmapped["network"], &unmapped["source"]), (&"198.51.100.0/24".into(), &"local".into()));
+    assert_eq!(unmapped["ports"], serde_json::json!({"count": 1, "more": false, "first": ["tcp/443"]}));
+    assert_eq!(line["metadata"]["tenant_uid"], "eu-user-data");
 }
 
 #[test]
 fn what_is_no_port_is_not_called_one() {
-    let mut bench = Bench::new(100);
+    let mut bench = Bench::new();
     let ping = FlowKey { protocol: 1, source_port: 0, destination_port: 8 << 8, ..fake::key(7, fake::OUTSIDE, 0) };
     let line = valid(&encoded(&bench.event(ping, 1, 0).expect("new")));
     assert!(line["dst_endpoint"].get("port").is_none());
@@ -82,7 +90,7 @@ fn placed(destination: &str, inner: Option<(&str, Via)>, opaque: Opaque, stricte
             _reserved: [0; 2],
         };
     }
-    let mut bench = Bench::with(policy, 9, 9);
+    let mut bench = Bench::with(policy, 9);
     valid(&encoded(&bench.event(flow, 1, fake::START).expect("new")))
 }
 
@@ -161,7 +169,7 @@ fn the_line_says_what_can_not_be_read() {
 #[test]
 fn an_alert_says_who_announces_its_destination_where_a_dataset_does() {
     let policy = Policy { asn: Some(fake::systems().into()), ..fake::policy() };
-    let mut bench = Bench::with(policy, 9, PER_EPOCH);
+    let mut bench = Bench::with(policy, 9);
     let to = |address| FlowKey { destination: Address::v4(address), ..fake::key(7, fake::OUTSIDE, 443) };
     let mut system = |address| {
         let alert = bench.event(to(address), 1, fake::START).expect("new");
@@ -174,7 +182,7 @@ fn an_alert_says_who_announces_its_destination_where_a_dataset_does() {
 
 #[test]
 fn the_schema_refuses_lines_that_contradict_themselves() {
-    let alert = Bench::new(9).event(fake::key(7, fake::OUTSIDE, 443), 1, fake::START).expect("new");
+    let alert = Bench::new().event(fake::key(7, fake::OUTSIDE, 443), 1, fake::START).expect("new");
     let good = valid(&encoded(&alert));
     let change = |path: &str, value: Value| {
         let mut line = good.clone();
@@ -207,4 +215,81 @@ fn a_line_has_nothing_raw_that_a_terminal_would_obey() {
     assert!(!line.chars().any(monitor_policy::text::is_unsafe), "{line:?}");
     let text = valid(&line)["finding_info"]["desc"].as_str().map(str::to_owned);
     assert_eq!(text.as_deref(), Some("eth0\u{202e}\u{9b}2J: größe"));
+}
+
+#[test]
+fn what_goes_on_and_what_is_over_say_what_it_came_to() {
+    let mut bench = Bench::new();
+    let mut snapshot = fake::snapshot(1);
+    fake::add(&mut snapshot, fake::key(7, fake::OUTSIDE, 443), 1);
+    let first = valid(&encoded(&bench.snapshot(&snapshot)[0]));
+    let mut more = fake::snapshot(2);
+    fake::add(&mut more, fake::key(7, fake::OUTSIDE, 443), 50_000);
+    crate::incidents::tests::later(&mut more, 60);
+    let more = valid(&encoded(&bench.snapshot(&more)[0]));
+    assert_eq!(
+        more["message"],
+        "Would be dropped (observe), goes on: to 198.51.100.0/24, outside the region (SG), 4.9 MiB in 50,001 packets of \
+         one flow, 2027-01-15T08:00:19.000Z to 2027-01-15T08:01:29.500Z"
+    );
+    let mut over = fake::snapshot(3);
+    crate::incidents::tests::later(&mut over, 800);
+    let over = valid(&encoded(&bench.snapshot(&over)[0]));
+    let of = |line: &Value| (line["activity_id"].as_u64(), line["severity"].as_str().map(str::to_owned));
+    assert_eq!(
+        [&first, &more, &over].map(of),
+        [(Some(1), Some("High".into())), (Some(6), Some("High".into())), (Some(2), Some("Informational".into()))]
+    );
+    assert_eq!((&over["traffic"]["packets"], &over["is_alert"]), (&50_001.into(), &false.into()));
+    for line in [&more, &over] {
+        assert_eq!(line["metadata"]["correlation_uid"], first["metadata"]["correlation_uid"]);
+        assert_ne!(line["metadata"]["uid"], first["metadata"]["uid"]);
+        assert_eq!(line["dst_endpoint"], first["dst_endpoint"]);
+    }
+    let text = over["message"].as_str().expect("text");
+    assert!(text.starts_with("Over: to 198.51.100.0/24, outside the region (SG), 4.9 MiB in 50,001 packets"), "{text}");
+}
+
+#[test]
+fn each_kind_of_incident_has_its_line() {
+    let mut bench = Bench::new();
+    let mut snapshot = fake::snapshot(1);
+    for third in 0..=255 {
+        fake::add(
+            &mut snapshot,
+            FlowKey { destination: Address::v4(0xc612_0009 + (third << 8)), ..fake::key(7, fake::OUTSIDE, 443) },
+            1,
+        );
+    }
+    fake::add_overflow(&mut snapshot, fake::AMBIGUOUS, Verdict::Observed, 9);
+    fake::add_unparsed(&mut snapshot, Reason::Mpls, 2, 0);
+    let reset = FlowKey { class_id: fake::UNKNOWN, ..fake::key(7, fake::OUTSIDE, 40_000) };
+    let answers = bench.flagged(reset, 4, 4_750, snapshot.started).expect("new");
+    let mut lines: Vec<Value> = bench.snapshot(&snapshot).iter().map(|alert| valid(&encoded(alert))).collect();
+    lines.push(valid(&encoded(&answers)));
+    let message = |kind: &str| {
+        let line = lines.iter().find(|line| line["unmapped"]["type"] == kind).expect(kind);
+        line["message"].as_str().expect("text").to_owned()
+    };
+    let others = message("egress_others");
+    assert!(
+        others.starts_with("Would be dropped (observe): too many networks, all outside the region (SG): tcp 192."),
+        "{others}"
+    );
+    assert!(others.ends_with(":443 and others; see `egress-monitor flows --by peer`"), "{others}");
+    assert_eq!(
+        message("egress_overflow"),
+        "Would be dropped (observe): packets that the flow table has no room for, of disputed place (DE by the first \
+         source): 936 B in 9 packets; raise [monitor] flows"
+    );
+    assert_eq!(
+        message("egress_unparsed"),
+        "Allowed by the policy: packets that can't be read (mpls) on eth0: MPLS (RFC 3032) right after the link header: \
+         routable, not IP."
+    );
+    assert_eq!(
+        message("egress_answers"),
+        "Would be dropped (observe): TCP resets, answers to what nobody here asked for, of unknown place: tcp \
+         192.0.2.1:40000 → 198.51.100.9:40000; nothing but headers"
+    );
 }

@@ -12,6 +12,7 @@ mod flows;
 pub mod geo;
 #[cfg(test)]
 mod golden;
+mod incident;
 mod mode;
 mod needs;
 mod outcome;
@@ -31,6 +32,7 @@ pub use self::{
     diff::{diff, effect},
     explain::{explanation, network},
     flows::flows,
+    incident::incident,
     mode::mode,
     outcome::{confirmed, outcome, tried},
     rules::rules,

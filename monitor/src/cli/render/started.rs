@@ -6,6 +6,7 @@ use super::{
     needs::cut_off,
     short, totals,
 };
+use crate::model::incident::IncidentKind;
 use monitor_api::{started::Started, status::Status};
 use monitor_policy::text::{count, counted, plain, size, span};
 
@@ -55,12 +56,16 @@ pub fn started(started: &Started, rules: usize, now: i128, to_terminal: bool) ->
 
 /// The closing table. `outlives`: the programs stay attached.
 pub fn ended(status: &Status, outlives: bool, width: Width) -> String {
-    let alerts: u64 = status.alerts.iter().filter(|alert| alert.kind == "egress").map(|alert| alert.count).sum();
+    let alerts: u64 = status.alerts.iter().filter(|alert| is_incident(&alert.kind)).map(|alert| alert.count).sum();
     format!(
-        "\negress-monitor: {} after {}; alerts on flows: {}\n{}",
+        "\negress-monitor: {} after {}; alerts on incidents: {}\n{}",
         if outlives { "ended, with everything left attached (`egress-monitor detach` ends that)," } else { "detached" },
         span(status.uptime_seconds),
         count(alerts),
         totals(status, width)
     )
+}
+
+fn is_incident(kind: &str) -> bool {
+    IncidentKind::ALL.iter().any(|of| of.name() == kind)
 }

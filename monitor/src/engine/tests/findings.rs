@@ -212,6 +212,7 @@ async fn what_cannot_be_watched_is_told_by_its_kind_and_the_end_is_no_such_thing
         unfit: vec![("auto".into(), "there is no edge to watch".into())],
         no_slot: (64..90).map(|number| format!("eth{number}")).collect(),
         error: None,
+        ..Coverage::default()
     };
     assert_eq!(bench.handle.close_epoch().await, Ok(()));
     assert_eq!(conditions(&bench), ["too_many_interfaces", "interface_unavailable", "tunnel_not_watched"]);

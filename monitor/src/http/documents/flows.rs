@@ -338,7 +338,7 @@ impl<K: Ord> Eq for TopRow<K> {}
 
 /// The first `top` of `all` (key, flows, sums) in order; all others go into `rest`. A million are not put together to
 /// show fifty: no more than `top` are held at any time.
-fn first<K: Ord>(
+pub(super) fn first<K: Ord>(
     top: usize,
     rest: &mut Part,
     all: impl Iterator<Item = (K, u64, FlowSums)>,

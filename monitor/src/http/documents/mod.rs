@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod changes;
 pub mod coverage;
 pub mod flows;
+pub mod incidents;
 pub mod rules;
 pub mod shadow;
 pub mod sinks;

@@ -112,7 +112,6 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
             flows_evicted: state.traffic.kept.evicted.flows,
             alerts_unwritten: state.delivery.gone.load(Relaxed),
             alerts_queue_full: state.delivery.lost.load(Relaxed),
-            alerts_suppressed: state.alerts_suppressed,
             epochs_failed: state.flip_failures,
             reloads_refused: state.reload_failures,
             policies_rolled_back: state.rollbacks,

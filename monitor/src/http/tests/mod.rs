@@ -2,6 +2,7 @@
 
 mod documented;
 mod flow_pages;
+mod incident_pages;
 mod policy_pages;
 mod serving;
 mod status_page;

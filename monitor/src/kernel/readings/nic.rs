@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::Ipv6Addr,
+    net::{IpAddr, Ipv6Addr},
     time::Instant,
 };
 
@@ -17,7 +17,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressMessage, AddressScope},
+    address::{AddressAttribute, AddressMessage, AddressScope},
     link::LinkMessage,
     route::{RouteAddress, RouteAttribute, RouteMessage},
     tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
@@ -153,6 +153,29 @@ impl Nic {
             _ => None,
         };
         Ok(hops.filter_map(gateway).collect())
+    }
+
+    /// The addresses of this namespace.
+    pub fn local_addresses(&mut self) -> io::Result<BTreeSet<IpAddr>> {
+        let answers = self.request(RouteNetlinkMessage::GetAddress(AddressMessage::default()), NLM_F_DUMP)?;
+        let of = |answer| match answer {
+            RouteNetlinkMessage::NewAddress(address) => Some(address.attributes),
+            _ => None,
+        };
+        // Of a point-to-point device the address is the other end's.
+        let own = |attributes: Vec<AddressAttribute>| {
+            let local = attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Local(address) => Some(*address),
+                _ => None,
+            });
+            local.or_else(|| {
+                attributes.iter().find_map(|attribute| match attribute {
+                    AddressAttribute::Address(address) => Some(*address),
+                    _ => None,
+                })
+            })
+        };
+        Ok(answers.into_iter().filter_map(of).filter_map(own).collect())
     }
 
     /// Devices with an address that is good beyond their link, or that a default route leads to, of all tables.

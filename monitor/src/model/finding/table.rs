@@ -420,14 +420,6 @@ findings! {
         title: "A sink takes no alerts",
         hint: "Mend what it says (`egress-monitor sinks`); what it has not taken is kept, and delivered as soon as it takes any",
     }
-    /// More flows alerted in an epoch than it makes alerts.
-    AlertsSuppressed {
-        name: "alerts_suppressed",
-        severity: Severity::High,
-        every_time: false,
-        title: "Too many flows to alert on each",
-        hint: "See `egress-monitor flows --by country`, `--by peer`; flows that go on get their alert in later epochs",
-    }
     /// Tables of names are nearly full of what is in use.
     NamesRunOut {
         name: "names_run_out",

@@ -190,7 +190,7 @@ impl Show {
         }
         self.alerts_shown = all.len();
         ensure!(missing.is_empty(), "flows that left or tried to, without an alert:\n  {}", missing.join("\n  "));
-        println!("  Each of the {flows} flows to the outside so far has its alert.");
+        println!("  Each of the {flows} flows to the outside so far is part of an incident that was told.");
         Ok(())
     }
 
