@@ -17,6 +17,7 @@ use egress_monitor_tests::{
     },
     traffic::{send_frames, send_udp},
 };
+use monitor_policy::text::hex;
 use serde_json::Value;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -167,7 +168,7 @@ fn what_can_not_be_read_is_told_with_its_first_bytes_and_counted() {
         let left = SECOND.saturating_sub(begun.elapsed());
         let is = |line: &str| incident(line).is_some_and(|line| line["unmapped"]["reason"] == *reason);
         let line = incident(&daemon.alerts.wait_for(0, left, is).unwrap()).unwrap();
-        let head: String = frame.iter().take(48).map(|byte| format!("{byte:02x}")).collect();
+        let head = hex(&frame[..frame.len().min(48)]);
         assert_eq!((&line["unmapped"]["head"], &line["unmapped"]["interface"]), (&head.into(), &INTERFACE.into()));
         assert_eq!((&line["severity"], &line["traffic"]["packets"]), (&"Medium".into(), &1.into()));
     }

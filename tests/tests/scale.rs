@@ -1,7 +1,7 @@
 //! Promise: a million flows at once are seen, told apart, kept and reported exactly, and asked for in no time, since
 //! epochs end before there is too much in them; a million that all should alert drown nobody.
 
-use std::{collections::BTreeMap, io::Write as _, net::IpAddr, os::unix::net::UnixStream, time::Instant};
+use std::{collections::BTreeMap, net::IpAddr, time::Instant};
 
 use egress_monitor_tests::{
     corpus::build::{eth, ip, payload, udp},

@@ -12,7 +12,7 @@ mod policy;
 use aya_ebpf::{bindings::BPF_RB_NO_WAKEUP, macros::classifier, maps::lpm_trie::Key, programs::TcContext};
 use monitor_common::{
     classify::{class_id_v4, class_id_v6},
-    wire::{Address, Event, FullKey},
+    wire::{Address, Event},
 };
 use policy::MappedImage;
 

@@ -110,8 +110,8 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 /// Shows an incident that is open, or what was told.
 fn show(id: &str, daemon: &Daemon) -> Result<(), CliError> {
     let told = told(id, daemon)?;
-    let correlation = told.iter().filter_map(|line| Told::of(line.get().as_bytes())).map(|alert| alert.correlation);
-    let incident = correlation.filter(|id| !id.is_empty()).last().unwrap_or_else(|| id.to_owned());
+    let mut correlation = told.iter().filter_map(|line| Told::of(line.get().as_bytes())).map(|alert| alert.correlation);
+    let incident = correlation.rfind(|id| !id.is_empty()).unwrap_or_else(|| id.to_owned());
     if incident.parse::<IncidentId>().is_ok() {
         match daemon.client()?.get::<OneIncident>(&format!("{INCIDENT}?id={incident}&fresh=1")) {
             Ok(open) => return daemon.shape.print(&open, |open, _| render::incident(open, now())),
@@ -140,8 +140,8 @@ fn told(id: &str, daemon: &Daemon) -> Result<Vec<Box<RawValue>>, CliError> {
     let mut told = Vec::new();
     loop {
         let page = source.page(&query)?;
-        let is = |line: &Box<RawValue>| Told::of(line.get().as_bytes()).is_some_and(|alert| alert.is(id));
-        told.extend(page.alerts.into_iter().filter(is));
+        let is = |line: &RawValue| Told::of(line.get().as_bytes()).is_some_and(|alert| alert.is(id));
+        told.extend(page.alerts.into_iter().filter(|line| is(line)));
         query.after = Some(page.next);
         if !page.truncated {
             return Ok(told);

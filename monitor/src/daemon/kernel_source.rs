@@ -327,7 +327,7 @@ impl EpochSource for KernelSource {
         match kernel::local_addresses() {
             Ok(local) => self.local = local,
             Err(error) => {
-                tracing::warn!(%error, "what this host sends and what it forwards is told apart by what was known")
+                tracing::warn!(%error, "what this host sends and what it forwards is told apart by what was known");
             }
         }
         Coverage { no_slot, error: self.error.clone(), local: self.local.clone(), ..coverage }

@@ -4,7 +4,7 @@
 //! Called by the engine only, so that there is one owner of who was alerted already.
 //!
 //! An event opens an incident at once; what the ring lost is made up for at the drain. There are so many places, and no
-//! flood takes them all ([`places`]); beyond them flows are summed up as others. Nothing is left out of the sums.
+//! flood takes them all (`places`); beyond them flows are summed up as others. Nothing is left out of the sums.
 
 mod book;
 mod flows;

@@ -200,6 +200,7 @@ pub struct Incident {
 mod country {
     use super::{Country, Deserialize as _, Serialize as _};
 
+    #[expect(clippy::ref_option, reason = "as serde calls it")]
     pub(super) fn serialize<S: serde::Serializer>(country: &Option<Country>, to: S) -> Result<S::Ok, S::Error> {
         country.map(|country| country.0).serialize(to)
     }
