@@ -17,6 +17,9 @@ pub const MAX_LIMIT: usize = 1_000;
 /// Characters of a note.
 pub const MAX_NOTE: usize = 500;
 
+/// The type of what says that all is well: chosen by name alone.
+const HEARTBEAT: &str = "heartbeat";
+
 /// How bad an alert can be, by OCSF's number.
 const SEVERITIES: [(&str, u64); 5] = [("Informational", 1), ("Low", 2), ("Medium", 3), ("High", 4), ("Critical", 5)];
 
@@ -33,7 +36,7 @@ pub struct AlertsQuery {
     pub since: Option<u32>,
     /// Only what is as bad or worse.
     pub severity: Option<String>,
-    /// Only these types: `egress`, or findings.
+    /// Only these types: `egress`, or findings; without it all but `heartbeat`.
     #[serde(rename = "type")]
     pub kind: Option<String>,
     /// Only flows to these countries.
@@ -84,7 +87,7 @@ impl AlertsQuery {
     }
 }
 
-/// Which alerts are chosen, as it was read from an [`AlertsQuery`]; what is empty chooses all.
+/// Which alerts are chosen, as it was read from an [`AlertsQuery`]; what is empty chooses all, but heartbeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AlertFilter {
     /// OCSF's number of a severity: as bad or worse.
@@ -102,7 +105,7 @@ impl AlertFilter {
     pub fn chooses(&self, alert: &Told) -> bool {
         let country = || Country::parse(&alert.country).is_ok_and(|of| self.countries.contains(&of));
         alert.level >= self.level
-            && (self.kinds.is_empty() || self.kinds.contains(&alert.kind))
+            && (if self.kinds.is_empty() { alert.kind != HEARTBEAT } else { self.kinds.contains(&alert.kind) })
             && (self.countries.is_empty() || country())
             && self.since.is_none_or(|since| alert.at() >= since)
     }
@@ -270,12 +273,14 @@ mod tests {
             told("egress", 3, "CN", 20_000),
             told("killed", 4, "", 30_000),
             told("detached", 5, "", 40_000),
+            told("heartbeat", 1, "", 41_000),
         ];
         let chosen = |query: &AlertsQuery| -> Vec<usize> {
             let filter = query.filter(50_000).expect("a filter");
             (0..alerts.len()).filter(|at| filter.chooses(&alerts[*at])).collect()
         };
         assert_eq!(chosen(&query("", "", "")), [0, 1, 2, 3]);
+        assert_eq!(chosen(&query("", "heartbeat", "")), [4]);
         assert_eq!(chosen(&query("high", "", "")), [0, 2, 3]);
         assert_eq!(chosen(&query("CRITICAL", "", "")), [3]);
         assert_eq!(chosen(&query("", "killed, egress", "")), [0, 1, 2]);

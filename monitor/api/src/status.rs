@@ -339,6 +339,22 @@ pub struct AlertCount {
     pub count: u64,
 }
 
+/// Where alerts go, and how far that is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SinkStatus {
+    /// Its name.
+    pub name: String,
+    /// `stdout`, `file`, `webhook`, `alertmanager`, `syslog` or `journal`.
+    pub kind: String,
+    /// What it promises of what it has taken: `durable`, `at least once` or `handed over`.
+    pub promise: String,
+    /// Alerts that are kept and that it has not taken.
+    pub backlog: u64,
+    /// For how long the oldest of these has waited.
+    pub oldest_seconds: u64,
+}
+
 /// A finding that is open now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -366,6 +382,9 @@ pub struct Status {
     pub host: String,
     /// Boot of the host, as the kernel names it.
     pub boot_id: String,
+    /// `device.uid` of its alerts; none where `/etc/machine-id` is not there.
+    #[serde(default)]
+    pub device_uid: Option<String>,
     /// Time of this document, RFC 3339.
     pub time: String,
     /// Running since, RFC 3339. Every count here is since then and only grows: another `started` or `boot_id` says that
@@ -433,6 +452,9 @@ pub struct Status {
     pub losses: Losses,
     /// Alerts.
     pub alerts: Vec<AlertCount>,
+    /// Where they go.
+    #[serde(default)]
+    pub sinks: Vec<SinkStatus>,
     /// What can't be seen.
     pub blind_spots: Vec<String>,
 }

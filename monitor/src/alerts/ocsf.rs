@@ -24,13 +24,15 @@ pub fn document(host: &Host, alert: &Alert) -> Value {
     }
 }
 
-/// The line that is kept, with its end: the alert with its sequence and, last in `unmapped`, the checksum.
+/// The line that is kept, with its end: the alert with its sequence, when it was written down (`logged`, UTC nanoseconds
+/// since 1970) and, last in `unmapped`, the checksum.
 ///
 /// # Panics
 /// Never: a document is an object with `unmapped`, which is put last.
-pub fn kept(host: &Host, alert: &Alert, sequence: u64) -> Vec<u8> {
+pub fn kept(host: &Host, alert: &Alert, sequence: u64, logged: i128) -> Vec<u8> {
     let mut document = document(host, alert);
     document["metadata"]["sequence"] = sequence.into();
+    document["metadata"]["logged_time"] = milliseconds(logged).into();
     let unmapped = document["unmapped"].take();
     document.as_object_mut().map(|members| members.remove("unmapped"));
     let members = document.to_string();
@@ -38,9 +40,9 @@ pub fn kept(host: &Host, alert: &Alert, sequence: u64) -> Vec<u8> {
     seal(&escaped_json(json)).expect("an object ends it")
 }
 
-/// `metadata`: what made the line, and its identity.
-pub(super) fn metadata(uid: &str) -> Value {
-    json!({
+/// `metadata`: what made the line, for whom, and its identity.
+pub(super) fn metadata(host: &Host, uid: &str) -> Value {
+    let mut metadata = json!({
         "version": OCSF_VERSION,
         "uid": uid,
         "profiles": ["security_control", "host"],
@@ -50,12 +52,21 @@ pub(super) fn metadata(uid: &str) -> Value {
             "vendor_name": "egress-monitor",
             "version": env!("CARGO_PKG_VERSION"),
         },
-    })
+    });
+    let zone = host.zone.name();
+    if !zone.is_empty() {
+        metadata["tenant_uid"] = json!(*zone);
+    }
+    metadata
 }
 
-/// `device`: which of ten thousand hosts.
+/// `device`: which of ten thousand hosts, and which of its lives.
 pub(super) fn device(host: &Host) -> Value {
-    json!({ "type_id": 1, "type": "Server", "hostname": host.name })
+    let mut device = json!({ "type_id": 1, "type": "Server", "hostname": host.name, "boot_uid": host.boot_id });
+    if let Some(uid) = &host.uid {
+        device["uid"] = json!(uid);
+    }
+    device
 }
 
 /// OCSF times are milliseconds.

@@ -16,6 +16,7 @@ use crate::{
     engine::{
         Engine, EngineHandle,
         delivery::Deliveries,
+        heartbeat::Heartbeats,
         pipeline::Consumer,
         reports::{BypassSockets, Conservation, Covering, Exceptions, HeldData, Http, Losses, RuleTimes, StaleData},
         source::{Events, Opened, Task},
@@ -96,9 +97,9 @@ pub(super) fn build(
     let listen = http.as_ref().map(TcpListener::local_addr).transpose();
     let listen = listen.map_err(|error| DaemonError::Start { what: "HTTP", error })?;
     let host = Host::read();
-    let host_name = host.name.clone();
-    let about = host.clone();
-    let encode = move |alert: &Alert, sequence| ocsf::kept(&about, alert, sequence);
+    host.warn();
+    let (host_name, about) = (host.name.clone(), host.clone());
+    let encode = move |alert: &Alert, sequence| ocsf::kept(&about, alert, sequence, now());
     let archive = Archive::of(setup.reload.confirmations.state());
     let store = Store::open(setup.reload.confirmations.state(), setup.keep_alerts);
     let (outbox, alerts_delivered) = Outbox::start(store, setup.sinks, sinks::QUEUE, encode)
@@ -118,7 +119,7 @@ pub(super) fn build(
     let (carried, before) = Carried::open(directory.clone(), &host.boot_id, &mut succession);
     let life = Life::begun(directory.clone(), &host.boot_id, started, succession);
     let state = SharedState::new(MonitorState {
-        boot_id: host.boot_id,
+        host,
         started,
         since: before.since.unwrap_or(started),
         epoch_length: setup.epoch,
@@ -168,7 +169,9 @@ pub fn consumers(
     incidents: Incidents,
     kept: Option<(Carried, Life)>,
 ) -> Vec<Box<dyn Consumer>> {
-    let kept = kept.map(|(carried, life)| [Box::new(carried) as Box<dyn Consumer>, Box::new(life)]);
+    let kept = kept.map(|(carried, life)| {
+        [Box::new(carried) as Box<dyn Consumer>, Box::new(life), Box::new(Heartbeats::default())]
+    });
     let others: [Box<dyn Consumer>; 17] = [
         Box::new(Http),
         Box::new(Exceptions),

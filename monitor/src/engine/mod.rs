@@ -13,6 +13,7 @@ mod cover;
 pub mod delivery;
 pub mod findings;
 mod handle;
+pub mod heartbeat;
 mod merge;
 mod names;
 pub mod outbox;
@@ -123,9 +124,8 @@ impl Engine {
             state.attachments = source.attachments();
             state.coverage = source.coverage();
             state.kernel_memory = source.kernel_memory();
-            state.in_force = in_force;
             let started = state.started;
-            state.note_rules(started);
+            state.put_in_force(in_force, started);
             state.delivery = delivery;
             let MonitorState { attachments, traffic, in_force, .. } = &mut *state;
             let identities = &mut traffic.identities;

@@ -111,7 +111,12 @@ impl Findings<'_> {
 
     /// Alerts on something that happens and is over.
     pub fn notice(&mut self, kind: FindingKind, text: String) {
-        self.made.push(notice(kind, text, now()));
+        self.notice_at(kind, text, now());
+    }
+
+    /// The same of a moment, UTC nanoseconds since 1970.
+    pub fn notice_at(&mut self, kind: FindingKind, detail: impl Into<Detail>, at: i128) {
+        self.made.push(notice(kind, detail, at));
     }
 }
 

@@ -259,8 +259,7 @@ impl Engine {
         self.book.push((closed.epoch.wrapping_add(1), resolver));
         let surplus = self.book.len().saturating_sub(4);
         self.book.drain(..surplus);
-        state.in_force = next;
-        state.note_rules(closed.ended);
+        state.put_in_force(next, closed.ended);
         for (kind, detail) in told {
             self.pipeline.notice(state, kind, detail);
         }

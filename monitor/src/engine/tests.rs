@@ -94,7 +94,7 @@ fn bench_in(
     fake.script().next.extend(snapshots);
     let state = SharedState::new(state);
     let lines = Memory::default();
-    let encode = |alert: &Alert, sequence| ocsf::kept(&Host::default(), alert, sequence);
+    let encode = |alert: &Alert, sequence| ocsf::kept(&Host::default(), alert, sequence, 0);
     let sink: Box<dyn Sink> = Box::new(Stream::new("memory", Box::new(lines.clone())));
     let (outbox, written) = Outbox::start(Store::Memory, vec![sink], 1_000, encode).expect("a thread");
     let (engine, handle) = Engine::new(Box::new(fake.clone()), state.clone(), Box::new(outbox), consumers, in_force);

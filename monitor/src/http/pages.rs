@@ -208,8 +208,8 @@ pub(super) async fn alerts(
     let now = i64::try_from(now() / 1_000_000).unwrap_or(i64::MAX);
     let filter = query.filter(now).map_err(ApiError::bad_request)?;
     let limit = query.limit().map_err(ApiError::bad_request)?;
-    let (archive, host) = (control(&api)?.archive.clone(), Arc::clone(&api.host));
-    let page = api.render(move |state| documents::alerts::alerts(state, &archive, &host, &query, &filter, limit));
+    let archive = control(&api)?.archive.clone();
+    let page = api.render(move |state| documents::alerts::alerts(state, &archive, &query, &filter, limit));
     let page = page.await?.map_err(|error| unreadable(&api, &error))?;
     let size = page.alerts.iter().map(|alert| alert.get().len()).sum();
     if place.hold(size) { Ok(Json(page)) } else { Err(ApiError::no_room()) }

@@ -85,7 +85,7 @@ pub struct Incidents {
 
 impl Consumer for Incidents {
     fn begin(&mut self, state: &mut MonitorState, _: &mut Findings<'_>) {
-        self.boot.clone_from(&state.boot_id);
+        self.boot.clone_from(&state.host.boot_id);
         self.local.clone_from(&state.coverage.local);
         let Some(document) = self.state.read::<kept::Document<Open>>(kept::FILE) else { return };
         let (open, over) = document.split(&self.boot);

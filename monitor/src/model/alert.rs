@@ -92,20 +92,3 @@ impl FlowSighting {
         }
     }
 }
-
-/// What an alert says of the host.
-#[derive(Clone, Debug, Default)]
-pub struct Host {
-    /// Host name.
-    pub name: String,
-    /// `/proc/sys/kernel/random/boot_id`: makes jiffies, and so `metadata.uid`, unique.
-    pub boot_id: String,
-}
-
-impl Host {
-    /// This host.
-    pub fn read() -> Self {
-        let line = |path| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
-        Self { name: line("/proc/sys/kernel/hostname"), boot_id: line("/proc/sys/kernel/random/boot_id") }
-    }
-}

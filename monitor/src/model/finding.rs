@@ -6,7 +6,7 @@ mod report;
 mod table;
 
 pub use self::{
-    report::{Detail, FindingReport, Unaccounted},
+    report::{Detail, FindingReport, Heartbeat, Unaccounted},
     table::FindingKind,
 };
 
@@ -49,6 +49,11 @@ impl FindingKind {
     /// What an operator is to do about it.
     pub const fn hint(self) -> &'static str {
         self.entry().hint
+    }
+
+    /// Whether it says that all is well: for receivers to miss, not for people to read.
+    pub const fn is_heartbeat(self) -> bool {
+        matches!(self, Self::Heartbeat)
     }
 
     /// Whether each time counts, and not only that it has begun.

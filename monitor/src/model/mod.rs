@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod epoch;
 pub mod finding;
 pub mod flow;
+pub mod host;
 pub mod identities;
 pub mod in_force;
 pub mod incident;
@@ -32,13 +33,14 @@ pub mod tamper;
 pub const DEFAULT_FLOWS: u32 = 16_384;
 
 pub use self::{
-    alert::{Alert, Host},
+    alert::Alert,
     attachment::{Attachment, Hook, HookChoice},
     budget::{BudgetUse, BudgetUses},
     clock::{Moment, now, rfc3339, seconds},
     coverage::Coverage,
     epoch::ClosedEpoch,
     finding::FindingKind,
+    host::Host,
     in_force::PolicyInForce,
     interface_account::InterfaceAccount,
     neighbours::Neighbours,

@@ -122,10 +122,9 @@ fn labels(facts: &Facts) -> Labels {
     of.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name, value.clone())).collect()
 }
 
-/// An alert of a line. The end of a finding or an incident has the severity of none, and so other labels than its beginning;
+/// An alert of what a line says. The end of a finding or an incident has the severity of none, and so other labels than its beginning;
 /// what an incident has told already it goes on with.
-fn alert(line: &[u8], known: &BTreeMap<Labels, Active>) -> (Labels, Active) {
-    let facts = Facts::of(line);
+fn alert(facts: Facts, known: &BTreeMap<Labels, Active>) -> (Labels, Active) {
     let labels = labels(&facts);
     let event = facts.id.is_empty() || EVENTS.iter().any(|kind| kind.name() == facts.kind);
     let begun = known.iter().find(|(_, active)| facts.over && active.id == facts.id);
@@ -157,9 +156,17 @@ impl Sink for Alertmanager {
         let mut known = self.active.clone();
         let mut alerts = Vec::with_capacity(lines.len());
         for (_, line) in lines {
-            let (labels, active) = alert(line, &known);
+            let facts = Facts::of(line);
+            // That all is well wakes nobody; that a heartbeat is missing is for a rule of Prometheus.
+            if facts.kind == FindingKind::Heartbeat.name() {
+                continue;
+            }
+            let (labels, active) = alert(facts, &known);
             known.insert(labels.clone(), active.clone());
             alerts.push((labels, active));
+        }
+        if alerts.is_empty() {
+            return Ok(String::new());
         }
         let answer = self.post(&alerts).map_err(|why| Failure::later(0, why))?;
         match answer.verdict() {
@@ -226,27 +233,27 @@ mod tests {
     #[test]
     fn a_finding_is_active_until_its_end_which_has_the_labels_of_its_beginning() {
         let mut sink = sink();
-        let (labels, active) = alert(BEGUN, &sink.active);
+        let (labels, active) = alert(Facts::of(BEGUN), &sink.active);
         assert_eq!((active.starts, active.ends), (1_000, None));
         assert_eq!(labels["severity"], "high");
         sink.note(labels.clone(), active, 2_000);
-        let (ended, over) = alert(OVER, &sink.active);
+        let (ended, over) = alert(Facts::of(OVER), &sink.active);
         assert_eq!((&ended, over.starts, over.ends), (&labels, 1_000, Some(9_000)));
         let shown = document(&ended, &over);
         assert_eq!(shown["endsAt"], "1970-01-01T00:00:09.000Z");
         sink.note(ended, over, 10_000);
         assert!(sink.active.is_empty());
         // One whose beginning nobody remembers is over by itself.
-        assert_eq!(alert(OVER, &sink.active).1.ends, Some(9_000));
+        assert_eq!(alert(Facts::of(OVER), &sink.active).1.ends, Some(9_000));
         // What nothing says the end of, as versions before 0.7 told of a flow, ends by itself.
         let flow = std::str::from_utf8(FLOW).unwrap().replace("\"correlation_uid\":\"i\",", "");
-        assert_eq!(alert(flow.as_bytes(), &sink.active).1.ends, Some(1_000 + ACTIVE));
+        assert_eq!(alert(Facts::of(flow.as_bytes()), &sink.active).1.ends, Some(1_000 + ACTIVE));
     }
 
     #[test]
     fn an_incident_has_its_network_and_no_port_and_is_active_until_its_end() {
         let mut sink = sink();
-        let (labels, active) = alert(FLOW, &sink.active);
+        let (labels, active) = alert(Facts::of(FLOW), &sink.active);
         assert_eq!((active.starts, active.ends), (900, None));
         let shown = document(&labels, &active).to_string();
         assert!(shown.contains("198.51.100.0/24") && !shown.contains("4711") && !shown.contains("443"), "{shown}");
@@ -257,10 +264,10 @@ mod tests {
         sink.note(labels.clone(), active, 2_000);
         let text = std::str::from_utf8(FLOW).unwrap();
         let more = text.replace("\"activity_id\":1", "\"activity_id\":6").replace("\"m\"", "\"goes on\"");
-        let (again, active) = alert(more.as_bytes(), &sink.active);
+        let (again, active) = alert(Facts::of(more.as_bytes()), &sink.active);
         assert_eq!((&again, active.starts, active.message.as_str()), (&labels, 900, "goes on"));
         let end = text.replace("\"activity_id\":1", "\"activity_id\":2").replace("High", "Informational");
-        let (ended, over) = alert(end.as_bytes(), &sink.active);
+        let (ended, over) = alert(Facts::of(end.as_bytes()), &sink.active);
         assert_eq!((&ended, over.ends), (&labels, Some(1_000)));
         sink.note(ended, over, 2_000);
         assert!(sink.active.is_empty());
@@ -269,7 +276,16 @@ mod tests {
     #[test]
     fn what_is_over_when_it_is_told_ends_by_itself() {
         let started = std::str::from_utf8(BEGUN).unwrap().replace("detached", "started");
-        assert_eq!(alert(started.as_bytes(), &BTreeMap::new()).1.ends, Some(1_000 + ACTIVE));
+        assert_eq!(alert(Facts::of(started.as_bytes()), &BTreeMap::new()).1.ends, Some(1_000 + ACTIVE));
+    }
+
+    #[test]
+    fn a_heartbeat_is_taken_and_not_sent() {
+        let heartbeat = std::str::from_utf8(BEGUN).unwrap().replace("detached", "heartbeat");
+        // Nobody is there to be asked.
+        let stamp = crate::storage::segments::line::Stamp { sequence: 1, time: 1 };
+        assert_eq!(sink().deliver(&[(stamp, heartbeat.as_bytes())]), Ok(String::new()));
+        assert!(sink().deliver(&[(stamp, BEGUN)]).is_err());
     }
 
     #[test]

@@ -72,7 +72,7 @@ fn send_file(socket: &UnixDatagram, entry: &[u8]) -> io::Result<()> {
 fn entry(sequence: u64, line: &[u8]) -> Vec<u8> {
     let facts = Facts::of(line);
     let (priority, sequence) = (facts.priority().to_string(), sequence.to_string());
-    let fields: [(&str, &[u8]); 12] = [
+    let fields: [(&str, &[u8]); 13] = [
         ("MESSAGE", facts.message.as_bytes()),
         ("PRIORITY", priority.as_bytes()),
         ("SYSLOG_IDENTIFIER", b"egress-monitor-alerts"),
@@ -80,6 +80,7 @@ fn entry(sequence: u64, line: &[u8]) -> Vec<u8> {
         ("EGRESS_SEVERITY", facts.severity.as_bytes()),
         ("EGRESS_SEQUENCE", sequence.as_bytes()),
         ("EGRESS_INCIDENT", facts.id.as_bytes()),
+        ("EGRESS_ZONE", facts.zone.as_bytes()),
         ("EGRESS_COUNTRY", facts.country.as_bytes()),
         ("EGRESS_NETWORK", facts.network.as_bytes()),
         ("EGRESS_RULE", facts.rule.as_bytes()),

@@ -19,6 +19,7 @@ const FINDINGS: usize = 1_024;
 struct Waiting {
     /// Each with its number in the order of arrival.
     findings: VecDeque<(u64, Arc<Alert>)>,
+    /// Flows, and heartbeats.
     flows: VecDeque<(u64, Arc<Alert>)>,
     arrived: u64,
     closed: bool,
@@ -62,8 +63,9 @@ impl Queue {
         waiting.arrived += 1;
         let arrived = waiting.arrived;
         let (lane, room) = match **alert {
-            Alert::Finding(_) => (&mut waiting.findings, FINDINGS),
-            Alert::Incident(_) => (&mut waiting.flows, self.capacity),
+            // What is left of a full disk is not for heartbeats.
+            Alert::Finding(ref finding) if !finding.kind.is_heartbeat() => (&mut waiting.findings, FINDINGS),
+            Alert::Finding(_) | Alert::Incident(_) => (&mut waiting.flows, self.capacity),
         };
         if lane.len() >= room {
             self.delivery.lost.fetch_add(1, Relaxed);

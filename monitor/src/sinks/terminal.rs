@@ -6,6 +6,8 @@ use clap::builder::styling::{AnsiColor, Style};
 use monitor_policy::text::plain;
 use serde_json::Value;
 
+use crate::model::FindingKind;
+
 /// Characters of a line.
 const COLUMNS: usize = 80;
 
@@ -39,6 +41,8 @@ fn brief(line: &[u8], in_colour: bool) -> Option<String> {
         // Where it goes is what a line has room for.
         Some(4001) if text("/unmapped/type") == "egress" && alert["activity_id"] == 1 => flow(&alert),
         Some(4001) => text("/message").to_owned(),
+        // Nobody sits there to count them.
+        _ if text("/unmapped/type") == FindingKind::Heartbeat.name() => return None,
         _ => format!("{}: {}", text("/unmapped/type"), text("/finding_info/desc")),
     };
     let time = alert.get("time").and_then(Value::as_i64).and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
@@ -124,6 +128,8 @@ mod tests {
             "unmapped": { "type": "detached" }, "finding_info": { "desc": "eth0\u{1b}[2J\nx" },
         });
         assert_eq!(shown(&finding, false), "00:00:00 Critical detached: eth0\u{fffd}[2J\u{fffd}x\n");
+        let heartbeat = json!({ "class_uid": 2004, "unmapped": { "type": "heartbeat" } });
+        assert_eq!(shown(&heartbeat, false), "");
         for text in [text, shown(&finding, false)] {
             assert!(text.trim_end().chars().count() <= COLUMNS && text.lines().count() == 1, "{text}");
         }

@@ -15,7 +15,7 @@ use monitor_common::bypass::Bypass;
 
 use crate::{
     model::{
-        Alert, Attachment, BudgetUses, Coverage, Fill, FindingKind, InterfaceAccount, Neighbours, OpenSockets,
+        Alert, Attachment, BudgetUses, Coverage, Fill, FindingKind, Host, InterfaceAccount, Neighbours, OpenSockets,
         ShadowReport,
         changes::ChangeRecord,
         clock::ClockStanding,
@@ -58,9 +58,8 @@ pub struct LastEpoch {
 /// Everything that is shown.
 #[derive(Debug, Default)]
 pub struct MonitorState {
-    /// Of this boot of the host: with `started` it distinguishes counters that began anew from ones that went
-    /// back.
-    pub boot_id: String,
+    /// The host. Its boot distinguishes, with `started`, counters that began anew from ones that went back.
+    pub host: Host,
     /// Since when the daemon runs, UTC nanoseconds since 1970.
     pub started: i128,
     /// Intended length of an epoch.
@@ -137,7 +136,9 @@ pub struct MonitorState {
 
 impl MonitorState {
     /// Another policy is in force: rules that it does not have are forgotten, others are known since `now`.
-    pub(crate) fn note_rules(&mut self, now: i128) {
+    pub(crate) fn put_in_force(&mut self, next: PolicyInForce, now: i128) {
+        self.host.zone.set(&next.policy.zone);
+        self.in_force = next;
         let before = std::mem::take(&mut self.rules_since);
         let since = |id: &String| before.get(id).copied().unwrap_or(now);
         self.rules_since = self.in_force.policy.rules.iter().map(|rule| (rule.id.clone(), since(&rule.id))).collect();

@@ -12,6 +12,8 @@ pub(super) fn document(host: &Host, finding: &FindingReport) -> Value {
     let FindingReport { kind, subject, detail, since, at, resolved } = finding;
     let severity = finding.severity();
     let activity = if *resolved { (3, "Close") } else { (1, "Create") };
+    // Nobody is to be woken by a heartbeat.
+    let disposition = if kind.is_heartbeat() { (17, "Logged") } else { (19, "Alert") };
     let identity = |what: &str| {
         let mut text = [&host.boot_id, &host.name, kind.name(), what, &since.to_string()].join("\0");
         if !subject.is_empty() {
@@ -33,13 +35,13 @@ pub(super) fn document(host: &Host, finding: &FindingReport) -> Value {
         "severity": severity.name(),
         "time": milliseconds(*at),
         "message": format!("{}: {}", kind.title(), detail.text),
-        "is_alert": true,
+        "is_alert": !kind.is_heartbeat(),
         "status_id": if *resolved { 4 } else { 1 },
         "status": if *resolved { "Resolved" } else { "New" },
         "action_id": 3,
         "action": "Observed",
-        "disposition_id": 19,
-        "disposition": "Alert",
+        "disposition_id": disposition.0,
+        "disposition": disposition.1,
         "finding_info": {
             "uid": identity("finding"),
             "title": kind.title(),
@@ -52,7 +54,10 @@ pub(super) fn document(host: &Host, finding: &FindingReport) -> Value {
     if !detail.unaccounted.is_empty() {
         line["unmapped"]["unaccounted"] = json!(detail.unaccounted);
     }
-    line["metadata"] = metadata(&identity(activity.1));
+    if let Some(heartbeat) = &detail.heartbeat {
+        line["unmapped"]["monitor"] = json!(heartbeat);
+    }
+    line["metadata"] = metadata(host, &identity(activity.1));
     line["device"] = device(host);
     line
 }

@@ -80,7 +80,7 @@ pub(super) fn document(host: &Host, alert: &IncidentAlert) -> Value {
     if let Some(sighting) = sighting {
         sighted(&mut line, sighting);
     }
-    line["metadata"] = metadata(&uid(alert));
+    line["metadata"] = metadata(host, &uid(alert));
     line["metadata"]["correlation_uid"] = incident.id.to_string().into();
     line["metadata"]["tenant_uid"] = incident.zone.as_str().into();
     line["device"] = device(host);

@@ -5,7 +5,7 @@ use crate::{
     engine::findings::OpenFindings,
     model::{
         FindingKind,
-        finding::{Detail, Unaccounted},
+        finding::{Detail, Heartbeat, Unaccounted},
         severity::Severity,
     },
 };
@@ -22,6 +22,24 @@ fn a_finding_alerts_when_it_begins_and_when_it_ends() {
     assert_eq!(report(Some("4 events"), 3), None);
     assert_eq!(report(None, 4), Some((Some("Close".into()), Severity::Informational)));
     assert_eq!(report(None, 5), None);
+}
+
+#[test]
+fn a_heartbeat_says_how_the_monitor_is_and_is_no_alert() {
+    let monitor = Heartbeat { uptime_seconds: 61, mode: "observe", policy: "ab".into(), epoch: None, alerts_kept: 3 };
+    let detail = Detail { heartbeat: Some(monitor), ..Detail::from("well") };
+    let line = valid(&encoded(&crate::engine::findings::notice(FindingKind::Heartbeat, detail, fake::START)));
+    assert_eq!(
+        line["unmapped"]["monitor"],
+        serde_json::json!({
+            "uptime_seconds": 61, "mode": "observe", "policy": "ab", "epoch": null, "alerts_kept": 3
+        })
+    );
+    assert_eq!((&line["unmapped"]["type"], &line["severity"]), (&"heartbeat".into(), &"Informational".into()));
+    assert_eq!((&line["is_alert"], &line["disposition"]), (&false.into(), &"Logged".into()));
+    let mut other = line.clone();
+    other["is_alert"] = true.into();
+    assert!(!schema().is_valid(&other));
 }
 
 #[test]

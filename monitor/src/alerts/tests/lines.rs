@@ -25,13 +25,27 @@ fn the_line_says_what_the_packet_was() {
         line["message"],
         "Would be dropped (observe): tcp 192.0.2.1:40000 → 198.51.100.9:443, outside the region (SG), on eth0"
     );
-    assert_eq!(line["device"]["hostname"], "enclave-1");
+    let device = serde_json::json!({
+        "hostname": "enclave-1", "type_id": 1, "type": "Server", "boot_uid": "b0", "uid": "0123456789abcdef".repeat(2)
+    });
+    assert_eq!(line["device"], device);
     assert_eq!((line["type_uid"].as_u64(), line["is_alert"].as_bool()), (Some(400_101), Some(true)));
     assert_eq!((&line["start_time"], &line["end_time"], &line["count"]), (&line["time"], &line["time"], &1.into()));
     let unmapped = &line["unmapped"];
     assert_eq!((&unmapped["network"], &unmapped["source"]), (&"198.51.100.0/24".into(), &"local".into()));
     assert_eq!(unmapped["ports"], serde_json::json!({"count": 1, "more": false, "first": ["tcp/443"]}));
     assert_eq!(line["metadata"]["tenant_uid"], "eu-user-data");
+    assert_eq!(line["metadata"]["logged_time"], 1_800_000_000_020_u64);
+}
+
+#[test]
+fn what_is_not_known_of_the_host_is_left_out_and_who_an_alert_is_hangs_on_none_of_it() {
+    let alert = crate::engine::findings::notice(FindingKind::Gap, "eth0", fake::START);
+    let bare = Host { uid: None, zone: Zone::default(), ..host() };
+    let line = String::from_utf8(ocsf::kept(&bare, &alert, 7, LOGGED + 1_000_000)).expect("text");
+    let bare = valid(line.trim_end());
+    assert_eq!((bare["device"].get("uid"), bare["metadata"].get("tenant_uid")), (None, None));
+    assert_eq!(bare["metadata"]["uid"], valid(&encoded(&alert))["metadata"]["uid"]);
 }
 
 #[test]

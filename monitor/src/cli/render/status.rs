@@ -12,7 +12,8 @@ use super::{
 };
 use crate::cli::output::{cells, table};
 use monitor_api::status::{
-    BypassOpen, FindingStatus, HelperStatus, OpenSocketStatus, ProgramAhead, ShadowStatus, Status, Sums, TamperStatus,
+    BypassOpen, FindingStatus, HelperStatus, OpenSocketStatus, ProgramAhead, ShadowStatus, SinkStatus, Status, Sums,
+    TamperStatus,
 };
 use monitor_policy::{
     spec::Mode,
@@ -155,6 +156,9 @@ pub fn status(status: &Status, now: i128, width: Width) -> String {
         }
         None => line("epoch", "none closed yet"),
     }
+    for (name, value) in sinks(&status.sinks) {
+        line(name, &value);
+    }
     for (name, value) in tampered(&status.tamper, now) {
         line(name, &value);
     }
@@ -214,6 +218,20 @@ pub fn status(status: &Status, now: i128, width: Width) -> String {
         text += &format!("  - {}\n", plain(spot));
     }
     text
+}
+
+/// Where alerts go, what that promises, and how far it is; of both pages.
+pub(super) fn sinks(sinks: &[SinkStatus]) -> Vec<(&'static str, String)> {
+    let of = |sink: &SinkStatus| {
+        let SinkStatus { name, kind, promise, backlog, oldest_seconds } = sink;
+        let kind = if name == kind { String::new() } else { format!("{kind}, ") };
+        let lag = match backlog {
+            0 => "nothing waits".to_owned(),
+            _ => format!("{} wait, oldest {}", count(*backlog), span(*oldest_seconds as i64)),
+        };
+        ("alerts to", format!("{name} ({kind}{promise}): {lag}"))
+    };
+    sinks.iter().map(of).collect()
 }
 
 /// Sockets that are open from before it was enforced.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{
     coverage,
-    status::{attention, heading},
+    status::{attention, heading, sinks},
 };
 use monitor_api::status::{Status, Sums};
 use monitor_policy::text::{age, count, plain, size, span};
@@ -51,6 +51,7 @@ pub fn summary(status: &Status, now: i128) -> String {
     lines.extend(coverage::lines(&status.coverage, sums));
     let (verdict, heading) = if status.mode == "enforce" { ("denied", "dropped") } else { ("observed", "would drop") };
     lines.push((heading, by_country(status, verdict)));
+    lines.extend(sinks(&status.sinks));
     for (heading, value) in lines {
         text += format!("    {heading:<HEADING$} {}", plain(&value)).trim_end();
         text.push('\n');
@@ -76,7 +77,7 @@ fn by_country(status: &Status, verdict: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use monitor_api::status::{DeviceStatus, FindingStatus, GroupStatus, InterfaceStatus, PolicyStatus};
+    use monitor_api::status::{DeviceStatus, FindingStatus, GroupStatus, InterfaceStatus, PolicyStatus, SinkStatus};
 
     use super::*;
 
@@ -119,6 +120,21 @@ mod tests {
                 group("CN", "observed", 1 << 20),
                 group("DE", "allowed", 1 << 30),
             ],
+            sinks: vec![
+                SinkStatus {
+                    name: "stdout".into(),
+                    kind: "stdout".into(),
+                    promise: "handed over".into(),
+                    ..SinkStatus::default()
+                },
+                SinkStatus {
+                    name: "siem".into(),
+                    kind: "webhook".into(),
+                    promise: "at least once".into(),
+                    backlog: 1_234,
+                    oldest_seconds: 62,
+                },
+            ],
             ..Status::default()
         }
     }
@@ -140,6 +156,8 @@ mod tests {
              watched      eth0 (edge, 107 packets, all accounted for)\n    \
              not watched  br0 (transit): its packets pass eth0\n    \
              would drop   CN 2.0 MiB, US 142 B\n    \
+             alerts to    stdout (handed over): nothing waits\n    \
+             alerts to    siem (webhook, at least once): 1,234 wait, oldest 1 min 2 s\n    \
              everything: egress-monitor status --all\n"
         );
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");

@@ -10,7 +10,7 @@ use monitor_api::alerts::{AlertFilter, Alerts, AlertsQuery, Told};
 use monitor_policy::text::escaped_json;
 use serde_json::value::RawValue;
 
-use crate::{alerts::ocsf, archive::Archive, model::Host, store::SharedState};
+use crate::{alerts::ocsf, archive::Archive, store::SharedState};
 
 /// The document.
 ///
@@ -19,7 +19,6 @@ use crate::{alerts::ocsf, archive::Archive, model::Host, store::SharedState};
 pub fn alerts(
     state: &SharedState,
     archive: &Archive,
-    host: &str,
     query: &AlertsQuery,
     filter: &AlertFilter,
     limit: usize,
@@ -28,24 +27,17 @@ pub fn alerts(
     let page = if delivery.durable.load(Relaxed) {
         archive.page(query, limit, filter, Some(delivery.next.load(Relaxed)))?
     } else {
-        in_memory(state, host, query, filter, limit)?
+        in_memory(state, query, filter, limit)?
     };
     Ok(Alerts { lost: delivery.lost.load(Relaxed), written: delivery.kept.load(Relaxed), ..page })
 }
 
-fn in_memory(
-    state: &SharedState,
-    host: &str,
-    query: &AlertsQuery,
-    filter: &AlertFilter,
-    limit: usize,
-) -> io::Result<Alerts> {
+fn in_memory(state: &SharedState, query: &AlertsQuery, filter: &AlertFilter, limit: usize) -> io::Result<Alerts> {
     // Encoded when nobody waits for the state any more.
-    let (latest, boot_id) = {
+    let (latest, host) = {
         let state = state.read();
-        (state.latest_alerts.clone(), state.boot_id.clone())
+        (state.latest_alerts.clone(), state.host.clone())
     };
-    let host = Host { name: host.to_owned(), boot_id };
     let line = |alert| escaped_json(ocsf::document(&host, alert).to_string());
     let chosen = |line: &String| Told::of(line.as_bytes()).is_some_and(|told| filter.chooses(&told));
     let lines: Vec<String> = latest.iter().map(|alert| line(alert)).filter(chosen).collect();

@@ -20,7 +20,7 @@ fn head(state: &MonitorState, host: &str) -> Head {
     Head {
         host: host.to_owned(),
         version: env!("CARGO_PKG_VERSION").into(),
-        boot_id: state.boot_id.clone(),
+        boot_id: state.host.boot_id.clone(),
         mode: in_force.mode.name().into(),
         zone: in_force.policy.zone.clone(),
         policy: in_force.policy.digest.clone(),

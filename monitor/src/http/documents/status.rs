@@ -1,6 +1,9 @@
 //! [`MonitorState`] in, the [`Status`] of one moment out. Called where the document is served and where `run` ends.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
 
 use monitor_common::{bypass::Bypass, verdict::Verdict, wire::Counters};
 
@@ -9,6 +12,7 @@ use crate::{
     http::documents::{coverage::devices, shadow::frame},
     model::{
         FindingKind, InterfaceAccount, TamperReport,
+        delivery::SinkState,
         flow::Group,
         identities::{Name, Names},
         in_force::DatasetInfo,
@@ -22,8 +26,8 @@ use crate::{
 use monitor_api::blind_spots::BLIND_SPOTS;
 use monitor_api::status::{
     AlertCount, BypassOpen, BypassRefused, DatasetStatus, EpochInterface, EpochStatus, FindingStatus, GroupStatus,
-    HelperStatus, InterfaceStatus, Losses, NicStatus, OpenSocketStatus, PolicyStatus, ShadowStatus, Status, Sums,
-    TamperStatus, TamperedStatus, UnparsedStatus,
+    HelperStatus, InterfaceStatus, Losses, NicStatus, OpenSocketStatus, PolicyStatus, ShadowStatus, SinkStatus, Status,
+    Sums, TamperStatus, TamperedStatus, UnparsedStatus,
 };
 use monitor_policy::{geo::About, times::upcoming};
 
@@ -41,7 +45,8 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").into(),
         host: host.into(),
-        boot_id: state.boot_id.clone(),
+        boot_id: state.host.boot_id.clone(),
+        device_uid: state.host.uid.clone(),
         time: rfc3339(now),
         started: rfc3339(state.started),
         uptime_seconds: seconds_since(state.started),
@@ -126,8 +131,21 @@ pub fn status(state: &MonitorState, host: &str, now: i128) -> Status {
                 count: *count,
             })
             .collect(),
+        sinks: sinks(state, now),
         blind_spots: BLIND_SPOTS.map(str::to_owned).to_vec(),
     }
+}
+
+fn sinks(state: &MonitorState, now: i128) -> Vec<SinkStatus> {
+    let delivery = &state.delivery;
+    let of = |sink: &Arc<SinkState>| SinkStatus {
+        name: sink.name.clone(),
+        kind: sink.kind.into(),
+        promise: sink.promise.name().into(),
+        backlog: delivery.backlog(sink),
+        oldest_seconds: delivery.waits(sink, (now / 1_000_000) as i64),
+    };
+    delivery.sinks().iter().map(of).collect()
 }
 
 /// Sockets listed that are open.

@@ -73,13 +73,13 @@ fn bench() -> Bench {
 fn bench_of(in_force: PolicyInForce) -> Bench {
     let fake = Fake::new(in_force.clone());
     let state = SharedState::new(MonitorState {
-        boot_id: "b0".into(),
+        host: Host { boot_id: "b0".into(), ..Host::default() },
         started: now(),
         since: now() - 1_000_000_000,
         epoch_length: Duration::from_hours(1),
         ..MonitorState::default()
     });
-    let encode = |alert: &Alert, sequence| ocsf::kept(&Host::default(), alert, sequence);
+    let encode = |alert: &Alert, sequence| ocsf::kept(&Host::default(), alert, sequence, 0);
     let sink: Box<dyn Sink> = Box::new(Stream::new("none", Box::new(std::io::sink())));
     let (outbox, _) = Outbox::start(Store::Memory, vec![sink], 100, encode).expect("threads");
     let consumers = fake::consumers(Keeper::in_memory());

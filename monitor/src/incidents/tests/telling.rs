@@ -1,7 +1,7 @@
 //! What is told of an incident that goes on, its end, and what a restart or a reboot makes of it.
 
 use super::*;
-use crate::model::severity::Severity;
+use crate::model::{Host, severity::Severity};
 
 /// An epoch `seconds` after the first, with so many packets of 104 bytes of one flow.
 fn epoch(number: u32, seconds: u64, packets: u64) -> Snapshot {
@@ -12,6 +12,10 @@ fn epoch(number: u32, seconds: u64, packets: u64) -> Snapshot {
     later(&mut snapshot, seconds);
     snapshot.epoch = number;
     snapshot
+}
+
+fn host(boot: &str) -> Host {
+    Host { boot_id: boot.into(), ..Host::default() }
 }
 
 fn told(made: &[Alert]) -> Vec<(Stage, u64)> {
@@ -61,7 +65,7 @@ fn a_restart_goes_on_with_what_was_open_and_a_reboot_ends_it() {
     bench.incidents.save();
     let begin = |boot: &str| {
         let mut bench = Bench::over(open(), fake::policy());
-        let mut state = MonitorState { boot_id: boot.into(), started: fake::START, ..MonitorState::default() };
+        let mut state = MonitorState { host: host(boot), started: fake::START, ..MonitorState::default() };
         state.coverage.local = bench.incidents.local.clone();
         state.traffic.identities = Arc::clone(&bench.identities);
         let none = crate::engine::pipeline::told(|_, findings| bench.incidents.begin(&mut state, findings));
@@ -89,7 +93,7 @@ fn half_a_file_and_one_of_a_later_version_are_none() {
     for text in ["{\"format\":1,\"boot_id\":\"b0\",\"inci", "{\"format\":2,\"boot_id\":\"b0\",\"incidents\":[]}", ""] {
         std::fs::write(directory.path().join(kept::FILE), text).expect("written");
         let mut incidents = Incidents::new(StateDirectory::open(directory.path()), 10, LIMITS);
-        let mut state = MonitorState { boot_id: "b0".into(), ..MonitorState::default() };
+        let mut state = MonitorState { host: host("b0"), ..MonitorState::default() };
         crate::engine::pipeline::told(|_, findings| incidents.begin(&mut state, findings));
         assert!(state.incidents.is_empty(), "{text}");
     }

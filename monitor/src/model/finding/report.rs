@@ -10,6 +10,8 @@ pub struct Detail {
     pub text: String,
     /// For [`FindingKind::UnaccountedEgress`], what was found where.
     pub unaccounted: Vec<Unaccounted>,
+    /// For [`FindingKind::Heartbeat`], how it is.
+    pub heartbeat: Option<Heartbeat>,
     /// Who did it, where somebody did: the text ends with it, behind `; by `.
     pub by: String,
     /// How bad this one is, where that is not as bad as its kind.
@@ -43,6 +45,21 @@ pub struct Unaccounted {
     pub total_packets: u64,
     /// Their bytes.
     pub total_bytes: u64,
+}
+
+/// How a monitor is that says that it works.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Heartbeat {
+    /// Seconds since it began.
+    pub uptime_seconds: i64,
+    /// `observe` or `enforce`.
+    pub mode: &'static str,
+    /// Digest of the policy in force.
+    pub policy: String,
+    /// The epoch closed last; none before the first.
+    pub epoch: Option<u32>,
+    /// Alerts on disk since it began, heartbeats among them.
+    pub alerts_kept: u64,
 }
 
 /// A finding that was raised or resolved, or a notice of something that is over as it is reported.

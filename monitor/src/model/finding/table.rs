@@ -412,6 +412,15 @@ findings! {
         title: "A test of a sink",
         hint: "Nothing: somebody asked for it (`egress-monitor sinks test`)",
     }
+    /// It works: once a minute.
+    Heartbeat {
+        name: "heartbeat",
+        severity: Severity::Informational,
+        every_time: true,
+        title: "The monitor works",
+        hint: "Nothing; where none comes for three minutes, look whether host and monitor are there (`systemctl status \
+               egress-monitor`) and what the sink says (`egress-monitor sinks`)",
+    }
     /// Alerts wait for a sink.
     SinkBehind {
         name: "sink_behind",

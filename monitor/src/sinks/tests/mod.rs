@@ -43,7 +43,7 @@ fn start(store: Store, sinks: Vec<Box<dyn Sink>>) -> (Outbox, Ended) {
 }
 
 #[track_caller]
-fn wait_for(what: &str, condition: impl Fn() -> bool) {
+fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");
@@ -157,6 +157,9 @@ fn a_full_queue_is_counted_and_never_waited_for_and_findings_have_places_of_thei
     // Without room on disk findings go alone; else in the order in which they came.
     let taken = |flows| queue.take((1, 10), Duration::ZERO, flows).map(|alerts| alerts.len());
     assert_eq!((taken(false), taken(false), taken(true)), (Some(1), Some(0), Some(2)));
+    // What is put aside on a full disk is not for heartbeats.
+    queue.push(&Arc::new(notice(FindingKind::Heartbeat, "well".to_owned(), 0)));
+    assert_eq!((taken(false), taken(true)), (Some(0), Some(1)));
     queue.close();
     assert_eq!(taken(true), None);
 }

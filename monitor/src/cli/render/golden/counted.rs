@@ -10,8 +10,8 @@ use monitor_api::{
     shadow::{CandidateRow, DifferingRow, ShadowPage, VerdictRow},
     status::{
         AlertCount, Amount, DatasetStatus, DeviceStatus, EpochInterface, EpochStatus, FindingStatus, GroupStatus,
-        HelperStatus, InterfaceStatus, Losses, NicStatus, Occupancy, PolicyStatus, ShadowStatus, Status, Sums,
-        TamperStatus, TamperedStatus, UnparsedStatus,
+        HelperStatus, InterfaceStatus, Losses, NicStatus, Occupancy, PolicyStatus, ShadowStatus, SinkStatus, Status,
+        Sums, TamperStatus, TamperedStatus, UnparsedStatus,
     },
 };
 use monitor_policy::{PolicyRef, spec::Mode, times::Upcoming};
@@ -191,6 +191,7 @@ fn good() -> Status {
             dropped: sums(3, 180),
         }],
         alerts: vec![alerts("egress", "High", 12), alerts("stale_geo_data", "Low", 1)],
+        sinks: vec![sink("stdout", "stdout", "handed over", 0), sink("siem", "webhook", "at least once", 1_234)],
         blind_spots: vec!["what a DPDK application sends: its packets never reach the kernel".into()],
         clock: clock(),
         tamper: TamperStatus {
@@ -272,6 +273,11 @@ fn finding(kind: &str, severity: &str, title: &str, hint: &str) -> FindingStatus
         hint: hint.into(),
         since: "2026-11-30T11:58:55Z".into(),
     }
+}
+
+fn sink(name: &str, kind: &str, promise: &str, backlog: u64) -> SinkStatus {
+    let oldest_seconds = backlog / 20;
+    SinkStatus { name: name.into(), kind: kind.into(), promise: promise.into(), backlog, oldest_seconds }
 }
 
 fn alerts(kind: &str, severity: &str, count: u64) -> AlertCount {
