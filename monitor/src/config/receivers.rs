@@ -1,6 +1,6 @@
 //! The receivers below `[alerts]` in, specifications of sinks out. Called by [`super::sections`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{
     document::{Table, quote},
@@ -8,7 +8,7 @@ use super::{
     keys::{self, Key, Section},
     values,
 };
-use crate::model::receiver::{Http, Place, SinkKind, SinkSpec, SyslogAddress, Url};
+use crate::model::receiver::{Http, Identity, Peers, Place, SinkKind, SinkSpec, SyslogAddress, Url};
 
 /// What makes a sink of a table.
 type Make = fn(&Table<'_>, &Path) -> Option<SinkKind>;
@@ -51,9 +51,25 @@ fn alertmanager(table: &Table<'_>, directory: &Path) -> Option<SinkKind> {
     http(table, &keys::alertmanager::URL, directory).map(SinkKind::Alertmanager)
 }
 
-fn syslog(table: &Table<'_>, _: &Path) -> Option<SinkKind> {
-    let to = table.required(&keys::syslog::TO)?;
-    to.read(|text| SyslogAddress::parse(text).map_err(ValueError)).map(SinkKind::Syslog)
+fn syslog(table: &Table<'_>, directory: &Path) -> Option<SinkKind> {
+    use keys::{
+        receiver::CA,
+        syslog::{CERTIFICATE, KEY, TO},
+    };
+    let to = table.required(&TO)?.read(|text| SyslogAddress::parse(text).map_err(ValueError))?;
+    if !matches!(to, SyslogAddress::Tls(_)) {
+        for value in [&CA, &CERTIFICATE, &KEY].into_iter().filter_map(|key| table.get(key)) {
+            value.report("it has a meaning over TLS alone: write to = \"tls://HOST:6514\", or remove the key");
+        }
+    }
+    match (table.get(&CERTIFICATE), table.get(&KEY)) {
+        (Some(certificate), None) => certificate.report("a certificate needs its key: add key = \"FILE\""),
+        (None, Some(key)) => key.report("a key needs its certificate: add certificate = \"FILE\""),
+        _ => {}
+    }
+    let identity = file(table, &CERTIFICATE, directory).zip(place(table, &KEY, directory));
+    let identity = identity.map(|(certificate, key)| Identity { certificate, key });
+    Some(SinkKind::Syslog { to, peers: Peers { ca: file(table, &CA, directory), identity } })
 }
 
 fn journal(table: &Table<'_>, _: &Path) -> Option<SinkKind> {
@@ -65,8 +81,11 @@ fn http(table: &Table<'_>, url: &Key, directory: &Path) -> Option<Http> {
     use keys::receiver::{CA, TOKEN};
     let url = table.required(url).and_then(|value| value.read(|text| Url::parse(text).map_err(ValueError)));
     let token = place(table, &TOKEN, directory);
-    let ca = table.get(&CA).and_then(|value| value.text()).map(|name| directory.join(name));
-    Some(Http { url: url?, token, ca })
+    Some(Http { url: url?, token, ca: file(table, &CA, directory) })
+}
+
+fn file(table: &Table<'_>, key: &Key, directory: &Path) -> Option<PathBuf> {
+    table.get(key).and_then(|value| value.text()).map(|name| directory.join(name))
 }
 
 fn place(table: &Table<'_>, key: &Key, directory: &Path) -> Option<Place> {

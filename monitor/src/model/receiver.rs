@@ -58,16 +58,23 @@ pub enum SyslogAddress {
     Udp(String),
     /// Host and port.
     Tcp(String),
+    /// Host and port.
+    Tls(String),
 }
 
 impl SyslogAddress {
-    /// `unix:/dev/log`, `udp://HOST:PORT`, `tcp://HOST:PORT`.
+    /// `unix:/dev/log`, `udp://HOST:PORT`, `tcp://HOST:PORT`, `tls://HOST:PORT`.
     ///
     /// # Errors
     /// It is none of these.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("{text:?} is no receiver: write \"unix:/dev/log\", \"udp://HOST:514\" or \"tcp://HOST:601\"");
+        let wrong = || {
+            format!(
+                "{:?} is no receiver: write \"unix:/dev/log\", \"udp://HOST:514\", \"tcp://HOST:601\" or \
+                 \"tls://HOST:6514\"",
+                excerpt(text)
+            )
+        };
         if let Some(path) = text.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
             return Ok(Self::Unix(path.into()));
         }
@@ -79,32 +86,62 @@ impl SyslogAddress {
         match scheme {
             "udp" => Ok(Self::Udp(at.to_owned())),
             "tcp" => Ok(Self::Tcp(at.to_owned())),
+            "tls" => Ok(Self::Tls(at.to_owned())),
             _ => Err(wrong()),
         }
     }
 }
 
-/// Where a secret is: a file, or `credential:NAME`.
+/// Whom we believe a receiver to be, over TLS, and who we are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peers {
+    /// Certificates that are believed, instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// What is shown to a receiver that asks.
+    pub identity: Option<Identity>,
+}
+
+/// A certificate, with those between it and whoever vouches for it, and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// PEM.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: Place,
+}
+
+/// Where a secret is: a file, `credential:NAME`, or `env:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A file of its owner's.
     File(PathBuf),
     /// In `$CREDENTIALS_DIRECTORY` (systemd's LoadCredential).
     Credential(String),
+    /// A variable of the daemon's environment.
+    Env(String),
 }
 
 impl Place {
-    /// `credential:NAME`, or a file, beside the configuration where its name does not begin with `/`.
+    /// `credential:NAME`, `env:NAME`, or a file, beside the configuration where its name does not begin with `/`.
     ///
     /// # Errors
-    /// It is neither.
+    /// It is none of these.
     pub fn parse(text: &str, directory: &std::path::Path) -> Result<Self, String> {
+        if let Some(name) = text.strip_prefix("env:") {
+            let fits = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            return match name.bytes().next() {
+                Some(first) if fits && !first.is_ascii_digit() => Ok(Self::Env(name.to_owned())),
+                _ => Err(format!("{:?} names no variable: write \"env:NAME\"", excerpt(text))),
+            };
+        }
         match text.strip_prefix("credential:") {
             Some(name) if !name.is_empty() && !name.contains('/') && name != ".." => {
                 Ok(Self::Credential(name.to_owned()))
             }
             Some(_) => Err(format!("{:?} names no credential: write \"credential:NAME\"", excerpt(text))),
-            None if text.is_empty() => Err("it is empty: write a file name or \"credential:NAME\"".to_owned()),
+            None if text.is_empty() => {
+                Err("it is empty: write a file name, \"credential:NAME\" or \"env:NAME\"".to_owned())
+            }
             None => Ok(Self::File(directory.join(text))),
         }
     }
@@ -134,7 +171,12 @@ pub enum SinkKind {
     /// Prometheus Alertmanager.
     Alertmanager(Http),
     /// A syslog receiver.
-    Syslog(SyslogAddress),
+    Syslog {
+        /// Where.
+        to: SyslogAddress,
+        /// Over TLS, who is there.
+        peers: Peers,
+    },
     /// journald, at this socket.
     Journal(PathBuf),
 }
@@ -167,22 +209,24 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_one_of_three() {
+    fn addresses_are_one_of_four() {
         assert_eq!(SyslogAddress::parse("unix:/dev/log"), Ok(SyslogAddress::Unix("/dev/log".into())));
         assert_eq!(SyslogAddress::parse("udp://[::1]:514"), Ok(SyslogAddress::Udp("[::1]:514".into())));
         assert_eq!(SyslogAddress::parse("tcp://a.example:601"), Ok(SyslogAddress::Tcp("a.example:601".into())));
-        for wrong in ["", "unix:x", "tls://a:1", "tcp://a", "tcp://:1", "udp://a:x"] {
+        assert_eq!(SyslogAddress::parse("tls://a.example:6514"), Ok(SyslogAddress::Tls("a.example:6514".into())));
+        for wrong in ["", "unix:x", "ssl://a:1", "tls://a", "tcp://a", "tcp://:1", "udp://a:x"] {
             assert!(SyslogAddress::parse(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn a_secret_is_a_file_or_a_credential() {
+    fn a_secret_is_a_file_a_credential_or_a_variable() {
         let place = |text: &str| Place::parse(text, std::path::Path::new("/etc/x"));
         assert_eq!(place("credential:siem"), Ok(Place::Credential("siem".into())));
         assert_eq!(place("siem.secret"), Ok(Place::File("/etc/x/siem.secret".into())));
         assert_eq!(place("/run/s"), Ok(Place::File("/run/s".into())));
-        for wrong in ["", "credential:", "credential:../x", "credential:.."] {
+        assert_eq!(place("env:SIEM_KEY2"), Ok(Place::Env("SIEM_KEY2".into())));
+        for wrong in ["", "env:", "env:2A", "env:A=B", "credential:", "credential:../x", "credential:.."] {
             assert!(place(wrong).is_err(), "{wrong}");
         }
     }

@@ -103,7 +103,7 @@ pub fn of(spec: SinkSpec) -> Box<dyn Sink> {
     match spec.to {
         SinkKind::Webhook { at, ndjson, secret } => Box::new(webhook::Webhook::new(name, at, ndjson, secret)),
         SinkKind::Alertmanager(at) => Box::new(alertmanager::Alertmanager::new(name, at)),
-        SinkKind::Syslog(at) => Box::new(syslog::Syslog::new(name, at)),
+        SinkKind::Syslog { to, peers } => Box::new(syslog::Syslog::new(name, to, peers)),
         SinkKind::Journal(socket) => Box::new(journal::Journal::new(name, &socket)),
     }
 }

@@ -1,4 +1,5 @@
-//! What only we and a receiver know: read from a file or from the service manager's credentials, never shown.
+//! What only we and a receiver know: read from a file, from the service manager's credentials or from the
+//! environment, never shown.
 
 use std::{fmt, path::PathBuf};
 
@@ -44,6 +45,10 @@ impl Secret {
 pub fn read(place: &Place) -> Result<Secret, String> {
     let file = match place {
         Place::File(file) => file.clone(),
+        Place::Env(name) => {
+            let text = std::env::var_os(name).ok_or_else(|| format!("the environment has no {name}"))?;
+            return trimmed(text.as_encoded_bytes()).ok_or_else(|| format!("{name} in the environment is empty"));
+        }
         Place::Credential(name) => {
             let directory = std::env::var_os("CREDENTIALS_DIRECTORY")
                 .ok_or_else(|| format!("no credential {name:?}: LoadCredential={name}:FILE in the unit has it"))?;
@@ -57,8 +62,12 @@ pub fn read(place: &Place) -> Result<Secret, String> {
     if std::os::unix::fs::MetadataExt::mode(&mode) & 0o007 != 0 {
         return Err(wrong(&"everybody may read it: chmod o= it"));
     }
+    trimmed(&text).ok_or_else(|| wrong(&"it is empty"))
+}
+
+fn trimmed(text: &[u8]) -> Option<Secret> {
     let text = text.trim_ascii();
-    if text.is_empty() { Err(wrong(&"it is empty")) } else { Ok(Secret(text.to_vec())) }
+    (!text.is_empty()).then(|| Secret(text.to_vec()))
 }
 
 #[cfg(test)]
@@ -66,6 +75,14 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
+
+    #[test]
+    fn a_secret_of_the_environment_is_there_or_named_as_missing() {
+        let read = |name: &str| read(&Place::Env(name.into()));
+        // Cargo sets it for whoever is tested.
+        assert_eq!(read("CARGO_PKG_NAME").unwrap().text(), Ok("egress-monitor"));
+        assert_eq!(read("NOBODY_SETS_THIS").unwrap_err(), "the environment has no NOBODY_SETS_THIS");
+    }
 
     #[test]
     fn a_secret_is_read_without_its_line_end_from_what_others_cant_read_and_is_never_shown() {

@@ -1,19 +1,23 @@
-//! Lines as syslog messages (RFC 5424): to a socket of this host, as datagrams (RFC 5426), or over TCP, each with its
-//! length before it (RFC 6587, octet counting). Handed over: syslog has no receipt, and a receiver that fails loses what
-//! TCP had taken.
+//! Lines as syslog messages (RFC 5424): to a socket of this host, as datagrams (RFC 5426), or over TCP (RFC 6587, octet
+//! counting) or TLS 1.3 (RFC 5425), each with its length before it. Handed over: syslog has no receipt, and a receiver that
+//! fails loses what TCP had taken.
 
 use std::{
     borrow::Cow,
-    io::{self, Read as _, Write as _},
+    io::{self, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket},
     os::unix::net::UnixDatagram,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
+use tokio_rustls::rustls::{ClientConnection, StreamOwned, version::TLS13};
 
-use super::{About, Failure, Line, Sink, facts::Facts};
-use crate::model::{delivery::Promise, receiver::SyslogAddress};
+use super::{About, Failure, Line, Sink, facts::Facts, tls};
+use crate::model::{
+    delivery::Promise,
+    receiver::{Peers, SyslogAddress},
+};
 
 /// No message is longer: rsyslog cuts at 8 KiB, and makes another one of the rest.
 const LONGEST: usize = 8_000;
@@ -24,23 +28,47 @@ const FACILITY: u64 = 16;
 /// For a connection and for each write.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// For how long a receiver may say that it does not take our certificate.
+const REFUSAL: Duration = Duration::from_millis(500);
+
+type TlsStream = StreamOwned<ClientConnection, TcpStream>;
+
 enum Connection {
     Unix(UnixDatagram),
     Udp(UdpSocket),
     Tcp(TcpStream),
+    Tls(Box<TlsStream>),
+}
+
+impl Connection {
+    /// Whether the receiver has gone.
+    fn is_closed(&mut self) -> bool {
+        match self {
+            Self::Unix(_) | Self::Udp(_) => false,
+            Self::Tcp(stream) => {
+                stream.set_nonblocking(true).is_err() || has_ended(stream) || stream.set_nonblocking(false).is_err()
+            }
+            Self::Tls(stream) => {
+                stream.sock.set_nonblocking(true).is_err()
+                    || has_ended(&mut **stream)
+                    || stream.sock.set_nonblocking(false).is_err()
+            }
+        }
+    }
 }
 
 /// See the module.
 pub struct Syslog {
     about: About,
     address: SyslogAddress,
+    peers: Peers,
     open: Option<Connection>,
 }
 
 impl Syslog {
     /// One that is not connected yet.
-    pub fn new(name: &str, address: SyslogAddress) -> Self {
-        Self { about: About::receiver(name, "syslog", Promise::HandedOver), address, open: None }
+    pub fn new(name: &str, address: SyslogAddress, peers: Peers) -> Self {
+        Self { about: About::receiver(name, "syslog", Promise::HandedOver), address, peers, open: None }
     }
 
     fn connect(&self) -> io::Result<Connection> {
@@ -57,53 +85,109 @@ impl Syslog {
                 socket.connect(to)?;
                 Ok(Connection::Udp(socket))
             }
-            SyslogAddress::Tcp(at) => {
-                let stream = TcpStream::connect_timeout(&resolve(at)?, PATIENCE)?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                Ok(Connection::Tcp(stream))
+            SyslogAddress::Tcp(at) => Ok(Connection::Tcp(connect(at)?)),
+            SyslogAddress::Tls(at) => {
+                let host = at.rsplit_once(':').map_or(at.as_str(), |(host, _)| host);
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                let config = tls::config(self.peers.ca.as_deref(), &[&TLS13], self.peers.identity.as_ref());
+                let name = tls::name(host).map_err(io::Error::other)?;
+                let connection = ClientConnection::new(config.map_err(io::Error::other)?, name);
+                let mut stream = StreamOwned::new(connection.map_err(io::Error::other)?, connect(at)?);
+                while stream.conn.is_handshaking() {
+                    stream.conn.complete_io(&mut stream.sock)?;
+                }
+                await_refusal(&mut stream)?;
+                Ok(Connection::Tls(Box::new(stream)))
             }
         }
     }
 
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
-        let connection = match self.open.take() {
-            Some(Connection::Tcp(stream)) if is_closed(&stream) => self.connect()?,
-            Some(connection) => connection,
-            None => self.connect()?,
+        let mut connection = match self.open.take().map(|mut open| (open.is_closed(), open)) {
+            Some((false, open)) => open,
+            Some((true, _)) | None => self.connect()?,
         };
-        match &connection {
+        // What is cut off by an error is no message: the next connection begins with a whole one.
+        match &mut connection {
             Connection::Unix(socket) => drop(socket.send(message)?),
             Connection::Udp(socket) => drop(socket.send(message)?),
-            Connection::Tcp(stream) => {
-                let mut framed = format!("{} ", message.len()).into_bytes();
-                framed.extend_from_slice(message);
-                // What is cut off by an error is no message: the next connection begins with a whole one.
-                (&mut &*stream).write_all(&framed)?;
+            Connection::Tcp(stream) => stream.write_all(&framed(message))?,
+            Connection::Tls(stream) => {
+                stream.write_all(&framed(message))?;
+                stream.flush()?;
             }
         }
         self.open = Some(connection);
         Ok(())
     }
+
+    /// Says over TLS that this is the end, and that nobody has cut it off.
+    fn close(&mut self) {
+        if let Some(Connection::Tls(mut stream)) = self.open.take() {
+            stream.conn.send_close_notify();
+            // A receiver that has gone needs not hear it.
+            let _ = stream.flush();
+        }
+    }
+}
+
+impl Drop for Syslog {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A message with its length before it.
+fn framed(message: &[u8]) -> Vec<u8> {
+    let mut framed = format!("{} ", message.len()).into_bytes();
+    framed.extend_from_slice(message);
+    framed
+}
+
+fn connect(at: &str) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&resolve(at)?, PATIENCE)?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// With TLS 1.3 we are done with shaking hands before the receiver has seen our certificate, and what is sent meanwhile is
+/// taken by nobody who then refuses it (RFC 8446, 4.4.2.4). A ticket says that it has not.
+fn await_refusal(stream: &mut TlsStream) -> io::Result<()> {
+    let until = Instant::now() + REFUSAL;
+    while stream.conn.tls13_tickets_received() == 0 {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        stream.sock.set_read_timeout(Some(left))?;
+        match stream.conn.read_tls(&mut stream.sock) {
+            Ok(0) => return Err(io::Error::other("closed after the handshake: it may want a certificate")),
+            Ok(_) => {
+                stream.conn.process_new_packets().map_err(io::Error::other)?;
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    stream.sock.set_read_timeout(Some(PATIENCE))
 }
 
 fn resolve(at: &str) -> io::Result<SocketAddr> {
     at.to_socket_addrs()?.next().ok_or_else(|| io::Error::other(format!("{at}: no address")))
 }
 
-/// Whether the receiver has gone: it has nothing to say, so only its end is there to be read.
-fn is_closed(stream: &TcpStream) -> bool {
+/// Whether a stream that does not block is at its end: a receiver has nothing to say, so only that is there to be read.
+fn has_ended(stream: &mut impl Read) -> bool {
     let mut heard = [0; 64];
-    let closed = stream.set_nonblocking(true).and_then(|()| {
-        loop {
-            match (&mut &*stream).read(&mut heard) {
-                Ok(0) => return Ok(true),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(_) => return Ok(true),
-            }
+    loop {
+        match stream.read(&mut heard) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => return error.kind() != ErrorKind::WouldBlock,
         }
-    });
-    closed.unwrap_or(true) || stream.set_nonblocking(false).is_err()
+    }
 }
 
 /// The message of a line.
@@ -176,6 +260,7 @@ impl Sink for Syslog {
     }
 
     fn reopen(&mut self) {
+        self.close();
         self.open = None;
     }
 }

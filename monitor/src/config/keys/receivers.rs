@@ -64,7 +64,7 @@ pub static SYSLOG: Section = Section::new(
     "syslog",
     "[[alerts.syslog]]",
     "A syslog receiver (RFC 5424); may be given several times.",
-    &[syslog::NAME, syslog::TO],
+    &[syslog::NAME, syslog::TO, receiver::CA, syslog::CERTIFICATE, syslog::KEY],
 );
 
 /// `[[alerts.journal]]`.
@@ -99,14 +99,15 @@ pub mod receiver {
     .shown(r#""https://siem.example.org/alerts""#);
     /// Where something is that only we and the receiver know.
     pub const fn secret(name: &'static str, absent: &'static str, help: &'static str, example: &'static str) -> Key {
-        let kind = Kind::As(r#"a file name or "credential:NAME" in quotes"#);
+        let kind = Kind::As(r#"a file name, "credential:NAME" or "env:NAME" in quotes"#);
         Key::new(name, kind, Absent::Means(absent), help).commented(example)
     }
     /// A bearer token.
     pub const TOKEN: Key = secret(
         "token",
         "none",
-        "where the bearer token is: a file that not everybody may read, or a credential of the service's",
+        "where the bearer token is: a file that not everybody may read, a credential of the service's, or a variable of its \
+         environment",
         r#""credential:siem-token""#,
     );
     /// Whom it is believed to be.
@@ -167,11 +168,26 @@ pub mod syslog {
     /// Where it is.
     pub const TO: Key = Key::new(
         "to",
-        Kind::As(r#""unix:/dev/log", "udp://HOST:PORT" or "tcp://HOST:PORT""#),
+        Kind::As(r#""unix:/dev/log", "udp://HOST:PORT", "tcp://HOST:PORT" or "tls://HOST:PORT""#),
         Absent::Refused(r#""unix:/dev/log""#),
-        "a socket of this host, datagrams, or TCP with octet counting",
+        "a socket of this host, datagrams, or octet-counted over TCP or TLS 1.3",
     )
-    .shown(r#""unix:/dev/log""#);
+    .shown(r#""tls://loghost.example.org:6514""#);
+    /// Who we are.
+    pub const CERTIFICATE: Key = Key::new(
+        "certificate",
+        Kind::FILE,
+        Absent::Means("none is shown"),
+        "over TLS: the certificate (PEM) that a receiver gets which asks for one, with those between it and its CA",
+    )
+    .commented(r#""enclave-1.pem""#);
+    /// Its key.
+    pub const KEY: Key = receiver::secret(
+        "key",
+        "none, as there is no certificate",
+        "over TLS: where the certificate's key is (PEM)",
+        r#""credential:syslog-key""#,
+    );
 }
 
 /// The keys of `[[alerts.journal]]` alone.

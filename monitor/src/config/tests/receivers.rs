@@ -1,7 +1,7 @@
 //! `[alerts]` and the receivers below it.
 
 use super::*;
-use crate::model::receiver::{Place, SinkKind, SyslogAddress};
+use crate::model::receiver::{Identity, Peers, Place, SinkKind, SyslogAddress};
 
 #[test]
 fn receivers_are_what_they_say_and_files_are_beside_the_configuration() {
@@ -10,21 +10,27 @@ fn receivers_are_what_they_say_and_files_are_beside_the_configuration() {
                 secret = \"credential:siem\"\ntoken = \"token\"\nca = \"/etc/ca.pem\"\n\
                 [[alerts.alertmanager]]\nname = \"am\"\nurl = \"http://127.0.0.1:9093/api/v2/alerts\"\n\
                 [[alerts.syslog]]\nname = \"loghost\"\nto = \"tcp://loghost:601\"\n\
+                [[alerts.syslog]]\nname = \"secret\"\nto = \"tls://loghost:6514\"\nca = \"ca.pem\"\n\
+                certificate = \"own.pem\"\nkey = \"env:SYSLOG_KEY\"\n\
                 [[alerts.journal]]\nname = \"journal\"\n";
     let config = good(text);
     let directory = config.file.as_deref().and_then(Path::parent).expect("a directory");
     let Alerts { keep, stdout, file, sinks } = &config.alerts;
     assert_eq!((*keep, *stdout, file.as_deref()), (2 << 30, false, Some(&*directory.join("alerts.jsonl"))));
     let names: Vec<_> = sinks.iter().map(|sink| sink.name.as_str()).collect();
-    assert_eq!(names, ["siem", "am", "loghost", "journal"]);
+    assert_eq!(names, ["siem", "am", "loghost", "secret", "journal"]);
     let SinkKind::Webhook { at, ndjson, secret } = &sinks[0].to else { panic!("{:?}", sinks[0]) };
     assert_eq!((at.url.host.as_str(), at.url.port, at.url.tls, *ndjson), ("siem.example.org", 443, true, true));
     assert_eq!(secret, &Some(Place::Credential("siem".into())));
     assert_eq!(at.token, Some(Place::File(directory.join("token"))));
     assert_eq!(at.ca.as_deref(), Some(Path::new("/etc/ca.pem")));
     assert!(matches!(&sinks[1].to, SinkKind::Alertmanager(at) if at.url.path == "/api/v2/alerts"));
-    assert_eq!(sinks[2].to, SinkKind::Syslog(SyslogAddress::Tcp("loghost:601".into())));
-    assert_eq!(sinks[3].to, SinkKind::Journal("/run/systemd/journal/socket".into()));
+    let plain = SinkKind::Syslog { to: SyslogAddress::Tcp("loghost:601".into()), peers: Peers::default() };
+    assert_eq!(sinks[2].to, plain);
+    let identity = Identity { certificate: directory.join("own.pem"), key: Place::Env("SYSLOG_KEY".into()) };
+    let peers = Peers { ca: Some(directory.join("ca.pem")), identity: Some(identity) };
+    assert_eq!(sinks[3].to, SinkKind::Syslog { to: SyslogAddress::Tls("loghost:6514".into()), peers });
+    assert_eq!(sinks[4].to, SinkKind::Journal("/run/systemd/journal/socket".into()));
 }
 
 #[test]
@@ -47,7 +53,25 @@ fn what_is_wrong_with_a_receiver_is_said_with_its_line() {
     );
     refused(
         "[[alerts.syslog]]\nname = \"x\"\nto = \"loghost\"",
-        "config.toml:3: \"loghost\" is no receiver: write \"unix:/dev/log\", \"udp://HOST:514\" or \"tcp://HOST:601\"",
+        "config.toml:3: \"loghost\" is no receiver: write \"unix:/dev/log\", \"udp://HOST:514\", \"tcp://HOST:601\" or \
+         \"tls://HOST:6514\"",
+    );
+    let syslog = |to: &str, rest: &str| format!("[[alerts.syslog]]\nname = \"x\"\nto = \"{to}\"\n{rest}\n");
+    refused(
+        &syslog("tcp://a:601", "ca = \"ca.pem\""),
+        "config.toml:4: it has a meaning over TLS alone: write to = \"tls://HOST:6514\", or remove the key",
+    );
+    refused(
+        &syslog("tls://a:6514", "certificate = \"own.pem\""),
+        "config.toml:4: a certificate needs its key: add key = \"FILE\"",
+    );
+    refused(
+        &syslog("tls://a:6514", "key = \"own.key\""),
+        "config.toml:4: a key needs its certificate: add certificate = \"FILE\"",
+    );
+    refused(
+        &webhook("name = \"siem\"\nurl = \"http://a/\"\ntoken = \"env:A B\""),
+        "config.toml:4: \"env:A B\" names no variable: write \"env:NAME\"",
     );
     refused(
         &webhook("name = \"siem\"\nurl = \"http://a/\"\nformat = \"xml\""),

@@ -2,8 +2,8 @@
 //! else.
 
 use std::{
-    io::{BufRead as _, BufReader, Read},
-    net::{TcpListener, TcpStream},
+    io::{BufRead, BufReader, Read},
+    net::{Shutdown, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     sync::mpsc,
@@ -11,14 +11,15 @@ use std::{
 
 use serde_json::Value;
 use tokio_rustls::rustls::{
-    ServerConfig, ServerConnection, StreamOwned,
+    RootCertStore, ServerConfig, ServerConnection, StreamOwned,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::WebPkiClientVerifier,
 };
 
 use super::*;
 use crate::{
-    model::receiver::{Http, Place, SinkKind, SinkSpec, SyslogAddress, Url},
+    model::receiver::{Http, Identity, Peers, Place, SinkKind, SinkSpec, SyslogAddress, Url},
     sinks,
 };
 
@@ -47,21 +48,35 @@ enum Does {
     HangsUp,
     /// Refuses more lines than so many.
     TakesLines(usize),
+    /// Says nothing, and holds on.
+    Hangs,
+    /// Says nothing, and that it will not.
+    HalfCloses,
+    /// Says yes, a byte at a time.
+    IsSlow,
+    /// Says what is no answer.
+    Babbles,
 }
 
 /// A receiver that does as it is told, and then takes everything. What it is asked comes out.
 fn receiver(script: Vec<Does>, tls: bool) -> (u16, mpsc::Receiver<Asked>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    receiver_at(TcpListener::bind("127.0.0.1:0").expect("a port"), script, tls)
+}
+
+/// The same where it is bound to.
+fn receiver_at(listener: TcpListener, script: Vec<Does>, tls: bool) -> (u16, mpsc::Receiver<Asked>) {
     let port = listener.local_addr().expect("a port").port();
     let (asked, heard) = mpsc::channel();
     std::thread::spawn(move || {
         let mut script = script.into_iter();
         for stream in listener.incoming() {
             let stream = stream.expect("a connection");
+            let socket = stream.try_clone().expect("the same");
             if tls {
-                serve(StreamOwned::new(ServerConnection::new(server()).expect("TLS"), stream), &mut script, &asked);
+                let stream = StreamOwned::new(ServerConnection::new(server()).expect("TLS"), stream);
+                serve(stream, &socket, &mut script, &asked);
             } else {
-                serve(stream, &mut script, &asked);
+                serve(stream, &socket, &mut script, &asked);
             }
         }
     });
@@ -73,14 +88,35 @@ fn folder() -> PathBuf {
 }
 
 fn server() -> Arc<ServerConfig> {
+    server_that(false)
+}
+
+/// Of a receiver that asks for a certificate, or does not.
+fn server_that(asks: bool) -> Arc<ServerConfig> {
     let chain = vec![CertificateDer::from_pem_file(folder().join("server.pem")).expect("a certificate")];
     let key = PrivateKeyDer::from_pem_file(folder().join("server.key")).expect("a key");
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let config = config.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
+    let provider = Arc::new(ring::default_provider());
+    let config = ServerConfig::builder_with_provider(Arc::clone(&provider));
+    let config = config.with_safe_default_protocol_versions().expect("versions");
+    let config = if asks {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(folder().join("client-ca.pem")).expect("a certificate"))
+            .expect("a root");
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+        config.with_client_cert_verifier(verifier.build().expect("a verifier"))
+    } else {
+        config.with_no_client_auth()
+    };
     config.with_single_cert(chain, key).expect("a server").into()
 }
 
-fn serve<T: Read + Write>(stream: T, script: &mut impl Iterator<Item = Does>, asked: &mpsc::Sender<Asked>) {
+fn serve<T: Read + Write>(
+    stream: T,
+    socket: &TcpStream,
+    script: &mut impl Iterator<Item = Does>,
+    asked: &mpsc::Sender<Asked>,
+) {
     let mut stream = BufReader::new(stream);
     loop {
         let mut head = Vec::new();
@@ -98,20 +134,35 @@ fn serve<T: Read + Write>(stream: T, script: &mut impl Iterator<Item = Does>, as
         request.body.resize(length, 0);
         stream.read_exact(&mut request.body).expect("the body");
         let lines = request.body.iter().filter(|byte| **byte == b'\n').count();
-        let status = match script.next() {
-            Some(Does::Answers(status)) => status,
-            Some(Does::HangsUp) => {
+        let does = script.next().unwrap_or(Does::Answers(204));
+        let status = match does {
+            Does::Answers(status) => status,
+            Does::TakesLines(most) if lines > most => 413,
+            Does::TakesLines(_) | Does::IsSlow => 204,
+            Does::HangsUp | Does::Hangs | Does::HalfCloses | Does::Babbles => {
                 let _ = asked.send(request);
+                match does {
+                    Does::HalfCloses => socket.shutdown(Shutdown::Write).expect("it is open"),
+                    Does::Babbles => stream.get_mut().write_all(b"SSH-2.0-OpenSSH_9.2\r\n").expect("it listens"),
+                    _ => {}
+                }
+                if !matches!(does, Does::HangsUp) {
+                    // Until whoever asked has gone.
+                    let _ = stream.read_to_end(&mut Vec::new());
+                }
                 return;
             }
-            Some(Does::TakesLines(most)) if lines > most => 413,
-            _ => 204,
         };
         let _ = asked.send(request);
         let body = if status == 204 { "" } else { "no, \u{1b}[2J thanks" };
         let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nretry-after: 1\r\n\r\n{body}", body.len());
-        if stream.get_mut().write_all(answer.as_bytes()).is_err() {
-            return;
+        for part in answer.as_bytes().chunks(if matches!(does, Does::IsSlow) { 1 } else { answer.len() }) {
+            if matches!(does, Does::IsSlow) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if stream.get_mut().write_all(part).is_err() {
+                return;
+            }
         }
     }
 }
@@ -122,6 +173,10 @@ fn http(port: u16) -> Http {
 
 fn webhook(at: Http, ndjson: bool, secret: Option<Place>) -> Box<dyn Sink> {
     sinks::of(SinkSpec { name: "siem".into(), to: SinkKind::Webhook { at, ndjson, secret } })
+}
+
+fn syslog(to: SyslogAddress, peers: Peers) -> Box<dyn Sink> {
+    sinks::of(SinkSpec { name: "loghost".into(), to: SinkKind::Syslog { to, peers } })
 }
 
 /// A file of a secret.
@@ -162,6 +217,63 @@ async fn a_webhook_gets_each_alert_signed_and_once_more_where_it_did_not_say_yes
     let sink = &delivery.sinks()[0];
     let counted = (sink.delivered.load(Relaxed), sink.retried.load(Relaxed), sink.rejected.load(Relaxed));
     assert_eq!((counted, sink.answer().as_str()), ((2, 2, 0), "204"));
+}
+
+/// One of each way to fail, in between and one after the other.
+#[tokio::test]
+#[ignore = "cargo xtask prove receivers"]
+async fn however_a_receiver_fails_it_gets_everything_and_twice_only_what_it_did_not_answer_to() {
+    const ALERTS: u64 = 1_000;
+    let fails = [
+        Does::Answers(500),
+        Does::Hangs,
+        Does::HalfCloses,
+        Does::HangsUp,
+        Does::Babbles,
+        Does::Answers(401),
+        Does::Answers(403),
+        Does::Answers(404),
+        Does::Answers(429),
+        Does::Answers(503),
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    let state = StateDirectory::open(&folder.path().join("state"));
+    // Nobody is there at first.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("a port").port();
+    drop(listener);
+    let (outbox, ended) = start(Store::open(&state, 16 << 20), vec![webhook(http(port), false, None)]);
+    let delivery = Arc::clone(outbox.delivery());
+    let sink = &delivery.sinks()[0];
+    outbox.send(&finding("1"));
+    wait_for("it is refused", || sink.answer().contains("refused"));
+    let between = |does| [vec![Does::Answers(204); 50], vec![Does::IsSlow, does]].concat();
+    let script: Vec<Does> = fails.into_iter().flat_map(between).chain(fails.into_iter().take(4)).collect();
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("the same port");
+    let (_, heard) = receiver_at(listener, script, false);
+    for alert in 2..=ALERTS {
+        while delivery.queued.load(Relaxed) > 500 {
+            std::thread::yield_now();
+        }
+        outbox.send(&finding(&alert.to_string()));
+    }
+    let deadline = Instant::now() + Duration::from_mins(20);
+    while sink.next.load(Relaxed) <= ALERTS {
+        assert!(Instant::now() < deadline, "{}: {}", sink.next.load(Relaxed), sink.answer());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(outbox);
+    ended.wait(PATIENCE).await.expect("all taken");
+    let asked: Vec<u64> =
+        heard.try_iter().map(|of| of.json()["metadata"]["sequence"].as_u64().expect("a sequence")).collect();
+    let failed = fails.len() as u64 + 4;
+    assert_eq!(asked.len() as u64, ALERTS + failed);
+    let mut once = asked.clone();
+    once.dedup();
+    assert_eq!(once, (1..=ALERTS).collect::<Vec<_>>());
+    assert_eq!((sink.delivered.load(Relaxed), sink.rejected.load(Relaxed)), (ALERTS, 0));
+    println!("proven: alerts to an HTTP receiver that fails in each way, all taken: {ALERTS} of {ALERTS}");
+    println!("proven: of these asked twice, since it did not say yes: {failed}");
 }
 
 #[tokio::test]
@@ -254,8 +366,7 @@ async fn alertmanager_gets_labels_times_and_a_summary() {
 async fn syslog_over_tcp_is_octet_counted_and_a_receiver_that_comes_back_gets_what_follows() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let to = SyslogAddress::Tcp(listener.local_addr().expect("a port").to_string());
-    let spec = SinkSpec { name: "loghost".into(), to: SinkKind::Syslog(to) };
-    let (outbox, ended) = start(Store::Memory, vec![sinks::of(spec)]);
+    let (outbox, ended) = start(Store::Memory, vec![syslog(to, Peers::default())]);
     for text in ["one", "two"] {
         outbox.send(&finding(text));
         let (stream, _) = listener.accept().expect("a connection");
@@ -268,8 +379,93 @@ async fn syslog_over_tcp_is_octet_counted_and_a_receiver_that_comes_back_gets_wh
     ended.wait(PATIENCE).await.expect("all handed over");
 }
 
+/// Who shows what the receiver asks for.
+fn enclave(folder: &Path) -> Peers {
+    let key = std::fs::read_to_string(self::folder().join("client.key")).expect("a key");
+    let identity = Identity { certificate: self::folder().join("client.pem"), key: secret(folder, &key) };
+    Peers { ca: Some(self::folder().join("ca.pem")), identity: Some(identity) }
+}
+
+#[tokio::test]
+async fn syslog_over_tls_shows_its_certificate_and_a_receiver_that_comes_back_gets_what_follows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("a port").port();
+    let sink = syslog(SyslogAddress::Tls(format!("localhost:{port}")), enclave(folder.path()));
+    let (outbox, ended) = start(Store::Memory, vec![sink]);
+    for text in ["one", "two"] {
+        outbox.send(&finding(text));
+        let (stream, _) = listener.accept().expect("a connection");
+        let connection = ServerConnection::new(server_that(true)).expect("TLS");
+        let mut stream = BufReader::new(StreamOwned::new(connection, stream));
+        let message = frame(&mut stream);
+        assert!(message.starts_with("<134>1 1970-01-01T00:00:00.001Z - egress-monitor-alerts - egress "), "{message}");
+        assert!(message.contains(&format!("\"text\":\"{text}\"")), "{message}");
+        assert_eq!(stream.get_ref().conn.peer_certificates().map(<[_]>::len), Some(1));
+        // Closed here: the next goes by another connection.
+    }
+    drop(outbox);
+    ended.wait(PATIENCE).await.expect("all handed over");
+}
+
+#[test]
+fn a_receiver_that_refuses_us_after_the_handshake_was_handed_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("a port").port();
+    let refusing = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().expect("a connection");
+        let mut stream = StreamOwned::new(ServerConnection::new(server_that(true)).expect("TLS"), stream);
+        let mut heard = Vec::new();
+        let refused = stream.read_to_end(&mut heard).expect_err("no certificate").to_string();
+        (heard, refused)
+    });
+    let ca = Some(folder().join("ca.pem"));
+    let mut sink = syslog(SyslogAddress::Tls(format!("localhost:{port}")), Peers { ca, identity: None });
+    let line = encode(&finding("one"), 1);
+    let stamp = crate::storage::segments::line::Stamp { sequence: 1, time: 1 };
+    let failure = sink.deliver(&[(stamp, line.as_slice())]).expect_err("refused");
+    assert!(failure.taken == 0 && !failure.for_good && failure.why.contains("CertificateRequired"), "{failure:?}");
+    let (heard, refused) = refusing.join().expect("no panic");
+    assert_eq!(heard, b"");
+    assert!(refused.contains("certificate"), "{refused}");
+}
+
+#[test]
+fn syslog_over_tls_goes_to_whom_the_roots_vouch_for_and_says_nothing_of_a_key() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("a port").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = ServerConnection::new(server_that(true)).expect("TLS");
+            // It ends when whoever came has gone.
+            let _ = StreamOwned::new(connection, stream.expect("a connection")).read(&mut [0]);
+        }
+    });
+    let good = enclave(folder.path());
+    let key = |name: &str, text: &str| {
+        let other = folder.path().join(name);
+        std::fs::create_dir(&other).expect("made");
+        let identity = Identity { certificate: self::folder().join("client.pem"), key: secret(&other, text) };
+        Peers { identity: Some(identity), ..good.clone() }
+    };
+    let others = std::fs::read_to_string(self::folder().join("server.key")).expect("a key");
+    for (host, peers, why) in [
+        ("127.0.0.1", good.clone(), "certificate not valid for name"),
+        ("localhost", Peers { ca: Some(self::folder().join("client-ca.pem")), ..good.clone() }, "invalid peer"),
+        ("localhost", key("none", "-----BEGIN s3cret"), "the key is none that is known"),
+        ("localhost", key("others", &others), "client.pem: "),
+    ] {
+        let mut sink = syslog(SyslogAddress::Tls(format!("{host}:{port}")), peers);
+        let line = encode(&finding("one"), 1);
+        let stamp = crate::storage::segments::line::Stamp { sequence: 1, time: 1 };
+        let failure = sink.deliver(&[(stamp, line.as_slice())]).expect_err("somebody else");
+        assert!(failure.why.contains(why) && !failure.why.contains("s3cret"), "{failure:?}");
+    }
+}
+
 /// A message with its length before it.
-fn frame(stream: &mut BufReader<TcpStream>) -> String {
+fn frame(stream: &mut impl BufRead) -> String {
     let mut length = Vec::new();
     stream.read_until(b' ', &mut length).expect("a length");
     let length: usize = std::str::from_utf8(&length).expect("digits").trim().parse().expect("a length");
