@@ -24,6 +24,19 @@ const BYTES: usize = 256 << 10;
 /// How often a pause looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// What came of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// There may be more to do at once.
+    On,
+    /// Nothing is there to be delivered.
+    Idle,
+    /// It failed, and is left alone until then.
+    Paused(Instant),
+    /// Nothing is there, and nothing comes.
+    Ended,
+}
+
 /// A sink with what it reads.
 pub(super) struct Runner<'a> {
     reader: Reader,
@@ -34,70 +47,106 @@ pub(super) struct Runner<'a> {
     aside: Option<&'a Path>,
     /// What is missing below this sequence was told: a batch is read again until it is taken.
     told: u64,
+    /// One after the other, up to now, without anything taken in between.
+    failures: u32,
+    /// Whether it was logged that it fails.
+    failing: bool,
+    /// As often it was told to open anew what it writes to.
+    reopened: u64,
+    /// When it repeated what still holds.
+    repeated: Option<Instant>,
+    chance: RandomState,
 }
 
 impl<'a> Runner<'a> {
-    pub const fn new(
+    pub fn new(
         reader: Reader,
         sink: Box<dyn Sink>,
         state: &'a SinkState,
         delivery: &'a Delivery,
         aside: Option<&'a Path>,
     ) -> Self {
-        Self { reader, sink, state, delivery, aside, told: 0 }
+        let chance = RandomState::new();
+        Self {
+            reader,
+            sink,
+            state,
+            delivery,
+            aside,
+            told: 0,
+            failures: 0,
+            failing: false,
+            reopened: 0,
+            repeated: None,
+            chance,
+        }
     }
 
     /// Until the outbox has ended and everything is taken, or cannot be.
     pub fn run(mut self) {
-        let (mut failures, mut reopened) = (0_u32, 0);
-        let chance = RandomState::new();
-        let mut repeated = Instant::now();
         loop {
-            if self.sink.again().is_some_and(|again| repeated.elapsed() >= again) {
-                repeated = Instant::now();
-                self.sink.repeat();
-            }
-            let wanted = self.delivery.reopen.load(Relaxed);
-            if wanted != reopened {
-                reopened = wanted;
-                self.sink.reopen();
-            }
-            let failed = match self.reader.read(LINES, BYTES) {
-                Ok(batch) if batch.is_empty() => {
-                    if self.reader.is_closed() {
-                        return;
-                    }
-                    self.reader.wait(Duration::from_secs(1));
-                    continue;
-                }
-                Ok(batch) => self.deliver(&batch).err(),
-                Err(error) => Some(Failure::later(0, format!("the outbox can't be read: {error}"))),
-            };
-            let Some(Failure { why, after, .. }) = failed else {
-                if failures > 0 {
-                    tracing::warn!(sink = self.state.name, "alerts are taken again");
-                }
-                failures = 0;
-                continue;
-            };
-            if failures == 0 {
-                tracing::error!(sink = self.state.name, why, "alerts are not taken; they are kept, and tried again");
-            }
-            failures = failures.saturating_add(1);
-            self.state.retried.fetch_add(1, Relaxed);
-            self.state.set_answer(why);
-            let mut hasher = chance.build_hasher();
-            hasher.write_u64(self.state.retried.load(Relaxed));
-            let asked = Duration::from_secs(after.unwrap_or(0)).min(backoff::LONGEST);
-            let pause = backoff::pause(failures, self.sink.about().patience, hasher.finish());
-            let until = Instant::now() + pause.max(asked);
-            while Instant::now() < until && reopened == self.delivery.reopen.load(Relaxed) {
-                if self.reader.is_closed() {
-                    return;
-                }
-                std::thread::sleep(LOOK.min(until.saturating_duration_since(Instant::now())));
+            match self.step(Instant::now()) {
+                Step::On => {}
+                Step::Idle => self.reader.wait(Duration::from_secs(1)),
+                Step::Paused(until) if self.pause(until) => {}
+                Step::Paused(_) | Step::Ended => return,
             }
         }
+    }
+
+    /// Waits, or until it is to open anew what it writes to. `false`: it is to end.
+    fn pause(&self, until: Instant) -> bool {
+        while Instant::now() < until && self.reopened == self.delivery.reopen.load(Relaxed) {
+            if self.reader.is_closed() {
+                return false;
+            }
+            std::thread::sleep(LOOK.min(until.saturating_duration_since(Instant::now())));
+        }
+        true
+    }
+
+    /// Does what there is to do, once, at this time.
+    pub fn step(&mut self, now: Instant) -> Step {
+        let repeated = *self.repeated.get_or_insert(now);
+        if self.sink.again().is_some_and(|again| now.duration_since(repeated) >= again) {
+            self.repeated = Some(now);
+            self.sink.repeat();
+        }
+        let wanted = self.delivery.reopen.load(Relaxed);
+        if wanted != self.reopened {
+            self.reopened = wanted;
+            self.sink.reopen();
+        }
+        let failed = match self.reader.read(LINES, BYTES) {
+            Ok(batch) if batch.is_empty() => {
+                return if self.reader.is_closed() { Step::Ended } else { Step::Idle };
+            }
+            Ok(batch) => self.deliver(&batch).err(),
+            Err(error) => Some(Failure::later(0, format!("the outbox can't be read: {error}"))),
+        };
+        let Some(failure) = failed else {
+            if std::mem::take(&mut self.failing) {
+                tracing::warn!(sink = self.state.name, "alerts are taken again");
+            }
+            self.failures = 0;
+            return Step::On;
+        };
+        Step::Paused(now + self.failed(failure))
+    }
+
+    /// Notes a failure. For how long the sink is left alone.
+    fn failed(&mut self, Failure { taken, why, after, .. }: Failure) -> Duration {
+        if !std::mem::replace(&mut self.failing, true) {
+            tracing::error!(sink = self.state.name, why, "alerts are not taken; they are kept, and tried again");
+        }
+        // Who takes some is there.
+        self.failures = if taken > 0 { 1 } else { self.failures.saturating_add(1) };
+        self.state.retried.fetch_add(1, Relaxed);
+        self.state.set_answer(why);
+        let mut hasher = self.chance.build_hasher();
+        hasher.write_u64(self.state.retried.load(Relaxed));
+        let asked = Duration::from_secs(after.unwrap_or(0)).min(backoff::LONGEST);
+        backoff::pause(self.failures, self.sink.about().patience, hasher.finish()).max(asked)
     }
 
     /// Hands a batch over, and keeps how much of it was taken or refused for good.

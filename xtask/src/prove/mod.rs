@@ -8,6 +8,7 @@ mod initramfs;
 mod kernels;
 mod modules;
 mod never_open;
+mod receivers;
 mod suites;
 
 use std::time::Instant;
@@ -35,6 +36,8 @@ pub enum Proof {
     Docs,
     /// Every way out of a host is watched or told of, and so is who passes beside the hook or changes what is in the kernel.
     Coverage,
+    /// Alerts reach those who are to get them, however these fail: nothing is lost, and next to nothing comes twice.
+    Receivers,
     /// A million flows, half a million networks and ten million look-ups come out exactly, as the product is shipped.
     Scale,
 }
@@ -86,6 +89,7 @@ pub fn run(proof: &Proof) -> Result<()> {
         Proof::NeverOpen => ("never-open", never_open::PROMISE, true, never_open::run(&workspace)?),
         Proof::Docs => ("docs", docs::PROMISE, true, docs::run(&workspace)?),
         Proof::Coverage => ("coverage", suites::COVERAGE_PROMISE, true, suites::run(&workspace, &suites::COVERAGE)?),
+        Proof::Receivers => ("receivers", receivers::PROMISE, true, receivers::run(&workspace)?),
         Proof::Scale => ("scale", suites::SCALE_PROMISE, true, suites::run(&workspace, &suites::SCALE)?),
     };
     let seconds = begun.elapsed().as_secs();

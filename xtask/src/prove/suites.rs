@@ -1,6 +1,8 @@
 //! Proofs that are tests of the fast tier with larger numbers, as the product is shipped (release): `cargo xtask prove scale`
 //! and `coverage`.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::{Counts, Tests};
@@ -12,11 +14,11 @@ use crate::{
 /// Some of the tests.
 pub struct Run {
     /// What they show.
-    what: &'static str,
+    pub what: &'static str,
     /// nextest's filter that has them.
-    filter: &'static str,
+    pub filter: &'static str,
     /// What makes them large.
-    variables: &'static [(&'static str, &'static str)],
+    pub variables: &'static [(&'static str, &'static str)],
 }
 
 pub const SCALE_PROMISE: &str = "A million flows at once, policies of half a million networks, ten million look-ups and both \
@@ -61,6 +63,14 @@ pub const COVERAGE: [Run; 3] = [
 /// # Errors
 /// The build or a test failed, or a filter has no test.
 pub fn run(workspace: &Workspace, runs: &[Run]) -> Result<Counts> {
+    run_with(workspace, runs, &[])
+}
+
+/// The same with more variables, of all of them.
+///
+/// # Errors
+/// As above.
+pub fn run_with(workspace: &Workspace, runs: &[Run], shared: &[(&str, &Path)]) -> Result<Counts> {
     setup::nextest()?;
     let release = ["--cargo-profile", Profile::Release.name(), "--workspace", "--exclude", "monitor-ebpf"];
     let mut counts = Counts::default();
@@ -69,7 +79,7 @@ pub fn run(workspace: &Workspace, runs: &[Run]) -> Result<Counts> {
         let mut run = workspace.cargo(&["nextest", "run", "--run-ignored", "all", "--no-tests", "fail"]);
         // What each test says is shown when it has passed.
         run.args(["--success-output", "immediate"]);
-        run.args(release).args(["--filterset", filter]).envs(variables.iter().copied());
+        run.args(release).args(["--filterset", filter]).envs(variables.iter().copied()).envs(shared.iter().copied());
         let mut tests = Tests::default();
         process::watched(what, &mut run, |line| counts.read(&mut tests, line))?;
         counts.add(*what, tests.count()?);

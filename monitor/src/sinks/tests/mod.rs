@@ -1,7 +1,9 @@
 //! The outbox with sinks that fail, stand still, and are killed: what was committed reaches each of them, in order.
 
+mod day;
 mod lines;
 mod outage;
+mod real;
 mod receivers;
 
 use std::{

@@ -2,6 +2,7 @@
 //! one run, with medians, ranges and the goals that were set. Timings are for people to judge: a missed goal is told,
 //! and is no failure.
 
+mod alerts;
 mod daemon;
 mod drain;
 mod goal;
@@ -79,7 +80,7 @@ const TABLES: [&str; 4] = [
 /// Without goals.
 const OTHER: &str = "Other packets: BPF_PROG_TEST_RUN";
 
-const SECTIONS: [Section; 11] = [
+const SECTIONS: [Section; 12] = [
     Section { name: "packets on a real path", table: 0, rows: real::ROWS, run: real::run },
     Section { name: "packets over a veth pair", table: 0, rows: veth::ROWS, run: veth::run },
     Section { name: "TCP over a veth pair", table: 0, rows: tcp::ROWS, run: tcp::run },
@@ -88,6 +89,7 @@ const SECTIONS: [Section; 11] = [
     Section { name: "the drain", table: 2, rows: drain::ROWS, run: drain::run },
     Section { name: "a large policy", table: 2, rows: policy::ROWS, run: policy::run },
     Section { name: "the daemon", table: 2, rows: daemon::ROWS, run: daemon::run },
+    Section { name: "alerts", table: 2, rows: alerts::ROWS, run: alerts::run },
     Section { name: "a start", table: 2, rows: start::ROWS, run: start::run },
     Section { name: "kernel memory", table: 2, rows: memory::ROWS, run: memory::run },
     Section { name: "other packets", table: 3, rows: other::ROWS, run: other::run },

@@ -203,6 +203,11 @@ fn no_sequence_is_given_twice_where_somebody_removed_everything() {
     assert_eq!((log.next(), recovered.gone), (5, Some(1..=4)));
 }
 
+/// As many as the environment says: more in `cargo xtask prove receivers`.
+fn times(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |times| times.parse().expect("a number"))
+}
+
 /// A life of a log: commits of several sizes, a quick reader, and a slow one that acknowledges now and then. Gives what
 /// was durable, and what the slow one had acknowledged, when it ended.
 fn live(files: &Fake, commits: u64) -> (u64, u64) {
@@ -232,15 +237,15 @@ fn live(files: &Fake, commits: u64) -> (u64, u64) {
 /// nobody comes back to before what he had acknowledged; and it goes on.
 #[test]
 fn a_power_cut_at_every_byte_loses_nothing_that_was_committed() {
-    const COMMITS: u64 = 12;
+    let commits = times("POWER_CUT_COMMITS", 12);
     let whole = Fake::default();
-    live(&whole, COMMITS);
+    live(&whole, commits);
     let total = whole.spent();
     assert!(total > 1_500, "{total}");
     for at in 0..total {
         for left in Left::ALL {
             let files = Fake::ending_at(at);
-            let (durable, taken) = live(&files, COMMITS);
+            let (durable, taken) = live(&files, commits);
             let files = files.after_the_cut(left);
             let (mut log, recovered) = open(&files, SMALL);
             assert_eq!(recovered.gone, None, "at {at}, {left:?}");
@@ -257,18 +262,21 @@ fn a_power_cut_at_every_byte_loses_nothing_that_was_committed() {
             assert_eq!(drain(&mut reader, 9, true).0, (next..log.next()).collect::<Vec<_>>(), "at {at}, {left:?}");
         }
     }
+    println!("proven: power cuts, at each byte of the write path and with each rest: {}", total * Left::ALL.len());
 }
 
 /// The disk is full at every byte; then there is room again.
 #[test]
 fn a_full_disk_at_every_write_keeps_what_was_pushed_and_is_mended_by_room() {
-    for room in 0..2_600 {
+    let lines = times("FULL_DISK_LINES", 12);
+    let most = lines as usize * 220;
+    for room in 0..most {
         let files = Fake::default();
         files.make_room(Some(room));
         let Ok((mut log, _)) = Log::open(Arc::new(files.clone()), SMALL) else { panic!("room {room}") };
         let mut reader = log.reader("a");
         let mut failed = 0;
-        for _ in 1..=12 {
+        for _ in 1..=lines {
             log.push(line);
             while let Err(error) = log.commit() {
                 assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
@@ -286,17 +294,18 @@ fn a_full_disk_at_every_write_keeps_what_was_pushed_and_is_mended_by_room() {
         files.make_room(None);
         log.commit().unwrap();
         assert!(log.reserve());
-        assert_eq!((log.pending(), log.next()), (0, 13));
+        assert_eq!((log.pending(), log.next()), (0, lines + 1));
         drain(&mut reader, 9, true);
-        assert_eq!(reader.next(), 13);
+        assert_eq!(reader.next(), lines + 1);
         drop((log, reader));
         let (log, recovered) = open(&files, SMALL);
-        assert_eq!((recovered, log.next()), (Recovered::default(), 13));
+        assert_eq!((recovered, log.next()), (Recovered::default(), lines + 1));
         // What is there is in order, up to the last; spare segments went.
         let there = all(&log, "all");
-        assert_eq!(there, (13 - there.len() as u64..=12).collect::<Vec<_>>());
-        assert_eq!(log.reader("a").next(), 13);
+        assert_eq!(there, (lines + 1 - there.len() as u64..=lines).collect::<Vec<_>>());
+        assert_eq!(log.reader("a").next(), lines + 1);
     }
+    println!("proven: disks that were full after each byte: {most}");
 }
 
 /// Nobody else gets what was taken ahead.
