@@ -1,5 +1,5 @@
-//! Promise: `egress-monitor alerts` shows every alert that is kept, once, in order and byte by byte, whether a daemon runs
-//! or not; whoever follows misses none over a restart; and who acknowledges one is on record, for root alone.
+//! Promise: `egress-monitor alerts` shows every alert that is kept, once, in order and byte by byte, whether a daemon
+//! runs or not; whoever follows misses none over a restart; and who acknowledges one is on record, for root alone.
 
 use std::{
     fs,

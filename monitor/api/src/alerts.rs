@@ -1,5 +1,6 @@
-//! Alerts that are kept: a page of them, served at `/api/v1/alerts` and printed by `egress-monitor alerts`, which of them are
-//! chosen, and who has acknowledged what. Lines are handed on byte by byte, so that the checksum in each still holds.
+//! Alerts that are kept: a page of them, served at `/api/v1/alerts` and printed by `egress-monitor alerts`, which of
+//! them are chosen, and who has acknowledged what. Lines are handed on byte by byte, so that the checksum in each still
+//! holds.
 
 use monitor_policy::geo::Country;
 use serde::{Deserialize, Serialize};

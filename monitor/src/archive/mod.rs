@@ -1,6 +1,6 @@
 //! What is kept of alerts, for whoever reads or acknowledges them: `[paths] state` in, pages of alerts and who has
-//! acknowledged what out. Called by the pages of `http`, and by `egress-monitor alerts` where no daemon answers. Reading
-//! writes nothing, and waits for nobody.
+//! acknowledged what out. Called by the pages of `http`, and by `egress-monitor alerts` where no daemon answers.
+//! Reading writes nothing, and waits for nobody.
 
 mod acknowledgements;
 
@@ -45,8 +45,8 @@ impl Archive {
         &self.directory
     }
 
-    /// A page: `limit` alerts of those that `filter` chooses. `before` is the number after the last one that is on disk for
-    /// good; `None`: nobody writes, all that is there counts.
+    /// A page: `limit` alerts of those that `filter` chooses. `before` is the number after the last one that is on disk
+    /// for good; `None`: nobody writes, all that is there counts.
     ///
     /// # Errors
     /// What the system said.

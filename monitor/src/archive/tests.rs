@@ -17,9 +17,9 @@ fn archive() -> (tempfile::TempDir, Archive) {
             _ => format!(r#""country":"{}""#, if number.is_multiple_of(3) { "SG" } else { "US" }),
         };
         let json = format!(
-            r#"{{"time":{},"severity_id":{level},"severity":"{severity}","message":"m","metadata":{{"sequence":{number},"uid":"{number:032x}","correlation_uid":"c{}"}},"unmapped":{{{of}}}}}"#,
-            number * 1_000,
-            number / 10
+            r#"{{"time":{number}000,"severity_id":{level},"severity":"{severity}","message":"m","metadata":{{{}}},{}}}"#,
+            format_args!(r#""sequence":{number},"uid":"{number:032x}","correlation_uid":"c{}""#, number / 10),
+            format_args!(r#""unmapped":{{{of}}}"#)
         );
         seal(&json).unwrap()
     };

@@ -1,5 +1,5 @@
-//! `egress-monitor alerts`: what is kept of alerts, from the running daemon or, where none answers, from the disk; going on
-//! with what comes; and acknowledging one.
+//! `egress-monitor alerts`: what is kept of alerts, from the running daemon or, where none answers, from the disk;
+//! going on with what comes; and acknowledging one.
 
 use std::{
     io::{self, ErrorKind},
@@ -30,8 +30,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// Show alerts that are kept, and go on with what comes
 ///
-/// One line each: its number, when it happened (UTC), how bad, of what type, what happened, and who has acknowledged it. With
-/// --json the lines as they were written. Where no daemon answers, root reads what is on disk.
+/// One line each: its number, when it happened (UTC), how bad, of what type, what happened, and who has acknowledged
+/// it; heartbeats only with --type. With --json the lines as they were written, all of them. Where no daemon answers,
+/// root reads what is on disk.
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -76,8 +77,8 @@ enum Command {
     },
     /// Acknowledge an alert, or all of an incident, on the record
     ///
-    /// `alerts` shows who has acknowledged what, and an alert (`alert_acknowledged`) tells it to whoever gets alerts. The
-    /// alerts themselves are kept as they are.
+    /// `alerts` shows who has acknowledged what, and an alert (`alert_acknowledged`) tells it to whoever gets alerts.
+    /// The alerts themselves are kept as they are.
     #[command(after_help = "Example:\n  egress-monitor alerts ack 17 --note \"backup moved, CLV-1182\"")]
     Ack {
         /// Its number, its metadata.uid, or the metadata.correlation_uid of an incident.
@@ -257,10 +258,8 @@ impl<'a> Listing<'a> {
                 page => page?,
             };
             waits = false;
-            any |= !page.alerts.is_empty();
-            if !self.show(&page)? {
-                return Ok(());
-            }
+            let Some(shown) = self.show(&page)? else { return Ok(()) };
+            any |= shown;
             self.query.after = Some(page.next);
             if page.truncated {
                 continue;
@@ -281,8 +280,8 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// Shows a page. `false`: nobody reads any more.
-    fn show(&self, page: &Alerts) -> Result<bool, CliError> {
+    /// Shows a page: whether there was anything in it. `None`: nobody reads any more.
+    fn show(&self, page: &Alerts) -> Result<Option<bool>, CliError> {
         for Missing { first, last } in &page.missing {
             eprintln!("egress-monitor: alerts {first} to {last} are not kept any more");
         }
@@ -294,9 +293,9 @@ impl<'a> Listing<'a> {
         let text = if self.args.daemon.shape.json {
             page.alerts.iter().flat_map(|line| [line.get(), "\n"]).collect()
         } else {
-            output::shaped(&io::stdout(), &render::alerts(page, now()), true)
+            output::shaped(&io::stdout(), &render::alerts(page, now(), self.args.kind.is_some()), true)
         };
-        output::stream(&text)
+        Ok(output::stream(&text)?.then_some(!text.is_empty()))
     }
 }
 

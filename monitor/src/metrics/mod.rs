@@ -1,7 +1,7 @@
 //! [`MonitorState`] in, Prometheus text out. Rendered from the state at each scrape, under its lock, so that what one
 //! scrape shows adds up: Σ `packets_total` + Σ `unparsed_packets_total` = Σ `hook_packets_total`. Called by the API.
-//! Which metrics there are is in `families`. Counters that alerts are built on are there from the start: of a series that
-//! begins with its first value, `increase()` sees nothing.
+//! Which metrics there are is in `families`. Counters that alerts are built on are there from the start: of a series
+//! that begins with its first value, `increase()` sees nothing.
 
 mod delivery;
 mod families;
@@ -164,8 +164,8 @@ fn tampering(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     page.set(&families::TAMPERING_COMPARED, seconds(report.compared.unwrap_or(0)))
 }
 
-/// Devices with series of their own. Guests that are not watched come last: of these a host may have thousands, with other
-/// names each day.
+/// Devices with series of their own. Guests that are not watched come last: of these a host may have thousands, with
+/// other names each day.
 const DEVICE_SERIES: usize = 1_024;
 
 fn devices(page: &Page, state: &MonitorState) -> prometheus::Result<()> {

@@ -1,6 +1,6 @@
 //! What can be wrong with the monitor: one table of findings, of which alerts, metrics, `status` and the reference in
-//! `docs/` have their names. Consumers of an epoch raise and resolve them (see `engine::findings`); what there is to say of
-//! one at a time is in `report`, the table in `table`.
+//! `docs/` have their names. Consumers of an epoch raise and resolve them (see `engine::findings`); what there is to
+//! say of one at a time is in `report`, the table in `table`.
 
 mod report;
 mod table;
@@ -35,7 +35,8 @@ impl FindingKind {
         self.entry().severity
     }
 
-    /// How bad its alerts can be: as bad as it is, worse where somebody opens what was closed, and nothing once it is over.
+    /// How bad its alerts can be: as bad as it is, worse where somebody opens what was closed, and nothing once it is
+    /// over.
     pub fn severities(self) -> BTreeSet<Severity> {
         let worse = matches!(self, Self::PolicyChanged | Self::ModeChanged).then_some(Severity::High);
         [self.severity(), Severity::Informational].into_iter().chain(worse).collect()

@@ -3,10 +3,15 @@
 use monitor_api::alerts::{Acknowledged, Alerts, Told};
 use monitor_policy::text::{plain, when};
 
-/// The lines, at `now` (UTC nanoseconds since 1970).
-pub fn alerts(page: &Alerts, now: i128) -> String {
+use super::with_short_digests;
+
+/// What is told each minute that it runs.
+const HEARTBEAT: &str = "heartbeat";
+
+/// The lines, at `now` (UTC nanoseconds since 1970); heartbeats only where somebody wants to see `all`.
+pub fn alerts(page: &Alerts, now: i128, all: bool) -> String {
     let told = page.alerts.iter().filter_map(|line| Told::of(line.get().as_bytes()));
-    told.map(|alert| line(&alert, &page.acknowledged, now)).collect()
+    told.filter(|alert| all || alert.kind != HEARTBEAT).map(|alert| line(&alert, &page.acknowledged, now)).collect()
 }
 
 fn line(alert: &Told, acknowledged: &[Acknowledged], now: i128) -> String {
@@ -16,9 +21,11 @@ fn line(alert: &Told, acknowledged: &[Acknowledged], now: i128) -> String {
     let mut line = format!("{number:>6}  {time}  {severity:<13}  {kind}: {message}");
     for one in acknowledged.iter().filter(|one| one.id == alert.uid || one.id == alert.correlation) {
         let note = one.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
-        line += &format!(" [acknowledged {} by {}{note}]", when(&one.time, now), one.by);
+        // The command is on record, and says the note once more.
+        let by = one.by.split(", `").next().unwrap_or_default();
+        line += &format!(" [acknowledged {} by {by}{note}]", when(&one.time, now));
     }
-    plain(&line) + "\n"
+    with_short_digests(&line) + "\n"
 }
 
 /// What `alerts ack` says.
@@ -49,27 +56,40 @@ mod tests {
         let of = |id: &str, note: Option<&str>| Acknowledged {
             id: id.into(),
             note: note.map(str::to_owned),
-            by: "uid 0".into(),
+            by: "uid 0, `egress-monitor alerts ack 7`".into(),
             time: "1970-01-01T00:01:55.000Z".into(),
             ..Acknowledged::default()
         };
         let page = Alerts {
-            alerts: vec![raw(7, "left", "High"), raw(12_345, "a\\u001b[2J\\nb", "Informational")],
+            alerts: vec![
+                raw(7, &format!("left by {}", "a1".repeat(32)), "High"),
+                raw(12_345, "a\\u001b[2J\\nb", "Informational"),
+            ],
             acknowledged: vec![of("u7", Some("known backup"))],
             ..Alerts::default()
         };
         assert_eq!(
-            alerts(&page, NOW),
-            "     7  1970-01-01T00:01:01Z  High           egress: left [acknowledged 5s ago by uid 0: known backup]\n \
+            alerts(&page, NOW, false),
+            "     7  1970-01-01T00:01:01Z  High           egress: left by a1a1a1a1a1a1a1a1… [acknowledged 5s ago by uid 0: known backup]\n \
              12345  1970-01-01T00:01:01Z  Informational  egress: a\u{fffd}[2J\u{fffd}b\n"
         );
         let incident = Alerts { acknowledged: vec![of("i", None)], ..page };
-        assert_eq!(alerts(&incident, NOW).matches(" [acknowledged 5s ago by uid 0]\n").count(), 2);
+        assert_eq!(alerts(&incident, NOW, false).matches(" [acknowledged 5s ago by uid 0]\n").count(), 2);
+    }
+
+    #[test]
+    fn heartbeats_are_shown_to_who_asks_for_them() {
+        let beat =
+            r#"{"time":0,"severity_id":1,"severity":"Informational","message":"up","unmapped":{"type":"heartbeat"}}"#;
+        let alerts_of = RawValue::from_string(beat.into()).expect("JSON");
+        let page = Alerts { alerts: vec![alerts_of], ..Alerts::default() };
+        assert_eq!(alerts(&page, NOW, false), "");
+        assert_eq!(alerts(&page, NOW, true), "     -  1970-01-01T00:00:00Z  Informational  heartbeat: up\n");
     }
 
     #[test]
     fn what_is_not_on_disk_has_no_number() {
         let page = Alerts { alerts: vec![raw(0, "left", "Low")], ..Alerts::default() };
-        assert_eq!(alerts(&page, NOW), "     -  1970-01-01T00:01:01Z  Low            egress: left\n");
+        assert_eq!(alerts(&page, NOW, false), "     -  1970-01-01T00:01:01Z  Low            egress: left\n");
     }
 }

@@ -1,6 +1,6 @@
 //! The record of changes in, the page of `egress-monitor changes` out.
 
-use super::short;
+use super::{short, with_short_digests};
 use monitor_api::changes::Changes;
 use monitor_policy::text::{plain, when};
 
@@ -25,10 +25,3 @@ pub fn changes(page: &Changes, now: i128) -> String {
 
 /// Room for an age.
 const WHEN: usize = 7;
-
-/// Text in which digests of policies are shortened.
-fn with_short_digests(text: &str) -> String {
-    let is_digest = |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let word = |word: &str| if is_digest(word) { short(word) } else { plain(word) };
-    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
-}

@@ -45,7 +45,7 @@ pub use super::output::Width;
 use monitor_api::{flows::FlowRow, status::Sums};
 use monitor_policy::{
     protocol::endpoint,
-    text::{count, size},
+    text::{count, plain, size},
 };
 
 /// Characters of a digest that are shown.
@@ -85,6 +85,13 @@ fn rule(of: Option<&str>) -> String {
 fn short(digest: &str) -> String {
     let start: String = digest.chars().take(DIGEST).collect();
     if digest.chars().count() > DIGEST { format!("{start}…") } else { start }
+}
+
+/// Text in which digests of policies are shortened, and nothing is that a terminal would obey.
+fn with_short_digests(text: &str) -> String {
+    let is_digest = |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let word = |word: &str| if is_digest(word) { short(word) } else { plain(word) };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn protocol(row: &FlowRow) -> String {

@@ -1,5 +1,5 @@
-//! What is kept of alerts, and of the state what goes with it: the page of alerts. Where nothing is on disk, the latest that
-//! are in memory.
+//! What is kept of alerts, and of the state what goes with it: the page of alerts. Where nothing is on disk, the latest
+//! that are in memory.
 
 use std::{
     io,

@@ -1,15 +1,15 @@
 //! Append-only segments of JSON lines that are durable before anybody reads them: lines in, each with a sequence of its
-//! own; batches of them out, to any number of readers that each remember how far they have come. Called by the outbox of
-//! alerts; it knows nothing of alerts.
+//! own; batches of them out, to any number of readers that each remember how far they have come. Called by the outbox
+//! of alerts; it knows nothing of alerts.
 //!
 //! A segment is `<first sequence>.jsonl`, [`Settings::segment`] bytes and what the last commit was over that. It only
-//! grows, so that `tail -F` and `jq` may read along, and never holds a line that is not whole, but while a commit is under
-//! way or the disk is full. [`Log::commit`] writes what was pushed and waits for the disk; readers get it after that.
-//! What a crash tore is cut at the next start ([`Recovered`]). All segments together take [`Settings::keep`] bytes: the
-//! oldest goes, and who had not taken it is told what he lost ([`Loss`]).
+//! grows, so that `tail -F` and `jq` may read along, and never holds a line that is not whole, but while a commit is
+//! under way or the disk is full. [`Log::commit`] writes what was pushed and waits for the disk; readers get it after
+//! that. What a crash tore is cut at the next start ([`Recovered`]). All segments together take [`Settings::keep`]
+//! bytes: the oldest goes, and who had not taken it is told what he lost ([`Loss`]).
 //!
-//! [`mod@line`] is the form of a line, `index` decides, [`files`] is what is wanted of a file system; [`view`] is for who only
-//! looks.
+//! [`mod@line`] is the form of a line, `index` decides, [`files`] is what is wanted of a file system; [`view`] is for
+//! who only looks.
 
 mod cursor;
 pub mod files;

@@ -1,6 +1,6 @@
-//! Kept lines for whoever only looks: a directory and a number in, the lines behind it out, in order. Nothing is written,
-//! locked or acknowledged, so it works beside the daemon that writes there, and without one. What a look costs is bounded
-//! by whoever looks.
+//! Kept lines for whoever only looks: a directory and a number in, the lines behind it out, in order. Nothing is
+//! written, locked or acknowledged, so it works beside the daemon that writes there, and without one. What a look costs
+//! is bounded by whoever looks.
 
 use std::{
     collections::BTreeSet,

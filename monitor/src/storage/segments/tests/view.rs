@@ -1,5 +1,5 @@
-//! Looking at kept lines without disturbing anybody: whatever the directory holds, what is there comes once, in order, and
-//! what is not is named.
+//! Looking at kept lines without disturbing anybody: whatever the directory holds, what is there comes once, in order,
+//! and what is not is named.
 
 use std::{fs, ops::RangeInclusive, path::Path};
 
