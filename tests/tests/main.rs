@@ -15,6 +15,7 @@ mod attach;
 mod bad_input;
 mod bench;
 mod blows;
+mod boards;
 mod budget;
 mod bypass_sockets;
 mod cache;

@@ -1,9 +1,14 @@
 //! Debian's package manager: which distribution this is, and installing packages. Package names come in; on
 //! another distribution, or without root, the exact commands to type go out as the error. Called by `setup`.
 
-use anyhow::{Result, bail};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use crate::process::{self, command, look};
+use anyhow::{Context as _, Result, bail};
+
+use crate::process::{self, command, look, root};
 
 /// Whether this is Debian itself (a derivative has other packages at other versions).
 pub fn is_debian() -> bool {
@@ -55,6 +60,33 @@ pub fn install(purpose: &str, packages: &[&str]) -> Result<()> {
         }
         other => other,
     }
+}
+
+/// A package's files, fetched and unpacked once in a folder below the repository's root. Nothing is installed.
+///
+/// # Errors
+/// This is not Debian, its archives have no such package, or there is no room.
+pub fn unpacked(package: &str, below: &Path) -> Result<PathBuf> {
+    let all = root().join(below);
+    let folder = all.join(package);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    // Under another name until it is whole.
+    let partial = all.join(format!("{package}.partial"));
+    if partial.is_dir() {
+        fs::remove_dir_all(&partial).with_context(|| format!("removing {}", partial.display()))?;
+    }
+    fs::create_dir_all(&partial).with_context(|| format!("making {}", partial.display()))?;
+    let mut download = command("apt-get", &["download", package]);
+    process::step(&format!("fetching {package}"), download.current_dir(&partial))?;
+    let mut files = fs::read_dir(&partial).with_context(|| format!("reading {}", partial.display()))?.flatten();
+    let file = files.next().with_context(|| format!("apt-get download {package} left no file"))?.path();
+    let paths = [file.to_string_lossy().into_owned(), partial.to_string_lossy().into_owned()];
+    process::step(&format!("unpacking {package}"), &mut command("dpkg-deb", &["--extract", &paths[0], &paths[1]]))?;
+    fs::remove_file(&file).with_context(|| format!("removing {}", file.display()))?;
+    fs::rename(&partial, &folder).with_context(|| format!("renaming {}", partial.display()))?;
+    Ok(folder)
 }
 
 fn first_line(error: &anyhow::Error) -> String {

@@ -17,7 +17,7 @@ use super::{Counts, initramfs::Initramfs, modules::Modules};
 use crate::{
     build::{Profile, Workspace},
     debian,
-    process::{self, command, look, root},
+    process::{self, look},
 };
 
 pub const PROMISE: &str = "The kernel part loads, attaches, counts exactly and agrees with the host's code packet by \
@@ -249,28 +249,9 @@ fn numbers(name: &str) -> Vec<u32> {
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
 }
 
-/// A package's files, fetched and unpacked below target/kernels once.
+/// A package's files, below target/kernels.
 fn fetch(package: &str) -> Result<PathBuf> {
-    let all = root().join("target/kernels");
-    let folder = all.join(package);
-    if folder.is_dir() {
-        return Ok(folder);
-    }
-    // Under another name until it is whole.
-    let partial = all.join(format!("{package}.partial"));
-    if partial.is_dir() {
-        std::fs::remove_dir_all(&partial).with_context(|| format!("removing {}", partial.display()))?;
-    }
-    std::fs::create_dir_all(&partial).with_context(|| format!("making {}", partial.display()))?;
-    let mut download = command("apt-get", &["download", package]);
-    process::step(&format!("fetching {package}"), download.current_dir(&partial))?;
-    let mut files = std::fs::read_dir(&partial).with_context(|| format!("reading {}", partial.display()))?.flatten();
-    let file = files.next().with_context(|| format!("apt-get download {package} left no file"))?.path();
-    let paths = [file.to_string_lossy().into_owned(), partial.to_string_lossy().into_owned()];
-    process::step(&format!("unpacking {package}"), &mut command("dpkg-deb", &["--extract", &paths[0], &paths[1]]))?;
-    std::fs::remove_file(&file).with_context(|| format!("removing {}", file.display()))?;
-    std::fs::rename(&partial, &folder).with_context(|| format!("renaming {}", partial.display()))?;
-    Ok(folder)
+    debian::unpacked(package, Path::new("target/kernels"))
 }
 
 /// What is run in the emulator.

@@ -2,6 +2,7 @@
 //! it sets up what it needs, fails if anything of it did not run, and ends within 45 minutes on two cores. What it did
 //! is written to `docs/proofs/NAME.md`.
 
+mod boards;
 mod docs;
 mod fuzz;
 mod initramfs;
@@ -38,6 +39,8 @@ pub enum Proof {
     Coverage,
     /// Alerts reach those who are to get them, however these fail: nothing is lost, and next to nothing comes twice.
     Receivers,
+    /// The rules for Prometheus and the dashboard for Grafana do what they are for, over a real scrape.
+    Boards,
     /// A million flows, half a million networks and ten million look-ups come out exactly, as the product is shipped.
     Scale,
 }
@@ -90,6 +93,7 @@ pub fn run(proof: &Proof) -> Result<()> {
         Proof::Docs => ("docs", docs::PROMISE, true, docs::run(&workspace)?),
         Proof::Coverage => ("coverage", suites::COVERAGE_PROMISE, true, suites::run(&workspace, &suites::COVERAGE)?),
         Proof::Receivers => ("receivers", receivers::PROMISE, true, receivers::run(&workspace)?),
+        Proof::Boards => ("boards", boards::PROMISE, true, boards::run(&workspace)?),
         Proof::Scale => ("scale", suites::SCALE_PROMISE, true, suites::run(&workspace, &suites::SCALE)?),
     };
     let seconds = begun.elapsed().as_secs();
