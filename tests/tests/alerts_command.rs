@@ -11,7 +11,7 @@ use std::{
 use egress_monitor_tests::{
     daemon::{Daemon, Home, binary},
     lines::Lines,
-    stage::{OUTSIDE, PATIENCE, Stage, v4},
+    stage::{OUTSIDE, PATIENCE, Stage, both},
     traffic::send_udp,
     user::{NOBODY, as_user, group},
 };
@@ -36,9 +36,10 @@ fn home(stage: &Stage) -> Home {
     home
 }
 
-/// Sends to outside from a port of its own: an alert.
+/// Sends to outside: an incident of its own for each of the two ports, since one is of IPv4 and the other of IPv6.
 fn leave(stage: &Stage, port: u16) {
-    let to = SocketAddr::new(v4(OUTSIDE).into(), port);
+    let [v4, v6] = both(OUTSIDE);
+    let to = SocketAddr::new(if port == 1_001 { v4 } else { v6 }, port);
     stage.near.run(|| send_udp(stage.from(to), to, &[10; 3])).unwrap();
 }
 
@@ -151,9 +152,9 @@ fn filters_choose_the_same_with_a_daemon_and_without_and_only_root_reads_the_dis
         (&[], numbers(&|_| true)),
         (&["--severity", "high"], numbers(&|line| line["severity_id"].as_u64() >= Some(4))),
         (&["--type", "started,egress"], {
-            numbers(&|line| line["class_uid"] == 4001 || line["unmapped"]["type"] == "started")
+            numbers(&|line| ["egress", "started"].iter().any(|of| line["unmapped"]["type"] == *of))
         }),
-        (&["--country", "SG"], numbers(&|line| line["class_uid"] == 4001)),
+        (&["--country", "SG"], numbers(&|line| line["unmapped"]["country"] == "SG")),
         (&["--country", "CN"], vec![]),
     ];
     for (arguments, expected) in &cases {
@@ -215,8 +216,9 @@ fn who_acknowledges_an_alert_is_on_record_and_only_root_does() {
     let done = acknowledge(&daemon, &[&number, "--note", "known backup"]);
     let said = String::from_utf8(done.stdout).unwrap();
     assert!(said.starts_with(&format!("acknowledged: alert {number}, egress: ")), "{said}");
-    let uid = second["metadata"]["uid"].as_str().unwrap();
-    assert!(acknowledge(&daemon, &[uid]).status.success());
+    // By its incident: all that is told of that.
+    let incident = second["metadata"]["correlation_uid"].as_str().unwrap();
+    assert!(acknowledge(&daemon, &[incident]).status.success());
 
     let told = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("note: known backup")).unwrap();
     let told: Value = serde_json::from_str(&told).unwrap();
@@ -229,9 +231,9 @@ fn who_acknowledges_an_alert_is_on_record_and_only_root_does() {
 
     // By the disk, and by the daemon that follows.
     let marked = |text: &str| text.lines().filter(|line| line.contains(" [acknowledged ")).count();
-    assert_eq!(marked(&shown(&home, &["--type", "egress"])), 2);
+    assert_eq!(marked(&shown(&home, &["--type", "egress", "--severity", "high"])), 2);
     let daemon = start(&stage, home);
-    let text = shown(daemon.home(), &["--type", "egress"]);
+    let text = shown(daemon.home(), &["--type", "egress", "--severity", "high"]);
     assert_eq!(marked(&text), 2, "{text}");
     assert!(text.contains("by uid 0") && text.contains(": known backup]"), "{text}");
 }

@@ -130,7 +130,7 @@ fn show(id: &str, daemon: &Daemon) -> Result<(), CliError> {
         return output::print(&told.iter().flat_map(|line| [line.get(), "\n"]).collect::<String>());
     }
     let page = Alerts { alerts: told, ..Alerts::default() };
-    output::print(&output::shaped(&io::stdout(), &render::alerts(&page, now()), true))
+    output::print(&output::shaped(&io::stdout(), &render::alerts(&page, now(), true), true))
 }
 
 /// The alerts that are meant, of all that are kept.
