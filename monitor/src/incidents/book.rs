@@ -197,6 +197,11 @@ impl Book {
         made
     }
 
+    /// Whether anything changed since it was shown.
+    pub fn is_changed(&self) -> bool {
+        !self.ended.is_empty() || self.open.values().any(|open| open.changed)
+    }
+
     /// What changed since it was asked last: incidents that are open, and who is over.
     pub fn changes(&mut self) -> (impl Iterator<Item = &Incident>, Vec<IncidentId>) {
         let ended = std::mem::take(&mut self.ended);

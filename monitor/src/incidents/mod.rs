@@ -117,7 +117,7 @@ impl Consumer for Incidents {
     fn epoch(&mut self, epoch: &ClosedEpoch<'_>, _: &PolicyInForce, alerts: &mut AlertBatch<'_>) {
         self.ended.drain(..).for_each(|alert| alerts.push(alert));
         self.drain(epoch).into_iter().for_each(|alert| alerts.push(alert));
-        self.unsaved = true;
+        self.unsaved |= self.book.is_changed();
         if Instant::now() >= self.rested {
             self.save();
         }

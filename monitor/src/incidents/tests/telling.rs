@@ -104,7 +104,9 @@ fn the_state_shows_what_is_open_as_it_stands_and_nothing_else() {
     let mut bench = Bench::new();
     let mut state = MonitorState::default();
     bench.snapshot(&epoch(1, 0, 7));
+    assert!(bench.incidents.book.is_changed());
     bench.incidents.show(&mut state);
+    assert!(!bench.incidents.book.is_changed());
     bench.snapshot(&epoch(2, 10, 5));
     bench.incidents.show(&mut state);
     let packets: Vec<u64> = state.incidents.values().map(|incident| incident.totals.packets).collect();
