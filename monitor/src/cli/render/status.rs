@@ -225,7 +225,8 @@ pub(super) fn sinks(sinks: &[SinkStatus]) -> Vec<(&'static str, String)> {
     let of = |sink: &SinkStatus| {
         let SinkStatus { name, kind, promise, backlog, oldest_seconds } = sink;
         let kind = if name == kind { String::new() } else { format!("{kind}, ") };
-        let lag = match backlog {
+        // What is younger than a second is on its way.
+        let lag = match oldest_seconds {
             0 => "nothing waits".to_owned(),
             _ => format!("{} wait, oldest {}", count(*backlog), span(*oldest_seconds as i64)),
         };

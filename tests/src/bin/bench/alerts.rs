@@ -29,11 +29,11 @@ pub const ROWS: &[&str] = &["alerts/first"];
 
 const ROUNDS: usize = 5;
 /// Countries, and networks in each: few enough for each to have an alert of its own.
-const COUNTRIES: [&str; 20] = [
+const COUNTRIES: [&str; 32] = [
     "SG", "US", "CN", "IN", "BR", "JP", "KR", "AU", "CA", "MX", "ZA", "NG", "EG", "TR", "SA", "AE", "IL", "TH", "VN",
-    "ID",
+    "ID", "MY", "PH", "AR", "CL", "CO", "PE", "KE", "MA", "UA", "KZ", "PK", "NZ",
 ];
-const NETWORKS: u32 = 50;
+const NETWORKS: u32 = 32;
 /// Between two flows.
 const INTERVAL: Duration = Duration::from_millis(5);
 /// For the last alert.
