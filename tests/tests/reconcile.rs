@@ -28,10 +28,10 @@ fn unaccounted(interface: &Value) -> Count {
     amount(&interface["nic"]["unaccounted"])
 }
 
-/// Alerts on what is wrong with the monitor itself: not on the age of geo data, nor that it began and ended.
+/// Alerts on what is wrong with the monitor itself: not on the age of geo data, nor that it begins, is there, and ends.
 fn findings(lines: &[String]) -> Vec<Value> {
     let parsed = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let others = ["stale_geo_data", "started", "stopped"];
+    let others = ["heartbeat", "stale_geo_data", "started", "stopped"];
     let is_other = |line: &Value| others.contains(&line["unmapped"]["type"].as_str().unwrap());
     parsed.filter(|line| line["class_uid"] == 2004 && !is_other(line)).collect()
 }

@@ -31,7 +31,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Show alerts that are kept, and go on with what comes
 ///
 /// One line each: its number, when it happened (UTC), how bad, of what type, what happened, and who has acknowledged
-/// it; heartbeats only with --type. With --json the lines as they were written, all of them. Where no daemon answers,
+/// it; heartbeats only with --type. With --json the lines as they were written. Where no daemon answers,
 /// root reads what is on disk.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -130,7 +130,7 @@ fn show(id: &str, daemon: &Daemon) -> Result<(), CliError> {
         return output::print(&told.iter().flat_map(|line| [line.get(), "\n"]).collect::<String>());
     }
     let page = Alerts { alerts: told, ..Alerts::default() };
-    output::print(&output::shaped(&io::stdout(), &render::alerts(&page, now(), true), true))
+    output::print(&output::shaped(&io::stdout(), &render::alerts(&page, now()), true))
 }
 
 /// The alerts that are meant, of all that are kept.
@@ -293,7 +293,7 @@ impl<'a> Listing<'a> {
         let text = if self.args.daemon.shape.json {
             page.alerts.iter().flat_map(|line| [line.get(), "\n"]).collect()
         } else {
-            output::shaped(&io::stdout(), &render::alerts(page, now(), self.args.kind.is_some()), true)
+            output::shaped(&io::stdout(), &render::alerts(page, now()), true)
         };
         Ok(output::stream(&text)?.then_some(!text.is_empty()))
     }

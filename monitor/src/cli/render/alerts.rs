@@ -5,13 +5,10 @@ use monitor_policy::text::{plain, when};
 
 use super::with_short_digests;
 
-/// What is told each minute that it runs.
-const HEARTBEAT: &str = "heartbeat";
-
-/// The lines, at `now` (UTC nanoseconds since 1970); heartbeats only where somebody wants to see `all`.
-pub fn alerts(page: &Alerts, now: i128, all: bool) -> String {
+/// The lines, at `now` (UTC nanoseconds since 1970).
+pub fn alerts(page: &Alerts, now: i128) -> String {
     let told = page.alerts.iter().filter_map(|line| Told::of(line.get().as_bytes()));
-    told.filter(|alert| all || alert.kind != HEARTBEAT).map(|alert| line(&alert, &page.acknowledged, now)).collect()
+    told.map(|alert| line(&alert, &page.acknowledged, now)).collect()
 }
 
 fn line(alert: &Told, acknowledged: &[Acknowledged], now: i128) -> String {
@@ -69,27 +66,17 @@ mod tests {
             ..Alerts::default()
         };
         assert_eq!(
-            alerts(&page, NOW, false),
+            alerts(&page, NOW),
             "     7  1970-01-01T00:01:01Z  High           egress: left by a1a1a1a1a1a1a1a1… [acknowledged 5s ago by uid 0: known backup]\n \
              12345  1970-01-01T00:01:01Z  Informational  egress: a\u{fffd}[2J\u{fffd}b\n"
         );
         let incident = Alerts { acknowledged: vec![of("i", None)], ..page };
-        assert_eq!(alerts(&incident, NOW, false).matches(" [acknowledged 5s ago by uid 0]\n").count(), 2);
-    }
-
-    #[test]
-    fn heartbeats_are_shown_to_who_asks_for_them() {
-        let beat =
-            r#"{"time":0,"severity_id":1,"severity":"Informational","message":"up","unmapped":{"type":"heartbeat"}}"#;
-        let alerts_of = RawValue::from_string(beat.into()).expect("JSON");
-        let page = Alerts { alerts: vec![alerts_of], ..Alerts::default() };
-        assert_eq!(alerts(&page, NOW, false), "");
-        assert_eq!(alerts(&page, NOW, true), "     -  1970-01-01T00:00:00Z  Informational  heartbeat: up\n");
+        assert_eq!(alerts(&incident, NOW).matches(" [acknowledged 5s ago by uid 0]\n").count(), 2);
     }
 
     #[test]
     fn what_is_not_on_disk_has_no_number() {
         let page = Alerts { alerts: vec![raw(0, "left", "Low")], ..Alerts::default() };
-        assert_eq!(alerts(&page, NOW, false), "     -  1970-01-01T00:01:01Z  Low            egress: left\n");
+        assert_eq!(alerts(&page, NOW), "     -  1970-01-01T00:01:01Z  Low            egress: left\n");
     }
 }
