@@ -148,7 +148,9 @@ fn a_burst_beyond_the_ring_is_told_at_once_and_each_of_its_flows_is_counted_once
         let of = |field: &str| line["unmapped"][field].as_str().unwrap().to_owned();
         assert!(origins.entry(of("origin")).or_default().insert(of("network")));
     }
-    assert_eq!((origins["event"].len(), origins["drain"].len()), (1, 10), "{origins:?}");
+    // The drain may be before the first event is read.
+    assert_eq!(origins.values().map(BTreeSet::len).sum::<usize>(), 11, "{origins:?}");
+    assert!(origins["drain"].len() >= 10, "{origins:?}");
 }
 
 #[test]
