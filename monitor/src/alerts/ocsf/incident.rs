@@ -272,7 +272,7 @@ fn first_of_many(incident: &Incident) -> String {
             count(incident.counted().packets)
         ),
         IncidentKind::Unparsed => {
-            let meaning = incident.reason().map_or("", |reason| reason.meaning());
+            let meaning = incident.reason().map_or("", |reason| reason.meaning().trim_end_matches('.'));
             let head = incident.packet.as_ref().map(|packet| format!("; begins with {}", hex(&packet.head)));
             format!("{whole}: {meaning}{}", head.unwrap_or_default())
         }

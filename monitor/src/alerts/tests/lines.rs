@@ -299,7 +299,7 @@ fn each_kind_of_incident_has_its_line() {
     assert_eq!(
         message("egress_unparsed"),
         "Allowed by the policy: packets that can't be read (mpls) on eth0: MPLS (RFC 3032) right after the link header: \
-         routable, not IP."
+         routable, not IP"
     );
     assert_eq!(
         message("egress_answers"),

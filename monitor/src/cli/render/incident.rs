@@ -3,7 +3,7 @@
 use super::{INDENT, destination, protocol, rule, target};
 use crate::cli::output::{cells, table};
 use monitor_api::incidents::{IncidentRow, OneIncident};
-use monitor_policy::text::{count, plain, size, when};
+use monitor_policy::text::{count, counted, plain, size, when};
 
 /// `egress-monitor alerts show` at `now` (UTC nanoseconds since 1970).
 pub fn incident(document: &OneIncident, now: i128) -> String {
@@ -20,7 +20,8 @@ pub fn incident(document: &OneIncident, now: i128) -> String {
         0 => String::new(),
         flows => {
             let more = if incident.more_peers { "more than " } else { "" };
-            format!(", {} flows to {more}{} addresses", count(flows), incident.peers)
+            let (flows, peers) = (counted(flows as usize, "flow"), incident.peers);
+            format!(", {flows} to {more}{peers} address{}", if peers == 1 { "" } else { "es" })
         }
     };
     let sums = &incident.sums;
