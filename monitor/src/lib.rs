@@ -25,6 +25,8 @@ pub mod model;
 pub mod needs;
 pub mod privileges;
 pub mod reconcile;
+#[cfg(test)]
+pub mod reference;
 pub mod refresh;
 pub mod reload;
 pub mod shadow;

@@ -6,15 +6,14 @@ use monitor_policy::geo::Country;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::flows::{QueryError, ago, list};
+pub use crate::query::MAX_LIMIT;
+use crate::query::{QueryError, ago, list};
 
 /// The page.
 pub const PAGE: &str = "/api/v1/alerts";
 /// Where one is acknowledged.
 pub const ACKNOWLEDGE: &str = "/api/v1/alerts/ack";
 
-/// Alerts on a page at most, and where nobody says how many.
-pub const MAX_LIMIT: usize = 1_000;
 /// Characters of a note.
 pub const MAX_NOTE: usize = 500;
 

@@ -37,6 +37,7 @@ pub mod head;
 pub mod incidents;
 pub mod mode;
 pub mod needs;
+pub mod query;
 pub mod reason;
 pub mod reload;
 pub mod rules;

@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    flows::{FlowRow, Part, QueryError, check_top},
+    flows::{FlowRow, Part},
+    query::{QueryError, check_top},
     status::Sums,
 };
 

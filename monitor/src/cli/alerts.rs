@@ -110,16 +110,16 @@ pub fn run(args: &Args) -> Result<(), CliError> {
 
 /// Shows an incident that is open, or what was told.
 fn show(id: &str, daemon: &Daemon) -> Result<(), CliError> {
+    // All that is kept is read only where that does not answer it.
+    if let Some(open) = open(id, daemon)? {
+        return daemon.shape.print(&open, |open, _| render::incident(open, now()));
+    }
     let told = told(id, daemon)?;
     let mut correlation = told.iter().filter_map(|line| Told::of(line.get().as_bytes())).map(|alert| alert.correlation);
-    let incident = correlation.rfind(|id| !id.is_empty()).unwrap_or_else(|| id.to_owned());
-    if incident.parse::<IncidentId>().is_ok() {
-        match daemon.client()?.get::<OneIncident>(&format!("{INCIDENT}?id={incident}&fresh=1")) {
-            Ok(open) => return daemon.shape.print(&open, |open, _| render::incident(open, now())),
-            // It is over; or no daemon has it.
-            Err(ClientError::Refused { status: 404, .. } | ClientError::NoDaemon { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
+    if let Some(of) = correlation.rfind(|of| !of.is_empty() && of != id)
+        && let Some(open) = open(&of, daemon)?
+    {
+        return daemon.shape.print(&open, |open, _| render::incident(open, now()));
     }
     if told.is_empty() {
         let why =
@@ -131,6 +131,19 @@ fn show(id: &str, daemon: &Daemon) -> Result<(), CliError> {
     }
     let page = Alerts { alerts: told, ..Alerts::default() };
     output::print(&output::shaped(&io::stdout(), &render::alerts(&page, now()), true))
+}
+
+/// The incident of this id, if a daemon has it open.
+fn open(id: &str, daemon: &Daemon) -> Result<Option<OneIncident>, CliError> {
+    if id.parse::<IncidentId>().is_err() {
+        return Ok(None);
+    }
+    match daemon.client()?.get::<OneIncident>(&format!("{INCIDENT}?id={id}&fresh=1")) {
+        Ok(open) => Ok(Some(open)),
+        // It is over; or no daemon has it.
+        Err(ClientError::Refused { status: 404, .. } | ClientError::NoDaemon { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The alerts that are meant, of all that are kept.

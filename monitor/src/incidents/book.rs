@@ -12,8 +12,8 @@ use super::{
     places::{Limits, Places},
 };
 use crate::model::{
-    alert::FlowSighting,
     incident::{EXAMPLES, Example, Incident, IncidentAlert, IncidentId, IncidentKind, Stage},
+    sighting::FlowSighting,
 };
 
 /// Seconds of silence after which an incident is over.

@@ -103,8 +103,14 @@ pub enum Key {
 /// No interface of its own.
 pub const ANY: u64 = 0;
 
+/// What that is called. No interface is: the kernel takes no name with a space in it.
+pub const SEVERAL: &str = "several interfaces";
+
 /// An interface by its name: nobody has to keep the name's number.
 pub fn interface(name: &str) -> u64 {
+    if name == SEVERAL {
+        return ANY;
+    }
     let mut hash = DefaultHasher::new();
     name.hash(&mut hash);
     hash.finish().max(1)

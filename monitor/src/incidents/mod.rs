@@ -42,12 +42,12 @@ use crate::{
     },
     model::{
         Alert, ClosedEpoch,
-        alert::{FlowSighting, Origin, Sighted},
         clock::clamp,
         flow::{FlowId, Resolver, place},
         identities::{Identities, Name, NameSet, RuleName},
         in_force::PolicyInForce,
         incident::{Example, Few, Incident, IncidentId, UnparsedPacket},
+        sighting::{FlowSighting, Origin, Sighted},
     },
     storage::state::StateDirectory,
     store::MonitorState,
@@ -327,10 +327,13 @@ impl Incidents {
             return;
         }
         let document = kept::document(&self.boot, self.book.iter().map(|(_, open)| open));
-        let written = self.state.write_for_this_boot(kept::FILE, &document);
-        let length = written.as_ref().map_or(0, |length| u32::try_from(*length).unwrap_or(u32::MAX));
-        self.rested = Instant::now() + REST * length;
-        let problem = written.err().map(|error| error.to_string());
+        let written = document.map_err(std::io::Error::from).and_then(|(document, without)| {
+            let length = self.state.write_for_this_boot(kept::FILE, &document)?;
+            let short = (without > 0).then(|| format!("there is no room for {without} of them"));
+            Ok((length, short))
+        });
+        let (length, problem) = written.unwrap_or_else(|error| (0, Some(error.to_string())));
+        self.rested = Instant::now() + REST * u32::try_from(length).unwrap_or(u32::MAX);
         if let Some(why) = problem.as_ref().filter(|_| self.problem.is_none()) {
             let file = self.state.path().join(kept::FILE);
             tracing::warn!(file = %file.display(), why, "open incidents can't be kept: after a restart they begin anew");
@@ -402,7 +405,7 @@ fn opened(key: Key, flow: &FlowId, seen: Sighted, resolver: &Resolver, identitie
 fn unparsed(policy: &Policy, key: Key, name: &str, verdict: Verdict, epoch: u32, (first, began): (i64, u64)) -> Open {
     let unparsed = match key {
         Key::Unparsed { reason, interface, .. } => {
-            let name = if interface == key::ANY { "several interfaces" } else { name };
+            let name = if interface == key::ANY { key::SEVERAL } else { name };
             Some((reason.name().to_owned(), name.to_owned()))
         }
         _ => None,

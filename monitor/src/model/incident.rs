@@ -13,7 +13,7 @@ use monitor_common::{
 use monitor_policy::{geo::Country, text::hex};
 use serde::{Deserialize, Serialize};
 
-use super::{alert::FlowSighting, severity::Severity};
+use super::{severity::Severity, sighting::FlowSighting};
 
 /// Who an incident is, from its first alert to its last and over restarts: 128 bits, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -25,6 +25,7 @@ pub mod receiver;
 pub mod refresh;
 pub mod severity;
 pub mod shadow;
+pub mod sighting;
 pub mod snapshot;
 pub mod succession;
 pub mod tamper;

@@ -15,11 +15,11 @@ use sha2::{Digest, Sha256};
 use super::{device, metadata, milliseconds};
 use crate::model::{
     Host,
-    alert::{FlowSighting, Origin},
     flow::FlowId,
     incident::{Example, Few, Incident, IncidentAlert, IncidentKind, Stage},
     rfc3339,
     severity::Severity,
+    sighting::{FlowSighting, Origin},
 };
 
 /// Peers, ports and examples that are named in a line.

@@ -21,6 +21,7 @@ use crate::{
         refresh::{RefreshNote, RefreshNotes, Taken},
         shadow::Candidate,
     },
+    reference::has_table,
 };
 use monitor_policy::{ClockMap, spec::Mode};
 
@@ -45,15 +46,7 @@ fn table() -> String {
 
 #[test]
 fn the_reference_has_the_table_of_metrics() {
-    let file = repository().join(REFERENCE);
-    let text = std::fs::read_to_string(&file).expect("the reference");
-    let (before, rest) = text.split_once(BEGIN).expect("where the table begins");
-    let (written, after) = rest.split_once(END).expect("where it ends");
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&file, [before, BEGIN, &table(), END, after].concat()).expect("written");
-        return;
-    }
-    assert!(written == table(), "{REFERENCE} has another table of metrics: `{BLESS}` writes it");
+    has_table(REFERENCE, (BEGIN, END), &table(), BLESS);
 }
 
 fn attached() -> Vec<Attachment> {

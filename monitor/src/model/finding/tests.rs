@@ -1,8 +1,9 @@
 //! What is written elsewhere has each finding.
 
-use std::{cmp::Reverse, collections::BTreeSet, fmt::Write as _, path::Path};
+use std::{cmp::Reverse, collections::BTreeSet, fmt::Write as _};
 
 use super::*;
+use crate::reference::has_table;
 
 /// Writes the table.
 const BLESS: &str = "BLESS=1 cargo test -p egress-monitor --lib model::finding";
@@ -23,15 +24,7 @@ fn table() -> String {
 
 #[test]
 fn the_reference_has_the_table_of_findings() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics-and-alerts.md");
-    let text = std::fs::read_to_string(&file).expect("the reference");
-    let (before, rest) = text.split_once(BEGIN).expect("where the table begins");
-    let (written, after) = rest.split_once(END).expect("where it ends");
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&file, [before, BEGIN, &table(), END, after].concat()).expect("written");
-        return;
-    }
-    assert!(written == table(), "docs/metrics-and-alerts.md has another table of findings: `{BLESS}` writes it");
+    has_table("docs/metrics-and-alerts.md", (BEGIN, END), &table(), BLESS);
 }
 
 #[test]
