@@ -8,7 +8,7 @@ use std::{
 };
 
 use egress_monitor_tests::{
-    corpus::build::{eth, ip, payload, udp_from},
+    corpus::build::{arp, eth, ip, mpls, payload, udp_from},
     measure::pin,
     monitor::{
         Snapshot,
@@ -18,8 +18,9 @@ use egress_monitor_tests::{
 };
 use monitor_common::{
     cache::{IDLE, VERDICT_AGE},
+    parse::Reason,
     verdict::Verdict,
-    wire::{Counters, Link},
+    wire::{Counters, HEAD, Link, Reported},
 };
 
 use crate::support::{
@@ -167,6 +168,37 @@ fn an_event_reports_a_flow_once_an_epoch_also_when_it_leaves_the_cache_and_comes
             pause(IDLE, hz);
         }
         assert_eq!(machine.kernel.flip().unwrap().flows.len(), frames.len());
+    }
+}
+
+/// Who sends rubbish fills no ring, in which others' events are.
+#[test]
+fn a_packet_without_a_flow_is_reported_once_an_epoch_for_each_reason_with_its_first_bytes() {
+    let mut machine = Machine::new(policy(), false, Link::Ethernet);
+    let (mpls, unknown) = ((eth() / mpls(&[7]) / payload(64)).bytes(), (eth().ether(0x88b5) / payload(64)).bytes());
+    // Of which nothing is told.
+    let control = (eth() / arp(0x0806, 1)).bytes();
+    for epoch in 0..2 {
+        for frame in [&mpls, &unknown, &control].into_iter().cycle().take(3_000) {
+            assert_eq!(send(&mut machine.kernel, frame), NEXT);
+        }
+        let reported: Vec<Reported> = std::iter::from_fn(|| machine.events.ready()).collect();
+        let of = |event: &Reported| match event {
+            Reported::Unparsed(event) => {
+                (Reason::from_wire(event.reason), event.ifindex, event.head[..event.length.into()].to_vec())
+            }
+            Reported::Flow(event) => panic!("{event:?}"),
+        };
+        let head = |frame: &[u8]| frame[..HEAD].to_vec();
+        assert_eq!(
+            reported.iter().map(of).collect::<Vec<_>>(),
+            [(Some(Reason::Mpls), LOOPBACK, head(&mpls)), (Some(Reason::NotIp), LOOPBACK, head(&unknown)),],
+            "epoch {epoch}"
+        );
+        let snapshot = machine.kernel.flip().unwrap();
+        let counted = &snapshot.interfaces.iter().find(|interface| interface.ifindex == LOOPBACK).unwrap().unparsed;
+        assert_eq!([Reason::Mpls, Reason::NotIp].map(|reason| counted[&reason].passed.packets), [1_000; 2]);
+        assert_eq!(snapshot.events_lost, 0);
     }
 }
 
