@@ -1,5 +1,7 @@
 //! Events to userspace.
 
+use core::arch::asm;
+
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{bpf_jiffies64, bpf_skb_load_bytes},
@@ -52,7 +54,7 @@ pub fn submit_unparsed(
     // SAFETY: the context that the kernel gave us; a helper without arguments.
     let (context, jiffies) = unsafe { (&*skb, bpf_jiffies64()) };
     let (ifindex, wire_bytes) = (context.ifindex, context.wire_len);
-    let length = context.len.min(HEAD as u32);
+    let length = shown(context.len);
     // SAFETY: this CPU's own value.
     unsafe {
         let (epoch, reason, verdict) = (control.epoch(), reason as u8, verdict as u8);
@@ -62,13 +64,23 @@ pub fn submit_unparsed(
             UnparsedEvent { jiffies, ifindex, epoch, wire_bytes, reason, verdict, length: 0, _reserved: 0, head },
         );
     }
-    // SAFETY: within the head by the bound above.
-    if length > 0 && unsafe { bpf_skb_load_bytes(skb.cast(), 0, (&raw mut event.head).cast(), length) } == 0 {
+    // SAFETY: within the head, see there.
+    if unsafe { bpf_skb_load_bytes(skb.cast(), 0, (&raw mut event.head).cast(), length) } == 0 {
         event.length = length as u8;
     }
     if maps::EVENTS.output::<UnparsedEvent>(event, BPF_RB_NO_WAKEUP.into()).is_err() {
         table::event_lost(control.parity());
     }
+}
+
+/// How many of a packet's bytes are shown, 1 to [`HEAD`]: of an empty one the kernel gives none, however many are asked for.
+#[inline(always)]
+fn shown(length: u32) -> u32 {
+    let mut last = u64::from(length.wrapping_sub(1).min(HEAD as u32 - 1));
+    // SAFETY: moves a register to itself. Without it the compiler compares with 0 instead of adding 1 to what is bounded, and
+    // before kernel 6.8 the verifier does not learn from that that something is at least 1.
+    unsafe { asm!("{0} = {0}", inout(reg) last, options(pure, nomem, nostack, preserves_flags)) };
+    last as u32 + 1
 }
 
 /// Reports that the open half is filling up. One report that is waiting says as much as several.
