@@ -3,6 +3,7 @@
 
 pub mod alerts;
 pub mod archive;
+pub mod attribution;
 pub mod budgets;
 pub mod carried;
 pub mod cli;

@@ -104,7 +104,7 @@ fn who_would_send_past_the_hook_is_refused_whatever_becomes_of_the_daemon() {
 }
 
 /// A control group of its own, below the root of version 2.
-struct Group(PathBuf);
+pub struct Group(pub PathBuf);
 
 /// The root of version 2.
 pub fn cgroup_root() -> &'static Path {
@@ -113,7 +113,18 @@ pub fn cgroup_root() -> &'static Path {
 }
 
 impl Group {
-    fn make(&self) {
+    /// One that is not there yet.
+    pub fn new(what: &str) -> Self {
+        Self(cgroup_root().join(format!("egm-{}-{what}", std::process::id())))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.0.file_name().unwrap().to_str().unwrap().to_owned()
+    }
+
+    /// Makes it.
+    pub fn make(&self) {
         fs::create_dir(&self.0).unwrap();
     }
 }
@@ -155,11 +166,9 @@ fn may(stage: &Stage, group: Option<&Group>) -> bool {
 #[test]
 fn a_control_group_that_is_named_may_also_when_it_is_made_again() {
     let stage = Stage::build(false).unwrap();
-    let name = |what: &str| format!("egm-{}-{what}", std::process::id());
-    let group = |what: &str| Group(cgroup_root().join(name(what)));
-    let (named, other) = (group("named"), group("other"));
+    let (named, other) = (Group::new("named"), Group::new("other"));
     other.make();
-    let text = config(&stage).replace("[monitor]", &format!("[monitor]\nbypass = [\"/{}\"]", name("named")));
+    let text = config(&stage).replace("[monitor]", &format!("[monitor]\nbypass = [\"/{}\"]", named.name()));
     let home = home(&stage);
     home.configure(&text).unwrap();
     let daemon = start(&stage, home, "tcx");

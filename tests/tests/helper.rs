@@ -232,7 +232,7 @@ fn where_the_bpf_file_system_is_missing_the_helper_mounts_it_for_the_daemons_use
     // The socket is there, and nobody takes what is asked: it is attached all the same, and says that it is not pinned.
     let daemon = start(&helper);
     let line = daemon.alerts.wait_for(0, PATIENCE, |line| line.contains("\"not_pinned\"")).unwrap();
-    assert!(line.contains("mount one there") && line.contains("no helper (no answer within a second)"), "{line}");
+    assert!(line.contains("mount one there") && line.contains("no helper (no answer in time)"), "{line}");
     let not_pinned = daemon.stop().unwrap();
     assert!(not_pinned.status.success() && host.is_mounted(&bpffs).is_none());
     helper.start(host.id()).unwrap();
@@ -370,13 +370,15 @@ fn whatever_somebody_hostile_does_the_helper_answers_the_next_question_and_nobod
     let gone = client.ask(&Question::Process { pid: child.id(), started: began });
     assert!(matches!(gone, Err(NoAnswer::Unknown(Why::Gone))));
     assert!(matches!(client.ask(&Question::Program(u32::MAX)), Err(NoAnswer::Unknown(Why::Gone))));
-    assert!(matches!(client.ask(&Question::Socket(u64::MAX)), Ok(Answer::Holders(of)) if of.processes.is_empty()));
+    assert!(
+        matches!(client.ask(&Question::Socket { inode: u64::MAX, command: true }), Ok(Answer::Holders(of)) if of.processes.is_empty())
+    );
     // Killed: whoever asks waits a second, and knows nothing. It is not the socket's end.
     helper.kill().unwrap();
     let Err(nobody) = client.ask(&own) else { panic!("nobody is there") };
     assert_eq!(
         (nobody.field().as_str(), nobody.silence().as_deref()),
-        ("unknown (no helper)", Some("no answer within a second"))
+        ("unknown (no helper)", Some("no answer in time"))
     );
     helper.start(std::process::id()).unwrap();
     answers();

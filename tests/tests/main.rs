@@ -12,6 +12,7 @@ mod adoption;
 mod alerts;
 mod alerts_command;
 mod attach;
+mod attribution;
 mod bad_input;
 mod bench;
 mod blows;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    attribution::Attribution,
     flows::{FlowRow, Part},
     head::Head,
     status::Sums,
@@ -54,6 +55,8 @@ pub struct IncidentRow {
     pub peers: u64,
     /// Whether there were more.
     pub more_peers: bool,
+    /// Who sends; none where nobody looked: of packets without a flow, and of flows from many.
+    pub attribution: Option<Attribution>,
     /// Everything of closed epochs.
     #[serde(flatten)]
     pub sums: Sums,

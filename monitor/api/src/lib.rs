@@ -23,6 +23,7 @@
 //! With the feature `schema` every document has a JSON schema; `docs/schema/` holds them.
 
 pub mod alerts;
+pub mod attribution;
 pub mod blind_spots;
 pub mod changes;
 pub mod check;

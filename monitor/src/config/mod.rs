@@ -92,6 +92,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// `[alerts]`.
     pub alerts: Alerts,
+    /// `[attribution]`.
+    pub attribution: Attribution,
     /// `[paths]`.
     pub paths: Paths,
 }
@@ -151,6 +153,21 @@ pub struct Alerts {
 impl Default for Alerts {
     fn default() -> Self {
         Self { keep: 512 << 20, stdout: true, file: None, sinks: Vec::new() }
+    }
+}
+
+/// `[attribution]`: whether alerts say who sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attribution {
+    /// `enabled`.
+    pub enabled: bool,
+    /// `command_line`.
+    pub command_lines: bool,
+}
+
+impl Default for Attribution {
+    fn default() -> Self {
+        Self { enabled: true, command_lines: true }
     }
 }
 
@@ -237,6 +254,7 @@ impl Default for Config {
             globs: Globs::default(),
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 9477))),
             alerts: Alerts::default(),
+            attribution: Attribution::default(),
             paths: Paths::default(),
         }
     }

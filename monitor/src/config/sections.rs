@@ -12,7 +12,7 @@ use monitor_policy::{
 };
 
 use super::{
-    Alerts, Config, Paths,
+    Alerts, Attribution, Config, Paths,
     document::{Table, Value, quote},
     globs,
     keys::{self, Key},
@@ -61,6 +61,9 @@ pub(super) fn read<'a>(root: Table<'a>, config: &mut Config) -> ListPatterns<'a>
     }
     if let Some(table) = root.table(&keys::ALERTS) {
         alerts(table, directory, &mut config.alerts);
+    }
+    if let Some(table) = root.table(&keys::ATTRIBUTION) {
+        attribution(table, &mut config.attribution);
     }
     if let Some(table) = root.table(&keys::PATHS) {
         paths(table, &mut config.paths);
@@ -357,6 +360,15 @@ fn alerts(table: Table<'_>, directory: &Path, alerts: &mut Alerts) {
         alerts.stdout = stdout;
     }
     alerts.file = table.get(&FILE).and_then(|value| value.text()).map(|name| directory.join(name));
+}
+
+fn attribution(table: Table<'_>, attribution: &mut Attribution) {
+    use keys::attribution::{COMMAND_LINE, ENABLED};
+    for (key, value) in [(&ENABLED, &mut attribution.enabled), (&COMMAND_LINE, &mut attribution.command_lines)] {
+        if let Some(read) = table.get(key).and_then(|value| value.boolean()) {
+            *value = read;
+        }
+    }
 }
 
 pub(super) fn paths(table: Table<'_>, paths: &mut Paths) {

@@ -1,7 +1,10 @@
 //! Building the daemon: everything that can fail is made here, the kernel part last, so that nothing is attached before
 //! the rest is there. Nothing runs yet.
 
-use std::net::{SocketAddr, TcpListener};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
 
 use super::{
     DaemonError, ServiceManager, Setup, Started,
@@ -10,6 +13,7 @@ use super::{
 use crate::{
     alerts::ocsf,
     archive::Archive,
+    attribution::Attributor,
     budgets::keeper::Keeper,
     carried::Carried,
     clock::{TrustedClock, report::ClockReport},
@@ -29,7 +33,7 @@ use crate::{
     },
     incidents::Incidents,
     life::Life,
-    model::{Alert, Host, Neighbours, in_force::PolicyInForce, now},
+    model::{Alert, Host, Neighbours, attribution::Attributions, in_force::PolicyInForce, now},
     privileges,
     reconcile::Reconciler,
     reload::{PolicyReloader, ReloadHandle},
@@ -99,7 +103,13 @@ pub(super) fn build(
     let host = Host::read();
     host.warn();
     let (host_name, about) = (host.name.clone(), host.clone());
-    let encode = move |alert: &Alert, sequence| ocsf::kept(&about, alert, sequence, now());
+    let attributions = Arc::<Attributions>::default();
+    let mut attributor =
+        setup.attribute.then(|| Attributor::new(&setup.helper, setup.command_lines, Arc::clone(&attributions)));
+    let encode = move |alert: &Alert, sequence| {
+        let attributed = attributor.as_mut().and_then(|attributor| attributor.attributed(alert));
+        ocsf::kept(&about, attributed.as_ref().unwrap_or(alert), sequence, now())
+    };
     let archive = Archive::of(setup.reload.confirmations.state());
     let store = Store::open(setup.reload.confirmations.state(), setup.keep_alerts);
     let (outbox, alerts_delivered) = Outbox::start(store, setup.sinks, sinks::QUEUE, encode)
@@ -126,6 +136,7 @@ pub(super) fn build(
         http_error,
         control_error,
         neighbours: Neighbours { port: taken, ..Neighbours::default() },
+        attributions,
         state_error: setup.reload.confirmations.state().refused().map(str::to_owned),
         ..MonitorState::default()
     });

@@ -76,6 +76,10 @@ pub struct Setup {
     pub in_force: PolicyInForce,
     /// Bytes of alerts that are kept.
     pub keep_alerts: u64,
+    /// Whether they say who sends, and with command lines.
+    pub attribute: bool,
+    /// See [`Self::attribute`].
+    pub command_lines: bool,
     /// Where they go.
     pub sinks: Vec<Box<dyn Sink>>,
     /// For every reload of the policy.

@@ -75,7 +75,7 @@ pub(super) fn refusal(error: &KernelError, helper: &Helper) -> String {
 pub(super) fn port(helper: &Helper, address: SocketAddr) -> Option<String> {
     let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/self/net/{table}")).unwrap_or_default());
     let Listening { user, inode } = tables.iter().find_map(|table| listening(table, address))?;
-    Some(match helper.ask(&Question::Socket(inode)) {
+    Some(match helper.ask(&Question::Socket { inode, command: false }) {
         Ok(Answer::Holders(holders)) if holders.processes.is_empty() => {
             format!("a process of user {user} that the helper does not see")
         }
@@ -193,7 +193,8 @@ impl Enquirer {
             let silent = matches!(known.helper, Some(Err(_))) && (!due || now < self.again);
             if !silent
                 && !known.sockets.contains_key(&inode)
-                && let Ok(Answer::Holders(holders)) = self.ask(&mut known, &Question::Socket(inode.into()), now)
+                && let Ok(Answer::Holders(holders)) =
+                    self.ask(&mut known, &Question::Socket { inode: inode.into(), command: false }, now)
             {
                 known.sockets.insert(inode, list(&holders));
             }
@@ -228,16 +229,14 @@ impl Enquirer {
 
 #[cfg(test)]
 mod tests {
-    use rustix::net::{
-        AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept, bind, listen, recv, send,
-        socket_with,
-    };
-
     use monitor_common::bypass::Bypass;
 
     use super::*;
     use crate::{
-        helper::Process,
+        helper::{
+            Process,
+            testing::{answer, listen_in},
+        },
         model::{InterfaceAccount, open_sockets::OpenSocket},
         store::MonitorState,
     };
@@ -288,33 +287,25 @@ mod tests {
 
     /// A helper that knows this many answers and then none, and takes down what it was asked.
     fn helper(folder: &Path, answers: usize) -> (Helper, thread::JoinHandle<Vec<Question>>) {
-        let socket = folder.join("helper.sock");
-        let listener = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        bind(&listener, &SocketAddrUnix::new(&socket).unwrap()).unwrap();
-        listen(&listener, 4).unwrap();
-        let of_thread = socket.clone();
+        let (helper, listener) = listen_in(folder);
+        let socket = helper.socket().to_owned();
         let answering = thread::spawn(move || {
             let asked = (0..answers).map(|_| {
-                let (peer, mut message) = (accept(&listener).unwrap(), [0; 64]);
-                let (_, length) = recv(&peer, &mut message[..], RecvFlags::empty()).unwrap();
-                let question = Question::decode(&message[..length]).unwrap();
-                let answer = match question {
+                answer(&listener, |question| match question {
                     Question::Program(id) => Answer::Program(Program { user: id, ..Program::default() }),
                     Question::Process { pid, .. } => Answer::Process(Process { pid, ..Process::default() }),
-                    Question::Socket(inode) => {
+                    Question::Socket { inode, .. } => {
                         let process = Process { pid: inode as u32, ..Process::default() };
                         Answer::Holders(Holders { processes: vec![process], complete: true })
                     }
                     other @ Question::Mount => panic!("{other:?}"),
-                };
-                send(&peer, &answer.encode(), SendFlags::NOSIGNAL).unwrap();
-                question
+                })
             });
             let asked = asked.collect();
-            fs::remove_file(&of_thread).unwrap();
+            fs::remove_file(socket).unwrap();
             asked
         });
-        (Helper::at(socket), answering)
+        (helper, answering)
     }
 
     #[test]
@@ -366,7 +357,7 @@ mod tests {
         }
         let holders = |inode| state.read().neighbours.holders(inode).join(", ");
         assert!(holders(31).contains("31") && holders(33).contains("33"), "{}", holders(31));
-        assert_eq!(answering.join().unwrap(), [Question::Socket(31), Question::Socket(33)]);
+        assert_eq!(answering.join().unwrap(), [31, 33].map(|inode| Question::Socket { inode, command: false }));
         state.write().bypass_open.sockets.remove(0);
         enquirer.look(&state, begun);
         assert_eq!(state.read().neighbours.sockets.keys().collect::<Vec<_>>(), [&33]);

@@ -145,6 +145,8 @@ pub fn setup(launch: &Launch, start: Start) -> Result<(Config, Setup), DaemonErr
         state: config.paths.state.clone(),
         in_force,
         keep_alerts: config.alerts.keep,
+        attribute: config.attribution.enabled,
+        command_lines: config.attribution.command_lines,
         sinks: launch.sinks(&config)?,
         reload: reload::Setup {
             read: without_privileges(reader(launch.clone(), once_read)),

@@ -22,6 +22,8 @@ fn setup(directory: &std::path::Path, alerts: &std::path::Path) -> Setup {
         state: directory.join("state"),
         in_force: PolicyInForce { policy: fake::policy().into(), inside: "EEA".into(), ..PolicyInForce::default() },
         keep_alerts: 16 << 20,
+        attribute: true,
+        command_lines: true,
         sinks: vec![Box::new(AlertsFile::new(alerts))],
         reload: reload::Setup {
             read: Arc::new(|_| reload::Read {

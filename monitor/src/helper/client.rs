@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Helper {
     socket: PathBuf,
+    patience: Duration,
 }
 
 /// Why there is no answer.
@@ -55,7 +56,7 @@ impl NoAnswer {
     pub fn silence(&self) -> Option<String> {
         match self {
             Self::NoHelper(error) => Some(match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer within a second".to_owned(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "no answer in time".to_owned(),
                 _ => error.to_string(),
             }),
             Self::Stranger(user) => Some(format!("user {user} answers, who is neither root nor the daemon's")),
@@ -68,7 +69,13 @@ impl NoAnswer {
 impl Helper {
     /// The one that answers on this socket, if any does.
     pub const fn at(socket: PathBuf) -> Self {
-        Self { socket }
+        Self { socket, patience: PATIENCE }
+    }
+
+    /// The same, asked by somebody who waits for so long.
+    #[must_use]
+    pub fn within(&self, patience: Duration) -> Self {
+        Self { socket: self.socket.clone(), patience }
     }
 
     /// Its socket.
@@ -76,7 +83,7 @@ impl Helper {
         &self.socket
     }
 
-    /// Asks, and waits for the answer a second at most.
+    /// Asks, and waits for the answer, for a second where nothing else is said.
     ///
     /// # Errors
     /// There is none.
@@ -86,7 +93,7 @@ impl Helper {
         match (question, answer) {
             (_, Answer::None(why)) => Err(why.into()),
             (Question::Program(_), answer @ Answer::Program(_))
-            | (Question::Socket(_), answer @ Answer::Holders(_))
+            | (Question::Socket { .. }, answer @ Answer::Holders(_))
             | (Question::Mount, answer @ Answer::Mounted(_)) => Ok(answer),
             (Question::Process { pid, started }, Answer::Process(process))
                 if process.pid == *pid && started.is_none_or(|started| started.get() == process.started) =>
@@ -98,7 +105,7 @@ impl Helper {
     }
 
     fn exchange(&self, question: &[u8]) -> Result<Vec<u8>, NoAnswer> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let left = || match deadline.saturating_duration_since(Instant::now()) {
             Duration::ZERO => Err(io::Error::from(io::ErrorKind::TimedOut)),
             left => Ok(Some(left)),
@@ -126,12 +133,15 @@ impl Helper {
 
 #[cfg(test)]
 mod tests {
-    use std::{num::NonZeroU64, os::fd::OwnedFd, thread};
+    use std::{num::NonZeroU64, thread};
 
-    use rustix::net::{accept, bind, listen};
+    use rustix::net::accept;
 
     use super::{
-        super::protocol::{Holders, Process, Text},
+        super::{
+            protocol::{Holders, Process, Text},
+            testing::listening,
+        },
         *,
     };
 
@@ -150,15 +160,6 @@ mod tests {
         (folder, helper, answerer)
     }
 
-    fn listening() -> (tempfile::TempDir, Helper, OwnedFd) {
-        let folder = tempfile::tempdir().unwrap();
-        let helper = Helper::at(folder.path().join("helper.sock"));
-        let listener = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        bind(&listener, &SocketAddrUnix::new(helper.socket()).unwrap()).unwrap();
-        listen(&listener, 4).unwrap();
-        (folder, helper, listener)
-    }
-
     #[test]
     fn an_answer_is_taken_that_is_one_to_the_question_and_no_other() {
         let process = |pid, started| Answer::Process(Process { pid, started, ..Process::default() });
@@ -169,7 +170,7 @@ mod tests {
             (asked, process(7, 10), false),
             (asked, process(8, 9), false),
             (Question::Process { pid: 7, started: None }, process(7, 10), true),
-            (Question::Socket(7), holders.clone(), true),
+            (Question::Socket { inode: 7, command: false }, holders.clone(), true),
             (Question::Program(7), holders, false),
             (Question::Mount, Answer::Mounted(Text::of(b"/x")), true),
             (Question::Mount, process(7, 9), false),
@@ -202,7 +203,7 @@ mod tests {
         }
         // Nobody takes it; nobody is there.
         let (folder, helper, listener) = listening();
-        for (why, _held) in [("no answer within a second", Some(listener)), ("Connection refused", None)] {
+        for (why, _held) in [("no answer in time", Some(listener)), ("Connection refused", None)] {
             let error = helper.ask(&Question::Mount).unwrap_err();
             assert_eq!(error.field(), "unknown (no helper)");
             assert!(error.silence().unwrap().contains(why), "{error:?}");

@@ -7,10 +7,12 @@ mod mount;
 mod processes;
 mod protocol;
 mod server;
+#[cfg(test)]
+pub mod testing;
 
 pub use self::{
     client::{Helper, NoAnswer},
     processes::started,
-    protocol::{Answer, Holders, Malformed, Process, Program, Question, Text, Why},
+    protocol::{Answer, Holders, Malformed, NO_LOGIN, Process, Program, Question, Text, Why},
     server::{Options, run},
 };

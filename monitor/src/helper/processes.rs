@@ -1,51 +1,36 @@
 //! What /proc says of processes: what one is, and which have something open. Ids in, [`Process`]es out; called by `server`.
 
 use std::{
+    collections::HashMap,
     fs,
     io::Read as _,
+    os::fd::AsRawFd as _,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use super::protocol::{Holders, MOST_HOLDERS, Process, Text};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+use super::protocol::{Holders, LONGEST_COMMAND, MOST_HOLDERS, NO_LOGIN, Process, Text};
 
 /// Bytes that are read of a file below /proc: of those that are wanted, everything.
 const LONGEST: u64 = 4_096;
 
-/// What of an open file is looked for: a line of /proc/PID/fdinfo/NUMBER (proc_pid_fdinfo(5)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// A BPF program, or a link that has it attached, by the program's id.
-    Program(u32),
-    /// A socket.
-    Socket {
-        /// Its inode number.
-        inode: u64,
-        /// The mount that all sockets are on: other file systems may have the same number.
-        mount: u64,
-    },
-}
+/// Sockets that are remembered of one look at all processes.
+const MOST_SOCKETS: usize = 262_144;
 
-impl Held {
-    /// Whether the text is that of such a file.
-    pub fn is_in(self, fdinfo: &str) -> bool {
-        match self {
-            Self::Program(id) => field(fdinfo, "prog_id") == Some(u64::from(id)),
-            Self::Socket { inode, mount } => {
-                field(fdinfo, "ino") == Some(inode) && field(fdinfo, "mnt_id") == Some(mount)
-            }
-        }
-    }
+/// How long what was seen by such a look is taken for true, where the process that is named still has the socket.
+const REMEMBERED: Duration = Duration::from_secs(1);
+
+/// Whether a line of /proc/PID/fdinfo/NUMBER (proc_pid_fdinfo(5)) says that it is a BPF program, or a link that has it
+/// attached, by the program's id.
+fn is_program(fdinfo: &str, id: u32) -> bool {
+    field(fdinfo, "prog_id") == Some(u64::from(id))
 }
 
 /// The number in a line `NAME:<tab>NUMBER`.
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
-}
-
-/// The mount that an open file of this process is on.
-pub fn mount_of(descriptor: i32) -> Option<u64> {
-    field(&read(Path::new(&format!("/proc/self/fdinfo/{descriptor}")))?, "mnt_id")
 }
 
 /// What a process is; none where there is none, or another one has its id by now.
@@ -59,9 +44,34 @@ pub fn process(pid: u32) -> Option<Process> {
         Err(_) => Text::of(format!("[{name}]").as_bytes()),
     };
     let cgroup = Text::of(cgroup(&read(&at.join("cgroup"))?).as_bytes());
-    let process = Process { pid, user: user(&status)?, started, executable, cgroup };
+    let number = |name: &str| field(&status, name).and_then(|number| u32::try_from(number).ok());
+    let login = read(&at.join("loginuid")).and_then(|text| text.trim().parse().ok());
+    let process = Process {
+        pid,
+        user: user(&status)?,
+        started,
+        parent: number("PPid")?,
+        login: login.unwrap_or(NO_LOGIN),
+        name: Text::of(name.as_bytes()),
+        executable,
+        command: Text::default(),
+        cgroup,
+    };
     // All of that was one process's.
     (started_at(&at)? == started).then_some(process)
+}
+
+/// How a process was called: its arguments, with a space between them.
+pub fn command(pid: u32) -> Text {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(format!("/proc/{pid}/cmdline"));
+    // Whoever has gone, and a thread of the kernel, has none.
+    let _ = file.and_then(|file| file.take(LONGEST_COMMAND as u64).read_to_end(&mut bytes));
+    while bytes.last() == Some(&0) {
+        bytes.pop();
+    }
+    bytes.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+    Text::of_command(&bytes)
 }
 
 /// When a process began, in clock ticks since the boot.
@@ -91,34 +101,104 @@ fn cgroup(cgroups: &str) -> String {
     path.unwrap_or_default().to_owned()
 }
 
-/// Processes that have something open, looked for until `deadline`.
-pub fn holders(held: Held, deadline: Instant) -> Holders {
+/// Processes that have a BPF program open, or a link of it, looked for until `deadline`.
+pub fn holders_of_program(id: u32, deadline: Instant) -> Holders {
+    let has_it = |pid: &u32| {
+        let folder = PathBuf::from(format!("/proc/{pid}/fdinfo"));
+        let in_time = |_: &u32| Instant::now() < deadline;
+        let mut open = numbers(&folder).take_while(in_time);
+        open.any(|number| read(&folder.join(number.to_string())).is_some_and(|text| is_program(&text, id)))
+    };
+    let pids = numbers(Path::new("/proc")).take_while(|_| Instant::now() < deadline).filter(has_it);
+    let mut holders = described(pids);
+    holders.complete &= Instant::now() < deadline;
+    holders
+}
+
+/// As many of these processes as are named.
+fn described(pids: impl Iterator<Item = u32>) -> Holders {
     let mut holders = Holders { processes: Vec::new(), complete: true };
-    for pid in numbers(Path::new("/proc")) {
-        if Instant::now() >= deadline {
-            break;
-        }
-        let Some(it) = has_open(pid, held, deadline).then(|| process(pid)).flatten() else { continue };
+    for it in pids.filter_map(process) {
         if holders.processes.len() == MOST_HOLDERS {
             holders.complete = false;
             break;
         }
         holders.processes.push(it);
     }
-    holders.complete &= Instant::now() < deadline;
     holders
 }
 
-fn has_open(pid: u32, held: Held, deadline: Instant) -> bool {
+/// Who has which socket open, as it was seen by one look at all processes.
+#[derive(Debug, Default)]
+pub struct OpenSockets {
+    /// Processes by the socket's inode number.
+    holders: HashMap<u64, Vec<u32>>,
+    complete: bool,
+    looked: Option<Instant>,
+    /// See [`sockets_of`].
+    mount: u64,
+}
+
+impl OpenSockets {
+    /// Processes that have a socket open. Where that was not seen lately, all are looked at, until `deadline`.
+    pub fn holders(&mut self, inode: u64, deadline: Instant) -> Holders {
+        let fresh = self.looked.is_some_and(|at| at.elapsed() < REMEMBERED);
+        let still_has = |pid: &u32| sockets_of(*pid, self.mount).any(|socket| socket == inode);
+        let seen = self.holders.get(&inode).filter(|pids| fresh && pids.iter().all(still_has));
+        if seen.is_none() {
+            self.look(deadline);
+        }
+        let mut pids = self.holders.get(&inode).cloned().unwrap_or_default();
+        pids.sort_unstable();
+        let mut holders = described(pids.into_iter());
+        holders.complete &= self.complete;
+        holders
+    }
+
+    fn look(&mut self, deadline: Instant) {
+        let mount = mount_of_sockets();
+        *self = Self {
+            complete: mount.is_some(),
+            looked: Some(Instant::now()),
+            mount: mount.unwrap_or_default(),
+            ..Self::default()
+        };
+        for pid in numbers(Path::new("/proc")).filter(|_| mount.is_some()) {
+            for inode in sockets_of(pid, self.mount) {
+                if self.holders.len() >= MOST_SOCKETS || Instant::now() >= deadline {
+                    self.complete = false;
+                    return;
+                }
+                let pids = self.holders.entry(inode).or_default();
+                if pids.last() != Some(&pid) {
+                    pids.push(pid);
+                }
+            }
+        }
+    }
+}
+
+/// The sockets that a process has open, by inode number. By fdinfo, which whoever may trace may read; for fd, where it would
+/// stand in one link, it takes a right to files, too. `mount`: the one that all sockets are on; other file systems may have the
+/// same numbers.
+fn sockets_of(pid: u32, mount: u64) -> impl Iterator<Item = u64> {
     let folder = PathBuf::from(format!("/proc/{pid}/fdinfo"));
-    let in_time = |_: &u32| Instant::now() < deadline;
-    numbers(&folder)
-        .take_while(in_time)
-        .any(|number| read(&folder.join(number.to_string())).is_some_and(|text| held.is_in(&text)))
+    numbers(&folder).filter_map(move |number| socket_in(&read(&folder.join(number.to_string()))?, mount))
+}
+
+/// The inode number of the socket whose fdinfo that is.
+fn socket_in(fdinfo: &str, mount: u64) -> Option<u64> {
+    (field(fdinfo, "mnt_id") == Some(mount)).then(|| field(fdinfo, "ino"))?
+}
+
+/// The mount that all sockets are on.
+fn mount_of_sockets() -> Option<u64> {
+    let own = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None).ok()?;
+    field(&read(Path::new(&format!("/proc/self/fdinfo/{}", own.as_raw_fd())))?, "mnt_id")
 }
 
 /// The entries of a folder that are numbers.
-fn numbers(folder: &Path) -> impl Iterator<Item = u32> {
+fn numbers(folder: &Path) -> impl Iterator<Item = u32> + use<> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
@@ -131,7 +211,7 @@ fn read(path: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::TcpListener, os::fd::AsRawFd as _, os::unix::fs::MetadataExt as _, time::Duration};
+    use std::{net::TcpListener, os::unix::fs::MetadataExt as _};
 
     use super::*;
 
@@ -153,10 +233,12 @@ mod tests {
         assert_eq!(cgroup("2:cpu:/old\n0::/system.slice/x.service\n"), "/system.slice/x.service");
         assert_eq!((cgroup("3:cpu,cpuacct:/a:b\n").as_str(), cgroup("").as_str()), ("/a:b", ""));
         let link = "pos:\t0\nflags:\t02000000\nmnt_id:\t16\nino:\t1059\nlink_type:\ttcx\nlink_id:\t7\nprog_id:\t42\n";
-        assert!(Held::Program(42).is_in(link) && !Held::Program(4).is_in(link) && !Held::Program(7).is_in(link));
-        let socket = Held::Socket { inode: 1_059, mount: 16 };
-        assert!(socket.is_in(link) && !socket.is_in(&link.replace("16", "17")) && !socket.is_in("ino:\t1059\n"));
-        assert!(!Held::Program(42).is_in("xprog_id:\t42\nprog_id: no\n"));
+        assert_eq!(
+            (socket_in(link, 16), socket_in(link, 17), socket_in("ino:\t1059\n", 16)),
+            (Some(1_059), None, None)
+        );
+        assert!(is_program(link, 42) && !is_program(link, 4) && !is_program(link, 7));
+        assert!(!is_program("xprog_id:\t42\nprog_id: no\n", 42));
     }
 
     #[test]
@@ -165,28 +247,39 @@ mod tests {
         assert_eq!(own.executable.as_str(), std::env::current_exe().unwrap().to_str().unwrap());
         assert_eq!((own.pid, own.user), (std::process::id(), rustix::process::geteuid().as_raw()));
         assert_eq!(Some(own.started), started(std::process::id()));
+        let name = fs::read_to_string("/proc/self/comm").unwrap();
+        assert_eq!((own.parent, own.name.as_str()), (std::os::unix::process::parent_id(), name.trim_end()));
+        let arguments = std::env::args().collect::<Vec<_>>().join(" ");
+        assert_eq!((command(own.pid).as_str(), own.command.as_str()), (arguments.as_str(), ""));
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let it = process(child.id()).unwrap();
         assert!(it.started >= own.started);
+        // The kernel has the file before it has the arguments.
+        let called = || Some(command(it.pid)).filter(|command| !command.as_str().is_empty());
+        let called = std::iter::repeat_with(called).flatten().next().unwrap();
+        assert_eq!((it.parent, called.as_str()), (own.pid, "sleep 60"));
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!((process(child.id()), process(u32::MAX)), (None, None));
+        assert_eq!(command(child.id()).as_str(), "");
     }
 
     #[test]
     fn who_has_a_socket_open_is_found_and_nobody_who_has_another() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let inode = fs::metadata(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap().ino();
-        let mount = mount_of(listener.as_raw_fd()).unwrap();
         let soon = || Instant::now() + Duration::from_secs(20);
-        let pids = |held| holders(held, soon()).processes.iter().map(|it| it.pid).collect::<Vec<_>>();
-        assert_eq!(pids(Held::Socket { inode, mount }), [std::process::id()]);
-        // A file of the same number on another file system.
-        assert_eq!(pids(Held::Socket { inode, mount: mount + 1_000 }), [0; 0]);
-        let late = holders(Held::Socket { inode, mount }, Instant::now());
-        assert_eq!((late.processes.len(), late.complete), (0, false));
+        let mut sockets = OpenSockets::default();
+        let mut holders = |deadline| {
+            let Holders { processes, complete } = sockets.holders(inode, deadline);
+            (processes.iter().map(|it| it.pid).collect::<Vec<_>>(), complete)
+        };
+        assert_eq!(holders(soon()), (vec![std::process::id()], true));
+        // Without another look.
+        assert_eq!(holders(Instant::now()), (vec![std::process::id()], true));
         drop(listener);
-        let after = holders(Held::Socket { inode, mount }, soon());
-        assert_eq!((after.processes.len(), after.complete), (0, true));
+        // What was seen a moment ago is no more.
+        assert_eq!(holders(soon()), (Vec::new(), true));
+        assert_eq!(holders(Instant::now()), (Vec::new(), false));
     }
 }

@@ -6,18 +6,24 @@ use std::num::NonZeroU64;
 use monitor_policy::text::plain;
 
 /// The first byte of every message. A helper and a daemon of different versions do not understand each other, and say so.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Bytes of the longest question.
-pub const LONGEST_QUESTION: usize = 2 + 4 + 8;
+pub const LONGEST_QUESTION: usize = 2 + 1 + 4 + 8;
 
 /// Bytes of the longest text.
 const LONGEST_TEXT: usize = 256;
 
+/// Bytes of the longest command line.
+pub const LONGEST_COMMAND: usize = 1_024;
+
+/// A process that nobody who logged in has begun ((uid_t) -1 in /proc/PID/loginuid).
+pub const NO_LOGIN: u32 = u32::MAX;
+
 /// Processes that are named of those that hold something.
 pub const MOST_HOLDERS: usize = 8;
 
-const PROCESS: usize = 4 + 4 + 8 + 2 * (2 + LONGEST_TEXT);
+const PROCESS: usize = 4 * 4 + 8 + 3 * (2 + LONGEST_TEXT) + 2 + LONGEST_COMMAND;
 
 /// Bytes of the longest answer.
 pub const LONGEST_ANSWER: usize = 2 + 8 + 4 + 2 + LONGEST_TEXT + 2 + MOST_HOLDERS * PROCESS;
@@ -35,8 +41,13 @@ pub enum Question {
         /// is not told of. `None`: whoever has the id now.
         started: Option<NonZeroU64>,
     },
-    /// Who holds a socket, by its inode number.
-    Socket(u64),
+    /// Who holds a socket.
+    Socket {
+        /// Its inode number.
+        inode: u64,
+        /// Whether their command lines are wanted, too.
+        command: bool,
+    },
     /// Mount the BPF file system that the helper was told of, if it is not there.
     Mount,
 }
@@ -101,8 +112,16 @@ pub struct Process {
     pub user: u32,
     /// When it began, in clock ticks since the boot.
     pub started: u64,
+    /// The process that began it, or has that one's place.
+    pub parent: u32,
+    /// The user who logged in, whoever it has become since; or [`NO_LOGIN`].
+    pub login: u32,
+    /// What it calls itself.
+    pub name: Text,
     /// The file that it runs; of a thread of the kernel, its name in brackets.
     pub executable: Text,
+    /// How it was called, if that was asked for: arguments with a space between them.
+    pub command: Text,
     /// Its cgroup: of a service, the path that ends in the unit's name.
     pub cgroup: Text,
 }
@@ -121,8 +140,17 @@ pub struct Text(String);
 impl Text {
     /// As much of it as fits.
     pub fn of(bytes: &[u8]) -> Self {
-        let mut text = plain(&String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_TEXT)]));
-        text.truncate(text.floor_char_boundary(LONGEST_TEXT));
+        Self::at_most(bytes, LONGEST_TEXT)
+    }
+
+    /// The same of a command line.
+    pub fn of_command(bytes: &[u8]) -> Self {
+        Self::at_most(bytes, LONGEST_COMMAND)
+    }
+
+    fn at_most(bytes: &[u8], most: usize) -> Self {
+        let mut text = plain(&String::from_utf8_lossy(&bytes[..bytes.len().min(most)]));
+        text.truncate(text.floor_char_boundary(most));
         Self(text)
     }
 
@@ -152,7 +180,7 @@ impl Question {
                 let started = started.map_or(0, NonZeroU64::get);
                 Writer::new(2).bytes(&pid.to_le_bytes()).bytes(&started.to_le_bytes()).0
             }
-            Self::Socket(inode) => Writer::new(3).bytes(&inode.to_le_bytes()).0,
+            Self::Socket { inode, command } => Writer::new(3).bytes(&inode.to_le_bytes()).bytes(&[u8::from(command)]).0,
             Self::Mount => Writer::new(4).0,
         }
     }
@@ -166,7 +194,7 @@ impl Question {
         let question = match kind {
             1 => Self::Program(reader.u32()?),
             2 => Self::Process { pid: reader.u32()?, started: NonZeroU64::new(reader.u64()?) },
-            3 => Self::Socket(reader.u64()?),
+            3 => Self::Socket { inode: reader.u64()?, command: reader.flag()? },
             4 => Self::Mount,
             _ => return Err(Malformed),
         };
@@ -232,9 +260,10 @@ impl Writer {
     }
 
     fn process(self, process: &Process) -> Self {
-        let Process { pid, user, started, executable, cgroup } = process;
+        let Process { pid, user, started, parent, login, name, executable, command, cgroup } = process;
         let numbers = self.bytes(&pid.to_le_bytes()).bytes(&user.to_le_bytes()).bytes(&started.to_le_bytes());
-        numbers.text(executable).text(cgroup)
+        let numbers = numbers.bytes(&parent.to_le_bytes()).bytes(&login.to_le_bytes());
+        numbers.text(name).text(executable).text(command).text(cgroup)
     }
 
     fn holders(self, holders: &Holders) -> Self {
@@ -269,11 +298,27 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self) -> Result<Text, Malformed> {
+        self.as_written(Text::of)
+    }
+
+    fn command(&mut self) -> Result<Text, Malformed> {
+        self.as_written(Text::of_command)
+    }
+
+    /// A text that is written as this makes it, and not otherwise.
+    fn as_written(&mut self, of: fn(&[u8]) -> Text) -> Result<Text, Malformed> {
         let length = usize::from(u16::from_le_bytes(self.bytes()?));
         let (bytes, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
         self.0 = rest;
-        let text = Text::of(bytes);
-        if text.0.as_bytes() == bytes { Ok(text) } else { Err(Malformed) }
+        Some(of(bytes)).filter(|text| text.0.as_bytes() == bytes).ok_or(Malformed)
+    }
+
+    fn flag(&mut self) -> Result<bool, Malformed> {
+        match self.bytes()? {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            [_] => Err(Malformed),
+        }
     }
 
     fn process(&mut self) -> Result<Process, Malformed> {
@@ -281,18 +326,23 @@ impl<'a> Reader<'a> {
             pid: self.u32()?,
             user: self.u32()?,
             started: self.u64()?,
+            parent: self.u32()?,
+            login: self.u32()?,
+            name: self.text()?,
             executable: self.text()?,
+            command: self.command()?,
             cgroup: self.text()?,
         })
     }
 
     fn holders(&mut self) -> Result<Holders, Malformed> {
-        let [count, complete] = self.bytes()?;
-        if usize::from(count) > MOST_HOLDERS || complete > 1 {
+        let [count] = self.bytes()?;
+        let complete = self.flag()?;
+        if usize::from(count) > MOST_HOLDERS {
             return Err(Malformed);
         }
         let processes = (0..count).map(|_| self.process()).collect::<Result<_, _>>()?;
-        Ok(Holders { processes, complete: complete == 1 })
+        Ok(Holders { processes, complete })
     }
 
     fn end<T>(self, read: T) -> Result<T, Malformed> {
@@ -313,7 +363,10 @@ mod tests {
 
     fn process(random: &mut fastrand::Rng) -> Process {
         let (pid, user, started) = (random.u32(..), random.u32(..), random.u64(..));
-        Process { pid, user, started, executable: text(random), cgroup: text(random) }
+        let (parent, login) = (random.u32(..), random.u32(..));
+        let (name, executable, cgroup) = (text(random), text(random), text(random));
+        let command = Text::of_command(text(random).as_str().repeat(random.usize(..9)).as_bytes());
+        Process { pid, user, started, parent, login, name, executable, command, cgroup }
     }
 
     fn holders(random: &mut fastrand::Rng) -> Holders {
@@ -325,7 +378,7 @@ mod tests {
         match random.u8(..4) {
             0 => Question::Program(random.u32(..)),
             1 => Question::Process { pid: random.u32(..), started: NonZeroU64::new(random.u64(..3)) },
-            2 => Question::Socket(random.u64(..)),
+            2 => Question::Socket { inode: random.u64(..), command: random.bool() },
             _ => Question::Mount,
         }
     }
@@ -403,8 +456,8 @@ mod tests {
         }
         let asked = Question::Process { pid: 7, started: NonZeroU64::new(9) }.encode();
         assert!((0..asked.len()).all(|length| Question::decode(&asked[..length]) == Err(Malformed)));
-        assert_eq!(Question::decode(&[2, 4]), Err(Malformed), "of another version");
-        assert_eq!(Question::decode(&[1, 5]), Err(Malformed), "that nobody asks");
+        assert_eq!(Question::decode(&[1, 4]), Err(Malformed), "of another version");
+        assert_eq!(Question::decode(&[2, 5]), Err(Malformed), "that nobody asks");
     }
 
     #[test]
@@ -417,7 +470,7 @@ mod tests {
         let hidden = Text::of("\u{1}".repeat(1_000).as_bytes());
         assert_eq!(hidden.as_str(), "\u{fffd}".repeat(LONGEST_TEXT / 3));
         // Not as it would be written.
-        let unclean = [&[1, 4, 1, 0][..], b"\n"].concat();
+        let unclean = [&[2, 4, 1, 0][..], b"\n"].concat();
         assert_eq!(Answer::decode(&unclean), Err(Malformed));
     }
 

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io,
     os::{
-        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        fd::{AsFd as _, OwnedFd},
         unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
     },
     path::PathBuf,
@@ -24,7 +24,7 @@ use rustix::{
 
 use super::{
     mount::MountPoint,
-    processes::{self, Held},
+    processes::{self, OpenSockets},
     protocol::{Answer, LONGEST_QUESTION, Program, Question, Text, Why},
 };
 use crate::{error::CliError, kernel, privileges};
@@ -61,7 +61,8 @@ pub fn run(options: Options) -> Result<(), CliError> {
     let namespace = namespace.map_err(|error| unusable("the mount namespace can't be opened", error))?;
     privileges::keep_of_helper().map_err(|error| unusable("capabilities can't be dropped", error))?;
     set_socket_timeout(&listener, Timeout::Recv, Some(IDLE)).map_err(|error| unusable("the socket", error.into()))?;
-    let helper = Helper { user, mount_point: MountPoint { bpffs: options.bpffs, namespace } };
+    let mount_point = MountPoint { bpffs: options.bpffs, namespace };
+    let mut helper = Helper { user, mount_point, sockets: OpenSockets::default() };
     loop {
         match accept_with(&listener, SocketFlags::CLOEXEC) {
             Ok(peer) => helper.serve(&peer),
@@ -93,11 +94,13 @@ struct Helper {
     /// Whom it answers beside root.
     user: u32,
     mount_point: MountPoint,
+    /// Who had which open a moment ago.
+    sockets: OpenSockets,
 }
 
 impl Helper {
     /// Takes one question and answers it. Nobody is told why he is not served.
-    fn serve(&self, peer: &OwnedFd) {
+    fn serve(&mut self, peer: &OwnedFd) {
         let Ok((pid, user)) = kernel::peer(peer.as_fd()) else { return };
         if user != 0 && user != self.user {
             tracing::warn!(pid, user, "refused: neither root nor the user whose the socket is");
@@ -116,7 +119,7 @@ impl Helper {
         let _ = send(peer, &answer.encode(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
 
-    fn answer(&self, question: Question, user: u32) -> Answer {
+    fn answer(&mut self, question: Question, user: u32) -> Answer {
         match question {
             Question::Program(id) => program(id),
             Question::Process { pid, started } => match processes::process(pid) {
@@ -125,7 +128,13 @@ impl Helper {
                 }
                 _ => Answer::None(Why::Gone),
             },
-            Question::Socket(inode) => socket(inode),
+            Question::Socket { inode, command } => {
+                let mut holders = self.sockets.holders(inode, Instant::now() + LOOK);
+                for process in holders.processes.iter_mut().filter(|_| command) {
+                    process.command = processes::command(process.pid);
+                }
+                Answer::Holders(holders)
+            }
             Question::Mount => match self.mount_point.mount(user) {
                 Ok(()) => Answer::Mounted(Text::of(self.mount_point.bpffs.as_os_str().as_encoded_bytes())),
                 Err(error) => failed(&error.to_string()),
@@ -142,18 +151,10 @@ fn failed(why: &str) -> Answer {
 fn program(id: u32) -> Answer {
     match kernel::program_info(id) {
         Ok(kernel::ProgramInfo { tag, user, name }) => {
-            let holders = processes::holders(Held::Program(id), Instant::now() + LOOK);
+            let holders = processes::holders_of_program(id, Instant::now() + LOOK);
             Answer::Program(Program { tag, user, name: Text::of(&name), holders })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Answer::None(Why::Gone),
         Err(error) => failed(&format!("program {id}: {error}")),
     }
-}
-
-fn socket(inode: u64) -> Answer {
-    let own = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
-    let Some(mount) = own.ok().and_then(|own| processes::mount_of(own.as_raw_fd())) else {
-        return failed("which mount sockets are on is not known");
-    };
-    Answer::Holders(processes::holders(Held::Socket { inode, mount }, Instant::now() + LOOK))
 }

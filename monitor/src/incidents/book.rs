@@ -12,6 +12,7 @@ use super::{
     places::{Limits, Places},
 };
 use crate::model::{
+    attribution::Attribution,
     incident::{EXAMPLES, Example, Incident, IncidentAlert, IncidentId, IncidentKind, Stage},
     sighting::FlowSighting,
 };
@@ -210,6 +211,19 @@ impl Book {
             &open.incident
         });
         (changed, ended)
+    }
+
+    /// Takes in who they come from.
+    pub fn attribute(&mut self, mut found: HashMap<IncidentId, Attribution>) {
+        for open in self.open.values_mut() {
+            if found.is_empty() {
+                return;
+            }
+            if let Some(attribution) = found.remove(&open.incident.id) {
+                open.incident.attribution = Some(Box::new(attribution));
+                open.changed = true;
+            }
+        }
     }
 
     /// The ones that are open.

@@ -125,6 +125,7 @@ impl Consumer for Incidents {
 
     fn publish(&mut self, _: &ClosedEpoch<'_>, state: &mut MonitorState, _: &mut Findings<'_>) {
         self.local.clone_from(&state.coverage.local);
+        self.book.attribute(state.attributions.take());
         self.show(state);
     }
 
@@ -445,6 +446,7 @@ fn blank(policy: &Policy, key: Key, verdict: Verdict, epoch: u32, first: i64) ->
         peers: Few::default(),
         ports: Few::default(),
         examples: Vec::new(),
+        attribution: None,
     }
 }
 

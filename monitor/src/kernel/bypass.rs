@@ -7,7 +7,6 @@ use std::{
     fs::{self, File},
     io,
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
-    path::{Path, PathBuf},
 };
 
 use aya::{
@@ -15,15 +14,14 @@ use aya::{
     programs::{CgroupSockopt, ProgramError},
 };
 use monitor_common::bypass::Bypass;
-use rustix::fs::statfs;
 
-use super::{Kernel, KernelError, error::with_causes, object::map, sys};
-
-/// `CGROUP2_SUPER_MAGIC` (include/uapi/linux/magic.h).
-const CGROUP2: i64 = 0x6367_7270;
-
-/// Where the root of all control groups is: alone, or beside those of v1.
-const ROOTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+use super::{
+    Kernel, KernelError,
+    cgroups::{ROOTS, root},
+    error::with_causes,
+    object::map,
+    sys,
+};
 
 /// The program in the object.
 const PROGRAM: &str = "bypass";
@@ -232,11 +230,6 @@ fn difference(written: (u64, &BTreeSet<u64>), there: (u64, &BTreeSet<u64>)) -> O
     } else {
         (gone > 0).then(|| format!("{gone} control groups that are named may not send past the hook"))
     }
-}
-
-fn root() -> Option<PathBuf> {
-    let is_one = |root: &&Path| statfs(*root).is_ok_and(|found| found.f_type == CGROUP2);
-    ROOTS.iter().map(Path::new).find(is_one).map(Path::to_path_buf)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod beside;
 mod bypass;
 mod cache;
+mod cgroups;
 mod clock;
 mod closing;
 mod counts;
@@ -13,6 +14,7 @@ mod drain;
 mod error;
 mod events;
 mod fallback;
+mod flow_socket;
 mod flows;
 mod halves;
 mod holder;
@@ -40,10 +42,12 @@ mod sys;
 mod watch;
 
 pub use beside::{Beside, beside};
+pub use cgroups::ControlGroups;
 pub use clock::{boot_ns, is_clock_synchronised};
 pub use devices::DeviceNews;
 pub use error::KernelError;
 pub use events::EventReader;
+pub use flow_socket::{FlowSocket, interface_index, socket_of};
 pub use interfaces::{Interface, default_gateways, devices, in_initial_namespace, local_addresses, own_ways};
 pub use links::AttachedProgram;
 pub use load::{Kernel, Prepared};

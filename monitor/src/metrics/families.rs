@@ -214,6 +214,8 @@ families! {
         "When geo stage last looked at [geo] incoming"
     ALERTS: Counter "alerts_total" ["severity", "type"]
         "Alerts made; every type is there from the start, with each severity that it can have"
+    ATTRIBUTION: Counter "attribution_total" ["method"]
+        "Incidents with flows of one source, by how it is known who sends (scan, forwarded, none)"
     INCIDENTS_OPEN: Gauge "incidents_open" ["type"]
         "Incidents that are open"
     ALERTS_QUEUED: Gauge "alerts_queued" []

@@ -143,6 +143,10 @@ fn alerts(page: &Page, state: &MonitorState) -> prometheus::Result<()> {
     for ((severity, kind), count) in &state.alerts {
         alerts.with_label_values(&[severity, kind]).inc_by(*count);
     }
+    let attribution = page.counter(&families::ATTRIBUTION)?;
+    for (method, count) in state.attributions.counts() {
+        attribution.with_label_values(&[method.name()]).inc_by(count);
+    }
     Ok(())
 }
 

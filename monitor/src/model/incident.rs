@@ -13,7 +13,7 @@ use monitor_common::{
 use monitor_policy::{geo::Country, text::hex};
 use serde::{Deserialize, Serialize};
 
-use super::{severity::Severity, sighting::FlowSighting};
+use super::{attribution::Attribution, severity::Severity, sighting::FlowSighting};
 
 /// Who an incident is, from its first alert to its last and over restarts: 128 bits, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -194,6 +194,9 @@ pub struct Incident {
     pub ports: Few<(u8, u16)>,
     /// The first flows of those that have no incident of their own.
     pub examples: Vec<Example>,
+    /// Who sends, once somebody has looked; builds before 0.8 did not.
+    #[serde(default)]
+    pub attribution: Option<Box<Attribution>>,
 }
 
 /// A country as its two letters.

@@ -3,6 +3,7 @@
 
 pub mod alert;
 pub mod attachment;
+pub mod attribution;
 pub mod budget;
 pub mod changes;
 pub mod clock;

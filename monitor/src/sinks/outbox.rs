@@ -143,7 +143,7 @@ impl Outbox {
         store: Store,
         sinks: Vec<Box<dyn Sink>>,
         capacity: usize,
-        encode: impl Fn(&Alert, u64) -> Vec<u8> + Send + 'static,
+        encode: impl FnMut(&Alert, u64) -> Vec<u8> + Send + 'static,
     ) -> io::Result<(Self, Ended)> {
         let delivery = Arc::new(Delivery::default());
         let (done, ended) = oneshot::channel();
@@ -290,7 +290,7 @@ fn report_losses(losses: Vec<Loss>, delivery: &Delivery) {
 }
 
 /// The thread: until nobody adds any more and all is written.
-fn write(mut log: Log, queue: &Queue, encode: impl Fn(&Alert, u64) -> Vec<u8>) {
+fn write(mut log: Log, queue: &Queue, mut encode: impl FnMut(&Alert, u64) -> Vec<u8>) {
     let delivery = queue.delivery();
     // On a full disk what was taken ahead is left for findings.
     let mut full = false;

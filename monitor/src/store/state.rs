@@ -17,6 +17,7 @@ use crate::{
     model::{
         Alert, Attachment, BudgetUses, Coverage, Fill, FindingKind, Host, InterfaceAccount, Neighbours, OpenSockets,
         ShadowReport,
+        attribution::Attributions,
         changes::ChangeRecord,
         clock::ClockStanding,
         coverage::Covered,
@@ -132,6 +133,8 @@ pub struct MonitorState {
     pub findings: Vec<(FindingKind, i128)>,
     /// What becomes of alerts.
     pub delivery: Arc<Delivery>,
+    /// Who incidents come from, as it is found out.
+    pub attributions: Arc<Attributions>,
 }
 
 impl MonitorState {

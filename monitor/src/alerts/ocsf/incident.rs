@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use monitor_api::attribution as document;
 use monitor_common::{verdict::Verdict, wire::Class};
 use monitor_policy::{
     geo::Country,
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::{device, metadata, milliseconds};
 use crate::model::{
     Host,
+    attribution::Attribution,
     flow::FlowId,
     incident::{Example, Few, Incident, IncidentAlert, IncidentKind, Stage},
     rfc3339,
@@ -79,6 +81,9 @@ pub(super) fn document(host: &Host, alert: &IncidentAlert) -> Value {
     }
     if let Some(sighting) = sighting {
         sighted(&mut line, sighting);
+    }
+    if let Some(attribution) = &incident.attribution {
+        attributed(&mut line, attribution);
     }
     line["metadata"] = metadata(host, &uid(alert));
     line["metadata"]["correlation_uid"] = incident.id.to_string().into();
@@ -204,6 +209,30 @@ fn sighted(line: &mut Value, sighting: &FlowSighting) {
     unmapped["decided_by"] = json!(flow.decided_by());
 }
 
+/// Who sends. OCSF has a place for one process: the first that has the socket; all are in `unmapped`.
+fn attributed(line: &mut Value, attribution: &Attribution) {
+    if let Some(sender) = attribution.senders.first() {
+        let mut process = json!({
+            "pid": sender.pid,
+            "name": sender.name,
+            "created_time": milliseconds(sender.started.into()),
+            "user": { "uid": sender.user.to_string() },
+            "parent_process": { "pid": sender.parent },
+        });
+        // A thread of the kernel runs no file.
+        if let Some((_, name)) = sender.executable.rsplit_once('/').filter(|_| sender.executable.starts_with('/')) {
+            process["file"] = json!({ "name": name, "path": sender.executable, "type_id": 1, "type": "Regular File" });
+        }
+        if let Some(command) = &sender.command {
+            process["cmd_line"] = command.as_str().into();
+        }
+        line["actor"] = json!({ "process": process });
+    } else if let Some(user) = attribution.user {
+        line["actor"] = json!({ "user": { "uid": user.to_string() } });
+    }
+    line["unmapped"]["attribution"] = json!(document::Attribution::from(attribution));
+}
+
 /// How sure the place is: what the sources said of each other.
 const fn confidence(class: Class) -> &'static str {
     match class {
@@ -226,13 +255,15 @@ fn message(alert: &IncidentAlert) -> String {
         Verdict::Denied => "Dropped",
     };
     let sums = sums(incident);
+    let by = incident.attribution.as_deref().and_then(|of| document::Attribution::from(of).sentence());
+    let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
     match stage {
         Stage::First => match sighting {
-            Some(sighting) if incident.kind == IncidentKind::Egress => format!("{what}: {}", of_flow(sighting)),
-            _ => format!("{what}: {}", first_of_many(incident)),
+            Some(sighting) if incident.kind == IncidentKind::Egress => format!("{what}: {}{by}", of_flow(sighting)),
+            _ => format!("{what}: {}{by}", first_of_many(incident)),
         },
-        Stage::More => format!("{what}, goes on: {}, {sums}", whole(incident)),
-        Stage::End => format!("Over: {}, {sums}", whole(incident)),
+        Stage::More => format!("{what}, goes on: {}{by}, {sums}", whole(incident)),
+        Stage::End => format!("Over: {}{by}, {sums}", whole(incident)),
     }
 }
 

@@ -39,6 +39,68 @@ fn the_line_says_what_the_packet_was() {
 }
 
 #[test]
+fn the_line_says_who_sends_as_far_as_it_is_known() {
+    use crate::model::attribution::{Attribution, Method, Sender};
+    let mut bench = Bench::new();
+    let alert = bench.event(fake::key(7, fake::OUTSIDE, 443), 1, fake::START).expect("new");
+    let by = |attribution: Attribution| {
+        let Alert::Incident(mut alert) = alert.clone() else { panic!("{alert:?}") };
+        alert.incident.attribution = Some(Box::new(attribution));
+        valid(&encoded(&Alert::Incident(alert)))
+    };
+    let sender = Sender {
+        pid: 4_121,
+        started: 1_700_000_000_123_456_789,
+        name: "python3".into(),
+        executable: "/usr/bin/python3.11".into(),
+        command: Some("/usr/bin/python3 sync.py".into()),
+        user: 0,
+        login: Some(1_000),
+        parent: 1,
+        cgroup: "/system.slice/billing-sync.service".into(),
+    };
+    let known = Attribution {
+        method: Method::Scan,
+        user: Some(991),
+        cgroup: Some("/system.slice/billing-sync.service".into()),
+        senders: vec![sender.clone()],
+        ..Attribution::default()
+    };
+    let line = by(known.clone());
+    assert_eq!(
+        line["actor"]["process"],
+        serde_json::json!({
+            "pid": 4121, "name": "python3", "created_time": 1_700_000_000_123_u64, "user": {"uid": "0"},
+            "parent_process": {"pid": 1}, "cmd_line": "/usr/bin/python3 sync.py",
+            "file": {"name": "python3.11", "path": "/usr/bin/python3.11", "type_id": 1, "type": "Regular File"}
+        })
+    );
+    assert_eq!(
+        line["message"],
+        "Would be dropped (observe): tcp 192.0.2.1:40000 → 198.51.100.9:443, outside the region (SG), on eth0, by \
+         billing-sync.service, pid 4121 (/usr/bin/python3 sync.py), user 991"
+    );
+    let of = &line["unmapped"]["attribution"];
+    assert_eq!(
+        (&of["method"], &of["unit"], &of["user"]),
+        (&"scan".into(), &"billing-sync.service".into(), &991.into())
+    );
+    assert_eq!((&of["processes"][0]["login"], &of["missing"]), (&1_000.into(), &Value::Null));
+    // Who it is does not hang on who sends.
+    assert_eq!(line["metadata"]["uid"], valid(&encoded(&alert))["metadata"]["uid"]);
+
+    let thread = Sender { executable: "[kworker/0:1]".into(), command: None, login: None, ..sender };
+    let line = by(Attribution { senders: vec![thread], more: true, ..known.clone() });
+    assert_eq!((line["actor"]["process"].get("file"), line["actor"]["process"].get("cmd_line")), (None, None));
+    let line = by(Attribution { senders: Vec::new(), missing: Some("no helper".into()), ..known });
+    assert_eq!(line["actor"], serde_json::json!({"user": {"uid": "991"}}));
+    let line = by(Attribution::forwarded());
+    assert_eq!((line.get("actor"), &line["unmapped"]["attribution"]["method"]), (None, &"forwarded".into()));
+    let line = by(Attribution::none("gone"));
+    assert_eq!((line.get("actor"), &line["unmapped"]["attribution"]["missing"]), (None, &"gone".into()));
+}
+
+#[test]
 fn what_is_not_known_of_the_host_is_left_out_and_who_an_alert_is_hangs_on_none_of_it() {
     let alert = crate::engine::findings::notice(FindingKind::Gap, "eth0", fake::START);
     let bare = Host { uid: None, zone: Zone::default(), ..host() };

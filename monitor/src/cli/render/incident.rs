@@ -2,7 +2,10 @@
 
 use super::{INDENT, destination, protocol, rule, target};
 use crate::cli::output::{cells, table};
-use monitor_api::incidents::{IncidentRow, OneIncident};
+use monitor_api::{
+    attribution::Attribution,
+    incidents::{IncidentRow, OneIncident},
+};
 use monitor_policy::text::{count, counted, plain, size, when};
 
 /// `egress-monitor alerts show` at `now` (UTC nanoseconds since 1970).
@@ -13,6 +16,9 @@ pub fn incident(document: &OneIncident, now: i128) -> String {
     line("what", what(incident));
     if let Some(source) = incident.source {
         line("from", format!("{source}, forwarded"));
+    }
+    if let Some(attribution) = &incident.attribution {
+        who(attribution).into_iter().for_each(|(name, value)| line(name, value));
     }
     line("since", format!("{} ({})", when(&incident.first_seen, now), incident.first_seen));
     line("last", when(&incident.last_seen, now));
@@ -52,6 +58,26 @@ pub fn incident(document: &OneIncident, now: i128) -> String {
         None => "  some of these flows are older than the incident: their sums are of all that they sent\n".into(),
     };
     text
+}
+
+/// Who sends, a line a process.
+fn who(of: &Attribution) -> Vec<(&'static str, String)> {
+    let mut lines: Vec<(&str, String)> = of.sentence().map(|by| ("by", by)).into_iter().collect();
+    for process in &of.processes {
+        let login = process.login.map(|login| format!(", logged in as {login}")).unwrap_or_default();
+        let command = process.command.as_ref().map(|command| format!(": {command}")).unwrap_or_default();
+        lines.push((
+            "",
+            format!(
+                "pid {} since {}, {}, user {}{login}, parent {}, {}{command}",
+                process.pid, process.started_at, process.executable, process.user, process.parent, process.cgroup
+            ),
+        ));
+    }
+    if let Some(missing) = &of.missing {
+        lines.push((if lines.is_empty() { "by" } else { "" }, format!("unknown ({}): {missing}", of.method)));
+    }
+    lines
 }
 
 fn what(incident: &IncidentRow) -> String {

@@ -28,6 +28,7 @@ pub static FILE: Section = Section::new(
         Key::table(&MANAGEMENT),
         Key::table(&HTTP),
         Key::table(&ALERTS),
+        Key::table(&ATTRIBUTION),
         Key::table(&PATHS),
         Key::table(&POLICY),
     ],

@@ -43,6 +43,34 @@ pub mod alerts {
     .commented(r#""/var/log/egress-monitor/alerts.jsonl""#);
 }
 
+/// `[attribution]`.
+pub static ATTRIBUTION: Section = Section::new(
+    "attribution",
+    "[attribution]",
+    "Whether alerts say who sends: process, unit, container, user. A change needs a restart.",
+    &[attribution::ENABLED, attribution::COMMAND_LINE],
+);
+
+/// The keys of `[attribution]`.
+pub mod attribution {
+    use super::*;
+
+    /// Everything.
+    pub const ENABLED: Key = Key::new(
+        "enabled",
+        Kind::As("true or false"),
+        Absent::Value("true"),
+        "whether it is looked up who sends what is alerted on",
+    );
+    /// Command lines.
+    pub const COMMAND_LINE: Key = Key::new(
+        "command_line",
+        Kind::As("true or false"),
+        Absent::Value("true"),
+        "whether command lines are part of it: people put secrets there",
+    );
+}
+
 /// `[[alerts.webhook]]`.
 pub static WEBHOOK: Section = Section::new(
     "webhook",

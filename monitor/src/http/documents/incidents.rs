@@ -107,6 +107,7 @@ fn row(incident: &Incident) -> IncidentRow {
         flows: incident.flows,
         peers: incident.peers.seen.len() as u64,
         more_peers: incident.peers.more,
+        attribution: incident.attribution.as_deref().map(Into::into),
         sums: (&incident.totals).into(),
     }
 }
