@@ -118,21 +118,31 @@ fn labels(facts: &Facts) -> Labels {
         ("country", &facts.country),
         ("network", &facts.network),
         ("rule", &facts.rule),
+        ("unit", &facts.unit),
     ];
     of.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name, value.clone())).collect()
 }
 
-/// An alert of what a line says. The end of a finding or an incident has the severity of none, and so other labels than its beginning;
-/// what an incident has told already it goes on with.
-fn alert(facts: Facts, known: &BTreeMap<Labels, Active>) -> (Labels, Active) {
+/// The alerts of what a line says. The end of a finding or an incident has the severity of none, and so other labels than its
+/// beginning, which is what ends. One that becomes worse is another to the receiver: the milder one ends. What else is found
+/// out later changes no labels.
+fn alerts(facts: Facts, known: &BTreeMap<Labels, Active>) -> Vec<(Labels, Active)> {
     let labels = labels(&facts);
-    let event = facts.id.is_empty() || EVENTS.iter().any(|kind| kind.name() == facts.kind);
-    let begun = known.iter().find(|(_, active)| facts.over && active.id == facts.id);
-    if let Some((begun, active)) = begun {
-        return (begun.clone(), Active { ends: Some(facts.time), message: facts.message, ..active.clone() });
+    let begun = known.iter().filter(|(_, active)| !facts.id.is_empty() && active.id == facts.id);
+    let (same, others): (Vec<_>, Vec<_>) =
+        begun.partition(|(known, _)| !facts.over && known.get("severity") == labels.get("severity"));
+    let ended = |(labels, active): (&Labels, &Active)| {
+        (labels.clone(), Active { ends: Some(facts.time), message: facts.message.clone(), ..active.clone() })
+    };
+    let mut alerts: Vec<_> = others.into_iter().map(ended).collect();
+    if facts.over && !alerts.is_empty() {
+        return alerts;
     }
+    let event = facts.id.is_empty() || EVENTS.iter().any(|kind| kind.name() == facts.kind);
     let ends = if facts.over { Some(facts.time) } else { event.then_some(facts.time + ACTIVE) };
-    (labels, Active { id: facts.id, starts: facts.began, ends, message: facts.message })
+    let labels = same.first().map_or(labels, |(begun, _)| (*begun).clone());
+    alerts.push((labels, Active { id: facts.id, starts: facts.began, ends, message: facts.message }));
+    alerts
 }
 
 fn document(labels: &Labels, active: &Active) -> Value {
@@ -161,9 +171,10 @@ impl Sink for Alertmanager {
             if facts.kind == FindingKind::Heartbeat.name() {
                 continue;
             }
-            let (labels, active) = alert(facts, &known);
-            known.insert(labels.clone(), active.clone());
-            alerts.push((labels, active));
+            for (labels, active) in self::alerts(facts, &known) {
+                known.insert(labels.clone(), active.clone());
+                alerts.push((labels, active));
+            }
         }
         if alerts.is_empty() {
             return Ok(String::new());
@@ -229,6 +240,40 @@ mod tests {
         "start_time":900,"activity_id":1,"metadata":{"correlation_uid":"i","tenant_uid":"eu"},
         "device":{"hostname":"h"},"src_endpoint":{"port":4711},"dst_endpoint":{"ip":"198.51.100.9","port":443},
         "unmapped":{"type":"egress","country":"SG","rule":null,"verdict":"observed","network":"198.51.100.0/24"}}"#;
+
+    /// The one alert of a line.
+    fn alert(facts: Facts, known: &BTreeMap<Labels, Active>) -> (Labels, Active) {
+        let mut alerts = alerts(facts, known);
+        assert_eq!(alerts.len(), 1, "{alerts:?}");
+        alerts.remove(0)
+    }
+
+    #[test]
+    fn what_becomes_worse_is_another_and_the_milder_one_ends_and_what_is_found_out_later_changes_nothing() {
+        let mut sink = sink();
+        let text = std::str::from_utf8(FLOW).unwrap();
+        let low = text.replace("High", "Low").replace("\"egress\"", "\"egress_answers\"");
+        let (milder, active) = alert(Facts::of(low.as_bytes()), &sink.active);
+        sink.note(milder.clone(), active, 2_000);
+        let high = low.replace("Low", "High").replace("\"activity_id\":1", "\"activity_id\":6");
+        let high = high.replace("\"country\"", "\"attribution\":{\"unit\":\"sync.service\"},\"country\"");
+        let [(ended, over), (worse, active)] = &alerts(Facts::of(high.as_bytes()), &sink.active)[..] else {
+            panic!("the milder one and the other")
+        };
+        assert_eq!((ended, over.ends), (&milder, Some(1_000)));
+        assert_eq!((worse["severity"].as_str(), worse["unit"].as_str(), active.ends), ("high", "sync.service", None));
+        sink.note(ended.clone(), over.clone(), 2_000);
+        sink.note(worse.clone(), active.clone(), 2_000);
+        assert_eq!(sink.active.len(), 1);
+        // A unit that is found out, or not any more.
+        let again = high.replace("\"unit\":\"sync.service\"", "\"unit\":null");
+        assert_eq!(&alert(Facts::of(again.as_bytes()), &sink.active).0, worse);
+        let end = again.replace("\"activity_id\":6", "\"activity_id\":2").replace("High", "Informational");
+        let (ended, over) = alert(Facts::of(end.as_bytes()), &sink.active);
+        assert_eq!((&ended, over.ends), (worse, Some(1_000)));
+        sink.note(ended, over, 2_000);
+        assert!(sink.active.is_empty());
+    }
 
     #[test]
     fn a_finding_is_active_until_its_end_which_has_the_labels_of_its_beginning() {

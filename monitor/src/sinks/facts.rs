@@ -31,6 +31,8 @@ pub struct Facts {
     pub network: String,
     /// See [`country`](Self::country).
     pub verdict: String,
+    /// The unit that sends, where it is known.
+    pub unit: String,
     /// The zone's name.
     pub zone: String,
 }
@@ -60,6 +62,7 @@ impl Facts {
             rule: text("/unmapped/rule"),
             network: text("/unmapped/network"),
             verdict: text("/unmapped/verdict"),
+            unit: text("/unmapped/attribution/unit"),
             zone: text("/metadata/tenant_uid"),
         }
     }

@@ -72,7 +72,7 @@ fn send_file(socket: &UnixDatagram, entry: &[u8]) -> io::Result<()> {
 fn entry(sequence: u64, line: &[u8]) -> Vec<u8> {
     let facts = Facts::of(line);
     let (priority, sequence) = (facts.priority().to_string(), sequence.to_string());
-    let fields: [(&str, &[u8]); 13] = [
+    let fields: [(&str, &[u8]); 14] = [
         ("MESSAGE", facts.message.as_bytes()),
         ("PRIORITY", priority.as_bytes()),
         ("SYSLOG_IDENTIFIER", b"egress-monitor-alerts"),
@@ -85,6 +85,7 @@ fn entry(sequence: u64, line: &[u8]) -> Vec<u8> {
         ("EGRESS_NETWORK", facts.network.as_bytes()),
         ("EGRESS_RULE", facts.rule.as_bytes()),
         ("EGRESS_VERDICT", facts.verdict.as_bytes()),
+        ("EGRESS_UNIT", facts.unit.as_bytes()),
         ("OCSF", line.trim_ascii_end()),
     ];
     let mut entry = Vec::with_capacity(line.len() + 512);

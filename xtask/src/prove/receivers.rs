@@ -28,13 +28,13 @@ pub const RUNS: [suites::Run; 5] = [
         variables: &[("KILLS", "120"), ("POWER_CUT_COMMITS", "60"), ("FULL_DISK_LINES", "60")],
     },
     suites::Run {
-        what: "a day of a million alerts without their receiver",
-        filter: "package(egress-monitor) & test(/^sinks::tests::day::/)",
+        what: "a day of a million alerts without their receiver, and what a backlog of as many takes",
+        filter: "package(egress-monitor) & test(/^sinks::tests::(day|memory)::/)",
         variables: &[("ALERTS", "1000000")],
     },
     suites::Run {
         what: "sinks, and Debian's rsyslog, journald and Alertmanager",
-        filter: "package(egress-monitor) & test(/^sinks::/) & not test(/^sinks::tests::day::/)",
+        filter: "package(egress-monitor) & test(/^sinks::/) & not test(/^sinks::tests::(day|memory)::/)",
         variables: &[],
     },
     suites::Run { what: "each kind of line", filter: "package(egress-monitor) & test(/^alerts::/)", variables: &[] },

@@ -2,6 +2,7 @@
 
 mod day;
 mod lines;
+mod memory;
 mod outage;
 mod real;
 mod receivers;
