@@ -153,18 +153,31 @@ impl Namespace {
     /// # Errors
     /// `/proc/net/snmp` has another form.
     pub fn tcp_segments_sent(&self) -> Result<u64> {
-        let text = self.run(|| std::fs::read_to_string("/proc/thread-self/net/snmp")).context("/proc/net/snmp")?;
-        let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
-        let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
-            bail!("/proc/net/snmp has no Tcp lines")
-        };
-        let find = |wanted: &str| {
-            let mut columns = names.split_whitespace().zip(values.split_whitespace());
-            let value = columns.find(|(name, _)| *name == wanted).and_then(|(_, value)| value.parse::<u64>().ok());
-            value.with_context(|| format!("/proc/net/snmp has no Tcp {wanted}"))
-        };
         // The first number is without those that only repeat.
-        Ok(find("OutSegs")? + find("RetransSegs")?)
+        self.counted_by("Tcp", &["OutSegs", "RetransSegs"])
+    }
+
+    /// IPv4 packets that have come to this namespace since it was made: no frame of what links say to each other.
+    ///
+    /// # Errors
+    /// `/proc/net/snmp` has another form.
+    pub fn ipv4_packets_received(&self) -> Result<u64> {
+        self.counted_by("Ip", &["InReceives"])
+    }
+
+    /// The sum of what a protocol counts under these names.
+    fn counted_by(&self, protocol: &str, wanted: &[&str]) -> Result<u64> {
+        let text = self.run(|| std::fs::read_to_string("/proc/thread-self/net/snmp")).context("/proc/net/snmp")?;
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(protocol)?.strip_prefix(": "));
+        let (Some(names), Some(values)) = (lines.next(), lines.next()) else {
+            bail!("/proc/net/snmp has no {protocol} lines")
+        };
+        let find = |wanted: &&str| {
+            let mut columns = names.split_whitespace().zip(values.split_whitespace());
+            let value = columns.find(|(name, _)| name == wanted).and_then(|(_, value)| value.parse::<u64>().ok());
+            value.with_context(|| format!("/proc/net/snmp has no {protocol} {wanted}"))
+        };
+        wanted.iter().map(find).sum()
     }
 
     /// What the kernel has counted on an interface.

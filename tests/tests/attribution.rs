@@ -101,6 +101,7 @@ fn network(third: u8) -> IpAddr {
 }
 
 fn pids(who: &Value) -> Vec<u64> {
+    println!("{who}");
     who["processes"].as_array().unwrap().iter().map(|process| process["pid"].as_u64().unwrap()).collect()
 }
 

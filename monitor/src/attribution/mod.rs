@@ -3,7 +3,8 @@
 //! flow's socket is asked for in the kernel's tables, its control group in the tree of these, and who has it open of the
 //! helper, which may look into other people's processes.
 //!
-//! Looking takes time, and somebody may make many alerts: what took long rests three times as long before it is done again.
+//! Looking takes time, and somebody may make many alerts: what took long is owed three times as long a rest, and when two
+//! seconds of that are owed nobody is asked.
 
 use std::{
     net::SocketAddr,
@@ -22,8 +23,11 @@ use crate::{
     },
 };
 
-/// For an answer of the helper's.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// For an answer of the helper's, who looks for half a second at most.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+/// How far questions may be ahead of the rest that they are owed.
+const AHEAD: Duration = Duration::from_secs(2);
 
 /// After nobody has answered.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -41,7 +45,7 @@ pub struct Attributor {
     commands: bool,
     groups: ControlGroups,
     found: Arc<Attributions>,
-    /// Before then the helper is not asked.
+    /// When all rest is had: the helper is not asked long before.
     rested: Instant,
     /// Why, where nobody answers.
     silence: Option<String>,
@@ -116,13 +120,13 @@ impl Attributor {
             return Err("the connection is over, or nobody has taken it yet".to_owned());
         }
         let began = Instant::now();
-        if began < self.rested {
+        if self.rested > began + AHEAD {
             return Err(self.silence.clone().unwrap_or_else(|| "too many were to be looked for at once".to_owned()));
         }
         let answer = self.helper.ask(&Question::Socket { inode, command: self.commands });
         let took = began.elapsed();
         if took > WORK {
-            self.rested = began + 4 * took;
+            self.rested = self.rested.max(began) + 4 * took;
         }
         self.silence = None;
         match answer {
@@ -130,7 +134,7 @@ impl Attributor {
             Ok(_) => Err("no helper".to_owned()),
             Err(error) => {
                 if let Some(why) = error.silence() {
-                    self.rested = Instant::now() + AGAIN;
+                    self.rested = Instant::now() + AHEAD + AGAIN;
                     self.silence = Some(format!("no helper ({why})"));
                 }
                 Err(self.silence.clone().unwrap_or_else(|| error.field()))
