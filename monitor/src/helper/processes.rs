@@ -61,8 +61,12 @@ pub fn process(pid: u32) -> Option<Process> {
     (started_at(&at)? == started).then_some(process)
 }
 
-/// How a process was called: its arguments, with a space between them.
-pub fn command(pid: u32) -> Text {
+/// How a process was called, if it is still there: its arguments, with a space between them.
+pub fn command_of(process: &Process) -> Text {
+    Some(command(process.pid)).filter(|_| started(process.pid) == Some(process.started)).unwrap_or_default()
+}
+
+fn command(pid: u32) -> Text {
     let mut bytes = Vec::new();
     let file = fs::File::open(format!("/proc/{pid}/cmdline"));
     // Whoever has gone, and a thread of the kernel, has none.
@@ -103,39 +107,42 @@ fn cgroup(cgroups: &str) -> String {
 
 /// Processes that have a BPF program open, or a link of it, looked for until `deadline`.
 pub fn holders_of_program(id: u32, deadline: Instant) -> Holders {
-    let has_it = |pid: &u32| {
-        let folder = PathBuf::from(format!("/proc/{pid}/fdinfo"));
-        let in_time = |_: &u32| Instant::now() < deadline;
-        let mut open = numbers(&folder).take_while(in_time);
-        open.any(|number| read(&folder.join(number.to_string())).is_some_and(|text| is_program(&text, id)))
-    };
-    let pids = numbers(Path::new("/proc")).take_while(|_| Instant::now() < deadline).filter(has_it);
-    let mut holders = described(pids);
+    let mut holders = Holders { processes: Vec::new(), complete: true };
+    let has_it = |pid: &u32| open_files(*pid, deadline).any(|(_, text)| is_program(&text, id));
+    let pids = numbers(Path::new("/proc")).take_while(|_| Instant::now() < deadline);
+    holders.describe(pids.filter(has_it).filter_map(process));
     holders.complete &= Instant::now() < deadline;
     holders
 }
 
-/// As many of these processes as are named.
-fn described(pids: impl Iterator<Item = u32>) -> Holders {
-    let mut holders = Holders { processes: Vec::new(), complete: true };
-    for it in pids.filter_map(process) {
-        if holders.processes.len() == MOST_HOLDERS {
-            holders.complete = false;
-            break;
+impl Holders {
+    /// Takes in as many of these processes as are named.
+    fn describe(&mut self, processes: impl Iterator<Item = Process>) {
+        for it in processes {
+            if self.processes.len() == MOST_HOLDERS {
+                self.complete = false;
+                return;
+            }
+            self.processes.push(it);
         }
-        holders.processes.push(it);
     }
-    holders
+}
+
+/// An open file: a process, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct OpenFile {
+    pid: u32,
+    number: u32,
 }
 
 /// Who has which socket open, as it was seen by one look at all processes.
 #[derive(Debug, Default)]
 pub struct OpenSockets {
-    /// Processes by the socket's inode number.
-    holders: HashMap<u64, Vec<u32>>,
+    /// By the socket's inode number, one a process, and one process more than are named.
+    files: HashMap<u64, Vec<OpenFile>>,
     complete: bool,
     looked: Option<Instant>,
-    /// See [`sockets_of`].
+    /// The one that all sockets are on; other file systems may have the same numbers.
     mount: u64,
 }
 
@@ -143,47 +150,54 @@ impl OpenSockets {
     /// Processes that have a socket open. Where that was not seen lately, all are looked at, until `deadline`.
     pub fn holders(&mut self, inode: u64, deadline: Instant) -> Holders {
         let fresh = self.looked.is_some_and(|at| at.elapsed() < REMEMBERED);
-        let still_has = |pid: &u32| sockets_of(*pid, self.mount).any(|socket| socket == inode);
-        let seen = self.holders.get(&inode).filter(|pids| fresh && pids.iter().all(still_has));
-        if seen.is_none() {
+        let seen = self.files.get(&inode).is_some_and(|files| files.iter().all(|file| self.has(*file, inode)));
+        if !(fresh && seen) {
             self.look(deadline);
         }
-        let mut pids = self.holders.get(&inode).cloned().unwrap_or_default();
-        pids.sort_unstable();
-        let mut holders = described(pids.into_iter());
-        holders.complete &= self.complete;
+        let mut files = self.files.get(&inode).cloned().unwrap_or_default();
+        files.sort_unstable();
+        let mut holders = Holders { processes: Vec::new(), complete: self.complete };
+        // Looked at once more behind the description: it is not another process that has the id by now.
+        let described = files.into_iter().filter_map(|file| process(file.pid).filter(|_| self.has(file, inode)));
+        holders.describe(described);
         holders
+    }
+
+    /// Whether that file is the socket, now.
+    fn has(&self, OpenFile { pid, number }: OpenFile, inode: u64) -> bool {
+        let text = read(Path::new(&format!("/proc/{pid}/fdinfo/{number}")));
+        text.and_then(|text| socket_in(&text, self.mount)) == Some(inode)
     }
 
     fn look(&mut self, deadline: Instant) {
         let mount = mount_of_sockets();
-        *self = Self {
-            complete: mount.is_some(),
-            looked: Some(Instant::now()),
-            mount: mount.unwrap_or_default(),
-            ..Self::default()
-        };
+        *self = Self { looked: Some(Instant::now()), mount: mount.unwrap_or_default(), ..Self::default() };
         for pid in numbers(Path::new("/proc")).filter(|_| mount.is_some()) {
-            for inode in sockets_of(pid, self.mount) {
-                if self.holders.len() >= MOST_SOCKETS || Instant::now() >= deadline {
-                    self.complete = false;
+            for (number, text) in open_files(pid, deadline) {
+                let Some(inode) = socket_in(&text, self.mount) else { continue };
+                if self.files.len() >= MOST_SOCKETS {
                     return;
                 }
-                let pids = self.holders.entry(inode).or_default();
-                if pids.last() != Some(&pid) {
-                    pids.push(pid);
+                let files = self.files.entry(inode).or_default();
+                if files.last().is_none_or(|last| last.pid != pid) && files.len() <= MOST_HOLDERS {
+                    files.push(OpenFile { pid, number });
                 }
             }
+            if Instant::now() >= deadline {
+                return;
+            }
         }
+        self.complete = mount.is_some();
     }
 }
 
-/// The sockets that a process has open, by inode number. By fdinfo, which whoever may trace may read; for fd, where it would
-/// stand in one link, it takes a right to files, too. `mount`: the one that all sockets are on; other file systems may have the
-/// same numbers.
-fn sockets_of(pid: u32, mount: u64) -> impl Iterator<Item = u64> {
+/// The files that a process has open, each with its fdinfo, looked at until `deadline`: somebody may have a million. By
+/// fdinfo, which whoever may trace may read; for fd, where a socket's number would stand in one link, it takes a right to
+/// files, too.
+fn open_files(pid: u32, deadline: Instant) -> impl Iterator<Item = (u32, String)> {
     let folder = PathBuf::from(format!("/proc/{pid}/fdinfo"));
-    numbers(&folder).filter_map(move |number| socket_in(&read(&folder.join(number.to_string()))?, mount))
+    let files = numbers(&folder).take_while(move |_| Instant::now() < deadline);
+    files.filter_map(move |number| Some((number, read(&folder.join(number.to_string()))?)))
 }
 
 /// The inode number of the socket whose fdinfo that is.
@@ -277,6 +291,9 @@ mod tests {
         assert_eq!(holders(soon()), (vec![std::process::id()], true));
         // Without another look.
         assert_eq!(holders(Instant::now()), (vec![std::process::id()], true));
+        // However many a process has open.
+        assert_eq!(open_files(std::process::id(), Instant::now()).count(), 0);
+        assert!(open_files(std::process::id(), soon()).count() > 3);
         drop(listener);
         // What was seen a moment ago is no more.
         assert_eq!(holders(soon()), (Vec::new(), true));

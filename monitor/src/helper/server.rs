@@ -131,7 +131,7 @@ impl Helper {
             Question::Socket { inode, command } => {
                 let mut holders = self.sockets.holders(inode, Instant::now() + LOOK);
                 for process in holders.processes.iter_mut().filter(|_| command) {
-                    process.command = processes::command(process.pid);
+                    process.command = processes::command_of(process);
                 }
                 Answer::Holders(holders)
             }
