@@ -157,6 +157,14 @@ fn who_sends_is_named_with_user_unit_and_command_line_however_the_socket_came_to
     assert_eq!((both.len(), who["more"].as_bool()), (2, Some(false)), "{who:#}");
     assert!(both.contains(&forked.0.id().into()), "{who:#}");
 
+    // Who calls himself otherwise: the file that it runs is the kernel's word.
+    let lie = "exec -a /usr/bin/apt bash -c 'exec 3<>/dev/udp/198.19.7.9/443; echo x >&3; read'";
+    let _liar = Sender::start(&host, lie, 0, None);
+    let who = host.who(network(7));
+    let process = &who["processes"][0];
+    assert!(process["command"].as_str().unwrap().starts_with("/usr/bin/apt -c "), "{who:#}");
+    assert!(process["executable"].as_str().unwrap().ends_with("/bash"), "{who:#}");
+
     // This process: a socket that is not connected; one of both versions; one bound to the interface.
     let this = [u64::from(std::process::id())];
     let unconnected = host.stage.near.run(|| UdpSocket::bind("0.0.0.0:0")).unwrap();

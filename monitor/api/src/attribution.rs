@@ -9,8 +9,8 @@ const SHOWN: usize = 80;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Attribution {
-    /// How it is known: `scan`, the flow's socket was looked up after its first packet, and who has it open; `forwarded`, this
-    /// host only forwards the packets; `none`, nothing is known.
+    /// How it is known: `scan`, the flow's socket was looked up after its first packet, and who has it open; `forwarded`, the
+    /// source is no address of this host; `none`, nothing is known.
     pub method: String,
     /// The user whose the socket is.
     pub user: Option<u32>,
@@ -40,11 +40,11 @@ pub struct Process {
     pub pid: u32,
     /// When it began, RFC 3339: with the id, who it is.
     pub started_at: String,
-    /// What it calls itself.
+    /// What it calls itself, which may be anything.
     pub name: String,
     /// The file that it runs; of a thread of the kernel, its name in brackets.
     pub executable: String,
-    /// How it was called, 1 KiB at most; none with `[attribution] command_line = false`.
+    /// How it was called, or says that it was, 1 KiB at most; none with `[attribution] command_line = false`.
     pub command: Option<String>,
     /// Its effective user.
     pub user: u32,

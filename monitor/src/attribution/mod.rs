@@ -16,8 +16,8 @@ use crate::{
     helper::{Answer, Helper, Holders, NO_LOGIN, Process, Question},
     kernel::{self, ControlGroups, FlowSocket},
     model::{
-        Alert,
-        attribution::{Attribution, Attributions, Method, Sender},
+        Alert, Attributions,
+        attribution::{Attribution, Method, Sender},
         incident::{Example, Incident, IncidentKind, Stage},
         now,
     },
@@ -34,6 +34,9 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// A question that took longer was work.
 const WORK: Duration = Duration::from_millis(5);
+
+/// What is missing where the socket is another one.
+const LISTENER: &str = "the connection is over, or nobody has taken it: this is whose socket takes those to its port";
 
 /// A clock tick of /proc, in nanoseconds: there are 100 a second on every machine that Linux runs on today (USER_HZ).
 const TICK: i128 = 10_000_000;
@@ -98,20 +101,22 @@ impl Attributor {
     }
 
     fn of_socket(&mut self, socket: &FlowSocket) -> Attribution {
-        let known = Attribution {
+        let (Holders { processes, complete }, missing) = match self.holders(socket.inode) {
+            Ok(holders) if holders.processes.is_empty() => {
+                (holders, Some("no process has the socket open any more".to_owned()))
+            }
+            Ok(holders) => (holders, None),
+            Err(why) => (Holders::default(), Some(why)),
+        };
+        let missing: Vec<String> = socket.listens.then(|| LISTENER.to_owned()).into_iter().chain(missing).collect();
+        let boot = now() - i128::from(kernel::boot_ns());
+        Attribution {
             method: Method::Scan,
             user: Some(socket.user),
             cgroup: socket.cgroup.and_then(|id| self.groups.path(id)),
-            ..Attribution::default()
-        };
-        match self.holders(socket.inode) {
-            Ok(Holders { processes, complete }) => {
-                let missing = processes.is_empty().then(|| "no process has the socket open any more".to_owned());
-                let boot = now() - i128::from(kernel::boot_ns());
-                let senders = processes.iter().map(|process| sender(process, boot)).collect();
-                Attribution { senders, more: !complete, missing, ..known }
-            }
-            Err(why) => Attribution { missing: Some(why), more: true, ..known },
+            senders: processes.iter().map(|process| sender(process, boot)).collect(),
+            more: !complete,
+            missing: (!missing.is_empty()).then(|| missing.join("; ")),
         }
     }
 
@@ -252,6 +257,22 @@ mod tests {
         attributor.rested = Instant::now();
         let gone = of(&mut attributor, &alert).missing.unwrap();
         assert!(gone.starts_with("no helper (No such file"), "{gone}");
+    }
+
+    #[test]
+    fn whose_port_it_is_passes_for_nobody_who_has_the_connection() {
+        let (_folder, helper, listener) = listening();
+        let answering = thread::spawn(move || {
+            let process = Process { pid: 7, ..Process::default() };
+            answer(&listener, |_| Answer::Holders(Holders { processes: vec![process], complete: true }))
+        });
+        let mut attributor = Attributor::new(&helper, true, Arc::default());
+        let service = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut alert = alert(service.local_addr().unwrap());
+        alert.incident.example.as_mut().unwrap().protocol = 6;
+        let who = of(&mut attributor, &alert);
+        assert_eq!((who.method, who.senders.len(), who.missing.as_deref()), (Method::Scan, 1, Some(LISTENER)));
+        answering.join().unwrap();
     }
 
     #[test]
