@@ -33,7 +33,7 @@ use crate::{
     },
     incidents::Incidents,
     life::Life,
-    model::{Alert, Host, Neighbours, attribution::Attributions, in_force::PolicyInForce, now},
+    model::{Alert, Attributions, Host, Neighbours, in_force::PolicyInForce, now},
     privileges,
     reconcile::Reconciler,
     reload::{PolicyReloader, ReloadHandle},

@@ -2,6 +2,7 @@
 //! that are compared and hashed; called by the book, of each flow of each epoch.
 
 use std::{
+    collections::BTreeSet,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
@@ -129,8 +130,19 @@ impl Key {
     }
 }
 
+/// The incident that a flow is part of, where there is a place. `local`: this host's own addresses.
+pub fn of_flow(flow: &FlowId, answers: bool, local: &BTreeSet<IpAddr>) -> Key {
+    let group = group(flow);
+    if answers {
+        return Key::Answers(group);
+    }
+    let source = flow.ip(flow.source);
+    let source = if local.contains(&source) { Source::Local } else { Source::Forwarded(source) };
+    Key::Egress { group, rule: flow.rule, network: Network::of(decides(flow)), source }
+}
+
 /// The group of a flow.
-pub const fn group(flow: &FlowId) -> Group {
+const fn group(flow: &FlowId) -> Group {
     Group { class: flow.class, verdict: flow.verdict, country: flow.country }
 }
 

@@ -10,6 +10,7 @@ mod book;
 mod flows;
 mod kept;
 mod key;
+mod membership;
 mod places;
 
 #[cfg(test)]
@@ -18,7 +19,6 @@ pub(crate) mod tests;
 use std::{
     collections::BTreeSet,
     net::IpAddr,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -29,10 +29,11 @@ use monitor_common::{
 };
 use monitor_policy::{Policy, spec::Action, spec::Mode};
 
+pub use self::membership::Membership;
 use self::{
     book::{Book, Open},
     flows::Flows,
-    key::{Group, Key, Network, Source},
+    key::{Group, Key, Source},
     places::LIMITS,
 };
 use crate::{
@@ -197,7 +198,7 @@ impl Incidents {
         let flow = at.resolver.resolve(&event.flow, at.interface);
         let answers = event.tcp_flags & RST != 0;
         let (seen, before) = self.flows.sight(&flow, at.time, at.read, answers);
-        let key = key_of(&flow, seen.answers, &self.local);
+        let key = key::of_flow(&flow, seen.answers, &self.local);
         let bytes = u64::from(event.wire_bytes);
         // Only the first packet so far; the event does not carry skb->len.
         let counters = Counters { packets: 1, segments: 1, bytes, wire_bytes: bytes };
@@ -291,7 +292,7 @@ impl Incidents {
             // It sends something: what it was taken for was wrong.
             (seen.answers, before) = (false, None);
         }
-        let key = key_of(flow, seen.answers, &self.local);
+        let key = key::of_flow(flow, seen.answers, &self.local);
         let sighted = Sighted {
             epoch: snapshot.epoch,
             time: span.0,
@@ -342,17 +343,6 @@ impl Incidents {
         self.unsaved = problem.is_some();
         self.problem = problem;
     }
-}
-
-/// The incident that a flow is part of, where there is a place.
-fn key_of(flow: &FlowId, answers: bool, local: &BTreeSet<IpAddr>) -> Key {
-    let group = key::group(flow);
-    if answers {
-        return Key::Answers(group);
-    }
-    let source = flow.ip(flow.source);
-    let source = if local.contains(&source) { Source::Local } else { Source::Forwarded(source) };
-    Key::Egress { group, rule: flow.rule, network: Network::of(key::decides(flow)), source }
 }
 
 /// Counts a flow once in its incident; `before`: when it was seen before.
@@ -447,46 +437,6 @@ fn blank(policy: &Policy, key: Key, verdict: Verdict, epoch: u32, first: i64) ->
         ports: Few::default(),
         examples: Vec::new(),
         attribution: None,
-    }
-}
-
-/// Which flows are part of an incident that is open.
-#[derive(Debug)]
-pub struct Membership {
-    key: Key,
-    /// Whose flows are not others'.
-    own: BTreeSet<Key>,
-    /// This host's own addresses.
-    local: BTreeSet<IpAddr>,
-}
-
-impl Membership {
-    /// Of one of those that the state has; none: no build makes such a one.
-    pub fn of(incident: &Incident, state: &MonitorState) -> Option<Self> {
-        let mut identities = Arc::clone(&state.traffic.identities);
-        let key = kept::key(incident, &mut identities)?;
-        let own = match key {
-            Key::Others { .. } => {
-                state.incidents.values().filter_map(|other| kept::key(other, &mut identities)).collect()
-            }
-            _ => BTreeSet::new(),
-        };
-        Some(Self { key, own, local: state.coverage.local.clone() })
-    }
-
-    /// Whether it has this flow.
-    pub fn has(&self, flow: &FlowId) -> bool {
-        let of_flow = key_of(flow, false, &self.local);
-        match self.key {
-            Key::Others { class, verdict, country } => {
-                (class, verdict) == (flow.class, flow.verdict)
-                    && country.is_none_or(|country| country == flow.country)
-                    && !self.own.contains(&of_flow)
-            }
-            Key::Egress { .. } => of_flow == self.key,
-            // Which flows these were is not kept; packets without a flow have none.
-            Key::Answers(_) | Key::Overflow(_) | Key::Unparsed { .. } => false,
-        }
     }
 }
 

@@ -1,17 +1,9 @@
 //! Who sends: a process with its control group, and how that is known. Made by `attribution`, shown by alerts and documents.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-};
-
 use monitor_api::attribution as document;
 use serde::{Deserialize, Serialize};
 
-use super::{clock::rfc3339, incident::IncidentId};
+use super::clock::rfc3339;
 
 /// How it is known who sends. Nothing of it is a guess: what could not be found out is missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,7 +11,7 @@ use super::{clock::rfc3339, incident::IncidentId};
 pub enum Method {
     /// The flow's socket was looked up in the kernel's tables after its first packet, and /proc searched for who has it open.
     Scan,
-    /// The packets are somebody else's: this host only forwards them.
+    /// The source is no address of this host: it forwards the packets, or somebody here who may write whole packets wrote it.
     Forwarded,
     /// Nothing is known: no socket of the flow was there when it was looked for.
     #[default]
@@ -132,33 +124,6 @@ impl From<&Sender> for document::Process {
             parent: of.parent,
             cgroup: of.cgroup.clone(),
         }
-    }
-}
-
-/// What was found out, for whoever shows it; shared by those who find and those who show.
-#[derive(Debug, Default)]
-pub struct Attributions {
-    /// Since it was taken last.
-    found: Mutex<HashMap<IncidentId, Attribution>>,
-    /// Incidents so far, by [`Method`].
-    counts: [AtomicU64; Method::ALL.len()],
-}
-
-impl Attributions {
-    /// Takes in who an incident comes from.
-    pub fn note(&self, incident: IncidentId, attribution: Attribution) {
-        self.counts[attribution.method as usize].fetch_add(1, Relaxed);
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(incident, attribution);
-    }
-
-    /// Everything that was noted since the last call.
-    pub fn take(&self) -> HashMap<IncidentId, Attribution> {
-        std::mem::take(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Incidents so far, by how it is known.
-    pub fn counts(&self) -> [(Method, u64); Method::ALL.len()] {
-        Method::ALL.map(|method| (method, self.counts[method as usize].load(Relaxed)))
     }
 }
 

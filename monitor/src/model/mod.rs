@@ -4,6 +4,7 @@
 pub mod alert;
 pub mod attachment;
 pub mod attribution;
+pub mod attributions;
 pub mod budget;
 pub mod changes;
 pub mod clock;
@@ -37,6 +38,7 @@ pub const DEFAULT_FLOWS: u32 = 16_384;
 pub use self::{
     alert::Alert,
     attachment::{Attachment, Hook, HookChoice},
+    attributions::Attributions,
     budget::{BudgetUse, BudgetUses},
     clock::{Moment, now, rfc3339, seconds},
     coverage::Coverage,

@@ -15,9 +15,8 @@ use monitor_common::bypass::Bypass;
 
 use crate::{
     model::{
-        Alert, Attachment, BudgetUses, Coverage, Fill, FindingKind, Host, InterfaceAccount, Neighbours, OpenSockets,
-        ShadowReport,
-        attribution::Attributions,
+        Alert, Attachment, Attributions, BudgetUses, Coverage, Fill, FindingKind, Host, InterfaceAccount, Neighbours,
+        OpenSockets, ShadowReport,
         changes::ChangeRecord,
         clock::ClockStanding,
         coverage::Covered,

@@ -42,6 +42,8 @@ pub(super) fn document(host: &Host, alert: &IncidentAlert) -> Value {
         Verdict::Observed => (3, "Observed", 19, "Alert"),
     };
     let severity = alert.severity();
+    let attribution = incident.attribution.as_deref();
+    let attributed_to = attribution.map(document::Attribution::from);
     let counted = incident.counted();
     let mut line = json!({
         "activity_id": activity_id,
@@ -58,7 +60,7 @@ pub(super) fn document(host: &Host, alert: &IncidentAlert) -> Value {
         "start_time": milliseconds(incident.first.into()),
         "end_time": milliseconds(incident.last.into()),
         "count": incident.flows.max(1),
-        "message": message(alert),
+        "message": message(alert, attributed_to.as_ref()),
         "is_alert": severity > Severity::Informational,
         "action_id": action_id,
         "action": action,
@@ -82,8 +84,11 @@ pub(super) fn document(host: &Host, alert: &IncidentAlert) -> Value {
     if let Some(sighting) = sighting {
         sighted(&mut line, sighting);
     }
-    if let Some(attribution) = &incident.attribution {
-        attributed(&mut line, attribution);
+    if let (Some(of), Some(attributed_to)) = (attribution, attributed_to) {
+        if let Some(actor) = actor(of) {
+            line["actor"] = actor;
+        }
+        line["unmapped"]["attribution"] = json!(attributed_to);
     }
     line["metadata"] = metadata(host, &uid(alert));
     line["metadata"]["correlation_uid"] = incident.id.to_string().into();
@@ -210,7 +215,7 @@ fn sighted(line: &mut Value, sighting: &FlowSighting) {
 }
 
 /// Who sends. OCSF has a place for one process: the first that has the socket; all are in `unmapped`.
-fn attributed(line: &mut Value, attribution: &Attribution) {
+fn actor(attribution: &Attribution) -> Option<Value> {
     if let Some(sender) = attribution.senders.first() {
         let mut process = json!({
             "pid": sender.pid,
@@ -226,11 +231,9 @@ fn attributed(line: &mut Value, attribution: &Attribution) {
         if let Some(command) = &sender.command {
             process["cmd_line"] = command.as_str().into();
         }
-        line["actor"] = json!({ "process": process });
-    } else if let Some(user) = attribution.user {
-        line["actor"] = json!({ "user": { "uid": user.to_string() } });
+        return Some(json!({ "process": process }));
     }
-    line["unmapped"]["attribution"] = json!(document::Attribution::from(attribution));
+    attribution.user.map(|user| json!({ "user": { "uid": user.to_string() } }))
 }
 
 /// How sure the place is: what the sources said of each other.
@@ -247,7 +250,7 @@ fn placed(country: Country) -> bool {
 }
 
 /// One line for a person.
-fn message(alert: &IncidentAlert) -> String {
+fn message(alert: &IncidentAlert, attributed_to: Option<&document::Attribution>) -> String {
     let IncidentAlert { stage, incident, sighting, .. } = alert;
     let what = match incident.verdict {
         Verdict::Allowed => "Allowed by the policy",
@@ -255,7 +258,7 @@ fn message(alert: &IncidentAlert) -> String {
         Verdict::Denied => "Dropped",
     };
     let sums = sums(incident);
-    let by = incident.attribution.as_deref().and_then(|of| document::Attribution::from(of).sentence());
+    let by = attributed_to.and_then(document::Attribution::sentence);
     let by = by.map(|by| format!(", by {by}")).unwrap_or_default();
     match stage {
         Stage::First => match sighting {

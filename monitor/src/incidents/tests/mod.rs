@@ -5,6 +5,8 @@ mod sighting;
 mod telling;
 mod unread;
 
+use std::sync::Arc;
+
 use monitor_common::wire::FullKey;
 
 use super::*;
